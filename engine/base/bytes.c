@@ -1,0 +1,211 @@
+// bytes.c - views of bytes, the growable capped buffer, and what is needed of UTF-8.
+//
+// Text from outside is {pointer, length}. Output is built in a buf whose cap was fixed at its birth; a full buffer is an
+// answer (NO_ROOM), not a crash. UTF-8 is RFC 3629's: no overlong forms, no surrogates, nothing above U+10FFFF. An ill-formed
+// sequence is replaced the way the Unicode standard recommends (one U+FFFD for each maximal part that could have begun a
+// sequence), which is what Python, browsers and the reference tokenizers do.
+#include "base.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct bytes bytes_of(const char *text)
+{
+    return (struct bytes){(const uint8_t *)text, strlen(text)};
+}
+
+bool bytes_equal(struct bytes a, struct bytes b)
+{
+    return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
+}
+
+bool bytes_equal_text(struct bytes a, const char *text)
+{
+    return bytes_equal(a, bytes_of(text));
+}
+
+bool bytes_equal_secret(struct bytes a, struct bytes b)
+{
+    if (a.n != b.n)
+        return false;
+    volatile uint8_t different = 0;
+    for (size_t i = 0; i < a.n; i++)
+        different = (uint8_t)(different | (a.p[i] ^ b.p[i]));
+    return different == 0;
+}
+
+struct bytes bytes_copy(struct arena *arena, struct bytes from)
+{
+    uint8_t *p = from.n < SIZE_MAX ? arena_take(arena, from.n + 1) : NULL;
+    if (!p)
+        return (struct bytes){NULL, 0};
+    if (from.n)
+        memcpy(p, from.p, from.n);
+    return (struct bytes){p, from.n};
+}
+
+// ---- buf -------------------------------------------------------------------------------------------------
+
+void buf_init(struct buf *buf, size_t cap_bytes)
+{
+    *buf = (struct buf){.cap_bytes = cap_bytes};
+}
+
+void buf_free(struct buf *buf)
+{
+    free(buf->p);
+    *buf = (struct buf){.cap_bytes = buf->cap_bytes};
+}
+
+// Makes room for n more bytes.
+static enum status buf_reserve(struct buf *buf, size_t n)
+{
+    if (n > buf->cap_bytes || buf->n > buf->cap_bytes - n)
+        return NO_ROOM;
+    size_t wanted = buf->n + n;
+    if (wanted <= buf->allocated)
+        return OK;
+    size_t size = buf->allocated < 256 ? 256 : buf->allocated;
+    while (size < wanted && size <= SIZE_MAX / 2)
+        size *= 2;
+    if (size > buf->cap_bytes)
+        size = buf->cap_bytes;
+    if (size < wanted)
+        size = wanted;
+    buf->p = mem_resize(buf->p, size);
+    buf->allocated = size;
+    return OK;
+}
+
+enum status buf_add(struct buf *buf, const void *p, size_t n)
+{
+    enum status status = buf_reserve(buf, n);
+    if (status == OK && n) {
+        memcpy(buf->p + buf->n, p, n);
+        buf->n += n;
+    }
+    return status;
+}
+
+enum status buf_format(struct buf *buf, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    if (n < 0)
+        return BAD_INPUT;
+    char *text = mem_alloc((size_t)n + 1);
+    va_start(args, format);
+    vsnprintf(text, (size_t)n + 1, format, args);
+    va_end(args);
+    enum status status = buf_add(buf, text, (size_t)n);
+    free(text);
+    return status;
+}
+
+void buf_drop_front(struct buf *buf, size_t n)
+{
+    if (n >= buf->n) {
+        buf->n = 0;
+        return;
+    }
+    if (n == 0)
+        return;
+    buf->n -= n;
+    memmove(buf->p, buf->p + n, buf->n);
+}
+
+struct bytes buf_view(const struct buf *buf)
+{
+    return (struct bytes){buf->p, buf->n};
+}
+
+// ---- UTF-8 (RFC 3629 section 4) --------------------------------------------------------------------------
+
+// What stands at text[at]: *n bytes that are a whole character (returns OK), the beginning of one that the text cuts off
+// (AGAIN), or a maximal ill-formed part (BAD_INPUT).
+static enum status utf8_step(struct bytes text, size_t at, size_t *n)
+{
+    uint8_t first = text.p[at];
+    uint8_t low = 0x80, high = 0xbf;
+    size_t more;
+    *n = 1;
+    if (first < 0x80)
+        return OK;
+    if (first >= 0xc2 && first <= 0xdf)
+        more = 1;
+    else if (first >= 0xe0 && first <= 0xef)
+        more = 2;
+    else if (first >= 0xf0 && first <= 0xf4)
+        more = 3;
+    else
+        return BAD_INPUT;
+    if (first == 0xe0)
+        low = 0xa0;
+    else if (first == 0xed)
+        high = 0x9f;
+    else if (first == 0xf0)
+        low = 0x90;
+    else if (first == 0xf4)
+        high = 0x8f;
+    for (size_t i = 1; i <= more; i++) {
+        if (at + i >= text.n)
+            return AGAIN;
+        uint8_t c = text.p[at + i];
+        if (c < low || c > high)
+            return BAD_INPUT;
+        low = 0x80;
+        high = 0xbf;
+        *n = i + 1;
+    }
+    return OK;
+}
+
+size_t utf8_whole(struct bytes text)
+{
+    // Only the last three bytes can begin a sequence that is cut off.
+    for (size_t back = 1; back <= 3 && back <= text.n; back++) {
+        size_t at = text.n - back, n;
+        if (text.p[at] < 0xc0)
+            continue;
+        return utf8_step(text, at, &n) == AGAIN ? at : text.n;
+    }
+    return text.n;
+}
+
+enum status utf8_clean(struct buf *out, struct bytes text)
+{
+    size_t before = out->n, from = 0, at = 0;
+    enum status status = OK;
+    while (at < text.n && status == OK) {
+        size_t n;
+        if (utf8_step(text, at, &n) == OK) {
+            at += n;
+            continue;
+        }
+        status = buf_add(out, text.p + from, at - from);
+        if (status == OK)
+            status = buf_add(out, "\xef\xbf\xbd", 3);
+        at += n;
+        from = at;
+    }
+    if (status == OK && text.n > from)
+        status = buf_add(out, text.p + from, text.n - from);
+    if (status != OK)
+        out->n = before;
+    return status;
+}
+
+bool utf8_valid(struct bytes text)
+{
+    size_t at = 0;
+    while (at < text.n) {
+        size_t n;
+        if (utf8_step(text, at, &n) != OK)
+            return false;
+        at += n;
+    }
+    return true;
+}

@@ -1,0 +1,242 @@
+// settings.c - tawny.conf and the command line: one table says what exists, what it may be and where it lives.
+//
+// File format: lines `key = value`; blanks around both are dropped; a `#` at the start of a line, or after a blank outside
+// quotes, begins a comment; a value may stand in double quotes ("" is an empty value). CR LF line ends and a UTF-8 byte order
+// mark are accepted (the file is edited on any PC). A key that does not exist, is given twice or has a bad value is an error
+// that names file, line, key and what is expected: nothing a person wrote is silently ignored.
+#include "base.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { FILE_CAP = 65536 };
+enum kind { TEXT, NUMBER, LEVEL };
+
+static const struct key {
+    const char *name;
+    enum kind kind;
+    size_t offset, size; // in struct settings; size of a TEXT's array
+    int32_t least, most; // of a NUMBER
+    bool may_be_empty;
+} keys[] = {
+#define AT(field) offsetof(struct settings, field), sizeof(((struct settings *)0)->field)
+    {"model", TEXT, AT(model), 0, 0, false},
+    {"listen", TEXT, AT(listen), 0, 0, false},
+    {"listen-http", TEXT, AT(listen_http), 0, 0, true},
+    {"state", TEXT, AT(state), 0, 0, true},
+    {"device", TEXT, AT(device), 0, 0, false},
+    {"hostname", TEXT, AT(hostname), 0, 0, false},
+    {"ctx", NUMBER, AT(n_ctx), 0, 1 << 20, false},
+    {"threads", NUMBER, AT(n_threads), 0, 1024, false},
+    {"parallel", NUMBER, AT(n_parallel), 1, 64, false},
+    {"log", LEVEL, AT(log), 0, 0, false},
+#undef AT
+};
+
+void settings_default(struct settings *settings)
+{
+    *settings = (struct settings){
+        .model = "builtin",
+        .listen = "[::]:443,[::]:11434",
+        .listen_http = "[::]:80",
+        .state = "",
+        .device = "auto",
+        .hostname = "tawny",
+        .n_ctx = 4096,
+        .n_threads = 0,
+        .n_parallel = 4,
+        .log = LOG_INFO,
+    };
+}
+
+static struct bytes trim(struct bytes text)
+{
+    while (text.n && (text.p[0] == ' ' || text.p[0] == '\t')) {
+        text.p++;
+        text.n--;
+    }
+    while (text.n && (text.p[text.n - 1] == ' ' || text.p[text.n - 1] == '\t' || text.p[text.n - 1] == '\r'))
+        text.n--;
+    return text;
+}
+
+// How a value from outside is shown in a sentence.
+static int shown(struct bytes text)
+{
+    return (int)(text.n < 60 ? text.n : 60);
+}
+
+static enum status set_text(struct settings *settings, const struct key *key, struct bytes value, struct err *err)
+{
+    if (value.n >= key->size)
+        return err_set(err, TOO_LARGE, "%s: %zu bytes, at most %zu are allowed", key->name, value.n, key->size - 1);
+    if (value.n == 0 && !key->may_be_empty)
+        return err_set(err, BAD_INPUT, "%s: a value is missing", key->name);
+    if (!utf8_valid(value))
+        return err_set(err, BAD_INPUT, "%s: the value is not valid UTF-8", key->name);
+    for (size_t i = 0; i < value.n; i++) {
+        if (value.p[i] < 0x20 || value.p[i] == 0x7f)
+            return err_set(err, BAD_INPUT, "%s: a control character (0x%02x) in the value", key->name, value.p[i]);
+    }
+    char *field = (char *)settings + key->offset;
+    memset(field, 0, key->size);
+    if (value.n)
+        memcpy(field, value.p, value.n);
+    return OK;
+}
+
+static enum status set_number(struct settings *settings, const struct key *key, struct bytes value, struct err *err)
+{
+    int64_t number = 0;
+    bool good = value.n > 0 && value.n <= 9;
+    for (size_t i = 0; i < value.n && good; i++) {
+        good = value.p[i] >= '0' && value.p[i] <= '9';
+        number = number * 10 + (value.p[i] - '0');
+    }
+    if (!good || number < key->least || number > key->most)
+        return err_set(err, BAD_INPUT, "%s: \"%.*s\" is not a whole number from %d to %d", key->name, shown(value),
+                       (const char *)value.p, (int)key->least, (int)key->most);
+    int32_t field = (int32_t)number;
+    memcpy((char *)settings + key->offset, &field, sizeof(field));
+    return OK;
+}
+
+static enum status set_level(struct settings *settings, const struct key *key, struct bytes value, struct err *err)
+{
+    if (bytes_equal_text(value, "info"))
+        settings->log = LOG_INFO;
+    else if (bytes_equal_text(value, "debug"))
+        settings->log = LOG_DEBUG;
+    else
+        return err_set(err, BAD_INPUT, "%s: \"%.*s\" is neither info nor debug", key->name, shown(value),
+                       (const char *)value.p);
+    return OK;
+}
+
+static bool hostname_is_good(struct bytes name)
+{
+    if (name.n == 0 || name.n > 63 || name.p[0] == '-' || name.p[name.n - 1] == '-')
+        return false;
+    for (size_t i = 0; i < name.n; i++) {
+        uint8_t c = name.p[i];
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        if (!letter && !(c >= '0' && c <= '9') && c != '-')
+            return false;
+    }
+    return true;
+}
+
+static const struct key *key_find(struct bytes name)
+{
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+        if (bytes_equal_text(name, keys[i].name))
+            return &keys[i];
+    }
+    return NULL;
+}
+
+static enum status unknown_key(struct bytes name, struct err *err)
+{
+    char list[200];
+    size_t n = 0;
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+        int m = snprintf(list + n, sizeof(list) - n, "%s%s", i ? ", " : "", keys[i].name);
+        n += m > 0 && (size_t)m < sizeof(list) - n ? (size_t)m : 0;
+    }
+    return err_set(err, BAD_INPUT, "there is no setting \"%.*s\"; the settings are %s", shown(name),
+                   (const char *)name.p, list);
+}
+
+enum status settings_set(struct settings *settings, const char *name, struct bytes value, struct err *err)
+{
+    const struct key *key = key_find(bytes_of(name));
+    if (!key)
+        return unknown_key(bytes_of(name), err);
+    if (strcmp(name, "hostname") == 0 && !hostname_is_good(value))
+        return err_set(err, BAD_INPUT, "hostname: \"%.*s\" is not a host name (1-63 letters, digits and inner hyphens)",
+                       shown(value), (const char *)value.p);
+    switch (key->kind) {
+    case TEXT:
+        return set_text(settings, key, value, err);
+    case NUMBER:
+        return set_number(settings, key, value, err);
+    case LEVEL:
+        return set_level(settings, key, value, err);
+    }
+    return UNSUPPORTED;
+}
+
+// Takes the value apart from quotes and a comment behind it.
+static enum status value_of(struct bytes raw, struct bytes *value, struct err *err)
+{
+    raw = trim(raw);
+    if (raw.n && raw.p[0] == '"') {
+        const uint8_t *end = memchr(raw.p + 1, '"', raw.n - 1);
+        if (!end)
+            return err_set(err, BAD_INPUT, "the closing quote is missing");
+        struct bytes rest = trim((struct bytes){end + 1, raw.n - (size_t)(end + 1 - raw.p)});
+        if (rest.n && rest.p[0] != '#')
+            return err_set(err, BAD_INPUT, "there is text after the closing quote");
+        *value = (struct bytes){raw.p + 1, (size_t)(end - raw.p) - 1};
+        return OK;
+    }
+    for (size_t i = 0; i < raw.n; i++) {
+        if (raw.p[i] == '#' && (i == 0 || raw.p[i - 1] == ' ' || raw.p[i - 1] == '\t'))
+            raw.n = i;
+    }
+    *value = trim(raw);
+    return OK;
+}
+
+static enum status read_line(struct settings *settings, struct bytes line, int line_at, int *seen_at, struct err *err)
+{
+    line = trim(line);
+    if (line.n == 0 || line.p[0] == '#')
+        return OK;
+    const uint8_t *equals = memchr(line.p, '=', line.n);
+    if (!equals)
+        return err_set(err, BAD_INPUT, "\"%.*s\" is not a `key = value` line (a comment begins with #)", shown(line),
+                       (const char *)line.p);
+    struct bytes name = trim((struct bytes){line.p, (size_t)(equals - line.p)}), value;
+    const struct key *key = key_find(name);
+    if (!key)
+        return unknown_key(name, err);
+    int *seen = &seen_at[key - keys];
+    if (*seen)
+        return err_set(err, BAD_INPUT, "%s was set in line %d already", key->name, *seen);
+    *seen = line_at;
+    enum status status = value_of((struct bytes){equals + 1, line.n - (size_t)(equals + 1 - line.p)}, &value, err);
+    if (status != OK) {
+        (void)err_prefix(err, "%s", key->name);
+        return status;
+    }
+    return settings_set(settings, key->name, value, err);
+}
+
+enum status settings_read(struct settings *settings, const char *path, struct err *err)
+{
+    struct buf file;
+    enum status status = file_read(&file, path, FILE_CAP, err);
+    if (status != OK)
+        return status;
+    struct bytes rest = buf_view(&file);
+    struct settings changed = *settings;
+    int seen_at[COUNT_OF(keys)] = {0};
+    if (rest.n >= 3 && memcmp(rest.p, "\xef\xbb\xbf", 3) == 0) {
+        rest.p += 3;
+        rest.n -= 3;
+    }
+    for (int line_at = 1; rest.n && status == OK; line_at++) {
+        const uint8_t *end = memchr(rest.p, '\n', rest.n);
+        size_t n = end ? (size_t)(end - rest.p) : rest.n, step = end ? n + 1 : n;
+        status = read_line(&changed, (struct bytes){rest.p, n}, line_at, seen_at, err);
+        if (status != OK)
+            (void)err_prefix(err, "%s line %d", path, line_at);
+        rest.p += step;
+        rest.n -= step;
+    }
+    buf_free(&file);
+    if (status == OK)
+        *settings = changed;
+    return status;
+}
