@@ -1,0 +1,124 @@
+// base_settings.c - tawny.conf and files: what a person may write, what is refused and how it is said, modes and atomicity.
+#include "../../engine/base/base.h"
+#include "check.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char dir[] = "/tmp/tawny-settings-XXXXXX";
+static char path[64];
+
+static enum status read_text(struct settings *settings, const char *text, struct err *err)
+{
+    settings_default(settings);
+    CHECK(file_write(path, bytes_of(text), 0644, err) == OK);
+    return settings_read(settings, path, err);
+}
+
+static void test_good(void)
+{
+    struct settings settings;
+    struct err err = {0};
+    CHECK(read_text(&settings, "", &err) == OK);
+    CHECK_TEXT(settings.listen, "[::]:443,[::]:11434");
+    CHECK(settings.n_ctx == 4096 && settings.n_parallel == 4 && settings.log == LOG_INFO);
+    CHECK(read_text(&settings,
+                    "\xef\xbb\xbf# a comment\r\n\r\n  model =  my model.gguf \t# which one\r\n"
+                    "listen-http = \"\"\r\nctx=8192\r\nlog = debug\r\ndevice = \"a # b\" # c\r\nhostname = box-1",
+                    &err) == OK);
+    CHECK_TEXT(settings.model, "my model.gguf");
+    CHECK_TEXT(settings.listen_http, "");
+    CHECK_TEXT(settings.device, "a # b");
+    CHECK_TEXT(settings.hostname, "box-1");
+    CHECK(settings.n_ctx == 8192 && settings.log == LOG_DEBUG);
+    CHECK(settings_set(&settings, "threads", bytes_of("3"), &err) == OK && settings.n_threads == 3);
+    CHECK(settings_set(&settings, "model", bytes_of("x"), &err) == OK);
+    CHECK_TEXT(settings.model, "x");
+}
+
+static void test_bad(void)
+{
+    static const struct {
+        const char *text, *wanted; // a part of the sentence
+    } vectors[] = {
+        {"model = a\nmodle = b\n", "line 2: there is no setting \"modle\"; the settings are model, listen"},
+        {"model = a\n\nmodel = b\n", "line 3: model was set in line 1 already"},
+        {"ctx = many\n", "line 1: ctx: \"many\" is not a whole number from 0 to 1048576"},
+        {"ctx = -1\n", "ctx: \"-1\""},
+        {"ctx = 99999999999999999999\n", "ctx: \"99999999999999999999\""},
+        {"ctx =\n", "ctx: \"\""},
+        {"parallel = 0\n", "from 1 to 64"},
+        {"model =\n", "model: a value is missing"},
+        {"model = \"abc\n", "model: the closing quote is missing"},
+        {"model = \"abc\" d\n", "model: there is text after the closing quote"},
+        {"just words\n", "line 1: \"just words\" is not a `key = value` line"},
+        {"log = loud\n", "log: \"loud\" is neither info nor debug"},
+        {"hostname = a b\n", "hostname: \"a b\" is not a host name"},
+        {"hostname = -a\n", "hostname: \"-a\""},
+        {"model = a\x01" "b\n", "control character (0x01)"},
+        {"model = a\xff\n", "not valid UTF-8"},
+        {"= a\n", "there is no setting \"\""},
+    };
+    for (size_t i = 0; i < COUNT_OF(vectors); i++) {
+        struct settings settings, before;
+        struct err err = {0};
+        settings_default(&before);
+        CHECK(read_text(&settings, vectors[i].text, &err) == BAD_INPUT);
+        if (!CHECK(strstr(err.text, vectors[i].wanted) != NULL))
+            fprintf(stderr, "    got \"%s\"\n", err.text);
+        CHECK(strstr(err.text, path) != NULL);
+        CHECK(memcmp(&settings, &before, sizeof(before)) == 0); // untouched on failure
+    }
+    struct settings settings;
+    struct err err = {0};
+    char many[200];
+    memset(many, 'd', sizeof(many));
+    CHECK(settings_set(&settings, "device", (struct bytes){(const uint8_t *)many, sizeof(many)}, &err) == TOO_LARGE);
+    CHECK(settings_read(&settings, "/nonexistent/tawny.conf", &err) == NOT_FOUND);
+    CHECK(strstr(err.text, "/nonexistent/tawny.conf") != NULL);
+}
+
+static void test_files(void)
+{
+    struct err err = {0};
+    struct stat info;
+    umask(0);
+    CHECK(file_write(path, bytes_of("one"), 0600, &err) == OK);
+    CHECK(stat(path, &info) == 0 && (info.st_mode & 0777) == 0600);
+    umask(077);
+    CHECK(file_write(path, bytes_of("two"), 0644, &err) == OK);
+    CHECK(stat(path, &info) == 0 && (info.st_mode & 0777) == 0644);
+    struct buf buf;
+    CHECK(file_read(&buf, path, 3, &err) == OK && bytes_equal_text(buf_view(&buf), "two"));
+    buf_free(&buf);
+    CHECK(file_read(&buf, path, 2, &err) == TOO_LARGE);
+    CHECK(file_read(&buf, "/nonexistent", 2, &err) == NOT_FOUND);
+    CHECK(file_read(&buf, dir, 200, &err) == IO_ERROR);
+    char other[80];
+    snprintf(other, sizeof(other), "%s.new", path);
+    CHECK(access(other, F_OK) != 0); // nothing left beside it
+    CHECK(symlink("/nonexistent/target", other) == 0); // what a power cut or a prankster left is not followed
+    CHECK(file_write(path, bytes_of("three"), 0600, &err) == OK && access("/nonexistent/target", F_OK) != 0);
+    snprintf(other, sizeof(other), "%s/no/such", dir);
+    CHECK(file_write(other, bytes_of("x"), 0600, &err) == NOT_FOUND);
+    CHECK(file_make_dir(dir, 0700, &err) == OK && file_make_dir(path, 0700, &err) == IO_ERROR);
+    uint8_t a[64], b[64];
+    random_bytes(a, sizeof(a));
+    random_bytes(b, sizeof(b));
+    CHECK(memcmp(a, b, sizeof(a)) != 0);
+}
+
+int main(void)
+{
+    if (!mkdtemp(dir))
+        return 1;
+    snprintf(path, sizeof(path), "%s/tawny.conf", dir);
+    test_good();
+    test_bad();
+    test_files();
+    unlink(path);
+    rmdir(dir);
+    return check_done("base_settings");
+}
