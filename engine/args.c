@@ -176,7 +176,7 @@ enum status args_model_path(const struct settings *settings, char *out, size_t s
         snprintf(path, sizeof(path), "%s", builtin);
     } else {
         snprintf(path, sizeof(path), "%s/models/%s", settings->state, model);
-        if (model[0] == '/' || access(path, R_OK) != 0)
+        if (model[0] == '/' || !settings->state[0] || access(path, R_OK) != 0)
             snprintf(path, sizeof(path), "%s", model);
         if (access(path, R_OK) != 0)
             return err_set(err, NOT_FOUND, "model \"%s\" cannot be read: it is neither %s/models/%s nor %s: %s", model,

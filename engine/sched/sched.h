@@ -1,5 +1,8 @@
 // sched.h - floor 4: the engine thread. It owns the device, the model, the KV cache and every sequence; it takes jobs from one
 // ring and answers with events on another. Nobody waits for a client here: the net thread buffers, or cancels.
+//
+// Every submitted job ends with exactly one EVENT_DONE or EVENT_FAILED, whatever happens to it. All functions here are called
+// from one thread (the net thread, or the terminal of `tawny chat`).
 #pragma once
 
 #include "../base/base.h"
@@ -12,11 +15,11 @@ enum job_kind { JOB_GENERATE, JOB_CANCEL, JOB_STOP };
 struct job { // made by api/ on its arena, pushed with sched_submit: then it belongs to the engine thread, which frees it
     struct arena arena; // everything below points into it
     enum job_kind kind;
-    uint64_t id;        // chosen by the caller, unique
-    bool chat;          // messages, else prompt
+    uint64_t id; // chosen by the caller, unique
+    bool chat;   // messages, else prompt
     const struct message *messages;
     size_t n_messages;
-    struct bytes prompt;
+    struct bytes prompt; // raw: names of control tokens in it are control tokens
     struct sampling sampling;
     int32_t max_tokens; // 0 = up to the context's end
     const struct bytes *stops;
@@ -28,43 +31,50 @@ void job_close(struct job *job);
 enum finish { FINISH_STOP, FINISH_LENGTH, FINISH_CANCELLED };
 
 struct usage {
-    int32_t n_prompt, n_prompt_cached, n_generated;
+    int32_t n_prompt, n_prompt_cached, n_generated; // n_generated: without the token that ended it
     uint64_t queue_us, prompt_us, generate_us;
 };
 
 enum event_kind {
-    EVENT_STARTED,  // prompt was accepted; usage.n_prompt is known
-    EVENT_PROGRESS, // prefill is going on: heartbeat for streams (usage.n_prompt_done in n_done)
+    EVENT_STARTED,  // the prompt was accepted and has its place or waits for one; usage.n_prompt is known
+    EVENT_PROGRESS, // the prompt is being read: n_done of usage.n_prompt tokens; a heartbeat for streams
     EVENT_TEXT,     // text: whole UTF-8
     EVENT_DONE,     // finish, usage
-    EVENT_FAILED,   // err (BAD_INPUT: the prompt does not fit, ...)
-    EVENT_STATE,    // loading -> ready | failed: see struct sched_status
+    EVENT_FAILED,   // err (TOO_LARGE: the prompt does not fit, ...)
+    EVENT_STATE,    // loading -> ready | failed: look at sched_status
 };
 
 struct event { // one malloc; event_close frees it
+    struct event *next; // the engine thread's, while the ring is full
     enum event_kind kind;
     uint64_t job_id;
     enum finish finish;
     struct usage usage;
     int32_t n_done;
     struct err err;
+    struct sched_status *status; // EVENT_STATE; taken over by sched_take_event
     size_t n_text;
     uint8_t text[];
 };
 void event_close(struct event *event);
 
-struct sched_status { // written by the engine thread before EVENT_STATE is pushed, read-only afterwards
+struct sched_status { // a snapshot, replaced when EVENT_STATE is taken
     enum sched_state state;
-    struct err err; // when failed
-    struct compute_info device;
-    struct model_info model;
+    struct err err;             // when failed
+    struct compute_info device; // device[0] == 0: not opened yet
+    struct model_info model;    // id[0] == 0: not opened yet
 };
 
 struct sched;
-// Starts the engine thread; loading goes on in it. jobs/events are the two rings.
+// Starts the engine thread; loading goes on in it.
 void sched_open(struct sched **out, const struct settings *settings, const char *model_path);
 void sched_close(struct sched *sched); // stops the thread; running jobs end as FINISH_CANCELLED
-MUST_USE enum status sched_submit(struct sched *sched, struct job *job); // NO_ROOM: too many waiting; the job stays yours
-struct event *sched_take_event(struct sched *sched); // NULL when there is none; yours
-int sched_event_fd(const struct sched *sched);
+// NO_ROOM: too many jobs are waiting; the job stays yours.
+MUST_USE enum status sched_submit(struct sched *sched, struct job *job);
+void sched_cancel(struct sched *sched, uint64_t job_id); // it still ends with its event (FINISH_CANCELLED, or what came first)
+struct event *sched_take_event(struct sched *sched);     // NULL when there is none; yours
+int sched_event_fd(const struct sched *sched);           // readable: take events until NULL
 const struct sched_status *sched_status(const struct sched *sched);
+size_t sched_n_open(const struct sched *sched);     // jobs submitted whose end was not taken yet
+size_t sched_n_together(const struct sched *sched); // of these so many run at once
+uint64_t sched_step_ms(const struct sched *sched);  // how long the present forward pass has been going on; 0 = none
