@@ -1,0 +1,328 @@
+#!/usr/bin/env python3
+"""train.py - trains the built-in model from scratch on the CPU and writes builtin.gguf.
+
+    train.py --dir DIR [--steps N] [--out builtin.gguf]     train (or go on from DIR), then export
+    train.py --dir DIR --export-only --out FILE             export the last checkpoint
+
+Needs python3-torch (Debian 13: 2.6) and numpy.  All text comes from corpus.py, drawn anew for every
+step from (SEED, step), so nothing is read but this folder and a run can be stopped (SIGTERM) and
+taken up again at its last checkpoint in DIR.  The same command on the same machine type gives the
+same model; on another CPU the last bits of the sums differ, and the weights with them.
+
+Shape: llama, 5 layers x 256, 4 heads and 2 kv heads of 64, ffn 768, vocabulary 2048, untied output.
+A step is BATCH tokens of short conversations, sorted by length into micro-batches: one conversation a
+row, so that none sees another.  The loss is on the assistant's tokens only.
+Optimisers: Muon (momentum, orthogonalised by five Newton-Schulz steps; Jordan et al. 2024) for the
+matrices inside the layers, AdamW for embedding, output and norms.  Learning rate: warm-up, constant,
+linear to zero over the last --decay steps.  MIX says how often each kind of example is drawn from
+which step on; it was shifted to the weak skills as validation showed them.
+
+RoPE is trained on half-split pairs (i, i+32) and q, k are permuted at export: GGUF's llama wants the
+interleaved pairs (2i, 2i+1).
+"""
+import argparse
+import json
+import math
+import os
+import random
+import signal
+import sys
+import time
+
+for v in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS'):      # before torch: one thread a process, see Worker
+    os.environ[v] = '1'
+import torch
+import torch.multiprocessing as mp
+import torch.nn.functional as F
+
+import bpe
+import corpus
+import gguf
+
+SEED = 20260
+N_VOCAB, N_LAYER, N_EMBD, N_HEAD, N_KV, HEAD_DIM, N_FF = 2048, 5, 256, 4, 2, 64, 768
+N_CTX, ROPE_BASE, EPS = 1024, 10000.0, 1e-5
+BATCH, MICRO = 4096, 1024                      # tokens
+WORKERS = 2                                    # processes; part of what makes a run repeatable
+LR_MUON, LR_ADAM, WARMUP = 0.02, 0.004, 40
+KINDS = corpus.SKILLS + ('qa', 'unknown', 'limits')
+MIX = [  # from step, weights in the order of KINDS
+    #       copy reverse add count capital upper json qa unknown limits
+    (0,    (1.0, 1.5,    2.5, 0.7, 0.7,    0.8,  0.8, 3.5, 0.5,  0.15)),
+]
+
+
+def norm(x, w):
+    return F.rms_norm(x, (N_EMBD,), w, EPS)
+
+
+class Model(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        g = torch.Generator().manual_seed(SEED)
+        P = torch.nn.Parameter
+
+        def mat(rows, cols, scale):
+            return P(torch.randn(rows, cols, generator=g) * scale)
+        self.embd = mat(N_VOCAB, N_EMBD, 0.1)
+        self.out = P(torch.zeros(N_VOCAB, N_EMBD))
+        self.out_norm = P(torch.ones(N_EMBD))
+        s = 0.5 / math.sqrt(N_EMBD)
+        self.layers = torch.nn.ModuleList()
+        for _ in range(N_LAYER):
+            m = torch.nn.Module()
+            m.norm1, m.norm2 = P(torch.ones(N_EMBD)), P(torch.ones(N_EMBD))
+            m.qkv = mat((N_HEAD + 2 * N_KV) * HEAD_DIM, N_EMBD, s)       # q, k, v below each other
+            m.o = P(torch.zeros(N_EMBD, N_HEAD * HEAD_DIM))
+            m.gu = mat(2 * N_FF, N_EMBD, s)                              # gate, up below each other
+            m.down = P(torch.zeros(N_EMBD, N_FF))
+            self.layers.append(m)
+        freq = ROPE_BASE ** (-torch.arange(0, HEAD_DIM, 2).float() / HEAD_DIM)
+        ang = torch.outer(torch.arange(N_CTX).float(), freq)
+        self.cos, self.sin = ang.cos(), ang.sin()
+
+    def hidden(self, ids):
+        B, T = ids.shape
+        x = F.embedding(ids, self.embd)
+        cos, sin = self.cos[:T, None, :], self.sin[:T, None, :]
+        for m in self.layers:
+            qkv = F.linear(norm(x, m.norm1), m.qkv).view(B, T, N_HEAD + 2 * N_KV, HEAD_DIM)
+            qk, v = qkv.split((N_HEAD + N_KV, N_KV), 2)
+            a, b = qk.float().chunk(2, -1)
+            qk = torch.cat((a * cos - b * sin, a * sin + b * cos), -1).to(v.dtype)
+            q, k = qk.split((N_HEAD, N_KV), 2)
+            k, v = (t.repeat_interleave(N_HEAD // N_KV, 2).transpose(1, 2) for t in (k, v))
+            y = F.scaled_dot_product_attention(q.transpose(1, 2), k, v, is_causal=True)
+            x = x + F.linear(y.transpose(1, 2).reshape(B, T, N_EMBD), m.o)
+            gate, up = F.linear(norm(x, m.norm2), m.gu).chunk(2, -1)
+            x = x + F.linear(F.silu(gate) * up, m.down)
+        return x
+
+    def logits(self, x):
+        return F.linear(norm(x, self.out_norm), self.out).float()
+
+
+def orthogonal(g):
+    """Newton-Schulz: the nearest (semi-)orthogonal matrix, roughly"""
+    x = g / (g.norm() + 1e-7)
+    tall = x.size(0) > x.size(1)
+    x = x.T if tall else x
+    for _ in range(5):
+        a = x @ x.T
+        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+    return x.T if tall else x
+
+
+class Muon(torch.optim.Optimizer):
+    def __init__(self, groups):
+        super().__init__(groups, dict(lr=0.0, momentum=0.95))
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group['params']:
+                st = self.state[p]
+                if not st:
+                    st['buf'] = torch.zeros_like(p)
+                st['buf'].lerp_(p.grad, 1 - group['momentum'])
+                u = p.grad.lerp(st['buf'], group['momentum'])
+                for part, w in zip(u.split(group['rows']), p.split(group['rows'])):
+                    w.add_(orthogonal(part), alpha=-group['lr'] * max(1, part.size(0) / part.size(1)) ** 0.5)
+
+
+def optimisers(model):
+    ls = model.layers
+    muon = Muon([dict(params=[m.qkv for m in ls], rows=[N_HEAD * HEAD_DIM, N_KV * HEAD_DIM, N_KV * HEAD_DIM]),
+                 dict(params=[m.o for m in ls], rows=[N_EMBD]), dict(params=[m.gu for m in ls], rows=[N_FF, N_FF]),
+                 dict(params=[m.down for m in ls], rows=[N_EMBD])])
+    norms = [model.out_norm] + [n for m in ls for n in (m.norm1, m.norm2)]
+    adam = torch.optim.AdamW([dict(params=[model.embd], k=2.0), dict(params=[model.out], k=1.0), dict(params=norms, k=1.0)],
+                             lr=0.0, betas=(0.9, 0.95), weight_decay=0.0)
+    return muon, adam
+
+
+# ---- data ------------------------------------------------------------------------------------
+def vocabulary(path):
+    """trains the vocabulary once (about 20 s) and keeps it in the working folder"""
+    if not os.path.exists(path):
+        rng, texts = random.Random(SEED), []
+        for _ in range(60000):
+            msgs, _kind = corpus.chat(rng, KINDS, MIX[0][1], multi=0)
+            texts += [t for _, t in msgs]
+        texts += ['system\n', 'user\n', 'assistant\n'] * 60000
+        with open(path, 'w') as f:
+            json.dump(bpe.train(texts, N_VOCAB - 256 - len(bpe.SPECIALS)), f)
+    with open(path) as f:
+        return bpe.Bpe(json.load(f))
+
+
+def pad(rows, fill):
+    n = max(map(len, rows))
+    return torch.tensor([r + [fill] * (n - len(r)) for r in rows])
+
+
+def micro_batches(voc, chats, limit):
+    """conversations -> [(ids, target, learn)], each a rectangle of at most `limit` tokens"""
+    rows = sorted((voc.chat(m) for m in chats), key=lambda r: len(r[0]))
+    out, cur = [], []
+    for r in rows:
+        if cur and (len(cur) + 1) * len(r[0]) > limit:
+            out.append(cur)
+            cur = []
+        cur.append(r)
+    out.append(cur)
+    return [(pad([r[0][:-1] for r in c], voc.eot), pad([r[0][1:] for r in c], voc.eot), pad([r[1][1:] for r in c], 0).bool())
+            for c in out]
+
+
+def batch(voc, step):
+    rng = random.Random(SEED * 1000003 + step)
+    mix = [w for s, w in MIX if s <= step][-1]
+    chats, n = [], 0
+    while n < BATCH:
+        c, _kind = corpus.chat(rng, KINDS, mix)
+        n_ids = len(voc.chat(c)[0])
+        if n_ids <= N_CTX:
+            chats.append(c)
+            n += n_ids
+    return micro_batches(voc, chats, MICRO), n
+
+
+def validate(model, voc, n=96, split=corpus.VALID):
+    """per kind: the share of answers in which every token is the model's first choice (= greedy decoding gets it whole)"""
+    res = {}
+    for kind in KINDS:
+        rng = random.Random(SEED + 7)
+        chats = [corpus.chat(rng, [kind], [1], split, multi=0)[0] for _ in range(n)]
+        good = 0
+        for ids, target, learn in micro_batches(voc, chats, 4096):
+            with torch.no_grad():
+                top = model.logits(model.hidden(ids)).argmax(-1)
+            good += ((top == target) | ~learn).all(-1).sum().item()
+        res[kind] = good / n
+    return res
+
+
+def share_of_step(model, voc, step, rank):
+    """worker `rank`'s part of a step: gradients into p.grad, -> (its part of the loss, tokens of the whole step)"""
+    mbs, n = batch(voc, step)
+    n_learn = sum(m[2].sum().item() for m in mbs)
+    for p in model.parameters():
+        p.grad.zero_()
+    total = 0.0
+    for ids, target, learn in sorted(mbs, key=lambda m: -m[0].numel())[rank::WORKERS]:
+        loss = F.cross_entropy(model.logits(model.hidden(ids)[learn]), target[learn], reduction='sum') / n_learn
+        loss.backward()
+        total += loss.item()
+    return total, n
+
+
+class Team:
+    """WORKERS processes with one thread each over shared weights.  On a machine that is busy with other things this is
+    many times faster than threads inside the operations, which wait for each other hundreds of times a step."""
+
+    def __init__(self, model, voc):
+        self.model, self.voc, self.pipes = model, voc, []
+        model.share_memory()
+        for p in model.parameters():
+            p.grad = torch.zeros_like(p)
+        self.grads = []
+        for rank in range(1, WORKERS):
+            grads = [torch.zeros_like(p).share_memory_() for p in model.parameters()]
+            here, there = mp.Pipe()
+            mp.Process(target=Team.work, args=(model, voc, rank, grads, there), daemon=True).start()
+            self.pipes.append(here)
+            self.grads.append(grads)
+
+    @staticmethod
+    def work(model, voc, rank, grads, pipe):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for p, g in zip(model.parameters(), grads):
+            p.grad = g
+        while (step := pipe.recv()) is not None:
+            pipe.send(share_of_step(model, voc, step, rank))
+
+    def gradients(self, step):
+        for pipe in self.pipes:
+            pipe.send(step)
+        total, n = share_of_step(self.model, self.voc, step, 0)
+        for pipe, grads in zip(self.pipes, self.grads):
+            total += pipe.recv()[0]
+            for p, g in zip(self.model.parameters(), grads):
+                p.grad += g
+        return total, n
+
+
+def export(model, voc, path):
+    def perm(w):                                    # half-split rows -> interleaved rows, per head
+        h = w.size(0) // HEAD_DIM
+        return w.view(h, 2, HEAD_DIM // 2, N_EMBD).transpose(1, 2).reshape(w.shape)
+    t = [('token_embd.weight', model.embd), ('output.weight', model.out), ('output_norm.weight', model.out_norm)]
+    for i, m in enumerate(model.layers):
+        q, k, v = m.qkv.split((N_HEAD * HEAD_DIM, N_KV * HEAD_DIM, N_KV * HEAD_DIM))
+        gate, up = m.gu.split((N_FF, N_FF))
+        t += [('blk.%d.%s.weight' % (i, name), w) for name, w in (
+            ('attn_norm', m.norm1), ('attn_q', perm(q)), ('attn_k', perm(k)), ('attn_v', v), ('attn_output', m.o),
+            ('ffn_norm', m.norm2), ('ffn_gate', gate), ('ffn_up', up), ('ffn_down', m.down))]
+    hp = dict(n_layer=N_LAYER, n_embd=N_EMBD, n_head=N_HEAD, n_kv=N_KV, head_dim=HEAD_DIM, n_ff=N_FF, n_ctx=N_CTX,
+              rope_base=ROPE_BASE, eps=EPS)
+    gguf.write(path, hp, voc, [(n, w.detach().float().numpy()) for n, w in t])
+
+
+def main():
+    ap = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__)
+    ap.add_argument('--dir', required=True)
+    ap.add_argument('--steps', type=int, default=2400)
+    ap.add_argument('--decay', type=int, default=600)
+    ap.add_argument('--out')
+    ap.add_argument('--export-only', action='store_true')
+    a = ap.parse_args()
+    os.makedirs(a.dir, exist_ok=True)
+    voc = vocabulary(os.path.join(a.dir, 'merges.json'))
+    model = Model()
+    muon, adam = optimisers(model)
+    ckpt, step, tokens, spent = os.path.join(a.dir, 'ckpt.pt'), 0, 0, 0.0
+    if os.path.exists(ckpt):
+        c = torch.load(ckpt, weights_only=True)
+        model.load_state_dict(c['model'])
+        muon.load_state_dict(c['muon'])
+        adam.load_state_dict(c['adam'])
+        step, tokens, spent = c['step'], c['tokens'], c['spent']
+    team = Team(model, voc)
+    stop = []
+    signal.signal(signal.SIGTERM, lambda *_: stop.append(1))
+    t0 = last = time.time()
+
+    def save():
+        torch.save(dict(model=model.state_dict(), muon=muon.state_dict(), adam=adam.state_dict(), step=step, tokens=tokens,
+                        spent=spent + time.time() - t0), ckpt + '.new')
+        os.replace(ckpt + '.new', ckpt)
+
+    while step < a.steps and not a.export_only and not stop:
+        lr = min(1.0, (step + 1) / WARMUP, (a.steps - step) / a.decay)
+        for g in muon.param_groups:
+            g['lr'] = LR_MUON * lr
+        for g in adam.param_groups:
+            g['lr'] = LR_ADAM * lr * g['k']
+        total, n = team.gradients(step)
+        muon.step()
+        adam.step()
+        step, tokens = step + 1, tokens + n
+        if step % 20 == 0:
+            now = time.time()
+            print('step %d loss %.4f tokens %.2f M  %.0f tokens/s' % (step, total, tokens / 1e6, n * 20 / (now - last)), flush=True)
+            last = now
+        if step % 100 == 0:
+            save()
+        if step % 200 == 0 or step == a.steps:
+            print('valid %d ' % step + ' '.join('%s %.3f' % x for x in validate(model, voc).items()), flush=True)
+            last = time.time()
+    if not a.export_only:
+        save()
+        print('stopped at step %d, %.2f M tokens, %.0f s in all' % (step, tokens / 1e6, spent + time.time() - t0), flush=True)
+    if a.out and not stop:
+        export(model, voc, a.out)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
