@@ -1,0 +1,612 @@
+// http.c - the strict HTTP/1.1 request reader behind http.h, and the one table from status to HTTP code.
+//
+// The head is collected in http->text and given to llhttp line by line, each as soon as it is whole; a byte that cannot
+// be right is refused when it comes, so that garbage without a line end is not waited for. llhttp's callbacks hand back
+// spans of those same lines, so the fields need no copy. The body goes to llhttp as it comes. What llhttp lets pass and
+// we do not is refused in take_byte (line ends, control characters, sizes), in check_request_line and in finish_head.
+// One thing to know: llhttp calls on_message_complete in the same run as on_headers_complete when there is no body.
+#include "http.h"
+#include "net.h"
+
+#include <string.h>
+
+static enum status refuse(struct http_fault *fault, int code, const char *why)
+{
+    *fault = (struct http_fault){code, why};
+    return BAD_INPUT;
+}
+
+static bool is_digit(uint8_t c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static bool is_alpha(uint8_t c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+static int hex_value(uint8_t c)
+{
+    if (is_digit(c)) {
+        return c - '0';
+    }
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static bool is_token_char(uint8_t c)
+{
+    return is_digit(c) || is_alpha(c) || (c != 0 && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+}
+
+bool http_is_token(struct bytes text)
+{
+    for (size_t i = 0; i < text.n; i++) {
+        if (!is_token_char(text.p[i])) {
+            return false;
+        }
+    }
+    return text.n > 0;
+}
+
+static struct bytes trim(struct bytes text)
+{
+    while (text.n > 0 && (text.p[0] == ' ' || text.p[0] == '\t')) {
+        text.p++;
+        text.n--;
+    }
+    while (text.n > 0 && (text.p[text.n - 1] == ' ' || text.p[text.n - 1] == '\t')) {
+        text.n--;
+    }
+    return text;
+}
+
+static bool equals_ignoring_case(struct bytes text, const char *lower)
+{
+    size_t n = strlen(lower);
+    if (text.n != n) {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        uint8_t c = text.p[i];
+        if (c >= 'A' && c <= 'Z') {
+            c |= 0x20;
+        }
+        if (c != (uint8_t)lower[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+struct bytes http_field(const struct http *http, const char *lower_case_name)
+{
+    for (size_t i = 0; i < http->n_fields; i++) {
+        if (bytes_equal_text(http->fields[i].name, lower_case_name)) {
+            return http->fields[i].value;
+        }
+    }
+    return (struct bytes){NULL, 0};
+}
+
+// ---- host ------------------------------------------------------------------------------------------------
+
+struct bytes http_host_without_port(struct bytes host)
+{
+    if (host.n > 0 && host.p[0] == '[') {
+        const uint8_t *end = memchr(host.p, ']', host.n);
+        return end == NULL ? host : (struct bytes){host.p, (size_t)(end - host.p) + 1};
+    }
+    const uint8_t *colon = host.n == 0 ? NULL : memchr(host.p, ':', host.n);
+    return colon == NULL ? host : (struct bytes){host.p, (size_t)(colon - host.p)};
+}
+
+bool http_is_host(struct bytes text)
+{
+    struct bytes name = http_host_without_port(text);
+    bool bracketed = name.n > 0 && name.p[0] == '[';
+    if (name.n == 0 || name.n > 255 || (bracketed && (name.n < 4 || name.p[name.n - 1] != ']'))) {
+        return false;
+    }
+    for (size_t i = bracketed ? 1 : 0; i < name.n - (bracketed ? 1 : 0); i++) {
+        uint8_t c = name.p[i];
+        if (bracketed ? hex_value(c) < 0 && c != ':' && c != '.'
+                      : !is_digit(c) && !is_alpha(c) && c != '-' && c != '.' && c != '_') {
+            return false;
+        }
+    }
+    if (text.n == name.n) {
+        return true;
+    }
+    if (text.p[name.n] != ':' || text.n - name.n > 6) {
+        return false;
+    }
+    for (size_t i = name.n + 1; i < text.n; i++) {
+        if (!is_digit(text.p[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// ---- request line ----------------------------------------------------------------------------------------
+
+static bool has_dot_segment(struct bytes path)
+{
+    for (size_t at = 0; at < path.n;) { // path.p[at] is '/'
+        size_t end = at + 1;
+        while (end < path.n && path.p[end] != '/') {
+            end++;
+        }
+        size_t n = end - at - 1;
+        if ((n == 1 && path.p[at + 1] == '.') || (n == 2 && path.p[at + 1] == '.' && path.p[at + 2] == '.')) {
+            return true;
+        }
+        at = end;
+    }
+    return false;
+}
+
+// Undoes %XX from `raw` into http->path_text; raw is no longer than it.
+static enum status decode_path(struct http *http, struct bytes raw)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < raw.n; i++) {
+        uint8_t c = raw.p[i];
+        if (c == '%') {
+            int high = raw.n - i > 2 ? hex_value(raw.p[i + 1]) : -1;
+            int low = raw.n - i > 2 ? hex_value(raw.p[i + 2]) : -1;
+            if (high < 0 || low < 0) {
+                return refuse(&http->fault, 400, "in the request target a % is not followed by two hexadecimal digits");
+            }
+            c = (uint8_t)(high << 4 | low);
+            i += 2;
+            if (c < 0x20 || c == 0x7F) {
+                return refuse(&http->fault, 400, "the request target holds an encoded control character");
+            }
+        }
+        http->path_text[n++] = c;
+    }
+    http->path = (struct bytes){http->path_text, n};
+    if (!utf8_valid(http->path)) {
+        return refuse(&http->fault, 400, "the request target is not UTF-8 once decoded");
+    }
+    if (has_dot_segment(http->path)) {
+        return refuse(&http->fault, 400, "the request target holds a . or .. segment");
+    }
+    return OK;
+}
+
+// Takes "http://authority" or "https://authority" off the front of *raw.
+static enum status take_authority(struct http *http, struct bytes *raw)
+{
+    size_t scheme = 0;
+    if (raw->n > 8 && equals_ignoring_case((struct bytes){raw->p, 8}, "https://")) {
+        scheme = 8;
+    } else if (raw->n > 7 && equals_ignoring_case((struct bytes){raw->p, 7}, "http://")) {
+        scheme = 7;
+    } else {
+        return refuse(&http->fault, 400, "the request target must begin with / (or be * for OPTIONS)");
+    }
+    size_t end = scheme;
+    while (end < raw->n && raw->p[end] != '/' && raw->p[end] != '?') {
+        end++;
+    }
+    http->host = (struct bytes){raw->p + scheme, end - scheme};
+    if (!http_is_host(http->host)) {
+        return refuse(&http->fault, 400, "the host in the request target is not a name or an address");
+    }
+    *raw = (struct bytes){raw->p + end, raw->n - end};
+    return OK;
+}
+
+static enum status read_target(struct http *http)
+{
+    struct bytes raw = http->target;
+    if (memchr(raw.p, '#', raw.n) != NULL) {
+        return refuse(&http->fault, 400, "the request target holds a #");
+    }
+    if (bytes_equal_text(raw, "*")) {
+        http->path = raw;
+        return bytes_equal_text(http->method, "OPTIONS")
+                   ? OK : refuse(&http->fault, 400, "the request target * is for OPTIONS only");
+    }
+    if (raw.p[0] != '/' && take_authority(http, &raw) != OK) {
+        return BAD_INPUT;
+    }
+    const uint8_t *mark = raw.n == 0 ? NULL : memchr(raw.p, '?', raw.n);
+    if (mark != NULL) {
+        http->query = (struct bytes){mark + 1, raw.n - (size_t)(mark - raw.p) - 1};
+        raw.n = (size_t)(mark - raw.p);
+    }
+    if (raw.n == 0) {
+        raw = bytes_of("/"); // "http://host" and "http://host?query"
+    }
+    return decode_path(http, raw);
+}
+
+// The line is whole and llhttp has seen it: what it forgives (versions, several spaces) is refused here.
+static enum status check_request_line(struct http *http, size_t n_line)
+{
+    if (http->target.n == 0 || n_line != http->method.n + 1 + http->target.n + strlen(" HTTP/1.1")) {
+        return refuse(&http->fault, 400, "the request line must be: method, space, target, space, HTTP/1.1");
+    }
+    if (http->parser.http_major != 1 || http->parser.http_minor > 1) {
+        return refuse(&http->fault, 505, "only HTTP/1.1 and HTTP/1.0 are spoken here");
+    }
+    if (http->method.n > LIMIT_METHOD) {
+        return refuse(&http->fault, 400, "the method is longer than 16 characters");
+    }
+    if (http->target.n > LIMIT_TARGET) {
+        return refuse(&http->fault, 414, "the request target is longer than 4096 bytes");
+    }
+    http->minor = http->parser.http_minor;
+    return read_target(http);
+}
+
+// ---- header fields ---------------------------------------------------------------------------------------
+
+// The whole value must be digits; anything above LIMIT_BODY is 413 without caring how far above.
+static enum status read_content_length(struct http *http, struct bytes value)
+{
+    uint64_t length = 0;
+    for (size_t i = 0; i < value.n; i++) {
+        if (!is_digit(value.p[i])) {
+            return refuse(&http->fault, 400, "Content-Length is not a number");
+        }
+        length = length > LIMIT_BODY ? length : length * 10 + (uint64_t)(value.p[i] - '0');
+    }
+    if (value.n == 0) {
+        return refuse(&http->fault, 400, "Content-Length is empty");
+    }
+    if (length > LIMIT_BODY) {
+        return refuse(&http->fault, 413, "the request body is larger than 8 MiB");
+    }
+    http->length = length;
+    return OK;
+}
+
+static void read_connection(struct http *http, struct bytes value)
+{
+    while (value.n > 0) {
+        const uint8_t *comma = memchr(value.p, ',', value.n);
+        size_t n = comma == NULL ? value.n : (size_t)(comma - value.p);
+        if (equals_ignoring_case(trim((struct bytes){value.p, n}), "close")) {
+            http->keep_alive = false;
+        }
+        n += comma != NULL;
+        value = (struct bytes){value.p + n, value.n - n};
+    }
+}
+
+static enum status refuse_repeats(struct http *http)
+{
+    static const char *const once[] = {"host", "content-length", "transfer-encoding", "authorization", "x-api-key",
+                                       "content-type", "origin", "expect"};
+    for (size_t i = 0; i < COUNT_OF(once); i++) {
+        size_t n = 0;
+        for (size_t k = 0; k < http->n_fields; k++) {
+            n += bytes_equal_text(http->fields[k].name, once[i]);
+        }
+        if (n > 1) {
+            return refuse(&http->fault, 400, "a header field that may come once came twice");
+        }
+    }
+    return OK;
+}
+
+static enum status read_framing(struct http *http, bool *has_length, bool *chunked)
+{
+    for (size_t i = 0; i < http->n_fields; i++) {
+        const struct http_field *field = &http->fields[i];
+        if (bytes_equal_text(field->name, "content-length")) {
+            *has_length = true;
+            if (read_content_length(http, field->value) != OK) {
+                return BAD_INPUT;
+            }
+        } else if (bytes_equal_text(field->name, "transfer-encoding")) {
+            *chunked = true;
+            if (!equals_ignoring_case(field->value, "chunked")) {
+                return refuse(&http->fault, 501, "the only Transfer-Encoding understood is chunked");
+            }
+        } else if (bytes_equal_text(field->name, "connection")) {
+            read_connection(http, field->value);
+        } else if (bytes_equal_text(field->name, "expect")) {
+            http->expects_continue = http->minor == 1;
+            if (!equals_ignoring_case(field->value, "100-continue")) {
+                return refuse(&http->fault, 417, "the only expectation understood is 100-continue");
+            }
+        }
+    }
+    return OK;
+}
+
+static enum status finish_head(struct http *http)
+{
+    bool has_length = false, chunked = false;
+    http->keep_alive = http->minor == 1;
+    for (size_t i = 0; i < http->n_fields; i++) {
+        http->fields[i].value = trim(http->fields[i].value);
+    }
+    if (refuse_repeats(http) != OK || read_framing(http, &has_length, &chunked) != OK) {
+        return BAD_INPUT;
+    }
+    if (chunked && (has_length || http->minor == 0)) {
+        return refuse(&http->fault, 400, has_length ? "Transfer-Encoding and Content-Length exclude each other"
+                                                    : "Transfer-Encoding does not exist in HTTP/1.0");
+    }
+    struct bytes host = http_field(http, "host");
+    if (host.p == NULL && http->minor == 1) {
+        return refuse(&http->fault, 400, "the Host field is missing");
+    }
+    if (host.p != NULL && !http_is_host(host)) {
+        return refuse(&http->fault, 400, "the Host field is not a name or an address");
+    }
+    if (http->host.p == NULL) {
+        http->host = host;
+    }
+    return OK;
+}
+
+// ---- llhttp's callbacks ----------------------------------------------------------------------------------
+
+static void extend(struct bytes *span, const char *at, size_t n)
+{
+    if (span->p == NULL) {
+        span->p = (const uint8_t *)at;
+    }
+    span->n += n; // pieces of one span follow each other in text
+}
+
+static int on_method(llhttp_t *parser, const char *at, size_t n)
+{
+    extend(&((struct http *)parser->data)->method, at, n);
+    return 0;
+}
+
+static int on_url(llhttp_t *parser, const char *at, size_t n)
+{
+    extend(&((struct http *)parser->data)->target, at, n);
+    return 0;
+}
+
+static int on_field_name(llhttp_t *parser, const char *at, size_t n)
+{
+    struct http *http = parser->data;
+    if (http->head_done) {
+        return 0; // a trailer field: read and dropped
+    }
+    if (http->n_fields == LIMIT_FIELDS) {
+        refuse(&http->fault, 431, "there are more than 64 header fields");
+        return HPE_USER;
+    }
+    extend(&http->fields[http->n_fields].name, at, n);
+    return 0;
+}
+
+static int on_field_name_complete(llhttp_t *parser)
+{
+    struct http *http = parser->data;
+    if (http->head_done) {
+        return 0;
+    }
+    struct bytes name = http->fields[http->n_fields++].name;
+    for (uint8_t *c = http->text + (name.p - http->text); c < name.p + name.n; c++) {
+        if (*c >= 'A' && *c <= 'Z') {
+            *c |= 0x20;
+        }
+    }
+    return 0;
+}
+
+static int on_field_value(llhttp_t *parser, const char *at, size_t n)
+{
+    struct http *http = parser->data;
+    if (!http->head_done) {
+        extend(&http->fields[http->n_fields - 1].value, at, n);
+    }
+    return 0;
+}
+
+static int on_head_complete(llhttp_t *parser)
+{
+    struct http *http = parser->data;
+    parser->upgrade = 0; // we never switch protocols: an Upgrade field is ignored, as RFC 9110 section 7.8 allows
+    http->head_done = true;
+    return finish_head(http) == OK ? 0 : -1;
+}
+
+static int on_chunk(llhttp_t *parser)
+{
+    struct http *http = parser->data;
+    if (parser->content_length > LIMIT_BODY - http->content->n) {
+        refuse(&http->fault, 413, "the request body is larger than 8 MiB");
+        return -1;
+    }
+    return 0;
+}
+
+static int on_content(llhttp_t *parser, const char *at, size_t n)
+{
+    struct http *http = parser->data;
+    if (buf_add(http->content, at, n) != OK) {
+        refuse(&http->fault, 413, "the request body is larger than 8 MiB");
+        return HPE_USER;
+    }
+    return 0;
+}
+
+static int on_message_complete(llhttp_t *parser)
+{
+    ((struct http *)parser->data)->message_done = true;
+    return HPE_PAUSED; // what follows is the next request: not ours to look at
+}
+
+static const llhttp_settings_t callbacks = {
+    .on_method = on_method,
+    .on_url = on_url,
+    .on_header_field = on_field_name,
+    .on_header_field_complete = on_field_name_complete,
+    .on_header_value = on_field_value,
+    .on_headers_complete = on_head_complete,
+    .on_chunk_header = on_chunk,
+    .on_body = on_content,
+    .on_message_complete = on_message_complete,
+};
+
+// Runs llhttp over `in`; *n_used: up to the end of the message.
+static enum status run(struct http *http, struct bytes in, size_t *n_used)
+{
+    llhttp_errno_t error = llhttp_execute(&http->parser, (const char *)in.p, in.n);
+    *n_used = in.n;
+    if (error == HPE_PAUSED && http->message_done) {
+        *n_used = (size_t)((const uint8_t *)llhttp_get_error_pos(&http->parser) - in.p);
+        return OK;
+    }
+    if (error == HPE_OK) {
+        return AGAIN;
+    }
+    if (http->fault.code == 0) {
+        bool version = error == HPE_INVALID_VERSION || error == HPE_PAUSED_H2_UPGRADE;
+        const char *reason = llhttp_get_error_reason(&http->parser);
+        refuse(&http->fault, version ? 505 : 400,
+               version ? "only HTTP/1.1 and HTTP/1.0 are spoken here"
+                       : reason != NULL && reason[0] != 0 ? reason : "this is not an HTTP request");
+    }
+    return BAD_INPUT;
+}
+
+// ---- head ------------------------------------------------------------------------------------------------
+
+void http_init(struct http *http)
+{
+    memset(http, 0, offsetof(struct http, text));
+    llhttp_init(&http->parser, HTTP_REQUEST, &callbacks);
+    http->parser.data = http;
+}
+
+// The line text[line .. n) is whole, CR LF included. OK: it was the blank one, the head is complete.
+static enum status take_line(struct http *http)
+{
+    struct bytes line = {http->text + http->line, http->n - http->line};
+    size_t n_used;
+    if (http->n_lines == 0 && line.n == 2 && !http->skipped_blank) {
+        http->skipped_blank = true; // RFC 9112 section 2.2: one empty line in front is forgiven
+        http->n = 0;
+        return AGAIN;
+    }
+    if (line.p[0] == ' ' || line.p[0] == '\t') {
+        return refuse(&http->fault, 400, "a line begins with white space (folded lines are not accepted)");
+    }
+    http->line = http->n;
+    if (run(http, line, &n_used) == BAD_INPUT) {
+        return BAD_INPUT;
+    }
+    if (http->n_lines++ == 0) {
+        return check_request_line(http, line.n - 2) == OK ? AGAIN : BAD_INPUT;
+    }
+    http->has_body = !http->message_done;
+    return http->head_done ? OK : AGAIN;
+}
+
+static enum status take_byte(struct http *http, uint8_t c)
+{
+    bool after_cr = http->n > http->line && http->text[http->n - 1] == '\r';
+    if ((c < 0x20 && c != '\t' && c != '\r' && c != '\n') || c == 0x7F) {
+        return refuse(&http->fault, 400, "the request head holds a control character");
+    }
+    if (after_cr != (c == '\n')) {
+        return refuse(&http->fault, 400, "lines must end with CR LF: a bare CR or LF was found");
+    }
+    if (http->n_lines == 0) {
+        if (c == '\t' || c >= 0x80 || (http->n == 0 && !is_token_char(c) && c != '\r')) {
+            return refuse(&http->fault, 400, "this is not an HTTP request");
+        }
+        if (http->n > LIMIT_METHOD + 1 + LIMIT_TARGET + 11) {
+            return refuse(&http->fault, 414, "the request line is longer than 4096 bytes");
+        }
+    }
+    if (http->n == LIMIT_HEAD) {
+        return refuse(&http->fault, 431, "the request head is larger than 16 KiB");
+    }
+    http->text[http->n++] = c;
+    return c == '\n' ? take_line(http) : AGAIN;
+}
+
+enum status http_head_feed(struct http *http, struct bytes in, size_t *n_used)
+{
+    enum status status = http->fault.code != 0 ? BAD_INPUT : AGAIN;
+    size_t at = 0;
+    while (at < in.n && status == AGAIN) {
+        status = take_byte(http, in.p[at++]);
+    }
+    *n_used = at;
+    return status;
+}
+
+// ---- body ------------------------------------------------------------------------------------------------
+
+enum status http_body_feed(struct http *http, struct bytes in, size_t *n_used, struct buf *content)
+{
+    *n_used = 0;
+    if (http->fault.code != 0) {
+        return BAD_INPUT;
+    }
+    if (http->message_done) {
+        return OK;
+    }
+    size_t before = content->n;
+    http->content = content;
+    enum status status = run(http, in, n_used);
+    http->n_between = content->n > before ? 0 : http->n_between + *n_used;
+    if (status == AGAIN && http->n_between > LIMIT_FRAMING) {
+        return refuse(&http->fault, 431, "chunk extensions or trailer fields are larger than 4 KiB");
+    }
+    return status;
+}
+
+// ---- answers ---------------------------------------------------------------------------------------------
+
+const char *http_reason(int code)
+{
+    static const struct {
+        int code;
+        const char *reason;
+    } table[] = {
+        {100, "Continue"}, {200, "OK"}, {201, "Created"}, {202, "Accepted"}, {204, "No Content"},
+        {301, "Moved Permanently"}, {302, "Found"}, {304, "Not Modified"}, {307, "Temporary Redirect"},
+        {308, "Permanent Redirect"}, {400, "Bad Request"}, {401, "Unauthorized"}, {403, "Forbidden"},
+        {404, "Not Found"}, {405, "Method Not Allowed"}, {406, "Not Acceptable"}, {408, "Request Timeout"},
+        {409, "Conflict"}, {411, "Length Required"}, {413, "Content Too Large"}, {414, "URI Too Long"},
+        {415, "Unsupported Media Type"}, {417, "Expectation Failed"}, {422, "Unprocessable Content"},
+        {429, "Too Many Requests"}, {431, "Request Header Fields Too Large"}, {500, "Internal Server Error"},
+        {501, "Not Implemented"}, {503, "Service Unavailable"}, {504, "Gateway Timeout"},
+        {505, "HTTP Version Not Supported"}, {507, "Insufficient Storage"},
+    };
+    for (size_t i = 0; i < COUNT_OF(table); i++) {
+        if (table[i].code == code) {
+            return table[i].reason;
+        }
+    }
+    return "Answer";
+}
+
+int status_http_code(enum status status)
+{
+    switch (status) {
+    case OK: return 200;
+    case BAD_INPUT: return 400;
+    case UNSUPPORTED: return 400; // well formed, but a value that we do not serve: the client must change it
+    case DENIED: return 401;
+    case NOT_FOUND: return 404;
+    case TOO_LARGE: return 413;
+    case AGAIN: return 503;
+    case NO_ROOM: return 503;
+    case CANCELLED: return 503;
+    case DEVICE_ERROR: return 503;
+    case CLOSED: return 500;
+    case IO_ERROR: return 500;
+    }
+    return 500;
+}
