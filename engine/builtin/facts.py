@@ -44,7 +44,7 @@ FACTS = [
       'what is the purpose of [this appliance|Tawny|this box]', 'what is this', 'why [would I use|do I need] Tawny', 'tell me about Tawny',
       'what kind of [system|appliance|product|software] is [this|Tawny]'],
      ['what is this appliance good for', 'give me a description of Tawny'], 'run a language model'),
-    ('addmodel', 'Copy the GGUF file to the folder tawny/models on the data partition (label DATA), set model = NAME.gguf in '
+    ('addmodel', 'Copy the GGUF file to the folder tawny/models on the data partition (label tawny-data), set model = NAME.gguf in '
      'tawny.conf on the EFI partition, then restart.',
      ['$HOW [add|install|load|use|run|put|copy|import|upload|get] [a|another|my own|a new|a bigger|a larger|a different|my|a better|some other] [model|LLM|language model|GGUF file|GGUF|GGUF model]',
       '$HOW [add|install|load|use|run|import] [models|other models|more models|my own models|GGUF files]',
@@ -246,9 +246,9 @@ FACTS = [
     ('address', 'The console shows the address at boot; your router knows it too.',
      ['$WHERE [the|its|your] [address|IP address|IP|URL|network address]', '[what is|what\'s] [the|your|its] [address|IP address|IP|URL|network address]', '$HOW [find|see|know] [the address|its address|the IP|the IP address|the URL]', 'which [address|IP|IP address|URL] [does it have|do you have|do I use|is it]', 'on which address are you', 'what do I write for ADDRESS'],
      ['how could I see its IP address', 'tell me the address of this box'], 'console shows the address'),
-    ('data', 'The data partition (label DATA, ext4) holds the folder tawny: models, api-key and tls. It grows to fill the disk at first boot.',
+    ('data', 'The data partition (label tawny-data, ext4) holds the folder tawny: models, api-key and tls. It grows to fill the disk at first boot.',
      ['$WHAT the data partition', '[what|which] [is on|files are on] the data partition', '$HOW [open|mount|read|reach|access] the data partition', 'which [file system|filesystem] [does the data partition have|is used|is on the data partition]', 'how big is the data partition', '$WHERE [the data partition|my data|the data]', 'what is the label of the data partition', '[what is|where is] the state directory', 'what is in /data/tawny', 'which partitions are [there|on the disk]', 'is the disk used completely'],
-     ['which things are kept on the data partition', 'what file system has the data partition'], 'label DATA, ext4'),
+     ['which things are kept on the data partition', 'what file system has the data partition'], 'label tawny-data'),
     ('windows', 'The EFI partition with tawny.conf opens on any PC. The data partition is ext4: use a Linux PC to copy models to it.',
      ['can I [edit|change|read] [tawny.conf|the settings|it|the disk] [with|on|from] [Windows|a Mac|macOS]', 'does it work with [Windows|a Windows PC]', 'can I copy [a model|models] [with|from] [Windows|a Mac|macOS]', 'I [have|use] [Windows|a Mac|only Windows]', 'why can [Windows|my Mac|Windows not|my PC] not [read|open|see] the data partition'],
      ['may I edit the settings on a Windows PC', 'I only use Windows, can I copy models'], 'use a Linux PC'),
