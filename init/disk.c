@@ -1,0 +1,490 @@
+/* disk.c - the data partition and the EFI system partition.
+ *
+ * They are known by their GPT names alone (tawny-data, tawny-esp): init never writes to a disk that
+ * does not carry them. Where several do, the first one found is used and the others are named.
+ *
+ * Everything that touches a disk runs in a job (job.c). The data job: grow the partition to the
+ * disk's end, mount it (the kernel replays the journal), directories, random seed. When it cannot be
+ * mounted for writing, it is mounted read-only and the keys are copied to memory, so that clients
+ * that trust this box still do; when that fails too, the caller starts with an empty state in memory.
+ * Nothing here ever formats or repairs a file system: what is on it may be all somebody has.
+ */
+#include "init.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/blkpg.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#ifndef EXT4_IOC_RESIZE_FS
+#define EXT4_IOC_RESIZE_FS _IOW('f', 16, uint64_t)
+#endif
+#define SAFE (MS_NOSUID | MS_NODEV | MS_NOEXEC)
+#define MAX_ESPS 4
+
+enum part_state { ABSENT, FOUND, MOUNTING, MOUNTED, FAILED };
+
+struct part {
+    char name[32]; // sda3
+    char disk[32]; // sda
+    int number;    // 3
+    enum part_state state;
+};
+
+static struct part data, esp, esps[MAX_ESPS];
+static int n_esps;
+static bool given_up; // the engine runs without a data partition
+
+/* ---- finding ------------------------------------------------------------------------------------ */
+
+/* The value of "KEY=" in the text of a uevent file, up to its line's end. */
+static bool value_of(const char *text, const char *key, char *out, size_t cap)
+{
+    size_t n = strlen(key);
+
+    for (const char *s = text; s && *s; s = strchr(s, '\n'), s += s ? 1 : 0) {
+        if (strncmp(s, key, n) == 0) {
+            snprintf(out, cap, "%.*s", (int)strcspn(s + n, "\n"), s + n);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* "sda3" is a directory inside "sda" in /sys/devices. */
+static bool disk_of(const char *part, char out[32])
+{
+    char path[128], target[512];
+
+    snprintf(path, sizeof path, "/sys/class/block/%s", part);
+    ssize_t n = readlink(path, target, sizeof target - 1);
+    if (n <= 0) {
+        return false;
+    }
+    target[n] = 0;
+    char *slash = strrchr(target, '/');
+    if (!slash) {
+        return false;
+    }
+    *slash = 0;
+    slash = strrchr(target, '/');
+    snprintf(out, 32, "%.31s", slash ? slash + 1 : target);
+    return true;
+}
+
+static void partition_added(const char *name)
+{
+    char path[128], text[1024], label[80] = "", number[16] = "0";
+    struct part p = {.state = FOUND};
+
+    snprintf(path, sizeof path, "/sys/class/block/%s/uevent", name);
+    if (read_file(path, text, sizeof text) < 0 || !value_of(text, "PARTNAME=", label, sizeof label) ||
+        !value_of(text, "PARTN=", number, sizeof number) || !disk_of(name, p.disk)) {
+        return;
+    }
+    snprintf(p.name, sizeof p.name, "%s", name);
+    p.number = (int)strtol(number, NULL, 10);
+    if (strcmp(label, ESP_LABEL) == 0 && n_esps < MAX_ESPS) {
+        esps[n_esps++] = p;
+    } else if (strcmp(label, DATA_LABEL) == 0) {
+        if (given_up) {
+            complain("data", "%s appeared too late; restart the machine to use it", name);
+        } else if (data.state == ABSENT) {
+            data = p;
+        } else if (strcmp(data.name, name) != 0) {
+            complain("data", "%s is called %s too and is left alone; %s is in use. Remove one of the "
+                             "two disks to be sure which one that is", name, DATA_LABEL, data.name);
+        }
+    }
+}
+
+static bool open_table(struct gpt *g, const char *disk, int flags, struct err *err)
+{
+    char path[64];
+    int sector = 512;
+    uint64_t bytes = 0;
+
+    snprintf(path, sizeof path, "/dev/%s", disk);
+    int fd = open(path, flags | O_CLOEXEC);
+    if (fd < 0 || ioctl(fd, BLKSSZGET, &sector) || ioctl(fd, BLKGETSIZE64, &bytes) || sector <= 0) {
+        err_set(err, IO_ERROR, "%s could not be opened: %s", path, strerror(errno));
+    } else if (gpt_open(g, fd, (uint32_t)sector, bytes / (uint32_t)sector, err) == OK) {
+        return true;
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return false;
+}
+
+static void close_table(struct gpt *g)
+{
+    gpt_close(g);
+    close(g->fd);
+}
+
+/* Job: a disk on which the kernel saw no partition. Ours with a damaged table? Then repair it; the
+ * kernel reads it again and announces the partitions. */
+static int repair(void *ctx)
+{
+    char disk[32];
+    struct gpt g;
+    struct err err;
+    uint64_t first, last;
+
+    snprintf(disk, sizeof disk, "%s", (const char *)ctx);
+    if (!open_table(&g, disk, O_RDONLY, &err)) {
+        return 0; // an empty disk, or somebody else's
+    }
+    bool ours = !g.primary_good && gpt_find(&g, DATA_LABEL, &first, &last);
+    close_table(&g);
+    if (!ours) {
+        return 0;
+    }
+    if (!open_table(&g, disk, O_RDWR, &err) || gpt_repair(&g, &err) != OK) {
+        complain("data", "the partition table of %s is damaged and was not repaired: %s", disk,
+                 err.text);
+        return 1;
+    }
+    int failed = ioctl(g.fd, BLKRRPART);
+    complain("data", "the partition table of %s was damaged; it was repaired from its copy at the "
+                     "disk's end%s", disk, failed ? "; restart the machine to use it" : "");
+    close_table(&g);
+    return 0;
+}
+
+static void disk_without_partitions(const char *name)
+{
+    static char names[16][32]; // what the jobs read after fork
+    static int n_names;
+    char path[128];
+    struct dirent *e;
+    bool has_part = false;
+
+    snprintf(path, sizeof path, "/sys/class/block/%s", name);
+    DIR *d = opendir(path);
+    while (d && (e = readdir(d))) {
+        has_part = has_part || strncmp(e->d_name, name, strlen(name)) == 0;
+    }
+    if (d) {
+        closedir(d);
+    }
+    if (has_part || n_names == 16) {
+        return;
+    }
+    for (int i = 0; i < n_names; i++) {
+        if (strcmp(names[i], name) == 0) {
+            return; // looked at already
+        }
+    }
+    snprintf(names[n_names], sizeof names[0], "%s", name);
+    (void)job_start("partition table", repair, NULL, names[n_names++]);
+}
+
+void disk_added(const struct uevent *u)
+{
+    static const char *const not_disks[] = {"loop", "ram", "zram", "sr", "fd", "md", "dm-", "mtd"};
+
+    if (strlen(u->devname) >= sizeof data.name || strchr(u->devname, '/')) {
+        return;
+    }
+    for (size_t i = 0; i < sizeof not_disks / sizeof *not_disks; i++) {
+        if (strncmp(u->devname, not_disks[i], strlen(not_disks[i])) == 0) {
+            return;
+        }
+    }
+    if (strcmp(u->devtype, "partition") == 0) {
+        partition_added(u->devname);
+    } else {
+        disk_without_partitions(u->devname);
+    }
+}
+
+/* ---- the data partition: jobs ------------------------------------------------------------------- */
+
+static void size_text(char out[32], uint64_t bytes)
+{
+    if (bytes < 10000000000ull) {
+        snprintf(out, 32, "%llu MB", (unsigned long long)(bytes / 1000000));
+    } else {
+        snprintf(out, 32, "%llu GB", (unsigned long long)(bytes / 1000000000));
+    }
+}
+
+/* Bytes the kernel believes a partition to have. */
+static uint64_t kernel_size(const char *part)
+{
+    char path[128], text[32];
+
+    snprintf(path, sizeof path, "/sys/class/block/%s/size", part);
+    return read_file(path, text, sizeof text) > 0 ? strtoull(text, NULL, 10) * 512 : 0;
+}
+
+static void grow_partition(void)
+{
+    struct gpt g;
+    struct err err;
+    uint64_t first, last;
+    bool grown = false;
+
+    if (!open_table(&g, data.disk, O_RDWR, &err)) {
+        complain("data", "%s; the partition stays as large as it is", err.text);
+        return;
+    }
+    bool backup_good = g.backup_good;
+    uint32_t number = gpt_find(&g, DATA_LABEL, &first, &last);
+    if (number != (uint32_t)data.number) {
+        complain("data", "%s is not where the partition table of %s says; it is not resized",
+                 data.name, data.disk);
+    } else if (gpt_grow(&g, number, &grown, &err) != OK) {
+        complain("data", "%s", err.text);
+    } else if (!grown && !backup_good) {
+        say("data", "the copy of the partition table at the end of %s was written anew", data.disk);
+    }
+    if (number && gpt_find(&g, DATA_LABEL, &first, &last) &&
+        (last - first + 1) * g.sector > kernel_size(data.name)) {
+        struct blkpg_partition p = {.start = (long long)(first * g.sector),
+                                    .length = (long long)((last - first + 1) * g.sector),
+                                    .pno = (int)number};
+        struct blkpg_ioctl_arg arg = {BLKPG_RESIZE_PARTITION, 0, sizeof p, &p};
+        char now[32];
+        size_text(now, (uint64_t)p.length);
+        if (ioctl(g.fd, BLKPG, &arg)) {
+            complain("data", "the kernel did not take the new size of %s (%s); the next start will",
+                     data.name, strerror(errno));
+        } else {
+            say("data", "%s now fills its disk: %s", data.name, now);
+        }
+    }
+    close_table(&g);
+}
+
+static void engine_directory(const char *path, mode_t mode)
+{
+    struct stat st;
+
+    if (mkdir(path, mode) && errno != EEXIST) {
+        complain("data", "%s could not be made: %s", path, strerror(errno));
+        return;
+    }
+    /* the engine may have put a link there: nothing behind it is to be given away */
+    if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && lchown(path, ENGINE_UID, ENGINE_GID) == 0) {
+        chmod(path, mode);
+    }
+}
+
+static bool copy_key(const char *name)
+{
+    char from[128], to[128], text[16384];
+    struct err err;
+
+    snprintf(from, sizeof from, "%s/%s", STATE_ON_DISK, name);
+    snprintf(to, sizeof to, "%s/%s", STATE_IN_MEMORY, name);
+    int fd = open(from, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text);
+    if (fd >= 0) {
+        close(fd);
+    }
+    bool good = n > 0 && replace_file(to, text, (size_t)n, 0600, &err) == OK &&
+                lchown(to, ENGINE_UID, ENGINE_GID) == 0;
+    explicit_bzero(text, sizeof text);
+    return good;
+}
+
+/* The disk can be read but not written: use its keys and models, from memory. */
+static void keys_to_memory(void)
+{
+    static const char *const keys[] = {"api-key", "tls/ca.crt", "tls/ca.key", "tls/server.crt",
+                                       "tls/server.key"};
+    size_t n_copied = 0;
+
+    engine_directory(STATE_IN_MEMORY, 0700);
+    engine_directory(STATE_IN_MEMORY "/tls", 0700);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        n_copied += copy_key(keys[i]);
+    }
+    (void)!symlink(STATE_ON_DISK "/models", STATE_IN_MEMORY "/models");
+    say("data", "%zu of %zu key files were taken over from it", n_copied,
+        sizeof keys / sizeof *keys);
+}
+
+static const char repair_hint[] =
+    "To repair it, attach the disk to any Linux machine and run e2fsck -f on its partition "
+    DATA_LABEL "; nothing on it was changed";
+
+static void warn_about_errors(void)
+{
+    char path[128], text[32];
+
+    snprintf(path, sizeof path, "/sys/fs/ext4/%s/errors_count", data.name);
+    if (read_file(path, text, sizeof text) > 0 && strtol(text, NULL, 10) > 0) {
+        complain("data", "the file system on %s has recorded errors. %s", data.name, repair_hint);
+    }
+}
+
+/* Exit code: 0 mounted, 1 mounted read-only, 2 not at all. */
+static int mount_data(void *ctx)
+{
+    char device[64], size[32], room[32];
+    struct statvfs v;
+    (void)ctx;
+
+    grow_partition();
+    snprintf(device, sizeof device, "/dev/%s", data.name);
+    if (mount(device, DATA_DIR, "ext4", SAFE | MS_NOATIME, NULL)) {
+        int why = errno;
+        if (mount(device, DATA_DIR, "ext4", SAFE | MS_NOATIME | MS_RDONLY, "noload")) {
+            complain("data", "%s could not be mounted: %s. %s", device, strerror(why), repair_hint);
+            return 2;
+        }
+        complain("data", "%s could only be mounted read-only: %s. %s", device, strerror(why),
+                 repair_hint);
+        keys_to_memory();
+        return 1;
+    }
+    warn_about_errors();
+    engine_directory(STATE_ON_DISK, 0700);
+    engine_directory(STATE_ON_DISK "/models", 0755);
+    seed_load(DATA_DIR);
+    size_text(size, kernel_size(data.name));
+    if (statvfs(DATA_DIR, &v) == 0) {
+        size_text(room, (uint64_t)v.f_bavail * v.f_frsize);
+        say("data", "%s (%s, %s free) is mounted on %s", device, size, room, DATA_DIR);
+    }
+    return 0;
+}
+
+static void data_done(void *ctx, int code)
+{
+    (void)ctx;
+    data.state = code == 0 ? MOUNTED : FAILED;
+    if (code < 0) {
+        complain("data", "mounting %s ended with signal %d: the kernel's log above says why",
+                 data.name, -code);
+    }
+}
+
+enum status disk_data(void)
+{
+    if (data.state == FOUND && module_ready("ext4") == OK) {
+        if (job_start("mounting the data partition", mount_data, data_done, NULL)) {
+            data.state = MOUNTING;
+        }
+    }
+    return data.state == MOUNTED ? OK : data.state == FAILED ? IO_ERROR : WAIT;
+}
+
+void disk_give_up(void)
+{
+    given_up = true;
+}
+
+void disk_memory_state(void)
+{
+    engine_directory(STATE_IN_MEMORY, 0700);
+    engine_directory(STATE_IN_MEMORY "/models", 0755); // a link already when keys were taken over
+}
+
+/* ---- the file system grows after the engine runs -------------------------------------------------- */
+
+static uint64_t le(const uint8_t *p, int n_bytes)
+{
+    uint64_t v = 0;
+    for (int i = n_bytes - 1; i >= 0; i--) {
+        v = v << 8 | p[i];
+    }
+    return v;
+}
+
+/* ext4 superblock at byte 1024: blocks 4 (low) and 336 (high), log2(block size / 1024) 24. */
+static int grow_files(void)
+{
+    char device[64], size[32];
+    uint8_t sb[1024];
+
+    snprintf(device, sizeof device, "/dev/%s", data.name);
+    int fd = open(device, O_RDONLY | O_CLOEXEC);
+    bool good = fd >= 0 && pread(fd, sb, sizeof sb, 1024) == (ssize_t)sizeof sb && sb[24] <= 6;
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (!good) {
+        return 1;
+    }
+    uint64_t block = 1024ull << sb[24], n_now = le(sb + 4, 4) | le(sb + 336, 4) << 32;
+    uint64_t n_wanted = kernel_size(data.name) / block;
+    if (n_wanted <= n_now) {
+        return 0;
+    }
+    fd = open(DATA_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || ioctl(fd, EXT4_IOC_RESIZE_FS, &n_wanted)) {
+        complain("data", "the file system could not grow to its partition: %s; it works on with its "
+                         "old size", strerror(errno));
+        return 1;
+    }
+    close(fd);
+    size_text(size, n_wanted * block);
+    say("data", "the file system grew to %s", size);
+    return 0;
+}
+
+static int after_start(void *ctx)
+{
+    (void)ctx;
+    seed_save(DATA_DIR);
+    return grow_files();
+}
+
+void disk_after_start(void)
+{
+    if (data.state == MOUNTED) {
+        (void)job_start("growing the file system", after_start, NULL, NULL);
+    }
+}
+
+/* ---- the ESP --------------------------------------------------------------------------------------- */
+
+static int mount_esp(void *ctx)
+{
+    char device[64];
+    (void)ctx;
+
+    snprintf(device, sizeof device, "/dev/%s", esp.name);
+    if (mount(device, "/boot", "vfat", SAFE | MS_RDONLY, "umask=022")) {
+        complain("settings", "%s could not be mounted: %s; copy tawny.conf from it and write the "
+                             "image to the disk again", device, strerror(errno));
+        return 1;
+    }
+    return 0;
+}
+
+static void esp_done(void *ctx, int code)
+{
+    (void)ctx;
+    esp.state = code == 0 ? MOUNTED : FAILED;
+}
+
+enum status disk_esp(void)
+{
+    for (int i = 0; i < n_esps && esp.state == ABSENT; i++) {
+        if (data.state == ABSENT || strcmp(esps[i].disk, data.disk) == 0) {
+            esp = esps[i];
+        }
+    }
+    if (esp.state == FOUND && module_ready("vfat") == OK && module_ready("nls_cp437") == OK &&
+        module_ready("nls_ascii") == OK && module_ready("nls_utf8") == OK) {
+        if (job_start("mounting the settings", mount_esp, esp_done, NULL)) {
+            esp.state = MOUNTING;
+        }
+    }
+    return esp.state == MOUNTED ? OK : esp.state == FAILED ? IO_ERROR : WAIT;
+}

@@ -1,0 +1,356 @@
+/* init.h - the one header of PID 1.
+ *
+ * init/ is a separate program: libc and Linux headers only. It shares two things with the engine:
+ * the heartbeat pipe (supervise.c) and the settings file (conf.c).
+ *
+ * How it works: one thread, one poll loop (loop.c). Nothing that can block for long runs in PID 1
+ * itself: loading a module, mounting or growing a disk happens in a forked child (job.c) whose exit
+ * code comes back through SIGCHLD. So the power button, the network and the log stay alive whatever
+ * a driver or a dying disk does, and a kernel oops in a driver kills a child and not PID 1.
+ *
+ * What fails returns `enum status`; a sentence for people goes into `struct err` where the fact is
+ * known and is logged once, by the caller that decides what happens next.
+ *
+ * gpt.c, dhcp.c, alias.c, conf.c and uevent.c's parser are pure: bytes in, values out, no global
+ * state. They are what the unit tests run.
+ */
+#ifndef INIT_H
+#define INIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define MUST_USE __attribute__((warn_unused_result))
+#define PRINTF(a, b) __attribute__((format(printf, a, b)))
+
+enum status { OK, WAIT, BAD_INPUT, NOT_FOUND, UNSUPPORTED, IO_ERROR };
+
+struct err {
+    char text[256]; // one sentence: what was wanted, what was found
+};
+
+/* Always returns `s`, so that it can end a function: return err_set(err, IO_ERROR, "..."); */
+enum status err_set(struct err *err, enum status s, const char *format, ...) PRINTF(3, 4);
+
+/* ---- who and where (agreed with engine/ and the image) ---------------------------------------- */
+
+#define ENGINE_PATH "/usr/bin/tawny"
+#define ENGINE_UID 1000
+#define ENGINE_GID 1000
+#define GROUP_VIDEO 44
+#define GROUP_RENDER 110
+#define DATA_LABEL "tawny-data" // GPT name of the ext4 partition, the last one of its disk
+#define ESP_LABEL "tawny-esp"   // GPT name of the EFI system partition that holds tawny.conf
+#define DATA_DIR "/data"
+#define STATE_ON_DISK "/data/tawny"
+#define STATE_IN_MEMORY "/run/tawny"
+#define CONF_ON_ESP "/boot/tawny.conf"
+#define CONF_DEFAULT "/etc/tawny.conf"
+#define RUNTIME_DIR "/run/user/1000"
+
+/* ---- log.c: every line to every console and to the kernel's log ------------------------------- */
+
+/* Milliseconds since the kernel started (CLOCK_MONOTONIC). */
+int64_t now_ms(void);
+
+/* Opens the consoles once /dev, /sys and /proc are there. Lines said before go to the standard error
+ * that the kernel gave us. */
+enum status log_open(struct err *err);
+
+/* One sentence about one step: "[    1.234] data: ...". `say` for what went well, `complain` for what
+ * a person should read. */
+void say(const char *step, const char *format, ...) PRINTF(2, 3);
+void complain(const char *step, const char *format, ...) PRINTF(2, 3);
+
+/* A line of someone else's text (the engine's): control bytes are replaced, long lines are cut. Not
+ * copied to the kernel's log. */
+void say_raw(const char *step, const char *line, size_t len);
+
+/* Writes out what a slow console did not take yet. Returns when it wants to be called again, or
+ * INT64_MAX. `log_drain` tries for up to 500 ms (before power-off, in jobs). */
+int64_t log_tick(int64_t now);
+void log_drain(void);
+
+/* In a forked job: forget the text that the parent still has to write. */
+void log_after_fork(void);
+
+/* ---- loop.c: poll, timers, signals ------------------------------------------------------------ */
+
+void loop_add(int fd, void (*ready)(int fd, void *ctx), void *ctx);
+void loop_remove(int fd);
+/* `tick` runs once per turn and returns when it wants to run next at the latest. */
+void loop_timer(int64_t (*tick)(int64_t now));
+/* One turn: sleeps until something happens, a timer is due or `until_ms` is reached. */
+void loop_once(int64_t until_ms);
+/* Blocks the signals PID 1 listens to and adds them to the loop: SIGCHLD, SIGTERM, SIGINT. */
+enum status loop_signals(struct err *err);
+
+/* ---- job.c: what may block runs in a child ---------------------------------------------------- */
+
+/* Runs `run(ctx)` in a forked child and calls `done(ctx, code)` in PID 1 when it ended: its return
+ * value (0..255), or minus the signal that killed it. False when no child could be made. */
+bool job_start(const char *name, int (*run)(void *ctx), void (*done)(void *ctx, int code),
+               void *ctx);
+/* Hands a reaped pid over; false when it is no job. */
+bool job_reaped(pid_t pid, int wait_status);
+int64_t job_tick(int64_t now); // says which jobs take suspiciously long
+/* To be called in every forked child before anything else: default signals, none blocked. */
+void child_signals(void);
+
+/* ---- mount.c ---------------------------------------------------------------------------------- */
+
+enum status mount_kernel(struct err *err);       // /proc /sys /dev /dev/shm /run /tmp
+enum status apply_sysctls(struct err *err);
+enum status make_directories(struct err *err);   // XDG_RUNTIME_DIR and mount points
+enum status write_file(const char *path, const char *text, struct err *err); // an existing file
+/* New file under a temporary name, renamed over `path`. */
+enum status replace_file(const char *path, const char *text, size_t len, mode_t mode,
+                         struct err *err);
+/* Reads at most cap - 1 bytes and ends them with a NUL; returns the length or -1. */
+ssize_t read_file(const char *path, char *buf, size_t cap);
+/* Reads a whole file of up to `max` bytes; *text is the caller's to free. */
+enum status read_whole(const char *path, size_t max, char **text, size_t *len, struct err *err);
+void unmount_all(void);
+
+/* ---- clock.c: a sane clock and the random seed ------------------------------------------------ */
+
+enum status clock_check(struct err *err);
+void seed_load(const char *dir); // credits DIR/random-seed once, replaces it; moves a stale clock on
+void seed_save(const char *dir); // may wait for randomness: not in PID 1 before the engine ran
+void randomness_begin(void);     // in a job, where the kernel has none yet
+
+/* ---- conf.c ----------------------------------------------------------------------------------- */
+
+struct conf {
+    char hostname[64];
+};
+void conf_defaults(struct conf *c);
+/* Reads `key = value` lines. Only `hostname` concerns init; every other well-formed key is the
+ * engine's. bad(ctx, line number, what) is called for each line that is ignored. */
+void conf_parse(struct conf *c, const char *text, size_t len,
+                void (*bad)(void *ctx, int line, const char *what), void *ctx);
+/* Lower-cases into out; false when it is no host name (RFC 1123: a-z 0-9 -, 1..63, not at an end). */
+bool conf_hostname(const char *in, size_t len, char out[64]);
+
+/* ---- alias.c: modules.dep, modules.alias, modules.softdep in memory ---------------------------- */
+
+enum module_state { MODULE_KNOWN, MODULE_WANTED, MODULE_LOADING, MODULE_LIVE, MODULE_FAILED };
+
+struct module {
+    char name[56];     // '-' written as '_'
+    const char *path;  // relative to /usr/lib/modules/RELEASE, borrowed from the text
+    const char *deps;  // "path path ..." of everything it needs, borrowed; ""
+    const char *first; // "name name ..." to be loaded before it (softdep pre), borrowed; ""
+    enum module_state state;
+    int64_t started_ms;
+};
+
+struct alias {
+    const char *pattern; // borrowed
+    uint32_t n_literal;  // bytes before the first wildcard
+    int32_t module;      // index into modules
+    int32_t next;        // next alias of the same bus, or -1
+};
+
+struct bus {
+    char name[16];
+    int32_t head; // index into aliases, or -1
+};
+
+#define MAX_BUSES 64
+
+struct modules {
+    struct module *module; // [n_modules]
+    int32_t n_modules;
+    struct alias *alias; // [n_aliases]
+    int32_t n_aliases;
+    struct bus bus[MAX_BUSES]; // bus[0]: patterns whose bus is itself a wildcard
+    int32_t n_buses;
+};
+
+/* The three texts are changed (cut into strings) and must live as long as *m. */
+enum status modules_index(struct modules *m, char *dep, char *alias, char *softdep,
+                          struct err *err);
+void modules_free(struct modules *m); // not the texts
+/* Index by name or path ("kernel/fs/ext4.ko.xz", "virtio-net"), or -1. */
+int32_t modules_find(const struct modules *m, const char *name, size_t len);
+/* Calls hit(ctx, module) for every alias that matches. */
+void modules_match(const struct modules *m, const char *modalias,
+                   void (*hit)(void *ctx, int32_t module), void *ctx);
+/* The pattern language of modules.alias: * ? [a-b] and '-' equal to '_'. */
+bool alias_glob(const char *pattern, const char *text);
+
+/* ---- module.c: coldplug and loading ----------------------------------------------------------- */
+
+enum status module_open(struct err *err);
+void module_want(const char *name);      // and what it needs; unknown names are ignored
+void module_want_alias(const char *modalias);
+/* Loads what is wanted and startable; OK when nothing is left to do, else WAIT. */
+enum status module_settled(void);
+/* OK when `name` is live, failed or unknown: nothing to wait for; else WAIT. */
+enum status module_ready(const char *name);
+/* The same for GPU drivers. */
+enum status module_gpus_ready(void);
+void module_counts(int *n_live, int *n_failed);
+
+/* ---- uevent.c --------------------------------------------------------------------------------- */
+
+struct uevent {
+    const char *action, *subsystem, *devname, *devtype, *modalias; // "" when missing; borrowed
+};
+/* Parses one kernel message (or /sys/.../uevent contents with '\n' turned into NULs). */
+MUST_USE enum status uevent_parse(struct uevent *u, const char *msg, size_t len);
+enum status uevent_open(struct err *err);
+/* Walks the devices that are there already, as if each had just been announced. */
+enum status uevent_coldplug(struct err *err);
+
+/* ---- dev.c: owners and modes under /dev -------------------------------------------------------- */
+
+void dev_added(const struct uevent *u);
+int dev_scan_gpu(void); // sets owners again, returns the number of render nodes
+
+/* ---- gpt.c: partition table on a file descriptor ---------------------------------------------- */
+
+struct gpt {
+    int fd;               // borrowed
+    uint32_t sector;      // bytes: 512 or 4096
+    uint64_t n_sectors;   // of the disk
+    uint8_t header[512];  // the good header, as read
+    uint8_t *entries;     // [n_entries * entry_bytes], owned
+    uint32_t n_entries, entry_bytes;
+    bool primary_good, backup_good; // as found at sector 1 / the last sector of the disk
+};
+
+/* Reads whichever header is good (the primary first, else the one in the last sector; a good primary
+ * may point at a backup elsewhere). NOT_FOUND: neither. */
+MUST_USE enum status gpt_open(struct gpt *g, int fd, uint32_t sector, uint64_t n_sectors,
+                              struct err *err);
+void gpt_close(struct gpt *g);
+/* Number (1..) of the partition called `label`, or 0; first and last sector through the pointers. */
+uint32_t gpt_find(const struct gpt *g, const char *label, uint64_t *first, uint64_t *last);
+/* Makes partition `number`, the last of the disk, reach to the disk's end, and writes both tables
+ * where they are outdated or damaged. *grown: its new last sector differs. A power cut at any moment
+ * leaves at least one good table. */
+MUST_USE enum status gpt_grow(struct gpt *g, uint32_t number, bool *grown, struct err *err);
+/* Writes the primary table again from a good backup. */
+MUST_USE enum status gpt_repair(struct gpt *g, struct err *err);
+uint32_t crc32_ieee(const void *bytes, size_t len);
+
+/* ---- disk.c: the data partition and the ESP ---------------------------------------------------- */
+
+void disk_added(const struct uevent *u);
+/* OK: /data is mounted. WAIT: not found yet or still being mounted. Anything else: it will not come,
+ * and why has been said. */
+enum status disk_data(void);
+enum status disk_esp(void);
+void disk_give_up(void);      // from now on a data partition comes too late
+void disk_memory_state(void); // STATE_IN_MEMORY with the engine's directories
+void disk_after_start(void);  // a job: new random seed, the ext4 grows into its partition
+
+/* ---- dhcp.c: RFC 2131 client, pure -------------------------------------------------------------- */
+
+#define DHCP_MAX_ROUTES 8
+#define DHCP_MAX_DNS 3
+#define DHCP_MESSAGE_MAX 576
+
+struct dhcp_route {
+    uint32_t dest, mask, gateway; // network byte order
+};
+
+struct dhcp_lease {
+    uint32_t addr, mask, server; // network byte order
+    struct dhcp_route route[DHCP_MAX_ROUTES];
+    int n_routes;
+    uint32_t dns[DHCP_MAX_DNS];
+    int n_dns;
+    char domain[128]; // "" or a plain DNS name
+    uint32_t lease_s, t1_s, t2_s; // seconds; UINT32_MAX: for ever
+};
+
+enum dhcp_type { DHCP_DISCOVER = 1, DHCP_OFFER = 2, DHCP_REQUEST = 3, DHCP_ACK = 5, DHCP_NAK = 6 };
+
+struct dhcp_reply {
+    enum dhcp_type type; // OFFER, ACK or NAK
+    struct dhcp_lease lease;
+};
+
+enum dhcp_state { DHCP_OFF, DHCP_SELECTING, DHCP_REQUESTING, DHCP_BOUND, DHCP_RENEWING,
+                  DHCP_REBINDING };
+/* What the caller must do now. */
+enum dhcp_act {
+    DHCP_NOTHING,
+    DHCP_BROADCAST, // build the message, send it from 0.0.0.0 to 255.255.255.255
+    DHCP_UNICAST,   // build the message, send it to lease.server from lease.addr
+    DHCP_APPLY,     // a new or renewed lease: set address, routes, DNS
+    DHCP_DROP       // the lease ended: remove them; then call dhcp_tick again
+};
+
+struct dhcp {
+    enum dhcp_state state;
+    uint8_t mac[6];
+    char hostname[64];
+    uint32_t xid;
+    uint32_t rng;            // jitter
+    uint32_t wanted;         // address asked for (the last one we had, or the offered one), or 0
+    int attempt;             // messages sent in this state
+    int64_t begun_ms;        // when the exchange began
+    int64_t next_ms;         // when dhcp_tick is due
+    int64_t bound_ms;        // when the accepted lease was asked for: its times count from here
+    struct dhcp_lease lease; // valid in BOUND, RENEWING, REBINDING; server and addr in REQUESTING
+};
+
+void dhcp_start(struct dhcp *d, const uint8_t mac[6], const char *hostname, uint32_t random,
+                int64_t now);
+enum dhcp_act dhcp_tick(struct dhcp *d, int64_t now);
+/* The message of the current state. Returns its length (300..DHCP_MESSAGE_MAX). */
+size_t dhcp_build(const struct dhcp *d, uint8_t out[DHCP_MESSAGE_MAX], int64_t now);
+/* Strict: anything malformed, not for us or not a reply is BAD_INPUT. */
+MUST_USE enum status dhcp_parse(struct dhcp_reply *r, const uint8_t *msg, size_t len, uint32_t xid,
+                                const uint8_t mac[6]);
+enum dhcp_act dhcp_receive(struct dhcp *d, const struct dhcp_reply *r, int64_t now);
+/* IPv4 + UDP around a message, 0.0.0.0:68 -> 255.255.255.255:67. Returns the length (28 + len). */
+size_t dhcp_wrap(uint8_t out[28 + DHCP_MESSAGE_MAX], const uint8_t *msg, size_t len);
+/* Takes an IPv4 packet apart: *msg borrowed from it. */
+MUST_USE enum status dhcp_unwrap(const uint8_t *packet, size_t len, const uint8_t **msg,
+                                 size_t *msg_len);
+
+/* ---- netlink.c ---------------------------------------------------------------------------------- */
+
+enum status nl_open(void (*event)(const void *msg, size_t len), struct err *err); // links, addresses
+enum status nl_link_up(int ifindex);
+enum status nl_address(bool add, int ifindex, uint32_t addr, uint32_t mask, uint32_t lease_s);
+enum status nl_route(bool add, int ifindex, const struct dhcp_route *r, bool on_link);
+
+/* ---- net.c -------------------------------------------------------------------------------------- */
+
+enum status net_open(struct err *err);        // lo, netlink, links that are there
+void net_start_dhcp(const char *hostname);    // from now on every wired link with carrier asks
+void net_say_urls(void);                      // the lines a person at the screen needs
+int64_t net_tick(int64_t now);
+
+/* ---- supervise.c -------------------------------------------------------------------------------- */
+
+void engine_start(const char *state_dir, const char *conf_path);
+bool engine_reaped(pid_t pid, int wait_status);
+bool engine_ready(void);
+bool engine_running(void);
+void engine_stop(bool now);                   // SIGTERM, or SIGKILL; never started again
+int64_t engine_tick(int64_t now);
+/* Why a process ended, as a person would say it; `oom`: the kernel killed something for memory. */
+void exit_reason(char *out, size_t cap, int wait_status, bool oom);
+/* Seconds to wait before the n-th start in a row (n = 1..) : 1 2 4 8 16 30 30 ... */
+int backoff_s(int n);
+
+/* ---- power.c, watchdog.c ------------------------------------------------------------------------ */
+
+enum power { POWER_OFF, POWER_REBOOT };
+void power_added(const struct uevent *u);
+void power_request(enum power how, const char *why);
+int64_t power_tick(int64_t now);
+void watchdog_added(const struct uevent *u);
+int64_t watchdog_tick(int64_t now);
+void watchdog_release(void);
+
+#endif

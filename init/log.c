@@ -1,0 +1,222 @@
+/* log.c - one sentence per step, to every console and to the kernel's log.
+ *
+ * Why not /dev/console: it is only the LAST console= of the kernel command line. With
+ * "console=tty0 console=ttyS0" the owner in front of the monitor would see nothing. So every console
+ * of /sys/class/tty/console/active is opened and written to. A second copy goes to /dev/kmsg at level
+ * info; the kernel's own console level is lowered to 4 (errors and worse), so that a line appears
+ * once.
+ *
+ * Invariant: writing never blocks. A serial line takes 4 KiB and then says EAGAIN; the rest waits in
+ * a buffer per console that log_tick writes out; what does not fit is dropped and counted.
+ */
+#include "init.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/klog.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MAX_CONSOLES 4
+#define LINE_MAX_BYTES 512
+
+struct console {
+    int fd;
+    size_t n_waiting;
+    unsigned n_dropped; // lines
+    char waiting[16384];
+};
+
+static struct console consoles[MAX_CONSOLES];
+static int n_consoles;
+static int kmsg_fd = -1;
+
+enum status err_set(struct err *err, enum status s, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(err->text, sizeof err->text, format, args);
+    va_end(args);
+    return s;
+}
+
+int64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void console_flush(struct console *c)
+{
+    while (c->n_waiting) {
+        ssize_t n = write(c->fd, c->waiting, c->n_waiting);
+        if (n <= 0) {
+            if (n < 0 && errno != EAGAIN && errno != EINTR) {
+                c->n_waiting = 0; // unplugged or hung up: nobody reads this
+            }
+            return;
+        }
+        c->n_waiting -= (size_t)n;
+        memmove(c->waiting, c->waiting + n, c->n_waiting);
+    }
+}
+
+static void console_write(struct console *c, const char *text, size_t len)
+{
+    char note[80];
+    console_flush(c);
+    if (c->n_waiting + len + sizeof note > sizeof c->waiting) {
+        c->n_dropped++;
+        return;
+    }
+    if (c->n_dropped) {
+        int n = snprintf(note, sizeof note, "(%u lines dropped: this console is too slow)\n",
+                         c->n_dropped);
+        memcpy(c->waiting + c->n_waiting, note, (size_t)n);
+        c->n_waiting += (size_t)n;
+        c->n_dropped = 0;
+    }
+    memcpy(c->waiting + c->n_waiting, text, len);
+    c->n_waiting += len;
+    console_flush(c);
+}
+
+/* `line` ends with a newline. */
+static void emit(const char *line, size_t len)
+{
+    if (!n_consoles) {
+        (void)!write(STDERR_FILENO, line, len);
+    }
+    for (int i = 0; i < n_consoles; i++) {
+        console_write(&consoles[i], line, len);
+    }
+}
+
+static void log_line(int level, const char *step, const char *format, va_list args)
+{
+    char text[400], line[LINE_MAX_BYTES];
+    int64_t t = now_ms();
+
+    vsnprintf(text, sizeof text, format, args);
+    int n = snprintf(line, sizeof line, "[%5lld.%03lld] %s: %s\n", (long long)(t / 1000),
+                     (long long)(t % 1000), step, text);
+    if (n < 0) {
+        return;
+    }
+    if ((size_t)n >= sizeof line) {
+        n = (int)sizeof line - 1;
+        line[n - 1] = '\n';
+    }
+    emit(line, (size_t)n);
+    if (kmsg_fd >= 0) {
+        n = snprintf(line, sizeof line, "<%d>tawny: %s: %s\n", level, step, text);
+        (void)!write(kmsg_fd, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
+    }
+}
+
+void say(const char *step, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    log_line(6, step, format, args);
+    va_end(args);
+}
+
+void complain(const char *step, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    log_line(4, step, format, args);
+    va_end(args);
+}
+
+void say_raw(const char *step, const char *text, size_t len)
+{
+    char line[LINE_MAX_BYTES];
+    int64_t t = now_ms();
+    int head = snprintf(line, sizeof line, "[%5lld.%03lld] %s: ", (long long)(t / 1000),
+                        (long long)(t % 1000), step);
+    size_t n = (size_t)head;
+
+    for (size_t i = 0; i < len && n < sizeof line - 1; i++) {
+        unsigned char c = (unsigned char)text[i];
+        line[n++] = c == '\t' || (c >= 0x20 && c != 0x7f) ? (char)c : '?';
+    }
+    line[n++] = '\n';
+    emit(line, n);
+}
+
+static void open_consoles(void)
+{
+    char names[200];
+    char *rest = names;
+
+    if (read_file("/sys/class/tty/console/active", names, sizeof names) <= 0) {
+        snprintf(names, sizeof names, "console");
+    }
+    while (n_consoles < MAX_CONSOLES) {
+        char path[64];
+        rest += strspn(rest, " \n");
+        size_t len = strcspn(rest, " \n");
+        if (!len) {
+            break;
+        }
+        snprintf(path, sizeof path, "/dev/%.*s", (int)len, rest);
+        rest += len;
+        int fd = open(path, O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+        if (fd >= 0) {
+            consoles[n_consoles++].fd = fd;
+        }
+    }
+}
+
+enum status log_open(struct err *err)
+{
+    char cmdline[2048];
+
+    kmsg_fd = open("/dev/kmsg", O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    if (read_file("/proc/cmdline", cmdline, sizeof cmdline) < 0 ||
+        (!strstr(cmdline, "ignore_loglevel") && !strstr(cmdline, "debug"))) {
+        klogctl(8, NULL, 4); // SYSLOG_ACTION_CONSOLE_LEVEL
+    }
+    open_consoles();
+    if (!n_consoles) {
+        return err_set(err, NOT_FOUND, "no console could be opened; add console=tty0 to the "
+                                       "kernel command line to see messages");
+    }
+    return OK;
+}
+
+int64_t log_tick(int64_t now)
+{
+    int64_t next = INT64_MAX;
+    for (int i = 0; i < n_consoles; i++) {
+        console_flush(&consoles[i]);
+        if (consoles[i].n_waiting) {
+            next = now + 20;
+        }
+    }
+    return next;
+}
+
+void log_drain(void)
+{
+    for (int turn = 0; turn < 25 && log_tick(0) != INT64_MAX; turn++) {
+        poll(NULL, 0, 20);
+    }
+}
+
+void log_after_fork(void)
+{
+    for (int i = 0; i < n_consoles; i++) {
+        consoles[i].n_waiting = 0;
+        consoles[i].n_dropped = 0;
+    }
+}

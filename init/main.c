@@ -1,0 +1,209 @@
+/* main.c - PID 1 of the appliance: the boot order, then supervision for ever.
+ *
+ * Read `boot` below from top to bottom: that is what happens after the kernel has started us. A step
+ * that must wait for hardware answers WAIT and is asked again after every event, up to its time; all
+ * that was begun earlier (drivers, links, DHCP, the power button) goes on meanwhile.
+ *
+ * A step that fails says what was wrong and what that means or what to do, and boot goes on: also a
+ * required one, because a machine that is up and says why it is of no use beats one that is not up.
+ * PID 1 never exits.
+ */
+#include "init.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysinfo.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+static struct conf conf;
+static const char *state_dir = STATE_IN_MEMORY;
+static const char *conf_path = CONF_DEFAULT;
+
+static enum status begin_log(struct err *err)
+{
+    struct utsname u;
+    struct sysinfo info;
+    enum status s = log_open(err);
+
+    uname(&u);
+    sysinfo(&info);
+    say("init", "Linux %s, %s firmware, %ld processors, %lu MB of memory", u.release,
+        access("/sys/firmware/efi", F_OK) == 0 ? "UEFI" : "BIOS", sysconf(_SC_NPROCESSORS_ONLN),
+        info.totalram * info.mem_unit / 1000000);
+    return s;
+}
+
+static int64_t module_tick(int64_t now)
+{
+    (void)now;
+    (void)module_settled();
+    return INT64_MAX;
+}
+
+static enum status begin_loop(struct err *err)
+{
+    conf_defaults(&conf);
+    loop_timer(module_tick);
+    loop_timer(job_tick);
+    loop_timer(net_tick);
+    loop_timer(engine_tick);
+    loop_timer(power_tick);
+    loop_timer(watchdog_tick);
+    loop_timer(log_tick);
+    return loop_signals(err);
+}
+
+/* Wanted whatever the hardware: nobody announces a file system or the power button's events. */
+static enum status want_modules(struct err *err)
+{
+    static const char *const always[] = {"ext4", "vfat", "nls_cp437", "nls_ascii", "nls_utf8",
+                                         "nls_iso8859-1", "evdev", "button"};
+    enum status s = module_open(err);
+
+    randomness_begin();
+    for (size_t i = 0; s == OK && i < sizeof always / sizeof *always; i++) {
+        module_want(always[i]);
+    }
+    return s;
+}
+
+static enum status mount_data(struct err *err)
+{
+    enum status s = disk_data();
+
+    if (s == OK) {
+        state_dir = STATE_ON_DISK;
+    } else if (s == WAIT) {
+        err_set(err, WAIT, "no partition called " DATA_LABEL " was found (a disk to which the image was "
+                           "written has it)");
+    } else {
+        err_set(err, s, "the data partition cannot be used, for the reason above");
+    }
+    return s;
+}
+
+static void bad_line(void *ctx, int line, const char *what)
+{
+    (void)ctx;
+    complain("settings", "line %d of %s is ignored: %s", line, conf_path, what);
+}
+
+static enum status find_settings(struct err *err)
+{
+    enum status s = disk_esp();
+
+    if (s == WAIT) {
+        return err_set(err, WAIT, "no partition called " ESP_LABEL " was found");
+    }
+    if (s != OK) {
+        return err_set(err, s, "the partition " ESP_LABEL " cannot be read");
+    }
+    if (access(CONF_ON_ESP, R_OK)) {
+        return err_set(err, NOT_FOUND, "there is no tawny.conf on the partition " ESP_LABEL);
+    }
+    conf_path = CONF_ON_ESP;
+    return OK;
+}
+
+static enum status name_host(struct err *err)
+{
+    char *text;
+    size_t len;
+    enum status s = read_whole(conf_path, 1 << 20, &text, &len, err);
+
+    if (s == OK) {
+        conf_parse(&conf, text, len, bad_line, NULL);
+        free(text);
+    }
+    if (sethostname(conf.hostname, strlen(conf.hostname))) {
+        s = err_set(err, IO_ERROR, "the kernel refused the host name %s", conf.hostname);
+    }
+    net_start_dhcp(conf.hostname);
+    return s;
+}
+
+static enum status wait_for_gpus(struct err *err)
+{
+    int n_live, n_failed;
+
+    if (module_gpus_ready() == WAIT) {
+        return err_set(err, WAIT, "a graphics driver is still starting");
+    }
+    module_counts(&n_live, &n_failed);
+    int n_render = dev_scan_gpu();
+    say("drivers", "%d modules loaded, %d failed; %d GPU node%s to compute on", n_live, n_failed,
+        n_render, n_render == 1 ? "" : "s");
+    return OK;
+}
+
+static enum status start_engine(struct err *err)
+{
+    if (strcmp(state_dir, STATE_IN_MEMORY) == 0) {
+        disk_give_up();
+        disk_memory_state();
+        complain("data", "THE API KEY AND THE CERTIFICATE OF THIS RUN ARE KEPT IN MEMORY ONLY: they "
+                         "are lost at power-off");
+    }
+    engine_start(state_dir, conf_path);
+    disk_after_start();
+    return engine_running() ? OK : err_set(err, IO_ERROR, "the engine could not be started");
+}
+
+static const struct step {
+    const char *name;
+    bool required;
+    int wait_ms; // how long WAIT is accepted
+    enum status (*run)(struct err *err);
+    const char *otherwise; // what a failure means, what to do
+} boot[] = {
+    {"mounts", true, 0, mount_kernel, "write the image to the disk again"},
+    {"log", false, 0, begin_log, "boot goes on silently"},
+    {"signals", true, 0, begin_loop, "switch off by holding the power button"},
+    {"kernel", false, 0, apply_sysctls, "boot goes on with the kernel's own setting"},
+    {"clock", false, 0, clock_check, "certificates need a right date"},
+    {"dirs", true, 0, make_directories, "write the image to the disk again"},
+    {"drivers", true, 0, want_modules, "write the image to the disk again"},
+    {"devices", true, 0, uevent_open, "restart the machine after plugging anything in"},
+    {"net", true, 0, net_open, "restart the machine; if that does not help, write the image again"},
+    {"coldplug", true, 0, uevent_coldplug, "write the image to the disk again"},
+    {"data", true, 15000, mount_data,
+     "the engine runs without it; attach or repair the disk and restart"},
+    {"settings", false, 3000, find_settings, "the defaults of the image are in use"},
+    {"hostname", false, 0, name_host, "the name may differ from the one wanted"},
+    {"gpu", false, 20000, wait_for_gpus, "the engine starts without it"},
+    {"engine", true, 0, start_engine, "init tries again by itself"},
+};
+
+static void run_step(const struct step *s)
+{
+    struct err err = {""};
+    int64_t deadline = now_ms() + s->wait_ms;
+    enum status result;
+
+    while ((result = s->run(&err)) == WAIT && now_ms() < deadline) {
+        loop_once(deadline);
+    }
+    if (result == WAIT) {
+        complain(s->name, "%s within %d s: %s", err.text, s->wait_ms / 1000, s->otherwise);
+    } else if (result != OK) {
+        complain(s->name, "%s%s: %s", s->required ? "REQUIRED STEP FAILED: " : "", err.text,
+                 s->otherwise);
+    }
+}
+
+int main(void)
+{
+    if (getpid() != 1) {
+        fprintf(stderr, "This is the appliance's init; it runs as PID 1 only. To run the engine on "
+                        "this machine: tawny serve --help\n");
+        return 2;
+    }
+    for (size_t i = 0; i < sizeof boot / sizeof *boot; i++) {
+        run_step(&boot[i]);
+    }
+    for (;;) {
+        loop_once(INT64_MAX);
+    }
+}
