@@ -24,7 +24,7 @@ libcmocka-dev gdb
 python3 python3-numpy
 mkosi debian-archive-keyring systemd-boot-efi systemd-ukify systemd-repart dosfstools e2fsprogs mtools cpio kmod uidmap
 grub-common grub2-common grub-pc-bin
-qemu-system-x86 qemu-utils ovmf seabios socat openssl procps iproute2
+qemu-system-x86 qemu-utils ovmf seabios gdisk socat openssl procps iproute2
 P
 }
 # What for, line by line: fetching and unpacking; one compiler for both C libraries; the recipes that use CMake; format;

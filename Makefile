@@ -1,0 +1,195 @@
+# Makefile - the whole build: one file, out of tree in build/, the same outside and inside the toolchain root.
+#
+# Called on the machine itself, make enters the toolchain root once (engine/deps/enter.sh makes that root when it is
+# missing) and runs there with the same goals; /etc/tawny-root tells the two apart. Inside, one compiler makes three
+# flavours of the same sources, which differ only in what they are linked against:
+#   appliance  static, musl: what ships                    host  dynamic, glibc 2.36 (Debian 12): runs on other machines
+#   asan       as host, with AddressSanitizer and UBSan: what the unit, fuzz and api tests run
+# New .c files are picked up by name. Every object depends on the headers it read (-MD) and on its flags.
+# Use V=1 to see the commands; JOBS=n for n at a time.
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+JOBS ?= $(shell nproc)
+
+TIERS := unit golden api boot device
+INSIDE_GOALS := host appliance asan init notices image run run-host lint format \
+                test $(TIERS:%=test-%) unit-programs
+.PHONY: help clean inside $(INSIDE_GOALS)
+
+help: ## this list
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
+
+clean: ## remove build/ (the toolchain root and the caches stay in ~/.cache/tawny)
+	@rm -rf build 2>/dev/null || sudo rm -rf build
+
+ifeq ($(wildcard /etc/tawny-root),)
+# ---- outside: go in, once, with every goal ---------------------------------------------------------------------------
+
+INSIDE_NOW := $(filter-out help clean,$(MAKECMDGOALS))
+$(INSIDE_NOW): inside
+	@:
+inside:
+	@exec engine/deps/enter.sh make -C "$(CURDIR)" -j$(JOBS) JOBS=$(JOBS) $(MAKEOVERRIDES) $(if $(findstring k,$(firstword -$(MAKEFLAGS))),-k) $(INSIDE_NOW)
+ifneq ($(filter clean,$(MAKECMDGOALS)),)
+inside: clean
+endif
+
+else
+# ---- inside ----------------------------------------------------------------------------------------------------------
+
+Q := $(if $(V),,@)
+say = $(if $(V),,@echo "  $(1)")
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unreleased)
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1)
+
+ENGINE_C := $(sort $(wildcard engine/*.c engine/*/*.c engine/compute/*/*.c))
+INIT_C := $(sort $(wildcard init/*.c))
+# Files that name the version or the commit's time are compiled again when those change; the others are not.
+VERSIONED_C := $(shell grep -lE 'TAWNY_VERSION|TAWNY_BUILD_EPOCH' $(ENGINE_C) $(INIT_C) /dev/null)
+
+WARN := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+        -Wundef -Wimplicit-fallthrough -Wformat -Wformat-security -Wno-missing-field-initializers \
+        -Werror=implicit-function-declaration -Werror=incompatible-pointer-types -Werror=int-conversion -Werror=return-type
+CFLAGS_all := -std=c11 -D_GNU_SOURCE -g -fno-strict-aliasing -fno-common -ffunction-sections -fdata-sections -pthread \
+              -ffile-prefix-map=$(CURDIR)=. -fdebug-compilation-dir=. $(WARN) -Iengine -I.
+LIBS := -lbearssl -lyyjson -lpcre2-8 -lhttp_parser -lm
+LINK_all := -fuse-ld=lld -pthread -Wl,--gc-sections -Wl,--build-id=sha1 -Wl,-z,relro,-z,now,-z,noexecstack
+
+# The one difference between the flavours.
+HARDEN := -O2 -fPIE -fno-omit-frame-pointer -fstack-protector-strong
+CC_appliance := clang --target=x86_64-linux-musl --sysroot=build/deps/appliance/sysroot
+CFLAGS_appliance := $(HARDEN) -isystem build/deps/appliance/include
+LINK_appliance := -static-pie -rtlib=compiler-rt -unwindlib=none -Wl,-z,stack-size=4194304 -Lbuild/deps/appliance/lib
+CC_host := clang --target=x86_64-linux-gnu --sysroot=build/deps/host/sysroot
+CFLAGS_host := $(HARDEN) -D_FORTIFY_SOURCE=2 -isystem build/deps/host/include
+LINK_host := -pie -Lbuild/deps/host/lib
+CC_asan := clang
+CFLAGS_asan := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all \
+               -isystem build/deps/host/include
+LINK_asan := -fsanitize=address,undefined -Lbuild/deps/host/lib
+
+# CPU kernels: the arithmetic that cannot be observed (errno, traps) is given up; instruction sets by file name, chosen at
+# run time by cpuid.
+CFLAGS_kernel := -fno-math-errno -fno-trapping-math
+CFLAGS_avx2 := -mavx2 -mfma -mf16c
+CFLAGS_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni $(CFLAGS_avx2)
+flags_of = $(if $(filter engine/compute/cpu/%,$(1)),$(CFLAGS_kernel) $(if $(filter asan,$(2)),,-O3)) \
+           $(if $(filter %_avx2.c,$(1)),$(CFLAGS_avx2)) $(if $(filter %_avx512.c,$(1)),$(CFLAGS_avx512)) \
+           $(if $(filter $(1),$(VERSIONED_C)),-DTAWNY_VERSION='"$(VERSION)"' -DTAWNY_BUILD_EPOCH=$(SOURCE_DATE_EPOCH)L)
+
+# keep FILE TEXT: FILE holds TEXT and is touched only when that changes.
+keep = $(shell mkdir -p $(dir $(1)); printf '%s\n' '$(subst ','\'',$(2))' | cmp -s - $(1) || printf '%s\n' '$(subst ','\'',$(2))' > $(1))
+
+# ---- libraries, notices ----
+DEPS_OF_asan := host
+DEPS_OF_host := host
+DEPS_OF_appliance := appliance
+RECIPES := $(wildcard engine/deps/*.sh)
+define deps_rule
+build/deps/$(1).stamp: $$(RECIPES) $$(if $$(wildcard build/deps/$(1)/lib build/deps/$(1)/sysroot/usr/include/stdio.h),,missing-$(1))
+	@engine/deps/deps.sh $(1) build/deps/$(1)
+	@touch $$@
+.PHONY: missing-$(1)
+missing-$(1):
+endef
+$(foreach f,host appliance,$(eval $(call deps_rule,$(f))))
+
+build/NOTICES: engine/deps/notices.sh LICENSE build/deps/appliance.stamp
+	@engine/deps/notices.sh build/deps/appliance > $@.new && mv $@.new $@
+notices: build/NOTICES ## build/NOTICES, the licences of everything linked in
+
+# The notices travel inside the binary: notices_text[], notices_text_end[].
+build/%/obj/notices.o: build/NOTICES build/deps/host.stamp build/deps/appliance.stamp
+	$(call say,NOTICES $*)
+	@mkdir -p $(@D)
+	$(Q)printf '%s\n' '.section .rodata' '.global notices_text, notices_text_end' 'notices_text: .incbin "build/NOTICES"' \
+	    'notices_text_end: .byte 0' '.section .note.GNU-stack,"",@progbits' | $(CC_$*) -x assembler -c - -o $@
+
+# ---- one flavour ----
+engine_o = $(patsubst %.c,build/$(1)/obj/%.o,$(2))
+define flavour
+$(call keep,build/$(1)/obj/.flags,$(CC_$(1)) $(CFLAGS_all) $(CFLAGS_$(1)) $(CFLAGS_kernel) $(CFLAGS_avx512))
+$(call keep,build/$(1)/obj/.version,$(VERSION) $(SOURCE_DATE_EPOCH))
+$(call keep,build/$(1)/obj/.files,$(ENGINE_C) $(INIT_C))
+$$(call engine_o,$(1),$$(VERSIONED_C)): build/$(1)/obj/.version
+build/$(1)/obj/%.o: %.c build/$(1)/obj/.flags | build/deps/$$(DEPS_OF_$(1)).stamp
+	$$(call say,CC $(1) $$<)
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC_$(1)) $$(CFLAGS_all) $$(CFLAGS_$(1)) $$(call flags_of,$$<,$(1)) -MD -MP -c $$< -o $$@
+
+build/$(1)/libengine.a: $$(call engine_o,$(1),$$(filter-out engine/main.c,$$(ENGINE_C))) build/$(1)/obj/notices.o build/$(1)/obj/.files
+	@rm -f $$@; llvm-ar rcsD $$@ $$(filter %.o,$$^)
+build/$(1)/libinit.a: $$(call engine_o,$(1),$$(filter-out init/main.c,$$(INIT_C))) build/$(1)/obj/.files
+	@rm -f $$@; llvm-ar rcsD $$@ $$(filter %.o,$$^)
+endef
+$(foreach f,appliance host asan,$(eval $(call flavour,$(f))))
+-include $(shell find build -name '*.d' 2>/dev/null)
+
+link = $(CC_$(1)) $(LINK_all) $(LINK_$(1))
+build/host/tawny build/asan/tawny: build/%/tawny: build/%/obj/engine/main.o build/%/libengine.a
+	$(call say,LINK $@)
+	$(Q)$(call link,$*) $^ $(LIBS) -o $@
+build/appliance/tawny.debug: build/appliance/obj/engine/main.o build/appliance/libengine.a
+	$(call say,LINK $@)
+	$(Q)$(call link,appliance) $^ $(LIBS) -o $@
+build/appliance/init.debug: build/appliance/obj/init/main.o build/appliance/libinit.a
+	$(call say,LINK $@)
+	$(Q)$(call link,appliance) $^ -o $@
+build/appliance/tawny build/appliance/init: %: %.debug
+	$(Q)llvm-strip -o $@ $<
+
+host: build/host/tawny ## the engine for development: build/host/tawny (glibc 2.36 or newer)
+appliance: build/appliance/tawny ## the engine that ships: build/appliance/tawny (static)
+asan: build/asan/tawny ## the engine under ASan and UBSan: build/asan/tawny
+init: build/appliance/init ## PID 1 of the image: build/appliance/init (static)
+
+# ---- the image, and running it ----
+# sudo, since mkosi builds a root file system; what it makes is handed back to the calling user.
+image: appliance init notices ## the disk image: build/tawny.img (dd) and build/tawny.qcow2
+	@boot/image
+run: image ## boot the image in QEMU and ask it a question over HTTPS; Ctrl-C ends it
+	@boot/run
+run-host: host ## the same without a VM, in seconds
+	@boot/run --host
+
+# ---- tests ----
+# Every tests/unit/NAME.c is a program: exit status 0 and a last line "N passed, N failed" (tests/unit/check.h prints it).
+UNIT_C := $(sort $(wildcard tests/unit/*.c))
+UNIT := $(UNIT_C:tests/unit/%.c=build/asan/unit/%)
+build/asan/unit/%: build/asan/obj/tests/unit/%.o build/asan/libengine.a
+	$(call say,LINK $@)
+	@mkdir -p $(@D)
+	$(Q)$(call link,asan) $^ $(LIBS) -o $@
+build/asan/unit/init_%: build/asan/obj/tests/unit/init_%.o build/asan/libinit.a
+	$(call say,LINK $@)
+	@mkdir -p $(@D)
+	$(Q)$(call link,asan) $^ -o $@
+unit-programs: $(UNIT)
+.SECONDARY:
+
+NEEDS_unit := $(UNIT)
+NEEDS_golden := host
+NEEDS_api := host asan
+NEEDS_boot := image host
+NEEDS_device := host
+test: ## every tier this machine can run; says which it skipped and why
+	@tests/run $(TIERS)
+test-unit: ## unit tests and fuzz corpora under ASan and UBSan, and lint
+test-golden: ## logits and token ids against an independent engine
+test-api: ## the real server over real TLS: curl, npm clients, a browser, a hostile client
+test-boot: ## the image in QEMU: UEFI, BIOS, USB; kill, power cut, power button
+test-device: ## a real GPU, where there is one
+.SECONDEXPANSION:
+$(TIERS:%=test-%): test-%: $$(NEEDS_$$*)
+	@tests/run $*
+
+lint: ## the floors, the banned functions, the size limits
+	@tests/unit/lint.py
+format: ## clang-format over every .c and .h
+	@git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format -i
+endif
