@@ -1,0 +1,176 @@
+// model.c - opens a model: file, tokenizer, hyper-parameters, weights, KV cache and the memory of a forward pass, in that order.
+//
+// The weights stay in the mapped file for as long as the model is open; a device that has its own memory copies them.
+
+#include "parts.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { N_OUT = 16, MAX_BATCH = 8192, MAX_SEQ = 4096 };
+
+static enum status activations_open(struct activations *act, struct compute *compute, const struct hyper *h, int32_t n_batch,
+                                    struct err *err) {
+    int64_t n_q = (int64_t)h->n_head * h->head_dim, n_kv = (int64_t)h->n_head_kv * h->head_dim;
+    act->n_batch = n_batch;
+    act->n_out = n_batch < N_OUT ? n_batch : N_OUT;
+    const struct {
+        struct tensor *tensor;
+        enum dtype type;
+        int64_t n_rows, n_cols;
+    } all[] = {
+        {&act->x, DTYPE_F32, n_batch, h->n_embd},
+        {&act->h, DTYPE_F32, n_batch, h->n_embd},
+        {&act->q, DTYPE_F32, n_batch, n_q},
+        {&act->att, DTYPE_F32, n_batch, n_q},
+        {&act->k, DTYPE_F32, n_batch, n_kv},
+        {&act->v, DTYPE_F32, n_batch, n_kv},
+        {&act->gate, DTYPE_F32, n_batch, h->n_ff},
+        {&act->up, DTYPE_F32, n_batch, h->n_ff},
+        {&act->token, DTYPE_I32, 1, n_batch},
+        {&act->pos, DTYPE_I32, 1, n_batch},
+        {&act->row, DTYPE_I32, 1, n_batch},
+        {&act->first, DTYPE_I32, 1, n_batch},
+        {&act->count, DTYPE_I32, 1, n_batch},
+        {&act->out_row, DTYPE_I32, 1, act->n_out},
+        {&act->out_x, DTYPE_F32, act->n_out, h->n_embd},
+        {&act->out_h, DTYPE_F32, act->n_out, h->n_embd},
+        {&act->logits, DTYPE_F32, act->n_out, h->n_vocab},
+    };
+    enum status status = OK;
+    for (size_t i = 0; i < COUNT_OF(all) && status == OK; i++)
+        status = compute_tensor(compute, all[i].tensor, all[i].type, all[i].n_rows, all[i].n_cols, err);
+    return status;
+}
+
+static void activations_close(struct activations *act, struct compute *compute) {
+    struct tensor *all[] = {
+        &act->x,   &act->h,   &act->q,     &act->att,   &act->k,       &act->v,     &act->gate,  &act->up,    &act->token,
+        &act->pos, &act->row, &act->first, &act->count, &act->out_row, &act->out_x, &act->out_h, &act->logits,
+    };
+    for (size_t i = 0; i < COUNT_OF(all); i++)
+        if (all[i]->buffer != NULL)
+            tensor_free(compute, all[i]);
+}
+
+// ---- what a person reads about the model -----------------------------------------------------------------
+
+static void copy_printable(char *out, size_t size, struct bytes text) {
+    size_t n = text.n < size - 1 ? text.n : size - 1;
+    for (size_t i = 0; i < n; i++)
+        out[i] = text.p[i] >= 0x20 && text.p[i] < 0x7f ? (char)text.p[i] : '?';
+    out[n] = 0;
+}
+
+// The mix that general.file_type names, else the storage format with the most bytes.
+static void name_quantisation(struct model_info *info, const struct gguf *gguf) {
+    static const struct {
+        uint64_t file_type;
+        const char *name;
+    } names[] = {{0, "F32"},     {1, "F16"},     {2, "Q4_0"},    {7, "Q8_0"},  {14, "Q4_K_S"},
+                 {15, "Q4_K_M"}, {16, "Q5_K_S"}, {17, "Q5_K_M"}, {18, "Q6_K"}, {32, "BF16"}};
+    uint64_t file_type = UINT64_MAX, bytes_of_type[64] = {0}, best = 0;
+    if (gguf_get_uint(gguf, "general.file_type", 0, 1024, &file_type, NULL) == OK)
+        for (size_t i = 0; i < COUNT_OF(names); i++)
+            if (names[i].file_type == file_type) {
+                snprintf(info->quantisation, sizeof info->quantisation, "%s", names[i].name);
+                return;
+            }
+    for (uint64_t i = 0; i < gguf->n_tensors; i++) {
+        uint32_t type = gguf->tensors[i].type % COUNT_OF(bytes_of_type);
+        bytes_of_type[type] += gguf->tensors[i].n_bytes;
+        if (bytes_of_type[type] > bytes_of_type[best])
+            best = type;
+    }
+    snprintf(info->quantisation, sizeof info->quantisation, "%s", gguf_tensor_type_name((uint32_t)best));
+}
+
+static void fill_info(struct model *m, const char *path) {
+    struct model_info *info = &m->info;
+    const struct hyper *h = &m->hyper;
+    const char *slash = strrchr(path, '/');
+    struct bytes base = bytes_of(slash != NULL ? slash + 1 : path), name = {NULL, 0};
+    if (base.n > 5 && memcmp(base.p + base.n - 5, ".gguf", 5) == 0)
+        base.n -= 5;
+    copy_printable(info->id, sizeof info->id, base);
+    if (gguf_get_string(m->gguf, "general.name", &name, NULL) != OK || name.n == 0)
+        name = base;
+    copy_printable(info->name, sizeof info->name, name);
+    snprintf(info->arch, sizeof info->arch, "%s", h->arch);
+    name_quantisation(info, m->gguf);
+    for (uint64_t i = 0; i < m->gguf->n_tensors; i++)
+        info->n_params += (int64_t)m->gguf->tensors[i].n_elements;
+    info->file_bytes = m->gguf->file.n;
+    info->kv_bytes = m->kv.n_bytes;
+    info->n_layer = info->n_layer_on_device = h->n_layer;
+    info->n_embd = h->n_embd;
+    info->n_head = h->n_head;
+    info->n_head_kv = h->n_head_kv;
+    info->head_dim = h->head_dim;
+    info->n_ff = h->n_ff;
+    info->n_vocab = h->n_vocab;
+    info->n_ctx = m->kv.n_ctx;
+    info->n_ctx_train = h->n_ctx_train;
+}
+
+// ---- open and close --------------------------------------------------------------------------------------
+
+static enum status open_parts(struct model *m, const struct model_options *options, struct err *err) {
+    enum status status = tokenizer_open(&m->tokenizer, m->gguf, err);
+    if (status == OK)
+        status = hyper_read(&m->hyper, m->gguf, err);
+    if (status != OK)
+        return status;
+    m->hyper.n_vocab = tokenizer_n_vocab(m->tokenizer);
+    int32_t n_ctx = options->n_ctx > 0 && options->n_ctx < m->hyper.n_ctx_train ? options->n_ctx : m->hyper.n_ctx_train;
+    status = weights_open(&m->weights, m->compute, m->gguf, &m->hyper, err);
+    if (status == OK)
+        status = kv_open(&m->kv, m->compute, &m->hyper, n_ctx, options->n_seq, err);
+    if (status == OK)
+        status = activations_open(&m->act, m->compute, &m->hyper, options->n_batch, err);
+    m->scratch = mem_array(4 * (size_t)options->n_batch, sizeof *m->scratch);
+    return status;
+}
+
+enum status model_open(struct model **out, struct compute *compute, const char *path, const struct model_options *options,
+                       struct err *err) {
+    if (options->n_ctx < 0 || options->n_seq < 1 || options->n_seq > MAX_SEQ || options->n_batch < 1 || options->n_batch > MAX_BATCH)
+        return err_set(err, BAD_INPUT, "model options out of range: ctx %d, %d sequences (1 to %d), batch %d (1 to %d)",
+                       options->n_ctx, options->n_seq, MAX_SEQ, options->n_batch, MAX_BATCH);
+    struct model *m = mem_alloc(sizeof *m);
+    m->compute = compute;
+    enum status status = gguf_open(&m->gguf, path, err);
+    if (status != OK) {
+        free(m);
+        return status;
+    }
+    status = open_parts(m, options, err);
+    if (status != OK) {
+        model_close(m);
+        return err != NULL ? err_prefix(err, "model file %s", path) : status;
+    }
+    fill_info(m, path);
+    *out = m;
+    return OK;
+}
+
+void model_close(struct model *model) {
+    if (model == NULL)
+        return;
+    activations_close(&model->act, model->compute);
+    kv_close(&model->kv, model->compute);
+    weights_close(&model->weights, model->compute, &model->hyper);
+    tokenizer_close(model->tokenizer);
+    gguf_close(model->gguf);
+    free(model->scratch);
+    free(model);
+}
+
+const struct model_info *model_info(const struct model *model) {
+    return &model->info;
+}
+
+const struct tokenizer *model_tokenizer(const struct model *model) {
+    return model->tokenizer;
+}

@@ -1,0 +1,223 @@
+// sampler.c - picks the next token from a row of logits.
+//
+// Order: penalties, greedy when temperature is 0, top-k, top-p, min-p, temperature, one draw. top-p and min-p look at the
+// probabilities before temperature is applied, among what top-k left. Candidates come off a binary heap in falling order, so only
+// as many are sorted as are kept; with every cut off nothing is sorted at all.
+//
+// Random numbers: xoshiro256** (Blackman & Vigna 2018), its state filled by splitmix64 from the seed; a draw is the top 53 bits
+// over 2^53. The same seed, logits and parameters give the same token on every machine of this build.
+
+#include "parts.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct candidate {
+    float logit;
+    int32_t id;
+};
+
+struct sampler {
+    struct sampling sampling;
+    int32_t n_vocab;
+    uint64_t random[4];
+    uint32_t *n_generated;  // [n_vocab]: how often each token was generated
+    int32_t *recent;        // ring of the last repeat_last_n tokens
+    int32_t n_recent, at_recent;
+    struct candidate *heap; // [n_vocab]
+    uint8_t *penalised;     // [n_vocab]: scratch, all 0 between calls
+};
+
+void sampling_default(struct sampling *sampling) {
+    *sampling = (struct sampling){
+        .temperature = 0.8f,
+        .top_k = 40,
+        .top_p = 0.95f,
+        .min_p = 0.05f,
+        .repeat_penalty = 1,
+        .repeat_last_n = 64,
+    };
+}
+
+// ---- random numbers --------------------------------------------------------------------------------------
+
+static uint64_t rotate(uint64_t x, int k) {
+    return x << k | x >> (64 - k);
+}
+
+static uint64_t random_next(uint64_t s[4]) {
+    uint64_t result = rotate(s[1] * 5, 7) * 9, t = s[1] << 17;
+    s[2] ^= s[0];
+    s[3] ^= s[1];
+    s[1] ^= s[2];
+    s[0] ^= s[3];
+    s[2] ^= t;
+    s[3] = rotate(s[3], 45);
+    return result;
+}
+
+static void random_seed(uint64_t s[4], uint64_t seed) {
+    for (int i = 0; i < 4; i++) {
+        uint64_t z = seed += 0x9e3779b97f4a7c15ull;
+        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+        z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+        s[i] = z ^ z >> 31;
+    }
+}
+
+static double random_unit(uint64_t s[4]) { // [0, 1)
+    return (double)(random_next(s) >> 11) * 0x1p-53;
+}
+
+// ---- life ------------------------------------------------------------------------------------------------
+
+void sampler_open(struct sampler **out, const struct sampling *sampling, int32_t n_vocab) {
+    struct sampler *s = mem_alloc(sizeof *s);
+    s->sampling = *sampling;
+    s->n_vocab = n_vocab;
+    s->n_generated = mem_array((size_t)n_vocab, sizeof *s->n_generated);
+    s->heap = mem_array((size_t)n_vocab, sizeof *s->heap);
+    s->penalised = mem_array((size_t)n_vocab, 1);
+    if (sampling->repeat_last_n > 0)
+        s->recent = mem_array((size_t)sampling->repeat_last_n, sizeof *s->recent);
+    random_seed(s->random, sampling->seed);
+    *out = s;
+}
+
+void sampler_close(struct sampler *sampler) {
+    if (sampler == NULL)
+        return;
+    free(sampler->n_generated);
+    free(sampler->recent);
+    free(sampler->heap);
+    free(sampler->penalised);
+    free(sampler);
+}
+
+void sampler_see(struct sampler *sampler, int32_t id, bool generated) {
+    if (id < 0 || id >= sampler->n_vocab)
+        return;
+    if (generated && sampler->n_generated[id] < UINT32_MAX)
+        sampler->n_generated[id]++;
+    if (sampler->recent == NULL)
+        return;
+    sampler->recent[sampler->at_recent] = id;
+    sampler->at_recent = (sampler->at_recent + 1) % sampler->sampling.repeat_last_n;
+    if (sampler->n_recent < sampler->sampling.repeat_last_n)
+        sampler->n_recent++;
+}
+
+// ---- penalties -------------------------------------------------------------------------------------------
+
+static void apply_penalties(struct sampler *s, float *logits) {
+    const struct sampling *p = &s->sampling;
+    if (p->repeat_penalty != 1) {
+        for (int32_t i = 0; i < s->n_recent; i++) { // each token once, however often it is there
+            int32_t id = s->recent[i];
+            if (s->penalised[id])
+                continue;
+            s->penalised[id] = 1;
+            logits[id] = logits[id] > 0 ? logits[id] / p->repeat_penalty : logits[id] * p->repeat_penalty;
+        }
+        for (int32_t i = 0; i < s->n_recent; i++)
+            s->penalised[s->recent[i]] = 0;
+    }
+    if (p->presence_penalty == 0 && p->frequency_penalty == 0)
+        return;
+    for (int32_t id = 0; id < s->n_vocab; id++)
+        if (s->n_generated[id] > 0)
+            logits[id] -= p->presence_penalty + (float)s->n_generated[id] * p->frequency_penalty;
+}
+
+// ---- candidates in falling order -------------------------------------------------------------------------
+
+static bool above(const struct candidate *a, const struct candidate *b) { // at equal logits the smaller id, for determinism
+    return a->logit != b->logit ? a->logit > b->logit : a->id < b->id;
+}
+
+static void sift_down(struct candidate *heap, int32_t n, int32_t i) {
+    struct candidate moved = heap[i];
+    for (int64_t child = 2 * (int64_t)i + 1; child < n; child = 2 * (int64_t)i + 1) {
+        if (child + 1 < n && above(&heap[child + 1], &heap[child]))
+            child++;
+        if (!above(&heap[child], &moved))
+            break;
+        heap[i] = heap[child];
+        i = (int32_t)child;
+    }
+    heap[i] = moved;
+}
+
+// Moves the best of heap[0 .. n) to heap[n - 1]: after k calls with falling n the k best lie at the end, best last.
+static void take_best(struct candidate *heap, int32_t n) {
+    struct candidate best = heap[0];
+    heap[0] = heap[n - 1];
+    sift_down(heap, n - 1, 0);
+    heap[n - 1] = best;
+}
+
+// ---- the draw --------------------------------------------------------------------------------------------
+
+static int32_t draw(struct sampler *s, const struct candidate *kept, int32_t n, float best) {
+    double sum = 0, temperature = (double)s->sampling.temperature;
+    for (int32_t i = 0; i < n; i++)
+        sum += exp(((double)kept[i].logit - (double)best) / temperature);
+    double target = random_unit(s->random) * sum, passed = 0;
+    for (int32_t i = n - 1; i > 0; i--) { // best first
+        passed += exp(((double)kept[i].logit - (double)best) / temperature);
+        if (passed > target)
+            return kept[i].id;
+    }
+    return kept[0].id;
+}
+
+static int32_t sample(struct sampler *s, const float *logits, float best) {
+    const struct sampling *p = &s->sampling;
+    int32_t n = 0;
+    for (int32_t id = 0; id < s->n_vocab; id++)
+        if (logits[id] > -INFINITY)
+            s->heap[n++] = (struct candidate){logits[id], id};
+    int32_t limit = p->top_k > 0 && p->top_k < n ? p->top_k : n;
+    bool by_share = p->top_p < 1, by_best = p->min_p > 0;
+    if (limit == n && !by_share && !by_best)
+        return draw(s, s->heap, n, best);
+    for (int32_t i = n / 2 - 1; i >= 0; i--)
+        sift_down(s->heap, n, i);
+    double sum = 0, share = 0;
+    if (limit == n)
+        for (int32_t i = 0; i < n; i++)
+            sum += exp((double)s->heap[i].logit - (double)best);
+    int32_t n_kept = 0, n_top = limit;
+    if (limit < n) { // sum over what top-k leaves
+        for (int32_t k = 0; k < limit; k++) {
+            take_best(s->heap, n - k);
+            sum += exp((double)s->heap[n - 1 - k].logit - (double)best);
+        }
+    }
+    for (; n_kept < n_top; n_kept++) {
+        if (limit == n)
+            take_best(s->heap, n - n_kept);
+        double weight = exp((double)s->heap[n - 1 - n_kept].logit - (double)best);
+        if (n_kept > 0 && ((by_share && share >= (double)p->top_p * sum) || (by_best && weight < (double)p->min_p)))
+            break;
+        share += weight;
+    }
+    return draw(s, s->heap + n - n_kept, n_kept, best);
+}
+
+enum status sampler_pick(struct sampler *sampler, float *logits, int32_t *id, struct err *err) {
+    apply_penalties(sampler, logits);
+    int32_t best = -1;
+    for (int32_t i = 0; i < sampler->n_vocab; i++) {
+        if (isnan(logits[i]) || logits[i] == INFINITY)
+            return err_set(err, DEVICE_ERROR, "the model's logit of token %d is %s: the weights or the device are damaged", i,
+                           isnan(logits[i]) ? "not a number" : "infinite");
+        if (logits[i] > -INFINITY && (best < 0 || logits[i] > logits[best]))
+            best = i;
+    }
+    if (best < 0)
+        return err_set(err, DEVICE_ERROR, "none of the model's %d logits is finite", sampler->n_vocab);
+    *id = sampler->sampling.temperature > 0 ? sample(sampler, logits, logits[best]) : best;
+    return OK;
+}
