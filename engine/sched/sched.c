@@ -23,6 +23,7 @@ struct sched {
     pthread_t thread;
     struct settings settings;
     char model_path[2200];
+    struct err refused; // status != OK: there is no model to open
     struct sched_status *status; // the caller's thread
     size_t n_open;               // the caller's thread
     _Atomic uint64_t step_began_ms;
@@ -117,6 +118,10 @@ static enum status engine_load(struct engine *engine, struct err *err)
     if (status != OK)
         return status;
     tell_state(engine, SCHED_LOADING, NULL);
+    if (engine->sched->refused.status != OK) {
+        *err = engine->sched->refused;
+        return err->status;
+    }
     struct model_options options = {
         .n_ctx = settings->n_ctx, .n_seq = settings->n_parallel, .n_batch = BATCH_TOKENS};
     status = model_open(&engine->model, engine->compute, engine->sched->model_path, &options, err);
@@ -231,7 +236,7 @@ static void *thread_main(void *arg)
 
 // ---- the caller's side -----------------------------------------------------------------------------------
 
-void sched_open(struct sched **out, const struct settings *settings, const char *model_path)
+void sched_open(struct sched **out, const struct settings *settings, const char *model_path, const struct err *refused)
 {
     struct sched *sched = mem_alloc(sizeof(*sched));
     sigset_t all, before;
@@ -241,6 +246,8 @@ void sched_open(struct sched **out, const struct settings *settings, const char 
     if (sched->settings.n_parallel > 64)
         sched->settings.n_parallel = 64;
     snprintf(sched->model_path, sizeof(sched->model_path), "%s", model_path);
+    if (refused)
+        sched->refused = *refused;
     sched->status = mem_alloc(sizeof(*sched->status));
     sched->late_end = &sched->late;
     sigfillset(&all); // signals are the main thread's

@@ -66,8 +66,9 @@ struct sched_status { // a snapshot, replaced when EVENT_STATE is taken
 };
 
 struct sched;
-// Starts the engine thread; loading goes on in it.
-void sched_open(struct sched **out, const struct settings *settings, const char *model_path);
+// Starts the engine thread; loading goes on in it. refused: NULL, or why there is no model_path: then the state becomes FAILED
+// with this sentence, and the process can still say so to whoever asks.
+void sched_open(struct sched **out, const struct settings *settings, const char *model_path, const struct err *refused);
 void sched_close(struct sched *sched); // stops the thread; running jobs end as FINISH_CANCELLED
 // NO_ROOM: too many jobs are waiting; the job stays yours.
 MUST_USE enum status sched_submit(struct sched *sched, struct job *job);

@@ -1,0 +1,98 @@
+// api.c - the API as a whole: its key, the requests under way, and the events that answer them.
+#include "inside.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum status api_open(struct api **out, const struct api_options *options, struct err *err)
+{
+    struct api *api = mem_alloc(sizeof(*api));
+    api->options = *options;
+    snprintf(api->state, sizeof(api->state), "%s", options->state);
+    snprintf(api->version, sizeof(api->version), "%s", options->version);
+    snprintf(api->hostname, sizeof(api->hostname), "%s", options->hostname);
+    enum status status = key_open(api->key, &api->key_is_new, api->state, err);
+    if (status == OK)
+        *out = api;
+    else
+        free(api);
+    return status;
+}
+
+static void running_close(struct running *running)
+{
+    buf_free(&running->text);
+    free(running);
+}
+
+// After net_close: no exchange lives any more.
+void api_close(struct api *api)
+{
+    if (!api)
+        return;
+    while (api->running) {
+        struct running *running = api->running;
+        api->running = running->next;
+        running_close(running);
+    }
+    free(api);
+}
+
+static struct running **running_find(struct api *api, uint64_t id)
+{
+    struct running **at = &api->running;
+    while (*at && (*at)->id != id)
+        at = &(*at)->next;
+    return at;
+}
+
+static void events_ready(void *arg, int fd)
+{
+    (void)fd;
+    struct api *api = arg;
+    struct event *event;
+    while ((event = sched_take_event(api->options.sched)) != NULL) {
+        if (event->kind == EVENT_STATE) {
+            if (api->changed)
+                api->changed(api->changed_arg);
+            event_close(event);
+            continue;
+        }
+        struct running **at = running_find(api, event->job_id), *running = *at;
+        if (running) {
+            running_event(running, event);
+            if (event_is_last(event)) {
+                *at = running->next;
+                running_close(running);
+            }
+        }
+        event_close(event);
+    }
+}
+
+static void tick(void *arg)
+{
+    struct api *api = arg;
+    uint64_t now_ms = clock_ms();
+    for (struct running *running = api->running; running; running = running->next)
+        running_tick(running, now_ms);
+}
+
+void api_attach(struct api *api, struct net *net, void (*changed)(void *), void *arg)
+{
+    api->net = net;
+    api->changed = changed;
+    api->changed_arg = arg;
+    net_watch(net, sched_event_fd(api->options.sched), events_ready, api);
+    net_every(net, 1000, tick, api);
+}
+
+const char *api_key(const struct api *api)
+{
+    return api->key;
+}
+
+bool api_key_is_new(const struct api *api)
+{
+    return api->key_is_new;
+}

@@ -1,0 +1,44 @@
+// main.c - `tawny VERB [options]`: the table of verbs, and nothing else. Each verb is a file engine/verb_NAME.c, which opens the
+// floors it needs bottom-up and closes them top-down.
+#include "verbs.h"
+
+#include <stdio.h>
+#include <stddef.h>
+#include <string.h>
+
+static const struct verb {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *what;
+} verbs[] = {
+    {"serve", verb_serve, "answer over HTTPS (the server)"},
+    {"chat", verb_chat, "talk to a model in this terminal; reads from a pipe too"},
+    {"bench", verb_bench, "measure tokens per second, prompt and generation"},
+    {"logits", verb_logits, "write the raw logits of every position to a file"},
+    {"tokenize", verb_tokenize, "print the token ids of a text"},
+    {"version", verb_version, "print version, libraries and processor paths"},
+};
+
+static int help(FILE *to)
+{
+    fprintf(to, "usage: tawny VERB [options]      (tawny VERB --help lists a verb's options)\n\n");
+    for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
+        fprintf(to, "  %-9s %s\n", verbs[i].name, verbs[i].what);
+    return to == stdout ? 0 : 2;
+}
+
+int main(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "";
+    if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+        return help(stdout);
+    if (strcmp(name, "--version") == 0)
+        name = "version";
+    for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+        if (strcmp(name, verbs[i].name) == 0)
+            return verbs[i].run(argc - 1, argv + 1);
+    }
+    if (name[0])
+        fprintf(stderr, "tawny: there is no verb \"%.60s\"\n", name);
+    return help(stderr);
+}

@@ -1,0 +1,322 @@
+// verb_chat.c - `tawny chat`: talk to a model in this terminal, without a server.
+//
+// The conversation so far goes into every job, and sched/ finds the part it has computed already, so only the new words are
+// read. Ctrl-C stops an answer; at the prompt it ends the program, as Ctrl-D does. Without a terminal on stdin every line is a
+// message, nothing but the answers is printed, and the exit code is 1 if one failed.
+#include "args.h"
+#include "sched/sched.h"
+#include "verbs.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { LINE_CAP = 1 << 20, ANSWER_CAP = 4 << 20 };
+
+struct turn {
+    const char *role; // "system", "user", "assistant"
+    struct buf text;
+};
+
+struct chat {
+    struct settings settings;
+    struct sched *sched;
+    struct sampling sampling;
+    bool seed_given, terminal;
+    int32_t max_tokens;
+    const char *system;
+    struct turn *turns;
+    size_t n_turns, n_allocated;
+    uint64_t last_id;
+    struct usage usage; // of the last answer
+};
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int signal_number)
+{
+    (void)signal_number;
+    interrupted = 1;
+}
+
+// ---- the conversation ------------------------------------------------------------------------------------
+
+static enum status turn_add(struct chat *chat, const char *role, struct bytes text)
+{
+    if (chat->n_turns == chat->n_allocated) {
+        chat->n_allocated = chat->n_allocated ? 2 * chat->n_allocated : 16;
+        chat->turns = mem_resize(chat->turns, chat->n_allocated * sizeof(*chat->turns));
+    }
+    struct turn *turn = &chat->turns[chat->n_turns];
+    turn->role = role;
+    buf_init(&turn->text, ANSWER_CAP);
+    enum status status = utf8_clean(&turn->text, text);
+    if (status == OK)
+        chat->n_turns++;
+    else
+        buf_free(&turn->text);
+    return status;
+}
+
+static void turns_drop(struct chat *chat, size_t n_left)
+{
+    while (chat->n_turns > n_left)
+        buf_free(&chat->turns[--chat->n_turns].text);
+}
+
+static void conversation_new(struct chat *chat)
+{
+    turns_drop(chat, 0);
+    if (chat->system && turn_add(chat, "system", bytes_of(chat->system)) != OK)
+        log_warn("the system message is too long and was left away");
+}
+
+static struct job *job_of(struct chat *chat)
+{
+    struct job *job = job_open();
+    struct message *messages = arena_take(&job->arena, (chat->n_turns + 1) * sizeof(*messages));
+    for (size_t i = 0; i < chat->n_turns && messages; i++) {
+        messages[i].role = bytes_of(chat->turns[i].role);
+        messages[i].content = bytes_copy(&job->arena, buf_view(&chat->turns[i].text));
+        if (!messages[i].content.p)
+            messages = NULL;
+    }
+    if (!messages) {
+        job_close(job);
+        return NULL;
+    }
+    job->id = ++chat->last_id;
+    job->chat = true;
+    job->messages = messages;
+    job->n_messages = chat->n_turns;
+    job->sampling = chat->sampling;
+    if (!chat->seed_given)
+        random_bytes(&job->sampling.seed, sizeof(job->sampling.seed));
+    job->max_tokens = chat->max_tokens;
+    return job;
+}
+
+// ---- events ----------------------------------------------------------------------------------------------
+
+// The next event; Ctrl-C meanwhile cancels the job (0: there is none).
+static struct event *next_event(struct chat *chat, uint64_t job_id)
+{
+    struct event *event;
+    while ((event = sched_take_event(chat->sched)) == NULL) {
+        struct pollfd poll_fd = {.fd = sched_event_fd(chat->sched), .events = POLLIN};
+        (void)poll(&poll_fd, 1, 1000);
+        if (!interrupted)
+            continue;
+        if (!job_id)
+            return NULL;
+        interrupted = 0;
+        sched_cancel(chat->sched, job_id);
+    }
+    return event;
+}
+
+static enum status wait_until_loaded(struct chat *chat, struct err *err)
+{
+    for (;;) {
+        struct event *event = next_event(chat, 0);
+        if (!event)
+            return err_set(err, CANCELLED, "interrupted while loading");
+        event_close(event);
+        const struct sched_status *now = sched_status(chat->sched);
+        if (now->state == SCHED_FAILED) {
+            *err = now->err;
+            return now->err.status;
+        }
+        if (now->state == SCHED_READY)
+            return OK;
+    }
+}
+
+// Asks with the conversation as it is and prints the answer as it comes; adds it to the conversation.
+static enum status ask(struct chat *chat, struct err *err)
+{
+    struct job *job = job_of(chat);
+    struct buf answer;
+    enum status status = AGAIN;
+    if (!job)
+        return err_set(err, TOO_LARGE, "the conversation is too long");
+    buf_init(&answer, ANSWER_CAP);
+    uint64_t id = job->id;
+    if (sched_submit(chat->sched, job) != OK)
+        die("a job was refused although none is running");
+    while (status == AGAIN) {
+        struct event *event = next_event(chat, id);
+        if (event->job_id == id && event->kind == EVENT_TEXT) {
+            fwrite(event->text, 1, event->n_text, stdout);
+            fflush(stdout);
+            if (buf_add(&answer, event->text, event->n_text) != OK)
+                sched_cancel(chat->sched, id);
+        } else if (event->job_id == id && event->kind == EVENT_DONE) {
+            chat->usage = event->usage;
+            status = OK;
+        } else if (event->job_id == id && event->kind == EVENT_FAILED) {
+            *err = event->err;
+            status = event->err.status;
+        }
+        event_close(event);
+    }
+    if (status == OK)
+        status = turn_add(chat, "assistant", buf_view(&answer));
+    printf("\n");
+    buf_free(&answer);
+    return status;
+}
+
+// ---- the loop --------------------------------------------------------------------------------------------
+
+static void print_speed(const struct chat *chat)
+{
+    const struct usage *usage = &chat->usage;
+    double read_s = (double)usage->prompt_us / 1e6, made_s = (double)usage->generate_us / 1e6;
+    int n_read = (int)(usage->n_prompt - usage->n_prompt_cached);
+    printf("\x1b[2m%d tokens read at %.1f/s, %d made at %.1f/s, %d of %d in the context\x1b[0m\n\n", n_read,
+           read_s > 0 ? n_read / read_s : 0, (int)usage->n_generated,
+           made_s > 0 && usage->n_generated > 1 ? (usage->n_generated - 1) / made_s : 0,
+           (int)(usage->n_prompt + usage->n_generated), (int)sched_status(chat->sched)->model.n_ctx);
+}
+
+// False: the end of the input.
+static bool read_line(struct chat *chat, char **line, size_t *size, struct bytes *text)
+{
+    if (chat->terminal) {
+        printf("\x1b[1m> \x1b[0m");
+        fflush(stdout);
+    }
+    interrupted = 0;
+    errno = 0;
+    ssize_t n = getline(line, size, stdin);
+    if (n < 0 || interrupted)
+        return false;
+    while (n > 0 && ((*line)[n - 1] == '\n' || (*line)[n - 1] == '\r'))
+        n--;
+    *text = (struct bytes){(const uint8_t *)*line, (size_t)n};
+    return true;
+}
+
+static int talk(struct chat *chat)
+{
+    char *line = NULL;
+    size_t size = 0;
+    struct bytes text;
+    int code = 0;
+    conversation_new(chat);
+    while (read_line(chat, &line, &size, &text)) {
+        struct err err = {0};
+        if (text.n == 0)
+            continue;
+        if (chat->terminal && bytes_equal_text(text, "/exit"))
+            break;
+        if (chat->terminal && bytes_equal_text(text, "/new")) {
+            conversation_new(chat);
+            printf("a new conversation\n\n");
+            continue;
+        }
+        size_t n_before = chat->n_turns;
+        enum status status = turn_add(chat, "user", text);
+        if (status == OK)
+            status = ask(chat, &err);
+        else
+            err_set(&err, status, "the message is too long");
+        if (status != OK) {
+            turns_drop(chat, n_before);
+            fprintf(stderr, "tawny chat: %s\n", err.text);
+            code = 1;
+        } else if (chat->terminal) {
+            print_speed(chat);
+        }
+    }
+    free(line);
+    turns_drop(chat, 0);
+    free(chat->turns);
+    return chat->terminal ? 0 : code;
+}
+
+static enum status read_command_line(struct chat *chat, int argc, char **argv, struct err *err)
+{
+    const char *config = NULL, *model = NULL, *temperature = NULL, *top_p = NULL, *top_k = NULL, *min_p = NULL,
+               *seed = NULL, *most = NULL;
+    int64_t k, seed_number = 0, n_most = 0;
+    const struct arg args[] = {
+        {"config", 'c', &config, NULL, "FILE   settings file (tawny.conf)"},
+        {"model", 'm', &model, NULL, "FILE   the model (default: the built-in one)"},
+        {"system", 's', &chat->system, NULL, "TEXT   the system message"},
+        {"temperature", 0, &temperature, NULL, "T      0 = always the likeliest token (default 0.8)"},
+        {"top-p", 0, &top_p, NULL, "P      (default 0.95)"},
+        {"top-k", 0, &top_k, NULL, "K      0 = off (default 40)"},
+        {"min-p", 0, &min_p, NULL, "P      (default 0.05)"},
+        {"seed", 0, &seed, NULL, "N      the same seed gives the same answer"},
+        {"max-tokens", 'n', &most, NULL, "N      of one answer (default: what the context holds)"},
+    };
+    struct settings scratch;
+    settings_default(&scratch);
+    settings_default(&chat->settings);
+    sampling_default(&chat->sampling);
+    enum status status = args_read_settings(args, COUNT_OF(args), argc, argv, &scratch, err);
+    if (status == OK && config)
+        status = settings_read(&chat->settings, config, err);
+    if (status == OK)
+        status = args_read_settings(args, COUNT_OF(args), argc, argv, &chat->settings, err);
+    if (status == OK && model)
+        status = settings_set(&chat->settings, "model", bytes_of(model), err);
+    if (status == OK)
+        status = args_float("temperature", temperature, 0, 2, &chat->sampling.temperature, err);
+    if (status == OK)
+        status = args_float("top-p", top_p, 0, 1, &chat->sampling.top_p, err);
+    if (status == OK)
+        status = args_float("min-p", min_p, 0, 1, &chat->sampling.min_p, err);
+    k = chat->sampling.top_k;
+    if (status == OK)
+        status = args_int("top-k", top_k, 0, 1000000, &k, err);
+    if (status == OK)
+        status = args_int("seed", seed, INT64_MIN, INT64_MAX, &seed_number, err);
+    if (status == OK)
+        status = args_int("max-tokens", most, 1, 1 << 20, &n_most, err);
+    chat->sampling.top_k = (int32_t)k;
+    chat->sampling.seed = (uint64_t)seed_number;
+    chat->seed_given = seed != NULL;
+    chat->max_tokens = (int32_t)n_most;
+    chat->settings.n_parallel = 1;
+    return status;
+}
+
+int verb_chat(int argc, char **argv)
+{
+    struct chat chat = {.terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)};
+    struct err err = {0};
+    char path[2200] = "";
+    enum status status = read_command_line(&chat, argc, argv, &err);
+    if (status == CANCELLED)
+        return 0;
+    if (status != OK)
+        return args_fail("chat", &err, 2);
+    status = args_model_path(&chat.settings, path, sizeof(path), &err);
+    if (status != OK)
+        return args_fail("chat", &err, 1);
+    struct sigaction action = {.sa_handler = on_interrupt}; // no SA_RESTART: it must end a wait
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    log_level_set(chat.settings.log == LOG_INFO ? LOG_WARN : chat.settings.log);
+    sched_open(&chat.sched, &chat.settings, path, NULL);
+    status = wait_until_loaded(&chat, &err);
+    int code = 1;
+    if (status == OK) {
+        const struct sched_status *now = sched_status(chat.sched);
+        if (chat.terminal)
+            printf("%s on %s\nCtrl-C stops an answer, /new begins a new conversation, /exit or Ctrl-D ends\n\n",
+                   now->model.name, now->device.device);
+        code = talk(&chat);
+    } else {
+        args_fail("chat", &err, 1);
+    }
+    sched_close(chat.sched);
+    return code;
+}

@@ -1,0 +1,294 @@
+// verb_serve.c - `tawny serve`: settings -> floors bottom-up -> run -> floors top-down.
+//
+// The main thread is the net thread; sched_open starts the engine thread, which loads while we answer /health already. A model
+// that cannot be loaded does not end the process: /health and the console say why, which is more than a restart loop would.
+// What the owner needs stands on stdout as plain lines (url, CA fingerprint, API key); the log goes to stderr.
+// Under PID 1 (TAWNY_HEARTBEAT_FD) we write `beat` every 5 s, from the net thread, unless a forward pass hangs: then PID 1 kills
+// and restarts us, and the device is opened afresh.
+#include "api/api.h"
+#include "args.h"
+#include "net/net.h"
+#include "sched/sched.h"
+#include "verbs.h"
+#include "version.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { BEAT_MS = 5000, HUNG_MS = 300000 };
+
+struct server {
+    struct settings settings;
+    struct sched *sched;
+    struct api *api;
+    struct net *net;
+    int heartbeat_fd;     // -1: nobody listens
+    bool ready_told, show_key;
+    uint64_t began_ms;
+};
+
+static _Atomic(struct net *) net_to_stop;
+static volatile sig_atomic_t n_signals;
+
+static void on_signal(int signal_number)
+{
+    if (++n_signals > 1)
+        _exit(128 + signal_number); // asked twice: at once
+    struct net *net = atomic_load(&net_to_stop);
+    if (net)
+        net_stop(net);
+    else
+        _exit(128 + signal_number);
+}
+
+static void catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = on_signal};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
+    action.sa_handler = SIG_IGN;
+    sigaction(SIGPIPE, &action, NULL);
+}
+
+// ---- settings --------------------------------------------------------------------------------------------
+
+static enum status read_settings(struct settings *settings, int argc, char **argv, struct err *err)
+{
+    const char *config = NULL;
+    const struct arg args[] = {{"config", 'c', &config, NULL, "FILE   settings file (tawny.conf)"}};
+    struct settings scratch;
+    settings_default(&scratch);
+    settings_default(settings);
+    // Twice over the command line: first for --config, then on top of what that file says.
+    enum status status = args_read_settings(args, 1, argc, argv, &scratch, err);
+    if (status == OK && config)
+        status = settings_read(settings, config, err);
+    if (status == OK)
+        status = args_read_settings(args, 1, argc, argv, settings, err);
+    return status;
+}
+
+static enum status make_dirs(const char *path, unsigned mode, struct err *err)
+{
+    char part[600];
+    size_t n = strlen(path);
+    if (n == 0 || n >= sizeof(part) - 8)
+        return err_set(err, TOO_LARGE, "state: the path has %zu bytes", n);
+    memcpy(part, path, n + 1);
+    for (size_t i = 1; i < n; i++) {
+        if (part[i] != '/')
+            continue;
+        part[i] = 0;
+        if (access(part, F_OK) != 0) {
+            enum status status = file_make_dir(part, 0755, err);
+            if (status != OK)
+                return status;
+        }
+        part[i] = '/';
+    }
+    enum status status = file_make_dir(part, mode, err);
+    if (status == OK)
+        snprintf(part + n, sizeof(part) - n, "/models");
+    return status == OK ? file_make_dir(part, 0755, err) : status;
+}
+
+static enum status prepare_state(struct settings *settings, struct err *err)
+{
+    if (!settings->state[0]) {
+        const char *base = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+        int n = -1;
+        if (base && base[0] == '/')
+            n = snprintf(settings->state, sizeof(settings->state), "%s/tawny", base);
+        else if (home && home[0] == '/')
+            n = snprintf(settings->state, sizeof(settings->state), "%s/.local/state/tawny", home);
+        if (n < 0 || (size_t)n >= sizeof(settings->state))
+            return err_set(err, BAD_INPUT, "there is no home directory to keep keys in; name one with --state DIR");
+    }
+    enum status status = make_dirs(settings->state, 0700, err);
+    if (status != OK)
+        (void)err_prefix(err, "the state directory");
+    return status;
+}
+
+// The port of the first TLS listener: where the plain port sends people.
+static int first_port(const char *listen)
+{
+    char first[128];
+    snprintf(first, sizeof(first), "%.*s", (int)strcspn(listen, ","), listen);
+    const char *colon = strrchr(first, ':');
+    int port = colon ? (int)strtol(colon + 1, NULL, 10) : 0;
+    return port > 0 && port < 65536 ? port : 443;
+}
+
+// ---- the heartbeat ---------------------------------------------------------------------------------------
+
+static int heartbeat_open(void)
+{
+    const char *text = getenv("TAWNY_HEARTBEAT_FD");
+    char *end;
+    if (!text || !text[0])
+        return -1;
+    long fd = strtol(text, &end, 10);
+    if (*end || fd < 3 || fd > 1023 || fcntl((int)fd, F_GETFD) < 0) {
+        log_warn("TAWNY_HEARTBEAT_FD is \"%.20s\", which is not an open file", text);
+        return -1;
+    }
+    fcntl((int)fd, F_SETFD, FD_CLOEXEC);
+    fcntl((int)fd, F_SETFL, O_NONBLOCK);
+    return (int)fd;
+}
+
+static void heartbeat_say(struct server *server, const char *line)
+{
+    if (server->heartbeat_fd < 0)
+        return;
+    if (write(server->heartbeat_fd, line, strlen(line)) < 0 && errno != EAGAIN && errno != EINTR) {
+        log_warn("the heartbeat pipe is closed");
+        close(server->heartbeat_fd);
+        server->heartbeat_fd = -1;
+    }
+}
+
+static void beat(void *arg)
+{
+    struct server *server = arg;
+    if (sched_step_ms(server->sched) > HUNG_MS)
+        log_error("a forward pass has been going on for %llu s: the device hangs; no heartbeat any more",
+                  (unsigned long long)(sched_step_ms(server->sched) / 1000));
+    else
+        heartbeat_say(server, "beat\n");
+}
+
+// ---- what the owner reads --------------------------------------------------------------------------------
+
+// The key is printed where a person or the program that started us reads it (a terminal, a pipe); not into a log file or the
+// journal, except when it was made just now.
+static bool key_may_be_shown(bool is_new)
+{
+    struct stat info;
+    if (is_new || isatty(STDOUT_FILENO))
+        return true;
+    return fstat(STDOUT_FILENO, &info) == 0 && S_ISFIFO(info.st_mode);
+}
+
+static void print_urls(void *arg)
+{
+    struct server *server = arg;
+    char url[128];
+    for (size_t n = 0; net_url(server->net, n, url); n++)
+        printf("url %s\n", url);
+    fflush(stdout);
+}
+
+static void print_block(struct server *server)
+{
+    char fingerprint[96];
+    net_ca_fingerprint(server->net, fingerprint);
+    printf("tawny %s, %s\n", version_text(), version_flavour());
+    print_urls(server);
+    printf("CA fingerprint SHA-256 %s\n", fingerprint);
+    if (server->show_key)
+        printf("API key %s\n", api_key(server->api));
+    else
+        printf("API key: in %s/api-key\n", server->settings.state);
+    fflush(stdout);
+}
+
+static void state_changed(void *arg)
+{
+    struct server *server = arg;
+    const struct sched_status *now = sched_status(server->sched);
+    const struct model_info *model = &now->model;
+    if (now->state == SCHED_LOADING) {
+        log_info("device: %s", now->device.device);
+        log_info("why this device: %s", now->device.reason);
+    } else if (now->state == SCHED_FAILED) {
+        log_error("no model is loaded: %s", now->err.text);
+    } else if (!server->ready_told) {
+        server->ready_told = true;
+        log_info("model: %s (%s, %s, %.1f M parameters), %d/%d layers on the device, context %d tokens, %d at once",
+                 model->id, model->arch, model->quantisation, (double)model->n_params / 1e6,
+                 (int)model->n_layer_on_device, (int)model->n_layer, (int)model->n_ctx,
+                 (int)server->settings.n_parallel);
+        log_info("ready after %.1f s", (double)(clock_ms() - server->began_ms) / 1000);
+        heartbeat_say(server, "ready\n");
+    }
+}
+
+// ---- the floors ------------------------------------------------------------------------------------------
+
+static enum status open_floors(struct server *server, struct err *err)
+{
+    const struct settings *settings = &server->settings;
+    char model_path[2200] = "";
+    struct err refused = {0};
+    bool found = args_model_path(settings, model_path, sizeof(model_path), &refused) == OK;
+    sched_open(&server->sched, settings, model_path, found ? NULL : &refused);
+    struct api_options api_options = {.sched = server->sched,
+                                      .state = settings->state,
+                                      .version = version_text(),
+                                      .hostname = settings->hostname,
+                                      .https_port = first_port(settings->listen)};
+    enum status status = api_open(&server->api, &api_options, err);
+    if (status != OK)
+        return status;
+    struct net_options net_options = {.listen = settings->listen,
+                                      .listen_http = settings->listen_http,
+                                      .state = settings->state,
+                                      .hostname = settings->hostname};
+    status = net_open(&server->net, &net_options, api_handle, server->api, err);
+    if (status != OK)
+        return status;
+    api_attach(server->api, server->net, state_changed, server);
+    net_every(server->net, BEAT_MS, beat, server);
+    net_on_change(server->net, print_urls, server);
+    server->show_key = key_may_be_shown(api_key_is_new(server->api));
+    return OK;
+}
+
+static void close_floors(struct server *server)
+{
+    atomic_store(&net_to_stop, NULL);
+    if (server->net)
+        net_close(server->net); // tells the api of every client that is cut off; it cancels their jobs
+    if (server->sched)
+        sched_close(server->sched);
+    api_close(server->api);
+}
+
+int verb_serve(int argc, char **argv)
+{
+    struct server server = {.began_ms = clock_ms(), .heartbeat_fd = -1};
+    struct err err = {0};
+    enum status status = read_settings(&server.settings, argc, argv, &err);
+    if (status == CANCELLED)
+        return 0;
+    if (status != OK)
+        return args_fail("serve", &err, 2);
+    log_level_set(server.settings.log);
+    catch_signals();
+    server.heartbeat_fd = heartbeat_open();
+    status = prepare_state(&server.settings, &err);
+    if (status == OK)
+        status = open_floors(&server, &err);
+    if (status == OK) {
+        atomic_store(&net_to_stop, server.net);
+        print_block(&server);
+        beat(&server);
+        status = net_run(server.net, &err);
+    }
+    close_floors(&server);
+    if (status != OK)
+        return args_fail("serve", &err, 1);
+    log_info("stopped");
+    return 0;
+}

@@ -1,0 +1,26 @@
+// verb_version.c - `tawny version`: what this binary is made of, and what it would compute with on this machine.
+#include "args.h"
+#include "compute/compute.h"
+#include "verbs.h"
+#include "version.h"
+
+#include <stdio.h>
+
+int verb_version(int argc, char **argv)
+{
+    struct err err = {0};
+    enum status status = args_read(NULL, 0, argc, argv, &err);
+    if (status == CANCELLED)
+        return 0;
+    if (status != OK)
+        return args_fail("version", &err, 2);
+    printf("tawny %s\nbuild: %s, clang %s\nlibraries: %s\n", version_text(), version_flavour(), __clang_version__, version_libs());
+    struct compute *compute;
+    struct compute_options options = {.device = "auto"};
+    status = compute_open(&compute, &options, &err);
+    if (status != OK)
+        return args_fail("version", &err, 1);
+    printf("device: %s\n        %s\n", compute_info(compute)->device, compute_info(compute)->reason);
+    compute_close(compute);
+    return 0;
+}

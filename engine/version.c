@@ -1,0 +1,38 @@
+// version.c - the version, from the Makefile (TAWNY_VERSION, TAWNY_LIBS), and how this binary was built. Only this file knows
+// them, so that a commit does not recompile everything.
+#include "version.h"
+
+#include <stdlib.h>
+
+#ifndef TAWNY_VERSION
+#define TAWNY_VERSION "unversioned"
+#endif
+#ifndef TAWNY_LIBS
+#define TAWNY_LIBS "not recorded by this build"
+#endif
+
+const char *version_text(void)
+{
+    return TAWNY_VERSION;
+}
+
+const char *version_flavour(void)
+{
+#if defined(__SANITIZE_ADDRESS__)
+    return "asan (glibc, AddressSanitizer)";
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+    return "asan (glibc, AddressSanitizer)";
+#endif
+#endif
+#ifdef __GLIBC__
+    return "host (dynamic, glibc)";
+#else
+    return "appliance (static, musl)";
+#endif
+}
+
+const char *version_libs(void)
+{
+    return TAWNY_LIBS;
+}
