@@ -1,0 +1,275 @@
+// device.c - the CPU as a device: its name, its memory, the kernels chosen for it, and the recording of tasks.
+//
+// The instruction set is chosen by cpuid when the device is opened. The environment variable TAWNY_CPU (portable, avx2, avx512)
+// forces a lower one, for tests; a name this CPU cannot run is an error, never a silent other choice. Weights are borrowed:
+// a buffer then only holds the caller's pointer.
+#include "cpu.h"
+
+#include <cpuid.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/sysinfo.h>
+
+struct buffer {
+    uint8_t *p;
+    size_t n_bytes;
+    bool borrowed;
+};
+
+// ---- memory ----------------------------------------------------------------------------------------------
+
+static enum status buffer_open(struct compute *compute, struct buffer **out, size_t n_bytes, const void *borrowed,
+                               struct err *err)
+{
+    (void)compute;
+    uint8_t *p = (uint8_t *)(uintptr_t)borrowed; // never written: weights are inputs only
+    if (!borrowed) {
+        p = mmap(NULL, n_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (p == MAP_FAILED)
+            return err_set(err, NO_ROOM, "%zu MiB of memory wanted for a tensor; the system has none left",
+                           (n_bytes >> 20) + 1);
+    }
+    struct buffer *buffer = mem_alloc(sizeof *buffer);
+    *buffer = (struct buffer){ p, n_bytes, borrowed != NULL };
+    *out = buffer;
+    return OK;
+}
+
+static void buffer_close(struct compute *compute, struct buffer *buffer)
+{
+    (void)compute;
+    if (!buffer->borrowed)
+        munmap(buffer->p, buffer->n_bytes);
+    free(buffer);
+}
+
+static size_t buffer_bytes(const struct buffer *buffer)
+{
+    return buffer->n_bytes;
+}
+
+struct span cpu_span(const struct tensor *tensor)
+{
+    if (tensor->offset + tensor->row_bytes * (size_t)tensor->n_rows > tensor->buffer->n_bytes)
+        die("a tensor view reaches past its buffer");
+    return (struct span){ tensor->buffer->p + tensor->offset, tensor->row_bytes, tensor->n_rows, tensor->n_cols,
+                          tensor->type };
+}
+
+static void buffer_write(struct compute *compute, const struct tensor *to, const void *from, size_t n_bytes)
+{
+    (void)compute;
+    memcpy(cpu_span(to).p, from, n_bytes);
+}
+
+static void buffer_read(struct compute *compute, void *to, const struct tensor *from, size_t n_bytes)
+{
+    (void)compute;
+    memcpy(to, cpu_span(from).p, n_bytes);
+}
+
+void scratch_reserve(struct scratch *scratch, size_t n_bytes)
+{
+    if (n_bytes <= scratch->n_bytes)
+        return;
+    free(scratch->p);
+    n_bytes = (n_bytes + CPU_LINE - 1) / CPU_LINE * CPU_LINE;
+    scratch->p = aligned_alloc(CPU_LINE, n_bytes);
+    if (!scratch->p)
+        die("out of memory: %zu bytes of scratch", n_bytes);
+    scratch->n_bytes = n_bytes;
+}
+
+// ---- recording -------------------------------------------------------------------------------------------
+
+struct task *cpu_task(struct cpu *cpu, task_run *run, int64_t n_chunks)
+{
+    if (n_chunks > INT32_MAX / 2)
+        die("an operation of %lld pieces", (long long)n_chunks);
+    if (cpu->n_tasks == cpu->n_tasks_allocated) {
+        int32_t n = cpu->n_tasks_allocated ? 2 * cpu->n_tasks_allocated : 256;
+        struct task *tasks = aligned_alloc(CPU_LINE, (size_t)n * sizeof *tasks);
+        if (!tasks)
+            die("out of memory for %d tasks", n);
+        if (cpu->n_tasks)
+            memcpy((void *)tasks, (void *)cpu->tasks, (size_t)cpu->n_tasks * sizeof *tasks);
+        free(cpu->tasks);
+        cpu->tasks = tasks;
+        cpu->n_tasks_allocated = n;
+    }
+    struct task *task = &cpu->tasks[cpu->n_tasks++];
+    memset((void *)task, 0, sizeof *task);
+    task->run = run;
+    task->n_chunks = (int32_t)n_chunks;
+    return task;
+}
+
+void *cpu_take(struct cpu *cpu, size_t n_bytes)
+{
+    void *p = arena_take(&cpu->recording, n_bytes);
+    if (!p)
+        die("a recording wants more than %zu bytes", cpu->recording.cap_bytes);
+    return p;
+}
+
+static void begin(struct compute *compute)
+{
+    struct cpu *cpu = (struct cpu *)compute;
+    size_t cap_bytes = cpu->recording.cap_bytes;
+    arena_free(&cpu->recording);
+    arena_init(&cpu->recording, cap_bytes);
+    cpu->n_tasks = 0;
+    cpu->activation_bytes = cpu->partial_bytes = cpu->thread_bytes = 0;
+    cpu->rope_tables = NULL;
+}
+
+static enum status finish(struct compute *compute, struct err *err)
+{
+    (void)err;
+    struct cpu *cpu = (struct cpu *)compute;
+    scratch_reserve(&cpu->activation, cpu->activation_bytes);
+    scratch_reserve(&cpu->partial, cpu->partial_bytes);
+    for (int32_t i = 0; i < cpu->n_threads; i++)
+        scratch_reserve(&cpu->thread_scratch[i], cpu->thread_bytes);
+    pool_run(cpu->pool, cpu->tasks, cpu->n_tasks);
+    return OK;
+}
+
+// ---- opening ---------------------------------------------------------------------------------------------
+
+static const struct isa {
+    const char *name, *shown;
+    const struct float_kernels *flt;
+    const struct quant_kernels *quant;
+} isas[] = {
+    // best first
+    { "avx512", "AVX-512 VNNI", &float_avx512, NULL },
+    { "avx2", "AVX2", &float_avx2, NULL },
+    { "portable", "no vector extensions", &float_portable, NULL },
+};
+
+static bool isa_runs(const struct isa *isa)
+{
+    __builtin_cpu_init();
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    unsigned a, b, c = 0, d;
+    bool f16c = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+    if (strcmp(isa->name, "avx512") == 0)
+        return avx2 && f16c && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+               __builtin_cpu_supports("avx512vnni");
+    return strcmp(isa->name, "avx2") != 0 || (avx2 && f16c);
+}
+
+static enum status isa_choose(const struct isa **out, struct err *err)
+{
+    const char *forced = getenv("TAWNY_CPU");
+    for (size_t i = 0; i < COUNT_OF(isas); i++) {
+        if (forced && strcmp(forced, isas[i].name) != 0)
+            continue;
+        if (isa_runs(&isas[i])) {
+            *out = &isas[i];
+            return OK;
+        }
+        if (forced)
+            return err_set(err, UNSUPPORTED, "TAWNY_CPU=%s: this CPU cannot run %s", forced, isas[i].shown);
+    }
+    return err_set(err, BAD_INPUT, "TAWNY_CPU=%s: expected portable, avx2 or avx512", forced);
+}
+
+// The CPU's own 48-byte name, from cpuid leaves 0x80000002 to 4 (needs no /proc).
+static void cpu_name(char name[49])
+{
+    unsigned r[12] = { 0 };
+    memset(name, 0, 49);
+    if ((unsigned)__get_cpuid_max(0x80000000, NULL) >= 0x80000004)
+        for (unsigned i = 0; i < 3; i++)
+            __get_cpuid(0x80000002 + i, &r[4 * i], &r[4 * i + 1], &r[4 * i + 2], &r[4 * i + 3]);
+    memcpy(name, r, 48);
+    for (size_t n = strlen(name); n > 0 && name[n - 1] == ' '; n--)
+        name[n - 1] = 0;
+}
+
+static int32_t threads_allowed(void)
+{
+    cpu_set_t set;
+    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    return n < 1 ? 1 : n > CPU_MAX_THREADS ? CPU_MAX_THREADS : n;
+}
+
+static void fill_info(struct cpu *cpu, const struct isa *isa)
+{
+    struct compute_info *info = &cpu->compute.info;
+    struct sysinfo memory;
+    char name[49];
+    cpu_name(name);
+    snprintf(info->backend, sizeof info->backend, "cpu");
+    snprintf(info->device, sizeof info->device, "CPU: %s (%d thread%s, %s)", name[0] ? name : "x86-64", cpu->n_threads,
+             cpu->n_threads == 1 ? "" : "s", isa->shown);
+    info->n_threads = cpu->n_threads;
+    if (sysinfo(&memory) == 0) {
+        info->memory_bytes = (uint64_t)memory.totalram * memory.mem_unit;
+        info->memory_usable_bytes = (uint64_t)(memory.freeram + memory.bufferram) * memory.mem_unit;
+    }
+}
+
+static void cpu_close(struct compute *compute)
+{
+    struct cpu *cpu = (struct cpu *)compute;
+    pool_close(cpu->pool);
+    for (int32_t i = 0; i < cpu->n_threads; i++)
+        free(cpu->thread_scratch[i].p);
+    free(cpu->thread_scratch);
+    free(cpu->activation.p);
+    free(cpu->partial.p);
+    free(cpu->tasks);
+    arena_free(&cpu->recording);
+    free(cpu);
+}
+
+static const struct backend backend = {
+    .close = cpu_close,
+    .buffer_open = buffer_open,
+    .buffer_close = buffer_close,
+    .buffer_bytes = buffer_bytes,
+    .write = buffer_write,
+    .read = buffer_read,
+    .begin = begin,
+    .finish = finish,
+    .embed = cpu_embed,
+    .rms_norm = cpu_rms_norm,
+    .matmul = cpu_matmul,
+    .rope = cpu_rope,
+    .kv_store = cpu_kv_store,
+    .attention = cpu_attention,
+    .swiglu = cpu_swiglu,
+    .rows = cpu_rows,
+};
+
+enum status cpu_open(struct compute **out, const struct compute_options *options, struct err *err)
+{
+    const struct isa *isa;
+    enum status status = isa_choose(&isa, err);
+    if (status != OK)
+        return status;
+    if (options->n_threads < 0 || options->n_threads > CPU_MAX_THREADS)
+        return err_set(err, BAD_INPUT, "threads = %d: expected 0 (one a core) to %d", options->n_threads, CPU_MAX_THREADS);
+    struct cpu *cpu = mem_alloc(sizeof *cpu);
+    cpu->compute.backend = &backend;
+    cpu->n_threads = options->n_threads ? options->n_threads : threads_allowed();
+    cpu->flt = isa->flt;
+    cpu->quant = isa->quant;
+    cpu->thread_scratch = mem_array((size_t)cpu->n_threads, sizeof *cpu->thread_scratch);
+    arena_init(&cpu->recording, (size_t)256 << 20);
+    status = pool_open(&cpu->pool, cpu, cpu->n_threads, err);
+    if (status != OK) {
+        cpu_close(&cpu->compute);
+        return status;
+    }
+    fill_info(cpu, isa);
+    *out = &cpu->compute;
+    return OK;
+}

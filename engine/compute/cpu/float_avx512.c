@@ -1,0 +1,16 @@
+// float_avx512.c - the F32 kernels of float_body.h compiled for AVX-512.
+//
+// Compiled with its instruction set's flags (Makefile), so nothing here may run before cpuid was asked (device.c). Its vectors
+// are those of simd_avx512.h. The computations themselves, and what they promise, are in float_body.h.
+#include "simd_avx512.h"
+
+#include "float_body.h"
+
+const struct float_kernels float_avx512 = {
+    .name = "avx512",
+    .rms_norm = rms_norm,
+    .swiglu = swiglu,
+    .to_f16 = to_f16,
+    .matmul = matmul,
+    .attention = attention,
+};

@@ -1,0 +1,320 @@
+// float_body.h - every F32 computation of the CPU, written once over the `vf` of a simd_*.h and compiled three times
+// (float_portable.c, float_avx2.c, float_avx512.c). All of it is exact arithmetic in F32 but for the order of sums.
+//
+// Matrix products work on blocks of BLOCK_ROWS x BLOCK_TOKENS dot products held in registers. A chunk's weight rows are decoded
+// to float BLOCK_K columns at a time, so that the decoded tile stays in the second-level cache while all tokens pass by.
+// Attention converts ATTENTION_KV cache rows to float, lets every query of the unit see them, and goes on: running maximum and
+// sum a query (Milakov & Gimelshein 2018; Dao et al. 2022).
+#include "cpu.h"
+
+#include <math.h>
+
+#define FORCE_INLINE static inline __attribute__((always_inline))
+
+// e^x, relative error below 2e-7 on [-87, 88]; x is held to that range, so e^-inf gives 1.6e-38, not 0.
+FORCE_INLINE vf vf_exp(vf x)
+{
+    x = vf_max(x, vf_set(-87.0f));
+    x = -vf_max(-x, vf_set(-88.0f));
+    const vf shift = vf_set(0x1.8p23f); // adding it rounds to an integer, which is then in the low bits
+    vf shifted = vf_fma(x, vf_set(0x1.715476p0f), shift);
+    vf n = shifted - shift;
+    vf r = vf_fma(n, vf_set(-0x1.62e4p-1f), x); // ln 2 in two parts
+    r = vf_fma(n, vf_set(-0x1.7f7d1cp-20f), r);
+    vf p = vf_set(1.0f / 720);
+    p = vf_fma(p, r, vf_set(1.0f / 120));
+    p = vf_fma(p, r, vf_set(1.0f / 24));
+    p = vf_fma(p, r, vf_set(1.0f / 6));
+    p = vf_fma(p, r, vf_set(0.5f));
+    p = vf_fma(p, r, vf_set(1.0f));
+    p = vf_fma(p, r, vf_set(1.0f));
+    return (vf)((vi)p + ((vi)shifted << 23));
+}
+
+// ---- rows of activations -----------------------------------------------------------------------------------
+
+static void rms_norm(float *out, const float *x, const float *weight, int64_t n, float eps)
+{
+    vf sum = vf_set(0);
+    int64_t i = 0;
+    for (; i + VF_LANES <= n; i += VF_LANES)
+        sum = vf_fma(vf_load(x + i), vf_load(x + i), sum);
+    float total = vf_sum(sum);
+    for (; i < n; i++)
+        total += x[i] * x[i];
+    float scale = 1.0f / sqrtf(total / (float)n + eps);
+    for (i = 0; i + VF_LANES <= n; i += VF_LANES)
+        vf_store(out + i, vf_load(x + i) * vf_set(scale) * vf_load(weight + i));
+    for (; i < n; i++)
+        out[i] = x[i] * scale * weight[i];
+}
+
+FORCE_INLINE vf silu(vf x)
+{
+    return x / (vf_set(1) + vf_exp(-x));
+}
+
+static void swiglu(float *out, const float *gate, const float *up, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + VF_LANES <= n; i += VF_LANES)
+        vf_store(out + i, silu(vf_load(gate + i)) * vf_load(up + i));
+    if (i < n) {
+        float g[VF_LANES] = { 0 }, u[VF_LANES] = { 0 };
+        memcpy(g, gate + i, (size_t)(n - i) * sizeof *g);
+        memcpy(u, up + i, (size_t)(n - i) * sizeof *u);
+        vf_store(g, silu(vf_load(g)) * vf_load(u));
+        memcpy(out + i, g, (size_t)(n - i) * sizeof *g);
+    }
+}
+
+static void to_f16(uint16_t *out, const float *x, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + VF_LANES <= n; i += VF_LANES)
+        vf_store_f16(out + i, vf_load(x + i));
+    for (; i < n; i++)
+        out[i] = f16_from_float(x[i]);
+}
+
+static void from_f16(float *out, const uint16_t *in, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + VF_LANES <= n; i += VF_LANES)
+        vf_store(out + i, vf_load_f16(in + i));
+    for (; i < n; i++)
+        out[i] = float_from_f16(in[i]);
+}
+
+static void from_bf16(float *out, const uint16_t *in, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + VF_LANES <= n; i += VF_LANES)
+        vf_store(out + i, vf_load_bf16(in + i));
+    for (; i < n; i++)
+        out[i] = float_from_bf16(in[i]);
+}
+
+// ---- matrix products ---------------------------------------------------------------------------------------
+
+enum { BLOCK_K = 1024 };
+
+// sums[r][t] = w[r] . x[t] over n columns; w rows are w_stride floats apart.
+FORCE_INLINE void dot_block(int n_tokens, float sums[BLOCK_ROWS][BLOCK_TOKENS], const float *w, int64_t w_stride,
+                            const float *const *x, int64_t n)
+{
+    vf acc[BLOCK_ROWS][BLOCK_TOKENS];
+    for (int r = 0; r < BLOCK_ROWS; r++)
+        for (int t = 0; t < n_tokens; t++)
+            acc[r][t] = vf_set(0);
+    int64_t i = 0;
+    for (; i + VF_LANES <= n; i += VF_LANES) {
+        vf row[BLOCK_ROWS];
+        for (int r = 0; r < BLOCK_ROWS; r++)
+            row[r] = vf_load(w + r * w_stride + i);
+        for (int t = 0; t < n_tokens; t++) {
+            vf xt = vf_load(x[t] + i);
+            for (int r = 0; r < BLOCK_ROWS; r++)
+                acc[r][t] = vf_fma(row[r], xt, acc[r][t]);
+        }
+    }
+    for (int r = 0; r < BLOCK_ROWS; r++)
+        for (int t = 0; t < n_tokens; t++) {
+            sums[r][t] = vf_sum(acc[r][t]);
+            for (int64_t j = i; j < n; j++)
+                sums[r][t] += w[r * w_stride + j] * x[t][j];
+        }
+}
+
+// Columns [k, k + n) of one weight row as floats; a pointer into the weights where they are floats already.
+static void decode_columns(float *out, struct span w, int64_t row, int64_t k, int64_t n)
+{
+    const uint8_t *p = w.p + (size_t)row * w.row_bytes;
+    if (w.type == DTYPE_F16)
+        from_f16(out, (const uint16_t *)(const void *)p + k, n);
+    else if (w.type == DTYPE_BF16)
+        from_bf16(out, (const uint16_t *)(const void *)p + k, n);
+    else
+        dtype_decode(w.type, out, p + dtype_row_bytes(w.type, k), n);
+}
+
+// Rows row .. row + n_rows, decoded in `tile`, times tokens t .. t + n_tokens; the first part of the columns adds bias and
+// residual (which may be `out` itself), the others add to what is there.
+static void matmul_block(const struct product *product, struct span x, const float *tile, int64_t row, int n_rows,
+                         int64_t t0, int n_tokens, int64_t k, int64_t n)
+{
+    const float *xs[BLOCK_TOKENS];
+    float sums[BLOCK_ROWS][BLOCK_TOKENS];
+    for (int t = 0; t < BLOCK_TOKENS; t++)
+        xs[t] = span_row(x, t0 + (t < n_tokens ? t : n_tokens - 1)) + k;
+    if (n_tokens == 1)
+        dot_block(1, sums, tile, BLOCK_K, xs, n);
+    else if (n_tokens == 2)
+        dot_block(2, sums, tile, BLOCK_K, xs, n);
+    else if (n_tokens <= 4)
+        dot_block(4, sums, tile, BLOCK_K, xs, n);
+    else
+        dot_block(BLOCK_TOKENS, sums, tile, BLOCK_K, xs, n);
+    for (int t = 0; t < n_tokens; t++) {
+        float *out = span_row(product->out, t0 + t) + row;
+        for (int r = 0; r < n_rows; r++) {
+            float before = k ? out[r] : product->bias ? product->bias[row + r] : 0;
+            if (!k && product->residual.p)
+                before += span_row(product->residual, t0 + t)[row + r];
+            out[r] = before + sums[r][t];
+        }
+    }
+}
+
+static void matmul(const struct product *product, struct span x, int64_t row0, int64_t row1, void *scratch)
+{
+    float *tile = scratch; // [row1 - row0, rounded up][BLOCK_K]
+    for (int64_t k = 0; k < x.n_cols; k += BLOCK_K) {
+        int64_t n = x.n_cols - k < BLOCK_K ? x.n_cols - k : BLOCK_K;
+        for (int64_t row = row0; row < row1; row++)
+            decode_columns(tile + (row - row0) * BLOCK_K, product->w, row, k, n);
+        for (int64_t row = row1; (row - row0) % BLOCK_ROWS; row++) // a block's missing rows: computed, not kept
+            memset(tile + (row - row0) * BLOCK_K, 0, (size_t)n * sizeof *tile);
+        for (int64_t t = 0; t < x.n_rows; t += BLOCK_TOKENS) {
+            int n_tokens = x.n_rows - t < BLOCK_TOKENS ? (int)(x.n_rows - t) : BLOCK_TOKENS;
+            for (int64_t row = row0; row < row1; row += BLOCK_ROWS) {
+                int n_rows = row1 - row < BLOCK_ROWS ? (int)(row1 - row) : BLOCK_ROWS;
+                matmul_block(product, x, tile + (row - row0) * BLOCK_K, row, n_rows, t, n_tokens, k, n);
+            }
+        }
+    }
+}
+
+// ---- attention ---------------------------------------------------------------------------------------------
+
+// One query's state: maximum and sum of the weights so far, and the unnormalised output, [dim] floats.
+struct query {
+    float *q, *out; // [dim], q already scaled
+    float maximum, sum;
+    int32_t first, end; // cache rows it may see
+};
+
+// scores[j] = q . k[j] for ATTENTION_KV rows, four at a time.
+FORCE_INLINE void scores_of(float scores[ATTENTION_KV], const float *q, const float *k, int64_t dim)
+{
+    for (int j = 0; j < ATTENTION_KV; j += 4) {
+        const float *row = k + j * dim;
+        vf a = vf_set(0), b = a, c = a, d = a;
+        for (int64_t i = 0; i < dim; i += VF_LANES) {
+            vf qi = vf_load(q + i);
+            a = vf_fma(qi, vf_load(row + i), a);
+            b = vf_fma(qi, vf_load(row + dim + i), b);
+            c = vf_fma(qi, vf_load(row + 2 * dim + i), c);
+            d = vf_fma(qi, vf_load(row + 3 * dim + i), d);
+        }
+        scores[j] = vf_sum(a);
+        scores[j + 1] = vf_sum(b);
+        scores[j + 2] = vf_sum(c);
+        scores[j + 3] = vf_sum(d);
+    }
+}
+
+// out = out * keep + sum over j of weights[j] * v[j], for one piece of n_vectors vectors.
+FORCE_INLINE void add_values(int n_vectors, float *out, const float *weights, const float *v, int64_t dim, float keep)
+{
+    vf acc[4];
+    for (int i = 0; i < n_vectors; i++)
+        acc[i] = vf_load(out + i * VF_LANES) * vf_set(keep);
+    for (int j = 0; j < ATTENTION_KV; j++)
+        for (int i = 0; i < n_vectors; i++)
+            acc[i] = vf_fma(vf_set(weights[j]), vf_load(v + j * dim + i * VF_LANES), acc[i]);
+    for (int i = 0; i < n_vectors; i++)
+        vf_store(out + i * VF_LANES, acc[i]);
+}
+
+// Lets one query see the converted cache rows at .. at + ATTENTION_KV.
+static void query_see(struct query *query, const float *k, const float *v, int64_t dim, int32_t at)
+{
+    float weights[ATTENTION_KV];
+    int from = query->first > at ? query->first - at : 0;
+    int to = query->end - at < ATTENTION_KV ? query->end - at : ATTENTION_KV;
+    if (from >= to)
+        return;
+    scores_of(weights, query->q, k, dim);
+    float maximum = query->maximum;
+    for (int j = from; j < to; j++)
+        maximum = weights[j] > maximum ? weights[j] : maximum;
+    for (int j = 0; j < ATTENTION_KV; j += VF_LANES)
+        vf_store(weights + j, vf_exp(vf_load(weights + j) - vf_set(maximum)));
+    float sum = 0;
+    for (int j = 0; j < ATTENTION_KV; j++) {
+        if (j < from || j >= to)
+            weights[j] = 0;
+        sum += weights[j];
+    }
+    float keep = expf(query->maximum - maximum); // 0 at first: the maximum begins at -infinity
+    query->maximum = maximum;
+    query->sum = query->sum * keep + sum;
+    int64_t i = 0;
+    for (; i + 4 * VF_LANES <= dim; i += 4 * VF_LANES)
+        add_values(4, query->out + i, weights, v + i, dim, keep);
+    for (; i < dim; i += VF_LANES)
+        add_values(1, query->out + i, weights, v + i, dim, keep);
+}
+
+// ATTENTION_KV rows of one head from row `at`, as floats, dim apart (head_dim padded with zeros); missing rows are zero.
+static void convert_rows(float *out, struct span cache, int64_t at, int64_t end, int64_t column, int64_t head_dim, int64_t dim)
+{
+    for (int j = 0; j < ATTENTION_KV; j++, out += dim) {
+        int64_t have = at + j < end ? head_dim : 0;
+        if (have)
+            from_f16(out, (const uint16_t *)(const void *)(cache.p + (size_t)(at + j) * cache.row_bytes) + column, head_dim);
+        memset(out + have, 0, (size_t)(dim - have) * sizeof *out);
+    }
+}
+
+static void queries_begin(struct query *queries, float *scratch, const struct attention_call *call,
+                          const struct attention_unit *unit, int64_t dim)
+{
+    int32_t group = call->shape.n_head / call->shape.n_head_kv, head_dim = call->shape.head_dim;
+    for (int32_t i = 0; i < unit->n_tokens * group; i++, scratch += 2 * dim) {
+        int32_t token = unit->token + i / group, head = unit->head_kv * group + i % group;
+        const float *q = span_row(call->q, token) + (int64_t)head * head_dim;
+        queries[i] = (struct query){ scratch, scratch + dim, -INFINITY, 0, call->first[token],
+                                     call->first[token] + call->count[token] };
+        memset(scratch, 0, (size_t)(2 * dim) * sizeof *scratch);
+        for (int32_t d = 0; d < head_dim; d++)
+            scratch[d] = q[d] * call->shape.scale;
+    }
+}
+
+// Writes each query's result: divided by its sum to `out`, or with maximum and sum to the unit's partial results.
+static void queries_end(const struct query *queries, const struct attention_call *call, const struct attention_unit *unit)
+{
+    int32_t group = call->shape.n_head / call->shape.n_head_kv, head_dim = call->shape.head_dim;
+    for (int32_t i = 0; i < unit->n_tokens * group; i++) {
+        const struct query *query = &queries[i];
+        if (call->partial) {
+            float *partial = call->partial + (int64_t)i * (2 + head_dim);
+            partial[0] = query->maximum;
+            partial[1] = query->sum;
+            memcpy(partial + 2, query->out, (size_t)head_dim * sizeof *partial);
+            continue;
+        }
+        int32_t head = unit->head_kv * group + i % group;
+        float *out = span_row(call->out, unit->token + i / group) + (int64_t)head * head_dim;
+        for (int32_t d = 0; d < head_dim; d++)
+            out[d] = query->sum > 0 ? query->out[d] / query->sum : 0;
+    }
+}
+
+static void attention(const struct attention_call *call, const struct attention_unit *unit)
+{
+    int64_t head_dim = call->shape.head_dim, dim = (head_dim + 15) / 16 * 16, column = unit->head_kv * head_dim;
+    int32_t n = unit->n_tokens * (call->shape.n_head / call->shape.n_head_kv);
+    float *k = call->scratch, *v = k + ATTENTION_KV * dim, *states = v + ATTENTION_KV * dim;
+    struct query *queries = (struct query *)(void *)(states + 2 * dim * n);
+    queries_begin(queries, states, call, unit, dim);
+    for (int32_t at = unit->first; at < unit->end; at += ATTENTION_KV) {
+        convert_rows(k, call->k, at, unit->end, column, head_dim, dim);
+        convert_rows(v, call->v, at, unit->end, column, head_dim, dim);
+        for (int32_t i = 0; i < n; i++)
+            query_see(&queries[i], k, v, dim, at);
+    }
+    queries_end(queries, call, unit);
+}

@@ -1,0 +1,16 @@
+// float_portable.c - the F32 kernels of float_body.h compiled for the x86-64 baseline: the oracle.
+//
+// Compiled with its instruction set's flags (Makefile), so nothing here may run before cpuid was asked (device.c). Its vectors
+// are those of simd_portable.h. The computations themselves, and what they promise, are in float_body.h.
+#include "simd_portable.h"
+
+#include "float_body.h"
+
+const struct float_kernels float_portable = {
+    .name = "portable",
+    .rms_norm = rms_norm,
+    .swiglu = swiglu,
+    .to_f16 = to_f16,
+    .matmul = matmul,
+    .attention = attention,
+};

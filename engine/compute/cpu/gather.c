@@ -1,0 +1,61 @@
+// gather.c - the operations that move rows by an index: embed, rows, kv_store. One chunk is one row.
+//
+// The indices are read when the chunk runs; one outside its tensor is a programming error of the floor above.
+#include "cpu.h"
+
+#include <string.h>
+
+static int64_t index_of(const struct task *task, int32_t i, int64_t n_rows)
+{
+    int64_t row = task->gather.index[i];
+    if (row < 0 || row >= n_rows)
+        die("row %lld of a tensor of %lld rows", (long long)row, (long long)n_rows);
+    return row;
+}
+
+static void run_embed(struct cpu *cpu, const struct task *task, int32_t t, int32_t thread)
+{
+    (void)cpu, (void)thread;
+    struct span out = task->gather.out, from = task->gather.from;
+    dtype_decode(from.type, span_row(out, t), span_row(from, index_of(task, t, from.n_rows)), out.n_cols);
+}
+
+static void run_rows(struct cpu *cpu, const struct task *task, int32_t t, int32_t thread)
+{
+    (void)cpu, (void)thread;
+    struct span out = task->gather.out, from = task->gather.from;
+    memcpy(span_row(out, t), span_row(from, index_of(task, t, from.n_rows)), out.row_bytes);
+}
+
+static void run_kv_store(struct cpu *cpu, const struct task *task, int32_t t, int32_t thread)
+{
+    (void)thread;
+    struct span cache = task->gather.out, x = task->gather.from;
+    int64_t row = index_of(task, t, cache.n_rows);
+    cpu->flt->to_f16((uint16_t *)(void *)(cache.p + (size_t)row * cache.row_bytes), span_row(x, t), x.n_cols);
+}
+
+static void record(struct compute *compute, task_run *run, const struct tensor *out, const struct tensor *from,
+                   const struct tensor *index, int64_t n)
+{
+    struct task *task = cpu_task((struct cpu *)compute, run, n);
+    task->gather.out = cpu_span(out);
+    task->gather.from = cpu_span(from);
+    task->gather.index = (const int32_t *)(const void *)cpu_span(index).p;
+}
+
+void cpu_embed(struct compute *compute, const struct tensor *out, const struct tensor *token_embd,
+               const struct tensor *token)
+{
+    record(compute, run_embed, out, token_embd, token, out->n_rows);
+}
+
+void cpu_rows(struct compute *compute, const struct tensor *out, const struct tensor *x, const struct tensor *row)
+{
+    record(compute, run_rows, out, x, row, out->n_rows);
+}
+
+void cpu_kv_store(struct compute *compute, const struct tensor *cache, const struct tensor *x, const struct tensor *row)
+{
+    record(compute, run_kv_store, cache, x, row, x->n_rows);
+}
