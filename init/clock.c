@@ -93,16 +93,14 @@ void seed_load(const char *dir)
 {
     char path[64];
     struct stat st;
-    struct {
-        struct rand_pool_info info; // ends with the flexible array that `bytes` fills
-        char bytes[SEED_BYTES];
-    } pool;
+    _Alignas(struct rand_pool_info) char raw[sizeof(struct rand_pool_info) + SEED_BYTES];
+    struct rand_pool_info *pool = (struct rand_pool_info *)(void *)raw; // its bytes follow it
 
     snprintf(path, sizeof path, "%s/random-seed", dir);
     int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     ssize_t n = -1;
     if (fd >= 0) {
-        n = fstat(fd, &st) ? -1 : read(fd, pool.bytes, SEED_BYTES);
+        n = fstat(fd, &st) ? -1 : read(fd, pool->buf, SEED_BYTES);
         close(fd);
     }
     int urandom = open("/dev/urandom", O_RDWR | O_CLOEXEC);
@@ -112,17 +110,17 @@ void seed_load(const char *dir)
             date_of(st.st_mtime, is);
             say("clock", "moved on to %s, when this machine was last in use", is);
         }
-        (void)!write(urandom, pool.bytes, SEED_BYTES);
+        (void)!write(urandom, pool->buf, SEED_BYTES);
         if (fresh_seed(path, GRND_INSECURE)) { // old seed and all the kernel gathered, mixed
-            pool.info.entropy_count = 256; // bits: what the kernel wants before it answers
-            pool.info.buf_size = SEED_BYTES;
-            ioctl(urandom, RNDADDENTROPY, &pool.info);
+            pool->entropy_count = 256; // bits: what the kernel wants before it answers
+            pool->buf_size = SEED_BYTES;
+            ioctl(urandom, RNDADDENTROPY, pool);
         }
     }
     if (urandom >= 0) {
         close(urandom);
     }
-    explicit_bzero(&pool, sizeof pool);
+    explicit_bzero(raw, sizeof raw);
 }
 
 void seed_save(const char *dir)

@@ -1,0 +1,110 @@
+/* init_text.c - the small readers of init: tawny.conf, uevents, exit statuses, back-off. */
+#include "../../init/init.h"
+#include "check.h"
+
+#include <signal.h>
+#include <stdlib.h>
+
+static int bad_lines[16], n_bad;
+
+static void bad(void *ctx, int line, const char *what)
+{
+    (void)ctx;
+    CHECK(what && *what);
+    if (n_bad < 16) {
+        bad_lines[n_bad++] = line;
+    }
+}
+
+static const char *host(const char *text)
+{
+    static struct conf c;
+    size_t len = strlen(text);
+    char *exact = malloc(len ? len : 1);
+
+    memcpy(exact, text, len);
+    n_bad = 0;
+    conf_defaults(&c);
+    conf_parse(&c, exact, len, bad, NULL);
+    free(exact);
+    return c.hostname;
+}
+
+static void reads_settings(void)
+{
+    CHECK_TEXT(host(""), "tawny");
+    CHECK_TEXT(host("hostname = Box-7\n"), "box-7");
+    CHECK_TEXT(host("hostname=a"), "a");
+    CHECK_TEXT(host("\xef\xbb\xbf\thostname =\tkitchen \r\nctx = 4096\r\n"), "kitchen");
+    CHECK(n_bad == 0);
+    CHECK_TEXT(host("# hostname = no\n\n  \nmodel = x = y\nhostname2 = z\n"), "tawny");
+    CHECK(n_bad == 0);
+    CHECK_TEXT(host("hostname = a\nrubbish\nhostname = b c\n= 3\nhostname = -x\nhostname =\n"), "a");
+    CHECK(n_bad == 5 && bad_lines[0] == 2 && bad_lines[1] == 3 && bad_lines[2] == 4);
+    CHECK(bad_lines[3] == 5 && bad_lines[4] == 6);
+    CHECK_TEXT(host("hostname = "
+                    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n"), "tawny");
+    CHECK(n_bad == 1);
+    CHECK_TEXT(host("hostname = a.b\n"), "tawny"); // a name, not a domain
+
+    const char all[] = "hostname = kitchen\r\n# x\nmodel = builtin\nbad\n";
+    for (size_t cut = 0; cut < sizeof all; cut++) {
+        char *part = strndup(all, cut);
+        (void)host(part); // ASan watches the block behind it
+        free(part);
+    }
+}
+
+static void reads_uevents(void)
+{
+    static const char msg[] = "add@/devices/pci0000:00/0000:00:04.0\0ACTION=add\0"
+                              "SUBSYSTEM=block\0DEVNAME=sda3\0DEVTYPE=partition\0MODALIAS=pci:v1\0";
+    struct uevent u;
+
+    CHECK(uevent_parse(&u, msg, sizeof msg - 1) == OK);
+    CHECK_TEXT(u.action, "add");
+    CHECK_TEXT(u.subsystem, "block");
+    CHECK_TEXT(u.devname, "sda3");
+    CHECK_TEXT(u.devtype, "partition");
+    CHECK_TEXT(u.modalias, "pci:v1");
+    for (size_t cut = 0; cut < sizeof msg - 1; cut++) {
+        char *part = malloc(cut ? cut : 1);
+        memcpy(part, msg, cut);
+        enum status s = uevent_parse(&u, part, cut);
+        CHECK(s == OK || s == BAD_INPUT);
+        if (cut && part[cut - 1] != 0) {
+            CHECK(s == BAD_INPUT); // a string that does not end
+        }
+        free(part);
+    }
+    CHECK(uevent_parse(&u, "libudev\0\0", 9) == BAD_INPUT); // no ACTION
+}
+
+static void explains_ends(void)
+{
+    char why[200];
+
+    exit_reason(why, sizeof why, 3 << 8, false);
+    CHECK(strstr(why, "exit code 3"));
+    exit_reason(why, sizeof why, SIGSEGV, false);
+    CHECK(strstr(why, "SIGSEGV") && strstr(why, "memory"));
+    exit_reason(why, sizeof why, SIGKILL, true);
+    CHECK(strstr(why, "smaller model"));
+    exit_reason(why, sizeof why, SIGKILL, false);
+    CHECK(strstr(why, "SIGKILL") && !strstr(why, "model"));
+    exit_reason(why, sizeof why, SIGUSR2, false);
+    CHECK(strstr(why, "signal 12"));
+    static const int want[] = {1, 1, 2, 4, 8, 16, 30, 30};
+    for (int n = 0; n < 8; n++) {
+        CHECK(backoff_s(n) == want[n]);
+    }
+    CHECK(backoff_s(1000000) == 30);
+}
+
+int main(void)
+{
+    reads_settings();
+    reads_uevents();
+    explains_ends();
+    return check_done("init_text");
+}
