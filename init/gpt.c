@@ -269,7 +269,7 @@ enum status gpt_grow(struct gpt *g, uint32_t number, bool *grown, struct err *er
     bool stale = get(g->header + 48, 8) != usable ||
                  (g->primary_good && get(g->header + 32, 8) != end);
     if (new_last <= last && g->primary_good && g->backup_good && !stale) {
-        return OK;
+        return write_protective_mbr(g) ? OK : write_failed(err);
     }
     *grown = new_last > last;
     put(e + 40, 8, *grown ? new_last : last);
