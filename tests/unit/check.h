@@ -1,7 +1,7 @@
 // check.h - what a unit test program is made of: CHECK(condition) and a main that returns check_done().
 //
 // A failed check prints file, line and the expression, and the program goes on: one run shows all that is wrong. check_done()
-// prints "NAME: N checks, N failed" and is the exit status: 0 only when at least one check ran and none failed.
+// prints "NAME: N passed, N failed" and is the exit status: 0 only when at least one check ran and none failed.
 // A test that a machine cannot run says so with check_skip (never silently).
 #pragma once
 
@@ -36,6 +36,6 @@ static inline void check_skip(const char *what, const char *why)
 
 static inline int check_done(const char *name)
 {
-    printf("%s: %d checks, %d failed\n", name, check_n, check_n_failed);
+    printf("%s: %d passed, %d failed\n", name, check_n - check_n_failed, check_n_failed);
     return check_n == 0 || check_n_failed != 0;
 }
