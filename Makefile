@@ -29,10 +29,12 @@ ifeq ($(wildcard /etc/tawny-root),)
 # ---- outside: go in, once, with every goal ---------------------------------------------------------------------------
 
 INSIDE_NOW := $(filter-out help clean,$(MAKECMDGOALS))
+# Two makes that only compile take turns in one tree; tests and running machines hold up nobody.
+ONLY_COMPILES := $(if $(filter-out host appliance asan init notices unit-programs lint build/%,$(INSIDE_NOW)),,yes)
 $(INSIDE_NOW): inside
 	@:
 inside:
-	@exec engine/deps/enter.sh make -C "$(CURDIR)" -j$(JOBS) JOBS=$(JOBS) $(MAKEOVERRIDES) $(if $(findstring k,$(firstword -$(MAKEFLAGS))),-k) $(INSIDE_NOW)
+	@mkdir -p build; exec $(if $(ONLY_COMPILES),flock build/.lock) engine/deps/enter.sh make -C "$(CURDIR)" -j$(JOBS) JOBS=$(JOBS) $(MAKEOVERRIDES) $(if $(findstring k,$(firstword -$(MAKEFLAGS))),-k) $(INSIDE_NOW)
 ifneq ($(filter clean,$(MAKECMDGOALS)),)
 inside: clean
 endif
@@ -57,7 +59,7 @@ WARN := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -W
         -Werror=implicit-function-declaration -Werror=incompatible-pointer-types -Werror=int-conversion -Werror=return-type
 CFLAGS_all := -std=c11 -D_GNU_SOURCE -g -fno-strict-aliasing -fno-common -ffunction-sections -fdata-sections -pthread \
               -ffile-prefix-map=$(CURDIR)=. -fdebug-compilation-dir=. $(WARN) -Iengine -I.
-LIBS := -lbearssl -lyyjson -lpcre2-8 -lhttp_parser -lm
+LIBS := -lbearssl -lyyjson -lpcre2-8 -lllhttp -lm
 LINK_all := -fuse-ld=lld -pthread -Wl,--gc-sections -Wl,--build-id=sha1 -Wl,-z,relro,-z,now,-z,noexecstack
 
 # The one difference between the flavours.

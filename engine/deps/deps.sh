@@ -13,7 +13,7 @@ set -eu
 HERE=$(cd "$(dirname "$0")" && pwd)
 CACHE=${TAWNY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tawny}
 FLAVOUR=$1 LINK=$2
-RECIPES='bearssl yyjson pcre2 http-parser'
+RECIPES='bearssl yyjson pcre2 llhttp'
 JOBS=$(nproc)
 say() { echo "tawny: $*" >&2; }
 MAKING=
@@ -63,12 +63,20 @@ once() {
 build_recipe() { # NAME DIR
     local name=$1 tar work log f
     PREFIX=$2
+    binary_package=
     # shellcheck source=/dev/null
     . "$HERE/$name.sh"
-    tar=$("$HERE/source.sh" tar "$source_package" "$source_file" "$sha256")
+    if [ -n "${binary_package:-}" ]; then
+        tar=$("$HERE/source.sh" deb "$binary_package" "$source_file" "$sha256" "$source_package")
+    else
+        tar=$("$HERE/source.sh" tar "$source_package" "$source_file" "$sha256")
+    fi
     say "building $name $version for $FLAVOUR"
     work=$(mktemp -d)
-    tar -C "$work" --strip-components=1 -xf "$tar"
+    case "$tar" in
+        *.deb) dpkg-deb -x "$tar" "$work" ;;
+        *) tar -C "$work" --strip-components=1 -xf "$tar" ;;
+    esac
     log=$CACHE/deps/$name-$FLAVOUR.log
     export CC CFLAGS AR PREFIX JOBS
     if ! bash -euo pipefail -c '. "$1"; cd "$2"; build' build "$HERE/$name.sh" "$work" > "$log" 2>&1; then

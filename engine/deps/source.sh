@@ -2,9 +2,10 @@
 # source.sh - fetches what the recipes are made from, and believes nothing unverified. Run inside a root.
 #
 #   source.sh tar PACKAGE FILE SHA256     the source tarball FILE of a trixie source package: prints its path
+#   source.sh deb PACKAGE FILE SHA256 SOURCE    the same for a binary package (of the source package SOURCE)
 #   source.sh debs SUITE DIR PACKAGE...   unpacks these binary packages of SUITE into DIR (no maintainer scripts run)
 #
-# Tarballs are kept in CACHE/sources. A new one comes through apt, which checks it against the signed source index; the
+# Files are kept in CACHE/sources. A new one comes through apt, which checks it against the signed index; the
 # recipe's own SHA-256 is checked as well, every time. When the index has moved on to another version the pool is asked
 # for the file by name, and the recipe's SHA-256 alone decides. apt runs as the calling user on lists of its own.
 set -eu
@@ -28,29 +29,30 @@ apt_for() { # SUITE...
     fi
 }
 
-get_tar() { # PACKAGE FILE SHA256
-    local dir=$CACHE/sources got url
+get_file() { # KIND PACKAGE FILE SHA256 SOURCE
+    local dir=$CACHE/sources got url ask=(source --download-only --tar-only "$2")
+    [ "$1" = tar ] || ask=(download "$2")
     mkdir -p "$dir"
     exec 8> "$dir/.lock"
     flock 8
-    if [ ! -s "$dir/$2" ]; then
-        apt_for trixie # tarballs of upstream are the same in its security suite
+    if [ ! -s "$dir/$3" ]; then
+        apt_for trixie # what upstream wrote is the same in its security suite
         rm -rf "$dir/new"; mkdir "$dir/new"
-        if ! (cd "$dir/new" && "${APT[@]}" source --download-only --tar-only "$1" >&2) || [ ! -s "$dir/new/$2" ]; then
-            url=$("$HERE/apt.sh" mirror)/pool/main/$(echo "$1" | cut -c1)/$1/$2
-            curl -fsSL --retry 2 -o "$dir/new/$2" "$url" || fail "the source file $2 of Debian's source package $1 is" \
-                "missing: apt-get source did not bring it and $url could not be fetched. Put the file (SHA-256 $3)" \
+        if ! (cd "$dir/new" && "${APT[@]}" "${ask[@]}" >&2) || [ ! -s "$dir/new/$3" ]; then
+            url=$("$HERE/apt.sh" mirror)/pool/main/$(echo "$5" | cut -c1)/$5/$3
+            curl -fsSL --retry 2 -o "$dir/new/$3" "$url" || fail "the file $3 of Debian's package $2 is missing:" \
+                "apt-get ${ask[0]} did not bring it and $url could not be fetched. Put the file (SHA-256 $4)" \
                 "into $dir and try again."
         fi
-        mv "$dir/new/$2" "$dir/$2"
+        mv "$dir/new/$3" "$dir/$3"
         rm -rf "$dir/new"
     fi
-    got=$(sha256sum "$dir/$2" | cut -d' ' -f1)
-    if [ "$got" != "$3" ]; then
-        mv "$dir/$2" "$dir/$2.refused"
-        fail "$2 has SHA-256 $got but the recipe wants $3: refused, and moved to $dir/$2.refused."
+    got=$(sha256sum "$dir/$3" | cut -d' ' -f1)
+    if [ "$got" != "$4" ]; then
+        mv "$dir/$3" "$dir/$3.refused"
+        fail "$3 has SHA-256 $got but the recipe wants $4: refused, and moved to $dir/$3.refused."
     fi
-    echo "$dir/$2"
+    echo "$dir/$3"
 }
 
 get_debs() { # SUITE DIR PACKAGE...
@@ -66,7 +68,8 @@ get_debs() { # SUITE DIR PACKAGE...
 }
 
 case "${1:-}" in
-    tar) shift; get_tar "$@" ;;
+    tar) get_file tar "$2" "$3" "$4" "$2" ;;
+    deb) get_file deb "$2" "$3" "$4" "$5" ;;
     debs) shift; get_debs "$@" ;;
     *) sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
