@@ -1,0 +1,565 @@
+// conn.c - one connection: bytes in, through TLS and HTTP, to the handler; answers out; deadlines; closing.
+//
+// Reading stops while an answer is under way and there is already something to read: a pipelining client waits its turn. It
+// goes on otherwise, to notice a client that leaves. Closing is done so that the last answer arrives: close_notify,
+// shutdown of our side, then reading on for a moment (LINGER), since closing over unread input would send a reset that can
+// overtake the answer. Each turn reads and writes a bounded number of bytes, so no connection starves another.
+#include "conn.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+static void conn_ready(struct source *source, uint32_t events);
+
+// ---- marks, deadlines ------------------------------------------------------------------------------------
+
+void conn_mark(struct conn *conn)
+{
+    if (!conn->marked) {
+        conn->marked = true;
+        conn->next_marked = conn->net->marked;
+        conn->net->marked = conn;
+    }
+}
+
+void conn_kill(struct conn *conn)
+{
+    conn->dead = true;
+    conn_mark(conn);
+}
+
+uint64_t conn_deadline(const struct conn *conn)
+{
+    if (conn->deadline_ms == 0 || conn->stall_ms == 0) {
+        return conn->deadline_ms + conn->stall_ms;
+    }
+    return conn->deadline_ms < conn->stall_ms ? conn->deadline_ms : conn->stall_ms;
+}
+
+// The loop looks at all connections when expire_ms has come: it must never be later than the earliest deadline.
+static void note_deadline(struct conn *conn)
+{
+    uint64_t at = conn_deadline(conn);
+    if (at != 0 && at < conn->net->expire_ms) {
+        conn->net->expire_ms = at;
+    }
+}
+
+static void enter(struct conn *conn, enum conn_state state, uint64_t within_ms)
+{
+    conn->state = state;
+    conn->deadline_ms = within_ms == 0 ? 0 : conn->net->now_ms + within_ms;
+    note_deadline(conn);
+}
+
+void conn_finish(struct conn *conn)
+{
+    if (conn->state != CLOSING && conn->state != LINGER) {
+        enter(conn, CLOSING, 0);
+    }
+    conn_mark(conn);
+}
+
+void conn_expire(struct conn *conn)
+{
+    uint64_t now = conn->net->now_ms;
+    if (conn->stall_ms != 0 && now >= conn->stall_ms) {
+        log_info("%s took nothing of %zu waiting bytes for %d s: closed", conn->peer, conn->out.n - conn->out_at,
+                 LIMIT_STALL_MS / 1000);
+        conn_kill(conn);
+    } else if (conn->deadline_ms != 0 && now >= conn->deadline_ms) {
+        if (conn->state == BODY && now < conn->body_end_ms && conn->n_window >= LIMIT_BODY_WINDOW) {
+            conn->n_window = 0; // enough came: the next window
+            uint64_t left = conn->body_end_ms - now;
+            enter(conn, BODY, left < LIMIT_BODY_WINDOW_MS ? left : LIMIT_BODY_WINDOW_MS);
+        } else if (conn->state == HEAD) {
+            exchange_refuse(conn, 408, "the request head did not arrive within 10 seconds");
+        } else if (conn->state == BODY) {
+            exchange_refuse(conn, 408, "the request body arrives too slowly");
+        } else if (conn->state == IDLE) {
+            conn_finish(conn);
+        } else {
+            conn_kill(conn); // HANDSHAKE, LINGER
+        }
+    }
+}
+
+// ---- requests --------------------------------------------------------------------------------------------
+
+static void dispatch(struct conn *conn)
+{
+    struct exchange *exchange = conn->exchange;
+    const struct http *http = &exchange->http;
+    struct request *request = &exchange->request;
+    *request = (struct request){
+        .method = http->method,
+        .path = http->path,
+        .query = http->query,
+        .host = http->host,
+        .authorization = http_field(http, "authorization"),
+        .api_key = http_field(http, "x-api-key"),
+        .content_type = http_field(http, "content-type"),
+        .origin = http_field(http, "origin"),
+        .accept = http_field(http, "accept"),
+        .body = buf_view(&exchange->body),
+        .tls = conn->on_tls_port,
+        .http = http,
+    };
+    memcpy(request->peer, conn->peer, sizeof(request->peer));
+    exchange->head_only = bytes_equal_text(http->method, "HEAD");
+    enter(conn, ANSWERING, 0);
+    conn->net->handler(conn->net->handler_arg, exchange, request);
+}
+
+static void head_done(struct conn *conn)
+{
+    const struct http *http = &conn->exchange->http;
+    if (!http->has_body || !conn->on_tls_port) {
+        dispatch(conn);
+        return;
+    }
+    if (conn->net->n_buffered + http->length > LIMIT_BUFFERED_TOTAL) {
+        exchange_refuse(conn, 503, "too much is being sent to this server at once: try again soon");
+        return;
+    }
+    if (http->expects_continue && !conn_write(conn, bytes_of("HTTP/1.1 100 Continue\r\n\r\n"))) {
+        conn_kill(conn);
+        return;
+    }
+    conn->n_window = 0;
+    conn->body_end_ms = conn->net->now_ms + LIMIT_BODY_MS;
+    enter(conn, BODY, LIMIT_BODY_WINDOW_MS);
+    conn_mark(conn); // to send the 100
+}
+
+static size_t feed_body(struct conn *conn, struct bytes in)
+{
+    struct exchange *exchange = conn->exchange;
+    size_t n_used = 0, before = exchange->body.n;
+    enum status status = http_body_feed(&exchange->http, in, &n_used, &exchange->body);
+    conn->n_window += n_used;
+    conn->net->n_buffered += exchange->body.n - before;
+    if (status == OK) {
+        dispatch(conn);
+    } else if (status != AGAIN) {
+        exchange_refuse(conn, exchange->http.fault.code, exchange->http.fault.why);
+    } else if (conn->net->n_buffered > LIMIT_BUFFERED_TOTAL) {
+        exchange_refuse(conn, 503, "too much is being sent to this server at once: try again soon");
+    }
+    return n_used;
+}
+
+static size_t feed_head(struct conn *conn, struct bytes in)
+{
+    size_t n_used = 0;
+    enum status status = http_head_feed(&conn->exchange->http, in, &n_used);
+    if (status == OK) {
+        head_done(conn);
+    } else if (status != AGAIN) {
+        exchange_refuse(conn, conn->exchange->http.fault.code, conn->exchange->http.fault.why);
+    }
+    return n_used;
+}
+
+// Gives plain bytes to the request that is being read; returns how many it took, 0 when none is being read.
+static size_t feed(struct conn *conn, struct bytes in)
+{
+    if (conn->dead || in.n == 0) {
+        return 0;
+    }
+    if (conn->state == IDLE) {
+        conn->exchange = exchange_open(conn);
+        enter(conn, HEAD, LIMIT_HEAD_MS);
+    }
+    return conn->state == HEAD ? feed_head(conn, in) : conn->state == BODY ? feed_body(conn, in) : 0;
+}
+
+static void feed_from_tls(struct conn *conn)
+{
+    size_t n;
+    if (conn->state == HANDSHAKE && tls_ready(conn->tls)) {
+        log_debug("%s: TLS handshake complete%s", conn->peer, tls_resumed(conn->tls) ? " (resumed)" : "");
+        enter(conn, IDLE, LIMIT_IDLE_MS);
+    }
+    do {
+        n = feed(conn, tls_plain_view(conn->tls));
+        if (n > 0) {
+            tls_plain_drop(conn->tls, n);
+        }
+    } while (n > 0);
+}
+
+// ---- reading ---------------------------------------------------------------------------------------------
+
+// The first bytes on the TLS port are letters: somebody typed http:// instead of https://.
+static void answer_plain_http(struct conn *conn)
+{
+    static const char hint[] = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 52\r\n"
+                               "Connection: close\r\n\r\n"
+                               "This port speaks HTTPS: begin the URL with https://\n";
+    tls_close(conn->tls);
+    conn->tls = NULL;
+    if (!conn_write(conn, bytes_of(hint))) {
+        conn_kill(conn);
+    }
+    conn_finish(conn);
+}
+
+static void tls_received(struct conn *conn, size_t n)
+{
+    enum status status;
+    int number;
+    const char *why;
+    tls_wire_put(conn->tls, n);
+    feed_from_tls(conn);
+    if (tls_stopped(conn->tls, &status, &number, &why)) {
+        if (status != OK) {
+            log_debug("%s: TLS ended: %s (%d)", conn->peer, why, number);
+        }
+        conn->out_at = conn->out.n; // nothing can be said any more
+        conn_finish(conn);
+    }
+}
+
+static bool wants_input(struct conn *conn)
+{
+    if (conn->dead || conn->eof || conn->state == FLUSHING || conn->state == CLOSING) {
+        return false;
+    }
+    return conn->state == LINGER || conn->tls == NULL || tls_wire_room(conn->tls).n > 0;
+}
+
+static void received(struct conn *conn, struct space at, size_t n)
+{
+    bool first = conn->n_received == 0;
+    conn->n_received += n;
+    if (conn->state == LINGER) {
+        conn->n_window += n;
+        if (conn->n_window > LIMIT_LINGER) {
+            conn_kill(conn);
+        }
+    } else if (conn->tls == NULL) {
+        struct bytes in = {at.p, n};
+        while (in.n > 0) {
+            size_t n_used = feed(conn, in);
+            if (n_used == 0) {
+                break; // the plain port answers one request: the rest is dropped
+            }
+            in = (struct bytes){in.p + n_used, in.n - n_used};
+        }
+    } else if (first && ((at.p[0] >= 'A' && at.p[0] <= 'Z') || (at.p[0] >= 'a' && at.p[0] <= 'z'))) {
+        answer_plain_http(conn);
+    } else {
+        tls_received(conn, n);
+    }
+}
+
+static void read_some(struct conn *conn)
+{
+    uint8_t plain[4096];
+    size_t n_turn = 0;
+    while (wants_input(conn) && n_turn < LIMIT_READ_PER_TURN) {
+        bool to_tls = conn->tls != NULL && conn->state != LINGER;
+        struct space room = to_tls ? tls_wire_room(conn->tls) : (struct space){plain, sizeof(plain)};
+        ssize_t n = recv(conn->fd, room.p, room.n, 0);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+            return;
+        }
+        if (n <= 0) {
+            conn->eof = true;
+            return;
+        }
+        n_turn += (size_t)n;
+        received(conn, room, (size_t)n);
+    }
+}
+
+static void conn_ready(struct source *source, uint32_t events)
+{
+    struct conn *conn = (struct conn *)(void *)source; // its first member
+    conn_mark(conn);
+    if ((events & EPOLLERR) != 0) {
+        conn_kill(conn);
+        return;
+    }
+    if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) != 0) {
+        read_some(conn);
+        if ((events & (EPOLLRDHUP | EPOLLHUP)) != 0 && !wants_input(conn)) {
+            conn->eof = true; // it sent its end behind bytes that we will not read
+        }
+        if ((events & EPOLLHUP) != 0 || (conn->eof && conn->state != FLUSHING && conn->state != CLOSING)) {
+            conn_kill(conn);
+        }
+    }
+}
+
+// ---- writing ---------------------------------------------------------------------------------------------
+
+bool conn_write(struct conn *conn, struct bytes bytes)
+{
+    struct net *net = conn->net;
+    if (net->n_buffered + bytes.n > LIMIT_BUFFERED_TOTAL || buf_add(&conn->out, bytes.p, bytes.n) != OK) {
+        return false;
+    }
+    net->n_buffered += bytes.n;
+    conn_mark(conn);
+    return true;
+}
+
+// What is sent leaves the buffer: seldom, since the rest has to move.
+static void forget_sent(struct conn *conn)
+{
+    if (conn->out_at > conn->out.n / 2 || conn->out_at == conn->out.n) {
+        conn->net->n_buffered -= conn->out_at;
+        buf_drop_front(&conn->out, conn->out_at);
+        conn->out_at = 0;
+    }
+}
+
+static struct bytes next_to_send(struct conn *conn)
+{
+    struct bytes out = {conn->out.p + conn->out_at, conn->out.n - conn->out_at};
+    if (conn->tls == NULL) {
+        return out;
+    }
+    struct space room = tls_plain_room(conn->tls);
+    while (out.n > 0 && room.n > 0) {
+        size_t n = out.n < room.n ? out.n : room.n;
+        memcpy(room.p, out.p, n);
+        tls_plain_put(conn->tls, n);
+        conn->out_at += n;
+        out = (struct bytes){out.p + n, out.n - n};
+        room = tls_plain_room(conn->tls);
+    }
+    if (out.n == 0) {
+        tls_flush(conn->tls);
+    }
+    return tls_wire_view(conn->tls);
+}
+
+// Sends at most one turn's share. True: nothing waits any more.
+static bool send_some(struct conn *conn)
+{
+    size_t n_turn = 0;
+    struct bytes next = next_to_send(conn);
+    while (next.n > 0 && n_turn < LIMIT_WRITE_PER_TURN) {
+        ssize_t n = send(conn->fd, next.p, next.n, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n < 0) {
+            if (errno != EAGAIN && errno != EWOULDBLOCK) {
+                conn_kill(conn);
+            }
+            break;
+        }
+        n_turn += (size_t)n;
+        if (conn->tls != NULL) {
+            tls_wire_drop(conn->tls, (size_t)n);
+        } else {
+            conn->out_at += (size_t)n;
+        }
+        next = next_to_send(conn);
+    }
+    forget_sent(conn);
+    bool empty = next.n == 0 && conn->out.n == conn->out_at;
+    if (empty) {
+        conn->stall_ms = 0;
+    } else if (n_turn > 0 || conn->stall_ms == 0) {
+        conn->stall_ms = conn->net->now_ms + LIMIT_STALL_MS;
+        note_deadline(conn);
+    }
+    return empty;
+}
+
+// ---- the end of a turn -----------------------------------------------------------------------------------
+
+static void set_interest(struct conn *conn, bool all_sent)
+{
+    uint32_t interest = (wants_input(conn) ? EPOLLIN : 0U) | (conn->eof ? 0U : EPOLLRDHUP) | (all_sent ? 0U : EPOLLOUT);
+    if (interest != conn->interest) {
+        struct epoll_event event = {.events = interest, .data.ptr = &conn->source};
+        if (epoll_ctl(conn->net->epoll, EPOLL_CTL_MOD, conn->fd, &event) != 0) {
+            die("epoll refuses a connection: %s", strerror(errno));
+        }
+        conn->interest = interest;
+    }
+}
+
+static void close_exchange(struct conn *conn)
+{
+    struct exchange *exchange = conn->exchange;
+    exchange->gone = true;
+    exchange_close(exchange); // on_gone may write to other exchanges, and still looks at this one
+    conn->exchange = NULL;
+}
+
+static void destroy(struct conn *conn)
+{
+    struct net *net = conn->net;
+    if (conn->exchange != NULL) {
+        close_exchange(conn);
+    }
+    close(conn->fd); // epoll forgets it too
+    if (conn->tls != NULL) {
+        tls_close(conn->tls);
+    }
+    net->n_buffered -= conn->out.n;
+    buf_free(&conn->out);
+    if (conn->prev != NULL) {
+        conn->prev->next = conn->next;
+    } else {
+        net->conns = conn->next;
+    }
+    if (conn->next != NULL) {
+        conn->next->prev = conn->prev;
+    }
+    net->n_conns--;
+    free(conn);
+}
+
+// All that is to be sent has gone: on to what the state waits for.
+static bool after_sending(struct conn *conn)
+{
+    if (conn->state == FLUSHING && conn->eof) {
+        conn_kill(conn);
+    } else if (conn->state == FLUSHING && conn->net->stop_ms != 0) {
+        enter(conn, CLOSING, 0);
+    } else if (conn->state == FLUSHING) {
+        buf_free(&conn->out); // an idle connection holds no buffer
+        buf_init(&conn->out, LIMIT_REPLY_OUT);
+        enter(conn, IDLE, LIMIT_IDLE_MS);
+        if (conn->tls != NULL) {
+            feed_from_tls(conn); // what a pipelining client has sent already
+        }
+        return true;
+    }
+    if (conn->state == CLOSING && conn->tls != NULL && !conn->shut) {
+        conn->shut = true;
+        tls_finish(conn->tls);
+        return send_some(conn);
+    }
+    return true;
+}
+
+void conn_settle(struct conn *conn)
+{
+    conn->marked = false;
+    if (conn->exchange != NULL && (conn->exchange->done || conn->state == CLOSING || conn->state == LINGER)) {
+        close_exchange(conn);
+    }
+    bool all_sent = !conn->dead && conn->state != LINGER && send_some(conn);
+    if (all_sent && !conn->dead) {
+        all_sent = after_sending(conn);
+    }
+    if (all_sent && !conn->dead && conn->state == CLOSING && (conn->tls == NULL || conn->shut)) {
+        if (conn->eof || shutdown(conn->fd, SHUT_WR) != 0) {
+            conn_kill(conn);
+        } else {
+            conn->n_window = 0;
+            enter(conn, LINGER, LIMIT_LINGER_MS);
+        }
+    }
+    if (conn->dead) {
+        if (!conn->marked) { // else the loop comes here again
+            destroy(conn);
+        }
+        return;
+    }
+    set_interest(conn, all_sent || conn->state == LINGER);
+}
+
+// ---- beginning -------------------------------------------------------------------------------------------
+
+static void set_socket_options(int fd)
+{
+    const struct {
+        int level, name, value;
+    } options[] = {
+        {IPPROTO_TCP, TCP_NODELAY, 1},                    // a token is sent when it is there
+        {IPPROTO_TCP, TCP_NOTSENT_LOWAT, LIMIT_UNSENT},   // a slow reader's stream waits with us, where it is counted
+        {IPPROTO_TCP, TCP_USER_TIMEOUT, LIMIT_STALL_MS},  // a client that vanished without a word ...
+        {SOL_SOCKET, SO_KEEPALIVE, 1},                    // ... is noticed while a long prompt is being read, too
+        {IPPROTO_TCP, TCP_KEEPIDLE, 30},
+        {IPPROTO_TCP, TCP_KEEPINTVL, 10},
+        {IPPROTO_TCP, TCP_KEEPCNT, 3},
+    };
+    for (size_t i = 0; i < COUNT_OF(options); i++) {
+        if (setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(int)) != 0) {
+            log_debug("socket option %d is not to be had: %s", options[i].name, strerror(errno));
+        }
+    }
+}
+
+// Room for one more from this address? Makes room by closing the connection that has been idle longest.
+static bool make_room(struct net *net, const uint8_t key[16], const char *peer)
+{
+    size_t n_same = 0;
+    struct conn *idle = NULL;
+    for (struct conn *conn = net->conns; conn != NULL; conn = conn->next) {
+        n_same += memcmp(conn->key, key, sizeof(conn->key)) == 0;
+        if (conn->state == IDLE && !conn->dead && (idle == NULL || conn->deadline_ms < idle->deadline_ms)) {
+            idle = conn;
+        }
+    }
+    if (n_same >= LIMIT_PER_ADDRESS) {
+        log_debug("%s has %zu connections already: refused", peer, n_same);
+        return false;
+    }
+    if (net->n_conns >= LIMIT_CONNECTIONS && idle != NULL) {
+        conn_kill(idle);
+        return true; // it goes at the end of this turn
+    }
+    if (net->n_conns >= LIMIT_CONNECTIONS) {
+        log_debug("%s: all %d connections are in use: refused", peer, LIMIT_CONNECTIONS);
+    }
+    return net->n_conns < LIMIT_CONNECTIONS;
+}
+
+void conn_open(struct net *net, const struct listener *listener, int fd, const struct sockaddr_storage *from)
+{
+    char peer[64];
+    uint8_t key[16];
+    address_peer(from, peer, key);
+    if (!make_room(net, key, peer)) {
+        close(fd);
+        return;
+    }
+    struct conn *conn = mem_alloc(sizeof(*conn));
+    conn->source.ready = conn_ready;
+    conn->net = net;
+    conn->fd = fd;
+    conn->on_tls_port = listener->tls;
+    memcpy(conn->peer, peer, sizeof(peer));
+    memcpy(conn->key, key, sizeof(key));
+    buf_init(&conn->out, LIMIT_REPLY_OUT);
+    if (listener->tls) {
+        conn->tls = tls_open(net->tls);
+    }
+    set_socket_options(fd);
+    conn->interest = EPOLLIN | EPOLLRDHUP;
+    struct epoll_event event = {.events = conn->interest, .data.ptr = &conn->source};
+    if (epoll_ctl(net->epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
+        die("epoll refuses a connection: %s", strerror(errno));
+    }
+    conn->next = net->conns;
+    if (net->conns != NULL) {
+        net->conns->prev = conn;
+    }
+    net->conns = conn;
+    net->n_conns++;
+    if (listener->tls) {
+        enter(conn, HANDSHAKE, LIMIT_HANDSHAKE_MS);
+    } else {
+        enter(conn, HEAD, LIMIT_HEAD_MS);
+        conn->exchange = exchange_open(conn);
+    }
+}

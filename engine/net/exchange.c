@@ -1,0 +1,211 @@
+// exchange.c - answering: the head of an answer, whole answers, chunked streams, and the error answers of this floor.
+//
+// An answer becomes bytes in conn->out at once; conn_settle sends them at the end of the turn, so that several small
+// writes leave as one TLS record. HTTP/1.0 has no chunks: a stream to it ends with the connection.
+#include "conn.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+struct exchange *exchange_open(struct conn *conn)
+{
+    struct exchange *exchange = mem_alloc(sizeof(*exchange));
+    exchange->conn = conn;
+    http_init(&exchange->http);
+    buf_init(&exchange->body, LIMIT_BODY);
+    buf_init(&exchange->fields, LIMIT_REPLY_FIELDS);
+    return exchange;
+}
+
+void exchange_close(struct exchange *exchange)
+{
+    if (!exchange->done && exchange->on_gone != NULL) {
+        exchange->on_gone(exchange->owner, exchange);
+    }
+    exchange->conn->net->n_buffered -= exchange->body.n;
+    buf_free(&exchange->body);
+    buf_free(&exchange->fields);
+    memset(exchange, 0, sizeof(*exchange)); // the key was in it
+    free(exchange);
+}
+
+struct bytes request_header(const struct request *request, const char *lower_case_name)
+{
+    return http_field(request->http, lower_case_name);
+}
+
+void exchange_owner(struct exchange *exchange, net_gone *on_gone, void *arg)
+{
+    exchange->on_gone = on_gone;
+    exchange->owner = arg;
+}
+
+void exchange_reply_header(struct exchange *exchange, const char *name, const char *value)
+{
+    bool good = http_is_token(bytes_of(name));
+    for (const char *c = value; *c != 0 && good; c++) {
+        good = (uint8_t)*c >= 0x20 && *c != 0x7F;
+    }
+    if (!good || buf_format(&exchange->fields, "%s: %s\r\n", name, value) != OK) {
+        log_error("an answer's header field \"%s\" was left out: it does not fit, or would break the answer's head", name);
+    }
+}
+
+static bool has_body(int code)
+{
+    return code >= 200 && code != 204 && code != 304;
+}
+
+// The head of an answer. n_body: its length, or SIZE_MAX: chunked, or until the end.
+static bool write_head(struct exchange *exchange, int code, const char *content_type, size_t n_body)
+{
+    struct conn *conn = exchange->conn;
+    bool keep = exchange->http.keep_alive && conn->on_tls_port && conn->net->stop_ms == 0;
+    struct buf head;
+    buf_init(&head, LIMIT_REPLY_FIELDS + 1024);
+    char date[40];
+    time_t now = (time_t)clock_unix_s();
+    struct tm tm;
+    size_t n_date = gmtime_r(&now, &tm) == NULL ? 0 : strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", &tm);
+    enum status status = buf_format(&head, "HTTP/1.1 %d %s\r\nX-Content-Type-Options: nosniff\r\n", code, http_reason(code));
+    if (status == OK && n_date > 0) {
+        status = buf_format(&head, "Date: %s\r\n", date);
+    }
+    if (status == OK && has_body(code)) {
+        status = buf_format(&head, "Content-Type: %s\r\n", content_type);
+    }
+    if (status == OK && has_body(code) && n_body != SIZE_MAX) {
+        status = buf_format(&head, "Content-Length: %zu\r\n", n_body);
+    } else if (status == OK && exchange->chunked) {
+        status = buf_format(&head, "Transfer-Encoding: chunked\r\n");
+    }
+    if (status == OK) {
+        status = buf_add(&head, exchange->fields.p, exchange->fields.n);
+    }
+    if (status == OK) {
+        status = keep ? buf_format(&head, "Keep-Alive: timeout=%d\r\n\r\n", LIMIT_IDLE_TOLD_S)
+                      : buf_format(&head, "Connection: close\r\n\r\n");
+    }
+    exchange->http.keep_alive = keep;
+    bool good = status == OK && conn_write(conn, buf_view(&head));
+    buf_free(&head);
+    return good;
+}
+
+// The answer is complete: the connection goes on or closes.
+static void complete(struct exchange *exchange)
+{
+    struct conn *conn = exchange->conn;
+    exchange->done = true;
+    if (exchange->gone) {
+        return; // on_gone is being called: the connection is about to be freed
+    }
+    if (!conn->dead && conn->state == ANSWERING) {
+        conn->state = FLUSHING;
+        conn->deadline_ms = 0;
+        if (!exchange->http.keep_alive) {
+            conn_finish(conn);
+        }
+    }
+    conn_mark(conn);
+}
+
+static bool can_answer(const struct exchange *exchange)
+{
+    return !exchange->done && !exchange->gone && !exchange->conn->dead && exchange->conn->state == ANSWERING;
+}
+
+void exchange_reply(struct exchange *exchange, int code, const char *content_type, struct bytes body)
+{
+    if (can_answer(exchange) && !exchange->streaming) {
+        bool sent = body.n <= LIMIT_REPLY_OUT && write_head(exchange, code, content_type, body.n);
+        if (sent && has_body(code) && !exchange->head_only) {
+            sent = conn_write(exchange->conn, body);
+        }
+        if (!sent) {
+            log_warn("%s: an answer of %zu bytes is over a cap: the connection was closed", exchange->conn->peer, body.n);
+            conn_kill(exchange->conn);
+        }
+    }
+    complete(exchange);
+}
+
+void exchange_stream(struct exchange *exchange, int code, const char *content_type)
+{
+    if (!can_answer(exchange) || exchange->streaming) {
+        return;
+    }
+    exchange->streaming = true;
+    exchange->chunked = exchange->http.minor == 1;
+    if (!write_head(exchange, code, content_type, SIZE_MAX)) {
+        conn_kill(exchange->conn);
+    }
+}
+
+enum status exchange_write_parts(struct exchange *exchange, const struct bytes *parts, size_t n)
+{
+    struct conn *conn = exchange->conn;
+    if (!can_answer(exchange) || !exchange->streaming) {
+        return CLOSED;
+    }
+    size_t n_all = 0;
+    for (size_t i = 0; i < n; i++) {
+        n_all += parts[i].n;
+    }
+    if (n_all == 0 || exchange->head_only) {
+        return OK; // a chunk of no bytes would be the end
+    }
+    char size[24];
+    int n_size = snprintf(size, sizeof(size), "%zx\r\n", n_all);
+    bool good = conn->out.n - conn->out_at + n_all <= LIMIT_STREAM_OUT;
+    if (exchange->chunked) {
+        good = good && conn_write(conn, (struct bytes){(const uint8_t *)size, (size_t)n_size});
+    }
+    for (size_t i = 0; i < n && good; i++) {
+        good = conn_write(conn, parts[i]);
+    }
+    if (exchange->chunked) {
+        good = good && conn_write(conn, bytes_of("\r\n"));
+    }
+    if (good) {
+        return OK;
+    }
+    log_info("%s reads too slowly: %zu bytes of its stream are waiting; cancelled", conn->peer, conn->out.n - conn->out_at);
+    conn_kill(conn);
+    return CLOSED;
+}
+
+enum status exchange_write(struct exchange *exchange, struct bytes piece)
+{
+    return exchange_write_parts(exchange, &piece, 1);
+}
+
+void exchange_end(struct exchange *exchange)
+{
+    if (!exchange->streaming) {
+        log_error("an answer was ended without having begun: 500");
+        exchange_reply(exchange, 500, "text/plain", bytes_of("No answer was made.\n"));
+        return;
+    }
+    if (can_answer(exchange) && exchange->chunked && !exchange->head_only &&
+        !conn_write(exchange->conn, bytes_of("0\r\n\r\n"))) {
+        conn_kill(exchange->conn);
+    }
+    complete(exchange);
+}
+
+void exchange_refuse(struct conn *conn, int code, const char *why)
+{
+    struct exchange *exchange = conn->exchange;
+    char body[512];
+    int n = snprintf(body, sizeof(body), // `why` is a literal of ours or of llhttp's: none holds a quote or a backslash
+                     "{\"error\":{\"message\":\"%s\",\"type\":\"%s\",\"param\":null,\"code\":null}}\n", why,
+                     code < 500 ? "invalid_request_error" : "server_error");
+    log_debug("%s: %d: %s", conn->peer, code, why);
+    conn->state = ANSWERING;
+    exchange->http.keep_alive = false;
+    exchange->fields.n = 0;
+    exchange_reply(exchange, code, "application/json", (struct bytes){(const uint8_t *)body, (size_t)n});
+}

@@ -1,0 +1,458 @@
+// loop.c - the one epoll thread: listeners, watched descriptors, timers, deadlines, graceful stop; and the upkeep of the
+// certificate as addresses come and go.
+//
+// A turn: sleep until something is ready or due; let each source handle its events; call the timers that are due; look at
+// connections whose deadline may have passed; settle every connection that was touched. Idle connections cost nothing in
+// a turn: they are looked at only when expire_ms, a lower bound of all their deadlines, has come.
+#include "conn.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define FROM(type, member, pointer) ((struct type *)(void *)((char *)(pointer) - offsetof(struct type, member)))
+
+static void add_source(struct net *net, int fd, struct source *source)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = source};
+    if (epoll_ctl(net->epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
+        die("epoll refuses descriptor %d: %s", fd, strerror(errno));
+    }
+}
+
+// ---- certificate -----------------------------------------------------------------------------------------
+
+// Loads or issues the server's certificate for the present addresses. *issued: it is another than before.
+static enum status refresh_certificate(struct net *net, bool *issued, struct err *err)
+{
+    struct address addresses[LIMIT_ADDRESSES];
+    struct cert_request request = {net->hostname, addresses, address_list(addresses, COUNT_OF(addresses))};
+    struct cert *server = mem_alloc(sizeof(*server));
+    const char *why = NULL;
+    enum status status = cert_server(server, &net->ca, net->state, &request, &why, err);
+    if (status == OK && why != NULL) {
+        log_info("a server certificate was issued (%s): %s, %zu addresses", why, net->hostname, request.n_addresses);
+    }
+    if (status == OK) {
+        tls_server_identity(net->tls, server, &net->ca);
+        *issued = why != NULL;
+    }
+    memset(server, 0, sizeof(*server));
+    free(server);
+    return status;
+}
+
+static void upkeep(struct net *net)
+{
+    struct err err = {0};
+    bool issued = false;
+    if (refresh_certificate(net, &issued, &err) != OK) {
+        log_warn("the server's certificate stays as it is: %s", err.text);
+    } else if (issued && net->changed != NULL) {
+        net->changed(net->changed_arg);
+    }
+}
+
+static void upkeep_hourly(void *arg)
+{
+    upkeep(arg);
+}
+
+static void forget_sessions(void *arg)
+{
+    tls_server_forget(((struct net *)arg)->tls);
+}
+
+static void addresses_ready(struct source *source, uint32_t events)
+{
+    struct net *net = FROM(net, address_source, source);
+    (void)events;
+    address_watch_drain(net->address_fd);
+    net->readdress_ms = net->now_ms + LIMIT_DEBOUNCE_MS;
+}
+
+struct bytes net_ca_pem(const struct net *net)
+{
+    return buf_view(&net->ca_pem);
+}
+
+void net_ca_fingerprint(const struct net *net, char out[96])
+{
+    cert_fingerprint(&net->ca, out);
+}
+
+// ---- accepting -------------------------------------------------------------------------------------------
+
+static void pause_accepting(struct net *net, bool pause)
+{
+    for (size_t i = 0; i < net->n_listeners; i++) {
+        struct epoll_event event = {.events = pause ? 0U : EPOLLIN, .data.ptr = &net->listeners[i].source};
+        if (epoll_ctl(net->epoll, EPOLL_CTL_MOD, net->listeners[i].fd, &event) != 0) {
+            die("epoll refuses a listener: %s", strerror(errno));
+        }
+    }
+    net->accept_at_ms = pause ? net->now_ms + LIMIT_ACCEPT_PAUSE_MS : 0;
+}
+
+static void listener_ready(struct source *source, uint32_t events)
+{
+    struct listener *listener = FROM(listener, source, source);
+    struct net *net = listener->net;
+    (void)events;
+    for (int i = 0; i < LIMIT_ACCEPTS_PER_TURN && net->stop_ms == 0; i++) {
+        struct sockaddr_storage from;
+        socklen_t n_from = sizeof(from);
+        int fd = accept4(listener->fd, (struct sockaddr *)(void *)&from, &n_from, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0) {
+            conn_open(net, listener, fd, &from);
+        } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+            log_warn("cannot accept a connection: %s; trying again in a second", strerror(errno));
+            pause_accepting(net, true);
+            return;
+        } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            return;
+        } // else: that client has gone already, or a signal came
+    }
+}
+
+static enum status open_listeners(struct net *net, const char *key, const char *text, bool tls, struct err *err)
+{
+    struct listen_at at[LIMIT_LISTENERS];
+    size_t n = 0;
+    enum status status = listen_parse(at, LIMIT_LISTENERS - net->n_listeners, &n, key, text, err);
+    for (size_t i = 0; i < n && status == OK; i++) {
+        struct listener *listener = &net->listeners[net->n_listeners];
+        *listener = (struct listener){.source.ready = listener_ready, .net = net, .at = at[i], .tls = tls};
+        status = listen_open(&listener->fd, &listener->at, err);
+        if (status == OK) {
+            add_source(net, listener->fd, &listener->source);
+            net->n_listeners++;
+        } else {
+            err_prefix(err, "%s", key);
+        }
+    }
+    return status;
+}
+
+static void close_listeners(struct net *net)
+{
+    for (size_t i = 0; i < net->n_listeners; i++) {
+        close(net->listeners[i].fd);
+    }
+    net->n_listeners = 0;
+}
+
+// ---- where we are to be found ----------------------------------------------------------------------------
+
+static void format_url(const struct listener *listener, const char *host, char out[128])
+{
+    char port[8] = "";
+    if (listener->at.port != 443) {
+        snprintf(port, sizeof(port), ":%u", listener->at.port);
+    }
+    snprintf(out, 128, "https://%s%s/", host, port);
+}
+
+// The n-th address at which `listener` is reached; false when it has fewer. *n is counted down past them.
+static bool listener_url(const struct listener *listener, size_t *n, char out[128])
+{
+    struct address addresses[LIMIT_ADDRESSES];
+    char text[64], host[64];
+    uint8_t key[16];
+    if (!listener->at.any) {
+        address_peer(&listener->at.at, text, key);
+        text[strlen(text) - strlen(strrchr(text, ':'))] = 0;
+        format_url(listener, text, out);
+        return (*n)-- == 0;
+    }
+    size_t n_addresses = address_list(addresses, COUNT_OF(addresses)), n_shown = 0;
+    for (size_t i = 0; i < n_addresses; i++) {
+        const struct address *one = &addresses[i];
+        if (one->loopback || one->link_local || (one->n == 16 && listener->at.at.ss_family == AF_INET)) {
+            continue;
+        }
+        n_shown++;
+        address_text(one, text);
+        snprintf(host, sizeof(host), one->n == 16 ? "[%.48s]" : "%.48s", text);
+        format_url(listener, host, out);
+        if ((*n)-- == 0) {
+            return true;
+        }
+    }
+    if (n_shown > 0) {
+        return false;
+    }
+    format_url(listener, "localhost", out);
+    return (*n)-- == 0;
+}
+
+bool net_url(const struct net *net, size_t n, char out[128])
+{
+    for (size_t i = 0; i < net->n_listeners; i++) {
+        if (net->listeners[i].tls && listener_url(&net->listeners[i], &n, out)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// ---- watches and timers ----------------------------------------------------------------------------------
+
+static void watch_ready(struct source *source, uint32_t events)
+{
+    struct watch *watch = FROM(watch, source, source);
+    (void)events;
+    watch->ready(watch->arg, watch->fd);
+}
+
+void net_watch(struct net *net, int fd, net_ready *ready, void *arg)
+{
+    struct watch *watch = mem_alloc(sizeof(*watch));
+    *watch = (struct watch){.source.ready = watch_ready, .next = net->watches, .ready = ready, .arg = arg, .fd = fd};
+    net->watches = watch;
+    add_source(net, fd, &watch->source);
+}
+
+void net_every(struct net *net, uint32_t period_ms, net_tick *tick, void *arg)
+{
+    if (net->n_timers == N_TIMERS) {
+        die("net_every: more than %d timers", N_TIMERS);
+    }
+    net->timers[net->n_timers++] = (struct timer){period_ms, clock_ms() + period_ms, tick, arg};
+}
+
+void net_on_change(struct net *net, net_tick *changed, void *arg)
+{
+    net->changed = changed;
+    net->changed_arg = arg;
+}
+
+static void earlier(uint64_t *at, uint64_t candidate)
+{
+    if (candidate != 0 && candidate < *at) {
+        *at = candidate;
+    }
+}
+
+// How long the next epoll_wait may sleep, in ms; -1: for ever.
+static int sleep_ms(const struct net *net)
+{
+    uint64_t at = net->expire_ms;
+    if (net->marked != NULL) {
+        return 0;
+    }
+    earlier(&at, net->stop_ms);
+    earlier(&at, net->accept_at_ms);
+    earlier(&at, net->readdress_ms);
+    for (size_t i = 0; i < net->n_timers; i++) {
+        earlier(&at, net->timers[i].next_ms);
+    }
+    if (at == UINT64_MAX) {
+        return -1;
+    }
+    uint64_t now = clock_ms();
+    uint64_t left = at > now ? at - now : 0;
+    return left > 3600000 ? 3600000 : (int)left;
+}
+
+static void run_timers(struct net *net)
+{
+    for (size_t i = 0; i < net->n_timers; i++) {
+        struct timer *timer = &net->timers[i];
+        if (net->now_ms >= timer->next_ms) {
+            timer->next_ms = net->now_ms + timer->period_ms;
+            timer->tick(timer->arg);
+        }
+    }
+    if (net->readdress_ms != 0 && net->now_ms >= net->readdress_ms) {
+        net->readdress_ms = 0;
+        upkeep(net);
+    }
+    if (net->accept_at_ms != 0 && net->now_ms >= net->accept_at_ms) {
+        pause_accepting(net, false);
+    }
+}
+
+static void expire_connections(struct net *net)
+{
+    if (net->now_ms < net->expire_ms) {
+        return;
+    }
+    net->expire_ms = UINT64_MAX;
+    for (struct conn *conn = net->conns; conn != NULL; conn = conn->next) {
+        conn_expire(conn);
+        uint64_t at = conn_deadline(conn);
+        earlier(&net->expire_ms, at > net->now_ms ? at : 0); // passed ones are marked: they change at the end of this turn
+    }
+}
+
+static void settle_marked(struct net *net)
+{
+    struct conn *conn = net->marked;
+    net->marked = NULL;
+    while (conn != NULL) {
+        struct conn *next = conn->next_marked;
+        conn_settle(conn);
+        conn = next;
+    }
+}
+
+// ---- run, stop, open, close ------------------------------------------------------------------------------
+
+static void stop_ready(struct source *source, uint32_t events)
+{
+    struct net *net = FROM(net, stop_source, source);
+    uint64_t count;
+    (void)events;
+    if (read(net->stop_fd, &count, sizeof(count)) != sizeof(count) || net->stop_ms != 0) {
+        return;
+    }
+    net->stop_ms = net->now_ms + LIMIT_STOP_MS;
+    net->accept_at_ms = 0;
+    close_listeners(net);
+    for (struct conn *conn = net->conns; conn != NULL; conn = conn->next) {
+        if (conn->state == HANDSHAKE || conn->state == HEAD || conn->state == BODY) {
+            conn_kill(conn);
+        } else if (conn->state == IDLE) {
+            conn_finish(conn);
+        }
+    }
+}
+
+void net_stop(struct net *net)
+{
+    uint64_t one = 1;
+    if (write(net->stop_fd, &one, sizeof(one)) < 0) {
+        return; // the counter is full: it was asked to stop already
+    }
+}
+
+static bool stopped(const struct net *net)
+{
+    return net->stop_ms != 0 && (net->n_conns == 0 || net->now_ms >= net->stop_ms);
+}
+
+enum status net_run(struct net *net, struct err *err)
+{
+    struct epoll_event events[64];
+    net->now_ms = clock_ms();
+    while (!stopped(net)) {
+        int n = epoll_wait(net->epoll, events, COUNT_OF(events), sleep_ms(net));
+        net->now_ms = clock_ms();
+        if (n < 0 && errno != EINTR) {
+            return err_set(err, IO_ERROR, "epoll_wait: %s", strerror(errno));
+        }
+        for (int i = 0; i < n; i++) {
+            struct source *source = events[i].data.ptr;
+            source->ready(source, events[i].events);
+        }
+        run_timers(net);
+        expire_connections(net);
+        settle_marked(net);
+    }
+    return OK;
+}
+
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    const rlim_t wanted = LIMIT_CONNECTIONS + 128;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < wanted) {
+        limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+        if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted) {
+            log_warn("only %lu files may be open at once: %lu are wanted for %d connections", (unsigned long)limit.rlim_cur,
+                     (unsigned long)wanted, LIMIT_CONNECTIONS);
+        }
+    }
+}
+
+static enum status open_all(struct net *net, const struct net_options *options, struct err *err)
+{
+    bool issued;
+    net->epoll = epoll_create1(EPOLL_CLOEXEC);
+    net->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (net->epoll < 0 || net->stop_fd < 0) {
+        return err_set(err, IO_ERROR, "cannot make an epoll or eventfd descriptor: %s", strerror(errno));
+    }
+    net->stop_source.ready = stop_ready;
+    add_source(net, net->stop_fd, &net->stop_source);
+    if (!cert_hostname_good(options->hostname)) {
+        return err_set(err, BAD_INPUT, "hostname = \"%s\": letters, digits, hyphens and dots were expected, at most 63",
+                       options->hostname);
+    }
+    snprintf(net->hostname, sizeof(net->hostname), "%s", options->hostname);
+    snprintf(net->state, sizeof(net->state), "%s", options->state);
+    enum status status = file_make_dir(net->state, 0755, err);
+    if (status == OK) {
+        status = cert_ca(&net->ca, net->state, err);
+    }
+    net->address_fd = address_watch(); // before the list is read, so that no change is missed
+    if (status == OK) {
+        status = refresh_certificate(net, &issued, err);
+    }
+    if (status == OK && cert_pem(&net->ca_pem, &net->ca) != OK) {
+        status = err_set(err, TOO_LARGE, "the CA's certificate does not fit its buffer");
+    }
+    if (status == OK && net->address_fd >= 0) {
+        net->address_source.ready = addresses_ready;
+        add_source(net, net->address_fd, &net->address_source);
+    }
+    if (status == OK) {
+        status = open_listeners(net, "listen", options->listen, true, err);
+    }
+    return status == OK ? open_listeners(net, "listen-http", options->listen_http, false, err) : status;
+}
+
+enum status net_open(struct net **out, const struct net_options *options, net_handler *handler, void *arg,
+                     struct err *err)
+{
+    struct net *net = mem_alloc(sizeof(*net));
+    net->handler = handler;
+    net->handler_arg = arg;
+    net->epoll = net->stop_fd = net->address_fd = -1;
+    net->expire_ms = UINT64_MAX;
+    net->now_ms = clock_ms();
+    buf_init(&net->ca_pem, 2 * CERT_ROOM);
+    tls_server_open(&net->tls);
+    raise_descriptor_limit();
+    enum status status = open_all(net, options, err);
+    if (status != OK) {
+        net_close(net);
+        return status;
+    }
+    net_every(net, LIMIT_CERT_CHECK_MS, upkeep_hourly, net);
+    net_every(net, LIMIT_SESSIONS_MS, forget_sessions, net);
+    *out = net;
+    return OK;
+}
+
+void net_close(struct net *net)
+{
+    while (net->conns != NULL) {
+        for (struct conn *conn = net->conns; conn != NULL; conn = conn->next) {
+            conn_kill(conn);
+        }
+        settle_marked(net);
+    }
+    close_listeners(net);
+    while (net->watches != NULL) {
+        struct watch *watch = net->watches;
+        net->watches = watch->next;
+        free(watch);
+    }
+    const int fds[] = {net->epoll, net->stop_fd, net->address_fd};
+    for (size_t i = 0; i < COUNT_OF(fds); i++) {
+        if (fds[i] >= 0) {
+            close(fds[i]);
+        }
+    }
+    tls_server_close(net->tls);
+    memset(&net->ca, 0, sizeof(net->ca));
+    buf_free(&net->ca_pem);
+    free(net);
+}

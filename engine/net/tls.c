@@ -1,0 +1,268 @@
+// tls.c - BearSSL's server engine behind tls.h.
+//
+// All implementations are constant-time; BearSSL picks AES-NI, PCLMULQDQ and SSE2 by CPUID where they are, bitsliced
+// 64-bit code where not. Entropy: 32 bytes from the kernel for each connection. The certificate and key that a
+// connection began with are counted: they go when the last connection that began with them does.
+//
+// BearSSL sends alerts for faults of the handshake that have a number (no common suite, version too low ...) but closes
+// silently on broken records. A client then cannot tell a refusal from a network fault, so one plain alert record is added
+// here, as long as nothing has been encrypted yet.
+#include "tls.h"
+#include "limits.h"
+
+#include <bearssl.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct identity {
+    struct cert cert, ca;
+    br_x509_certificate chain[2];
+    br_ec_private_key key;
+    size_t n_users; // connections, and the server while it is the present one
+};
+
+struct tls_server {
+    struct identity *identity;
+    br_ssl_session_cache_lru sessions;
+    uint8_t session_store[LIMIT_SESSIONS * 100];
+};
+
+struct tls {
+    br_ssl_server_context ssl;
+    struct tls_server *server;
+    struct identity *identity;
+    bool was_ready, finishing, alerted;
+    uint8_t alert[7];
+    size_t n_alert;
+    uint8_t in[LIMIT_TLS_IN], out[LIMIT_TLS_OUT];
+};
+
+static void identity_drop(struct identity *identity)
+{
+    if (identity != NULL && --identity->n_users == 0) {
+        memset(identity->cert.key, 0, sizeof(identity->cert.key));
+        free(identity);
+    }
+}
+
+void tls_server_forget(struct tls_server *server)
+{
+    memset(server->session_store, 0, sizeof(server->session_store));
+    br_ssl_session_cache_lru_init(&server->sessions, server->session_store, sizeof(server->session_store));
+}
+
+void tls_server_open(struct tls_server **out)
+{
+    *out = mem_alloc(sizeof(**out));
+    tls_server_forget(*out);
+}
+
+void tls_server_close(struct tls_server *server)
+{
+    identity_drop(server->identity);
+    memset(server->session_store, 0, sizeof(server->session_store));
+    free(server);
+}
+
+void tls_server_identity(struct tls_server *server, const struct cert *cert, const struct cert *ca)
+{
+    struct identity *identity = mem_alloc(sizeof(*identity));
+    identity->cert = *cert;
+    identity->ca = *ca;
+    memset(identity->ca.key, 0, sizeof(identity->ca.key)); // not needed here, so not kept here
+    identity->chain[0] = (br_x509_certificate){identity->cert.der, identity->cert.n};
+    identity->chain[1] = (br_x509_certificate){identity->ca.der, identity->ca.n};
+    identity->key = (br_ec_private_key){BR_EC_secp256r1, identity->cert.key, CERT_KEY};
+    identity->n_users = 1;
+    identity_drop(server->identity);
+    server->identity = identity;
+}
+
+// ---- one connection --------------------------------------------------------------------------------------
+
+static void choose_algorithms(br_ssl_server_context *ssl, const struct identity *identity)
+{
+    static const uint16_t suites[] = {
+        BR_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        BR_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+        BR_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    };
+    static const char *protocols[] = {"http/1.1"};
+    br_ssl_engine_set_versions(&ssl->eng, BR_TLS12, BR_TLS12);
+    br_ssl_engine_set_suites(&ssl->eng, suites, COUNT_OF(suites));
+    br_ssl_engine_set_default_ec(&ssl->eng);
+    br_ssl_engine_set_default_aes_gcm(&ssl->eng);
+    br_ssl_engine_set_default_chapol(&ssl->eng);
+    br_ssl_engine_set_hash(&ssl->eng, br_sha256_ID, &br_sha256_vtable);
+    br_ssl_engine_set_hash(&ssl->eng, br_sha384_ID, &br_sha384_vtable);
+    br_ssl_engine_set_hash(&ssl->eng, br_sha512_ID, &br_sha512_vtable);
+    br_ssl_engine_set_prf_sha256(&ssl->eng, &br_tls12_sha256_prf);
+    br_ssl_engine_set_prf_sha384(&ssl->eng, &br_tls12_sha384_prf);
+    br_ssl_engine_set_protocol_names(&ssl->eng, protocols, COUNT_OF(protocols));
+    br_ssl_engine_add_flags(&ssl->eng, BR_OPT_NO_RENEGOTIATION);
+    br_ssl_server_set_single_ec(ssl, identity->chain, COUNT_OF(identity->chain), &identity->key, BR_KEYTYPE_SIGN, 0,
+                                br_ssl_engine_get_ec(&ssl->eng), br_ecdsa_i31_sign_asn1);
+}
+
+struct tls *tls_open(struct tls_server *server)
+{
+    struct tls *tls = mem_alloc(sizeof(*tls));
+    tls->server = server;
+    tls->identity = server->identity;
+    tls->identity->n_users++;
+    br_ssl_server_zero(&tls->ssl);
+    choose_algorithms(&tls->ssl, tls->identity);
+    br_ssl_server_set_cache(&tls->ssl, &server->sessions.vtable);
+    br_ssl_engine_set_buffers_bidi(&tls->ssl.eng, tls->in, sizeof(tls->in), tls->out, sizeof(tls->out));
+    uint8_t seed[32];
+    random_bytes(seed, sizeof(seed));
+    br_ssl_engine_inject_entropy(&tls->ssl.eng, seed, sizeof(seed));
+    memset(seed, 0, sizeof(seed));
+    if (br_ssl_server_reset(&tls->ssl) != 1) {
+        die("the TLS library refuses its own settings: error %d", br_ssl_engine_last_error(&tls->ssl.eng));
+    }
+    return tls;
+}
+
+void tls_close(struct tls *tls)
+{
+    identity_drop(tls->identity);
+    memset(tls, 0, sizeof(*tls)); // keys, and what was said
+    free(tls);
+}
+
+bool tls_ready(struct tls *tls)
+{
+    if (!tls->was_ready && (br_ssl_engine_current_state(&tls->ssl.eng) & BR_SSL_SENDAPP) != 0) {
+        tls->was_ready = true;
+    }
+    return tls->was_ready;
+}
+
+bool tls_resumed(const struct tls *tls)
+{
+    // A full ECDHE handshake leaves its curve here; a resumed one has none.
+    return tls->was_ready && tls->ssl.eng.ecdhe_curve == 0;
+}
+
+struct space tls_wire_room(struct tls *tls)
+{
+    struct space room = {NULL, 0};
+    room.p = br_ssl_engine_recvrec_buf(&tls->ssl.eng, &room.n);
+    return room.p == NULL ? (struct space){NULL, 0} : room;
+}
+
+void tls_wire_put(struct tls *tls, size_t n)
+{
+    br_ssl_engine_recvrec_ack(&tls->ssl.eng, n);
+    tls_ready(tls);
+}
+
+bool tls_stopped(struct tls *tls, enum status *status, int *number, const char **why)
+{
+    if (br_ssl_engine_current_state(&tls->ssl.eng) != BR_SSL_CLOSED) {
+        return false;
+    }
+    int error = br_ssl_engine_last_error(&tls->ssl.eng);
+    *number = error;
+    *status = error == BR_ERR_OK ? OK : BAD_INPUT;
+    *why = error == BR_ERR_OK                 ? "closed"
+           : error >= BR_ERR_SEND_FATAL_ALERT ? "refused with an alert (number - 512)"
+           : error >= BR_ERR_RECV_FATAL_ALERT ? "the client refused with an alert (number - 256)"
+           : error == BR_ERR_BAD_MAC          ? "a record failed its authentication"
+                                              : "the client broke the protocol";
+    return true;
+}
+
+// What RFC 5246 section 7.2 calls an error that BearSSL would pass over in silence.
+static uint8_t alert_for(int error)
+{
+    switch (error) {
+    case BR_ERR_UNSUPPORTED_VERSION:
+    case BR_ERR_BAD_VERSION: return 70; // protocol_version
+    case BR_ERR_BAD_LENGTH:
+    case BR_ERR_TOO_LARGE: return 22; // record_overflow
+    case BR_ERR_UNKNOWN_TYPE:
+    case BR_ERR_BAD_CCS:
+    case BR_ERR_UNEXPECTED: return 10; // unexpected_message
+    case BR_ERR_BAD_MAC: return 20;    // bad_record_mac
+    case BR_ERR_BAD_CIPHER_SUITE:
+    case BR_ERR_BAD_SECRENEG: return 40; // handshake_failure
+    case BR_ERR_BAD_FINISHED: return 51; // decrypt_error
+    default: return 50;                  // decode_error
+    }
+}
+
+static void add_alert(struct tls *tls)
+{
+    int error = br_ssl_engine_last_error(&tls->ssl.eng);
+    bool silent = error != BR_ERR_OK && error < BR_ERR_RECV_FATAL_ALERT;
+    if (!tls->alerted && silent && tls->ssl.eng.out.vtable == &br_sslrec_out_clear_vtable) {
+        const uint8_t alert[] = {21, 3, 3, 0, 2, 2, alert_for(error)}; // alert record, TLS 1.2, 2 bytes: fatal, which
+        memcpy(tls->alert, alert, sizeof(alert));
+        tls->n_alert = sizeof(alert);
+    }
+    tls->alerted = true;
+}
+
+struct bytes tls_wire_view(struct tls *tls)
+{
+    struct bytes view = {NULL, 0};
+    if (br_ssl_engine_current_state(&tls->ssl.eng) == BR_SSL_CLOSED) {
+        add_alert(tls);
+        return (struct bytes){tls->alert + sizeof(tls->alert) - tls->n_alert, tls->n_alert};
+    }
+    view.p = br_ssl_engine_sendrec_buf(&tls->ssl.eng, &view.n);
+    return view.p == NULL ? (struct bytes){NULL, 0} : view;
+}
+
+void tls_wire_drop(struct tls *tls, size_t n)
+{
+    if (br_ssl_engine_current_state(&tls->ssl.eng) == BR_SSL_CLOSED) {
+        tls->n_alert -= n;
+        return;
+    }
+    br_ssl_engine_sendrec_ack(&tls->ssl.eng, n);
+    tls_ready(tls);
+}
+
+struct bytes tls_plain_view(struct tls *tls)
+{
+    struct bytes view = {NULL, 0};
+    if (!tls->finishing) {
+        view.p = br_ssl_engine_recvapp_buf(&tls->ssl.eng, &view.n);
+    }
+    return view.p == NULL ? (struct bytes){NULL, 0} : view;
+}
+
+void tls_plain_drop(struct tls *tls, size_t n)
+{
+    br_ssl_engine_recvapp_ack(&tls->ssl.eng, n);
+}
+
+struct space tls_plain_room(struct tls *tls)
+{
+    struct space room = {NULL, 0};
+    if (!tls->finishing) {
+        room.p = br_ssl_engine_sendapp_buf(&tls->ssl.eng, &room.n);
+    }
+    return room.p == NULL ? (struct space){NULL, 0} : room;
+}
+
+void tls_plain_put(struct tls *tls, size_t n)
+{
+    br_ssl_engine_sendapp_ack(&tls->ssl.eng, n);
+}
+
+void tls_flush(struct tls *tls)
+{
+    br_ssl_engine_flush(&tls->ssl.eng, 0);
+}
+
+void tls_finish(struct tls *tls)
+{
+    if (!tls->finishing) {
+        tls->finishing = true;
+        br_ssl_engine_close(&tls->ssl.eng);
+    }
+}

@@ -1,0 +1,44 @@
+// tls.h - floor 2, inside net/: TLS 1.2 for a server, without I/O (BearSSL 0.6 behind it).
+//
+// ECDHE-ECDSA with AES-128-GCM, AES-256-GCM and ChaCha20-Poly1305 only; no renegotiation; sessions resumed by id. A tls is a
+// machine with four doors, each a view of a buffer inside it, empty when the door is shut at this moment:
+//   wire in (tls_wire_room, tls_wire_put)     bytes received from the socket
+//   wire out (tls_wire_view, tls_wire_drop)   bytes to be sent
+//   plain in (tls_plain_view, tls_plain_drop) what the client said
+//   plain out (tls_plain_room, tls_plain_put, tls_flush) what we say
+// While plain in holds bytes, wire in is shut: a client that sends faster than it is read waits.
+#pragma once
+
+#include "cert.h"
+
+struct tls_server; // the identity shown to clients, and the sessions that may be resumed
+struct tls;        // one connection: about 29 KB
+
+struct space { // writable
+    uint8_t *p;
+    size_t n;
+};
+
+void tls_server_open(struct tls_server **out);
+void tls_server_close(struct tls_server *server); // after every tls of it
+// New connections show this certificate; those under way keep theirs.
+void tls_server_identity(struct tls_server *server, const struct cert *cert, const struct cert *ca);
+void tls_server_forget(struct tls_server *server); // no session made before this is resumed
+
+struct tls *tls_open(struct tls_server *server);
+void tls_close(struct tls *tls);
+struct space tls_wire_room(struct tls *tls);
+void tls_wire_put(struct tls *tls, size_t n);
+struct bytes tls_wire_view(struct tls *tls);
+void tls_wire_drop(struct tls *tls, size_t n);
+struct bytes tls_plain_view(struct tls *tls);
+void tls_plain_drop(struct tls *tls, size_t n);
+struct space tls_plain_room(struct tls *tls);
+void tls_plain_put(struct tls *tls, size_t n);
+void tls_flush(struct tls *tls);  // what was put is made a record even if it is short
+void tls_finish(struct tls *tls); // says close_notify after what was put; nothing more can be said
+bool tls_ready(struct tls *tls);  // the handshake is complete
+bool tls_resumed(const struct tls *tls);
+// The machine has stopped, by close_notify (OK) or a fault: BAD_INPUT, with BearSSL's error number and what it means. A fault
+// before the handshake is complete leaves an alert in wire out.
+bool tls_stopped(struct tls *tls, enum status *status, int *number, const char **why);
