@@ -50,7 +50,7 @@ struct engine { // all of it belongs to the engine thread
     struct work *waiting, **waiting_end;
     int32_t n_waiting;
     uint64_t n_steps;
-    double prefill_us; // a prompt token's share of a pass, running mean; 0 = not known yet
+    double prefill_us; // a prompt token's share of a pass, see measure(); 0 = not known yet
     int32_t *token, *pos, *seq; // [BATCH_TOKENS] rows of the batch
     uint8_t *wanted;            // [BATCH_TOKENS]
     float *logits;              // [n_seq][n_vocab]

@@ -122,13 +122,14 @@ static void seq_advance(struct engine *engine, struct seq *seq, int32_t n_rows, 
     }
 }
 
-// Keeps the running mean of what a prompt token costs; passes with few prompt rows say nothing about it.
+// Keeps what a prompt token costs: a running mean that believes bad news at once (a core was taken away) and good news slowly.
+// Passes with few prompt rows say nothing about it.
 static void measure(struct engine *engine, int32_t n, int32_t n_decode, uint64_t took_us)
 {
     if (n - n_decode < CHUNK_LEAST)
         return;
     double us = (double)took_us / n;
-    engine->prefill_us = engine->prefill_us > 0 ? 0.7 * engine->prefill_us + 0.3 * us : us;
+    engine->prefill_us = us > engine->prefill_us ? us : 0.7 * engine->prefill_us + 0.3 * us;
 }
 
 void engine_step(struct engine *engine)
