@@ -78,6 +78,7 @@ static int wait_for_randomness(void *ctx)
 {
     char byte;
     (void)ctx;
+    nice(19); // drivers first
     return getrandom(&byte, 1, 0) != 1;
 }
 

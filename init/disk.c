@@ -367,6 +367,9 @@ static void data_done(void *ctx, int code)
 {
     (void)ctx;
     data.state = code == 0 ? MOUNTED : FAILED;
+    if (given_up && code == 0) {
+        complain("data", "%s was mounted too late; restart the machine to use it", data.name);
+    }
     if (code < 0) {
         complain("data", "mounting %s ended with signal %d: the kernel's log above says why",
                  data.name, -code);
@@ -381,6 +384,11 @@ enum status disk_data(void)
         }
     }
     return data.state == MOUNTED ? OK : data.state == FAILED ? IO_ERROR : WAIT;
+}
+
+bool disk_busy(void)
+{
+    return data.state == MOUNTING || esp.state == MOUNTING;
 }
 
 void disk_give_up(void)

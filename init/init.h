@@ -245,6 +245,7 @@ void disk_added(const struct uevent *u);
  * and why has been said. */
 enum status disk_data(void);
 enum status disk_esp(void);
+bool disk_busy(void);         // a mount is under way
 void disk_give_up(void);      // from now on a data partition comes too late
 void disk_memory_state(void); // STATE_IN_MEMORY with the engine's directories
 void disk_after_start(void);  // a job: new random seed, the ext4 grows into its partition

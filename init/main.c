@@ -17,6 +17,8 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#define MAX_WAIT_MS 180000 // whatever happens
+
 static struct conf conf;
 static const char *state_dir = STATE_IN_MEMORY;
 static const char *conf_path = CONF_DEFAULT;
@@ -94,8 +96,9 @@ static enum status find_settings(struct err *err)
 {
     enum status s = disk_esp();
 
-    if (s == WAIT) {
-        return err_set(err, WAIT, "no partition called " ESP_LABEL " was found");
+    if (s == WAIT) { // without a data partition there has been time enough
+        return err_set(err, disk_data() == WAIT ? NOT_FOUND : WAIT,
+                       "no partition called " ESP_LABEL " was found");
     }
     if (s != OK) {
         return err_set(err, s, "the partition " ESP_LABEL " cannot be read");
@@ -154,7 +157,7 @@ static enum status start_engine(struct err *err)
 static const struct step {
     const char *name;
     bool required;
-    int wait_ms; // how long WAIT is accepted
+    int wait_ms; // how long WAIT is accepted once drivers have loaded
     enum status (*run)(struct err *err);
     const char *otherwise; // what a failure means, what to do
 } boot[] = {
@@ -168,7 +171,7 @@ static const struct step {
     {"devices", true, 0, uevent_open, "restart the machine after plugging anything in"},
     {"net", true, 0, net_open, "restart the machine; if that does not help, write the image again"},
     {"coldplug", true, 0, uevent_coldplug, "write the image to the disk again"},
-    {"data", true, 15000, mount_data,
+    {"data", true, 10000, mount_data,
      "the engine runs without it; attach or repair the disk and restart"},
     {"settings", false, 3000, find_settings, "the defaults of the image are in use"},
     {"hostname", false, 0, name_host, "the name may differ from the one wanted"},
@@ -176,14 +179,19 @@ static const struct step {
     {"engine", true, 0, start_engine, "init tries again by itself"},
 };
 
+/* The time of a step counts from when nothing is on its way any more: a slow machine is not to be
+ * taken for one without a disk. */
 static void run_step(const struct step *s)
 {
     struct err err = {""};
-    int64_t deadline = now_ms() + s->wait_ms;
+    int64_t deadline = now_ms() + s->wait_ms, latest = now_ms() + MAX_WAIT_MS;
     enum status result;
 
     while ((result = s->run(&err)) == WAIT && now_ms() < deadline) {
         loop_once(deadline);
+        if (s->wait_ms && now_ms() < latest && (module_settled() == WAIT || disk_busy())) {
+            deadline = now_ms() + s->wait_ms;
+        }
     }
     if (result == WAIT) {
         complain(s->name, "%s within %d s: %s", err.text, s->wait_ms / 1000, s->otherwise);

@@ -21,6 +21,7 @@
 
 #define COMPRESSED_FILE 4 // MODULE_INIT_COMPRESSED_FILE
 #define MAX_LOADING 4     // at a time: more only compete for the same cores
+#define SLOW_MS 5000
 #define MAX_TEXT (16u << 20)
 
 static struct modules all;
@@ -134,7 +135,7 @@ static void loaded(void *ctx, int code)
     m->state = code == 0 || code == EEXIST ? MODULE_LIVE : MODULE_FAILED;
     if (m->state == MODULE_LIVE) {
         n_live++;
-        if (took > 2000) {
+        if (took > SLOW_MS) {
             say("modules", "%s took %lld.%lld s", m->name, (long long)(took / 1000),
                 (long long)(took % 1000 / 100));
         }

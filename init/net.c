@@ -46,7 +46,7 @@ struct nic {
 
 static struct nic nics[MAX_NICS];
 static char hostname[64]; // "": DHCP has not begun
-static int64_t opened_ms;
+static int64_t settled_ms; // since when no driver is being loaded
 
 static const char *text_of(uint32_t addr, char out[INET_ADDRSTRLEN])
 {
@@ -474,7 +474,7 @@ enum status net_open(struct err *err)
     for (int i = 0; i < MAX_NICS; i++) {
         nics[i].packet_fd = nics[i].udp_fd = -1;
     }
-    opened_ms = now_ms();
+    settled_ms = now_ms();
     enum status s = nl_open(event, err);
     if (s == OK && nl_link_up(1) != OK) {
         s = err_set(err, IO_ERROR, "the loopback interface could not be switched on: %s",
@@ -550,8 +550,11 @@ int64_t net_tick(int64_t now)
         }
     }
     if (!any_carrier && !told_no_link) {
-        if (now - opened_ms < 12000) {
-            return opened_ms + 12000 < next ? opened_ms + 12000 : next;
+        if (module_settled() == WAIT) {
+            settled_ms = now;
+        }
+        if (now - settled_ms < 8000) {
+            return settled_ms + 8000 < next ? settled_ms + 8000 : next;
         }
         told_no_link = true;
         complain("net", "%s", any_nic ? "no network cable is plugged in; plug one in, nothing else "
