@@ -15,9 +15,9 @@ SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 
 TIERS := unit golden api boot device
-INSIDE_GOALS := host appliance asan init notices image run run-host lint format \
+INSIDE_GOALS := host appliance asan init notices image run run-host train lint format \
                 test $(TIERS:%=test-%) unit-programs
-.PHONY: help clean inside $(INSIDE_GOALS)
+.PHONY: help clean inside $(INSIDE_GOALS) $(TIERS:%=needs-%)
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
@@ -30,7 +30,7 @@ ifeq ($(wildcard /etc/tawny-root),)
 
 INSIDE_NOW := $(filter-out help clean,$(MAKECMDGOALS))
 # Two makes that only compile take turns in one tree; tests and running machines hold up nobody.
-ONLY_COMPILES := $(if $(filter-out host appliance asan init notices unit-programs lint build/%,$(INSIDE_NOW)),,yes)
+ONLY_COMPILES := $(if $(filter-out host appliance asan init notices unit-programs lint format build/%,$(INSIDE_NOW)),,yes)
 $(INSIDE_NOW): inside
 	@:
 inside:
@@ -47,12 +47,14 @@ say = $(if $(V),,@echo "  $(1)")
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unreleased)
+LIBRARIES := $(shell for r in $$(sed -n "s/^RECIPES='\(.*\)'/\1/p" engine/deps/deps.sh); do \
+    echo "$$r $$(sed -n 's/^version=//p' engine/deps/$$r.sh)"; done | paste -sd, | sed 's/,/, /g')
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1)
 
 ENGINE_C := $(sort $(wildcard engine/*.c engine/*/*.c engine/compute/*/*.c))
 INIT_C := $(sort $(wildcard init/*.c))
 # Files that name the version or the commit's time are compiled again when those change; the others are not.
-VERSIONED_C := $(shell grep -lE 'TAWNY_VERSION|TAWNY_BUILD_EPOCH' $(ENGINE_C) $(INIT_C) /dev/null)
+VERSIONED_C := $(shell grep -lE 'TAWNY_(VERSION|LIBS|BUILD_EPOCH)' $(ENGINE_C) $(INIT_C) /dev/null)
 
 WARN := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
         -Wundef -Wimplicit-fallthrough -Wformat -Wformat-security -Wno-missing-field-initializers \
@@ -82,7 +84,8 @@ CFLAGS_avx2 := -mavx2 -mfma -mf16c
 CFLAGS_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni $(CFLAGS_avx2)
 flags_of = $(if $(filter engine/compute/cpu/%,$(1)),$(CFLAGS_kernel) $(if $(filter asan,$(2)),,-O3)) \
            $(if $(filter %_avx2.c,$(1)),$(CFLAGS_avx2)) $(if $(filter %_avx512.c,$(1)),$(CFLAGS_avx512)) \
-           $(if $(filter $(1),$(VERSIONED_C)),-DTAWNY_VERSION='"$(VERSION)"' -DTAWNY_BUILD_EPOCH=$(SOURCE_DATE_EPOCH)L)
+           $(if $(filter $(1),$(VERSIONED_C)),-DTAWNY_VERSION='"$(VERSION)"' \
+               -DTAWNY_LIBS='"$(LIBRARIES)"' -DTAWNY_BUILD_EPOCH=$(SOURCE_DATE_EPOCH)L)
 
 # keep FILE TEXT: FILE holds TEXT and is touched only when that changes.
 keep = $(shell mkdir -p $(dir $(1)); printf '%s\n' '$(subst ','\'',$(2))' | cmp -s - $(1) || printf '%s\n' '$(subst ','\'',$(2))' > $(1))
@@ -116,7 +119,7 @@ build/%/obj/notices.o: build/NOTICES build/deps/host.stamp build/deps/appliance.
 engine_o = $(patsubst %.c,build/$(1)/obj/%.o,$(2))
 define flavour
 $(call keep,build/$(1)/obj/.flags,$(CC_$(1)) $(CFLAGS_all) $(CFLAGS_$(1)) $(CFLAGS_kernel) $(CFLAGS_avx512))
-$(call keep,build/$(1)/obj/.version,$(VERSION) $(SOURCE_DATE_EPOCH))
+$(call keep,build/$(1)/obj/.version,$(VERSION) $(LIBRARIES) $(SOURCE_DATE_EPOCH))
 $(call keep,build/$(1)/obj/.files,$(ENGINE_C) $(INIT_C))
 $$(call engine_o,$(1),$$(VERSIONED_C)): build/$(1)/obj/.version
 build/$(1)/obj/%.o: %.c build/$(1)/obj/.flags | build/deps/$$(DEPS_OF_$(1)).stamp
@@ -159,6 +162,11 @@ run: image ## boot the image in QEMU and ask it a question over HTTPS; Ctrl-C en
 run-host: host ## the same without a VM, in seconds
 	@boot/run --host
 
+# Never part of anything else: about an hour on 2 cores, resumable; without options it makes the committed model again.
+train: ## train the built-in model anew (engine/builtin/builtin.gguf)
+	@engine/deps/enter.sh --in "$$(engine/deps/root.sh train trixie python3 python3-numpy python3-torch libopenblas0-pthread)" \
+	    python3 engine/builtin/train.py --dir build/train --out engine/builtin/builtin.gguf
+
 # ---- tests ----
 # Every tests/unit/NAME.c is a program: exit status 0 and a last line "N passed, N failed" (tests/unit/check.h prints it).
 UNIT_C := $(sort $(wildcard tests/unit/*.c))
@@ -171,14 +179,21 @@ build/asan/unit/init_%: build/asan/obj/tests/unit/init_%.o build/asan/libinit.a
 	$(call say,LINK $@)
 	@mkdir -p $(@D)
 	$(Q)$(call link,asan) $^ -o $@
-unit-programs: $(UNIT)
+# Every tests/fuzz/NAME.c is a libFuzzer target; test-unit replays the inputs kept in tests/fuzz/NAME/.
+FUZZ_C := $(sort $(wildcard tests/fuzz/*.c))
+FUZZ := $(FUZZ_C:tests/fuzz/%.c=build/asan/fuzz/%)
+build/asan/fuzz/%: build/asan/obj/tests/fuzz/%.o build/asan/libengine.a
+	$(call say,LINK $@)
+	@mkdir -p $(@D)
+	$(Q)$(call link,asan) -fsanitize=fuzzer $^ $(LIBS) -o $@
+unit-programs: $(UNIT) $(FUZZ)
 .SECONDARY:
 
-NEEDS_unit := $(UNIT)
-NEEDS_golden := host
-NEEDS_api := host asan
-NEEDS_boot := image host
-NEEDS_device := host
+# What a tier needs built; tests/run asks for it, so that a build failure is that tier's failure and no other's.
+needs-unit: unit-programs
+needs-golden needs-device: host
+needs-api: host asan
+needs-boot: image host
 test: ## every tier this machine can run; says which it skipped and why
 	@tests/run $(TIERS)
 test-unit: ## unit tests and fuzz corpora under ASan and UBSan, and lint
@@ -186,8 +201,7 @@ test-golden: ## logits and token ids against an independent engine
 test-api: ## the real server over real TLS: curl, npm clients, a browser, a hostile client
 test-boot: ## the image in QEMU: UEFI, BIOS, USB; kill, power cut, power button
 test-device: ## a real GPU, where there is one
-.SECONDEXPANSION:
-$(TIERS:%=test-%): test-%: $$(NEEDS_$$*)
+$(TIERS:%=test-%): test-%:
 	@tests/run $*
 
 lint: ## the floors, the banned functions, the size limits
