@@ -1,0 +1,51 @@
+"""cases.py - what the golden tier runs and peer/compare.py records: models, token ids, corpus."""
+import hashlib, os
+import mkgguf
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOKENS = HERE + '/tokens'
+TOP = 8
+IDS = [(i * i * 37 + i * 11 + 5) % 500 for i in range(40)]
+WORDS = 'the quick Brown fox naïve Größe тест 中文 日本語 한국어 שלום مرحبا हिन्दी return int foo_bar HTTPServer  indented\tx 😀 👩‍💻'.split(' ')
+FAMILIES = ['gpt-2', 'llama-bpe', 'qwen2', 'default']  # values of tokenizer.ggml.pre; without the key it is default
+WHOLE = [' quick', 'HTTPServerError', ' übermut', ' 中文', '12345', '日', '\n\n\n']  # tokens that merges never reach
+
+TINY, QWEN2 = mkgguf.SHAPES['tiny'], mkgguf.SHAPES['tiny-qwen2']
+KINDS = ['f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_k', 'q5_k', 'q6_k']
+MODELS = {'llama-' + k: (TINY, k) for k in KINDS}
+MODELS.update({'qwen2-' + k: (QWEN2, k) for k in KINDS})
+MODELS.update({
+    'llama-rope-factors': (dict(TINY, rope_factors=True), 'f32'),
+    'llama-linear': (dict(TINY, linear=4.0), 'f32'),
+    'llama-tied': (dict(TINY, tied=True), 'f32'),
+    'llama-wide-heads': (dict(TINY, h=4, hkv=1, hd=128), 'f32'),  # head_dim is not n_embd / n_head
+    'llama-mha': (dict(TINY, h=4, hkv=4), 'f16'),
+    'llama-odd-rows': (dict(TINY, d=96, h=3, hkv=1, hd=32, ffn=160), 'q8_0'),
+    'qwen2-untied': (dict(QWEN2, tied=False), 'f32'),
+})
+
+
+def token_files():
+    return sorted(n for n in os.listdir(TOKENS) if n != 'ids.txt')
+
+
+def corpus():
+    return ''.join(open(os.path.join(TOKENS, n), encoding='utf-8', errors='replace', newline='').read() for n in token_files())
+
+
+def make_model(path, name):
+    shape, kind = MODELS[name]
+    mkgguf.make(path, shape, kind, 1, corpus(), False, name)
+
+
+def make_vocab_file(path, pre):
+    """a vocabulary whose merges come from the corpus itself, so that they reach into every script"""
+    mkgguf.make(path, dict(mkgguf.SHAPES['tiny'], V=3000, pre=pre), 'f32', 1, corpus(), True, 'vocabulary', WHOLE)
+
+
+def vocab_hash():
+    path = os.path.join(os.environ.get('TMPDIR', '/tmp'), 'vocab-%d.gguf' % os.getpid())
+    make_vocab_file(path, 'gpt-2')
+    h = hashlib.sha256(open(path, 'rb').read()).hexdigest()
+    os.remove(path)
+    return h

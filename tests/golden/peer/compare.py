@@ -1,0 +1,187 @@
+#!/usr/bin/env python3
+"""compare.py - our logits and token ids against the independent engine's, live. Runs inside its root (peer/run).
+
+  compare.py [--models small,small256,qwen3b,builtin] [--types F32,F16,...] [--tokens-only | --logits-only] [--record]
+
+Logits: each shape is written once (mkgguf.py, F32), then stored in every format by llama-quantize. The exact reference of a
+file is the same file requantised to F32 and run by the independent engine with an F32 KV cache. Ours and the engine's own
+CPU path (F16 KV cache, as shipped) are both measured against it; ours must not be further away: rms and mean KL at most the
+engine's. qwen3b has 2 layers.
+Tokens: every file under tests/golden/tokens with every pre-tokenizer family, and random texts on top.
+--record rewrites tests/golden/peer/vectors.txt and tests/golden/tokens/ids.txt, what the golden tier replays.
+"""
+import argparse, hashlib, os, random, subprocess, sys
+import numpy as np
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+GOLDEN, TREE = os.path.dirname(HERE), os.path.abspath(HERE + '/../../..')
+WORK = TREE + '/build/peer'
+sys.path.insert(0, GOLDEN)
+import cases, mkgguf, reference
+
+TAWNY = os.environ.get('TAWNY', TREE + '/build/host/tawny')
+PEERLOGITS = WORK + '/peerlogits'
+TYPES = 'F32 F16 BF16 Q8_0 Q4_0 Q4_K_M Q5_K_M Q6_K Q4_K Q5_K'.split()
+N_TOKENS = 48
+failed = 0
+
+
+def sh(*argv):
+    r = subprocess.run([str(a) for a in argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if r.returncode != 0:
+        raise SystemExit('%s: exit %d\n%s' % (' '.join(map(str, argv))[:300], r.returncode, r.stderr.decode(errors='replace')[-2000:]))
+    return r.stdout
+
+
+def quantize(source, out, kind):
+    """Q4_K and Q5_K: every matrix in that format; else the mix llama-quantize makes"""
+    if kind in ('F32', 'F16', 'BF16'):
+        sh('llama-quantize', '--allow-requantize', source, out, kind)
+    elif kind in ('Q4_K', 'Q5_K'):
+        sh('llama-quantize', '--allow-requantize', '--pure', source, out, kind + '_M')
+    else:
+        sh('llama-quantize', '--allow-requantize', source, out, kind)
+
+
+def peer_logits(model, ids, kv):
+    sh(PEERLOGITS, model, WORK + '/peer.f32', kv, ','.join(map(str, ids)))
+    return np.fromfile(WORK + '/peer.f32', '<f4').reshape(len(ids), -1)
+
+
+def our_logits(model, ids):
+    sh(TAWNY, 'logits', '-m', model, '--tokens', ','.join(map(str, ids)), '--out', WORK + '/our.f32')
+    return np.fromfile(WORK + '/our.f32', '<f4').reshape(len(ids), -1)
+
+
+def source_of(shape):
+    if shape == 'builtin':
+        return TREE + '/engine/builtin/builtin.gguf'
+    path = WORK + '/%s.gguf' % shape
+    if not os.path.exists(path):
+        c = dict(mkgguf.SHAPES[shape])
+        if shape == 'qwen3b': c['L'] = 2
+        mkgguf.make(path + '.new', c, 'f32', 1, cases.corpus(), False, 'random-' + shape)
+        os.rename(path + '.new', path)
+    return path
+
+
+def compare_logits(shape, types):
+    global failed
+    source = source_of(shape)
+    n_vocab = len(reference.Gguf(source).keys['tokenizer.ggml.tokens'])
+    r = random.Random(5)
+    ids = [r.randrange(min(n_vocab, 100000) - 3) for _ in range(N_TOKENS)]
+    print('%-9s %-7s | %9s %9s %9s %6s | %9s %9s %9s %6s |' % (shape, 'format', 'rms', 'max', 'KL', 'top-1', 'peer rms', 'max', 'KL', 'top-1'))
+    for kind in types:
+        model, exact = WORK + '/model.gguf', WORK + '/exact.gguf'
+        if shape == 'builtin' and kind == 'as is': model = source
+        else: quantize(source, model, kind)
+        quantize(model, exact, 'F32')
+        want = peer_logits(exact, ids, 'f32')
+        ours, peer = reference.compare(our_logits(model, ids), want), reference.compare(peer_logits(model, ids, 'f16'), want)
+        good = ours[0] <= peer[0] * 1.02 and ours[2] <= peer[2] * 1.05 + 1e-9
+        failed += not good
+        print('%-9s %-7s | %9.6f %9.5f %9.2e %6.3f | %9.6f %9.5f %9.2e %6.3f | %s' % (shape, kind, *ours, *peer, 'ok' if good else 'ABOVE THE PEER'), flush=True)
+    for f in ('model.gguf', 'exact.gguf'):
+        if os.path.exists(WORK + '/' + f): os.remove(WORK + '/' + f)
+
+
+# ---- tokens ----------------------------------------------------------------------------------------------
+def peer_ids(model, text_file):
+    out = sh('llama-tokenize', '-m', model, '-f', text_file, '--ids', '--no-escape', '--log-disable').decode()
+    return [int(i) for i in out.strip().strip('[]').split(',') if i.strip()]
+
+
+def our_ids(model, text_file):
+    return [int(i) for i in sh(TAWNY, 'tokenize', '-m', model, '--file', text_file).split()]
+
+
+def random_text(seed):
+    r = random.Random(seed)
+    out = []
+    for _ in range(3000):
+        kind = r.randrange(8)
+        if kind == 0: out.append(chr(r.choice([r.randrange(0x80), r.randrange(0x80, 0x3100), r.randrange(0x3100, 0xd800), r.randrange(0x10000, 0x1fb00)])).encode())
+        elif kind == 1: out.append(bytes([r.randrange(256) for _ in range(r.randrange(1, 4))]))
+        elif kind == 2: out.append(r.choice([b' ', b'  ', b'\n', b'\r\n', b'\t', b'\n\n', '\u00a0'.encode(), '\u3000'.encode()]) * r.randrange(1, 4))
+        elif kind == 3: out.append(str(r.randrange(10 ** r.randrange(1, 9))).encode())
+        elif kind == 4: out.append(r.choice([b"'s", b"'RE", b"'ll", b'<|im_end|>', b'<|im_', b'|>', b"'", b'!?', b'...']))
+        else: out.append(r.choice(cases.WORDS).encode())
+    return b''.join(out)
+
+
+def compare_tokens(record):
+    global failed
+    lines = []
+    for pre in cases.FAMILIES:
+        model = WORK + '/vocab.gguf'
+        cases.make_vocab_file(model, pre)
+        files = [(n, os.path.join(cases.TOKENS, n)) for n in cases.token_files()]
+        for seed in range(0 if record else 8):
+            path = WORK + '/random-%d.txt' % seed
+            open(path, 'wb').write(random_text(seed))
+            files.append((os.path.basename(path), path))
+        for name, path in files:
+            want, got = peer_ids(model, path), our_ids(model, path)
+            lines.append('%s %s %s' % (pre, name, ' '.join(map(str, want))))
+            if want != got:
+                failed += 1
+                at = next((i for i, (a, b) in enumerate(zip(want, got)) if a != b), min(len(want), len(got)))
+                print('%-10s %-18s DIFFERENT at token %d: peer %s, ours %s' % (pre, name, at, want[at:at + 8], got[at:at + 8]))
+            else:
+                print('%-10s %-18s %6d tokens, the same' % (pre, name, len(want)), flush=True)
+    if record:
+        head = ['# token ids by llama-tokenize of %s' % peer_version(),
+                '# raw command: llama-tokenize -m VOCAB.gguf -f FILE --ids --no-escape --log-disable',
+                '# vocabulary: tests/golden/cases.py make_vocab_file(PRE), sha256 of the one for gpt-2: ' + cases.vocab_hash(),
+                '# PRE FILE IDS...']
+        open(cases.TOKENS + '/ids.txt', 'w').write('\n'.join(head + lines) + '\n')
+
+
+def peer_version():
+    out = subprocess.run(['dpkg-query', '-W', '-f', '${Package} ${Version}', 'llama.cpp-tools'], stdout=subprocess.PIPE).stdout.decode()
+    return out or 'unknown'
+
+
+# ---- the compact form ------------------------------------------------------------------------------------
+def record_vectors():
+    """top log-probabilities of the tiny models, by the independent engine on the exact (F32) form of each file"""
+    lines = ['# top-%d log-probabilities of each position by %s' % (cases.TOP, peer_version()),
+             '# raw commands: llama-quantize --allow-requantize MODEL.gguf exact.gguf F32; peerlogits exact.gguf OUT.f32 f32 IDS',
+             '# models: tests/golden/cases.py (MODELS); CASE sha256, then POSITION id:logprob ...']
+    for name in cases.MODELS:
+        model, exact = WORK + '/model.gguf', WORK + '/exact.gguf'
+        cases.make_model(model, name)
+        quantize(model, exact, 'F32')
+        z = peer_logits(exact, cases.IDS, 'f32').astype('f8')
+        z -= z.max(1, keepdims=True)
+        z -= np.log(np.exp(z).sum(1, keepdims=True))
+        lines.append('%s %s' % (name, hashlib.sha256(open(model, 'rb').read()).hexdigest()))
+        for i, row in enumerate(z):
+            best = np.argsort(-row)[:cases.TOP]
+            lines.append('%d %s' % (i, ' '.join('%d:%.5f' % (t, row[t]) for t in best)))
+        print('recorded', name, flush=True)
+    open(HERE + '/vectors.txt', 'w').write('\n'.join(lines) + '\n')
+
+
+def main():
+    ap = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__)
+    ap.add_argument('--models', default='small,small256,qwen3b'); ap.add_argument('--types', default=','.join(TYPES))
+    ap.add_argument('--tokens-only', action='store_true'); ap.add_argument('--logits-only', action='store_true')
+    ap.add_argument('--record', action='store_true')
+    a = ap.parse_args()
+    os.makedirs(WORK, exist_ok=True)
+    print('peer:', peer_version())
+    sh('gcc', '-O2', HERE + '/peerlogits.c', '-o', PEERLOGITS, '-lllama', '-lggml', '-lggml-base', '-lm')
+    if a.record:
+        record_vectors()
+    if not a.logits_only:
+        compare_tokens(a.record)
+    for shape in a.models.split(',') if not a.tokens_only and not a.record else []:
+        compare_logits(shape, ['as is'] if shape == 'builtin' else a.types.split(','))
+    print('peer: %d comparisons failed' % failed)
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == '__main__':
+    main()

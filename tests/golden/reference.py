@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+"""reference.py - the logits of a llama or qwen2 GGUF in float64: what `tawny logits` is measured against.
+
+  reference.py MODEL.gguf OUT.f64 ID,ID,...
+
+Written from the papers and the format's description, for clarity and not for speed; shares no line with the engine.
+"""
+import struct, sys
+import numpy as np
+
+SCALAR = {0: 'B', 1: 'b', 2: 'H', 3: 'h', 4: 'I', 5: 'i', 6: 'f', 7: '?', 10: 'Q', 11: 'q', 12: 'd'}
+
+
+class Gguf:
+    def __init__(self, path):
+        self.map = np.memmap(path, 'u1', 'r')
+        self.at = 0
+        magic, version, n_tensors, n_values = self.get('<4sIQQ')
+        assert magic == b'GGUF' and version in (2, 3)
+        self.keys, self.tensors = {}, {}
+        for _ in range(n_values):
+            key = self.string().decode()
+            self.keys[key] = self.value(self.get('<I')[0])
+        for _ in range(n_tensors):
+            name = self.string().decode()
+            dims = self.get('<%dQ' % self.get('<I')[0])
+            self.tensors[name] = (dims, *self.get('<IQ'))
+        align = self.keys.get('general.alignment', 32)
+        self.data = (self.at + align - 1) // align * align
+
+    def get(self, fmt):
+        n = struct.calcsize(fmt)
+        self.at += n
+        return struct.unpack(fmt, self.map[self.at - n:self.at].tobytes())
+
+    def string(self):
+        n = self.get('<Q')[0]
+        self.at += n
+        return self.map[self.at - n:self.at].tobytes()
+
+    def value(self, t):
+        if t == 8: return self.string()
+        if t == 9:
+            item, n = self.get('<IQ')
+            return [self.string() for _ in range(n)] if item == 8 else list(self.get('<%d%s' % (n, SCALAR[item])))
+        return self.get('<' + SCALAR[t])[0]
+
+    def tensor(self, name):
+        """float64, shape as numpy: (rows, cols) or (n,)"""
+        dims, kind, offset = self.tensors[name]
+        block, size, decode = FORMATS[kind]
+        n = int(np.prod(dims))
+        raw = self.map[self.data + offset:self.data + offset + n // block * size]
+        return decode(np.array(raw).reshape(-1, size)).astype('f8').reshape(dims[::-1])
+
+
+# ---- storage formats: bytes of blocks to numbers ---------------------------------------------------------
+def half(b):
+    return np.ascontiguousarray(b).view('<f2').astype('f8')
+
+
+def q4_0(b):
+    q = b[:, 2:]
+    return half(b[:, :2]) * (np.concatenate([q & 15, q >> 4], 1).astype('f8') - 8)
+
+
+def q8_0(b):
+    return half(b[:, :2]) * np.ascontiguousarray(b[:, 2:]).view('i1')
+
+
+def six_bit(s):
+    """the 12 bytes of 8 scales and 8 minima"""
+    s = s.astype(int)
+    scale = [s[:, j] & 63 if j < 4 else (s[:, j + 4] & 15) + (s[:, j - 4] >> 6) * 16 for j in range(8)]
+    least = [s[:, j + 4] & 63 if j < 4 else (s[:, j + 4] >> 4) + (s[:, j] >> 6) * 16 for j in range(8)]
+    return np.stack(scale, 1).astype('f8'), np.stack(least, 1).astype('f8')
+
+
+def q45_k(b, fifth):
+    scale, least = six_bit(b[:, 4:16])
+    low = b[:, 48 if fifth else 16:].reshape(-1, 4, 32)
+    q = np.stack([low & 15, low >> 4], 2).reshape(-1, 8, 32).astype('f8')
+    if fifth:
+        q += 16 * np.stack([b[:, 16:48] >> j & 1 for j in range(8)], 1)
+    return (half(b[:, 0:2]) * scale)[:, :, None] * q - (half(b[:, 2:4]) * least)[:, :, None]
+
+
+def q6_k(b):
+    ql, qh, scale = b[:, :128].astype(int), b[:, 128:192].astype(int), np.ascontiguousarray(b[:, 192:208]).view('i1')
+    out = np.zeros((len(b), 256))
+    for e in range(256):
+        half_, part, l = e // 128, e % 128 // 32, e % 32
+        low = ql[:, half_ * 64 + part % 2 * 32 + l]
+        low = low >> 4 if part >= 2 else low & 15
+        out[:, e] = (low + (qh[:, half_ * 32 + l] >> 2 * part & 3) * 16 - 32) * scale[:, e // 16].astype('f8')
+    return half(b[:, 208:210]) * out
+
+
+def bf16(b):
+    return (np.ascontiguousarray(b).view('<u2').astype('<u4') << 16).view('<f4')
+
+
+FORMATS = {0: (1, 4, lambda b: np.ascontiguousarray(b).view('<f4')), 1: (1, 2, half), 2: (32, 18, q4_0), 8: (32, 34, q8_0),
+           12: (256, 144, lambda b: q45_k(b, False)), 13: (256, 176, lambda b: q45_k(b, True)), 14: (256, 210, q6_k), 30: (1, 2, bf16)}
+
+
+# ---- the model -------------------------------------------------------------------------------------------
+def logits(path, ids):
+    g = Gguf(path)
+    arch = g.keys['general.architecture'].decode()
+    key = lambda name, default=None: g.keys.get(arch + '.' + name, default)
+    n_head, n_embd = key('attention.head_count'), key('embedding_length')
+    n_kv, hd, eps = key('attention.head_count_kv', n_head), key('attention.key_length', n_embd // n_head), key('attention.layer_norm_rms_epsilon')
+    n_rot = key('rope.dimension_count', hd)
+    scale = 1 / key('rope.scaling.factor', 1.0) if key('rope.scaling.type', b'none') == b'linear' else 1.0
+    freq = float(key('rope.freq_base', 10000.0)) ** (-2.0 * np.arange(n_rot // 2) / n_rot)
+    if 'rope_freqs.weight' in g.tensors: freq = freq / g.tensor('rope_freqs.weight')
+    angle = np.arange(len(ids))[:, None] * scale * freq
+    cos, sin = np.cos(angle)[:, None], np.sin(angle)[:, None]
+
+    def norm(x, w): return x / np.sqrt((x * x).mean(-1, keepdims=True) + eps) * w
+
+    def linear(x, name):
+        y = x @ g.tensor(name + '.weight').T
+        return y + g.tensor(name + '.bias') if name + '.bias' in g.tensors else y
+
+    def rotate(x):  # [tokens][heads][hd]
+        y = x.copy()
+        a, b = (slice(0, n_rot, 2), slice(1, n_rot, 2)) if arch == 'llama' else (slice(0, n_rot // 2), slice(n_rot // 2, n_rot))
+        y[:, :, a], y[:, :, b] = x[:, :, a] * cos - x[:, :, b] * sin, x[:, :, a] * sin + x[:, :, b] * cos
+        return y
+
+    T = len(ids)
+    mask = np.triu(np.full((T, T), -np.inf), 1)
+    x = g.tensor('token_embd.weight')[ids]
+    for i in range(key('block_count')):
+        b = 'blk.%d.' % i
+        h = norm(x, g.tensor(b + 'attn_norm.weight'))
+        q = rotate(linear(h, b + 'attn_q').reshape(T, n_head, hd))
+        k = rotate(linear(h, b + 'attn_k').reshape(T, n_kv, hd)).repeat(n_head // n_kv, 1)
+        v = linear(h, b + 'attn_v').reshape(T, n_kv, hd).repeat(n_head // n_kv, 1)
+        s = np.einsum('thd,shd->hts', q, k) / np.sqrt(hd) + mask
+        s = np.exp(s - s.max(-1, keepdims=True))
+        att = np.einsum('hts,shd->thd', s / s.sum(-1, keepdims=True), v).reshape(T, n_head * hd)
+        x = x + linear(att, b + 'attn_output')
+        h = norm(x, g.tensor(b + 'ffn_norm.weight'))
+        gate = linear(h, b + 'ffn_gate')
+        x = x + linear(gate / (1 + np.exp(-gate)) * linear(h, b + 'ffn_up'), b + 'ffn_down')
+    x = norm(x, g.tensor('output_norm.weight'))
+    return linear(x, 'output' if 'output.weight' in g.tensors else 'token_embd')
+
+
+def compare(got, want):
+    """rms and max of the difference, mean KL(want || got) in nats, share of equal top-1"""
+    d = got.astype('f8') - want
+    log = lambda z: z - z.max(-1, keepdims=True) - np.log(np.exp(z - z.max(-1, keepdims=True)).sum(-1, keepdims=True))
+    p, q = log(want.astype('f8')), log(got.astype('f8'))
+    return (float(np.sqrt((d * d).mean())), float(np.abs(d).max()), float((np.exp(p) * (p - q)).sum(-1).mean()),
+            float((got.argmax(-1) == want.argmax(-1)).mean()))
+
+
+if __name__ == '__main__':
+    logits(sys.argv[1], [int(i) for i in sys.argv[3].split(',')]).tofile(sys.argv[2])
