@@ -5,9 +5,9 @@
 // task; a task starts when all chunks of the one before it are done. Chunks of one task never write the same bytes.
 //
 // Kernels come in two families. float kernels (float_*.c: one body compiled for each instruction set) hold everything that is
-// F32 arithmetic; quant kernels (quant_avx2.c, quant_avx512.c) multiply quantised weights with activations cut into two int8
-// planes. The portable path has no quant kernels: it decodes a row with dtype_decode and takes the float kernels, and is the
-// oracle the others are tested against.
+// F32 arithmetic; row and panel kernels (quant.h; matvec_*.c, matmul_avx512.c) multiply quantised weights with activations cut
+// into two int8 planes. The portable path has none of these: it decodes a row with dtype_decode and takes the float kernels, and
+// is the oracle the others are tested against.
 #pragma once
 
 #include "../backend.h"
@@ -131,7 +131,8 @@ struct cpu {
     struct pool *pool;
     int32_t n_threads;
     const struct float_kernels *flt;
-    const struct quant_kernels *quant; // quant.h; NULL: the portable path
+    const struct row_kernels *rows;     // quant.h; NULL: there are none, float kernels are taken
+    const struct panel_kernels *panels; // likewise
     struct task *tasks;
     int32_t n_tasks, n_tasks_allocated;
     struct scratch activation;       // the quantised x of the matmul being run (tasks run in order: one is enough)

@@ -4,6 +4,7 @@
 // forces a lower one, for tests; a name this CPU cannot run is an error, never a silent other choice. Weights are borrowed:
 // a buffer then only holds the caller's pointer.
 #include "cpu.h"
+#include "quant.h"
 
 #include <cpuid.h>
 #include <sched.h>
@@ -143,12 +144,13 @@ static enum status finish(struct compute *compute, struct err *err)
 static const struct isa {
     const char *name, *shown;
     const struct float_kernels *flt;
-    const struct quant_kernels *quant;
+    const struct row_kernels *rows;
+    const struct panel_kernels *panels;
 } isas[] = {
     // best first
-    { "avx512", "AVX-512 VNNI", &float_avx512, NULL },
-    { "avx2", "AVX2", &float_avx2, NULL },
-    { "portable", "no vector extensions", &float_portable, NULL },
+    { "avx512", "AVX-512 VNNI", &float_avx512, &row_avx512, &panel_avx512 },
+    { "avx2", "AVX2", &float_avx2, NULL, NULL },
+    { "portable", "no vector extensions", &float_portable, NULL, NULL },
 };
 
 static bool isa_runs(const struct isa *isa)
@@ -261,7 +263,8 @@ enum status cpu_open(struct compute **out, const struct compute_options *options
     cpu->compute.backend = &backend;
     cpu->n_threads = options->n_threads ? options->n_threads : threads_allowed();
     cpu->flt = isa->flt;
-    cpu->quant = isa->quant;
+    cpu->rows = isa->rows;
+    cpu->panels = isa->panels;
     cpu->thread_scratch = mem_array((size_t)cpu->n_threads, sizeof *cpu->thread_scratch);
     arena_init(&cpu->recording, (size_t)256 << 20);
     status = pool_open(&cpu->pool, cpu, cpu->n_threads, err);

@@ -1,62 +1,164 @@
 // matmul.c - op_matmul cut into chunks of weight rows; which kernel takes them.
 //
 // A chunk is a number of neighbouring rows of one product with all tokens, so a weight is read from memory once, by one thread,
-// and every output has one writer. Chunks are small enough (CHUNK_BYTES of weights) that threads finish together.
+// and every output has one writer. Chunks are small enough that threads finish together. Three ways, by weight and tokens:
+//   floats   F32, F16, BF16 weights; and quantised ones where there is no integer kernel (float_body.h);
+//   rows     quantised weights, up to VEC_TOKENS tokens (matvec_*.c);
+//   panels   quantised weights, more tokens (matmul_avx512.c).
+// The last two want x as integers (quant.h): a task of its own before the product, shared by all products of the x.
 #include "cpu.h"
+#include "quant.h"
+
+#include <string.h>
 
 enum {
     CHUNK_BYTES = 64 << 10, // of weights
-    CHUNK_ROWS = 64,        // at most, so that the decoded tile (CHUNK_ROWS x 1024 floats) fits the second-level cache
+    FLOAT_ROWS = 64,        // at most, so that the decoded tile (64 x 1024 floats) stays in the second-level cache
+    TILE_BYTES = 320 << 10, // of unpacked weights in a panel chunk, likewise
 };
+
+enum way { WAY_FLOATS, WAY_ROWS, WAY_PANELS, N_WAYS };
 
 size_t float_matmul_scratch_bytes(int64_t n_rows)
 {
     return ((size_t)n_rows + 3) / 4 * 4 * 1024 * sizeof(float);
 }
 
-static void run_float(struct cpu *cpu, const struct task *task, int32_t chunk, int32_t thread)
+static struct row_x row_x_of(const struct cpu *cpu, struct span x)
+{
+    int64_t n_padded = (x.n_cols + ROW_BLOCK - 1) / ROW_BLOCK * ROW_BLOCK;
+    return (struct row_x){ cpu->activation.p, row_x_token_bytes(n_padded), x.n_cols, n_padded, x.n_rows };
+}
+
+static struct panel_x panel_x_of(const struct cpu *cpu, struct span x)
+{
+    return (struct panel_x){ (struct panel_block *)(void *)cpu->activation.p, x.n_cols, x.n_rows };
+}
+
+// ---- running -------------------------------------------------------------------------------------------------
+
+static void run_rows_quantise(struct cpu *cpu, const struct task *task, int32_t t, int32_t thread)
+{
+    (void)thread;
+    struct row_x to = row_x_of(cpu, task->matmul.x);
+    cpu->rows->quantise(&to, t, span_row(task->matmul.x, t));
+}
+
+static void run_panel_quantise(struct cpu *cpu, const struct task *task, int32_t panel, int32_t thread)
+{
+    (void)thread;
+    struct panel_x to = panel_x_of(cpu, task->matmul.x);
+    cpu->panels->quantise(&to, panel, task->matmul.x);
+}
+
+// The product a chunk belongs to, and the chunk's rows of it.
+static const struct product *chunk_of(const struct task *task, int32_t chunk, int64_t *row0, int64_t *row1)
 {
     const struct product *product = task->matmul.product;
     for (; chunk >= product->n_chunks; product++)
         chunk -= product->n_chunks;
-    int64_t row0 = (int64_t)chunk * product->rows_per_chunk, row1 = row0 + product->rows_per_chunk;
-    if (row1 > product->w.n_rows)
-        row1 = product->w.n_rows;
+    *row0 = (int64_t)chunk * product->rows_per_chunk;
+    *row1 = *row0 + product->rows_per_chunk < product->w.n_rows ? *row0 + product->rows_per_chunk : product->w.n_rows;
+    return product;
+}
+
+static void run_floats(struct cpu *cpu, const struct task *task, int32_t chunk, int32_t thread)
+{
+    int64_t row0, row1;
+    const struct product *product = chunk_of(task, chunk, &row0, &row1);
     cpu->flt->matmul(product, task->matmul.x, row0, row1, cpu->thread_scratch[thread].p);
 }
 
-static struct product product_of(const struct matmul *matmul)
+static void run_rows(struct cpu *cpu, const struct task *task, int32_t chunk, int32_t thread)
+{
+    (void)thread;
+    int64_t row0, row1;
+    const struct product *product = chunk_of(task, chunk, &row0, &row1);
+    struct row_x x = row_x_of(cpu, task->matmul.x);
+    cpu->rows->multiply(product, &x, row0, row1);
+}
+
+static void run_panels(struct cpu *cpu, const struct task *task, int32_t chunk, int32_t thread)
+{
+    int64_t row0, row1;
+    const struct product *product = chunk_of(task, chunk, &row0, &row1);
+    struct panel_x x = panel_x_of(cpu, task->matmul.x);
+    cpu->panels->multiply(product, &x, row0, row1, cpu->thread_scratch[thread].p);
+}
+
+// ---- recording -----------------------------------------------------------------------------------------------
+
+static enum way way_of(const struct cpu *cpu, enum dtype type, int64_t n_tokens)
+{
+    if (dtype_block_elements(type) == 1)
+        return WAY_FLOATS;
+    if (cpu->rows && n_tokens <= VEC_TOKENS)
+        return WAY_ROWS;
+    return cpu->panels ? WAY_PANELS : WAY_FLOATS;
+}
+
+static int64_t rows_per_chunk(const struct span *w, enum way way, int32_t n_threads)
+{
+    int64_t fair = w->n_rows / (4 * n_threads), unit = way == WAY_PANELS ? TILE_ROWS : 4;
+    int64_t rows = way == WAY_PANELS ? TILE_BYTES / w->n_cols : CHUNK_BYTES / (int64_t)w->row_bytes;
+    if (way == WAY_FLOATS && rows > FLOAT_ROWS)
+        rows = FLOAT_ROWS;
+    rows = (rows < fair ? rows : fair) / unit * unit;
+    return rows < unit ? unit : rows;
+}
+
+static struct product product_of(const struct cpu *cpu, const struct matmul *matmul, enum way way)
 {
     struct product product = { .out = cpu_span(matmul->out), .w = cpu_span(matmul->w) };
     if (matmul->bias)
         product.bias = span_row(cpu_span(matmul->bias), 0);
     if (matmul->residual)
         product.residual = cpu_span(matmul->residual);
+    int64_t rows = rows_per_chunk(&product.w, way, cpu->n_threads);
+    product.rows_per_chunk = (int32_t)rows;
+    product.n_chunks = (int32_t)((product.w.n_rows + rows - 1) / rows);
     return product;
 }
 
-static int32_t rows_per_chunk(const struct span *w, int32_t n_threads)
+// Scratch and integer x that a way wants; records the task that makes the latter.
+static void prepare(struct cpu *cpu, enum way way, const struct args_matmul *args)
 {
-    int64_t rows = CHUNK_BYTES / (int64_t)w->row_bytes, fair = w->n_rows / (4 * n_threads);
-    rows = rows < fair ? rows : fair;
-    rows = rows / 4 * 4;
-    return rows < 4 ? 4 : rows > CHUNK_ROWS ? CHUNK_ROWS : (int32_t)rows;
+    struct span x = args->x;
+    for (int32_t i = 0; i < args->n; i++) {
+        const struct product *product = &args->product[i];
+        if (way == WAY_FLOATS)
+            want_bytes(&cpu->thread_bytes, float_matmul_scratch_bytes(product->rows_per_chunk));
+        if (way == WAY_PANELS)
+            want_bytes(&cpu->thread_bytes, cpu->panels->scratch_bytes(product->rows_per_chunk, x.n_cols));
+    }
+    if (way == WAY_ROWS) {
+        cpu_task(cpu, run_rows_quantise, x.n_rows)->matmul = *args;
+        want_bytes(&cpu->activation_bytes, row_x_of(cpu, x).token_bytes * (size_t)x.n_rows);
+    }
+    if (way == WAY_PANELS) {
+        int64_t n_panels = (x.n_rows + PANEL_TOKENS - 1) / PANEL_TOKENS;
+        cpu_task(cpu, run_panel_quantise, n_panels)->matmul = *args;
+        want_bytes(&cpu->activation_bytes, (size_t)(n_panels * (x.n_cols / PANEL_BLOCK)) * sizeof(struct panel_block));
+    }
 }
 
 void cpu_matmul(struct compute *compute, const struct matmul *products, int n, const struct tensor *x)
 {
+    static task_run *const runs[N_WAYS] = { run_floats, run_rows, run_panels };
     struct cpu *cpu = (struct cpu *)compute;
-    struct args_matmul args = { .x = cpu_span(x), .n = n };
-    int64_t n_chunks = 0;
     if (x->n_rows == 0)
         return;
-    for (int i = 0; i < n; i++) {
-        struct product *product = &args.product[i];
-        *product = product_of(&products[i]);
-        product->rows_per_chunk = rows_per_chunk(&product->w, cpu->n_threads);
-        product->n_chunks = (int32_t)((product->w.n_rows + product->rows_per_chunk - 1) / product->rows_per_chunk);
-        n_chunks += product->n_chunks;
-        want_bytes(&cpu->thread_bytes, float_matmul_scratch_bytes(product->rows_per_chunk));
+    for (int way = 0; way < N_WAYS; way++) {
+        struct args_matmul args = { .x = cpu_span(x) };
+        int64_t n_chunks = 0;
+        for (int i = 0; i < n; i++)
+            if ((int)way_of(cpu, products[i].w->type, x->n_rows) == way) {
+                args.product[args.n] = product_of(cpu, &products[i], (enum way)way);
+                n_chunks += args.product[args.n++].n_chunks;
+            }
+        if (args.n == 0)
+            continue;
+        prepare(cpu, (enum way)way, &args);
+        cpu_task(cpu, runs[way], n_chunks)->matmul = args;
     }
-    cpu_task(cpu, run_float, n_chunks)->matmul = args;
 }

@@ -1,0 +1,275 @@
+// matvec_avx512.c - quantised weights times few tokens (1 to 8), with AVX-512 VNNI: weights are read once, in place.
+//
+// vpdpbusd multiplies 64 unsigned weights with 64 signed activation bytes and adds them in fours to 16 int32 sums; it is run
+// for the hi and for the lo plane. A sum of four products fits 16 bits, so vpdpwssd can multiply it with its sub-block's
+// integer scale and add it up: a 256-block needs one conversion to float a row and token. Bounds, for the worst format, Q6_K:
+// 63 * 127 * 4 = 32004 < 2^15; 32004 * 128 (scale) * 4 (vectors) * 128 (hi) + lo part < 2^31.
+//
+// Every kernel works on n_rows x n_tokens sums at once (4 x 1, 2 x 2 or 1 x 4): several rows share the activation loads and
+// keep several streams of weights going.
+#include "simd_avx512.h"
+
+#include "quantise_body.h"
+
+#define FORCE_INLINE static inline __attribute__((always_inline))
+
+enum { MOST_ROWS = 4, MOST_TOKENS = 4 };
+
+struct sums { // of one row and token
+    __m512 dot;
+    __m512 offset; // what the weights' mins and offsets add
+};
+
+FORCE_INLINE __m512i load(const void *p)
+{
+    return _mm512_loadu_si512(p);
+}
+
+FORCE_INLINE __m512i twice(const void *p) // 32 bytes in both halves
+{
+    return _mm512_broadcast_i64x4(_mm256_loadu_si256(p));
+}
+
+FORCE_INLINE __m512i halves(int low, int high) // 16-bit lanes: a count for the lower half, one for the upper
+{
+    return _mm512_inserti64x4(_mm512_set1_epi16((short)low), _mm256_set1_epi16((short)high), 1);
+}
+
+FORCE_INLINE float half(uint16_t h)
+{
+    return _cvtsh_ss(h);
+}
+
+// ---- one 256-block of the K formats: unpacked weights and integer scales -------------------------------------
+
+struct k_block {
+    __m512i weights[4]; // 64 each, in order, unsigned
+    __m512i scales[4];  // 16 lanes: (scale of the lane's four weights, 0) in 16 bits each
+    float d;
+};
+
+// Lane l of vector j gets scale byte 2j + l / 8: the sub-blocks are 32 weights, 8 lanes.
+FORCE_INLINE void spread_scales(struct k_block *block, uint64_t scales)
+{
+    const __m512i all = _mm512_set1_epi64((long long)scales);
+    const __m512i first = _mm512_inserti64x4(_mm512_set1_epi32((int)0x80808000), _mm256_set1_epi32((int)0x80808001), 1);
+    for (int j = 0; j < 4; j++)
+        block->scales[j] = _mm512_shuffle_epi8(all, _mm512_add_epi32(first, _mm512_set1_epi32(2 * j)));
+}
+
+// The 6-bit scales and mins of Q4_K and Q5_K, eight bytes each (blocks.h: k_scale_min).
+FORCE_INLINE void scales_mins(const uint8_t packed[12], uint64_t *scales, uint64_t *mins)
+{
+    uint32_t a, b, c;
+    memcpy(&a, packed, 4);
+    memcpy(&b, packed + 4, 4);
+    memcpy(&c, packed + 8, 4);
+    *scales = (a & 0x3f3f3f3f) | (uint64_t)((c & 0x0f0f0f0f) | (a >> 6 & 0x03030303) << 4) << 32;
+    *mins = (b & 0x3f3f3f3f) | (uint64_t)((c >> 4 & 0x0f0f0f0f) | (b >> 6 & 0x03030303) << 4) << 32;
+}
+
+// Mins times dmin as 8 floats, in the lower half.
+FORCE_INLINE __m512 mins_of(uint64_t mins, uint16_t dmin)
+{
+    __m256i wide = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)mins));
+    return _mm512_zextps256_ps512(_mm256_mul_ps(_mm256_cvtepi32_ps(wide), _mm256_set1_ps(-half(dmin))));
+}
+
+FORCE_INLINE __m512 q4_k_block(struct k_block *to, const struct block_q4_k *from)
+{
+    uint64_t scales, mins;
+    scales_mins(from->scales, &scales, &mins);
+    for (int j = 0; j < 4; j++)
+        to->weights[j] = _mm512_and_si512(_mm512_srlv_epi16(twice(from->q + 32 * j), halves(0, 4)), _mm512_set1_epi8(15));
+    spread_scales(to, scales);
+    to->d = half(from->d);
+    return mins_of(mins, from->dmin);
+}
+
+FORCE_INLINE __m512 q5_k_block(struct k_block *to, const struct block_q5_k *from)
+{
+    uint64_t scales, mins;
+    scales_mins(from->scales, &scales, &mins);
+    const __m512i high = twice(from->qh);
+    for (int j = 0; j < 4; j++) {
+        __m512i low = _mm512_and_si512(_mm512_srlv_epi16(twice(from->q + 32 * j), halves(0, 4)), _mm512_set1_epi8(15));
+        // Bits 2j and 2j + 1 to bit 4 of their byte: rotated left by 4 - 2j and 3 - 2j (mod 32), the rest masked off.
+        __m512i turn = _mm512_inserti64x4(_mm512_set1_epi32((36 - 2 * j) % 32), _mm256_set1_epi32((35 - 2 * j) % 32), 1);
+        to->weights[j] = _mm512_ternarylogic_epi32(_mm512_rolv_epi32(high, turn), _mm512_set1_epi8(16), low, 0xea); // a & b | c
+    }
+    spread_scales(to, scales);
+    to->d = half(from->d);
+    return mins_of(mins, from->dmin);
+}
+
+FORCE_INLINE __m512 q6_k_block(struct k_block *to, const struct block_q6_k *from)
+{
+    const __m512i low4 = _mm512_set1_epi8(15), bits45 = _mm512_set1_epi8(0x30);
+    for (int h = 0; h < 2; h++) {
+        __m512i ql = load(from->ql + 64 * h), qh = twice(from->qh + 32 * h);
+        __m512i first = _mm512_sllv_epi16(qh, halves(4, 2)), second = _mm512_srlv_epi16(qh, halves(0, 2));
+        to->weights[2 * h] = _mm512_ternarylogic_epi32(first, bits45, _mm512_and_si512(ql, low4), 0xea);
+        ql = _mm512_and_si512(_mm512_srli_epi16(ql, 4), low4);
+        to->weights[2 * h + 1] = _mm512_ternarylogic_epi32(second, bits45, ql, 0xea);
+    }
+    // Scales are signed, one in 16 weights: lane l of vector j gets scale 4j + l / 4.
+    __m128i scales = _mm_loadu_si128((const void *)from->scales);
+    const __m512i words = _mm512_castsi256_si512(_mm256_cvtepi8_epi16(scales));
+    const __m512i first = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
+    for (int j = 0; j < 4; j++)
+        to->scales[j] = _mm512_maskz_permutexvar_epi16(0x55555555, _mm512_add_epi32(first, _mm512_set1_epi32(4 * j)), words);
+    to->d = half(from->d);
+    return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(scales)), _mm512_set1_ps(-32 * to->d));
+}
+
+// Unpacks block b of a row; returns the factors of the activation sums (Q6_K: 16 of sum16, else 8 of sum32).
+FORCE_INLINE __m512 k_block_of(enum dtype type, struct k_block *to, const uint8_t *row, int64_t b)
+{
+    if (type == DTYPE_Q4_K)
+        return q4_k_block(to, (const struct block_q4_k *)(const void *)row + b);
+    if (type == DTYPE_Q5_K)
+        return q5_k_block(to, (const struct block_q5_k *)(const void *)row + b);
+    return q6_k_block(to, (const struct block_q6_k *)(const void *)row + b);
+}
+
+FORCE_INLINE void k_rows(enum dtype type, int n_rows, int n_tokens, struct sums sums[MOST_ROWS][MOST_TOKENS],
+                         const uint8_t *const *rows, const struct row_x_token *x, int64_t n_in)
+{
+    for (int64_t b = 0; b < n_in / 256; b++)
+        for (int r = 0; r < n_rows; r++) {
+            struct k_block block;
+            __m512 offsets = k_block_of(type, &block, rows[r], b);
+            for (int t = 0; t < n_tokens; t++) {
+                __m512i hi = _mm512_setzero_si512(), lo = hi;
+                for (int j = 0; j < 4; j++) {
+                    __m512i zero = _mm512_setzero_si512();
+                    __m512i h = _mm512_dpbusd_epi32(zero, block.weights[j], load(x[t].hi + 256 * b + 64 * j));
+                    __m512i l = _mm512_dpbusd_epi32(zero, block.weights[j], load(x[t].lo + 256 * b + 64 * j));
+                    hi = _mm512_dpwssd_epi32(hi, h, block.scales[j]);
+                    lo = _mm512_dpwssd_epi32(lo, l, block.scales[j]);
+                }
+                struct sums *s = &sums[r][t];
+                __m512 whole = _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(hi, 7), lo));
+                s->dot = _mm512_fmadd_ps(whole, _mm512_set1_ps(block.d * x[t].scale[b]), s->dot);
+                __m512 totals = type == DTYPE_Q6_K ? _mm512_loadu_ps(x[t].sum16 + 16 * b)
+                                                   : _mm512_castps256_ps512(_mm256_loadu_ps(x[t].sum32 + 8 * b));
+                s->offset = _mm512_fmadd_ps(offsets, totals, s->offset);
+            }
+        }
+}
+
+// ---- Q8_0 and Q4_0: two blocks of 32 a vector ------------------------------------------------------------------
+
+// Weights of blocks 2i and 2i + 1, unsigned: + 128 (Q8_0) or + 8 (Q4_0), and their scales in the two halves. one: there is no
+// second block (its activations are zero, its bytes must not be read).
+FORCE_INLINE __m512i pair_of(enum dtype type, const uint8_t *row, int64_t i, bool one, __m512 *scales)
+{
+    size_t bytes = type == DTYPE_Q8_0 ? sizeof(struct block_q8_0) : sizeof(struct block_q4_0);
+    const uint8_t *a = row + 2 * (size_t)i * bytes, *b = one ? a : a + bytes;
+    uint16_t da, db;
+    memcpy(&da, a, 2);
+    memcpy(&db, b, 2);
+    *scales = _mm512_cvtph_ps(_mm256_mask_set1_epi16(_mm256_set1_epi16((short)da), 0xff00, (short)db));
+    if (type == DTYPE_Q8_0) {
+        __m512i q = _mm512_castsi256_si512(_mm256_loadu_si256((const void *)(a + 2)));
+        q = _mm512_inserti64x4(q, _mm256_loadu_si256((const void *)(b + 2)), 1);
+        return _mm512_xor_si512(q, _mm512_set1_epi8(-128));
+    }
+    __m512i q = _mm512_castsi256_si512(_mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)(a + 2))));
+    q = _mm512_inserti64x4(q, _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)(b + 2))), 1);
+    const __m512i shift = _mm512_set_epi64(0x0004000400040004, 0x0004000400040004, 0, 0, 0x0004000400040004,
+                                           0x0004000400040004, 0, 0);
+    return _mm512_and_si512(_mm512_srlv_epi16(q, shift), _mm512_set1_epi8(15));
+}
+
+FORCE_INLINE void pair_rows(enum dtype type, int n_rows, int n_tokens, struct sums sums[MOST_ROWS][MOST_TOKENS],
+                            const uint8_t *const *rows, const struct row_x_token *x, int64_t i, bool one)
+{
+    for (int r = 0; r < n_rows; r++) {
+        __m512 scales;
+        __m512i q = pair_of(type, rows[r], i, one, &scales);
+        for (int t = 0; t < n_tokens; t++) {
+            __m512i minus = load(x[t].minus + 16 * i);
+            if (type == DTYPE_Q4_0)
+                minus = _mm512_srai_epi32(minus, 4); // -128 sum / 16: exactly -8 sum
+            __m512i hi = _mm512_dpbusd_epi32(_mm512_setzero_si512(), q, load(x[t].hi + 64 * i));
+            __m512i lo = _mm512_dpbusd_epi32(minus, q, load(x[t].lo + 64 * i));
+            __m512 whole = _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(hi, 7), lo));
+            __m512 factor = _mm512_mul_ps(scales, _mm512_set1_ps(x[t].scale[i / 4]));
+            sums[r][t].dot = _mm512_fmadd_ps(whole, factor, sums[r][t].dot);
+        }
+    }
+}
+
+FORCE_INLINE void small_rows(enum dtype type, int n_rows, int n_tokens, struct sums sums[MOST_ROWS][MOST_TOKENS],
+                             const uint8_t *const *rows, const struct row_x_token *x, int64_t n_in)
+{
+    int64_t n_pairs = n_in / 64;
+    for (int64_t i = 0; i < n_pairs; i++)
+        pair_rows(type, n_rows, n_tokens, sums, rows, x, i, false);
+    if (n_in % 64)
+        pair_rows(type, n_rows, n_tokens, sums, rows, x, n_pairs, true);
+}
+
+// ---- blocks of rows and tokens -----------------------------------------------------------------------------------
+
+static void store(const struct product *product, int64_t row, int64_t t, float sum)
+{
+    if (product->bias)
+        sum += product->bias[row];
+    if (product->residual.p)
+        sum += span_row(product->residual, t)[row];
+    span_row(product->out, t)[row] = sum;
+}
+
+// Rows row .. row + n_rows (or up to row1) with tokens t0 .. t0 + n_tokens (or up to the last): missing ones are computed
+// again from the last that is there, and not kept.
+FORCE_INLINE void block_of(enum dtype type, int n_rows, int n_tokens, const struct product *product, const struct row_x *x,
+                           int64_t row, int64_t row1, int64_t t0)
+{
+    const uint8_t *rows[MOST_ROWS];
+    struct row_x_token tokens[MOST_TOKENS];
+    struct sums sums[MOST_ROWS][MOST_TOKENS];
+    for (int r = 0; r < n_rows; r++)
+        rows[r] = product->w.p + (size_t)(row + r < row1 ? row + r : row1 - 1) * product->w.row_bytes;
+    for (int t = 0; t < n_tokens; t++)
+        tokens[t] = row_x_token(x, t0 + t < x->n_tokens ? t0 + t : x->n_tokens - 1);
+    for (int r = 0; r < n_rows; r++)
+        for (int t = 0; t < n_tokens; t++)
+            sums[r][t].dot = sums[r][t].offset = _mm512_setzero_ps();
+    if (type == DTYPE_Q8_0 || type == DTYPE_Q4_0)
+        small_rows(type, n_rows, n_tokens, sums, rows, tokens, x->n_in);
+    else
+        k_rows(type, n_rows, n_tokens, sums, rows, tokens, x->n_in);
+    for (int r = 0; r < n_rows && row + r < row1; r++)
+        for (int t = 0; t < n_tokens && t0 + t < x->n_tokens; t++)
+            store(product, row + r, t0 + t, _mm512_reduce_add_ps(_mm512_add_ps(sums[r][t].dot, sums[r][t].offset)));
+}
+
+FORCE_INLINE void rows_of(enum dtype type, const struct product *product, const struct row_x *x, int64_t row0, int64_t row1)
+{
+    if (x->n_tokens == 1)
+        for (int64_t row = row0; row < row1; row += 4)
+            block_of(type, 4, 1, product, x, row, row1, 0);
+    else if (x->n_tokens == 2)
+        for (int64_t row = row0; row < row1; row += 2)
+            block_of(type, 2, 2, product, x, row, row1, 0);
+    else
+        for (int64_t row = row0; row < row1; row++)
+            for (int64_t t = 0; t < x->n_tokens; t += 4) // the row stays in the first-level cache
+                block_of(type, 1, 4, product, x, row, row1, t);
+}
+
+static void rows_multiply(const struct product *product, const struct row_x *x, int64_t row0, int64_t row1)
+{
+    switch (product->w.type) {
+    case DTYPE_Q8_0: rows_of(DTYPE_Q8_0, product, x, row0, row1); return;
+    case DTYPE_Q4_0: rows_of(DTYPE_Q4_0, product, x, row0, row1); return;
+    case DTYPE_Q4_K: rows_of(DTYPE_Q4_K, product, x, row0, row1); return;
+    case DTYPE_Q5_K: rows_of(DTYPE_Q5_K, product, x, row0, row1); return;
+    case DTYPE_Q6_K: rows_of(DTYPE_Q6_K, product, x, row0, row1); return;
+    default: die("no AVX-512 kernel for %s", dtype_name(product->w.type));
+    }
+}
+
+const struct row_kernels row_avx512 = { rows_quantise, rows_multiply };

@@ -1,0 +1,62 @@
+// quantise_body.h - cuts one token's activations into the row form of quant.h; compiled over the `vf` of a simd_*.h.
+//
+// The scale of 256 columns is their largest size / (127 * 128), so the integers use all of their range and a block of zeros has
+// scale 0. Rounding is to nearest even, by adding 1.5 * 2^23.
+#include "quant.h"
+
+static float largest_of(const float *x)
+{
+    vf most = vf_set(0);
+    for (int i = 0; i < ROW_BLOCK; i += VF_LANES)
+        most = vf_max(most, vf_max(vf_load(x + i), -vf_load(x + i)));
+    float lanes[VF_LANES], result = 0;
+    vf_store(lanes, most);
+    for (int i = 0; i < VF_LANES; i++)
+        result = lanes[i] > result ? lanes[i] : result;
+    return result;
+}
+
+// Integers of 256 columns, and their sums in fours.
+static void integers_of(int32_t *a, const float *x, float inverse)
+{
+    const vf shift = vf_set(0x1.8p23f);
+    for (int i = 0; i < ROW_BLOCK; i += VF_LANES) {
+        vi rounded = (vi)vf_fma(vf_load(x + i), vf_set(inverse), shift) - (vi)shift;
+        memcpy(a + i, &rounded, sizeof rounded);
+    }
+}
+
+static void quantise_block(struct row_x_token to, int64_t at, const float *x)
+{
+    int32_t a[ROW_BLOCK];
+    float largest = largest_of(x), scale = largest / (127 * 128);
+    integers_of(a, x, largest > 0 ? 127 * 128 / largest : 0);
+    for (int i = 0; i < ROW_BLOCK; i++) {
+        int32_t hi = (a[i] + 64) >> 7;
+        to.hi[at + i] = (int8_t)hi;
+        to.lo[at + i] = (int8_t)(a[i] - 128 * hi);
+    }
+    to.scale[at / ROW_BLOCK] = scale;
+    int32_t sum4[ROW_BLOCK / 4];
+    for (int i = 0; i < ROW_BLOCK / 4; i++) {
+        sum4[i] = a[4 * i] + a[4 * i + 1] + a[4 * i + 2] + a[4 * i + 3];
+        to.minus[at / 4 + i] = -128 * sum4[i];
+    }
+    for (int i = 0; i < ROW_BLOCK / 16; i++)
+        to.sum16[at / 16 + i] = scale * (float)(sum4[4 * i] + sum4[4 * i + 1] + sum4[4 * i + 2] + sum4[4 * i + 3]);
+    for (int i = 0; i < ROW_BLOCK / 32; i++)
+        to.sum32[at / 32 + i] = to.sum16[at / 16 + 2 * i] + to.sum16[at / 16 + 2 * i + 1];
+}
+
+static void rows_quantise(const struct row_x *to, int64_t t, const float *x)
+{
+    struct row_x_token token = row_x_token(to, t);
+    int64_t at = 0;
+    for (; at + ROW_BLOCK <= to->n_in; at += ROW_BLOCK)
+        quantise_block(token, at, x + at);
+    if (at < to->n_in) {
+        float rest[ROW_BLOCK] = { 0 };
+        memcpy(rest, x + at, (size_t)(to->n_in - at) * sizeof *rest);
+        quantise_block(token, at, rest);
+    }
+}
