@@ -231,7 +231,6 @@ void page_get(struct api *api, struct exchange *exchange, const struct request *
              "frame-ancestors 'none'",
              nonce);
     exchange_reply_header(exchange, "Content-Security-Policy", policy);
-    exchange_reply_header(exchange, "X-Content-Type-Options", "nosniff");
     exchange_reply_header(exchange, "Referrer-Policy", "no-referrer");
     exchange_reply_header(exchange, "Cache-Control", "no-store");
     if (status == OK)
