@@ -1,9 +1,10 @@
 /* alias.c - which modules serve a device: modules.dep, modules.alias and modules.softdep in memory.
  *
- * A device says who it is with a string, e.g. "pci:v00001AF4d00001000sv...". A line of modules.alias
- * is a pattern over such strings and a module's name. Comparing 200 devices with thousands of patterns
- * would cost tenths of a second on a slow machine, so patterns are chained by bus (the part before
- * the first ':'), and of those only the ones whose literal beginning fits reach the pattern matcher.
+ * A device says who it is with a string, e.g. "pci:v00001AF4d00001000sv...". A line of
+ * modules.alias is a pattern over such strings and a module's name. Comparing 200 devices with
+ * thousands of patterns would cost tenths of a second on a slow machine, so patterns are chained by
+ * bus (the part before the first ':'), and of those only the ones whose literal beginning fits
+ * reach the pattern matcher.
  *
  * modules.dep names for each module everything it needs, the whole closure, nearest first.
  * Pure: no file is opened here.
@@ -216,8 +217,7 @@ static void read_alias(struct modules *m, char *text)
     }
 }
 
-enum status modules_index(struct modules *m, char *dep, char *alias, char *softdep,
-                          struct err *err)
+enum status modules_index(struct modules *m, char *dep, char *alias, char *softdep, struct err *err)
 {
     *m = (struct modules){0};
     m->module = calloc((size_t)count_lines(dep), sizeof *m->module);

@@ -1,11 +1,11 @@
 /* clock.c - a clock that is not absurd, and the random seed.
  *
- * Certificates carry dates, so a machine whose battery is dead must not believe in 1970: the clock is
- * moved on to the build date, and later to the last moment that the data partition remembers (the
- * modification time of random-seed). It is never moved back.
+ * Certificates carry dates, so a machine whose battery is dead must not believe in 1970: the clock
+ * is moved on to the build date, and later to the last moment that the data partition remembers
+ * (the modification time of random-seed). It is never moved back.
  *
- * random-seed is 512 bytes written by the last run (at its end, and when it had started). It is replaced on disk BEFORE it is credited, so
- * that no two boots ever start from the same one.
+ * random-seed is 512 bytes written by the last run (at its end, and when it had started). It is
+ * replaced on disk BEFORE it is credited, so that no two boots ever start from the same one.
  */
 #include "init.h"
 
@@ -55,14 +55,17 @@ enum status clock_check(struct err *err)
     date_of(time(NULL), was);
     if (move_clock_to(built)) {
         date_of(built, is);
-        return err_set(err, BAD_INPUT, "the hardware clock says %s, which is before this image was "
-                                       "built: set to %s; set the clock in the firmware setup (or "
-                                       "replace its battery)", was, is);
+        return err_set(err, BAD_INPUT,
+                       "the hardware clock says %s, which is before this image was "
+                       "built: set to %s; set the clock in the firmware setup (or "
+                       "replace its battery)",
+                       was, is);
     }
     return OK;
 }
 
-/* `flags` of getrandom: 0 waits until the kernel has real randomness, GRND_INSECURE takes what it has. */
+/* `flags` of getrandom: 0 waits until the kernel has real randomness, GRND_INSECURE takes what it
+ * has. */
 static bool fresh_seed(const char *path, unsigned flags)
 {
     char bytes[SEED_BYTES];
@@ -73,7 +76,8 @@ static bool fresh_seed(const char *path, unsigned flags)
 }
 
 /* A child that waits makes the kernel gather randomness from timing at once, instead of when the
- * engine first needs some. A second's work on a slow processor without RDRAND and without a seed. */
+ * engine first needs some. A second's work on a slow processor without RDRAND and without a seed.
+ */
 static int wait_for_randomness(void *ctx)
 {
     char byte;
@@ -113,7 +117,7 @@ void seed_load(const char *dir)
         }
         (void)!write(urandom, pool->buf, SEED_BYTES);
         if (fresh_seed(path, GRND_INSECURE)) { // old seed and all the kernel gathered, mixed
-            pool->entropy_count = 256; // bits: what the kernel wants before it answers
+            pool->entropy_count = 256;         // bits: what the kernel wants before it answers
             pool->buf_size = SEED_BYTES;
             ioctl(urandom, RNDADDENTROPY, pool);
         }

@@ -1,9 +1,9 @@
 /* conf.c - the one setting of tawny.conf that init needs: the host name.
  *
- * The file is `key = value` lines; '#' starts a comment line. It is edited by people on any PC, so a
- * byte order mark and CR LF line ends are fine. A line that is no `key = value`, or a host name that
- * is none, is reported with its number and ignored; every other key belongs to the engine, which
- * checks it.
+ * The file is `key = value` lines; '#' starts a comment line. It is edited by people on any PC, so
+ * a byte order mark and CR LF line ends are fine. A line that is no `key = value`, or a host name
+ * that is none, is reported with its number and ignored; every other key belongs to the engine,
+ * which checks it.
  */
 #include "init.h"
 

@@ -1,8 +1,8 @@
 /* dev.c - owners and modes under /dev.
  *
  * devtmpfs makes every node for root only. The engine is an ordinary user in the groups video and
- * render, as on any Linux machine, and gets exactly the GPU nodes: card* for video, renderD* and kfd
- * for render, 0660.
+ * render, as on any Linux machine, and gets exactly the GPU nodes: card* for video, renderD* and
+ * kfd for render, 0660.
  */
 #include "init.h"
 

@@ -25,7 +25,7 @@
 
 static const uint8_t magic[4] = {0x63, 0x82, 0x53, 0x63};
 
-/* ---- reading ------------------------------------------------------------------------------------- */
+/* ---- reading ---- */
 
 static uint32_t be32(const uint8_t *p)
 {
@@ -241,7 +241,7 @@ enum status dhcp_parse(struct dhcp_reply *r, const uint8_t *msg, size_t len, uin
     return OK;
 }
 
-/* ---- writing ------------------------------------------------------------------------------------- */
+/* ---- writing ---- */
 
 static uint8_t *option(uint8_t *p, uint8_t code, const void *bytes, size_t len)
 {
@@ -349,14 +349,14 @@ enum status dhcp_unwrap(const uint8_t *p, size_t len, const uint8_t **msg, size_
     if (udp[0] || udp[1] != 67 || udp[2] || udp[3] != 68 || udp_len < 8 || udp_len > total - head) {
         return BAD_INPUT;
     }
-    /* The UDP checksum is not looked at: packets from a bridge on the same host (Proxmox) arrive with
-     * it unfinished, since no wire was ever meant to carry them. */
+    /* The UDP checksum is not looked at: packets from a bridge on the same host (Proxmox) arrive
+     * with it unfinished, since no wire was ever meant to carry them. */
     *msg = udp + 8;
     *msg_len = udp_len - 8;
     return OK;
 }
 
-/* ---- states -------------------------------------------------------------------------------------- */
+/* ---- states ---- */
 
 static uint32_t draw(struct dhcp *d) // xorshift32: jitter and transaction ids, nothing secret
 {

@@ -4,10 +4,11 @@
  * does not carry them. Where several do, the first one found is used and the others are named.
  *
  * Everything that touches a disk runs in a job (job.c). The data job: grow the partition to the
- * disk's end, mount it (the kernel replays the journal), directories, random seed. When it cannot be
- * mounted for writing, it is mounted read-only and the keys are copied to memory, so that clients
- * that trust this box still do; when that fails too, the caller starts with an empty state in memory.
- * Nothing here ever formats or repairs a file system: what is on it may be all somebody has.
+ * disk's end, mount it (the kernel replays the journal), directories, random seed. When it cannot
+ * be mounted for writing, it is mounted read-only and the keys are copied to memory, so that
+ * clients that trust this box still do; when that fails too, the caller starts with an empty state
+ * in memory. Nothing here ever formats or repairs a file system: what is on it may be all somebody
+ * has.
  */
 #include "init.h"
 
@@ -44,7 +45,7 @@ static struct part data, esp, esps[MAX_ESPS];
 static int n_esps;
 static bool given_up; // the engine runs without a data partition
 
-/* ---- finding ------------------------------------------------------------------------------------ */
+/* ---- finding ---- */
 
 /* The value of "KEY=" in the text of a uevent file, up to its line's end. */
 static bool value_of(const char *text, const char *key, char *out, size_t cap)
@@ -87,7 +88,8 @@ static void partition_added(const char *name)
     struct part p = {.state = FOUND};
 
     snprintf(path, sizeof path, "/sys/class/block/%s/uevent", name);
-    if (read_file(path, text, sizeof text) < 0 || !value_of(text, "PARTNAME=", label, sizeof label) ||
+    if (read_file(path, text, sizeof text) < 0 ||
+        !value_of(text, "PARTNAME=", label, sizeof label) ||
         !value_of(text, "PARTN=", number, sizeof number) || !disk_of(name, p.disk)) {
         return;
     }
@@ -101,8 +103,10 @@ static void partition_added(const char *name)
         } else if (data.state == ABSENT) {
             data = p;
         } else if (strcmp(data.name, name) != 0) {
-            complain("data", "%s is called %s too and is left alone; %s is in use. Remove one of the "
-                             "two disks to be sure which one that is", name, DATA_LABEL, data.name);
+            complain("data",
+                     "%s is called %s too and is left alone; %s is in use. Remove one of the "
+                     "two disks to be sure which one that is",
+                     name, DATA_LABEL, data.name);
         }
     }
 }
@@ -156,8 +160,10 @@ static int repair(void *ctx)
         return 1;
     }
     int failed = ioctl(g.fd, BLKRRPART);
-    complain("data", "the partition table of %s was damaged; it was repaired from its copy at the "
-                     "disk's end%s", disk, failed ? "; restart the machine to use it" : "");
+    complain("data",
+             "the partition table of %s was damaged; it was repaired from its copy at the "
+             "disk's end%s",
+             disk, failed ? "; restart the machine to use it" : "");
     close_table(&g);
     return 0;
 }
@@ -209,7 +215,7 @@ void disk_added(const struct uevent *u)
     }
 }
 
-/* ---- the data partition: jobs ------------------------------------------------------------------- */
+/* ---- the data partition: jobs ---- */
 
 static void size_text(char out[32], uint64_t bytes)
 {
@@ -318,8 +324,8 @@ static void keys_to_memory(void)
 }
 
 static const char repair_hint[] =
-    "To repair it, attach the disk to any Linux machine and run e2fsck -f on its partition "
-    DATA_LABEL "; nothing on it was changed";
+    "To repair it, attach the disk to any Linux machine and run e2fsck -f on its "
+    "partition " DATA_LABEL "; nothing on it was changed";
 
 static void warn_about_errors(void)
 {
@@ -402,7 +408,7 @@ void disk_memory_state(void)
     engine_directory(STATE_IN_MEMORY "/models", 0755); // a link already when keys were taken over
 }
 
-/* ---- the file system grows after the engine runs -------------------------------------------------- */
+/* ---- the file system grows after the engine runs ---- */
 
 static uint64_t le(const uint8_t *p, int n_bytes)
 {
@@ -435,8 +441,10 @@ static int grow_files(void)
     }
     fd = open(DATA_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 || ioctl(fd, EXT4_IOC_RESIZE_FS, &n_wanted)) {
-        complain("data", "the file system could not grow to its partition: %s; it works on with its "
-                         "old size", strerror(errno));
+        complain("data",
+                 "the file system could not grow to its partition: %s; it works on with its "
+                 "old size",
+                 strerror(errno));
         return 1;
     }
     close(fd);
@@ -459,7 +467,7 @@ void disk_after_start(void)
     }
 }
 
-/* ---- the ESP --------------------------------------------------------------------------------------- */
+/* ---- the ESP ---- */
 
 static int mount_esp(void *ctx)
 {
@@ -468,8 +476,10 @@ static int mount_esp(void *ctx)
 
     snprintf(device, sizeof device, "/dev/%s", esp.name);
     if (mount(device, "/boot", "vfat", SAFE | MS_RDONLY, "umask=022")) {
-        complain("settings", "%s could not be mounted: %s; copy tawny.conf from it and write the "
-                             "image to the disk again", device, strerror(errno));
+        complain("settings",
+                 "%s could not be mounted: %s; copy tawny.conf from it and write the "
+                 "image to the disk again",
+                 device, strerror(errno));
         return 1;
     }
     return 0;

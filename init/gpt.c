@@ -136,8 +136,9 @@ enum status gpt_open(struct gpt *g, int fd, uint32_t sector, uint64_t n_sectors,
         g->n_entries = n;
         g->entry_bytes = size;
     } else {
-        return err_set(err, NOT_FOUND, "neither the partition table at the beginning of the disk nor "
-                                       "its copy at the end is valid");
+        return err_set(err, NOT_FOUND,
+                       "neither the partition table at the beginning of the disk nor "
+                       "its copy at the end is valid");
     }
     return OK;
 }
@@ -236,8 +237,10 @@ static bool write_protective_mbr(const struct gpt *g)
 
 static enum status write_failed(struct err *err)
 {
-    return err_set(err, IO_ERROR, "the partition table could not be written: %s; if the disk is "
-                                  "write-protected, remove the protection", strerror(errno));
+    return err_set(err, IO_ERROR,
+                   "the partition table could not be written: %s; if the disk is "
+                   "write-protected, remove the protection",
+                   strerror(errno));
 }
 
 /* Where the primary's entries are (kept), or where they go when the primary is lost. */
@@ -257,25 +260,28 @@ enum status gpt_grow(struct gpt *g, uint32_t number, bool *grown, struct err *er
     *grown = false;
     for (uint32_t i = 1; i <= g->n_entries; i++) {
         if (i != number && used(entry(g, i)) && get(entry(g, i) + 40, 8) >= first) {
-            return err_set(err, UNSUPPORTED, "partition %u is not the last of its disk (%u lies "
-                                             "behind it), so it stays as large as it is", number, i);
+            return err_set(err, UNSUPPORTED,
+                           "partition %u is not the last of its disk (%u lies "
+                           "behind it), so it stays as large as it is",
+                           number, i);
         }
     }
     if (last < first || last > usable) {
-        return err_set(err, BAD_INPUT, "partition %u ends at sector %llu, but the disk has room only "
-                                       "up to %llu: was the image cut off when it was copied?",
+        return err_set(err, BAD_INPUT,
+                       "partition %u ends at sector %llu, but the disk has room only "
+                       "up to %llu: was the image cut off when it was copied?",
                        number, (unsigned long long)last, (unsigned long long)usable);
     }
-    bool stale = get(g->header + 48, 8) != usable ||
-                 (g->primary_good && get(g->header + 32, 8) != end);
+    bool stale =
+        get(g->header + 48, 8) != usable || (g->primary_good && get(g->header + 32, 8) != end);
     if (new_last <= last && g->primary_good && g->backup_good && !stale) {
         return write_protective_mbr(g) ? OK : write_failed(err);
     }
     *grown = new_last > last;
     put(e + 40, 8, *grown ? new_last : last);
     put(g->header + 48, 8, usable);
-    if (!write_table(g, end, 1, end - n_table) ||
-        !write_table(g, 1, end, primary_entries_at(g)) || !write_protective_mbr(g)) {
+    if (!write_table(g, end, 1, end - n_table) || !write_table(g, 1, end, primary_entries_at(g)) ||
+        !write_protective_mbr(g)) {
         return write_failed(err);
     }
     return OK;
@@ -289,8 +295,9 @@ enum status gpt_repair(struct gpt *g, struct err *err)
         return OK;
     }
     if (get(g->header + 40, 8) < 2 + (uint64_t)entry_sectors(g)) {
-        return err_set(err, BAD_INPUT, "the copy of the partition table leaves no room for the table "
-                                       "itself");
+        return err_set(err, BAD_INPUT,
+                       "the copy of the partition table leaves no room for the table "
+                       "itself");
     }
     if (!write_table(g, 1, end, 2) || !write_protective_mbr(g)) {
         return write_failed(err);

@@ -34,7 +34,7 @@ struct err {
 /* Always returns `s`, so that it can end a function: return err_set(err, IO_ERROR, "..."); */
 enum status err_set(struct err *err, enum status s, const char *format, ...) PRINTF(3, 4);
 
-/* ---- who and where (agreed with engine/ and the image) ---------------------------------------- */
+/* ---- who and where (agreed with engine/ and the image) ---- */
 
 #define ENGINE_PATH "/usr/bin/tawny"
 #define ENGINE_UID 1000
@@ -50,17 +50,17 @@ enum status err_set(struct err *err, enum status s, const char *format, ...) PRI
 #define CONF_DEFAULT "/etc/tawny.conf"
 #define RUNTIME_DIR "/run/user/1000"
 
-/* ---- log.c: every line to every console and to the kernel's log ------------------------------- */
+/* ---- log.c: every line to every console and to the kernel's log ---- */
 
 /* Milliseconds since the kernel started (CLOCK_MONOTONIC). */
 int64_t now_ms(void);
 
-/* Opens the consoles once /dev, /sys and /proc are there. Lines said before go to the standard error
- * that the kernel gave us. */
+/* Opens the consoles once /dev, /sys and /proc are there. Lines said before go to the standard
+ * error that the kernel gave us. */
 enum status log_open(struct err *err);
 
-/* One sentence about one step: "[    1.234] data: ...". `say` for what went well, `complain` for what
- * a person should read. */
+/* One sentence about one step: "[    1.234] data: ...". `say` for what went well, `complain` for
+ * what a person should read. */
 void say(const char *step, const char *format, ...) PRINTF(2, 3);
 void complain(const char *step, const char *format, ...) PRINTF(2, 3);
 
@@ -76,7 +76,7 @@ void log_drain(void);
 /* In a forked job: forget the text that the parent still has to write. */
 void log_after_fork(void);
 
-/* ---- loop.c: poll, timers, signals ------------------------------------------------------------ */
+/* ---- loop.c: poll, timers, signals ---- */
 
 void loop_add(int fd, void (*ready)(int fd, void *ctx), void *ctx);
 void loop_remove(int fd);
@@ -87,7 +87,7 @@ void loop_once(int64_t until_ms);
 /* Blocks the signals PID 1 listens to and adds them to the loop: SIGCHLD, SIGTERM, SIGINT. */
 enum status loop_signals(struct err *err);
 
-/* ---- job.c: what may block runs in a child ---------------------------------------------------- */
+/* ---- job.c: what may block runs in a child ---- */
 
 /* Runs `run(ctx)` in a forked child and calls `done(ctx, code)` in PID 1 when it ended: its return
  * value (0..255), or minus the signal that killed it. False when no child could be made. */
@@ -99,11 +99,11 @@ int64_t job_tick(int64_t now); // says which jobs take suspiciously long
 /* To be called in every forked child before anything else: default signals, none blocked. */
 void child_signals(void);
 
-/* ---- mount.c ---------------------------------------------------------------------------------- */
+/* ---- mount.c ---- */
 
-enum status mount_kernel(struct err *err);       // /proc /sys /dev /dev/shm /run /tmp
+enum status mount_kernel(struct err *err); // /proc /sys /dev /dev/shm /run /tmp
 enum status apply_sysctls(struct err *err);
-enum status make_directories(struct err *err);   // XDG_RUNTIME_DIR and mount points
+enum status make_directories(struct err *err); // XDG_RUNTIME_DIR and mount points
 enum status write_file(const char *path, const char *text, struct err *err); // an existing file
 /* New file under a temporary name, renamed over `path`. */
 enum status replace_file(const char *path, const char *text, size_t len, mode_t mode,
@@ -114,14 +114,15 @@ ssize_t read_file(const char *path, char *buf, size_t cap);
 enum status read_whole(const char *path, size_t max, char **text, size_t *len, struct err *err);
 void unmount_all(void);
 
-/* ---- clock.c: a sane clock and the random seed ------------------------------------------------ */
+/* ---- clock.c: a sane clock and the random seed ---- */
 
 enum status clock_check(struct err *err);
-void seed_load(const char *dir); // credits DIR/random-seed once, replaces it; moves a stale clock on
+void seed_load(
+    const char *dir); // credits DIR/random-seed once, replaces it; moves a stale clock on
 void seed_save(const char *dir); // may wait for randomness: not in PID 1 before the engine ran
 void randomness_begin(void);     // in a job, where the kernel has none yet
 
-/* ---- conf.c ----------------------------------------------------------------------------------- */
+/* ---- conf.c ---- */
 
 struct conf {
     char hostname[64];
@@ -131,10 +132,11 @@ void conf_defaults(struct conf *c);
  * engine's. bad(ctx, line number, what) is called for each line that is ignored. */
 void conf_parse(struct conf *c, const char *text, size_t len,
                 void (*bad)(void *ctx, int line, const char *what), void *ctx);
-/* Lower-cases into out; false when it is no host name (RFC 1123: a-z 0-9 -, 1..63, not at an end). */
+/* Lower-cases into out; false when it is no host name (RFC 1123: a-z 0-9 -, 1..63, not at an end).
+ */
 bool conf_hostname(const char *in, size_t len, char out[64]);
 
-/* ---- alias.c: modules.dep, modules.alias, modules.softdep in memory ---------------------------- */
+/* ---- alias.c: modules.dep, modules.alias, modules.softdep in memory ---- */
 
 enum module_state { MODULE_KNOWN, MODULE_WANTED, MODULE_LOADING, MODULE_LIVE, MODULE_FAILED };
 
@@ -182,10 +184,10 @@ void modules_match(const struct modules *m, const char *modalias,
 /* The pattern language of modules.alias: * ? [a-b] and '-' equal to '_'. */
 bool alias_glob(const char *pattern, const char *text);
 
-/* ---- module.c: coldplug and loading ----------------------------------------------------------- */
+/* ---- module.c: coldplug and loading ---- */
 
 enum status module_open(struct err *err);
-void module_want(const char *name);      // and what it needs; unknown names are ignored
+void module_want(const char *name); // and what it needs; unknown names are ignored
 void module_want_alias(const char *modalias);
 /* Loads what is wanted and startable; OK when nothing is left to do, else WAIT. */
 enum status module_settled(void);
@@ -195,7 +197,7 @@ enum status module_ready(const char *name);
 enum status module_gpus_ready(void);
 void module_counts(int *n_live, int *n_failed);
 
-/* ---- uevent.c --------------------------------------------------------------------------------- */
+/* ---- uevent.c ---- */
 
 struct uevent {
     const char *action, *subsystem, *devname, *devtype, *modalias; // "" when missing; borrowed
@@ -206,43 +208,44 @@ enum status uevent_open(struct err *err);
 /* Walks the devices that are there already, as if each had just been announced. */
 enum status uevent_coldplug(struct err *err);
 
-/* ---- dev.c: owners and modes under /dev -------------------------------------------------------- */
+/* ---- dev.c: owners and modes under /dev ---- */
 
 void dev_added(const struct uevent *u);
 int dev_scan_gpu(void); // sets owners again, returns the number of render nodes
 
-/* ---- gpt.c: partition table on a file descriptor ---------------------------------------------- */
+/* ---- gpt.c: partition table on a file descriptor ---- */
 
 struct gpt {
-    int fd;               // borrowed
-    uint32_t sector;      // bytes: 512 or 4096
-    uint64_t n_sectors;   // of the disk
-    uint8_t header[512];  // the good header, as read
-    uint8_t *entries;     // [n_entries * entry_bytes], owned
+    int fd;              // borrowed
+    uint32_t sector;     // bytes: 512 or 4096
+    uint64_t n_sectors;  // of the disk
+    uint8_t header[512]; // the good header, as read
+    uint8_t *entries;    // [n_entries * entry_bytes], owned
     uint32_t n_entries, entry_bytes;
     bool primary_good, backup_good; // as found at sector 1 / the last sector of the disk
 };
 
-/* Reads whichever header is good (the primary first, else the one in the last sector; a good primary
- * may point at a backup elsewhere). NOT_FOUND: neither. */
+/* Reads whichever header is good (the primary first, else the one in the last sector; a good
+ * primary may point at a backup elsewhere). NOT_FOUND: neither. */
 MUST_USE enum status gpt_open(struct gpt *g, int fd, uint32_t sector, uint64_t n_sectors,
                               struct err *err);
 void gpt_close(struct gpt *g);
-/* Number (1..) of the partition called `label`, or 0; first and last sector through the pointers. */
+/* Number (1..) of the partition called `label`, or 0; first and last sector through the pointers.
+ */
 uint32_t gpt_find(const struct gpt *g, const char *label, uint64_t *first, uint64_t *last);
 /* Makes partition `number`, the last of the disk, reach to the disk's end, and writes both tables
- * where they are outdated or damaged. *grown: its new last sector differs. A power cut at any moment
- * leaves at least one good table. */
+ * where they are outdated or damaged. *grown: its new last sector differs. A power cut at any
+ * moment leaves at least one good table. */
 MUST_USE enum status gpt_grow(struct gpt *g, uint32_t number, bool *grown, struct err *err);
 /* Writes the primary table again from a good backup. */
 MUST_USE enum status gpt_repair(struct gpt *g, struct err *err);
 uint32_t crc32_ieee(const void *bytes, size_t len);
 
-/* ---- disk.c: the data partition and the ESP ---------------------------------------------------- */
+/* ---- disk.c: the data partition and the ESP ---- */
 
 void disk_added(const struct uevent *u);
-/* OK: /data is mounted. WAIT: not found yet or still being mounted. Anything else: it will not come,
- * and why has been said. */
+/* OK: /data is mounted. WAIT: not found yet or still being mounted. Anything else: it will not
+ * come, and why has been said. */
 enum status disk_data(void);
 enum status disk_esp(void);
 bool disk_busy(void);         // a mount is under way
@@ -250,7 +253,7 @@ void disk_give_up(void);      // from now on a data partition comes too late
 void disk_memory_state(void); // STATE_IN_MEMORY with the engine's directories
 void disk_after_start(void);  // a job: new random seed, the ext4 grows into its partition
 
-/* ---- dhcp.c: RFC 2131 client, pure -------------------------------------------------------------- */
+/* ---- dhcp.c: RFC 2131 client, pure ---- */
 
 #define DHCP_MAX_ROUTES 8
 #define DHCP_MAX_DNS 3
@@ -266,7 +269,7 @@ struct dhcp_lease {
     int n_routes;
     uint32_t dns[DHCP_MAX_DNS];
     int n_dns;
-    char domain[128]; // "" or a plain DNS name
+    char domain[128];             // "" or a plain DNS name
     uint32_t lease_s, t1_s, t2_s; // seconds; UINT32_MAX: for ever
 };
 
@@ -277,8 +280,14 @@ struct dhcp_reply {
     struct dhcp_lease lease;
 };
 
-enum dhcp_state { DHCP_OFF, DHCP_SELECTING, DHCP_REQUESTING, DHCP_BOUND, DHCP_RENEWING,
-                  DHCP_REBINDING };
+enum dhcp_state {
+    DHCP_OFF,
+    DHCP_SELECTING,
+    DHCP_REQUESTING,
+    DHCP_BOUND,
+    DHCP_RENEWING,
+    DHCP_REBINDING
+};
 /* What the caller must do now. */
 enum dhcp_act {
     DHCP_NOTHING,
@@ -317,34 +326,35 @@ size_t dhcp_wrap(uint8_t out[28 + DHCP_MESSAGE_MAX], const uint8_t *msg, size_t 
 MUST_USE enum status dhcp_unwrap(const uint8_t *packet, size_t len, const uint8_t **msg,
                                  size_t *msg_len);
 
-/* ---- netlink.c ---------------------------------------------------------------------------------- */
+/* ---- netlink.c ---- */
 
-enum status nl_open(void (*event)(const void *msg, size_t len), struct err *err); // links, addresses
+enum status nl_open(void (*event)(const void *msg, size_t len),
+                    struct err *err); // links, addresses
 enum status nl_link_up(int ifindex);
 enum status nl_address(bool add, int ifindex, uint32_t addr, uint32_t mask, uint32_t lease_s);
 enum status nl_route(bool add, int ifindex, const struct dhcp_route *r, bool on_link);
 
-/* ---- net.c -------------------------------------------------------------------------------------- */
+/* ---- net.c ---- */
 
-enum status net_open(struct err *err);        // lo, netlink, links that are there
-void net_start_dhcp(const char *hostname);    // from now on every wired link with carrier asks
-void net_say_urls(void);                      // the lines a person at the screen needs
+enum status net_open(struct err *err);     // lo, netlink, links that are there
+void net_start_dhcp(const char *hostname); // from now on every wired link with carrier asks
+void net_say_urls(void);                   // the lines a person at the screen needs
 int64_t net_tick(int64_t now);
 
-/* ---- supervise.c -------------------------------------------------------------------------------- */
+/* ---- supervise.c ---- */
 
 void engine_start(const char *state_dir, const char *conf_path);
 bool engine_reaped(pid_t pid, int wait_status);
 bool engine_ready(void);
 bool engine_running(void);
-void engine_stop(bool now);                   // SIGTERM, or SIGKILL; never started again
+void engine_stop(bool now); // SIGTERM, or SIGKILL; never started again
 int64_t engine_tick(int64_t now);
 /* Why a process ended, as a person would say it; `oom`: the kernel killed something for memory. */
 void exit_reason(char *out, size_t cap, int wait_status, bool oom);
 /* Seconds to wait before the n-th start in a row (n = 1..) : 1 2 4 8 16 30 30 ... */
 int backoff_s(int n);
 
-/* ---- power.c, watchdog.c ------------------------------------------------------------------------ */
+/* ---- power.c, watchdog.c ---- */
 
 enum power { POWER_OFF, POWER_REBOOT };
 void power_added(const struct uevent *u);

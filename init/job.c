@@ -1,8 +1,8 @@
 /* job.c - what may block runs in a forked child.
  *
  * A module whose probe hangs, a mount that replays a journal on a slow stick, a file system that
- * grows to a terabyte: PID 1 waits for none of them, it is told by SIGCHLD. The child shares nothing
- * but what it inherited; its answer is its exit code.
+ * grows to a terabyte: PID 1 waits for none of them, it is told by SIGCHLD. The child shares
+ * nothing but what it inherited; its answer is its exit code.
  */
 #include "init.h"
 
@@ -38,7 +38,8 @@ void child_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-bool job_start(const char *name, int (*run)(void *ctx), void (*done)(void *ctx, int code), void *ctx)
+bool job_start(const char *name, int (*run)(void *ctx), void (*done)(void *ctx, int code),
+               void *ctx)
 {
     struct job *j = NULL;
 

@@ -1,13 +1,13 @@
 /* log.c - one sentence per step, to every console and to the kernel's log.
  *
  * Why not /dev/console: it is only the LAST console= of the kernel command line. With
- * "console=tty0 console=ttyS0" the owner in front of the monitor would see nothing. So every console
- * of /sys/class/tty/console/active is opened and written to. A second copy goes to /dev/kmsg at level
- * info; the kernel's own console level is lowered to 4 (errors and worse), so that a line appears
- * once.
+ * "console=tty0 console=ttyS0" the owner in front of the monitor would see nothing. So every
+ * console of /sys/class/tty/console/active is opened and written to. A second copy goes to
+ * /dev/kmsg at level info; the kernel's own console level is lowered to 4 (errors and worse), so
+ * that a line appears once.
  *
- * Invariant: writing never blocks. A serial line takes 4 KiB and then says EAGAIN; the rest waits in
- * a buffer per console that log_tick writes out; what does not fit is dropped and counted.
+ * Invariant: writing never blocks. A serial line takes 4 KiB and then says EAGAIN; the rest waits
+ * in a buffer per console that log_tick writes out; what does not fit is dropped and counted.
  */
 #include "init.h"
 
@@ -188,8 +188,9 @@ enum status log_open(struct err *err)
     }
     open_consoles();
     if (!n_consoles) {
-        return err_set(err, NOT_FOUND, "no console could be opened; add console=tty0 to the "
-                                       "kernel command line to see messages");
+        return err_set(err, NOT_FOUND,
+                       "no console could be opened; add console=tty0 to the "
+                       "kernel command line to see messages");
     }
     return OK;
 }

@@ -30,7 +30,8 @@ static int n_timers;
 void loop_add(int fd, void (*ready)(int fd, void *ctx), void *ctx)
 {
     if (n_fds == MAX_FDS) {
-        complain("init", "more than %d things to watch; file descriptor %d is ignored", MAX_FDS, fd);
+        complain("init", "more than %d things to watch; file descriptor %d is ignored", MAX_FDS,
+                 fd);
         return;
     }
     polled[n_fds] = (struct pollfd){.fd = fd, .events = POLLIN};
@@ -132,8 +133,10 @@ enum status loop_signals(struct err *err)
     sigaddset(&ours, SIGINT);
     int fd = signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
     if (fd < 0) {
-        return err_set(err, IO_ERROR, "signalfd failed (%s): the power button and restarts will "
-                                      "not work; please report this", strerror(errno));
+        return err_set(err, IO_ERROR,
+                       "signalfd failed (%s): the power button and restarts will "
+                       "not work; please report this",
+                       strerror(errno));
     }
     loop_add(fd, signal_arrived, NULL);
     return OK;

@@ -1,8 +1,8 @@
 /* main.c - PID 1 of the appliance: the boot order, then supervision for ever.
  *
- * Read `boot` below from top to bottom: that is what happens after the kernel has started us. A step
- * that must wait for hardware answers WAIT and is asked again after every event, up to its time; all
- * that was begun earlier (drivers, links, DHCP, the power button) goes on meanwhile.
+ * Read `boot` below from top to bottom: that is what happens after the kernel has started us. A
+ * step that must wait for hardware answers WAIT and is asked again after every event, up to its
+ * time; all that was begun earlier (drivers, links, DHCP, the power button) goes on meanwhile.
  *
  * A step that fails says what was wrong and what that means or what to do, and boot goes on: also a
  * required one, because a machine that is up and says why it is of no use beats one that is not up.
@@ -60,8 +60,8 @@ static enum status begin_loop(struct err *err)
 /* Wanted whatever the hardware: nobody announces a file system or the power button's events. */
 static enum status want_modules(struct err *err)
 {
-    static const char *const always[] = {"ext4", "vfat", "nls_cp437", "nls_ascii", "nls_utf8",
-                                         "nls_iso8859-1", "evdev", "button"};
+    static const char *const always[] = {"ext4",     "vfat",          "nls_cp437", "nls_ascii",
+                                         "nls_utf8", "nls_iso8859-1", "evdev",     "button"};
     enum status s = module_open(err);
 
     randomness_begin();
@@ -78,8 +78,9 @@ static enum status mount_data(struct err *err)
     if (s == OK) {
         state_dir = STATE_ON_DISK;
     } else if (s == WAIT) {
-        err_set(err, WAIT, "no partition called " DATA_LABEL " was found (a disk to which the image was "
-                           "written has it)");
+        err_set(err, WAIT,
+                "no partition called " DATA_LABEL " was found (a disk to which the image was "
+                "written has it)");
     } else {
         err_set(err, s, "the data partition cannot be used, for the reason above");
     }
@@ -146,8 +147,9 @@ static enum status start_engine(struct err *err)
     if (strcmp(state_dir, STATE_IN_MEMORY) == 0) {
         disk_give_up();
         disk_memory_state();
-        complain("data", "THE API KEY AND THE CERTIFICATE OF THIS RUN ARE KEPT IN MEMORY ONLY: they "
-                         "are lost at power-off");
+        complain("data",
+                 "THE API KEY AND THE CERTIFICATE OF THIS RUN ARE KEPT IN MEMORY ONLY: they "
+                 "are lost at power-off");
     }
     engine_start(state_dir, conf_path);
     disk_after_start();

@@ -1,9 +1,9 @@
 /* module.c - loading kernel modules without modprobe.
  *
  * A wanted module brings everything it needs with it (modules.dep is transitively closed). Each
- * module is loaded once, by a child of its own (job.c), as soon as all it needs is live: independent
- * drivers load side by side, and one that hangs or oopses takes nobody along. The kernel unpacks
- * .ko.xz and .ko.zst itself.
+ * module is loaded once, by a child of its own (job.c), as soon as all it needs is live:
+ * independent drivers load side by side, and one that hangs or oopses takes nobody along. The
+ * kernel unpacks .ko.xz and .ko.zst itself.
  *
  * There is no modprobe helper: what the kernel would ask for at run time (a PHY driver, a character
  * set for FAT) must be wanted explicitly (main.c) or be in softdep.
@@ -58,8 +58,10 @@ enum status module_open(struct err *err)
     }
     enum status s = modules_index(&all, dep, alias, softdep, err);
     if (s == OK && !all.n_modules) {
-        return err_set(err, NOT_FOUND, "there are no modules for this kernel (%s) in the image; "
-                                       "only built-in drivers will work", u.release);
+        return err_set(err, NOT_FOUND,
+                       "there are no modules for this kernel (%s) in the image; "
+                       "only built-in drivers will work",
+                       u.release);
     }
     return s;
 }
@@ -146,8 +148,10 @@ static void loaded(void *ctx, int code)
     }
     n_failed++;
     if (code < 0) {
-        complain("modules", "%s: the kernel ended its loading with signal %d; boot goes on without "
-                            "it (the kernel's log above says why)", m->name, -code);
+        complain("modules",
+                 "%s: the kernel ended its loading with signal %d; boot goes on without "
+                 "it (the kernel's log above says why)",
+                 m->name, -code);
     } else {
         complain("modules", "%s could not be loaded: %s; boot goes on without it", m->name,
                  strerror(code));
@@ -171,8 +175,8 @@ static bool waits_for(const char *list)
  * last. */
 static int rank_of(const struct module *m)
 {
-    static const char *const first[] = {"drivers/virtio/", "drivers/scsi/", "drivers/nvme/",
-                                        "drivers/ata/", "drivers/block/", "drivers/usb/"};
+    static const char *const first[] = {"drivers/virtio/", "drivers/scsi/",  "drivers/nvme/",
+                                        "drivers/ata/",    "drivers/block/", "drivers/usb/"};
     for (size_t i = 0; i < sizeof first / sizeof *first; i++) {
         if (strstr(m->path, first[i])) {
             return 0;
@@ -219,8 +223,8 @@ enum status module_settled(void)
 enum status module_ready(const char *name)
 {
     int32_t i = modules_find(&all, name, strlen(name));
-    bool busy = i >= 0 && (all.module[i].state == MODULE_WANTED ||
-                           all.module[i].state == MODULE_LOADING);
+    bool busy =
+        i >= 0 && (all.module[i].state == MODULE_WANTED || all.module[i].state == MODULE_LOADING);
     return busy ? WAIT : OK;
 }
 

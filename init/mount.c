@@ -1,7 +1,7 @@
 /* mount.c - the kernel's file systems, kernel settings, directories, and small-file helpers.
  *
- * The root is the initramfs itself (a ramfs): everything below is either the kernel's own file system,
- * a tmpfs with a cap, or the data partition (disk.c).
+ * The root is the initramfs itself (a ramfs): everything below is either the kernel's own file
+ * system, a tmpfs with a cap, or the data partition (disk.c).
  */
 #include "init.h"
 
@@ -40,8 +40,10 @@ enum status mount_kernel(struct err *err)
         if (mount(kernel_mounts[i].type, where, kernel_mounts[i].type, kernel_mounts[i].flags,
                   kernel_mounts[i].options) &&
             errno != EBUSY) {
-            worst = err_set(err, IO_ERROR, "%s could not be mounted: %s; this kernel lacks what the "
-                                           "image was built with", where, strerror(errno));
+            worst = err_set(err, IO_ERROR,
+                            "%s could not be mounted: %s; this kernel lacks what the "
+                            "image was built with",
+                            where, strerror(errno));
         }
     }
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -57,19 +59,20 @@ enum status mount_kernel(struct err *err)
 static const struct {
     const char *path, *value;
 } sysctls[] = {
-    {"kernel/modprobe", ""},                        // no helper process: module.c loads modules
-    {"kernel/printk_devkmsg", "on\n"},              // our own lines are not to be rate-limited
-    {"kernel/panic", "10"},                         // a dead kernel restarts by itself
-    {"kernel/dmesg_restrict", "1"},                 // the engine has no business in the kernel's log
+    {"kernel/modprobe", ""},           // no helper process: module.c loads modules
+    {"kernel/printk_devkmsg", "on\n"}, // our own lines are not to be rate-limited
+    {"kernel/panic", "10"},            // a dead kernel restarts by itself
+    {"kernel/dmesg_restrict", "1"},    // the engine has no business in the kernel's log
     {"kernel/kptr_restrict", "1"},
     {"kernel/unprivileged_bpf_disabled", "1"},
-    {"kernel/sysrq", "0"},                          // a keyboard at the box is not a root shell
+    {"kernel/sysrq", "0"}, // a keyboard at the box is not a root shell
     {"fs/protected_hardlinks", "1"},
     {"fs/protected_symlinks", "1"},
     {"fs/suid_dumpable", "0"},
-    {"net/ipv4/ip_unprivileged_port_start", "0"},   // the engine binds 443 and 80 without capabilities
-    {"net/ipv4/conf/default/arp_notify", "1"},      // announce an address the moment it is set
-    {"net/ipv4/tcp_slow_start_after_idle", "0"},    // answers stream in bursts
+    {"net/ipv4/ip_unprivileged_port_start",
+     "0"},                                       // the engine binds 443 and 80 without capabilities
+    {"net/ipv4/conf/default/arp_notify", "1"},   // announce an address the moment it is set
+    {"net/ipv4/tcp_slow_start_after_idle", "0"}, // answers stream in bursts
     {"net/core/somaxconn", "1024"},
 };
 

@@ -1,8 +1,8 @@
 /* net.c - the wired links: up, carrier, DHCP, addresses, routes, resolv.conf.
  *
- * Every wired network card is used, those plugged in later too. A link asks for an address as soon as
- * it has carrier and the host name is known (net_start_dhcp); an address stays while its lease runs,
- * also through a pulled cable. IPv6 is the kernel's: link-local and router advertisements.
+ * Every wired network card is used, those plugged in later too. A link asks for an address as soon
+ * as it has carrier and the host name is known (net_start_dhcp); an address stays while its lease
+ * runs, also through a pulled cable. IPv6 is the kernel's: link-local and router advertisements.
  *
  * Before it has an address a link talks through a packet socket (the kernel would pick the source
  * address of another card); a filter lets only UDP to port 68 through. To renew, an ordinary UDP
@@ -35,17 +35,17 @@ struct nic {
     char name[IFNAMSIZ];
     uint8_t mac[6];
     bool up, carrier;
-    bool has_lease;            // `applied` is set on the link
-    bool told;                 // that nobody answers
-    int packet_fd, udp_fd;     // -1: closed
-    int64_t asking_ms;         // since when it has been without an address, asking
+    bool has_lease;        // `applied` is set on the link
+    bool told;             // that nobody answers
+    int packet_fd, udp_fd; // -1: closed
+    int64_t asking_ms;     // since when it has been without an address, asking
     struct dhcp dhcp;
     struct dhcp_lease applied;
     char ip6[INET6_ADDRSTRLEN]; // global, or ""
 };
 
 static struct nic nics[MAX_NICS];
-static char hostname[64]; // "": DHCP has not begun
+static char hostname[64];  // "": DHCP has not begun
 static int64_t settled_ms; // since when no driver is being loaded
 
 static const char *text_of(uint32_t addr, char out[INET_ADDRSTRLEN])
@@ -53,7 +53,7 @@ static const char *text_of(uint32_t addr, char out[INET_ADDRSTRLEN])
     return inet_ntop(AF_INET, &addr, out, INET_ADDRSTRLEN);
 }
 
-/* ---- sockets ------------------------------------------------------------------------------------- */
+/* ---- sockets ---- */
 
 static void close_fd(int *fd)
 {
@@ -127,8 +127,8 @@ static bool packet_open(struct nic *n)
         BPF_STMT(BPF_RET | BPF_K, 0),
     };
     struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
-    struct sockaddr_ll here = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP),
-                               .sll_ifindex = n->ifindex};
+    struct sockaddr_ll here = {
+        .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP), .sll_ifindex = n->ifindex};
     int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0); // protocol 0: deaf until bound
 
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) ||
@@ -148,8 +148,10 @@ static bool packet_open(struct nic *n)
 static void send_packet(struct nic *n)
 {
     uint8_t msg[DHCP_MESSAGE_MAX], packet[28 + DHCP_MESSAGE_MAX];
-    struct sockaddr_ll to = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP),
-                             .sll_ifindex = n->ifindex, .sll_halen = 6};
+    struct sockaddr_ll to = {.sll_family = AF_PACKET,
+                             .sll_protocol = htons(ETH_P_IP),
+                             .sll_ifindex = n->ifindex,
+                             .sll_halen = 6};
 
     memset(to.sll_addr, 255, 6);
     if (n->packet_fd >= 0 || packet_open(n)) {
@@ -160,8 +162,8 @@ static void send_packet(struct nic *n)
 
 static bool udp_open(struct nic *n)
 {
-    struct sockaddr_in here = {.sin_family = AF_INET, .sin_port = htons(68),
-                               .sin_addr.s_addr = n->applied.addr};
+    struct sockaddr_in here = {
+        .sin_family = AF_INET, .sin_port = htons(68), .sin_addr.s_addr = n->applied.addr};
     int one = 1, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, n->name, sizeof n->name) ||
@@ -180,8 +182,8 @@ static bool udp_open(struct nic *n)
 static void send_datagram(struct nic *n, uint32_t to_addr)
 {
     uint8_t msg[DHCP_MESSAGE_MAX];
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(67),
-                             .sin_addr.s_addr = to_addr};
+    struct sockaddr_in to = {
+        .sin_family = AF_INET, .sin_port = htons(67), .sin_addr.s_addr = to_addr};
 
     if (n->udp_fd >= 0 || udp_open(n)) {
         size_t len = dhcp_build(&n->dhcp, msg, now_ms());
@@ -189,7 +191,7 @@ static void send_datagram(struct nic *n, uint32_t to_addr)
     }
 }
 
-/* ---- leases -------------------------------------------------------------------------------------- */
+/* ---- leases ---- */
 
 static void write_resolv_conf(void)
 {
@@ -332,7 +334,7 @@ static void begin_dhcp(struct nic *n)
     run_dhcp(n);
 }
 
-/* ---- links --------------------------------------------------------------------------------------- */
+/* ---- links ---- */
 
 static bool wired(const char *name)
 {
@@ -493,7 +495,7 @@ void net_start_dhcp(const char *name)
     }
 }
 
-/* ---- for people ---------------------------------------------------------------------------------- */
+/* ---- for people ---- */
 
 void net_say_urls(void)
 {
@@ -506,8 +508,10 @@ void net_say_urls(void)
     for (int i = 0; i < MAX_NICS; i++) {
         const struct nic *n = &nics[i];
         if (n->ifindex && n->has_lease) {
-            say("ready", "open https://%s/ in a browser (https://%s.local/ where your network knows "
-                         "that name)", text_of(n->applied.addr, addr), hostname);
+            say("ready",
+                "open https://%s/ in a browser (https://%s.local/ where your network knows "
+                "that name)",
+                text_of(n->applied.addr, addr), hostname);
             any = true;
         } else if (n->ifindex && n->ip6[0]) {
             say("ready", "open https://[%s]/ in a browser", n->ip6);
@@ -523,8 +527,10 @@ static void tell_silence(struct nic *n, int64_t now)
 {
     if (n->asking_ms && !n->told && now - n->asking_ms > 10000) {
         n->told = true;
-        complain("net", "%s: no DHCP server has answered for 10 s; still asking. Is this the right "
-                        "network, and does its router give out addresses?", n->name);
+        complain("net",
+                 "%s: no DHCP server has answered for 10 s; still asking. Is this the right "
+                 "network, and does its router give out addresses?",
+                 n->name);
     }
 }
 
@@ -557,10 +563,11 @@ int64_t net_tick(int64_t now)
             return settled_ms + 8000 < next ? settled_ms + 8000 : next;
         }
         told_no_link = true;
-        complain("net", "%s", any_nic ? "no network cable is plugged in; plug one in, nothing else "
-                                        "is needed"
-                                      : "no wired network card was found; in a virtual machine, add "
-                                        "one of type VirtIO");
+        complain("net", "%s",
+                 any_nic ? "no network cable is plugged in; plug one in, nothing else "
+                           "is needed"
+                         : "no wired network card was found; in a virtual machine, add "
+                           "one of type VirtIO");
     }
     return next;
 }

@@ -1,8 +1,8 @@
 /* netlink.c - links, addresses and routes through rtnetlink.
  *
- * Two sockets: one hears of links and IPv6 addresses (nl_open hands each message to its caller), the
- * other carries our requests, each answered by the kernel before nl_* returns. A message is a header,
- * a fixed structure and attributes, all in host byte order and padded to 4 bytes.
+ * Two sockets: one hears of links and IPv6 addresses (nl_open hands each message to its caller),
+ * the other carries our requests, each answered by the kernel before nl_* returns. A message is a
+ * header, a fixed structure and attributes, all in host byte order and padded to 4 bytes.
  */
 #include "init.h"
 
@@ -86,8 +86,8 @@ static unsigned char bits_of(uint32_t mask)
 enum status nl_address(bool add, int ifindex, uint32_t addr, uint32_t mask, uint32_t lease_s)
 {
     struct request r = {.head = {.nlmsg_type = add ? RTM_NEWADDR : RTM_DELADDR}};
-    struct ifaddrmsg m = {.ifa_family = AF_INET, .ifa_prefixlen = bits_of(mask),
-                          .ifa_index = (unsigned)ifindex};
+    struct ifaddrmsg m = {
+        .ifa_family = AF_INET, .ifa_prefixlen = bits_of(mask), .ifa_index = (unsigned)ifindex};
     struct ifa_cacheinfo life = {.ifa_prefered = lease_s, .ifa_valid = lease_s};
     uint32_t broadcast = addr | ~mask;
 
@@ -108,10 +108,13 @@ enum status nl_address(bool add, int ifindex, uint32_t addr, uint32_t mask, uint
 enum status nl_route(bool add, int ifindex, const struct dhcp_route *route, bool on_link)
 {
     struct request r = {.head = {.nlmsg_type = add ? RTM_NEWROUTE : RTM_DELROUTE}};
-    struct rtmsg m = {.rtm_family = AF_INET, .rtm_dst_len = bits_of(route->mask),
-                      .rtm_table = RT_TABLE_MAIN, .rtm_protocol = RTPROT_DHCP,
+    struct rtmsg m = {.rtm_family = AF_INET,
+                      .rtm_dst_len = bits_of(route->mask),
+                      .rtm_table = RT_TABLE_MAIN,
+                      .rtm_protocol = RTPROT_DHCP,
                       .rtm_scope = route->gateway ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK,
-                      .rtm_type = RTN_UNICAST, .rtm_flags = on_link ? RTNH_F_ONLINK : 0};
+                      .rtm_type = RTN_UNICAST,
+                      .rtm_flags = on_link ? RTNH_F_ONLINK : 0};
     uint32_t metric = 100 + (uint32_t)ifindex; // several links: the first one wins
 
     r.head.nlmsg_flags = add ? NLM_F_CREATE | NLM_F_REPLACE : 0;
@@ -133,7 +136,8 @@ static void ask_for_all(int fd, unsigned short type, unsigned char family)
     struct {
         struct nlmsghdr head;
         struct rtgenmsg gen;
-    } dump = {.head = {.nlmsg_len = NLMSG_LENGTH(sizeof dump.gen), .nlmsg_type = type,
+    } dump = {.head = {.nlmsg_len = NLMSG_LENGTH(sizeof dump.gen),
+                       .nlmsg_type = type,
                        .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
               .gen = {.rtgen_family = family}};
     (void)!send(fd, &dump, dump.head.nlmsg_len, 0);

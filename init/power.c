@@ -1,9 +1,9 @@
 /* power.c - off and restart, cleanly.
  *
- * Requests come from the power button (KEY_POWER of any input device), signals to PID 1 (SIGTERM: off,
- * SIGINT, which Ctrl-Alt-Del sends: restart) and the engine. Then: SIGTERM to the engine, at most
- * 10 s, SIGKILL, everything else killed, seed saved, /data unmounted, off. A second press of the
- * button skips the 10 s. PID 1 never returns from here.
+ * Requests come from the power button (KEY_POWER of any input device), signals to PID 1 (SIGTERM:
+ * off, SIGINT, which Ctrl-Alt-Del sends: restart) and the engine. Then: SIGTERM to the engine, at
+ * most 10 s, SIGKILL, everything else killed, seed saved, /data unmounted, off. A second press of
+ * the button skips the 10 s. PID 1 never returns from here.
  */
 #include "init.h"
 

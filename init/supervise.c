@@ -1,13 +1,13 @@
 /* supervise.c - the engine: started as an ordinary user, watched, restarted.
  *
  * It gets uid and gid 1000, the groups video and render and no other, no new privileges, no core
- * dumps, an empty environment but for what is listed here, and three pipes' ends: its output (which
+ * dumps, an empty environment but for what is listed here, and the ends of two pipes: its output (which
  * init forwards line by line to the consoles), and the heartbeat. On the heartbeat it writes lines:
  *   beat      at least every 5 s while its network thread is alive
  *   ready     once, when it serves
  *   reboot    poweroff     what its administrator asked for
- * An engine silent for 60 s is killed. One that ends is started again after 1, 2, 4 ... 30 s; a minute
- * of health forgets earlier failures. init never gives up: the box has nothing else to do.
+ * An engine silent for 60 s is killed. One that ends is started again after 1, 2, 4 ... 30 s; a
+ * minute of health forgets earlier failures. init never gives up: the box has nothing else to do.
  */
 #include "init.h"
 
@@ -79,8 +79,9 @@ void exit_reason(char *out, size_t cap, int wait_status, bool oom)
     }
     int number = WTERMSIG(wait_status);
     if (number == SIGKILL && oom) {
-        snprintf(out, cap, "the kernel ended it because the memory was full: use a smaller model or a "
-                           "smaller ctx in tawny.conf, or give the machine more memory");
+        snprintf(out, cap,
+                 "the kernel ended it because the memory was full: use a smaller model or a "
+                 "smaller ctx in tawny.conf, or give the machine more memory");
         return;
     }
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
@@ -103,7 +104,7 @@ static long oom_kills(void)
     return at ? strtol(at + strlen("\noom_kill "), NULL, 10) : 0;
 }
 
-/* ---- the child ----------------------------------------------------------------------------------- */
+/* ---- the child ---- */
 
 static void limit(int what, rlim_t value)
 {
@@ -120,12 +121,12 @@ static _Noreturn void give_up(const char *what)
 static _Noreturn void become_engine(int out_fd, int beat_fd)
 {
     static const gid_t groups[] = {GROUP_VIDEO, GROUP_RENDER};
-    char *const argv[] = {ENGINE_PATH, "serve", "--config", engine.conf, "--state", engine.state,
-                          NULL};
+    char *const argv[] = {ENGINE_PATH, "serve",      "--config", engine.conf,
+                          "--state",   engine.state, NULL};
     char home[80], beat[40];
     struct err err;
     char *const env[] = {"PATH=/usr/bin", home, "XDG_RUNTIME_DIR=" RUNTIME_DIR, beat,
-                         "LANG=C.UTF-8", NULL};
+                         "LANG=C.UTF-8",  NULL};
 
     snprintf(home, sizeof home, "HOME=%s", engine.state);
     snprintf(beat, sizeof beat, "TAWNY_HEARTBEAT_FD=%d", BEAT_FD);
@@ -158,7 +159,7 @@ static _Noreturn void become_engine(int out_fd, int beat_fd)
     give_up(ENGINE_PATH " could not be started");
 }
 
-/* ---- its pipes ----------------------------------------------------------------------------------- */
+/* ---- its pipes ---- */
 
 static void output_line(const char *line, size_t len)
 {
@@ -232,16 +233,17 @@ static void beat_arrived(int fd, void *ctx)
     read_lines(&engine.beat, beat_line);
 }
 
-/* ---- start, end ---------------------------------------------------------------------------------- */
+/* ---- start, end ---- */
 
 static void failed(void)
 {
     int s = backoff_s(++engine.n_failures);
     engine.restart_ms = now_ms() + s * 1000ll;
     complain("engine", "starts again in %d s%s", s,
-             engine.n_failures == 5 ? "; it keeps failing: put back the last change to tawny.conf or "
-                                      "the model (the ESP can be edited on any PC)"
-                                    : "");
+             engine.n_failures == 5
+                 ? "; it keeps failing: put back the last change to tawny.conf or "
+                   "the model (the ESP can be edited on any PC)"
+                 : "");
 }
 
 static void spawn(void)

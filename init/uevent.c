@@ -1,8 +1,8 @@
 /* uevent.c - what the kernel says about devices, and the walk over those that are there already.
  *
- * A message is "add@/devices/..." followed by NUL-separated KEY=VALUE strings. The netlink socket is
- * opened BEFORE the walk, so that nothing falls between the two; a device seen twice does no harm.
- * Only the kernel (netlink port 0) is listened to.
+ * A message is "add@/devices/..." followed by NUL-separated KEY=VALUE strings. The netlink socket
+ * is opened BEFORE the walk, so that nothing falls between the two; a device seen twice does no
+ * harm. Only the kernel (netlink port 0) is listened to.
  */
 #include "init.h"
 
@@ -75,7 +75,8 @@ static void arrived(int fd, void *ctx)
 
     for (;;) {
         socklen_t from_len = sizeof from;
-        ssize_t n = recvfrom(fd, msg, sizeof msg, MSG_DONTWAIT, (struct sockaddr *)&from, &from_len);
+        ssize_t n =
+            recvfrom(fd, msg, sizeof msg, MSG_DONTWAIT, (struct sockaddr *)&from, &from_len);
         if (n < 0 && errno == ENOBUFS) {
             struct err err;
             (void)uevent_coldplug(&err); // announcements were lost: look again
@@ -97,8 +98,10 @@ enum status uevent_open(struct err *err)
     int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_KOBJECT_UEVENT);
 
     if (fd < 0 || bind(fd, (struct sockaddr *)&here, sizeof here)) {
-        return err_set(err, IO_ERROR, "device announcements cannot be received (%s): only devices "
-                                      "present now will work", strerror(errno));
+        return err_set(err, IO_ERROR,
+                       "device announcements cannot be received (%s): only devices "
+                       "present now will work",
+                       strerror(errno));
     }
     setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes);
     loop_add(fd, arrived, NULL);

@@ -36,7 +36,8 @@ void watchdog_added(const struct uevent *u)
         seconds = 0;
     }
     if (seconds && seconds * 1000 <= FEED_MS) {
-        complain("watchdog", "it wants to be fed every %d s, which is too often; not used", seconds);
+        complain("watchdog", "it wants to be fed every %d s, which is too often; not used",
+                 seconds);
         watchdog_release();
         return;
     }

@@ -43,8 +43,8 @@ static char hits[200];
 static void hit(void *ctx, int32_t module)
 {
     (void)ctx;
-    strncat(hits, m.module[module].name, sizeof hits - strlen(hits) - 2);
-    strncat(hits, " ", 2);
+    size_t n = strlen(hits);
+    snprintf(hits + n, sizeof hits - n, "%s ", m.module[module].name);
 }
 
 static const char *match(const char *modalias)
@@ -144,7 +144,8 @@ int main(void)
 {
     struct err err;
     char *dep = strdup(dep_text), *alias = strdup(alias_text);
-    char soft[] = "# Soft dependencies\nsoftdep r8169 pre: realtek post: ext4\nsoftdep nobody pre: x\n";
+    char soft[] =
+        "# Soft dependencies\nsoftdep r8169 pre: realtek post: ext4\nsoftdep nobody pre: x\n";
 
     CHECK(modules_index(&m, dep, alias, soft, &err) == OK);
     matches_devices();

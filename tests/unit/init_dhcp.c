@@ -1,7 +1,8 @@
-/* init_dhcp.c - the DHCP client: hostile replies, and the states of RFC 2131 against a made-up clock.
+/* init_dhcp.c - the DHCP client: hostile replies, and the states of RFC 2131 against a made-up
+ * clock.
  *
- * Every reply is copied into a heap block of exactly its size, so that ASan sees any byte read behind
- * it. `typical` is laid out by hand from RFC 2132, with the options a home router sends.
+ * Every reply is copied into a heap block of exactly its size, so that ASan sees any byte read
+ * behind it. `typical` is laid out by hand from RFC 2132, with the options a home router sends.
  */
 #include "../../init/init.h"
 #include "check.h"
@@ -278,7 +279,8 @@ static void renews_rebinds_expires(void)
     CHECK(dhcp_tick(&d, t + 1799000) == DHCP_NOTHING);
     CHECK(dhcp_tick(&d, t + 1800000) == DHCP_UNICAST && d.state == DHCP_RENEWING);
     dhcp_build(&d, m, t + 1800000);
-    CHECK(memcmp(m + 12, "\xc0\xa8\x07\x2a", 4) == 0 && m[10] == 0 && !built(m, 50) && !built(m, 54));
+    CHECK(memcmp(m + 12, "\xc0\xa8\x07\x2a", 4) == 0 && m[10] == 0 && !built(m, 50) &&
+          !built(m, 54));
     CHECK(answer(&d, 5, t + 1800050) == DHCP_APPLY && d.state == DHCP_BOUND);
     CHECK(d.next_ms == t + 3600000); // T1 counts from the renewal
     t += 1800000;

@@ -1,8 +1,9 @@
 /* init_gpt.c - the partition table: grown, damaged, repaired, cut off at every write.
  *
- * The oracle is sgdisk 1.0.9: `made_*` are its bytes of an 8 MiB disk with tawny-esp and tawny-data,
- * `grown_*` those after the disk became 32 MiB, `sgdisk -e` moved the backup and partition 2 was made
- * again up to the last whole MiB (bytes 446..511 of sector 0, 92 of each header, two entries).
+ * The oracle is sgdisk 1.0.9: `made_*` are its bytes of an 8 MiB disk with tawny-esp and
+ * tawny-data, `grown_*` those after the disk became 32 MiB, `sgdisk -e` moved the backup and
+ * partition 2 was made again up to the last whole MiB (bytes 446..511 of sector 0, 92 of each
+ * header, two entries).
  */
 #include "../../init/init.h"
 #include "check.h"
@@ -150,7 +151,9 @@ static void repairs(void)
     struct err err = {""};
     struct gpt g;
     bool grown = false;
-    static const struct { uint64_t sector; } primary[] = {{1}, {2}};
+    static const struct {
+        uint64_t sector;
+    } primary[] = {{1}, {2}};
 
     for (size_t i = 0; i < 2; i++) { // header or entries of the primary lost
         int fd = disk(SMALL);
@@ -163,7 +166,8 @@ static void repairs(void)
         CHECK(gpt_open(&g, fd, 512, SMALL, &err) == OK && g.primary_good && g.backup_good);
         gpt_close(&g);
         uint8_t mbr[66];
-        CHECK(pread(fd, mbr, 66, 446) == 66 && mbr[4] == 0xee && mbr[64] == 0x55 && mbr[65] == 0xaa);
+        CHECK(pread(fd, mbr, 66, 446) == 66 && mbr[4] == 0xee && mbr[64] == 0x55 &&
+              mbr[65] == 0xaa);
         close(fd);
     }
     int fd = disk(SMALL); // the backup lost: written anew although nothing grows
@@ -188,7 +192,8 @@ static void refuses(void)
     CHECK(gpt_open(&g, fd, 512, LARGE, &err) == OK);
     CHECK(gpt_grow(&g, 1, &grown, &err) == UNSUPPORTED && strstr(err.text, "not the last"));
     uint64_t first, last;
-    CHECK(gpt_find(&g, "tawny-dat", &first, &last) == 0 && gpt_find(&g, "tawny-data2", &first, &last) == 0);
+    CHECK(gpt_find(&g, "tawny-dat", &first, &last) == 0 &&
+          gpt_find(&g, "tawny-data2", &first, &last) == 0);
     gpt_close(&g);
     CHECK(gpt_open(&g, fd, 512, 64, &err) == UNSUPPORTED);
     CHECK(gpt_open(&g, fd, 511, LARGE, &err) == UNSUPPORTED);
@@ -229,9 +234,9 @@ static void notices_every_flip(void)
     close(fd);
 }
 
-/* The power fails after n bytes that gpt_grow wrote, for every n up to the end in odd steps. At least
- * one good table remains each time, and starting again (the repair where the kernel would need it, then
- * growing) ends in the grown disk. */
+/* The power fails after n bytes that gpt_grow wrote, for every n up to the end in odd steps. At
+ * least one good table remains each time, and starting again (the repair where the kernel would
+ * need it, then growing) ends in the grown disk. */
 static void power_cuts(void)
 {
     struct err err = {""};

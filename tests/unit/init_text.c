@@ -39,11 +39,13 @@ static void reads_settings(void)
     CHECK(n_bad == 0);
     CHECK_TEXT(host("# hostname = no\n\n  \nmodel = x = y\nhostname2 = z\n"), "tawny");
     CHECK(n_bad == 0);
-    CHECK_TEXT(host("hostname = a\nrubbish\nhostname = b c\n= 3\nhostname = -x\nhostname =\n"), "a");
+    CHECK_TEXT(host("hostname = a\nrubbish\nhostname = b c\n= 3\nhostname = -x\nhostname =\n"),
+               "a");
     CHECK(n_bad == 5 && bad_lines[0] == 2 && bad_lines[1] == 3 && bad_lines[2] == 4);
     CHECK(bad_lines[3] == 5 && bad_lines[4] == 6);
     CHECK_TEXT(host("hostname = "
-                    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n"), "tawny");
+                    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n"),
+               "tawny");
     CHECK(n_bad == 1);
     CHECK_TEXT(host("hostname = a.b\n"), "tawny"); // a name, not a domain
 
