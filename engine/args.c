@@ -1,7 +1,8 @@
 // args.c - reads a verb's command line by its table, and finds the model file a setting means.
 //
-// Settings of tawny.conf are options too (--ctx 8192): a name that the verb's own table lacks is looked up there, so there is
-// one list of settings and one check of their values (base/settings.c).
+// Settings of tawny.conf are options too (--ctx 8192): a name that the verb's own table lacks is
+// looked up there, so there is one list of settings and one check of their values
+// (base/settings.c).
 #include "args.h"
 
 #include <errno.h>
@@ -23,7 +24,8 @@ static void print_help(const struct arg *args, size_t n_args, const char *verb, 
         printf("  %s--%-14s %s\n", letter, args[i].name, args[i].what);
     }
     if (settings_too)
-        printf("  and every setting of tawny.conf as --KEY VALUE: model, listen, listen-http, state, device,\n"
+        printf("  and every setting of tawny.conf as --KEY VALUE: model, listen, listen-http, "
+               "state, device,\n"
                "  hostname, ctx, threads, parallel, log\n");
     printf("      --%-14s this text\n", "help");
 }
@@ -46,15 +48,18 @@ static bool option_parse(const char *word, struct option *option)
         return true;
     }
     const char *name = word + 2, *equals = strchr(name, '=');
-    option->name = (struct bytes){(const uint8_t *)name, equals ? (size_t)(equals - name) : strlen(name)};
+    option->name =
+        (struct bytes){(const uint8_t *)name, equals ? (size_t)(equals - name) : strlen(name)};
     option->value = equals ? equals + 1 : NULL;
     return option->name.n > 0;
 }
 
-static const struct arg *arg_find(const struct arg *args, size_t n_args, const struct option *option)
+static const struct arg *arg_find(const struct arg *args, size_t n_args,
+                                  const struct option *option)
 {
     for (size_t i = 0; i < n_args; i++) {
-        if (option->letter ? args[i].letter == option->letter : bytes_equal_text(option->name, args[i].name))
+        if (option->letter ? args[i].letter == option->letter
+                           : bytes_equal_text(option->name, args[i].name))
             return &args[i];
     }
     return NULL;
@@ -70,7 +75,8 @@ static enum status value_of(struct option *option, int argc, char **argv, int *a
     return OK;
 }
 
-static enum status set_setting(struct settings *settings, const struct option *option, struct err *err)
+static enum status set_setting(struct settings *settings, const struct option *option,
+                               struct err *err)
 {
     char name[32];
     if (option->letter || option->name.n >= sizeof(name))
@@ -83,14 +89,15 @@ static enum status set_setting(struct settings *settings, const struct option *o
     return status;
 }
 
-static enum status read_all(const struct arg *args, size_t n_args, int argc, char **argv, struct settings *settings,
-                            struct err *err)
+static enum status read_all(const struct arg *args, size_t n_args, int argc, char **argv,
+                            struct settings *settings, struct err *err)
 {
     bool seen[MOST_OPTIONS] = {false};
     for (int at = 1; at < argc; at++) {
         struct option option;
         if (!option_parse(argv[at], &option))
-            return err_set(err, BAD_INPUT, "\"%.80s\" is not an option (--help lists them)", argv[at]);
+            return err_set(err, BAD_INPUT, "\"%.80s\" is not an option (--help lists them)",
+                           argv[at]);
         if (bytes_equal_text(option.name, "help") || option.letter == 'h') {
             print_help(args, n_args, argv[0], settings != NULL);
             return CANCELLED;
@@ -108,7 +115,8 @@ static enum status read_all(const struct arg *args, size_t n_args, int argc, cha
             continue;
         }
         if (!arg && !settings)
-            return err_set(err, BAD_INPUT, "there is no option %s (--help lists them)", option.text);
+            return err_set(err, BAD_INPUT, "there is no option %s (--help lists them)",
+                           option.text);
         enum status status = value_of(&option, argc, argv, &at, err);
         if (status == OK && arg)
             *arg->value = option.value;
@@ -131,7 +139,8 @@ enum status args_read_settings(const struct arg *args, size_t n_args, int argc, 
     return read_all(args, n_args, argc, argv, settings, err);
 }
 
-enum status args_int(const char *name, const char *text, int64_t least, int64_t most, int64_t *out, struct err *err)
+enum status args_int(const char *name, const char *text, int64_t least, int64_t most, int64_t *out,
+                     struct err *err)
 {
     if (!text)
         return OK;
@@ -139,13 +148,14 @@ enum status args_int(const char *name, const char *text, int64_t least, int64_t 
     errno = 0;
     long long number = strtoll(text, &end, 10);
     if (errno || end == text || *end || number < least || number > most)
-        return err_set(err, BAD_INPUT, "--%s: \"%.60s\" is not a whole number from %lld to %lld", name, text,
-                       (long long)least, (long long)most);
+        return err_set(err, BAD_INPUT, "--%s: \"%.60s\" is not a whole number from %lld to %lld",
+                       name, text, (long long)least, (long long)most);
     *out = number;
     return OK;
 }
 
-enum status args_float(const char *name, const char *text, double least, double most, float *out, struct err *err)
+enum status args_float(const char *name, const char *text, double least, double most, float *out,
+                       struct err *err)
 {
     if (!text)
         return OK;
@@ -153,7 +163,8 @@ enum status args_float(const char *name, const char *text, double least, double 
     errno = 0;
     double number = strtod(text, &end);
     if (errno || end == text || *end || !isfinite(number) || number < least || number > most)
-        return err_set(err, BAD_INPUT, "--%s: \"%.60s\" is not a number from %g to %g", name, text, least, most);
+        return err_set(err, BAD_INPUT, "--%s: \"%.60s\" is not a number from %g to %g", name, text,
+                       least, most);
     *out = (float)number;
     return OK;
 }
@@ -164,23 +175,27 @@ int args_fail(const char *verb, const struct err *err, int code)
     return code;
 }
 
-enum status args_model_path(const struct settings *settings, char *out, size_t size, struct err *err)
+enum status args_model_path(const struct settings *settings, char *out, size_t size,
+                            struct err *err)
 {
     static const char builtin[] = "/usr/share/tawny/builtin.gguf";
     const char *model = settings->model;
     char path[2100];
     if (strcmp(model, "builtin") == 0) {
         if (access(builtin, R_OK) != 0)
-            return err_set(err, NOT_FOUND, "the built-in model is not at %s (%s); name a file with --model FILE", builtin,
-                           strerror(errno));
+            return err_set(err, NOT_FOUND,
+                           "the built-in model is not at %s (%s); name a file with --model FILE",
+                           builtin, strerror(errno));
         snprintf(path, sizeof(path), "%s", builtin);
     } else {
         snprintf(path, sizeof(path), "%s/models/%s", settings->state, model);
         if (model[0] == '/' || !settings->state[0] || access(path, R_OK) != 0)
             snprintf(path, sizeof(path), "%s", model);
         if (access(path, R_OK) != 0)
-            return err_set(err, NOT_FOUND, "model \"%s\" cannot be read: it is neither %s/models/%s nor %s: %s", model,
-                           settings->state[0] ? settings->state : "STATE", model, model, strerror(errno));
+            return err_set(err, NOT_FOUND,
+                           "model \"%s\" cannot be read: it is neither %s/models/%s nor %s: %s",
+                           model, settings->state[0] ? settings->state : "STATE", model, model,
+                           strerror(errno));
     }
     size_t n = strlen(path);
     if (n >= size)

@@ -1,5 +1,5 @@
-// main.c - `tawny VERB [options]`: the table of verbs, and nothing else. Each verb is a file engine/verb_NAME.c, which opens the
-// floors it needs bottom-up and closes them top-down.
+// main.c - `tawny VERB [options]`: the table of verbs, and nothing else. Each verb is a file
+// engine/verb_NAME.c, which opens the floors it needs bottom-up and closes them top-down.
 #include "verbs.h"
 
 #include <stdio.h>

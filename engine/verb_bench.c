@@ -1,8 +1,9 @@
 // verb_bench.c - `tawny bench`: tokens per second of reading a prompt (pp) and of generating (tg).
 //
-// The same meaning as llama-bench's table, so that the two can be put side by side: pp512 is 512 random tokens in passes of at
-// most 512 with one row of logits wanted at the end; tg64 is 64 passes of one token each, logits wanted, starting from an empty
-// context. A warm-up runs before each and is not counted. The figure is the mean over the repetitions +- standard deviation.
+// The same meaning as llama-bench's table, so that the two can be put side by side: pp512 is 512
+// random tokens in passes of at most 512 with one row of logits wanted at the end; tg64 is 64
+// passes of one token each, logits wanted, starting from an empty context. A warm-up runs before
+// each and is not counted. The figure is the mean over the repetitions +- standard deviation.
 #include "args.h"
 #include "model/model.h"
 #include "verbs.h"
@@ -51,8 +52,11 @@ static enum status pass(struct bench *bench, int32_t from, int32_t n, bool last,
         bench->seq[i] = 0;
         bench->wanted[i] = last && i == n - 1;
     }
-    struct batch batch = {
-        .n_tokens = n, .token = bench->token, .pos = bench->pos, .seq = bench->seq, .wanted = bench->wanted};
+    struct batch batch = {.n_tokens = n,
+                          .token = bench->token,
+                          .pos = bench->pos,
+                          .seq = bench->seq,
+                          .wanted = bench->wanted};
     return model_forward(bench->model, &batch, bench->logits, err);
 }
 
@@ -81,7 +85,8 @@ static void summarise(struct result *result, int32_t n_repeat)
         sum += result->n_tokens * 1e6 / (double)(result->us[i] ? result->us[i] : 1);
     result->mean = sum / n_repeat;
     for (int32_t i = 0; i < n_repeat; i++) {
-        double off = result->n_tokens * 1e6 / (double)(result->us[i] ? result->us[i] : 1) - result->mean;
+        double off =
+            result->n_tokens * 1e6 / (double)(result->us[i] ? result->us[i] : 1) - result->mean;
         squares += off * off;
     }
     result->deviation = n_repeat > 1 ? sqrt(squares / (n_repeat - 1)) : 0;
@@ -103,7 +108,7 @@ static enum status measure(struct bench *bench, struct result *result, bool prom
     return status;
 }
 
-// ---- the report ------------------------------------------------------------------------------------------
+// ---- the report -----------------------------------------------------------------------------
 
 static void print_table(const struct bench *bench, const struct result *results, size_t n)
 {
@@ -115,15 +120,16 @@ static void print_table(const struct bench *bench, const struct result *results,
         snprintf(params, sizeof(params), "%.2f B", (double)info->n_params / 1e9);
     else
         snprintf(params, sizeof(params), "%.2f M", (double)info->n_params / 1e6);
-    printf("| %-22s | %11s | %9s | %-7s | %7s | %8s | %20s |\n", "model", "size", "params", "backend", "threads",
-           "test", "t/s");
-    printf("| %.22s | %.10s: | %.8s: | %.7s | %.6s: | %.7s: | %.19s: |\n", "----------------------", "----------",
-           "--------", "-------", "------", "-------", "-------------------");
+    printf("| %-22s | %11s | %9s | %-7s | %7s | %8s | %20s |\n", "model", "size", "params",
+           "backend", "threads", "test", "t/s");
+    printf("| %.22s | %.10s: | %.8s: | %.7s | %.6s: | %.7s: | %.19s: |\n", "----------------------",
+           "----------", "--------", "-------", "------", "-------", "-------------------");
     for (size_t i = 0; i < n; i++) {
         char rate[48];
         snprintf(rate, sizeof(rate), "%.2f \u00b1 %.2f", results[i].mean, results[i].deviation);
         printf("| %-22s | %11s | %9s | %-7s | %7d | %8s | %21s |\n", name, size, params,
-               compute_info(bench->compute)->backend, (int)compute_info(bench->compute)->n_threads, results[i].test, rate);
+               compute_info(bench->compute)->backend, (int)compute_info(bench->compute)->n_threads,
+               results[i].test, rate);
     }
 }
 
@@ -162,12 +168,13 @@ static void print_json(const struct bench *bench, const struct result *results, 
         print_json_text("model_arch", info->arch);
         print_json_text("model_quantisation", info->quantisation);
         printf("    \"model_size\": %llu,\n    \"model_n_params\": %lld,\n    \"n_threads\": %d,\n"
-               "    \"n_prompt\": %d,\n    \"n_gen\": %d,\n    \"avg_ns\": %.0f,\n    \"avg_ts\": %.6f,\n"
+               "    \"n_prompt\": %d,\n    \"n_gen\": %d,\n    \"avg_ns\": %.0f,\n    \"avg_ts\": "
+               "%.6f,\n"
                "    \"stddev_ts\": %.6f,\n    \"peak_rss_kib\": %ld,\n    \"samples_ns\": [",
                (unsigned long long)info->file_bytes, (long long)info->n_params,
                (int)compute_info(bench->compute)->n_threads, prompt ? (int)results[i].n_tokens : 0,
-               prompt ? 0 : (int)results[i].n_tokens, sum_us * 1000 / bench->n_repeat, results[i].mean,
-               results[i].deviation, peak_kib());
+               prompt ? 0 : (int)results[i].n_tokens, sum_us * 1000 / bench->n_repeat,
+               results[i].mean, results[i].deviation, peak_kib());
         for (int32_t k = 0; k < bench->n_repeat; k++)
             printf("%s%llu", k ? ", " : "", (unsigned long long)results[i].us[k] * 1000);
         printf("]\n  }%s\n", i + 1 < n ? "," : "");
@@ -175,7 +182,7 @@ static void print_json(const struct bench *bench, const struct result *results, 
     printf("]\n");
 }
 
-// ---- the verb --------------------------------------------------------------------------------------------
+// ---- the verb -------------------------------------------------------------------------------
 
 static enum status read_command_line(struct bench *bench, int argc, char **argv, struct err *err)
 {
@@ -183,14 +190,17 @@ static enum status read_command_line(struct bench *bench, int argc, char **argv,
     int64_t n_prompt = 0, n_generate = 0, n_repeat = 0;
     const struct arg args[] = {
         {"model", 'm', &model, NULL, "FILE   the model (default: the built-in one)"},
-        {"n-prompt", 'p', &prompt, NULL, "N      tokens of the prompt test, 0 = none (default 512)"},
-        {"n-gen", 'n', &generated, NULL, "N      tokens of the generation test, 0 = none (default 64)"},
+        {"n-prompt", 'p', &prompt, NULL,
+         "N      tokens of the prompt test, 0 = none (default 512)"},
+        {"n-gen", 'n', &generated, NULL,
+         "N      tokens of the generation test, 0 = none (default 64)"},
         {"repetitions", 'r', &repeat, NULL, "N      (default 3)"},
         {"threads", 't', &threads, NULL, "N      processor threads (default: one a core)"},
         {"json", 0, NULL, &bench->json, "       as JSON instead of a table"},
     };
     settings_default(&bench->settings);
-    enum status status = args_read_settings(args, COUNT_OF(args), argc, argv, &bench->settings, err);
+    enum status status =
+        args_read_settings(args, COUNT_OF(args), argc, argv, &bench->settings, err);
     if (status == OK && model)
         status = settings_set(&bench->settings, "model", bytes_of(model), err);
     if (status == OK && threads)
@@ -209,9 +219,11 @@ static enum status read_command_line(struct bench *bench, int argc, char **argv,
 
 static enum status open_floors(struct bench *bench, struct err *err)
 {
-    struct compute_options device = {.device = bench->settings.device, .n_threads = bench->settings.n_threads};
+    struct compute_options device = {.device = bench->settings.device,
+                                     .n_threads = bench->settings.n_threads};
     int32_t n_ctx = bench->n_prompt > bench->n_generate ? bench->n_prompt : bench->n_generate;
-    struct model_options options = {.n_ctx = n_ctx > 0 ? n_ctx : 1, .n_seq = 1, .n_batch = PASS_TOKENS};
+    struct model_options options = {
+        .n_ctx = n_ctx > 0 ? n_ctx : 1, .n_seq = 1, .n_batch = PASS_TOKENS};
     enum status status = args_model_path(&bench->settings, bench->path, sizeof(bench->path), err);
     if (status == OK)
         status = compute_open(&bench->compute, &device, err);
@@ -221,8 +233,8 @@ static enum status open_floors(struct bench *bench, struct err *err)
         return status;
     bench->info = model_info(bench->model);
     if (bench->info->n_ctx < n_ctx)
-        return err_set(err, TOO_LARGE, "the model's context holds %d tokens; %d are asked for", (int)bench->info->n_ctx,
-                       (int)n_ctx);
+        return err_set(err, TOO_LARGE, "the model's context holds %d tokens; %d are asked for",
+                       (int)bench->info->n_ctx, (int)n_ctx);
     bench->token = mem_array(PASS_TOKENS, sizeof(int32_t));
     bench->pos = mem_array(PASS_TOKENS, sizeof(int32_t));
     bench->seq = mem_array(PASS_TOKENS, sizeof(int32_t));
@@ -264,8 +276,9 @@ int verb_bench(int argc, char **argv)
         print_json(&bench, results, n);
     } else if (status == OK) {
         print_table(&bench, results, n);
-        printf("\n%s\npeak memory %ld MiB, model file %llu MiB, tawny %s\n", compute_info(bench.compute)->device,
-               peak_kib() / 1024, (unsigned long long)(bench.info->file_bytes >> 20), version_text());
+        printf("\n%s\npeak memory %ld MiB, model file %llu MiB, tawny %s\n",
+               compute_info(bench.compute)->device, peak_kib() / 1024,
+               (unsigned long long)(bench.info->file_bytes >> 20), version_text());
     }
     close_floors(&bench);
     return status == OK ? 0 : args_fail("bench", &err, 1);

@@ -1,8 +1,9 @@
 // verb_chat.c - `tawny chat`: talk to a model in this terminal, without a server.
 //
-// The conversation so far goes into every job, and sched/ finds the part it has computed already, so only the new words are
-// read. Ctrl-C stops an answer; at the prompt it ends the program, as Ctrl-D does. Without a terminal on stdin every line is a
-// message, nothing but the answers is printed, and the exit code is 1 if one failed.
+// The conversation so far goes into every job, and sched/ finds the part it has computed already,
+// so only the new words are read. Ctrl-C stops an answer; at the prompt it ends the program, as
+// Ctrl-D does. Without a terminal on stdin every line is a message, nothing but the answers is
+// printed, and the exit code is 1 if one failed.
 #include "args.h"
 #include "sched/sched.h"
 #include "verbs.h"
@@ -43,7 +44,7 @@ static void on_interrupt(int signal_number)
     interrupted = 1;
 }
 
-// ---- the conversation ------------------------------------------------------------------------------------
+// ---- the conversation -----------------------------------------------------------------------
 
 static enum status turn_add(struct chat *chat, const char *role, struct bytes text)
 {
@@ -100,7 +101,7 @@ static struct job *job_of(struct chat *chat)
     return job;
 }
 
-// ---- events ----------------------------------------------------------------------------------------------
+// ---- events ---------------------------------------------------------------------------------
 
 // The next event; Ctrl-C meanwhile cancels the job (0: there is none).
 static struct event *next_event(struct chat *chat, uint64_t job_id)
@@ -136,7 +137,8 @@ static enum status wait_until_loaded(struct chat *chat, struct err *err)
     }
 }
 
-// Asks with the conversation as it is and prints the answer as it comes; adds it to the conversation.
+// Asks with the conversation as it is and prints the answer as it comes; adds it to the
+// conversation.
 static enum status ask(struct chat *chat, struct err *err)
 {
     struct job *job = job_of(chat);
@@ -171,17 +173,18 @@ static enum status ask(struct chat *chat, struct err *err)
     return status;
 }
 
-// ---- the loop --------------------------------------------------------------------------------------------
+// ---- the loop -------------------------------------------------------------------------------
 
 static void print_speed(const struct chat *chat)
 {
     const struct usage *usage = &chat->usage;
     double read_s = (double)usage->prompt_us / 1e6, made_s = (double)usage->generate_us / 1e6;
     int n_read = (int)(usage->n_prompt - usage->n_prompt_cached);
-    printf("\x1b[2m%d tokens read at %.1f/s, %d made at %.1f/s, %d of %d in the context\x1b[0m\n\n", n_read,
-           read_s > 0 ? n_read / read_s : 0, (int)usage->n_generated,
+    printf("\x1b[2m%d tokens read at %.1f/s, %d made at %.1f/s, %d of %d in the context\x1b[0m\n\n",
+           n_read, read_s > 0 ? n_read / read_s : 0, (int)usage->n_generated,
            made_s > 0 && usage->n_generated > 1 ? (usage->n_generated - 1) / made_s : 0,
-           (int)(usage->n_prompt + usage->n_generated), (int)sched_status(chat->sched)->model.n_ctx);
+           (int)(usage->n_prompt + usage->n_generated),
+           (int)sched_status(chat->sched)->model.n_ctx);
 }
 
 // False: the end of the input.
@@ -242,14 +245,15 @@ static int talk(struct chat *chat)
 
 static enum status read_command_line(struct chat *chat, int argc, char **argv, struct err *err)
 {
-    const char *config = NULL, *model = NULL, *temperature = NULL, *top_p = NULL, *top_k = NULL, *min_p = NULL,
-               *seed = NULL, *most = NULL;
+    const char *config = NULL, *model = NULL, *temperature = NULL, *top_p = NULL, *top_k = NULL,
+               *min_p = NULL, *seed = NULL, *most = NULL;
     int64_t k, seed_number = 0, n_most = 0;
     const struct arg args[] = {
         {"config", 'c', &config, NULL, "FILE   settings file (tawny.conf)"},
         {"model", 'm', &model, NULL, "FILE   the model (default: the built-in one)"},
         {"system", 's', &chat->system, NULL, "TEXT   the system message"},
-        {"temperature", 0, &temperature, NULL, "T      0 = always the likeliest token (default 0.8)"},
+        {"temperature", 0, &temperature, NULL,
+         "T      0 = always the likeliest token (default 0.8)"},
         {"top-p", 0, &top_p, NULL, "P      (default 0.95)"},
         {"top-k", 0, &top_k, NULL, "K      0 = off (default 40)"},
         {"min-p", 0, &min_p, NULL, "P      (default 0.05)"},
@@ -311,7 +315,8 @@ int verb_chat(int argc, char **argv)
     if (status == OK) {
         const struct sched_status *now = sched_status(chat.sched);
         if (chat.terminal)
-            printf("%s on %s\nCtrl-C stops an answer, /new begins a new conversation, /exit or Ctrl-D ends\n\n",
+            printf("%s on %s\nCtrl-C stops an answer, /new begins a new conversation, /exit or "
+                   "Ctrl-D ends\n\n",
                    now->model.name, now->device.device);
         code = talk(&chat);
     } else {

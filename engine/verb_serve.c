@@ -1,10 +1,11 @@
 // verb_serve.c - `tawny serve`: settings -> floors bottom-up -> run -> floors top-down.
 //
-// The main thread is the net thread; sched_open starts the engine thread, which loads while we answer /health already. A model
-// that cannot be loaded does not end the process: /health and the console say why, which is more than a restart loop would.
-// What the owner needs stands on stdout as plain lines (url, CA fingerprint, API key); the log goes to stderr.
-// Under PID 1 (TAWNY_HEARTBEAT_FD) we write `beat` every 5 s, from the net thread, unless a forward pass hangs: then PID 1 kills
-// and restarts us, and the device is opened afresh.
+// The main thread is the net thread; sched_open starts the engine thread, which loads while we
+// answer /health already. A model that cannot be loaded does not end the process: /health and the
+// console say why, which is more than a restart loop would. What the owner needs stands on stdout
+// as plain lines (url, CA fingerprint, API key); the log goes to stderr. Under PID 1
+// (TAWNY_HEARTBEAT_FD) we write `beat` every 5 s, from the net thread, unless a forward pass hangs:
+// then PID 1 kills and restarts us, and the device is opened afresh.
 #include "api/api.h"
 #include "args.h"
 #include "net/net.h"
@@ -29,7 +30,7 @@ struct server {
     struct sched *sched;
     struct api *api;
     struct net *net;
-    int heartbeat_fd;     // -1: nobody listens
+    int heartbeat_fd; // -1: nobody listens
     bool ready_told, show_key;
     uint64_t began_ms;
 };
@@ -59,7 +60,7 @@ static void catch_signals(void)
     sigaction(SIGPIPE, &action, NULL);
 }
 
-// ---- settings --------------------------------------------------------------------------------------------
+// ---- settings -------------------------------------------------------------------------------
 
 static enum status read_settings(struct settings *settings, int argc, char **argv, struct err *err)
 {
@@ -111,7 +112,8 @@ static enum status prepare_state(struct settings *settings, struct err *err)
         else if (home && home[0] == '/')
             n = snprintf(settings->state, sizeof(settings->state), "%s/.local/state/tawny", home);
         if (n < 0 || (size_t)n >= sizeof(settings->state))
-            return err_set(err, BAD_INPUT, "there is no home directory to keep keys in; name one with --state DIR");
+            return err_set(err, BAD_INPUT,
+                           "there is no home directory to keep keys in; name one with --state DIR");
     }
     enum status status = make_dirs(settings->state, 0700, err);
     if (status != OK)
@@ -129,7 +131,7 @@ static int first_port(const char *listen)
     return port > 0 && port < 65536 ? port : 443;
 }
 
-// ---- the heartbeat ---------------------------------------------------------------------------------------
+// ---- the heartbeat --------------------------------------------------------------------------
 
 static int heartbeat_open(void)
 {
@@ -162,16 +164,17 @@ static void beat(void *arg)
 {
     struct server *server = arg;
     if (sched_step_ms(server->sched) > HUNG_MS)
-        log_error("a forward pass has been going on for %llu s: the device hangs; no heartbeat any more",
-                  (unsigned long long)(sched_step_ms(server->sched) / 1000));
+        log_error(
+            "a forward pass has been going on for %llu s: the device hangs; no heartbeat any more",
+            (unsigned long long)(sched_step_ms(server->sched) / 1000));
     else
         heartbeat_say(server, "beat\n");
 }
 
-// ---- what the owner reads --------------------------------------------------------------------------------
+// ---- what the owner reads -------------------------------------------------------------------
 
-// The key is printed where a person or the program that started us reads it (a terminal, a pipe); not into a log file or the
-// journal, except when it was made just now.
+// The key is printed where a person or the program that started us reads it (a terminal, a pipe);
+// not into a log file or the journal, except when it was made just now.
 static bool key_may_be_shown(bool is_new)
 {
     struct stat info;
@@ -215,7 +218,8 @@ static void state_changed(void *arg)
         log_error("no model is loaded: %s", now->err.text);
     } else if (!server->ready_told) {
         server->ready_told = true;
-        log_info("model: %s (%s, %s, %.1f M parameters), %d/%d layers on the device, context %d tokens, %d at once",
+        log_info("model: %s (%s, %s, %.1f M parameters), %d/%d layers on the device, context %d "
+                 "tokens, %d at once",
                  model->id, model->arch, model->quantisation, (double)model->n_params / 1e6,
                  (int)model->n_layer_on_device, (int)model->n_layer, (int)model->n_ctx,
                  (int)server->settings.n_parallel);
@@ -224,7 +228,7 @@ static void state_changed(void *arg)
     }
 }
 
-// ---- the floors ------------------------------------------------------------------------------------------
+// ---- the floors -----------------------------------------------------------------------------
 
 static enum status open_floors(struct server *server, struct err *err)
 {
@@ -259,7 +263,8 @@ static void close_floors(struct server *server)
 {
     atomic_store(&net_to_stop, NULL);
     if (server->net)
-        net_close(server->net); // tells the api of every client that is cut off; it cancels their jobs
+        net_close(
+            server->net); // tells the api of every client that is cut off; it cancels their jobs
     if (server->sched)
         sched_close(server->sched);
     api_close(server->api);

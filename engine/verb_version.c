@@ -1,4 +1,5 @@
-// verb_version.c - `tawny version`: what this binary is made of, and what it would compute with on this machine.
+// verb_version.c - `tawny version`: what this binary is made of, and what it would compute with on
+// this machine.
 #include "args.h"
 #include "compute/compute.h"
 #include "verbs.h"
@@ -14,13 +15,15 @@ int verb_version(int argc, char **argv)
         return 0;
     if (status != OK)
         return args_fail("version", &err, 2);
-    printf("tawny %s\nbuild: %s, clang %s\nlibraries: %s\n", version_text(), version_flavour(), __clang_version__, version_libs());
+    printf("tawny %s\nbuild: %s, clang %s\nlibraries: %s\n", version_text(), version_flavour(),
+           __clang_version__, version_libs());
     struct compute *compute;
     struct compute_options options = {.device = "auto"};
     status = compute_open(&compute, &options, &err);
     if (status != OK)
         return args_fail("version", &err, 1);
-    printf("device: %s\n        %s\n", compute_info(compute)->device, compute_info(compute)->reason);
+    printf("device: %s\n        %s\n", compute_info(compute)->device,
+           compute_info(compute)->reason);
     compute_close(compute);
     return 0;
 }

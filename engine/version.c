@@ -1,5 +1,5 @@
-// version.c - the version, from the Makefile (TAWNY_VERSION, TAWNY_LIBS), and how this binary was built. Only this file knows
-// them, so that a commit does not recompile everything.
+// version.c - the version, from the Makefile (TAWNY_VERSION, TAWNY_LIBS), and how this binary was
+// built. Only this file knows them, so that a commit does not recompile everything.
 #include "version.h"
 
 #include <stdlib.h>

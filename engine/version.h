@@ -1,4 +1,5 @@
-// version.h - what this binary is. The text comes from the Makefile, which passes it to version.c alone.
+// version.h - what this binary is. The text comes from the Makefile, which passes it to version.c
+// alone.
 #pragma once
 
 const char *version_text(void);    // "0.1.0-12-gabcdef0"

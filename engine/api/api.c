@@ -1,4 +1,8 @@
 // api.c - the API as a whole: its key, the requests under way, and the events that answer them.
+//
+// Everything happens on the net thread: a handler makes a running, events of the engine thread
+// find it again by its job's number, and its last event ends it. A running outlives its exchange
+// when the client leaves: the job is cancelled, and the event that says so comes later.
 #include "inside.h"
 
 #include <stdio.h>

@@ -1,8 +1,9 @@
-// api.h - floor 5: what is spoken on the wire. Requests come from net/ as exchanges, become jobs for sched/, and its events
-// become answers. Everything here runs on the net thread.
+// api.h - floor 5: what is spoken on the wire. Requests come from net/ as exchanges, become jobs
+// for sched/, and its events become answers. Everything here runs on the net thread.
 //
-// Needs no key: GET / (how to trust the box), /health, /ca.crt. Everything else wants `Authorization: Bearer KEY` (or
-// `x-api-key: KEY`). The plain port answers with /ca.crt and a redirect only.
+// Needs no key: GET / (how to trust the box), /health, /ca.crt. Everything else wants
+// `Authorization: Bearer KEY` (or `x-api-key: KEY`). The plain port answers with /ca.crt and a
+// redirect only.
 #pragma once
 
 #include "../base/base.h"
@@ -18,7 +19,7 @@ struct api_options {
     const char *state;   // directory: api-key is read from it, or made
     const char *version; // of this build
     const char *hostname;
-    int https_port;      // where the plain port redirects to
+    int https_port; // where the plain port redirects to
 };
 
 // Reads STATE/api-key, or makes it at the first start.
@@ -26,7 +27,8 @@ MUST_USE enum status api_open(struct api **out, const struct api_options *option
 void api_close(struct api *api);
 // The net_handler; arg: the api.
 void api_handle(void *arg, struct exchange *exchange, const struct request *request);
-// After net_open: answers sched's events from net's loop. changed is called (arg) when sched's state changes.
+// After net_open: answers sched's events from net's loop. changed is called (arg) when sched's
+// state changes.
 void api_attach(struct api *api, struct net *net, void (*changed)(void *), void *arg);
 const char *api_key(const struct api *api);
 bool api_key_is_new(const struct api *api); // made by this api_open

@@ -1,7 +1,8 @@
 // health.c - GET /health, /v1/models, /ca.crt: what this box is and in which state.
 //
-// /health is honest: 200 only when a model is loaded and the device answers; 503 while loading, after a failure (with the
-// reason) and when a forward pass hangs. It needs no key and tells nothing secret.
+// /health is honest: 200 only when a model is loaded and the device answers; 503 while loading,
+// after a failure (with the reason) and when a forward pass hangs. It needs no key and tells
+// nothing secret.
 #include "inside.h"
 
 enum { HUNG_MS = 60000 };
@@ -14,11 +15,13 @@ static enum status member(struct buf *out, const char *name, const char *text)
     return text && text[0] ? json_text(out, bytes_of(text)) : buf_format(out, "null");
 }
 
-static enum status health_json(struct buf *out, const struct api *api, const char *word, const char *error)
+static enum status health_json(struct buf *out, const struct api *api, const char *word,
+                               const char *error)
 {
     const struct sched_status *now = sched_status(api->options.sched);
     const struct model_info *model = &now->model;
-    size_t n_open = sched_n_open(api->options.sched), n_together = sched_n_together(api->options.sched);
+    size_t n_open = sched_n_open(api->options.sched),
+           n_together = sched_n_together(api->options.sched);
     enum status status = buf_format(out, "{\"status\":\"%s\"", word);
     if (status == OK && error)
         status = member(out, "error", error);
@@ -29,7 +32,8 @@ static enum status health_json(struct buf *out, const struct api *api, const cha
     if (status == OK)
         status = member(out, "why_this_device", now->device.reason);
     if (status == OK && model->id[0])
-        status = buf_format(out, ",\"layers\":\"%d/%d\"", (int)model->n_layer_on_device, (int)model->n_layer);
+        status = buf_format(out, ",\"layers\":\"%d/%d\"", (int)model->n_layer_on_device,
+                            (int)model->n_layer);
     else if (status == OK)
         status = member(out, "layers", NULL);
     if (status == OK)
@@ -37,7 +41,8 @@ static enum status health_json(struct buf *out, const struct api *api, const cha
     if (status == OK && model->id[0])
         status = buf_format(out, ",\"context\":%d", (int)model->n_ctx);
     if (status == OK)
-        status = buf_format(out, ",\"running\":%zu,\"waiting\":%zu", n_open < n_together ? n_open : n_together,
+        status = buf_format(out, ",\"running\":%zu,\"waiting\":%zu",
+                            n_open < n_together ? n_open : n_together,
                             n_open > n_together ? n_open - n_together : 0);
     if (status == OK)
         status = member(out, "version", api->version);
@@ -85,9 +90,10 @@ static enum status model_json(struct buf *out, const struct api *api)
     if (status == OK)
         status = member(out, "quantisation", model->quantisation);
     if (status == OK)
-        status = buf_format(out, ",\"n_params\":%lld,\"bytes\":%llu,\"context\":%d,\"context_trained\":%d}",
-                            (long long)model->n_params, (unsigned long long)model->file_bytes, (int)model->n_ctx,
-                            (int)model->n_ctx_train);
+        status = buf_format(
+            out, ",\"n_params\":%lld,\"bytes\":%llu,\"context\":%d,\"context_trained\":%d}",
+            (long long)model->n_params, (unsigned long long)model->file_bytes, (int)model->n_ctx,
+            (int)model->n_ctx_train);
     return status;
 }
 
@@ -112,7 +118,8 @@ void models_get(struct api *api, struct exchange *exchange, const struct request
 void model_get(struct api *api, struct exchange *exchange, const struct request *request)
 {
     struct refusal refusal;
-    struct bytes id = {request->path.p + sizeof("/v1/models/") - 1, request->path.n - (sizeof("/v1/models/") - 1)};
+    struct bytes id = {request->path.p + sizeof("/v1/models/") - 1,
+                       request->path.n - (sizeof("/v1/models/") - 1)};
     if (model_is_ready(api, &refusal)) {
         const char *ours = sched_status(api->options.sched)->model.id;
         if (bytes_equal_text(id, ours)) {
@@ -121,7 +128,8 @@ void model_get(struct api *api, struct exchange *exchange, const struct request 
             json_reply(exchange, 200, &body, model_json(&body, api));
             return;
         }
-        (void)refuse(&refusal, 404, "model_not_found", "model", "There is no model '%.*s' here; the one loaded is '%s'.",
+        (void)refuse(&refusal, 404, "model_not_found", "model",
+                     "There is no model '%.*s' here; the one loaded is '%s'.",
                      (int)(id.n < 100 ? id.n : 100), (const char *)id.p, ours);
     }
     refusal_reply(exchange, &refusal);

@@ -1,4 +1,7 @@
 // inside.h - what the files of api/ share: a request in progress, a refusal, and JSON in and out.
+//
+// Functions that read a request return true, or false with *refusal filled: the sentence is
+// written where the fact is known, and sent by whoever holds the exchange.
 #pragma once
 
 #include "api.h"
@@ -6,15 +9,15 @@
 #include <yyjson.h>
 
 enum {
-    JSON_DEPTH = 64,        // nesting a request may have; the deepest field we know is at 5
+    JSON_DEPTH = 64, // nesting a request may have; the deepest field we know is at 5
     MESSAGES_MOST = 4096,
-    STOPS_MOST = 16,        // OpenAI allows 4
+    STOPS_MOST = 16, // OpenAI allows 4
     STOP_BYTES_MOST = 512,
     ANSWER_BYTES_MOST = 4 << 20, // text of one answer; 4 MB is a million tokens
-    HEARTBEAT_MS = 5000,    // a stream is never silent for longer
+    HEARTBEAT_MS = 5000,         // a stream is never silent for longer
 };
 
-// ---- refusals: OpenAI's error object ---------------------------------------------------------------------
+// ---- refusals: OpenAI's error object --------------------------------------------------------
 
 struct refusal {
     int http;         // status code
@@ -24,12 +27,12 @@ struct refusal {
     char text[480];
 };
 // Fills *refusal and returns false, so that `return refuse(...)` reads well. param may be NULL.
-bool refuse(struct refusal *refusal, int http, const char *code, const char *param, const char *format, ...)
-    PRINTF_LIKE(5, 6);
+bool refuse(struct refusal *refusal, int http, const char *code, const char *param,
+            const char *format, ...) PRINTF_LIKE(5, 6);
 void refusal_reply(struct exchange *exchange, const struct refusal *refusal);
 MUST_USE enum status refusal_json(struct buf *out, const struct refusal *refusal);
 
-// ---- a generation under way ------------------------------------------------------------------------------
+// ---- a generation under way -----------------------------------------------------------------
 
 struct form { // what of a request is not the engine's business
     bool chat, stream, include_usage, echo;
@@ -46,9 +49,8 @@ struct running { // from sched_submit to the job's last event
     bool started;  // the stream's head is out
     char name[48]; // chatcmpl-...
     int64_t created;
-    struct buf text;       // the answer so far, when it is not streamed; before that the echo
-    uint64_t written_ms;   // when a stream last got something
-    uint64_t came_ms;
+    struct buf text;     // the answer so far, when it is not streamed; before that the echo
+    uint64_t written_ms; // when a stream last got something
 };
 
 struct api {
@@ -62,9 +64,10 @@ struct api {
     void *changed_arg;
 };
 
-// openai.c: the body of POST /v1/chat/completions and /v1/completions. On true *job is filled (it stays the caller's) and *form
-// views the job's arena.
-bool openai_read(struct bytes body, bool chat, struct job *job, struct form *form, struct refusal *refusal);
+// openai.c: the body of POST /v1/chat/completions and /v1/completions. On true *job is filled (it
+// stays the caller's) and *form views the job's arena.
+bool openai_read(struct bytes body, bool chat, struct job *job, struct form *form,
+                 struct refusal *refusal);
 
 // reply.c: events into answers
 void running_event(struct running *running, const struct event *event); // not for EVENT_STATE
@@ -72,7 +75,8 @@ void running_tick(struct running *running, uint64_t now_ms);
 bool event_is_last(const struct event *event);
 
 // the routes
-typedef void route_handler(struct api *api, struct exchange *exchange, const struct request *request);
+typedef void route_handler(struct api *api, struct exchange *exchange,
+                           const struct request *request);
 void page_get(struct api *api, struct exchange *exchange, const struct request *request);
 void ca_get(struct api *api, struct exchange *exchange, const struct request *request);
 void health_get(struct api *api, struct exchange *exchange, const struct request *request);
@@ -84,9 +88,10 @@ void completions_post(struct api *api, struct exchange *exchange, const struct r
 bool model_is_ready(const struct api *api, struct refusal *refusal);
 
 // key.c
-MUST_USE enum status key_open(char key[API_KEY_BYTES + 1], bool *is_new, const char *state, struct err *err);
+MUST_USE enum status key_open(char key[API_KEY_BYTES + 1], bool *is_new, const char *state,
+                              struct err *err);
 
-// ---- JSON (json.c) ---------------------------------------------------------------------------------------
+// ---- JSON (json.c) --------------------------------------------------------------------------
 
 // Parses strict JSON (RFC 8259) whose root is an object and whose depth is at most JSON_DEPTH.
 bool json_open(yyjson_doc **out, struct bytes text, struct refusal *refusal);

@@ -1,7 +1,8 @@
 // json.c - JSON at the door: strict in, escaped out.
 //
-// The parser (yyjson) is strict by default: RFC 8259, no comments, no trailing commas, no NaN, valid UTF-8 only. Depth is
-// capped before it runs; size is capped by net/. Duplicate keys are caught where keys are read (openai.c).
+// The parser (yyjson) is strict by default: RFC 8259, no comments, no trailing commas, no NaN,
+// valid UTF-8 only. Depth is capped before it runs; size is capped by net/. Duplicate keys are
+// caught where keys are read (openai.c).
 #include "inside.h"
 
 #include <stdio.h>
@@ -33,16 +34,19 @@ static size_t depth_of(struct bytes text)
 bool json_open(yyjson_doc **out, struct bytes text, struct refusal *refusal)
 {
     if (text.n == 0)
-        return refuse(refusal, 400, "invalid_json", NULL, "The body is empty; a JSON object is expected.");
+        return refuse(refusal, 400, "invalid_json", NULL,
+                      "The body is empty; a JSON object is expected.");
     size_t depth = depth_of(text);
     if (depth > JSON_DEPTH)
-        return refuse(refusal, 400, "invalid_json", NULL, "The JSON is nested %zu deep; at most %d is allowed.", depth,
-                      JSON_DEPTH);
+        return refuse(refusal, 400, "invalid_json", NULL,
+                      "The JSON is nested %zu deep; at most %d is allowed.", depth, JSON_DEPTH);
     yyjson_read_err error = {0};
     // without YYJSON_READ_INSITU the text is only read
-    yyjson_doc *doc = yyjson_read_opts((char *)(uintptr_t)text.p, text.n, YYJSON_READ_NOFLAG, NULL, &error);
+    yyjson_doc *doc =
+        yyjson_read_opts((char *)(uintptr_t)text.p, text.n, YYJSON_READ_NOFLAG, NULL, &error);
     if (!doc)
-        return refuse(refusal, 400, "invalid_json", NULL, "The body is not valid JSON: %s at byte %zu.",
+        return refuse(refusal, 400, "invalid_json", NULL,
+                      "The body is not valid JSON: %s at byte %zu.",
                       error.msg ? error.msg : "it cannot be read", error.pos);
     if (!yyjson_is_obj(yyjson_doc_get_root(doc))) {
         yyjson_doc_free(doc);

@@ -1,6 +1,7 @@
 // key.c - the API key: 200 random bits made at the first start, kept in STATE/api-key (mode 0600).
 //
-// The owner may put a key of his own there: one line of at least 16 printable ASCII characters without blanks.
+// The owner may put a key of his own there: one line of at least 16 printable ASCII characters
+// without blanks.
 #include "inside.h"
 
 #include <stdio.h>
@@ -11,7 +12,8 @@ enum { KEY_LEAST = 16, KEY_RANDOM = 40 };
 
 static void key_make(char key[API_KEY_BYTES + 1])
 {
-    static const char letters[] = "0123456789abcdefghjkmnpqrstvwxyz"; // Crockford's 32: no i, l, o, u to mistake
+    static const char letters[] =
+        "0123456789abcdefghjkmnpqrstvwxyz"; // Crockford's 32: no i, l, o, u to mistake
     uint8_t random[KEY_RANDOM];
     random_bytes(random, sizeof(random));
     size_t n = (size_t)snprintf(key, API_KEY_BYTES + 1, "tawny-");
@@ -20,16 +22,19 @@ static void key_make(char key[API_KEY_BYTES + 1])
     key[n] = 0;
 }
 
-static enum status key_take(char key[API_KEY_BYTES + 1], struct bytes text, const char *path, struct err *err)
+static enum status key_take(char key[API_KEY_BYTES + 1], struct bytes text, const char *path,
+                            struct err *err)
 {
-    while (text.n && (text.p[text.n - 1] == '\n' || text.p[text.n - 1] == '\r' || text.p[text.n - 1] == ' '))
+    while (text.n &&
+           (text.p[text.n - 1] == '\n' || text.p[text.n - 1] == '\r' || text.p[text.n - 1] == ' '))
         text.n--;
     bool good = text.n >= KEY_LEAST && text.n <= API_KEY_BYTES;
     for (size_t i = 0; i < text.n && good; i++)
         good = text.p[i] > 0x20 && text.p[i] < 0x7f;
     if (!good)
         return err_set(err, BAD_INPUT,
-                       "%s must be one line of %d to %d printable characters without blanks; remove the file to have a "
+                       "%s must be one line of %d to %d printable characters without blanks; "
+                       "remove the file to have a "
                        "new key made",
                        path, KEY_LEAST, API_KEY_BYTES);
     memcpy(key, text.p, text.n);

@@ -1,9 +1,10 @@
 // openai.c - the body of OpenAI's chat and completion requests becomes a job.
 //
-// One table says which fields exist, where, and who reads them. As in OpenAI's API an unknown field is ignored and null means
-// "not given"; but a field we know with a value we cannot honour (n = 2, tools, logprobs ...) is a 400 that names it: silence
-// would look like obedience. A field that stands twice is refused, because two readers of the same text could disagree on it.
-// Strings are copied to the job's arena: the parsed document does not outlive this file.
+// One table says which fields exist, where, and who reads them. As in OpenAI's API an unknown field
+// is ignored and null means "not given"; but a field we know with a value we cannot honour (n = 2,
+// tools, logprobs ...) is a 400 that names it: silence would look like obedience. A field that
+// stands twice is refused, because two readers of the same text could disagree on it. Strings are
+// copied to the job's arena: the parsed document does not outlive this file.
 #include "inside.h"
 
 #include <math.h>
@@ -25,7 +26,7 @@ struct field {
     field_reader *read;
 };
 
-// ---- refusals --------------------------------------------------------------------------------------------
+// ---- refusals -------------------------------------------------------------------------------
 
 static const char *kind_of(yyjson_val *value)
 {
@@ -49,12 +50,14 @@ static const char *kind_of(yyjson_val *value)
 
 static bool wrong_kind(struct reading *r, const char *name, const char *expected, yyjson_val *value)
 {
-    return refuse(r->refusal, 400, "invalid_type", name, "'%s' must be %s, not %s.", name, expected, kind_of(value));
+    return refuse(r->refusal, 400, "invalid_type", name, "'%s' must be %s, not %s.", name, expected,
+                  kind_of(value));
 }
 
 static bool not_supported(struct reading *r, const char *name, const char *what)
 {
-    return refuse(r->refusal, 400, "unsupported_value", name, "'%s' is not supported: %s.", name, what);
+    return refuse(r->refusal, 400, "unsupported_value", name, "'%s' is not supported: %s.", name,
+                  what);
 }
 
 static bool no_room(struct reading *r)
@@ -62,7 +65,7 @@ static bool no_room(struct reading *r)
     return refuse(r->refusal, 413, NULL, NULL, "The request is too large to be worked on.");
 }
 
-// ---- values ----------------------------------------------------------------------------------------------
+// ---- values ---------------------------------------------------------------------------------
 
 static bool take_text(struct reading *r, yyjson_val *value, struct bytes *out)
 {
@@ -71,19 +74,21 @@ static bool take_text(struct reading *r, yyjson_val *value, struct bytes *out)
     return out->p ? true : no_room(r);
 }
 
-static bool take_number(struct reading *r, const char *name, yyjson_val *value, double least, double most, double *out)
+static bool take_number(struct reading *r, const char *name, yyjson_val *value, double least,
+                        double most, double *out)
 {
     if (!yyjson_is_num(value))
         return wrong_kind(r, name, "a number", value);
     double number = yyjson_get_num(value);
     if (!(number >= least && number <= most))
-        return refuse(r->refusal, 400, "invalid_value", name, "'%s' is %g; it must be from %g to %g.", name, number, least,
-                      most);
+        return refuse(r->refusal, 400, "invalid_value", name,
+                      "'%s' is %g; it must be from %g to %g.", name, number, least, most);
     *out = number;
     return true;
 }
 
-static bool take_float(struct reading *r, const char *name, yyjson_val *value, double least, double most, float *out)
+static bool take_float(struct reading *r, const char *name, yyjson_val *value, double least,
+                       double most, float *out)
 {
     double number;
     if (!take_number(r, name, value, least, most, &number))
@@ -92,13 +97,15 @@ static bool take_float(struct reading *r, const char *name, yyjson_val *value, d
     return true;
 }
 
-static bool take_whole(struct reading *r, const char *name, yyjson_val *value, double least, double most, double *out)
+static bool take_whole(struct reading *r, const char *name, yyjson_val *value, double least,
+                       double most, double *out)
 {
     double number;
     if (!take_number(r, name, value, least, most, &number))
         return false;
     if (number != floor(number))
-        return refuse(r->refusal, 400, "invalid_value", name, "'%s' is %g; it must be a whole number.", name, number);
+        return refuse(r->refusal, 400, "invalid_value", name,
+                      "'%s' is %g; it must be a whole number.", name, number);
     *out = number;
     return true;
 }
@@ -111,7 +118,7 @@ static bool take_flag(struct reading *r, const char *name, yyjson_val *value, bo
     return true;
 }
 
-// ---- fields: sampling and length -------------------------------------------------------------------------
+// ---- fields: sampling and length ------------------------------------------------------------
 
 static bool read_temperature(struct reading *r, const char *name, yyjson_val *value)
 {
@@ -173,7 +180,8 @@ static bool read_max_tokens(struct reading *r, const char *name, yyjson_val *val
     if (!take_whole(r, name, value, -1, 2147483647.0, &number))
         return false;
     if (number == 0)
-        return refuse(r->refusal, 400, "invalid_value", name, "'%s' is 0; it must be at least 1.", name);
+        return refuse(r->refusal, 400, "invalid_value", name, "'%s' is 0; it must be at least 1.",
+                      name);
     int32_t most = number < 0 ? 0 : (int32_t)number;
     if (r->max_seen && most != r->job->max_tokens)
         return refuse(r->refusal, 400, "invalid_value", name,
@@ -190,7 +198,8 @@ static bool stop_good(struct reading *r, const char *name, yyjson_val *value, st
     size_t n = yyjson_get_len(value);
     if (n == 0 || n > STOP_BYTES_MOST)
         return refuse(r->refusal, 400, "invalid_value", name,
-                      "A string in '%s' has %zu bytes; it must have 1 to %d.", name, n, STOP_BYTES_MOST);
+                      "A string in '%s' has %zu bytes; it must have 1 to %d.", name, n,
+                      STOP_BYTES_MOST);
     return take_text(r, value, out);
 }
 
@@ -201,8 +210,8 @@ static bool read_stop(struct reading *r, const char *name, yyjson_val *value)
     if (!one && !yyjson_is_arr(value))
         return wrong_kind(r, name, "a string or an array of strings", value);
     if (n > STOPS_MOST)
-        return refuse(r->refusal, 400, "invalid_value", name, "'%s' has %zu strings; at most %d are allowed.", name, n,
-                      STOPS_MOST);
+        return refuse(r->refusal, 400, "invalid_value", name,
+                      "'%s' has %zu strings; at most %d are allowed.", name, n, STOPS_MOST);
     struct bytes *stops = arena_take(&r->job->arena, (n ? n : 1) * sizeof(*stops));
     if (!stops)
         return no_room(r);
@@ -215,7 +224,7 @@ static bool read_stop(struct reading *r, const char *name, yyjson_val *value)
     return true;
 }
 
-// ---- fields: what is asked -------------------------------------------------------------------------------
+// ---- fields: what is asked ------------------------------------------------------------------
 
 static bool read_model(struct reading *r, const char *name, yyjson_val *value)
 {
@@ -257,7 +266,8 @@ static bool content_parts(struct reading *r, const char *name, yyjson_val *parts
             return refuse(r->refusal, 400, "invalid_type", path, "'%s' must be a string.", path);
         if (!yyjson_equals_str(type, "text"))
             return refuse(r->refusal, 400, "unsupported_value", path,
-                          "'%s' is \"%.40s\"; this model reads \"text\" only.", path, yyjson_get_str(type));
+                          "'%s' is \"%.40s\"; this model reads \"text\" only.", path,
+                          yyjson_get_str(type));
         snprintf(path, sizeof(path), "%s[%zu].text", name, i);
         if (!yyjson_is_str(text))
             return refuse(r->refusal, 400, "invalid_type", path, "'%s' must be a string.", path);
@@ -283,7 +293,8 @@ static bool read_role(struct reading *r, const char *path, yyjson_val *role, str
 {
     static const char *const known[] = {"system", "user", "assistant"};
     if (!yyjson_is_str(role))
-        return refuse(r->refusal, 400, "invalid_type", path, "'%s' must be \"system\", \"user\" or \"assistant\".", path);
+        return refuse(r->refusal, 400, "invalid_type", path,
+                      "'%s' must be \"system\", \"user\" or \"assistant\".", path);
     *out = bytes_of(known[0]);
     if (yyjson_equals_str(role, "developer")) // OpenAI's newer name for system
         return true;
@@ -293,7 +304,8 @@ static bool read_role(struct reading *r, const char *path, yyjson_val *role, str
             return true;
     }
     return refuse(r->refusal, 400, "unsupported_value", path,
-                  "'%s' is \"%.40s\"; it must be \"system\", \"user\" or \"assistant\".", path, yyjson_get_str(role));
+                  "'%s' is \"%.40s\"; it must be \"system\", \"user\" or \"assistant\".", path,
+                  yyjson_get_str(role));
 }
 
 // One message; its keys are looked at once each, so that a key that stands twice is seen.
@@ -330,7 +342,8 @@ static bool read_message(struct reading *r, size_t at, yyjson_val *object, struc
     if (yyjson_is_arr(found[1]))
         return content_parts(r, path, found[1], &message->content);
     if (!yyjson_is_str(found[1]))
-        return refuse(r->refusal, 400, "invalid_type", path, "'%s' must be a string or an array of text parts.", path);
+        return refuse(r->refusal, 400, "invalid_type", path,
+                      "'%s' must be a string or an array of text parts.", path);
     return take_text(r, found[1], &message->content);
 }
 
@@ -340,8 +353,8 @@ static bool read_messages(struct reading *r, const char *name, yyjson_val *value
     if (!yyjson_is_arr(value))
         return wrong_kind(r, name, "an array", value);
     if (n == 0 || n > MESSAGES_MOST)
-        return refuse(r->refusal, 400, "invalid_value", name, "'%s' has %zu entries; it must have 1 to %d.", name, n,
-                      MESSAGES_MOST);
+        return refuse(r->refusal, 400, "invalid_value", name,
+                      "'%s' has %zu entries; it must have 1 to %d.", name, n, MESSAGES_MOST);
     struct message *messages = arena_take(&r->job->arena, n * sizeof(*messages));
     if (!messages)
         return no_room(r);
@@ -357,7 +370,7 @@ static bool read_messages(struct reading *r, const char *name, yyjson_val *value
     return true;
 }
 
-// ---- fields: how it is answered --------------------------------------------------------------------------
+// ---- fields: how it is answered -------------------------------------------------------------
 
 static bool read_stream(struct reading *r, const char *name, yyjson_val *value)
 {
@@ -400,7 +413,8 @@ static bool no_logprobs(struct reading *r, const char *name, yyjson_val *value)
 // tools, functions, logit_bias, suffix: nothing in them is as good as absent
 static bool only_empty(struct reading *r, const char *name, yyjson_val *value)
 {
-    if (yyjson_is_ctn(value) ? yyjson_get_len(value) == 0 : yyjson_is_str(value) && yyjson_get_len(value) == 0)
+    if (yyjson_is_ctn(value) ? yyjson_get_len(value) == 0
+                             : yyjson_is_str(value) && yyjson_get_len(value) == 0)
         return true;
     return not_supported(r, name, "leave it away");
 }
@@ -423,7 +437,8 @@ static bool only_text_format(struct reading *r, const char *name, yyjson_val *va
 
 static bool only_text_modality(struct reading *r, const char *name, yyjson_val *value)
 {
-    if (yyjson_is_arr(value) && yyjson_arr_size(value) == 1 && yyjson_equals_str(yyjson_arr_get_first(value), "text"))
+    if (yyjson_is_arr(value) && yyjson_arr_size(value) == 1 &&
+        yyjson_equals_str(yyjson_arr_get_first(value), "text"))
         return true;
     return not_supported(r, name, "only [\"text\"] is");
 }
@@ -470,10 +485,12 @@ static bool read_fields(struct reading *r, yyjson_val *root)
     {
         for (size_t i = 0; i < COUNT_OF(fields); i++) {
             const struct field *field = &fields[i];
-            if (!(r->form->chat ? field->chat : field->completions) || !yyjson_equals_str(key, field->name))
+            if (!(r->form->chat ? field->chat : field->completions) ||
+                !yyjson_equals_str(key, field->name))
                 continue;
             if (seen[i])
-                return refuse(r->refusal, 400, "invalid_json", field->name, "'%s' stands twice.", field->name);
+                return refuse(r->refusal, 400, "invalid_json", field->name, "'%s' stands twice.",
+                              field->name);
             seen[i] = true;
             if (!yyjson_is_null(value) && !field->read(r, field->name, value))
                 return false;
@@ -482,7 +499,8 @@ static bool read_fields(struct reading *r, yyjson_val *root)
     return true;
 }
 
-bool openai_read(struct bytes body, bool chat, struct job *job, struct form *form, struct refusal *refusal)
+bool openai_read(struct bytes body, bool chat, struct job *job, struct form *form,
+                 struct refusal *refusal)
 {
     yyjson_doc *doc;
     if (!json_open(&doc, body, refusal))
@@ -495,6 +513,7 @@ bool openai_read(struct bytes body, bool chat, struct job *job, struct form *for
     yyjson_doc_free(doc);
     const char *needed = chat ? "messages" : "prompt";
     if (good && !r.has_input)
-        return refuse(refusal, 400, "missing_required_parameter", needed, "'%s' is missing.", needed);
+        return refuse(refusal, 400, "missing_required_parameter", needed, "'%s' is missing.",
+                      needed);
     return good;
 }

@@ -1,8 +1,9 @@
-// page.c - GET /: what this box is, how to trust its certificate on every system, and how to talk to it.
+// page.c - GET /: what this box is, how to trust its certificate on every system, and how to talk
+// to it.
 //
-// One self-contained page: no script, no image, no font or file from elsewhere, and a Content-Security-Policy that allows
-// nothing but its own style (by a nonce). Names in it are @MARKED@ and filled in, escaped, when it is sent. It needs no key and
-// shows none.
+// One self-contained page: no script, no image, no font or file from elsewhere, and a
+// Content-Security-Policy that allows nothing but its own style (by a nonce). Names in it are
+// @MARKED@ and filled in, escaped, when it is sent. It needs no key and shows none.
 #include "inside.h"
 
 #include <stdio.h>
@@ -11,9 +12,11 @@
 enum { PAGE_BYTES_MOST = 1 << 16 };
 
 static const char style[] =
-    ":root{color-scheme:light dark;--ink:#2b2118;--soft:#75665a;--paper:#fbf7f2;--card:#fff;--line:#e8ddd0;"
+    ":root{color-scheme:light "
+    "dark;--ink:#2b2118;--soft:#75665a;--paper:#fbf7f2;--card:#fff;--line:#e8ddd0;"
     "--tawny:#b4601c;--code:#f5ede3;--good:#2f7d4f;--bad:#b3372b}"
-    "@media(prefers-color-scheme:dark){:root{--ink:#f0e7dc;--soft:#ad9c8b;--paper:#191410;--card:#231c16;--line:#3b3026;"
+    "@media(prefers-color-scheme:dark){:root{--ink:#f0e7dc;--soft:#ad9c8b;--paper:#191410;--card:#"
+    "231c16;--line:#3b3026;"
     "--tawny:#e9964e;--code:#1b1510;--good:#6cc48e;--bad:#ef8275}}"
     "*{box-sizing:border-box}"
     "body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.6 system-ui,sans-serif}"
@@ -22,21 +25,27 @@ static const char style[] =
     "h2{font-size:1.25rem;margin:2.4rem 0 .6rem}"
     "p{margin:.5rem 0}a{color:var(--tawny)}"
     ".lead{color:var(--soft);font-size:1.05rem;margin:.2rem 0 1.4rem}"
-    ".card{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:1rem 1.2rem;margin:.8rem 0}"
+    ".card{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:1rem "
+    "1.2rem;margin:.8rem 0}"
     "dl{display:grid;grid-template-columns:max-content 1fr;gap:.15rem 1.2rem;margin:0}"
     "dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}"
-    ".ready{color:var(--good);font-weight:600}.failed{color:var(--bad);font-weight:600}.loading{font-weight:600}"
+    ".ready{color:var(--good);font-weight:600}.failed{color:var(--bad);font-weight:600}.loading{"
+    "font-weight:600}"
     "code,pre{font:.86rem/1.55 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}"
     "code{background:var(--code);border-radius:4px;padding:.1em .35em;overflow-wrap:anywhere}"
-    "pre{background:var(--code);border:1px solid var(--line);border-radius:8px;padding:.8rem 1rem;overflow-x:auto;"
+    "pre{background:var(--code);border:1px solid var(--line);border-radius:8px;padding:.8rem "
+    "1rem;overflow-x:auto;"
     "margin:.6rem 0}pre code{background:none;padding:0;overflow-wrap:normal}"
     ".print{font-size:.92rem;letter-spacing:.03em;display:block;padding:.6rem .8rem;margin:.5rem 0}"
-    ".button{display:inline-block;background:var(--tawny);color:var(--paper);text-decoration:none;font-weight:600;"
+    ".button{display:inline-block;background:var(--tawny);color:var(--paper);text-decoration:none;"
+    "font-weight:600;"
     "border-radius:8px;padding:.55rem 1.1rem;margin:.3rem 0}"
-    "details{background:var(--card);border:1px solid var(--line);border-radius:10px;margin:.5rem 0;padding:0 1.1rem}"
+    "details{background:var(--card);border:1px solid var(--line);border-radius:10px;margin:.5rem "
+    "0;padding:0 1.1rem}"
     "summary{cursor:pointer;font-weight:600;padding:.7rem 0}details[open]{padding-bottom:.7rem}"
     "ol{margin:.3rem 0;padding-left:1.3rem}li{margin:.25rem 0}"
-    "footer{color:var(--soft);font-size:.88rem;margin-top:3rem;border-top:1px solid var(--line);padding-top:1rem}";
+    "footer{color:var(--soft);font-size:.88rem;margin-top:3rem;border-top:1px solid "
+    "var(--line);padding-top:1rem}";
 
 static const char head[] =
     "<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'>"
@@ -53,41 +62,54 @@ static const char head[] =
 
 static const char trust[] =
     "<h2>1. Trust this box</h2>\n"
-    "<p>This box made its own certificate authority (CA) when it first started; its private key never leaves it. Your "
+    "<p>This box made its own certificate authority (CA) when it first started; its private key "
+    "never leaves it. Your "
     "devices trust the box once they trust that CA.</p>\n"
     "<p><a class='button' href='/ca.crt'>Download tawny-ca.crt</a></p>\n"
-    "<p>Before you install it, compare its SHA-256 fingerprint with the one on the box's own console. They must be the "
+    "<p>Before you install it, compare its SHA-256 fingerprint with the one on the box's own "
+    "console. They must be the "
     "same, or somebody sits between you and the box:</p>\n"
     "<code class='print'>@FINGERPRINT@</code>\n"
     "<details><summary>Windows</summary><ol>"
-    "<li>Open <code>tawny-ca.crt</code>, choose <b>Install Certificate</b>, <b>Current User</b>.</li>"
-    "<li>Choose <b>Place all certificates in the following store</b> and pick <b>Trusted Root Certification "
-    "Authorities</b>.</li><li>Confirm the fingerprint that Windows shows (it is the SHA-1 one; see <b>Details</b> for "
+    "<li>Open <code>tawny-ca.crt</code>, choose <b>Install Certificate</b>, <b>Current "
+    "User</b>.</li>"
+    "<li>Choose <b>Place all certificates in the following store</b> and pick <b>Trusted Root "
+    "Certification "
+    "Authorities</b>.</li><li>Confirm the fingerprint that Windows shows (it is the SHA-1 one; see "
+    "<b>Details</b> for "
     "more).</li></ol><p>Or in PowerShell:</p>"
     "<pre><code>certutil -user -addstore Root tawny-ca.crt</code></pre></details>\n"
     "<details><summary>macOS</summary><ol>"
     "<li>Open <code>tawny-ca.crt</code>; Keychain Access adds it to <b>login</b>.</li>"
-    "<li>Open it there, unfold <b>Trust</b>, and set <b>When using this certificate</b> to <b>Always Trust</b>.</li></ol>"
+    "<li>Open it there, unfold <b>Trust</b>, and set <b>When using this certificate</b> to "
+    "<b>Always Trust</b>.</li></ol>"
     "<p>Or in Terminal:</p><pre><code>sudo security add-trusted-cert -d -r trustRoot \\\n"
     "  -k /Library/Keychains/System.keychain tawny-ca.crt</code></pre></details>\n"
     "<details><summary>Linux</summary><p>Debian, Ubuntu, Proxmox:</p>"
-    "<pre><code>sudo cp tawny-ca.crt /usr/local/share/ca-certificates/\nsudo update-ca-certificates</code></pre>"
+    "<pre><code>sudo cp tawny-ca.crt /usr/local/share/ca-certificates/\nsudo "
+    "update-ca-certificates</code></pre>"
     "<p>Fedora, RHEL:</p><pre><code>sudo cp tawny-ca.crt /etc/pki/ca-trust/source/anchors/\n"
     "sudo update-ca-trust</code></pre>"
     "<p>Chrome and Chromium keep their own list:</p>"
-    "<pre><code>certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n tawny -i tawny-ca.crt</code></pre></details>\n"
+    "<pre><code>certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n tawny -i "
+    "tawny-ca.crt</code></pre></details>\n"
     "<details><summary>iPhone and iPad</summary><ol>"
-    "<li>In Safari open <code>http://@NAME@/ca.crt</code> and allow the profile to be downloaded.</li>"
+    "<li>In Safari open <code>http://@NAME@/ca.crt</code> and allow the profile to be "
+    "downloaded.</li>"
     "<li>Settings &rarr; <b>Profile Downloaded</b> &rarr; <b>Install</b>.</li>"
-    "<li>Settings &rarr; General &rarr; About &rarr; <b>Certificate Trust Settings</b>: switch it on. Without this step "
+    "<li>Settings &rarr; General &rarr; About &rarr; <b>Certificate Trust Settings</b>: switch it "
+    "on. Without this step "
     "it is installed but not trusted.</li></ol></details>\n"
     "<details><summary>Android</summary><ol>"
     "<li>Download <code>tawny-ca.crt</code>.</li>"
-    "<li>Settings &rarr; Security &rarr; Encryption &amp; credentials &rarr; Install a certificate &rarr; <b>CA "
+    "<li>Settings &rarr; Security &rarr; Encryption &amp; credentials &rarr; Install a certificate "
+    "&rarr; <b>CA "
     "certificate</b> &rarr; <b>Install anyway</b> (names differ a little between makers).</li></ol>"
     "<p>Browsers use it then; other apps only if their makers allow it.</p></details>\n"
-    "<details><summary>Firefox</summary><p>On Windows, macOS and Android it follows the system. On Linux:</p><ol>"
-    "<li>Settings &rarr; Privacy &amp; Security &rarr; <b>View Certificates</b> &rarr; <b>Authorities</b> &rarr; "
+    "<details><summary>Firefox</summary><p>On Windows, macOS and Android it follows the system. On "
+    "Linux:</p><ol>"
+    "<li>Settings &rarr; Privacy &amp; Security &rarr; <b>View Certificates</b> &rarr; "
+    "<b>Authorities</b> &rarr; "
     "<b>Import</b>.</li><li>Tick <b>Trust this CA to identify websites</b>.</li></ol></details>\n"
     "<details><summary>Programs, without touching the system</summary>"
     "<pre><code>curl -o tawny-ca.crt http://@NAME@/ca.crt\n"
@@ -98,26 +120,33 @@ static const char trust[] =
 
 static const char use[] =
     "<h2>2. Talk to it</h2>\n"
-    "<p>It speaks OpenAI's API. The key was made at the first start: the box shows it on its console, and keeps it in "
+    "<p>It speaks OpenAI's API. The key was made at the first start: the box shows it on its "
+    "console, and keeps it in "
     "<code>api-key</code> in its state directory.</p>\n"
     "<details open><summary>curl</summary><pre><code>export TAWNY_KEY=tawny-...\n"
     "curl --cacert tawny-ca.crt https://@HOST@/v1/chat/completions \\\n"
     "  -H \"Authorization: Bearer $TAWNY_KEY\" -H 'Content-Type: application/json' \\\n"
-    "  -d '{\"messages\":[{\"role\":\"user\",\"content\":\"Hello!\"}],\"stream\":true}'</code></pre></details>\n"
+    "  -d "
+    "'{\"messages\":[{\"role\":\"user\",\"content\":\"Hello!\"}],\"stream\":true}'</code></pre></"
+    "details>\n"
     "<details><summary>Python (openai)</summary><pre><code>from openai import OpenAI\n\n"
     "client = OpenAI(base_url=\"https://@HOST@/v1\", api_key=\"tawny-...\")\n"
     "stream = client.chat.completions.create(\n    model=\"@MODEL@\", stream=True,\n"
     "    messages=[{\"role\": \"user\", \"content\": \"Hello!\"}])\n"
-    "for chunk in stream:\n    print(chunk.choices[0].delta.content or \"\", end=\"\", flush=True)</code></pre></details>\n"
+    "for chunk in stream:\n    print(chunk.choices[0].delta.content or \"\", end=\"\", "
+    "flush=True)</code></pre></details>\n"
     "<details><summary>JavaScript (openai)</summary><pre><code>import OpenAI from \"openai\";\n\n"
     "const client = new OpenAI({ baseURL: \"https://@HOST@/v1\", apiKey: \"tawny-...\" });\n"
     "const answer = await client.chat.completions.create({\n  model: \"@MODEL@\",\n"
     "  messages: [{ role: \"user\", content: \"Hello!\" }],\n});\n"
     "console.log(answer.choices[0].message.content);</code></pre></details>\n"
-    "<details><summary>Chat programs and editors</summary><p>Choose &ldquo;OpenAI compatible&rdquo; and give them:</p><dl>"
-    "<dt>Base URL</dt><dd><code>https://@HOST@/v1</code></dd><dt>API key</dt><dd>the one on the console</dd>"
+    "<details><summary>Chat programs and editors</summary><p>Choose &ldquo;OpenAI "
+    "compatible&rdquo; and give them:</p><dl>"
+    "<dt>Base URL</dt><dd><code>https://@HOST@/v1</code></dd><dt>API key</dt><dd>the one on the "
+    "console</dd>"
     "<dt>Model</dt><dd><code>@MODEL@</code></dd></dl></details>\n"
-    "<footer>Tawny @VERSION@ &middot; <a href='/health'>health</a> &middot; everything on this page came from this box; it "
+    "<footer>Tawny @VERSION@ &middot; <a href='/health'>health</a> &middot; everything on this "
+    "page came from this box; it "
     "loads nothing from elsewhere.</footer>\n</main></body></html>\n";
 
 static enum status html_text(struct buf *out, struct bytes text)
@@ -140,7 +169,8 @@ struct mark {
 };
 
 // Copies `template` with every @NAME@ replaced.
-static enum status fill(struct buf *out, const char *template, const struct mark *marks, size_t n_marks)
+static enum status fill(struct buf *out, const char *template, const struct mark *marks,
+                        size_t n_marks)
 {
     enum status status = OK;
     while (*template && status == OK) {
@@ -157,20 +187,23 @@ static enum status fill(struct buf *out, const char *template, const struct mark
         }
         if (!found)
             die("page.c: a mark @%.20s is not filled in", template + 1);
-        status = found->raw ? buf_add(out, found->text, strlen(found->text)) : html_text(out, bytes_of(found->text));
+        status = found->raw ? buf_add(out, found->text, strlen(found->text))
+                            : html_text(out, bytes_of(found->text));
         template += n + 2;
     }
     return status;
 }
 
-// The host as the visitor typed it (with its port), when it looks like one; else the box's own name.
-static void host_of(const struct api *api, const struct request *request, char *host, size_t size, char *name,
-                    size_t name_size)
+// The host as the visitor typed it (with its port), when it looks like one; else the box's own
+// name.
+static void host_of(const struct api *api, const struct request *request, char *host, size_t size,
+                    char *name, size_t name_size)
 {
     bool good = request->host.n > 0 && request->host.n < size;
     for (size_t i = 0; i < request->host.n && good; i++) {
         uint8_t c = request->host.p[i];
-        good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("-._[]:", c));
+        good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+               (c && strchr("-._[]:", c));
     }
     snprintf(host, size, "%s.local", api->hostname);
     if (good) {
@@ -208,16 +241,23 @@ void page_get(struct api *api, struct exchange *exchange, const struct request *
     host_of(api, request, host, sizeof(host), name, sizeof(name));
     state_of(api, &class_name, state, sizeof(state));
     net_ca_fingerprint(api->net, fingerprint);
-    snprintf(device, sizeof(device), "%s", now->device.device[0] ? now->device.device : "not opened yet");
+    snprintf(device, sizeof(device), "%s",
+             now->device.device[0] ? now->device.device : "not opened yet");
     if (now->model.id[0])
-        snprintf(device + strlen(device), sizeof(device) - strlen(device), ", %d of %d layers on it",
-                 (int)now->model.n_layer_on_device, (int)now->model.n_layer);
+        snprintf(device + strlen(device), sizeof(device) - strlen(device),
+                 ", %d of %d layers on it", (int)now->model.n_layer_on_device,
+                 (int)now->model.n_layer);
     const struct mark marks[] = {
-        {"NAME", name, false},         {"NONCE", nonce, true},
-        {"STYLE", style, true},        {"CLASS", class_name, true},
-        {"STATE", state, false},       {"MODEL", now->model.id[0] ? now->model.id : "none", false},
-        {"DEVICE", device, false},     {"HOST", host, false},
-        {"FINGERPRINT", fingerprint, false}, {"VERSION", api->version, false},
+        {"NAME", name, false},
+        {"NONCE", nonce, true},
+        {"STYLE", style, true},
+        {"CLASS", class_name, true},
+        {"STATE", state, false},
+        {"MODEL", now->model.id[0] ? now->model.id : "none", false},
+        {"DEVICE", device, false},
+        {"HOST", host, false},
+        {"FINGERPRINT", fingerprint, false},
+        {"VERSION", api->version, false},
     };
     struct buf body;
     buf_init(&body, PAGE_BYTES_MOST);
@@ -227,7 +267,8 @@ void page_get(struct api *api, struct exchange *exchange, const struct request *
     if (status == OK)
         status = fill(&body, use, marks, COUNT_OF(marks));
     snprintf(policy, sizeof(policy),
-             "default-src 'none'; style-src 'nonce-%s'; img-src data:; base-uri 'none'; form-action 'none'; "
+             "default-src 'none'; style-src 'nonce-%s'; img-src data:; base-uri 'none'; "
+             "form-action 'none'; "
              "frame-ancestors 'none'",
              nonce);
     exchange_reply_header(exchange, "Content-Security-Policy", policy);
@@ -236,6 +277,7 @@ void page_get(struct api *api, struct exchange *exchange, const struct request *
     if (status == OK)
         exchange_reply(exchange, 200, "text/html; charset=utf-8", buf_view(&body));
     else
-        exchange_reply(exchange, 500, "text/plain", bytes_of("The page does not fit its buffer.\n"));
+        exchange_reply(exchange, 500, "text/plain",
+                       bytes_of("The page does not fit its buffer.\n"));
     buf_free(&body);
 }

@@ -1,4 +1,5 @@
-// refusal.c - how a request is refused: OpenAI's error object, whose sentence names what was wrong and what is expected.
+// refusal.c - how a request is refused: OpenAI's error object, whose sentence names what was wrong
+// and what is expected.
 //
 //   {"error":{"message":"...","type":"invalid_request_error","param":"temperature","code":null}}
 #include "inside.h"
@@ -6,7 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-bool refuse(struct refusal *refusal, int http, const char *code, const char *param, const char *format, ...)
+bool refuse(struct refusal *refusal, int http, const char *code, const char *param,
+            const char *format, ...)
 {
     *refusal = (struct refusal){.http = http, .code = code};
     snprintf(refusal->param, sizeof(refusal->param), "%s", param ? param : "");

@@ -1,9 +1,11 @@
-// reply.c - the events of a job become its answer: one JSON object at the end, or server-sent events as they come.
+// reply.c - the events of a job become its answer: one JSON object at the end, or server-sent
+// events as they come.
 //
-// A stream's head goes out when the prompt was accepted (EVENT_STARTED), not before: until then a refusal is still a plain 4xx.
-// While a prompt is being read, comment lines (": ...") keep the stream alive; clients skip them. An error inside a stream is a
-// `data: {"error":...}` event, as OpenAI's clients expect, and no [DONE] follows it.
-// Invariant: running->exchange is NULL once the answer is complete or the client is gone; events still come, and are dropped.
+// A stream's head goes out when the prompt was accepted (EVENT_STARTED), not before: until then a
+// refusal is still a plain 4xx. While a prompt is being read, comment lines (": ...") keep the
+// stream alive; clients skip them. An error inside a stream is a `data: {"error":...}` event, as
+// OpenAI's clients expect, and no [DONE] follows it. Invariant: running->exchange is NULL once the
+// answer is complete or the client is gone; events still come, and are dropped.
 #include "inside.h"
 
 #include <stdio.h>
@@ -21,9 +23,9 @@ static void answered(struct running *running)
 // What every object of an answer begins with. `kind`: OpenAI's object name.
 static enum status json_head(struct buf *out, const struct running *running, const char *kind)
 {
-    enum status status =
-        buf_format(out, "{\"id\":\"%s\",\"object\":\"%s\",\"created\":%lld,\"model\":", running->name, kind,
-                   (long long)running->created);
+    enum status status = buf_format(
+        out, "{\"id\":\"%s\",\"object\":\"%s\",\"created\":%lld,\"model\":", running->name, kind,
+        (long long)running->created);
     if (status == OK)
         status = json_text(out, bytes_of(sched_status(running->api->options.sched)->model.id));
     if (status == OK)
@@ -44,24 +46,26 @@ static double per_second(int32_t n, uint64_t us)
 static enum status json_usage(struct buf *out, const struct usage *usage)
 {
     int32_t n_read = usage->n_prompt - usage->n_prompt_cached;
-    enum status status = buf_format(
-        out,
-        "\"usage\":{\"prompt_tokens\":%d,\"completion_tokens\":%d,\"total_tokens\":%d,"
-        "\"prompt_tokens_details\":{\"cached_tokens\":%d}}",
-        (int)usage->n_prompt, (int)usage->n_generated, (int)(usage->n_prompt + usage->n_generated),
-        (int)usage->n_prompt_cached);
+    enum status status =
+        buf_format(out,
+                   "\"usage\":{\"prompt_tokens\":%d,\"completion_tokens\":%d,\"total_tokens\":%d,"
+                   "\"prompt_tokens_details\":{\"cached_tokens\":%d}}",
+                   (int)usage->n_prompt, (int)usage->n_generated,
+                   (int)(usage->n_prompt + usage->n_generated), (int)usage->n_prompt_cached);
     if (status == OK) // an extension, named as peers do
         status = buf_format(
             out,
-            ",\"timings\":{\"queue_ms\":%.1f,\"prompt_n\":%d,\"prompt_ms\":%.1f,\"prompt_per_second\":%.1f,"
+            ",\"timings\":{\"queue_ms\":%.1f,\"prompt_n\":%d,\"prompt_ms\":%.1f,\"prompt_per_"
+            "second\":%.1f,"
             "\"predicted_n\":%d,\"predicted_ms\":%.1f,\"predicted_per_second\":%.1f}",
             (double)usage->queue_us / 1e3, (int)n_read, (double)usage->prompt_us / 1e3,
-            per_second(n_read, usage->prompt_us), (int)usage->n_generated, (double)usage->generate_us / 1e3,
+            per_second(n_read, usage->prompt_us), (int)usage->n_generated,
+            (double)usage->generate_us / 1e3,
             per_second(usage->n_generated > 1 ? usage->n_generated - 1 : 0, usage->generate_us));
     return status;
 }
 
-// ---- streams ---------------------------------------------------------------------------------------------
+// ---- streams --------------------------------------------------------------------------------
 
 static void stream_json(struct running *running, struct buf *json, enum status status)
 {
@@ -76,9 +80,11 @@ static void stream_chunk(struct running *running, bool role, struct bytes text, 
 {
     struct buf json;
     buf_init(&json, ANSWER_BYTES_MOST);
-    enum status status = json_head(&json, running, running->chat ? "chat.completion.chunk" : "text_completion");
+    enum status status =
+        json_head(&json, running, running->chat ? "chat.completion.chunk" : "text_completion");
     if (status == OK)
-        status = buf_format(&json, ",\"choices\":[{\"index\":0,%s", running->chat ? "\"delta\":{" : "\"text\":");
+        status = buf_format(&json, ",\"choices\":[{\"index\":0,%s",
+                            running->chat ? "\"delta\":{" : "\"text\":");
     if (status == OK && role)
         status = buf_format(&json, "\"role\":\"assistant\",");
     if (status == OK && running->chat && (text.n || role))
@@ -86,7 +92,8 @@ static void stream_chunk(struct running *running, bool role, struct bytes text, 
     if (status == OK && (text.n || role || !running->chat))
         status = json_text(&json, text);
     if (status == OK)
-        status = buf_format(&json, "%s,\"logprobs\":null,\"finish_reason\":", running->chat ? "}" : "");
+        status =
+            buf_format(&json, "%s,\"logprobs\":null,\"finish_reason\":", running->chat ? "}" : "");
     if (status == OK)
         status = finish ? buf_format(&json, "\"%s\"", finish) : buf_format(&json, "null");
     if (status == OK)
@@ -97,7 +104,8 @@ static void stream_chunk(struct running *running, bool role, struct bytes text, 
 static void stream_begin(struct running *running)
 {
     exchange_reply_header(running->exchange, "Cache-Control", "no-cache");
-    exchange_reply_header(running->exchange, "X-Accel-Buffering", "no"); // proxies: do not collect it
+    exchange_reply_header(running->exchange, "X-Accel-Buffering",
+                          "no"); // proxies: do not collect it
     exchange_stream(running->exchange, 200, "text/event-stream");
     running->started = true;
     if (running->chat)
@@ -110,7 +118,8 @@ static void stream_usage(struct running *running, const struct usage *usage)
 {
     struct buf json;
     buf_init(&json, 4096);
-    enum status status = json_head(&json, running, running->chat ? "chat.completion.chunk" : "text_completion");
+    enum status status =
+        json_head(&json, running, running->chat ? "chat.completion.chunk" : "text_completion");
     if (status == OK)
         status = buf_format(&json, ",\"choices\":[],");
     if (status == OK)
@@ -131,16 +140,18 @@ static void stream_end(struct running *running, const struct event *event)
     answered(running);
 }
 
-// ---- whole answers ---------------------------------------------------------------------------------------
+// ---- whole answers --------------------------------------------------------------------------
 
 static void whole_reply(struct running *running, const struct event *event)
 {
     struct buf json;
     buf_init(&json, 8 * (size_t)ANSWER_BYTES_MOST);
-    enum status status = json_head(&json, running, running->chat ? "chat.completion" : "text_completion");
+    enum status status =
+        json_head(&json, running, running->chat ? "chat.completion" : "text_completion");
     if (status == OK)
         status = buf_format(&json, ",\"choices\":[{\"index\":0,%s",
-                            running->chat ? "\"message\":{\"role\":\"assistant\",\"content\":" : "\"text\":");
+                            running->chat ? "\"message\":{\"role\":\"assistant\",\"content\":"
+                                          : "\"text\":");
     if (status == OK)
         status = json_text(&json, buf_view(&running->text));
     if (status == OK)
@@ -154,7 +165,7 @@ static void whole_reply(struct running *running, const struct event *event)
     answered(running);
 }
 
-// ---- failures --------------------------------------------------------------------------------------------
+// ---- failures -------------------------------------------------------------------------------
 
 static void failed(struct running *running, const struct err *err)
 {
@@ -177,7 +188,7 @@ static void failed(struct running *running, const struct err *err)
     answered(running);
 }
 
-// ---- events ----------------------------------------------------------------------------------------------
+// ---- events ---------------------------------------------------------------------------------
 
 static void text_came(struct running *running, struct bytes text)
 {
@@ -185,9 +196,12 @@ static void text_came(struct running *running, struct bytes text)
         stream_chunk(running, false, text, NULL);
         return;
     }
-    if (running->text.n > ANSWER_BYTES_MOST - text.n || buf_add(&running->text, text.p, text.n) != OK) {
+    if (running->text.n > ANSWER_BYTES_MOST - text.n ||
+        buf_add(&running->text, text.p, text.n) != OK) {
         sched_cancel(running->api->options.sched, running->id);
-        failed(running, &(struct err){.status = IO_ERROR, .text = "the answer is too long to be sent whole; stream it"});
+        failed(running,
+               &(struct err){.status = IO_ERROR,
+                             .text = "the answer is too long to be sent whole; stream it"});
     }
 }
 
@@ -196,7 +210,8 @@ static void progress(struct running *running, const struct event *event)
     if (!running->started || clock_ms() - running->written_ms < 1000)
         return;
     char text[64];
-    (void)snprintf(text, sizeof(text), "prompt %d of %d tokens", (int)event->n_done, (int)event->usage.n_prompt);
+    (void)snprintf(text, sizeof(text), "prompt %d of %d tokens", (int)event->n_done,
+                   (int)event->usage.n_prompt);
     if (sse_comment(running->exchange, text) == OK)
         running->written_ms = clock_ms();
 }

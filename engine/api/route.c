@@ -1,7 +1,8 @@
 // route.c - which path is whose, who may enter, and the plain port.
 //
-// The plain port (80) exists so that a person can fetch the CA certificate before anything is trusted, and to send everybody
-// else to https; nothing secret ever passes it. There are no CORS headers: a page of another origin cannot read our answers.
+// The plain port (80) exists so that a person can fetch the CA certificate before anything is
+// trusted, and to send everybody else to https; nothing secret ever passes it. There are no CORS
+// headers: a page of another origin cannot read our answers.
 #include "inside.h"
 
 #include <stdio.h>
@@ -54,19 +55,21 @@ static struct bytes key_given(const struct request *request)
     return value;
 }
 
-static bool key_is_good(const struct api *api, const struct request *request, struct refusal *refusal)
+static bool key_is_good(const struct api *api, const struct request *request,
+                        struct refusal *refusal)
 {
     struct bytes key = key_given(request);
     if (key.n && bytes_equal_secret(key, bytes_of(api->key)))
         return true;
     if (key.n == 0)
         return refuse(refusal, 401, "missing_api_key", NULL,
-                      "An API key is needed: send 'Authorization: Bearer KEY'. The box shows its key on its console.");
+                      "An API key is needed: send 'Authorization: Bearer KEY'. The box shows its "
+                      "key on its console.");
     return refuse(refusal, 401, "invalid_api_key", NULL,
                   "The API key is not right. The box shows its key on its console.");
 }
 
-// ---- the plain port --------------------------------------------------------------------------------------
+// ---- the plain port -------------------------------------------------------------------------
 
 // The host without its port, when it is one that may stand in a header.
 static bool host_good(struct bytes host, char out[256])
@@ -90,11 +93,13 @@ static bool host_good(struct bytes host, char out[256])
     return n > 0;
 }
 
-static void redirect(const struct api *api, struct exchange *exchange, const struct request *request)
+static void redirect(const struct api *api, struct exchange *exchange,
+                     const struct request *request)
 {
     char host[256], port[16] = "", location[300];
     if (!host_good(request->host, host)) {
-        exchange_reply(exchange, 400, "text/plain", bytes_of("The Host header is missing or bad.\n"));
+        exchange_reply(exchange, 400, "text/plain",
+                       bytes_of("The Host header is missing or bad.\n"));
         return;
     }
     if (api->options.https_port != 443)
@@ -102,8 +107,9 @@ static void redirect(const struct api *api, struct exchange *exchange, const str
     // To the start page: what was asked for here, in the clear, is not carried on.
     snprintf(location, sizeof(location), "https://%s%s/", host, port);
     exchange_reply_header(exchange, "Location", location);
-    exchange_reply(exchange, 308, "text/plain",
-                   bytes_of("Use https. The certificate to trust first is at /ca.crt on this port too.\n"));
+    exchange_reply(
+        exchange, 308, "text/plain",
+        bytes_of("Use https. The certificate to trust first is at /ca.crt on this port too.\n"));
 }
 
 static void plain_handle(struct api *api, struct exchange *exchange, const struct request *request)
@@ -114,14 +120,15 @@ static void plain_handle(struct api *api, struct exchange *exchange, const struc
         redirect(api, exchange, request);
 }
 
-// ---- TLS -------------------------------------------------------------------------------------------------
+// ---- TLS ------------------------------------------------------------------------------------
 
 static void wrong_method(struct exchange *exchange, const struct route *route, struct bytes method)
 {
     struct refusal refusal;
-    (void)refuse(&refusal, 405, "method_not_allowed", NULL, "%s wants %s, not %.*s.", route->path, route->method,
-                 (int)(method.n < 20 ? method.n : 20), (const char *)method.p);
-    exchange_reply_header(exchange, "Allow", strcmp(route->method, "GET") == 0 ? "GET, HEAD" : route->method);
+    (void)refuse(&refusal, 405, "method_not_allowed", NULL, "%s wants %s, not %.*s.", route->path,
+                 route->method, (int)(method.n < 20 ? method.n : 20), (const char *)method.p);
+    exchange_reply_header(exchange, "Allow",
+                          strcmp(route->method, "GET") == 0 ? "GET, HEAD" : route->method);
     refusal_reply(exchange, &refusal);
 }
 
@@ -143,7 +150,8 @@ void api_handle(void *arg, struct exchange *exchange, const struct request *requ
         refusal_reply(exchange, &refusal);
     } else if (!found) {
         (void)refuse(&refusal, 404, "unknown_url", NULL, "There is nothing at %.*s.",
-                     (int)(request->path.n < 200 ? request->path.n : 200), (const char *)request->path.p);
+                     (int)(request->path.n < 200 ? request->path.n : 200),
+                     (const char *)request->path.p);
         refusal_reply(exchange, &refusal);
     } else if (!method_matches(found, request->method)) {
         wrong_method(exchange, found, request->method);

@@ -1,12 +1,15 @@
-// base.h - floor 0: what every floor above may use: status and errors, logging, bytes and buffers, arenas,
-// rings between the two threads, the clock, files written atomically, and the settings.
+// base.h - floor 0: what every floor above may use: status and errors, logging, bytes and buffers,
+// arenas, rings between the two threads, the clock, files written atomically, and the settings.
 //
 // Conventions (they hold in the whole engine):
-//   - what can fail returns `enum status`; results leave through pointers and are untouched on failure;
-//   - where a person will read why, the last parameter is `struct err *`: filled once, where the fact is known;
-//   - programming errors, out of memory and a lost device end the process with die(): PID 1 starts it again;
+//   - what can fail returns `enum status`; results leave through pointers, untouched on failure;
+//   - where a person will read why, the last parameter is `struct err *`: filled once, where the
+//     fact is known;
+//   - programming errors, out of memory and a lost device end the process with die(): PID 1
+//     starts it again;
 //   - bytes travel as {pointer, length}; nothing that comes from outside is trusted to end in NUL;
-//   - x_open/x_close: heap handle; x_init/x_free: caller's storage; x_take: yours now; x_view: borrowed.
+//   - x_open/x_close: heap handle; x_init/x_free: caller's storage; x_take: yours now;
+//     x_view: borrowed.
 #pragma once
 
 #include <stdarg.h>
@@ -18,15 +21,15 @@
 #define PRINTF_LIKE(format_at, first_at) __attribute__((format(printf, format_at, first_at)))
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
-// ---- status and errors (err.c) ---------------------------------------------------------------------------
+// ---- status and errors (err.c) --------------------------------------------------------------
 
 enum status {
     OK = 0,
-    AGAIN,        // not enough input or room yet: call again when there is more
-    CLOSED,       // the other side ended
-    BAD_INPUT,    // a file, request, setting or packet breaks its format
-    TOO_LARGE,    // over a cap
-    NO_ROOM,      // memory, disk, KV cache or queue is full
+    AGAIN,     // not enough input or room yet: call again when there is more
+    CLOSED,    // the other side ended
+    BAD_INPUT, // a file, request, setting or packet breaks its format
+    TOO_LARGE, // over a cap
+    NO_ROOM,   // memory, disk, KV cache or queue is full
     NOT_FOUND,
     UNSUPPORTED,  // well formed, but not something this build can do
     DENIED,       // no or a wrong key
@@ -42,36 +45,40 @@ struct err {
 
 const char *status_name(enum status status);
 
-// Fills *err (when not NULL) and returns `status`, so that `return err_set(err, BAD_INPUT, "...")` reads well.
+// Fills *err (when not NULL) and returns `status`, so that `return err_set(err, BAD_INPUT, "...")`
+// reads well.
 enum status err_set(struct err *err, enum status status, const char *format, ...) PRINTF_LIKE(3, 4);
 
 // Puts "<prefix>: " in front of err's sentence; returns err->status.
 enum status err_prefix(struct err *err, const char *format, ...) PRINTF_LIKE(2, 3);
 
-// ---- log (log.c) -----------------------------------------------------------------------------------------
+// ---- log (log.c) ----------------------------------------------------------------------------
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
 void log_level_set(enum log_level level);
-// One line on stderr: "HH:MM:SS.mmm level text\n", written with one write(2); safe from every thread.
+// One line on stderr: "HH:MM:SS.mmm level text\n", written with one write(2); safe from every
+// thread.
 void log_write(enum log_level level, const char *format, ...) PRINTF_LIKE(2, 3);
 #define log_debug(...) log_write(LOG_DEBUG, __VA_ARGS__)
 #define log_info(...) log_write(LOG_INFO, __VA_ARGS__)
 #define log_warn(...) log_write(LOG_WARN, __VA_ARGS__)
 #define log_error(...) log_write(LOG_ERROR, __VA_ARGS__)
 
-// Logs the sentence and ends the process with exit code 70. For programming errors, out of memory, a lost device.
+// Logs the sentence and ends the process with exit code 70. For programming errors, out of memory,
+// a lost device.
 _Noreturn void die(const char *format, ...) PRINTF_LIKE(1, 2);
 
-// ---- memory (memory.c) -----------------------------------------------------------------------------------
+// ---- memory (memory.c) ----------------------------------------------------------------------
 
-void *mem_alloc(size_t n_bytes);                  // zeroed; die()s when there is none
-void *mem_array(size_t n, size_t size);           // zeroed; checks n * size; die()s
-void *mem_resize(void *old, size_t n_bytes);      // realloc; die()s
+void *mem_alloc(size_t n_bytes);                           // zeroed; die()s when there is none
+void *mem_array(size_t n, size_t size);                    // zeroed; checks n * size; die()s
+void *mem_resize(void *old, size_t n_bytes);               // realloc; die()s
 bool mul_overflows(uint64_t a, uint64_t b, uint64_t *out); // true: a * b does not fit
 bool add_overflows(uint64_t a, uint64_t b, uint64_t *out);
 
-// A job's memory: bump allocation, freed as a whole. cap_bytes bounds the sum; over it arena_take returns NULL.
+// A job's memory: bump allocation, freed as a whole. cap_bytes bounds the sum; over it arena_take
+// returns NULL.
 struct arena {
     struct arena_block *blocks;
     size_t used_bytes, cap_bytes;
@@ -80,7 +87,7 @@ void arena_init(struct arena *arena, size_t cap_bytes);
 void arena_free(struct arena *arena);
 void *arena_take(struct arena *arena, size_t n_bytes); // zeroed, 16-aligned; NULL when over the cap
 
-// ---- bytes (bytes.c) -------------------------------------------------------------------------------------
+// ---- bytes (bytes.c) ------------------------------------------------------------------------
 
 struct bytes { // borrowed
     const uint8_t *p;
@@ -90,9 +97,11 @@ struct bytes bytes_of(const char *text); // view of a NUL-terminated literal or 
 bool bytes_equal(struct bytes a, struct bytes b);
 bool bytes_equal_text(struct bytes a, const char *text);
 bool bytes_equal_secret(struct bytes a, struct bytes b); // constant time in the contents
-struct bytes bytes_copy(struct arena *arena, struct bytes from); // p == NULL when the arena is full; NUL follows the bytes
+// p == NULL when the arena is full; a NUL follows the bytes.
+struct bytes bytes_copy(struct arena *arena, struct bytes from);
 
-// Growable, capped: buf_* return NO_ROOM and leave the contents alone when cap_bytes would be passed.
+// Growable, capped: buf_* return NO_ROOM and leave the contents alone when cap_bytes would be
+// passed.
 struct buf {
     uint8_t *p;
     size_t n, allocated, cap_bytes;
@@ -104,40 +113,47 @@ MUST_USE enum status buf_format(struct buf *buf, const char *format, ...) PRINTF
 void buf_drop_front(struct buf *buf, size_t n);
 struct bytes buf_view(const struct buf *buf);
 
-// Length of the longest prefix of `text` that is whole UTF-8 sequences: what may be sent now. An invalid byte counts as
-// whole (utf8_clean turns it into U+FFFD later); only a sequence cut off at the end is held back (at most 3 bytes).
+// Length of the longest prefix of `text` that is whole UTF-8 sequences: what may be sent now. An
+// invalid byte counts as whole (utf8_clean turns it into U+FFFD later); only a sequence cut off at
+// the end is held back (at most 3 bytes).
 size_t utf8_whole(struct bytes text);
 // Appends text with every invalid byte replaced by U+FFFD.
 MUST_USE enum status utf8_clean(struct buf *out, struct bytes text);
 bool utf8_valid(struct bytes text);
 
-// ---- ring: one producer thread, one consumer thread (ring.c) --------------------------------------------
+// ---- ring: one producer thread, one consumer thread (ring.c) --------------------------------
 
-// Pointers travel; a pointer pushed is no longer yours. The consumer sleeps on ring_fd() (an eventfd) in poll/epoll.
+// Pointers travel; a pointer pushed is no longer yours. The consumer sleeps on ring_fd() (an
+// eventfd) in poll/epoll.
 struct ring;
-void ring_open(struct ring **out, size_t n_slots); // n_slots: a power of two
-void ring_close(struct ring *ring);                // must be empty
+void ring_open(struct ring **out, size_t n_slots);             // n_slots: a power of two
+void ring_close(struct ring *ring);                            // must be empty
 MUST_USE enum status ring_push(struct ring *ring, void *item); // NO_ROOM when full
-void *ring_pop(struct ring *ring);                 // NULL when empty; clears the eventfd when it finds the ring empty
+// NULL when empty; then the eventfd is cleared.
+void *ring_pop(struct ring *ring);
 int ring_fd(const struct ring *ring);
-void ring_wait(struct ring *ring);                 // sleeps until there is something to pop
+void ring_wait(struct ring *ring); // sleeps until there is something to pop
 
-// ---- clock (clock.c) -------------------------------------------------------------------------------------
+// ---- clock (clock.c) ------------------------------------------------------------------------
 
-uint64_t clock_ms(void);      // monotonic
-uint64_t clock_us(void);      // monotonic
-int64_t clock_unix_s(void);   // wall clock
+uint64_t clock_ms(void);    // monotonic
+uint64_t clock_us(void);    // monotonic
+int64_t clock_unix_s(void); // wall clock
 
-// ---- files (file.c) --------------------------------------------------------------------------------------
+// ---- files (file.c) -------------------------------------------------------------------------
 
 // Reads a whole file of at most cap_bytes into *out (buf_init'ed here).
-MUST_USE enum status file_read(struct buf *out, const char *path, size_t cap_bytes, struct err *err);
-// Writes atomically: temporary file beside it, fsync, rename, fsync of the directory. A power cut leaves old or new.
-MUST_USE enum status file_write(const char *path, struct bytes content, unsigned mode, struct err *err);
-MUST_USE enum status file_make_dir(const char *path, unsigned mode, struct err *err); // OK when it is there already
-void random_bytes(void *out, size_t n); // from the kernel; die()s if it has none
+MUST_USE enum status file_read(struct buf *out, const char *path, size_t cap_bytes,
+                               struct err *err);
+// Writes atomically: temporary file beside it, fsync, rename, fsync of the directory. A power cut
+// leaves old or new.
+MUST_USE enum status file_write(const char *path, struct bytes content, unsigned mode,
+                                struct err *err);
+MUST_USE enum status file_make_dir(const char *path, unsigned mode,
+                                   struct err *err); // OK when it is there already
+void random_bytes(void *out, size_t n);              // from the kernel; die()s if it has none
 
-// ---- settings (settings.c) -------------------------------------------------------------------------------
+// ---- settings (settings.c) ------------------------------------------------------------------
 
 struct settings {
     char model[1024];      // "builtin", a path, or a name under <state>/models/
@@ -146,15 +162,16 @@ struct settings {
     char state[512];       // directory: api-key, tls/, models/
     char device[64];       // auto | cpu | a device's name
     char hostname[64];
-    int32_t n_ctx;         // tokens a sequence may hold; 0 = the model's own limit
-    int32_t n_threads;     // CPU threads; 0 = one a core we may run on
-    int32_t n_parallel;    // sequences decoded together
+    int32_t n_ctx;      // tokens a sequence may hold; 0 = the model's own limit
+    int32_t n_threads;  // CPU threads; 0 = one a core we may run on
+    int32_t n_parallel; // sequences decoded together
     enum log_level log;
 };
 
 void settings_default(struct settings *settings);
-// tawny.conf: `key = value` lines, # comments. An unknown key or a bad value is BAD_INPUT naming file, line, key and
-// what is expected. NOT_FOUND when there is no such file.
+// tawny.conf: `key = value` lines, # comments. An unknown key or a bad value is BAD_INPUT naming
+// file, line, key and what is expected. NOT_FOUND when there is no such file.
 MUST_USE enum status settings_read(struct settings *settings, const char *path, struct err *err);
 // One `key`, `value` pair, as from the command line (without the dashes).
-MUST_USE enum status settings_set(struct settings *settings, const char *key, struct bytes value, struct err *err);
+MUST_USE enum status settings_set(struct settings *settings, const char *key, struct bytes value,
+                                  struct err *err);

@@ -1,9 +1,10 @@
 // bytes.c - views of bytes, the growable capped buffer, and what is needed of UTF-8.
 //
-// Text from outside is {pointer, length}. Output is built in a buf whose cap was fixed at its birth; a full buffer is an
-// answer (NO_ROOM), not a crash. UTF-8 is RFC 3629's: no overlong forms, no surrogates, nothing above U+10FFFF. An ill-formed
-// sequence is replaced the way the Unicode standard recommends (one U+FFFD for each maximal part that could have begun a
-// sequence), which is what Python, browsers and the reference tokenizers do.
+// Text from outside is {pointer, length}. Output is built in a buf whose cap was fixed at its
+// birth; a full buffer is an answer (NO_ROOM), not a crash. UTF-8 is RFC 3629's: no overlong forms,
+// no surrogates, nothing above U+10FFFF. An ill-formed sequence is replaced the way the Unicode
+// standard recommends (one U+FFFD for each maximal part that could have begun a sequence), which is
+// what Python, browsers and the reference tokenizers do.
 #include "base.h"
 
 #include <stdio.h>
@@ -45,7 +46,7 @@ struct bytes bytes_copy(struct arena *arena, struct bytes from)
     return (struct bytes){p, from.n};
 }
 
-// ---- buf -------------------------------------------------------------------------------------------------
+// ---- buf ------------------------------------------------------------------------------------
 
 void buf_init(struct buf *buf, size_t cap_bytes)
 {
@@ -122,10 +123,10 @@ struct bytes buf_view(const struct buf *buf)
     return (struct bytes){buf->p, buf->n};
 }
 
-// ---- UTF-8 (RFC 3629 section 4) --------------------------------------------------------------------------
+// ---- UTF-8 (RFC 3629 section 4) -------------------------------------------------------------
 
-// What stands at text[at]: *n bytes that are a whole character (returns OK), the beginning of one that the text cuts off
-// (AGAIN), or a maximal ill-formed part (BAD_INPUT).
+// What stands at text[at]: *n bytes that are a whole character (returns OK), the beginning of one
+// that the text cuts off (AGAIN), or a maximal ill-formed part (BAD_INPUT).
 static enum status utf8_step(struct bytes text, size_t at, size_t *n)
 {
     uint8_t first = text.p[at];

@@ -1,6 +1,8 @@
-// clock.c - monotonic time for deadlines and measurements, wall-clock time for what people and certificates read.
+// clock.c - monotonic time for deadlines and measurements, wall-clock time for what people and
+// certificates read.
 //
-// A deadline is never taken from the wall clock: it jumps (a box without a battery starts in 1970 until something tells it).
+// A deadline is never taken from the wall clock: it jumps (a box without a battery starts in 1970
+// until something tells it).
 #include "base.h"
 
 #include <time.h>

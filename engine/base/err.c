@@ -1,8 +1,9 @@
 // err.c - status names and the one-sentence error.
 //
-// An err is filled once, on the floor where the fact is known ("tensor blk.0.attn_q.weight: 5 dimensions, at most 4 are
-// allowed"); floors above may put their own fact in front of it (err_prefix), but never replace it by a vaguer sentence.
-// Invariant: err->text always ends in NUL and is one line; a text that does not fit is cut at a whole UTF-8 sequence.
+// An err is filled once, on the floor where the fact is known ("tensor blk.0.attn_q.weight: 5
+// dimensions, at most 4 are allowed"); floors above may put their own fact in front of it
+// (err_prefix), but never replace it by a vaguer sentence. Invariant: err->text always ends in NUL
+// and is one line; a text that does not fit is cut at a whole UTF-8 sequence.
 #include "base.h"
 
 #include <stdio.h>
@@ -64,7 +65,8 @@ enum status err_prefix(struct err *err, const char *format, ...)
     int n = vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     if (n >= 0 && (size_t)n + 3 < sizeof(text))
-        snprintf(text + n, sizeof(text) - (size_t)n, ": %.*s", (int)(sizeof(text) - (size_t)n - 3), err->text);
+        snprintf(text + n, sizeof(text) - (size_t)n, ": %.*s", (int)(sizeof(text) - (size_t)n - 3),
+                 err->text);
     tidy(text);
     memcpy(err->text, text, sizeof(text));
     return err->status;

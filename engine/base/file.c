@@ -1,8 +1,9 @@
-// file.c - small files whole: read with a cap, written so that a power cut leaves the old or the new one.
+// file.c - small files whole: read with a cap, written so that a power cut leaves the old or the
+// new one.
 //
-// Writing: PATH.new is made (O_EXCL, its final mode from the first byte: a key is never readable by others), written, fsync'ed,
-// renamed over PATH, and the directory is fsync'ed: only then is the new name on the disk. A PATH.new left by a power cut is
-// removed by the next write.
+// Writing: PATH.new is made (O_EXCL, its final mode from the first byte: a key is never readable by
+// others), written, fsync'ed, renamed over PATH, and the directory is fsync'ed: only then is the
+// new name on the disk. A PATH.new left by a power cut is removed by the next write.
 #include "base.h"
 
 #include <errno.h>
@@ -16,7 +17,9 @@
 
 static enum status refused(struct err *err, const char *what, const char *path)
 {
-    enum status status = errno == ENOENT || errno == ENOTDIR ? NOT_FOUND : errno == ENOSPC ? NO_ROOM : IO_ERROR;
+    enum status status = errno == ENOENT || errno == ENOTDIR ? NOT_FOUND
+                         : errno == ENOSPC                   ? NO_ROOM
+                                                             : IO_ERROR;
     return err_set(err, status, "%s %s: %s", what, path, strerror(errno));
 }
 
@@ -38,7 +41,8 @@ enum status file_read(struct buf *out, const char *path, size_t cap_bytes, struc
         if (n <= 0)
             break;
         if (buf_add(&buf, piece, (size_t)n) != OK)
-            status = err_set(err, TOO_LARGE, "%s is larger than the %zu bytes allowed for it", path, cap_bytes);
+            status = err_set(err, TOO_LARGE, "%s is larger than the %zu bytes allowed for it", path,
+                             cap_bytes);
     }
     close(fd);
     if (status == OK)

@@ -1,7 +1,8 @@
 // log.c - one line a fact on stderr, and the end of the process.
 //
-// Every line is one write(2), so that lines of the two threads never mix, and control characters are replaced: part of a line
-// may come from a client. Times are UTC. The rule of the house: log once, on the floor that decides what to do about it.
+// Every line is one write(2), so that lines of the two threads never mix, and control characters
+// are replaced: part of a line may come from a client. Times are UTC. The rule of the house: log
+// once, on the floor that decides what to do about it.
 #include "base.h"
 
 #include <errno.h>

@@ -1,8 +1,10 @@
-// memory.c - allocation that cannot fail, checked arithmetic for sizes from outside, and the job's arena.
+// memory.c - allocation that cannot fail, checked arithmetic for sizes from outside, and the job's
+// arena.
 //
-// Three lifetimes exist: boot (mem_alloc, freed at the end), job (an arena, freed as a whole when the job returns) and call (the
-// stack). Running out of memory ends the process (PID 1 starts it again): no half-alive states. Only arena_take can say no,
-// because what goes into an arena is measured by a client.
+// Three lifetimes exist: boot (mem_alloc, freed at the end), job (an arena, freed as a whole when
+// the job returns) and call (the stack). Running out of memory ends the process (PID 1 starts it
+// again): no half-alive states. Only arena_take can say no, because what goes into an arena is
+// measured by a client.
 #include "base.h"
 
 #include <stdlib.h>
@@ -81,7 +83,8 @@ void *arena_take(struct arena *arena, size_t n_bytes)
         size_t n_data = n > BLOCK_BYTES ? n : BLOCK_BYTES;
         block = mem_alloc(sizeof(*block) + n_data);
         block->n_bytes = n_data;
-        if (n > BLOCK_BYTES / 2 && arena->blocks) { // a large one goes behind: the current block still has room
+        if (n > BLOCK_BYTES / 2 &&
+            arena->blocks) { // a large one goes behind: the current block still has room
             block->next = arena->blocks->next;
             arena->blocks->next = block;
         } else {

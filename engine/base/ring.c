@@ -1,10 +1,11 @@
 // ring.c - pointers from one thread to one other thread, with an eventfd to sleep on.
 //
-// One producer, one consumer: each writes one index and reads the other's, so acquire/release is all the ordering needed.
-// Invariant: head - tail is the number of items, 0 .. n_slots (indices wrap around SIZE_MAX; n_slots is a power of two).
-// What one would get wrong: the eventfd may be readable while the ring is empty (a wake-up that was answered already), but it
-// is never quiet while the ring is full of unseen items: ring_pop clears it first and looks again afterwards. A consumer
-// therefore pops until NULL before it sleeps.
+// One producer, one consumer: each writes one index and reads the other's, so acquire/release is
+// all the ordering needed. Invariant: head - tail is the number of items, 0 .. n_slots (indices
+// wrap around SIZE_MAX; n_slots is a power of two). What one would get wrong: the eventfd may be
+// readable while the ring is empty (a wake-up that was answered already), but it is never quiet
+// while the ring is full of unseen items: ring_pop clears it first and looks again afterwards. A
+// consumer therefore pops until NULL before it sleeps.
 #include "base.h"
 
 #include <errno.h>
@@ -99,7 +100,8 @@ void ring_wait(struct ring *ring)
         struct pollfd poll_fd = {.fd = ring->fd, .events = POLLIN};
         if (poll(&poll_fd, 1, -1) < 0 && errno != EINTR)
             die("poll on a ring: %s", strerror(errno));
-        if (atomic_load_explicit(&ring->head, memory_order_acquire) == tail) { // an answered wake-up: clear it
+        if (atomic_load_explicit(&ring->head, memory_order_acquire) ==
+            tail) { // an answered wake-up: clear it
             uint64_t count;
             while (read(ring->fd, &count, sizeof(count)) < 0 && errno == EINTR)
                 continue;

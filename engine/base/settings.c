@@ -1,9 +1,11 @@
-// settings.c - tawny.conf and the command line: one table says what exists, what it may be and where it lives.
+// settings.c - tawny.conf and the command line: one table says what exists, what it may be and
+// where it lives.
 //
-// File format: lines `key = value`; blanks around both are dropped; a `#` at the start of a line, or after a blank outside
-// quotes, begins a comment; a value may stand in double quotes ("" is an empty value). CR LF line ends and a UTF-8 byte order
-// mark are accepted (the file is edited on any PC). A key that does not exist, is given twice or has a bad value is an error
-// that names file, line, key and what is expected: nothing a person wrote is silently ignored.
+// File format: lines `key = value`; blanks around both are dropped; a `#` at the start of a line,
+// or after a blank outside quotes, begins a comment; a value may stand in double quotes ("" is an
+// empty value). CR LF line ends and a UTF-8 byte order mark are accepted (the file is edited on any
+// PC). A key that does not exist, is given twice or has a bad value is an error that names file,
+// line, key and what is expected: nothing a person wrote is silently ignored.
 #include "base.h"
 
 #include <stdio.h>
@@ -55,7 +57,8 @@ static struct bytes trim(struct bytes text)
         text.p++;
         text.n--;
     }
-    while (text.n && (text.p[text.n - 1] == ' ' || text.p[text.n - 1] == '\t' || text.p[text.n - 1] == '\r'))
+    while (text.n &&
+           (text.p[text.n - 1] == ' ' || text.p[text.n - 1] == '\t' || text.p[text.n - 1] == '\r'))
         text.n--;
     return text;
 }
@@ -66,17 +69,20 @@ static int shown(struct bytes text)
     return (int)(text.n < 60 ? text.n : 60);
 }
 
-static enum status set_text(struct settings *settings, const struct key *key, struct bytes value, struct err *err)
+static enum status set_text(struct settings *settings, const struct key *key, struct bytes value,
+                            struct err *err)
 {
     if (value.n >= key->size)
-        return err_set(err, TOO_LARGE, "%s: %zu bytes, at most %zu are allowed", key->name, value.n, key->size - 1);
+        return err_set(err, TOO_LARGE, "%s: %zu bytes, at most %zu are allowed", key->name, value.n,
+                       key->size - 1);
     if (value.n == 0 && !key->may_be_empty)
         return err_set(err, BAD_INPUT, "%s: a value is missing", key->name);
     if (!utf8_valid(value))
         return err_set(err, BAD_INPUT, "%s: the value is not valid UTF-8", key->name);
     for (size_t i = 0; i < value.n; i++) {
         if (value.p[i] < 0x20 || value.p[i] == 0x7f)
-            return err_set(err, BAD_INPUT, "%s: a control character (0x%02x) in the value", key->name, value.p[i]);
+            return err_set(err, BAD_INPUT, "%s: a control character (0x%02x) in the value",
+                           key->name, value.p[i]);
     }
     char *field = (char *)settings + key->offset;
     memset(field, 0, key->size);
@@ -85,7 +91,8 @@ static enum status set_text(struct settings *settings, const struct key *key, st
     return OK;
 }
 
-static enum status set_number(struct settings *settings, const struct key *key, struct bytes value, struct err *err)
+static enum status set_number(struct settings *settings, const struct key *key, struct bytes value,
+                              struct err *err)
 {
     int64_t number = 0;
     bool good = value.n > 0 && value.n <= 9;
@@ -94,22 +101,24 @@ static enum status set_number(struct settings *settings, const struct key *key, 
         number = number * 10 + (value.p[i] - '0');
     }
     if (!good || number < key->least || number > key->most)
-        return err_set(err, BAD_INPUT, "%s: \"%.*s\" is not a whole number from %d to %d", key->name, shown(value),
-                       (const char *)value.p, (int)key->least, (int)key->most);
+        return err_set(err, BAD_INPUT, "%s: \"%.*s\" is not a whole number from %d to %d",
+                       key->name, shown(value), (const char *)value.p, (int)key->least,
+                       (int)key->most);
     int32_t field = (int32_t)number;
     memcpy((char *)settings + key->offset, &field, sizeof(field));
     return OK;
 }
 
-static enum status set_level(struct settings *settings, const struct key *key, struct bytes value, struct err *err)
+static enum status set_level(struct settings *settings, const struct key *key, struct bytes value,
+                             struct err *err)
 {
     if (bytes_equal_text(value, "info"))
         settings->log = LOG_INFO;
     else if (bytes_equal_text(value, "debug"))
         settings->log = LOG_DEBUG;
     else
-        return err_set(err, BAD_INPUT, "%s: \"%.*s\" is neither info nor debug", key->name, shown(value),
-                       (const char *)value.p);
+        return err_set(err, BAD_INPUT, "%s: \"%.*s\" is neither info nor debug", key->name,
+                       shown(value), (const char *)value.p);
     return OK;
 }
 
@@ -147,14 +156,17 @@ static enum status unknown_key(struct bytes name, struct err *err)
                    (const char *)name.p, list);
 }
 
-enum status settings_set(struct settings *settings, const char *name, struct bytes value, struct err *err)
+enum status settings_set(struct settings *settings, const char *name, struct bytes value,
+                         struct err *err)
 {
     const struct key *key = key_find(bytes_of(name));
     if (!key)
         return unknown_key(bytes_of(name), err);
     if (strcmp(name, "hostname") == 0 && !hostname_is_good(value))
-        return err_set(err, BAD_INPUT, "hostname: \"%.*s\" is not a host name (1-63 letters, digits and inner hyphens)",
-                       shown(value), (const char *)value.p);
+        return err_set(
+            err, BAD_INPUT,
+            "hostname: \"%.*s\" is not a host name (1-63 letters, digits and inner hyphens)",
+            shown(value), (const char *)value.p);
     switch (key->kind) {
     case TEXT:
         return set_text(settings, key, value, err);
@@ -188,15 +200,17 @@ static enum status value_of(struct bytes raw, struct bytes *value, struct err *e
     return OK;
 }
 
-static enum status read_line(struct settings *settings, struct bytes line, int line_at, int *seen_at, struct err *err)
+static enum status read_line(struct settings *settings, struct bytes line, int line_at,
+                             int *seen_at, struct err *err)
 {
     line = trim(line);
     if (line.n == 0 || line.p[0] == '#')
         return OK;
     const uint8_t *equals = memchr(line.p, '=', line.n);
     if (!equals)
-        return err_set(err, BAD_INPUT, "\"%.*s\" is not a `key = value` line (a comment begins with #)", shown(line),
-                       (const char *)line.p);
+        return err_set(err, BAD_INPUT,
+                       "\"%.*s\" is not a `key = value` line (a comment begins with #)",
+                       shown(line), (const char *)line.p);
     struct bytes name = trim((struct bytes){line.p, (size_t)(equals - line.p)}), value;
     const struct key *key = key_find(name);
     if (!key)
@@ -205,7 +219,8 @@ static enum status read_line(struct settings *settings, struct bytes line, int l
     if (*seen)
         return err_set(err, BAD_INPUT, "%s was set in line %d already", key->name, *seen);
     *seen = line_at;
-    enum status status = value_of((struct bytes){equals + 1, line.n - (size_t)(equals + 1 - line.p)}, &value, err);
+    enum status status =
+        value_of((struct bytes){equals + 1, line.n - (size_t)(equals + 1 - line.p)}, &value, err);
     if (status != OK) {
         (void)err_prefix(err, "%s", key->name);
         return status;

@@ -1,23 +1,28 @@
-// inside.h - what the files of sched/ share: sequences, jobs under way, and the engine thread's state.
+// inside.h - what the files of sched/ share: sequences, jobs under way, and the engine thread's
+// state.
 //
 // Invariants (engine_check walks them after every step):
-//   FREE     work == NULL; token[0 .. n_cached) is what the KV cache holds, kept for a later prompt that begins the same way
+//   FREE     work == NULL; token[0 .. n_cached) is what the KV cache holds, kept for a later
+//            prompt that begins the same way
 //   PREFILL  n_cached < n_prompt and token[0 .. n_cached) == prompt[0 .. n_cached)
-//   DECODE   n_cached == n_prompt + n_generated - 1: the token picked last is not in the cache yet; it is the next row
-//   waiting  works without a sequence, in order of arrival; non-empty only while no sequence is FREE
+//   DECODE   n_cached == n_prompt + n_generated - 1: the token picked last is not in the cache
+//            yet; it is the next row
+//   waiting  works without a sequence, in order of arrival; none while a sequence is FREE
 #pragma once
 
 #include "sched.h"
 
 enum {
-    BATCH_TOKENS = 512,  // most rows in one forward pass
-    CHUNK_LEAST = 16,    // rows of a prompt in one pass, at least
-    WAITING_MOST = 32,   // jobs that may wait for a sequence
-    STEP_ALONE_US = 1000000, // a pass is sized to take so long when nobody else waits for a token ...
-    STEP_SHARED_US = 150000, // ... and when others do
+    BATCH_TOKENS = 512, // most rows in one forward pass
+    CHUNK_LEAST = 16,   // rows of a prompt in one pass, at least
+    WAITING_MOST = 32,  // jobs that may wait for a sequence
+    // a pass is sized to take so long:
+    STEP_ALONE_US = 1000000, // when nobody else waits for a token
+    STEP_SHARED_US = 150000, // when others do
 };
 
-struct work { // a job from its arrival to its end
+// A job from its arrival to its end.
+struct work {
     struct work *next; // in the waiting line
     struct job *job;
     int32_t *prompt; // [n_prompt]
@@ -62,13 +67,14 @@ struct event *event_open(enum event_kind kind, const struct work *work);
 void engine_step_begins(struct engine *engine, bool begins);
 
 // work.c
-void engine_accept(struct engine *engine, struct job *job); // takes the job: queued, or refused with its event
+// Takes the job: queued, or refused with its event.
+void engine_accept(struct engine *engine, struct job *job);
 void engine_cancel(struct engine *engine, uint64_t job_id);
-void engine_assign(struct engine *engine);                  // gives free sequences to waiting works
+void engine_assign(struct engine *engine); // gives free sequences to waiting works
 void engine_token(struct engine *engine, struct seq *seq, int32_t id);
 void work_finish(struct engine *engine, struct seq *seq, enum finish finish);
 void work_fail(struct engine *engine, struct seq *seq, const struct err *err);
-void engine_drop_all(struct engine *engine);                // every work ends as cancelled
+void engine_drop_all(struct engine *engine); // every work ends as cancelled
 
 // step.c
 bool engine_busy(const struct engine *engine);
@@ -77,4 +83,5 @@ void engine_check(const struct engine *engine);
 
 // prefix.c
 int32_t prefix_common(const int32_t *a, int32_t n_a, const int32_t *b, int32_t n_b);
-struct seq *prefix_choose(struct seq *seqs, int32_t n_seq, const int32_t *prompt, int32_t n_prompt, int32_t *n_reused);
+struct seq *prefix_choose(struct seq *seqs, int32_t n_seq, const int32_t *prompt, int32_t n_prompt,
+                          int32_t *n_reused);

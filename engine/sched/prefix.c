@@ -1,9 +1,10 @@
 // prefix.c - which sequence a prompt gets, and how much of what that sequence holds can stay.
 //
-// A conversation's next request begins with everything said before, so the KV of the longest common beginning need not be
-// computed again. The sequence that shares most is chosen, but not when that would throw away a long conversation for the sake
-// of a short shared beginning (a system prompt): then the one unused for longest is. At least the prompt's last token is
-// always computed, because its logits are needed.
+// A conversation's next request begins with everything said before, so the KV of the longest common
+// beginning need not be computed again. The sequence that shares most is chosen, but not when that
+// would throw away a long conversation for the sake of a short shared beginning (a system prompt):
+// then the one unused for longest is. At least the prompt's last token is always computed, because
+// its logits are needed.
 #include "inside.h"
 
 int32_t prefix_common(const int32_t *a, int32_t n_a, const int32_t *b, int32_t n_b)
@@ -22,7 +23,8 @@ static bool older(const struct seq *a, const struct seq *b)
     return a->used_at < b->used_at;
 }
 
-struct seq *prefix_choose(struct seq *seqs, int32_t n_seq, const int32_t *prompt, int32_t n_prompt, int32_t *n_reused)
+struct seq *prefix_choose(struct seq *seqs, int32_t n_seq, const int32_t *prompt, int32_t n_prompt,
+                          int32_t *n_reused)
 {
     struct seq *oldest = NULL, *best = NULL;
     int32_t n_best = 0, n_oldest = 0;

@@ -1,9 +1,10 @@
 // sched.c - the engine thread and the two rings to it.
 //
-// The thread opens the device and the model, then loops: take what came on the job ring, give waiting jobs a sequence, do one
-// forward pass; with nothing to do it sleeps on the ring. The other side (one thread) only sees jobs go and events come. The two
-// share the rings, and `step_began_ms`, by which a watchdog sees a device that hangs.
-// What one would get wrong: the events ring may be full (a net thread that is busy), so the engine keeps what does not fit in a
+// The thread opens the device and the model, then loops: take what came on the job ring, give
+// waiting jobs a sequence, do one forward pass; with nothing to do it sleeps on the ring. The other
+// side (one thread) only sees jobs go and events come. The two share the rings, and
+// `step_began_ms`, by which a watchdog sees a device that hangs. What one would get wrong: the
+// events ring may be full (a net thread that is busy), so the engine keeps what does not fit in a
 // list and never waits.
 #include "inside.h"
 
@@ -23,14 +24,14 @@ struct sched {
     pthread_t thread;
     struct settings settings;
     char model_path[2200];
-    struct err refused; // status != OK: there is no model to open
+    struct err refused;          // status != OK: there is no model to open
     struct sched_status *status; // the caller's thread
     size_t n_open;               // the caller's thread
     _Atomic uint64_t step_began_ms;
     struct event *late, **late_end; // the engine thread: events that found the ring full
 };
 
-// ---- jobs and events -------------------------------------------------------------------------------------
+// ---- jobs and events ------------------------------------------------------------------------
 
 struct job *job_open(void)
 {
@@ -71,7 +72,8 @@ static void send_late(struct sched *sched)
 {
     while (sched->late) {
         struct event *event = sched->late, *next = event->next;
-        if (ring_push(sched->events, event) != OK) // pushed = the other thread's: do not touch it any more
+        if (ring_push(sched->events, event) !=
+            OK) // pushed = the other thread's: do not touch it any more
             return;
         sched->late = next;
     }
@@ -90,10 +92,11 @@ void engine_tell(struct engine *engine, struct event *event)
 
 void engine_step_begins(struct engine *engine, bool begins)
 {
-    atomic_store_explicit(&engine->sched->step_began_ms, begins ? clock_ms() : 0, memory_order_relaxed);
+    atomic_store_explicit(&engine->sched->step_began_ms, begins ? clock_ms() : 0,
+                          memory_order_relaxed);
 }
 
-// ---- the engine thread -----------------------------------------------------------------------------------
+// ---- the engine thread ----------------------------------------------------------------------
 
 static void tell_state(struct engine *engine, enum sched_state state, const struct err *err)
 {
@@ -234,9 +237,10 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
-// ---- the caller's side -----------------------------------------------------------------------------------
+// ---- the caller's side ----------------------------------------------------------------------
 
-void sched_open(struct sched **out, const struct settings *settings, const char *model_path, const struct err *refused)
+void sched_open(struct sched **out, const struct settings *settings, const char *model_path,
+                const struct err *refused)
 {
     struct sched *sched = mem_alloc(sizeof(*sched));
     sigset_t all, before;
@@ -292,7 +296,8 @@ void sched_close(struct sched *sched)
 
 enum status sched_submit(struct sched *sched, struct job *job)
 {
-    if (sched->n_open >= sched_n_together(sched) + WAITING_MOST || ring_push(sched->jobs, job) != OK)
+    if (sched->n_open >= sched_n_together(sched) + WAITING_MOST ||
+        ring_push(sched->jobs, job) != OK)
         return NO_ROOM;
     sched->n_open++;
     return OK;

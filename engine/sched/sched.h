@@ -1,8 +1,9 @@
-// sched.h - floor 4: the engine thread. It owns the device, the model, the KV cache and every sequence; it takes jobs from one
-// ring and answers with events on another. Nobody waits for a client here: the net thread buffers, or cancels.
+// sched.h - floor 4: the engine thread. It owns the device, the model, the KV cache and every
+// sequence; it takes jobs from one ring and answers with events on another. Nobody waits for a
+// client here: the net thread buffers, or cancels.
 //
-// Every submitted job ends with exactly one EVENT_DONE or EVENT_FAILED, whatever happens to it. All functions here are called
-// from one thread (the net thread, or the terminal of `tawny chat`).
+// Every submitted job ends with exactly one EVENT_DONE or EVENT_FAILED, whatever happens to it. All
+// functions here are called from one thread (the net thread, or the terminal of `tawny chat`).
 #pragma once
 
 #include "../base/base.h"
@@ -12,7 +13,8 @@ enum sched_state { SCHED_LOADING, SCHED_READY, SCHED_FAILED };
 
 enum job_kind { JOB_GENERATE, JOB_CANCEL, JOB_STOP };
 
-struct job { // made by api/ on its arena, pushed with sched_submit: then it belongs to the engine thread, which frees it
+// Made by api/ on its arena; after sched_submit it belongs to the engine thread, which frees it.
+struct job {
     struct arena arena; // everything below points into it
     enum job_kind kind;
     uint64_t id; // chosen by the caller, unique
@@ -36,15 +38,15 @@ struct usage {
 };
 
 enum event_kind {
-    EVENT_STARTED,  // the prompt was accepted and has its place or waits for one; usage.n_prompt is known
-    EVENT_PROGRESS, // the prompt is being read: n_done of usage.n_prompt tokens; a heartbeat for streams
+    EVENT_STARTED,  // the prompt was accepted: usage.n_prompt is known
+    EVENT_PROGRESS, // n_done of usage.n_prompt tokens are read: a heartbeat for streams
     EVENT_TEXT,     // text: whole UTF-8
     EVENT_DONE,     // finish, usage
     EVENT_FAILED,   // err (TOO_LARGE: the prompt does not fit, ...)
     EVENT_STATE,    // loading -> ready | failed: look at sched_status
 };
 
-struct event { // one malloc; event_close frees it
+struct event {          // one malloc; event_close frees it
     struct event *next; // the engine thread's, while the ring is full
     enum event_kind kind;
     uint64_t job_id;
@@ -66,16 +68,21 @@ struct sched_status { // a snapshot, replaced when EVENT_STATE is taken
 };
 
 struct sched;
-// Starts the engine thread; loading goes on in it. refused: NULL, or why there is no model_path: then the state becomes FAILED
-// with this sentence, and the process can still say so to whoever asks.
-void sched_open(struct sched **out, const struct settings *settings, const char *model_path, const struct err *refused);
+// Starts the engine thread; loading goes on in it. refused: NULL, or why there is no model_path:
+// then the state becomes FAILED with this sentence, and the process can still say so to whoever
+// asks.
+void sched_open(struct sched **out, const struct settings *settings, const char *model_path,
+                const struct err *refused);
 void sched_close(struct sched *sched); // stops the thread; running jobs end as FINISH_CANCELLED
 // NO_ROOM: too many jobs are waiting; the job stays yours.
 MUST_USE enum status sched_submit(struct sched *sched, struct job *job);
-void sched_cancel(struct sched *sched, uint64_t job_id); // it still ends with its event (FINISH_CANCELLED, or what came first)
-struct event *sched_take_event(struct sched *sched);     // NULL when there is none; yours
-int sched_event_fd(const struct sched *sched);           // readable: take events until NULL
+void sched_cancel(
+    struct sched *sched,
+    uint64_t job_id); // it still ends with its event (FINISH_CANCELLED, or what came first)
+struct event *sched_take_event(struct sched *sched); // NULL when there is none; yours
+int sched_event_fd(const struct sched *sched);       // readable: take events until NULL
 const struct sched_status *sched_status(const struct sched *sched);
 size_t sched_n_open(const struct sched *sched);     // jobs submitted whose end was not taken yet
 size_t sched_n_together(const struct sched *sched); // of these so many run at once
-uint64_t sched_step_ms(const struct sched *sched);  // how long the present forward pass has been going on; 0 = none
+uint64_t sched_step_ms(
+    const struct sched *sched); // how long the present forward pass has been going on; 0 = none

@@ -1,8 +1,9 @@
 // step.c - one forward pass: whose rows go into it, and what is done with its logits.
 //
-// Every sequence that is generating contributes one row; what room is left goes to prompts, oldest first, in chunks. A chunk is
-// sized by time, not only by BATCH_TOKENS: while others generate, a pass must not take so long that their streams stall, and even
-// alone it must not be so long that cancelling or a heartbeat waits for it. What one prompt token costs is measured as we go.
+// Every sequence that is generating contributes one row; what room is left goes to prompts, oldest
+// first, in chunks. A chunk is sized by time, not only by BATCH_TOKENS: while others generate, a
+// pass must not take so long that their streams stall, and even alone it must not be so long that
+// cancelling or a heartbeat waits for it. What one prompt token costs is measured as we go.
 #include "inside.h"
 
 #include <string.h>
@@ -37,7 +38,8 @@ static int32_t chunk_rows(const struct engine *engine, int32_t n_decode)
     return rows < room ? (int32_t)rows : room;
 }
 
-static void add_row(struct engine *engine, int32_t *n, struct seq *seq, int32_t token, int32_t pos, bool wanted)
+static void add_row(struct engine *engine, int32_t *n, struct seq *seq, int32_t token, int32_t pos,
+                    bool wanted)
 {
     engine->token[*n] = token;
     engine->pos[*n] = pos;
@@ -48,7 +50,8 @@ static void add_row(struct engine *engine, int32_t *n, struct seq *seq, int32_t 
     ++*n;
 }
 
-// The prefilling sequence that has waited longest, of those not yet in this pass (n_taken of it is 0).
+// The prefilling sequence that has waited longest, of those not yet in this pass (n_taken of it is
+// 0).
 static struct seq *oldest_prefill(struct engine *engine, const int32_t *n_taken)
 {
     struct seq *oldest = NULL;
@@ -94,7 +97,8 @@ static int32_t batch_fill(struct engine *engine, int32_t *n_rows)
 static void batch_failed(struct engine *engine, const int32_t *n_rows, const struct err *err)
 {
     if (err->status == DEVICE_ERROR)
-        die("the device failed: %s", err->text); // PID 1 starts the engine again, with a fresh device
+        die("the device failed: %s",
+            err->text); // PID 1 starts the engine again, with a fresh device
     log_error("a forward pass failed: %s", err->text);
     for (int32_t i = 0; i < engine->n_seq; i++) {
         if (!n_rows[i])
@@ -122,8 +126,8 @@ static void seq_advance(struct engine *engine, struct seq *seq, int32_t n_rows, 
     }
 }
 
-// Keeps what a prompt token costs: a running mean that believes bad news at once (a core was taken away) and good news slowly.
-// Passes with few prompt rows say nothing about it.
+// Keeps what a prompt token costs: a running mean that believes bad news at once (a core was taken
+// away) and good news slowly. Passes with few prompt rows say nothing about it.
 static void measure(struct engine *engine, int32_t n, int32_t n_decode, uint64_t took_us)
 {
     if (n - n_decode < CHUNK_LEAST)
@@ -139,8 +143,11 @@ void engine_step(struct engine *engine)
     int32_t n_decode = count_state(engine, SEQ_DECODE), n = batch_fill(engine, n_rows);
     if (n == 0)
         return;
-    struct batch batch = {
-        .n_tokens = n, .token = engine->token, .pos = engine->pos, .seq = engine->seq, .wanted = engine->wanted};
+    struct batch batch = {.n_tokens = n,
+                          .token = engine->token,
+                          .pos = engine->pos,
+                          .seq = engine->seq,
+                          .wanted = engine->wanted};
     engine_step_begins(engine, true);
     uint64_t from_us = clock_us();
     enum status status = model_forward(engine->model, &batch, engine->logits, &err);
@@ -151,12 +158,14 @@ void engine_step(struct engine *engine)
         batch_failed(engine, n_rows, &err);
         return;
     }
-    size_t n_wanted = 0; // logits come in row order: sequence by sequence, in the order they entered the batch
+    size_t n_wanted =
+        0; // logits come in row order: sequence by sequence, in the order they entered the batch
     for (int32_t row = 0; row < n;) {
         struct seq *seq = &engine->seqs[engine->seq[row]];
         int32_t take = n_rows[seq->index];
         bool wanted = engine->wanted[row + take - 1];
-        seq_advance(engine, seq, take, wanted ? engine->logits + n_wanted * (size_t)engine->n_vocab : NULL);
+        seq_advance(engine, seq, take,
+                    wanted ? engine->logits + n_wanted * (size_t)engine->n_vocab : NULL);
         n_wanted += wanted;
         row += take;
     }
@@ -168,17 +177,18 @@ void engine_check(const struct engine *engine)
     for (int32_t i = 0; i < engine->n_seq; i++) {
         const struct seq *seq = &engine->seqs[i];
         const struct work *work = seq->work;
-        if ((seq->state == SEQ_FREE) != (work == NULL) || seq->n_cached < 0 || seq->n_cached > engine->n_ctx)
+        if ((seq->state == SEQ_FREE) != (work == NULL) || seq->n_cached < 0 ||
+            seq->n_cached > engine->n_ctx)
             die("sequence %d: state %d, %d cached", (int)i, (int)seq->state, (int)seq->n_cached);
         any_free |= seq->state == SEQ_FREE;
         if (seq->state == SEQ_PREFILL &&
             (seq->n_cached >= work->n_prompt ||
              memcmp(seq->token, work->prompt, (size_t)seq->n_cached * sizeof(*seq->token)) != 0))
             die("sequence %d: its cache is not its prompt", (int)i);
-        if (seq->state == SEQ_DECODE &&
-            (seq->n_cached != work->n_prompt + work->n_generated - 1 || seq->n_cached >= engine->n_ctx))
-            die("sequence %d: %d cached, %d + %d tokens", (int)i, (int)seq->n_cached, (int)work->n_prompt,
-                (int)work->n_generated);
+        if (seq->state == SEQ_DECODE && (seq->n_cached != work->n_prompt + work->n_generated - 1 ||
+                                         seq->n_cached >= engine->n_ctx))
+            die("sequence %d: %d cached, %d + %d tokens", (int)i, (int)seq->n_cached,
+                (int)work->n_prompt, (int)work->n_generated);
     }
     if (engine->waiting && any_free)
         die("a job waits although a sequence is free");

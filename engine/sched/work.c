@@ -1,8 +1,8 @@
 // work.c - a job's way through the engine thread: arrival, a sequence, tokens, its end.
 //
-// A prompt is tokenized when it arrives, so that one that does not fit is refused at once, with the numbers, and not after
-// waiting. Every way out passes work_end, which sends the one final event and gives the sequence back; the sequence keeps its
-// KV for prefix.c.
+// A prompt is tokenized when it arrives, so that one that does not fit is refused at once, with the
+// numbers, and not after waiting. Every way out passes work_end, which sends the one final event
+// and gives the sequence back; the sequence keeps its KV for prefix.c.
 #include "inside.h"
 
 #include <stdlib.h>
@@ -42,9 +42,10 @@ static void work_end(struct engine *engine, struct seq *seq, struct work *work, 
         usage->prompt_us = (work->first_us ? work->first_us : now) - work->started_us;
     if (work->first_us)
         usage->generate_us = now - work->first_us;
-    log_debug("job %llu: %s, %d prompt tokens (%d cached), %d generated", (unsigned long long)work->job->id,
-              last->kind == EVENT_FAILED ? last->err.text : "done", (int)usage->n_prompt, (int)usage->n_prompt_cached,
-              (int)usage->n_generated);
+    log_debug("job %llu: %s, %d prompt tokens (%d cached), %d generated",
+              (unsigned long long)work->job->id,
+              last->kind == EVENT_FAILED ? last->err.text : "done", (int)usage->n_prompt,
+              (int)usage->n_prompt_cached, (int)usage->n_generated);
     engine_tell(engine, last);
     work_close(work);
     if (seq) {
@@ -67,27 +68,31 @@ void work_fail(struct engine *engine, struct seq *seq, const struct err *err)
     work_end(engine, seq, seq->work, event);
 }
 
-// ---- arrival ---------------------------------------------------------------------------------------------
+// ---- arrival --------------------------------------------------------------------------------
 
 static enum status work_tokenize(struct engine *engine, struct work *work, struct err *err)
 {
     const struct job *job = work->job;
-    uint64_t cap = job->prompt.n + 64; // no token is shorter than a byte; control tokens and BOS come on top
+    uint64_t cap =
+        job->prompt.n + 64; // no token is shorter than a byte; control tokens and BOS come on top
     for (size_t i = 0; i < job->n_messages; i++)
         cap += job->messages[i].role.n + job->messages[i].content.n + 64;
     if (cap > INT32_MAX / 8)
-        return err_set(err, TOO_LARGE, "the prompt has %llu bytes; that is over what is read at all",
+        return err_set(err, TOO_LARGE,
+                       "the prompt has %llu bytes; that is over what is read at all",
                        (unsigned long long)cap);
     int32_t *ids = mem_array(cap, sizeof(*ids));
     size_t n = 0;
     enum status status =
-        job->chat ? template_encode(engine->tokenizer, job->messages, job->n_messages, ids, cap, &n, err)
-                  : tokenizer_encode(engine->tokenizer, job->prompt, true, ids, cap, &n, err);
+        job->chat
+            ? template_encode(engine->tokenizer, job->messages, job->n_messages, ids, cap, &n, err)
+            : tokenizer_encode(engine->tokenizer, job->prompt, true, ids, cap, &n, err);
     if (status == OK && n == 0)
         status = err_set(err, BAD_INPUT, "the prompt is empty");
     if (status == OK && n > (size_t)engine->n_ctx)
         status = err_set(err, TOO_LARGE,
-                         "this model's context holds %d tokens; the prompt has %zu. Shorten it, or raise ctx in tawny.conf",
+                         "this model's context holds %d tokens; the prompt has %zu. Shorten it, or "
+                         "raise ctx in tawny.conf",
                          (int)engine->n_ctx, n);
     if (status != OK) {
         free(ids);
@@ -137,7 +142,8 @@ void engine_assign(struct engine *engine)
     while (engine->waiting) {
         struct work *work = engine->waiting;
         int32_t n_reused = 0;
-        struct seq *seq = prefix_choose(engine->seqs, engine->n_seq, work->prompt, work->n_prompt, &n_reused);
+        struct seq *seq =
+            prefix_choose(engine->seqs, engine->n_seq, work->prompt, work->n_prompt, &n_reused);
         if (!seq)
             return;
         engine->waiting = work->next;
@@ -149,7 +155,7 @@ void engine_assign(struct engine *engine)
     }
 }
 
-// ---- tokens and the end ----------------------------------------------------------------------------------
+// ---- tokens and the end ---------------------------------------------------------------------
 
 void engine_token(struct engine *engine, struct seq *seq, int32_t id)
 {

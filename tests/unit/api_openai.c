@@ -1,19 +1,26 @@
-// api_openai.c - the bodies of OpenAI's requests: what is taken, and each refusal with its code, param and a part of its sentence.
+// api_openai.c - the bodies of OpenAI's requests: what is taken, and each refusal with its code,
+// param and a part of its sentence.
 //
-// Also every truncation of a full request (never accepted, never a crash under ASan) and a few thousand seeded mutations of it.
+// Also every truncation of a full request (never accepted, never a crash under ASan) and a few
+// thousand seeded mutations of it.
 #include "../../engine/api/inside.h"
 #include "check.h"
 
 #include <stdlib.h>
 
-static const char full[] =
-    "{\"model\":\"m\",\"messages\":[{\"role\":\"developer\",\"content\":\"be \\u00fcber\"},{\"role\":\"user\",\"content\":"
-    "[{\"type\":\"text\",\"text\":\"one\"},{\"type\":\"text\",\"text\":\"two\"}]},{\"role\":\"assistant\",\"content\":\"\","
-    "\"tool_calls\":[]}],\"stream\":true,\"stream_options\":{\"include_usage\":true},\"max_completion_tokens\":7,"
-    "\"temperature\":0.5,\"top_p\":0.25,\"top_k\":5,\"min_p\":0.125,\"repeat_penalty\":1.5,\"presence_penalty\":-1,"
-    "\"frequency_penalty\":2,\"seed\":42,\"stop\":[\"a\",\"bc\"],\"n\":1,\"logprobs\":false,\"tools\":[],"
-    "\"tool_choice\":\"none\",\"response_format\":{\"type\":\"text\"},\"user\":\"u\",\"unknown\":{\"x\":[1,{}]},"
-    "\"logit_bias\":null,\"store\":false}";
+static const char full[] = "{\"model\":\"m\",\"messages\":[{\"role\":\"developer\",\"content\":"
+                           "\"be \\u00fcber\"},{\"role\":\"user\",\"content\":"
+                           "[{\"type\":\"text\",\"text\":\"one\"},{\"type\":\"text\",\"text\":"
+                           "\"two\"}]},{\"role\":\"assistant\",\"content\":\"\","
+                           "\"tool_calls\":[]}],\"stream\":true,\"stream_options\":{\"include_"
+                           "usage\":true},\"max_completion_tokens\":7,"
+                           "\"temperature\":0.5,\"top_p\":0.25,\"top_k\":5,\"min_p\":0.125,"
+                           "\"repeat_penalty\":1.5,\"presence_penalty\":-1,"
+                           "\"frequency_penalty\":2,\"seed\":42,\"stop\":[\"a\",\"bc\"],\"n\":1,"
+                           "\"logprobs\":false,\"tools\":[],"
+                           "\"tool_choice\":\"none\",\"response_format\":{\"type\":\"text\"},"
+                           "\"user\":\"u\",\"unknown\":{\"x\":[1,{}]},"
+                           "\"logit_bias\":null,\"store\":false}";
 
 static void test_full(void)
 {
@@ -24,11 +31,13 @@ static void test_full(void)
         fprintf(stderr, "    %s\n", refusal.text);
     CHECK(job->chat && form.stream && form.include_usage && bytes_equal_text(form.model, "m"));
     CHECK(job->n_messages == 3 && bytes_equal_text(job->messages[0].role, "system"));
-    CHECK(bytes_equal_text(job->messages[0].content, "be \xc3\xbc" "ber"));
+    CHECK(bytes_equal_text(job->messages[0].content, "be \xc3\xbc"
+                                                     "ber"));
     CHECK(bytes_equal_text(job->messages[1].content, "one\ntwo"));
     CHECK(job->messages[2].content.n == 0);
     CHECK(job->max_tokens == 7 && job->sampling.seed == 42 && job->sampling.top_k == 5);
-    CHECK(job->sampling.temperature == 0.5f && job->sampling.top_p == 0.25f && job->sampling.min_p == 0.125f);
+    CHECK(job->sampling.temperature == 0.5f && job->sampling.top_p == 0.25f &&
+          job->sampling.min_p == 0.125f);
     CHECK(job->sampling.repeat_penalty == 1.5f && job->sampling.presence_penalty == -1.0f);
     CHECK(job->sampling.frequency_penalty == 2.0f);
     CHECK(job->n_stops == 2 && bytes_equal_text(job->stops[1], "bc"));
@@ -42,13 +51,16 @@ static void test_good(void)
         const char *body;
     } vectors[] = {
         {false, "{\"prompt\":\"x\"}"},
-        {false, "{\"prompt\":[\"x\"],\"stop\":\"y\",\"echo\":true,\"max_tokens\":1,\"best_of\":1,\"logprobs\":null}"},
+        {false, "{\"prompt\":[\"x\"],\"stop\":\"y\",\"echo\":true,\"max_tokens\":1,\"best_of\":1,"
+                "\"logprobs\":null}"},
         {false, "{\"prompt\":\"x\",\"messages\":5,\"tools\":7}"}, // chat's fields do not exist here
         {false, "{\"prompt\":\"\",\"seed\":-1,\"max_tokens\":-1,\"stop\":[]}"},
         {false, "{\"prompt\":\"x\",\"seed\":1e3,\"n\":1.0,\"suffix\":\"\",\"logprobs\":0}"},
-        {true, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\",\"name\":\"n\"}],\"max_tokens\":5,"
-               "\"max_completion_tokens\":5}"},
-        {true, "{\"messages\":[{\"role\":\"user\",\"content\":[]}],\"temperature\":null,\"stream\":null}"},
+        {true,
+         "{\"messages\":[{\"role\":\"user\",\"content\":\"x\",\"name\":\"n\"}],\"max_tokens\":5,"
+         "\"max_completion_tokens\":5}"},
+        {true, "{\"messages\":[{\"role\":\"user\",\"content\":[]}],\"temperature\":null,\"stream\":"
+               "null}"},
     };
     for (size_t i = 0; i < COUNT_OF(vectors); i++) {
         struct job *job = job_open();
@@ -62,84 +74,94 @@ static void test_good(void)
 
 #define USER "\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]"
 
+static const struct {
+    const char *body, *code, *param, *text;
+} refused_vectors[] = {
+    {"", "invalid_json", "", "empty"},
+    {"{", "invalid_json", "", "not valid JSON"},
+    {"[]", "invalid_json", "", "must be a JSON object"},
+    {"{" USER "} x", "invalid_json", "", "not valid JSON"},
+    {"{" USER ",}", "invalid_json", "", "not valid JSON"},
+    {"{" USER ",\"temperature\":NaN}", "invalid_json", "", "not valid JSON"},
+    {"{" USER ",\"temperature\":1e999}", "invalid_json", "", "not valid JSON"},
+    {"{" USER ",\"seed\":01}", "invalid_json", "", "not valid JSON"},
+    {"{" USER ",\"user\":\"\xff\"}", "invalid_json", "", "not valid JSON"},
+    {"{" USER ",\"user\":\"\xed\xa0\x80\"}", "invalid_json", "", "not valid JSON"},
+    {"{" USER ",\"user\":\"\\ud800\"}", "invalid_json", "", "not valid JSON"},
+    {"{" USER ",\"user\":\"a\nb\"}", "invalid_json", "", "not valid JSON"},
+    {"{/**/" USER "}", "invalid_json", "", "not valid JSON"},
+    {"\xef\xbb\xbf{" USER "}", "invalid_json", "", "not valid JSON"},
+    {"{" USER ",\"temperature\":1,\"temperature\":2}", "invalid_json", "temperature", "twice"},
+    {"{" USER "," USER "}", "invalid_json", "messages", "twice"},
+    {"{\"messages\":[{\"role\":\"user\",\"content\":\"a\",\"content\":\"b\"}]}", "invalid_json",
+     "messages[0].content", "twice"},
+    {"{}", "missing_required_parameter", "messages", "missing"},
+    {"{\"messages\":null}", "missing_required_parameter", "messages", "missing"},
+    {"{\"prompt\":\"x\"}", "missing_required_parameter", "messages", "missing"},
+    {"{\"messages\":[]}", "invalid_value", "messages", "1 to 4096"},
+    {"{\"messages\":\"x\"}", "invalid_type", "messages", "an array, not a string"},
+    {"{\"messages\":[5]}", "invalid_type", "messages[0]", "an object, not a number"},
+    {"{\"messages\":[{\"content\":\"x\"}]}", "invalid_type", "messages[0].role", "must be"},
+    {"{\"messages\":[{\"role\":\"user\"}]}", "invalid_type", "messages[0].content", "must be"},
+    {"{\"messages\":[{\"role\":\"user\",\"content\":5}]}", "invalid_type", "messages[0].content",
+     "must be"},
+    {"{\"messages\":[{\"role\":\"tool\",\"content\":\"x\"}]}", "unsupported_value",
+     "messages[0].role", "\"tool\""},
+    {"{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{"
+     "\"url\":\"http://x\"}}]}]}",
+     "unsupported_value", "messages[0].content[0].type", "\"image_url\""},
+    {"{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\"}]}]}", "invalid_type",
+     "messages[0].content[0].text", "string"},
+    {"{\"messages\":[{\"role\":\"user\",\"content\":[7]}]}", "invalid_type",
+     "messages[0].content[0].type", "string"},
+    {"{\"messages\":[{\"role\":\"assistant\",\"content\":\"x\",\"tool_calls\":[{}]}]}",
+     "unsupported_value", "messages[0].tool_calls", "tools"},
+    {"{" USER ",\"n\":2}", "unsupported_value", "n", "must be 1"},
+    {"{" USER ",\"n\":\"1\"}", "invalid_type", "n", "a number, not a string"},
+    {"{" USER ",\"logprobs\":true}", "unsupported_value", "logprobs", "log probabilities"},
+    {"{" USER ",\"top_logprobs\":3}", "unsupported_value", "top_logprobs", "log probabilities"},
+    {"{" USER ",\"tools\":[{\"type\":\"function\"}]}", "unsupported_value", "tools", "tools"},
+    {"{" USER ",\"tool_choice\":\"required\"}", "unsupported_value", "tool_choice", "tools"},
+    {"{" USER ",\"response_format\":{\"type\":\"json_object\"}}", "unsupported_value",
+     "response_format", "text"},
+    {"{" USER ",\"logit_bias\":{\"5\":1}}", "unsupported_value", "logit_bias", "not supported"},
+    {"{" USER ",\"modalities\":[\"text\",\"audio\"]}", "unsupported_value", "modalities", "text"},
+    {"{" USER ",\"temperature\":\"hot\"}", "invalid_type", "temperature", "a number, not a string"},
+    {"{" USER ",\"temperature\":2.5}", "invalid_value", "temperature",
+     "2.5; it must be from 0 to 2"},
+    {"{" USER ",\"temperature\":-1}", "invalid_value", "temperature", "from 0 to 2"},
+    {"{" USER ",\"top_p\":1.1}", "invalid_value", "top_p", "from 0 to 1"},
+    {"{" USER ",\"max_tokens\":0}", "invalid_value", "max_tokens", "at least 1"},
+    {"{" USER ",\"max_tokens\":1.5}", "invalid_value", "max_tokens", "whole number"},
+    {"{" USER ",\"max_tokens\":1e300}", "invalid_value", "max_tokens", "from -1"},
+    {"{" USER ",\"max_tokens\":5,\"max_completion_tokens\":6}", "invalid_value",
+     "max_completion_tokens", "differ"},
+    {"{" USER ",\"presence_penalty\":3}", "invalid_value", "presence_penalty", "from -2 to 2"},
+    {"{" USER ",\"stop\":[\"\"]}", "invalid_value", "stop", "1 to 512"},
+    {"{" USER ",\"stop\":[1]}", "invalid_type", "stop", "a number"},
+    {"{" USER ",\"stop\":{}}", "invalid_type", "stop", "an object"},
+    {"{" USER ",\"stop\":[\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\",\"0\",\"1\","
+     "\"2\",\"3\",\"4\",\"5\",\"6\",\"7\"]}",
+     "invalid_value", "stop", "at most 16"},
+    {"{" USER ",\"stream\":\"yes\"}", "invalid_type", "stream", "true or false"},
+    {"{" USER ",\"stream_options\":{\"include_usage\":1}}", "invalid_type",
+     "stream_options.include_usage", "true or false"},
+    {"{" USER ",\"model\":5}", "invalid_type", "model", "a string"},
+    {"{" USER ",\"seed\":\"x\"}", "invalid_type", "seed", "a number"},
+};
+
 static void test_refused(void)
 {
-    static const struct {
-        const char *body, *code, *param, *text;
-    } vectors[] = {
-        {"", "invalid_json", "", "empty"},
-        {"{", "invalid_json", "", "not valid JSON"},
-        {"[]", "invalid_json", "", "must be a JSON object"},
-        {"{" USER "} x", "invalid_json", "", "not valid JSON"},
-        {"{" USER ",}", "invalid_json", "", "not valid JSON"},
-        {"{" USER ",\"temperature\":NaN}", "invalid_json", "", "not valid JSON"},
-        {"{" USER ",\"temperature\":1e999}", "invalid_json", "", "not valid JSON"},
-        {"{" USER ",\"seed\":01}", "invalid_json", "", "not valid JSON"},
-        {"{" USER ",\"user\":\"\xff\"}", "invalid_json", "", "not valid JSON"},
-        {"{" USER ",\"user\":\"\xed\xa0\x80\"}", "invalid_json", "", "not valid JSON"},
-        {"{" USER ",\"user\":\"\\ud800\"}", "invalid_json", "", "not valid JSON"},
-        {"{" USER ",\"user\":\"a\nb\"}", "invalid_json", "", "not valid JSON"},
-        {"{/**/" USER "}", "invalid_json", "", "not valid JSON"},
-        {"\xef\xbb\xbf{" USER "}", "invalid_json", "", "not valid JSON"},
-        {"{" USER ",\"temperature\":1,\"temperature\":2}", "invalid_json", "temperature", "twice"},
-        {"{" USER "," USER "}", "invalid_json", "messages", "twice"},
-        {"{\"messages\":[{\"role\":\"user\",\"content\":\"a\",\"content\":\"b\"}]}", "invalid_json", "messages[0].content",
-         "twice"},
-        {"{}", "missing_required_parameter", "messages", "missing"},
-        {"{\"messages\":null}", "missing_required_parameter", "messages", "missing"},
-        {"{\"prompt\":\"x\"}", "missing_required_parameter", "messages", "missing"},
-        {"{\"messages\":[]}", "invalid_value", "messages", "1 to 4096"},
-        {"{\"messages\":\"x\"}", "invalid_type", "messages", "an array, not a string"},
-        {"{\"messages\":[5]}", "invalid_type", "messages[0]", "an object, not a number"},
-        {"{\"messages\":[{\"content\":\"x\"}]}", "invalid_type", "messages[0].role", "must be"},
-        {"{\"messages\":[{\"role\":\"user\"}]}", "invalid_type", "messages[0].content", "must be"},
-        {"{\"messages\":[{\"role\":\"user\",\"content\":5}]}", "invalid_type", "messages[0].content", "must be"},
-        {"{\"messages\":[{\"role\":\"tool\",\"content\":\"x\"}]}", "unsupported_value", "messages[0].role", "\"tool\""},
-        {"{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{\"url\":\"http://x\"}}]}]}",
-         "unsupported_value", "messages[0].content[0].type", "\"image_url\""},
-        {"{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\"}]}]}", "invalid_type",
-         "messages[0].content[0].text", "string"},
-        {"{\"messages\":[{\"role\":\"user\",\"content\":[7]}]}", "invalid_type", "messages[0].content[0].type", "string"},
-        {"{\"messages\":[{\"role\":\"assistant\",\"content\":\"x\",\"tool_calls\":[{}]}]}", "unsupported_value",
-         "messages[0].tool_calls", "tools"},
-        {"{" USER ",\"n\":2}", "unsupported_value", "n", "must be 1"},
-        {"{" USER ",\"n\":\"1\"}", "invalid_type", "n", "a number, not a string"},
-        {"{" USER ",\"logprobs\":true}", "unsupported_value", "logprobs", "log probabilities"},
-        {"{" USER ",\"top_logprobs\":3}", "unsupported_value", "top_logprobs", "log probabilities"},
-        {"{" USER ",\"tools\":[{\"type\":\"function\"}]}", "unsupported_value", "tools", "tools"},
-        {"{" USER ",\"tool_choice\":\"required\"}", "unsupported_value", "tool_choice", "tools"},
-        {"{" USER ",\"response_format\":{\"type\":\"json_object\"}}", "unsupported_value", "response_format", "text"},
-        {"{" USER ",\"logit_bias\":{\"5\":1}}", "unsupported_value", "logit_bias", "not supported"},
-        {"{" USER ",\"modalities\":[\"text\",\"audio\"]}", "unsupported_value", "modalities", "text"},
-        {"{" USER ",\"temperature\":\"hot\"}", "invalid_type", "temperature", "a number, not a string"},
-        {"{" USER ",\"temperature\":2.5}", "invalid_value", "temperature", "2.5; it must be from 0 to 2"},
-        {"{" USER ",\"temperature\":-1}", "invalid_value", "temperature", "from 0 to 2"},
-        {"{" USER ",\"top_p\":1.1}", "invalid_value", "top_p", "from 0 to 1"},
-        {"{" USER ",\"max_tokens\":0}", "invalid_value", "max_tokens", "at least 1"},
-        {"{" USER ",\"max_tokens\":1.5}", "invalid_value", "max_tokens", "whole number"},
-        {"{" USER ",\"max_tokens\":1e300}", "invalid_value", "max_tokens", "from -1"},
-        {"{" USER ",\"max_tokens\":5,\"max_completion_tokens\":6}", "invalid_value", "max_completion_tokens", "differ"},
-        {"{" USER ",\"presence_penalty\":3}", "invalid_value", "presence_penalty", "from -2 to 2"},
-        {"{" USER ",\"stop\":[\"\"]}", "invalid_value", "stop", "1 to 512"},
-        {"{" USER ",\"stop\":[1]}", "invalid_type", "stop", "a number"},
-        {"{" USER ",\"stop\":{}}", "invalid_type", "stop", "an object"},
-        {"{" USER ",\"stop\":[\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\",\"0\",\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\"]}",
-         "invalid_value", "stop", "at most 16"},
-        {"{" USER ",\"stream\":\"yes\"}", "invalid_type", "stream", "true or false"},
-        {"{" USER ",\"stream_options\":{\"include_usage\":1}}", "invalid_type", "stream_options.include_usage",
-         "true or false"},
-        {"{" USER ",\"model\":5}", "invalid_type", "model", "a string"},
-        {"{" USER ",\"seed\":\"x\"}", "invalid_type", "seed", "a number"},
-    };
-    for (size_t i = 0; i < COUNT_OF(vectors); i++) {
+    for (size_t i = 0; i < COUNT_OF(refused_vectors); i++) {
         struct job *job = job_open();
         struct form form;
         struct refusal refusal = {0};
-        bool good = !openai_read(bytes_of(vectors[i].body), true, job, &form, &refusal) && refusal.http == 400 &&
-                    strcmp(refusal.code, vectors[i].code) == 0 && strcmp(refusal.param, vectors[i].param) == 0 &&
-                    strstr(refusal.text, vectors[i].text);
+        bool good = !openai_read(bytes_of(refused_vectors[i].body), true, job, &form, &refusal) &&
+                    refusal.http == 400 && strcmp(refusal.code, refused_vectors[i].code) == 0 &&
+                    strcmp(refusal.param, refused_vectors[i].param) == 0 &&
+                    strstr(refusal.text, refused_vectors[i].text);
         if (!CHECK(good))
-            fprintf(stderr, "    %s\n    %d %s %s: %s\n", vectors[i].body, refusal.http,
+            fprintf(stderr, "    %s\n    %d %s %s: %s\n", refused_vectors[i].body, refusal.http,
                     refusal.code ? refusal.code : "-", refusal.param, refusal.text);
         job_close(job);
     }
@@ -148,15 +170,22 @@ static void test_refused(void)
 static void test_prompts_refused(void)
 {
     static const char *const bodies[] = {
-        "{\"prompt\":[\"a\",\"b\"]}", "{\"prompt\":[1,2]}", "{\"prompt\":[[1]]}", "{\"prompt\":5}", "{\"prompt\":[]}",
-        "{\"prompt\":\"x\",\"best_of\":3}", "{\"prompt\":\"x\",\"suffix\":\"y\"}", "{\"prompt\":\"x\",\"logprobs\":2}",
+        "{\"prompt\":[\"a\",\"b\"]}",
+        "{\"prompt\":[1,2]}",
+        "{\"prompt\":[[1]]}",
+        "{\"prompt\":5}",
+        "{\"prompt\":[]}",
+        "{\"prompt\":\"x\",\"best_of\":3}",
+        "{\"prompt\":\"x\",\"suffix\":\"y\"}",
+        "{\"prompt\":\"x\",\"logprobs\":2}",
         "{\"prompt\":\"x\",\"echo\":1}",
     };
     for (size_t i = 0; i < COUNT_OF(bodies); i++) {
         struct job *job = job_open();
         struct form form;
         struct refusal refusal = {0};
-        if (!CHECK(!openai_read(bytes_of(bodies[i]), false, job, &form, &refusal) && refusal.param[0]))
+        if (!CHECK(!openai_read(bytes_of(bodies[i]), false, job, &form, &refusal) &&
+                   refusal.param[0]))
             fprintf(stderr, "    %s\n", bodies[i]);
         job_close(job);
     }

@@ -1,7 +1,8 @@
 // base_bytes.c - errors, arenas, buffers and UTF-8 of floor 0.
 //
-// The UTF-8 vectors are Markus Kuhn's classes (overlong, surrogates, stray continuation, cut off) with the replacements the
-// Unicode standard recommends (chapter 3, "U+FFFD Substitution of Maximal Subparts").
+// The UTF-8 vectors are Markus Kuhn's classes (overlong, surrogates, stray continuation, cut off)
+// with the replacements the Unicode standard recommends (chapter 3, "U+FFFD Substitution of Maximal
+// Subparts").
 #include "../../engine/base/base.h"
 #include "check.h"
 
@@ -107,11 +108,12 @@ static void test_utf8(void)
         {"a\xf0\x9f", "a\xef\xbf\xbd", 1},
         {"a\x82", "a\xef\xbf\xbd", 2}, // stray continuation: whole, replaced later
         {"\x82\x82\x82\x82", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd", 4},
-        {"\xc0\xaf", "\xef\xbf\xbd\xef\xbf\xbd", 2},                       // overlong '/'
-        {"\xe0\x80\xaf", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd", 3},       // overlong
-        {"\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd", 3},       // a surrogate
-        {"\xf4\x90\x80\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd", 4}, // over U+10FFFF
-        {"\xe2\x82(x", "\xef\xbf\xbd(x", 4},                               // one U+FFFD for the maximal part
+        {"\xc0\xaf", "\xef\xbf\xbd\xef\xbf\xbd", 2},                 // overlong '/'
+        {"\xe0\x80\xaf", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd", 3}, // overlong
+        {"\xed\xa0\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd", 3}, // a surrogate
+        {"\xf4\x90\x80\x80", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd",
+         4},                                 // over U+10FFFF
+        {"\xe2\x82(x", "\xef\xbf\xbd(x", 4}, // one U+FFFD for the maximal part
         {"\xf0\x9f\x99g", "\xef\xbf\xbdg", 4},
         {"\xff\xfe", "\xef\xbf\xbd\xef\xbf\xbd", 2},
         {"\xe0", "\xef\xbf\xbd", 0},

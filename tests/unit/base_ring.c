@@ -1,4 +1,5 @@
-// base_ring.c - the ring under two threads: every pointer arrives, once, in order, and a sleeping consumer is always woken.
+// base_ring.c - the ring under two threads: every pointer arrives, once, in order, and a sleeping
+// consumer is always woken.
 #include "../../engine/base/base.h"
 #include "check.h"
 

@@ -1,4 +1,5 @@
-// base_settings.c - tawny.conf and files: what a person may write, what is refused and how it is said, modes and atomicity.
+// base_settings.c - tawny.conf and files: what a person may write, what is refused and how it is
+// said, modes and atomicity.
 #include "../../engine/base/base.h"
 #include "check.h"
 
@@ -26,7 +27,8 @@ static void test_good(void)
     CHECK(settings.n_ctx == 4096 && settings.n_parallel == 4 && settings.log == LOG_INFO);
     CHECK(read_text(&settings,
                     "\xef\xbb\xbf# a comment\r\n\r\n  model =  my model.gguf \t# which one\r\n"
-                    "listen-http = \"\"\r\nctx=8192\r\nlog = debug\r\ndevice = \"a # b\" # c\r\nhostname = box-1",
+                    "listen-http = \"\"\r\nctx=8192\r\nlog = debug\r\ndevice = \"a # b\" # "
+                    "c\r\nhostname = box-1",
                     &err) == OK);
     CHECK_TEXT(settings.model, "my model.gguf");
     CHECK_TEXT(settings.listen_http, "");
@@ -43,7 +45,8 @@ static void test_bad(void)
     static const struct {
         const char *text, *wanted; // a part of the sentence
     } vectors[] = {
-        {"model = a\nmodle = b\n", "line 2: there is no setting \"modle\"; the settings are model, listen"},
+        {"model = a\nmodle = b\n",
+         "line 2: there is no setting \"modle\"; the settings are model, listen"},
         {"model = a\n\nmodel = b\n", "line 3: model was set in line 1 already"},
         {"ctx = many\n", "line 1: ctx: \"many\" is not a whole number from 0 to 1048576"},
         {"ctx = -1\n", "ctx: \"-1\""},
@@ -57,7 +60,9 @@ static void test_bad(void)
         {"log = loud\n", "log: \"loud\" is neither info nor debug"},
         {"hostname = a b\n", "hostname: \"a b\" is not a host name"},
         {"hostname = -a\n", "hostname: \"-a\""},
-        {"model = a\x01" "b\n", "control character (0x01)"},
+        {"model = a\x01"
+         "b\n",
+         "control character (0x01)"},
         {"model = a\xff\n", "not valid UTF-8"},
         {"= a\n", "there is no setting \"\""},
     };
@@ -75,7 +80,8 @@ static void test_bad(void)
     struct err err = {0};
     char many[200];
     memset(many, 'd', sizeof(many));
-    CHECK(settings_set(&settings, "device", (struct bytes){(const uint8_t *)many, sizeof(many)}, &err) == TOO_LARGE);
+    CHECK(settings_set(&settings, "device", (struct bytes){(const uint8_t *)many, sizeof(many)},
+                       &err) == TOO_LARGE);
     CHECK(settings_read(&settings, "/nonexistent/tawny.conf", &err) == NOT_FOUND);
     CHECK(strstr(err.text, "/nonexistent/tawny.conf") != NULL);
 }
@@ -99,8 +105,10 @@ static void test_files(void)
     char other[80];
     snprintf(other, sizeof(other), "%s.new", path);
     CHECK(access(other, F_OK) != 0); // nothing left beside it
-    CHECK(symlink("/nonexistent/target", other) == 0); // what a power cut or a prankster left is not followed
-    CHECK(file_write(path, bytes_of("three"), 0600, &err) == OK && access("/nonexistent/target", F_OK) != 0);
+    CHECK(symlink("/nonexistent/target", other) ==
+          0); // what a power cut or a prankster left is not followed
+    CHECK(file_write(path, bytes_of("three"), 0600, &err) == OK &&
+          access("/nonexistent/target", F_OK) != 0);
     snprintf(other, sizeof(other), "%s/no/such", dir);
     CHECK(file_write(other, bytes_of("x"), 0600, &err) == NOT_FOUND);
     CHECK(file_make_dir(dir, 0700, &err) == OK && file_make_dir(path, 0700, &err) == IO_ERROR);

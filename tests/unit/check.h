@@ -1,8 +1,10 @@
-// check.h - what a unit test program is made of: CHECK(condition) and a main that returns check_done().
+// check.h - what a unit test program is made of: CHECK(condition) and a main that returns
+// check_done().
 //
-// A failed check prints file, line and the expression, and the program goes on: one run shows all that is wrong. check_done()
-// prints "NAME: N passed, N failed" and is the exit status: 0 only when at least one check ran and none failed.
-// A test that a machine cannot run says so with check_skip (never silently).
+// A failed check prints file, line and the expression, and the program goes on: one run shows all
+// that is wrong. check_done() prints "NAME: N passed, N failed" and is the exit status: 0 only when
+// at least one check ran and none failed. A test that a machine cannot run says so with check_skip
+// (never silently).
 #pragma once
 
 #include <stdio.h>
@@ -22,11 +24,11 @@ static inline int check_one(int good, const char *file, int line, const char *wh
 
 #define CHECK(condition) check_one(!!(condition), __FILE__, __LINE__, #condition)
 // got, want: NUL-terminated texts; both are shown when they differ.
-#define CHECK_TEXT(got, want)                                                                              \
-    do {                                                                                                   \
-        const char *got_ = (got), *want_ = (want);                                                         \
-        if (!check_one(strcmp(got_, want_) == 0, __FILE__, __LINE__, #got " == " #want))                   \
-            fprintf(stderr, "    got  \"%s\"\n    want \"%s\"\n", got_, want_);                            \
+#define CHECK_TEXT(got, want)                                                                      \
+    do {                                                                                           \
+        const char *got_ = (got), *want_ = (want);                                                 \
+        if (!check_one(strcmp(got_, want_) == 0, __FILE__, __LINE__, #got " == " #want))           \
+            fprintf(stderr, "    got  \"%s\"\n    want \"%s\"\n", got_, want_);                    \
     } while (0)
 
 static inline void check_skip(const char *what, const char *why)

@@ -1,9 +1,10 @@
 // sched_batch.c - the engine thread against a stand-in model whose every forward pass is checked.
 //
-// The stand-in keeps, for each sequence, the tokens that its KV cache would hold, and derives the next token from ALL of them: a
-// wrong position, a row of another sequence, a stale prefix or a lost chunk changes what is generated. Expected answers are
-// computed here, independently of batches. A token is one letter; 'z' ends.
-// This file defines model_*, tokenizer_*, template_*, compute_open ...; the linker takes them before the library's.
+// The stand-in keeps, for each sequence, the tokens that its KV cache would hold, and derives the
+// next token from ALL of them: a wrong position, a row of another sequence, a stale prefix or a
+// lost chunk changes what is generated. Expected answers are computed here, independently of
+// batches. A token is one letter; 'z' ends. This file defines model_*, tokenizer_*, template_*,
+// compute_open ...; the linker takes them before the library's.
 #include "../../engine/sched/inside.h"
 #include "check.h"
 
@@ -13,14 +14,15 @@
 
 enum { VOCAB = 26, N_CTX = 600, SEQS = 3 };
 
-// ---- the stand-ins ---------------------------------------------------------------------------------------
+// ---- the stand-ins --------------------------------------------------------------------------
 
 static int32_t cache[SEQS][N_CTX];
 static int n_passes, most_rows, most_prefill_beside_decode, n_together, pass_us;
 static bool pass_fails;
 static int dummy;
 
-enum status compute_open(struct compute **out, const struct compute_options *options, struct err *err)
+enum status compute_open(struct compute **out, const struct compute_options *options,
+                         struct err *err)
 {
     if (strcmp(options->device, "none") == 0)
         return err_set(err, NOT_FOUND, "there is no device \"none\"");
@@ -66,8 +68,8 @@ const struct tokenizer *model_tokenizer(const struct model *model)
     return (const struct tokenizer *)model;
 }
 
-enum status tokenizer_encode(const struct tokenizer *tokenizer, struct bytes text, bool special, int32_t *ids,
-                             size_t cap, size_t *n, struct err *err)
+enum status tokenizer_encode(const struct tokenizer *tokenizer, struct bytes text, bool special,
+                             int32_t *ids, size_t cap, size_t *n, struct err *err)
 {
     (void)tokenizer, (void)special, (void)err;
     CHECK(text.n <= cap);
@@ -77,13 +79,14 @@ enum status tokenizer_encode(const struct tokenizer *tokenizer, struct bytes tex
     return OK;
 }
 
-enum status template_encode(const struct tokenizer *tokenizer, const struct message *messages, size_t n_messages,
-                            int32_t *ids, size_t cap, size_t *n, struct err *err)
+enum status template_encode(const struct tokenizer *tokenizer, const struct message *messages,
+                            size_t n_messages, int32_t *ids, size_t cap, size_t *n, struct err *err)
 {
     size_t total = 0;
     for (size_t i = 0; i < n_messages; i++) {
         size_t one;
-        if (tokenizer_encode(tokenizer, messages[i].content, false, ids + total, cap - total, &one, err) != OK)
+        if (tokenizer_encode(tokenizer, messages[i].content, false, ids + total, cap - total, &one,
+                             err) != OK)
             return BAD_INPUT;
         total += one;
     }
@@ -114,7 +117,8 @@ static int32_t next_of(const int32_t *token, int32_t n)
     return (int32_t)(hash % 40 == 0 ? VOCAB - 1 : hash % (VOCAB - 1));
 }
 
-enum status model_forward(struct model *model, const struct batch *batch, float *logits, struct err *err)
+enum status model_forward(struct model *model, const struct batch *batch, float *logits,
+                          struct err *err)
 {
     int n_wanted = 0, n_decode = 0, n_prefill = 0, n_rows_of[SEQS] = {0};
     (void)model;
@@ -149,7 +153,7 @@ enum status model_forward(struct model *model, const struct batch *batch, float 
     return OK;
 }
 
-// ---- asking ----------------------------------------------------------------------------------------------
+// ---- asking ---------------------------------------------------------------------------------
 
 static struct sched *sched;
 
@@ -178,7 +182,8 @@ static void open_sched(void)
     CHECK_TEXT(sched_status(sched)->device.device, "stand-in");
 }
 
-static enum status submit(struct answer *answer, const char *prompt, int32_t max_tokens, const char *stop)
+static enum status submit(struct answer *answer, const char *prompt, int32_t max_tokens,
+                          const char *stop)
 {
     static uint64_t last_id;
     struct job *job = job_open();
@@ -284,7 +289,7 @@ static void fill(char *text, size_t n, unsigned seed)
     text[n] = 0;
 }
 
-// ---- the tests -------------------------------------------------------------------------------------------
+// ---- the tests ------------------------------------------------------------------------------
 
 static void test_one(void)
 {
@@ -301,7 +306,8 @@ static void test_one(void)
     fill(text, N_CTX + 1, 5);
     CHECK(submit(&answer, text, 0, NULL) == OK);
     wait_for(&answer, 1);
-    CHECK(answer.last.kind == EVENT_FAILED && answer.last.err.status == TOO_LARGE && !answer.started);
+    CHECK(answer.last.kind == EVENT_FAILED && answer.last.err.status == TOO_LARGE &&
+          !answer.started);
     CHECK(strstr(answer.last.err.text, "600") && strstr(answer.last.err.text, "601"));
     CHECK(submit(&answer, "", 0, NULL) == OK);
     wait_for(&answer, 1);
@@ -416,7 +422,8 @@ static void test_chunks(void)
     CHECK(submit(&answers[1], text, 3, NULL) == OK);
     wait_for(answers, 2);
     check_answer(&answers[1], text, 3);
-    CHECK(most_prefill_beside_decode >= CHUNK_LEAST && most_prefill_beside_decode <= 200); // about 150 ms
+    CHECK(most_prefill_beside_decode >= CHUNK_LEAST &&
+          most_prefill_beside_decode <= 200); // about 150 ms
     CHECK(most_rows <= BATCH_TOKENS && answers[1].n_progress >= 2);
     pass_us = 0;
 }
