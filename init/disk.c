@@ -353,7 +353,7 @@ static int mount_data(void *ctx)
             return 2;
         }
         complain("data", "%s could only be mounted read-only: %s. %s", device, strerror(why),
-                 repair_hint);
+                 why == EROFS ? "Remove the disk's write protection" : repair_hint);
         keys_to_memory();
         return 1;
     }

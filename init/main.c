@@ -147,9 +147,11 @@ static enum status start_engine(struct err *err)
     if (strcmp(state_dir, STATE_IN_MEMORY) == 0) {
         disk_give_up();
         disk_memory_state();
-        complain("data",
-                 "THE API KEY AND THE CERTIFICATE OF THIS RUN ARE KEPT IN MEMORY ONLY: they "
-                 "are lost at power-off");
+        bool kept = access(STATE_IN_MEMORY "/api-key", F_OK) == 0; // from a disk in a bad way
+        complain("data", "%s IN MEMORY ONLY: %s lost at power-off",
+                 kept ? "WHAT CHANGES IN THIS RUN IS KEPT"
+                      : "THE API KEY AND THE CERTIFICATE OF THIS RUN ARE KEPT",
+                 kept ? "it is" : "they are");
     }
     engine_start(state_dir, conf_path);
     disk_after_start();
