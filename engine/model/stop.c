@@ -1,7 +1,8 @@
 // stop.c - finds stop strings in streamed text and sends only what is safe to send.
 //
 // Invariant: `held` is all text not yet sent. Its end may be the beginning of a stop string, or of a UTF-8 sequence; both are held
-// back until the next piece decides. The stop string that begins first wins; the text before it is the last that is sent.
+// back until the next piece decides. The stop string that is complete first wins (so that the result does not depend on how the
+// text was cut into pieces); the text before it is the last that is sent.
 // Stops are compared as bytes. What is sent is valid UTF-8: invalid bytes become U+FFFD on the way out.
 
 #include "parts.h"
@@ -56,13 +57,16 @@ static struct bytes send(struct stopper *s, size_t n) {
     return buf_view(&s->sent);
 }
 
-// Where the first stop begins in held; held.n when there is none.
+// Where in held the stop begins that is complete first (at equal ends the longest); held.n when there is none.
 static size_t find_stop(const struct stopper *s) {
-    size_t first = s->held.n;
+    size_t first = s->held.n, first_end = SIZE_MAX;
     for (size_t i = 0; i < s->n_stops; i++) {
         const uint8_t *found = s->held.n > 0 ? memmem(s->held.p, s->held.n, s->stops[i].p, s->stops[i].n) : NULL;
-        if (found != NULL && (size_t)(found - s->held.p) < first)
-            first = (size_t)(found - s->held.p);
+        size_t start = found != NULL ? (size_t)(found - s->held.p) : 0, end = start + s->stops[i].n;
+        if (found != NULL && (end < first_end || (end == first_end && start < first))) {
+            first = start;
+            first_end = end;
+        }
     }
     return first;
 }
