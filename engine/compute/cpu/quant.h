@@ -23,7 +23,6 @@ struct row_x {
 
 struct row_x_token { // one token's parts; a value is scale[i / 256] * (128 * hi[i] + lo[i])
     int8_t *hi, *lo; // [n_padded]
-    int32_t *minus;  // [n_padded / 4]: -128 * sum of four integers: what makes signed weights + 128 right
     float *scale;    // [n_padded / 256]
     float *sum32;    // [n_padded / 32]: sums of values
     float *sum16;    // [n_padded / 16]
@@ -32,15 +31,15 @@ struct row_x_token { // one token's parts; a value is scale[i / 256] * (128 * hi
 static inline size_t row_x_token_bytes(int64_t n_padded)
 {
     size_t n = (size_t)n_padded;
-    return (n * 3 + n / 64 + n / 8 + n / 4 + CPU_LINE - 1) / CPU_LINE * CPU_LINE;
+    return (n * 2 + n / 64 + n / 8 + n / 4 + CPU_LINE - 1) / CPU_LINE * CPU_LINE;
 }
 
 static inline struct row_x_token row_x_token(const struct row_x *x, int64_t t)
 {
     size_t n = (size_t)x->n_padded;
     uint8_t *p = x->p + (size_t)t * x->token_bytes;
-    float *scale = (float *)(void *)(p + 3 * n);
-    return (struct row_x_token){ (int8_t *)p, (int8_t *)(p + n), (int32_t *)(void *)(p + 2 * n), scale + n / 32 + n / 16,
+    float *scale = (float *)(void *)(p + 2 * n);
+    return (struct row_x_token){ (int8_t *)p, (int8_t *)(p + n), scale + n / 32 + n / 16,
                                  scale, scale + n / 32 };
 }
 

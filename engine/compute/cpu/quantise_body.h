@@ -16,7 +16,7 @@ static float largest_of(const float *x)
     return result;
 }
 
-// Integers of 256 columns, and their sums in fours.
+// Integers of 256 columns.
 static void integers_of(int32_t *a, const float *x, float inverse)
 {
     const vf shift = vf_set(0x1.8p23f);
@@ -37,13 +37,12 @@ static void quantise_block(struct row_x_token to, int64_t at, const float *x)
         to.lo[at + i] = (int8_t)(a[i] - 128 * hi);
     }
     to.scale[at / ROW_BLOCK] = scale;
-    int32_t sum4[ROW_BLOCK / 4];
-    for (int i = 0; i < ROW_BLOCK / 4; i++) {
-        sum4[i] = a[4 * i] + a[4 * i + 1] + a[4 * i + 2] + a[4 * i + 3];
-        to.minus[at / 4 + i] = -128 * sum4[i];
+    for (int i = 0; i < ROW_BLOCK / 16; i++) {
+        int32_t sum = 0;
+        for (int j = 0; j < 16; j++)
+            sum += a[16 * i + j];
+        to.sum16[at / 16 + i] = scale * (float)sum;
     }
-    for (int i = 0; i < ROW_BLOCK / 16; i++)
-        to.sum16[at / 16 + i] = scale * (float)(sum4[4 * i] + sum4[4 * i + 1] + sum4[4 * i + 2] + sum4[4 * i + 3]);
     for (int i = 0; i < ROW_BLOCK / 32; i++)
         to.sum32[at / 32 + i] = to.sum16[at / 16 + 2 * i] + to.sum16[at / 16 + 2 * i + 1];
 }
