@@ -179,13 +179,19 @@ static size_t feed(struct conn *conn, struct bytes in)
     return conn->state == HEAD ? feed_head(conn, in) : conn->state == BODY ? feed_body(conn, in) : 0;
 }
 
-static void feed_from_tls(struct conn *conn)
+// The handshake ends with our last message in a full one, with the client's in a resumed one: so asked after both.
+static void notice_tls_ready(struct conn *conn)
 {
-    size_t n;
     if (conn->state == HANDSHAKE && tls_ready(conn->tls)) {
         log_debug("%s: TLS handshake complete%s", conn->peer, tls_resumed(conn->tls) ? " (resumed)" : "");
         enter(conn, IDLE, LIMIT_IDLE_MS);
     }
+}
+
+static void feed_from_tls(struct conn *conn)
+{
+    size_t n;
+    notice_tls_ready(conn);
     do {
         n = feed(conn, tls_plain_view(conn->tls));
         if (n > 0) {
@@ -210,20 +216,26 @@ static void answer_plain_http(struct conn *conn)
     conn_finish(conn);
 }
 
-static void tls_received(struct conn *conn, size_t n)
+// TLS may stop when bytes came, and when its last alert went.
+static void notice_tls_end(struct conn *conn)
 {
     enum status status;
     int number;
     const char *why;
-    tls_wire_put(conn->tls, n);
-    feed_from_tls(conn);
-    if (tls_stopped(conn->tls, &status, &number, &why)) {
+    if (conn->tls != NULL && conn->state != CLOSING && conn->state != LINGER && tls_stopped(conn->tls, &status, &number, &why)) {
         if (status != OK) {
             log_debug("%s: TLS ended: %s (%d)", conn->peer, why, number);
         }
         conn->out_at = conn->out.n; // nothing can be said any more
         conn_finish(conn);
     }
+}
+
+static void tls_received(struct conn *conn, size_t n)
+{
+    tls_wire_put(conn->tls, n);
+    feed_from_tls(conn);
+    notice_tls_end(conn);
 }
 
 static bool wants_input(struct conn *conn)
@@ -326,7 +338,10 @@ static void forget_sent(struct conn *conn)
 
 static struct bytes next_to_send(struct conn *conn)
 {
-    struct bytes out = {conn->out.p + conn->out_at, conn->out.n - conn->out_at};
+    struct bytes out = {NULL, conn->out.n - conn->out_at};
+    if (out.n > 0) {
+        out.p = conn->out.p + conn->out_at;
+    }
     if (conn->tls == NULL) {
         return out;
     }
@@ -457,6 +472,8 @@ void conn_settle(struct conn *conn)
         close_exchange(conn);
     }
     bool all_sent = !conn->dead && conn->state != LINGER && send_some(conn);
+    notice_tls_ready(conn);
+    notice_tls_end(conn);
     if (all_sent && !conn->dead) {
         all_sent = after_sending(conn);
     }

@@ -6,7 +6,8 @@
 //
 // BearSSL sends alerts for faults of the handshake that have a number (no common suite, version too low ...) but closes
 // silently on broken records. A client then cannot tell a refusal from a network fault, so one plain alert record is added
-// here, as long as nothing has been encrypted yet.
+// here, as long as nothing has been encrypted yet. Its alert for a too low version says version 0.0, which clients take
+// for noise: it is given the version of the client's record.
 #include "tls.h"
 #include "limits.h"
 
@@ -23,6 +24,7 @@ struct identity {
 
 struct tls_server {
     struct identity *identity;
+    br_ec_impl curves; // X25519 and P-256 only: every client has one of them, and P-521 would cost 20 times as much
     br_ssl_session_cache_lru sessions;
     uint8_t session_store[LIMIT_SESSIONS * 100];
 };
@@ -53,8 +55,11 @@ void tls_server_forget(struct tls_server *server)
 
 void tls_server_open(struct tls_server **out)
 {
-    *out = mem_alloc(sizeof(**out));
-    tls_server_forget(*out);
+    struct tls_server *server = mem_alloc(sizeof(*server));
+    server->curves = *br_ec_get_default();
+    server->curves.supported_curves &= 1U << BR_EC_curve25519 | 1U << BR_EC_secp256r1;
+    tls_server_forget(server);
+    *out = server;
 }
 
 void tls_server_close(struct tls_server *server)
@@ -80,7 +85,7 @@ void tls_server_identity(struct tls_server *server, const struct cert *cert, con
 
 // ---- one connection --------------------------------------------------------------------------------------
 
-static void choose_algorithms(br_ssl_server_context *ssl, const struct identity *identity)
+static void choose_algorithms(br_ssl_server_context *ssl, const struct identity *identity, const br_ec_impl *curves)
 {
     static const uint16_t suites[] = {
         BR_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
@@ -90,7 +95,7 @@ static void choose_algorithms(br_ssl_server_context *ssl, const struct identity 
     static const char *protocols[] = {"http/1.1"};
     br_ssl_engine_set_versions(&ssl->eng, BR_TLS12, BR_TLS12);
     br_ssl_engine_set_suites(&ssl->eng, suites, COUNT_OF(suites));
-    br_ssl_engine_set_default_ec(&ssl->eng);
+    br_ssl_engine_set_ec(&ssl->eng, curves);
     br_ssl_engine_set_default_aes_gcm(&ssl->eng);
     br_ssl_engine_set_default_chapol(&ssl->eng);
     br_ssl_engine_set_hash(&ssl->eng, br_sha256_ID, &br_sha256_vtable);
@@ -101,7 +106,7 @@ static void choose_algorithms(br_ssl_server_context *ssl, const struct identity 
     br_ssl_engine_set_protocol_names(&ssl->eng, protocols, COUNT_OF(protocols));
     br_ssl_engine_add_flags(&ssl->eng, BR_OPT_NO_RENEGOTIATION);
     br_ssl_server_set_single_ec(ssl, identity->chain, COUNT_OF(identity->chain), &identity->key, BR_KEYTYPE_SIGN, 0,
-                                br_ssl_engine_get_ec(&ssl->eng), br_ecdsa_i31_sign_asn1);
+                                curves, br_ecdsa_i31_sign_asn1);
 }
 
 struct tls *tls_open(struct tls_server *server)
@@ -111,7 +116,7 @@ struct tls *tls_open(struct tls_server *server)
     tls->identity = server->identity;
     tls->identity->n_users++;
     br_ssl_server_zero(&tls->ssl);
-    choose_algorithms(&tls->ssl, tls->identity);
+    choose_algorithms(&tls->ssl, tls->identity, &server->curves);
     br_ssl_server_set_cache(&tls->ssl, &server->sessions.vtable);
     br_ssl_engine_set_buffers_bidi(&tls->ssl.eng, tls->in, sizeof(tls->in), tls->out, sizeof(tls->out));
     uint8_t seed[32];
@@ -212,8 +217,16 @@ struct bytes tls_wire_view(struct tls *tls)
         add_alert(tls);
         return (struct bytes){tls->alert + sizeof(tls->alert) - tls->n_alert, tls->n_alert};
     }
-    view.p = br_ssl_engine_sendrec_buf(&tls->ssl.eng, &view.n);
-    return view.p == NULL ? (struct bytes){NULL, 0} : view;
+    uint8_t *p = br_ssl_engine_sendrec_buf(&tls->ssl.eng, &view.n);
+    if (p == NULL) {
+        return (struct bytes){NULL, 0};
+    }
+    if (!tls->was_ready && view.n == 7 && p[0] == 21 && p[1] == 0) {
+        p[1] = 3;
+        p[2] = tls->in[1] == 3 && tls->in[2] >= 1 && tls->in[2] <= 3 ? tls->in[2] : 3; // a record's header stands there
+    }
+    view.p = p;
+    return view;
 }
 
 void tls_wire_drop(struct tls *tls, size_t n)
