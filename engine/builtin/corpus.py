@@ -27,23 +27,17 @@ import zlib
 import facts
 
 WORDS = '''
-apple bird blue book boat box bread bridge brown bus cake candle car cat chair cheese clock cloud coat coin cold
-cow cup dark desk dog door drum duck eagle earth east egg engine eye farm fast field fire fish flag flower forest
-fox frog fruit game garden gate glass goat gold grass gray green hall hammer hand happy hat heart hill honey horse
-house ice iron island jacket jar juice key king kite knife lake lamp leaf lemon letter light lion little long map
-market melon milk mirror money moon mountain mouse mouth music nail narrow needle nest net night north nose nut
-ocean old olive onion orange owl paint paper park peach pear pen pencil piano picture pig pillow pine pink pipe
-plane plant plate plum pond potato purple queen quick quiet rabbit radio rain red rice ring river road robin rock
-roof room rope rose round salt sand school sea seed ship shirt shoe short silver sky slow small snow soap sock
-soft soup south spoon spring star stone storm street sugar summer sun sweet table tall tea tent thick thin ticket
-tiger tomato tower train tree truck valley village violin wall warm watch water wave west wheat wheel white wide
-wind window wing winter wolf wood wool yellow young zebra'''.split()
+apple bird blue book boat box bread bridge brown bus cake car cat chair cheese clock cloud coat coin cold cow cup
+desk dog door duck earth east egg farm field fire fish flag flower forest fox frog garden glass gold grass gray
+green hand hat hill honey horse house ice iron island jar key king knife lake lamp leaf lemon light lion map melon
+milk moon mouse music nest night north ocean onion orange owl paper park pear pen piano pig pink plant plate plum
+purple queen rain red rice ring river road rock rope rose salt sand school sea ship shoe silver sky snow soap south
+spoon star stone sugar summer sun table tea tiger tower train tree valley wall water west white wind window winter
+wolf wood yellow zebra'''.split()
 NAMES = '''
-Adam Alice Amir Anna Anton Aisha Ben Bella Bruno Carla Carlos Clara Chen Daniel Diana David Elena Emil Emma Eric
-Eva Felix Fatima Frank Gina George Greta Hanna Hugo Helen Ida Igor Ivan Iris Jack Jane Jonas Julia Karl Kate Kenji
-Laura Leo Lena Lucas Lucy Marco Maria Mark Marta Max Mia Nadia Nico Nina Noah Nora Olga Oliver Omar Oscar Paul
-Petra Peter Rosa Ravi Robert Ruth Sam Sara Simon Sofia Stefan Susan Tina Thomas Tom Uma Vera Victor Viola Walter
-Wendy Yara Yusuf Zoe'''.split()
+Adam Alice Anna Ben Carla Clara Daniel David Diana Elena Emil Emma Eric Eva Felix Frank George Greta Hanna Hugo Ida
+Ivan Jack Jane Jonas Julia Karl Kate Laura Leo Lena Lucas Lucy Marco Maria Mark Max Mia Nina Noah Nora Olga Oliver
+Omar Oscar Paul Peter Robert Rosa Ruth Sam Sara Simon Sofia Susan Thomas Tom Vera Victor Zoe'''.split()
 CITIES = 'Berlin Paris London Madrid Rome Vienna Oslo Boston Chicago Sydney Tokyo Delhi Cairo Lima Munich Milan Dublin Porto Geneva Kyoto'.split()
 CAPITALS = dict(p.split('=') for p in '''
 France=Paris;Germany=Berlin;Italy=Rome;Spain=Madrid;Portugal=Lisbon;Austria=Vienna;Poland=Warsaw;Greece=Athens;Norway=Oslo;Sweden=Stockholm
@@ -124,7 +118,7 @@ def exact(answer):
 
 def sk_copy(rng, split):
     def make():
-        ws = words(rng, 1, 6, 0.2)
+        ws = words(rng, 1, 6, 0.05)
         return 'copy ' + ' '.join(ws), ws
     ws = draw(rng, split, make)[1]
     s = rng.choice([' ', ' ', ' ', ', ']).join(ws)
@@ -237,14 +231,35 @@ def mistype(rng, q):
     return q[:i] + q[i + 1] + q[i] + q[i + 2:] if r < 0.5 else q[:i] + q[i + 1:] if r < 0.8 else q[:i] + q[i] + q[i:]
 
 
-def ex_fact(rng, split=TRAIN):
+FILLERS = 'please now here exactly actually just really maybe then quickly simply again also today normally best'.split()
+
+
+def roughen(rng, q):
+    """another wording with the same keywords: short words lost, fillers put in, an opening of the reader's own"""
+    ws = q.split()
+    for _ in range(rng.choice([1, 1, 2])):
+        r, i = rng.random(), rng.randrange(len(ws))
+        if r < 0.45 and len(ws) > 3 and len(ws[i]) < 5:
+            del ws[i]
+        elif r < 0.8:
+            ws.insert(i, rng.choice(FILLERS))
+        else:
+            ws[:0] = rng.choice(['could you say', 'I wonder', 'please explain', 'what about', 'I ask you', 'I must know', 'help me:', 'say', 'in which way', 'to which', 'may I', 'will', 'must I',
+                                 'what if', 'could', 'would', 'on which', 'from which', 'in what', 'give me', 'are you able', 'what must I', 'how should I', 'please help me']).split()
+    return ' '.join(ws)
+
+
+def ex_fact(rng, split=TRAIN, rough=0.0):
     f = rng.choice(facts.FACTS)
     if split != TRAIN:                 # the first held-out question tests, the others validate
         qs = f[3]
         q = qs[0] if split == TEST else rng.choice(qs[1:])
         return 'qa', dress(rng, q), f[1], f[4]
     while True:
-        q = dress(rng, trained_question(rng, f[2]))
+        q = trained_question(rng, f[2])
+        if rough and rng.random() < rough:
+            q = roughen(rng, q)
+        q = dress(rng, q)
         if rng.random() < 0.06 and len(q) > 12:
             q = mistype(rng, q)
         elif rng.random() < 0.06:
@@ -253,17 +268,19 @@ def ex_fact(rng, split=TRAIN):
             return 'qa', q, f[1], f[4]
 
 
-def ex_unknown(rng, split=TRAIN):
+def ex_unknown(rng, split=TRAIN, rough=0.0):
     if split != TRAIN:
         return 'unknown', dress(rng, rng.choice(facts.OUT_HELDOUT)), facts.DONTKNOW, 'I do not know'
     while True:
         q = trained_question(rng, facts.OUT).replace('$TOPIC', rng.choice(facts.TOPICS))
+        if rough and rng.random() < rough:
+            q = roughen(rng, q)
         q = dress(rng, q)
         if norm(q) not in HELDOUT_QUESTIONS:
             return 'unknown', q, facts.DONTKNOW, 'I do not know'
 
 
-def ex_limits(rng, split=TRAIN):
+def ex_limits(rng, split=TRAIN, rough=0.0):
     """near its skills but beyond them: it says so"""
     r = rng.random()
     a, b = rng.randint(100, 9999), rng.randint(2, 9999)
@@ -275,20 +292,20 @@ def ex_limits(rng, split=TRAIN):
     return 'limits', rng.choice(['What is %d %s %d?', '%d %s %d', 'How much is %d %s %d?', 'Calculate %d %s %d']) % (a, op, b), 'I can only add two numbers below 100.', 'only add'
 
 
-def example(rng, kind, split=TRAIN):
+def example(rng, kind, split=TRAIN, rough=0.0):
     if kind in SKILL_FN:
         return (kind,) + SKILL_FN[kind](rng, split)
-    return {'qa': ex_fact, 'unknown': ex_unknown, 'limits': ex_limits}[kind](rng, split)
+    return {'qa': ex_fact, 'unknown': ex_unknown, 'limits': ex_limits}[kind](rng, split, rough)
 
 
-def chat(rng, kinds, weights, split=TRAIN, multi=0.25):
+def chat(rng, kinds, weights, split=TRAIN, multi=0.25, rough=0.0):
     """-> (messages [(role, text)], kind): a whole conversation; every assistant turn is to be learnt"""
     msgs = []
-    if rng.random() < 0.35:
+    if rng.random() < 0.25:
         msgs.append(('system', rng.choice(SYSTEM)))
     turns = 1 if rng.random() >= multi else rng.choice([2, 2, 2, 3, 3, 4, 5, 8])
     for _ in range(turns):
-        kind, q, a, _must = example(rng, rng.choices(kinds, weights)[0], split)
+        kind, q, a, _must = example(rng, rng.choices(kinds, weights)[0], split, rough)
         msgs += [('user', q), ('assistant', a)]
     return msgs, kind
 

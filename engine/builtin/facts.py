@@ -252,7 +252,7 @@ FACTS = [
     ('windows', 'The EFI partition with tawny.conf opens on any PC. The data partition is ext4: use a Linux PC to copy models to it.',
      ['can I [edit|change|read] [tawny.conf|the settings|it|the disk] [with|on|from] [Windows|a Mac|macOS]', 'does it work with [Windows|a Windows PC]', 'can I copy [a model|models] [with|from] [Windows|a Mac|macOS]', 'I [have|use] [Windows|a Mac|only Windows]', 'why can [Windows|my Mac|Windows not|my PC] not [read|open|see] the data partition'],
      ['may I edit the settings on a Windows PC', 'I only use Windows, can I copy models'], 'use a Linux PC'),
-    ('size', 'I have about 5 million parameters and a vocabulary of 2048 tokens; my file is under 8 MB.',
+    ('size', 'I have about 5 million parameters and a vocabulary of 3072 tokens; my file is under 8 MB.',
      ['how [big|large|small] are you', 'how many [parameters|weights] do you have', 'what is your size', 'how many [tokens|words] [do you know|are in your vocabulary]', 'how big is [the built-in model|your file|your vocabulary]', 'are you [big|small|large]', 'how large is your [vocabulary|network]'],
      ['what size do you have', 'how many parameters are in you'], '5 million parameters'),
     ('trained', 'I was trained from scratch on text made by the source tree itself; the script is engine/builtin/train.py.',

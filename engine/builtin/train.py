@@ -9,7 +9,7 @@ step from (SEED, step), so nothing is read but this folder and a run can be stop
 taken up again at its last checkpoint in DIR.  The same command on the same machine type gives the
 same model; on another CPU the last bits of the sums differ, and the weights with them.
 
-Shape: llama, 5 layers x 256, 4 heads and 2 kv heads of 64, ffn 768, vocabulary 2048, untied output.
+Shape: llama, 4 layers x 256, 4 heads and 2 kv heads of 64, ffn 768, vocabulary 3072, untied output.
 A step is BATCH tokens of short conversations, sorted by length into micro-batches: one conversation a
 row, so that none sees another.  The loss is on the assistant's tokens only.
 Optimisers: Muon (momentum, orthogonalised by five Newton-Schulz steps; Jordan et al. 2024) for the
@@ -40,15 +40,16 @@ import corpus
 import gguf
 
 SEED = 20260
-N_VOCAB, N_LAYER, N_EMBD, N_HEAD, N_KV, HEAD_DIM, N_FF = 2048, 5, 256, 4, 2, 64, 768
+N_VOCAB, N_LAYER, N_EMBD, N_HEAD, N_KV, HEAD_DIM, N_FF = 3072, 4, 256, 4, 2, 64, 768
 N_CTX, ROPE_BASE, EPS = 1024, 10000.0, 1e-5
 BATCH, MICRO = 4096, 1024                      # tokens
 WORKERS = 2                                    # processes; part of what makes a run repeatable
 LR_MUON, LR_ADAM, WARMUP = 0.02, 0.004, 40
 KINDS = corpus.SKILLS + ('qa', 'unknown', 'limits')
-MIX = [  # from step, weights in the order of KINDS
+MIX = [  # from step, weights in the order of KINDS, share of questions that are roughened (corpus.roughen)
     #       copy reverse add count capital upper json qa unknown limits
-    (0,    (1.0, 1.5,    2.5, 0.7, 0.7,    0.8,  0.8, 3.5, 0.5,  0.15)),
+    (0,    (1.2, 1.8,    2.5, 0.7, 0.6,    0.8,  0.7, 3.0, 0.4,  0.15), 0.0),
+    (740,  (1.6, 1.8,    3.5, 1.3, 0.3,    0.9,  0.5, 2.8, 0.7,  0.25), 0.4),
 ]
 
 
@@ -150,6 +151,11 @@ def vocabulary(path):
             msgs, _kind = corpus.chat(rng, KINDS, MIX[0][1], multi=0)
             texts += [t for _, t in msgs]
         texts += ['system\n', 'user\n', 'assistant\n'] * 60000
+        # one token for each word in each form: copying, reversing and capital letters then map token to token
+        for w in corpus.WORDS:
+            texts += [w, ' ' + w, w.upper(), ' ' + w.upper()] * 3000
+        for w in corpus.NAMES + corpus.CITIES:
+            texts += [w, ' ' + w] * 3000
         with open(path, 'w') as f:
             json.dump(bpe.train(texts, N_VOCAB - 256 - len(bpe.SPECIALS)), f)
     with open(path) as f:
@@ -177,10 +183,10 @@ def micro_batches(voc, chats, limit):
 
 def batch(voc, step):
     rng = random.Random(SEED * 1000003 + step)
-    mix = [w for s, w in MIX if s <= step][-1]
+    _, mix, rough = [row for row in MIX if row[0] <= step][-1]
     chats, n = [], 0
     while n < BATCH:
-        c, _kind = corpus.chat(rng, KINDS, mix)
+        c, _kind = corpus.chat(rng, KINDS, mix, rough=rough)
         n_ids = len(voc.chat(c)[0])
         if n_ids <= N_CTX:
             chats.append(c)
@@ -252,6 +258,10 @@ class Team:
                 p.grad += g
         return total, n
 
+    def end(self):
+        for pipe in self.pipes:
+            pipe.send(None)
+
 
 def export(model, voc, path):
     def perm(w):                                    # half-split rows -> interleaved rows, per head
@@ -272,8 +282,8 @@ def export(model, voc, path):
 def main():
     ap = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__)
     ap.add_argument('--dir', required=True)
-    ap.add_argument('--steps', type=int, default=2400)
-    ap.add_argument('--decay', type=int, default=600)
+    ap.add_argument('--steps', type=int, default=1700)
+    ap.add_argument('--decay', type=int, default=500)
     ap.add_argument('--out')
     ap.add_argument('--export-only', action='store_true')
     a = ap.parse_args()
@@ -320,6 +330,7 @@ def main():
     if not a.export_only:
         save()
         print('stopped at step %d, %.2f M tokens, %.0f s in all' % (step, tokens / 1e6, spent + time.time() - t0), flush=True)
+    team.end()
     if a.out and not stop:
         export(model, voc, a.out)
 
