@@ -1,7 +1,7 @@
 // address.c - the addresses of this machine, where to listen, and word of changes (rtnetlink).
 //
-// The list is sorted so that the same addresses always make the same certificate. IPv4 addresses that arrive at an IPv6
-// socket ("::ffff:192.0.2.7") are shown and counted as IPv4.
+// The list is sorted so that the same addresses always make the same certificate. IPv4 addresses
+// that arrive at an IPv6 socket ("::ffff:192.0.2.7") are shown and counted as IPv4.
 #include "address.h"
 #include "limits.h"
 
@@ -70,13 +70,16 @@ size_t address_list(struct address *out, size_t room)
     }
     struct ifaddrs *all = NULL;
     if (getifaddrs(&all) != 0) {
-        log_warn("the addresses of this machine cannot be listed (%s): the certificate will name only its loopback "
-                 "addresses", strerror(errno));
+        log_warn("the addresses of this machine cannot be listed (%s): the certificate will name "
+                 "only its loopback "
+                 "addresses",
+                 strerror(errno));
         all = NULL;
     }
     for (struct ifaddrs *one = all; one != NULL; one = one->ifa_next) {
         struct address address;
-        if (one->ifa_addr != NULL && (one->ifa_flags & IFF_UP) != 0 && from_sockaddr(&address, one->ifa_addr)) {
+        if (one->ifa_addr != NULL && (one->ifa_flags & IFF_UP) != 0 &&
+            from_sockaddr(&address, one->ifa_addr)) {
             add(out, &n, room, &address);
         }
     }
@@ -101,8 +104,9 @@ void address_peer(const struct sockaddr_storage *from, char text[64], uint8_t ke
     unsigned port = 0;
     memset(key, 0, 16);
     if (from_sockaddr(&address, (const struct sockaddr *)(const void *)from)) {
-        port = ntohs(from->ss_family == AF_INET ? ((const struct sockaddr_in *)(const void *)from)->sin_port
-                                                : ((const struct sockaddr_in6 *)(const void *)from)->sin6_port);
+        port = ntohs(from->ss_family == AF_INET
+                         ? ((const struct sockaddr_in *)(const void *)from)->sin_port
+                         : ((const struct sockaddr_in6 *)(const void *)from)->sin6_port);
         static const uint8_t mapped[12] = {[10] = 0xFF, [11] = 0xFF};
         if (address.n == 16 && memcmp(address.p, mapped, 12) == 0) {
             memmove(address.p, address.p + 12, 4);
@@ -115,7 +119,7 @@ void address_peer(const struct sockaddr_storage *from, char text[64], uint8_t ke
     snprintf(text, 64, address.n == 16 ? "[%s]:%u" : "%s:%u", shown, port);
 }
 
-// ---- listening -------------------------------------------------------------------------------------------
+// ---- listening ---------------------------------------------------------------------------------
 
 static bool parse_port(const char *text, uint16_t *port)
 {
@@ -177,8 +181,8 @@ static bool parse_one(struct listen_at *out, char *entry)
     return good;
 }
 
-enum status listen_parse(struct listen_at *out, size_t room, size_t *n, const char *key, const char *text,
-                         struct err *err)
+enum status listen_parse(struct listen_at *out, size_t room, size_t *n, const char *key,
+                         const char *text, struct err *err)
 {
     size_t found = 0;
     for (const char *at = text; *at != 0;) {
@@ -188,8 +192,10 @@ enum status listen_parse(struct listen_at *out, size_t room, size_t *n, const ch
             snprintf(entry, sizeof(entry), "%.*s", (int)(n_entry < 79 ? n_entry : 79), at);
             struct listen_at one = {0};
             if (n_entry > 79 || !parse_one(&one, entry)) {
-                return err_set(err, BAD_INPUT, "%s: \"%s\" is not ADDRESS:PORT, such as 192.0.2.7:443, [::]:443 or *:443",
-                               key, entry);
+                return err_set(
+                    err, BAD_INPUT,
+                    "%s: \"%s\" is not ADDRESS:PORT, such as 192.0.2.7:443, [::]:443 or *:443", key,
+                    entry);
             }
             if (found == room) {
                 return err_set(err, BAD_INPUT, "%s: more than %zu entries", key, room);
@@ -214,7 +220,8 @@ static int open_socket(const struct listen_at *at)
     if (at->at.ss_family == AF_INET6) {
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, at->any ? &off : &on, sizeof(off));
     }
-    if (bind(fd, (const struct sockaddr *)(const void *)&at->at, at->n) != 0 || listen(fd, 256) != 0) {
+    if (bind(fd, (const struct sockaddr *)(const void *)&at->at, at->n) != 0 ||
+        listen(fd, 256) != 0) {
         int why = errno;
         close(fd);
         errno = why;
@@ -226,7 +233,8 @@ static int open_socket(const struct listen_at *at)
 enum status listen_open(int *fd, struct listen_at *at, struct err *err)
 {
     int got = open_socket(at);
-    if (got < 0 && at->any && at->at.ss_family == AF_INET6 && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL)) {
+    if (got < 0 && at->any && at->at.ss_family == AF_INET6 &&
+        (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL)) {
         parse_host(at, "0.0.0.0"); // no IPv6 in this kernel
         got = open_socket(at);
     }
@@ -235,28 +243,36 @@ enum status listen_open(int *fd, struct listen_at *at, struct err *err)
         uint8_t key[16];
         int why = errno;
         address_peer(&at->at, text, key);
-        return err_set(err, IO_ERROR, "cannot listen on %s: %s%s", text, strerror(why),
-                       why == EACCES       ? " (ports below 1024 are for root, unless net.ipv4.ip_unprivileged_port_start says otherwise)"
-                       : why == EADDRINUSE ? " (is another server running? stop it, or change listen and listen-http)"
-                                           : "");
+        return err_set(
+            err, IO_ERROR, "cannot listen on %s: %s%s", text, strerror(why),
+            why == EACCES ? " (ports below 1024 are for root, unless "
+                            "net.ipv4.ip_unprivileged_port_start says otherwise)"
+            : why == EADDRINUSE
+                ? " (is another server running? stop it, or change listen and listen-http)"
+                : "");
     }
     socklen_t n = sizeof(at->at);
-    if (getsockname(got, (struct sockaddr *)(void *)&at->at, &n) == 0) { // port 0: the kernel chose one
-        at->port = ntohs(at->at.ss_family == AF_INET ? ((struct sockaddr_in *)(void *)&at->at)->sin_port
-                                                     : ((struct sockaddr_in6 *)(void *)&at->at)->sin6_port);
+    if (getsockname(got, (struct sockaddr *)(void *)&at->at, &n) ==
+        0) { // port 0: the kernel chose one
+        at->port = ntohs(at->at.ss_family == AF_INET
+                             ? ((struct sockaddr_in *)(void *)&at->at)->sin_port
+                             : ((struct sockaddr_in6 *)(void *)&at->at)->sin6_port);
     }
     *fd = got;
     return OK;
 }
 
-// ---- changes ---------------------------------------------------------------------------------------------
+// ---- changes -----------------------------------------------------------------------------------
 
 int address_watch(void)
 {
     int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
-    struct sockaddr_nl here = {.nl_family = AF_NETLINK, .nl_groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR};
+    struct sockaddr_nl here = {.nl_family = AF_NETLINK,
+                               .nl_groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR};
     if (fd < 0 || bind(fd, (const struct sockaddr *)(const void *)&here, sizeof(here)) != 0) {
-        log_warn("changes of this machine's addresses cannot be watched (%s): they are looked at every hour", strerror(errno));
+        log_warn("changes of this machine's addresses cannot be watched (%s): they are looked at "
+                 "every hour",
+                 strerror(errno));
         if (fd >= 0) {
             close(fd);
         }

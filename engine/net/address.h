@@ -1,4 +1,5 @@
-// address.h - floor 2, inside net/: the addresses of this machine, where to listen, and word of changes.
+// address.h - floor 2, inside net/: the addresses of this machine, where to listen, and word of
+// changes.
 #pragma once
 
 #include "../base/base.h"
@@ -11,7 +12,8 @@ struct address { // of an interface
     bool loopback, link_local;
 };
 
-// Every address of every interface that is up, and 127.0.0.1 and ::1 in any case: sorted, each once, at most `room`.
+// Every address of every interface that is up, and 127.0.0.1 and ::1 in any case: sorted, each
+// once, at most `room`.
 size_t address_list(struct address *out, size_t room);
 void address_text(const struct address *address, char out[48]); // "192.0.2.7", "2001:db8::7"
 
@@ -22,12 +24,15 @@ struct listen_at {
     uint16_t port;
 };
 
-// "ADDR:PORT, [ADDR]:PORT, *:PORT, localhost:PORT": up to `room` of them. BAD_INPUT names `key`, the entry and what is expected.
-MUST_USE enum status listen_parse(struct listen_at *out, size_t room, size_t *n, const char *key, const char *text,
-                                  struct err *err);
+// "ADDR:PORT, [ADDR]:PORT, *:PORT, localhost:PORT": up to `room` of them. BAD_INPUT names `key`,
+// the entry and what is expected.
+MUST_USE enum status listen_parse(struct listen_at *out, size_t room, size_t *n, const char *key,
+                                  const char *text, struct err *err);
 // A listening socket, not blocking. [::] falls back to 0.0.0.0 where the kernel has no IPv6.
 MUST_USE enum status listen_open(int *fd, struct listen_at *at, struct err *err);
 
-int address_watch(void);         // a socket that is readable when an address came or went; -1: not to be had
+int address_watch(
+    void); // a socket that is readable when an address came or went; -1: not to be had
 void address_watch_drain(int fd); // reads it empty
-void address_peer(const struct sockaddr_storage *from, char text[64], uint8_t key[16]); // key: IPv4 or the /64, for counting
+void address_peer(const struct sockaddr_storage *from, char text[64],
+                  uint8_t key[16]); // key: IPv4 or the /64, for counting

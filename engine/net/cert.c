@@ -1,11 +1,13 @@
-// cert.c - the device's CA and server certificates: made, signed, stored, read back, checked (X.509 v3, RFC 5280).
+// cert.c - the device's CA and server certificates: made, signed, stored, read back, checked (X.509
+// v3, RFC 5280).
 //
-// What browsers insist on: at most 825 days (Apple), subjectAltName with DNS names and IP addresses, extended key usage
-// serverAuth, SHA-256, and a CA with basicConstraints and keyUsage critical. Serial numbers are 127 random bits.
-// Times begin a day in the past, for clients whose clock is a little behind.
+// What browsers insist on: at most 825 days (Apple), subjectAltName with DNS names and IP
+// addresses, extended key usage serverAuth, SHA-256, and a CA with basicConstraints and keyUsage
+// critical. Serial numbers are 127 random bits. Times begin a day in the past, for clients whose
+// clock is a little behind.
 //
-// Order of writing: the key first, then the certificate. A power cut between the two leaves a key alone (its certificate
-// is made again), never a certificate without its key.
+// Order of writing: the key first, then the certificate. A power cut between the two leaves a key
+// alone (its certificate is made again), never a certificate without its key.
 #include "cert.h"
 #include "der.h"
 #include "limits.h"
@@ -19,14 +21,15 @@
 #define DAY 86400
 enum {
     CA_DAYS = 3650,
-    SERVER_DAYS = 397,   // what browsers allow public CAs; under Apple's 825 for private ones
+    SERVER_DAYS = 397, // what browsers allow public CAs; under Apple's 825 for private ones
     SERVER_RENEW_DAYS = 30,
     FILE_CAP = 16384,
 };
 
-#define OID(...) ((struct bytes){(const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__})})
-#define OID_EC_PUBLIC_KEY OID(0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x02, 0x01) // 1.2.840.10045.2.1
-#define OID_P256 OID(0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07)    // 1.2.840.10045.3.1.7
+#define OID(...)                                                                                   \
+    ((struct bytes){(const uint8_t[]){__VA_ARGS__}, sizeof((const uint8_t[]){__VA_ARGS__})})
+#define OID_EC_PUBLIC_KEY OID(0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x02, 0x01)      // 1.2.840.10045.2.1
+#define OID_P256 OID(0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07)         // 1.2.840.10045.3.1.7
 #define OID_ECDSA_SHA256 OID(0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x04, 0x03, 0x02) // 1.2.840.10045.4.3.2
 #define OID_COMMON_NAME OID(0x55, 0x04, 0x03)
 #define OID_ORGANIZATION OID(0x55, 0x04, 0x0A)
@@ -49,11 +52,12 @@ static struct path path_of(const char *state, const char *name)
     return path;
 }
 
-// ---- keys ------------------------------------------------------------------------------------------------
+// ---- keys --------------------------------------------------------------------------------------
 
 static br_ec_private_key private_key(const uint8_t key[CERT_KEY])
 {
-    return (br_ec_private_key){.curve = BR_EC_secp256r1, .x = (unsigned char *)key, .xlen = CERT_KEY};
+    return (br_ec_private_key){
+        .curve = BR_EC_secp256r1, .x = (unsigned char *)key, .xlen = CERT_KEY};
 }
 
 static void make_key(uint8_t key[CERT_KEY])
@@ -99,7 +103,7 @@ static void key_id(uint8_t out[20], struct bytes point)
     memcpy(out, hash, 20);
 }
 
-// ---- writing certificates --------------------------------------------------------------------------------
+// ---- writing certificates ----------------------------------------------------------------------
 
 static void put_name_part(struct der *der, struct bytes oid, const char *text)
 {
@@ -158,9 +162,11 @@ static void put_key_ids(struct der *der, struct bytes point, struct bytes issuer
 
 static void put_ca_extensions(struct der *der)
 {
-    static const uint8_t constraints[] = {0x30, 0x06, 0x01, 0x01, 0xFF, 0x02, 0x01, 0x00}; // cA TRUE, pathLen 0
-    static const uint8_t usage[] = {0x03, 0x02, 0x01, 0x06};                               // keyCertSign, cRLSign
-    put_extension(der, OID_BASIC_CONSTRAINTS, true, (struct bytes){constraints, sizeof(constraints)});
+    static const uint8_t constraints[] = {0x30, 0x06, 0x01, 0x01,
+                                          0xFF, 0x02, 0x01, 0x00}; // cA TRUE, pathLen 0
+    static const uint8_t usage[] = {0x03, 0x02, 0x01, 0x06};       // keyCertSign, cRLSign
+    put_extension(der, OID_BASIC_CONSTRAINTS, true,
+                  (struct bytes){constraints, sizeof(constraints)});
     put_extension(der, OID_KEY_USAGE, true, (struct bytes){usage, sizeof(usage)});
 }
 
@@ -168,7 +174,8 @@ static void put_server_extensions(struct der *der, struct bytes san)
 {
     static const uint8_t constraints[] = {0x30, 0x00};       // no CA
     static const uint8_t usage[] = {0x03, 0x02, 0x07, 0x80}; // digitalSignature
-    put_extension(der, OID_BASIC_CONSTRAINTS, true, (struct bytes){constraints, sizeof(constraints)});
+    put_extension(der, OID_BASIC_CONSTRAINTS, true,
+                  (struct bytes){constraints, sizeof(constraints)});
     put_extension(der, OID_KEY_USAGE, true, (struct bytes){usage, sizeof(usage)});
     uint8_t space[16];
     struct der value;
@@ -185,7 +192,8 @@ static void put_alt_names(struct der *der, const struct cert_request *request)
 {
     char local[80];
     size_t n_label = strcspn(request->hostname, ".");
-    snprintf(local, sizeof(local), "%.*s.local", (int)(n_label < 64 ? n_label : 64), request->hostname);
+    snprintf(local, sizeof(local), "%.*s.local", (int)(n_label < 64 ? n_label : 64),
+             request->hostname);
     size_t names = der_open(der, DER_SEQUENCE);
     der_put(der, DER_CONTEXT + 2, bytes_of(request->hostname));
     if (strcmp(local, request->hostname) != 0) {
@@ -195,12 +203,13 @@ static void put_alt_names(struct der *der, const struct cert_request *request)
         der_put(der, DER_CONTEXT + 2, bytes_of("localhost"));
     }
     for (size_t i = 0; i < request->n_addresses; i++) {
-        der_put(der, DER_CONTEXT + 7, (struct bytes){request->addresses[i].p, request->addresses[i].n});
+        der_put(der, DER_CONTEXT + 7,
+                (struct bytes){request->addresses[i].p, request->addresses[i].n});
     }
     der_close(der, names);
 }
 
-struct plan { // what to_be_signed and sign need
+struct plan {                // what to_be_signed and sign need
     struct bytes issuer;     // Name, encoded; empty: self-signed
     const char *common_name; // of the subject
     struct bytes point, issuer_point;
@@ -233,7 +242,8 @@ static void put_to_be_signed(struct der *der, const struct plan *plan)
     put_algorithm(der, OID_EC_PUBLIC_KEY, OID_P256);
     der_bits(der, plan->point);
     der_close(der, key);
-    size_t outer = der_open(der, DER_CONTEXT_CONSTRUCTED + 3), extensions = der_open(der, DER_SEQUENCE);
+    size_t outer = der_open(der, DER_CONTEXT_CONSTRUCTED + 3),
+           extensions = der_open(der, DER_SEQUENCE);
     if (plan->san.n > 0) {
         put_server_extensions(der, plan->san);
     } else {
@@ -246,7 +256,8 @@ static void put_to_be_signed(struct der *der, const struct plan *plan)
 }
 
 // Fills cert->der; the signature is made with `signer`.
-static enum status issue(struct cert *cert, const struct plan *plan, const uint8_t signer[CERT_KEY], struct err *err)
+static enum status issue(struct cert *cert, const struct plan *plan, const uint8_t signer[CERT_KEY],
+                         struct err *err)
 {
     struct der der;
     der_init(&der, cert->der, sizeof(cert->der));
@@ -256,17 +267,19 @@ static enum status issue(struct cert *cert, const struct plan *plan, const uint8
     sha256(hash, (struct bytes){der.p + tbs_at, der.n - tbs_at});
     put_algorithm(&der, OID_ECDSA_SHA256, (struct bytes){NULL, 0});
     br_ec_private_key key = private_key(signer);
-    size_t n = br_ecdsa_i31_sign_asn1(br_ec_get_default(), &br_sha256_vtable, hash, &key, signature);
+    size_t n =
+        br_ecdsa_i31_sign_asn1(br_ec_get_default(), &br_sha256_vtable, hash, &key, signature);
     der_bits(&der, (struct bytes){signature, n});
     der_close(&der, all);
     if (der.full || n == 0) {
-        return err_set(err, NO_ROOM, "the certificate for \"%s\" does not fit %d bytes", plan->common_name, CERT_ROOM);
+        return err_set(err, NO_ROOM, "the certificate for \"%s\" does not fit %d bytes",
+                       plan->common_name, CERT_ROOM);
     }
     cert->n = der.n;
     return OK;
 }
 
-// ---- reading certificates --------------------------------------------------------------------------------
+// ---- reading certificates ----------------------------------------------------------------------
 
 static enum status read_extensions(struct bytes in, struct cert_view *view)
 {
@@ -300,10 +313,11 @@ static enum status read_extensions(struct bytes in, struct cert_view *view)
 static enum status read_key(struct bytes in, struct cert_view *view)
 {
     struct bytes algorithm, oid, curve, bits;
-    if (der_expect(&in, DER_SEQUENCE, &algorithm) != OK || der_expect(&in, DER_BIT_STRING, &bits) != OK || in.n != 0 ||
-        der_expect(&algorithm, DER_OID, &oid) != OK || der_expect(&algorithm, DER_OID, &curve) != OK ||
-        !bytes_equal(oid, OID_EC_PUBLIC_KEY) || !bytes_equal(curve, OID_P256) || bits.n != 1 + CERT_POINT ||
-        bits.p[0] != 0) {
+    if (der_expect(&in, DER_SEQUENCE, &algorithm) != OK ||
+        der_expect(&in, DER_BIT_STRING, &bits) != OK || in.n != 0 ||
+        der_expect(&algorithm, DER_OID, &oid) != OK ||
+        der_expect(&algorithm, DER_OID, &curve) != OK || !bytes_equal(oid, OID_EC_PUBLIC_KEY) ||
+        !bytes_equal(curve, OID_P256) || bits.n != 1 + CERT_POINT || bits.p[0] != 0) {
         return BAD_INPUT;
     }
     view->point = (struct bytes){bits.p + 1, CERT_POINT};
@@ -314,10 +328,14 @@ static enum status read_tbs(struct bytes in, struct cert_view *view)
 {
     struct bytes ignored, validity, key;
     unsigned tag;
-    if (der_expect(&in, DER_CONTEXT_CONSTRUCTED + 0, &ignored) != OK || der_expect(&in, DER_INTEGER, &ignored) != OK ||
-        der_expect(&in, DER_SEQUENCE, &ignored) != OK || der_read(&in, &tag, &ignored, &view->issuer) != OK ||
-        der_expect(&in, DER_SEQUENCE, &validity) != OK || der_read_time(&validity, &view->not_before) != OK ||
-        der_read_time(&validity, &view->not_after) != OK || der_read(&in, &tag, &ignored, &view->subject) != OK ||
+    if (der_expect(&in, DER_CONTEXT_CONSTRUCTED + 0, &ignored) != OK ||
+        der_expect(&in, DER_INTEGER, &ignored) != OK ||
+        der_expect(&in, DER_SEQUENCE, &ignored) != OK ||
+        der_read(&in, &tag, &ignored, &view->issuer) != OK ||
+        der_expect(&in, DER_SEQUENCE, &validity) != OK ||
+        der_read_time(&validity, &view->not_before) != OK ||
+        der_read_time(&validity, &view->not_after) != OK ||
+        der_read(&in, &tag, &ignored, &view->subject) != OK ||
         der_expect(&in, DER_SEQUENCE, &key) != OK || read_key(key, view) != OK) {
         return BAD_INPUT;
     }
@@ -329,10 +347,12 @@ enum status cert_read(struct bytes der, struct cert_view *view)
     struct cert_view found = {0};
     struct bytes all, tbs, algorithm, oid, bits;
     unsigned tag;
-    if (der_expect(&der, DER_SEQUENCE, &all) != OK || der.n != 0 || der_read(&all, &tag, &tbs, &found.tbs) != OK ||
-        tag != DER_SEQUENCE || der_expect(&all, DER_SEQUENCE, &algorithm) != OK ||
+    if (der_expect(&der, DER_SEQUENCE, &all) != OK || der.n != 0 ||
+        der_read(&all, &tag, &tbs, &found.tbs) != OK || tag != DER_SEQUENCE ||
+        der_expect(&all, DER_SEQUENCE, &algorithm) != OK ||
         der_expect(&algorithm, DER_OID, &oid) != OK || !bytes_equal(oid, OID_ECDSA_SHA256) ||
-        der_expect(&all, DER_BIT_STRING, &bits) != OK || all.n != 0 || bits.n < 2 || bits.p[0] != 0) {
+        der_expect(&all, DER_BIT_STRING, &bits) != OK || all.n != 0 || bits.n < 2 ||
+        bits.p[0] != 0) {
         return BAD_INPUT;
     }
     found.signature = (struct bytes){bits.p + 1, bits.n - 1};
@@ -353,7 +373,7 @@ bool cert_signed_by(const struct cert_view *cert, const struct cert_view *issuer
                                   cert->signature.n) == 1;
 }
 
-// ---- files -----------------------------------------------------------------------------------------------
+// ---- files -------------------------------------------------------------------------------------
 
 static void put_collected(void *arg, const void *p, size_t n)
 {
@@ -412,8 +432,10 @@ void cert_fingerprint(const struct cert *cert, char out[96])
     }
 }
 
-// NOT_FOUND: missing or empty (a file that a power cut left behind without contents counts as missing).
-static enum status read_pem_file(struct buf *out, const char *path, const char *name, struct err *err)
+// NOT_FOUND: missing or empty (a file that a power cut left behind without contents counts as
+// missing).
+static enum status read_pem_file(struct buf *out, const char *path, const char *name,
+                                 struct err *err)
 {
     struct buf text;
     enum status status = file_read(&text, path, FILE_CAP, err);
@@ -425,7 +447,8 @@ static enum status read_pem_file(struct buf *out, const char *path, const char *
     } else {
         status = pem_decode(out, buf_view(&text), name);
         if (status != OK) {
-            err_set(err, status, "%s is damaged: a PEM file with \"BEGIN %s\" was expected", path, name);
+            err_set(err, status, "%s is damaged: a PEM file with \"BEGIN %s\" was expected", path,
+                    name);
         }
     }
     buf_free(&text);
@@ -437,7 +460,8 @@ static void guard_file(const char *path)
 {
     struct stat at;
     if (stat(path, &at) == 0 && (at.st_mode & 077) != 0) {
-        log_warn("%s could be read by others (mode %03o): set to 600", path, (unsigned)(at.st_mode & 0777));
+        log_warn("%s could be read by others (mode %03o): set to 600", path,
+                 (unsigned)(at.st_mode & 0777));
         if (chmod(path, 0600) != 0) {
             log_warn("cannot change the mode of %s: %s", path, strerror(errno));
         }
@@ -456,8 +480,10 @@ static enum status read_key_file(uint8_t key[CERT_KEY], const char *path, struct
     br_skey_decoder_push(&decoder, der.p, der.n);
     const br_ec_private_key *found = br_skey_decoder_get_ec(&decoder);
     uint8_t point[CERT_POINT];
-    if (found == NULL || found->curve != BR_EC_secp256r1 || found->xlen != CERT_KEY || !make_point(point, found->x)) {
-        status = err_set(err, BAD_INPUT, "%s is damaged: a private key on the curve P-256 was expected", path);
+    if (found == NULL || found->curve != BR_EC_secp256r1 || found->xlen != CERT_KEY ||
+        !make_point(point, found->x)) {
+        status = err_set(err, BAD_INPUT,
+                         "%s is damaged: a private key on the curve P-256 was expected", path);
     } else {
         memcpy(key, found->x, CERT_KEY);
         guard_file(path);
@@ -492,7 +518,8 @@ static enum status write_key_file(const char *path, const uint8_t key[CERT_KEY],
 }
 
 // server.crt holds the CA's certificate behind the server's: a chain, as other programs expect it.
-static enum status write_cert_file(const char *path, const struct cert *cert, const struct cert *ca, struct err *err)
+static enum status write_cert_file(const char *path, const struct cert *cert, const struct cert *ca,
+                                   struct err *err)
 {
     struct buf text;
     buf_init(&text, FILE_CAP);
@@ -509,7 +536,8 @@ static enum status write_cert_file(const char *path, const struct cert *cert, co
     return status;
 }
 
-static enum status read_cert_file(struct cert *cert, const char *path, struct cert_view *view, struct err *err)
+static enum status read_cert_file(struct cert *cert, const char *path, struct cert_view *view,
+                                  struct err *err)
 {
     struct buf der;
     enum status status = read_pem_file(&der, path, "CERTIFICATE", err);
@@ -524,12 +552,14 @@ static enum status read_cert_file(struct cert *cert, const char *path, struct ce
         status = TOO_LARGE;
     }
     buf_free(&der);
-    return status == OK ? OK
-                        : err_set(err, BAD_INPUT, "%s is damaged: it is not an X.509 certificate of this program's making",
-                                  path);
+    return status == OK
+               ? OK
+               : err_set(err, BAD_INPUT,
+                         "%s is damaged: it is not an X.509 certificate of this program's making",
+                         path);
 }
 
-// ---- the CA ----------------------------------------------------------------------------------------------
+// ---- the CA ------------------------------------------------------------------------------------
 
 static enum status make_ca(struct cert *ca, const char *path, struct err *err)
 {
@@ -555,29 +585,38 @@ static enum status with_advice(struct err *err, const char *state)
 {
     char found[sizeof(err->text)];
     snprintf(found, sizeof(found), "%s", err->text);
-    return err_set(err, err->status, "%.150s: restore it from a backup; or delete ca.crt and ca.key in %s/tls, and a new CA "
-                   "is made, which every client must then be told to trust", found, state);
+    return err_set(
+        err, err->status,
+        "%.150s: restore it from a backup; or delete ca.crt and ca.key in %s/tls, and a new CA "
+        "is made, which every client must then be told to trust",
+        found, state);
 }
 
-static enum status check_ca(const struct cert *ca, const struct cert_view *view, const char *path, struct err *err)
+static enum status check_ca(const struct cert *ca, const struct cert_view *view, const char *path,
+                            struct err *err)
 {
     uint8_t point[CERT_POINT];
-    if (!make_point(point, ca->key) || !bytes_equal(view->point, (struct bytes){point, sizeof(point)})) {
+    if (!make_point(point, ca->key) ||
+        !bytes_equal(view->point, (struct bytes){point, sizeof(point)})) {
         return err_set(err, BAD_INPUT, "%s does not belong to the key in ca.key", path);
     }
     if (!cert_signed_by(view, view)) {
         return err_set(err, BAD_INPUT, "%s is damaged: its signature is wrong", path);
     }
     if (view->not_after < clock_unix_s() || view->not_before > clock_unix_s()) {
-        log_warn("%s is not valid at the time this machine's clock shows: clients will refuse it. If the clock is right, delete "
-                 "ca.crt and ca.key: a new CA is made, which every client must then be told to trust", path);
+        log_warn(
+            "%s is not valid at the time this machine's clock shows: clients will refuse it. If "
+            "the clock is right, delete "
+            "ca.crt and ca.key: a new CA is made, which every client must then be told to trust",
+            path);
     }
     return OK;
 }
 
 enum status cert_ca(struct cert *ca, const char *state, struct err *err)
 {
-    struct path folder = path_of(state, ""), crt = path_of(state, "ca.crt"), key = path_of(state, "ca.key");
+    struct path folder = path_of(state, ""), crt = path_of(state, "ca.crt"),
+                key = path_of(state, "ca.key");
     folder.text[strlen(folder.text) - 1] = 0;
     enum status status = file_make_dir(folder.text, 0755, err);
     if (status != OK) {
@@ -610,7 +649,7 @@ enum status cert_ca(struct cert *ca, const char *state, struct err *err)
     return make_ca(ca, crt.text, err);
 }
 
-// ---- the server's certificate ----------------------------------------------------------------------------
+// ---- the server's certificate ------------------------------------------------------------------
 
 bool cert_hostname_good(const char *hostname)
 {
@@ -633,7 +672,8 @@ bool cert_hostname_good(const char *hostname)
 }
 
 // NULL: the certificate on disk fits. Else why it does not.
-static const char *misfit(struct cert *server, const struct cert_view *ca, const char *state, struct bytes san)
+static const char *misfit(struct cert *server, const struct cert_view *ca, const char *state,
+                          struct bytes san)
 {
     struct path crt = path_of(state, "server.crt"), key = path_of(state, "server.key");
     struct cert_view view;
@@ -648,7 +688,8 @@ static const char *misfit(struct cert *server, const struct cert_view *ca, const
         log_warn("%s", err.text);
         return "the old one was damaged";
     }
-    if (!make_point(point, server->key) || !bytes_equal(view.point, (struct bytes){point, sizeof(point)})) {
+    if (!make_point(point, server->key) ||
+        !bytes_equal(view.point, (struct bytes){point, sizeof(point)})) {
         return "server.crt and server.key did not belong together";
     }
     if (!cert_signed_by(&view, ca)) {
@@ -673,7 +714,8 @@ enum status cert_server(struct cert *server, const struct cert *ca, const char *
     der_init(&san, san_space, sizeof(san_space));
     put_alt_names(&san, request);
     if (san.full) {
-        return err_set(err, NO_ROOM, "%zu addresses do not fit one certificate", request->n_addresses);
+        return err_set(err, NO_ROOM, "%zu addresses do not fit one certificate",
+                       request->n_addresses);
     }
     const char *reason = misfit(server, &ca_view, state, der_view(&san));
     *why = reason;

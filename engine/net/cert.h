@@ -1,12 +1,15 @@
-// cert.h - floor 2, inside net/: this device's own certificate authority and the server certificate it issues.
+// cert.h - floor 2, inside net/: this device's own certificate authority and the server certificate
+// it issues.
 //
-// A person trusts the CA once (its fingerprint is on the console); the server certificate then changes as often as the
-// addresses do, without anybody noticing. In STATE/tls/: ca.crt, ca.key, server.crt, server.key (PEM; the keys 0600).
+// A person trusts the CA once (its fingerprint is on the console); the server certificate then
+// changes as often as the addresses do, without anybody noticing. In STATE/tls/: ca.crt, ca.key,
+// server.crt, server.key (PEM; the keys 0600).
 //
-// The CA is never replaced by itself: a damaged file, or a certificate without its key, is an error that says what to do.
-// Only when both files are missing or empty is a new CA made; a key alone gets its certificate made again (same
-// name, same key: who trusted the old one trusts this one). The server certificate is bound to nobody's trust: whenever it
-// is missing, damaged, near its end or does not name exactly the present addresses, a new one with a new key is issued.
+// The CA is never replaced by itself: a damaged file, or a certificate without its key, is an error
+// that says what to do. Only when both files are missing or empty is a new CA made; a key alone
+// gets its certificate made again (same name, same key: who trusted the old one trusts this one).
+// The server certificate is bound to nobody's trust: whenever it is missing, damaged, near its end
+// or does not name exactly the present addresses, a new one with a new key is issued.
 #pragma once
 
 #include "../base/base.h"
@@ -22,8 +25,9 @@ struct cert {
 
 // Read from a certificate: views into it.
 struct cert_view {
-    struct bytes tbs, issuer, subject, point, san, signature; // san: the GeneralNames, empty when there are none
-    int64_t not_before, not_after;                            // unix seconds
+    struct bytes tbs, issuer, subject, point, san,
+        signature;                 // san: the GeneralNames, empty when there are none
+    int64_t not_before, not_after; // unix seconds
 };
 
 struct cert_request { // what the server certificate has to name
@@ -34,10 +38,11 @@ struct cert_request { // what the server certificate has to name
 
 // The device's CA: loaded, or made. `state` must exist.
 MUST_USE enum status cert_ca(struct cert *ca, const char *state, struct err *err);
-// The server's certificate: loaded when it still fits, else issued. *why: NULL when loaded, else the reason for issuing.
-// A new one that cannot be written is used all the same, with a warning.
+// The server's certificate: loaded when it still fits, else issued. *why: NULL when loaded, else
+// the reason for issuing. A new one that cannot be written is used all the same, with a warning.
 MUST_USE enum status cert_server(struct cert *server, const struct cert *ca, const char *state,
-                                 const struct cert_request *request, const char **why, struct err *err);
+                                 const struct cert_request *request, const char **why,
+                                 struct err *err);
 MUST_USE enum status cert_read(struct bytes der, struct cert_view *view);
 bool cert_signed_by(const struct cert_view *cert, const struct cert_view *issuer);
 bool cert_hostname_good(const char *hostname); // letters, digits, hyphens, dots

@@ -1,9 +1,11 @@
-// conn.c - one connection: bytes in, through TLS and HTTP, to the handler; answers out; deadlines; closing.
+// conn.c - one connection: bytes in, through TLS and HTTP, to the handler; answers out; deadlines;
+// closing.
 //
-// Reading stops while an answer is under way and there is already something to read: a pipelining client waits its turn. It
-// goes on otherwise, to notice a client that leaves. Closing is done so that the last answer arrives: close_notify,
-// shutdown of our side, then reading on for a moment (LINGER), since closing over unread input would send a reset that can
-// overtake the answer. Each turn reads and writes a bounded number of bytes, so no connection starves another.
+// Reading stops while an answer is under way and there is already something to read: a pipelining
+// client waits its turn. It goes on otherwise, to notice a client that leaves. Closing is done so
+// that the last answer arrives: close_notify, shutdown of our side, then reading on for a moment
+// (LINGER), since closing over unread input would send a reset that can overtake the answer. Each
+// turn reads and writes a bounded number of bytes, so no connection starves another.
 #include "conn.h"
 
 #include <errno.h>
@@ -16,7 +18,7 @@
 
 static void conn_ready(struct source *source, uint32_t events);
 
-// ---- marks, deadlines ------------------------------------------------------------------------------------
+// ---- marks, deadlines --------------------------------------------------------------------------
 
 void conn_mark(struct conn *conn)
 {
@@ -41,7 +43,8 @@ uint64_t conn_deadline(const struct conn *conn)
     return conn->deadline_ms < conn->stall_ms ? conn->deadline_ms : conn->stall_ms;
 }
 
-// The loop looks at all connections when expire_ms has come: it must never be later than the earliest deadline.
+// The loop looks at all connections when expire_ms has come: it must never be later than the
+// earliest deadline.
 static void note_deadline(struct conn *conn)
 {
     uint64_t at = conn_deadline(conn);
@@ -69,8 +72,8 @@ void conn_expire(struct conn *conn)
 {
     uint64_t now = conn->net->now_ms;
     if (conn->stall_ms != 0 && now >= conn->stall_ms) {
-        log_info("%s took nothing of %zu waiting bytes for %d s: closed", conn->peer, conn->out.n - conn->out_at,
-                 LIMIT_STALL_MS / 1000);
+        log_info("%s took nothing of %zu waiting bytes for %d s: closed", conn->peer,
+                 conn->out.n - conn->out_at, LIMIT_STALL_MS / 1000);
         conn_kill(conn);
     } else if (conn->deadline_ms != 0 && now >= conn->deadline_ms) {
         if (conn->state == BODY && now < conn->body_end_ms && conn->n_window >= LIMIT_BODY_WINDOW) {
@@ -89,7 +92,7 @@ void conn_expire(struct conn *conn)
     }
 }
 
-// ---- requests --------------------------------------------------------------------------------------------
+// ---- requests ----------------------------------------------------------------------------------
 
 static void dispatch(struct conn *conn)
 {
@@ -166,7 +169,8 @@ static size_t feed_head(struct conn *conn, struct bytes in)
     return n_used;
 }
 
-// Gives plain bytes to the request that is being read; returns how many it took, 0 when none is being read.
+// Gives plain bytes to the request that is being read; returns how many it took, 0 when none is
+// being read.
 static size_t feed(struct conn *conn, struct bytes in)
 {
     if (conn->dead || in.n == 0) {
@@ -176,14 +180,18 @@ static size_t feed(struct conn *conn, struct bytes in)
         conn->exchange = exchange_open(conn);
         enter(conn, HEAD, LIMIT_HEAD_MS);
     }
-    return conn->state == HEAD ? feed_head(conn, in) : conn->state == BODY ? feed_body(conn, in) : 0;
+    return conn->state == HEAD   ? feed_head(conn, in)
+           : conn->state == BODY ? feed_body(conn, in)
+                                 : 0;
 }
 
-// The handshake ends with our last message in a full one, with the client's in a resumed one: so asked after both.
+// The handshake ends with our last message in a full one, with the client's in a resumed one: so
+// asked after both.
 static void notice_tls_ready(struct conn *conn)
 {
     if (conn->state == HANDSHAKE && tls_ready(conn->tls)) {
-        log_debug("%s: TLS handshake complete%s", conn->peer, tls_resumed(conn->tls) ? " (resumed)" : "");
+        log_debug("%s: TLS handshake complete%s", conn->peer,
+                  tls_resumed(conn->tls) ? " (resumed)" : "");
         enter(conn, IDLE, LIMIT_IDLE_MS);
     }
 }
@@ -200,14 +208,15 @@ static void feed_from_tls(struct conn *conn)
     } while (n > 0);
 }
 
-// ---- reading ---------------------------------------------------------------------------------------------
+// ---- reading -----------------------------------------------------------------------------------
 
 // The first bytes on the TLS port are letters: somebody typed http:// instead of https://.
 static void answer_plain_http(struct conn *conn)
 {
-    static const char hint[] = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 52\r\n"
-                               "Connection: close\r\n\r\n"
-                               "This port speaks HTTPS: begin the URL with https://\n";
+    static const char hint[] =
+        "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 52\r\n"
+        "Connection: close\r\n\r\n"
+        "This port speaks HTTPS: begin the URL with https://\n";
     tls_close(conn->tls);
     conn->tls = NULL;
     if (!conn_write(conn, bytes_of(hint))) {
@@ -222,7 +231,8 @@ static void notice_tls_end(struct conn *conn)
     enum status status;
     int number;
     const char *why;
-    if (conn->tls != NULL && conn->state != CLOSING && conn->state != LINGER && tls_stopped(conn->tls, &status, &number, &why)) {
+    if (conn->tls != NULL && conn->state != CLOSING && conn->state != LINGER &&
+        tls_stopped(conn->tls, &status, &number, &why)) {
         if (status != OK) {
             log_debug("%s: TLS ended: %s (%d)", conn->peer, why, number);
         }
@@ -264,7 +274,8 @@ static void received(struct conn *conn, struct space at, size_t n)
             }
             in = (struct bytes){in.p + n_used, in.n - n_used};
         }
-    } else if (first && ((at.p[0] >= 'A' && at.p[0] <= 'Z') || (at.p[0] >= 'a' && at.p[0] <= 'z'))) {
+    } else if (first &&
+               ((at.p[0] >= 'A' && at.p[0] <= 'Z') || (at.p[0] >= 'a' && at.p[0] <= 'z'))) {
         answer_plain_http(conn);
     } else {
         tls_received(conn, n);
@@ -277,7 +288,8 @@ static void read_some(struct conn *conn)
     size_t n_turn = 0;
     while (wants_input(conn) && n_turn < LIMIT_READ_PER_TURN) {
         bool to_tls = conn->tls != NULL && conn->state != LINGER;
-        struct space room = to_tls ? tls_wire_room(conn->tls) : (struct space){plain, sizeof(plain)};
+        struct space room =
+            to_tls ? tls_wire_room(conn->tls) : (struct space){plain, sizeof(plain)};
         ssize_t n = recv(conn->fd, room.p, room.n, 0);
         if (n < 0 && errno == EINTR) {
             continue;
@@ -307,18 +319,20 @@ static void conn_ready(struct source *source, uint32_t events)
         if ((events & (EPOLLRDHUP | EPOLLHUP)) != 0 && !wants_input(conn)) {
             conn->eof = true; // it sent its end behind bytes that we will not read
         }
-        if ((events & EPOLLHUP) != 0 || (conn->eof && conn->state != FLUSHING && conn->state != CLOSING)) {
+        if ((events & EPOLLHUP) != 0 ||
+            (conn->eof && conn->state != FLUSHING && conn->state != CLOSING)) {
             conn_kill(conn);
         }
     }
 }
 
-// ---- writing ---------------------------------------------------------------------------------------------
+// ---- writing -----------------------------------------------------------------------------------
 
 bool conn_write(struct conn *conn, struct bytes bytes)
 {
     struct net *net = conn->net;
-    if (net->n_buffered + bytes.n > LIMIT_BUFFERED_TOTAL || buf_add(&conn->out, bytes.p, bytes.n) != OK) {
+    if (net->n_buffered + bytes.n > LIMIT_BUFFERED_TOTAL ||
+        buf_add(&conn->out, bytes.p, bytes.n) != OK) {
         return false;
     }
     net->n_buffered += bytes.n;
@@ -395,11 +409,12 @@ static bool send_some(struct conn *conn)
     return empty;
 }
 
-// ---- the end of a turn -----------------------------------------------------------------------------------
+// ---- the end of a turn -------------------------------------------------------------------------
 
 static void set_interest(struct conn *conn, bool all_sent)
 {
-    uint32_t interest = (wants_input(conn) ? EPOLLIN : 0U) | (conn->eof ? 0U : EPOLLRDHUP) | (all_sent ? 0U : EPOLLOUT);
+    uint32_t interest = (wants_input(conn) ? EPOLLIN : 0U) | (conn->eof ? 0U : EPOLLRDHUP) |
+                        (all_sent ? 0U : EPOLLOUT);
     if (interest != conn->interest) {
         struct epoll_event event = {.events = interest, .data.ptr = &conn->source};
         if (epoll_ctl(conn->net->epoll, EPOLL_CTL_MOD, conn->fd, &event) != 0) {
@@ -468,7 +483,8 @@ static bool after_sending(struct conn *conn)
 void conn_settle(struct conn *conn)
 {
     conn->marked = false;
-    if (conn->exchange != NULL && (conn->exchange->done || conn->state == CLOSING || conn->state == LINGER)) {
+    if (conn->exchange != NULL &&
+        (conn->exchange->done || conn->state == CLOSING || conn->state == LINGER)) {
         close_exchange(conn);
     }
     bool all_sent = !conn->dead && conn->state != LINGER && send_some(conn);
@@ -494,36 +510,41 @@ void conn_settle(struct conn *conn)
     set_interest(conn, all_sent || conn->state == LINGER);
 }
 
-// ---- beginning -------------------------------------------------------------------------------------------
+// ---- beginning ---------------------------------------------------------------------------------
 
 static void set_socket_options(int fd)
 {
     const struct {
         int level, name, value;
     } options[] = {
-        {IPPROTO_TCP, TCP_NODELAY, 1},                    // a token is sent when it is there
-        {IPPROTO_TCP, TCP_NOTSENT_LOWAT, LIMIT_UNSENT},   // a slow reader's stream waits with us, where it is counted
-        {IPPROTO_TCP, TCP_USER_TIMEOUT, LIMIT_STALL_MS},  // a client that vanished without a word ...
-        {SOL_SOCKET, SO_KEEPALIVE, 1},                    // ... is noticed while a long prompt is being read, too
+        {IPPROTO_TCP, TCP_NODELAY, 1}, // a token is sent when it is there
+        {IPPROTO_TCP, TCP_NOTSENT_LOWAT,
+         LIMIT_UNSENT}, // a slow reader's stream waits with us, where it is counted
+        {IPPROTO_TCP, TCP_USER_TIMEOUT,
+         LIMIT_STALL_MS},              // a client that vanished without a word ...
+        {SOL_SOCKET, SO_KEEPALIVE, 1}, // ... is noticed while a long prompt is being read, too
         {IPPROTO_TCP, TCP_KEEPIDLE, 30},
         {IPPROTO_TCP, TCP_KEEPINTVL, 10},
         {IPPROTO_TCP, TCP_KEEPCNT, 3},
     };
     for (size_t i = 0; i < COUNT_OF(options); i++) {
-        if (setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(int)) != 0) {
+        if (setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(int)) !=
+            0) {
             log_debug("socket option %d is not to be had: %s", options[i].name, strerror(errno));
         }
     }
 }
 
-// Room for one more from this address? Makes room by closing the connection that has been idle longest.
+// Room for one more from this address? Makes room by closing the connection that has been idle
+// longest.
 static bool make_room(struct net *net, const uint8_t key[16], const char *peer)
 {
     size_t n_same = 0;
     struct conn *idle = NULL;
     for (struct conn *conn = net->conns; conn != NULL; conn = conn->next) {
         n_same += memcmp(conn->key, key, sizeof(conn->key)) == 0;
-        if (conn->state == IDLE && !conn->dead && (idle == NULL || conn->deadline_ms < idle->deadline_ms)) {
+        if (conn->state == IDLE && !conn->dead &&
+            (idle == NULL || conn->deadline_ms < idle->deadline_ms)) {
             idle = conn;
         }
     }
@@ -541,7 +562,8 @@ static bool make_room(struct net *net, const uint8_t key[16], const char *peer)
     return net->n_conns < LIMIT_CONNECTIONS;
 }
 
-void conn_open(struct net *net, const struct listener *listener, int fd, const struct sockaddr_storage *from)
+void conn_open(struct net *net, const struct listener *listener, int fd,
+               const struct sockaddr_storage *from)
 {
     char peer[64];
     uint8_t key[16];

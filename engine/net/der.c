@@ -1,7 +1,8 @@
 // der.c - the DER writer and reader behind der.h.
 //
-// An element is tag, length, content. A length under 128 is one byte; else 0x80 + k and then k bytes, big-endian, without
-// leading zeros. This writer uses at most 2 of them (65535 bytes): a certificate is under 4 KB.
+// An element is tag, length, content. A length under 128 is one byte; else 0x80 + k and then k
+// bytes, big-endian, without leading zeros. This writer uses at most 2 of them (65535 bytes): a
+// certificate is under 4 KB.
 #include "der.h"
 
 #include <string.h>
@@ -110,7 +111,8 @@ void der_time(struct der *der, int64_t unix_s)
     }
     bool general = tm.tm_year >= 150;
     size_t n = strftime(text, sizeof text, general ? "%Y%m%d%H%M%SZ" : "%y%m%d%H%M%SZ", &tm);
-    der_put(der, general ? DER_GENERAL_TIME : DER_UTC_TIME, (struct bytes){(const uint8_t *)text, n});
+    der_put(der, general ? DER_GENERAL_TIME : DER_UTC_TIME,
+            (struct bytes){(const uint8_t *)text, n});
 }
 
 enum status der_read(struct bytes *in, unsigned *tag, struct bytes *content, struct bytes *whole)
@@ -163,7 +165,8 @@ static int64_t days_from_civil(int64_t year, int64_t month, int64_t day)
     year -= month <= 2;
     int64_t era = year / 400, year_of_era = year % 400;
     int64_t day_of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-    return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719468;
+    return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year -
+           719468;
 }
 
 enum status der_read_time(struct bytes *in, int64_t *unix_s)
@@ -174,7 +177,8 @@ enum status der_read_time(struct bytes *in, int64_t *unix_s)
         return BAD_INPUT;
     }
     size_t n_year = tag == DER_UTC_TIME ? 2 : 4;
-    if ((tag != DER_UTC_TIME && tag != DER_GENERAL_TIME) || text.n != n_year + 11 || text.p[text.n - 1] != 'Z') {
+    if ((tag != DER_UTC_TIME && tag != DER_GENERAL_TIME) || text.n != n_year + 11 ||
+        text.p[text.n - 1] != 'Z') {
         return BAD_INPUT;
     }
     for (size_t i = 0; i < text.n - 1; i++) {
@@ -193,10 +197,12 @@ enum status der_read_time(struct bytes *in, int64_t *unix_s)
         const uint8_t *digits = text.p + n_year + 2 * i;
         part[i] = (digits[0] - '0') * 10 + (digits[1] - '0');
     }
-    if (year < 1 || part[0] < 1 || part[0] > 12 || part[1] < 1 || part[1] > 31 || part[2] > 23 || part[3] > 59 || part[4] > 59) {
+    if (year < 1 || part[0] < 1 || part[0] > 12 || part[1] < 1 || part[1] > 31 || part[2] > 23 ||
+        part[3] > 59 || part[4] > 59) {
         return BAD_INPUT;
     }
-    *unix_s = ((days_from_civil(year, part[0], part[1]) * 24 + part[2]) * 60 + part[3]) * 60 + part[4];
+    *unix_s =
+        ((days_from_civil(year, part[0], part[1]) * 24 + part[2]) * 60 + part[3]) * 60 + part[4];
     *in = rest;
     return OK;
 }

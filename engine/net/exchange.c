@@ -1,7 +1,9 @@
-// exchange.c - answering: the head of an answer, whole answers, chunked streams, and the error answers of this floor.
+// exchange.c - answering: the head of an answer, whole answers, chunked streams, and the error
+// answers of this floor.
 //
-// An answer becomes bytes in conn->out at once; conn_settle sends them at the end of the turn, so that several small
-// writes leave as one TLS record. HTTP/1.0 has no chunks: a stream to it ends with the connection.
+// An answer becomes bytes in conn->out at once; conn_settle sends them at the end of the turn, so
+// that several small writes leave as one TLS record. HTTP/1.0 has no chunks: a stream to it ends
+// with the connection.
 #include "conn.h"
 
 #include <stdio.h>
@@ -49,7 +51,9 @@ void exchange_reply_header(struct exchange *exchange, const char *name, const ch
         good = (uint8_t)*c >= 0x20 && *c != 0x7F;
     }
     if (!good || buf_format(&exchange->fields, "%s: %s\r\n", name, value) != OK) {
-        log_error("an answer's header field \"%s\" was left out: it does not fit, or would break the answer's head", name);
+        log_error("an answer's header field \"%s\" was left out: it does not fit, or would break "
+                  "the answer's head",
+                  name);
     }
 }
 
@@ -68,8 +72,11 @@ static bool write_head(struct exchange *exchange, int code, const char *content_
     char date[40];
     time_t now = (time_t)clock_unix_s();
     struct tm tm;
-    size_t n_date = gmtime_r(&now, &tm) == NULL ? 0 : strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", &tm);
-    enum status status = buf_format(&head, "HTTP/1.1 %d %s\r\nX-Content-Type-Options: nosniff\r\n", code, http_reason(code));
+    size_t n_date = gmtime_r(&now, &tm) == NULL
+                        ? 0
+                        : strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", &tm);
+    enum status status = buf_format(&head, "HTTP/1.1 %d %s\r\nX-Content-Type-Options: nosniff\r\n",
+                                    code, http_reason(code));
     if (status == OK && n_date > 0) {
         status = buf_format(&head, "Date: %s\r\n", date);
     }
@@ -114,10 +121,12 @@ static void complete(struct exchange *exchange)
 
 static bool can_answer(const struct exchange *exchange)
 {
-    return !exchange->done && !exchange->gone && !exchange->conn->dead && exchange->conn->state == ANSWERING;
+    return !exchange->done && !exchange->gone && !exchange->conn->dead &&
+           exchange->conn->state == ANSWERING;
 }
 
-void exchange_reply(struct exchange *exchange, int code, const char *content_type, struct bytes body)
+void exchange_reply(struct exchange *exchange, int code, const char *content_type,
+                    struct bytes body)
 {
     if (can_answer(exchange) && !exchange->streaming) {
         bool sent = body.n <= LIMIT_REPLY_OUT && write_head(exchange, code, content_type, body.n);
@@ -125,7 +134,8 @@ void exchange_reply(struct exchange *exchange, int code, const char *content_typ
             sent = conn_write(exchange->conn, body);
         }
         if (!sent) {
-            log_warn("%s: an answer of %zu bytes is over a cap: the connection was closed", exchange->conn->peer, body.n);
+            log_warn("%s: an answer of %zu bytes is over a cap: the connection was closed",
+                     exchange->conn->peer, body.n);
             conn_kill(exchange->conn);
         }
     }
@@ -172,7 +182,8 @@ enum status exchange_write_parts(struct exchange *exchange, const struct bytes *
     if (good) {
         return OK;
     }
-    log_info("%s reads too slowly: %zu bytes of its stream are waiting; cancelled", conn->peer, conn->out.n - conn->out_at);
+    log_info("%s reads too slowly: %zu bytes of its stream are waiting; cancelled", conn->peer,
+             conn->out.n - conn->out_at);
     conn_kill(conn);
     return CLOSED;
 }
@@ -200,12 +211,16 @@ void exchange_refuse(struct conn *conn, int code, const char *why)
 {
     struct exchange *exchange = conn->exchange;
     char body[512];
-    int n = snprintf(body, sizeof(body), // `why` is a literal of ours or of llhttp's: none holds a quote or a backslash
-                     "{\"error\":{\"message\":\"%s\",\"type\":\"%s\",\"param\":null,\"code\":null}}\n", why,
-                     code < 500 ? "invalid_request_error" : "server_error");
+    int n = snprintf(
+        body,
+        sizeof(
+            body), // `why` is a literal of ours or of llhttp's: none holds a quote or a backslash
+        "{\"error\":{\"message\":\"%s\",\"type\":\"%s\",\"param\":null,\"code\":null}}\n", why,
+        code < 500 ? "invalid_request_error" : "server_error");
     log_debug("%s: %d: %s", conn->peer, code, why);
     conn->state = ANSWERING;
     exchange->http.keep_alive = false;
     exchange->fields.n = 0;
-    exchange_reply(exchange, code, "application/json", (struct bytes){(const uint8_t *)body, (size_t)n});
+    exchange_reply(exchange, code, "application/json",
+                   (struct bytes){(const uint8_t *)body, (size_t)n});
 }

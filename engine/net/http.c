@@ -1,10 +1,13 @@
-// http.c - the strict HTTP/1.1 request reader behind http.h, and the one table from status to HTTP code.
+// http.c - the strict HTTP/1.1 request reader behind http.h, and the one table from status to HTTP
+// code.
 //
-// The head is collected in http->text and given to llhttp line by line, each as soon as it is whole; a byte that cannot
-// be right is refused when it comes, so that garbage without a line end is not waited for. llhttp's callbacks hand back
-// spans of those same lines, so the fields need no copy. The body goes to llhttp as it comes. What llhttp lets pass and
-// we do not is refused in take_byte (line ends, control characters, sizes), in check_request_line and in finish_head.
-// One thing to know: llhttp calls on_message_complete in the same run as on_headers_complete when there is no body.
+// The head is collected in http->text and given to llhttp line by line, each as soon as it is
+// whole; a byte that cannot be right is refused when it comes, so that garbage without a line end
+// is not waited for. llhttp's callbacks hand back spans of those same lines, so the fields need no
+// copy. The body goes to llhttp as it comes. What llhttp lets pass and we do not is refused in
+// take_byte (line ends, control characters, sizes), in check_request_line and in finish_head. One
+// thing to know: llhttp calls on_message_complete in the same run as on_headers_complete when there
+// is no body.
 #include "http.h"
 #include "net.h"
 
@@ -90,7 +93,7 @@ struct bytes http_field(const struct http *http, const char *lower_case_name)
     return (struct bytes){NULL, 0};
 }
 
-// ---- host ------------------------------------------------------------------------------------------------
+// ---- host --------------------------------------------------------------------------------------
 
 struct bytes http_host_without_port(struct bytes host)
 {
@@ -130,7 +133,7 @@ bool http_is_host(struct bytes text)
     return true;
 }
 
-// ---- request line ----------------------------------------------------------------------------------------
+// ---- request line ------------------------------------------------------------------------------
 
 static bool has_dot_segment(struct bytes path)
 {
@@ -140,7 +143,8 @@ static bool has_dot_segment(struct bytes path)
             end++;
         }
         size_t n = end - at - 1;
-        if ((n == 1 && path.p[at + 1] == '.') || (n == 2 && path.p[at + 1] == '.' && path.p[at + 2] == '.')) {
+        if ((n == 1 && path.p[at + 1] == '.') ||
+            (n == 2 && path.p[at + 1] == '.' && path.p[at + 2] == '.')) {
             return true;
         }
         at = end;
@@ -158,12 +162,15 @@ static enum status decode_path(struct http *http, struct bytes raw)
             int high = raw.n - i > 2 ? hex_value(raw.p[i + 1]) : -1;
             int low = raw.n - i > 2 ? hex_value(raw.p[i + 2]) : -1;
             if (high < 0 || low < 0) {
-                return refuse(&http->fault, 400, "in the request target a % is not followed by two hexadecimal digits");
+                return refuse(
+                    &http->fault, 400,
+                    "in the request target a % is not followed by two hexadecimal digits");
             }
             c = (uint8_t)(high << 4 | low);
             i += 2;
             if (c < 0x20 || c == 0x7F) {
-                return refuse(&http->fault, 400, "the request target holds an encoded control character");
+                return refuse(&http->fault, 400,
+                              "the request target holds an encoded control character");
             }
         }
         http->path_text[n++] = c;
@@ -187,7 +194,8 @@ static enum status take_authority(struct http *http, struct bytes *raw)
     } else if (raw->n > 7 && equals_ignoring_case((struct bytes){raw->p, 7}, "http://")) {
         scheme = 7;
     } else {
-        return refuse(&http->fault, 400, "the request target must begin with / (or be * for OPTIONS)");
+        return refuse(&http->fault, 400,
+                      "the request target must begin with / (or be * for OPTIONS)");
     }
     size_t end = scheme;
     while (end < raw->n && raw->p[end] != '/' && raw->p[end] != '?') {
@@ -195,7 +203,8 @@ static enum status take_authority(struct http *http, struct bytes *raw)
     }
     http->host = (struct bytes){raw->p + scheme, end - scheme};
     if (!http_is_host(http->host)) {
-        return refuse(&http->fault, 400, "the host in the request target is not a name or an address");
+        return refuse(&http->fault, 400,
+                      "the host in the request target is not a name or an address");
     }
     *raw = (struct bytes){raw->p + end, raw->n - end};
     return OK;
@@ -210,7 +219,8 @@ static enum status read_target(struct http *http)
     if (bytes_equal_text(raw, "*")) {
         http->path = raw;
         return bytes_equal_text(http->method, "OPTIONS")
-                   ? OK : refuse(&http->fault, 400, "the request target * is for OPTIONS only");
+                   ? OK
+                   : refuse(&http->fault, 400, "the request target * is for OPTIONS only");
     }
     if (raw.p[0] != '/' && take_authority(http, &raw) != OK) {
         return BAD_INPUT;
@@ -226,11 +236,14 @@ static enum status read_target(struct http *http)
     return decode_path(http, raw);
 }
 
-// The line is whole and llhttp has seen it: what it forgives (versions, several spaces) is refused here.
+// The line is whole and llhttp has seen it: what it forgives (versions, several spaces) is refused
+// here.
 static enum status check_request_line(struct http *http, size_t n_line)
 {
-    if (http->target.n == 0 || n_line != http->method.n + 1 + http->target.n + strlen(" HTTP/1.1")) {
-        return refuse(&http->fault, 400, "the request line must be: method, space, target, space, HTTP/1.1");
+    if (http->target.n == 0 ||
+        n_line != http->method.n + 1 + http->target.n + strlen(" HTTP/1.1")) {
+        return refuse(&http->fault, 400,
+                      "the request line must be: method, space, target, space, HTTP/1.1");
     }
     if (http->parser.http_major != 1 || http->parser.http_minor > 1) {
         return refuse(&http->fault, 505, "only HTTP/1.1 and HTTP/1.0 are spoken here");
@@ -245,7 +258,7 @@ static enum status check_request_line(struct http *http, size_t n_line)
     return read_target(http);
 }
 
-// ---- header fields ---------------------------------------------------------------------------------------
+// ---- header fields -----------------------------------------------------------------------------
 
 // The whole value must be digits; anything above LIMIT_BODY is 413 without caring how far above.
 static enum status read_content_length(struct http *http, struct bytes value)
@@ -282,8 +295,9 @@ static void read_connection(struct http *http, struct bytes value)
 
 static enum status refuse_repeats(struct http *http)
 {
-    static const char *const once[] = {"host", "content-length", "transfer-encoding", "authorization", "x-api-key",
-                                       "content-type", "origin", "expect"};
+    static const char *const once[] = {"host",          "content-length", "transfer-encoding",
+                                       "authorization", "x-api-key",      "content-type",
+                                       "origin",        "expect"};
     for (size_t i = 0; i < COUNT_OF(once); i++) {
         size_t n = 0;
         for (size_t k = 0; k < http->n_fields; k++) {
@@ -308,7 +322,8 @@ static enum status read_framing(struct http *http, bool *has_length, bool *chunk
         } else if (bytes_equal_text(field->name, "transfer-encoding")) {
             *chunked = true;
             if (!equals_ignoring_case(field->value, "chunked")) {
-                return refuse(&http->fault, 501, "the only Transfer-Encoding understood is chunked");
+                return refuse(&http->fault, 501,
+                              "the only Transfer-Encoding understood is chunked");
             }
         } else if (bytes_equal_text(field->name, "connection")) {
             read_connection(http, field->value);
@@ -333,8 +348,9 @@ static enum status finish_head(struct http *http)
         return BAD_INPUT;
     }
     if (chunked && (has_length || http->minor == 0)) {
-        return refuse(&http->fault, 400, has_length ? "Transfer-Encoding and Content-Length exclude each other"
-                                                    : "Transfer-Encoding does not exist in HTTP/1.0");
+        return refuse(&http->fault, 400,
+                      has_length ? "Transfer-Encoding and Content-Length exclude each other"
+                                 : "Transfer-Encoding does not exist in HTTP/1.0");
     }
     struct bytes host = http_field(http, "host");
     if (host.p == NULL && http->minor == 1) {
@@ -349,7 +365,7 @@ static enum status finish_head(struct http *http)
     return OK;
 }
 
-// ---- llhttp's callbacks ----------------------------------------------------------------------------------
+// ---- llhttp's callbacks ------------------------------------------------------------------------
 
 static void extend(struct bytes *span, const char *at, size_t n)
 {
@@ -412,7 +428,8 @@ static int on_field_value(llhttp_t *parser, const char *at, size_t n)
 static int on_head_complete(llhttp_t *parser)
 {
     struct http *http = parser->data;
-    parser->upgrade = 0; // we never switch protocols: an Upgrade field is ignored, as RFC 9110 section 7.8 allows
+    parser->upgrade =
+        0; // we never switch protocols: an Upgrade field is ignored, as RFC 9110 section 7.8 allows
     http->head_done = true;
     return finish_head(http) == OK ? 0 : -1;
 }
@@ -471,13 +488,14 @@ static enum status run(struct http *http, struct bytes in, size_t *n_used)
         bool version = error == HPE_INVALID_VERSION || error == HPE_PAUSED_H2_UPGRADE;
         const char *reason = llhttp_get_error_reason(&http->parser);
         refuse(&http->fault, version ? 505 : 400,
-               version ? "only HTTP/1.1 and HTTP/1.0 are spoken here"
-                       : reason != NULL && reason[0] != 0 ? reason : "this is not an HTTP request");
+               version                            ? "only HTTP/1.1 and HTTP/1.0 are spoken here"
+               : reason != NULL && reason[0] != 0 ? reason
+                                                  : "this is not an HTTP request");
     }
     return BAD_INPUT;
 }
 
-// ---- head ------------------------------------------------------------------------------------------------
+// ---- head --------------------------------------------------------------------------------------
 
 void http_init(struct http *http)
 {
@@ -486,7 +504,8 @@ void http_init(struct http *http)
     http->parser.data = http;
 }
 
-// The line text[line .. n) is whole, CR LF included. OK: it was the blank one, the head is complete.
+// The line text[line .. n) is whole, CR LF included. OK: it was the blank one, the head is
+// complete.
 static enum status take_line(struct http *http)
 {
     struct bytes line = {http->text + http->line, http->n - http->line};
@@ -497,7 +516,8 @@ static enum status take_line(struct http *http)
         return AGAIN;
     }
     if (line.p[0] == ' ' || line.p[0] == '\t') {
-        return refuse(&http->fault, 400, "a line begins with white space (folded lines are not accepted)");
+        return refuse(&http->fault, 400,
+                      "a line begins with white space (folded lines are not accepted)");
     }
     http->line = http->n;
     if (run(http, line, &n_used) == BAD_INPUT) {
@@ -545,7 +565,7 @@ enum status http_head_feed(struct http *http, struct bytes in, size_t *n_used)
     return status;
 }
 
-// ---- body ------------------------------------------------------------------------------------------------
+// ---- body --------------------------------------------------------------------------------------
 
 enum status http_body_feed(struct http *http, struct bytes in, size_t *n_used, struct buf *content)
 {
@@ -561,12 +581,13 @@ enum status http_body_feed(struct http *http, struct bytes in, size_t *n_used, s
     enum status status = run(http, in, n_used);
     http->n_between = content->n > before ? 0 : http->n_between + *n_used;
     if (status == AGAIN && http->n_between > LIMIT_FRAMING) {
-        return refuse(&http->fault, 431, "chunk extensions or trailer fields are larger than 4 KiB");
+        return refuse(&http->fault, 431,
+                      "chunk extensions or trailer fields are larger than 4 KiB");
     }
     return status;
 }
 
-// ---- answers ---------------------------------------------------------------------------------------------
+// ---- answers -----------------------------------------------------------------------------------
 
 const char *http_reason(int code)
 {
@@ -574,15 +595,38 @@ const char *http_reason(int code)
         int code;
         const char *reason;
     } table[] = {
-        {100, "Continue"}, {200, "OK"}, {201, "Created"}, {202, "Accepted"}, {204, "No Content"},
-        {301, "Moved Permanently"}, {302, "Found"}, {304, "Not Modified"}, {307, "Temporary Redirect"},
-        {308, "Permanent Redirect"}, {400, "Bad Request"}, {401, "Unauthorized"}, {403, "Forbidden"},
-        {404, "Not Found"}, {405, "Method Not Allowed"}, {406, "Not Acceptable"}, {408, "Request Timeout"},
-        {409, "Conflict"}, {411, "Length Required"}, {413, "Content Too Large"}, {414, "URI Too Long"},
-        {415, "Unsupported Media Type"}, {417, "Expectation Failed"}, {422, "Unprocessable Content"},
-        {429, "Too Many Requests"}, {431, "Request Header Fields Too Large"}, {500, "Internal Server Error"},
-        {501, "Not Implemented"}, {503, "Service Unavailable"}, {504, "Gateway Timeout"},
-        {505, "HTTP Version Not Supported"}, {507, "Insufficient Storage"},
+        {100, "Continue"},
+        {200, "OK"},
+        {201, "Created"},
+        {202, "Accepted"},
+        {204, "No Content"},
+        {301, "Moved Permanently"},
+        {302, "Found"},
+        {304, "Not Modified"},
+        {307, "Temporary Redirect"},
+        {308, "Permanent Redirect"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {406, "Not Acceptable"},
+        {408, "Request Timeout"},
+        {409, "Conflict"},
+        {411, "Length Required"},
+        {413, "Content Too Large"},
+        {414, "URI Too Long"},
+        {415, "Unsupported Media Type"},
+        {417, "Expectation Failed"},
+        {422, "Unprocessable Content"},
+        {429, "Too Many Requests"},
+        {431, "Request Header Fields Too Large"},
+        {500, "Internal Server Error"},
+        {501, "Not Implemented"},
+        {503, "Service Unavailable"},
+        {504, "Gateway Timeout"},
+        {505, "HTTP Version Not Supported"},
+        {507, "Insufficient Storage"},
     };
     for (size_t i = 0; i < COUNT_OF(table); i++) {
         if (table[i].code == code) {
@@ -595,18 +639,30 @@ const char *http_reason(int code)
 int status_http_code(enum status status)
 {
     switch (status) {
-    case OK: return 200;
-    case BAD_INPUT: return 400;
-    case UNSUPPORTED: return 400; // well formed, but a value that we do not serve: the client must change it
-    case DENIED: return 401;
-    case NOT_FOUND: return 404;
-    case TOO_LARGE: return 413;
-    case AGAIN: return 503;
-    case NO_ROOM: return 503;
-    case CANCELLED: return 503;
-    case DEVICE_ERROR: return 503;
-    case CLOSED: return 500;
-    case IO_ERROR: return 500;
+    case OK:
+        return 200;
+    case BAD_INPUT:
+        return 400;
+    case UNSUPPORTED:
+        return 400; // well formed, but a value that we do not serve: the client must change it
+    case DENIED:
+        return 401;
+    case NOT_FOUND:
+        return 404;
+    case TOO_LARGE:
+        return 413;
+    case AGAIN:
+        return 503;
+    case NO_ROOM:
+        return 503;
+    case CANCELLED:
+        return 503;
+    case DEVICE_ERROR:
+        return 503;
+    case CLOSED:
+        return 500;
+    case IO_ERROR:
+        return 500;
     }
     return 500;
 }

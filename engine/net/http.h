@@ -1,13 +1,15 @@
 // http.h - floor 2, inside net/: HTTP/1.0 and 1.1 requests (RFC 9110, RFC 9112), read strictly.
 //
-// The grammar is llhttp's (the parser of Node.js), no lenient flag set; the policy is ours: caps, and a refusal of everything
-// that two parsers could read differently, since every leniency is a way to smuggle a request past somebody: bare LF and
-// bare CR, folded lines, control characters, Content-Length twice (even the same), Transfer-Encoding beside Content-Length,
-// any coding but "chunked", fields twice that may come once, a Host that is no host.
+// The grammar is llhttp's (the parser of Node.js), no lenient flag set; the policy is ours: caps,
+// and a refusal of everything that two parsers could read differently, since every leniency is a
+// way to smuggle a request past somebody: bare LF and bare CR, folded lines, control characters,
+// Content-Length twice (even the same), Transfer-Encoding beside Content-Length, any coding but
+// "chunked", fields twice that may come once, a Host that is no host.
 //
-// Incremental: bytes go in as they come, in pieces of any size; it says how many it used and never takes a byte behind
-// the end of the request. Three outcomes: OK (whole), AGAIN (more, please), BAD_INPUT (`fault` says which answer it
-// deserves and why; the connection must then be closed: nobody knows where the next request would begin).
+// Incremental: bytes go in as they come, in pieces of any size; it says how many it used and never
+// takes a byte behind the end of the request. Three outcomes: OK (whole), AGAIN (more, please),
+// BAD_INPUT (`fault` says which answer it deserves and why; the connection must then be closed:
+// nobody knows where the next request would begin).
 #pragma once
 
 #include "../base/base.h"
@@ -49,8 +51,10 @@ struct http { // one request; views point into text and path_text, so it does no
 void http_init(struct http *http);
 MUST_USE enum status http_head_feed(struct http *http, struct bytes in, size_t *n_used);
 // After a head with has_body. The content is appended to *content; NO_ROOM when that is full.
-MUST_USE enum status http_body_feed(struct http *http, struct bytes in, size_t *n_used, struct buf *content);
-struct bytes http_field(const struct http *http, const char *lower_case_name); // .p NULL when absent
+MUST_USE enum status http_body_feed(struct http *http, struct bytes in, size_t *n_used,
+                                    struct buf *content);
+struct bytes http_field(const struct http *http,
+                        const char *lower_case_name); // .p NULL when absent
 
 const char *http_reason(int code);
 bool http_is_token(struct bytes text);

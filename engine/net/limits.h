@@ -1,56 +1,71 @@
-// limits.h - every cap and every deadline of the net floor, each with its reason. Nothing that a client sends can make
-// the server hold more, or wait longer, than what stands here.
+// limits.h - every cap and every deadline of the net floor, each with its reason. Nothing that a
+// client sends can make the server hold more, or wait longer, than what stands here.
 //
-// The worst case in memory: N_CONNECTIONS * (TLS_* + HEAD) = 512 * ~46 KB = 24 MB, plus BUFFERED_TOTAL. In practice an
-// idle connection has no HEAD: 512 of them are 15 MB, 200 are 6 MB.
+// The worst case in memory: CONNECTIONS * (TLS + head) = 512 * 54 KB = 27 MB, plus
+// BUFFERED_TOTAL. An idle connection has no head: 512 of them are 15 MB, 200 are 6 MB.
 #pragma once
 
 enum {
     // -- connections --
-    LIMIT_CONNECTIONS = 512,      // a home or an office, not a data centre; keeps the worst case in memory small
-    LIMIT_PER_ADDRESS = 320,      // one address (IPv6: one /64) cannot take every place; NAT and busy tests fit
-    LIMIT_LISTENERS = 16,         // entries of `listen` and `listen-http` together
-    LIMIT_ACCEPTS_PER_TURN = 16,  // a flood of connects gives way to running streams after this many
-    LIMIT_READ_PER_TURN = 65536,  // bytes a connection may bring in before the others have their turn
+    // a home or an office, not a data centre; keeps the worst case in memory small
+    LIMIT_CONNECTIONS = 512,
+    // one address (IPv6: one /64) cannot take every place; NAT and busy tests fit
+    LIMIT_PER_ADDRESS = 320,
+    LIMIT_LISTENERS = 16, // entries of `listen` and `listen-http` together
+    // a flood of connects gives way to running streams after this many
+    LIMIT_ACCEPTS_PER_TURN = 16,
+    // bytes a connection may bring in before the others have their turn
+    LIMIT_READ_PER_TURN = 65536,
     LIMIT_WRITE_PER_TURN = 65536, // bytes a connection may send before the others have their turn
-    LIMIT_UNSENT = 65536,         // TCP_NOTSENT_LOWAT: what the kernel holds unsent for a slow reader
+    LIMIT_UNSENT = 65536, // TCP_NOTSENT_LOWAT: what the kernel holds unsent for a slow reader
 
     // -- TLS (bytes a connection) --
-    LIMIT_TLS_IN = 16709,  // the largest record a client may send, 16384 + 325 (BearSSL's BR_SSL_BUFSIZE_INPUT)
-    LIMIT_TLS_OUT = 8277,  // records of at most 8192 bytes leave: tokens are small, and idle connections half as big
-    LIMIT_SESSIONS = 256,  // kept for resumption; 100 bytes each
-    LIMIT_SESSIONS_MS = 12 * 3600 * 1000, // resumption ends with this: RFC 5246 says 24 hours at most
+    // the largest record a client may send, 16384 + 325 (BearSSL's BR_SSL_BUFSIZE_INPUT)
+    LIMIT_TLS_IN = 16709,
+    // records of at most 8192 bytes leave: tokens are small, and idle connections half as big
+    LIMIT_TLS_OUT = 8277,
+    LIMIT_SESSIONS = 256, // kept for resumption; 100 bytes each
+    // resumption ends with this: RFC 5246 says 24 hours at most
+    LIMIT_SESSIONS_MS = 12 * 3600 * 1000,
 
     // -- a request --
-    LIMIT_HEAD = 16384,      // request line and fields; browsers send 1-2 KB, the key is under 100 bytes
-    LIMIT_TARGET = 4096,     // request target; our longest route is under 100 bytes
-    LIMIT_METHOD = 16,       // longest registered method of use here: OPTIONS
-    LIMIT_FIELDS = 64,       // header fields; browsers send about 20
-    LIMIT_BODY = 8 << 20,    // a long conversation is 1 MB; leaves room for images in base64 later
-    LIMIT_FRAMING = 4096,    // chunk extensions or trailer fields in one piece: read, checked, dropped
+    // request line and fields; browsers send 1-2 KB, the key is under 100 bytes
+    LIMIT_HEAD = 16384,
+    LIMIT_TARGET = 4096,  // request target; our longest route is under 100 bytes
+    LIMIT_METHOD = 16,    // longest registered method of use here: OPTIONS
+    LIMIT_FIELDS = 64,    // header fields; browsers send about 20
+    LIMIT_BODY = 8 << 20, // a long conversation is 1 MB; leaves room for images in base64 later
+    // chunk extensions or trailer fields in one piece: read, checked, dropped
+    LIMIT_FRAMING = 4096,
     LIMIT_REPLY_FIELDS = 2048, // header fields that the handler adds to an answer
 
     // -- answers --
-    LIMIT_STREAM_OUT = 1 << 20,    // unsent bytes of a stream: about 5000 tokens ahead of the reader, then it is cancelled
-    LIMIT_REPLY_OUT = 16 << 20,    // one whole answer
-    LIMIT_BUFFERED_TOTAL = 96 << 20, // bodies and unsent answers of all connections together: fits a 512 MB machine
+    // unsent bytes of a stream: about 5000 tokens ahead of the reader, then it is cancelled
+    LIMIT_STREAM_OUT = 1 << 20,
+    LIMIT_REPLY_OUT = 16 << 20, // one whole answer
+    // bodies and unsent answers of all connections together: fits a 512 MB machine
+    LIMIT_BUFFERED_TOTAL = 96 << 20,
 
     // -- deadlines (ms) --
-    LIMIT_HANDSHAKE_MS = 10000, // first byte to finished TLS handshake: 2 round trips and 1 ms of arithmetic
-    LIMIT_HEAD_MS = 10000,      // first byte of a head to its last, however it trickles (slowloris)
-    LIMIT_BODY_MS = 60000,      // the whole body: 8 MB in 60 s is 1.1 Mbit/s
+    // first byte to finished TLS handshake: 2 round trips and 1 ms of arithmetic
+    LIMIT_HANDSHAKE_MS = 10000,
+    LIMIT_HEAD_MS = 10000, // first byte of a head to its last, however it trickles (slowloris)
+    LIMIT_BODY_MS = 60000, // the whole body: 8 MB in 60 s is 1.1 Mbit/s
     LIMIT_BODY_WINDOW_MS = 10000, // ... and in each window of this length at least
-    LIMIT_BODY_WINDOW = 1024,     //     this many bytes (or the end) must come
-    LIMIT_IDLE_MS = 75000,      // between requests; clients drop theirs at 60 s or earlier, so theirs goes first
-    LIMIT_IDLE_TOLD_S = 70,     // what Keep-Alive: tells, less than we keep it, so that no request meets a closing door
-    LIMIT_STALL_MS = 30000,     // output waits and not one byte leaves
-    LIMIT_LINGER_MS = 2000,     // after the last answer: read on so that a reset does not eat what we sent
-    LIMIT_LINGER = 256 << 10,   // ... and this many bytes
-    LIMIT_STOP_MS = 3000,       // from net_stop to giving up on answers that are under way
+    LIMIT_BODY_WINDOW = 1024,     // this many bytes (or the end) must come
+    // between requests; clients drop theirs at 60 s or earlier, so theirs goes first
+    LIMIT_IDLE_MS = 75000,
+    // what Keep-Alive: tells, less than we keep it, so that no request meets a closing door
+    LIMIT_IDLE_TOLD_S = 70,
+    LIMIT_STALL_MS = 30000, // output waits and not one byte leaves
+    // after the last answer: read on so that a reset does not eat what we sent
+    LIMIT_LINGER_MS = 2000,
+    LIMIT_LINGER = 256 << 10,     // ... and this many bytes
+    LIMIT_STOP_MS = 3000,         // from net_stop to giving up on answers that are under way
     LIMIT_ACCEPT_PAUSE_MS = 1000, // out of file descriptors: no accepting for this long
 
     // -- certificates --
-    LIMIT_ADDRESSES = 64,         // in one certificate
-    LIMIT_DEBOUNCE_MS = 1500,     // after the last address change; DHCP and IPv6 bring several at once
+    LIMIT_ADDRESSES = 64,     // in one certificate
+    LIMIT_DEBOUNCE_MS = 1500, // after the last address change; DHCP and IPv6 bring several at once
     LIMIT_CERT_CHECK_MS = 3600 * 1000, // is it near its end? a box runs for years
 };

@@ -1,9 +1,10 @@
-// loop.c - the one epoll thread: listeners, watched descriptors, timers, deadlines, graceful stop; and the upkeep of the
-// certificate as addresses come and go.
+// loop.c - the one epoll thread: listeners, watched descriptors, timers, deadlines, graceful stop;
+// and the upkeep of the certificate as addresses come and go.
 //
-// A turn: sleep until something is ready or due; let each source handle its events; call the timers that are due; look at
-// connections whose deadline may have passed; settle every connection that was touched. Idle connections cost nothing in
-// a turn: they are looked at only when expire_ms, a lower bound of all their deadlines, has come.
+// A turn: sleep until something is ready or due; let each source handle its events; call the timers
+// that are due; look at connections whose deadline may have passed; settle every connection that
+// was touched. Idle connections cost nothing in a turn: they are looked at only when expire_ms, a
+// lower bound of all their deadlines, has come.
 #include "conn.h"
 
 #include <errno.h>
@@ -15,7 +16,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define FROM(type, member, pointer) ((struct type *)(void *)((char *)(pointer) - offsetof(struct type, member)))
+#define FROM(type, member, pointer)                                                                \
+    ((struct type *)(void *)((char *)(pointer) - offsetof(struct type, member)))
 
 static void add_source(struct net *net, int fd, struct source *source)
 {
@@ -25,18 +27,21 @@ static void add_source(struct net *net, int fd, struct source *source)
     }
 }
 
-// ---- certificate -----------------------------------------------------------------------------------------
+// ---- certificate -------------------------------------------------------------------------------
 
-// Loads or issues the server's certificate for the present addresses. *issued: it is another than before.
+// Loads or issues the server's certificate for the present addresses. *issued: it is another than
+// before.
 static enum status refresh_certificate(struct net *net, bool *issued, struct err *err)
 {
     struct address addresses[LIMIT_ADDRESSES];
-    struct cert_request request = {net->hostname, addresses, address_list(addresses, COUNT_OF(addresses))};
+    struct cert_request request = {net->hostname, addresses,
+                                   address_list(addresses, COUNT_OF(addresses))};
     struct cert *server = mem_alloc(sizeof(*server));
     const char *why = NULL;
     enum status status = cert_server(server, &net->ca, net->state, &request, &why, err);
     if (status == OK && why != NULL) {
-        log_info("a server certificate was issued (%s): %s, %zu addresses", why, net->hostname, request.n_addresses);
+        log_info("a server certificate was issued (%s): %s, %zu addresses", why, net->hostname,
+                 request.n_addresses);
     }
     if (status == OK) {
         tls_server_identity(net->tls, server, &net->ca);
@@ -86,12 +91,13 @@ void net_ca_fingerprint(const struct net *net, char out[96])
     cert_fingerprint(&net->ca, out);
 }
 
-// ---- accepting -------------------------------------------------------------------------------------------
+// ---- accepting ---------------------------------------------------------------------------------
 
 static void pause_accepting(struct net *net, bool pause)
 {
     for (size_t i = 0; i < net->n_listeners; i++) {
-        struct epoll_event event = {.events = pause ? 0U : EPOLLIN, .data.ptr = &net->listeners[i].source};
+        struct epoll_event event = {.events = pause ? 0U : EPOLLIN,
+                                    .data.ptr = &net->listeners[i].source};
         if (epoll_ctl(net->epoll, EPOLL_CTL_MOD, net->listeners[i].fd, &event) != 0) {
             die("epoll refuses a listener: %s", strerror(errno));
         }
@@ -107,7 +113,8 @@ static void listener_ready(struct source *source, uint32_t events)
     for (int i = 0; i < LIMIT_ACCEPTS_PER_TURN && net->stop_ms == 0; i++) {
         struct sockaddr_storage from;
         socklen_t n_from = sizeof(from);
-        int fd = accept4(listener->fd, (struct sockaddr *)(void *)&from, &n_from, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd = accept4(listener->fd, (struct sockaddr *)(void *)&from, &n_from,
+                         SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             conn_open(net, listener, fd, &from);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
@@ -120,14 +127,16 @@ static void listener_ready(struct source *source, uint32_t events)
     }
 }
 
-static enum status open_listeners(struct net *net, const char *key, const char *text, bool tls, struct err *err)
+static enum status open_listeners(struct net *net, const char *key, const char *text, bool tls,
+                                  struct err *err)
 {
     struct listen_at at[LIMIT_LISTENERS];
     size_t n = 0;
     enum status status = listen_parse(at, LIMIT_LISTENERS - net->n_listeners, &n, key, text, err);
     for (size_t i = 0; i < n && status == OK; i++) {
         struct listener *listener = &net->listeners[net->n_listeners];
-        *listener = (struct listener){.source.ready = listener_ready, .net = net, .at = at[i], .tls = tls};
+        *listener =
+            (struct listener){.source.ready = listener_ready, .net = net, .at = at[i], .tls = tls};
         status = listen_open(&listener->fd, &listener->at, err);
         if (status == OK) {
             add_source(net, listener->fd, &listener->source);
@@ -147,7 +156,7 @@ static void close_listeners(struct net *net)
     net->n_listeners = 0;
 }
 
-// ---- where we are to be found ----------------------------------------------------------------------------
+// ---- where we are to be found ------------------------------------------------------------------
 
 static void format_url(const struct listener *listener, const char *host, char out[128])
 {
@@ -158,7 +167,8 @@ static void format_url(const struct listener *listener, const char *host, char o
     snprintf(out, 128, "https://%s%s/", host, port);
 }
 
-// The n-th address at which `listener` is reached; false when it has fewer. *n is counted down past them.
+// The n-th address at which `listener` is reached; false when it has fewer. *n is counted down past
+// them.
 static bool listener_url(const struct listener *listener, size_t *n, char out[128])
 {
     struct address addresses[LIMIT_ADDRESSES];
@@ -173,7 +183,8 @@ static bool listener_url(const struct listener *listener, size_t *n, char out[12
     size_t n_addresses = address_list(addresses, COUNT_OF(addresses)), n_shown = 0;
     for (size_t i = 0; i < n_addresses; i++) {
         const struct address *one = &addresses[i];
-        if (one->loopback || one->link_local || (one->n == 16 && listener->at.at.ss_family == AF_INET)) {
+        if (one->loopback || one->link_local ||
+            (one->n == 16 && listener->at.at.ss_family == AF_INET)) {
             continue;
         }
         n_shown++;
@@ -201,7 +212,7 @@ bool net_url(const struct net *net, size_t n, char out[128])
     return false;
 }
 
-// ---- watches and timers ----------------------------------------------------------------------------------
+// ---- watches and timers ------------------------------------------------------------------------
 
 static void watch_ready(struct source *source, uint32_t events)
 {
@@ -213,7 +224,8 @@ static void watch_ready(struct source *source, uint32_t events)
 void net_watch(struct net *net, int fd, net_ready *ready, void *arg)
 {
     struct watch *watch = mem_alloc(sizeof(*watch));
-    *watch = (struct watch){.source.ready = watch_ready, .next = net->watches, .ready = ready, .arg = arg, .fd = fd};
+    *watch = (struct watch){
+        .source.ready = watch_ready, .next = net->watches, .ready = ready, .arg = arg, .fd = fd};
     net->watches = watch;
     add_source(net, fd, &watch->source);
 }
@@ -287,7 +299,10 @@ static void expire_connections(struct net *net)
     for (struct conn *conn = net->conns; conn != NULL; conn = conn->next) {
         conn_expire(conn);
         uint64_t at = conn_deadline(conn);
-        earlier(&net->expire_ms, at > net->now_ms ? at : 0); // passed ones are marked: they change at the end of this turn
+        earlier(&net->expire_ms,
+                at > net->now_ms
+                    ? at
+                    : 0); // passed ones are marked: they change at the end of this turn
     }
 }
 
@@ -302,7 +317,7 @@ static void settle_marked(struct net *net)
     }
 }
 
-// ---- run, stop, open, close ------------------------------------------------------------------------------
+// ---- run, stop, open, close --------------------------------------------------------------------
 
 static void stop_ready(struct source *source, uint32_t events)
 {
@@ -365,8 +380,8 @@ static void raise_descriptor_limit(void)
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < wanted) {
         limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
         if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted) {
-            log_warn("only %lu files may be open at once: %lu are wanted for %d connections", (unsigned long)limit.rlim_cur,
-                     (unsigned long)wanted, LIMIT_CONNECTIONS);
+            log_warn("only %lu files may be open at once: %lu are wanted for %d connections",
+                     (unsigned long)limit.rlim_cur, (unsigned long)wanted, LIMIT_CONNECTIONS);
         }
     }
 }
@@ -377,13 +392,16 @@ static enum status open_all(struct net *net, const struct net_options *options, 
     net->epoll = epoll_create1(EPOLL_CLOEXEC);
     net->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (net->epoll < 0 || net->stop_fd < 0) {
-        return err_set(err, IO_ERROR, "cannot make an epoll or eventfd descriptor: %s", strerror(errno));
+        return err_set(err, IO_ERROR, "cannot make an epoll or eventfd descriptor: %s",
+                       strerror(errno));
     }
     net->stop_source.ready = stop_ready;
     add_source(net, net->stop_fd, &net->stop_source);
     if (!cert_hostname_good(options->hostname)) {
-        return err_set(err, BAD_INPUT, "hostname = \"%s\": letters, digits, hyphens and dots were expected, at most 63",
-                       options->hostname);
+        return err_set(
+            err, BAD_INPUT,
+            "hostname = \"%s\": letters, digits, hyphens and dots were expected, at most 63",
+            options->hostname);
     }
     snprintf(net->hostname, sizeof(net->hostname), "%s", options->hostname);
     snprintf(net->state, sizeof(net->state), "%s", options->state);
@@ -405,11 +423,12 @@ static enum status open_all(struct net *net, const struct net_options *options, 
     if (status == OK) {
         status = open_listeners(net, "listen", options->listen, true, err);
     }
-    return status == OK ? open_listeners(net, "listen-http", options->listen_http, false, err) : status;
+    return status == OK ? open_listeners(net, "listen-http", options->listen_http, false, err)
+                        : status;
 }
 
-enum status net_open(struct net **out, const struct net_options *options, net_handler *handler, void *arg,
-                     struct err *err)
+enum status net_open(struct net **out, const struct net_options *options, net_handler *handler,
+                     void *arg, struct err *err)
 {
     struct net *net = mem_alloc(sizeof(*net));
     net->handler = handler;

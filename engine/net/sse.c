@@ -1,6 +1,8 @@
-// sse.c - server-sent events: the framing of https://html.spec.whatwg.org/multipage/server-sent-events.html that
-// OpenAI's streams use. One event is "data: " + one line + an empty line, sent as one chunk; a line that begins with ':'
-// is a comment, which clients drop and which keeps proxies and read timeouts content while a long prompt is being read.
+// sse.c - server-sent events: the framing of
+// https://html.spec.whatwg.org/multipage/server-sent-events.html that OpenAI's streams use. One
+// event is "data: " + one line + an empty line, sent as one chunk; a line that begins with ':' is a
+// comment, which clients drop and which keeps proxies and read timeouts content while a long prompt
+// is being read.
 #include "conn.h"
 
 enum status sse_data(struct exchange *exchange, struct bytes json)

@@ -1,13 +1,15 @@
 // tls.c - BearSSL's server engine behind tls.h.
 //
-// All implementations are constant-time; BearSSL picks AES-NI, PCLMULQDQ and SSE2 by CPUID where they are, bitsliced
-// 64-bit code where not. Entropy: 32 bytes from the kernel for each connection. The certificate and key that a
-// connection began with are counted: they go when the last connection that began with them does.
+// All implementations are constant-time; BearSSL picks AES-NI, PCLMULQDQ and SSE2 by CPUID where
+// they are, bitsliced 64-bit code where not. Entropy: 32 bytes from the kernel for each connection.
+// The certificate and key that a connection began with are counted: they go when the last
+// connection that began with them does.
 //
-// BearSSL sends alerts for faults of the handshake that have a number (no common suite, version too low ...) but closes
-// silently on broken records. A client then cannot tell a refusal from a network fault, so one plain alert record is added
-// here, as long as nothing has been encrypted yet. Its alert for a too low version says version 0.0, which clients take
-// for noise: it is given the version of the client's record.
+// BearSSL sends alerts for faults of the handshake that have a number (no common suite, version too
+// low ...) but closes silently on broken records. A client then cannot tell a refusal from a
+// network fault, so one plain alert record is added here, as long as nothing has been encrypted
+// yet. Its alert for a too low version says version 0.0, which clients take for noise: it is given
+// the version of the client's record.
 #include "tls.h"
 #include "limits.h"
 
@@ -24,7 +26,8 @@ struct identity {
 
 struct tls_server {
     struct identity *identity;
-    br_ec_impl curves; // X25519 and P-256 only: every client has one of them, and P-521 would cost 20 times as much
+    br_ec_impl curves; // X25519 and P-256 only: every client has one of them, and P-521 would cost
+                       // 20 times as much
     br_ssl_session_cache_lru sessions;
     uint8_t session_store[LIMIT_SESSIONS * 100];
 };
@@ -50,7 +53,8 @@ static void identity_drop(struct identity *identity)
 void tls_server_forget(struct tls_server *server)
 {
     memset(server->session_store, 0, sizeof(server->session_store));
-    br_ssl_session_cache_lru_init(&server->sessions, server->session_store, sizeof(server->session_store));
+    br_ssl_session_cache_lru_init(&server->sessions, server->session_store,
+                                  sizeof(server->session_store));
 }
 
 void tls_server_open(struct tls_server **out)
@@ -83,9 +87,10 @@ void tls_server_identity(struct tls_server *server, const struct cert *cert, con
     server->identity = identity;
 }
 
-// ---- one connection --------------------------------------------------------------------------------------
+// ---- one connection ----------------------------------------------------------------------------
 
-static void choose_algorithms(br_ssl_server_context *ssl, const struct identity *identity, const br_ec_impl *curves)
+static void choose_algorithms(br_ssl_server_context *ssl, const struct identity *identity,
+                              const br_ec_impl *curves)
 {
     static const uint16_t suites[] = {
         BR_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
@@ -105,8 +110,8 @@ static void choose_algorithms(br_ssl_server_context *ssl, const struct identity 
     br_ssl_engine_set_prf_sha384(&ssl->eng, &br_tls12_sha384_prf);
     br_ssl_engine_set_protocol_names(&ssl->eng, protocols, COUNT_OF(protocols));
     br_ssl_engine_add_flags(&ssl->eng, BR_OPT_NO_RENEGOTIATION);
-    br_ssl_server_set_single_ec(ssl, identity->chain, COUNT_OF(identity->chain), &identity->key, BR_KEYTYPE_SIGN, 0,
-                                curves, br_ecdsa_i31_sign_asn1);
+    br_ssl_server_set_single_ec(ssl, identity->chain, COUNT_OF(identity->chain), &identity->key,
+                                BR_KEYTYPE_SIGN, 0, curves, br_ecdsa_i31_sign_asn1);
 }
 
 struct tls *tls_open(struct tls_server *server)
@@ -118,13 +123,15 @@ struct tls *tls_open(struct tls_server *server)
     br_ssl_server_zero(&tls->ssl);
     choose_algorithms(&tls->ssl, tls->identity, &server->curves);
     br_ssl_server_set_cache(&tls->ssl, &server->sessions.vtable);
-    br_ssl_engine_set_buffers_bidi(&tls->ssl.eng, tls->in, sizeof(tls->in), tls->out, sizeof(tls->out));
+    br_ssl_engine_set_buffers_bidi(&tls->ssl.eng, tls->in, sizeof(tls->in), tls->out,
+                                   sizeof(tls->out));
     uint8_t seed[32];
     random_bytes(seed, sizeof(seed));
     br_ssl_engine_inject_entropy(&tls->ssl.eng, seed, sizeof(seed));
     memset(seed, 0, sizeof(seed));
     if (br_ssl_server_reset(&tls->ssl) != 1) {
-        die("the TLS library refuses its own settings: error %d", br_ssl_engine_last_error(&tls->ssl.eng));
+        die("the TLS library refuses its own settings: error %d",
+            br_ssl_engine_last_error(&tls->ssl.eng));
     }
     return tls;
 }
@@ -184,17 +191,24 @@ static uint8_t alert_for(int error)
 {
     switch (error) {
     case BR_ERR_UNSUPPORTED_VERSION:
-    case BR_ERR_BAD_VERSION: return 70; // protocol_version
+    case BR_ERR_BAD_VERSION:
+        return 70; // protocol_version
     case BR_ERR_BAD_LENGTH:
-    case BR_ERR_TOO_LARGE: return 22; // record_overflow
+    case BR_ERR_TOO_LARGE:
+        return 22; // record_overflow
     case BR_ERR_UNKNOWN_TYPE:
     case BR_ERR_BAD_CCS:
-    case BR_ERR_UNEXPECTED: return 10; // unexpected_message
-    case BR_ERR_BAD_MAC: return 20;    // bad_record_mac
+    case BR_ERR_UNEXPECTED:
+        return 10; // unexpected_message
+    case BR_ERR_BAD_MAC:
+        return 20; // bad_record_mac
     case BR_ERR_BAD_CIPHER_SUITE:
-    case BR_ERR_BAD_SECRENEG: return 40; // handshake_failure
-    case BR_ERR_BAD_FINISHED: return 51; // decrypt_error
-    default: return 50;                  // decode_error
+    case BR_ERR_BAD_SECRENEG:
+        return 40; // handshake_failure
+    case BR_ERR_BAD_FINISHED:
+        return 51; // decrypt_error
+    default:
+        return 50; // decode_error
     }
 }
 
@@ -203,7 +217,8 @@ static void add_alert(struct tls *tls)
     int error = br_ssl_engine_last_error(&tls->ssl.eng);
     bool silent = error != BR_ERR_OK && error < BR_ERR_RECV_FATAL_ALERT;
     if (!tls->alerted && silent && tls->ssl.eng.out.vtable == &br_sslrec_out_clear_vtable) {
-        const uint8_t alert[] = {21, 3, 3, 0, 2, 2, alert_for(error)}; // alert record, TLS 1.2, 2 bytes: fatal, which
+        const uint8_t alert[] = {
+            21, 3, 3, 0, 2, 2, alert_for(error)}; // alert record, TLS 1.2, 2 bytes: fatal, which
         memcpy(tls->alert, alert, sizeof(alert));
         tls->n_alert = sizeof(alert);
     }
@@ -223,7 +238,9 @@ struct bytes tls_wire_view(struct tls *tls)
     }
     if (!tls->was_ready && view.n == 7 && p[0] == 21 && p[1] == 0) {
         p[1] = 3;
-        p[2] = tls->in[1] == 3 && tls->in[2] >= 1 && tls->in[2] <= 3 ? tls->in[2] : 3; // a record's header stands there
+        p[2] = tls->in[1] == 3 && tls->in[2] >= 1 && tls->in[2] <= 3
+                   ? tls->in[2]
+                   : 3; // a record's header stands there
     }
     view.p = p;
     return view;

@@ -1,7 +1,8 @@
 // tls.h - floor 2, inside net/: TLS 1.2 for a server, without I/O (BearSSL 0.6 behind it).
 //
-// ECDHE-ECDSA with AES-128-GCM, AES-256-GCM and ChaCha20-Poly1305 only; no renegotiation; sessions resumed by id. A tls is a
-// machine with four doors, each a view of a buffer inside it, empty when the door is shut at this moment:
+// ECDHE-ECDSA with AES-128-GCM, AES-256-GCM and ChaCha20-Poly1305 only; no renegotiation; sessions
+// resumed by id. A tls is a machine with four doors, each a view of a buffer inside it, empty when
+// the door is shut at this moment:
 //   wire in (tls_wire_room, tls_wire_put)     bytes received from the socket
 //   wire out (tls_wire_view, tls_wire_drop)   bytes to be sent
 //   plain in (tls_plain_view, tls_plain_drop) what the client said
@@ -39,6 +40,6 @@ void tls_flush(struct tls *tls);  // what was put is made a record even if it is
 void tls_finish(struct tls *tls); // says close_notify after what was put; nothing more can be said
 bool tls_ready(struct tls *tls);  // the handshake is complete
 bool tls_resumed(const struct tls *tls);
-// The machine has stopped, by close_notify (OK) or a fault: BAD_INPUT, with BearSSL's error number and what it means. A fault
-// before the handshake is complete leaves an alert in wire out.
+// The machine has stopped, by close_notify (OK) or a fault: BAD_INPUT, with BearSSL's error number
+// and what it means. A fault before the handshake is complete leaves an alert in wire out.
 bool tls_stopped(struct tls *tls, enum status *status, int *number, const char **why);

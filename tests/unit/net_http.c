@@ -1,9 +1,10 @@
-// net_http.c - the HTTP request reader (engine/net/http.c): what it takes, what it refuses and with which code.
+// net_http.c - the HTTP request reader (engine/net/http.c): what it takes, what it refuses and with
+// which code.
 //
-// Every request is fed at every split into two pieces, byte by byte, and whole, each piece ending at an unreadable page (so
-// that a byte read behind the input ends the program); the outcome must be the same. Every good request is also cut
-// off at every length: it must ask for more, never answer early. After the request follow the bytes of a next one: none of
-// them may be used.
+// Every request is fed at every split into two pieces, byte by byte, and whole, each piece ending
+// at an unreadable page (so that a byte read behind the input ends the program); the outcome must
+// be the same. Every good request is also cut off at every length: it must ask for more, never
+// answer early. After the request follow the bytes of a next one: none of them may be used.
 #include "../../engine/net/http.h"
 #include "../../engine/net/net.h"
 #include "check.h"
@@ -81,7 +82,8 @@ static void outcome_free(struct outcome *out)
 }
 
 // A good request: its parts, its body. `text` is NUL-terminated; no part may hold NUL.
-static void good(const char *text, const char *path, const char *query, const char *host, const char *content)
+static void good(const char *text, const char *path, const char *query, const char *host,
+                 const char *content)
 {
     size_t n = strlen(text), n_all = n + strlen(AFTER);
     char *all = malloc(n_all + 1);
@@ -98,11 +100,13 @@ static void good(const char *text, const char *path, const char *query, const ch
         struct outcome out;
         feed(&out, all, n_all, cuts, n_cuts);
         bool same = out.status == OK && out.n_used == n && bytes_equal_text(out.http->path, path) &&
-                    bytes_equal_text(out.http->query, query) && bytes_equal_text(out.http->host, host) &&
+                    bytes_equal_text(out.http->query, query) &&
+                    bytes_equal_text(out.http->host, host) &&
                     bytes_equal_text(buf_view(&out.content), content);
         if (!CHECK(same)) {
-            fprintf(stderr, "    cut %zu of %zu, status %s, code %d (%s), used %zu\n    %s\n", cut, n,
-                    status_name(out.status), out.code, out.code ? out.http->fault.why : "", out.n_used, text);
+            fprintf(stderr, "    cut %zu of %zu, status %s, code %d (%s), used %zu\n    %s\n", cut,
+                    n, status_name(out.status), out.code, out.code ? out.http->fault.why : "",
+                    out.n_used, text);
             cut = n_all + 1;
         }
         outcome_free(&out);
@@ -125,8 +129,8 @@ static void bad_bytes(const char *text, size_t n, int code)
         struct outcome out;
         feed(&out, text, n, &cut, 1);
         if (!CHECK(out.status == BAD_INPUT && out.code == code)) {
-            fprintf(stderr, "    cut %zu: status %s, code %d instead of %d: %.*s\n", cut, status_name(out.status), out.code,
-                    code, (int)n, text);
+            fprintf(stderr, "    cut %zu: status %s, code %d instead of %d: %.*s\n", cut,
+                    status_name(out.status), out.code, code, (int)n, text);
             cut = n;
         }
         CHECK(out.code == 0 || (out.http->fault.why != NULL && out.http->fault.why[0] != 0));
@@ -143,44 +147,54 @@ static void test_good(void)
 {
     good("GET / HTTP/1.1\r\nHost: a\r\n\r\n", "/", "", "a", "");
     good("\r\nGET /x HTTP/1.1\r\nhOST:\t a:443 \t\r\n\r\n", "/x", "", "a:443", "");
-    good("GET /a%20b/%C3%A4?q=%zz&&? HTTP/1.1\r\nHost: [::1]:11434\r\n\r\n", "/a b/\xc3\xa4", "q=%zz&&?", "[::1]:11434", "");
-    good("GET https://tawny.local/v1/models?x HTTP/1.1\r\nHost: other\r\n\r\n", "/v1/models", "x", "tawny.local", "");
+    good("GET /a%20b/%C3%A4?q=%zz&&? HTTP/1.1\r\nHost: [::1]:11434\r\n\r\n", "/a b/\xc3\xa4",
+         "q=%zz&&?", "[::1]:11434", "");
+    good("GET https://tawny.local/v1/models?x HTTP/1.1\r\nHost: other\r\n\r\n", "/v1/models", "x",
+         "tawny.local", "");
     good("GET http://tawny.local HTTP/1.1\r\nHost: other\r\n\r\n", "/", "", "tawny.local", "");
     good("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "*", "", "a", "");
     good("GET / HTTP/1.0\r\n\r\n", "/", "", "", "");
     good("POST /v1 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", "/v1", "", "a", "hello");
     good("POST /v1 HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", "/v1", "", "a", "");
     good("POST /v1 HTTP/1.0\r\nContent-Length: 2\r\n\r\nhi", "/v1", "", "", "hi");
-    good("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6;x=\"y\"\r\n world\r\n0\r\n\r\n", "/", "", "a",
-         "hello world");
-    good("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: CHUNKED\r\n\r\n00a\r\n0123456789\r\n000\r\nTrail: er\r\n\r\n", "/", "",
-         "a", "0123456789");
-    good("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n", "/", "", "a", "");
+    good("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: "
+         "chunked\r\n\r\n5\r\nhello\r\n6;x=\"y\"\r\n world\r\n0\r\n\r\n",
+         "/", "", "a", "hello world");
+    good("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: "
+         "CHUNKED\r\n\r\n00a\r\n0123456789\r\n000\r\nTrail: er\r\n\r\n",
+         "/", "", "a", "0123456789");
+    good("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n", "/", "", "a",
+         "");
     good("GET / HTTP/1.1\r\nHost: a\r\nX: \xff\xfe obs-text\r\nEmpty:\r\n\r\n", "/", "", "a", "");
-    good("DELETE /api/delete HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n{}\n", "/api/delete", "", "a", "{}\n");
+    good("DELETE /api/delete HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n{}\n", "/api/delete",
+         "", "a", "{}\n");
 }
 
 static void test_meaning(void)
 {
-    static const char text[] = "POST /v1 HTTP/1.1\r\nHost: a\r\nAuthorization:  Bearer k e y \r\nExpect: 100-Continue\r\n"
-                               "CONNECTION: x, Close\r\nContent-Length: 2\r\n\r\n";
+    static const char text[] =
+        "POST /v1 HTTP/1.1\r\nHost: a\r\nAuthorization:  Bearer k e y \r\nExpect: 100-Continue\r\n"
+        "CONNECTION: x, Close\r\nContent-Length: 2\r\n\r\n";
     struct outcome out;
     feed(&out, text, strlen(text), NULL, 0);
     CHECK(out.status == AGAIN && out.http->has_body && out.http->head_done);
-    CHECK(out.http->expects_continue && !out.http->keep_alive && out.http->length == 2 && out.http->minor == 1);
+    CHECK(out.http->expects_continue && !out.http->keep_alive && out.http->length == 2 &&
+          out.http->minor == 1);
     CHECK(bytes_equal_text(http_field(out.http, "authorization"), "Bearer k e y"));
     CHECK(bytes_equal_text(out.http->method, "POST") && bytes_equal_text(out.http->target, "/v1"));
     CHECK(http_field(out.http, "absent").p == NULL);
     outcome_free(&out);
     feed(&out, "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 42, NULL, 0);
-    CHECK(out.status == OK && !out.http->keep_alive && !out.http->has_body); // 1.0 always closes here
+    CHECK(out.status == OK && !out.http->keep_alive &&
+          !out.http->has_body); // 1.0 always closes here
     outcome_free(&out);
     feed(&out, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", 27, NULL, 0);
     CHECK(out.status == OK && out.http->keep_alive && !out.http->expects_continue);
     outcome_free(&out);
     CHECK(bytes_equal_text(http_host_without_port(bytes_of("[::1]:80")), "[::1]"));
     CHECK(bytes_equal_text(http_host_without_port(bytes_of("a.b:80")), "a.b"));
-    CHECK(status_http_code(OK) == 200 && status_http_code(DENIED) == 401 && status_http_code(NO_ROOM) == 503);
+    CHECK(status_http_code(OK) == 200 && status_http_code(DENIED) == 401 &&
+          status_http_code(NO_ROOM) == 503);
     CHECK_TEXT(http_reason(431), "Request Header Fields Too Large");
 }
 
@@ -197,7 +211,7 @@ static void test_bad_lines(void)
     bad("GET  / HTTP/1.1\r\n", 400);
     bad("GET /  HTTP/1.1\r\n", 400);
     bad("GET / HTTP/1.1 \r\n", 505); // "1.1 " is no version
-    bad("GET /\r\n", 400); // HTTP/0.9
+    bad("GET /\r\n", 400);           // HTTP/0.9
     bad("GET\r\n", 400);
     bad("G@T / HTTP/1.1\r\n", 400);
     bad("FOO / HTTP/1.1\r\n", 400);
@@ -300,7 +314,8 @@ static void test_bad_framing(void)
 // Whatever the coding is called, it must be refused, by us or by llhttp.
 static void test_codings(void)
 {
-    static const char *const codings[] = {"gzip", "gzip, chunked", "identity", "chunked;q=1", "xchunked", "chunked\v", ""};
+    static const char *const codings[] = {"gzip",     "gzip, chunked", "identity", "chunked;q=1",
+                                          "xchunked", "chunked\v",     ""};
     for (size_t i = 0; i < COUNT_OF(codings); i++) {
         char text[200];
         int n = snprintf(text, sizeof(text), POST "Transfer-Encoding: %s\r\n\r\n", codings[i]);
@@ -314,7 +329,8 @@ static void test_codings(void)
 }
 
 // prefix, then `byte` n times, then suffix: the answer, and that nothing is read much past the cap.
-static void expect_cap(const char *prefix, const char *unit, size_t n_units, const char *suffix, int code)
+static void expect_cap(const char *prefix, const char *unit, size_t n_units, const char *suffix,
+                       int code)
 {
     struct buf text;
     buf_init(&text, 1 << 20);
@@ -331,7 +347,8 @@ static void expect_cap(const char *prefix, const char *unit, size_t n_units, con
         }
         feed(&out, (const char *)text.p, text.n, cuts, n_cuts);
         if (!CHECK(code == 0 ? out.status == OK : out.status == BAD_INPUT && out.code == code)) {
-            fprintf(stderr, "    cap: %zu of \"%s\": %s %d instead of %d\n", n_units, unit, status_name(out.status), out.code, code);
+            fprintf(stderr, "    cap: %zu of \"%s\": %s %d instead of %d\n", n_units, unit,
+                    status_name(out.status), out.code, code);
         }
         outcome_free(&out);
     }
