@@ -172,6 +172,10 @@ class VM:
         moment, match = self.wait(r"\[ *(\d+\.\d+)\]", 120)
         return moment - float(match.group(1))
 
+    def wait_over(self):
+        """After QEMU has ended: until its last line was read."""
+        self.reader.join(10)
+
     def tail(self, n=15):
         return "\n".join(f"    {at:7.2f} {text}" for at, text in self.lines[-n:])
 
