@@ -27,10 +27,11 @@ if [ "${1:-}" = --inside-namespace ]; then
     mount -t tmpfs -o mode=0755 tmpfs "$R/run"
     mkdir -p "$R/run/tawny" "$R/run/lock" "$R/tmp/home"
     cp -r "$saved" "$R/run/tawny/apt"
+    chmod -R a+rX "$R/run/tawny/apt"
     # A name for the calling user, or sudo, git and python refuse to serve him.
     cp "$R/etc/passwd" "$R/etc/group" "$R/run/tawny/"
     if ! grep -q "^[^:]*:[^:]*:$as_uid:" "$R/etc/passwd"; then
-        echo "builder:x:$as_uid:$as_gid::/tmp/home:/bin/bash" >> "$R/run/tawny/passwd"
+        echo "builder:*:$as_uid:$as_gid::/tmp/home:/bin/bash" >> "$R/run/tawny/passwd"
         grep -q "^[^:]*:[^:]*:$as_gid:" "$R/etc/group" || echo "builder:x:$as_gid:" >> "$R/run/tawny/group"
     fi
     chmod 644 "$R/run/tawny/passwd" "$R/run/tawny/group"
