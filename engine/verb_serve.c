@@ -235,11 +235,14 @@ static enum status open_floors(struct server *server, struct err *err)
     const struct settings *settings = &server->settings;
     char model_path[2200] = "";
     struct err refused = {0};
+    struct bytes notices;
+    notices.p = (const uint8_t *)version_notices(&notices.n);
     bool found = args_model_path(settings, model_path, sizeof(model_path), &refused) == OK;
     sched_open(&server->sched, settings, model_path, found ? NULL : &refused);
     struct api_options api_options = {.sched = server->sched,
                                       .state = settings->state,
                                       .version = version_text(),
+                                      .notices = notices,
                                       .hostname = settings->hostname,
                                       .https_port = first_port(settings->listen)};
     enum status status = api_open(&server->api, &api_options, err);

@@ -10,11 +10,20 @@
 int verb_version(int argc, char **argv)
 {
     struct err err = {0};
-    enum status status = args_read(NULL, 0, argc, argv, &err);
+    bool notices = false;
+    const struct arg args[] = {
+        {"notices", 0, NULL, &notices, "the licences of everything that is linked in"},
+    };
+    enum status status = args_read(args, COUNT_OF(args), argc, argv, &err);
     if (status == CANCELLED)
         return 0;
     if (status != OK)
         return args_fail("version", &err, 2);
+    if (notices) {
+        size_t n_bytes;
+        const char *text = version_notices(&n_bytes);
+        return fwrite(text, 1, n_bytes, stdout) == n_bytes ? 0 : 1;
+    }
     printf("tawny %s\nbuild: %s, clang %s\nlibraries: %s\n", version_text(), version_flavour(),
            __clang_version__, version_libs());
     struct compute *compute;

@@ -32,6 +32,14 @@ const char *version_flavour(void)
 #endif
 }
 
+extern const char notices_text[], notices_text_end[]; // the Makefile's: an .incbin of build/NOTICES
+
+const char *version_notices(size_t *n_bytes)
+{
+    *n_bytes = (size_t)(notices_text_end - notices_text);
+    return notices_text;
+}
+
 const char *version_libs(void)
 {
     return TAWNY_LIBS;

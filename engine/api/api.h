@@ -1,7 +1,7 @@
 // api.h - floor 5: what is spoken on the wire. Requests come from net/ as exchanges, become jobs
 // for sched/, and its events become answers. Everything here runs on the net thread.
 //
-// Needs no key: GET / (how to trust the box), /health, /ca.crt. Everything else wants
+// Needs no key: GET / (how to trust the box), /health, /ca.crt, /notices. Everything else wants
 // `Authorization: Bearer KEY` (or `x-api-key: KEY`). The plain port answers with /ca.crt and a
 // redirect only.
 #pragma once
@@ -16,8 +16,9 @@ struct api;
 
 struct api_options {
     struct sched *sched;
-    const char *state;   // directory: api-key is read from it, or made
-    const char *version; // of this build
+    const char *state;    // directory: api-key is read from it, or made
+    const char *version;  // of this build
+    struct bytes notices; // licences of what is linked in; outlives the api
     const char *hostname;
     int https_port; // where the plain port redirects to
 };

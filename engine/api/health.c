@@ -1,4 +1,4 @@
-// health.c - GET /health, /v1/models, /ca.crt: what this box is and in which state.
+// health.c - GET /health, /v1/models, /ca.crt, /notices: what this box is and in which state.
 //
 // /health is honest: 200 only when a model is loaded and the device answers; 503 while loading,
 // after a failure (with the reason) and when a forward pass hangs. It needs no key and tells
@@ -133,6 +133,12 @@ void model_get(struct api *api, struct exchange *exchange, const struct request 
                      (int)(id.n < 100 ? id.n : 100), (const char *)id.p, ours);
     }
     refusal_reply(exchange, &refusal);
+}
+
+void notices_get(struct api *api, struct exchange *exchange, const struct request *request)
+{
+    (void)request;
+    exchange_reply(exchange, 200, "text/plain; charset=utf-8", api->options.notices);
 }
 
 void ca_get(struct api *api, struct exchange *exchange, const struct request *request)

@@ -78,6 +78,7 @@ bool event_is_last(const struct event *event);
 typedef void route_handler(struct api *api, struct exchange *exchange,
                            const struct request *request);
 void page_get(struct api *api, struct exchange *exchange, const struct request *request);
+void notices_get(struct api *api, struct exchange *exchange, const struct request *request);
 void ca_get(struct api *api, struct exchange *exchange, const struct request *request);
 void health_get(struct api *api, struct exchange *exchange, const struct request *request);
 void models_get(struct api *api, struct exchange *exchange, const struct request *request);

@@ -145,7 +145,8 @@ static const char use[] =
     "<dt>Base URL</dt><dd><code>https://@HOST@/v1</code></dd><dt>API key</dt><dd>the one on the "
     "console</dd>"
     "<dt>Model</dt><dd><code>@MODEL@</code></dd></dl></details>\n"
-    "<footer>Tawny @VERSION@ &middot; <a href='/health'>health</a> &middot; everything on this "
+    "<footer>Tawny @VERSION@ &middot; <a href='/health'>health</a> &middot; <a "
+    "href='/notices'>licences</a> &middot; everything on this "
     "page came from this box; it "
     "loads nothing from elsewhere.</footer>\n</main></body></html>\n";
 
