@@ -56,9 +56,10 @@ INIT_C := $(sort $(wildcard init/*.c))
 # Files that name the version or the commit's time are compiled again when those change; the others are not.
 VERSIONED_C := $(shell grep -lE 'TAWNY_(VERSION|LIBS|BUILD_EPOCH)' $(ENGINE_C) $(INIT_C) /dev/null)
 
-WARN := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
-        -Wundef -Wimplicit-fallthrough -Wformat -Wformat-security -Wno-missing-field-initializers \
-        -Werror=implicit-function-declaration -Werror=incompatible-pointer-types -Werror=int-conversion -Werror=return-type
+WARN := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wundef \
+        -Wimplicit-fallthrough -Wformat -Wformat-security -Wno-missing-field-initializers -Werror \
+        -Wconversion -Wno-sign-conversion -Wno-enum-conversion -Wno-enum-float-conversion -Wno-string-conversion \
+        -Wno-error=conversion -Wno-error=implicit-int-float-conversion -Wno-error=shorten-64-to-32
 CFLAGS_all := -std=c11 -D_GNU_SOURCE -g -fno-strict-aliasing -fno-common -ffunction-sections -fdata-sections -pthread \
               -ffile-prefix-map=$(CURDIR)=. -fdebug-compilation-dir=. $(WARN) -Iengine -I.
 LIBS := -lbearssl -lyyjson -lpcre2-8 -lllhttp -lm
@@ -133,7 +134,7 @@ build/$(1)/libinit.a: $$(call engine_o,$(1),$$(filter-out init/main.c,$$(INIT_C)
 	@rm -f $$@; llvm-ar rcsD $$@ $$(filter %.o,$$^)
 endef
 $(foreach f,appliance host asan,$(eval $(call flavour,$(f))))
--include $(shell find build -name '*.d' 2>/dev/null)
+-include $(shell find build/appliance/obj build/host/obj build/asan/obj -name '*.d' 2>/dev/null)
 
 link = $(CC_$(1)) $(LINK_all) $(LINK_$(1))
 build/host/tawny build/asan/tawny: build/%/tawny: build/%/obj/engine/main.o build/%/libengine.a
