@@ -60,8 +60,10 @@ need_on_machine() {
     [ -n "$missing" ] || return 0
     say "installing $missing on this machine: it makes the Debian 13 root that holds the compiler, mkosi and QEMU" \
         "(nothing else is installed here)."
-    # shellcheck disable=SC2086
-    $SUDO env DEBIAN_FRONTEND=noninteractive sh -c 'apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@"' \
+    # A repository of others that refuses (Proxmox without a subscription) must not stop the update of Debian's.
+    # shellcheck disable=SC2086,SC2016
+    $SUDO env DEBIAN_FRONTEND=noninteractive \
+        sh -c 'apt-get update -qq || true; apt-get install -y -qq --no-install-recommends "$@"' \
         sh $missing >&2 || { say "apt-get could not install $missing: install it by hand and try again."; exit 1; }
 }
 
