@@ -50,6 +50,7 @@ MIX = [  # from step, weights in the order of KINDS, share of questions that are
     #       copy reverse add count capital upper json qa unknown limits
     (0,    (1.2, 1.8,    2.5, 0.7, 0.6,    0.8,  0.7, 3.0, 0.4,  0.15), 0.0),
     (740,  (1.6, 1.8,    3.5, 1.3, 0.3,    0.9,  0.5, 2.8, 0.7,  0.25), 0.4),
+    (1000, (2.2, 1.6,    2.8, 2.0, 0.35,   1.2,  0.5, 2.4, 0.6,  0.2),  0.4),
 ]
 
 
@@ -282,8 +283,8 @@ def export(model, voc, path):
 def main():
     ap = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__)
     ap.add_argument('--dir', required=True)
-    ap.add_argument('--steps', type=int, default=1700)
-    ap.add_argument('--decay', type=int, default=500)
+    ap.add_argument('--steps', type=int, default=2000)
+    ap.add_argument('--decay', type=int, default=1000)
     ap.add_argument('--out')
     ap.add_argument('--export-only', action='store_true')
     a = ap.parse_args()
