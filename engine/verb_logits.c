@@ -1,7 +1,9 @@
-// verb_logits.c - `tawny logits`: the raw logits of every position of a text, for comparison with other engines.
+// verb_logits.c - `tawny logits`: the raw logits of every position of a text, for comparison with
+// other engines.
 //
-// The output file is float32, little endian: one row of n_vocab numbers for each token, in order. They come from the path
-// the server uses for a prompt; text is tokenized with its control tokens and with BOS as the model's file says.
+// The output file is float32, little endian: one row of n_vocab numbers for each token, in order.
+// They come from the path the server uses for a prompt; text is tokenized with its control tokens
+// and with BOS as the model's file says.
 #include "args.h"
 #include "model/model.h"
 #include "verbs.h"
@@ -27,7 +29,8 @@ static enum status read_ids(const char *text, struct ids *ids, struct err *err)
         errno = 0;
         long id = strtol(at, &end, 10);
         if (end == at || errno || id < 0 || id > INT32_MAX)
-            return err_set(err, BAD_INPUT, "--tokens: \"%.40s\" is not a token id (expected ids like 1,2,3)", at);
+            return err_set(err, BAD_INPUT,
+                           "--tokens: \"%.40s\" is not a token id (expected ids like 1,2,3)", at);
         ids->p[ids->n++] = (int32_t)id;
         at = end + strspn(end, ", ");
         if (at == end && *at)
@@ -36,8 +39,8 @@ static enum status read_ids(const char *text, struct ids *ids, struct err *err)
     return ids->n ? OK : err_set(err, BAD_INPUT, "--tokens: no ids");
 }
 
-static enum status forward_group(struct model *model, const struct ids *ids, size_t start, int32_t n, float *logits,
-                                 struct err *err)
+static enum status forward_group(struct model *model, const struct ids *ids, size_t start,
+                                 int32_t n, float *logits, struct err *err)
 {
     int32_t pos[MOST_GROUP], seq[MOST_GROUP] = {0};
     uint8_t wanted[MOST_GROUP];
@@ -47,9 +50,11 @@ static enum status forward_group(struct model *model, const struct ids *ids, siz
     return model_forward(model, &(struct batch){n, ids->p + start, pos, seq, wanted}, logits, err);
 }
 
-static enum status write_logits(struct model *model, const struct ids *ids, const char *path, struct err *err)
+static enum status write_logits(struct model *model, const struct ids *ids, const char *path,
+                                struct err *err)
 {
-    size_t n_vocab = (size_t)model_info(model)->n_vocab, group = GROUP_BYTES / (n_vocab * sizeof(float));
+    size_t n_vocab = (size_t)model_info(model)->n_vocab,
+           group = GROUP_BYTES / (n_vocab * sizeof(float));
     group = group < LEAST_GROUP ? LEAST_GROUP : group > MOST_GROUP ? MOST_GROUP : group;
     FILE *file = fopen(path, "wb");
     if (!file)
@@ -68,8 +73,8 @@ static enum status write_logits(struct model *model, const struct ids *ids, cons
     return status;
 }
 
-static enum status run(const struct settings *settings, const char *tokens, const char *text, const char *out,
-                       struct err *err)
+static enum status run(const struct settings *settings, const char *tokens, const char *text,
+                       const char *out, struct err *err)
 {
     char path[2100];
     struct compute *compute = NULL;
@@ -85,10 +90,12 @@ static enum status run(const struct settings *settings, const char *tokens, cons
     if (status == OK)
         status = compute_open(&compute, &options, err);
     if (status == OK)
-        status = model_open(&model, compute, path, &(struct model_options){(int32_t)most, 1, MOST_GROUP}, err);
+        status = model_open(&model, compute, path,
+                            &(struct model_options){(int32_t)most, 1, MOST_GROUP}, err);
     if (status == OK && !tokens) {
         ids.p = mem_array(most, sizeof *ids.p);
-        status = tokenizer_encode(model_tokenizer(model), bytes_of(text), true, ids.p, most, &ids.n, err);
+        status = tokenizer_encode(model_tokenizer(model), bytes_of(text), true, ids.p, most, &ids.n,
+                                  err);
     }
     if (status == OK)
         status = write_logits(model, &ids, out, err);
@@ -123,7 +130,9 @@ int verb_logits(int argc, char **argv)
     if (status == OK && threads)
         status = settings_set(&settings, "threads", bytes_of(threads), &err);
     if (status == OK && (!out || (!tokens) == (!text)))
-        status = err_set(&err, BAD_INPUT, "give --out FILE and one of --tokens and --text (--help lists the options)");
+        status =
+            err_set(&err, BAD_INPUT,
+                    "give --out FILE and one of --tokens and --text (--help lists the options)");
     if (status != OK)
         return args_fail("logits", &err, 2);
     return run(&settings, tokens, text, out, &err) == OK ? 0 : args_fail("logits", &err, 1);

@@ -1,7 +1,7 @@
 // verb_tokenize.c - `tawny tokenize`: the ids of a file's text on one line, separated by blanks.
 //
-// Control tokens in the text count as such and BOS is put in front where the model's file says so, unless told otherwise.
-// Only the tokenizer is opened: no weights, no device.
+// Control tokens in the text count as such and BOS is put in front where the model's file says so,
+// unless told otherwise. Only the tokenizer is opened: no weights, no device.
 #include "args.h"
 #include "model/model.h"
 #include "verbs.h"
@@ -11,7 +11,8 @@
 
 enum { FILE_CAP = 64 << 20 };
 
-static enum status print_ids(const struct tokenizer *tokenizer, struct bytes text, bool plain, bool no_bos, struct err *err)
+static enum status print_ids(const struct tokenizer *tokenizer, struct bytes text, bool plain,
+                             bool no_bos, struct err *err)
 {
     size_t cap = text.n * 3 + 1, n = 0; // an invalid byte can become three tokens
     int32_t *ids = mem_array(cap, sizeof *ids);
@@ -25,7 +26,8 @@ static enum status print_ids(const struct tokenizer *tokenizer, struct bytes tex
     return status;
 }
 
-static enum status run(const struct settings *settings, const char *file, bool plain, bool no_bos, struct err *err)
+static enum status run(const struct settings *settings, const char *file, bool plain, bool no_bos,
+                       struct err *err)
 {
     char path[2100];
     struct buf text;

@@ -1,9 +1,10 @@
-// forward.c - the forward pass of a decoder-only transformer (Vaswani et al. 2017; Touvron et al. 2023; Qwen2 2024), as a
-// straight line of operations.
+// forward.c - the forward pass of a decoder-only transformer (Vaswani et al. 2017; Touvron et al.
+// 2023; Qwen2 2024), as a straight line of operations.
 //
-// The rows of a batch may belong to different sequences; only attention and the KV cache know. A batch is computed in
-// chunks of at most n_batch rows. In each layer the keys and values of the whole chunk are stored before attention reads them:
-// a token sees exactly the rows 0 .. pos of its own sequence.
+// The rows of a batch may belong to different sequences; only attention and the KV cache know. A
+// batch is computed in chunks of at most n_batch rows. In each layer the keys and values of the
+// whole chunk are stored before attention reads them: a token sees exactly the rows 0 .. pos of its
+// own sequence.
 
 #include "parts.h"
 
@@ -11,13 +12,15 @@
 #include <string.h>
 
 // The first n columns of a one-row tensor of inputs.
-static struct tensor columns(const struct tensor *tensor, int32_t n) {
+static struct tensor columns(const struct tensor *tensor, int32_t n)
+{
     struct tensor view = *tensor;
     view.n_cols = n;
     return view;
 }
 
-static const struct tensor *present(const struct tensor *tensor) {
+static const struct tensor *present(const struct tensor *tensor)
+{
     return tensor->buffer != NULL ? tensor : NULL;
 }
 
@@ -25,25 +28,35 @@ struct chunk { // views of n rows
     struct tensor x, h, q, att, k, v, gate, up, token, pos, row, first, count;
 };
 
-static struct chunk chunk_views(const struct activations *act, int32_t n) {
+static struct chunk chunk_views(const struct activations *act, int32_t n)
+{
     return (struct chunk){
-        .x = tensor_rows(&act->x, 0, n),       .h = tensor_rows(&act->h, 0, n),
-        .q = tensor_rows(&act->q, 0, n),       .att = tensor_rows(&act->att, 0, n),
-        .k = tensor_rows(&act->k, 0, n),       .v = tensor_rows(&act->v, 0, n),
-        .gate = tensor_rows(&act->gate, 0, n), .up = tensor_rows(&act->up, 0, n),
-        .token = columns(&act->token, n),      .pos = columns(&act->pos, n),
-        .row = columns(&act->row, n),          .first = columns(&act->first, n),
+        .x = tensor_rows(&act->x, 0, n),
+        .h = tensor_rows(&act->h, 0, n),
+        .q = tensor_rows(&act->q, 0, n),
+        .att = tensor_rows(&act->att, 0, n),
+        .k = tensor_rows(&act->k, 0, n),
+        .v = tensor_rows(&act->v, 0, n),
+        .gate = tensor_rows(&act->gate, 0, n),
+        .up = tensor_rows(&act->up, 0, n),
+        .token = columns(&act->token, n),
+        .pos = columns(&act->pos, n),
+        .row = columns(&act->row, n),
+        .first = columns(&act->first, n),
         .count = columns(&act->count, n),
     };
 }
 
-// ---- the pass --------------------------------------------------------------------------------------------
+// ---- the pass -----------------------------------------------------------------------------------
 
-static void forward_layers(struct model *m, const struct chunk *c) {
+static void forward_layers(struct model *m, const struct chunk *c)
+{
     struct compute *compute = m->compute;
     const struct hyper *h = &m->hyper;
-    const struct rope rope = {h->rope_pairs, h->n_rot, h->rope_freq_base, h->rope_freq_scale, m->weights.rope_freqs};
-    const struct attention attention = {h->n_head, h->n_head_kv, h->head_dim, 1.0f / sqrtf((float)h->head_dim)};
+    const struct rope rope = {h->rope_pairs, h->n_rot, h->rope_freq_base, h->rope_freq_scale,
+                              m->weights.rope_freqs};
+    const struct attention attention = {h->n_head, h->n_head_kv, h->head_dim,
+                                        1.0f / sqrtf((float)h->head_dim)};
 
     op_embed(compute, &c->x, &m->weights.token_embd, &c->token);
     for (int32_t i = 0; i < h->n_layer; i++) {
@@ -60,30 +73,38 @@ static void forward_layers(struct model *m, const struct chunk *c) {
         op_rope(compute, &c->k, &c->pos, h->head_dim, &rope);
         op_kv_store(compute, &m->kv.k[i], &c->k, &c->row);
         op_kv_store(compute, &m->kv.v[i], &c->v, &c->row);
-        op_attention(compute, &c->att, &c->q, &m->kv.k[i], &m->kv.v[i], &c->first, &c->count, &attention);
-        op_matmul(compute, &(struct matmul){&c->x, &w->attn_output, present(&w->attn_output_bias), &c->x}, 1, &c->att);
+        op_attention(compute, &c->att, &c->q, &m->kv.k[i], &m->kv.v[i], &c->first, &c->count,
+                     &attention);
+        op_matmul(compute,
+                  &(struct matmul){&c->x, &w->attn_output, present(&w->attn_output_bias), &c->x}, 1,
+                  &c->att);
 
         op_rms_norm(compute, &c->h, &c->x, &w->ffn_norm, h->rms_eps);
-        const struct matmul gate_up[] = {{&c->gate, &w->ffn_gate, NULL, NULL}, {&c->up, &w->ffn_up, NULL, NULL}};
+        const struct matmul gate_up[] = {{&c->gate, &w->ffn_gate, NULL, NULL},
+                                         {&c->up, &w->ffn_up, NULL, NULL}};
         op_matmul(compute, gate_up, 2, &c->h);
         op_swiglu(compute, &c->gate, &c->gate, &c->up);
         op_matmul(compute, &(struct matmul){&c->x, &w->ffn_down, NULL, &c->x}, 1, &c->gate);
     }
 }
 
-static void forward_output(struct model *m, const struct chunk *c, int32_t n_out) {
+static void forward_output(struct model *m, const struct chunk *c, int32_t n_out)
+{
     const struct activations *act = &m->act;
     struct tensor out_row = columns(&act->out_row, n_out), x = tensor_rows(&act->out_x, 0, n_out);
-    struct tensor h = tensor_rows(&act->out_h, 0, n_out), logits = tensor_rows(&act->logits, 0, n_out);
+    struct tensor h = tensor_rows(&act->out_h, 0, n_out),
+                  logits = tensor_rows(&act->logits, 0, n_out);
     op_rows(m->compute, &x, &c->x, &out_row);
     op_rms_norm(m->compute, &h, &x, &m->weights.output_norm, m->hyper.rms_eps);
     op_matmul(m->compute, &(struct matmul){&logits, &m->weights.output, NULL, NULL}, 1, &h);
 }
 
-// ---- chunks ----------------------------------------------------------------------------------------------
+// ---- chunks -------------------------------------------------------------------------------------
 
 // Which rows of the chunk are wanted next, from *at on: at most n_out.
-static int32_t collect_wanted(const struct activations *act, const uint8_t *wanted, int32_t n, int32_t *at, int32_t *rows) {
+static int32_t collect_wanted(const struct activations *act, const uint8_t *wanted, int32_t n,
+                              int32_t *at, int32_t *rows)
+{
     int32_t n_out = 0;
     for (; *at < n && n_out < act->n_out; (*at)++)
         if (wanted[*at])
@@ -91,13 +112,16 @@ static int32_t collect_wanted(const struct activations *act, const uint8_t *want
     return n_out;
 }
 
-static void write_ints(struct model *m, const struct tensor *to, const int32_t *from, int32_t n) {
+static void write_ints(struct model *m, const struct tensor *to, const int32_t *from, int32_t n)
+{
     struct tensor view = columns(to, n);
     tensor_write(m->compute, &view, from, (size_t)n * sizeof *from);
 }
 
-static void write_inputs(struct model *m, const struct batch *b, int32_t start, int32_t n) {
-    int32_t n_batch = m->act.n_batch, *row = m->scratch, *first = row + n_batch, *count = first + n_batch;
+static void write_inputs(struct model *m, const struct batch *b, int32_t start, int32_t n)
+{
+    int32_t n_batch = m->act.n_batch, *row = m->scratch, *first = row + n_batch,
+            *count = first + n_batch;
     for (int32_t t = 0; t < n; t++) {
         int32_t seq = b->seq[start + t], pos = b->pos[start + t];
         first[t] = seq * m->kv.n_ctx;
@@ -112,8 +136,9 @@ static void write_inputs(struct model *m, const struct batch *b, int32_t start, 
 }
 
 // One chunk of n rows from `start`; appends its wanted logits.
-static enum status forward_chunk(struct model *m, const struct batch *b, int32_t start, int32_t n, float **logits,
-                                 struct err *err) {
+static enum status forward_chunk(struct model *m, const struct batch *b, int32_t start, int32_t n,
+                                 float **logits, struct err *err)
+{
     struct chunk c = chunk_views(&m->act, n);
     int32_t *rows = m->scratch + 3 * (size_t)m->act.n_batch, at = 0;
     write_inputs(m, b, start, n);
@@ -141,28 +166,36 @@ static enum status forward_chunk(struct model *m, const struct batch *b, int32_t
 }
 
 // Every number in range, and no row that would read what its sequence never computed.
-static enum status check_batch(struct model *m, const struct batch *b, struct err *err) {
+static enum status check_batch(struct model *m, const struct batch *b, struct err *err)
+{
     for (int32_t t = 0; t < b->n_tokens; t++) {
         if (b->token[t] < 0 || b->token[t] >= m->hyper.n_vocab)
-            return err_set(err, BAD_INPUT, "token id %d; the vocabulary has %d", b->token[t], m->hyper.n_vocab);
+            return err_set(err, BAD_INPUT, "token id %d; the vocabulary has %d", b->token[t],
+                           m->hyper.n_vocab);
         if (b->seq[t] < 0 || b->seq[t] >= m->kv.n_seq)
             return err_set(err, BAD_INPUT, "sequence %d of %d", b->seq[t], m->kv.n_seq);
         if (b->pos[t] < 0 || b->pos[t] >= m->kv.n_ctx)
-            return err_set(err, TOO_LARGE, "position %d; a sequence holds %d tokens", b->pos[t], m->kv.n_ctx);
+            return err_set(err, TOO_LARGE, "position %d; a sequence holds %d tokens", b->pos[t],
+                           m->kv.n_ctx);
         int32_t *n_filled = &m->kv.n_filled[b->seq[t]];
         if (b->pos[t] > *n_filled)
-            return err_set(err, BAD_INPUT, "position %d of sequence %d, but only %d positions before it were computed", b->pos[t],
-                           b->seq[t], *n_filled);
+            return err_set(
+                err, BAD_INPUT,
+                "position %d of sequence %d, but only %d positions before it were computed",
+                b->pos[t], b->seq[t], *n_filled);
         *n_filled = b->pos[t] + 1;
     }
     return OK;
 }
 
-enum status model_forward(struct model *model, const struct batch *batch, float *logits, struct err *err) {
+enum status model_forward(struct model *model, const struct batch *batch, float *logits,
+                          struct err *err)
+{
     enum status status = check_batch(model, batch, err);
     for (int32_t start = 0; start < batch->n_tokens && status == OK; start += model->act.n_batch) {
         int32_t left = batch->n_tokens - start;
-        status = forward_chunk(model, batch, start, left < model->act.n_batch ? left : model->act.n_batch, &logits, err);
+        status = forward_chunk(model, batch, start,
+                               left < model->act.n_batch ? left : model->act.n_batch, &logits, err);
     }
     if (status != OK) // what is in the cache is not known any more
         memset(model->kv.n_filled, 0, (size_t)model->kv.n_seq * sizeof *model->kv.n_filled);

@@ -1,18 +1,22 @@
-// gguf.c - reads a GGUF file, version 2 or 3, little endian; the whole file is hostile until checked.
+// gguf.c - reads a GGUF file, version 2 or 3, little endian; the whole file is hostile until
+// checked.
 //
 //   offset 0   4 bytes  "GGUF"
 //          4   u32      version
 //          8   u64      n_tensors
 //         16   u64      n_values
 //         24            n_values  times: string key, u32 type, payload
-//                       n_tensors times: string name, u32 n_dims, u64 dims[n_dims], u32 type, u64 offset
-//                       padding to a multiple of general.alignment (32), then the tensors' data
-//   string = u64 length, bytes;  array = u32 item type, u64 n_items, items;  tensor offsets count from the data's start
+//                       n_tensors times: string name, u32 n_dims, u64 dims[n_dims], u32 type, u64
+//                       offset padding to a multiple of general.alignment (32), then the tensors'
+//                       data
+//   string = u64 length, bytes;  array = u32 item type, u64 n_items, items;  tensor offsets count
+//   from the data's start
 //
-// Invariant: after gguf_parse returned OK every value's payload lies in the file, keys and tensor names are unique,
-// every tensor's bytes lie in the file at an aligned offset and no two tensors overlap. What values mean is not
-// checked here but where they are used. Nothing is allocated from a count before the file is known to be long enough.
-// A file cut short by somebody else while it is mapped still ends the process (SIGBUS); PID 1 starts it again.
+// Invariant: after gguf_parse returned OK every value's payload lies in the file, keys and tensor
+// names are unique, every tensor's bytes lie in the file at an aligned offset and no two tensors
+// overlap. What values mean is not checked here but where they are used. Nothing is allocated from
+// a count before the file is known to be long enough. A file cut short by somebody else while it is
+// mapped still ends the process (SIGBUS); PID 1 starts it again.
 
 #include "parts.h"
 
@@ -28,42 +32,49 @@
 enum {
     MAX_VALUES = 65536,
     MAX_TENSORS = 65536,
-    MAX_KEY = 65535,        // specification: 2^16 - 1 bytes
-    MAX_TENSOR_NAME = 64,   // specification: 64 bytes
-    MIN_VALUE_BYTES = 13,   // empty key, type, one byte
-    MIN_TENSOR_BYTES = 32,  // empty name, n_dims, one dim, type, offset
+    MAX_KEY = 65535,       // specification: 2^16 - 1 bytes
+    MAX_TENSOR_NAME = 64,  // specification: 64 bytes
+    MIN_VALUE_BYTES = 13,  // empty key, type, one byte
+    MIN_TENSOR_BYTES = 32, // empty name, n_dims, one dim, type, offset
 };
 #define MAX_ALIGNMENT (1u << 20)
 
-// Storage formats of tensors: all that ggml names, so that one we cannot compute with is still named and measured.
+// Storage formats of tensors: all that ggml names, so that one we cannot compute with is still
+// named and measured.
 static const struct format {
     uint32_t type;
     const char *name;
     uint32_t block_elements, block_bytes;
 } formats[] = {
-    {0, "F32", 1, 4},         {1, "F16", 1, 2},          {2, "Q4_0", 32, 18},      {3, "Q4_1", 32, 20},
-    {6, "Q5_0", 32, 22},      {7, "Q5_1", 32, 24},       {8, "Q8_0", 32, 34},      {9, "Q8_1", 32, 36},
-    {10, "Q2_K", 256, 84},    {11, "Q3_K", 256, 110},    {12, "Q4_K", 256, 144},   {13, "Q5_K", 256, 176},
-    {14, "Q6_K", 256, 210},   {15, "Q8_K", 256, 292},    {16, "IQ2_XXS", 256, 66}, {17, "IQ2_XS", 256, 74},
-    {18, "IQ3_XXS", 256, 98}, {19, "IQ1_S", 256, 50},    {20, "IQ4_NL", 32, 18},   {21, "IQ3_S", 256, 110},
-    {22, "IQ2_S", 256, 82},   {23, "IQ4_XS", 256, 136},  {24, "I8", 1, 1},         {25, "I16", 1, 2},
-    {26, "I32", 1, 4},        {27, "I64", 1, 8},         {28, "F64", 1, 8},        {29, "IQ1_M", 256, 56},
-    {30, "BF16", 1, 2},       {34, "TQ1_0", 256, 54},    {35, "TQ2_0", 256, 66},   {39, "MXFP4", 32, 17},
+    {0, "F32", 1, 4},         {1, "F16", 1, 2},         {2, "Q4_0", 32, 18},
+    {3, "Q4_1", 32, 20},      {6, "Q5_0", 32, 22},      {7, "Q5_1", 32, 24},
+    {8, "Q8_0", 32, 34},      {9, "Q8_1", 32, 36},      {10, "Q2_K", 256, 84},
+    {11, "Q3_K", 256, 110},   {12, "Q4_K", 256, 144},   {13, "Q5_K", 256, 176},
+    {14, "Q6_K", 256, 210},   {15, "Q8_K", 256, 292},   {16, "IQ2_XXS", 256, 66},
+    {17, "IQ2_XS", 256, 74},  {18, "IQ3_XXS", 256, 98}, {19, "IQ1_S", 256, 50},
+    {20, "IQ4_NL", 32, 18},   {21, "IQ3_S", 256, 110},  {22, "IQ2_S", 256, 82},
+    {23, "IQ4_XS", 256, 136}, {24, "I8", 1, 1},         {25, "I16", 1, 2},
+    {26, "I32", 1, 4},        {27, "I64", 1, 8},        {28, "F64", 1, 8},
+    {29, "IQ1_M", 256, 56},   {30, "BF16", 1, 2},       {34, "TQ1_0", 256, 54},
+    {35, "TQ2_0", 256, 66},   {39, "MXFP4", 32, 17},
 };
 
-static const struct format *find_format(uint32_t type) {
+static const struct format *find_format(uint32_t type)
+{
     for (size_t i = 0; i < COUNT_OF(formats); i++)
         if (formats[i].type == type)
             return &formats[i];
     return NULL;
 }
 
-const char *gguf_tensor_type_name(uint32_t type) {
+const char *gguf_tensor_type_name(uint32_t type)
+{
     const struct format *format = find_format(type);
     return format != NULL ? format->name : "?";
 }
 
-const char *name_text(char out[NAME_TEXT], struct bytes name) {
+const char *name_text(char out[NAME_TEXT], struct bytes name)
+{
     size_t n = name.n < NAME_TEXT - 1 ? name.n : NAME_TEXT - 1;
     for (size_t i = 0; i < n; i++)
         out[i] = name.p[i] >= 0x20 && name.p[i] < 0x7f ? (char)name.p[i] : '?';
@@ -73,17 +84,19 @@ const char *name_text(char out[NAME_TEXT], struct bytes name) {
     return out;
 }
 
-// ---- the cursor: every read goes through take() ----------------------------------------------------------
+// ---- the cursor: every read goes through take() -------------------------------------------------
 
 struct cursor {
     const uint8_t *start, *p, *end;
 };
 
-static unsigned long long at(const struct cursor *cursor) {
+static unsigned long long at(const struct cursor *cursor)
+{
     return (unsigned long long)(cursor->p - cursor->start);
 }
 
-static bool take(struct cursor *cursor, void *out, size_t n) {
+static bool take(struct cursor *cursor, void *out, size_t n)
+{
     if ((size_t)(cursor->end - cursor->p) < n)
         return false;
     memcpy(out, cursor->p, n); // x86-64 is little endian, as the format
@@ -91,14 +104,16 @@ static bool take(struct cursor *cursor, void *out, size_t n) {
     return true;
 }
 
-static bool skip(struct cursor *cursor, uint64_t n) {
+static bool skip(struct cursor *cursor, uint64_t n)
+{
     if ((uint64_t)(cursor->end - cursor->p) < n)
         return false;
     cursor->p += n;
     return true;
 }
 
-static bool take_string(struct cursor *cursor, struct bytes *out) {
+static bool take_string(struct cursor *cursor, struct bytes *out)
+{
     uint64_t n;
     const uint8_t *before = cursor->p;
     if (!take(cursor, &n, 8) || !skip(cursor, n)) {
@@ -109,57 +124,80 @@ static bool take_string(struct cursor *cursor, struct bytes *out) {
     return true;
 }
 
-static enum status truncated(const struct cursor *cursor, const char *what, uint64_t index, struct err *err) {
+static enum status truncated(const struct cursor *cursor, const char *what, uint64_t index,
+                             struct err *err)
+{
     return err_set(err, BAD_INPUT,
-                   "the file ends inside %s %llu (reading at offset %llu of %llu bytes): it is truncated or damaged; "
+                   "the file ends inside %s %llu (reading at offset %llu of %llu bytes): it is "
+                   "truncated or damaged; "
                    "copy it again",
-                   what, (unsigned long long)index, at(cursor), (unsigned long long)(cursor->end - cursor->start));
+                   what, (unsigned long long)index, at(cursor),
+                   (unsigned long long)(cursor->end - cursor->start));
 }
 
-// ---- values ----------------------------------------------------------------------------------------------
+// ---- values -------------------------------------------------------------------------------------
 
-static size_t scalar_bytes(uint32_t type) { // 0: not a scalar
+// 0: not a scalar.
+static size_t scalar_bytes(uint32_t type)
+{
     static const uint8_t bytes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
     return type < sizeof bytes ? bytes[type] : 0;
 }
 
-static enum status skip_array(struct cursor *cursor, struct gguf_value *value, const char *key, struct err *err) {
+static enum status skip_array(struct cursor *cursor, struct gguf_value *value, const char *key,
+                              struct err *err)
+{
     unsigned long long offset = at(cursor);
     if (!take(cursor, &value->item_type, 4) || !take(cursor, &value->n_items, 8))
-        return err_set(err, BAD_INPUT, "key '%s': the file ends inside the array's head at offset %llu", key, offset);
+        return err_set(err, BAD_INPUT,
+                       "key '%s': the file ends inside the array's head at offset %llu", key,
+                       offset);
     value->p = cursor->p;
     size_t item = scalar_bytes(value->item_type);
     uint64_t left = (uint64_t)(cursor->end - cursor->p), n_bytes;
     if (item != 0) {
         if (mul_overflows(value->n_items, item, &n_bytes) || !skip(cursor, n_bytes))
-            return err_set(err, BAD_INPUT, "key '%s': an array of %llu items of %zu bytes at offset %llu, but only %llu bytes follow",
-                           key, (unsigned long long)value->n_items, item, offset, (unsigned long long)left);
+            return err_set(err, BAD_INPUT,
+                           "key '%s': an array of %llu items of %zu bytes at offset %llu, but only "
+                           "%llu bytes follow",
+                           key, (unsigned long long)value->n_items, item, offset,
+                           (unsigned long long)left);
         return OK;
     }
     if (value->item_type == GGUF_ARRAY)
-        return err_set(err, UNSUPPORTED, "key '%s': an array of arrays at offset %llu; no known model file has one", key, offset);
+        return err_set(err, UNSUPPORTED,
+                       "key '%s': an array of arrays at offset %llu; no known model file has one",
+                       key, offset);
     if (value->item_type != GGUF_STRING)
-        return err_set(err, BAD_INPUT, "key '%s': unknown item type %u at offset %llu", key, value->item_type, offset);
+        return err_set(err, BAD_INPUT, "key '%s': unknown item type %u at offset %llu", key,
+                       value->item_type, offset);
     if (value->n_items > left / 8)
-        return err_set(err, BAD_INPUT, "key '%s': an array of %llu strings at offset %llu, but only %llu bytes follow", key,
-                       (unsigned long long)value->n_items, offset, (unsigned long long)left);
+        return err_set(
+            err, BAD_INPUT,
+            "key '%s': an array of %llu strings at offset %llu, but only %llu bytes follow", key,
+            (unsigned long long)value->n_items, offset, (unsigned long long)left);
     for (uint64_t i = 0; i < value->n_items; i++) {
         struct bytes text;
         if (!take_string(cursor, &text))
-            return err_set(err, BAD_INPUT, "key '%s': string %llu of %llu at offset %llu reaches past the end of the file", key,
-                           (unsigned long long)i, (unsigned long long)value->n_items, at(cursor));
+            return err_set(
+                err, BAD_INPUT,
+                "key '%s': string %llu of %llu at offset %llu reaches past the end of the file",
+                key, (unsigned long long)i, (unsigned long long)value->n_items, at(cursor));
     }
     return OK;
 }
 
-static enum status read_value(struct cursor *cursor, struct gguf_value *value, uint64_t index, struct err *err) {
+static enum status read_value(struct cursor *cursor, struct gguf_value *value, uint64_t index,
+                              struct err *err)
+{
     char name[NAME_TEXT];
     if (!take_string(cursor, &value->key))
         return truncated(cursor, "key", index, err);
     name_text(name, value->key);
     if (value->key.n == 0 || value->key.n > MAX_KEY)
-        return err_set(err, BAD_INPUT, "key %llu before offset %llu has %zu bytes; allowed are 1 to %d", (unsigned long long)index,
-                       at(cursor), value->key.n, MAX_KEY);
+        return err_set(err, BAD_INPUT,
+                       "key %llu before offset %llu has %zu bytes; allowed are 1 to %d",
+                       (unsigned long long)index, at(cursor), value->key.n, MAX_KEY);
     if (!take(cursor, &value->type, 4))
         return truncated(cursor, "key", index, err);
     value->n_items = 1;
@@ -171,23 +209,29 @@ static enum status read_value(struct cursor *cursor, struct gguf_value *value, u
     if (value->type == GGUF_STRING) {
         if (take_string(cursor, &text))
             return OK;
-        return err_set(err, BAD_INPUT, "key '%s': its string at offset %llu reaches past the end of the file", name, at(cursor));
+        return err_set(err, BAD_INPUT,
+                       "key '%s': its string at offset %llu reaches past the end of the file", name,
+                       at(cursor));
     }
     if (value->type == GGUF_ARRAY)
         return skip_array(cursor, value, name, err);
-    return err_set(err, BAD_INPUT, "key '%s': unknown value type %u before offset %llu", name, value->type, at(cursor));
+    return err_set(err, BAD_INPUT, "key '%s': unknown value type %u before offset %llu", name,
+                   value->type, at(cursor));
 }
 
-static int compare_bytes(struct bytes a, struct bytes b) {
+static int compare_bytes(struct bytes a, struct bytes b)
+{
     int order = memcmp(a.p, b.p, a.n < b.n ? a.n : b.n);
     return order != 0 ? order : (a.n > b.n) - (a.n < b.n);
 }
 
-static int compare_values(const void *a, const void *b) {
+static int compare_values(const void *a, const void *b)
+{
     return compare_bytes(((const struct gguf_value *)a)->key, ((const struct gguf_value *)b)->key);
 }
 
-static enum status read_values(struct gguf *gguf, struct cursor *cursor, struct err *err) {
+static enum status read_values(struct gguf *gguf, struct cursor *cursor, struct err *err)
+{
     gguf->values = mem_array((size_t)gguf->n_values + 1, sizeof *gguf->values);
     for (uint64_t i = 0; i < gguf->n_values; i++) {
         enum status status = read_value(cursor, &gguf->values[i], i, err);
@@ -198,98 +242,123 @@ static enum status read_values(struct gguf *gguf, struct cursor *cursor, struct 
     for (uint64_t i = 1; i < gguf->n_values; i++) {
         if (compare_values(&gguf->values[i - 1], &gguf->values[i]) == 0) {
             char name[NAME_TEXT];
-            return err_set(err, BAD_INPUT, "key '%s' is there twice", name_text(name, gguf->values[i].key));
+            return err_set(err, BAD_INPUT, "key '%s' is there twice",
+                           name_text(name, gguf->values[i].key));
         }
     }
     return OK;
 }
 
-// ---- tensors ---------------------------------------------------------------------------------------------
+// ---- tensors ------------------------------------------------------------------------------------
 
-static enum status measure_tensor(struct gguf_tensor *tensor, const char *name, struct err *err) {
+static enum status measure_tensor(struct gguf_tensor *tensor, const char *name, struct err *err)
+{
     tensor->n_elements = 1;
     for (uint32_t d = 0; d < tensor->n_dims; d++) {
         if (tensor->dims[d] == 0 || tensor->dims[d] > INT64_MAX)
-            return err_set(err, BAD_INPUT, "tensor '%s': dimension %u is %llu", name, d, (unsigned long long)tensor->dims[d]);
-        if (mul_overflows(tensor->n_elements, tensor->dims[d], &tensor->n_elements) || tensor->n_elements > INT64_MAX)
-            return err_set(err, BAD_INPUT, "tensor '%s': the product of its dimensions does not fit 63 bits", name);
+            return err_set(err, BAD_INPUT, "tensor '%s': dimension %u is %llu", name, d,
+                           (unsigned long long)tensor->dims[d]);
+        if (mul_overflows(tensor->n_elements, tensor->dims[d], &tensor->n_elements) ||
+            tensor->n_elements > INT64_MAX)
+            return err_set(err, BAD_INPUT,
+                           "tensor '%s': the product of its dimensions does not fit 63 bits", name);
     }
     const struct format *format = find_format(tensor->type);
     if (format == NULL)
-        return err_set(err, UNSUPPORTED, "tensor '%s' has the unknown storage type %u", name, tensor->type);
+        return err_set(err, UNSUPPORTED, "tensor '%s' has the unknown storage type %u", name,
+                       tensor->type);
     if (tensor->dims[0] % format->block_elements != 0)
-        return err_set(err, BAD_INPUT, "tensor '%s': rows of %llu elements cannot be stored as %s (blocks of %u)", name,
-                       (unsigned long long)tensor->dims[0], format->name, format->block_elements);
-    if (mul_overflows(tensor->n_elements / format->block_elements, format->block_bytes, &tensor->n_bytes))
+        return err_set(err, BAD_INPUT,
+                       "tensor '%s': rows of %llu elements cannot be stored as %s (blocks of %u)",
+                       name, (unsigned long long)tensor->dims[0], format->name,
+                       format->block_elements);
+    if (mul_overflows(tensor->n_elements / format->block_elements, format->block_bytes,
+                      &tensor->n_bytes))
         return err_set(err, BAD_INPUT, "tensor '%s': its size does not fit 64 bits", name);
     return OK;
 }
 
-static enum status read_tensor(struct cursor *cursor, struct gguf_tensor *tensor, uint64_t index, struct err *err) {
+static enum status read_tensor(struct cursor *cursor, struct gguf_tensor *tensor, uint64_t index,
+                               struct err *err)
+{
     char name[NAME_TEXT];
     if (!take_string(cursor, &tensor->name))
         return truncated(cursor, "the description of tensor", index, err);
     name_text(name, tensor->name);
     if (tensor->name.n == 0 || tensor->name.n > MAX_TENSOR_NAME)
-        return err_set(err, BAD_INPUT, "the name of tensor %llu before offset %llu has %zu bytes; allowed are 1 to %d",
-                       (unsigned long long)index, at(cursor), tensor->name.n, MAX_TENSOR_NAME);
+        return err_set(
+            err, BAD_INPUT,
+            "the name of tensor %llu before offset %llu has %zu bytes; allowed are 1 to %d",
+            (unsigned long long)index, at(cursor), tensor->name.n, MAX_TENSOR_NAME);
     if (!take(cursor, &tensor->n_dims, 4))
         return truncated(cursor, "the description of tensor", index, err);
     if (tensor->n_dims < 1 || tensor->n_dims > 4)
-        return err_set(err, BAD_INPUT, "tensor '%s' has %u dimensions; allowed are 1 to 4", name, tensor->n_dims);
+        return err_set(err, BAD_INPUT, "tensor '%s' has %u dimensions; allowed are 1 to 4", name,
+                       tensor->n_dims);
     for (uint32_t d = 0; d < 4; d++)
         tensor->dims[d] = 1;
-    if (!take(cursor, tensor->dims, 8 * (size_t)tensor->n_dims) || !take(cursor, &tensor->type, 4) ||
-        !take(cursor, &tensor->offset, 8))
+    if (!take(cursor, tensor->dims, 8 * (size_t)tensor->n_dims) ||
+        !take(cursor, &tensor->type, 4) || !take(cursor, &tensor->offset, 8))
         return truncated(cursor, "the description of tensor", index, err);
     return measure_tensor(tensor, name, err);
 }
 
-static int compare_tensors(const void *a, const void *b) {
-    return compare_bytes(((const struct gguf_tensor *)a)->name, ((const struct gguf_tensor *)b)->name);
+static int compare_tensors(const void *a, const void *b)
+{
+    return compare_bytes(((const struct gguf_tensor *)a)->name,
+                         ((const struct gguf_tensor *)b)->name);
 }
 
-static int compare_offsets(const void *a, const void *b) {
+static int compare_offsets(const void *a, const void *b)
+{
     const struct gguf_tensor *x = a, *y = b;
     return (x->offset > y->offset) - (x->offset < y->offset);
 }
 
-// Turns offsets into positions in the file and checks that they are aligned, inside and apart. Leaves tensors by offset.
-static enum status place_tensors(struct gguf *gguf, uint64_t data_start, struct err *err) {
+// Turns offsets into positions in the file and checks that they are aligned, inside and apart.
+// Leaves tensors by offset.
+static enum status place_tensors(struct gguf *gguf, uint64_t data_start, struct err *err)
+{
     char name[NAME_TEXT], other[NAME_TEXT];
     for (uint64_t i = 0; i < gguf->n_tensors; i++) {
         struct gguf_tensor *tensor = &gguf->tensors[i];
         uint64_t end;
         name_text(name, tensor->name);
         if (tensor->offset % gguf->alignment != 0)
-            return err_set(err, BAD_INPUT, "tensor '%s': its offset %llu is not a multiple of the alignment %llu", name,
-                           (unsigned long long)tensor->offset, (unsigned long long)gguf->alignment);
+            return err_set(err, BAD_INPUT,
+                           "tensor '%s': its offset %llu is not a multiple of the alignment %llu",
+                           name, (unsigned long long)tensor->offset,
+                           (unsigned long long)gguf->alignment);
         if (add_overflows(tensor->offset, data_start, &tensor->offset) ||
             add_overflows(tensor->offset, tensor->n_bytes, &end) || end > gguf->file.n)
             return err_set(err, BAD_INPUT,
-                           "tensor '%s' (%llu bytes at offset %llu) reaches past the end of the file (%llu bytes): it is "
+                           "tensor '%s' (%llu bytes at offset %llu) reaches past the end of the "
+                           "file (%llu bytes): it is "
                            "truncated or damaged; copy it again",
-                           name, (unsigned long long)tensor->n_bytes, (unsigned long long)tensor->offset,
-                           (unsigned long long)gguf->file.n);
+                           name, (unsigned long long)tensor->n_bytes,
+                           (unsigned long long)tensor->offset, (unsigned long long)gguf->file.n);
     }
     qsort(gguf->tensors, (size_t)gguf->n_tensors, sizeof *gguf->tensors, compare_offsets);
     for (uint64_t i = 1; i < gguf->n_tensors; i++) {
         const struct gguf_tensor *before = &gguf->tensors[i - 1], *after = &gguf->tensors[i];
         if (before->offset + before->n_bytes > after->offset)
-            return err_set(err, BAD_INPUT, "tensors '%s' and '%s' overlap at offset %llu", name_text(name, before->name),
-                           name_text(other, after->name), (unsigned long long)after->offset);
+            return err_set(err, BAD_INPUT, "tensors '%s' and '%s' overlap at offset %llu",
+                           name_text(name, before->name), name_text(other, after->name),
+                           (unsigned long long)after->offset);
     }
     return OK;
 }
 
-static enum status read_tensors(struct gguf *gguf, struct cursor *cursor, struct err *err) {
+static enum status read_tensors(struct gguf *gguf, struct cursor *cursor, struct err *err)
+{
     gguf->tensors = mem_array((size_t)gguf->n_tensors + 1, sizeof *gguf->tensors);
     for (uint64_t i = 0; i < gguf->n_tensors; i++) {
         enum status status = read_tensor(cursor, &gguf->tensors[i], i, err);
         if (status != OK)
             return status;
     }
-    uint64_t header = at(cursor), padding = (gguf->alignment - header % gguf->alignment) % gguf->alignment;
+    uint64_t header = at(cursor),
+             padding = (gguf->alignment - header % gguf->alignment) % gguf->alignment;
     enum status status = gguf->n_tensors > 0 ? place_tensors(gguf, header + padding, err) : OK;
     if (status != OK)
         return status;
@@ -297,53 +366,66 @@ static enum status read_tensors(struct gguf *gguf, struct cursor *cursor, struct
     for (uint64_t i = 1; i < gguf->n_tensors; i++) {
         if (compare_tensors(&gguf->tensors[i - 1], &gguf->tensors[i]) == 0) {
             char name[NAME_TEXT];
-            return err_set(err, BAD_INPUT, "tensor '%s' is there twice", name_text(name, gguf->tensors[i].name));
+            return err_set(err, BAD_INPUT, "tensor '%s' is there twice",
+                           name_text(name, gguf->tensors[i].name));
         }
     }
     return OK;
 }
 
-// ---- the file --------------------------------------------------------------------------------------------
+// ---- the file -----------------------------------------------------------------------------------
 
-static enum status read_head(struct gguf *gguf, struct cursor *cursor, struct err *err) {
+static enum status read_head(struct gguf *gguf, struct cursor *cursor, struct err *err)
+{
     uint8_t magic[4];
     if (!take(cursor, magic, 4) || memcmp(magic, "GGUF", 4) != 0)
         return err_set(err, BAD_INPUT, "not a GGUF file: it does not start with \"GGUF\"");
-    if (!take(cursor, &gguf->version, 4) || !take(cursor, &gguf->n_tensors, 8) || !take(cursor, &gguf->n_values, 8))
+    if (!take(cursor, &gguf->version, 4) || !take(cursor, &gguf->n_tensors, 8) ||
+        !take(cursor, &gguf->n_values, 8))
         return err_set(err, BAD_INPUT, "the file ends inside its head (24 bytes)");
     if ((gguf->version & 0xffff) == 0 && gguf->version != 0)
         return err_set(err, UNSUPPORTED, "a big-endian GGUF file; convert it to little endian");
     if (gguf->version != 2 && gguf->version != 3)
-        return err_set(err, UNSUPPORTED, "GGUF version %u; this build reads 2 and 3", gguf->version);
+        return err_set(err, UNSUPPORTED, "GGUF version %u; this build reads 2 and 3",
+                       gguf->version);
     uint64_t left = (uint64_t)(cursor->end - cursor->p);
     if (gguf->n_values > MAX_VALUES || gguf->n_values > left / MIN_VALUE_BYTES)
-        return err_set(err, BAD_INPUT, "the head announces %llu keys; at most %d are read, and %llu bytes follow",
+        return err_set(err, BAD_INPUT,
+                       "the head announces %llu keys; at most %d are read, and %llu bytes follow",
                        (unsigned long long)gguf->n_values, MAX_VALUES, (unsigned long long)left);
     if (gguf->n_tensors > MAX_TENSORS || gguf->n_tensors > left / MIN_TENSOR_BYTES)
-        return err_set(err, BAD_INPUT, "the head announces %llu tensors; at most %d are read, and %llu bytes follow",
-                       (unsigned long long)gguf->n_tensors, MAX_TENSORS, (unsigned long long)left);
+        return err_set(
+            err, BAD_INPUT,
+            "the head announces %llu tensors; at most %d are read, and %llu bytes follow",
+            (unsigned long long)gguf->n_tensors, MAX_TENSORS, (unsigned long long)left);
     return OK;
 }
 
-static enum status check_layout_keys(struct gguf *gguf, struct err *err) {
+static enum status check_layout_keys(struct gguf *gguf, struct err *err)
+{
     gguf->alignment = 32;
-    enum status status = gguf_get_uint(gguf, "general.alignment", 1, MAX_ALIGNMENT, &gguf->alignment, err);
+    enum status status =
+        gguf_get_uint(gguf, "general.alignment", 1, MAX_ALIGNMENT, &gguf->alignment, err);
     if (status != OK && status != NOT_FOUND)
         return status;
     if (gguf->alignment < 8 || (gguf->alignment & (gguf->alignment - 1)) != 0)
-        return err_set(err, BAD_INPUT, "key 'general.alignment' is %llu; expected a power of two from 8 to %u",
+        return err_set(err, BAD_INPUT,
+                       "key 'general.alignment' is %llu; expected a power of two from 8 to %u",
                        (unsigned long long)gguf->alignment, MAX_ALIGNMENT);
     uint64_t n_parts = 1;
     status = gguf_get_uint(gguf, "split.count", 0, 65535, &n_parts, err);
     if (status != OK && status != NOT_FOUND)
         return status;
     if (n_parts > 1)
-        return err_set(err, UNSUPPORTED, "one of %llu parts of a split model; join them into one file first (llama-gguf-split --merge)",
+        return err_set(err, UNSUPPORTED,
+                       "one of %llu parts of a split model; join them into one file first "
+                       "(llama-gguf-split --merge)",
                        (unsigned long long)n_parts);
     return OK;
 }
 
-static enum status parse(struct gguf *gguf, struct err *err) {
+static enum status parse(struct gguf *gguf, struct err *err)
+{
     struct cursor cursor = {gguf->file.p, gguf->file.p, gguf->file.p + gguf->file.n};
     enum status status = read_head(gguf, &cursor, err);
     if (status == OK)
@@ -355,7 +437,8 @@ static enum status parse(struct gguf *gguf, struct err *err) {
     return status;
 }
 
-enum status gguf_parse(struct gguf **out, struct bytes file, struct err *err) {
+enum status gguf_parse(struct gguf **out, struct bytes file, struct err *err)
+{
     struct gguf *gguf = mem_alloc(sizeof *gguf);
     gguf->file = file;
     enum status status = parse(gguf, err);
@@ -366,20 +449,24 @@ enum status gguf_parse(struct gguf **out, struct bytes file, struct err *err) {
     return status;
 }
 
-enum status gguf_open(struct gguf **out, const char *path, struct err *err) {
+enum status gguf_open(struct gguf **out, const char *path, struct err *err)
+{
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat st;
     if (fd < 0)
-        return err_set(err, errno == ENOENT ? NOT_FOUND : IO_ERROR, "model file %s: %s", path, strerror(errno));
+        return err_set(err, errno == ENOENT ? NOT_FOUND : IO_ERROR, "model file %s: %s", path,
+                       strerror(errno));
     if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size < 24) {
         close(fd);
-        return err_set(err, BAD_INPUT, "model file %s: not a regular file of at least 24 bytes", path);
+        return err_set(err, BAD_INPUT, "model file %s: not a regular file of at least 24 bytes",
+                       path);
     }
     void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
     int mmap_errno = errno;
     close(fd);
     if (map == MAP_FAILED)
-        return err_set(err, IO_ERROR, "model file %s: cannot be mapped: %s", path, strerror(mmap_errno));
+        return err_set(err, IO_ERROR, "model file %s: cannot be mapped: %s", path,
+                       strerror(mmap_errno));
     struct gguf *gguf = mem_alloc(sizeof *gguf);
     gguf->file = (struct bytes){map, (size_t)st.st_size};
     gguf->mapped = true;
@@ -392,7 +479,8 @@ enum status gguf_open(struct gguf **out, const char *path, struct err *err) {
     return OK;
 }
 
-void gguf_close(struct gguf *gguf) {
+void gguf_close(struct gguf *gguf)
+{
     if (gguf == NULL)
         return;
     if (gguf->mapped)
@@ -402,42 +490,68 @@ void gguf_close(struct gguf *gguf) {
     free(gguf);
 }
 
-// ---- look-ups --------------------------------------------------------------------------------------------
+// ---- look-ups -----------------------------------------------------------------------------------
 
-const struct gguf_value *gguf_find(const struct gguf *gguf, const char *key) {
+const struct gguf_value *gguf_find(const struct gguf *gguf, const char *key)
+{
     struct gguf_value wanted = {.key = bytes_of(key)};
     return bsearch(&wanted, gguf->values, (size_t)gguf->n_values, sizeof wanted, compare_values);
 }
 
-struct gguf_tensor *gguf_find_tensor(const struct gguf *gguf, const char *name) {
+struct gguf_tensor *gguf_find_tensor(const struct gguf *gguf, const char *name)
+{
     struct gguf_tensor wanted = {.name = bytes_of(name)};
     return bsearch(&wanted, gguf->tensors, (size_t)gguf->n_tensors, sizeof wanted, compare_tensors);
 }
 
-static enum status wrong_type(const struct gguf_value *value, const char *key, const char *expected, struct err *err) {
-    return err_set(err, BAD_INPUT, "key '%s' has value type %u; expected %s", key, value->type, expected);
+static enum status wrong_type(const struct gguf_value *value, const char *key, const char *expected,
+                              struct err *err)
+{
+    return err_set(err, BAD_INPUT, "key '%s' has value type %u; expected %s", key, value->type,
+                   expected);
 }
 
-static bool read_integer(const struct gguf_value *value, uint64_t *out, bool *negative) {
+static bool read_integer(const struct gguf_value *value, uint64_t *out, bool *negative)
+{
     uint64_t u = 0;
     int64_t s = 0;
     size_t n = scalar_bytes(value->type);
     switch (value->type) {
-    case GGUF_U8: case GGUF_U16: case GGUF_U32: case GGUF_U64:
+    case GGUF_U8:
+    case GGUF_U16:
+    case GGUF_U32:
+    case GGUF_U64:
         memcpy(&u, value->p, n);
         break;
-    case GGUF_I8: s = (int8_t)value->p[0]; break;
-    case GGUF_I16: { int16_t v; memcpy(&v, value->p, 2); s = v; break; }
-    case GGUF_I32: { int32_t v; memcpy(&v, value->p, 4); s = v; break; }
-    case GGUF_I64: memcpy(&s, value->p, 8); break;
-    default: return false;
+    case GGUF_I8:
+        s = (int8_t)value->p[0];
+        break;
+    case GGUF_I16: {
+        int16_t v;
+        memcpy(&v, value->p, 2);
+        s = v;
+        break;
+    }
+    case GGUF_I32: {
+        int32_t v;
+        memcpy(&v, value->p, 4);
+        s = v;
+        break;
+    }
+    case GGUF_I64:
+        memcpy(&s, value->p, 8);
+        break;
+    default:
+        return false;
     }
     *negative = s < 0;
     *out = s != 0 ? (uint64_t)s : u;
     return true;
 }
 
-enum status gguf_get_uint(const struct gguf *gguf, const char *key, uint64_t min, uint64_t max, uint64_t *out, struct err *err) {
+enum status gguf_get_uint(const struct gguf *gguf, const char *key, uint64_t min, uint64_t max,
+                          uint64_t *out, struct err *err)
+{
     const struct gguf_value *value = gguf_find(gguf, key);
     if (value == NULL)
         return NOT_FOUND;
@@ -446,13 +560,16 @@ enum status gguf_get_uint(const struct gguf *gguf, const char *key, uint64_t min
     if (!read_integer(value, &number, &negative))
         return wrong_type(value, key, "a whole number", err);
     if (negative || number < min || number > max)
-        return err_set(err, BAD_INPUT, "key '%s' is %s%llu; allowed are %llu to %llu", key, negative ? "-" : "",
-                       (unsigned long long)(negative ? 0 - number : number), (unsigned long long)min, (unsigned long long)max);
+        return err_set(err, BAD_INPUT, "key '%s' is %s%llu; allowed are %llu to %llu", key,
+                       negative ? "-" : "", (unsigned long long)(negative ? 0 - number : number),
+                       (unsigned long long)min, (unsigned long long)max);
     *out = number;
     return OK;
 }
 
-enum status gguf_get_float(const struct gguf *gguf, const char *key, double min, double max, float *out, struct err *err) {
+enum status gguf_get_float(const struct gguf *gguf, const char *key, double min, double max,
+                           float *out, struct err *err)
+{
     const struct gguf_value *value = gguf_find(gguf, key);
     if (value == NULL)
         return NOT_FOUND;
@@ -467,12 +584,14 @@ enum status gguf_get_float(const struct gguf *gguf, const char *key, double min,
         return wrong_type(value, key, "a floating-point number", err);
     }
     if (!(number >= min && number <= max)) // also catches NaN
-        return err_set(err, BAD_INPUT, "key '%s' is %g; allowed are %g to %g", key, number, min, max);
+        return err_set(err, BAD_INPUT, "key '%s' is %g; allowed are %g to %g", key, number, min,
+                       max);
     *out = (float)number;
     return OK;
 }
 
-enum status gguf_get_bool(const struct gguf *gguf, const char *key, bool *out, struct err *err) {
+enum status gguf_get_bool(const struct gguf *gguf, const char *key, bool *out, struct err *err)
+{
     const struct gguf_value *value = gguf_find(gguf, key);
     if (value == NULL)
         return NOT_FOUND;
@@ -482,7 +601,9 @@ enum status gguf_get_bool(const struct gguf *gguf, const char *key, bool *out, s
     return OK;
 }
 
-enum status gguf_get_string(const struct gguf *gguf, const char *key, struct bytes *out, struct err *err) {
+enum status gguf_get_string(const struct gguf *gguf, const char *key, struct bytes *out,
+                            struct err *err)
+{
     const struct gguf_value *value = gguf_find(gguf, key);
     if (value == NULL)
         return NOT_FOUND;
@@ -493,22 +614,26 @@ enum status gguf_get_string(const struct gguf *gguf, const char *key, struct byt
     return OK;
 }
 
-enum status gguf_get_array(const struct gguf *gguf, const char *key, enum gguf_type item_type, uint64_t max,
-                           const struct gguf_value **out, struct err *err) {
+enum status gguf_get_array(const struct gguf *gguf, const char *key, enum gguf_type item_type,
+                           uint64_t max, const struct gguf_value **out, struct err *err)
+{
     const struct gguf_value *value = gguf_find(gguf, key);
     if (value == NULL)
         return NOT_FOUND;
     if (value->type != GGUF_ARRAY || value->item_type != (uint32_t)item_type)
-        return err_set(err, BAD_INPUT, "key '%s' has value type %u (items %u); expected an array of items of type %d", key,
-                       value->type, value->item_type, (int)item_type);
+        return err_set(
+            err, BAD_INPUT,
+            "key '%s' has value type %u (items %u); expected an array of items of type %d", key,
+            value->type, value->item_type, (int)item_type);
     if (value->n_items > max)
-        return err_set(err, BAD_INPUT, "key '%s' has %llu items; at most %llu are read", key, (unsigned long long)value->n_items,
-                       (unsigned long long)max);
+        return err_set(err, BAD_INPUT, "key '%s' has %llu items; at most %llu are read", key,
+                       (unsigned long long)value->n_items, (unsigned long long)max);
     *out = value;
     return OK;
 }
 
-struct bytes gguf_next_string(const uint8_t **at_string) {
+struct bytes gguf_next_string(const uint8_t **at_string)
+{
     uint64_t n;
     memcpy(&n, *at_string, 8);
     struct bytes text = {*at_string + 8, (size_t)n};

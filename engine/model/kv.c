@@ -1,18 +1,21 @@
 // kv.c - the rows of keys and values of past tokens, F16, for every layer.
 //
-// A sequence owns n_ctx consecutive rows: (seq, pos) lives in row seq * n_ctx + pos, so that the rows a token attends to are one
-// run. Invariant: rows 0 .. n_filled[seq]-1 of a sequence were computed for the text it has now; a token at pos may only come
-// when pos <= n_filled[seq] (an earlier pos cuts the text back to it). So nothing stale or of another client is ever read.
+// A sequence owns n_ctx consecutive rows: (seq, pos) lives in row seq * n_ctx + pos, so that the
+// rows a token attends to are one run. Invariant: rows 0 .. n_filled[seq]-1 of a sequence were
+// computed for the text it has now; a token at pos may only come when pos <= n_filled[seq] (an
+// earlier pos cuts the text back to it). So nothing stale or of another client is ever read.
 
 #include "parts.h"
 
 #include <stdlib.h>
 
-enum status kv_open(struct kv *out, struct compute *compute, const struct hyper *hyper, int32_t n_ctx, int32_t n_seq,
-                    struct err *err) {
+enum status kv_open(struct kv *out, struct compute *compute, const struct hyper *hyper,
+                    int32_t n_ctx, int32_t n_seq, struct err *err)
+{
     int64_t n_rows = (int64_t)n_ctx * n_seq, n_cols = (int64_t)hyper->n_head_kv * hyper->head_dim;
     if (n_rows > INT32_MAX)
-        return err_set(err, TOO_LARGE, "%d sequences of %d tokens: more than %d in all", n_seq, n_ctx, INT32_MAX);
+        return err_set(err, TOO_LARGE, "%d sequences of %d tokens: more than %d in all", n_seq,
+                       n_ctx, INT32_MAX);
     struct kv kv = {
         .k = mem_array((size_t)hyper->n_layer, sizeof *kv.k),
         .v = mem_array((size_t)hyper->n_layer, sizeof *kv.v),
@@ -30,15 +33,19 @@ enum status kv_open(struct kv *out, struct compute *compute, const struct hyper 
     }
     if (status != OK) {
         kv_close(&kv, compute);
-        return err == NULL ? status
-                           : err_prefix(err, "memory for %d sequences of %d tokens (%llu MB; lower ctx or parallel)", n_seq, n_ctx,
-                                        (unsigned long long)(kv.n_bytes >> 20));
+        return err == NULL
+                   ? status
+                   : err_prefix(
+                         err,
+                         "memory for %d sequences of %d tokens (%llu MB; lower ctx or parallel)",
+                         n_seq, n_ctx, (unsigned long long)(kv.n_bytes >> 20));
     }
     *out = kv;
     return OK;
 }
 
-void kv_close(struct kv *kv, struct compute *compute) {
+void kv_close(struct kv *kv, struct compute *compute)
+{
     for (int32_t i = 0; i < kv->n_layer; i++) {
         if (kv->k != NULL && kv->k[i].buffer != NULL)
             tensor_free(compute, &kv->k[i]);

@@ -1,6 +1,8 @@
-// model.c - opens a model: file, tokenizer, hyper-parameters, weights, KV cache and the memory of a forward pass, in that order.
+// model.c - opens a model: file, tokenizer, hyper-parameters, weights, KV cache and the memory of a
+// forward pass, in that order.
 //
-// The weights stay in the mapped file for as long as the model is open; a device that has its own memory copies them.
+// The weights stay in the mapped file for as long as the model is open; a device that has its own
+// memory copies them.
 
 #include "parts.h"
 
@@ -10,8 +12,9 @@
 
 enum { N_OUT = 16, MAX_BATCH = 8192, MAX_SEQ = 4096 };
 
-static enum status activations_open(struct activations *act, struct compute *compute, const struct hyper *h, int32_t n_batch,
-                                    struct err *err) {
+static enum status activations_open(struct activations *act, struct compute *compute,
+                                    const struct hyper *h, int32_t n_batch, struct err *err)
+{
     int64_t n_q = (int64_t)h->n_head * h->head_dim, n_kv = (int64_t)h->n_head_kv * h->head_dim;
     act->n_batch = n_batch;
     act->n_out = n_batch < N_OUT ? n_batch : N_OUT;
@@ -40,23 +43,27 @@ static enum status activations_open(struct activations *act, struct compute *com
     };
     enum status status = OK;
     for (size_t i = 0; i < COUNT_OF(all) && status == OK; i++)
-        status = compute_tensor(compute, all[i].tensor, all[i].type, all[i].n_rows, all[i].n_cols, err);
+        status =
+            compute_tensor(compute, all[i].tensor, all[i].type, all[i].n_rows, all[i].n_cols, err);
     return status;
 }
 
-static void activations_close(struct activations *act, struct compute *compute) {
+static void activations_close(struct activations *act, struct compute *compute)
+{
     struct tensor *all[] = {
-        &act->x,   &act->h,   &act->q,     &act->att,   &act->k,       &act->v,     &act->gate,  &act->up,    &act->token,
-        &act->pos, &act->row, &act->first, &act->count, &act->out_row, &act->out_x, &act->out_h, &act->logits,
+        &act->x,     &act->h,       &act->q,     &act->att,   &act->k,      &act->v,
+        &act->gate,  &act->up,      &act->token, &act->pos,   &act->row,    &act->first,
+        &act->count, &act->out_row, &act->out_x, &act->out_h, &act->logits,
     };
     for (size_t i = 0; i < COUNT_OF(all); i++)
         if (all[i]->buffer != NULL)
             tensor_free(compute, all[i]);
 }
 
-// ---- what a person reads about the model -----------------------------------------------------------------
+// ---- what a person reads about the model --------------------------------------------------------
 
-static void copy_printable(char *out, size_t size, struct bytes text) {
+static void copy_printable(char *out, size_t size, struct bytes text)
+{
     size_t n = text.n < size - 1 ? text.n : size - 1;
     for (size_t i = 0; i < n; i++)
         out[i] = text.p[i] >= 0x20 && text.p[i] < 0x7f ? (char)text.p[i] : '?';
@@ -64,7 +71,8 @@ static void copy_printable(char *out, size_t size, struct bytes text) {
 }
 
 // The mix that general.file_type names, else the storage format with the most bytes.
-static void name_quantisation(struct model_info *info, const struct gguf *gguf) {
+static void name_quantisation(struct model_info *info, const struct gguf *gguf)
+{
     static const struct {
         uint64_t file_type;
         const char *name;
@@ -83,10 +91,12 @@ static void name_quantisation(struct model_info *info, const struct gguf *gguf) 
         if (bytes_of_type[type] > bytes_of_type[best])
             best = type;
     }
-    snprintf(info->quantisation, sizeof info->quantisation, "%s", gguf_tensor_type_name((uint32_t)best));
+    snprintf(info->quantisation, sizeof info->quantisation, "%s",
+             gguf_tensor_type_name((uint32_t)best));
 }
 
-static void fill_info(struct model *m, const char *path) {
+static void fill_info(struct model *m, const char *path)
+{
     struct model_info *info = &m->info;
     const struct hyper *h = &m->hyper;
     const char *slash = strrchr(path, '/');
@@ -114,16 +124,19 @@ static void fill_info(struct model *m, const char *path) {
     info->n_ctx_train = h->n_ctx_train;
 }
 
-// ---- open and close --------------------------------------------------------------------------------------
+// ---- open and close -----------------------------------------------------------------------------
 
-static enum status open_parts(struct model *m, const struct model_options *options, struct err *err) {
+static enum status open_parts(struct model *m, const struct model_options *options, struct err *err)
+{
     enum status status = tokenizer_open(&m->tokenizer, m->gguf, err);
     if (status == OK)
         status = hyper_read(&m->hyper, m->gguf, err);
     if (status != OK)
         return status;
     m->hyper.n_vocab = tokenizer_n_vocab(m->tokenizer);
-    int32_t n_ctx = options->n_ctx > 0 && options->n_ctx < m->hyper.n_ctx_train ? options->n_ctx : m->hyper.n_ctx_train;
+    int32_t n_ctx = options->n_ctx > 0 && options->n_ctx < m->hyper.n_ctx_train
+                        ? options->n_ctx
+                        : m->hyper.n_ctx_train;
     status = weights_open(&m->weights, m->compute, m->gguf, &m->hyper, err);
     if (status == OK)
         status = kv_open(&m->kv, m->compute, &m->hyper, n_ctx, options->n_seq, err);
@@ -133,11 +146,15 @@ static enum status open_parts(struct model *m, const struct model_options *optio
     return status;
 }
 
-enum status model_open(struct model **out, struct compute *compute, const char *path, const struct model_options *options,
-                       struct err *err) {
-    if (options->n_ctx < 0 || options->n_seq < 1 || options->n_seq > MAX_SEQ || options->n_batch < 1 || options->n_batch > MAX_BATCH)
-        return err_set(err, BAD_INPUT, "model options out of range: ctx %d, %d sequences (1 to %d), batch %d (1 to %d)",
-                       options->n_ctx, options->n_seq, MAX_SEQ, options->n_batch, MAX_BATCH);
+enum status model_open(struct model **out, struct compute *compute, const char *path,
+                       const struct model_options *options, struct err *err)
+{
+    if (options->n_ctx < 0 || options->n_seq < 1 || options->n_seq > MAX_SEQ ||
+        options->n_batch < 1 || options->n_batch > MAX_BATCH)
+        return err_set(
+            err, BAD_INPUT,
+            "model options out of range: ctx %d, %d sequences (1 to %d), batch %d (1 to %d)",
+            options->n_ctx, options->n_seq, MAX_SEQ, options->n_batch, MAX_BATCH);
     struct model *m = mem_alloc(sizeof *m);
     m->compute = compute;
     enum status status = gguf_open(&m->gguf, path, err);
@@ -155,7 +172,8 @@ enum status model_open(struct model **out, struct compute *compute, const char *
     return OK;
 }
 
-void model_close(struct model *model) {
+void model_close(struct model *model)
+{
     if (model == NULL)
         return;
     activations_close(&model->act, model->compute);
@@ -167,10 +185,12 @@ void model_close(struct model *model) {
     free(model);
 }
 
-const struct model_info *model_info(const struct model *model) {
+const struct model_info *model_info(const struct model *model)
+{
     return &model->info;
 }
 
-const struct tokenizer *model_tokenizer(const struct model *model) {
+const struct tokenizer *model_tokenizer(const struct model *model)
+{
     return model->tokenizer;
 }

@@ -1,39 +1,45 @@
-// model.h - floor 3: a GGUF file becomes text in, text out: reader, tokenizer, chat format, weights, forward pass, sampler.
+// model.h - floor 3: a GGUF file becomes text in, text out: reader, tokenizer, chat format,
+// weights, forward pass, sampler.
 //
-// Tensors have names only here. The file is mapped and trusted in nothing. All calls come from the engine thread, except
-// tokenizer_* and template_*, which only read and may be called from any thread.
+// Tensors have names only here. The file is mapped and trusted in nothing. All calls come from the
+// engine thread, except tokenizer_* and template_*, which only read and may be called from any
+// thread.
 #pragma once
 
 #include "../base/base.h"
 #include "../compute/compute.h"
 
-// ---- tokenizer (tokenizer.c) -----------------------------------------------------------------------------
+// ---- tokenizer (tokenizer.c) --------------------------------------------------------------------
 
 struct tokenizer; // byte-level BPE; read-only after the model is opened
 
-// Appends the ids of `text`. special: texts of control tokens (<|im_start|> ...) in it become those tokens; false = they are
-// plain text (what a client sends as content). add_bos as the file says. TOO_LARGE when over cap ids.
-// Invalid UTF-8 is replaced by U+FFFD as the independent engine does.
-MUST_USE enum status tokenizer_encode(const struct tokenizer *tokenizer, struct bytes text, bool special, int32_t *ids,
-                                      size_t cap, size_t *n, struct err *err);
+// Appends the ids of `text`. special: texts of control tokens (<|im_start|> ...) in it become those
+// tokens; false = they are plain text (what a client sends as content). add_bos as the file says.
+// TOO_LARGE when over cap ids. Invalid UTF-8 is replaced by U+FFFD as the independent engine does.
+MUST_USE enum status tokenizer_encode(const struct tokenizer *tokenizer, struct bytes text,
+                                      bool special, int32_t *ids, size_t cap, size_t *n,
+                                      struct err *err);
 // The bytes of one token (empty for control tokens); a view that lives as long as the tokenizer.
 struct bytes tokenizer_decode(const struct tokenizer *tokenizer, int32_t id);
-bool tokenizer_is_end(const struct tokenizer *tokenizer, int32_t id); // eos, eot: generation ends here
+bool tokenizer_is_end(const struct tokenizer *tokenizer,
+                      int32_t id); // eos, eot: generation ends here
 bool tokenizer_add_bos(const struct tokenizer *tokenizer);
 int32_t tokenizer_bos(const struct tokenizer *tokenizer);
 int32_t tokenizer_n_vocab(const struct tokenizer *tokenizer);
 
-// ---- chat format (template.c): ChatML for now -----------------------------------------------------------
+// ---- chat format (template.c): ChatML for now ---------------------------------------------------
 
 struct message {
     struct bytes role;    // system, user, assistant
     struct bytes content; // UTF-8
 };
-// Ids of the whole conversation plus the opening of the assistant's turn. Content never yields control tokens.
-MUST_USE enum status template_encode(const struct tokenizer *tokenizer, const struct message *messages, size_t n_messages,
+// Ids of the whole conversation plus the opening of the assistant's turn. Content never yields
+// control tokens.
+MUST_USE enum status template_encode(const struct tokenizer *tokenizer,
+                                     const struct message *messages, size_t n_messages,
                                      int32_t *ids, size_t cap, size_t *n, struct err *err);
 
-// ---- model (gguf.c, weights.c, forward.c) ----------------------------------------------------------------
+// ---- model (gguf.c, weights.c, forward.c) -------------------------------------------------------
 
 struct model;
 
@@ -45,22 +51,25 @@ struct model_options {
 
 struct model_info {
     char name[128], arch[32], quantisation[32]; // general.name or the file's; "llama"; "Q4_K_M"
-    char id[128];            // how clients name it: the file's base name without .gguf
+    char id[128]; // how clients name it: the file's base name without .gguf
     int64_t n_params;
     uint64_t file_bytes, kv_bytes;
     int32_t n_layer, n_embd, n_head, n_head_kv, head_dim, n_ff, n_vocab, n_ctx, n_ctx_train;
     int32_t n_layer_on_device;
 };
 
-// Opens and checks the file, maps the weights, makes the KV cache. On failure the sentence names file, tensor or field.
+// Opens and checks the file, maps the weights, makes the KV cache. On failure the sentence names
+// file, tensor or field.
 MUST_USE enum status model_open(struct model **out, struct compute *compute, const char *path,
                                 const struct model_options *options, struct err *err);
 void model_close(struct model *model);
 const struct model_info *model_info(const struct model *model);
 const struct tokenizer *model_tokenizer(const struct model *model);
 
-// One forward pass over rows that may belong to different sequences. Rows of one sequence come in rising position; the KV of
-// positions before them must have been computed by earlier passes (or this one).
+// One forward pass over rows that may belong to different sequences. Rows of one sequence come in
+// rising position; the KV of positions before them must have been computed by earlier passes (or
+// this one): else BAD_INPUT. An earlier position cuts the sequence back to it. After a failure
+// every sequence is empty.
 struct batch {
     int32_t n_tokens;
     const int32_t *token;  // [n_tokens]
@@ -69,41 +78,49 @@ struct batch {
     const uint8_t *wanted; // [n_tokens]: 1 = its logits are wanted
 };
 // logits: [number wanted][n_vocab], in row order.
-MUST_USE enum status model_forward(struct model *model, const struct batch *batch, float *logits, struct err *err);
+MUST_USE enum status model_forward(struct model *model, const struct batch *batch, float *logits,
+                                   struct err *err);
 
 // Opens only the tokenizer of a file (no weights are touched).
-MUST_USE enum status model_tokenizer_open(struct tokenizer **out, const char *path, struct err *err);
+MUST_USE enum status model_tokenizer_open(struct tokenizer **out, const char *path,
+                                          struct err *err);
 void model_tokenizer_close(struct tokenizer *tokenizer);
 
-// ---- sampler (sampler.c) ---------------------------------------------------------------------------------
+// ---- sampler (sampler.c) ------------------------------------------------------------------------
 
 struct sampling {
-    float temperature;     // 0 = greedy
-    int32_t top_k;         // 0 = off
-    float top_p;           // 1 = off
-    float min_p;           // 0 = off
-    float repeat_penalty;  // 1 = off; divides/multiplies logits of recent tokens (Keskar et al. 2019)
-    float presence_penalty, frequency_penalty; // 0 = off (OpenAI's definition, over generated tokens)
-    int32_t repeat_last_n; // tokens looked back on by repeat_penalty
+    float temperature;    // 0 = greedy
+    int32_t top_k;        // 0 = off
+    float top_p;          // 1 = off
+    float min_p;          // 0 = off
+    float repeat_penalty; // 1 = off; divides or multiplies recent logits (Keskar et al. 2019)
+    float presence_penalty, frequency_penalty; // 0 = off; OpenAI's, over generated tokens
+    int32_t repeat_last_n;                     // tokens looked back on by repeat_penalty
     uint64_t seed;
 };
-void sampling_default(struct sampling *sampling); // temperature 0.8, top_k 40, top_p 0.95, min_p 0.05, penalties off
+// temperature 0.8, top_k 40, top_p 0.95, min_p 0.05, penalties off
+void sampling_default(struct sampling *sampling);
 
 struct sampler; // one a generation: parameters, RNG, recent tokens
 void sampler_open(struct sampler **out, const struct sampling *sampling, int32_t n_vocab);
 void sampler_close(struct sampler *sampler);
-void sampler_see(struct sampler *sampler, int32_t id, bool generated); // prompt tokens: generated = false
-// Picks the next token; logits [n_vocab] are scratch afterwards. Order: penalties, (greedy), top-k, top-p, min-p, temperature.
-// DEVICE_ERROR when no logit is finite.
-MUST_USE enum status sampler_pick(struct sampler *sampler, float *logits, int32_t *id, struct err *err);
+// A token of the text so far; prompt tokens: generated = false.
+void sampler_see(struct sampler *sampler, int32_t id, bool generated);
+// Picks the next token; logits [n_vocab] are scratch afterwards. Order: penalties, (greedy), top-k,
+// top-p, min-p, temperature. DEVICE_ERROR when a logit is NaN or +Inf, or none is finite.
+MUST_USE enum status sampler_pick(struct sampler *sampler, float *logits, int32_t *id,
+                                  struct err *err);
 
-// ---- stop strings (stop.c) -------------------------------------------------------------------------------
+// ---- stop strings (stop.c) ----------------------------------------------------------------------
 
-// Streaming search over generated text: holds back what could still become a stop string, and incomplete UTF-8.
+// Streaming search over generated text: holds back what could still become a stop string, and
+// incomplete UTF-8.
 struct stopper;
-void stopper_open(struct stopper **out, const struct bytes *stops, size_t n_stops); // copies the stops
+// Copies the stops; an empty one is ignored. The stop that is complete first wins.
+void stopper_open(struct stopper **out, const struct bytes *stops, size_t n_stops);
 void stopper_close(struct stopper *stopper);
-// Feeds the bytes of one token; *out views the text that may be sent now (valid until the next call; whole, valid UTF-8).
-// Returns true when a stop string was completed: *out is the text before it, and nothing more may be fed.
+// Feeds the bytes of one token; *out views the text that may be sent now (valid until the next
+// call; whole, valid UTF-8). Returns true when a stop string was completed: *out is the text before
+// it, and nothing more may be fed.
 bool stopper_feed(struct stopper *stopper, struct bytes piece, struct bytes *out);
 struct bytes stopper_flush(struct stopper *stopper); // the rest, at the end of generation

@@ -1,12 +1,13 @@
 // parts.h - what the files of floor 3 share among themselves; no other floor includes it.
 //
-// gguf.c reads a file into values and tensors, tokenizer.c + pretokenizer.c turn text into ids, weights.c finds and checks
-// the tensors of an architecture, kv.c keeps the rows of past tokens, forward.c computes.
+// gguf.c reads a file into values and tensors, tokenizer.c + pretokenizer.c turn text into ids,
+// weights.c finds and checks the tensors of an architecture, kv.c keeps the rows of past tokens,
+// forward.c computes.
 #pragma once
 
 #include "model.h"
 
-// ---- gguf.c ----------------------------------------------------------------------------------------------
+// ---- gguf.c -------------------------------------------------------------------------------------
 
 enum gguf_type { // the value types of the format, by their numbers
     GGUF_U8 = 0,
@@ -34,16 +35,16 @@ struct gguf_value {
 
 struct gguf_tensor {
     struct bytes name;
-    uint32_t type;            // ggml's type number; only known ones pass
-    uint32_t n_dims;          // 1 .. 4
-    uint64_t dims[4];         // dims[0] is the row length (n_cols); unused ones are 1
+    uint32_t type;    // ggml's type number; only known ones pass
+    uint32_t n_dims;  // 1 .. 4
+    uint64_t dims[4]; // dims[0] is the row length (n_cols); unused ones are 1
     uint64_t n_elements, n_bytes;
-    uint64_t offset;          // from the start of the file
-    bool used;                // weights.c took it
+    uint64_t offset; // from the start of the file
+    bool used;       // weights.c took it
 };
 
 struct gguf {
-    struct bytes file;  // mapped or borrowed
+    struct bytes file; // mapped or borrowed
     bool mapped;
     uint32_t version;
     uint64_t alignment;
@@ -53,7 +54,8 @@ struct gguf {
 };
 
 #define NAME_TEXT 72 // room for a name from a file made printable
-const char *name_text(char out[NAME_TEXT], struct bytes name); // what is not printable ASCII becomes '?'
+const char *name_text(char out[NAME_TEXT],
+                      struct bytes name); // what is not printable ASCII becomes '?'
 const char *gguf_tensor_type_name(uint32_t type);
 
 // Maps the file and checks all of it but the tensors' contents.
@@ -65,20 +67,24 @@ void gguf_close(struct gguf *gguf);
 const struct gguf_value *gguf_find(const struct gguf *gguf, const char *key); // NULL when absent
 struct gguf_tensor *gguf_find_tensor(const struct gguf *gguf, const char *name);
 
-// Values by key. NOT_FOUND (err untouched) when absent; BAD_INPUT when of another type or outside min .. max.
-MUST_USE enum status gguf_get_uint(const struct gguf *gguf, const char *key, uint64_t min, uint64_t max, uint64_t *out,
+// Values by key. NOT_FOUND (err untouched) when absent; BAD_INPUT when of another type or outside
+// min .. max.
+MUST_USE enum status gguf_get_uint(const struct gguf *gguf, const char *key, uint64_t min,
+                                   uint64_t max, uint64_t *out, struct err *err);
+MUST_USE enum status gguf_get_float(const struct gguf *gguf, const char *key, double min,
+                                    double max, float *out, struct err *err);
+MUST_USE enum status gguf_get_bool(const struct gguf *gguf, const char *key, bool *out,
                                    struct err *err);
-MUST_USE enum status gguf_get_float(const struct gguf *gguf, const char *key, double min, double max, float *out,
-                                    struct err *err);
-MUST_USE enum status gguf_get_bool(const struct gguf *gguf, const char *key, bool *out, struct err *err);
-MUST_USE enum status gguf_get_string(const struct gguf *gguf, const char *key, struct bytes *out, struct err *err);
+MUST_USE enum status gguf_get_string(const struct gguf *gguf, const char *key, struct bytes *out,
+                                     struct err *err);
 // An array of `item_type` with at most max items.
-MUST_USE enum status gguf_get_array(const struct gguf *gguf, const char *key, enum gguf_type item_type, uint64_t max,
+MUST_USE enum status gguf_get_array(const struct gguf *gguf, const char *key,
+                                    enum gguf_type item_type, uint64_t max,
                                     const struct gguf_value **out, struct err *err);
 // Walks an array of strings: *at starts as value->p; call n_items times.
 struct bytes gguf_next_string(const uint8_t **at);
 
-// ---- pretokenizer.c --------------------------------------------------------------------------------------
+// ---- pretokenizer.c -----------------------------------------------------------------------------
 
 struct pretokenizer; // compiled expressions; read-only
 
@@ -88,33 +94,41 @@ struct words { // a text cut into words: word i is bytes end[i - 1] .. end[i]
 };
 
 // `name`: tokenizer.ggml.pre; n == 0 means `default`. UNSUPPORTED names what is known.
-MUST_USE enum status pretokenizer_open(struct pretokenizer **out, struct bytes name, struct err *err);
+MUST_USE enum status pretokenizer_open(struct pretokenizer **out, struct bytes name,
+                                       struct err *err);
 void pretokenizer_close(struct pretokenizer *pretokenizer);
-bool pretokenizer_whole_words(const struct pretokenizer *pretokenizer); // a word that is a token is taken before any merge
-bool pretokenizer_adds_bos(const struct pretokenizer *pretokenizer);    // the default when the file does not say
+// A word that is a token is taken before any merge.
+bool pretokenizer_whole_words(const struct pretokenizer *pretokenizer);
+// BOS is put in front when the file does not say.
+bool pretokenizer_adds_bos(const struct pretokenizer *pretokenizer);
 
-// Text as the tokenizer sees it. `text` has what is invalid replaced by U+FFFD; `shape` is the same length and valid UTF-8
-// (lone surrogates, which `text` keeps as the independent engine does, are U+FFFD there): the expressions run on it.
+// Text as the tokenizer sees it. `text` has what is invalid replaced by U+FFFD; `shape` is the same
+// length and valid UTF-8 (lone surrogates, which `text` keeps as the independent engine does, are
+// U+FFFD there): the expressions run on it.
 struct clean_text {
     uint8_t *text, *shape; // shape == text when there is no surrogate
     size_t n;
 };
 void clean_text_make(struct clean_text *out, struct bytes text);
 void clean_text_free(struct clean_text *clean);
-MUST_USE enum status pretokenizer_split(const struct pretokenizer *pretokenizer, const struct clean_text *clean,
-                                        struct words *words, struct err *err);
+MUST_USE enum status pretokenizer_split(const struct pretokenizer *pretokenizer,
+                                        const struct clean_text *clean, struct words *words,
+                                        struct err *err);
 void words_free(struct words *words);
 
-// ---- tokenizer.c -----------------------------------------------------------------------------------------
+// ---- tokenizer.c --------------------------------------------------------------------------------
 
-MUST_USE enum status tokenizer_open(struct tokenizer **out, const struct gguf *gguf, struct err *err);
+MUST_USE enum status tokenizer_open(struct tokenizer **out, const struct gguf *gguf,
+                                    struct err *err);
 void tokenizer_close(struct tokenizer *tokenizer);
 // Appends ids without BOS; *n counts those already there.
-MUST_USE enum status tokenizer_append(const struct tokenizer *tokenizer, struct bytes text, bool special, int32_t *ids,
-                                      size_t cap, size_t *n, struct err *err);
-int32_t tokenizer_find_special(const struct tokenizer *tokenizer, const char *text); // -1 when there is none
+MUST_USE enum status tokenizer_append(const struct tokenizer *tokenizer, struct bytes text,
+                                      bool special, int32_t *ids, size_t cap, size_t *n,
+                                      struct err *err);
+int32_t tokenizer_find_special(const struct tokenizer *tokenizer,
+                               const char *text); // -1 when there is none
 
-// ---- weights.c -------------------------------------------------------------------------------------------
+// ---- weights.c ----------------------------------------------------------------------------------
 
 struct hyper { // the numbers of the architecture, each bounded
     char arch[16];
@@ -124,14 +138,14 @@ struct hyper { // the numbers of the architecture, each bounded
     float rope_freq_base, rope_freq_scale;
 };
 
-struct layer { // .buffer == NULL: not in this model
-    struct tensor attn_norm;                       // [1][n_embd]
-    struct tensor attn_q, attn_k, attn_v;          // [n_head or n_head_kv * head_dim][n_embd]
+struct layer {                            // .buffer == NULL: not in this model
+    struct tensor attn_norm;              // [1][n_embd]
+    struct tensor attn_q, attn_k, attn_v; // [n_head or n_head_kv * head_dim][n_embd]
     struct tensor attn_q_bias, attn_k_bias, attn_v_bias;
-    struct tensor attn_output, attn_output_bias;   // [n_embd][n_head * head_dim]
-    struct tensor ffn_norm;                        // [1][n_embd]
-    struct tensor ffn_gate, ffn_up;                // [n_ff][n_embd]
-    struct tensor ffn_down;                        // [n_embd][n_ff]
+    struct tensor attn_output, attn_output_bias; // [n_embd][n_head * head_dim]
+    struct tensor ffn_norm;                      // [1][n_embd]
+    struct tensor ffn_gate, ffn_up;              // [n_ff][n_embd]
+    struct tensor ffn_down;                      // [n_embd][n_ff]
 };
 
 struct weights {
@@ -139,41 +153,42 @@ struct weights {
     struct tensor output_norm; // [1][n_embd]
     struct tensor output;      // [n_vocab][n_embd]; a copy of token_embd when tied
     bool tied;
-    float *rope_freqs;         // [n_rot/2] or NULL
-    struct layer *layers;      // [n_layer]
+    float *rope_freqs;    // [n_rot/2] or NULL
+    struct layer *layers; // [n_layer]
 };
 
 MUST_USE enum status hyper_read(struct hyper *out, const struct gguf *gguf, struct err *err);
 // Checks name, shape and type of every tensor of the architecture and hands them to the device.
-MUST_USE enum status weights_open(struct weights *out, struct compute *compute, const struct gguf *gguf,
-                                  const struct hyper *hyper, struct err *err);
+MUST_USE enum status weights_open(struct weights *out, struct compute *compute,
+                                  const struct gguf *gguf, const struct hyper *hyper,
+                                  struct err *err);
 void weights_close(struct weights *weights, struct compute *compute, const struct hyper *hyper);
 
-// ---- kv.c ------------------------------------------------------------------------------------------------
+// ---- kv.c ---------------------------------------------------------------------------------------
 
-struct kv {                // row of (seq, pos) in every layer: seq * n_ctx + pos
-    struct tensor *k, *v;  // [n_layer], each F16 [n_seq * n_ctx][n_head_kv * head_dim]
-    int32_t *n_filled;     // [n_seq]: rows 0 .. n_filled-1 were written by the sequence's present text
+struct kv {               // row of (seq, pos) in every layer: seq * n_ctx + pos
+    struct tensor *k, *v; // [n_layer], each F16 [n_seq * n_ctx][n_head_kv * head_dim]
+    int32_t *n_filled; // [n_seq]: rows 0 .. n_filled-1 were written by the sequence's present text
     int32_t n_layer, n_ctx, n_seq;
     uint64_t n_bytes;
 };
 
-MUST_USE enum status kv_open(struct kv *out, struct compute *compute, const struct hyper *hyper, int32_t n_ctx, int32_t n_seq,
-                             struct err *err);
+MUST_USE enum status kv_open(struct kv *out, struct compute *compute, const struct hyper *hyper,
+                             int32_t n_ctx, int32_t n_seq, struct err *err);
 void kv_close(struct kv *kv, struct compute *compute);
 
-// ---- model.c, forward.c ----------------------------------------------------------------------------------
+// ---- model.c, forward.c -------------------------------------------------------------------------
 
-struct activations { // n_batch rows each, F32 unless said
-    struct tensor x;             // [n_embd]: the residual stream
-    struct tensor h;             // [n_embd]: normalised
-    struct tensor q, att;        // [n_head * head_dim]
-    struct tensor k, v;          // [n_head_kv * head_dim]
-    struct tensor gate, up;      // [n_ff]
+struct activations {                             // n_batch rows each, F32 unless said
+    struct tensor x;                             // [n_embd]: the residual stream
+    struct tensor h;                             // [n_embd]: normalised
+    struct tensor q, att;                        // [n_head * head_dim]
+    struct tensor k, v;                          // [n_head_kv * head_dim]
+    struct tensor gate, up;                      // [n_ff]
     struct tensor token, pos, row, first, count; // I32 [1][n_batch]
-    struct tensor out_row;       // I32 [1][n_out]
-    struct tensor out_x, out_h;  // [n_out][n_embd]: rows whose logits are wanted
-    struct tensor logits;        // [n_out][n_vocab]
+    struct tensor out_row;                       // I32 [1][n_out]
+    struct tensor out_x, out_h;                  // [n_out][n_embd]: rows whose logits are wanted
+    struct tensor logits;                        // [n_out][n_vocab]
     int32_t n_batch, n_out;
 };
 
@@ -185,6 +200,7 @@ struct model {
     struct weights weights;
     struct kv kv;
     struct activations act;
-    int32_t *scratch; // [4][n_batch]: row, first, count and the wanted rows, before they are written
+    int32_t
+        *scratch; // [4][n_batch]: row, first, count and the wanted rows, before they are written
     struct model_info info;
 };

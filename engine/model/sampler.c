@@ -1,11 +1,13 @@
 // sampler.c - picks the next token from a row of logits.
 //
-// Order: penalties, greedy when temperature is 0, top-k, top-p, min-p, temperature, one draw. top-p and min-p look at the
-// probabilities before temperature is applied, among what top-k left. Candidates come off a binary heap in falling order, so only
-// as many are sorted as are kept; with every cut off nothing is sorted at all.
+// Order: penalties, greedy when temperature is 0, top-k, top-p, min-p, temperature, one draw. top-p
+// and min-p look at the probabilities before temperature is applied, among what top-k left.
+// Candidates come off a binary heap in falling order, so only as many are sorted as are kept; with
+// every cut off nothing is sorted at all.
 //
-// Random numbers: xoshiro256** (Blackman & Vigna 2018), its state filled by splitmix64 from the seed; a draw is the top 53 bits
-// over 2^53. The same seed, logits and parameters give the same token on every machine of this build.
+// Random numbers: xoshiro256** (Blackman & Vigna 2018), its state filled by splitmix64 from the
+// seed; a draw is the top 53 bits over 2^53. The same seed, logits and parameters give the same
+// token on every machine of this build.
 
 #include "parts.h"
 
@@ -22,14 +24,15 @@ struct sampler {
     struct sampling sampling;
     int32_t n_vocab;
     uint64_t random[4];
-    uint32_t *n_generated;  // [n_vocab]: how often each token was generated
-    int32_t *recent;        // ring of the last repeat_last_n tokens
+    uint32_t *n_generated; // [n_vocab]: how often each token was generated
+    int32_t *recent;       // ring of the last repeat_last_n tokens
     int32_t n_recent, at_recent;
     struct candidate *heap; // [n_vocab]
     uint8_t *penalised;     // [n_vocab]: scratch, all 0 between calls
 };
 
-void sampling_default(struct sampling *sampling) {
+void sampling_default(struct sampling *sampling)
+{
     *sampling = (struct sampling){
         .temperature = 0.8f,
         .top_k = 40,
@@ -40,13 +43,15 @@ void sampling_default(struct sampling *sampling) {
     };
 }
 
-// ---- random numbers --------------------------------------------------------------------------------------
+// ---- random numbers -----------------------------------------------------------------------------
 
-static uint64_t rotate(uint64_t x, int k) {
+static uint64_t rotate(uint64_t x, int k)
+{
     return x << k | x >> (64 - k);
 }
 
-static uint64_t random_next(uint64_t s[4]) {
+static uint64_t random_next(uint64_t s[4])
+{
     uint64_t result = rotate(s[1] * 5, 7) * 9, t = s[1] << 17;
     s[2] ^= s[0];
     s[3] ^= s[1];
@@ -57,7 +62,8 @@ static uint64_t random_next(uint64_t s[4]) {
     return result;
 }
 
-static void random_seed(uint64_t s[4], uint64_t seed) {
+static void random_seed(uint64_t s[4], uint64_t seed)
+{
     for (int i = 0; i < 4; i++) {
         uint64_t z = seed += 0x9e3779b97f4a7c15ull;
         z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
@@ -66,13 +72,16 @@ static void random_seed(uint64_t s[4], uint64_t seed) {
     }
 }
 
-static double random_unit(uint64_t s[4]) { // [0, 1)
+// [0, 1).
+static double random_unit(uint64_t s[4])
+{
     return (double)(random_next(s) >> 11) * 0x1p-53;
 }
 
-// ---- life ------------------------------------------------------------------------------------------------
+// ---- life ---------------------------------------------------------------------------------------
 
-void sampler_open(struct sampler **out, const struct sampling *sampling, int32_t n_vocab) {
+void sampler_open(struct sampler **out, const struct sampling *sampling, int32_t n_vocab)
+{
     struct sampler *s = mem_alloc(sizeof *s);
     s->sampling = *sampling;
     s->n_vocab = n_vocab;
@@ -85,7 +94,8 @@ void sampler_open(struct sampler **out, const struct sampling *sampling, int32_t
     *out = s;
 }
 
-void sampler_close(struct sampler *sampler) {
+void sampler_close(struct sampler *sampler)
+{
     if (sampler == NULL)
         return;
     free(sampler->n_generated);
@@ -95,7 +105,8 @@ void sampler_close(struct sampler *sampler) {
     free(sampler);
 }
 
-void sampler_see(struct sampler *sampler, int32_t id, bool generated) {
+void sampler_see(struct sampler *sampler, int32_t id, bool generated)
+{
     if (id < 0 || id >= sampler->n_vocab)
         return;
     if (generated && sampler->n_generated[id] < UINT32_MAX)
@@ -108,9 +119,10 @@ void sampler_see(struct sampler *sampler, int32_t id, bool generated) {
         sampler->n_recent++;
 }
 
-// ---- penalties -------------------------------------------------------------------------------------------
+// ---- penalties ----------------------------------------------------------------------------------
 
-static void apply_penalties(struct sampler *s, float *logits) {
+static void apply_penalties(struct sampler *s, float *logits)
+{
     const struct sampling *p = &s->sampling;
     if (p->repeat_penalty != 1) {
         for (int32_t i = 0; i < s->n_recent; i++) { // each token once, however often it is there
@@ -118,7 +130,8 @@ static void apply_penalties(struct sampler *s, float *logits) {
             if (s->penalised[id])
                 continue;
             s->penalised[id] = 1;
-            logits[id] = logits[id] > 0 ? logits[id] / p->repeat_penalty : logits[id] * p->repeat_penalty;
+            logits[id] =
+                logits[id] > 0 ? logits[id] / p->repeat_penalty : logits[id] * p->repeat_penalty;
         }
         for (int32_t i = 0; i < s->n_recent; i++)
             s->penalised[s->recent[i]] = 0;
@@ -130,13 +143,16 @@ static void apply_penalties(struct sampler *s, float *logits) {
             logits[id] -= p->presence_penalty + (float)s->n_generated[id] * p->frequency_penalty;
 }
 
-// ---- candidates in falling order -------------------------------------------------------------------------
+// ---- candidates in falling order ----------------------------------------------------------------
 
-static bool above(const struct candidate *a, const struct candidate *b) { // at equal logits the smaller id, for determinism
+// At equal logits the smaller id, for determinism.
+static bool above(const struct candidate *a, const struct candidate *b)
+{
     return a->logit != b->logit ? a->logit > b->logit : a->id < b->id;
 }
 
-static void sift_down(struct candidate *heap, int32_t n, int32_t i) {
+static void sift_down(struct candidate *heap, int32_t n, int32_t i)
+{
     struct candidate moved = heap[i];
     for (int64_t child = 2 * (int64_t)i + 1; child < n; child = 2 * (int64_t)i + 1) {
         if (child + 1 < n && above(&heap[child + 1], &heap[child]))
@@ -149,17 +165,20 @@ static void sift_down(struct candidate *heap, int32_t n, int32_t i) {
     heap[i] = moved;
 }
 
-// Moves the best of heap[0 .. n) to heap[n - 1]: after k calls with falling n the k best lie at the end, best last.
-static void take_best(struct candidate *heap, int32_t n) {
+// Moves the best of heap[0 .. n) to heap[n - 1]: after k calls with falling n the k best lie at the
+// end, best last.
+static void take_best(struct candidate *heap, int32_t n)
+{
     struct candidate best = heap[0];
     heap[0] = heap[n - 1];
     sift_down(heap, n - 1, 0);
     heap[n - 1] = best;
 }
 
-// ---- the draw --------------------------------------------------------------------------------------------
+// ---- the draw -----------------------------------------------------------------------------------
 
-static int32_t draw(struct sampler *s, const struct candidate *kept, int32_t n, float best) {
+static int32_t draw(struct sampler *s, const struct candidate *kept, int32_t n, float best)
+{
     double sum = 0, temperature = (double)s->sampling.temperature;
     for (int32_t i = 0; i < n; i++)
         sum += exp(((double)kept[i].logit - (double)best) / temperature);
@@ -172,7 +191,8 @@ static int32_t draw(struct sampler *s, const struct candidate *kept, int32_t n, 
     return kept[0].id;
 }
 
-static int32_t sample(struct sampler *s, const float *logits, float best) {
+static int32_t sample(struct sampler *s, const float *logits, float best)
+{
     const struct sampling *p = &s->sampling;
     int32_t n = 0;
     for (int32_t id = 0; id < s->n_vocab; id++)
@@ -199,25 +219,30 @@ static int32_t sample(struct sampler *s, const float *logits, float best) {
         if (limit == n)
             take_best(s->heap, n - n_kept);
         double weight = exp((double)s->heap[n - 1 - n_kept].logit - (double)best);
-        if (n_kept > 0 && ((by_share && share >= (double)p->top_p * sum) || (by_best && weight < (double)p->min_p)))
+        if (n_kept > 0 && ((by_share && share >= (double)p->top_p * sum) ||
+                           (by_best && weight < (double)p->min_p)))
             break;
         share += weight;
     }
     return draw(s, s->heap + n - n_kept, n_kept, best);
 }
 
-enum status sampler_pick(struct sampler *sampler, float *logits, int32_t *id, struct err *err) {
+enum status sampler_pick(struct sampler *sampler, float *logits, int32_t *id, struct err *err)
+{
     apply_penalties(sampler, logits);
     int32_t best = -1;
     for (int32_t i = 0; i < sampler->n_vocab; i++) {
         if (isnan(logits[i]) || logits[i] == INFINITY)
-            return err_set(err, DEVICE_ERROR, "the model's logit of token %d is %s: the weights or the device are damaged", i,
-                           isnan(logits[i]) ? "not a number" : "infinite");
+            return err_set(
+                err, DEVICE_ERROR,
+                "the model's logit of token %d is %s: the weights or the device are damaged", i,
+                isnan(logits[i]) ? "not a number" : "infinite");
         if (logits[i] > -INFINITY && (best < 0 || logits[i] > logits[best]))
             best = i;
     }
     if (best < 0)
-        return err_set(err, DEVICE_ERROR, "none of the model's %d logits is finite", sampler->n_vocab);
+        return err_set(err, DEVICE_ERROR, "none of the model's %d logits is finite",
+                       sampler->n_vocab);
     *id = sampler->sampling.temperature > 0 ? sample(sampler, logits, logits[best]) : best;
     return OK;
 }

@@ -1,9 +1,10 @@
 // stop.c - finds stop strings in streamed text and sends only what is safe to send.
 //
-// Invariant: `held` is all text not yet sent. Its end may be the beginning of a stop string, or of a UTF-8 sequence; both are held
-// back until the next piece decides. The stop string that is complete first wins (so that the result does not depend on how the
-// text was cut into pieces); the text before it is the last that is sent.
-// Stops are compared as bytes. What is sent is valid UTF-8: invalid bytes become U+FFFD on the way out.
+// Invariant: `held` is all text not yet sent. Its end may be the beginning of a stop string, or of
+// a UTF-8 sequence; both are held back until the next piece decides. The stop string that is
+// complete first wins (so that the result does not depend on how the text was cut into pieces); the
+// text before it is the last that is sent. Stops are compared as bytes. What is sent is valid
+// UTF-8: invalid bytes become U+FFFD on the way out.
 
 #include "parts.h"
 
@@ -18,7 +19,8 @@ struct stopper {
     uint8_t *memory; // of the stops
 };
 
-void stopper_open(struct stopper **out, const struct bytes *stops, size_t n_stops) {
+void stopper_open(struct stopper **out, const struct bytes *stops, size_t n_stops)
+{
     struct stopper *s = mem_alloc(sizeof *s);
     size_t n_bytes = 0;
     for (size_t i = 0; i < n_stops; i++)
@@ -38,7 +40,8 @@ void stopper_open(struct stopper **out, const struct bytes *stops, size_t n_stop
     *out = s;
 }
 
-void stopper_close(struct stopper *stopper) {
+void stopper_close(struct stopper *stopper)
+{
     if (stopper == NULL)
         return;
     buf_free(&stopper->held);
@@ -49,7 +52,8 @@ void stopper_close(struct stopper *stopper) {
 }
 
 // Moves the first n held bytes out, made valid.
-static struct bytes send(struct stopper *s, size_t n) {
+static struct bytes send(struct stopper *s, size_t n)
+{
     s->sent.n = 0;
     if (utf8_clean(&s->sent, (struct bytes){s->held.p, n}) != OK)
         die("out of memory");
@@ -57,11 +61,14 @@ static struct bytes send(struct stopper *s, size_t n) {
     return buf_view(&s->sent);
 }
 
-// Where in held the stop begins that is complete first (at equal ends the longest); held.n when there is none.
-static size_t find_stop(const struct stopper *s) {
+// Where in held the stop begins that is complete first (at equal ends the longest); held.n when
+// there is none.
+static size_t find_stop(const struct stopper *s)
+{
     size_t first = s->held.n, first_end = SIZE_MAX;
     for (size_t i = 0; i < s->n_stops; i++) {
-        const uint8_t *found = s->held.n > 0 ? memmem(s->held.p, s->held.n, s->stops[i].p, s->stops[i].n) : NULL;
+        const uint8_t *found =
+            s->held.n > 0 ? memmem(s->held.p, s->held.n, s->stops[i].p, s->stops[i].n) : NULL;
         size_t start = found != NULL ? (size_t)(found - s->held.p) : 0, end = start + s->stops[i].n;
         if (found != NULL && (end < first_end || (end == first_end && start < first))) {
             first = start;
@@ -72,7 +79,8 @@ static size_t find_stop(const struct stopper *s) {
 }
 
 // How many bytes at the end of held could be the beginning of a stop.
-static size_t open_stop(const struct stopper *s) {
+static size_t open_stop(const struct stopper *s)
+{
     size_t longest = 0;
     for (size_t i = 0; i < s->n_stops; i++) {
         size_t n = s->stops[i].n - 1 < s->held.n ? s->stops[i].n - 1 : s->held.n;
@@ -83,7 +91,8 @@ static size_t open_stop(const struct stopper *s) {
     return longest;
 }
 
-bool stopper_feed(struct stopper *stopper, struct bytes piece, struct bytes *out) {
+bool stopper_feed(struct stopper *stopper, struct bytes piece, struct bytes *out)
+{
     if (piece.n > 0 && buf_add(&stopper->held, piece.p, piece.n) != OK)
         die("out of memory");
     size_t stop = find_stop(stopper);
@@ -97,6 +106,7 @@ bool stopper_feed(struct stopper *stopper, struct bytes piece, struct bytes *out
     return false;
 }
 
-struct bytes stopper_flush(struct stopper *stopper) {
+struct bytes stopper_flush(struct stopper *stopper)
+{
     return send(stopper, stopper->held.n);
 }

@@ -2,8 +2,8 @@
 //
 //   <|im_start|>ROLE\nCONTENT<|im_end|>\n  for each message, then  <|im_start|>assistant\n
 //
-// ROLE\nCONTENT is tokenized as one text (words may span the line break) in which control texts mean nothing, so that
-// content cannot open or close a turn.
+// ROLE\nCONTENT is tokenized as one text (words may span the line break) in which control texts
+// mean nothing, so that content cannot open or close a turn.
 
 #include "parts.h"
 
@@ -15,37 +15,43 @@ struct ids {
     size_t n, cap;
 };
 
-static enum status add_id(struct ids *ids, int32_t id, struct err *err) {
+static enum status add_id(struct ids *ids, int32_t id, struct err *err)
+{
     if (ids->n == ids->cap)
-        return err_set(err, TOO_LARGE, "the conversation is more than the %zu tokens that fit", ids->cap);
+        return err_set(err, TOO_LARGE, "the conversation is more than the %zu tokens that fit",
+                       ids->cap);
     ids->p[ids->n++] = id;
     return OK;
 }
 
-static enum status add_turn(const struct tokenizer *tokenizer, struct bytes role, struct bytes content, struct ids *ids,
-                            struct err *err) {
+static enum status add_turn(const struct tokenizer *tokenizer, struct bytes role,
+                            struct bytes content, struct ids *ids, struct err *err)
+{
     uint8_t *text = mem_alloc(role.n + content.n + 1);
     if (role.n > 0)
         memcpy(text, role.p, role.n);
     text[role.n] = '\n';
     if (content.n > 0)
         memcpy(text + role.n + 1, content.p, content.n);
-    enum status status = tokenizer_append(tokenizer, (struct bytes){text, role.n + content.n + 1}, false, ids->p, ids->cap,
-                                          &ids->n, err);
+    enum status status = tokenizer_append(tokenizer, (struct bytes){text, role.n + content.n + 1},
+                                          false, ids->p, ids->cap, &ids->n, err);
     free(text);
     return status;
 }
 
-enum status template_encode(const struct tokenizer *tokenizer, const struct message *messages, size_t n_messages,
-                            int32_t *ids, size_t cap, size_t *n, struct err *err) {
+enum status template_encode(const struct tokenizer *tokenizer, const struct message *messages,
+                            size_t n_messages, int32_t *ids, size_t cap, size_t *n, struct err *err)
+{
     int32_t im_start = tokenizer_find_special(tokenizer, "<|im_start|>");
     int32_t im_end = tokenizer_find_special(tokenizer, "<|im_end|>");
     if (im_start < 0 || im_end < 0)
         return err_set(err, UNSUPPORTED,
-                       "the model's vocabulary has no <|im_start|> and <|im_end|>; ChatML is the one chat format so far: "
+                       "the model's vocabulary has no <|im_start|> and <|im_end|>; ChatML is the "
+                       "one chat format so far: "
                        "use /v1/completions with this model");
     struct ids out = {ids, 0, cap};
-    enum status status = tokenizer_add_bos(tokenizer) ? add_id(&out, tokenizer_bos(tokenizer), err) : OK;
+    enum status status =
+        tokenizer_add_bos(tokenizer) ? add_id(&out, tokenizer_bos(tokenizer), err) : OK;
     for (size_t i = 0; i < n_messages && status == OK; i++) {
         status = add_id(&out, im_start, err);
         if (status == OK)
@@ -53,7 +59,8 @@ enum status template_encode(const struct tokenizer *tokenizer, const struct mess
         if (status == OK)
             status = add_id(&out, im_end, err);
         if (status == OK)
-            status = tokenizer_append(tokenizer, bytes_of("\n"), false, out.p, out.cap, &out.n, err);
+            status =
+                tokenizer_append(tokenizer, bytes_of("\n"), false, out.p, out.cap, &out.n, err);
     }
     if (status == OK)
         status = add_id(&out, im_start, err);

@@ -1,14 +1,17 @@
-// weights.c - the architectures: which numbers and tensors a `llama` or `qwen2` file must have, each checked before use.
+// weights.c - the architectures: which numbers and tensors a `llama` or `qwen2` file must have,
+// each checked before use.
 //
-// Tensor names and shapes (GGUF dims[0] is the row length, so [rows][cols] here is dims {cols, rows} there):
-//   token_embd.weight  [n_vocab][n_embd]           output_norm.weight [n_embd]      output.weight [n_vocab][n_embd], or tied
-//   blk.N.attn_norm.weight [n_embd]                blk.N.ffn_norm.weight [n_embd]
-//   blk.N.attn_q.weight [n_head*head_dim][n_embd]  blk.N.attn_k|v.weight [n_head_kv*head_dim][n_embd]   (+ .bias)
-//   blk.N.attn_output.weight [n_embd][n_head*head_dim] (+ .bias)
-//   blk.N.ffn_gate|up.weight [n_ff][n_embd]        blk.N.ffn_down.weight [n_embd][n_ff]
+// Tensor names and shapes (GGUF dims[0] is the row length, so [rows][cols] here is dims {cols,
+// rows} there):
+//   token_embd.weight  [n_vocab][n_embd]           output_norm.weight [n_embd]      output.weight
+//   [n_vocab][n_embd], or tied blk.N.attn_norm.weight [n_embd]                blk.N.ffn_norm.weight
+//   [n_embd] blk.N.attn_q.weight [n_head*head_dim][n_embd]  blk.N.attn_k|v.weight
+//   [n_head_kv*head_dim][n_embd]   (+ .bias) blk.N.attn_output.weight [n_embd][n_head*head_dim] (+
+//   .bias) blk.N.ffn_gate|up.weight [n_ff][n_embd]        blk.N.ffn_down.weight [n_embd][n_ff]
 //   rope_freqs.weight [n_rot/2] (llama): divides the rotation frequencies
 //
-// A tensor that no rule names is an error: the file would be another architecture, and silently wrong text is worse.
+// A tensor that no rule names is an error: the file would be another architecture, and silently
+// wrong text is worse.
 
 #include "parts.h"
 
@@ -26,7 +29,7 @@ enum {
     MAX_CTX = 1 << 24,
 };
 
-// ---- hyper-parameters ------------------------------------------------------------------------------------
+// ---- hyper-parameters ---------------------------------------------------------------------------
 
 struct reader { // reads "<arch>.<name>" keys; the first failure stays
     const struct gguf *gguf;
@@ -36,13 +39,16 @@ struct reader { // reads "<arch>.<name>" keys; the first failure stays
     char key[96];
 };
 
-static const char *key_of(struct reader *r, const char *name) {
+static const char *key_of(struct reader *r, const char *name)
+{
     snprintf(r->key, sizeof r->key, "%s.%s", r->arch, name);
     return r->key;
 }
 
 // fallback < 0: the key must be there.
-static int32_t read_int(struct reader *r, const char *name, uint64_t min, uint64_t max, int32_t fallback) {
+static int32_t read_int(struct reader *r, const char *name, uint64_t min, uint64_t max,
+                        int32_t fallback)
+{
     if (r->status != OK)
         return 1;
     uint64_t value = 0;
@@ -51,11 +57,13 @@ static int32_t read_int(struct reader *r, const char *name, uint64_t min, uint64
         return (int32_t)value;
     if (status == NOT_FOUND && fallback >= 0)
         return fallback;
-    r->status = status != NOT_FOUND ? status : err_set(r->err, BAD_INPUT, "key '%s' is missing", r->key);
+    r->status =
+        status != NOT_FOUND ? status : err_set(r->err, BAD_INPUT, "key '%s' is missing", r->key);
     return 1;
 }
 
-static float read_float(struct reader *r, const char *name, double min, double max, float fallback) {
+static float read_float(struct reader *r, const char *name, double min, double max, float fallback)
+{
     if (r->status != OK)
         return 1;
     float value = fallback;
@@ -67,7 +75,8 @@ static float read_float(struct reader *r, const char *name, double min, double m
     return value;
 }
 
-static enum status read_rope_scaling(struct reader *r, struct hyper *out) {
+static enum status read_rope_scaling(struct reader *r, struct hyper *out)
+{
     struct bytes kind = {NULL, 0};
     char text[NAME_TEXT];
     enum status status = gguf_get_string(r->gguf, key_of(r, "rope.scaling.type"), &kind, r->err);
@@ -75,7 +84,9 @@ static enum status read_rope_scaling(struct reader *r, struct hyper *out) {
         return status;
     bool linear = status == NOT_FOUND || bytes_equal_text(kind, "linear");
     if (!linear && !bytes_equal_text(kind, "none"))
-        return err_set(r->err, UNSUPPORTED, "key '%s' is '%s'; this build knows none and linear (and the factors in rope_freqs.weight)",
+        return err_set(r->err, UNSUPPORTED,
+                       "key '%s' is '%s'; this build knows none and linear (and the factors in "
+                       "rope_freqs.weight)",
                        r->key, name_text(text, kind));
     float factor = 1;
     if (linear)
@@ -86,33 +97,41 @@ static enum status read_rope_scaling(struct reader *r, struct hyper *out) {
     return r->status;
 }
 
-static enum status check_hyper(const struct hyper *h, const struct gguf *gguf, struct err *err) {
+static enum status check_hyper(const struct hyper *h, const struct gguf *gguf, struct err *err)
+{
     char key[96];
     uint64_t n_experts = 0, value_length = (uint64_t)h->head_dim;
     if (h->n_head % h->n_head_kv != 0)
-        return err_set(err, BAD_INPUT, "%d attention heads cannot share %d key/value heads", h->n_head, h->n_head_kv);
+        return err_set(err, BAD_INPUT, "%d attention heads cannot share %d key/value heads",
+                       h->n_head, h->n_head_kv);
     if (h->head_dim % 2 != 0 || h->n_rot % 2 != 0 || h->n_rot > h->head_dim)
-        return err_set(err, BAD_INPUT, "heads of %d dimensions with %d of them rotated: both must be even, the second no larger",
+        return err_set(err, BAD_INPUT,
+                       "heads of %d dimensions with %d of them rotated: both must be even, the "
+                       "second no larger",
                        h->head_dim, h->n_rot);
     if ((int64_t)h->n_head * h->head_dim > MAX_EMBD)
-        return err_set(err, BAD_INPUT, "%d heads of %d dimensions: more than %d in all", h->n_head, h->head_dim, MAX_EMBD);
+        return err_set(err, BAD_INPUT, "%d heads of %d dimensions: more than %d in all", h->n_head,
+                       h->head_dim, MAX_EMBD);
     snprintf(key, sizeof key, "%s.attention.value_length", h->arch);
     enum status status = gguf_get_uint(gguf, key, 1, MAX_HEAD_DIM, &value_length, err);
     if (status != OK && status != NOT_FOUND)
         return status;
     if (value_length != (uint64_t)h->head_dim)
-        return err_set(err, UNSUPPORTED, "key '%s' is %llu, the key length %d; this build needs them equal", key,
+        return err_set(err, UNSUPPORTED,
+                       "key '%s' is %llu, the key length %d; this build needs them equal", key,
                        (unsigned long long)value_length, h->head_dim);
     snprintf(key, sizeof key, "%s.expert_count", h->arch);
     status = gguf_get_uint(gguf, key, 0, UINT32_MAX, &n_experts, err);
     if (status != OK && status != NOT_FOUND)
         return status;
     if (n_experts > 0)
-        return err_set(err, UNSUPPORTED, "a mixture of %llu experts; this build runs dense models", (unsigned long long)n_experts);
+        return err_set(err, UNSUPPORTED, "a mixture of %llu experts; this build runs dense models",
+                       (unsigned long long)n_experts);
     return OK;
 }
 
-enum status hyper_read(struct hyper *out, const struct gguf *gguf, struct err *err) {
+enum status hyper_read(struct hyper *out, const struct gguf *gguf, struct err *err)
+{
     struct bytes arch = {NULL, 0};
     char text[NAME_TEXT];
     struct hyper h = {0};
@@ -122,7 +141,8 @@ enum status hyper_read(struct hyper *out, const struct gguf *gguf, struct err *e
     if (status != OK)
         return status;
     if (!bytes_equal_text(arch, "llama") && !bytes_equal_text(arch, "qwen2"))
-        return err_set(err, UNSUPPORTED, "architecture '%s'; this build runs llama and qwen2", name_text(text, arch));
+        return err_set(err, UNSUPPORTED, "architecture '%s'; this build runs llama and qwen2",
+                       name_text(text, arch));
     snprintf(h.arch, sizeof h.arch, "%s", name_text(text, arch));
     struct reader r = {.gguf = gguf, .arch = h.arch, .status = OK, .err = err};
     h.n_layer = read_int(&r, "block_count", 1, MAX_LAYER, -1);
@@ -137,8 +157,9 @@ enum status hyper_read(struct hyper *out, const struct gguf *gguf, struct err *e
     if (r.status != OK)
         return r.status;
     if (h.head_dim == 0 && (h.n_embd % h.n_head != 0 || h.n_embd / h.n_head > MAX_HEAD_DIM))
-        return err_set(err, BAD_INPUT, "an embedding of %d cannot be divided among %d heads of at most %d", h.n_embd, h.n_head,
-                       MAX_HEAD_DIM);
+        return err_set(err, BAD_INPUT,
+                       "an embedding of %d cannot be divided among %d heads of at most %d",
+                       h.n_embd, h.n_head, MAX_HEAD_DIM);
     if (h.head_dim == 0)
         h.head_dim = h.n_embd / h.n_head;
     h.n_rot = read_int(&r, "rope.dimension_count", 2, MAX_HEAD_DIM, h.head_dim);
@@ -152,7 +173,7 @@ enum status hyper_read(struct hyper *out, const struct gguf *gguf, struct err *e
     return r.status;
 }
 
-// ---- tensors ---------------------------------------------------------------------------------------------
+// ---- tensors ------------------------------------------------------------------------------------
 
 struct loader {
     struct compute *compute;
@@ -162,47 +183,62 @@ struct loader {
     char name[64];
 };
 
-static const char *layer_name(struct loader *l, int32_t i, const char *name) {
+static const char *layer_name(struct loader *l, int32_t i, const char *name)
+{
     snprintf(l->name, sizeof l->name, "blk.%d.%s", i, name);
     return l->name;
 }
 
-static enum status find(struct loader *l, const char *name, int64_t n_rows, int64_t n_cols, const struct gguf_tensor **out) {
+static enum status find(struct loader *l, const char *name, int64_t n_rows, int64_t n_cols,
+                        const struct gguf_tensor **out)
+{
     struct gguf_tensor *tensor = gguf_find_tensor(l->gguf, name);
     if (tensor == NULL)
         return NOT_FOUND;
     uint64_t rows = tensor->dims[1];
-    if (tensor->dims[0] != (uint64_t)n_cols || rows != (uint64_t)n_rows || tensor->dims[2] != 1 || tensor->dims[3] != 1)
-        return err_set(l->err, BAD_INPUT, "tensor '%s' is %llu x %llu x %llu x %llu; expected %lld x %lld", name,
-                       (unsigned long long)tensor->dims[0], (unsigned long long)rows, (unsigned long long)tensor->dims[2],
-                       (unsigned long long)tensor->dims[3], (long long)n_cols, (long long)n_rows);
+    if (tensor->dims[0] != (uint64_t)n_cols || rows != (uint64_t)n_rows || tensor->dims[2] != 1 ||
+        tensor->dims[3] != 1)
+        return err_set(l->err, BAD_INPUT,
+                       "tensor '%s' is %llu x %llu x %llu x %llu; expected %lld x %lld", name,
+                       (unsigned long long)tensor->dims[0], (unsigned long long)rows,
+                       (unsigned long long)tensor->dims[2], (unsigned long long)tensor->dims[3],
+                       (long long)n_cols, (long long)n_rows);
     if (!dtype_known(tensor->type) || tensor->type == DTYPE_I32)
         return err_set(l->err, UNSUPPORTED,
-                       "tensor '%s' is stored as %s; this build computes with F32 F16 BF16 Q8_0 Q4_0 Q4_K Q5_K Q6_K", name,
-                       gguf_tensor_type_name(tensor->type));
+                       "tensor '%s' is stored as %s; this build computes with F32 F16 BF16 Q8_0 "
+                       "Q4_0 Q4_K Q5_K Q6_K",
+                       name, gguf_tensor_type_name(tensor->type));
     tensor->used = true;
     *out = tensor;
     return OK;
 }
 
-static enum status missing(struct loader *l, const char *name) {
+static enum status missing(struct loader *l, const char *name)
+{
     return err_set(l->err, BAD_INPUT, "tensor '%s' is missing", name);
 }
 
-static enum status matrix(struct loader *l, struct tensor *out, const char *name, int64_t n_rows, int64_t n_cols) {
+static enum status matrix(struct loader *l, struct tensor *out, const char *name, int64_t n_rows,
+                          int64_t n_cols)
+{
     const struct gguf_tensor *tensor = NULL;
     enum status status = find(l, name, n_rows, n_cols, &tensor);
     if (status != OK)
         return status == NOT_FOUND ? missing(l, name) : status;
     if (tensor->offset % 32 != 0)
-        return err_set(l->err, UNSUPPORTED, "tensor '%s' is at offset %llu; matrices must be at a multiple of 32", name,
+        return err_set(l->err, UNSUPPORTED,
+                       "tensor '%s' is at offset %llu; matrices must be at a multiple of 32", name,
                        (unsigned long long)tensor->offset);
-    status = compute_weight(l->compute, out, (enum dtype)tensor->type, n_rows, n_cols, l->gguf->file.p + tensor->offset, l->err);
+    status = compute_weight(l->compute, out, (enum dtype)tensor->type, n_rows, n_cols,
+                            l->gguf->file.p + tensor->offset, l->err);
     return status != OK && l->err != NULL ? err_prefix(l->err, "tensor '%s'", name) : status;
 }
 
-// Norms and biases are small: decoded to F32 in the device's memory whatever the file stores. NOT_FOUND: not there.
-static enum status optional_vector(struct loader *l, struct tensor *out, const char *name, int64_t n) {
+// Norms and biases are small: decoded to F32 in the device's memory whatever the file stores.
+// NOT_FOUND: not there.
+static enum status optional_vector(struct loader *l, struct tensor *out, const char *name,
+                                   int64_t n)
+{
     const struct gguf_tensor *tensor = NULL;
     enum status status = find(l, name, 1, n, &tensor);
     if (status != OK)
@@ -217,17 +253,21 @@ static enum status optional_vector(struct loader *l, struct tensor *out, const c
     return OK;
 }
 
-static enum status vector(struct loader *l, struct tensor *out, const char *name, int64_t n) {
+static enum status vector(struct loader *l, struct tensor *out, const char *name, int64_t n)
+{
     enum status status = optional_vector(l, out, name, n);
     return status == NOT_FOUND ? missing(l, name) : status;
 }
 
-static enum status bias(struct loader *l, struct tensor *out, const char *name, int64_t n, bool needed) {
+static enum status bias(struct loader *l, struct tensor *out, const char *name, int64_t n,
+                        bool needed)
+{
     enum status status = needed ? vector(l, out, name, n) : optional_vector(l, out, name, n);
     return status == NOT_FOUND ? OK : status;
 }
 
-static enum status load_layer(struct loader *l, struct layer *layer, int32_t i) {
+static enum status load_layer(struct loader *l, struct layer *layer, int32_t i)
+{
     const struct hyper *h = l->hyper;
     int64_t n_q = (int64_t)h->n_head * h->head_dim, n_kv = (int64_t)h->n_head_kv * h->head_dim;
     bool biased = strcmp(h->arch, "qwen2") == 0;
@@ -246,7 +286,8 @@ static enum status load_layer(struct loader *l, struct layer *layer, int32_t i) 
     };
     enum status status = OK;
     for (size_t k = 0; k < COUNT_OF(matrices) && status == OK; k++)
-        status = matrix(l, matrices[k].tensor, layer_name(l, i, matrices[k].name), matrices[k].n_rows, matrices[k].n_cols);
+        status = matrix(l, matrices[k].tensor, layer_name(l, i, matrices[k].name),
+                        matrices[k].n_rows, matrices[k].n_cols);
     if (status == OK)
         status = vector(l, &layer->attn_norm, layer_name(l, i, "attn_norm.weight"), h->n_embd);
     if (status == OK)
@@ -258,12 +299,14 @@ static enum status load_layer(struct loader *l, struct layer *layer, int32_t i) 
     if (status == OK)
         status = bias(l, &layer->attn_v_bias, layer_name(l, i, "attn_v.bias"), n_kv, biased);
     if (status == OK)
-        status = bias(l, &layer->attn_output_bias, layer_name(l, i, "attn_output.bias"), h->n_embd, false);
+        status = bias(l, &layer->attn_output_bias, layer_name(l, i, "attn_output.bias"), h->n_embd,
+                      false);
     return status;
 }
 
 // Llama 3's scaling, one divisor a frequency. They are used on the host to make the rotation table.
-static enum status load_rope_freqs(struct loader *l, float **out) {
+static enum status load_rope_freqs(struct loader *l, float **out)
+{
     const struct gguf_tensor *tensor = NULL;
     int32_t n = l->hyper->n_rot / 2;
     if (strcmp(l->hyper->arch, "llama") != 0)
@@ -272,28 +315,36 @@ static enum status load_rope_freqs(struct loader *l, float **out) {
     if (status != OK)
         return status == NOT_FOUND ? OK : status;
     if (tensor->type != DTYPE_F32)
-        return err_set(l->err, UNSUPPORTED, "tensor 'rope_freqs.weight' is stored as %s; expected F32",
+        return err_set(l->err, UNSUPPORTED,
+                       "tensor 'rope_freqs.weight' is stored as %s; expected F32",
                        gguf_tensor_type_name(tensor->type));
     *out = mem_array((size_t)n, sizeof **out);
     memcpy(*out, l->gguf->file.p + tensor->offset, (size_t)n * sizeof **out);
     for (int32_t i = 0; i < n; i++)
         if (!((*out)[i] > 0) || !isfinite((*out)[i]))
-            return err_set(l->err, BAD_INPUT, "tensor 'rope_freqs.weight': factor %d is %g; expected a positive number", i,
-                           (double)(*out)[i]);
+            return err_set(
+                l->err, BAD_INPUT,
+                "tensor 'rope_freqs.weight': factor %d is %g; expected a positive number", i,
+                (double)(*out)[i]);
     return OK;
 }
 
-static enum status check_unused(struct loader *l) {
+static enum status check_unused(struct loader *l)
+{
     for (uint64_t i = 0; i < l->gguf->n_tensors; i++) {
         char text[NAME_TEXT];
         if (!l->gguf->tensors[i].used)
-            return err_set(l->err, UNSUPPORTED, "tensor '%s' is not part of the architecture '%s' with %d layers as this build knows it",
-                           name_text(text, l->gguf->tensors[i].name), l->hyper->arch, l->hyper->n_layer);
+            return err_set(l->err, UNSUPPORTED,
+                           "tensor '%s' is not part of the architecture '%s' with %d layers as "
+                           "this build knows it",
+                           name_text(text, l->gguf->tensors[i].name), l->hyper->arch,
+                           l->hyper->n_layer);
     }
     return OK;
 }
 
-static enum status load_all(struct loader *l, struct weights *w) {
+static enum status load_all(struct loader *l, struct weights *w)
+{
     const struct hyper *h = l->hyper;
     enum status status = matrix(l, &w->token_embd, "token_embd.weight", h->n_vocab, h->n_embd);
     if (status == OK)
@@ -310,8 +361,9 @@ static enum status load_all(struct loader *l, struct weights *w) {
     return status == OK ? check_unused(l) : status;
 }
 
-enum status weights_open(struct weights *out, struct compute *compute, const struct gguf *gguf, const struct hyper *hyper,
-                         struct err *err) {
+enum status weights_open(struct weights *out, struct compute *compute, const struct gguf *gguf,
+                         const struct hyper *hyper, struct err *err)
+{
     struct loader loader = {.compute = compute, .gguf = gguf, .hyper = hyper, .err = err};
     struct weights w = {.layers = mem_array((size_t)hyper->n_layer, sizeof(struct layer))};
     enum status status = load_all(&loader, &w);
@@ -322,18 +374,21 @@ enum status weights_open(struct weights *out, struct compute *compute, const str
     return status;
 }
 
-static void release(struct compute *compute, struct tensor *tensor) {
+static void release(struct compute *compute, struct tensor *tensor)
+{
     if (tensor->buffer != NULL)
         tensor_free(compute, tensor);
 }
 
-void weights_close(struct weights *weights, struct compute *compute, const struct hyper *hyper) {
+void weights_close(struct weights *weights, struct compute *compute, const struct hyper *hyper)
+{
     for (int32_t i = 0; i < hyper->n_layer && weights->layers != NULL; i++) {
         struct layer *layer = &weights->layers[i];
         struct tensor *all[] = {
-            &layer->attn_norm,   &layer->attn_q,      &layer->attn_k,      &layer->attn_v,           &layer->attn_q_bias,
-            &layer->attn_k_bias, &layer->attn_v_bias, &layer->attn_output, &layer->attn_output_bias, &layer->ffn_norm,
-            &layer->ffn_gate,    &layer->ffn_up,      &layer->ffn_down,
+            &layer->attn_norm,        &layer->attn_q,      &layer->attn_k,      &layer->attn_v,
+            &layer->attn_q_bias,      &layer->attn_k_bias, &layer->attn_v_bias, &layer->attn_output,
+            &layer->attn_output_bias, &layer->ffn_norm,    &layer->ffn_gate,    &layer->ffn_up,
+            &layer->ffn_down,
         };
         for (size_t k = 0; k < COUNT_OF(all); k++)
             release(compute, all[k]);

@@ -1,5 +1,6 @@
-// gguf.c - fuzz target: any bytes as a model file. They are read, the tokenizer is opened and used, the architecture
-// checked, and where the whole model opens, a few tokens are computed and one is sampled. Nothing may crash, hang or leak.
+// gguf.c - fuzz target: any bytes as a model file. They are read, the tokenizer is opened and used,
+// the architecture checked, and where the whole model opens, a few tokens are computed and one is
+// sampled. Nothing may crash, hang or leak.
 //
 // Kept inputs: gguf/ (made by gguf_seeds.py, one for each class of malice, and what fuzzing found).
 #include "model/parts.h"
@@ -13,7 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void use_tokenizer(const struct tokenizer *t)
 {
-    static const char *const texts[] = {"Hello, w\xc3\xb6rld! 123  <|im_start|>user\n\xff\xed\xa0\x80", "a a  ab abc   \n\n", ""};
+    static const char *const texts[] = {
+        "Hello, w\xc3\xb6rld! 123  <|im_start|>user\n\xff\xed\xa0\x80", "a a  ab abc   \n\n", ""};
     int32_t ids[256];
     struct err err;
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
@@ -36,7 +38,8 @@ static void use_model(struct model *m)
 {
     const int32_t token[] = {0, 1, 0}, pos[] = {0, 1, 2}, seq[] = {0, 0, 0};
     const uint8_t wanted[] = {0, 0, 1};
-    int32_t n_vocab = model_info(m)->n_vocab, n = model_info(m)->n_ctx < 3 || n_vocab < 2 ? 1 : 3, id = 0;
+    int32_t n_vocab = model_info(m)->n_vocab, n = model_info(m)->n_ctx < 3 || n_vocab < 2 ? 1 : 3,
+            id = 0;
     float *logits = mem_array((size_t)n_vocab, sizeof *logits);
     struct sampling sampling;
     struct sampler *sampler;
@@ -74,7 +77,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct err err;
     if (!compute && compute_open(&compute, &(struct compute_options){"cpu", 1}, &err) != OK)
         abort();
-    uint8_t *copy = malloc(size ? size : 1); // exactly as long as the input, so that reading past it shows
+    uint8_t *copy =
+        malloc(size ? size : 1); // exactly as long as the input, so that reading past it shows
     if (!copy)
         abort();
     for (size_t i = 0; i < size; i++)

@@ -18,8 +18,14 @@ static inline void put(struct file *f, const void *p, size_t n)
     if (buf_add(&f->buf, p, n) != OK)
         die("fixture too large");
 }
-static inline void put_u32(struct file *f, uint32_t v) { put(f, &v, 4); }
-static inline void put_u64(struct file *f, uint64_t v) { put(f, &v, 8); }
+static inline void put_u32(struct file *f, uint32_t v)
+{
+    put(f, &v, 4);
+}
+static inline void put_u64(struct file *f, uint64_t v)
+{
+    put(f, &v, 8);
+}
 static inline void put_text(struct file *f, const char *text)
 {
     put_u64(f, strlen(text));
@@ -72,7 +78,8 @@ static inline void array_begin(struct file *f, const char *key, uint32_t type, u
     put_u32(f, type);
     put_u64(f, n);
 }
-static inline void add_tensor(struct file *f, const char *name, uint32_t type, uint64_t cols, uint64_t rows, uint64_t offset)
+static inline void add_tensor(struct file *f, const char *name, uint32_t type, uint64_t cols,
+                              uint64_t rows, uint64_t offset)
 {
     f->n_tensors++;
     put_text(f, name);
@@ -84,7 +91,7 @@ static inline void add_tensor(struct file *f, const char *name, uint32_t type, u
     put_u64(f, offset);
 }
 
-// ---- a vocabulary ----------------------------------------------------------------------------------------
+// ---- a vocabulary -------------------------------------------------------------------------------
 
 // One byte as the vocabulary spells it: 1 or 2 bytes of UTF-8.
 static inline size_t spell_byte(char *out, unsigned byte)
@@ -104,9 +111,10 @@ static inline size_t spell_byte(char *out, unsigned byte)
     return 2;
 }
 
-// 256 bytes, then `texts` (spelled as in a file), merges, and <|im_start|>, <|im_end|> as control tokens at the end.
-static inline void add_vocabulary(struct file *f, const char *pre, const char *const *texts, size_t n_texts,
-                                  const char *const *merges, size_t n_merges)
+// 256 bytes, then `texts` (spelled as in a file), merges, and <|im_start|>, <|im_end|> as control
+// tokens at the end.
+static inline void add_vocabulary(struct file *f, const char *pre, const char *const *texts,
+                                  size_t n_texts, const char *const *merges, size_t n_merges)
 {
     size_t n = 256 + n_texts + 2;
     key_text(f, "tokenizer.ggml.model", "gpt2");
@@ -131,7 +139,7 @@ static inline void add_vocabulary(struct file *f, const char *pre, const char *c
     key_u32(f, "tokenizer.ggml.eos_token_id", (uint32_t)n - 1);
 }
 
-// ---- a whole model ---------------------------------------------------------------------------------------
+// ---- a whole model ------------------------------------------------------------------------------
 
 enum { TINY_EMBD = 32, TINY_FF = 64, TINY_HEAD = 4, TINY_KV = 2, TINY_LAYER = 2, TINY_VOCAB = 258 };
 
@@ -153,11 +161,16 @@ struct shape {
 };
 
 static const struct shape tiny_shapes[] = {
-    {"token_embd.weight", TINY_EMBD, TINY_VOCAB},       {"output_norm.weight", TINY_EMBD, 1},
-    {"blk.%d.attn_norm.weight", TINY_EMBD, 1},          {"blk.%d.ffn_norm.weight", TINY_EMBD, 1},
-    {"blk.%d.attn_q.weight", TINY_EMBD, TINY_EMBD},     {"blk.%d.attn_k.weight", TINY_EMBD, TINY_EMBD / 2},
-    {"blk.%d.attn_v.weight", TINY_EMBD, TINY_EMBD / 2}, {"blk.%d.attn_output.weight", TINY_EMBD, TINY_EMBD},
-    {"blk.%d.ffn_gate.weight", TINY_EMBD, TINY_FF},     {"blk.%d.ffn_up.weight", TINY_EMBD, TINY_FF},
+    {"token_embd.weight", TINY_EMBD, TINY_VOCAB},
+    {"output_norm.weight", TINY_EMBD, 1},
+    {"blk.%d.attn_norm.weight", TINY_EMBD, 1},
+    {"blk.%d.ffn_norm.weight", TINY_EMBD, 1},
+    {"blk.%d.attn_q.weight", TINY_EMBD, TINY_EMBD},
+    {"blk.%d.attn_k.weight", TINY_EMBD, TINY_EMBD / 2},
+    {"blk.%d.attn_v.weight", TINY_EMBD, TINY_EMBD / 2},
+    {"blk.%d.attn_output.weight", TINY_EMBD, TINY_EMBD},
+    {"blk.%d.ffn_gate.weight", TINY_EMBD, TINY_FF},
+    {"blk.%d.ffn_up.weight", TINY_EMBD, TINY_FF},
     {"blk.%d.ffn_down.weight", TINY_FF, TINY_EMBD},
 };
 

@@ -1,4 +1,5 @@
-// model_forward.c - opening models that lie, and the forward pass: batches, chunks and sequences must not change the result.
+// model_forward.c - opening models that lie, and the forward pass: batches, chunks and sequences
+// must not change the result.
 #include "check.h"
 #include "model_fixture.h"
 
@@ -21,7 +22,8 @@ static struct model *open_model(int32_t n_seq, int32_t n_batch)
 {
     struct model *m = NULL;
     struct err err = {0};
-    if (!CHECK(model_open(&m, compute, path, &(struct model_options){32, n_seq, n_batch}, &err) == OK))
+    if (!CHECK(model_open(&m, compute, path, &(struct model_options){32, n_seq, n_batch}, &err) ==
+               OK))
         die("%s", err.text);
     return m;
 }
@@ -56,13 +58,14 @@ static void whole(struct model *m, int32_t seq, float *logits)
     CHECK(model_forward(m, &(struct batch){LENGTH, token, pos, seqs, wanted}, logits, &err) == OK);
 }
 
-// Three sequences interleaved in batches of every size, some rows unwanted, against each alone: a mistake in a mask, a row, a
-// chunk border or the choice of wanted rows shows.
+// Three sequences interleaved in batches of every size, some rows unwanted, against each alone: a
+// mistake in a mask, a row, a chunk border or the choice of wanted rows shows.
 static void test_batches(void)
 {
     enum { SEQS = 3 };
     size_t row = TINY_VOCAB;
-    float *alone = mem_array(SEQS * LENGTH * row, sizeof *alone), *got = mem_array(SEQS * LENGTH * row, sizeof *got);
+    float *alone = mem_array(SEQS * LENGTH * row, sizeof *alone),
+          *got = mem_array(SEQS * LENGTH * row, sizeof *got);
     struct model *m = open_model(SEQS, 64);
     for (int32_t s = 0; s < SEQS; s++)
         whole(m, s, alone + (size_t)s * LENGTH * row);
@@ -83,12 +86,14 @@ static void test_batches(void)
                         wanted[n++] = (uint8_t)((i + s) % 3 != 0);
                     }
                 }
-                CHECK(model_forward(m, &(struct batch){n, token, pos, seq, wanted}, got, &err) == OK);
+                CHECK(model_forward(m, &(struct batch){n, token, pos, seq, wanted}, got, &err) ==
+                      OK);
                 const float *at = got;
                 for (int32_t i = 0; i < n; i++) {
                     if (!wanted[i])
                         continue;
-                    CHECK(worst(at, alone + ((size_t)seq[i] * LENGTH + (size_t)pos[i]) * row, row) < 1e-3f);
+                    CHECK(worst(at, alone + ((size_t)seq[i] * LENGTH + (size_t)pos[i]) * row, row) <
+                          1e-3f);
                     at += row;
                 }
             }
@@ -106,27 +111,29 @@ static void test_rules(void)
     struct err err;
     const uint8_t wanted[2] = {1, 1};
     const int32_t token[2] = {1, 2}, seq[2] = {0, 0}, other[2] = {1, 1};
-#define TRY(t, p0, p1, s) model_forward(m, &(struct batch){2, t, (int32_t[]){p0, p1}, s, wanted}, logits, &err)
+#define TRY(t, p0, p1, s)                                                                          \
+    model_forward(m, &(struct batch){2, t, (int32_t[]){p0, p1}, s, wanted}, logits, &err)
     CHECK(TRY(token, 0, 1, seq) == OK);
     CHECK(TRY(token, 2, 3, seq) == OK);
-    CHECK(TRY(token, 1, 2, seq) == OK);           // cut back to 1 and go on
-    CHECK(TRY(token, 4, 5, seq) == BAD_INPUT);    // 3 was never computed
+    CHECK(TRY(token, 1, 2, seq) == OK);        // cut back to 1 and go on
+    CHECK(TRY(token, 4, 5, seq) == BAD_INPUT); // 3 was never computed
     CHECK(TRY(token, 0, 1, seq) == OK);
-    CHECK(TRY(token, 2, 3, other) == BAD_INPUT);  // sequence 1 has nothing yet
+    CHECK(TRY(token, 2, 3, other) == BAD_INPUT); // sequence 1 has nothing yet
     CHECK(TRY(((int32_t[]){0, TINY_VOCAB}), 0, 1, seq) == BAD_INPUT);
     CHECK(TRY(((int32_t[]){-1, 0}), 0, 1, seq) == BAD_INPUT);
     CHECK(TRY(token, 0, 1, ((int32_t[]){0, 2})) == BAD_INPUT);
     CHECK(TRY(token, 32, 33, seq) == TOO_LARGE);
 #undef TRY
     const struct model_info *info = model_info(m);
-    CHECK(info->n_vocab == TINY_VOCAB && info->n_ctx == 32 && info->n_ctx_train == 64 && info->head_dim == 8);
+    CHECK(info->n_vocab == TINY_VOCAB && info->n_ctx == 32 && info->n_ctx_train == 64 &&
+          info->head_dim == 8);
     CHECK(info->kv_bytes == 2u * 32 * 2 * 16 * 2 * TINY_LAYER);
     CHECK_TEXT(info->arch, "llama");
     CHECK_TEXT(info->quantisation, "F32");
     model_close(m);
 }
 
-// ---- models that lie -------------------------------------------------------------------------------------
+// ---- models that lie ----------------------------------------------------------------------------
 
 static uint8_t *find_bytes(struct bytes in, const char *text)
 {
@@ -193,7 +200,8 @@ static void test_missing(void)
     CHECK(model_open(&m, compute, path, &(struct model_options){0, 1, 8}, &err) == BAD_INPUT);
     CHECK(strstr(err.text, "blk.1.ffn_up.weight") != NULL && strstr(err.text, path) != NULL);
     buf_free(&f.buf);
-    CHECK(model_open(&m, compute, "/nowhere/at/all.gguf", &(struct model_options){0, 1, 8}, &err) == NOT_FOUND);
+    CHECK(model_open(&m, compute, "/nowhere/at/all.gguf", &(struct model_options){0, 1, 8}, &err) ==
+          NOT_FOUND);
     CHECK(model_open(&m, compute, "/tmp", &(struct model_options){0, 1, 8}, &err) == BAD_INPUT);
 }
 

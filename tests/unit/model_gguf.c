@@ -1,4 +1,5 @@
-// model_gguf.c - the GGUF reader: what it reads, every way a file can lie, every truncation against a guard page.
+// model_gguf.c - the GGUF reader: what it reads, every way a file can lie, every truncation against
+// a guard page.
 #include "check.h"
 #include "model_fixture.h"
 
@@ -9,7 +10,8 @@
 static enum status parse_at_guard(struct bytes file, struct err *err)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE), size = (file.n + page - 1) / page * page;
-    uint8_t *map = mmap(NULL, size + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    uint8_t *map =
+        mmap(NULL, size + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (map == MAP_FAILED || mprotect(map + size, page, PROT_NONE) != 0)
         die("no guard page");
     uint8_t *at = map + size - file.n;
@@ -47,7 +49,8 @@ static void test_values(void)
     struct bytes text = {0};
     const struct gguf_value *list = NULL;
     CHECK(gguf_get_uint(g, "a.number", 0, 10, &n, &err) == OK && n == 7);
-    CHECK(gguf_get_uint(g, "a.number", 0, 6, &n, &err) == BAD_INPUT && strstr(err.text, "a.number"));
+    CHECK(gguf_get_uint(g, "a.number", 0, 6, &n, &err) == BAD_INPUT &&
+          strstr(err.text, "a.number"));
     CHECK(gguf_get_uint(g, "a.negative", 0, 6, &n, &err) == BAD_INPUT && strstr(err.text, "-3"));
     CHECK(gguf_get_uint(g, "a.text", 0, 6, &n, &err) == BAD_INPUT);
     CHECK(gguf_get_uint(g, "a.none", 0, 6, &n, &err) == NOT_FOUND);
@@ -65,7 +68,7 @@ static void test_values(void)
     buf_free(&f.buf);
 }
 
-// ---- lies: each spoils one field of a good file and expects one status and a word of the sentence -----------------------
+// ---- lies: each spoils one field of a good file and expects one status and a word of the sentence
 
 struct lie {
     const char *word;
@@ -86,25 +89,107 @@ static void finish(struct file *f, size_t n_data)
         put(f, "x", 1);
 }
 
-static void lie_magic(struct file *f) { finish(f, 0); f->buf.p[0] = 'X'; }
-static void lie_version(struct file *f) { finish(f, 0); f->buf.p[4] = 1; }
-static void lie_big_endian(struct file *f) { finish(f, 0); memcpy(f->buf.p + 4, "\0\0\0\3", 4); }
-static void lie_n_values(struct file *f) { f->n_values = UINT64_MAX; finish(f, 64); }
-static void lie_n_tensors(struct file *f) { f->n_tensors = 1ull << 40; finish(f, 64); }
-static void lie_key_length(struct file *f) { f->n_values = 1; put_u64(f, UINT64_MAX); finish(f, 64); }
-static void lie_empty_key(struct file *f) { key_u32(f, "", 1); finish(f, 0); }
-static void lie_value_type(struct file *f) { key_begin(f, "k", 13); finish(f, 64); }
-static void lie_string_length(struct file *f) { key_begin(f, "k", GGUF_STRING); put_u64(f, 1ull << 62); finish(f, 64); }
-static void lie_array_count(struct file *f) { array_begin(f, "k", GGUF_U64, UINT64_MAX / 4); finish(f, 64); }
-static void lie_strings_count(struct file *f) { array_begin(f, "k", GGUF_STRING, 1ull << 50); finish(f, 64); }
-static void lie_array_item(struct file *f) { array_begin(f, "k", 77, 1); finish(f, 64); }
-static void lie_nested(struct file *f) { array_begin(f, "k", GGUF_ARRAY, 1); put_u32(f, GGUF_U8); put_u64(f, 1); finish(f, 64); }
-static void lie_twice(struct file *f) { key_u32(f, "k", 1); key_u32(f, "j", 1); key_u32(f, "k", 2); finish(f, 0); }
-static void lie_alignment_zero(struct file *f) { key_u32(f, "general.alignment", 0); finish(f, 64); }
-static void lie_alignment_odd(struct file *f) { key_u32(f, "general.alignment", 48); finish(f, 64); }
-static void lie_alignment_huge(struct file *f) { key_u32(f, "general.alignment", 1u << 31); finish(f, 64); }
-static void lie_alignment_text(struct file *f) { key_text(f, "general.alignment", "32"); finish(f, 64); }
-static void lie_split(struct file *f) { key_u32(f, "split.count", 3); finish(f, 64); }
+static void lie_magic(struct file *f)
+{
+    finish(f, 0);
+    f->buf.p[0] = 'X';
+}
+static void lie_version(struct file *f)
+{
+    finish(f, 0);
+    f->buf.p[4] = 1;
+}
+static void lie_big_endian(struct file *f)
+{
+    finish(f, 0);
+    memcpy(f->buf.p + 4, "\0\0\0\3", 4);
+}
+static void lie_n_values(struct file *f)
+{
+    f->n_values = UINT64_MAX;
+    finish(f, 64);
+}
+static void lie_n_tensors(struct file *f)
+{
+    f->n_tensors = 1ull << 40;
+    finish(f, 64);
+}
+static void lie_key_length(struct file *f)
+{
+    f->n_values = 1;
+    put_u64(f, UINT64_MAX);
+    finish(f, 64);
+}
+static void lie_empty_key(struct file *f)
+{
+    key_u32(f, "", 1);
+    finish(f, 0);
+}
+static void lie_value_type(struct file *f)
+{
+    key_begin(f, "k", 13);
+    finish(f, 64);
+}
+static void lie_string_length(struct file *f)
+{
+    key_begin(f, "k", GGUF_STRING);
+    put_u64(f, 1ull << 62);
+    finish(f, 64);
+}
+static void lie_array_count(struct file *f)
+{
+    array_begin(f, "k", GGUF_U64, UINT64_MAX / 4);
+    finish(f, 64);
+}
+static void lie_strings_count(struct file *f)
+{
+    array_begin(f, "k", GGUF_STRING, 1ull << 50);
+    finish(f, 64);
+}
+static void lie_array_item(struct file *f)
+{
+    array_begin(f, "k", 77, 1);
+    finish(f, 64);
+}
+static void lie_nested(struct file *f)
+{
+    array_begin(f, "k", GGUF_ARRAY, 1);
+    put_u32(f, GGUF_U8);
+    put_u64(f, 1);
+    finish(f, 64);
+}
+static void lie_twice(struct file *f)
+{
+    key_u32(f, "k", 1);
+    key_u32(f, "j", 1);
+    key_u32(f, "k", 2);
+    finish(f, 0);
+}
+static void lie_alignment_zero(struct file *f)
+{
+    key_u32(f, "general.alignment", 0);
+    finish(f, 64);
+}
+static void lie_alignment_odd(struct file *f)
+{
+    key_u32(f, "general.alignment", 48);
+    finish(f, 64);
+}
+static void lie_alignment_huge(struct file *f)
+{
+    key_u32(f, "general.alignment", 1u << 31);
+    finish(f, 64);
+}
+static void lie_alignment_text(struct file *f)
+{
+    key_text(f, "general.alignment", "32");
+    finish(f, 64);
+}
+static void lie_split(struct file *f)
+{
+    key_u32(f, "split.count", 3);
+    finish(f, 64);
+}
 static void lie_n_dims(struct file *f)
 {
     f->n_tensors = 1;
@@ -119,18 +204,66 @@ static void lie_no_dims(struct file *f)
     put_u32(f, 0);
     finish(f, 256);
 }
-static void lie_dim_zero(struct file *f) { add_tensor(f, "t", DTYPE_F32, 0, 2, 0); finish(f, 64); }
-static void lie_dim_negative(struct file *f) { add_tensor(f, "t", DTYPE_F32, UINT64_MAX, 1, 0); finish(f, 64); }
-static void lie_product(struct file *f) { add_tensor(f, "t", DTYPE_F32, 1ull << 32, 1ull << 32, 0); finish(f, 64); }
-static void lie_bytes(struct file *f) { add_tensor(f, "t", DTYPE_F32, 1ull << 31, 1ull << 31, 0); finish(f, 64); }
-static void lie_size(struct file *f) { add_tensor(f, "t", DTYPE_F32, 1ull << 40, 1, 0); finish(f, 64); }
-static void lie_type(struct file *f) { add_tensor(f, "t", 99, 32, 1, 0); finish(f, 64); }
-static void lie_type_removed(struct file *f) { add_tensor(f, "t", 4, 32, 1, 0); finish(f, 64); }
-static void lie_row(struct file *f) { add_tensor(f, "t", DTYPE_Q4_K, 32, 1, 0); finish(f, 64); }
-static void lie_offset(struct file *f) { two_tensors(f, 0, 68); finish(f, 256); }
-static void lie_offset_huge(struct file *f) { two_tensors(f, 0, UINT64_MAX - 31); finish(f, 256); }
-static void lie_overlap(struct file *f) { two_tensors(f, 0, 32); finish(f, 256); }
-static void lie_end(struct file *f) { two_tensors(f, 0, 64); finish(f, 127); }
+static void lie_dim_zero(struct file *f)
+{
+    add_tensor(f, "t", DTYPE_F32, 0, 2, 0);
+    finish(f, 64);
+}
+static void lie_dim_negative(struct file *f)
+{
+    add_tensor(f, "t", DTYPE_F32, UINT64_MAX, 1, 0);
+    finish(f, 64);
+}
+static void lie_product(struct file *f)
+{
+    add_tensor(f, "t", DTYPE_F32, 1ull << 32, 1ull << 32, 0);
+    finish(f, 64);
+}
+static void lie_bytes(struct file *f)
+{
+    add_tensor(f, "t", DTYPE_F32, 1ull << 31, 1ull << 31, 0);
+    finish(f, 64);
+}
+static void lie_size(struct file *f)
+{
+    add_tensor(f, "t", DTYPE_F32, 1ull << 40, 1, 0);
+    finish(f, 64);
+}
+static void lie_type(struct file *f)
+{
+    add_tensor(f, "t", 99, 32, 1, 0);
+    finish(f, 64);
+}
+static void lie_type_removed(struct file *f)
+{
+    add_tensor(f, "t", 4, 32, 1, 0);
+    finish(f, 64);
+}
+static void lie_row(struct file *f)
+{
+    add_tensor(f, "t", DTYPE_Q4_K, 32, 1, 0);
+    finish(f, 64);
+}
+static void lie_offset(struct file *f)
+{
+    two_tensors(f, 0, 68);
+    finish(f, 256);
+}
+static void lie_offset_huge(struct file *f)
+{
+    two_tensors(f, 0, UINT64_MAX - 31);
+    finish(f, 256);
+}
+static void lie_overlap(struct file *f)
+{
+    two_tensors(f, 0, 32);
+    finish(f, 256);
+}
+static void lie_end(struct file *f)
+{
+    two_tensors(f, 0, 64);
+    finish(f, 127);
+}
 static void lie_same_name(struct file *f)
 {
     add_tensor(f, "t", DTYPE_F32, 8, 1, 0);
@@ -193,7 +326,8 @@ static void test_lies(void)
         lies[i].tell(&f);
         enum status status = parse_at_guard(buf_view(&f.buf), &err);
         if (!CHECK(status == lies[i].status && strstr(err.text, lies[i].word)))
-            fprintf(stderr, "    lie %zu: %s: \"%s\", expected \"%s\"\n", i, status_name(status), err.text, lies[i].word);
+            fprintf(stderr, "    lie %zu: %s: \"%s\", expected \"%s\"\n", i, status_name(status),
+                    err.text, lies[i].word);
         buf_free(&f.buf);
     }
 }
@@ -206,7 +340,8 @@ static void test_truncation(void)
     CHECK(parse_at_guard(buf_view(&f.buf), &err) == OK);
     size_t head = f.buf.n < 12000 ? f.buf.n : 12000;
     for (size_t n = 0; n < head; n++)
-        if (!CHECK(parse_at_guard((struct bytes){f.buf.p, n}, &err) == BAD_INPUT && err.text[0] != 0))
+        if (!CHECK(parse_at_guard((struct bytes){f.buf.p, n}, &err) == BAD_INPUT &&
+                   err.text[0] != 0))
             fprintf(stderr, "    at %zu bytes\n", n);
     CHECK(parse_at_guard((struct bytes){f.buf.p, f.buf.n - 1}, &err) == BAD_INPUT);
     buf_free(&f.buf);

@@ -1,4 +1,5 @@
-// model_sampler.c - the sampler: what each setting keeps, the shares of what is drawn, penalties, damaged logits.
+// model_sampler.c - the sampler: what each setting keeps, the shares of what is drawn, penalties,
+// damaged logits.
 #include "check.h"
 #include "model_fixture.h"
 
@@ -28,7 +29,8 @@ static struct sampling plain(void)
     return p;
 }
 
-static void count_draws(const struct sampling *sampling, const float *logits, int32_t n, int32_t *counts)
+static void count_draws(const struct sampling *sampling, const float *logits, int32_t n,
+                        int32_t *counts)
 {
     struct sampler *s;
     sampler_open(&s, sampling, n);
@@ -39,7 +41,8 @@ static void count_draws(const struct sampling *sampling, const float *logits, in
 }
 
 // Every share within 5 standard deviations of softmax(logits / temperature) over the kept ids.
-static void check_shares(const float *logits, int32_t n, float temperature, const bool *kept, const int32_t *counts)
+static void check_shares(const float *logits, int32_t n, float temperature, const bool *kept,
+                         const int32_t *counts)
 {
     double sum = 0;
     for (int32_t i = 0; i < n; i++)
@@ -48,14 +51,16 @@ static void check_shares(const float *logits, int32_t n, float temperature, cons
         double p = kept[i] ? exp((double)logits[i] / (double)temperature) / sum : 0;
         double off = fabs(counts[i] - p * DRAWS), limit = 5 * sqrt(p * (1 - p) * DRAWS);
         if (!CHECK(off <= limit))
-            fprintf(stderr, "    id %d: %d draws, expected %.0f +- %.0f\n", i, counts[i], p * DRAWS, limit);
+            fprintf(stderr, "    id %d: %d draws, expected %.0f +- %.0f\n", i, counts[i], p * DRAWS,
+                    limit);
     }
 }
 
 static void test_shares(void)
 {
     // probabilities before temperature: 0.5 0.25 0.125 0.0625 0.03125 0.03125
-    const float logits[] = {-1.3862944f, -0.6931472f, -2.7725887f, -2.0794415f, -3.4657359f, -3.4657359f};
+    const float logits[] = {-1.3862944f, -0.6931472f, -2.7725887f,
+                            -2.0794415f, -3.4657359f, -3.4657359f};
     int32_t counts[6];
     struct sampling p = plain();
     count_draws(&p, logits, 6, counts);
@@ -172,7 +177,8 @@ static void test_damaged(void)
     struct err err;
     int32_t id = 77;
     sampler_open(&s, &p, 3);
-    CHECK(sampler_pick(s, (float[]){0, NAN, 1}, &id, &err) == DEVICE_ERROR && strstr(err.text, "token 1") && id == 77);
+    CHECK(sampler_pick(s, (float[]){0, NAN, 1}, &id, &err) == DEVICE_ERROR &&
+          strstr(err.text, "token 1") && id == 77);
     CHECK(sampler_pick(s, (float[]){0, INFINITY, 1}, &id, &err) == DEVICE_ERROR);
     CHECK(sampler_pick(s, (float[]){-INFINITY, -INFINITY, -INFINITY}, &id, &err) == DEVICE_ERROR);
     CHECK(sampler_pick(s, (float[]){-INFINITY, -1e30f, -INFINITY}, &id, &err) == OK && id == 1);

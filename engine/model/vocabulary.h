@@ -1,0 +1,50 @@
+// vocabulary.h - the tables behind a tokenizer, shared by vocabulary.c, which fills them from a
+// file, and tokenizer.c, which uses them. Read-only once filled.
+//
+// Symbols: 0 .. n_vocab-1 are the tokens; above them are texts that only merges speak of.
+#pragma once
+
+#include "parts.h"
+
+enum { MAX_END = 16 };
+
+struct special { // a token that is found by its text, before words are cut
+    struct bytes text;
+    int32_t id;
+    bool control;
+};
+
+struct merge {
+    int32_t left, right; // symbols; left < 0: free slot
+    int32_t rank, result;
+};
+
+struct tokenizer {
+    struct pretokenizer *pretokenizer;
+    uint8_t *bytes; // the texts of all symbols, one after the other
+    size_t n_bytes, bytes_allocated;
+    size_t *start; // [n_symbols + 1] into bytes
+    int32_t n_vocab, n_symbols, symbols_allocated;
+    uint8_t *hidden;  // [n_vocab]: 1 = decodes to nothing (control, unused)
+    int32_t *by_text; // hash table of symbols, -1 free; only those BPE may produce
+    size_t by_text_mask;
+    struct merge *merges; // hash table
+    size_t merges_mask;
+    uint64_t hash_seed; // so that a file cannot aim at collisions
+    int32_t byte_symbol[256];
+    struct special *specials;  // [n_specials], longest first
+    int32_t *specials_by_text; // [n_specials], indices in order of text
+    int32_t n_specials;
+    uint8_t *special_texts; // what they view
+    int32_t bos, end[MAX_END];
+    int n_end;
+    bool add_bos;
+};
+
+// Fills the tables from the file and keeps nothing of it.
+MUST_USE enum status vocabulary_read(struct tokenizer *t, const struct gguf *gguf, struct err *err);
+void vocabulary_free(struct tokenizer *t);
+struct bytes vocabulary_text(const struct tokenizer *t, int32_t symbol);
+int32_t vocabulary_find(const struct tokenizer *t, struct bytes text); // -1: no such symbol
+// The slot of a pair of symbols; its left < 0: the two do not merge.
+struct merge *vocabulary_merge(const struct tokenizer *t, int32_t left, int32_t right);
