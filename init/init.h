@@ -189,11 +189,12 @@ bool alias_glob(const char *pattern, const char *text);
 enum status module_open(struct err *err);
 void module_want(const char *name); // and what it needs; unknown names are ignored
 void module_want_alias(const char *modalias);
-/* Loads what is wanted and startable; OK when nothing is left to do, else WAIT. */
-enum status module_settled(void);
+/* Starts loading what is wanted and has all it needs. */
+void module_load(void);
 /* OK when `name` is live, failed or unknown: nothing to wait for; else WAIT. */
 enum status module_ready(const char *name);
-/* The same for GPU drivers. */
+/* The same for all drivers but those of GPUs (which take seconds, and may hang), and for those. */
+enum status module_drivers_ready(void);
 enum status module_gpus_ready(void);
 void module_counts(int *n_live, int *n_failed);
 

@@ -17,7 +17,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#define MAX_WAIT_MS 180000 // whatever happens
+#define MAX_WAIT_MS 90000 // whatever happens
 
 static struct conf conf;
 static const char *state_dir = STATE_IN_MEMORY;
@@ -40,7 +40,7 @@ static enum status begin_log(struct err *err)
 static int64_t module_tick(int64_t now)
 {
     (void)now;
-    (void)module_settled();
+    module_load();
     return INT64_MAX;
 }
 
@@ -193,7 +193,7 @@ static void run_step(const struct step *s)
 
     while ((result = s->run(&err)) == WAIT && now_ms() < deadline) {
         loop_once(deadline);
-        if (s->wait_ms && now_ms() < latest && (module_settled() == WAIT || disk_busy())) {
+        if (s->wait_ms && now_ms() < latest && (module_drivers_ready() == WAIT || disk_busy())) {
             deadline = now_ms() + s->wait_ms;
         }
     }

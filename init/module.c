@@ -21,6 +21,7 @@
 
 #define COMPRESSED_FILE 4 // MODULE_INIT_COMPRESSED_FILE
 #define MAX_LOADING 4     // at a time: more only compete for the same cores
+#define RANK_GPU 3
 #define SLOW_MS 5000
 #define MAX_TEXT (16u << 20)
 
@@ -185,7 +186,7 @@ static int rank_of(const struct module *m)
     if (strstr(m->path, "drivers/net/")) {
         return 1;
     }
-    return strstr(m->path, "drivers/gpu/") ? 3 : 2;
+    return strstr(m->path, "drivers/gpu/") ? RANK_GPU : 2;
 }
 
 static struct module *startable(void)
@@ -202,7 +203,7 @@ static struct module *startable(void)
     return best;
 }
 
-enum status module_settled(void)
+void module_load(void)
 {
     struct module *m;
 
@@ -217,7 +218,6 @@ enum status module_settled(void)
         n_wanted--;
         n_loading++;
     }
-    return n_wanted || n_loading ? WAIT : OK;
 }
 
 enum status module_ready(const char *name)
@@ -228,15 +228,27 @@ enum status module_ready(const char *name)
     return busy ? WAIT : OK;
 }
 
-enum status module_gpus_ready(void)
+/* Is anything under way whose rank lies in [from, to]? */
+static enum status ranks_ready(int from, int to)
 {
     for (int32_t i = 0; i < all.n_modules; i++) {
         const struct module *m = &all.module[i];
-        if ((m->state == MODULE_WANTED || m->state == MODULE_LOADING) && rank_of(m) == 3) {
+        if ((m->state == MODULE_WANTED || m->state == MODULE_LOADING) && rank_of(m) >= from &&
+            rank_of(m) <= to) {
             return WAIT;
         }
     }
     return OK;
+}
+
+enum status module_drivers_ready(void)
+{
+    return ranks_ready(0, RANK_GPU - 1);
+}
+
+enum status module_gpus_ready(void)
+{
+    return ranks_ready(RANK_GPU, RANK_GPU);
 }
 
 void module_counts(int *live, int *failed)

@@ -556,7 +556,7 @@ int64_t net_tick(int64_t now)
         }
     }
     if (!any_carrier && !told_no_link) {
-        if (module_settled() == WAIT) {
+        if (module_drivers_ready() == WAIT) {
             settled_ms = now;
         }
         if (now - settled_ms < 8000) {

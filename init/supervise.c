@@ -1,13 +1,12 @@
 /* supervise.c - the engine: started as an ordinary user, watched, restarted.
  *
  * It gets uid and gid 1000, the groups video and render and no other, no new privileges, no core
- * dumps, an empty environment but for what is listed here, and the ends of two pipes: its output (which
- * init forwards line by line to the consoles), and the heartbeat. On the heartbeat it writes lines:
- *   beat      at least every 5 s while its network thread is alive
- *   ready     once, when it serves
- *   reboot    poweroff     what its administrator asked for
- * An engine silent for 60 s is killed. One that ends is started again after 1, 2, 4 ... 30 s; a
- * minute of health forgets earlier failures. init never gives up: the box has nothing else to do.
+ * dumps, an empty environment but for what is listed here, and the ends of two pipes: its output
+ * (which init forwards line by line to the consoles), and the heartbeat. On the heartbeat it writes
+ * lines: beat      at least every 5 s while its network thread is alive ready     once, when it
+ * serves reboot    poweroff     what its administrator asked for An engine silent for 60 s is
+ * killed. One that ends is started again after 1, 2, 4 ... 30 s; a minute of health forgets earlier
+ * failures. init never gives up: the box has nothing else to do.
  */
 #include "init.h"
 
@@ -230,6 +229,7 @@ static void beat_arrived(int fd, void *ctx)
 {
     (void)fd;
     (void)ctx;
+    read_lines(&engine.out, output_line); // what it said before comes first on the screen
     read_lines(&engine.beat, beat_line);
 }
 
