@@ -16,9 +16,10 @@ enum {
     BATCH_TOKENS = 512, // most rows in one forward pass
     CHUNK_LEAST = 16,   // rows of a prompt in one pass, at least
     WAITING_MOST = 32,  // jobs that may wait for a sequence
-    // a pass is sized to take so long:
+    // a pass with prompt rows is sized to take so long:
     STEP_ALONE_US = 1000000, // when nobody else waits for a token
-    STEP_SHARED_US = 150000, // when others do
+    STEP_SHARED_US = 150000, // when others do; on a slow machine STEP_SHARED_TIMES their own pass
+    STEP_SHARED_TIMES = 3,
 };
 
 // A job from its arrival to its end.
@@ -55,7 +56,8 @@ struct engine { // all of it belongs to the engine thread
     struct work *waiting, **waiting_end;
     int32_t n_waiting;
     uint64_t n_steps;
-    double prefill_us; // a prompt token's share of a pass, see measure(); 0 = not known yet
+    double chunk[2];            // prompt rows in a pass, alone and beside others: see chunk_learn()
+    double decode_us;           // a pass without prompt rows, running mean
     int32_t *token, *pos, *seq; // [BATCH_TOKENS] rows of the batch
     uint8_t *wanted;            // [BATCH_TOKENS]
     float *logits;              // [n_seq][n_vocab]

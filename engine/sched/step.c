@@ -3,7 +3,7 @@
 // Every sequence that is generating contributes one row; what room is left goes to prompts, oldest
 // first, in chunks. A chunk is sized by time, not only by BATCH_TOKENS: while others generate, a
 // pass must not take so long that their streams stall, and even alone it must not be so long that
-// cancelling or a heartbeat waits for it. What one prompt token costs is measured as we go.
+// cancelling or a heartbeat waits for it. The size is learnt as we go.
 #include "inside.h"
 
 #include <string.h>
@@ -27,15 +27,47 @@ static int32_t count_state(const struct engine *engine, enum seq_state state)
     return n;
 }
 
-// Prompt rows in this pass.
+// How long a pass with prompt rows should take.
+static double target_us(const struct engine *engine, bool shared)
+{
+    double most = STEP_SHARED_TIMES * engine->decode_us;
+    if (!shared)
+        return STEP_ALONE_US;
+    return most > STEP_SHARED_US ? most : STEP_SHARED_US;
+}
+
+// Prompt rows that may go into this pass.
 static int32_t chunk_rows(const struct engine *engine, int32_t n_decode)
 {
-    int32_t room = BATCH_TOKENS - n_decode;
-    double target_us = n_decode ? STEP_SHARED_US : STEP_ALONE_US;
-    double rows = engine->prefill_us > 0 ? target_us / engine->prefill_us : 64;
+    int32_t room = BATCH_TOKENS - n_decode, rows = (int32_t)engine->chunk[n_decode > 0];
     if (rows < CHUNK_LEAST)
         rows = CHUNK_LEAST;
-    return rows < room ? (int32_t)rows : room;
+    return rows < room ? rows : room;
+}
+
+// Moves the chunk towards the size that takes as long as it should: at most halved or doubled by
+// one pass, so that one that was held up by something else does not count for much. A pass that had
+// fewer rows than it could says only when even they were too many.
+static void chunk_learn(struct engine *engine, int32_t n_prompt, int32_t n_decode, uint64_t took_us)
+{
+    bool shared = n_decode > 0;
+    if (n_prompt == 0) {
+        double us = (double)took_us;
+        engine->decode_us = engine->decode_us > 0 ? 0.9 * engine->decode_us + 0.1 * us : us;
+        return;
+    }
+    double change = target_us(engine, shared) / (double)(took_us ? took_us : 1);
+    double from = engine->chunk[shared];
+    if (n_prompt < chunk_rows(engine, n_decode)) {
+        if (change > 1)
+            return;
+        from = n_prompt;
+    }
+    change = change < 0.5 ? 0.5 : change > 2 ? 2 : change;
+    double rows = from * change;
+    engine->chunk[shared] = rows < CHUNK_LEAST    ? CHUNK_LEAST
+                            : rows > BATCH_TOKENS ? BATCH_TOKENS
+                                                  : rows;
 }
 
 static void add_row(struct engine *engine, int32_t *n, struct seq *seq, int32_t token, int32_t pos,
@@ -126,16 +158,6 @@ static void seq_advance(struct engine *engine, struct seq *seq, int32_t n_rows, 
     }
 }
 
-// Keeps what a prompt token costs: a running mean that believes bad news at once (a core was taken
-// away) and good news slowly. Passes with few prompt rows say nothing about it.
-static void measure(struct engine *engine, int32_t n, int32_t n_decode, uint64_t took_us)
-{
-    if (n - n_decode < CHUNK_LEAST)
-        return;
-    double us = (double)took_us / n;
-    engine->prefill_us = us > engine->prefill_us ? us : 0.7 * engine->prefill_us + 0.3 * us;
-}
-
 void engine_step(struct engine *engine)
 {
     int32_t n_rows[SEQS_MOST] = {0};
@@ -151,7 +173,7 @@ void engine_step(struct engine *engine)
     engine_step_begins(engine, true);
     uint64_t from_us = clock_us();
     enum status status = model_forward(engine->model, &batch, engine->logits, &err);
-    measure(engine, n, n_decode, clock_us() - from_us);
+    chunk_learn(engine, n - n_decode, n_decode, clock_us() - from_us);
     engine_step_begins(engine, false);
     engine->n_steps++;
     if (status != OK) {
