@@ -1,16 +1,17 @@
 """bpe.py - a byte-level BPE vocabulary: training, encoding, decoding.
 
 Text is cut by qwen2's pre-tokenizer expression (digits one by one), every piece becomes UTF-8 bytes
-written in GPT-2's printable alphabet, and the learnt merges are applied inside the piece, lowest rank
-first.  The expression here is written for Python's re ([^\\W\\d_] for \\p{L}, \\d for \\p{N}): the same
-for the ASCII text that we train on, not for all of Unicode.  The engine has the exact one.
+written in GPT-2's printable alphabet, and the learnt merges are applied inside the piece, lowest
+rank first.  The expression here is written for Python's re ([^\\W\\d_] for \\p{L}, \\d for \\p{N}):
+the same for the ASCII text that we train on, not for all of Unicode.  The engine has the exact one.
 
 Token ids: 0..255 the bytes in GPT-2's order, then one token a merge, then the special tokens.
 """
 import heapq
 import re
 
-PRE = re.compile(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|(?:[^\r\n\w]|_)?[^\W\d_]+|\d| ?(?:[^\s\w]|_)+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+PRE = re.compile(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|(?:[^\r\n\w]|_)?[^\W\d_]+|\d|"
+                 r" ?(?:[^\s\w]|_)+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 SPECIALS = ['<|endoftext|>', '<|im_start|>', '<|im_end|>']
 
 
@@ -27,7 +28,7 @@ def byte_chars():
 
 
 def train(texts, n_merges):
-    """the n_merges most useful merges, greedily (ties by name, so the result depends on the text only)"""
+    """the n_merges most useful merges, greedily (ties by name: only the text decides)"""
     bc, words = byte_chars(), {}
     for text in texts:
         for w in PRE.findall(text):
@@ -80,7 +81,8 @@ class Bpe:
     def __init__(self, merges):
         self.bc = byte_chars()
         self.merges = [tuple(m) for m in merges]
-        self.tokens = [self.bc[b] for b in sorted(self.bc)] + [a + b for a, b in self.merges] + SPECIALS
+        self.tokens = [self.bc[b] for b in sorted(self.bc)] + [a + b for a,
+                                                               b in self.merges] + SPECIALS
         self.ids = {t: i for i, t in enumerate(self.tokens)}
         self.rank = {m: i for i, m in enumerate(self.merges)}
         self.eot, self.im_start, self.im_end = (self.ids[s] for s in SPECIALS)
@@ -91,7 +93,8 @@ class Bpe:
         if got is None:
             parts = [self.bc[b] for b in w.encode()]
             while len(parts) > 1:
-                r, i = min((self.rank.get(p, 1 << 30), i) for i, p in enumerate(zip(parts, parts[1:])))
+                r, i = min((self.rank.get(p, 1 << 30), i) for i,
+                           p in enumerate(zip(parts, parts[1:])))
                 if r == 1 << 30:
                     break
                 parts[i:i + 2] = [parts[i] + parts[i + 1]]
@@ -103,11 +106,11 @@ class Bpe:
 
     def decode(self, ids):
         back = {c: b for b, c in self.bc.items()}
-        return b''.join(self.tokens[i].encode() if self.tokens[i] in SPECIALS else bytes(back[c] for c in self.tokens[i])
-                        for i in ids).decode(errors='replace')
+        return b''.join(t.encode() if t in SPECIALS else bytes(back[c] for c in t)
+                        for t in (self.tokens[i] for i in ids)).decode(errors='replace')
 
     def chat(self, messages, prompt=False):
-        """ChatML -> (ids, learn): learn[i] is 1 where token i is to be predicted (assistant's text and its <|im_end|>)"""
+        """ChatML -> (ids, learn); learn[i] is 1 for the assistant's text and its <|im_end|>"""
         ids, learn = [], []
         for role, text in messages:
             head = [self.im_start] + self.encode(role + '\n')

@@ -1,7 +1,8 @@
 """corpus.py - makes the text that the built-in model is trained and tested on.
 
-Everything is drawn from a random.Random that the caller seeds, so the same seed gives the same text.
-An example is (skill, question, answer, must): `must` is the regular expression a right answer contains.
+Everything is drawn from a random.Random that the caller seeds: the same seed gives the same text.
+An example is (skill, question, answer, must); `must` is the regular expression that a right answer
+contains.
 chat() wraps one or several examples into ChatML messages, with or without a system prompt.
 
 Training and test are disjoint by construction:
@@ -15,7 +16,7 @@ The forms of the skills, chosen so that a 5 M model can learn them with byte-lev
   copy      words, given after a colon or in quotes            -> the words
   reverse   3 to 6 letters separated by spaces, or 2 to 5 words -> the same in reverse order
   add       two numbers from 0 to 99                           -> "37 + 48 = 85"
-  count     count from A to B; or a list of 2 to 8 things      -> "1 cup, 2 pen, 3 hat. That makes 3."
+  count     count from A to B; or a list of 2 to 8 things  -> "1 cup, 2 pen, 3 hat. That makes 3."
   capital   the capital city of one of CAPITALS                -> "The capital of France is Paris."
   upper     1 to 3 known words in capital letters              -> "RED LAMP"
   json      an object from a sentence with a name and a number or city
@@ -27,31 +28,45 @@ import zlib
 import facts
 
 WORDS = '''
-apple bird blue book boat box bread bridge brown bus cake car cat chair cheese clock cloud coat coin cold cow cup
-desk dog door duck earth east egg farm field fire fish flag flower forest fox frog garden glass gold grass gray
-green hand hat hill honey horse house ice iron island jar key king knife lake lamp leaf lemon light lion map melon
-milk moon mouse music nest night north ocean onion orange owl paper park pear pen piano pig pink plant plate plum
-purple queen rain red rice ring river road rock rope rose salt sand school sea ship shoe silver sky snow soap south
-spoon star stone sugar summer sun table tea tiger tower train tree valley wall water west white wind window winter
-wolf wood yellow zebra'''.split()
+apple bird blue book boat box bread bridge brown bus cake car cat chair cheese clock cloud coat
+coin cold cow cup desk dog door duck earth east egg farm field fire fish flag flower forest fox
+frog garden glass gold grass gray green hand hat hill honey horse house ice iron island jar key
+king knife lake lamp leaf lemon light lion map melon milk moon mouse music nest night north ocean
+onion orange owl paper park pear pen piano pig pink plant plate plum purple queen rain red rice
+ring river road rock rope rose salt sand school sea ship shoe silver sky snow soap south spoon
+star stone sugar summer sun table tea tiger tower train tree valley wall water west white wind
+window winter wolf wood yellow zebra'''.split()
 NAMES = '''
-Adam Alice Anna Ben Carla Clara Daniel David Diana Elena Emil Emma Eric Eva Felix Frank George Greta Hanna Hugo Ida
-Ivan Jack Jane Jonas Julia Karl Kate Laura Leo Lena Lucas Lucy Marco Maria Mark Max Mia Nina Noah Nora Olga Oliver
-Omar Oscar Paul Peter Robert Rosa Ruth Sam Sara Simon Sofia Susan Thomas Tom Vera Victor Zoe'''.split()
-CITIES = 'Berlin Paris London Madrid Rome Vienna Oslo Boston Chicago Sydney Tokyo Delhi Cairo Lima Munich Milan Dublin Porto Geneva Kyoto'.split()
+Adam Alice Anna Ben Carla Clara Daniel David Diana Elena Emil Emma Eric Eva Felix Frank George
+Greta Hanna Hugo Ida Ivan Jack Jane Jonas Julia Karl Kate Laura Leo Lena Lucas Lucy Marco Maria
+Mark Max Mia Nina Noah Nora Olga Oliver Omar Oscar Paul Peter Robert Rosa Ruth Sam Sara Simon
+Sofia Susan Thomas Tom Vera Victor Zoe'''.split()
+CITIES = '''
+Berlin Paris London Madrid Rome Vienna Oslo Boston Chicago Sydney Tokyo Delhi Cairo Lima Munich
+Milan Dublin Porto Geneva Kyoto'''.split()
 CAPITALS = dict(p.split('=') for p in '''
-France=Paris;Germany=Berlin;Italy=Rome;Spain=Madrid;Portugal=Lisbon;Austria=Vienna;Poland=Warsaw;Greece=Athens;Norway=Oslo;Sweden=Stockholm
-Finland=Helsinki;Denmark=Copenhagen;Ireland=Dublin;Belgium=Brussels;Hungary=Budapest;Romania=Bucharest;Bulgaria=Sofia;Croatia=Zagreb;Serbia=Belgrade;Ukraine=Kyiv
-Russia=Moscow;Turkey=Ankara;Egypt=Cairo;Morocco=Rabat;Kenya=Nairobi;Nigeria=Abuja;Ghana=Accra;Ethiopia=Addis Ababa;Japan=Tokyo;China=Beijing
-India=New Delhi;South Korea=Seoul;Thailand=Bangkok;Vietnam=Hanoi;Indonesia=Jakarta;Iran=Tehran;Iraq=Baghdad;Australia=Canberra;New Zealand=Wellington;Canada=Ottawa
-Mexico=Mexico City;Brazil=Brasilia;Argentina=Buenos Aires;Chile=Santiago;Peru=Lima;Colombia=Bogota;Cuba=Havana;the United States=Washington;the United Kingdom=London;Iceland=Reykjavik'''
+France=Paris;Germany=Berlin;Italy=Rome;Spain=Madrid;Portugal=Lisbon;Austria=Vienna;Poland=Warsaw
+Greece=Athens;Norway=Oslo;Sweden=Stockholm;Finland=Helsinki;Denmark=Copenhagen;Ireland=Dublin
+Belgium=Brussels;Hungary=Budapest;Romania=Bucharest;Bulgaria=Sofia;Croatia=Zagreb;Serbia=Belgrade
+Ukraine=Kyiv;Russia=Moscow;Turkey=Ankara;Egypt=Cairo;Morocco=Rabat;Kenya=Nairobi;Nigeria=Abuja
+Ghana=Accra;Ethiopia=Addis Ababa;Japan=Tokyo;China=Beijing;India=New Delhi;South Korea=Seoul
+Thailand=Bangkok;Vietnam=Hanoi;Indonesia=Jakarta;Iran=Tehran;Iraq=Baghdad;Australia=Canberra
+New Zealand=Wellington;Canada=Ottawa;Mexico=Mexico City;Brazil=Brasilia;Argentina=Buenos Aires
+Chile=Santiago;Peru=Lima;Colombia=Bogota;Cuba=Havana;the United States=Washington
+the United Kingdom=London;Iceland=Reykjavik'''
     .strip().replace('\n', ';').split(';'))
-CAPITAL_ASK = ['what is the capital of $C', '[what\'s|tell me|name|give me] the capital of $C', 'which city is the capital of $C', 'what is $C\'s capital[| city]',
-               'the capital [city |]of $C', 'capital of $C', 'what is the capital city of $C', '$C has which capital', 'do you know the capital of $C',
-               'can you name the capital of $C', 'which is the capital of $C', 'where is the government of $C', 'I need the capital of $C', 'say the capital of $C']
-CAPITAL_HELDOUT = ['please tell me what the capital of $C is', 'what city is $C\'s capital', 'could you say which city is the capital of $C']
-SYSTEM = ['You are a helpful assistant.', 'You are Tawny.', 'You are Tawny, a helpful assistant.', 'Be brief.', 'Answer shortly.', 'You are a friendly assistant. Answer the question.',
+CAPITAL_ASK = ['what is the capital of $C', '[what\'s|tell me|name|give me] the capital of $C',
+               'which city is the capital of $C', 'what is $C\'s capital[| city]',
+               'the capital [city |]of $C', 'capital of $C', 'what is the capital city of $C',
+               '$C has which capital', 'do you know the capital of $C',
+               'can you name the capital of $C', 'which is the capital of $C',
+               'where is the government of $C', 'I need the capital of $C', 'say the capital of $C']
+CAPITAL_HELDOUT = ['please tell me what the capital of $C is', 'what city is $C\'s capital',
+                   'could you say which city is the capital of $C']
+SYSTEM = ['You are a helpful assistant.', 'You are Tawny.', 'You are Tawny, a helpful assistant.',
+          'Be brief.', 'Answer shortly.', 'You are a friendly assistant. Answer the question.',
           'You are a helpful, honest assistant. Keep your answers short.']
+ALPHABET = 'abcdefghijklmnopqrstuvwxyz'
 SKILLS = ('copy', 'reverse', 'add', 'count', 'capital', 'upper', 'json')
 BUCKETS = 32
 TRAIN, TEST, VALID = 'train', 'test', 'valid'
@@ -59,9 +74,11 @@ TRAIN, TEST, VALID = 'train', 'test', 'valid'
 
 def expand(rng, pattern):
     """one random reading of a pattern: [a|b] is a choice, $NAME a choice of a macro's readings"""
-    pattern = re.sub(r'\$(HOW|WHERE|WHAT|WHICH|BOX|CHANGE|CLIENT)', lambda m: rng.choice(facts.MACROS[m.group(1)].split('|')), pattern)
+    pattern = re.sub(r'\$(HOW|WHERE|WHAT|WHICH|BOX|CHANGE|CLIENT)',
+                     lambda m: rng.choice(facts.MACROS[m.group(1)].split('|')), pattern)
     while '[' in pattern:
-        new = re.sub(r'\[([^\[\]]*\|[^\[\]]*)\]', lambda m: rng.choice(m.group(1).split('|')), pattern)
+        new = re.sub(r'\[([^\[\]]*\|[^\[\]]*)\]', lambda m: rng.choice(m.group(1).split('|')),
+                     pattern)
         if new == pattern:
             raise ValueError('pattern with an odd bracket: ' + pattern)
         pattern = new
@@ -73,7 +90,7 @@ def norm(text):
     return ' '.join(re.findall(r'[a-z0-9]+', text.lower()))
 
 
-HELDOUT_QUESTIONS = {norm(q) for f in facts.FACTS for q in f[3]} | {norm(q) for q in facts.OUT_HELDOUT}
+HELDOUT_QUESTIONS = {norm(q) for q in [q for f in facts.FACTS for q in f[3]] + facts.OUT_HELDOUT}
 
 
 def split_of(payload):
@@ -95,14 +112,17 @@ def dress(rng, q):
     if r < 0.55:
         q = q[0].upper() + q[1:]
     if rng.random() < 0.12:
-        q = rng.choice(['Hi, ', 'Hello, ', 'Please: ', 'Hey, ', 'Question: ', 'Please tell me: ', 'Sorry, ', 'So, ', 'And ', 'Ok, ', 'One question: ']) + q
-    q += rng.choice(['?', '?', '?', '?', '', '', '.', ' please?', '!'] if rng.random() < 0.9 else ['??', ' ?', ', please', ' please', ' thanks'])
+        q = rng.choice(['Hi, ', 'Hello, ', 'Please: ', 'Hey, ', 'Question: ', 'Please tell me: ',
+                        'Sorry, ', 'So, ', 'And ', 'Ok, ', 'One question: ']) + q
+    q += rng.choice(['?', '?', '?', '?', '', '', '.', ' please?',
+                     '!'] if rng.random() < 0.9 else ['??', ' ?', ', please', ' please', ' thanks'])
     return q
 
 
 def made_up(rng):
     n = rng.randint(1, 3)
-    return ''.join(rng.choice('bdfgklmnprstvz') + rng.choice('aeiou') for _ in range(n)) + rng.choice(['', 'n', 'k', 's', 't', 'r'])
+    syllables = [rng.choice('bdfgklmnprstvz') + rng.choice('aeiou') for _ in range(n)]
+    return ''.join(syllables) + rng.choice(['', 'n', 'k', 's', 't', 'r'])
 
 
 def words(rng, lo, hi, made=0.0):
@@ -124,8 +144,11 @@ def sk_copy(rng, split):
     s = rng.choice([' ', ' ', ' ', ', ']).join(ws)
     if rng.random() < 0.1:
         s += ' ' + str(rng.randint(0, 99))
-    q = rng.choice(['Repeat: %s', 'Repeat after me: %s', 'Copy: %s', 'Say: %s', 'Copy these words: %s', 'Please repeat: %s', 'Repeat "%s"', 'Say "%s"', 'Copy "%s"', 'Write "%s"', 'Echo: %s',
-                    'Repeat the words: %s', 'Please say "%s"', 'repeat: %s', 'copy: %s', 'Repeat exactly: %s', 'Repeat these words: %s', 'Write exactly: %s']) % s
+    q = rng.choice(['Repeat: %s', 'Repeat after me: %s', 'Copy: %s', 'Say: %s',
+                    'Copy these words: %s', 'Please repeat: %s', 'Repeat "%s"', 'Say "%s"',
+                    'Copy "%s"', 'Write "%s"', 'Echo: %s',
+                    'Repeat the words: %s', 'Please say "%s"', 'repeat: %s', 'copy: %s',
+                    'Repeat exactly: %s', 'Repeat these words: %s', 'Write exactly: %s']) % s
     return q, s, exact(s)
 
 
@@ -133,12 +156,15 @@ def sk_reverse(rng, split):
     letters = rng.random() < 0.5
 
     def make():
-        xs = rng.sample('abcdefghijklmnopqrstuvwxyz', rng.randint(3, 6)) if letters else words(rng, 2, 5)
+        xs = rng.sample(ALPHABET, rng.randint(3, 6)) if letters else words(rng, 2, 5)
         return 'reverse ' + ' '.join(xs), xs
     xs = draw(rng, split, make)[1]
     kind = 'letters' if letters else 'words'
-    q = rng.choice(['Reverse: %s', 'Reverse the order: %s', 'Reverse these ' + kind + ': %s', 'Write these ' + kind + ' in reverse order: %s', 'Reverse the ' + kind + ': %s', 'Say backwards: %s',
-                    'Turn around: %s', 'reverse: %s', 'Please reverse: %s', 'Write backwards: %s', 'Reverse the order of these ' + kind + ': %s']) % ' '.join(xs)
+    q = rng.choice(['Reverse: %s', 'Reverse the order: %s', 'Reverse these ' + kind + ': %s',
+                    'Write these ' + kind + ' in reverse order: %s', 'Reverse the ' + kind + ': %s',
+                    'Say backwards: %s',
+                    'Turn around: %s', 'reverse: %s', 'Please reverse: %s', 'Write backwards: %s',
+                    'Reverse the order of these ' + kind + ': %s']) % ' '.join(xs)
     a = ' '.join(reversed(xs))
     return q, a, exact(a)
 
@@ -148,8 +174,11 @@ def sk_add(rng, split):
         a, b = rng.randint(0, 99), rng.randint(0, 99)
         return 'add %d %d' % (a, b), a, b
     _, a, b = draw(rng, split, make)
-    q = rng.choice(['What is %d + %d?', '%d + %d', '%d + %d =', 'Add %d and %d.', 'How much is %d + %d?', 'What is %d plus %d?', 'What is the sum of %d and %d?', '%d plus %d', 'Calculate %d + %d', 'what is %d+%d',
-                    'Please add %d and %d', 'Compute %d + %d.', 'how much is %d plus %d', '%d+%d=?', '%d and %d makes?']) % (a, b)
+    q = rng.choice(['What is %d + %d?', '%d + %d', '%d + %d =', 'Add %d and %d.',
+                    'How much is %d + %d?', 'What is %d plus %d?', 'What is the sum of %d and %d?',
+                    '%d plus %d', 'Calculate %d + %d', 'what is %d+%d',
+                    'Please add %d and %d', 'Compute %d + %d.', 'how much is %d plus %d', '%d+%d=?',
+                    '%d and %d makes?']) % (a, b)
     return q, '%d + %d = %d' % (a, b, a + b), r'(?<!\d)%d\.?$' % (a + b)
 
 
@@ -160,7 +189,9 @@ def sk_count(rng, split):
             b = a + rng.randint(2, 9)
             return 'count %d %d' % (a, b), a, b
         _, a, b = draw(rng, split, make)
-        q = rng.choice(['Count from %d to %d.', 'count from %d to %d', 'Please count from %d to %d', 'Write the numbers from %d to %d', 'List the numbers from %d to %d.', 'Count up from %d to %d', 'Can you count from %d to %d?',
+        q = rng.choice(['Count from %d to %d.', 'count from %d to %d', 'Please count from %d to %d',
+                        'Write the numbers from %d to %d', 'List the numbers from %d to %d.',
+                        'Count up from %d to %d', 'Can you count from %d to %d?',
                         'Numbers from %d to %d']) % (a, b)
         ans = ', '.join(map(str, range(a, b + 1)))
         return q, ans, exact(ans)
@@ -169,9 +200,13 @@ def sk_count(rng, split):
         ws = words(rng, 2, 8)
         return 'count ' + ' '.join(ws), ws
     ws = draw(rng, split, make)[1]
-    q = rng.choice(['How many things are in this list: %s?', 'Count the words: %s', 'How many words are there: %s?', 'Count these: %s', 'How many items: %s?', 'Count the items: %s', 'How many are these: %s?', 'count: %s',
-                    'How many words do you see: %s?', 'Please count: %s', 'Count the items in this list: %s.']) % ', '.join(ws)
-    return q, ', '.join('%d %s' % (i + 1, w) for i, w in enumerate(ws)) + '. That makes %d.' % len(ws), r'(?<!\d)%d\.?$' % len(ws)
+    q = rng.choice(['How many things are in this list: %s?', 'Count the words: %s',
+                    'How many words are there: %s?', 'Count these: %s', 'How many items: %s?',
+                    'Count the items: %s', 'How many are these: %s?', 'count: %s',
+                    'How many words do you see: %s?', 'Please count: %s',
+                    'Count the items in this list: %s.']) % ', '.join(ws)
+    listed = ', '.join('%d %s' % (i + 1, w) for i, w in enumerate(ws))
+    return q, listed + '. That makes %d.' % len(ws), r'(?<!\d)%d\.?$' % len(ws)
 
 
 def sk_capital(rng, split):
@@ -189,8 +224,13 @@ def sk_upper(rng, split):
         ws = words(rng, 1, 3)
         return 'upper ' + ' '.join(ws), ws
     s = ' '.join(draw(rng, split, make)[1])
-    q = rng.choice(['Write in capital letters: %s', 'Write in capitals: %s', 'Write in upper case: %s', 'Capitals: %s', 'Make it upper case: %s', 'Turn into capital letters: %s', 'Please write in capital letters: %s', 'Uppercase: %s',
-                    'Shout: %s', 'write in capital letters: %s', 'All capitals: %s', 'In capital letters: %s', 'Write "%s" in capital letters', 'Write "%s" in upper case']) % s
+    q = rng.choice(['Write in capital letters: %s', 'Write in capitals: %s',
+                    'Write in upper case: %s', 'Capitals: %s', 'Make it upper case: %s',
+                    'Turn into capital letters: %s', 'Please write in capital letters: %s',
+                    'Uppercase: %s',
+                    'Shout: %s', 'write in capital letters: %s', 'All capitals: %s',
+                    'In capital letters: %s', 'Write "%s" in capital letters',
+                    'Write "%s" in upper case']) % s
     return q, s.upper(), exact(s.upper())
 
 
@@ -200,21 +240,28 @@ def sk_json(rng, split):
             n, a = rng.choice(NAMES), rng.randint(1, 99)
             return 'json %s %d' % (n, a), n, a
         _, n, a = draw(rng, split, make)
-        s = rng.choice(['{n} is {a} years old.', '{n} is {a}.', 'The age of {n} is {a}.', 'My name is {n} and I am {a} years old.', '{n}, {a} years old', '{n}, aged {a}', 'I am {n} and I am {a}.', 'name {n}, age {a}'])
+        s = rng.choice(['{n} is {a} years old.', '{n} is {a}.', 'The age of {n} is {a}.',
+                        'My name is {n} and I am {a} years old.', '{n}, {a} years old',
+                        '{n}, aged {a}', 'I am {n} and I am {a}.', 'name {n}, age {a}'])
         s, ans = s.format(n=n, a=a), '{"name": "%s", "age": %d}' % (n, a)
     else:
         def make():
             n, c = rng.choice(NAMES), rng.choice(CITIES)
             return 'json %s %s' % (n, c), n, c
         _, n, c = draw(rng, split, make)
-        s = rng.choice(['{n} lives in {c}.', '{n} is from {c}.', 'My name is {n} and I live in {c}.', '{n} comes from {c}.', 'name {n}, city {c}', '{n}, who lives in {c}'])
+        s = rng.choice(['{n} lives in {c}.', '{n} is from {c}.',
+                        'My name is {n} and I live in {c}.', '{n} comes from {c}.',
+                        'name {n}, city {c}', '{n}, who lives in {c}'])
         s, ans = s.format(n=n, c=c), '{"name": "%s", "city": "%s"}' % (n, c)
-    q = rng.choice(['Make JSON: %s', 'Turn this into JSON: %s', 'Write as JSON: %s', 'JSON: %s', 'Convert to JSON: %s', 'Make a JSON object from this: %s', 'Give me JSON for: %s', 'Please make JSON from: %s', 'As JSON: %s',
+    q = rng.choice(['Make JSON: %s', 'Turn this into JSON: %s', 'Write as JSON: %s', 'JSON: %s',
+                    'Convert to JSON: %s', 'Make a JSON object from this: %s',
+                    'Give me JSON for: %s', 'Please make JSON from: %s', 'As JSON: %s',
                     'Answer in JSON: %s', 'Extract JSON: %s', 'Make a JSON object: %s']) % s
     return q, ans, exact(ans)
 
 
-SKILL_FN = {'copy': sk_copy, 'reverse': sk_reverse, 'add': sk_add, 'count': sk_count, 'capital': sk_capital, 'upper': sk_upper, 'json': sk_json}
+SKILL_FN = {'copy': sk_copy, 'reverse': sk_reverse, 'add': sk_add, 'count': sk_count,
+            'capital': sk_capital, 'upper': sk_upper, 'json': sk_json}
 
 
 # ---- questions ---------------------------------------------------------------------------------
@@ -228,14 +275,17 @@ def trained_question(rng, patterns):
 def mistype(rng, q):
     i = rng.randrange(len(q) - 1)
     r = rng.random()
-    return q[:i] + q[i + 1] + q[i] + q[i + 2:] if r < 0.5 else q[:i] + q[i + 1:] if r < 0.8 else q[:i] + q[i] + q[i:]
+    if r < 0.5:
+        return q[:i] + q[i + 1] + q[i] + q[i + 2:]
+    return q[:i] + q[i + 1:] if r < 0.8 else q[:i] + q[i] + q[i:]
 
 
-FILLERS = 'please now here exactly actually just really maybe then quickly simply again also today normally best'.split()
+FILLERS = ('please now here exactly actually just really maybe then quickly simply again also '
+           'today normally best').split()
 
 
 def roughen(rng, q):
-    """another wording with the same keywords: short words lost, fillers put in, an opening of the reader's own"""
+    """another wording with the same keywords: short words lost, fillers or an opening put in"""
     ws = q.split()
     for _ in range(rng.choice([1, 1, 2])):
         r, i = rng.random(), rng.randrange(len(ws))
@@ -244,8 +294,12 @@ def roughen(rng, q):
         elif r < 0.8:
             ws.insert(i, rng.choice(FILLERS))
         else:
-            ws[:0] = rng.choice(['could you say', 'I wonder', 'please explain', 'what about', 'I ask you', 'I must know', 'help me:', 'say', 'in which way', 'to which', 'may I', 'will', 'must I',
-                                 'what if', 'could', 'would', 'on which', 'from which', 'in what', 'give me', 'are you able', 'what must I', 'how should I', 'please help me']).split()
+            ws[:0] = rng.choice(['could you say', 'I wonder', 'please explain', 'what about',
+                                 'I ask you', 'I must know', 'help me:', 'say', 'in which way',
+                                 'to which', 'may I', 'will', 'must I',
+                                 'what if', 'could', 'would', 'on which', 'from which', 'in what',
+                                 'give me', 'are you able', 'what must I', 'how should I',
+                                 'please help me']).split()
     return ' '.join(ws)
 
 
@@ -286,10 +340,14 @@ def ex_limits(rng, split=TRAIN, rough=0.0):
     a, b = rng.randint(100, 9999), rng.randint(2, 9999)
     if r < 0.5:
         a, b = (a, b) if rng.random() < 0.5 else (b, a)
-        return 'limits', rng.choice(['What is %d + %d?', '%d + %d', 'Add %d and %d.', 'what is %d plus %d']) % (a, b), 'I can only add two numbers below 100.', 'only add'
-    a, b = rng.randint(0, 99), rng.randint(0, 99)
-    op = rng.choice(['*', '-', '/', 'times', 'minus', 'divided by', 'x'])
-    return 'limits', rng.choice(['What is %d %s %d?', '%d %s %d', 'How much is %d %s %d?', 'Calculate %d %s %d']) % (a, op, b), 'I can only add two numbers below 100.', 'only add'
+        q = rng.choice(['What is %d + %d?', '%d + %d', 'Add %d and %d.',
+                        'what is %d plus %d']) % (a, b)
+    else:
+        a, b = rng.randint(0, 99), rng.randint(0, 99)
+        op = rng.choice(['*', '-', '/', 'times', 'minus', 'divided by', 'x'])
+        q = rng.choice(['What is %d %s %d?', '%d %s %d', 'How much is %d %s %d?',
+                        'Calculate %d %s %d']) % (a, op, b)
+    return 'limits', q, 'I can only add two numbers below 100.', 'only add'
 
 
 def example(rng, kind, split=TRAIN, rough=0.0):
@@ -299,7 +357,7 @@ def example(rng, kind, split=TRAIN, rough=0.0):
 
 
 def chat(rng, kinds, weights, split=TRAIN, multi=0.25, rough=0.0):
-    """-> (messages [(role, text)], kind): a whole conversation; every assistant turn is to be learnt"""
+    """-> (messages [(role, text)], kind of the last): every assistant turn is to be learnt"""
     msgs = []
     if rng.random() < 0.25:
         msgs.append(('system', rng.choice(SYSTEM)))
@@ -311,7 +369,7 @@ def chat(rng, kinds, weights, split=TRAIN, multi=0.25, rough=0.0):
 
 
 def heldout(seed=2026, n_skill=210):
-    """the committed test set: skills in turn, then one unseen paraphrase of every fact, then unknowns"""
+    """the committed test set: skills in turn, an unseen paraphrase of every fact, unknowns"""
     rng, out, seen = random.Random(seed), [], set()
     while len(out) < n_skill:
         skill, q, a, must = example(rng, SKILLS[len(out) % len(SKILLS)], TEST)
@@ -330,7 +388,8 @@ if __name__ == '__main__':
     import sys
     if sys.argv[1:] == ['heldout']:
         for skill, q, a, must in heldout():
-            print(json.dumps({'skill': skill, 'messages': [{'role': 'user', 'content': q}], 'answer': a, 'must': must}))
+            print(json.dumps({'skill': skill, 'messages': [{'role': 'user', 'content': q}],
+                              'answer': a, 'must': must}))
     else:
         r = random.Random(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
         for _ in range(40):

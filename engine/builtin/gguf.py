@@ -1,8 +1,9 @@
 """gguf.py - writes a llama model as GGUF version 3, matrices in Q8_0.
 
-File: "GGUF", u32 version, u64 tensors, u64 keys, the keys, the tensor descriptions (name, dims with the
-row length first, type, offset), zeros up to a multiple of 32, the data, every tensor padded to 32 bytes.
-A Q8_0 block is 32 weights in 34 bytes: an f16 scale d = max|w| / 127, then 32 signed bytes round(w / d).
+File: "GGUF", u32 version, u64 tensors, u64 keys, the keys, the tensor descriptions (name, dims with
+the row length first, type, offset), zeros up to a multiple of 32, the data, every tensor padded to
+32 bytes.  A Q8_0 block is 32 weights in 34 bytes: an f16 scale d = max|w| / 127, then 32 signed
+bytes round(w / d).
 """
 import struct
 
@@ -20,13 +21,15 @@ def string(s):
 
 
 def value(typ, v):
-    return {U32: lambda: struct.pack('<I', v), F32: lambda: struct.pack('<f', v), I32: lambda: struct.pack('<i', v),
+    return {U32: lambda: struct.pack('<I', v), F32: lambda: struct.pack('<f', v),
+            I32: lambda: struct.pack('<i', v),
             BOOL: lambda: struct.pack('<?', v), STR: lambda: string(v)}[typ]()
 
 
 def key(name, typ, v):
     if isinstance(v, list):
-        return string(name) + struct.pack('<IIQ', ARR, typ, len(v)) + b''.join(value(typ, x) for x in v)
+        return string(name) + struct.pack('<IIQ', ARR, typ,
+                                          len(v)) + b''.join(value(typ, x) for x in v)
     return string(name) + struct.pack('<I', typ) + value(typ, v)
 
 
@@ -40,25 +43,36 @@ def q8_0(w):
 
 def write(path, hp, voc, tensors):
     A, n = 'llama.', len(voc.tokens)
-    keys = [('general.architecture', STR, 'llama'), ('general.name', STR, 'tawny-builtin'), ('general.type', STR, 'model'),
-            ('general.license', STR, 'mit'), ('general.file_type', U32, 7), ('general.quantization_version', U32, 2),
+    keys = [('general.architecture', STR, 'llama'), ('general.name', STR, 'tawny-builtin'),
+            ('general.type', STR, 'model'),
+            ('general.license', STR, 'mit'), ('general.file_type', U32, 7),
+            ('general.quantization_version', U32, 2),
             (A + 'block_count', U32, hp['n_layer']), (A + 'context_length', U32, hp['n_ctx']),
-            (A + 'embedding_length', U32, hp['n_embd']), (A + 'feed_forward_length', U32, hp['n_ff']),
-            (A + 'attention.head_count', U32, hp['n_head']), (A + 'attention.head_count_kv', U32, hp['n_kv']),
-            (A + 'attention.layer_norm_rms_epsilon', F32, hp['eps']), (A + 'rope.freq_base', F32, hp['rope_base']),
+            (A + 'embedding_length', U32, hp['n_embd']),
+            (A + 'feed_forward_length', U32, hp['n_ff']),
+            (A + 'attention.head_count', U32, hp['n_head']),
+            (A + 'attention.head_count_kv', U32, hp['n_kv']),
+            (A + 'attention.layer_norm_rms_epsilon', F32, hp['eps']),
+            (A + 'rope.freq_base', F32, hp['rope_base']),
             (A + 'rope.dimension_count', U32, hp['head_dim']), (A + 'vocab_size', U32, n),
-            ('tokenizer.ggml.model', STR, 'gpt2'), ('tokenizer.ggml.pre', STR, 'qwen2'), ('tokenizer.ggml.tokens', STR, voc.tokens),
-            ('tokenizer.ggml.token_type', I32, [3 if t.startswith('<|') and t.endswith('|>') else 1 for t in voc.tokens]),
+            ('tokenizer.ggml.model', STR, 'gpt2'), ('tokenizer.ggml.pre', STR, 'qwen2'),
+            ('tokenizer.ggml.tokens', STR, voc.tokens),
+            ('tokenizer.ggml.token_type', I32,
+             [3 if t.startswith('<|') and t.endswith('|>') else 1 for t in voc.tokens]),
             ('tokenizer.ggml.merges', STR, ['%s %s' % m for m in voc.merges]),
-            ('tokenizer.ggml.bos_token_id', U32, voc.eot), ('tokenizer.ggml.eos_token_id', U32, voc.im_end),
-            ('tokenizer.ggml.padding_token_id', U32, voc.eot), ('tokenizer.ggml.add_bos_token', BOOL, False),
+            ('tokenizer.ggml.bos_token_id', U32, voc.eot),
+            ('tokenizer.ggml.eos_token_id', U32, voc.im_end),
+            ('tokenizer.ggml.padding_token_id', U32, voc.eot),
+            ('tokenizer.ggml.add_bos_token', BOOL, False),
             ('tokenizer.chat_template', STR, CHATML)]
     infos, data = b'', b''
     for name, w in tensors:
         typ = T_Q8_0 if w.ndim == 2 else T_F32
-        infos += string(name) + struct.pack('<I%dQ' % w.ndim, w.ndim, *w.shape[::-1]) + struct.pack('<IQ', typ, len(data))
+        infos += string(name) + struct.pack('<I%dQ' % w.ndim, w.ndim,
+                                            *w.shape[::-1]) + struct.pack('<IQ', typ, len(data))
         data += q8_0(w) if typ == T_Q8_0 else np.asarray(w, '<f4').tobytes()
         data += bytes(-len(data) % 32)
-    head = struct.pack('<4sIQQ', b'GGUF', 3, len(tensors), len(keys)) + b''.join(key(*k) for k in keys) + infos
+    head = struct.pack('<4sIQQ', b'GGUF', 3, len(tensors),
+                       len(keys)) + b''.join(key(*k) for k in keys) + infos
     with open(path, 'wb') as f:
         f.write(head + bytes(-len(head) % 32) + data)

@@ -4,11 +4,12 @@
     score.py --url https://ADDRESS --cacert ca.crt --key KEY [--min-skills 95] [--min-questions 0]
              [--heldout FILE] [--limit N] [--jobs N] [--show]
 
-Works with any server that has POST /v1/chat/completions (plain http:// too, for another engine's server).
-Decoding is greedy (temperature 0).  A line of heldout.jsonl: skill, messages, answer (what the model was
-taught to say) and must, the regular expression that a right answer contains.  --limit takes every
-skill's first N only.  One line per skill goes to stdout, then the sums; exit status 1 if the share of the
-skills, or of the questions (qa and unknown), is below its minimum.  Standard library only.
+Works with any server that has POST /v1/chat/completions (plain http:// too, for another engine's).
+Decoding is greedy (temperature 0).  A line of heldout.jsonl: skill, messages, answer (what the
+model was taught to say) and must, the regular expression that a right answer contains.  --limit takes
+every skill's first N only.  One line per skill goes to stdout, then the sums; exit status 1 if the
+share of the skills, or of the questions (qa and unknown), is below its minimum.  Standard library
+only.
 """
 import argparse
 import http.client
@@ -34,7 +35,9 @@ class Server:
         if key:
             self.headers['Authorization'] = 'Bearer ' + key
         if u.scheme == 'https':
-            self.http = http.client.HTTPSConnection(u.hostname, u.port or 443, timeout=120, context=ssl.create_default_context(cafile=cacert))
+            trust = ssl.create_default_context(cafile=cacert)
+            self.http = http.client.HTTPSConnection(u.hostname, u.port or 443, timeout=120,
+                                                    context=trust)
         else:
             self.http = http.client.HTTPConnection(u.hostname, u.port or 80, timeout=120)
 
@@ -44,17 +47,20 @@ class Server:
         r = self.http.getresponse()
         text = r.read()
         if r.status != 200:
-            raise RuntimeError('HTTP %d from %s: %s' % (r.status, self.path, text[:300].decode(errors='replace')))
+            raise RuntimeError('HTTP %d from %s: %s' % (r.status, self.path,
+                                                        text[:300].decode(errors='replace')))
         return json.loads(text)['choices'][0]['message']['content']
 
 
 def main():
-    ap = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__)
+    ap = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter,
+                                 description=__doc__)
     ap.add_argument('--url', required=True)
     ap.add_argument('--cacert')
     ap.add_argument('--key')
     ap.add_argument('--model', default='builtin')
-    ap.add_argument('--heldout', default=os.path.join(os.path.dirname(os.path.abspath(__file__)), 'heldout.jsonl'))
+    ap.add_argument('--heldout', default=os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                                                      'heldout.jsonl'))
     ap.add_argument('--min-skills', type=float, default=95.0, help='percent')
     ap.add_argument('--min-questions', type=float, default=0.0, help='percent')
     ap.add_argument('--limit', type=int)
@@ -64,8 +70,8 @@ def main():
     with open(a.heldout) as f:
         tests = [json.loads(line) for line in f]
     if a.limit:
-        count = {}
-        tests = [t for t in tests if count.setdefault(t['skill'], []).append(1) or len(count[t['skill']]) <= a.limit]
+        skills = {t['skill'] for t in tests}
+        tests = [t for s in sorted(skills) for t in [t for t in tests if t['skill'] == s][:a.limit]]
     got, errors, lock, todo = {}, [], threading.Lock(), iter(tests)
 
     def work():
@@ -83,7 +89,8 @@ def main():
                     s[0] += ok
                     s[1] += 1
                     if a.show and not ok:
-                        print('wrong %-8s %s\n      wanted  %s\n      got     %s' % (t['skill'], t['messages'][-1]['content'], t['answer'], reply))
+                        print('wrong %-8s %s\n      wanted  %s\n      got     %s' % (
+                            t['skill'], t['messages'][-1]['content'], t['answer'], reply))
         except (OSError, RuntimeError, ValueError, KeyError, http.client.HTTPException) as e:
             errors.append('%s: %s' % (type(e).__name__, e))
 
@@ -98,7 +105,8 @@ def main():
     for k in sorted(got):
         print('%-9s %3d of %3d' % (k, *got[k]))
     fail = False
-    for name, kinds, least in (('skills', [k for k in got if k not in QUESTIONS], a.min_skills), ('questions', [k for k in got if k in QUESTIONS], a.min_questions)):
+    for name, kinds, least in (('skills', [k for k in got if k not in QUESTIONS], a.min_skills),
+                               ('questions', [k for k in got if k in QUESTIONS], a.min_questions)):
         good, n = sum(got[k][0] for k in kinds), sum(got[k][1] for k in kinds)
         share = 100.0 * good / max(n, 1)
         fail |= n == 0 or share < least

@@ -10,15 +10,15 @@ taken up again at its last checkpoint in DIR.  The same command on the same mach
 same model; on another CPU the last bits of the sums differ, and the weights with them.
 
 Shape: llama, 4 layers x 256, 4 heads and 2 kv heads of 64, ffn 768, vocabulary 3072, untied output.
-A step is BATCH tokens of short conversations, sorted by length into micro-batches: one conversation a
-row, so that none sees another.  The loss is on the assistant's tokens only.
+A step is BATCH tokens of short conversations, sorted by length into micro-batches: one conversation
+a row, so that none sees another.  The loss is on the assistant's tokens only.
 Optimisers: Muon (momentum, orthogonalised by five Newton-Schulz steps; Jordan et al. 2024) for the
-matrices inside the layers, AdamW for embedding, output and norms.  Learning rate: warm-up, constant,
-linear to zero over the last --decay steps.  MIX says how often each kind of example is drawn from
+matrices inside the layers, AdamW for embedding, output and norms.  Learning rate: warm-up, then
+constant, then linear to zero over the last --decay steps.  MIX says how often each kind of example is drawn from
 which step on; it was shifted to the weak skills as validation showed them.
 
-RoPE is trained on half-split pairs (i, i+32) and q, k are permuted at export: GGUF's llama wants the
-interleaved pairs (2i, 2i+1).
+RoPE is trained on half-split pairs (i, i+32) and q, k are permuted at export: GGUF's llama wants
+the interleaved pairs (2i, 2i+1).
 """
 import argparse
 import json
@@ -29,7 +29,8 @@ import signal
 import sys
 import time
 
-for v in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS'):      # before torch: one thread a process, see Worker
+for v in ('OMP_NUM_THREADS',
+          'OPENBLAS_NUM_THREADS'):      # before torch: one thread a process, see Worker
     os.environ[v] = '1'
 import torch
 import torch.multiprocessing as mp
@@ -46,7 +47,8 @@ BATCH, MICRO = 4096, 1024                      # tokens
 WORKERS = 2                                    # processes; part of what makes a run repeatable
 LR_MUON, LR_ADAM, WARMUP = 0.02, 0.004, 40
 KINDS = corpus.SKILLS + ('qa', 'unknown', 'limits')
-MIX = [  # from step, weights in the order of KINDS, share of questions that are roughened (corpus.roughen)
+# from step, weights in the order of KINDS, share of questions that are roughened (corpus.roughen)
+MIX = [
     #       copy reverse add count capital upper json qa unknown limits
     (0,    (1.2, 1.8,    2.5, 0.7, 0.6,    0.8,  0.7, 3.0, 0.4,  0.15), 0.0),
     (740,  (1.6, 1.8,    3.5, 1.3, 0.3,    0.9,  0.5, 2.8, 0.7,  0.25), 0.4),
@@ -129,16 +131,20 @@ class Muon(torch.optim.Optimizer):
                 st['buf'].lerp_(p.grad, 1 - group['momentum'])
                 u = p.grad.lerp(st['buf'], group['momentum'])
                 for part, w in zip(u.split(group['rows']), p.split(group['rows'])):
-                    w.add_(orthogonal(part), alpha=-group['lr'] * max(1, part.size(0) / part.size(1)) ** 0.5)
+                    tall = max(1, part.size(0) / part.size(1)) ** 0.5
+                    w.add_(orthogonal(part), alpha=-group['lr'] * tall)
 
 
 def optimisers(model):
     ls = model.layers
-    muon = Muon([dict(params=[m.qkv for m in ls], rows=[N_HEAD * HEAD_DIM, N_KV * HEAD_DIM, N_KV * HEAD_DIM]),
-                 dict(params=[m.o for m in ls], rows=[N_EMBD]), dict(params=[m.gu for m in ls], rows=[N_FF, N_FF]),
+    muon = Muon([dict(params=[m.qkv for m in ls], rows=[N_HEAD * HEAD_DIM, N_KV * HEAD_DIM,
+                                                        N_KV * HEAD_DIM]),
+                 dict(params=[m.o for m in ls], rows=[N_EMBD]),
+                 dict(params=[m.gu for m in ls], rows=[N_FF, N_FF]),
                  dict(params=[m.down for m in ls], rows=[N_EMBD])])
     norms = [model.out_norm] + [n for m in ls for n in (m.norm1, m.norm2)]
-    adam = torch.optim.AdamW([dict(params=[model.embd], k=2.0), dict(params=[model.out], k=1.0), dict(params=norms, k=1.0)],
+    adam = torch.optim.AdamW([dict(params=[model.embd], k=2.0), dict(params=[model.out], k=1.0),
+                              dict(params=norms, k=1.0)],
                              lr=0.0, betas=(0.9, 0.95), weight_decay=0.0)
     return muon, adam
 
@@ -152,7 +158,7 @@ def vocabulary(path):
             msgs, _kind = corpus.chat(rng, KINDS, MIX[0][1], multi=0)
             texts += [t for _, t in msgs]
         texts += ['system\n', 'user\n', 'assistant\n'] * 60000
-        # one token for each word in each form: copying, reversing and capital letters then map token to token
+        # one token for each word in each form: copying and capital letters then map token to token
         for w in corpus.WORDS:
             texts += [w, ' ' + w, w.upper(), ' ' + w.upper()] * 3000
         for w in corpus.NAMES + corpus.CITIES:
@@ -178,7 +184,8 @@ def micro_batches(voc, chats, limit):
             cur = []
         cur.append(r)
     out.append(cur)
-    return [(pad([r[0][:-1] for r in c], voc.eot), pad([r[0][1:] for r in c], voc.eot), pad([r[1][1:] for r in c], 0).bool())
+    return [(pad([r[0][:-1] for r in c], voc.eot), pad([r[0][1:] for r in c], voc.eot),
+             pad([r[1][1:] for r in c], 0).bool())
             for c in out]
 
 
@@ -196,7 +203,7 @@ def batch(voc, step):
 
 
 def validate(model, voc, n=96, split=corpus.VALID):
-    """per kind: the share of answers in which every token is the model's first choice (= greedy decoding gets it whole)"""
+    """per kind: the share of answers whose every token is the first choice (greedy decoding)"""
     res = {}
     for kind in KINDS:
         rng = random.Random(SEED + 7)
@@ -211,22 +218,24 @@ def validate(model, voc, n=96, split=corpus.VALID):
 
 
 def share_of_step(model, voc, step, rank):
-    """worker `rank`'s part of a step: gradients into p.grad, -> (its part of the loss, tokens of the whole step)"""
+    """worker `rank`'s part of a step into p.grad -> (its share of the loss, the step's tokens)"""
     mbs, n = batch(voc, step)
     n_learn = sum(m[2].sum().item() for m in mbs)
     for p in model.parameters():
         p.grad.zero_()
     total = 0.0
     for ids, target, learn in sorted(mbs, key=lambda m: -m[0].numel())[rank::WORKERS]:
-        loss = F.cross_entropy(model.logits(model.hidden(ids)[learn]), target[learn], reduction='sum') / n_learn
+        loss = F.cross_entropy(model.logits(model.hidden(ids)[learn]), target[learn],
+                               reduction='sum') / n_learn
         loss.backward()
         total += loss.item()
     return total, n
 
 
 class Team:
-    """WORKERS processes with one thread each over shared weights.  On a machine that is busy with other things this is
-    many times faster than threads inside the operations, which wait for each other hundreds of times a step."""
+    """WORKERS processes with one thread each over shared weights.  On a machine that is busy with
+    other things this is many times faster than threads inside the operations, which wait for each
+    other hundreds of times a step."""
 
     def __init__(self, model, voc):
         self.model, self.voc, self.pipes = model, voc, []
@@ -268,20 +277,24 @@ def export(model, voc, path):
     def perm(w):                                    # half-split rows -> interleaved rows, per head
         h = w.size(0) // HEAD_DIM
         return w.view(h, 2, HEAD_DIM // 2, N_EMBD).transpose(1, 2).reshape(w.shape)
-    t = [('token_embd.weight', model.embd), ('output.weight', model.out), ('output_norm.weight', model.out_norm)]
+    t = [('token_embd.weight', model.embd), ('output.weight', model.out),
+         ('output_norm.weight', model.out_norm)]
     for i, m in enumerate(model.layers):
         q, k, v = m.qkv.split((N_HEAD * HEAD_DIM, N_KV * HEAD_DIM, N_KV * HEAD_DIM))
         gate, up = m.gu.split((N_FF, N_FF))
         t += [('blk.%d.%s.weight' % (i, name), w) for name, w in (
-            ('attn_norm', m.norm1), ('attn_q', perm(q)), ('attn_k', perm(k)), ('attn_v', v), ('attn_output', m.o),
+            ('attn_norm', m.norm1), ('attn_q', perm(q)), ('attn_k', perm(k)), ('attn_v', v),
+            ('attn_output', m.o),
             ('ffn_norm', m.norm2), ('ffn_gate', gate), ('ffn_up', up), ('ffn_down', m.down))]
-    hp = dict(n_layer=N_LAYER, n_embd=N_EMBD, n_head=N_HEAD, n_kv=N_KV, head_dim=HEAD_DIM, n_ff=N_FF, n_ctx=N_CTX,
+    hp = dict(n_layer=N_LAYER, n_embd=N_EMBD, n_head=N_HEAD, n_kv=N_KV, head_dim=HEAD_DIM,
+              n_ff=N_FF, n_ctx=N_CTX,
               rope_base=ROPE_BASE, eps=EPS)
     gguf.write(path, hp, voc, [(n, w.detach().float().numpy()) for n, w in t])
 
 
 def main():
-    ap = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__)
+    ap = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter,
+                                 description=__doc__)
     ap.add_argument('--dir', required=True)
     ap.add_argument('--steps', type=int, default=2000)
     ap.add_argument('--decay', type=int, default=1000)
@@ -305,7 +318,8 @@ def main():
     t0 = last = time.time()
 
     def save():
-        torch.save(dict(model=model.state_dict(), muon=muon.state_dict(), adam=adam.state_dict(), step=step, tokens=tokens,
+        torch.save(dict(model=model.state_dict(), muon=muon.state_dict(), adam=adam.state_dict(),
+                        step=step, tokens=tokens,
                         spent=spent + time.time() - t0), ckpt + '.new')
         os.replace(ckpt + '.new', ckpt)
 
@@ -321,16 +335,20 @@ def main():
         step, tokens = step + 1, tokens + n
         if step % 20 == 0:
             now = time.time()
-            print('step %d loss %.4f tokens %.2f M  %.0f tokens/s' % (step, total, tokens / 1e6, n * 20 / (now - last)), flush=True)
+            speed = n * 20 / (now - last)
+            print('step %d loss %.4f tokens %.2f M  %.0f tokens/s' % (step, total, tokens / 1e6, speed),
+                  flush=True)
             last = now
         if step % 100 == 0:
             save()
         if step % 200 == 0 or step == a.steps:
-            print('valid %d ' % step + ' '.join('%s %.3f' % x for x in validate(model, voc).items()), flush=True)
+            shares = ' '.join('%s %.3f' % x for x in validate(model, voc).items())
+            print('valid %d %s' % (step, shares), flush=True)
             last = time.time()
     if not a.export_only:
         save()
-        print('stopped at step %d, %.2f M tokens, %.0f s in all' % (step, tokens / 1e6, spent + time.time() - t0), flush=True)
+        spent += time.time() - t0
+        print('stopped at step %d, %.2f M tokens, %.0f s in all' % (step, tokens / 1e6, spent))
     team.end()
     if a.out and not stop:
         export(model, voc, a.out)
