@@ -90,7 +90,7 @@ static enum status mount_data(struct err *err)
 static void bad_line(void *ctx, int line, const char *what)
 {
     (void)ctx;
-    complain("settings", "line %d of %s is ignored: %s", line, conf_path, what);
+    complain("settings", "line %d of %s: %s; init takes no notice of it", line, conf_path, what);
 }
 
 static enum status find_settings(struct err *err)
