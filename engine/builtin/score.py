@@ -5,11 +5,11 @@
              [--heldout FILE] [--limit N] [--jobs N] [--show]
 
 Works with any server that has POST /v1/chat/completions (plain http:// too, for another engine's).
-Decoding is greedy (temperature 0).  A line of heldout.jsonl: skill, messages, answer (what the
-model was taught to say) and must, the regular expression that a right answer contains.  --limit takes
-every skill's first N only.  One line per skill goes to stdout, then the sums; exit status 1 if the
-share of the skills, or of the questions (qa and unknown), is below its minimum.  Standard library
-only.
+Decoding is greedy (temperature 0). A line of heldout.jsonl: skill, messages, answer (what the
+model was taught to say) and must, the regular expression that a right answer contains. --limit
+takes every skill's first N only. One line per skill goes to stdout, then the sums; exit status 1
+if the share of the skills, or of the questions (qa and unknown), is below its minimum. Standard
+library only.
 """
 import argparse
 import http.client

@@ -12,10 +12,10 @@ same model; on another CPU the last bits of the sums differ, and the weights wit
 Shape: llama, 4 layers x 256, 4 heads and 2 kv heads of 64, ffn 768, vocabulary 3072, untied output.
 A step is BATCH tokens of short conversations, sorted by length into micro-batches: one conversation
 a row, so that none sees another.  The loss is on the assistant's tokens only.
-Optimisers: Muon (momentum, orthogonalised by five Newton-Schulz steps; Jordan et al. 2024) for the
-matrices inside the layers, AdamW for embedding, output and norms.  Learning rate: warm-up, then
-constant, then linear to zero over the last --decay steps.  MIX says how often each kind of example is drawn from
-which step on; it was shifted to the weak skills as validation showed them.
+Optimisers: Muon (momentum, orthogonalised by five Newton-Schulz steps; Jordan et al. 2024) for
+the matrices inside the layers, AdamW for embedding, output and norms. Learning rate: warm-up,
+then constant, then linear to zero over the last --decay steps. MIX says how often each kind of
+example is drawn from which step on; it was shifted to the weak skills as validation showed them.
 
 RoPE is trained on half-split pairs (i, i+32) and q, k are permuted at export: GGUF's llama wants
 the interleaved pairs (2i, 2i+1).
@@ -336,8 +336,8 @@ def main():
         if step % 20 == 0:
             now = time.time()
             speed = n * 20 / (now - last)
-            print('step %d loss %.4f tokens %.2f M  %.0f tokens/s' % (step, total, tokens / 1e6, speed),
-                  flush=True)
+            print('step %d loss %.4f tokens %.2f M  %.0f tokens/s'
+                  % (step, total, tokens / 1e6, speed), flush=True)
             last = now
         if step % 100 == 0:
             save()
