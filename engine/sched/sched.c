@@ -225,7 +225,7 @@ static void engine_run(struct engine *engine, const struct err *failed)
 
 static void *thread_main(void *arg)
 {
-    struct engine engine = {.sched = arg, .chunk = {128, 32}};
+    struct engine engine = {.sched = arg, .chunk = {64, 32}};
     struct err err = {0};
     engine.waiting_end = &engine.waiting;
     bool good = engine_load(&engine, &err) == OK;

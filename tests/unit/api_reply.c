@@ -1,0 +1,314 @@
+// api_reply.c - events of the engine become answers: streams, whole answers, failures before and
+// inside a stream, heartbeats.
+//
+// net's and sched's functions are stand-ins that write down what was sent; every JSON sent is
+// parsed again here.
+#include "../../engine/api/inside.h"
+#include "check.h"
+
+#include <stdlib.h>
+
+// ---- the stand-ins
+// ---------------------------------------------------------------------------------------
+
+static struct {
+    int http, n_ends, n_comments, n_cancels;
+    char comment[100], type[64];
+    struct buf data[64]; // each sse_data, or the one reply
+    size_t n_data;
+    bool closed; // the client is too slow
+} sent;
+
+static struct sched_status state = {.state = SCHED_READY, .model = {.id = "m\"1"}};
+
+static void keep(struct bytes text)
+{
+    if (CHECK(sent.n_data < COUNT_OF(sent.data))) {
+        buf_init(&sent.data[sent.n_data], 64 << 20);
+        CHECK(buf_add(&sent.data[sent.n_data], text.p, text.n) == OK);
+        sent.n_data++;
+    }
+}
+
+void exchange_reply_header(struct exchange *exchange, const char *name, const char *value)
+{
+    (void)exchange, (void)name, (void)value;
+}
+
+void exchange_stream(struct exchange *exchange, int code, const char *content_type)
+{
+    (void)exchange;
+    CHECK(sent.http == 0);
+    sent.http = code;
+    snprintf(sent.type, sizeof(sent.type), "%s", content_type);
+}
+
+void exchange_reply(struct exchange *exchange, int code, const char *content_type,
+                    struct bytes body)
+{
+    exchange_stream(exchange, code, content_type);
+    keep(body);
+    sent.n_ends++;
+}
+
+void exchange_end(struct exchange *exchange)
+{
+    (void)exchange;
+    sent.n_ends++;
+}
+
+enum status sse_data(struct exchange *exchange, struct bytes json)
+{
+    CHECK(exchange != NULL && sent.n_ends == 0);
+    if (sent.closed)
+        return CLOSED;
+    keep(json);
+    return OK;
+}
+
+enum status sse_comment(struct exchange *exchange, const char *text)
+{
+    CHECK(exchange != NULL && sent.n_ends == 0);
+    snprintf(sent.comment, sizeof(sent.comment), "%s", text);
+    sent.n_comments++;
+    return OK;
+}
+
+int status_http_code(enum status status)
+{
+    return status == CANCELLED ? 503 : 500;
+}
+
+const struct sched_status *sched_status(const struct sched *sched)
+{
+    (void)sched;
+    return &state;
+}
+
+void sched_cancel(struct sched *sched, uint64_t job_id)
+{
+    (void)sched;
+    CHECK(job_id == 9);
+    sent.n_cancels++;
+}
+
+// ---- events
+// ----------------------------------------------------------------------------------------------
+
+static struct api api;
+static struct running running;
+
+static void begin(bool chat, bool stream, bool include_usage)
+{
+    static int exchange;
+    while (sent.n_data > 0)
+        buf_free(&sent.data[--sent.n_data]);
+    memset(&sent, 0, sizeof(sent));
+    snprintf(api.version, sizeof(api.version), "0");
+    buf_free(&running.text);
+    running = (struct running){.api = &api,
+                               .exchange = (struct exchange *)&exchange,
+                               .id = 9,
+                               .chat = chat,
+                               .stream = stream,
+                               .include_usage = include_usage,
+                               .name = "chatcmpl-1",
+                               .written_ms = clock_ms()};
+    buf_init(&running.text, 3 * (size_t)ANSWER_BYTES_MOST);
+}
+
+static struct event *event_make(enum event_kind kind, struct bytes text)
+{
+    struct event *event = mem_alloc(sizeof(*event) + text.n + 1);
+    event->kind = kind;
+    event->job_id = 9;
+    event->n_text = text.n;
+    event->usage = (struct usage){
+        .n_prompt = 10, .n_prompt_cached = 4, .n_generated = 3, .prompt_us = 5, .generate_us = 7};
+    event->n_done = 6;
+    if (text.n)
+        memcpy(event->text, text.p, text.n);
+    return event;
+}
+
+static void happens(enum event_kind kind, const char *text)
+{
+    struct event *event = event_make(kind, bytes_of(text));
+    running_event(&running, event);
+    free(event);
+}
+
+static void fails(enum status status, const char *text)
+{
+    struct event *event = event_make(EVENT_FAILED, (struct bytes){NULL, 0});
+    err_set(&event->err, status, "%s", text);
+    running_event(&running, event);
+    free(event);
+}
+
+// A member of the n-th JSON sent, by a JSON pointer (RFC 6901), as text; "?" when it is not there.
+static const char *sent_at(size_t n, const char *pointer)
+{
+    static char text[200];
+    yyjson_doc *doc =
+        n < sent.n_data ? yyjson_read((char *)sent.data[n].p, sent.data[n].n, 0) : NULL;
+    yyjson_val *value = doc ? yyjson_doc_ptr_get(doc, pointer) : NULL;
+    if (!value)
+        snprintf(text, sizeof(text), "?");
+    else if (yyjson_is_str(value))
+        snprintf(text, sizeof(text), "%s", yyjson_get_str(value));
+    else if (yyjson_is_null(value))
+        snprintf(text, sizeof(text), "null");
+    else
+        snprintf(text, sizeof(text), "%lld", (long long)yyjson_get_num(value));
+    yyjson_doc_free(doc);
+    return text;
+}
+
+// ---- the tests
+// -------------------------------------------------------------------------------------------
+
+static void test_stream(void)
+{
+    begin(true, true, true);
+    happens(EVENT_STARTED, "");
+    CHECK(sent.http == 200 && sent.n_data == 1);
+    CHECK_TEXT(sent.type, "text/event-stream");
+    CHECK_TEXT(sent_at(0, "/choices/0/delta/role"), "assistant");
+    CHECK_TEXT(sent_at(0, "/model"), "m\"1");
+    CHECK_TEXT(sent_at(0, "/usage"), "null");
+    happens(EVENT_TEXT, "a \"b\"\n\x01");
+    CHECK_TEXT(sent_at(1, "/choices/0/delta/content"), "a \"b\"\n\x01");
+    CHECK_TEXT(sent_at(1, "/choices/0/finish_reason"), "null");
+    happens(EVENT_DONE, "");
+    CHECK(sent.n_data == 5 && sent.n_ends == 1 && running.exchange == NULL);
+    CHECK_TEXT(sent_at(2, "/choices/0/finish_reason"), "stop");
+    CHECK_TEXT(sent_at(2, "/choices/0/delta/content"), "?");
+    CHECK_TEXT(sent_at(3, "/usage/total_tokens"), "13");
+    CHECK_TEXT(sent_at(3, "/usage/prompt_tokens_details/cached_tokens"), "4");
+    CHECK_TEXT(sent_at(3, "/choices/0"), "?");
+    CHECK(bytes_equal_text(buf_view(&sent.data[4]), "[DONE]"));
+    happens(EVENT_TEXT, "late"); // dropped
+    CHECK(sent.n_data == 5);
+}
+
+static void test_completions(void)
+{
+    begin(false, true, false);
+    CHECK(buf_add(&running.text, "echo", 4) == OK);
+    happens(EVENT_STARTED, "");
+    happens(EVENT_TEXT, "x");
+    struct event *event = event_make(EVENT_DONE, (struct bytes){NULL, 0});
+    event->finish = FINISH_LENGTH;
+    running_event(&running, event);
+    free(event);
+    CHECK(sent.n_data == 4);
+    CHECK_TEXT(sent_at(0, "/choices/0/text"), "echo");
+    CHECK_TEXT(sent_at(1, "/choices/0/text"), "x");
+    CHECK_TEXT(sent_at(1, "/usage"), "?");
+    CHECK_TEXT(sent_at(2, "/choices/0/text"), "");
+    CHECK_TEXT(sent_at(2, "/choices/0/finish_reason"), "length");
+    CHECK_TEXT(sent_at(2, "/object"), "text_completion");
+}
+
+static void test_whole(void)
+{
+    begin(true, false, false);
+    happens(EVENT_STARTED, "");
+    happens(EVENT_TEXT, "one ");
+    happens(EVENT_PROGRESS, "");
+    happens(EVENT_TEXT, "two");
+    CHECK(sent.n_data == 0 && sent.http == 0 && sent.n_comments == 0);
+    happens(EVENT_DONE, "");
+    CHECK(sent.http == 200 && sent.n_ends == 1 && running.exchange == NULL);
+    CHECK_TEXT(sent.type, "application/json");
+    CHECK_TEXT(sent_at(0, "/choices/0/message/content"), "one two");
+    CHECK_TEXT(sent_at(0, "/usage/completion_tokens"), "3");
+    CHECK_TEXT(sent_at(0, "/object"), "chat.completion");
+}
+
+static void test_failures(void)
+{
+    begin(true, true, false); // before the stream began: a plain refusal
+    fails(TOO_LARGE, "7 tokens, 8 wanted");
+    CHECK(sent.http == 400 && sent.n_ends == 1 && running.exchange == NULL);
+    CHECK_TEXT(sent_at(0, "/error/code"), "context_length_exceeded");
+    CHECK_TEXT(sent_at(0, "/error/param"), "messages");
+    begin(false, false, false);
+    fails(BAD_INPUT, "the prompt is empty");
+    CHECK(sent.http == 400);
+    CHECK_TEXT(sent_at(0, "/error/type"), "invalid_request_error");
+    CHECK_TEXT(sent_at(0, "/error/param"), "prompt");
+    begin(true, true, false); // inside: an error event, no [DONE]
+    happens(EVENT_STARTED, "");
+    fails(NO_ROOM, "no room \xff for it");
+    CHECK(sent.http == 200 && sent.n_data == 2 && sent.n_ends == 1);
+    CHECK_TEXT(sent_at(1, "/error/type"), "server_error");
+    CHECK_TEXT(sent_at(1, "/error/message"), "no room \xef\xbf\xbd for it");
+    begin(true, true, false); // the server stops
+    happens(EVENT_STARTED, "");
+    struct event *event = event_make(EVENT_DONE, (struct bytes){NULL, 0});
+    event->finish = FINISH_CANCELLED;
+    running_event(&running, event);
+    free(event);
+    CHECK_TEXT(sent_at(1, "/error/message"), "the server is stopping");
+    CHECK(running.exchange == NULL && sent.n_ends == 1);
+}
+
+static void test_heartbeats(void)
+{
+    begin(true, true, false);
+    running_tick(&running, clock_ms() + 100000);
+    CHECK(sent.n_comments == 0); // nothing has begun: a refusal is still possible
+    happens(EVENT_STARTED, "");
+    happens(EVENT_PROGRESS, "");
+    CHECK(sent.n_comments == 0); // something was just sent
+    running.written_ms -= 1500;
+    happens(EVENT_PROGRESS, "");
+    CHECK(sent.n_comments == 1);
+    CHECK_TEXT(sent.comment, "prompt 6 of 10 tokens");
+    running_tick(&running, clock_ms() + HEARTBEAT_MS - 1000);
+    CHECK(sent.n_comments == 1);
+    running_tick(&running, clock_ms() + HEARTBEAT_MS + 1000);
+    CHECK(sent.n_comments == 2);
+    sent.closed = true; // too slow: nothing breaks, net will say so
+    happens(EVENT_TEXT, "x");
+    happens(EVENT_DONE, "");
+    CHECK(running.exchange == NULL && sent.n_ends == 1);
+}
+
+static void test_too_long(void)
+{
+    begin(true, false, false);
+    happens(EVENT_STARTED, "");
+    size_t n = ANSWER_BYTES_MOST - 5;
+    uint8_t *many = mem_alloc(n);
+    memset(many, 1, n); // escaped, each is six bytes
+    struct event *event = event_make(EVENT_TEXT, (struct bytes){many, n});
+    running_event(&running, event);
+    free(event);
+    happens(EVENT_TEXT, "12345");
+    CHECK(running.exchange != NULL);
+    happens(EVENT_TEXT, "6");
+    CHECK(sent.n_cancels == 1 && sent.http == 500 && running.exchange == NULL);
+    begin(true, false, false); // right at the cap it is sent
+    event = event_make(EVENT_TEXT, (struct bytes){many, n});
+    running_event(&running, event);
+    free(event);
+    happens(EVENT_DONE, "");
+    CHECK(sent.http == 200 && sent.data[0].n > 6 * n);
+    free(many);
+}
+
+int main(void)
+{
+    test_stream();
+    test_completions();
+    test_whole();
+    test_failures();
+    test_heartbeats();
+    test_too_long();
+    begin(true, true, true);
+    buf_free(&running.text);
+    return check_done("api_reply");
+}
