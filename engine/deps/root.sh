@@ -63,7 +63,7 @@ need_on_machine() {
     # A repository of others that refuses (Proxmox without a subscription) must not stop the update of Debian's.
     # shellcheck disable=SC2086,SC2016
     $SUDO env DEBIAN_FRONTEND=noninteractive \
-        sh -c 'apt-get update -qq || true; apt-get install -y -qq --no-install-recommends "$@"' \
+        sh -c 'apt-get update -qq || true; apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends "$@" >/dev/null' \
         sh $missing >&2 || { say "apt-get could not install $missing: install it by hand and try again."; exit 1; }
 }
 
