@@ -127,6 +127,8 @@ class VM:
                                         stderr=subprocess.STDOUT, start_new_session=True)
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
+        self.delays = [(0.0, 0.0)]
+        threading.Thread(target=self._sample, daemon=True).start()
         return self
 
     def __exit__(self, *_):
@@ -147,6 +149,25 @@ class VM:
                 self.changed.notify_all()
         with self.changed:
             self.changed.notify_all()
+
+    def _sample(self):
+        """Notes five times a second how long QEMU's threads have waited for a processor so far."""
+        while self.running():
+            waited = [0]
+            for task in Path(f"/proc/{self.process.pid}/task").glob("*/schedstat"):
+                try:
+                    waited.append(int(task.read_text().split()[1]))
+                except (OSError, IndexError):
+                    pass  # the thread has ended
+            self.delays.append((time.monotonic() - self.started, max(waited) / 1e9))
+            time.sleep(0.2)
+
+    def waited(self, since, until):
+        """Seconds between two moments that a processor of the guest stood ready to run and was not let:
+        the part of a duration that other work on this machine is to blame for."""
+        def at(moment):
+            return max(delay for t, delay in self.delays if t <= moment)
+        return at(until) - at(since)
 
     def running(self):
         return self.process.poll() is None
