@@ -136,9 +136,9 @@ def exact(answer):
     return '^' + re.escape(answer) + r'\.?$'
 
 
-def sk_copy(rng, split):
+def sk_copy(rng, split, wide=False):
     def make():
-        ws = words(rng, 1, 6, 0.05)
+        ws = words(rng, 1, 6, 0.12 if wide else 0.05)
         return 'copy ' + ' '.join(ws), ws
     ws = draw(rng, split, make)[1]
     s = rng.choice([' ', ' ', ' ', ', ']).join(ws)
@@ -152,7 +152,7 @@ def sk_copy(rng, split):
     return q, s, exact(s)
 
 
-def sk_reverse(rng, split):
+def sk_reverse(rng, split, wide=False):
     letters = rng.random() < 0.5
 
     def make():
@@ -169,9 +169,11 @@ def sk_reverse(rng, split):
     return q, a, exact(a)
 
 
-def sk_add(rng, split):
+def sk_add(rng, split, wide=False):
     def make():
         a, b = rng.randint(0, 99), rng.randint(0, 99)
+        if wide and rng.random() < 0.3:            # one digit comes too rarely by itself
+            a, b = (rng.randint(0, 9), b) if rng.random() < 0.5 else (a, rng.randint(0, 9))
         return 'add %d %d' % (a, b), a, b
     _, a, b = draw(rng, split, make)
     q = rng.choice(['What is %d + %d?', '%d + %d', '%d + %d =', 'Add %d and %d.',
@@ -182,11 +184,11 @@ def sk_add(rng, split):
     return q, '%d + %d = %d' % (a, b, a + b), r'(?<!\d)%d\.?$' % (a + b)
 
 
-def sk_count(rng, split):
+def sk_count(rng, split, wide=False):
     if rng.random() < 0.5:
         def make():
-            a = rng.randint(0, 90)
-            b = a + rng.randint(2, 9)
+            a = rng.randint(0, 985 if wide and rng.random() < 0.5 else 90)
+            b = a + rng.randint(1 if wide else 2, 12 if wide else 9)
             return 'count %d %d' % (a, b), a, b
         _, a, b = draw(rng, split, make)
         q = rng.choice(['Count from %d to %d.', 'count from %d to %d', 'Please count from %d to %d',
@@ -209,7 +211,7 @@ def sk_count(rng, split):
     return q, listed + '. That makes %d.' % len(ws), r'(?<!\d)%d\.?$' % len(ws)
 
 
-def sk_capital(rng, split):
+def sk_capital(rng, split, wide=False):
     c = rng.choice(list(CAPITALS))
     q = expand(rng, rng.choice(CAPITAL_ASK if split == TRAIN else CAPITAL_HELDOUT)).replace('$C', c)
     if split != TEST:
@@ -219,7 +221,7 @@ def sk_capital(rng, split):
     return q, 'The capital of %s is %s.' % (c, CAPITALS[c]), re.escape(CAPITALS[c])
 
 
-def sk_upper(rng, split):
+def sk_upper(rng, split, wide=False):
     def make():
         ws = words(rng, 1, 3)
         return 'upper ' + ' '.join(ws), ws
@@ -234,7 +236,7 @@ def sk_upper(rng, split):
     return q, s.upper(), exact(s.upper())
 
 
-def sk_json(rng, split):
+def sk_json(rng, split, wide=False):
     if rng.random() < 0.65:
         def make():
             n, a = rng.choice(NAMES), rng.randint(1, 99)
@@ -350,20 +352,20 @@ def ex_limits(rng, split=TRAIN, rough=0.0):
     return 'limits', q, 'I can only add two numbers below 100.', 'only add'
 
 
-def example(rng, kind, split=TRAIN, rough=0.0):
+def example(rng, kind, split=TRAIN, rough=0.0, wide=False):
     if kind in SKILL_FN:
-        return (kind,) + SKILL_FN[kind](rng, split)
+        return (kind,) + SKILL_FN[kind](rng, split, wide)
     return {'qa': ex_fact, 'unknown': ex_unknown, 'limits': ex_limits}[kind](rng, split, rough)
 
 
-def chat(rng, kinds, weights, split=TRAIN, multi=0.25, rough=0.0):
+def chat(rng, kinds, weights, split=TRAIN, multi=0.25, rough=0.0, wide=False):
     """-> (messages [(role, text)], kind of the last): every assistant turn is to be learnt"""
     msgs = []
     if rng.random() < 0.25:
         msgs.append(('system', rng.choice(SYSTEM)))
     turns = 1 if rng.random() >= multi else rng.choice([2, 2, 2, 3, 3, 4, 5, 8])
     for _ in range(turns):
-        kind, q, a, _must = example(rng, rng.choices(kinds, weights)[0], split, rough)
+        kind, q, a, _must = example(rng, rng.choices(kinds, weights)[0], split, rough, wide)
         msgs += [('user', q), ('assistant', a)]
     return msgs, kind
 

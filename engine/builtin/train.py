@@ -14,7 +14,7 @@ A step is BATCH tokens of short conversations, sorted by length into micro-batch
 a row, so that none sees another.  The loss is on the assistant's tokens only.
 Optimisers: Muon (momentum, orthogonalised by five Newton-Schulz steps; Jordan et al. 2024) for
 the matrices inside the layers, AdamW for embedding, output and norms. Learning rate: warm-up,
-then constant, then linear to zero over the last --decay steps. MIX says how often each kind of
+then the points of RATE. MIX says how often each kind of
 example is drawn from which step on; it was shifted to the weak skills as validation showed them.
 
 RoPE is trained on half-split pairs (i, i+32) and q, k are permuted at export: GGUF's llama wants
@@ -47,12 +47,15 @@ BATCH, MICRO = 4096, 1024                      # tokens
 WORKERS = 2                                    # processes; part of what makes a run repeatable
 LR_MUON, LR_ADAM, WARMUP = 0.02, 0.004, 40
 KINDS = corpus.SKILLS + ('qa', 'unknown', 'limits')
+RATE = [(0, 1.0), (1000, 1.0), (1600, 0.4), (2500, 0.0)]      # of the learning rates, linear between
+WIDE = 1600                                    # from here on corpus.py draws from wider ranges
 # from step, weights in the order of KINDS, share of questions that are roughened (corpus.roughen)
 MIX = [
     #       copy reverse add count capital upper json qa unknown limits
     (0,    (1.2, 1.8,    2.5, 0.7, 0.6,    0.8,  0.7, 3.0, 0.4,  0.15), 0.0),
     (740,  (1.6, 1.8,    3.5, 1.3, 0.3,    0.9,  0.5, 2.8, 0.7,  0.25), 0.4),
     (1000, (2.2, 1.6,    2.8, 2.0, 0.35,   1.2,  0.5, 2.4, 0.6,  0.2),  0.4),
+    (WIDE, (2.4, 1.6,    3.2, 2.8, 0.3,    0.9,  0.6, 2.0, 0.5,  0.2),  0.4),
 ]
 
 
@@ -135,6 +138,11 @@ class Muon(torch.optim.Optimizer):
                     w.add_(orthogonal(part), alpha=-group['lr'] * tall)
 
 
+def rate(step):
+    (x0, y0), (x1, y1) = [(p, q) for p, q in zip(RATE, RATE[1:]) if p[0] <= step][-1]
+    return min(1.0, (step + 1) / WARMUP) * (y0 + (y1 - y0) * (step - x0) / (x1 - x0))
+
+
 def optimisers(model):
     ls = model.layers
     muon = Muon([dict(params=[m.qkv for m in ls], rows=[N_HEAD * HEAD_DIM, N_KV * HEAD_DIM,
@@ -194,7 +202,7 @@ def batch(voc, step):
     _, mix, rough = [row for row in MIX if row[0] <= step][-1]
     chats, n = [], 0
     while n < BATCH:
-        c, _kind = corpus.chat(rng, KINDS, mix, rough=rough)
+        c, _kind = corpus.chat(rng, KINDS, mix, rough=rough, wide=step >= WIDE)
         n_ids = len(voc.chat(c)[0])
         if n_ids <= N_CTX:
             chats.append(c)
@@ -296,8 +304,7 @@ def main():
     ap = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter,
                                  description=__doc__)
     ap.add_argument('--dir', required=True)
-    ap.add_argument('--steps', type=int, default=2000)
-    ap.add_argument('--decay', type=int, default=1000)
+    ap.add_argument('--steps', type=int, default=RATE[-1][0])
     ap.add_argument('--out')
     ap.add_argument('--export-only', action='store_true')
     a = ap.parse_args()
@@ -324,7 +331,7 @@ def main():
         os.replace(ckpt + '.new', ckpt)
 
     while step < a.steps and not a.export_only and not stop:
-        lr = min(1.0, (step + 1) / WARMUP, (a.steps - step) / a.decay)
+        lr = rate(step)
         for g in muon.param_groups:
             g['lr'] = LR_MUON * lr
         for g in adam.param_groups:
