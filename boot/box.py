@@ -12,8 +12,8 @@ import ssl
 import time
 
 
-def fetch_ca(port, seconds):
-    """The PEM of /ca.crt from the plain port; tries until the box answers."""
+def fetch_ca(port, seconds, alive=lambda: True):
+    """The PEM of /ca.crt from the plain port; tries until the box answers, or is no longer alive()."""
     end = time.monotonic() + seconds
     while True:
         try:
@@ -25,6 +25,8 @@ def fetch_ca(port, seconds):
             reason = f"status {answer.status}"
         except (OSError, http.client.HTTPException) as e:
             reason = str(e) or type(e).__name__
+        if not alive():
+            raise RuntimeError("the box has ended before it answered")
         if time.monotonic() > end:
             raise TimeoutError(f"no /ca.crt from port 80 within {seconds} s: {reason}")
         time.sleep(0.1)

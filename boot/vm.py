@@ -89,8 +89,9 @@ class VM:
         self.lines = []  # (seconds since start, text)
         self.changed = threading.Condition()
         self.run_dir = tempfile.mkdtemp(prefix="tawny-vm-")  # a socket's path is short
-        self.command = ["qemu-system-x86_64", "-machine", "q35", "-nodefaults", "-display", "none",
-                        "-m", str(memory), "-smp", "2",
+        # Killed with us, however we end.
+        self.command = ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-machine", "q35",
+                        "-nodefaults", "-display", "none", "-m", str(memory), "-smp", "2",
                         *self._accel(accel), *self._firmware(firmware),
                         "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
                         "-qmp", f"unix:{self.run_dir}/qmp,server=on,wait=off",
