@@ -160,6 +160,12 @@ bool tls_resumed(const struct tls *tls)
 struct space tls_wire_room(struct tls *tls)
 {
     struct space room = {NULL, 0};
+    size_t n_waiting;
+    // A browser's first data comes right behind its Finished (False Start, RFC 7918), and BearSSL
+    // takes it only after ours is sent: during the handshake, first send, then read on.
+    if (!tls->was_ready && br_ssl_engine_sendrec_buf(&tls->ssl.eng, &n_waiting) != NULL) {
+        return room;
+    }
     room.p = br_ssl_engine_recvrec_buf(&tls->ssl.eng, &room.n);
     return room.p == NULL ? (struct space){NULL, 0} : room;
 }

@@ -235,6 +235,49 @@ static void test_steps(void)
     }
 }
 
+// A browser does not wait for our Finished: its first data comes right behind its own (False Start,
+// RFC 7918). BearSSL refuses data as long as ours is not sent, so until then nothing may come in.
+static void test_false_start(void)
+{
+    int n_held_back = 0;
+    client_open("first", false);
+    struct tls *tls = tls_open(server);
+    for (int flight = 0; flight < 4 && !tls_ready(tls); flight++) {
+        for (;;) { // all that the client has, before anything is sent back
+            size_t n;
+            struct space room = tls_wire_room(tls);
+            bool waits = tls_wire_view(tls).n > 0;
+            if (waits && !tls_ready(tls)) {
+                CHECK(room.n == 0);
+                n_held_back++;
+            }
+            uint8_t *p = br_ssl_engine_sendrec_buf(&client->ssl.eng, &n);
+            if (p == NULL || room.n == 0) {
+                break;
+            }
+            n = n < room.n ? n : room.n;
+            memcpy(room.p, p, n);
+            br_ssl_engine_sendrec_ack(&client->ssl.eng, n);
+            tls_wire_put(tls, n);
+        }
+        struct bytes view;
+        while ((view = tls_wire_view(tls)).n > 0) {
+            size_t n;
+            uint8_t *p = br_ssl_engine_recvrec_buf(&client->ssl.eng, &n);
+            if (!CHECK(p != NULL)) {
+                return;
+            }
+            n = n < view.n ? n : view.n;
+            memcpy(p, view.p, n);
+            tls_wire_drop(tls, n);
+            br_ssl_engine_recvrec_ack(&client->ssl.eng, n);
+        }
+    }
+    CHECK(n_held_back == 2 && tls_ready(tls)); // behind ServerHelloDone, and behind Finished
+    echo(tls, 1000, 1000);
+    tls_close(tls);
+}
+
 static void test_resumption(void)
 {
     client_open("first", false);
@@ -388,6 +431,7 @@ int main(void)
     test_suites();
     test_versions();
     test_steps();
+    test_false_start();
     test_resumption();
     test_renegotiation();
     test_closing();
