@@ -5,15 +5,17 @@
 // integer scale and add it up: a 256-block needs one conversion to float a row and token. Bounds, for the worst format, Q6_K:
 // 63 * 127 * 4 = 32004 < 2^15; 32004 * 128 (scale) * 4 (vectors) * 128 (hi) + lo part < 2^31.
 //
-// Every kernel works on n_rows x n_tokens sums at once (4 x 1, 2 x 2 or 1 x 4): several rows share the activation loads and
-// keep several streams of weights going.
+// A thread reads its rows one after the other, so that its weights are one stream of addresses, for 1, 2 or 4 tokens at once.
 #include "simd_avx512.h"
 
 #include "quantise_body.h"
 
 #define FORCE_INLINE static inline __attribute__((always_inline))
 
-enum { MOST_ROWS = 4, MOST_TOKENS = 4 };
+enum {
+    MOST_TOKENS = 4,
+    AHEAD = 3072, // bytes between what is asked for and what is used
+};
 
 struct sums { // of one row and token
     __m512 dot;
@@ -122,12 +124,12 @@ FORCE_INLINE __m512 q6_k_block(struct k_block *to, const struct block_q6_k *from
     return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(scales)), _mm512_set1_ps(-32 * to->d));
 }
 
-// Asks the second-level cache for the bytes the next rows will want, `ahead` bytes on. The hardware's own prefetch stops at
-// each page and lags behind several streams: without this, a third to a half of the memory's speed is lost.
-FORCE_INLINE void prefetch(const uint8_t *p, size_t n_bytes, size_t ahead)
+// Asks the second-level cache for what the stream brings AHEAD bytes on (past the last row, that is harmless). The hardware's
+// own prefetch stops at every page.
+FORCE_INLINE void prefetch(const uint8_t *p, size_t n_bytes)
 {
     for (size_t i = 0; i < n_bytes; i += CPU_LINE)
-        _mm_prefetch((const char *)p + ahead + i, _MM_HINT_T1);
+        _mm_prefetch((const char *)p + AHEAD + i, _MM_HINT_T1);
 }
 
 // Unpacks block b of a row; returns the factors of the activation sums (Q6_K: 16 of sum16, else 8 of sum32).
@@ -140,32 +142,31 @@ FORCE_INLINE __m512 k_block_of(enum dtype type, struct k_block *to, const uint8_
     return q6_k_block(to, (const struct block_q6_k *)(const void *)row + b);
 }
 
-FORCE_INLINE void k_rows(enum dtype type, int n_rows, int n_tokens, struct sums sums[MOST_ROWS][MOST_TOKENS],
-                         const uint8_t *const *rows, const struct row_x_token *x, int64_t n_in, size_t ahead)
+FORCE_INLINE void k_row(enum dtype type, int n_tokens, struct sums sums[MOST_TOKENS], const uint8_t *row,
+                        const struct row_x_token *x, int64_t n_in)
 {
-    const int64_t block_bytes = type == DTYPE_Q4_K ? 144 : type == DTYPE_Q5_K ? 176 : 210;
-    for (int64_t b = 0; b < n_in / 256; b++)
-        for (int r = 0; r < n_rows; r++) {
-            struct k_block block;
-            prefetch(rows[r] + b * block_bytes, (size_t)block_bytes, ahead);
-            __m512 offsets = k_block_of(type, &block, rows[r], b);
-            for (int t = 0; t < n_tokens; t++) {
-                __m512i hi = _mm512_setzero_si512(), lo = hi;
-                for (int j = 0; j < 4; j++) {
-                    __m512i zero = _mm512_setzero_si512();
-                    __m512i h = _mm512_dpbusd_epi32(zero, block.weights[j], load(x[t].hi + 256 * b + 64 * j));
-                    __m512i l = _mm512_dpbusd_epi32(zero, block.weights[j], load(x[t].lo + 256 * b + 64 * j));
-                    hi = _mm512_dpwssd_epi32(hi, h, block.scales[j]);
-                    lo = _mm512_dpwssd_epi32(lo, l, block.scales[j]);
-                }
-                struct sums *s = &sums[r][t];
-                __m512 whole = _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(hi, 7), lo));
-                s->dot = _mm512_fmadd_ps(whole, _mm512_set1_ps(block.d * x[t].scale[b]), s->dot);
-                __m512 totals = type == DTYPE_Q6_K ? _mm512_loadu_ps(x[t].sum16 + 16 * b)
-                                                   : _mm512_castps256_ps512(_mm256_loadu_ps(x[t].sum32 + 8 * b));
-                s->offset = _mm512_fmadd_ps(offsets, totals, s->offset);
+    const size_t block_bytes = type == DTYPE_Q4_K ? 144 : type == DTYPE_Q5_K ? 176 : 210;
+    for (int64_t b = 0; b < n_in / 256; b++) {
+        struct k_block block;
+        prefetch(row + (size_t)b * block_bytes, block_bytes);
+        __m512 offsets = k_block_of(type, &block, row, b);
+        for (int t = 0; t < n_tokens; t++) {
+            const __m512i zero = _mm512_setzero_si512();
+            __m512i hi = zero, lo = zero;
+            for (int j = 0; j < 4; j++) {
+                __m512i h = _mm512_dpbusd_epi32(zero, block.weights[j], load(x[t].hi + 256 * b + 64 * j));
+                __m512i l = _mm512_dpbusd_epi32(zero, block.weights[j], load(x[t].lo + 256 * b + 64 * j));
+                hi = _mm512_dpwssd_epi32(hi, h, block.scales[j]);
+                lo = _mm512_dpwssd_epi32(lo, l, block.scales[j]);
             }
+            struct sums *s = &sums[t];
+            __m512 whole = _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(hi, 7), lo));
+            s->dot = _mm512_fmadd_ps(whole, _mm512_set1_ps(block.d * x[t].scale[b]), s->dot);
+            __m512 totals = type == DTYPE_Q6_K ? _mm512_loadu_ps(x[t].sum16 + 16 * b)
+                                               : _mm512_castps256_ps512(_mm256_loadu_ps(x[t].sum32 + 8 * b));
+            s->offset = _mm512_fmadd_ps(offsets, totals, s->offset);
         }
+    }
 }
 
 // ---- Q8_0 and Q4_0: eight blocks of 32, two a vector --------------------------------------------------------------
@@ -195,60 +196,49 @@ FORCE_INLINE __m256 eight_scales(const uint8_t *p, size_t block_bytes)
                                          (short)d[1], (short)d[0]));
 }
 
-// 256 columns (group g of x) of every row.
-FORCE_INLINE void small_group(enum dtype type, int n_rows, int n_tokens, struct sums sums[MOST_ROWS][MOST_TOKENS],
-                              const uint8_t *const *groups, const struct row_x_token *x, int64_t g)
+// 256 columns, group g of x.
+FORCE_INLINE void small_group(enum dtype type, int n_tokens, struct sums sums[MOST_TOKENS], const uint8_t *group,
+                              const struct row_x_token *x, int64_t g)
 {
     const size_t block_bytes = type == DTYPE_Q8_0 ? sizeof(struct block_q8_0) : sizeof(struct block_q4_0);
     const __m512i spread = _mm512_set_epi32(1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0);
-    for (int r = 0; r < n_rows; r++) {
-        const __m256 d = eight_scales(groups[r], block_bytes);
-        const __m512 scales = _mm512_castps256_ps512(d);
-        const __m256 minus = _mm256_mul_ps(d, _mm256_set1_ps(type == DTYPE_Q8_0 ? -128 : -8));
-        __m512 part[MOST_TOKENS];
-        for (int t = 0; t < n_tokens; t++)
-            part[t] = _mm512_setzero_ps();
-        for (int j = 0; j < 4; j++) {
-            __m512i q = pair_of(type, groups[r] + 2 * (size_t)j * block_bytes);
-            __m512 scale = _mm512_permutexvar_ps(_mm512_add_epi32(spread, _mm512_set1_epi32(2 * j)), scales);
-            for (int t = 0; t < n_tokens; t++) {
-                __m512i hi = _mm512_dpbusd_epi32(_mm512_setzero_si512(), q, load(x[t].hi + 256 * g + 64 * j));
-                __m512i all = _mm512_dpbusd_epi32(_mm512_slli_epi32(hi, 7), q, load(x[t].lo + 256 * g + 64 * j));
-                part[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(all), scale, part[t]);
-            }
-        }
+    const __m256 d = eight_scales(group, block_bytes);
+    const __m256 offsets = _mm256_mul_ps(d, _mm256_set1_ps(type == DTYPE_Q8_0 ? -128 : -8));
+    __m512 part[MOST_TOKENS];
+    for (int t = 0; t < n_tokens; t++)
+        part[t] = _mm512_setzero_ps();
+    for (int j = 0; j < 4; j++) {
+        __m512i q = pair_of(type, group + 2 * (size_t)j * block_bytes);
+        __m512 scale = _mm512_permutexvar_ps(_mm512_add_epi32(spread, _mm512_set1_epi32(2 * j)), _mm512_castps256_ps512(d));
         for (int t = 0; t < n_tokens; t++) {
-            struct sums *s = &sums[r][t];
-            __m512 totals = _mm512_zextps256_ps512(_mm256_mul_ps(minus, _mm256_loadu_ps(x[t].sum32 + 8 * g)));
-            s->dot = _mm512_fmadd_ps(part[t], _mm512_set1_ps(x[t].scale[g]), s->dot);
-            s->offset = _mm512_add_ps(s->offset, totals);
+            __m512i hi = _mm512_dpbusd_epi32(_mm512_setzero_si512(), q, load(x[t].hi + 256 * g + 64 * j));
+            __m512i all = _mm512_dpbusd_epi32(_mm512_slli_epi32(hi, 7), q, load(x[t].lo + 256 * g + 64 * j));
+            part[t] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(all), scale, part[t]);
         }
+    }
+    for (int t = 0; t < n_tokens; t++) {
+        __m256 totals = _mm256_mul_ps(offsets, _mm256_loadu_ps(x[t].sum32 + 8 * g));
+        sums[t].dot = _mm512_fmadd_ps(part[t], _mm512_set1_ps(x[t].scale[g]), sums[t].dot);
+        sums[t].offset = _mm512_add_ps(sums[t].offset, _mm512_zextps256_ps512(totals));
     }
 }
 
-FORCE_INLINE void small_rows(enum dtype type, int n_rows, int n_tokens, struct sums sums[MOST_ROWS][MOST_TOKENS],
-                             const uint8_t *const *rows, const struct row_x_token *x, int64_t n_in, size_t ahead)
+FORCE_INLINE void small_row(enum dtype type, int n_tokens, struct sums sums[MOST_TOKENS], const uint8_t *row,
+                            const struct row_x_token *x, int64_t n_in)
 {
     const size_t block_bytes = type == DTYPE_Q8_0 ? sizeof(struct block_q8_0) : sizeof(struct block_q4_0);
-    const uint8_t *groups[MOST_ROWS];
-    for (int64_t g = 0; g < n_in / 256; g++) {
-        for (int r = 0; r < n_rows; r++) {
-            groups[r] = rows[r] + (size_t)g * 8 * block_bytes;
-            prefetch(groups[r], 8 * block_bytes, ahead);
-        }
-        small_group(type, n_rows, n_tokens, sums, groups, x, g);
+    for (int64_t g = 0; g < n_in / 256; g++, row += 8 * block_bytes) {
+        prefetch(row, 8 * block_bytes);
+        small_group(type, n_tokens, sums, row, x, g);
     }
-    if (n_in % 256 == 0)
-        return;
-    uint8_t rest[MOST_ROWS][8 * sizeof(struct block_q8_0)] = { 0 }; // the blocks past the row's end are zeros
-    for (int r = 0; r < n_rows; r++) {
-        memcpy(rest[r], rows[r] + (size_t)(n_in / 256) * 8 * block_bytes, (size_t)(n_in % 256 / 32) * block_bytes);
-        groups[r] = rest[r];
+    if (n_in % 256) {
+        uint8_t rest[8 * sizeof(struct block_q8_0)] = { 0 }; // the blocks past the row's end are zeros
+        memcpy(rest, row, (size_t)(n_in % 256 / 32) * block_bytes);
+        small_group(type, n_tokens, sums, rest, x, n_in / 256);
     }
-    small_group(type, n_rows, n_tokens, sums, groups, x, n_in / 256);
 }
 
-// ---- blocks of rows and tokens -----------------------------------------------------------------------------------
+// ---- rows and tokens ---------------------------------------------------------------------------------------------
 
 static void store(const struct product *product, int64_t row, int64_t t, float sum)
 {
@@ -259,52 +249,73 @@ static void store(const struct product *product, int64_t row, int64_t t, float s
     span_row(product->out, t)[row] = sum;
 }
 
-// Rows row .. row + n_rows (or up to row1) with tokens t0 .. t0 + n_tokens (or up to the last): missing ones are computed
-// again from the last that is there, and not kept.
-FORCE_INLINE void block_of(enum dtype type, int n_rows, int n_tokens, const struct product *product, const struct row_x *x,
-                           int64_t row, int64_t row1, int64_t t0)
+// One row with tokens t0 .. t0 + n_tokens (or up to the last: missing ones are that one again, and not kept).
+FORCE_INLINE void row_of(enum dtype type, int n_tokens, const struct product *product, const struct row_x *x, int64_t row,
+                         int64_t t0)
 {
-    const uint8_t *rows[MOST_ROWS];
     struct row_x_token tokens[MOST_TOKENS];
-    struct sums sums[MOST_ROWS][MOST_TOKENS];
-    for (int r = 0; r < n_rows; r++)
-        rows[r] = product->w.p + (size_t)(row + r < row1 ? row + r : row1 - 1) * product->w.row_bytes;
-    for (int t = 0; t < n_tokens; t++)
+    struct sums sums[MOST_TOKENS];
+    const uint8_t *p = product->w.p + (size_t)row * product->w.row_bytes;
+    for (int t = 0; t < n_tokens; t++) {
         tokens[t] = row_x_token(x, t0 + t < x->n_tokens ? t0 + t : x->n_tokens - 1);
-    for (int r = 0; r < n_rows; r++)
-        for (int t = 0; t < n_tokens; t++)
-            sums[r][t].dot = sums[r][t].offset = _mm512_setzero_ps();
+        sums[t].dot = sums[t].offset = _mm512_setzero_ps();
+    }
     if (type == DTYPE_Q8_0 || type == DTYPE_Q4_0)
-        small_rows(type, n_rows, n_tokens, sums, rows, tokens, x->n_in, (size_t)n_rows * product->w.row_bytes);
+        small_row(type, n_tokens, sums, p, tokens, x->n_in);
     else
-        k_rows(type, n_rows, n_tokens, sums, rows, tokens, x->n_in, (size_t)n_rows * product->w.row_bytes);
-    for (int r = 0; r < n_rows && row + r < row1; r++)
-        for (int t = 0; t < n_tokens && t0 + t < x->n_tokens; t++)
-            store(product, row + r, t0 + t, _mm512_reduce_add_ps(_mm512_add_ps(sums[r][t].dot, sums[r][t].offset)));
+        k_row(type, n_tokens, sums, p, tokens, x->n_in);
+    for (int t = 0; t < n_tokens && t0 + t < x->n_tokens; t++)
+        store(product, row, t0 + t, _mm512_reduce_add_ps(_mm512_add_ps(sums[t].dot, sums[t].offset)));
 }
 
 FORCE_INLINE void rows_of(enum dtype type, const struct product *product, const struct row_x *x, int64_t row0, int64_t row1)
 {
     if (x->n_tokens == 1)
-        for (int64_t row = row0; row < row1; row += 4)
-            block_of(type, 4, 1, product, x, row, row1, 0);
+        for (int64_t row = row0; row < row1; row++)
+            row_of(type, 1, product, x, row, 0);
     else if (x->n_tokens == 2)
-        for (int64_t row = row0; row < row1; row += 2)
-            block_of(type, 2, 2, product, x, row, row1, 0);
+        for (int64_t row = row0; row < row1; row++)
+            row_of(type, 2, product, x, row, 0);
     else
         for (int64_t row = row0; row < row1; row++)
             for (int64_t t = 0; t < x->n_tokens; t += 4) // the row stays in the first-level cache
-                block_of(type, 1, 4, product, x, row, row1, t);
+                row_of(type, 4, product, x, row, t);
+}
+
+// A function each, so that each gets its own registers.
+static __attribute__((noinline)) void rows_q8_0(const struct product *product, const struct row_x *x, int64_t row0, int64_t row1)
+{
+    rows_of(DTYPE_Q8_0, product, x, row0, row1);
+}
+
+static __attribute__((noinline)) void rows_q4_0(const struct product *product, const struct row_x *x, int64_t row0, int64_t row1)
+{
+    rows_of(DTYPE_Q4_0, product, x, row0, row1);
+}
+
+static __attribute__((noinline)) void rows_q4_k(const struct product *product, const struct row_x *x, int64_t row0, int64_t row1)
+{
+    rows_of(DTYPE_Q4_K, product, x, row0, row1);
+}
+
+static __attribute__((noinline)) void rows_q5_k(const struct product *product, const struct row_x *x, int64_t row0, int64_t row1)
+{
+    rows_of(DTYPE_Q5_K, product, x, row0, row1);
+}
+
+static __attribute__((noinline)) void rows_q6_k(const struct product *product, const struct row_x *x, int64_t row0, int64_t row1)
+{
+    rows_of(DTYPE_Q6_K, product, x, row0, row1);
 }
 
 static void rows_multiply(const struct product *product, const struct row_x *x, int64_t row0, int64_t row1)
 {
     switch (product->w.type) {
-    case DTYPE_Q8_0: rows_of(DTYPE_Q8_0, product, x, row0, row1); return;
-    case DTYPE_Q4_0: rows_of(DTYPE_Q4_0, product, x, row0, row1); return;
-    case DTYPE_Q4_K: rows_of(DTYPE_Q4_K, product, x, row0, row1); return;
-    case DTYPE_Q5_K: rows_of(DTYPE_Q5_K, product, x, row0, row1); return;
-    case DTYPE_Q6_K: rows_of(DTYPE_Q6_K, product, x, row0, row1); return;
+    case DTYPE_Q8_0: rows_q8_0(product, x, row0, row1); return;
+    case DTYPE_Q4_0: rows_q4_0(product, x, row0, row1); return;
+    case DTYPE_Q4_K: rows_q4_k(product, x, row0, row1); return;
+    case DTYPE_Q5_K: rows_q5_k(product, x, row0, row1); return;
+    case DTYPE_Q6_K: rows_q6_k(product, x, row0, row1); return;
     default: die("no AVX-512 kernel for %s", dtype_name(product->w.type));
     }
 }
