@@ -535,31 +535,37 @@ static void set_socket_options(int fd)
     }
 }
 
-// Room for one more from this address? Makes room by closing the connection that has been idle
-// longest.
-static bool make_room(struct net *net, const uint8_t key[16], const char *peer)
+bool conn_evict(struct net *net)
 {
-    size_t n_same = 0;
     struct conn *idle = NULL;
     for (struct conn *conn = net->conns; conn != NULL; conn = conn->next) {
-        n_same += memcmp(conn->key, key, sizeof(conn->key)) == 0;
         if (conn->state == IDLE && !conn->dead &&
             (idle == NULL || conn->deadline_ms < idle->deadline_ms)) {
             idle = conn;
         }
     }
+    if (idle != NULL) {
+        conn_kill(idle);
+    }
+    return idle != NULL;
+}
+
+// Room for one more from this address? When all places are taken, one idle connection has to go.
+static bool make_room(struct net *net, const uint8_t key[16], const char *peer)
+{
+    size_t n_same = 0;
+    for (struct conn *conn = net->conns; conn != NULL; conn = conn->next) {
+        n_same += memcmp(conn->key, key, sizeof(conn->key)) == 0;
+    }
     if (n_same >= LIMIT_PER_ADDRESS) {
         log_debug("%s has %zu connections already: refused", peer, n_same);
         return false;
     }
-    if (net->n_conns >= LIMIT_CONNECTIONS && idle != NULL) {
-        conn_kill(idle);
-        return true; // it goes at the end of this turn
-    }
-    if (net->n_conns >= LIMIT_CONNECTIONS) {
+    if (net->n_conns >= LIMIT_CONNECTIONS && !conn_evict(net)) {
         log_debug("%s: all %d connections are in use: refused", peer, LIMIT_CONNECTIONS);
+        return false;
     }
-    return net->n_conns < LIMIT_CONNECTIONS;
+    return true;
 }
 
 void conn_open(struct net *net, const struct listener *listener, int fd,

@@ -116,11 +116,13 @@ struct exchange {
 void conn_open(struct net *net, const struct listener *listener, int fd,
                const struct sockaddr_storage *from);
 void conn_mark(struct conn *conn);
-void conn_settle(struct conn *conn);                    // may free it
-void conn_expire(struct conn *conn);                    // its deadline may have passed
-uint64_t conn_deadline(const struct conn *conn);        // 0: none
-void conn_kill(struct conn *conn);                      // at the end of the turn, without ceremony
-void conn_finish(struct conn *conn);                    // says goodbye once what is unsent has gone
+void conn_settle(struct conn *conn);             // may free it
+void conn_expire(struct conn *conn);             // its deadline may have passed
+uint64_t conn_deadline(const struct conn *conn); // 0: none
+void conn_kill(struct conn *conn);               // at the end of the turn, without ceremony
+void conn_finish(struct conn *conn);             // says goodbye once what is unsent has gone
+// The connection that has been idle longest goes at the end of the turn; false: none is idle.
+bool conn_evict(struct net *net);
 bool conn_write(struct conn *conn, struct bytes bytes); // false: over a cap; nothing was taken
 
 // exchange.c

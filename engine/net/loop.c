@@ -118,8 +118,11 @@ static void listener_ready(struct source *source, uint32_t events)
         if (fd >= 0) {
             conn_open(net, listener, fd, &from);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            log_warn("cannot accept a connection: %s; trying again in a second", strerror(errno));
-            pause_accepting(net, true);
+            int why = errno;
+            if (!conn_evict(net)) {
+                log_warn("cannot accept a connection: %s; trying again in a second", strerror(why));
+                pause_accepting(net, true);
+            }
             return;
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
             return;
@@ -457,6 +460,9 @@ void net_close(struct net *net)
             conn_kill(conn);
         }
         settle_marked(net);
+    }
+    if (net->n_buffered != 0) {
+        die("%zu buffered bytes belong to no connection", net->n_buffered);
     }
     close_listeners(net);
     while (net->watches != NULL) {
