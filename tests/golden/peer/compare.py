@@ -175,6 +175,8 @@ def main():
     ap.add_argument('--tokens-only', action='store_true'); ap.add_argument('--logits-only', action='store_true')
     ap.add_argument('--record', action='store_true')
     a = ap.parse_args()
+    if not os.access(TAWNY, os.X_OK):
+        sys.exit('%s is not there: make host, or name the binary in TAWNY' % TAWNY)
     os.makedirs(WORK, exist_ok=True)
     print('peer:', peer_version())
     sh('gcc', '-O2', HERE + '/peerlogits.c', '-o', PEERLOGITS, '-lllama', '-lggml', '-lggml-base', '-lm')
