@@ -16,7 +16,7 @@ JOBS ?= $(shell nproc)
 
 TIERS := unit golden api boot device
 INSIDE_GOALS := host appliance asan init notices image run run-host train lint format \
-                test $(TIERS:%=test-%) unit-programs
+                test $(TIERS:%=test-%) test-peer unit-programs
 .PHONY: help clean inside $(INSIDE_GOALS) $(TIERS:%=needs-%)
 
 help: ## this list
@@ -110,7 +110,7 @@ build/NOTICES: engine/deps/notices.sh LICENSE build/deps/appliance.stamp
 notices: build/NOTICES ## build/NOTICES, the licences of everything linked in
 
 # The notices travel inside the binary: notices_text[], notices_text_end[].
-build/%/obj/notices.o: build/NOTICES build/deps/host.stamp build/deps/appliance.stamp
+build/%/obj/notices.o: build/NOTICES
 	$(call say,NOTICES $*)
 	@mkdir -p $(@D)
 	$(Q)printf '%s\n' '.section .rodata' '.global notices_text, notices_text_end' 'notices_text: .incbin "build/NOTICES"' \
@@ -204,6 +204,10 @@ test-boot: ## the image in QEMU: UEFI, BIOS, USB; kill, power cut, power button
 test-device: ## a real GPU, where there is one
 $(TIERS:%=test-%): test-%:
 	@tests/run $*
+
+# Not a tier of `make test`: it compares with a whole other engine, in a Debian sid root of its own.
+test-peer: host ## logits and token ids side by side with llama.cpp (about 10 minutes)
+	@tests/golden/peer/run
 
 lint: ## the floors, the banned functions, the size limits
 	@tests/unit/lint.py
