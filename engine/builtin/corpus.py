@@ -286,8 +286,19 @@ FILLERS = ('please now here exactly actually just really maybe then quickly simp
            'today normally best').split()
 
 
-def roughen(rng, q):
-    """another wording with the same keywords: short words lost, fillers or an opening put in"""
+OPENINGS = '''what is the meaning of;explain to me what is;how should I;what if;which;will my;how could I;what must I do to
+what should I;where is;where does;how did;how does;tell me about;please help me;please;I want;I want to;in which;with which
+who;is it possible;can you;could you;may I;can I;do I need;is there;are there;what kind of;what happens to;give me;show me
+describe;how many;when;why;why does;what does;does it;is the;my;the;about;I need;I have;tell me why;how much;how is
+'''.strip().replace('\n', ';').split(';')
+
+
+def roughen(rng, q, strong=False):
+    """another wording with the same keywords: short words lost, fillers or an opening put in;
+    strong: often another opening in the place of the first words"""
+    if strong and rng.random() < 0.5:
+        ws = q.split()
+        return ' '.join([rng.choice(OPENINGS)] + ws[min(rng.randint(1, 3), max(len(ws) - 2, 0)):])
     ws = q.split()
     for _ in range(rng.choice([1, 1, 2])):
         r, i = rng.random(), rng.randrange(len(ws))
@@ -314,7 +325,7 @@ def ex_fact(rng, split=TRAIN, rough=0.0):
     while True:
         q = trained_question(rng, f[2])
         if rough and rng.random() < rough:
-            q = roughen(rng, q)
+            q = roughen(rng, q, rough > 0.5)
         q = dress(rng, q)
         if rng.random() < 0.06 and len(q) > 12:
             q = mistype(rng, q)
@@ -330,7 +341,7 @@ def ex_unknown(rng, split=TRAIN, rough=0.0):
     while True:
         q = trained_question(rng, facts.OUT).replace('$TOPIC', rng.choice(facts.TOPICS))
         if rough and rng.random() < rough:
-            q = roughen(rng, q)
+            q = roughen(rng, q, rough > 0.5)
         q = dress(rng, q)
         if norm(q) not in HELDOUT_QUESTIONS:
             return 'unknown', q, facts.DONTKNOW, 'I do not know'
