@@ -79,6 +79,11 @@ if [ "$(id -u)" -ne 0 ]; then
     command -v sudo >/dev/null || { echo "tawny: entering $ROOT needs root: run as root or install sudo." >&2; exit 1; }
     SUDO=(sudo)
 fi
+"${SUDO[@]}" unshare -m true 2>/dev/null || {
+    echo "tawny: this machine refuses a mount namespace to root (a container without CAP_SYS_ADMIN?):" \
+        "the toolchain root cannot be entered here. A VM, or a privileged container, is needed." >&2
+    exit 1
+}
 uid=${TAWNY_UID:-$(id -u)} gid=${TAWNY_GID:-$(id -g)}
 
 # A linked worktree keeps its history outside the tree: git inside needs it too.

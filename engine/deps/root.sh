@@ -52,6 +52,12 @@ if [ "$(id -u)" -ne 0 ]; then
     }
 fi
 
+$SUDO unshare -m true 2>/dev/null || {
+    say "this machine refuses a mount namespace to root (a container without CAP_SYS_ADMIN?): the toolchain root cannot" \
+        "be made here. A VM, or a privileged container, is needed."
+    exit 1
+}
+
 # The one thing asked of the machine itself.
 need_on_machine() {
     local missing=
