@@ -16,3 +16,13 @@ section "musl $(dpkg-query -W -f '${Version}' musl-dev | sed 's/-.*//') (MIT)"
 cat /usr/share/doc/musl-dev/copyright
 section "LLVM compiler-rt builtins $(dpkg-query -W -f '${Version}' libclang-rt-19-dev | sed 's/^[0-9]*://; s/-.*//') (Apache-2.0 WITH LLVM-exception)"
 cat /usr/share/doc/libclang-rt-19-dev/copyright
+section 'On the disk image, beside these binaries and not linked with them'
+cat <<'T'
+The kernel and its modules: Linux, GPL-2.0-only with the syscall note (Debian source package linux).
+The UKI's stub: systemd-stub, LGPL-2.1-or-later (Debian source package systemd).
+The BIOS boot path: GNU GRUB, GPL-3.0-or-later (Debian source package grub2).
+Firmware for graphics and network chips: by AMD and Realtek, redistributable unmodified under their own terms (Debian
+source package firmware-nonfree; its file debian/copyright holds them word for word).
+
+All are unmodified packages of Debian 13 or its backports; `apt-get source NAME` gives the sources of each.
+T
