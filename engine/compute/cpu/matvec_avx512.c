@@ -45,18 +45,30 @@ FORCE_INLINE float half(uint16_t h)
 // ---- one 256-block of the K formats: unpacked weights and integer scales -------------------------------------
 
 struct k_block {
-    __m512i weights[4]; // 64 each, in order, unsigned
+    __m512i weights[4]; // 64 each, unsigned; in order (Q6_K) or in that of hi_k and lo_k (Q4_K, Q5_K)
     __m512i scales[4];  // 16 lanes: (scale of the lane's four weights, 0) in 16 bits each
     float d;
 };
 
-// Lane l of vector j gets scale byte 2j + l / 8: the sub-blocks are 32 weights, 8 lanes.
+// The lower half of vector j gets scale byte first[j], the upper one first[j] + 2: sub-blocks are 32 weights, 8 lanes.
 FORCE_INLINE void spread_scales(struct k_block *block, uint64_t scales)
 {
+    static const int first[4] = { 0, 1, 4, 5 };
     const __m512i all = _mm512_set1_epi64((long long)scales);
-    const __m512i first = _mm512_inserti64x4(_mm512_set1_epi32((int)0x80808000), _mm256_set1_epi32((int)0x80808001), 1);
+    const __m512i lanes = _mm512_inserti64x4(_mm512_set1_epi32((int)0x80808000), _mm256_set1_epi32((int)0x80808002), 1);
     for (int j = 0; j < 4; j++)
-        block->scales[j] = _mm512_shuffle_epi8(all, _mm512_add_epi32(first, _mm512_set1_epi32(2 * j)));
+        block->scales[j] = _mm512_shuffle_epi8(all, _mm512_add_epi32(lanes, _mm512_set1_epi32(first[j])));
+}
+
+// 128 bytes of nibbles.
+FORCE_INLINE void nibbles(struct k_block *to, const uint8_t *q)
+{
+    const __m512i low4 = _mm512_set1_epi8(15);
+    for (int h = 0; h < 2; h++) {
+        __m512i both = load(q + 64 * h);
+        to->weights[2 * h] = _mm512_and_si512(both, low4);
+        to->weights[2 * h + 1] = _mm512_and_si512(_mm512_srli_epi16(both, 4), low4);
+    }
 }
 
 // The 6-bit scales and mins of Q4_K and Q5_K, eight bytes each (blocks.h: k_scale_min).
@@ -81,8 +93,7 @@ FORCE_INLINE __m512 q4_k_block(struct k_block *to, const struct block_q4_k *from
 {
     uint64_t scales, mins;
     scales_mins(from->scales, &scales, &mins);
-    for (int j = 0; j < 4; j++)
-        to->weights[j] = _mm512_and_si512(_mm512_srlv_epi16(twice(from->q + 32 * j), halves(0, 4)), _mm512_set1_epi8(15));
+    nibbles(to, from->q);
     spread_scales(to, scales);
     to->d = half(from->d);
     return mins_of(mins, from->dmin);
@@ -92,13 +103,14 @@ FORCE_INLINE __m512 q5_k_block(struct k_block *to, const struct block_q5_k *from
 {
     uint64_t scales, mins;
     scales_mins(from->scales, &scales, &mins);
+    nibbles(to, from->q);
+    // The fifth bits: vector j has those of sub-blocks first[j] (lower half) and first[j] + 2; each is turned to bit 4 of its byte.
+    static const int first[4] = { 0, 1, 4, 5 };
     const __m512i high = twice(from->qh);
     for (int j = 0; j < 4; j++) {
-        __m512i low = _mm512_and_si512(_mm512_srlv_epi16(twice(from->q + 32 * j), halves(0, 4)), _mm512_set1_epi8(15));
-        // Bits 2j and 2j + 1 to bit 4 of their byte: rotated left by 4 - 2j and 3 - 2j (mod 32), the rest masked off.
-        __m512i turn = _mm512_inserti64x4(_mm512_set1_epi32((36 - 2 * j) % 32), _mm256_set1_epi32((35 - 2 * j) % 32), 1);
-        to->weights[j] = _mm512_ternarylogic_epi32(_mm512_rolv_epi32(high, turn), _mm512_set1_epi8(16), low, 0xea); // a & b | c
-    }
+        __m512i turn = _mm512_inserti64x4(_mm512_set1_epi32((36 - first[j]) % 32), _mm256_set1_epi32((34 - first[j]) % 32), 1);
+        to->weights[j] = _mm512_ternarylogic_epi32(_mm512_rolv_epi32(high, turn), _mm512_set1_epi8(16), to->weights[j], 0xea);
+    } // 0xea: a & b | c
     spread_scales(to, scales);
     to->d = half(from->d);
     return mins_of(mins, from->dmin);
@@ -152,10 +164,12 @@ FORCE_INLINE void k_row(enum dtype type, int n_tokens, struct sums sums[MOST_TOK
         __m512 offsets = k_block_of(type, &block, row, b);
         for (int t = 0; t < n_tokens; t++) {
             const __m512i zero = _mm512_setzero_si512();
+            const int8_t *x_hi = (type == DTYPE_Q6_K ? x[t].hi : x[t].hi_k) + 256 * b;
+            const int8_t *x_lo = (type == DTYPE_Q6_K ? x[t].lo : x[t].lo_k) + 256 * b;
             __m512i hi = zero, lo = zero;
             for (int j = 0; j < 4; j++) {
-                __m512i h = _mm512_dpbusd_epi32(zero, block.weights[j], load(x[t].hi + 256 * b + 64 * j));
-                __m512i l = _mm512_dpbusd_epi32(zero, block.weights[j], load(x[t].lo + 256 * b + 64 * j));
+                __m512i h = _mm512_dpbusd_epi32(zero, block.weights[j], load(x_hi + 64 * j));
+                __m512i l = _mm512_dpbusd_epi32(zero, block.weights[j], load(x_lo + 64 * j));
                 hi = _mm512_dpwssd_epi32(hi, h, block.scales[j]);
                 lo = _mm512_dpwssd_epi32(lo, l, block.scales[j]);
             }

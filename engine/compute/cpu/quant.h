@@ -22,7 +22,8 @@ struct row_x {
 };
 
 struct row_x_token { // one token's parts; a value is scale[i / 256] * (128 * hi[i] + lo[i])
-    int8_t *hi, *lo; // [n_padded]
+    int8_t *hi, *lo;     // [n_padded]
+    int8_t *hi_k, *lo_k; // [n_padded] again, each 128 in the order 0-31, 64-95, 32-63, 96-127: that of Q4_K's nibbles
     float *scale;    // [n_padded / 256]
     float *sum32;    // [n_padded / 32]: sums of values
     float *sum16;    // [n_padded / 16]
@@ -31,16 +32,17 @@ struct row_x_token { // one token's parts; a value is scale[i / 256] * (128 * hi
 static inline size_t row_x_token_bytes(int64_t n_padded)
 {
     size_t n = (size_t)n_padded;
-    return (n * 2 + n / 64 + n / 8 + n / 4 + CPU_LINE - 1) / CPU_LINE * CPU_LINE;
+    return (n * 4 + n / 64 + n / 8 + n / 4 + CPU_LINE - 1) / CPU_LINE * CPU_LINE;
 }
 
 static inline struct row_x_token row_x_token(const struct row_x *x, int64_t t)
 {
     size_t n = (size_t)x->n_padded;
     uint8_t *p = x->p + (size_t)t * x->token_bytes;
-    float *scale = (float *)(void *)(p + 2 * n);
-    return (struct row_x_token){ (int8_t *)p, (int8_t *)(p + n), scale + n / 32 + n / 16,
-                                 scale, scale + n / 32 };
+    float *scale = (float *)(void *)(p + 4 * n);
+    int8_t *planes = (int8_t *)p;
+    return (struct row_x_token){ planes, planes + n, planes + 2 * n, planes + 3 * n, scale + n / 32 + n / 16, scale,
+                                 scale + n / 32 };
 }
 
 struct panel_block { // 32 columns of 12 tokens

@@ -36,6 +36,12 @@ static void quantise_block(struct row_x_token to, int64_t at, const float *x)
         to.hi[at + i] = (int8_t)hi;
         to.lo[at + i] = (int8_t)(a[i] - 128 * hi);
     }
+    static const int order[4] = { 0, 64, 32, 96 };
+    for (int i = 0; i < ROW_BLOCK; i += 32) {
+        int64_t from = at + i / 128 * 128 + order[i % 128 / 32];
+        memcpy(to.hi_k + at + i, to.hi + from, 32);
+        memcpy(to.lo_k + at + i, to.lo + from, 32);
+    }
     to.scale[at / ROW_BLOCK] = scale;
     for (int i = 0; i < ROW_BLOCK / 16; i++) {
         int32_t sum = 0;
