@@ -17,7 +17,7 @@ static const char style[] =
     "--tawny:#b4601c;--code:#f5ede3;--good:#2f7d4f;--bad:#b3372b}"
     "@media(prefers-color-scheme:dark){:root{--ink:#f0e7dc;--soft:#ad9c8b;--paper:#191410;--card:#"
     "231c16;--line:#3b3026;"
-    "--tawny:#e9964e;--code:#1b1510;--good:#6cc48e;--bad:#ef8275}}"
+    "--tawny:#e9964e;--code:#2e241b;--good:#6cc48e;--bad:#ef8275}}"
     "*{box-sizing:border-box}"
     "body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.6 system-ui,sans-serif}"
     "main{max-width:46rem;margin:0 auto;padding:2.5rem 1.25rem 4rem}"
