@@ -16,7 +16,7 @@ The forms of the skills, chosen so that a 5 M model can learn them with byte-lev
   copy      words, given after a colon or in quotes            -> the words
   reverse   3 to 6 letters separated by spaces, or 2 to 5 words -> the same in reverse order
   add       two numbers from 0 to 99                           -> "37 + 48 = 85"
-  count     count from A to B; or a list of 2 to 8 things  -> "1 cup, 2 pen, 3 hat. That makes 3."
+  count     count from A to B inside one ten (33 to 38); or a list of 2 to 8 things  -> "1 cup, 2 pen, 3 hat. That makes 3."
   capital   the capital city of one of CAPITALS                -> "The capital of France is Paris."
   upper     1 to 3 known words in capital letters              -> "RED LAMP"
   json      an object from a sentence with a name and a number or city
@@ -136,7 +136,7 @@ def exact(answer):
     return '^' + re.escape(answer) + r'\.?$'
 
 
-def sk_copy(rng, split, wide=False):
+def sk_copy(rng, split, wide=0):
     def make():
         ws = words(rng, 1, 6, 0.12 if wide else 0.05)
         return 'copy ' + ' '.join(ws), ws
@@ -152,7 +152,7 @@ def sk_copy(rng, split, wide=False):
     return q, s, exact(s)
 
 
-def sk_reverse(rng, split, wide=False):
+def sk_reverse(rng, split, wide=0):
     letters = rng.random() < 0.5
 
     def make():
@@ -169,7 +169,7 @@ def sk_reverse(rng, split, wide=False):
     return q, a, exact(a)
 
 
-def sk_add(rng, split, wide=False):
+def sk_add(rng, split, wide=0):
     def make():
         a, b = rng.randint(0, 99), rng.randint(0, 99)
         if wide and rng.random() < 0.3:            # one digit comes too rarely by itself
@@ -184,11 +184,15 @@ def sk_add(rng, split, wide=False):
     return q, '%d + %d = %d' % (a, b, a + b), r'(?<!\d)%d\.?$' % (a + b)
 
 
-def sk_count(rng, split, wide=False):
-    if rng.random() < 0.5:
+def sk_count(rng, split, wide=0):
+    if rng.random() < (0.7 if wide > 1 else 0.5):
         def make():
-            a = rng.randint(0, 985 if wide and rng.random() < 0.5 else 90)
-            b = a + rng.randint(1 if wide else 2, 12 if wide else 9)
+            if wide > 1 or split != TRAIN:         # inside one ten
+                ten = 10 * rng.randint(0, 9)
+                a, b = (ten + u for u in sorted(rng.sample(range(10), 2)))
+            else:
+                a = rng.randint(0, 985 if wide and rng.random() < 0.5 else 90)
+                b = a + rng.randint(1 if wide else 2, 12 if wide else 9)
             return 'count %d %d' % (a, b), a, b
         _, a, b = draw(rng, split, make)
         q = rng.choice(['Count from %d to %d.', 'count from %d to %d', 'Please count from %d to %d',
@@ -211,7 +215,7 @@ def sk_count(rng, split, wide=False):
     return q, listed + '. That makes %d.' % len(ws), r'(?<!\d)%d\.?$' % len(ws)
 
 
-def sk_capital(rng, split, wide=False):
+def sk_capital(rng, split, wide=0):
     c = rng.choice(list(CAPITALS))
     q = expand(rng, rng.choice(CAPITAL_ASK if split == TRAIN else CAPITAL_HELDOUT)).replace('$C', c)
     if split != TEST:
@@ -221,7 +225,7 @@ def sk_capital(rng, split, wide=False):
     return q, 'The capital of %s is %s.' % (c, CAPITALS[c]), re.escape(CAPITALS[c])
 
 
-def sk_upper(rng, split, wide=False):
+def sk_upper(rng, split, wide=0):
     def make():
         ws = words(rng, 1, 3)
         return 'upper ' + ' '.join(ws), ws
@@ -236,7 +240,7 @@ def sk_upper(rng, split, wide=False):
     return q, s.upper(), exact(s.upper())
 
 
-def sk_json(rng, split, wide=False):
+def sk_json(rng, split, wide=0):
     if rng.random() < 0.65:
         def make():
             n, a = rng.choice(NAMES), rng.randint(1, 99)
@@ -363,13 +367,13 @@ def ex_limits(rng, split=TRAIN, rough=0.0):
     return 'limits', q, 'I can only add two numbers below 100.', 'only add'
 
 
-def example(rng, kind, split=TRAIN, rough=0.0, wide=False):
+def example(rng, kind, split=TRAIN, rough=0.0, wide=0):
     if kind in SKILL_FN:
         return (kind,) + SKILL_FN[kind](rng, split, wide)
     return {'qa': ex_fact, 'unknown': ex_unknown, 'limits': ex_limits}[kind](rng, split, rough)
 
 
-def chat(rng, kinds, weights, split=TRAIN, multi=0.25, rough=0.0, wide=False):
+def chat(rng, kinds, weights, split=TRAIN, multi=0.25, rough=0.0, wide=0):
     """-> (messages [(role, text)], kind of the last): every assistant turn is to be learnt"""
     msgs = []
     if rng.random() < 0.25:

@@ -48,15 +48,16 @@ WORKERS = 2                                    # processes; part of what makes a
 LR_MUON, LR_ADAM, WARMUP = 0.02, 0.004, 40
 KINDS = corpus.SKILLS + ('qa', 'unknown', 'limits')
 RATE = [(0, 1.0), (1000, 1.0), (1600, 0.4), (2500, 0.0)]      # of the learning rates, linear between
-WIDE = 1600                                    # from here on corpus.py draws from wider ranges
-# from step, weights in the order of KINDS, share of questions that are roughened (corpus.roughen)
+# from step, weights in the order of KINDS, share of questions that are roughened (corpus.roughen),
+# how wide the ranges are that corpus.py draws from
 MIX = [
     #       copy reverse add count capital upper json qa unknown limits
-    (0,    (1.2, 1.8,    2.5, 0.7, 0.6,    0.8,  0.7, 3.0, 0.4,  0.15), 0.0),
-    (740,  (1.6, 1.8,    3.5, 1.3, 0.3,    0.9,  0.5, 2.8, 0.7,  0.25), 0.4),
-    (1000, (2.2, 1.6,    2.8, 2.0, 0.35,   1.2,  0.5, 2.4, 0.6,  0.2),  0.4),
-    (WIDE, (2.4, 1.6,    3.2, 2.8, 0.3,    0.9,  0.6, 2.0, 0.5,  0.2),  0.4),
-    (1800, (2.2, 1.5,    3.2, 2.2, 0.3,    0.8,  0.6, 2.8, 0.6,  0.2),  0.6),
+    (0,    (1.2, 1.8,    2.5, 0.7, 0.6,    0.8,  0.7, 3.0, 0.4,  0.15), 0.0, 0),
+    (740,  (1.6, 1.8,    3.5, 1.3, 0.3,    0.9,  0.5, 2.8, 0.7,  0.25), 0.4, 0),
+    (1000, (2.2, 1.6,    2.8, 2.0, 0.35,   1.2,  0.5, 2.4, 0.6,  0.2),  0.4, 0),
+    (1600, (2.4, 1.6,    3.2, 2.8, 0.3,    0.9,  0.6, 2.0, 0.5,  0.2),  0.4, 1),
+    (1800, (2.2, 1.5,    3.2, 2.2, 0.3,    0.8,  0.6, 2.8, 0.6,  0.2),  0.6, 1),
+    (1900, (2.0, 1.4,    2.8, 3.2, 0.3,    0.8,  0.6, 2.6, 0.6,  0.2),  0.6, 2),
 ]
 
 
@@ -200,10 +201,10 @@ def micro_batches(voc, chats, limit):
 
 def batch(voc, step):
     rng = random.Random(SEED * 1000003 + step)
-    _, mix, rough = [row for row in MIX if row[0] <= step][-1]
+    _, mix, rough, wide = [row for row in MIX if row[0] <= step][-1]
     chats, n = [], 0
     while n < BATCH:
-        c, _kind = corpus.chat(rng, KINDS, mix, rough=rough, wide=step >= WIDE)
+        c, _kind = corpus.chat(rng, KINDS, mix, rough=rough, wide=wide)
         n_ids = len(voc.chat(c)[0])
         if n_ids <= N_CTX:
             chats.append(c)
