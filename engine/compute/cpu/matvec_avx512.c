@@ -1,9 +1,10 @@
 // matvec_avx512.c - quantised weights times few tokens (1 to 8), with AVX-512 VNNI: weights are read once, in place.
 //
 // vpdpbusd multiplies 64 unsigned weights with 64 signed activation bytes and adds them in fours to 16 int32 sums; it is run
-// for the hi and for the lo plane. A sum of four products fits 16 bits, so vpdpwssd can multiply it with its sub-block's
-// integer scale and add it up: a 256-block needs one conversion to float a row and token. Bounds, for the worst format, Q6_K:
-// 63 * 127 * 4 = 32004 < 2^15; 32004 * 128 (scale) * 4 (vectors) * 128 (hi) + lo part < 2^31.
+// for the hi and for the lo plane. A sum of four products fits 16 bits, so in the K formats the two planes' sums are packed
+// side by side and vpdpwssd multiplies them with their sub-block's integer scale and adds them up: a 256-block needs one
+// conversion to float a row and token. Bounds, for the worst format, Q6_K: 63 * 127 * 4 = 32004 < 2^15; two of these times a
+// scale of 128, four vectors: 2^25.
 //
 // A thread reads its rows one after the other, so that its weights are one stream of addresses, for 1, 2 or 4 tokens at once.
 #include "simd_avx512.h"
@@ -37,27 +38,39 @@ FORCE_INLINE __m512i halves(int low, int high) // 16-bit lanes: a count for the 
     return _mm512_inserti64x4(_mm512_set1_epi16((short)low), _mm256_set1_epi16((short)high), 1);
 }
 
-FORCE_INLINE float half(uint16_t h)
-{
-    return _cvtsh_ss(h);
-}
-
 // ---- one 256-block of the K formats: unpacked weights and integer scales -------------------------------------
 
 struct k_block {
     __m512i weights[4]; // 64 each, unsigned; in order (Q6_K) or in that of hi_k and lo_k (Q4_K, Q5_K)
-    __m512i scales[4];  // 16 lanes: (scale of the lane's four weights, 0) in 16 bits each
-    float d;
+    __m512i scales[4];  // of the lane's four weights, in both 16-bit halves
+    __m512 offsets;     // times the sums of the activations: 16 to be added (Q6_K), or 8 to be taken away
+    __m128 d;           // [0]
 };
 
-// The lower half of vector j gets scale byte first[j], the upper one first[j] + 2: sub-blocks are 32 weights, 8 lanes.
-FORCE_INLINE void spread_scales(struct k_block *block, uint64_t scales)
+// The 6-bit scales and mins of Q4_K and Q5_K, eight bytes each (blocks.h: k_scale_min); in general registers, which are idle.
+FORCE_INLINE void scales_mins(const uint8_t packed[12], uint64_t *scales, uint64_t *mins)
+{
+    uint32_t a, b, c;
+    memcpy(&a, packed, 4);
+    memcpy(&b, packed + 4, 4);
+    memcpy(&c, packed + 8, 4);
+    *scales = (a & 0x3f3f3f3f) | (uint64_t)((c & 0x0f0f0f0f) | (a >> 2 & 0x30303030)) << 32;
+    *mins = (b & 0x3f3f3f3f) | (uint64_t)((c >> 4 & 0x0f0f0f0f) | (b >> 2 & 0x30303030)) << 32;
+}
+
+// What Q4_K and Q5_K share: d, dmin, scales, mins. The lower half of vector j is sub-block first[j], the upper one first[j] + 2.
+FORCE_INLINE void k45_head(struct k_block *to, const uint8_t *block)
 {
     static const int first[4] = { 0, 1, 4, 5 };
+    uint64_t scales, mins;
+    scales_mins(block + 4, &scales, &mins);
     const __m512i all = _mm512_set1_epi64((long long)scales);
-    const __m512i lanes = _mm512_inserti64x4(_mm512_set1_epi32((int)0x80808000), _mm256_set1_epi32((int)0x80808002), 1);
+    const __m512i lanes = _mm512_inserti64x4(_mm512_set1_epi32((int)0x80008000), _mm256_set1_epi32((int)0x80028002), 1);
     for (int j = 0; j < 4; j++)
-        block->scales[j] = _mm512_shuffle_epi8(all, _mm512_add_epi32(lanes, _mm512_set1_epi32(first[j])));
+        to->scales[j] = _mm512_shuffle_epi8(all, _mm512_add_epi32(lanes, _mm512_set1_epi32(0x00010001 * first[j])));
+    to->d = _mm_cvtph_ps(_mm_loadu_si32(block)); // d, dmin
+    __m256 factors = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)mins)));
+    to->offsets = _mm512_castps256_ps512(_mm256_mul_ps(factors, _mm256_broadcastss_ps(_mm_movehdup_ps(to->d))));
 }
 
 // 128 bytes of nibbles.
@@ -71,52 +84,18 @@ FORCE_INLINE void nibbles(struct k_block *to, const uint8_t *q)
     }
 }
 
-// The 6-bit scales and mins of Q4_K and Q5_K, eight bytes each (blocks.h: k_scale_min).
-FORCE_INLINE void scales_mins(const uint8_t packed[12], uint64_t *scales, uint64_t *mins)
+// The fifth bits: vector j has those of sub-blocks first[j] and first[j] + 2; each is turned to bit 4 of its byte.
+FORCE_INLINE void fifth_bits(struct k_block *to, const uint8_t *qh)
 {
-    uint32_t a, b, c;
-    memcpy(&a, packed, 4);
-    memcpy(&b, packed + 4, 4);
-    memcpy(&c, packed + 8, 4);
-    *scales = (a & 0x3f3f3f3f) | (uint64_t)((c & 0x0f0f0f0f) | (a >> 6 & 0x03030303) << 4) << 32;
-    *mins = (b & 0x3f3f3f3f) | (uint64_t)((c >> 4 & 0x0f0f0f0f) | (b >> 6 & 0x03030303) << 4) << 32;
-}
-
-// Mins times dmin as 8 floats, in the lower half.
-FORCE_INLINE __m512 mins_of(uint64_t mins, uint16_t dmin)
-{
-    __m256i wide = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((long long)mins));
-    return _mm512_zextps256_ps512(_mm256_mul_ps(_mm256_cvtepi32_ps(wide), _mm256_set1_ps(-half(dmin))));
-}
-
-FORCE_INLINE __m512 q4_k_block(struct k_block *to, const struct block_q4_k *from)
-{
-    uint64_t scales, mins;
-    scales_mins(from->scales, &scales, &mins);
-    nibbles(to, from->q);
-    spread_scales(to, scales);
-    to->d = half(from->d);
-    return mins_of(mins, from->dmin);
-}
-
-FORCE_INLINE __m512 q5_k_block(struct k_block *to, const struct block_q5_k *from)
-{
-    uint64_t scales, mins;
-    scales_mins(from->scales, &scales, &mins);
-    nibbles(to, from->q);
-    // The fifth bits: vector j has those of sub-blocks first[j] (lower half) and first[j] + 2; each is turned to bit 4 of its byte.
     static const int first[4] = { 0, 1, 4, 5 };
-    const __m512i high = twice(from->qh);
+    const __m512i high = twice(qh);
     for (int j = 0; j < 4; j++) {
         __m512i turn = _mm512_inserti64x4(_mm512_set1_epi32((36 - first[j]) % 32), _mm256_set1_epi32((34 - first[j]) % 32), 1);
         to->weights[j] = _mm512_ternarylogic_epi32(_mm512_rolv_epi32(high, turn), _mm512_set1_epi8(16), to->weights[j], 0xea);
     } // 0xea: a & b | c
-    spread_scales(to, scales);
-    to->d = half(from->d);
-    return mins_of(mins, from->dmin);
 }
 
-FORCE_INLINE __m512 q6_k_block(struct k_block *to, const struct block_q6_k *from)
+FORCE_INLINE void q6_k_block(struct k_block *to, const struct block_q6_k *from)
 {
     const __m512i low4 = _mm512_set1_epi8(15), bits45 = _mm512_set1_epi8(0x30);
     for (int h = 0; h < 2; h++) {
@@ -129,11 +108,25 @@ FORCE_INLINE __m512 q6_k_block(struct k_block *to, const struct block_q6_k *from
     // Scales are signed, one in 16 weights: lane l of vector j gets scale 4j + l / 4.
     __m128i scales = _mm_loadu_si128((const void *)from->scales);
     const __m512i words = _mm512_castsi256_si512(_mm256_cvtepi8_epi16(scales));
-    const __m512i first = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
+    const __m512i lanes = _mm512_set_epi64(0x0003000300030003, 0x0003000300030003, 0x0002000200020002, 0x0002000200020002,
+                                           0x0001000100010001, 0x0001000100010001, 0, 0);
     for (int j = 0; j < 4; j++)
-        to->scales[j] = _mm512_maskz_permutexvar_epi16(0x55555555, _mm512_add_epi32(first, _mm512_set1_epi32(4 * j)), words);
-    to->d = half(from->d);
-    return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(scales)), _mm512_set1_ps(-32 * to->d));
+        to->scales[j] = _mm512_permutexvar_epi16(_mm512_add_epi16(lanes, _mm512_set1_epi16((short)(4 * j))), words);
+    to->d = _mm_cvtph_ps(_mm_loadu_si16(&from->d));
+    __m512 minus = _mm512_broadcastss_ps(_mm_mul_ss(to->d, _mm_set_ss(-32)));
+    to->offsets = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(scales)), minus);
+}
+
+FORCE_INLINE void k_block_of(enum dtype type, struct k_block *to, const uint8_t *block)
+{
+    if (type == DTYPE_Q6_K) {
+        q6_k_block(to, (const struct block_q6_k *)(const void *)block);
+        return;
+    }
+    k45_head(to, block);
+    nibbles(to, block + (type == DTYPE_Q4_K ? 16 : 48));
+    if (type == DTYPE_Q5_K)
+        fifth_bits(to, block + 16);
 }
 
 // Asks the second-level cache for what the stream brings AHEAD bytes on (past the last row, that is harmless). The hardware's
@@ -144,41 +137,40 @@ FORCE_INLINE void prefetch(const uint8_t *p, size_t n_bytes)
         _mm_prefetch((const char *)p + AHEAD + i, _MM_HINT_T1);
 }
 
-// Unpacks block b of a row; returns the factors of the activation sums (Q6_K: 16 of sum16, else 8 of sum32).
-FORCE_INLINE __m512 k_block_of(enum dtype type, struct k_block *to, const uint8_t *row, int64_t b)
+// The dot product of a block with 256 columns: hi and lo sums of four weights side by side as 16 bits, times their scale.
+FORCE_INLINE __m512 k_dot(const struct k_block *block, const int8_t *x_hi, const int8_t *x_lo)
 {
-    if (type == DTYPE_Q4_K)
-        return q4_k_block(to, (const struct block_q4_k *)(const void *)row + b);
-    if (type == DTYPE_Q5_K)
-        return q5_k_block(to, (const struct block_q5_k *)(const void *)row + b);
-    return q6_k_block(to, (const struct block_q6_k *)(const void *)row + b);
+    const __m512i zero = _mm512_setzero_si512();
+    __m512i sum = zero;
+    for (int j = 0; j < 4; j++) {
+        __m512i hi = _mm512_dpbusd_epi32(zero, block->weights[j], load(x_hi + 64 * j));
+        __m512i lo = _mm512_dpbusd_epi32(zero, block->weights[j], load(x_lo + 64 * j));
+        sum = _mm512_dpwssd_epi32(sum, _mm512_packs_epi32(hi, lo), block->scales[j]);
+    }
+    return _mm512_cvtepi32_ps(sum); // of each four lanes two are hi, two lo
 }
 
 FORCE_INLINE void k_row(enum dtype type, int n_tokens, struct sums sums[MOST_TOKENS], const uint8_t *row,
                         const struct row_x_token *x, int64_t n_in)
 {
     const size_t block_bytes = type == DTYPE_Q4_K ? 144 : type == DTYPE_Q5_K ? 176 : 210;
-    for (int64_t b = 0; b < n_in / 256; b++) {
+    const __m512 planes = _mm512_set_ps(1, 1, 128, 128, 1, 1, 128, 128, 1, 1, 128, 128, 1, 1, 128, 128);
+    for (int64_t b = 0; b < n_in / 256; b++, row += block_bytes) {
         struct k_block block;
-        prefetch(row + (size_t)b * block_bytes, block_bytes);
-        __m512 offsets = k_block_of(type, &block, row, b);
+        prefetch(row, block_bytes);
+        k_block_of(type, &block, row);
         for (int t = 0; t < n_tokens; t++) {
-            const __m512i zero = _mm512_setzero_si512();
-            const int8_t *x_hi = (type == DTYPE_Q6_K ? x[t].hi : x[t].hi_k) + 256 * b;
-            const int8_t *x_lo = (type == DTYPE_Q6_K ? x[t].lo : x[t].lo_k) + 256 * b;
-            __m512i hi = zero, lo = zero;
-            for (int j = 0; j < 4; j++) {
-                __m512i h = _mm512_dpbusd_epi32(zero, block.weights[j], load(x_hi + 64 * j));
-                __m512i l = _mm512_dpbusd_epi32(zero, block.weights[j], load(x_lo + 64 * j));
-                hi = _mm512_dpwssd_epi32(hi, h, block.scales[j]);
-                lo = _mm512_dpwssd_epi32(lo, l, block.scales[j]);
-            }
             struct sums *s = &sums[t];
-            __m512 whole = _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(hi, 7), lo));
-            s->dot = _mm512_fmadd_ps(whole, _mm512_set1_ps(block.d * x[t].scale[b]), s->dot);
-            __m512 totals = type == DTYPE_Q6_K ? _mm512_loadu_ps(x[t].sum16 + 16 * b)
-                                               : _mm512_castps256_ps512(_mm256_loadu_ps(x[t].sum32 + 8 * b));
-            s->offset = _mm512_fmadd_ps(offsets, totals, s->offset);
+            bool in_order = type == DTYPE_Q6_K;
+            __m512 dot = k_dot(&block, (in_order ? x[t].hi : x[t].hi_k) + 256 * b, (in_order ? x[t].lo : x[t].lo_k) + 256 * b);
+            __m512 factor = _mm512_broadcastss_ps(_mm_mul_ss(block.d, _mm_load_ss(&x[t].scale[b])));
+            s->dot = _mm512_fmadd_ps(_mm512_mul_ps(dot, planes), factor, s->dot);
+            if (type == DTYPE_Q6_K)
+                s->offset = _mm512_fmadd_ps(block.offsets, _mm512_loadu_ps(x[t].sum16 + 16 * b), s->offset);
+            else
+                s->offset = _mm512_zextps256_ps512(_mm256_fnmadd_ps(_mm512_castps512_ps256(block.offsets),
+                                                                    _mm256_loadu_ps(x[t].sum32 + 8 * b),
+                                                                    _mm512_castps512_ps256(s->offset)));
         }
     }
 }
