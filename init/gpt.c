@@ -12,6 +12,8 @@
  * Invariant: both tables are never invalid at once. Whoever writes does so in the order backup
  * entries, backup header, fsync, primary entries, primary header, fsync. The kernel looks at the
  * backup only when told to on its command line, so a damaged primary is repaired here (gpt_repair).
+ * What one would get wrong: a good backup does not make the disk ours. Whoever gives a whole disk
+ * to RAID or LUKS may leave it standing at the end; see beginning_is_ours().
  */
 #include "init.h"
 
@@ -243,6 +245,49 @@ static enum status write_failed(struct err *err)
                    strerror(errno));
 }
 
+/* One entry of the primary as it is on the disk: the backup's (the end of a partition that was
+ * being grown may differ), or nothing. */
+static bool entry_is_ours(const uint8_t *found, const uint8_t *e, size_t n_bytes)
+{
+    size_t n_zero = 0;
+
+    while (n_zero < n_bytes && found[n_zero] == 0) {
+        n_zero++;
+    }
+    return n_zero == n_bytes ||
+           (memcmp(found, e, 40) == 0 && memcmp(found + 48, e + 48, n_bytes - 48) == 0);
+}
+
+/* Are the sectors where the primary goes a GPT's, only damaged? Then sector 0 is a protective MBR,
+ * sector 1 begins like a header or is empty, and the entries are the backup's. Anything else is
+ * what somebody keeps on this disk now (a RAID superblock stands in sector 8, LVM's label in sector
+ * 1). */
+static bool beginning_is_ours(const struct gpt *g)
+{
+    static const uint8_t empty[512];
+    uint8_t mbr[512], header[512];
+    size_t n = (size_t)entry_sectors(g) * g->sector, n_bytes = g->entry_bytes;
+    uint8_t *found = malloc(n);
+    bool ours = found && read_at(g, 0, mbr, 512) && read_at(g, 1, header, 512) &&
+                read_at(g, 2, found, n) && mbr[510] == 0x55 && mbr[511] == 0xaa &&
+                (mbr[450] == 0xee || mbr[466] == 0xee || mbr[482] == 0xee || mbr[498] == 0xee) &&
+                (memcmp(header, "EFI PART", 8) == 0 || memcmp(header, empty, 512) == 0);
+
+    for (size_t i = 0; ours && i < g->n_entries; i++) {
+        ours = entry_is_ours(found + i * n_bytes, g->entries + i * n_bytes, n_bytes);
+    }
+    free(found);
+    return ours;
+}
+
+static enum status not_ours(struct err *err)
+{
+    return err_set(err, UNSUPPORTED,
+                   "at the beginning of the disk stands something else than a damaged table, so "
+                   "nothing was written. If the disk is in use for something else, all is well; if "
+                   "not, repair it with gdisk on any Linux machine");
+}
+
 /* Where the primary's entries are (kept), or where they go when the primary is lost. */
 static uint64_t primary_entries_at(const struct gpt *g)
 {
@@ -255,7 +300,7 @@ enum status gpt_grow(struct gpt *g, uint32_t number, bool *grown, struct err *er
     uint64_t end = g->n_sectors - 1, usable = end - n_table - 1;
     uint8_t *e = entry(g, number);
     uint64_t first = get(e + 32, 8), last = get(e + 40, 8);
-    uint64_t new_last = ((usable + 1) & ~(align - 1)) - 1;
+    uint64_t new_last = usable < align ? last : ((usable + 1) & ~(align - 1)) - 1;
 
     *grown = false;
     for (uint32_t i = 1; i <= g->n_entries; i++) {
@@ -271,6 +316,9 @@ enum status gpt_grow(struct gpt *g, uint32_t number, bool *grown, struct err *er
                        "partition %u ends at sector %llu, but the disk has room only "
                        "up to %llu: was the image cut off when it was copied?",
                        number, (unsigned long long)last, (unsigned long long)usable);
+    }
+    if (!g->primary_good && !beginning_is_ours(g)) {
+        return not_ours(err);
     }
     bool stale =
         get(g->header + 48, 8) != usable || (g->primary_good && get(g->header + 32, 8) != end);
@@ -298,6 +346,9 @@ enum status gpt_repair(struct gpt *g, struct err *err)
         return err_set(err, BAD_INPUT,
                        "the copy of the partition table leaves no room for the table "
                        "itself");
+    }
+    if (!beginning_is_ours(g)) {
+        return not_ours(err);
     }
     if (!write_table(g, 1, end, 2) || !write_protective_mbr(g)) {
         return write_failed(err);

@@ -238,7 +238,9 @@ uint32_t gpt_find(const struct gpt *g, const char *label, uint64_t *first, uint6
  * where they are outdated or damaged. *grown: its new last sector differs. A power cut at any
  * moment leaves at least one good table. */
 MUST_USE enum status gpt_grow(struct gpt *g, uint32_t number, bool *grown, struct err *err);
-/* Writes the primary table again from a good backup. */
+/* Writes the primary table again from a good backup. UNSUPPORTED, and nothing written, when the
+ * beginning of the disk is not that of a damaged GPT: somebody may use the disk for something else.
+ */
 MUST_USE enum status gpt_repair(struct gpt *g, struct err *err);
 uint32_t crc32_ieee(const void *bytes, size_t len);
 

@@ -151,14 +151,15 @@ static void repairs(void)
     struct err err = {""};
     struct gpt g;
     bool grown = false;
+    static const uint8_t nothing[512];
     static const struct {
-        uint64_t sector;
-    } primary[] = {{1}, {2}};
+        off_t at;
+        size_t len;
+    } primary[] = {{512 + 16, 4}, {512, 512}, {1024, 512}, {1024 + 40, 8}};
 
-    for (size_t i = 0; i < 2; i++) { // header or entries of the primary lost
+    for (size_t i = 0; i < sizeof primary / sizeof *primary; i++) { // header or entries lost
         int fd = disk(SMALL);
-        wipe(fd, primary[i].sector);
-        wipe(fd, 0);
+        CHECK(pwrite(fd, nothing, primary[i].len, primary[i].at) == (ssize_t)primary[i].len);
         CHECK(gpt_open(&g, fd, 512, SMALL, &err) == OK && !g.primary_good && g.backup_good);
         CHECK(gpt_repair(&g, &err) == OK);
         gpt_close(&g);
@@ -180,6 +181,32 @@ static void repairs(void)
     wipe(fd, SMALL - 1); // both lost: said, nothing written
     CHECK(gpt_open(&g, fd, 512, SMALL, &err) == NOT_FOUND && err.text[0]);
     close(fd);
+}
+
+/* Somebody gave the whole disk to something else; our table at its end was left standing. Sector 0:
+ * LUKS, 1: LVM, 8: RAID (mdadm 1.2), 33: the last one the table would be written over. */
+static void keeps_foreign_disks(void)
+{
+    static const uint64_t sector[] = {0, 1, 2, 8, 33};
+    uint8_t before[40 * 512], after[sizeof before];
+    struct err err = {""};
+    struct gpt g;
+
+    for (size_t i = 0; i < sizeof sector / sizeof *sector; i++) {
+        int fd = disk(SMALL);
+        wipe(fd, 1); // the header is lost ...
+        lay(fd, "4546492050415254", 512);
+        wipe(fd, sector[i]); // ... and this is theirs
+        CHECK(pread(fd, before, sizeof before, 0) == sizeof before);
+        CHECK(gpt_open(&g, fd, 512, SMALL, &err) == OK && !g.primary_good && g.backup_good);
+        CHECK(gpt_repair(&g, &err) == UNSUPPORTED && strstr(err.text, "nothing was written"));
+        bool grown = false;
+        CHECK(gpt_grow(&g, 2, &grown, &err) == UNSUPPORTED && !grown);
+        gpt_close(&g);
+        CHECK(pread(fd, after, sizeof after, 0) == sizeof after);
+        CHECK(memcmp(before, after, sizeof before) == 0);
+        close(fd);
+    }
 }
 
 static void refuses(void)
@@ -266,6 +293,7 @@ int main(void)
     CHECK(crc32_ieee("123456789", 9) == 0xcbf43926u);
     grows_like_sgdisk();
     repairs();
+    keeps_foreign_disks();
     refuses();
     notices_every_flip();
     power_cuts();
