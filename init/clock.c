@@ -1,8 +1,9 @@
 /* clock.c - a clock that is not absurd, and the random seed.
  *
  * Certificates carry dates, so a machine whose battery is dead must not believe in 1970: the clock
- * is moved on to the build date, and later to the last moment that the data partition remembers
- * (the modification time of random-seed). It is never moved back.
+ * is moved on to the build date, and then to the last moment that the data partition remembers (the
+ * modification time of random-seed). It is never moved back, and a clock that was not absurd is not
+ * touched: had it once been years ahead, the data partition would hold on to that for ever.
  *
  * random-seed is 512 bytes written by the last run (at its end, and when it had started). It is
  * replaced on disk BEFORE it is credited, so that no two boots ever start from the same one.
@@ -30,6 +31,8 @@
 #define TAWNY_BUILD_EPOCH 0
 #endif
 
+static bool was_absurd; // the hardware clock showed a time before the image was built
+
 static bool move_clock_to(time_t t)
 {
     struct timespec want = {.tv_sec = t};
@@ -54,6 +57,7 @@ enum status clock_check(struct err *err)
     }
     date_of(time(NULL), was);
     if (move_clock_to(built)) {
+        was_absurd = true;
         date_of(built, is);
         return err_set(err, BAD_INPUT,
                        "the hardware clock says %s, which is before this image was "
@@ -111,7 +115,7 @@ void seed_load(const char *dir)
     int urandom = open("/dev/urandom", O_RDWR | O_CLOEXEC);
     if (n == SEED_BYTES && urandom >= 0) {
         char is[32];
-        if (move_clock_to(st.st_mtime)) {
+        if (was_absurd && move_clock_to(st.st_mtime)) {
             date_of(st.st_mtime, is);
             say("clock", "moved on to %s, when this machine was last in use", is);
         }
