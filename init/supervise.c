@@ -3,10 +3,12 @@
  * It gets uid and gid 1000, the groups video and render and no other, no new privileges, no core
  * dumps, an empty environment but for what is listed here, and the ends of two pipes: its output
  * (which init forwards line by line to the consoles), and the heartbeat. On the heartbeat it writes
- * lines: beat      at least every 5 s while its network thread is alive ready     once, when it
- * serves reboot    poweroff     what its administrator asked for An engine silent for 60 s is
- * killed. One that ends is started again after 1, 2, 4 ... 30 s; a minute of health forgets earlier
- * failures. init never gives up: the box has nothing else to do.
+ * lines:
+ *   beat              at least every 5 s while its network thread is alive
+ *   ready             once, when it serves
+ *   reboot, poweroff  what its administrator asked for
+ * An engine silent for 60 s is killed. One that ends is started again after 1, 2, 4 ... 30 s; a
+ * minute of health forgets earlier failures. init never gives up: the box has nothing else to do.
  */
 #include "init.h"
 
@@ -28,6 +30,7 @@
 #define SILENT_MS 60000
 #define HEALTHY_MS 60000
 #define BEAT_FD 3
+#define MOST_READS 1024 // in one turn, of at most 400 bytes each: more than a pipe holds
 
 struct lines { // what arrived behind the last newline
     int fd;    // -1: closed
@@ -187,13 +190,20 @@ static void beat_line(const char *line, size_t len)
     }
 }
 
-/* Reads what is there and hands over whole lines, and a full buffer as if it were one. */
+/* Reads what is there, but not for ever, and hands over whole lines, and a full buffer as if it
+ * were one. A pipe that has ended is watched no more: it would be ready again and again until its
+ * process is gone, which a hanging driver can delay. */
 static void read_lines(struct lines *l, void (*each)(const char *line, size_t len))
 {
-    ssize_t r;
-
-    while (l->fd >= 0 && (r = read(l->fd, l->text + l->n, sizeof l->text - l->n)) > 0) {
+    for (int turn = 0; l->fd >= 0 && turn < MOST_READS; turn++) {
+        ssize_t r = read(l->fd, l->text + l->n, sizeof l->text - l->n);
         char *newline;
+        if (r == 0) {
+            loop_remove(l->fd);
+        }
+        if (r <= 0) {
+            return;
+        }
         l->n += (size_t)r;
         while ((newline = memchr(l->text, '\n', l->n))) {
             size_t len = (size_t)(newline - l->text);
