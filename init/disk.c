@@ -82,6 +82,18 @@ static bool disk_of(const char *part, char out[32])
     return true;
 }
 
+static void esp_added(const struct part *p)
+{
+    for (int i = 0; i < n_esps; i++) {
+        if (strcmp(esps[i].name, p->name) == 0) {
+            return; // the walk and the announcement both name it
+        }
+    }
+    if (n_esps < MAX_ESPS) {
+        esps[n_esps++] = *p;
+    }
+}
+
 static void partition_added(const char *name)
 {
     char path[128], text[1024], label[80] = "", number[16] = "0";
@@ -95,8 +107,8 @@ static void partition_added(const char *name)
     }
     snprintf(p.name, sizeof p.name, "%s", name);
     p.number = (int)strtol(number, NULL, 10);
-    if (strcmp(label, ESP_LABEL) == 0 && n_esps < MAX_ESPS) {
-        esps[n_esps++] = p;
+    if (strcmp(label, ESP_LABEL) == 0) {
+        esp_added(&p);
     } else if (strcmp(label, DATA_LABEL) == 0) {
         if (given_up) {
             complain("data", "%s appeared too late; restart the machine to use it", name);
