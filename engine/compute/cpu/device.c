@@ -149,7 +149,7 @@ static const struct isa {
 } isas[] = {
     // best first
     { "avx512", "AVX-512 VNNI", &float_avx512, &row_avx512, &panel_avx512 },
-    { "avx2", "AVX2", &float_avx2, NULL, NULL },
+    { "avx2", "AVX2", &float_avx2, &row_avx2, NULL },
     { "portable", "no vector extensions", &float_portable, NULL, NULL },
 };
 

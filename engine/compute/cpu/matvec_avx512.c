@@ -11,13 +11,6 @@
 
 #include "quantise_body.h"
 
-#define FORCE_INLINE static inline __attribute__((always_inline))
-
-enum {
-    MOST_TOKENS = 4,
-    AHEAD = 3072, // bytes between what is asked for and what is used
-};
-
 struct sums { // of one row and token
     __m512 dot;
     __m512 offset; // what the weights' mins and offsets add
@@ -129,14 +122,6 @@ FORCE_INLINE void k_block_of(enum dtype type, struct k_block *to, const uint8_t 
         fifth_bits(to, block + 16);
 }
 
-// Asks the second-level cache for what the stream brings AHEAD bytes on (past the last row, that is harmless). The hardware's
-// own prefetch stops at every page.
-FORCE_INLINE void prefetch(const uint8_t *p, size_t n_bytes)
-{
-    for (size_t i = 0; i < n_bytes; i += CPU_LINE)
-        _mm_prefetch((const char *)p + AHEAD + i, _MM_HINT_T1);
-}
-
 // The dot product of a block with 256 columns: hi and lo sums of four weights side by side as 16 bits, times their scale.
 FORCE_INLINE __m512 k_dot(const struct k_block *block, const int8_t *x_hi, const int8_t *x_lo)
 {
@@ -192,14 +177,16 @@ FORCE_INLINE __m512i pair_of(enum dtype type, const uint8_t *p)
     return _mm512_and_si512(_mm512_srlv_epi16(q, shift), _mm512_set1_epi8(15));
 }
 
-// The half floats that start eight blocks.
+// The half floats that start eight blocks; put together in general registers, which are idle.
 FORCE_INLINE __m256 eight_scales(const uint8_t *p, size_t block_bytes)
 {
-    uint16_t d[8];
-    for (int i = 0; i < 8; i++)
-        memcpy(&d[i], p + (size_t)i * block_bytes, 2);
-    return _mm256_cvtph_ps(_mm_set_epi16((short)d[7], (short)d[6], (short)d[5], (short)d[4], (short)d[3], (short)d[2],
-                                         (short)d[1], (short)d[0]));
+    uint64_t four[2] = { 0, 0 };
+    for (size_t i = 0; i < 8; i++) {
+        uint16_t d;
+        memcpy(&d, p + i * block_bytes, 2);
+        four[i / 4] |= (uint64_t)d << 16 * (i % 4);
+    }
+    return _mm256_cvtph_ps(_mm_set_epi64x((long long)four[1], (long long)four[0]));
 }
 
 // 256 columns, group g of x.
@@ -244,86 +231,22 @@ FORCE_INLINE void small_row(enum dtype type, int n_tokens, struct sums sums[MOST
     }
 }
 
-// ---- rows and tokens ---------------------------------------------------------------------------------------------
+// ---- one row -------------------------------------------------------------------------------------------------------
 
-static void store(const struct product *product, int64_t row, int64_t t, float sum)
+FORCE_INLINE void row_dots(enum dtype type, int n_tokens, float dots[MOST_TOKENS], const uint8_t *row,
+                           const struct row_x_token *x, int64_t n_in)
 {
-    if (product->bias)
-        sum += product->bias[row];
-    if (product->residual.p)
-        sum += span_row(product->residual, t)[row];
-    span_row(product->out, t)[row] = sum;
-}
-
-// One row with tokens t0 .. t0 + n_tokens (or up to the last: missing ones are that one again, and not kept).
-FORCE_INLINE void row_of(enum dtype type, int n_tokens, const struct product *product, const struct row_x *x, int64_t row,
-                         int64_t t0)
-{
-    struct row_x_token tokens[MOST_TOKENS];
     struct sums sums[MOST_TOKENS];
-    const uint8_t *p = product->w.p + (size_t)row * product->w.row_bytes;
-    for (int t = 0; t < n_tokens; t++) {
-        tokens[t] = row_x_token(x, t0 + t < x->n_tokens ? t0 + t : x->n_tokens - 1);
+    for (int t = 0; t < n_tokens; t++)
         sums[t].dot = sums[t].offset = _mm512_setzero_ps();
-    }
     if (type == DTYPE_Q8_0 || type == DTYPE_Q4_0)
-        small_row(type, n_tokens, sums, p, tokens, x->n_in);
+        small_row(type, n_tokens, sums, row, x, n_in);
     else
-        k_row(type, n_tokens, sums, p, tokens, x->n_in);
-    for (int t = 0; t < n_tokens && t0 + t < x->n_tokens; t++)
-        store(product, row, t0 + t, _mm512_reduce_add_ps(_mm512_add_ps(sums[t].dot, sums[t].offset)));
+        k_row(type, n_tokens, sums, row, x, n_in);
+    for (int t = 0; t < n_tokens; t++)
+        dots[t] = _mm512_reduce_add_ps(_mm512_add_ps(sums[t].dot, sums[t].offset));
 }
 
-FORCE_INLINE void rows_of(enum dtype type, const struct product *product, const struct row_x *x, int64_t row0, int64_t row1)
-{
-    if (x->n_tokens == 1)
-        for (int64_t row = row0; row < row1; row++)
-            row_of(type, 1, product, x, row, 0);
-    else if (x->n_tokens == 2)
-        for (int64_t row = row0; row < row1; row++)
-            row_of(type, 2, product, x, row, 0);
-    else
-        for (int64_t row = row0; row < row1; row++)
-            for (int64_t t = 0; t < x->n_tokens; t += 4) // the row stays in the first-level cache
-                row_of(type, 4, product, x, row, t);
-}
-
-// A function each, so that each gets its own registers.
-static __attribute__((noinline)) void rows_q8_0(const struct product *product, const struct row_x *x, int64_t row0, int64_t row1)
-{
-    rows_of(DTYPE_Q8_0, product, x, row0, row1);
-}
-
-static __attribute__((noinline)) void rows_q4_0(const struct product *product, const struct row_x *x, int64_t row0, int64_t row1)
-{
-    rows_of(DTYPE_Q4_0, product, x, row0, row1);
-}
-
-static __attribute__((noinline)) void rows_q4_k(const struct product *product, const struct row_x *x, int64_t row0, int64_t row1)
-{
-    rows_of(DTYPE_Q4_K, product, x, row0, row1);
-}
-
-static __attribute__((noinline)) void rows_q5_k(const struct product *product, const struct row_x *x, int64_t row0, int64_t row1)
-{
-    rows_of(DTYPE_Q5_K, product, x, row0, row1);
-}
-
-static __attribute__((noinline)) void rows_q6_k(const struct product *product, const struct row_x *x, int64_t row0, int64_t row1)
-{
-    rows_of(DTYPE_Q6_K, product, x, row0, row1);
-}
-
-static void rows_multiply(const struct product *product, const struct row_x *x, int64_t row0, int64_t row1)
-{
-    switch (product->w.type) {
-    case DTYPE_Q8_0: rows_q8_0(product, x, row0, row1); return;
-    case DTYPE_Q4_0: rows_q4_0(product, x, row0, row1); return;
-    case DTYPE_Q4_K: rows_q4_k(product, x, row0, row1); return;
-    case DTYPE_Q5_K: rows_q5_k(product, x, row0, row1); return;
-    case DTYPE_Q6_K: rows_q6_k(product, x, row0, row1); return;
-    default: die("no AVX-512 kernel for %s", dtype_name(product->w.type));
-    }
-}
+#include "matvec_body.h"
 
 const struct row_kernels row_avx512 = { rows_quantise, rows_multiply };

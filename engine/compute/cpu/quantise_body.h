@@ -1,8 +1,24 @@
-// quantise_body.h - cuts one token's activations into the row form of quant.h; compiled over the `vf` of a simd_*.h.
+// quantise_body.h - cuts one token's activations into the row form of quant.h, over the `vf` of a simd_*.h; and what else the
+// row kernels start from.
 //
 // The scale of 256 columns is their largest size / (127 * 128), so the integers use all of their range and a block of zeros has
 // scale 0. Rounding is to nearest even, by adding 1.5 * 2^23.
 #include "quant.h"
+
+#define FORCE_INLINE static inline __attribute__((always_inline))
+
+enum {
+    MOST_TOKENS = 4, // that a row is multiplied with at once
+    AHEAD = 3072,    // bytes between what is asked for and what is used
+};
+
+// Asks the second-level cache for what the stream of weights brings AHEAD bytes on (past the last row, that is harmless). The
+// hardware's own prefetch stops at every page.
+FORCE_INLINE void prefetch(const uint8_t *p, size_t n_bytes)
+{
+    for (size_t i = 0; i < n_bytes; i += CPU_LINE)
+        _mm_prefetch((const char *)p + AHEAD + i, _MM_HINT_T1);
+}
 
 static float largest_of(const float *x)
 {
