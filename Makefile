@@ -46,7 +46,8 @@ Q := $(if $(V),,@)
 say = $(if $(V),,@echo "  $(1)")
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unreleased)
+# 12 digits: git's own choice grows with the clone, and the same commit must give the same bytes.
+VERSION := $(shell git describe --tags --always --abbrev=12 --dirty 2>/dev/null || echo unreleased)
 LIBRARIES := $(shell for r in $$(sed -n "s/^RECIPES='\(.*\)'/\1/p" engine/deps/deps.sh); do \
     echo "$$r $$(sed -n 's/^version=//p' engine/deps/$$r.sh)"; done | paste -sd, | sed 's/,/, /g')
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1)
