@@ -1,10 +1,12 @@
-// peerlogits.c - raw logits of every position of a list of tokens, from the independent engine's library (libllama).
+// peerlogits.c - raw logits of every position of a list of tokens, from the independent engine's
+// library (libllama).
 //
 //   peerlogits MODEL.gguf OUT.f32 f16|f32 ID,ID,...
 //
-// OUT.f32: one row of n_vocab float32 a token. The third word is the storage of its KV cache: f16 is its default, f32
-// with an F32 model gives the exact reference. CPU only, without flash attention and weight repacking: deterministic.
-// A test tool: built and run by tests/golden/peer only, never part of the product.
+// OUT.f32: one row of n_vocab float32 a token. The third word is the storage of its KV cache: f16
+// is its default, f32 with an F32 model gives the exact reference. CPU only, without flash
+// attention and weight repacking: deterministic. A test tool: built and run by tests/golden/peer
+// only, never part of the product.
 #include <ggml-backend.h>
 #include <llama.h>
 #include <stdio.h>
@@ -56,7 +58,8 @@ int main(int argc, char **argv)
     params.n_gpu_layers = 0;
     params.devices = no_device;
     struct llama_model *model = llama_model_load_from_file(argv[1], params);
-    struct llama_context *context = model ? open_context(model, n, strcmp(argv[3], "f32") == 0) : NULL;
+    struct llama_context *context =
+        model ? open_context(model, n, strcmp(argv[3], "f32") == 0) : NULL;
     FILE *out = fopen(argv[2], "wb");
     if (!context || !out)
         return 1;
