@@ -1,9 +1,10 @@
 /* conf.c - the one setting of tawny.conf that init needs: the host name.
  *
- * The file is `key = value` lines; '#' starts a comment line. It is edited by people on any PC, so
- * a byte order mark and CR LF line ends are fine. A line that is no `key = value`, or a host name
- * that is none, is reported with its number and ignored; every other key belongs to the engine,
- * which checks it.
+ * The file is `key = value` lines; '#' starts a comment line, or a comment behind a blank; a value
+ * may stand in double quotes (as engine/base/settings.c has it: both must see the same name). It is
+ * edited by people on any PC, so a byte order mark and CR LF line ends are fine. A line that is no
+ * `key = value`, or a host name that is none, is reported with its number and ignored; every other
+ * key belongs to the engine, which checks it.
  */
 #include "init.h"
 
@@ -39,6 +40,33 @@ static bool blank(char c)
     return c == ' ' || c == '\t' || c == '\r';
 }
 
+/* The value without its quotes or the comment behind it. What is not whole stays as it is, and is
+ * then no host name. */
+static void bare_value(const char **value, size_t *len)
+{
+    const char *s = *value;
+
+    if (*len && *s == '"') {
+        const char *end = memchr(s + 1, '"', *len - 1), *rest = end ? end + 1 : s;
+        while (rest < s + *len && blank(*rest)) {
+            rest++;
+        }
+        if (end && (rest == s + *len || *rest == '#')) {
+            *value = s + 1;
+            *len = (size_t)(end - s) - 1;
+        }
+        return;
+    }
+    for (size_t i = 0; i < *len; i++) {
+        if (s[i] == '#' && (i == 0 || blank(s[i - 1]))) {
+            *len = i;
+        }
+    }
+    while (*len && blank(s[*len - 1])) {
+        --*len;
+    }
+}
+
 /* One line without its '\n'. Returns what is wrong with it, or NULL. */
 static const char *conf_line(struct conf *c, const char *s, size_t len)
 {
@@ -70,6 +98,7 @@ static const char *conf_line(struct conf *c, const char *s, size_t len)
     if (key_len != strlen("hostname") || memcmp(s, "hostname", key_len) != 0) {
         return NULL;
     }
+    bare_value(&value, &value_len);
     if (!conf_hostname(value, value_len, name)) {
         return "a hostname is 1 to 63 of the characters a-z, 0-9 and -, and does not begin or end "
                "with -";

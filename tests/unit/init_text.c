@@ -49,7 +49,17 @@ static void reads_settings(void)
     CHECK(n_bad == 1);
     CHECK_TEXT(host("hostname = a.b\n"), "tawny"); // a name, not a domain
 
-    const char all[] = "hostname = kitchen\r\n# x\nmodel = builtin\nbad\n";
+    // as the engine reads it: a comment behind a blank, quotes
+    CHECK_TEXT(host("hostname = box # in the kitchen\n"), "box");
+    CHECK_TEXT(host("hostname = \"box\"\t# x\r\n"), "box");
+    CHECK_TEXT(host("hostname = \"b\""), "b");
+    CHECK(n_bad == 0);
+    CHECK_TEXT(host("hostname = \"box\nhostname = \"box\" x\nhostname = # box\nhostname = b#c\n"
+                    "hostname = \"\"\nhostname = \""),
+               "tawny");
+    CHECK(n_bad == 6);
+
+    const char all[] = "hostname = \"kitchen\" # y\r\n# x\nmodel = builtin\nbad\n";
     for (size_t cut = 0; cut < sizeof all; cut++) {
         char *part = strndup(all, cut);
         (void)host(part); // ASan watches the block behind it
