@@ -7,8 +7,9 @@
  *   beat              at least every 5 s while its network thread is alive
  *   ready             once, when it serves
  *   reboot, poweroff  what its administrator asked for
- * An engine silent for 60 s is killed. One that ends is started again after 1, 2, 4 ... 30 s; a
- * minute of health forgets earlier failures. init never gives up: the box has nothing else to do.
+ * An engine silent for 60 s is killed; when even that does not end it, the machine is restarted. One
+ * that ends is started again after 1, 2, 4 ... 30 s; a minute of health forgets earlier failures.
+ * init never gives up: the box has nothing else to do.
  */
 #include "init.h"
 
@@ -29,6 +30,7 @@
 
 #define SILENT_MS 60000
 #define HEALTHY_MS 60000
+#define UNKILLABLE_MS 60000 // after SIGKILL; nothing but a new start of the kernel helps then
 #define BEAT_FD 3
 #define MOST_READS 1024 // in one turn, of at most 400 bytes each: more than a pipe holds
 
@@ -380,6 +382,8 @@ int64_t engine_tick(int64_t now)
     if (now - engine.beat_ms > SILENT_MS && !engine.killed_silent) {
         engine.killed_silent = true;
         kill(engine.pid, SIGKILL);
+    } else if (now - engine.beat_ms > SILENT_MS + UNKILLABLE_MS && engine.killed_silent) {
+        power_request(POWER_REBOOT, "the engine was killed and does not end: a driver hangs");
     }
     return now + 5000;
 }
