@@ -1,13 +1,17 @@
-// blocks.h - how the quantised formats lie in a GGUF file (ggml's block layouts), and the two 16-bit float formats.
+// blocks.h - how the quantised formats lie in a GGUF file (ggml's block layouts), and the two
+// 16-bit float formats.
 //
-// Every format cuts a row into blocks of 32 or 256 weights that share their scales; a block is a packed little-endian struct
-// and rows are whole blocks. `d`, `dmin` and `m` are IEEE half floats kept as bits. What one weight is worth:
+// Every format cuts a row into blocks of 32 or 256 weights that share their scales; a block is a
+// packed little-endian struct and rows are whole blocks. `d`, `dmin` and `m` are IEEE half floats
+// kept as bits. What one weight is worth:
 //   Q8_0  d * q[i]                               i in 0..31, q signed
-//   Q4_0  d * (nibble - 8)                       byte i: low nibble = weight i, high nibble = weight i + 16
-//   Q4_K  d * sc[s] * nibble - dmin * m[s]       8 sub-blocks s of 32; bytes 32j..32j+31: low nibbles = sub-block 2j, high = 2j+1
-//   Q5_K  the same with a fifth bit: bit s of qh[i] for weight i of sub-block s
-//   Q6_K  d * sc[g] * (q - 32)                   16 groups g of 16, sc signed; see q6_k below
-// Q4_K and Q5_K keep eight 6-bit scales and eight 6-bit mins in 12 bytes: k_scale_min() takes them out.
+//   Q4_0  d * (nibble - 8)                       byte i: low nibble = weight i, high nibble =
+//   weight i + 16 Q4_K  d * sc[s] * nibble - dmin * m[s]       8 sub-blocks s of 32; bytes
+//   32j..32j+31: low nibbles = sub-block 2j, high = 2j+1 Q5_K  the same with a fifth bit: bit s of
+//   qh[i] for weight i of sub-block s Q6_K  d * sc[g] * (q - 32)                   16 groups g of
+//   16, sc signed; see q6_k below
+// Q4_K and Q5_K keep eight 6-bit scales and eight 6-bit mins in 12 bytes: k_scale_min() takes them
+// out.
 #pragma once
 
 #include <stdint.h>
@@ -20,6 +24,23 @@ struct block_q8_0 { // 34 bytes, 32 weights
 
 struct block_q4_0 { // 18 bytes, 32 weights
     uint16_t d;
+    uint8_t q[16];
+};
+
+struct block_q4_1 { // 20 bytes, 32 weights
+    uint16_t d, m;
+    uint8_t q[16];
+};
+
+struct block_q5_0 { // 22 bytes, 32 weights
+    uint16_t d;
+    uint8_t qh[4]; // bit i % 8 of byte i / 8
+    uint8_t q[16];
+};
+
+struct block_q5_1 { // 24 bytes, 32 weights
+    uint16_t d, m;
+    uint8_t qh[4];
     uint8_t q[16];
 };
 
@@ -50,12 +71,16 @@ struct block_q6_k { // 210 bytes, 256 weights
 
 _Static_assert(sizeof(struct block_q8_0) == 34, "Q8_0 block");
 _Static_assert(sizeof(struct block_q4_0) == 18, "Q4_0 block");
+_Static_assert(sizeof(struct block_q4_1) == 20, "Q4_1 block");
+_Static_assert(sizeof(struct block_q5_0) == 22, "Q5_0 block");
+_Static_assert(sizeof(struct block_q5_1) == 24, "Q5_1 block");
 _Static_assert(sizeof(struct block_q4_k) == 144, "Q4_K block");
 _Static_assert(sizeof(struct block_q5_k) == 176, "Q5_K block");
 _Static_assert(sizeof(struct block_q6_k) == 210, "Q6_K block");
 
-// Scale and min of sub-block s (0..7): the first four have their 6 bits in bytes s and s + 4; the last four have 4 bits in
-// byte s + 4 (low nibble scale, high nibble min) and their top two bits in the top of bytes s - 4 and s.
+// Scale and min of sub-block s (0..7): the first four have their 6 bits in bytes s and s + 4; the
+// last four have 4 bits in byte s + 4 (low nibble scale, high nibble min) and their top two bits in
+// the top of bytes s - 4 and s.
 static inline void k_scale_min(const uint8_t scales[12], int s, uint8_t *scale, uint8_t *min)
 {
     if (s < 4) {
@@ -105,7 +130,8 @@ static inline uint16_t f16_from_float(float f)
         return (uint16_t)(sign | 0x7e00);
     if (rest >= 0x477ff000) // rounds to 65536 or more
         return (uint16_t)(sign | 0x7c00);
-    if (rest < 0x38800000) { // subnormal: adding 0.5 leaves the rounded multiple of 2^-24 in the low mantissa bits
+    if (rest < 0x38800000) { // subnormal: adding 0.5 leaves the rounded multiple of 2^-24 in the
+                             // low mantissa bits
         float shifted = float_from_bits(rest) + 0.5f;
         return (uint16_t)(sign | (float_bits(shifted) - float_bits(0.5f)));
     }

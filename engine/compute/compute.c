@@ -1,24 +1,29 @@
-// compute.c - opening a device, its memory, and the bounds of a recording: checks, then the implementation (backend.h).
+// compute.c - opening a device, its memory, and the bounds of a recording: checks, then the
+// implementation (backend.h).
 //
-// The policy of `device`: "cpu" is the CPU by explicit choice. "auto" is a GPU where this build has an implementation for one;
-// this build has the CPU alone, and info.reason says so. Any other name is NOT_FOUND with the names there are.
+// The policy of `device`: "cpu" is the CPU by explicit choice. "auto" is a GPU where this build has
+// an implementation for one; this build has the CPU alone, and info.reason says so. Any other name
+// is NOT_FOUND with the names there are.
 #include "backend.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum status compute_open(struct compute **out, const struct compute_options *options, struct err *err)
+enum status compute_open(struct compute **out, const struct compute_options *options,
+                         struct err *err)
 {
     const char *device = options->device ? options->device : "auto";
     bool explicitly = strcmp(device, "cpu") == 0;
     if (!explicitly && strcmp(device, "auto") != 0)
-        return err_set(err, NOT_FOUND, "device '%s': this build knows the devices 'auto' and 'cpu'", device);
+        return err_set(err, NOT_FOUND, "device '%s': this build knows the devices 'auto' and 'cpu'",
+                       device);
     struct compute *compute;
     enum status status = cpu_open(&compute, options, err);
     if (status != OK)
         return status;
     snprintf(compute->info.reason, sizeof compute->info.reason, "%s",
-             explicitly ? "device = cpu was asked for" : "this build has no GPU implementation yet, so auto is the CPU");
+             explicitly ? "device = cpu was asked for"
+                        : "this build has no GPU implementation yet, so auto is the CPU");
     *out = compute;
     return OK;
 }
@@ -34,30 +39,35 @@ const struct compute_info *compute_info(const struct compute *compute)
     return &compute->info;
 }
 
-static enum status tensor_open(struct compute *compute, struct tensor *out, enum dtype type, int64_t n_rows,
-                               int64_t n_cols, const void *borrowed, struct err *err)
+static enum status tensor_open(struct compute *compute, struct tensor *out, enum dtype type,
+                               int64_t n_rows, int64_t n_cols, const void *borrowed,
+                               struct err *err)
 {
     uint64_t n_bytes;
     if (n_rows < 1 || n_cols < 1)
         die("a tensor of %lld x %lld", (long long)n_rows, (long long)n_cols);
-    struct tensor tensor = { .row_bytes = dtype_row_bytes(type, n_cols), .n_rows = n_rows, .n_cols = n_cols, .type = type };
+    struct tensor tensor = {.row_bytes = dtype_row_bytes(type, n_cols),
+                            .n_rows = n_rows,
+                            .n_cols = n_cols,
+                            .type = type};
     if (mul_overflows(tensor.row_bytes, (uint64_t)n_rows, &n_bytes) || n_bytes > SIZE_MAX / 2)
-        return err_set(err, NO_ROOM, "a %s tensor of %lld x %lld is larger than any memory", dtype_name(type),
-                       (long long)n_rows, (long long)n_cols);
-    enum status status = compute->backend->buffer_open(compute, &tensor.buffer, n_bytes, borrowed, err);
+        return err_set(err, NO_ROOM, "a %s tensor of %lld x %lld is larger than any memory",
+                       dtype_name(type), (long long)n_rows, (long long)n_cols);
+    enum status status =
+        compute->backend->buffer_open(compute, &tensor.buffer, n_bytes, borrowed, err);
     if (status == OK)
         *out = tensor;
     return status;
 }
 
-enum status compute_tensor(struct compute *compute, struct tensor *out, enum dtype type, int64_t n_rows, int64_t n_cols,
-                           struct err *err)
+enum status compute_tensor(struct compute *compute, struct tensor *out, enum dtype type,
+                           int64_t n_rows, int64_t n_cols, struct err *err)
 {
     return tensor_open(compute, out, type, n_rows, n_cols, NULL, err);
 }
 
-enum status compute_weight(struct compute *compute, struct tensor *out, enum dtype type, int64_t n_rows, int64_t n_cols,
-                           const void *data, struct err *err)
+enum status compute_weight(struct compute *compute, struct tensor *out, enum dtype type,
+                           int64_t n_rows, int64_t n_cols, const void *data, struct err *err)
 {
     if (!data)
         die("a weight without data");
@@ -76,23 +86,26 @@ void tensor_free(struct compute *compute, struct tensor *tensor)
 struct tensor tensor_rows(const struct tensor *tensor, int64_t row0, int64_t n_rows)
 {
     if (row0 < 0 || n_rows < 0 || row0 > tensor->n_rows || n_rows > tensor->n_rows - row0)
-        die("rows %lld .. %lld of a tensor of %lld rows", (long long)row0, (long long)(row0 + n_rows),
-            (long long)tensor->n_rows);
+        die("rows %lld .. %lld of a tensor of %lld rows", (long long)row0,
+            (long long)(row0 + n_rows), (long long)tensor->n_rows);
     struct tensor view = *tensor;
     view.offset += (size_t)row0 * tensor->row_bytes;
     view.n_rows = n_rows;
     return view;
 }
 
-static void check_transfer(const struct compute *compute, const struct tensor *tensor, size_t n_bytes)
+static void check_transfer(const struct compute *compute, const struct tensor *tensor,
+                           size_t n_bytes)
 {
     if (compute->recording)
         die("a tensor is read or written between compute_begin and compute_finish");
     if (n_bytes > tensor->row_bytes * (size_t)tensor->n_rows)
-        die("%zu bytes to or from a tensor of %zu", n_bytes, tensor->row_bytes * (size_t)tensor->n_rows);
+        die("%zu bytes to or from a tensor of %zu", n_bytes,
+            tensor->row_bytes * (size_t)tensor->n_rows);
 }
 
-void tensor_write(struct compute *compute, const struct tensor *to, const void *from, size_t n_bytes)
+void tensor_write(struct compute *compute, const struct tensor *to, const void *from,
+                  size_t n_bytes)
 {
     check_transfer(compute, to, n_bytes);
     compute->backend->write(compute, to, from, n_bytes);

@@ -1,7 +1,8 @@
 // dtype.c - the storage formats: their table, and the decode of each one to float.
 //
-// dtype_decode() is the definition of a format in this engine: short, without intrinsics, taken by the portable operations and
-// by every test. The fast kernels (cpu/*_avx2.c, cpu/*_avx512.c) must agree with it. Layouts: blocks.h.
+// dtype_decode() is the definition of a format in this engine: short, without intrinsics, taken by
+// the portable operations and by every test. The fast kernels (cpu/*_avx2.c, cpu/*_avx512.c) must
+// agree with it. Layouts: blocks.h.
 #include "blocks.h"
 #include "compute.h"
 
@@ -13,15 +14,18 @@ struct dtype_row {
 };
 
 static const struct dtype_row table[] = {
-    { DTYPE_F32, "F32", 1, 4, true },
-    { DTYPE_F16, "F16", 1, 2, true },
-    { DTYPE_BF16, "BF16", 1, 2, true },
-    { DTYPE_Q8_0, "Q8_0", 32, sizeof(struct block_q8_0), true },
-    { DTYPE_Q4_0, "Q4_0", 32, sizeof(struct block_q4_0), true },
-    { DTYPE_Q4_K, "Q4_K", 256, sizeof(struct block_q4_k), true },
-    { DTYPE_Q5_K, "Q5_K", 256, sizeof(struct block_q5_k), true },
-    { DTYPE_Q6_K, "Q6_K", 256, sizeof(struct block_q6_k), true },
-    { DTYPE_I32, "I32", 1, 4, false },
+    {DTYPE_F32, "F32", 1, 4, true},
+    {DTYPE_F16, "F16", 1, 2, true},
+    {DTYPE_BF16, "BF16", 1, 2, true},
+    {DTYPE_Q8_0, "Q8_0", 32, sizeof(struct block_q8_0), true},
+    {DTYPE_Q4_0, "Q4_0", 32, sizeof(struct block_q4_0), true},
+    {DTYPE_Q4_1, "Q4_1", 32, sizeof(struct block_q4_1), true},
+    {DTYPE_Q5_0, "Q5_0", 32, sizeof(struct block_q5_0), true},
+    {DTYPE_Q5_1, "Q5_1", 32, sizeof(struct block_q5_1), true},
+    {DTYPE_Q4_K, "Q4_K", 256, sizeof(struct block_q4_k), true},
+    {DTYPE_Q5_K, "Q5_K", 256, sizeof(struct block_q5_k), true},
+    {DTYPE_Q6_K, "Q6_K", 256, sizeof(struct block_q6_k), true},
+    {DTYPE_I32, "I32", 1, 4, false},
 };
 
 static const struct dtype_row *dtype_find(uint32_t type)
@@ -66,11 +70,12 @@ size_t dtype_row_bytes(enum dtype type, int64_t n_cols)
 {
     const struct dtype_row *row = dtype_row(type);
     if (n_cols < 0 || n_cols % row->elements != 0)
-        die("a %s row of %lld weights: not a multiple of %u", row->name, (long long)n_cols, row->elements);
+        die("a %s row of %lld weights: not a multiple of %u", row->name, (long long)n_cols,
+            row->elements);
     return (size_t)n_cols / row->elements * row->bytes;
 }
 
-// ---- decode ----------------------------------------------------------------------------------------------
+// ---- decode -----------------------------------------------------------------------------------
 
 static void decode_f32(float *out, const float *in, int64_t n)
 {
@@ -109,6 +114,39 @@ static void decode_q4_0(float *out, const struct block_q4_0 *block, int64_t n)
     }
 }
 
+static void decode_q4_1(float *out, const struct block_q4_1 *block, int64_t n)
+{
+    for (int64_t at = 0; at < n; at += 32, block++) {
+        float d = float_from_f16(block->d), m = float_from_f16(block->m);
+        for (int i = 0; i < 32; i++)
+            out[at + i] = d * (float)(block->q[i % 16] >> 4 * (i / 16) & 15) + m;
+    }
+}
+
+// Weight i of a Q5_0 or Q5_1 block as an integer, 0 .. 31.
+static int five_bits(const uint8_t qh[4], const uint8_t q[16], int i)
+{
+    return (q[i % 16] >> 4 * (i / 16) & 15) | (qh[i / 8] >> i % 8 & 1) << 4;
+}
+
+static void decode_q5_0(float *out, const struct block_q5_0 *block, int64_t n)
+{
+    for (int64_t at = 0; at < n; at += 32, block++) {
+        float d = float_from_f16(block->d);
+        for (int i = 0; i < 32; i++)
+            out[at + i] = d * (float)(five_bits(block->qh, block->q, i) - 16);
+    }
+}
+
+static void decode_q5_1(float *out, const struct block_q5_1 *block, int64_t n)
+{
+    for (int64_t at = 0; at < n; at += 32, block++) {
+        float d = float_from_f16(block->d), m = float_from_f16(block->m);
+        for (int i = 0; i < 32; i++)
+            out[at + i] = d * (float)five_bits(block->qh, block->q, i) + m;
+    }
+}
+
 static void decode_q4_k(float *out, const struct block_q4_k *block, int64_t n)
 {
     for (; n > 0; n -= 256, block++) {
@@ -144,7 +182,8 @@ static void decode_q6_k(float *out, const struct block_q6_k *block, int64_t n)
     for (; n > 0; n -= 256, block++) {
         float d = float_from_f16(block->d);
         for (int s = 0; s < 8; s++, out += 32) { // 32 weights: quarter s % 4 of half s / 4
-            const uint8_t *ql = block->ql + 64 * (s / 4) + 32 * (s % 2), *qh = block->qh + 32 * (s / 4);
+            const uint8_t *ql = block->ql + 64 * (s / 4) + 32 * (s % 2),
+                          *qh = block->qh + 32 * (s / 4);
             for (int i = 0; i < 32; i++) {
                 int low = ql[i] >> 4 * (s % 4 / 2) & 15, high = qh[i] >> 2 * (s % 4) & 3;
                 out[i] = d * block->scales[2 * s + i / 16] * (float)((low | high << 4) - 32);
@@ -156,15 +195,41 @@ static void decode_q6_k(float *out, const struct block_q6_k *block, int64_t n)
 void dtype_decode(enum dtype type, float *out, const void *in, int64_t n)
 {
     switch (type) {
-    case DTYPE_F32: decode_f32(out, in, n); return;
-    case DTYPE_F16: decode_f16(out, in, n); return;
-    case DTYPE_BF16: decode_bf16(out, in, n); return;
-    case DTYPE_Q8_0: decode_q8_0(out, in, n); return;
-    case DTYPE_Q4_0: decode_q4_0(out, in, n); return;
-    case DTYPE_Q4_K: decode_q4_k(out, in, n); return;
-    case DTYPE_Q5_K: decode_q5_k(out, in, n); return;
-    case DTYPE_Q6_K: decode_q6_k(out, in, n); return;
-    case DTYPE_I32: break;
+    case DTYPE_F32:
+        decode_f32(out, in, n);
+        return;
+    case DTYPE_F16:
+        decode_f16(out, in, n);
+        return;
+    case DTYPE_BF16:
+        decode_bf16(out, in, n);
+        return;
+    case DTYPE_Q8_0:
+        decode_q8_0(out, in, n);
+        return;
+    case DTYPE_Q4_0:
+        decode_q4_0(out, in, n);
+        return;
+    case DTYPE_Q4_1:
+        decode_q4_1(out, in, n);
+        return;
+    case DTYPE_Q5_0:
+        decode_q5_0(out, in, n);
+        return;
+    case DTYPE_Q5_1:
+        decode_q5_1(out, in, n);
+        return;
+    case DTYPE_Q4_K:
+        decode_q4_k(out, in, n);
+        return;
+    case DTYPE_Q5_K:
+        decode_q5_k(out, in, n);
+        return;
+    case DTYPE_Q6_K:
+        decode_q6_k(out, in, n);
+        return;
+    case DTYPE_I32:
+        break;
     }
     die("tensor type %s cannot be decoded to float", dtype_name(type));
 }

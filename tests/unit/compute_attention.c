@@ -1,8 +1,10 @@
-// compute_attention.c - op_attention against softmax in double, on every instruction set: lengths 1 .. 300, several sequences
-// in one batch, grouped heads, head sizes that are no multiple of a vector, one thread and three (the cache is then split).
+// compute_attention.c - op_attention against softmax in double, on every instruction set: lengths 1
+// .. 300, several sequences in one batch, grouped heads, head sizes that are no multiple of a
+// vector, one thread and three (the cache is then split).
 //
-// Tolerance: keys and values are the cache's own F16 values on both sides; scores are F32 sums of head_dim products (2^-20 of
-// their size, times the score's own size in the exponent), e^x has 2^-22: 2e-5 of the largest value covers scores up to 30.
+// Tolerance: keys and values are the cache's own F16 values on both sides; scores are F32 sums of
+// head_dim products (2^-20 of their size, times the score's own size in the exponent), e^x has
+// 2^-22: 2e-5 of the largest value covers scores up to 30.
 #include "compute_check.h"
 
 #include "../../engine/compute/blocks.h"
@@ -13,14 +15,16 @@ struct token {
     int32_t first, count;
 };
 
-static double reference(const float *q, const uint16_t *k, const uint16_t *v, struct token token, const struct attention *a,
-                        int64_t kv_cols, int32_t head, int32_t d)
+static double reference(const float *q, const uint16_t *k, const uint16_t *v, struct token token,
+                        const struct attention *a, int64_t kv_cols, int32_t head, int32_t d)
 {
-    double maximum = -INFINITY, sum = 0, out = 0, *scores = calloc((size_t)token.count, sizeof *scores);
+    double maximum = -INFINITY, sum = 0, out = 0,
+           *scores = calloc((size_t)token.count, sizeof *scores);
     int32_t column = head / (a->n_head / a->n_head_kv) * a->head_dim;
     for (int32_t j = 0; j < token.count; j++) {
         for (int32_t i = 0; i < a->head_dim; i++)
-            scores[j] += (double)q[head * a->head_dim + i] * float_from_f16(k[(token.first + j) * kv_cols + column + i]);
+            scores[j] += (double)q[head * a->head_dim + i] *
+                         float_from_f16(k[(token.first + j) * kv_cols + column + i]);
         scores[j] *= a->scale;
         maximum = fmax(maximum, scores[j]);
     }
@@ -33,33 +37,41 @@ static double reference(const float *q, const uint16_t *k, const uint16_t *v, st
     return out / sum;
 }
 
-static void check_batch(struct compute *compute, const struct attention *a, const struct token *tokens, int32_t n_tokens,
-                        const char *what)
+static void check_batch(struct compute *compute, const struct attention *a,
+                        const struct token *tokens, int32_t n_tokens, const char *what)
 {
-    int64_t n_cols = (int64_t)a->n_head * a->head_dim, kv_cols = (int64_t)a->n_head_kv * a->head_dim;
-    float *q = calloc((size_t)(n_tokens * n_cols), sizeof *q), *out = calloc((size_t)(n_tokens * n_cols), sizeof *out);
-    uint16_t *kv = calloc((size_t)(2 * CACHE_ROWS * kv_cols), sizeof *kv), *v = kv + CACHE_ROWS * kv_cols;
+    int64_t n_cols = (int64_t)a->n_head * a->head_dim,
+            kv_cols = (int64_t)a->n_head_kv * a->head_dim;
+    float *q = calloc((size_t)(n_tokens * n_cols), sizeof *q),
+          *out = calloc((size_t)(n_tokens * n_cols), sizeof *out);
+    uint16_t *kv = calloc((size_t)(2 * CACHE_ROWS * kv_cols), sizeof *kv),
+             *v = kv + CACHE_ROWS * kv_cols;
     int32_t first[64], count[64], wrong = 0;
     random_floats(q, n_tokens * n_cols);
     for (int64_t i = 0; i < 2 * CACHE_ROWS * kv_cols; i++)
         kv[i] = f16_from_float(random_float());
     for (int32_t t = 0; t < n_tokens; t++)
         first[t] = tokens[t].first, count[t] = tokens[t].count;
-    struct tensor tq = tensor_of(compute, DTYPE_F32, n_tokens, n_cols, q), to = tensor_of(compute, DTYPE_F32, n_tokens, n_cols, NULL);
-    struct tensor tk = tensor_of(compute, DTYPE_F16, CACHE_ROWS, kv_cols, kv), tv = tensor_of(compute, DTYPE_F16, CACHE_ROWS, kv_cols, v);
-    struct tensor tf = tensor_of(compute, DTYPE_I32, 1, n_tokens, first), tc = tensor_of(compute, DTYPE_I32, 1, n_tokens, count);
+    struct tensor tq = tensor_of(compute, DTYPE_F32, n_tokens, n_cols, q),
+                  to = tensor_of(compute, DTYPE_F32, n_tokens, n_cols, NULL);
+    struct tensor tk = tensor_of(compute, DTYPE_F16, CACHE_ROWS, kv_cols, kv),
+                  tv = tensor_of(compute, DTYPE_F16, CACHE_ROWS, kv_cols, v);
+    struct tensor tf = tensor_of(compute, DTYPE_I32, 1, n_tokens, first),
+                  tc = tensor_of(compute, DTYPE_I32, 1, n_tokens, count);
     compute_begin(compute);
     op_attention(compute, &to, &tq, &tk, &tv, &tf, &tc, a);
     CHECK(compute_finish(compute, NULL) == OK);
     tensor_read(compute, out, &to, (size_t)(n_tokens * n_cols) * sizeof *out);
     for (int32_t t = 0; t < n_tokens; t++)
         for (int32_t c = 0; c < n_cols; c += c % 5 + 1) { // about a third of the outputs
-            double want = reference(q + t * n_cols, kv, v, tokens[t], a, kv_cols, c / a->head_dim, c % a->head_dim);
+            double want = reference(q + t * n_cols, kv, v, tokens[t], a, kv_cols, c / a->head_dim,
+                                    c % a->head_dim);
             wrong += !(fabs(out[t * n_cols + c] - want) <= 2e-5 * 20);
         }
     if (!CHECK(wrong == 0))
-        fprintf(stderr, "    %s, %s: %d heads of %d, %d tokens, the first sees %d rows: %d wrong\n", compute_info(compute)->device,
-                what, a->n_head, a->head_dim, n_tokens, tokens[0].count, wrong);
+        fprintf(stderr, "    %s, %s: %d heads of %d, %d tokens, the first sees %d rows: %d wrong\n",
+                compute_info(compute)->device, what, a->n_head, a->head_dim, n_tokens,
+                tokens[0].count, wrong);
     tensor_free(compute, &tq), tensor_free(compute, &to), tensor_free(compute, &tk);
     tensor_free(compute, &tv), tensor_free(compute, &tf), tensor_free(compute, &tc);
     free(q), free(out), free(kv);
@@ -67,25 +79,29 @@ static void check_batch(struct compute *compute, const struct attention *a, cons
 
 static void check_all(struct compute *compute)
 {
-    static const struct attention shapes[] = { { 4, 2, 64, 0.125f }, { 3, 1, 40, 0.158f }, { 2, 2, 7, 0.378f }, { 8, 1, 128, 0.0884f } };
-    static const int32_t lengths[] = { 1, 2, 3, 7, 8, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 256, 257, 299, 300 };
+    static const struct attention shapes[] = {
+        {4, 2, 64, 0.125f}, {3, 1, 40, 0.158f}, {2, 2, 7, 0.378f}, {8, 1, 128, 0.0884f}};
+    static const int32_t lengths[] = {1,  2,   3,   7,   8,   31,  32,  33,  63, 64,
+                                      65, 127, 128, 129, 255, 256, 257, 299, 300};
     struct token tokens[64];
     for (size_t i = 0; i < COUNT_OF(shapes); i++) {
-        for (size_t j = 0; j < COUNT_OF(lengths); j++) { // one token decoded, at some place in the cache
-            tokens[0] = (struct token){ (int32_t)(j * 17), lengths[j] };
+        for (size_t j = 0; j < COUNT_OF(lengths);
+             j++) { // one token decoded, at some place in the cache
+            tokens[0] = (struct token){(int32_t)(j * 17), lengths[j]};
             check_batch(compute, &shapes[i], tokens, 1, "decode");
         }
         for (int32_t t = 0; t < 37; t++) // a prompt from its start, causal
-            tokens[t] = (struct token){ 5, t + 1 };
+            tokens[t] = (struct token){5, t + 1};
         check_batch(compute, &shapes[i], tokens, 37, "prompt");
-        for (int32_t t = 0; t < 11; t++) // a later piece of a prompt, then three sequences that decode
-            tokens[t] = (struct token){ 64, 200 + t };
-        tokens[11] = (struct token){ 300, 1 };
-        tokens[12] = (struct token){ 310, 290 };
-        tokens[13] = (struct token){ 640, 60 };
+        for (int32_t t = 0; t < 11;
+             t++) // a later piece of a prompt, then three sequences that decode
+            tokens[t] = (struct token){64, 200 + t};
+        tokens[11] = (struct token){300, 1};
+        tokens[12] = (struct token){310, 290};
+        tokens[13] = (struct token){640, 60};
         check_batch(compute, &shapes[i], tokens, 14, "mixed");
     }
-    tokens[0] = (struct token){ 0, 700 };
+    tokens[0] = (struct token){0, 700};
     check_batch(compute, &shapes[0], tokens, 1, "long");
 }
 

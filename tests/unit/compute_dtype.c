@@ -1,8 +1,8 @@
-// compute_dtype.c - the decode of every weight format against the second definition (compute_check.h), and the 16-bit floats
-// over all their values.
+// compute_dtype.c - the decode of every weight format against the second definition
+// (compute_check.h), and the 16-bit floats over all their values.
 //
-// Tolerance: the decode computes d * scale * q - dmin * min in F32, at most three roundings of values up to the larger of the
-// two terms; 4 units of 2^-24 of their sizes cover it.
+// Tolerance: the decode computes d * scale * q - dmin * min in F32, at most three roundings of
+// values up to the larger of the two terms; 4 units of 2^-24 of their sizes cover it.
 #include "compute_check.h"
 
 #include "../../engine/compute/blocks.h"
@@ -29,7 +29,7 @@ static void check_halves(void)
 {
     int wrong = 0;
     for (unsigned h = 0; h < 65536; h++) {
-        uint8_t bytes[2] = { (uint8_t)h, (uint8_t)(h >> 8) };
+        uint8_t bytes[2] = {(uint8_t)h, (uint8_t)(h >> 8)};
         float f = float_from_f16((uint16_t)h);
         bool special = (h & 0x7c00) == 0x7c00;
         if (special)
@@ -42,8 +42,10 @@ static void check_halves(void)
     CHECK(wrong == 0);
     // Rounding: nearest, ties to even, overflow to infinity.
     CHECK(f16_from_float(1 + 0x1p-11f) == 0x3c00 && f16_from_float(1 + 0x1.8p-10f) == 0x3c02);
-    CHECK(f16_from_float(65519) == 0x7bff && f16_from_float(65520) == 0x7c00 && f16_from_float(-1e9f) == 0xfc00);
-    CHECK(f16_from_float(0x1p-25f) == 0 && f16_from_float(0x1.8p-24f) == 2 && (f16_from_float(NAN) & 0x7fff) > 0x7c00);
+    CHECK(f16_from_float(65519) == 0x7bff && f16_from_float(65520) == 0x7c00 &&
+          f16_from_float(-1e9f) == 0xfc00);
+    CHECK(f16_from_float(0x1p-25f) == 0 && f16_from_float(0x1.8p-24f) == 2 &&
+          (f16_from_float(NAN) & 0x7fff) > 0x7c00);
 }
 
 int main(void)
@@ -51,7 +53,8 @@ int main(void)
     for (size_t i = 0; i < COUNT_OF(weight_types); i++)
         check_type(weight_types[i]);
     check_halves();
-    CHECK(!dtype_known(DTYPE_I32) && !dtype_known(3) && !dtype_known(0xffffffff));
-    CHECK(strcmp(dtype_name(DTYPE_Q4_K), "Q4_K") == 0 && strcmp(dtype_name((enum dtype)77), "?") == 0);
+    CHECK(!dtype_known(DTYPE_I32) && !dtype_known(9) && !dtype_known(0xffffffff));
+    CHECK(strcmp(dtype_name(DTYPE_Q4_K), "Q4_K") == 0 &&
+          strcmp(dtype_name((enum dtype)77), "?") == 0);
     return check_done("compute_dtype");
 }

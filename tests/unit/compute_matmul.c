@@ -1,10 +1,13 @@
-// compute_matmul.c - op_matmul in every weight format, on every instruction set this machine has, against sums in double.
+// compute_matmul.c - op_matmul in every weight format, on every instruction set this machine has,
+// against sums in double.
 //
-// Shapes: rows 1 .. 70 and tokens 1 .. 33, odd ones among them, so that every block, tile and chunk has edges; rows of one
-// and of several blocks. Tolerance, per output, with S = sum |w x| and W = sum |w| * (largest |x| of the row):
+// Shapes: rows 1 .. 70 and tokens 1 .. 33, odd ones among them, so that every block, tile and chunk
+// has edges; rows of one and of several blocks. Tolerance, per output, with S = sum |w x| and W =
+// sum |w| * (largest |x| of the row):
 //   float paths (and the portable one): F32 products and sums in some order: 2^-20 S;
-//   quantised weights on AVX2 and AVX-512 additionally: activations in two int8 planes of steps 2^-14 of the largest in 256,
-//   half a step each: 2^-15 W (1.05 for the rounding of the step itself).
+//   quantised weights on AVX2 and AVX-512 additionally: activations in two int8 planes of steps
+//   2^-14 of the largest in 256, half a step each: 2^-15 W (1.05 for the rounding of the step
+//   itself).
 #include "compute_check.h"
 
 struct shape {
@@ -20,8 +23,8 @@ static double largest(const float *x, int64_t n)
 }
 
 // Compares out with double sums; extra: bias and residual, or NULL.
-static int count_wrong(enum dtype type, struct shape s, bool planes, const uint8_t *w, const float *x, const float *bias,
-                       const float *residual, const float *out)
+static int count_wrong(enum dtype type, struct shape s, bool planes, const uint8_t *w,
+                       const float *x, const float *bias, const float *residual, const float *out)
 {
     int wrong = 0;
     size_t row_bytes = dtype_row_bytes(type, s.n_in);
@@ -30,13 +33,15 @@ static int count_wrong(enum dtype type, struct shape s, bool planes, const uint8
         for (int64_t i = 0; i < s.n_in; i++)
             row[i] = weight_at(type, w + (size_t)r * row_bytes, i);
         for (int64_t t = 0; t < s.n_tokens; t++) {
-            double want = (bias ? bias[r] : 0) + (residual ? residual[t * s.n_out + r] : 0), size = fabs(want), total = 0;
+            double want = (bias ? bias[r] : 0) + (residual ? residual[t * s.n_out + r] : 0),
+                   size = fabs(want), total = 0;
             for (int64_t i = 0; i < s.n_in; i++) {
                 want += row[i] * x[t * s.n_in + i];
                 size += fabs(row[i] * x[t * s.n_in + i]);
                 total += fabs(row[i]);
             }
-            double limit = 0x1p-20 * size + (planes ? 1.05 * 0x1p-15 * total * largest(x + t * s.n_in, s.n_in) : 0);
+            double limit = 0x1p-20 * size +
+                           (planes ? 1.05 * 0x1p-15 * total * largest(x + t * s.n_in, s.n_in) : 0);
             wrong += !(fabs(out[t * s.n_out + r] - want) <= limit);
         }
     }
@@ -44,30 +49,37 @@ static int count_wrong(enum dtype type, struct shape s, bool planes, const uint8
     return wrong;
 }
 
-static void check_shape(struct compute *compute, const char *isa, enum dtype type, struct shape s, bool extra)
+static void check_shape(struct compute *compute, const char *isa, enum dtype type, struct shape s,
+                        bool extra)
 {
     size_t n_out = (size_t)(s.n_out * s.n_tokens);
     uint8_t *weights = random_weights(type, s.n_out, s.n_in);
     float *x = calloc((size_t)(s.n_tokens * s.n_in), sizeof *x), *out = calloc(n_out, sizeof *out);
-    float *bias = calloc((size_t)s.n_out, sizeof *bias), *residual = calloc(n_out, sizeof *residual);
+    float *bias = calloc((size_t)s.n_out, sizeof *bias),
+          *residual = calloc(n_out, sizeof *residual);
     random_floats(x, s.n_tokens * s.n_in);
     random_floats(bias, s.n_out);
     random_floats(residual, (int64_t)n_out);
     struct tensor w, tx = tensor_of(compute, DTYPE_F32, s.n_tokens, s.n_in, x);
     struct tensor tb = tensor_of(compute, DTYPE_F32, 1, s.n_out, bias);
-    struct tensor to = tensor_of(compute, DTYPE_F32, s.n_tokens, s.n_out, residual); // the residual is `out` itself
+    struct tensor to = tensor_of(compute, DTYPE_F32, s.n_tokens, s.n_out,
+                                 residual); // the residual is `out` itself
     CHECK(compute_weight(compute, &w, type, s.n_out, s.n_in, weights, NULL) == OK);
-    struct matmul product = { .out = &to, .w = &w, .bias = extra ? &tb : NULL, .residual = extra ? &to : NULL };
+    struct matmul product = {
+        .out = &to, .w = &w, .bias = extra ? &tb : NULL, .residual = extra ? &to : NULL};
     compute_begin(compute);
     op_matmul(compute, &product, 1, &tx);
     CHECK(compute_finish(compute, NULL) == OK);
     tensor_read(compute, out, &to, n_out * sizeof *out);
     bool planes = strcmp(isa, "portable") != 0 && block_size_of(type) > 1;
-    int wrong = count_wrong(type, s, planes, weights, x, extra ? bias : NULL, extra ? residual : NULL, out);
+    int wrong =
+        count_wrong(type, s, planes, weights, x, extra ? bias : NULL, extra ? residual : NULL, out);
     if (!CHECK(wrong == 0))
-        fprintf(stderr, "    %s %s, %lld rows of %lld, %lld tokens%s: %d of %zu outputs\n", isa, dtype_name(type),
-                (long long)s.n_out, (long long)s.n_in, (long long)s.n_tokens, extra ? ", bias and residual" : "", wrong, n_out);
-    tensor_free(compute, &w), tensor_free(compute, &tx), tensor_free(compute, &tb), tensor_free(compute, &to);
+        fprintf(stderr, "    %s %s, %lld rows of %lld, %lld tokens%s: %d of %zu outputs\n", isa,
+                dtype_name(type), (long long)s.n_out, (long long)s.n_in, (long long)s.n_tokens,
+                extra ? ", bias and residual" : "", wrong, n_out);
+    tensor_free(compute, &w), tensor_free(compute, &tx), tensor_free(compute, &tb),
+        tensor_free(compute, &to);
     free(weights), free(x), free(out), free(bias), free(residual);
 }
 
@@ -75,8 +87,8 @@ static void check_shape(struct compute *compute, const char *isa, enum dtype typ
 static void check_several(struct compute *compute, const char *isa)
 {
     enum { N_IN = 512, N_TOKENS = 19 };
-    static const enum dtype types[4] = { DTYPE_Q4_K, DTYPE_F16, DTYPE_Q6_K, DTYPE_Q8_0 };
-    static const int64_t n_out[4] = { 40, 7, 33, 65 };
+    static const enum dtype types[4] = {DTYPE_Q4_K, DTYPE_F16, DTYPE_Q6_K, DTYPE_Q8_0};
+    static const int64_t n_out[4] = {40, 7, 33, 65};
     static float x[N_IN * N_TOKENS], out[65 * N_TOKENS];
     struct tensor tx, w[4], to[4];
     struct matmul products[4];
@@ -87,7 +99,7 @@ static void check_several(struct compute *compute, const char *isa)
         weights[i] = random_weights(types[i], n_out[i], N_IN);
         to[i] = tensor_of(compute, DTYPE_F32, N_TOKENS, n_out[i], NULL);
         CHECK(compute_weight(compute, &w[i], types[i], n_out[i], N_IN, weights[i], NULL) == OK);
-        products[i] = (struct matmul){ .out = &to[i], .w = &w[i] };
+        products[i] = (struct matmul){.out = &to[i], .w = &w[i]};
     }
     compute_begin(compute);
     op_matmul(compute, products, 4, &tx);
@@ -95,17 +107,45 @@ static void check_several(struct compute *compute, const char *isa)
     for (int i = 0; i < 4; i++) {
         tensor_read(compute, out, &to[i], (size_t)(n_out[i] * N_TOKENS) * sizeof *out);
         bool planes = strcmp(isa, "portable") != 0 && block_size_of(types[i]) > 1;
-        CHECK(count_wrong(types[i], (struct shape){ n_out[i], N_IN, N_TOKENS }, planes, weights[i], x, NULL, NULL, out) == 0);
+        CHECK(count_wrong(types[i], (struct shape){n_out[i], N_IN, N_TOKENS}, planes, weights[i], x,
+                          NULL, NULL, out) == 0);
         tensor_free(compute, &w[i]), tensor_free(compute, &to[i]);
         free(weights[i]);
     }
     tensor_free(compute, &tx);
 }
 
+// An activation that is not finite spoils its own token, visibly, and no other.
+static void check_not_finite(struct compute *compute, const char *isa, enum dtype type,
+                             int64_t n_tokens, float bad)
+{
+    enum { N_IN = 512, N_OUT = 17, MOST = 16 };
+    static float x[N_IN * MOST], out[N_OUT * MOST];
+    uint8_t *weights = random_weights(type, N_OUT, N_IN);
+    int wrong = 0;
+    random_floats(x, N_IN * n_tokens);
+    x[N_IN * (n_tokens - 1) + 300] = bad;
+    struct tensor w, tx = tensor_of(compute, DTYPE_F32, n_tokens, N_IN, x);
+    struct tensor to = tensor_of(compute, DTYPE_F32, n_tokens, N_OUT, NULL);
+    CHECK(compute_weight(compute, &w, type, N_OUT, N_IN, weights, NULL) == OK);
+    struct matmul product = {.out = &to, .w = &w};
+    compute_begin(compute);
+    op_matmul(compute, &product, 1, &tx);
+    CHECK(compute_finish(compute, NULL) == OK);
+    tensor_read(compute, out, &to, sizeof *out * (size_t)(N_OUT * n_tokens));
+    for (int64_t i = 0; i < N_OUT * n_tokens; i++)
+        wrong += isfinite(out[i]) ? i >= N_OUT * (n_tokens - 1) : i < N_OUT * (n_tokens - 1);
+    if (!CHECK(wrong == 0))
+        fprintf(stderr, "    %s %s: %g among the activations, %d wrong\n", isa, dtype_name(type),
+                (double)bad, wrong);
+    tensor_free(compute, &w), tensor_free(compute, &tx), tensor_free(compute, &to);
+    free(weights);
+}
+
 int main(void)
 {
-    static const int64_t rows[] = { 1, 2, 3, 15, 16, 17, 31, 33, 48, 70 };
-    static const int64_t tokens[] = { 1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 16, 25, 33 };
+    static const int64_t rows[] = {1, 2, 3, 15, 16, 17, 31, 33, 48, 70};
+    static const int64_t tokens[] = {1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 16, 25, 33};
     for (size_t i = 0; i < COUNT_OF(isas); i++) {
         struct compute *compute = open_cpu(isas[i], 3);
         if (!compute)
@@ -115,11 +155,20 @@ int main(void)
             int64_t block = block_size_of(type);
             for (size_t t = 0; t < COUNT_OF(tokens); t++) {
                 int64_t n_out = rows[(t * 3 + j) % COUNT_OF(rows)];
-                int64_t n_in = block == 1 ? 37 + 300 * (int64_t)(t % 5) : block == 32 ? 32 * (1 + 3 * (int64_t)t) : 256 * (1 + (int64_t)t % 5);
-                check_shape(compute, isas[i], type, (struct shape){ n_out, n_in, tokens[t] }, t % 2);
+                int64_t n_in = block == 1    ? 37 + 300 * (int64_t)(t % 5)
+                               : block == 32 ? 32 * (1 + 3 * (int64_t)t)
+                                             : 256 * (1 + (int64_t)t % 5);
+                check_shape(compute, isas[i], type, (struct shape){n_out, n_in, tokens[t]}, t % 2);
             }
             for (size_t r = 0; r < COUNT_OF(rows); r++)
-                check_shape(compute, isas[i], type, (struct shape){ rows[r], 256, r % 2 ? 1 : 11 }, r % 3 == 0);
+                check_shape(compute, isas[i], type, (struct shape){rows[r], 256, r % 2 ? 1 : 11},
+                            r % 3 == 0);
+        }
+        static const float bad[] = {INFINITY, -INFINITY, NAN, -NAN};
+        static const enum dtype types[] = {DTYPE_Q4_K, DTYPE_Q8_0, DTYPE_Q6_K, DTYPE_Q5_0};
+        for (size_t b = 0; b < COUNT_OF(bad); b++) {
+            check_not_finite(compute, isas[i], types[b], 1, bad[b]);
+            check_not_finite(compute, isas[i], types[b], 14, bad[b]);
         }
         check_several(compute, isas[i]);
         compute_close(compute);

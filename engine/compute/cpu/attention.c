@@ -1,9 +1,11 @@
-// attention.c - cuts an attention operation into chunks, and joins the parts of one that was split over the cache's length.
+// attention.c - cuts an attention operation into chunks, and joins the parts of one that was split
+// over the cache's length.
 //
-// A unit is: up to ATTENTION_TOKENS neighbouring tokens of one sequence (equal `first`), all query heads of one KV head, and a
-// range of cache rows. With few units and a long cache (decoding), the range is split so that every thread has work; each part
-// leaves maximum, sum and unnormalised output, and a second task joins them. first[] and count[] are read when the operation
-// is recorded.
+// A unit is: up to ATTENTION_TOKENS neighbouring tokens of one sequence (equal `first`), all query
+// heads of one KV head, and a range of cache rows. With few units and a long cache (decoding), the
+// range is split so that every thread has work; each part leaves maximum, sum and unnormalised
+// output, and a second task joins them. first[] and count[] are read when the operation is
+// recorded.
 #include "cpu.h"
 
 #include <math.h>
@@ -12,13 +14,15 @@ enum { SPLIT_ROWS = 128 }; // fewest cache rows worth a part of their own
 
 size_t attention_scratch_floats(const struct attention *shape)
 {
-    size_t dim = ((size_t)shape->head_dim + 15) / 16 * 16, n = ATTENTION_TOKENS * (size_t)(shape->n_head / shape->n_head_kv);
+    size_t dim = ((size_t)shape->head_dim + 15) / 16 * 16,
+           n = ATTENTION_TOKENS * (size_t)(shape->n_head / shape->n_head_kv);
     return 2 * ATTENTION_KV * dim + n * (2 * dim + 8); // 8 floats: a struct query (float_body.h)
 }
 
 static size_t partial_floats(const struct attention *shape)
 {
-    return ATTENTION_TOKENS * (size_t)(shape->n_head / shape->n_head_kv) * (2 + (size_t)shape->head_dim);
+    return ATTENTION_TOKENS * (size_t)(shape->n_head / shape->n_head_kv) *
+           (2 + (size_t)shape->head_dim);
 }
 
 static void run_unit(struct cpu *cpu, const struct task *task, int32_t chunk, int32_t thread)
@@ -35,7 +39,8 @@ static void run_unit(struct cpu *cpu, const struct task *task, int32_t chunk, in
         .scratch = (float *)(void *)cpu->thread_scratch[thread].p,
     };
     if (unit->n_split > 1)
-        call.partial = (float *)(void *)cpu->partial.p + (size_t)chunk * partial_floats(&task->attention.shape);
+        call.partial = (float *)(void *)cpu->partial.p +
+                       (size_t)chunk * partial_floats(&task->attention.shape);
     cpu->flt->attention(&call, unit);
 }
 
@@ -44,9 +49,11 @@ static void run_join(struct cpu *cpu, const struct task *task, int32_t chunk, in
 {
     (void)thread;
     const struct attention *shape = &task->attention.shape;
-    int32_t n_split = task->attention.n_split, group = shape->n_head / shape->n_head_kv, head_dim = shape->head_dim;
+    int32_t n_split = task->attention.n_split, group = shape->n_head / shape->n_head_kv,
+            head_dim = shape->head_dim;
     const struct attention_unit *unit = &task->attention.unit[(int64_t)chunk * n_split];
-    const float *parts = (float *)(void *)cpu->partial.p + (size_t)chunk * (size_t)n_split * partial_floats(shape);
+    const float *parts =
+        (float *)(void *)cpu->partial.p + (size_t)chunk * (size_t)n_split * partial_floats(shape);
     for (int32_t i = 0; i < unit->n_tokens * group; i++) {
         const float *part = parts + (int64_t)i * (2 + head_dim);
         float *out = span_row(task->attention.out, unit->token + i / group) +
@@ -68,22 +75,26 @@ static void run_join(struct cpu *cpu, const struct task *task, int32_t chunk, in
     }
 }
 
-// Cuts the tokens into groups of one sequence; fills units (when not NULL) and returns how many there are.
-static int64_t cut(struct attention_unit *units, const struct attention *shape, const int32_t *first,
-                   const int32_t *count, int64_t n_tokens, int32_t n_split)
+// Cuts the tokens into groups of one sequence; fills units (when not NULL) and returns how many
+// there are.
+static int64_t cut(struct attention_unit *units, const struct attention *shape,
+                   const int32_t *first, const int32_t *count, int64_t n_tokens, int32_t n_split)
 {
     int64_t n = 0;
     for (int32_t t = 0, next; t < n_tokens; t = next) {
         int32_t end = first[t] + count[t];
-        for (next = t + 1; next < n_tokens && next < t + ATTENTION_TOKENS && first[next] == first[t]; next++)
+        for (next = t + 1;
+             next < n_tokens && next < t + ATTENTION_TOKENS && first[next] == first[t]; next++)
             end = first[next] + count[next] > end ? first[next] + count[next] : end;
-        int32_t part = ((end - first[t] + n_split - 1) / n_split + ATTENTION_KV - 1) / ATTENTION_KV * ATTENTION_KV;
+        int32_t part = ((end - first[t] + n_split - 1) / n_split + ATTENTION_KV - 1) /
+                       ATTENTION_KV * ATTENTION_KV;
         for (int32_t head_kv = 0; head_kv < shape->n_head_kv; head_kv++)
             for (int32_t s = 0; s < n_split; s++, n++)
                 if (units) {
                     int32_t from = first[t] + s * part, to = from + part;
-                    units[n] = (struct attention_unit){ t, next - t, head_kv, from < end ? from : end, to < end ? to : end,
-                                                        s, n_split };
+                    units[n] = (struct attention_unit){
+                        t, next - t, head_kv, from < end ? from : end, to < end ? to : end,
+                        s, n_split};
                 }
     }
     return n;
@@ -93,13 +104,13 @@ static void check_rows(const int32_t *first, const int32_t *count, int64_t n_tok
 {
     for (int64_t t = 0; t < n_tokens; t++)
         if (first[t] < 0 || count[t] < 1 || (int64_t)first[t] + count[t] > n_rows)
-            die("attention over cache rows %d .. %lld of %lld", first[t], (long long)first[t] + count[t],
-                (long long)n_rows);
+            die("attention over cache rows %d .. %lld of %lld", first[t],
+                (long long)first[t] + count[t], (long long)n_rows);
 }
 
-void cpu_attention(struct compute *compute, const struct tensor *out, const struct tensor *q, const struct tensor *k,
-                   const struct tensor *v, const struct tensor *first_, const struct tensor *count_,
-                   const struct attention *shape)
+void cpu_attention(struct compute *compute, const struct tensor *out, const struct tensor *q,
+                   const struct tensor *k, const struct tensor *v, const struct tensor *first_,
+                   const struct tensor *count_, const struct attention *shape)
 {
     struct cpu *cpu = (struct cpu *)compute;
     int64_t n_tokens = q->n_rows, longest = 0;
@@ -113,13 +124,20 @@ void cpu_attention(struct compute *compute, const struct tensor *out, const stru
         n_split *= 2;
     struct attention_unit *units = cpu_take(cpu, (size_t)(n_whole * n_split) * sizeof *units);
     cut(units, shape, first, count, n_tokens, (int32_t)n_split);
-    struct args_attention args = { .out = cpu_span(out), .q = cpu_span(q), .k = cpu_span(k), .v = cpu_span(v),
-                                   .first = first, .count = count, .unit = units, .shape = *shape,
-                                   .n_split = (int32_t)n_split };
+    struct args_attention args = {.out = cpu_span(out),
+                                  .q = cpu_span(q),
+                                  .k = cpu_span(k),
+                                  .v = cpu_span(v),
+                                  .first = first,
+                                  .count = count,
+                                  .unit = units,
+                                  .shape = *shape,
+                                  .n_split = (int32_t)n_split};
     cpu_task(cpu, run_unit, n_whole * n_split)->attention = args;
     want_bytes(&cpu->thread_bytes, attention_scratch_floats(shape) * sizeof(float));
     if (n_split > 1) {
         cpu_task(cpu, run_join, n_whole)->attention = args;
-        want_bytes(&cpu->partial_bytes, (size_t)(n_whole * n_split) * partial_floats(shape) * sizeof(float));
+        want_bytes(&cpu->partial_bytes,
+                   (size_t)(n_whole * n_split) * partial_floats(shape) * sizeof(float));
     }
 }

@@ -1,13 +1,16 @@
-// cpu.h - inside of compute/cpu/: the recording, the kernels' tables, and what each file gives the others.
+// cpu.h - inside of compute/cpu/: the recording, the kernels' tables, and what each file gives the
+// others.
 //
-// Between compute_begin and compute_finish every operation becomes one or more tasks (a function and a number of chunks);
-// compute_finish runs the whole list in one parallel region (pool.c). A chunk may run on any thread, in any order within its
-// task; a task starts when all chunks of the one before it are done. Chunks of one task never write the same bytes.
+// Between compute_begin and compute_finish every operation becomes one or more tasks (a function
+// and a number of chunks); compute_finish runs the whole list in one parallel region (pool.c). A
+// chunk may run on any thread, in any order within its task; a task starts when all chunks of the
+// one before it are done. Chunks of one task never write the same bytes.
 //
-// Kernels come in two families. float kernels (float_*.c: one body compiled for each instruction set) hold everything that is
-// F32 arithmetic; row and panel kernels (quant.h; matvec_*.c, matmul_avx512.c) multiply quantised weights with activations cut
-// into two int8 planes. The portable path has none of these: it decodes a row with dtype_decode and takes the float kernels, and
-// is the oracle the others are tested against.
+// Kernels come in two families. float kernels (float_*.c: one body compiled for each instruction
+// set) hold everything that is F32 arithmetic; row and panel kernels (quant.h; matvec_*.c,
+// matmul_avx512.c) multiply quantised weights with activations cut into two int8 planes. The
+// portable path has none of these: it decodes a row with dtype_decode and takes the float kernels,
+// and is the oracle the others are tested against.
 #pragma once
 
 #include "../backend.h"
@@ -16,14 +19,15 @@
 
 enum {
     CPU_MAX_THREADS = 256,
-    CPU_LINE = 64,        // bytes of a cache line; alignment of scratch memory
-    VEC_TOKENS = 8,       // most tokens that are multiplied row by row (memory-bound); more go through the tiled kernels
-    TILE_ROWS = 16,       // weight rows side by side in a tile of a quant kernel
+    CPU_LINE = 64,  // bytes of a cache line; alignment of scratch memory
+    VEC_TOKENS = 8, // most tokens that are multiplied row by row (memory-bound); more go through
+                    // the tiled kernels
+    TILE_ROWS = 16, // weight rows side by side in a tile of a quant kernel
     ATTENTION_TOKENS = 8, // most tokens of one sequence that share an attention chunk
     ATTENTION_KV = 32,    // cache rows converted to float at a time
 };
 
-// ---- tasks ------------------------------------------------------------------------------------------------
+// ---- tasks ------------------------------------------------------------------------------------
 
 struct cpu;
 struct task;
@@ -96,7 +100,8 @@ struct task {
     };
 };
 
-struct task *cpu_task(struct cpu *cpu, task_run *run, int64_t n_chunks); // appended to the recording; args zero
+struct task *cpu_task(struct cpu *cpu, task_run *run,
+                      int64_t n_chunks); // appended to the recording; args zero
 struct span cpu_span(const struct tensor *tensor);
 
 static inline float *span_row(struct span span, int64_t row)
@@ -104,15 +109,17 @@ static inline float *span_row(struct span span, int64_t row)
     return (float *)(void *)(span.p + (size_t)row * span.row_bytes);
 }
 
-// ---- pool.c -----------------------------------------------------------------------------------------------
+// ---- pool.c -----------------------------------------------------------------------------------
 
 struct pool;
-MUST_USE enum status pool_open(struct pool **out, struct cpu *cpu, int32_t n_threads, struct err *err);
+MUST_USE enum status pool_open(struct pool **out, struct cpu *cpu, int32_t n_threads,
+                               struct err *err);
 void pool_close(struct pool *pool);
-// Runs the tasks in order on all threads, the caller among them as thread 0; returns when all are done.
+// Runs the tasks in order on all threads, the caller among them as thread 0; returns when all are
+// done.
 void pool_run(struct pool *pool, struct task *tasks, int32_t n_tasks);
 
-// ---- the device (device.c) ---------------------------------------------------------------------------------
+// ---- the device (device.c) --------------------------------------------------------------------
 
 struct scratch { // grows, never shrinks; contents are lost when it grows
     uint8_t *p;
@@ -135,30 +142,34 @@ struct cpu {
     const struct panel_kernels *panels; // likewise
     struct task *tasks;
     int32_t n_tasks, n_tasks_allocated;
-    struct scratch activation;       // the quantised x of the matmul being run (tasks run in order: one is enough)
-    struct scratch partial;          // partial results of the attention being run
-    struct scratch *thread_scratch;  // [n_threads]
-    size_t activation_bytes, partial_bytes, thread_bytes; // what the recording wants of the three above
-    struct arena recording;          // lives from begin to the next begin
-    struct rope_table *rope_tables;  // of this recording (rope.c)
+    struct scratch
+        activation; // the quantised x of the matmul being run (tasks run in order: one is enough)
+    struct scratch partial;         // partial results of the attention being run
+    struct scratch *thread_scratch; // [n_threads]
+    size_t activation_bytes, partial_bytes,
+        thread_bytes;               // what the recording wants of the three above
+    struct arena recording;         // lives from begin to the next begin
+    struct rope_table *rope_tables; // of this recording (rope.c)
 };
 void *cpu_take(struct cpu *cpu, size_t n_bytes); // zeroed, from the recording's arena
 
-// ---- kernels -----------------------------------------------------------------------------------------------
+// ---- kernels ----------------------------------------------------------------------------------
 
-// A piece of cached attention: tokens that see the same sequence, all heads of one KV head, a part of the cache rows.
+// A piece of cached attention: tokens that see the same sequence, all heads of one KV head, a part
+// of the cache rows.
 struct attention_unit {
     int32_t token, n_tokens; // rows of q
     int32_t head_kv;
-    int32_t first, end;      // cache rows, end exclusive; a token stops at its own count
-    int32_t split, n_split;  // which part; 1 part writes `out` itself
+    int32_t first, end;     // cache rows, end exclusive; a token stops at its own count
+    int32_t split, n_split; // which part; 1 part writes `out` itself
 };
 
 struct attention_call {
     struct span out, q, k, v;
     const int32_t *first, *count; // [n_tokens]
     struct attention shape;
-    float *partial; // of this unit: [n_tokens][n_head / n_head_kv][2 + head_dim]: maximum, sum, unnormalised out; NULL: none
+    float *partial; // of this unit: [n_tokens][n_head / n_head_kv][2 + head_dim]: maximum, sum,
+                    // unnormalised out; NULL: none
     float *scratch; // this thread's
 };
 
@@ -168,8 +179,10 @@ struct float_kernels {
     void (*rms_norm)(float *out, const float *x, const float *weight, int64_t n, float eps);
     void (*swiglu)(float *out, const float *gate, const float *up, int64_t n);
     void (*to_f16)(uint16_t *out, const float *x, int64_t n);
-    // out[t][row0..row1), weights of any format decoded to float. scratch: float_matmul_scratch_bytes().
-    void (*matmul)(const struct product *product, struct span x, int64_t row0, int64_t row1, void *scratch);
+    // out[t][row0..row1), weights of any format decoded to float. scratch:
+    // float_matmul_scratch_bytes().
+    void (*matmul)(const struct product *product, struct span x, int64_t row0, int64_t row1,
+                   void *scratch);
     void (*attention)(const struct attention_call *call, const struct attention_unit *unit);
 };
 size_t attention_scratch_floats(const struct attention *shape);
@@ -177,18 +190,22 @@ size_t float_matmul_scratch_bytes(int64_t n_rows); // of a chunk
 
 extern const struct float_kernels float_portable, float_avx2, float_avx512;
 
-// ---- recording of the operations (one file each or a few) ----------------------------------------------------
+// ---- recording of the operations (one file each or a few) -------------------------------------
 
 void cpu_embed(struct compute *compute, const struct tensor *out, const struct tensor *token_embd,
                const struct tensor *token);
-void cpu_rows(struct compute *compute, const struct tensor *out, const struct tensor *x, const struct tensor *row);
-void cpu_kv_store(struct compute *compute, const struct tensor *cache, const struct tensor *x, const struct tensor *row);
-void cpu_rms_norm(struct compute *compute, const struct tensor *out, const struct tensor *x, const struct tensor *weight,
-                  float eps);
-void cpu_swiglu(struct compute *compute, const struct tensor *out, const struct tensor *gate, const struct tensor *up);
-void cpu_rope(struct compute *compute, const struct tensor *x, const struct tensor *pos, int32_t head_dim,
-              const struct rope *rope);
-void cpu_matmul(struct compute *compute, const struct matmul *products, int n, const struct tensor *x);
-void cpu_attention(struct compute *compute, const struct tensor *out, const struct tensor *q, const struct tensor *k,
-                   const struct tensor *v, const struct tensor *first, const struct tensor *count,
-                   const struct attention *attention);
+void cpu_rows(struct compute *compute, const struct tensor *out, const struct tensor *x,
+              const struct tensor *row);
+void cpu_kv_store(struct compute *compute, const struct tensor *cache, const struct tensor *x,
+                  const struct tensor *row);
+void cpu_rms_norm(struct compute *compute, const struct tensor *out, const struct tensor *x,
+                  const struct tensor *weight, float eps);
+void cpu_swiglu(struct compute *compute, const struct tensor *out, const struct tensor *gate,
+                const struct tensor *up);
+void cpu_rope(struct compute *compute, const struct tensor *x, const struct tensor *pos,
+              int32_t head_dim, const struct rope *rope);
+void cpu_matmul(struct compute *compute, const struct matmul *products, int n,
+                const struct tensor *x);
+void cpu_attention(struct compute *compute, const struct tensor *out, const struct tensor *q,
+                   const struct tensor *k, const struct tensor *v, const struct tensor *first,
+                   const struct tensor *count, const struct attention *attention);

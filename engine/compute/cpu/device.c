@@ -1,8 +1,10 @@
-// device.c - the CPU as a device: its name, its memory, the kernels chosen for it, and the recording of tasks.
+// device.c - the CPU as a device: its name, its memory, the kernels chosen for it, and the
+// recording of tasks.
 //
-// The instruction set is chosen by cpuid when the device is opened. The environment variable TAWNY_CPU (portable, avx2, avx512)
-// forces a lower one, for tests; a name this CPU cannot run is an error, never a silent other choice. Weights are borrowed:
-// a buffer then only holds the caller's pointer.
+// The instruction set is chosen by cpuid when the device is opened. The environment variable
+// TAWNY_CPU (portable, avx2, avx512) forces a lower one, for tests; a name this CPU cannot run is
+// an error, never a silent other choice. Weights are borrowed: a buffer then only holds the
+// caller's pointer.
 #include "cpu.h"
 #include "quant.h"
 
@@ -20,21 +22,22 @@ struct buffer {
     bool borrowed;
 };
 
-// ---- memory ----------------------------------------------------------------------------------------------
+// ---- memory -----------------------------------------------------------------------------------
 
-static enum status buffer_open(struct compute *compute, struct buffer **out, size_t n_bytes, const void *borrowed,
-                               struct err *err)
+static enum status buffer_open(struct compute *compute, struct buffer **out, size_t n_bytes,
+                               const void *borrowed, struct err *err)
 {
     (void)compute;
     uint8_t *p = (uint8_t *)(uintptr_t)borrowed; // never written: weights are inputs only
     if (!borrowed) {
         p = mmap(NULL, n_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (p == MAP_FAILED)
-            return err_set(err, NO_ROOM, "%zu MiB of memory wanted for a tensor; the system has none left",
+            return err_set(err, NO_ROOM,
+                           "%zu MiB of memory wanted for a tensor; the system has none left",
                            (n_bytes >> 20) + 1);
     }
     struct buffer *buffer = mem_alloc(sizeof *buffer);
-    *buffer = (struct buffer){ p, n_bytes, borrowed != NULL };
+    *buffer = (struct buffer){p, n_bytes, borrowed != NULL};
     *out = buffer;
     return OK;
 }
@@ -56,17 +59,19 @@ struct span cpu_span(const struct tensor *tensor)
 {
     if (tensor->offset + tensor->row_bytes * (size_t)tensor->n_rows > tensor->buffer->n_bytes)
         die("a tensor view reaches past its buffer");
-    return (struct span){ tensor->buffer->p + tensor->offset, tensor->row_bytes, tensor->n_rows, tensor->n_cols,
-                          tensor->type };
+    return (struct span){tensor->buffer->p + tensor->offset, tensor->row_bytes, tensor->n_rows,
+                         tensor->n_cols, tensor->type};
 }
 
-static void buffer_write(struct compute *compute, const struct tensor *to, const void *from, size_t n_bytes)
+static void buffer_write(struct compute *compute, const struct tensor *to, const void *from,
+                         size_t n_bytes)
 {
     (void)compute;
     memcpy(cpu_span(to).p, from, n_bytes);
 }
 
-static void buffer_read(struct compute *compute, void *to, const struct tensor *from, size_t n_bytes)
+static void buffer_read(struct compute *compute, void *to, const struct tensor *from,
+                        size_t n_bytes)
 {
     (void)compute;
     memcpy(to, cpu_span(from).p, n_bytes);
@@ -84,7 +89,7 @@ void scratch_reserve(struct scratch *scratch, size_t n_bytes)
     scratch->n_bytes = n_bytes;
 }
 
-// ---- recording -------------------------------------------------------------------------------------------
+// ---- recording --------------------------------------------------------------------------------
 
 struct task *cpu_task(struct cpu *cpu, task_run *run, int64_t n_chunks)
 {
@@ -139,7 +144,7 @@ static enum status finish(struct compute *compute, struct err *err)
     return OK;
 }
 
-// ---- opening ---------------------------------------------------------------------------------------------
+// ---- opening ----------------------------------------------------------------------------------
 
 static const struct isa {
     const char *name, *shown;
@@ -148,9 +153,9 @@ static const struct isa {
     const struct panel_kernels *panels;
 } isas[] = {
     // best first
-    { "avx512", "AVX-512 VNNI", &float_avx512, &row_avx512, &panel_avx512 },
-    { "avx2", "AVX2", &float_avx2, &row_avx2, NULL },
-    { "portable", "no vector extensions", &float_portable, NULL, NULL },
+    {"avx512", "AVX-512 VNNI", &float_avx512, &row_avx512, &panel_avx512},
+    {"avx2", "AVX2", &float_avx2, &row_avx2, NULL},
+    {"portable", "no vector extensions", &float_portable, NULL, NULL},
 };
 
 static bool isa_runs(const struct isa *isa)
@@ -160,9 +165,9 @@ static bool isa_runs(const struct isa *isa)
     unsigned a, b, c = 0, d;
     bool f16c = __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
     if (strcmp(isa->name, "avx512") == 0)
-        return avx2 && f16c && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-               __builtin_cpu_supports("avx512vnni");
+        return avx2 && f16c && __builtin_cpu_supports("avx512f") &&
+               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
     return strcmp(isa->name, "avx2") != 0 || (avx2 && f16c);
 }
 
@@ -177,7 +182,8 @@ static enum status isa_choose(const struct isa **out, struct err *err)
             return OK;
         }
         if (forced)
-            return err_set(err, UNSUPPORTED, "TAWNY_CPU=%s: this CPU cannot run %s", forced, isas[i].shown);
+            return err_set(err, UNSUPPORTED, "TAWNY_CPU=%s: this CPU cannot run %s", forced,
+                           isas[i].shown);
     }
     return err_set(err, BAD_INPUT, "TAWNY_CPU=%s: expected portable, avx2 or avx512", forced);
 }
@@ -185,7 +191,7 @@ static enum status isa_choose(const struct isa **out, struct err *err)
 // The CPU's own 48-byte name, from cpuid leaves 0x80000002 to 4 (needs no /proc).
 static void cpu_name(char name[49])
 {
-    unsigned r[12] = { 0 };
+    unsigned r[12] = {0};
     memset(name, 0, 49);
     if ((unsigned)__get_cpuid_max(0x80000000, NULL) >= 0x80000004)
         for (unsigned i = 0; i < 3; i++)
@@ -209,8 +215,8 @@ static void fill_info(struct cpu *cpu, const struct isa *isa)
     char name[49];
     cpu_name(name);
     snprintf(info->backend, sizeof info->backend, "cpu");
-    snprintf(info->device, sizeof info->device, "CPU: %s (%d thread%s, %s)", name[0] ? name : "x86-64", cpu->n_threads,
-             cpu->n_threads == 1 ? "" : "s", isa->shown);
+    snprintf(info->device, sizeof info->device, "CPU: %s (%d thread%s, %s)",
+             name[0] ? name : "x86-64", cpu->n_threads, cpu->n_threads == 1 ? "" : "s", isa->shown);
     info->n_threads = cpu->n_threads;
     if (sysinfo(&memory) == 0) {
         info->memory_bytes = (uint64_t)memory.totalram * memory.mem_unit;
@@ -258,7 +264,8 @@ enum status cpu_open(struct compute **out, const struct compute_options *options
     if (status != OK)
         return status;
     if (options->n_threads < 0 || options->n_threads > CPU_MAX_THREADS)
-        return err_set(err, BAD_INPUT, "threads = %d: expected 0 (one a core) to %d", options->n_threads, CPU_MAX_THREADS);
+        return err_set(err, BAD_INPUT, "threads = %d: expected 0 (one a core) to %d",
+                       options->n_threads, CPU_MAX_THREADS);
     struct cpu *cpu = mem_alloc(sizeof *cpu);
     cpu->compute.backend = &backend;
     cpu->n_threads = options->n_threads ? options->n_threads : threads_allowed();

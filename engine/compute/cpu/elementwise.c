@@ -1,15 +1,16 @@
-// elementwise.c - rms_norm and swiglu: what is done to each row by itself. The arithmetic is in float_body.h.
+// elementwise.c - rms_norm and swiglu: what is done to each row by itself. The arithmetic is in
+// float_body.h.
 #include "cpu.h"
 
 static void run_rms_norm(struct cpu *cpu, const struct task *task, int32_t t, int32_t thread)
 {
     (void)thread;
-    cpu->flt->rms_norm(span_row(task->norm.out, t), span_row(task->norm.x, t), task->norm.weight, task->norm.x.n_cols,
-                       task->norm.eps);
+    cpu->flt->rms_norm(span_row(task->norm.out, t), span_row(task->norm.x, t), task->norm.weight,
+                       task->norm.x.n_cols, task->norm.eps);
 }
 
-void cpu_rms_norm(struct compute *compute, const struct tensor *out, const struct tensor *x, const struct tensor *weight,
-                  float eps)
+void cpu_rms_norm(struct compute *compute, const struct tensor *out, const struct tensor *x,
+                  const struct tensor *weight, float eps)
 {
     struct task *task = cpu_task((struct cpu *)compute, run_rms_norm, x->n_rows);
     task->norm.out = cpu_span(out);
@@ -23,14 +24,16 @@ enum { SWIGLU_COLUMNS = 2048 }; // in one chunk
 static void run_swiglu(struct cpu *cpu, const struct task *task, int32_t chunk, int32_t thread)
 {
     (void)thread;
-    int64_t n_cols = task->swiglu.out.n_cols, per_row = (n_cols + SWIGLU_COLUMNS - 1) / SWIGLU_COLUMNS;
+    int64_t n_cols = task->swiglu.out.n_cols,
+            per_row = (n_cols + SWIGLU_COLUMNS - 1) / SWIGLU_COLUMNS;
     int64_t t = chunk / per_row, at = chunk % per_row * SWIGLU_COLUMNS;
     int64_t n = n_cols - at < SWIGLU_COLUMNS ? n_cols - at : SWIGLU_COLUMNS;
     cpu->flt->swiglu(span_row(task->swiglu.out, t) + at, span_row(task->swiglu.gate, t) + at,
                      span_row(task->swiglu.up, t) + at, n);
 }
 
-void cpu_swiglu(struct compute *compute, const struct tensor *out, const struct tensor *gate, const struct tensor *up)
+void cpu_swiglu(struct compute *compute, const struct tensor *out, const struct tensor *gate,
+                const struct tensor *up)
 {
     int64_t per_row = (out->n_cols + SWIGLU_COLUMNS - 1) / SWIGLU_COLUMNS;
     struct task *task = cpu_task((struct cpu *)compute, run_swiglu, out->n_rows * per_row);

@@ -1,7 +1,8 @@
 // float_avx2.c - the F32 kernels of float_body.h compiled for AVX2, FMA and F16C.
 //
-// Compiled with its instruction set's flags (Makefile), so nothing here may run before cpuid was asked (device.c). Its vectors
-// are those of simd_avx2.h. The computations themselves, and what they promise, are in float_body.h.
+// Compiled with its instruction set's flags (Makefile), so nothing here may run before cpuid was
+// asked (device.c). Its vectors are those of simd_avx2.h. The computations themselves, and what
+// they promise, are in float_body.h.
 #include "simd_avx2.h"
 
 #include "float_body.h"

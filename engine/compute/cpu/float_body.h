@@ -1,22 +1,26 @@
-// float_body.h - every F32 computation of the CPU, written once over the `vf` of a simd_*.h and compiled three times
-// (float_portable.c, float_avx2.c, float_avx512.c). All of it is exact arithmetic in F32 but for the order of sums.
+// float_body.h - every F32 computation of the CPU, written once over the `vf` of a simd_*.h and
+// compiled three times (float_portable.c, float_avx2.c, float_avx512.c). All of it is exact
+// arithmetic in F32 but for the order of sums.
 //
-// Matrix products work on blocks of BLOCK_ROWS x BLOCK_TOKENS dot products held in registers. A chunk's weight rows are decoded
-// to float BLOCK_K columns at a time, so that the decoded tile stays in the second-level cache while all tokens pass by.
-// Attention converts ATTENTION_KV cache rows to float, lets every query of the unit see them, and goes on: running maximum and
-// sum a query (Milakov & Gimelshein 2018; Dao et al. 2022).
+// Matrix products work on blocks of BLOCK_ROWS x BLOCK_TOKENS dot products held in registers. A
+// chunk's weight rows are decoded to float BLOCK_K columns at a time, so that the decoded tile
+// stays in the second-level cache while all tokens pass by. Attention converts ATTENTION_KV cache
+// rows to float, lets every query of the unit see them, and goes on: running maximum and sum a
+// query (Milakov & Gimelshein 2018; Dao et al. 2022).
 #include "cpu.h"
 
 #include <math.h>
 
 #define FORCE_INLINE static inline __attribute__((always_inline))
 
-// e^x, relative error below 2e-7 on [-87, 88]; x is held to that range, so e^-inf gives 1.6e-38, not 0.
+// e^x, relative error below 2e-7 on [-87, 88]; x is held to that range, so e^-inf gives 1.6e-38,
+// not 0.
 FORCE_INLINE vf vf_exp(vf x)
 {
     x = vf_max(x, vf_set(-87.0f));
     x = -vf_max(-x, vf_set(-88.0f));
-    const vf shift = vf_set(0x1.8p23f); // adding it rounds to an integer, which is then in the low bits
+    const vf shift =
+        vf_set(0x1.8p23f); // adding it rounds to an integer, which is then in the low bits
     vf shifted = vf_fma(x, vf_set(0x1.715476p0f), shift);
     vf n = shifted - shift;
     vf r = vf_fma(n, vf_set(-0x1.62e4p-1f), x); // ln 2 in two parts
@@ -31,7 +35,7 @@ FORCE_INLINE vf vf_exp(vf x)
     return (vf)((vi)p + ((vi)shifted << 23));
 }
 
-// ---- rows of activations -----------------------------------------------------------------------------------
+// ---- rows of activations ----------------------------------------------------------------------
 
 static void rms_norm(float *out, const float *x, const float *weight, int64_t n, float eps)
 {
@@ -60,7 +64,7 @@ static void swiglu(float *out, const float *gate, const float *up, int64_t n)
     for (; i + VF_LANES <= n; i += VF_LANES)
         vf_store(out + i, silu(vf_load(gate + i)) * vf_load(up + i));
     if (i < n) {
-        float g[VF_LANES] = { 0 }, u[VF_LANES] = { 0 };
+        float g[VF_LANES] = {0}, u[VF_LANES] = {0};
         memcpy(g, gate + i, (size_t)(n - i) * sizeof *g);
         memcpy(u, up + i, (size_t)(n - i) * sizeof *u);
         vf_store(g, silu(vf_load(g)) * vf_load(u));
@@ -95,13 +99,13 @@ static void from_bf16(float *out, const uint16_t *in, int64_t n)
         out[i] = float_from_bf16(in[i]);
 }
 
-// ---- matrix products ---------------------------------------------------------------------------------------
+// ---- matrix products --------------------------------------------------------------------------
 
 enum { BLOCK_K = 1024 };
 
 // sums[r][t] = w[r] . x[t] over n columns; w rows are w_stride floats apart.
-FORCE_INLINE void dot_block(int n_tokens, float sums[BLOCK_ROWS][BLOCK_TOKENS], const float *w, int64_t w_stride,
-                            const float *const *x, int64_t n)
+FORCE_INLINE void dot_block(int n_tokens, float sums[BLOCK_ROWS][BLOCK_TOKENS], const float *w,
+                            int64_t w_stride, const float *const *x, int64_t n)
 {
     vf acc[BLOCK_ROWS][BLOCK_TOKENS];
     for (int r = 0; r < BLOCK_ROWS; r++)
@@ -126,7 +130,8 @@ FORCE_INLINE void dot_block(int n_tokens, float sums[BLOCK_ROWS][BLOCK_TOKENS], 
         }
 }
 
-// Columns [k, k + n) of one weight row as floats; a pointer into the weights where they are floats already.
+// Columns [k, k + n) of one weight row as floats; a pointer into the weights where they are floats
+// already.
 static void decode_columns(float *out, struct span w, int64_t row, int64_t k, int64_t n)
 {
     const uint8_t *p = w.p + (size_t)row * w.row_bytes;
@@ -138,10 +143,10 @@ static void decode_columns(float *out, struct span w, int64_t row, int64_t k, in
         dtype_decode(w.type, out, p + dtype_row_bytes(w.type, k), n);
 }
 
-// Rows row .. row + n_rows, decoded in `tile`, times tokens t .. t + n_tokens; the first part of the columns adds bias and
-// residual (which may be `out` itself), the others add to what is there.
-static void matmul_block(const struct product *product, struct span x, const float *tile, int64_t row, int n_rows,
-                         int64_t t0, int n_tokens, int64_t k, int64_t n)
+// Rows row .. row + n_rows, decoded in `tile`, times tokens t .. t + n_tokens; the first part of
+// the columns adds bias and residual (which may be `out` itself), the others add to what is there.
+static void matmul_block(const struct product *product, struct span x, const float *tile,
+                         int64_t row, int n_rows, int64_t t0, int n_tokens, int64_t k, int64_t n)
 {
     const float *xs[BLOCK_TOKENS];
     float sums[BLOCK_ROWS][BLOCK_TOKENS];
@@ -166,28 +171,32 @@ static void matmul_block(const struct product *product, struct span x, const flo
     }
 }
 
-static void matmul(const struct product *product, struct span x, int64_t row0, int64_t row1, void *scratch)
+static void matmul(const struct product *product, struct span x, int64_t row0, int64_t row1,
+                   void *scratch)
 {
     float *tile = scratch; // [row1 - row0, rounded up][BLOCK_K]
     for (int64_t k = 0; k < x.n_cols; k += BLOCK_K) {
         int64_t n = x.n_cols - k < BLOCK_K ? x.n_cols - k : BLOCK_K;
         for (int64_t row = row0; row < row1; row++)
             decode_columns(tile + (row - row0) * BLOCK_K, product->w, row, k, n);
-        for (int64_t row = row1; (row - row0) % BLOCK_ROWS; row++) // a block's missing rows: computed, not kept
+        for (int64_t row = row1; (row - row0) % BLOCK_ROWS;
+             row++) // a block's missing rows: computed, not kept
             memset(tile + (row - row0) * BLOCK_K, 0, (size_t)n * sizeof *tile);
         for (int64_t t = 0; t < x.n_rows; t += BLOCK_TOKENS) {
             int n_tokens = x.n_rows - t < BLOCK_TOKENS ? (int)(x.n_rows - t) : BLOCK_TOKENS;
             for (int64_t row = row0; row < row1; row += BLOCK_ROWS) {
                 int n_rows = row1 - row < BLOCK_ROWS ? (int)(row1 - row) : BLOCK_ROWS;
-                matmul_block(product, x, tile + (row - row0) * BLOCK_K, row, n_rows, t, n_tokens, k, n);
+                matmul_block(product, x, tile + (row - row0) * BLOCK_K, row, n_rows, t, n_tokens, k,
+                             n);
             }
         }
     }
 }
 
-// ---- attention ---------------------------------------------------------------------------------------------
+// ---- attention --------------------------------------------------------------------------------
 
-// One query's state: maximum and sum of the weights so far, and the unnormalised output, [dim] floats.
+// One query's state: maximum and sum of the weights so far, and the unnormalised output, [dim]
+// floats.
 struct query {
     float *q, *out; // [dim], q already scaled
     float maximum, sum;
@@ -215,7 +224,8 @@ FORCE_INLINE void scores_of(float scores[ATTENTION_KV], const float *q, const fl
 }
 
 // out = out * keep + sum over j of weights[j] * v[j], for one piece of n_vectors vectors.
-FORCE_INLINE void add_values(int n_vectors, float *out, const float *weights, const float *v, int64_t dim, float keep)
+FORCE_INLINE void add_values(int n_vectors, float *out, const float *weights, const float *v,
+                             int64_t dim, float keep)
 {
     vf acc[4];
     for (int i = 0; i < n_vectors; i++)
@@ -257,13 +267,19 @@ static void query_see(struct query *query, const float *k, const float *v, int64
         add_values(1, query->out + i, weights, v + i, dim, keep);
 }
 
-// ATTENTION_KV rows of one head from row `at`, as floats, dim apart (head_dim padded with zeros); missing rows are zero.
-static void convert_rows(float *out, struct span cache, int64_t at, int64_t end, int64_t column, int64_t head_dim, int64_t dim)
+// ATTENTION_KV rows of one head from row `at`, as floats, dim apart (head_dim padded with zeros);
+// missing rows are zero.
+static void convert_rows(float *out, struct span cache, int64_t at, int64_t end, int64_t column,
+                         int64_t head_dim, int64_t dim)
 {
     for (int j = 0; j < ATTENTION_KV; j++, out += dim) {
         int64_t have = at + j < end ? head_dim : 0;
         if (have)
-            from_f16(out, (const uint16_t *)(const void *)(cache.p + (size_t)(at + j) * cache.row_bytes) + column, head_dim);
+            from_f16(
+                out,
+                (const uint16_t *)(const void *)(cache.p + (size_t)(at + j) * cache.row_bytes) +
+                    column,
+                head_dim);
         memset(out + have, 0, (size_t)(dim - have) * sizeof *out);
     }
 }
@@ -275,16 +291,19 @@ static void queries_begin(struct query *queries, float *scratch, const struct at
     for (int32_t i = 0; i < unit->n_tokens * group; i++, scratch += 2 * dim) {
         int32_t token = unit->token + i / group, head = unit->head_kv * group + i % group;
         const float *q = span_row(call->q, token) + (int64_t)head * head_dim;
-        queries[i] = (struct query){ scratch, scratch + dim, -INFINITY, 0, call->first[token],
-                                     call->first[token] + call->count[token] };
+        queries[i] =
+            (struct query){scratch, scratch + dim,      -INFINITY,
+                           0,       call->first[token], call->first[token] + call->count[token]};
         memset(scratch, 0, (size_t)(2 * dim) * sizeof *scratch);
         for (int32_t d = 0; d < head_dim; d++)
             scratch[d] = q[d] * call->shape.scale;
     }
 }
 
-// Writes each query's result: divided by its sum to `out`, or with maximum and sum to the unit's partial results.
-static void queries_end(const struct query *queries, const struct attention_call *call, const struct attention_unit *unit)
+// Writes each query's result: divided by its sum to `out`, or with maximum and sum to the unit's
+// partial results.
+static void queries_end(const struct query *queries, const struct attention_call *call,
+                        const struct attention_unit *unit)
 {
     int32_t group = call->shape.n_head / call->shape.n_head_kv, head_dim = call->shape.head_dim;
     for (int32_t i = 0; i < unit->n_tokens * group; i++) {
@@ -305,7 +324,8 @@ static void queries_end(const struct query *queries, const struct attention_call
 
 static void attention(const struct attention_call *call, const struct attention_unit *unit)
 {
-    int64_t head_dim = call->shape.head_dim, dim = (head_dim + 15) / 16 * 16, column = unit->head_kv * head_dim;
+    int64_t head_dim = call->shape.head_dim, dim = (head_dim + 15) / 16 * 16,
+            column = unit->head_kv * head_dim;
     int32_t n = unit->n_tokens * (call->shape.n_head / call->shape.n_head_kv);
     float *k = call->scratch, *v = k + ATTENTION_KV * dim, *states = v + ATTENTION_KV * dim;
     struct query *queries = (struct query *)(void *)(states + 2 * dim * n);

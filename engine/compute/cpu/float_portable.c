@@ -1,7 +1,8 @@
 // float_portable.c - the F32 kernels of float_body.h compiled for the x86-64 baseline: the oracle.
 //
-// Compiled with its instruction set's flags (Makefile), so nothing here may run before cpuid was asked (device.c). Its vectors
-// are those of simd_portable.h. The computations themselves, and what they promise, are in float_body.h.
+// Compiled with its instruction set's flags (Makefile), so nothing here may run before cpuid was
+// asked (device.c). Its vectors are those of simd_portable.h. The computations themselves, and what
+// they promise, are in float_body.h.
 #include "simd_portable.h"
 
 #include "float_body.h"

@@ -1,6 +1,8 @@
-// gather.c - the operations that move rows by an index: embed, rows, kv_store. One chunk is one row.
+// gather.c - the operations that move rows by an index: embed, rows, kv_store. One chunk is one
+// row.
 //
-// The indices are read when the chunk runs; one outside its tensor is a programming error of the floor above.
+// The indices are read when the chunk runs; one outside its tensor is a programming error of the
+// floor above.
 #include "cpu.h"
 
 #include <string.h>
@@ -17,7 +19,8 @@ static void run_embed(struct cpu *cpu, const struct task *task, int32_t t, int32
 {
     (void)cpu, (void)thread;
     struct span out = task->gather.out, from = task->gather.from;
-    dtype_decode(from.type, span_row(out, t), span_row(from, index_of(task, t, from.n_rows)), out.n_cols);
+    dtype_decode(from.type, span_row(out, t), span_row(from, index_of(task, t, from.n_rows)),
+                 out.n_cols);
 }
 
 static void run_rows(struct cpu *cpu, const struct task *task, int32_t t, int32_t thread)
@@ -32,11 +35,12 @@ static void run_kv_store(struct cpu *cpu, const struct task *task, int32_t t, in
     (void)thread;
     struct span cache = task->gather.out, x = task->gather.from;
     int64_t row = index_of(task, t, cache.n_rows);
-    cpu->flt->to_f16((uint16_t *)(void *)(cache.p + (size_t)row * cache.row_bytes), span_row(x, t), x.n_cols);
+    cpu->flt->to_f16((uint16_t *)(void *)(cache.p + (size_t)row * cache.row_bytes), span_row(x, t),
+                     x.n_cols);
 }
 
-static void record(struct compute *compute, task_run *run, const struct tensor *out, const struct tensor *from,
-                   const struct tensor *index, int64_t n)
+static void record(struct compute *compute, task_run *run, const struct tensor *out,
+                   const struct tensor *from, const struct tensor *index, int64_t n)
 {
     struct task *task = cpu_task((struct cpu *)compute, run, n);
     task->gather.out = cpu_span(out);
@@ -50,12 +54,14 @@ void cpu_embed(struct compute *compute, const struct tensor *out, const struct t
     record(compute, run_embed, out, token_embd, token, out->n_rows);
 }
 
-void cpu_rows(struct compute *compute, const struct tensor *out, const struct tensor *x, const struct tensor *row)
+void cpu_rows(struct compute *compute, const struct tensor *out, const struct tensor *x,
+              const struct tensor *row)
 {
     record(compute, run_rows, out, x, row, out->n_rows);
 }
 
-void cpu_kv_store(struct compute *compute, const struct tensor *cache, const struct tensor *x, const struct tensor *row)
+void cpu_kv_store(struct compute *compute, const struct tensor *cache, const struct tensor *x,
+                  const struct tensor *row)
 {
     record(compute, run_kv_store, cache, x, row, x->n_rows);
 }

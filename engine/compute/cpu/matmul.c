@@ -1,11 +1,13 @@
 // matmul.c - op_matmul cut into chunks of weight rows; which kernel takes them.
 //
-// A chunk is a number of neighbouring rows of one product with all tokens, so a weight is read from memory once, by one thread,
-// and every output has one writer. Chunks are small enough that threads finish together. Three ways, by weight and tokens:
-//   floats   F32, F16, BF16 weights; and quantised ones where there is no integer kernel (float_body.h);
-//   rows     quantised weights, up to VEC_TOKENS tokens (matvec_*.c);
-//   panels   quantised weights, more tokens (matmul_avx512.c).
-// The last two want x as integers (quant.h): a task of its own before the product, shared by all products of the x.
+// A chunk is a number of neighbouring rows of one product with all tokens, so a weight is read from
+// memory once, by one thread, and every output has one writer. Chunks are small enough that threads
+// finish together. Three ways, by weight and tokens:
+//   floats   F32, F16, BF16 weights; and quantised ones where there is no integer kernel
+//   (float_body.h); rows     quantised weights, up to VEC_TOKENS tokens (matvec_*.c); panels
+//   quantised weights, more tokens (matmul_avx512.c).
+// The last two want x as integers (quant.h): a task of its own before the product, shared by all
+// products of the x.
 #include "cpu.h"
 #include "quant.h"
 
@@ -13,7 +15,8 @@
 
 enum {
     CHUNK_BYTES = 64 << 10, // of weights
-    FLOAT_ROWS = 64,        // at most, so that the decoded tile (64 x 1024 floats) stays in the second-level cache
+    FLOAT_ROWS =
+        64, // at most, so that the decoded tile (64 x 1024 floats) stays in the second-level cache
     TILE_BYTES = 320 << 10, // of unpacked weights in a panel chunk, likewise
 };
 
@@ -27,15 +30,16 @@ size_t float_matmul_scratch_bytes(int64_t n_rows)
 static struct row_x row_x_of(const struct cpu *cpu, struct span x)
 {
     int64_t n_padded = (x.n_cols + ROW_BLOCK - 1) / ROW_BLOCK * ROW_BLOCK;
-    return (struct row_x){ cpu->activation.p, row_x_token_bytes(n_padded), x.n_cols, n_padded, x.n_rows };
+    return (struct row_x){cpu->activation.p, row_x_token_bytes(n_padded), x.n_cols, n_padded,
+                          x.n_rows};
 }
 
 static struct panel_x panel_x_of(const struct cpu *cpu, struct span x)
 {
-    return (struct panel_x){ (struct panel_block *)(void *)cpu->activation.p, x.n_cols, x.n_rows };
+    return (struct panel_x){(struct panel_block *)(void *)cpu->activation.p, x.n_cols, x.n_rows};
 }
 
-// ---- running -------------------------------------------------------------------------------------------------
+// ---- running ----------------------------------------------------------------------------------
 
 static void run_rows_quantise(struct cpu *cpu, const struct task *task, int32_t t, int32_t thread)
 {
@@ -44,7 +48,8 @@ static void run_rows_quantise(struct cpu *cpu, const struct task *task, int32_t 
     cpu->rows->quantise(&to, t, span_row(task->matmul.x, t));
 }
 
-static void run_panel_quantise(struct cpu *cpu, const struct task *task, int32_t panel, int32_t thread)
+static void run_panel_quantise(struct cpu *cpu, const struct task *task, int32_t panel,
+                               int32_t thread)
 {
     (void)thread;
     struct panel_x to = panel_x_of(cpu, task->matmul.x);
@@ -52,13 +57,15 @@ static void run_panel_quantise(struct cpu *cpu, const struct task *task, int32_t
 }
 
 // The product a chunk belongs to, and the chunk's rows of it.
-static const struct product *chunk_of(const struct task *task, int32_t chunk, int64_t *row0, int64_t *row1)
+static const struct product *chunk_of(const struct task *task, int32_t chunk, int64_t *row0,
+                                      int64_t *row1)
 {
     const struct product *product = task->matmul.product;
     for (; chunk >= product->n_chunks; product++)
         chunk -= product->n_chunks;
     *row0 = (int64_t)chunk * product->rows_per_chunk;
-    *row1 = *row0 + product->rows_per_chunk < product->w.n_rows ? *row0 + product->rows_per_chunk : product->w.n_rows;
+    *row1 = *row0 + product->rows_per_chunk < product->w.n_rows ? *row0 + product->rows_per_chunk
+                                                                : product->w.n_rows;
     return product;
 }
 
@@ -86,11 +93,18 @@ static void run_panels(struct cpu *cpu, const struct task *task, int32_t chunk, 
     cpu->panels->multiply(product, &x, row0, row1, cpu->thread_scratch[thread].p);
 }
 
-// ---- recording -----------------------------------------------------------------------------------------------
+// ---- recording --------------------------------------------------------------------------------
+
+// The formats that the row and panel kernels know; the others are decoded to float.
+static bool has_integer_kernel(enum dtype type)
+{
+    return type == DTYPE_Q8_0 || type == DTYPE_Q4_0 || type == DTYPE_Q4_K || type == DTYPE_Q5_K ||
+           type == DTYPE_Q6_K;
+}
 
 static enum way way_of(const struct cpu *cpu, enum dtype type, int64_t n_tokens)
 {
-    if (dtype_block_elements(type) == 1)
+    if (!has_integer_kernel(type))
         return WAY_FLOATS;
     if (cpu->rows && n_tokens <= VEC_TOKENS)
         return WAY_ROWS;
@@ -109,7 +123,7 @@ static int64_t rows_per_chunk(const struct span *w, enum way way, int32_t n_thre
 
 static struct product product_of(const struct cpu *cpu, const struct matmul *matmul, enum way way)
 {
-    struct product product = { .out = cpu_span(matmul->out), .w = cpu_span(matmul->w) };
+    struct product product = {.out = cpu_span(matmul->out), .w = cpu_span(matmul->w)};
     if (matmul->bias)
         product.bias = span_row(cpu_span(matmul->bias), 0);
     if (matmul->residual)
@@ -129,7 +143,8 @@ static void prepare(struct cpu *cpu, enum way way, const struct args_matmul *arg
         if (way == WAY_FLOATS)
             want_bytes(&cpu->thread_bytes, float_matmul_scratch_bytes(product->rows_per_chunk));
         if (way == WAY_PANELS)
-            want_bytes(&cpu->thread_bytes, cpu->panels->scratch_bytes(product->rows_per_chunk, x.n_cols));
+            want_bytes(&cpu->thread_bytes,
+                       cpu->panels->scratch_bytes(product->rows_per_chunk, x.n_cols));
     }
     if (way == WAY_ROWS) {
         cpu_task(cpu, run_rows_quantise, x.n_rows)->matmul = *args;
@@ -138,18 +153,20 @@ static void prepare(struct cpu *cpu, enum way way, const struct args_matmul *arg
     if (way == WAY_PANELS) {
         int64_t n_panels = (x.n_rows + PANEL_TOKENS - 1) / PANEL_TOKENS;
         cpu_task(cpu, run_panel_quantise, n_panels)->matmul = *args;
-        want_bytes(&cpu->activation_bytes, (size_t)(n_panels * (x.n_cols / PANEL_BLOCK)) * sizeof(struct panel_block));
+        want_bytes(&cpu->activation_bytes,
+                   (size_t)(n_panels * (x.n_cols / PANEL_BLOCK)) * sizeof(struct panel_block));
     }
 }
 
-void cpu_matmul(struct compute *compute, const struct matmul *products, int n, const struct tensor *x)
+void cpu_matmul(struct compute *compute, const struct matmul *products, int n,
+                const struct tensor *x)
 {
-    static task_run *const runs[N_WAYS] = { run_floats, run_rows, run_panels };
+    static task_run *const runs[N_WAYS] = {run_floats, run_rows, run_panels};
     struct cpu *cpu = (struct cpu *)compute;
     if (x->n_rows == 0)
         return;
     for (int way = 0; way < N_WAYS; way++) {
-        struct args_matmul args = { .x = cpu_span(x) };
+        struct args_matmul args = {.x = cpu_span(x)};
         int64_t n_chunks = 0;
         for (int i = 0; i < n; i++)
             if ((int)way_of(cpu, products[i].w->type, x->n_rows) == way) {

@@ -1,10 +1,12 @@
-// matvec_avx2.c - quantised weights times few tokens (1 to 8), with AVX2: weights are read once, in place.
+// matvec_avx2.c - quantised weights times few tokens (1 to 8), with AVX2: weights are read once, in
+// place.
 //
-// vpmaddubsw multiplies 32 unsigned weights with 32 signed activation bytes and adds them in pairs to 16 bits, with saturation,
-// so every sum must stay below 2^15: 63 * 127 * 2 for Q6_K; Q8_0's weights are signed, so their sizes are multiplied with
-// activations that take over their signs: 128 * 127 * 2 = 32512. No activation byte is -128 (quant.h), whose sign could not be
-// turned. vpmaddwd then multiplies with the sub-block's integer scale (or 1) and adds to int32: per lane and 256-block at most
-// 8 * 2 * 16002 * 128 < 2^25.
+// vpmaddubsw multiplies 32 unsigned weights with 32 signed activation bytes and adds them in pairs
+// to 16 bits, with saturation, so every sum must stay below 2^15: 63 * 127 * 2 for Q6_K; Q8_0's
+// weights are signed, so their sizes are multiplied with activations that take over their signs:
+// 128 * 127 * 2 = 32512. No activation byte is -128 (quant.h), whose sign could not be turned.
+// vpmaddwd then multiplies with the sub-block's integer scale (or 1) and adds to int32: per lane
+// and 256-block at most 8 * 2 * 16002 * 128 < 2^25.
 #include "simd_avx2.h"
 
 #include "quantise_body.h"
@@ -17,10 +19,11 @@ FORCE_INLINE __m256i load(const void *p)
 // Adds one plane's 32 products, times the scales, to 8 sums.
 FORCE_INLINE __m256i add_plane(__m256i sum, __m256i weights, const int8_t *plane, __m256i scales)
 {
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(weights, load(plane)), scales));
+    return _mm256_add_epi32(sum,
+                            _mm256_madd_epi16(_mm256_maddubs_epi16(weights, load(plane)), scales));
 }
 
-// ---- Q4_K, Q5_K, Q6_K ------------------------------------------------------------------------------------------------
+// ---- Q4_K, Q5_K, Q6_K -------------------------------------------------------------------------
 
 // 32 weights, unsigned: sub-block s of 8.
 FORCE_INLINE __m256i k_weights(enum dtype type, const uint8_t *block, int s)
@@ -42,7 +45,7 @@ FORCE_INLINE __m256i k_weights(enum dtype type, const uint8_t *block, int s)
 }
 
 struct k_scales {
-    int16_t scale[16]; // of 16 weights each
+    int16_t scale[16];   // of 16 weights each
     float d, offset[16]; // offset: times the sums of 16 activations
 };
 
@@ -57,7 +60,8 @@ FORCE_INLINE void k_scales_of(enum dtype type, struct k_scales *to, const uint8_
         }
         return;
     }
-    const struct block_q4_k *b = (const struct block_q4_k *)(const void *)block; // Q5_K starts alike
+    const struct block_q4_k *b =
+        (const struct block_q4_k *)(const void *)block; // Q5_K starts alike
     float dmin = _cvtsh_ss(b->dmin);
     to->d = _cvtsh_ss(b->d);
     for (int s = 0; s < 8; s++) {
@@ -81,7 +85,8 @@ FORCE_INLINE void k_row(enum dtype type, int n_tokens, __m256 sums[MOST_TOKENS],
             hi[t] = lo[t] = _mm256_setzero_si256();
         for (int s = 0; s < 8; s++) {
             __m256i w = k_weights(type, row, s);
-            __m256i scales = _mm256_set_m128i(_mm_set1_epi16(k.scale[2 * s + 1]), _mm_set1_epi16(k.scale[2 * s]));
+            __m256i scales = _mm256_set_m128i(_mm_set1_epi16(k.scale[2 * s + 1]),
+                                              _mm_set1_epi16(k.scale[2 * s]));
             for (int t = 0; t < n_tokens; t++) {
                 hi[t] = add_plane(hi[t], w, x[t].hi + 256 * b + 32 * s, scales);
                 lo[t] = add_plane(lo[t], w, x[t].lo + 256 * b + 32 * s, scales);
@@ -89,22 +94,25 @@ FORCE_INLINE void k_row(enum dtype type, int n_tokens, __m256 sums[MOST_TOKENS],
         }
         for (int t = 0; t < n_tokens; t++) {
             __m256 d = _mm256_set1_ps(k.d * x[t].scale[b]), hundred28 = _mm256_set1_ps(128);
-            __m256 whole = _mm256_fmadd_ps(_mm256_cvtepi32_ps(hi[t]), hundred28, _mm256_cvtepi32_ps(lo[t]));
+            __m256 whole =
+                _mm256_fmadd_ps(_mm256_cvtepi32_ps(hi[t]), hundred28, _mm256_cvtepi32_ps(lo[t]));
             sums[t] = _mm256_fmadd_ps(whole, d, sums[t]);
             for (int i = 0; i < 16; i += 8)
-                sums[t] = _mm256_fmadd_ps(_mm256_loadu_ps(k.offset + i), _mm256_loadu_ps(x[t].sum16 + 16 * b + i), sums[t]);
+                sums[t] = _mm256_fmadd_ps(_mm256_loadu_ps(k.offset + i),
+                                          _mm256_loadu_ps(x[t].sum16 + 16 * b + i), sums[t]);
         }
     }
 }
 
-// ---- Q8_0, Q4_0 --------------------------------------------------------------------------------------------------------
+// ---- Q8_0, Q4_0 -------------------------------------------------------------------------------
 
-FORCE_INLINE void small_row(enum dtype type, int n_tokens, __m256 sums[MOST_TOKENS], const uint8_t *row,
-                            const struct row_x_token *x, int64_t n_in)
+FORCE_INLINE void small_row(enum dtype type, int n_tokens, __m256 sums[MOST_TOKENS],
+                            const uint8_t *row, const struct row_x_token *x, int64_t n_in)
 {
     const __m256i ones = _mm256_set1_epi16(1);
-    const size_t block_bytes = type == DTYPE_Q8_0 ? sizeof(struct block_q8_0) : sizeof(struct block_q4_0);
-    float offsets[MOST_TOKENS] = { 0 };
+    const size_t block_bytes =
+        type == DTYPE_Q8_0 ? sizeof(struct block_q8_0) : sizeof(struct block_q4_0);
+    float offsets[MOST_TOKENS] = {0};
     for (int64_t b = 0; b < n_in / 32; b++, row += block_bytes) {
         uint16_t half;
         memcpy(&half, row, 2);
@@ -115,7 +123,8 @@ FORCE_INLINE void small_row(enum dtype type, int n_tokens, __m256 sums[MOST_TOKE
             q = load(row + 2);
         } else {
             __m128i both = _mm_loadu_si128((const void *)(row + 2));
-            q = _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(both, 4), both), _mm256_set1_epi8(15));
+            q = _mm256_and_si256(_mm256_set_m128i(_mm_srli_epi16(both, 4), both),
+                                 _mm256_set1_epi8(15));
         }
         for (int t = 0; t < n_tokens; t++) {
             __m256i a = load(x[t].hi + 32 * b), c = load(x[t].lo + 32 * b), w = q;
@@ -136,10 +145,10 @@ FORCE_INLINE void small_row(enum dtype type, int n_tokens, __m256 sums[MOST_TOKE
         sums[t] = _mm256_sub_ps(sums[t], _mm256_set1_ps(offsets[t]));
 }
 
-// ---- one row -----------------------------------------------------------------------------------------------------------
+// ---- one row ----------------------------------------------------------------------------------
 
-FORCE_INLINE void row_dots(enum dtype type, int n_tokens, float dots[MOST_TOKENS], const uint8_t *row,
-                           const struct row_x_token *x, int64_t n_in)
+FORCE_INLINE void row_dots(enum dtype type, int n_tokens, float dots[MOST_TOKENS],
+                           const uint8_t *row, const struct row_x_token *x, int64_t n_in)
 {
     __m256 sums[MOST_TOKENS];
     for (int t = 0; t < n_tokens; t++)
@@ -154,4 +163,4 @@ FORCE_INLINE void row_dots(enum dtype type, int n_tokens, float dots[MOST_TOKENS
 
 #include "matvec_body.h"
 
-const struct row_kernels row_avx2 = { rows_quantise, rows_multiply };
+const struct row_kernels row_avx2 = {rows_quantise, rows_multiply};

@@ -1,13 +1,16 @@
-// pool.c - the worker threads: run a list of tasks in order, each one's chunks claimed by whoever is free.
+// pool.c - the worker threads: run a list of tasks in order, each one's chunks claimed by whoever
+// is free.
 //
-// Threads are woken once for a whole list (a forward pass), not once a task. There is no barrier that wants every thread: a
-// task is over when its chunks are done, so a thread that the kernel has taken off its core holds the others up only for the
-// chunk it is in, never for work it has not claimed. A thread that finds nothing to do spins for some microseconds (the usual
-// wait between two tasks is shorter) and then sleeps on a futex, which gives its core to whoever the kernel likes: often to the
-// very thread it waits for.
+// Threads are woken once for a whole list (a forward pass), not once a task. There is no barrier
+// that wants every thread: a task is over when its chunks are done, so a thread that the kernel has
+// taken off its core holds the others up only for the chunk it is in, never for work it has not
+// claimed. A thread that finds nothing to do spins for some microseconds (the usual wait between
+// two tasks is shorter) and then sleeps on a futex, which gives its core to whoever the kernel
+// likes: often to the very thread it waits for.
 //
-// The door: workers enter a list by counting themselves in, and cannot once it is closed. A worker that wakes up late goes
-// back to sleep, and the list's memory is free as soon as the door is closed and the count inside is zero.
+// The door: workers enter a list by counting themselves in, and cannot once it is closed. A worker
+// that wakes up late goes back to sleep, and the list's memory is free as soon as the door is
+// closed and the count inside is zero.
 #include "cpu.h"
 
 #include <limits.h>
@@ -92,7 +95,8 @@ static void run_tasks(struct pool *pool, int32_t thread)
             if (chunk >= task->n_chunks)
                 break;
             task->run(pool->cpu, task, chunk, thread);
-            if (atomic_fetch_add(&task->done, 1) + 1 == task->n_chunks && atomic_load(&pool->sleepers) > 0)
+            if (atomic_fetch_add(&task->done, 1) + 1 == task->n_chunks &&
+                atomic_load(&pool->sleepers) > 0)
                 futex_wake(&task->done);
         }
         wait_done(pool, task);
@@ -121,7 +125,8 @@ static void *worker_main(void *arg)
         if (!enter(pool))
             continue;
         run_tasks(pool, worker->index);
-        if (atomic_fetch_sub(&pool->door, 1) == (DOOR_CLOSED | 1)) // the last one out of a closed door
+        if (atomic_fetch_sub(&pool->door, 1) ==
+            (DOOR_CLOSED | 1)) // the last one out of a closed door
             futex_wake(&pool->door);
     }
 }
@@ -149,12 +154,13 @@ static enum status worker_open(struct pool *pool, int32_t index, struct err *err
     pthread_attr_t attr;
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, STACK_BYTES);
-    *worker = (struct worker){ .pool = pool, .index = index };
+    *worker = (struct worker){.pool = pool, .index = index};
     int failed = pthread_create(&worker->thread, &attr, worker_main, worker);
     pthread_attr_destroy(&attr);
     if (failed)
-        return err_set(err, NO_ROOM, "CPU thread %d of %d could not be started (error %d): set `threads` lower", index + 1,
-                       pool->n_threads, failed);
+        return err_set(err, NO_ROOM,
+                       "CPU thread %d of %d could not be started (error %d): set `threads` lower",
+                       index + 1, pool->n_threads, failed);
     return OK;
 }
 

@@ -1,4 +1,9 @@
-// simd_avx2.h - vectors of 8 floats with AVX2, FMA and F16C for float_body.h. See simd_portable.h.
+// simd_avx2.h - vectors of 8 floats with AVX2, FMA and F16C for float_body.h.
+//
+// The names and their meaning are those of simd_portable.h; nothing may be here that is not there.
+// Conversions to and from half floats are the hardware's and round to nearest even, as
+// f16_from_float (blocks.h) does. Included by files that are compiled with the instruction set's
+// flags only.
 #pragma once
 
 #include "../blocks.h"

@@ -1,5 +1,9 @@
-// simd_portable.h - vectors of 4 floats in the compiler's own vector extension: what float_body.h is written in, with no more
-// than the x86-64 baseline. simd_avx2.h and simd_avx512.h give the same names; nothing else may differ between them.
+// simd_portable.h - vectors of 4 floats in the compiler's own vector extension, with the x86-64
+// baseline alone: what float_body.h is written in.
+//
+// simd_avx2.h and simd_avx512.h give the same names; nothing else may differ between them. Loads
+// and stores need no alignment. BLOCK_ROWS x BLOCK_TOKENS sums and what feeds them must fit the
+// registers there are.
 #pragma once
 
 #include "../blocks.h"
@@ -13,7 +17,7 @@ typedef int32_t vi __attribute__((vector_size(4 * VF_LANES)));
 
 static inline vf vf_set(float x)
 {
-    return (vf){ x, x, x, x };
+    return (vf){x, x, x, x};
 }
 
 static inline vf vf_load(const float *p)
@@ -41,12 +45,14 @@ static inline vf vf_max(vf a, vf b)
 
 static inline vf vf_load_f16(const uint16_t *p)
 {
-    return (vf){ float_from_f16(p[0]), float_from_f16(p[1]), float_from_f16(p[2]), float_from_f16(p[3]) };
+    return (vf){float_from_f16(p[0]), float_from_f16(p[1]), float_from_f16(p[2]),
+                float_from_f16(p[3])};
 }
 
 static inline vf vf_load_bf16(const uint16_t *p)
 {
-    return (vf){ float_from_bf16(p[0]), float_from_bf16(p[1]), float_from_bf16(p[2]), float_from_bf16(p[3]) };
+    return (vf){float_from_bf16(p[0]), float_from_bf16(p[1]), float_from_bf16(p[2]),
+                float_from_bf16(p[3])};
 }
 
 static inline void vf_store_f16(uint16_t *p, vf v)
