@@ -7,9 +7,9 @@
  *   beat              at least every 5 s while its network thread is alive
  *   ready             once, when it serves
  *   reboot, poweroff  what its administrator asked for
- * An engine silent for 60 s is killed; when even that does not end it, the machine is restarted. One
- * that ends is started again after 1, 2, 4 ... 30 s; a minute of health forgets earlier failures.
- * init never gives up: the box has nothing else to do.
+ * An engine silent for 60 s is killed; when even that does not end it, the machine is restarted.
+ * One that ends is started again after 1, 2, 4 ... 30 s; a minute of health forgets earlier
+ * failures. init never gives up: the box has nothing else to do.
  */
 #include "init.h"
 
