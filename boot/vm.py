@@ -130,6 +130,8 @@ class VM:
         self.reader.start()
         self.delays = [(0.0, 0.0)]
         threading.Thread(target=self._sample, daemon=True).start()
+        while self.running() and not os.path.exists(f"{self.run_dir}/qmp"):
+            time.sleep(0.02)
         return self
 
     def __exit__(self, *_):
