@@ -80,10 +80,10 @@ CFLAGS_asan := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-san
 LINK_asan := -fsanitize=address,undefined -Lbuild/deps/host/lib
 
 # CPU kernels: the arithmetic that cannot be observed (errno, traps) is given up; instruction sets by file name, chosen at
-# run time by cpuid.
+# run time by cpuid. znver4: the default tuning splits vpdpwssd in two, which costs decoding 8-15 %.
 CFLAGS_kernel := -fno-math-errno -fno-trapping-math
 CFLAGS_avx2 := -mavx2 -mfma -mf16c
-CFLAGS_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni $(CFLAGS_avx2)
+CFLAGS_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mtune=znver4 $(CFLAGS_avx2)
 flags_of = $(if $(filter engine/compute/cpu/%,$(1)),$(CFLAGS_kernel) $(if $(filter asan,$(2)),,-O3)) \
            $(if $(filter %_avx2.c,$(1)),$(CFLAGS_avx2)) $(if $(filter %_avx512.c,$(1)),$(CFLAGS_avx512)) \
            $(if $(filter $(1),$(VERSIONED_C)),-DTAWNY_VERSION='"$(VERSION)"' \
