@@ -9,32 +9,36 @@
 
 #include "../../engine/compute/blocks.h"
 
-enum { CACHE_ROWS = 700 };
+enum { CACHE_ROWS = 700, LARGEST = 20 }; // LARGEST: of the values (random_float)
 
 struct token {
     int32_t first, count;
 };
 
-static double reference(const float *q, const uint16_t *k, const uint16_t *v, struct token token,
-                        const struct attention *a, int64_t kv_cols, int32_t head, int32_t d)
+// One head of one token: out [head_dim].
+static void reference(double *out, const float *q, const uint16_t *k, const uint16_t *v,
+                      struct token token, const struct attention *a, int64_t kv_cols, int32_t head)
 {
-    double maximum = -INFINITY, sum = 0, out = 0,
-           *scores = calloc((size_t)token.count, sizeof *scores);
-    int32_t column = head / (a->n_head / a->n_head_kv) * a->head_dim;
+    double maximum = -INFINITY, sum = 0, *scores = calloc((size_t)token.count, sizeof *scores);
+    int64_t at = token.first * kv_cols + head / (a->n_head / a->n_head_kv) * a->head_dim;
     for (int32_t j = 0; j < token.count; j++) {
         for (int32_t i = 0; i < a->head_dim; i++)
-            scores[j] += (double)q[head * a->head_dim + i] *
-                         float_from_f16(k[(token.first + j) * kv_cols + column + i]);
+            scores[j] +=
+                (double)q[head * a->head_dim + i] * float_from_f16(k[at + j * kv_cols + i]);
         scores[j] *= a->scale;
         maximum = fmax(maximum, scores[j]);
     }
+    for (int32_t i = 0; i < a->head_dim; i++)
+        out[i] = 0;
     for (int32_t j = 0; j < token.count; j++) {
         double weight = exp(scores[j] - maximum);
         sum += weight;
-        out += weight * float_from_f16(v[(token.first + j) * kv_cols + column + d]);
+        for (int32_t i = 0; i < a->head_dim; i++)
+            out[i] += weight * float_from_f16(v[at + j * kv_cols + i]);
     }
+    for (int32_t i = 0; i < a->head_dim; i++)
+        out[i] /= sum;
     free(scores);
-    return out / sum;
 }
 
 static void check_batch(struct compute *compute, const struct attention *a,
@@ -63,10 +67,12 @@ static void check_batch(struct compute *compute, const struct attention *a,
     CHECK(compute_finish(compute, NULL) == OK);
     tensor_read(compute, out, &to, (size_t)(n_tokens * n_cols) * sizeof *out);
     for (int32_t t = 0; t < n_tokens; t++)
-        for (int32_t c = 0; c < n_cols; c += c % 5 + 1) { // about a third of the outputs
-            double want = reference(q + t * n_cols, kv, v, tokens[t], a, kv_cols, c / a->head_dim,
-                                    c % a->head_dim);
-            wrong += !(fabs(out[t * n_cols + c] - want) <= 2e-5 * 20);
+        for (int32_t head = 0; head < a->n_head; head++) {
+            double want[128];
+            const float *got = out + t * n_cols + head * a->head_dim;
+            reference(want, q + t * n_cols, kv, v, tokens[t], a, kv_cols, head);
+            for (int32_t d = 0; d < a->head_dim; d++)
+                wrong += !(fabs(got[d] - want[d]) <= 2e-5 * LARGEST);
         }
     if (!CHECK(wrong == 0))
         fprintf(stderr, "    %s, %s: %d heads of %d, %d tokens, the first sees %d rows: %d wrong\n",
