@@ -52,7 +52,7 @@ if [ "${1:-}" = --inside-namespace ]; then
     umount -l .
     cd "$cwd" 2>/dev/null || cd /
     ids=()
-    [ "$as_uid" = 0 ] || ids=(setpriv --reuid "$as_uid" --regid "$as_gid" --init-groups)
+    [ "$as_uid" = 0 ] || ids=(setpriv --reuid "$as_uid" --regid "$as_gid" --groups "$TAWNY_GROUPS")
     exec "${ids[@]}" "$@"
 fi
 
@@ -85,6 +85,9 @@ fi
     exit 1
 }
 uid=${TAWNY_UID:-$(id -u)} gid=${TAWNY_GID:-$(id -g)}
+# All of his groups, by number: /dev/kvm is for one of them.
+groups=$gid
+[ "$(id -u)" != "$uid" ] || groups=$(id -G | tr " " ,)
 
 # A linked worktree keeps its history outside the tree: git inside needs it too.
 git_dir=$(git -C "$TREE" rev-parse --path-format=absolute --git-common-dir 2>/dev/null || true)
@@ -108,7 +111,7 @@ done
 for v in $(compgen -v | grep '^TAWNY_TEST_' || true); do keep+=("$v=${!v}"); done
 
 if [ -n "$AS_ROOT" ]; then run_uid=0 run_gid=0; else run_uid=$uid run_gid=$gid; fi
-"${SUDO[@]}" unshare -m --propagation private env TAWNY_BINDS="$TREE $TAWNY_CACHE $BIND" \
+"${SUDO[@]}" unshare -m --propagation private env TAWNY_BINDS="$TREE $TAWNY_CACHE $BIND" TAWNY_GROUPS="$groups" \
     "$HERE/enter.sh" --inside-namespace "$ROOT" "$run_uid" "$run_gid" "$PWD" "$saved" \
     /usr/bin/env -i HOME=/tmp/home USER="$(id -un)" TERM="${TERM:-dumb}" LC_ALL=C.UTF-8 TZ=UTC0 \
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
