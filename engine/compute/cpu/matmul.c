@@ -14,7 +14,7 @@
 #include <string.h>
 
 enum {
-    CHUNK_BYTES = 64 << 10, // of weights
+    CHUNK_BYTES = 256 << 10, // of weights
     FLOAT_ROWS =
         64, // at most, so that the decoded tile (64 x 1024 floats) stays in the second-level cache
     TILE_BYTES = 320 << 10, // of unpacked weights in a panel chunk, likewise

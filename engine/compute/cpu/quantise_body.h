@@ -9,7 +9,7 @@
 
 enum {
     MOST_TOKENS = 4, // that a row is multiplied with at once
-    AHEAD = 3072,    // bytes between what is asked for and what is used
+    AHEAD = 5120,    // bytes between what is asked for and what is used
 };
 
 // Asks the second-level cache for what the stream of weights brings AHEAD bytes on (past the last
