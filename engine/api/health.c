@@ -55,7 +55,7 @@ void health_get(struct api *api, struct exchange *exchange, const struct request
 {
     (void)request;
     const struct sched_status *now = sched_status(api->options.sched);
-    const char *word = "ok", *error = NULL;
+    const char *word = "ready", *error = NULL;
     int http = 200;
     struct buf body;
     if (now->state == SCHED_LOADING) {
