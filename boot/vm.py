@@ -130,8 +130,12 @@ class VM:
         self.reader.start()
         self.delays = [(0.0, 0.0)]
         threading.Thread(target=self._sample, daemon=True).start()
-        while self.running() and not os.path.exists(f"{self.run_dir}/qmp"):
-            time.sleep(0.02)
+        while self.running():
+            try:
+                self.qmp("query-status")
+                break
+            except OSError:
+                time.sleep(0.02)  # QEMU does not listen yet
         return self
 
     def __exit__(self, *_):
