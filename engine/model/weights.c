@@ -189,6 +189,17 @@ static const char *layer_name(struct loader *l, int32_t i, const char *name)
     return l->name;
 }
 
+static enum status unknown_format(struct loader *l, const char *name, uint32_t type)
+{
+    char known[128];
+    size_t n = 0;
+    for (uint32_t i = 0; i < 64; i++)
+        if (dtype_known(i) && n < sizeof known)
+            n += (size_t)snprintf(known + n, sizeof known - n, " %s", dtype_name((enum dtype)i));
+    return err_set(l->err, UNSUPPORTED, "tensor '%s' is stored as %s; this build computes with%s",
+                   name, gguf_tensor_type_name(type), known);
+}
+
 static enum status find(struct loader *l, const char *name, int64_t n_rows, int64_t n_cols,
                         const struct gguf_tensor **out)
 {
@@ -203,11 +214,8 @@ static enum status find(struct loader *l, const char *name, int64_t n_rows, int6
                        (unsigned long long)tensor->dims[0], (unsigned long long)rows,
                        (unsigned long long)tensor->dims[2], (unsigned long long)tensor->dims[3],
                        (long long)n_cols, (long long)n_rows);
-    if (!dtype_known(tensor->type) || tensor->type == DTYPE_I32)
-        return err_set(l->err, UNSUPPORTED,
-                       "tensor '%s' is stored as %s; this build computes with F32 F16 BF16 Q8_0 "
-                       "Q4_0 Q4_K Q5_K Q6_K",
-                       name, gguf_tensor_type_name(tensor->type));
+    if (!dtype_known(tensor->type))
+        return unknown_format(l, name, tensor->type);
     tensor->used = true;
     *out = tensor;
     return OK;

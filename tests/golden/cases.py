@@ -20,6 +20,9 @@ MODELS.update({
     'llama-tied': (dict(TINY, tied=True), 'f32'),
     'llama-wide-heads': (dict(TINY, h=4, hkv=1, hd=128), 'f32'),  # head_dim is not n_embd / n_head
     'llama-mha': (dict(TINY, h=4, hkv=4), 'f16'),
+    'llama-q4_1': (TINY, 'q4_1'),
+    'llama-q5_0': (dict(TINY, d=96, h=3, hkv=1, hd=32, ffn=160), 'q5_0'),  # where a row is no multiple of 256
+    'llama-q5_1': (dict(TINY, d=96, h=3, hkv=1, hd=32, ffn=160), 'q5_1'),  # K-quantised files hold these
     'llama-odd-rows': (dict(TINY, d=96, h=3, hkv=1, hd=32, ffn=160), 'q8_0'),
     'qwen2-untied': (dict(QWEN2, tied=False), 'f32'),
 })

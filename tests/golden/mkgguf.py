@@ -7,7 +7,7 @@
           small              llama, 8 x 512, heads 8/4, ffn 1408, vocabulary 4096
           small256           the same with ffn 1536: every row a multiple of 256, so that K-quants apply everywhere
           qwen3b             qwen2, the shape of Qwen2.5-Coder-3B (tied embedding)
-  --type  f32 f16 bf16 q8_0 q4_0 q4_k q5_k q6_k: how matrices are stored. The quantisers here are plain (the range of a
+  --type  f32 f16 bf16 q8_0 q4_0 q4_1 q5_0 q5_1 q4_k q5_k q6_k: how matrices are stored. The quantisers here are plain (the range of a
           block cut into equal steps): they fill every field of the formats, they do not aim at quality.
 
 Needs python3 and numpy. The tiny shapes are the same bytes everywhere and always (integer arithmetic only); the large ones use
@@ -25,9 +25,10 @@ import numpy as np
 
 U32, I32, FL32, BOOL, STR, ARR = 4, 5, 6, 7, 8, 9  # GGUF value types
 TYPES = {  # name: (ggml type, block elements, block bytes)
-    'f32': (0, 1, 4), 'f16': (1, 1, 2), 'q4_0': (2, 32, 18), 'q8_0': (8, 32, 34), 'q4_k': (12, 256, 144),
+    'f32': (0, 1, 4), 'f16': (1, 1, 2), 'q4_0': (2, 32, 18), 'q4_1': (3, 32, 20), 'q5_0': (6, 32, 22),
+    'q5_1': (7, 32, 24), 'q8_0': (8, 32, 34), 'q4_k': (12, 256, 144),
     'q5_k': (13, 256, 176), 'q6_k': (14, 256, 210), 'bf16': (30, 1, 2)}
-FILE_TYPES = {'f32': 0, 'f16': 1, 'q4_0': 2, 'q8_0': 7, 'q4_k': 14, 'q5_k': 16, 'q6_k': 18, 'bf16': 32}
+FILE_TYPES = {'f32': 0, 'f16': 1, 'q4_0': 2, 'q4_1': 3, 'q5_0': 8, 'q5_1': 9, 'q8_0': 7, 'q4_k': 14, 'q5_k': 16, 'q6_k': 18, 'bf16': 32}
 ALIGN = 32
 
 
@@ -46,6 +47,33 @@ def q4_0(x):
     f = d.astype('f4')
     q = np.rint(x / np.where(f == 0, 1, f)[:, None] + 8).clip(0, 15).astype('u1')
     return np.concatenate([d[:, None].view('u1'), q[:, :16] | q[:, 16:] << 4], 1)
+
+
+def q4_1(x, top=15):
+    x = x.reshape(-1, 32)
+    low = x.min(1).astype('<f2')
+    d = ((x.max(1) - low.astype('f4')) / top).astype('<f2')
+    f = np.maximum(d.astype('f4'), 1e-20)[:, None]
+    q = np.rint((x - low.astype('f4')[:, None]) / f).clip(0, top).astype('u1')
+    return np.concatenate([d[:, None].view('u1'), low[:, None].view('u1'), fifth_bits(q) if top > 15 else q[:, :0],
+                           q[:, :16] & 15 | (q[:, 16:] & 15) << 4], 1)
+
+
+def q5_1(x):
+    return q4_1(x, 31)
+
+
+def q5_0(x):
+    x = x.reshape(-1, 32)
+    d = (x[np.arange(len(x)), np.abs(x).argmax(1)] / -16).astype('<f2')
+    f = d.astype('f4')
+    q = np.rint(x / np.where(f == 0, 1, f)[:, None] + 16).clip(0, 31).astype('u1')
+    return np.concatenate([d[:, None].view('u1'), fifth_bits(q), q[:, :16] & 15 | (q[:, 16:] & 15) << 4], 1)
+
+
+def fifth_bits(q):
+    """bit j of 32 is the fifth bit of element j"""
+    return np.packbits(q >> 4, axis=1, bitorder='little')
 
 
 def pack_scales(sc, m):

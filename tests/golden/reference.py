@@ -68,6 +68,26 @@ def q8_0(b):
     return half(b[:, :2]) * np.ascontiguousarray(b[:, 2:]).view('i1')
 
 
+def q5(b, head):
+    """5-bit integers of 32 elements: 4 bytes of fifth bits, 16 bytes of two halves"""
+    q = b[:, head + 4:]
+    fifth = np.stack([b[:, head + j // 8] >> j % 8 & 1 for j in range(32)], 1)
+    return (np.concatenate([q & 15, q >> 4], 1) + 16 * fifth).astype('f8')
+
+
+def q4_1(b):
+    q = b[:, 4:]
+    return half(b[:, :2]) * np.concatenate([q & 15, q >> 4], 1) + half(b[:, 2:4])
+
+
+def q5_0(b):
+    return half(b[:, :2]) * (q5(b, 2) - 16)
+
+
+def q5_1(b):
+    return half(b[:, :2]) * q5(b, 4) + half(b[:, 2:4])
+
+
 def six_bit(s):
     """the 12 bytes of 8 scales and 8 minima"""
     s = s.astype(int)
@@ -100,7 +120,8 @@ def bf16(b):
     return (np.ascontiguousarray(b).view('<u2').astype('<u4') << 16).view('<f4')
 
 
-FORMATS = {0: (1, 4, lambda b: np.ascontiguousarray(b).view('<f4')), 1: (1, 2, half), 2: (32, 18, q4_0), 8: (32, 34, q8_0),
+FORMATS = {0: (1, 4, lambda b: np.ascontiguousarray(b).view('<f4')), 1: (1, 2, half), 2: (32, 18, q4_0), 3: (32, 20, q4_1),
+           6: (32, 22, q5_0), 7: (32, 24, q5_1), 8: (32, 34, q8_0),
            12: (256, 144, lambda b: q45_k(b, False)), 13: (256, 176, lambda b: q45_k(b, True)), 14: (256, 210, q6_k), 30: (1, 2, bf16)}
 
 
