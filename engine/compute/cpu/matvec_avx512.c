@@ -158,7 +158,7 @@ FORCE_INLINE void k_row(enum dtype type, int n_tokens, struct sums sums[MOST_TOK
                         const uint8_t *row, const struct row_x_token *x, int64_t n_in)
 {
     const size_t block_bytes = type == DTYPE_Q4_K ? 144 : type == DTYPE_Q5_K ? 176 : 210;
-    const __m512 planes =
+    const __m512 planes = // what a lane's sums are worth (k_dot)
         _mm512_set_ps(1, 1, 128, 128, 1, 1, 128, 128, 1, 1, 128, 128, 1, 1, 128, 128);
     for (int64_t b = 0; b < n_in / 256; b++, row += block_bytes) {
         struct k_block block;
@@ -170,7 +170,7 @@ FORCE_INLINE void k_row(enum dtype type, int n_tokens, struct sums sums[MOST_TOK
             __m512 dot = k_dot(&block, (in_order ? x[t].hi : x[t].hi_k) + 256 * b,
                                (in_order ? x[t].lo : x[t].lo_k) + 256 * b);
             __m512 factor = _mm512_broadcastss_ps(_mm_mul_ss(block.d, _mm_load_ss(&x[t].scale[b])));
-            s->dot = _mm512_fmadd_ps(_mm512_mul_ps(dot, planes), factor, s->dot);
+            s->dot = _mm512_fmadd_ps(dot, factor, s->dot);
             if (type == DTYPE_Q6_K)
                 s->offset =
                     _mm512_fmadd_ps(block.offsets, _mm512_loadu_ps(x[t].sum16 + 16 * b), s->offset);
@@ -180,6 +180,8 @@ FORCE_INLINE void k_row(enum dtype type, int n_tokens, struct sums sums[MOST_TOK
                     _mm512_castps512_ps256(s->offset)));
         }
     }
+    for (int t = 0; t < n_tokens; t++)
+        sums[t].dot = _mm512_mul_ps(sums[t].dot, planes);
 }
 
 // ---- Q8_0 and Q4_0: eight blocks of 32, two a vector ------------------------------------------
