@@ -696,7 +696,10 @@ static const char *misfit(struct cert *server, const struct cert_view *ca, const
         return "it was not signed by this device's CA";
     }
     int64_t now = clock_unix_s();
-    if (view.not_after - now < (int64_t)SERVER_RENEW_DAYS * DAY || view.not_before > now) {
+    if (view.not_before > now) {
+        return "the old one is not valid yet by this machine's clock";
+    }
+    if (view.not_after - now < (int64_t)SERVER_RENEW_DAYS * DAY) {
         return "the old one was near its end";
     }
     return bytes_equal(view.san, san) ? NULL : "this machine's name or addresses changed";
