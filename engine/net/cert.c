@@ -671,6 +671,51 @@ bool cert_hostname_good(const char *hostname)
     return n <= 63;
 }
 
+// Is this whole name (tag, length, content) among the GeneralNames?
+static bool names_hold(struct bytes names, struct bytes wanted)
+{
+    struct bytes list, content, whole;
+    unsigned tag;
+    if (der_expect(&names, DER_SEQUENCE, &list) != OK) {
+        return false;
+    }
+    while (list.n > 0 && der_read(&list, &tag, &content, &whole) == OK) {
+        if (bytes_equal(whole, wanted)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Does a certificate that names `held` still do where `wanted` is to be named? Every wanted name
+// and address has to be there, and no DNS name that is not wanted: those follow the hostname only.
+// Addresses over and above are left alone: a machine that boots has few before DHCP answers, and
+// would otherwise be issued one certificate then and another a second later, at each boot.
+static bool names_do(struct bytes held, struct bytes wanted)
+{
+    struct bytes list, content, whole, rest = wanted;
+    unsigned tag;
+    if (der_expect(&rest, DER_SEQUENCE, &list) != OK) {
+        return false;
+    }
+    while (list.n > 0) {
+        if (der_read(&list, &tag, &content, &whole) != OK || !names_hold(held, whole)) {
+            return false;
+        }
+    }
+    rest = held;
+    if (der_expect(&rest, DER_SEQUENCE, &list) != OK) {
+        return false;
+    }
+    while (list.n > 0) {
+        if (der_read(&list, &tag, &content, &whole) != OK ||
+            (tag == DER_CONTEXT + 2 && !names_hold(wanted, whole))) {
+            return false;
+        }
+    }
+    return true;
+}
+
 // NULL: the certificate on disk fits. Else why it does not.
 static const char *misfit(struct cert *server, const struct cert_view *ca, const char *state,
                           struct bytes san)
@@ -702,7 +747,8 @@ static const char *misfit(struct cert *server, const struct cert_view *ca, const
     if (view.not_after - now < (int64_t)SERVER_RENEW_DAYS * DAY) {
         return "the old one was near its end";
     }
-    return bytes_equal(view.san, san) ? NULL : "this machine's name or addresses changed";
+    return names_do(view.san, san) ? NULL
+                                   : "this machine has a name or an address that it did not name";
 }
 
 enum status cert_server(struct cert *server, const struct cert *ca, const char *state,

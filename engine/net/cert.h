@@ -2,14 +2,16 @@
 // it issues.
 //
 // A person trusts the CA once (its fingerprint is on the console); the server certificate then
-// changes as often as the addresses do, without anybody noticing. In STATE/tls/: ca.crt, ca.key,
+// changes whenever an address comes up, without anybody noticing. In STATE/tls/: ca.crt, ca.key,
 // server.crt, server.key (PEM; the keys 0600).
 //
 // The CA is never replaced by itself: a damaged file, or a certificate without its key, is an error
 // that says what to do. Only when both files are missing or empty is a new CA made; a key alone
 // gets its certificate made again (same name, same key: who trusted the old one trusts this one).
-// The server certificate is bound to nobody's trust: whenever it is missing, damaged, near its end
-// or does not name exactly the present addresses, a new one with a new key is issued.
+// The server certificate is bound to nobody's trust: whenever it is missing, damaged, near its end,
+// or the hostname or an address of the present is not in it, a new one with a new key is issued.
+// An address that went away alone is no reason: it is still this device's key that answers, and at
+// boot the addresses come one after the other.
 #pragma once
 
 #include "../base/base.h"

@@ -44,8 +44,8 @@ struct net_options {
     const char *hostname;
 };
 
-// Opens the listeners, and makes or loads the CA and the server's certificate (re-issued when an
-// address changes).
+// Opens the listeners, and makes or loads the CA and the server's certificate (re-issued when it
+// does not name a present address).
 MUST_USE enum status net_open(struct net **out, const struct net_options *options,
                               net_handler *handler, void *arg, struct err *err);
 void net_close(struct net *net); // calls on_gone for every open exchange

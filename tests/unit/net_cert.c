@@ -298,14 +298,35 @@ static void expect_reissue(const struct cert *ca, const struct cert_request *wan
     CHECK(cert_server(&server, ca, state, wanted, &why, &err) == OK && why == NULL); // once
 }
 
+// The certificate on disk is taken as it is.
+static void expect_kept(const struct cert *ca, const struct cert_request *wanted)
+{
+    struct cert server;
+    struct err err = {0};
+    struct buf before, after;
+    const char *why = NULL;
+    CHECK(file_read(&before, path("server.crt"), 1 << 16, &err) == OK);
+    CHECK(cert_server(&server, ca, state, wanted, &why, &err) == OK && why == NULL);
+    CHECK(verdict(&server, ca, wanted->hostname, now_s) == 0);
+    CHECK(file_read(&after, path("server.crt"), 1 << 16, &err) == OK);
+    CHECK(bytes_equal(buf_view(&before), buf_view(&after)));
+    buf_free(&before);
+    buf_free(&after);
+}
+
 static void test_reissue(const struct cert *ca)
 {
     const struct cert_request fewer = {"tawny", addresses, 3},
-                              renamed = {"box.example", addresses, 3};
-    static const char *const changed = "this machine's name or addresses changed";
-    expect_reissue(ca, &fewer, changed);
+                              renamed = {"box.example", addresses, 3},
+                              shorter = {"localhost", addresses, 3};
+    static const char *const changed = "this machine has a name or an address that it did not name";
+    expect_kept(ca, &fewer);   // an address went away, as before DHCP answers
+    expect_kept(ca, &request); // and is back
     expect_reissue(ca, &renamed, changed);
-    expect_reissue(ca, &request, changed);
+    expect_reissue(ca, &shorter, changed); // it names localhost, and the old hostname as well
+    expect_reissue(ca, &fewer, changed);
+    expect_reissue(ca, &request, changed); // an address that is not in it
+    expect_kept(ca, &fewer);
     now_s += YEAR;
     expect_reissue(ca, &request, "the old one was near its end");
     now_s -= 2 * YEAR; // the clock was wrong before
