@@ -71,8 +71,9 @@ static void make_key(uint8_t key[CERT_KEY])
         die("the TLS library made no P-256 key");
     }
     memcpy(key, made.x, CERT_KEY);
-    memset(kept, 0, sizeof(kept));
-    memset(seed, 0, sizeof(seed));
+    explicit_bzero(&rng, sizeof(rng));
+    explicit_bzero(kept, sizeof(kept));
+    explicit_bzero(seed, sizeof(seed));
 }
 
 static bool make_point(uint8_t point[CERT_POINT], const uint8_t key[CERT_KEY])
@@ -375,6 +376,14 @@ bool cert_signed_by(const struct cert_view *cert, const struct cert_view *issuer
 
 // ---- files -------------------------------------------------------------------------------------
 
+static void wipe_and_free(struct buf *buf)
+{
+    if (buf->n > 0) {
+        explicit_bzero(buf->p, buf->n);
+    }
+    buf_free(buf);
+}
+
 static void put_collected(void *arg, const void *p, size_t n)
 {
     struct buf *buf = arg;
@@ -415,7 +424,9 @@ static enum status pem_encode(struct buf *out, struct bytes der, const char *nam
         return TOO_LARGE;
     }
     br_pem_encode(text, der.p, der.n, name, BR_PEM_LINE64);
-    return buf_add(out, text, n);
+    enum status status = buf_add(out, text, n);
+    explicit_bzero(text, sizeof(text)); // it may be a key
+    return status;
 }
 
 enum status cert_pem(struct buf *out, const struct cert *cert)
@@ -451,7 +462,7 @@ static enum status read_pem_file(struct buf *out, const char *path, const char *
                     name);
         }
     }
-    buf_free(&text);
+    wipe_and_free(&text); // it may be a key's file
     return status;
 }
 
@@ -488,8 +499,8 @@ static enum status read_key_file(uint8_t key[CERT_KEY], const char *path, struct
         memcpy(key, found->x, CERT_KEY);
         guard_file(path);
     }
-    memset(der.p, 0, der.n);
-    buf_free(&der);
+    explicit_bzero(&decoder, sizeof(decoder));
+    wipe_and_free(&der);
     return status;
 }
 
@@ -512,8 +523,8 @@ static enum status write_key_file(const char *path, const uint8_t key[CERT_KEY],
     if (status == OK) {
         status = file_write(path, buf_view(&text), 0600, err);
     }
-    memset(der, 0, sizeof(der));
-    buf_free(&text);
+    explicit_bzero(der, sizeof(der));
+    wipe_and_free(&text);
     return status;
 }
 

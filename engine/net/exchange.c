@@ -29,7 +29,7 @@ void exchange_close(struct exchange *exchange)
     exchange->conn->net->n_buffered -= exchange->body.n;
     buf_free(&exchange->body);
     buf_free(&exchange->fields);
-    memset(exchange, 0, sizeof(*exchange)); // the key was in it
+    explicit_bzero(exchange, sizeof(*exchange)); // the key was in it
     free(exchange);
 }
 

@@ -47,7 +47,7 @@ static enum status refresh_certificate(struct net *net, bool *issued, struct err
         tls_server_identity(net->tls, server, &net->ca);
         *issued = why != NULL;
     }
-    memset(server, 0, sizeof(*server));
+    explicit_bzero(server, sizeof(*server));
     free(server);
     return status;
 }
@@ -477,7 +477,7 @@ void net_close(struct net *net)
         }
     }
     tls_server_close(net->tls);
-    memset(&net->ca, 0, sizeof(net->ca));
+    explicit_bzero(&net->ca, sizeof(net->ca));
     buf_free(&net->ca_pem);
     free(net);
 }

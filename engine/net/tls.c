@@ -45,14 +45,14 @@ struct tls {
 static void identity_drop(struct identity *identity)
 {
     if (identity != NULL && --identity->n_users == 0) {
-        memset(identity->cert.key, 0, sizeof(identity->cert.key));
+        explicit_bzero(identity->cert.key, sizeof(identity->cert.key));
         free(identity);
     }
 }
 
 void tls_server_forget(struct tls_server *server)
 {
-    memset(server->session_store, 0, sizeof(server->session_store));
+    explicit_bzero(server->session_store, sizeof(server->session_store));
     br_ssl_session_cache_lru_init(&server->sessions, server->session_store,
                                   sizeof(server->session_store));
 }
@@ -69,7 +69,7 @@ void tls_server_open(struct tls_server **out)
 void tls_server_close(struct tls_server *server)
 {
     identity_drop(server->identity);
-    memset(server->session_store, 0, sizeof(server->session_store));
+    explicit_bzero(server->session_store, sizeof(server->session_store));
     free(server);
 }
 
@@ -78,7 +78,7 @@ void tls_server_identity(struct tls_server *server, const struct cert *cert, con
     struct identity *identity = mem_alloc(sizeof(*identity));
     identity->cert = *cert;
     identity->ca = *ca;
-    memset(identity->ca.key, 0, sizeof(identity->ca.key)); // not needed here, so not kept here
+    explicit_bzero(identity->ca.key, sizeof(identity->ca.key)); // not needed here, so not kept here
     identity->chain[0] = (br_x509_certificate){identity->cert.der, identity->cert.n};
     identity->chain[1] = (br_x509_certificate){identity->ca.der, identity->ca.n};
     identity->key = (br_ec_private_key){BR_EC_secp256r1, identity->cert.key, CERT_KEY};
@@ -128,7 +128,7 @@ struct tls *tls_open(struct tls_server *server)
     uint8_t seed[32];
     random_bytes(seed, sizeof(seed));
     br_ssl_engine_inject_entropy(&tls->ssl.eng, seed, sizeof(seed));
-    memset(seed, 0, sizeof(seed));
+    explicit_bzero(seed, sizeof(seed));
     if (br_ssl_server_reset(&tls->ssl) != 1) {
         die("the TLS library refuses its own settings: error %d",
             br_ssl_engine_last_error(&tls->ssl.eng));
@@ -139,7 +139,7 @@ struct tls *tls_open(struct tls_server *server)
 void tls_close(struct tls *tls)
 {
     identity_drop(tls->identity);
-    memset(tls, 0, sizeof(*tls)); // keys, and what was said
+    explicit_bzero(tls, sizeof(*tls)); // keys, and what was said
     free(tls);
 }
 
