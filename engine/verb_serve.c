@@ -4,7 +4,7 @@
 // answer /health already. A model that cannot be loaded does not end the process: /health and the
 // console say why, which is more than a restart loop would. What the owner needs stands on stdout
 // as plain lines (url, CA fingerprint, API key); the log goes to stderr. Under PID 1
-// (TAWNY_HEARTBEAT_FD) we write `beat` every 5 s, from the net thread, unless a forward pass hangs:
+// (TAWNY_HEARTBEAT_FD) we write `beat` every 5 s, from the net thread, unless the engine thread hangs:
 // then PID 1 kills and restarts us, and the device is opened afresh.
 #include "api/api.h"
 #include "args.h"
@@ -23,7 +23,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { BEAT_MS = 5000, HUNG_MS = 300000 };
+enum { BEAT_MS = 5000 };
 
 struct server {
     struct settings settings;
@@ -163,9 +163,9 @@ static void heartbeat_say(struct server *server, const char *line)
 static void beat(void *arg)
 {
     struct server *server = arg;
-    if (sched_step_ms(server->sched) > HUNG_MS)
+    if (sched_step_ms(server->sched) > SCHED_HUNG_MS)
         log_error(
-            "a forward pass has been going on for %llu s: the device hangs; no heartbeat any more",
+            "the engine has been at one step for %llu s: it hangs; no heartbeat any more",
             (unsigned long long)(sched_step_ms(server->sched) / 1000));
     else
         heartbeat_say(server, "beat\n");

@@ -1,11 +1,9 @@
 // health.c - GET /health, /v1/models, /ca.crt, /notices: what this box is and in which state.
 //
 // /health is honest: 200 only when a model is loaded and the device answers; 503 while loading,
-// after a failure (with the reason) and when a forward pass hangs. It needs no key and tells
+// after a failure (with the reason) and when the engine hangs. It needs no key and tells
 // nothing secret.
 #include "inside.h"
-
-enum { HUNG_MS = 60000 };
 
 static enum status member(struct buf *out, const char *name, const char *text)
 {
@@ -65,9 +63,9 @@ void health_get(struct api *api, struct exchange *exchange, const struct request
         word = "failed";
         error = now->err.text;
         http = 503;
-    } else if (sched_step_ms(api->options.sched) > HUNG_MS) {
+    } else if (sched_step_ms(api->options.sched) > SCHED_HUNG_MS) {
         word = "failed";
-        error = "the device has not answered for more than a minute";
+        error = "the engine has been at one step for more than five minutes: it hangs";
         http = 503;
     }
     buf_init(&body, 16384);

@@ -66,6 +66,7 @@ struct engine { // all of it belongs to the engine thread
 // sched.c: to the net thread
 void engine_tell(struct engine *engine, struct event *event);
 struct event *event_open(enum event_kind kind, const struct work *work);
+// Around what may take long: sched_step_ms() counts from here.
 void engine_step_begins(struct engine *engine, bool begins);
 
 // work.c

@@ -183,8 +183,11 @@ static bool take_jobs(struct engine *engine, const struct err *failed)
         case JOB_GENERATE:
             if (failed)
                 refuse(engine, job, failed);
-            else
+            else {
+                engine_step_begins(engine, true);
                 engine_accept(engine, job);
+                engine_step_begins(engine, false);
+            }
             break;
         case JOB_CANCEL:
             engine_cancel(engine, job->id);

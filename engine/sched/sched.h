@@ -9,6 +9,12 @@
 #include "../base/base.h"
 #include "../model/model.h"
 
+// The engine thread works on one thing (a forward pass, the tokenizing of one prompt) for so long:
+// then it hangs. /health says so, and the heartbeat stops. The longest that is honest work is a
+// model's first pass, which reads the weights from the disk: 8 GB from a USB stick at 30 MB/s are
+// 270 s. To give up sooner would restart such a box for ever.
+enum { SCHED_HUNG_MS = 300000 };
+
 enum sched_state { SCHED_LOADING, SCHED_READY, SCHED_FAILED };
 
 enum job_kind { JOB_GENERATE, JOB_CANCEL, JOB_STOP };
@@ -85,4 +91,5 @@ const struct sched_status *sched_status(const struct sched *sched);
 size_t sched_n_open(const struct sched *sched);     // jobs submitted whose end was not taken yet
 size_t sched_n_together(const struct sched *sched); // of these so many run at once
 uint64_t sched_step_ms(
-    const struct sched *sched); // how long the present forward pass has been going on; 0 = none
+    const struct sched *sched); // how long the present step (a forward pass, or the tokenizing of a
+                                // prompt) has been going on; 0 = none
