@@ -26,6 +26,8 @@ bool tokenizer_is_end(const struct tokenizer *tokenizer,
 bool tokenizer_add_bos(const struct tokenizer *tokenizer);
 int32_t tokenizer_bos(const struct tokenizer *tokenizer);
 int32_t tokenizer_n_vocab(const struct tokenizer *tokenizer);
+// Bytes of the longest token: text of n bytes (whole UTF-8) is n / this tokens at least.
+size_t tokenizer_longest(const struct tokenizer *tokenizer);
 
 // ---- chat format (template.c): ChatML for now ---------------------------------------------------
 

@@ -103,6 +103,11 @@ int32_t tokenizer_n_vocab(const struct tokenizer *tokenizer)
     return tokenizer->n_vocab;
 }
 
+size_t tokenizer_longest(const struct tokenizer *tokenizer)
+{
+    return tokenizer->longest;
+}
+
 int32_t tokenizer_find_special(const struct tokenizer *tokenizer, const char *text)
 {
     for (int32_t i = 0; i < tokenizer->n_specials; i++)

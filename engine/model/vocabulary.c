@@ -119,6 +119,8 @@ static int32_t symbol_add(struct tokenizer *t, struct bytes text)
     t->start[t->n_symbols] = t->n_bytes;
     t->n_bytes += text.n;
     t->start[t->n_symbols + 1] = t->n_bytes;
+    if (text.n > t->longest)
+        t->longest = text.n;
     return t->n_symbols++;
 }
 
@@ -285,6 +287,8 @@ static void add_special(struct tokenizer *t, struct bytes text, int32_t id, bool
     if ((room & (room - 1)) == 0) // grows at powers of two
         t->specials = mem_resize(t->specials, (room != 0 ? 2 * room : 1) * sizeof *t->specials);
     t->specials[t->n_specials++] = (struct special){text, id, control};
+    if (text.n > t->longest) // symbol_add() may get it shorter, unspelled
+        t->longest = text.n;
 }
 
 static void add_token(struct tokenizer *t, const int16_t byte_of[324], struct bytes text,

@@ -1,7 +1,7 @@
 // work.c - a job's way through the engine thread: arrival, a sequence, tokens, its end.
 //
 // A prompt is tokenized when it arrives, so that one that does not fit is refused at once, with the
-// numbers, and not after waiting. Every way out passes work_end, which sends the one final event
+// numbers, and not after waiting; one far too long by its bytes alone, before that. Every way out passes work_end, which sends the one final event
 // and gives the sequence back; the sequence keeps its KV for prefix.c.
 #include "inside.h"
 
@@ -70,13 +70,28 @@ void work_fail(struct engine *engine, struct seq *seq, const struct err *err)
 
 // ---- arrival --------------------------------------------------------------------------------
 
+static enum status too_long(const struct engine *engine, const char *at_least, size_t n,
+                            struct err *err)
+{
+    return err_set(err, TOO_LARGE,
+                   "this model's context holds %d tokens; the prompt has %s%zu. Shorten it, or "
+                   "raise ctx in tawny.conf",
+                   (int)engine->n_ctx, at_least, n);
+}
+
 static enum status work_tokenize(struct engine *engine, struct work *work, struct err *err)
 {
     const struct job *job = work->job;
-    uint64_t cap =
-        job->prompt.n + 64; // no token is shorter than a byte; control tokens and BOS come on top
+    uint64_t n_bytes = job->prompt.n;
     for (size_t i = 0; i < job->n_messages; i++)
-        cap += job->messages[i].role.n + job->messages[i].content.n + 64;
+        n_bytes += job->messages[i].role.n + job->messages[i].content.n;
+    // What cannot fit even in the longest tokens is not tokenized: that would be seconds of work.
+    size_t n_longest = tokenizer_longest(engine->tokenizer);
+    uint64_t n_least = (n_bytes + n_longest - 1) / n_longest;
+    if (n_least > (uint64_t)engine->n_ctx)
+        return too_long(engine, "at least ", (size_t)n_least, err);
+    // no token is shorter than a byte; control tokens and BOS come on top
+    uint64_t cap = n_bytes + 64 + 64 * (uint64_t)job->n_messages;
     if (cap > INT32_MAX / 8)
         return err_set(err, TOO_LARGE,
                        "the prompt has %llu bytes; that is over what is read at all",
@@ -90,10 +105,7 @@ static enum status work_tokenize(struct engine *engine, struct work *work, struc
     if (status == OK && n == 0)
         status = err_set(err, BAD_INPUT, "the prompt is empty");
     if (status == OK && n > (size_t)engine->n_ctx)
-        status = err_set(err, TOO_LARGE,
-                         "this model's context holds %d tokens; the prompt has %zu. Shorten it, or "
-                         "raise ctx in tawny.conf",
-                         (int)engine->n_ctx, n);
+        status = too_long(engine, "", n, err);
     if (status != OK) {
         free(ids);
         return status;

@@ -61,6 +61,7 @@ static void test_merges(void)
     ENCODES(t, "\xff", false, 0xef, 0xbf, 0xbd); // invalid: U+FFFD
     ENCODES(t, "\xed\xa0\x80", false, 0xed, 0xa0, 0x80);
     CHECK(tokenizer_n_vocab(t) == IM_END + 1);
+    CHECK(tokenizer_longest(t) == strlen("<|im_start|>"));
     CHECK(bytes_equal_text(tokenizer_decode(t, SPACE_A), " a"));
     CHECK(tokenizer_decode(t, 0xff).n == 1 && tokenizer_decode(t, 0xff).p[0] == 0xff);
     CHECK(tokenizer_decode(t, IM_START).n == 0 && tokenizer_decode(t, -1).n == 0 &&

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { VOCAB = 26, N_CTX = 600, SEQS = 3 };
+enum { VOCAB = 26, N_CTX = 600, SEQS = 3, LONGEST = 4, SLOW_MS = 20 };
 
 // ---- the stand-ins --------------------------------------------------------------------------
 
@@ -20,6 +20,7 @@ static int32_t cache[SEQS][N_CTX];
 static int n_passes, most_rows, most_prefill_beside_decode, n_together, pass_us;
 static bool pass_fails;
 static int dummy;
+static struct sched *sched;
 
 enum status compute_open(struct compute **out, const struct compute_options *options,
                          struct err *err)
@@ -73,6 +74,11 @@ enum status tokenizer_encode(const struct tokenizer *tokenizer, struct bytes tex
 {
     (void)tokenizer, (void)special, (void)err;
     CHECK(text.n <= cap);
+    CHECK(text.n <= (size_t)LONGEST * N_CTX); // longer ones are refused unread
+    if (text.n == 4 && memcmp(text.p, "slow", 4) == 0) {
+        usleep(SLOW_MS * 1000); // as long as this takes, the watchdog sees it
+        CHECK(sched_step_ms(sched) >= SLOW_MS - 1);
+    }
     for (size_t i = 0; i < text.n; i++)
         ids[i] = text.p[i] - 'a';
     *n = text.n;
@@ -99,6 +105,12 @@ struct bytes tokenizer_decode(const struct tokenizer *tokenizer, int32_t id)
     static const char letters[] = "abcdefghijklmnopqrstuvwxyz";
     (void)tokenizer;
     return (struct bytes){(const uint8_t *)letters + id, 1};
+}
+
+size_t tokenizer_longest(const struct tokenizer *tokenizer)
+{
+    (void)tokenizer;
+    return LONGEST;
 }
 
 bool tokenizer_is_end(const struct tokenizer *tokenizer, int32_t id)
@@ -155,7 +167,6 @@ enum status model_forward(struct model *model, const struct batch *batch, float 
 
 // ---- asking ---------------------------------------------------------------------------------
 
-static struct sched *sched;
 
 struct answer {
     uint64_t id;
@@ -309,6 +320,19 @@ static void test_one(void)
     CHECK(answer.last.kind == EVENT_FAILED && answer.last.err.status == TOO_LARGE &&
           !answer.started);
     CHECK(strstr(answer.last.err.text, "600") && strstr(answer.last.err.text, "601"));
+    char vast[LONGEST * N_CTX + 2];
+    for (size_t n = LONGEST * N_CTX; n < sizeof(vast); n++) { // the last one read, the first unread
+        fill(vast, n, 5);
+        CHECK(submit(&answer, vast, 0, NULL) == OK);
+        wait_for(&answer, 1);
+        CHECK(answer.last.kind == EVENT_FAILED && answer.last.err.status == TOO_LARGE);
+        const char *want = n > LONGEST * N_CTX ? "600 tokens; the prompt has at least 601."
+                                               : "600 tokens; the prompt has 2400.";
+        CHECK(strstr(answer.last.err.text, want) != NULL);
+    }
+    CHECK(submit(&answer, "slow", 20, NULL) == OK);
+    wait_for(&answer, 1);
+    check_answer(&answer, "slow", 20);
     CHECK(submit(&answer, "", 0, NULL) == OK);
     wait_for(&answer, 1);
     CHECK(answer.last.kind == EVENT_FAILED && answer.last.err.status == BAD_INPUT);
