@@ -10,6 +10,10 @@
 
 enum {
     JSON_DEPTH = 64, // nesting a request may have; the deepest field we know is at 5
+    // What the tree of one body may take. yyjson holds a copy of the text and 16 bytes a value, 13
+    // times the body at worst ([1,1,...): bodies up to 3.6 MB cannot reach this, nor can one of
+    // net's 8 MB that is mostly text.
+    JSON_BYTES = 48 << 20,
     MESSAGES_MOST = 4096,
     STOPS_MOST = 16, // OpenAI allows 4
     STOP_BYTES_MOST = 512,
@@ -94,8 +98,14 @@ MUST_USE enum status key_open(char key[API_KEY_BYTES + 1], bool *is_new, const c
 
 // ---- JSON (json.c) --------------------------------------------------------------------------
 
-// Parses strict JSON (RFC 8259) whose root is an object and whose depth is at most JSON_DEPTH.
-bool json_open(yyjson_doc **out, struct bytes text, struct refusal *refusal);
+struct json { // a body's tree; stays where it was opened until json_close
+    yyjson_doc *doc;
+    size_t n_bytes; // taken for it
+};
+// Parses strict JSON (RFC 8259) whose root is an object, whose depth is at most JSON_DEPTH and whose
+// tree takes at most JSON_BYTES.
+bool json_open(struct json *json, struct bytes text, struct refusal *refusal);
+void json_close(struct json *json);
 MUST_USE enum status json_text(struct buf *out, struct bytes text); // with quotes and escapes
 // A reply with the JSON in *body (freed here); `status` is the outcome of writing it.
 void json_reply(struct exchange *exchange, int http, struct buf *body, enum status status);

@@ -502,15 +502,15 @@ static bool read_fields(struct reading *r, yyjson_val *root)
 bool openai_read(struct bytes body, bool chat, struct job *job, struct form *form,
                  struct refusal *refusal)
 {
-    yyjson_doc *doc;
-    if (!json_open(&doc, body, refusal))
+    struct json json;
+    if (!json_open(&json, body, refusal))
         return false;
     *form = (struct form){.chat = chat};
     struct reading r = {.job = job, .form = form, .refusal = refusal};
     job->chat = chat;
     random_bytes(&job->sampling.seed, sizeof(job->sampling.seed)); // unless `seed` is given
-    bool good = read_fields(&r, yyjson_doc_get_root(doc));
-    yyjson_doc_free(doc);
+    bool good = read_fields(&r, yyjson_doc_get_root(json.doc));
+    json_close(&json);
     const char *needed = chat ? "messages" : "prompt";
     if (good && !r.has_input)
         return refuse(refusal, 400, "missing_required_parameter", needed, "'%s' is missing.",

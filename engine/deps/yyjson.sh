@@ -1,6 +1,6 @@
 # yyjson: JSON, read and written.
-# Why this one: one file of C, strict RFC 8259, a depth and size that the caller bounds, its own pool allocator so that a
-# request's tree lives in a capped buffer.
+# Why this one: one file of C, strict RFC 8259, and an allocator that the caller passes, by which the memory of a
+# request's tree is capped (engine/api/json.c, which also bounds the depth).
 # Options: no file I/O helpers' users here; NaN/Inf and comments stay refused because their read flags are never passed.
 version=0.10.0
 source_package=yyjson

@@ -233,6 +233,37 @@ static void test_broken(void)
     buf_free(&deep);
 }
 
+// A body as large as net lets through: `filler` again and again in an ignored field.
+static bool vast_read(const char *filler, size_t n_bytes, struct refusal *refusal)
+{
+    static const char head[] = "{" USER ",\"x\":[", tail[] = "]}";
+    size_t n_filler = strlen(filler);
+    struct buf body;
+    struct job *job = job_open();
+    struct form form;
+    buf_init(&body, n_bytes);
+    CHECK(buf_add(&body, head, sizeof(head) - 1) == OK);
+    while (body.n + n_filler + sizeof(tail) < n_bytes &&
+           buf_add(&body, filler, n_filler) == OK) {
+    }
+    body.p[body.n - 1] = ' '; // no comma after the last value
+    CHECK(buf_add(&body, tail, sizeof(tail) - 1) == OK);
+    bool good = openai_read(buf_view(&body), true, job, &form, refusal);
+    buf_free(&body);
+    job_close(job);
+    return good;
+}
+
+static void test_memory(void)
+{
+    struct refusal refusal = {0};
+    CHECK(!vast_read("1,", 8 << 20, &refusal)); // 4 million values
+    CHECK(refusal.http == 413 && strstr(refusal.text, "48 MiB") != NULL);
+    CHECK_TEXT(refusal.code, "request_too_large");
+    CHECK(vast_read("1,", 3600000, &refusal)); // the worst shape, below what can reach the cap
+    CHECK(vast_read("\"some words of a text\",", 8 << 20, &refusal));
+}
+
 int main(void)
 {
     test_full();
@@ -240,5 +271,6 @@ int main(void)
     test_refused();
     test_prompts_refused();
     test_broken();
+    test_memory();
     return check_done("api_openai");
 }
