@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/sysinfo.h>
+#include <unistd.h>
 
 struct buffer {
     uint8_t *p;
@@ -24,12 +25,24 @@ struct buffer {
 
 // ---- memory -----------------------------------------------------------------------------------
 
+// Asks for huge pages under weights that will be read from a mapped file: where the file system can
+// (ext4 from Linux 6.16 on), what is not in memory yet is then read in pieces of 2 MiB. Address
+// translation costs decoding up to a third of its speed otherwise. A wish: refusal changes nothing
+// else.
+static void want_huge_pages(const void *p, size_t n_bytes)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = (uintptr_t)p / page * page;
+    (void)madvise((void *)start, (uintptr_t)p + n_bytes - start, MADV_HUGEPAGE);
+}
+
 static enum status buffer_open(struct compute *compute, struct buffer **out, size_t n_bytes,
                                const void *borrowed, struct err *err)
 {
     (void)compute;
     uint8_t *p = (uint8_t *)(uintptr_t)borrowed; // never written: weights are inputs only
-    if (!borrowed) {
+    if (borrowed) {
+        want_huge_pages(borrowed, n_bytes);
+    } else {
         p = mmap(NULL, n_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (p == MAP_FAILED)
             return err_set(err, NO_ROOM,
