@@ -121,16 +121,6 @@ static enum status prepare_state(struct settings *settings, struct err *err)
     return status;
 }
 
-// The port of the first TLS listener: where the plain port sends people.
-static int first_port(const char *listen)
-{
-    char first[128];
-    snprintf(first, sizeof(first), "%.*s", (int)strcspn(listen, ","), listen);
-    const char *colon = strrchr(first, ':');
-    int port = colon ? (int)strtol(colon + 1, NULL, 10) : 0;
-    return port > 0 && port < 65536 ? port : 443;
-}
-
 // ---- the heartbeat --------------------------------------------------------------------------
 
 static int heartbeat_open(void)
@@ -243,8 +233,7 @@ static enum status open_floors(struct server *server, struct err *err)
                                       .state = settings->state,
                                       .version = version_text(),
                                       .notices = notices,
-                                      .hostname = settings->hostname,
-                                      .https_port = first_port(settings->listen)};
+                                      .hostname = settings->hostname};
     enum status status = api_open(&server->api, &api_options, err);
     if (status != OK)
         return status;

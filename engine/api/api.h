@@ -20,7 +20,6 @@ struct api_options {
     const char *version;  // of this build
     struct bytes notices; // licences of what is linked in; outlives the api
     const char *hostname;
-    int https_port; // where the plain port redirects to
 };
 
 // Reads STATE/api-key, or makes it at the first start.

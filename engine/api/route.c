@@ -103,8 +103,9 @@ static void redirect(const struct api *api, struct exchange *exchange,
                        bytes_of("The Host header is missing or bad.\n"));
         return;
     }
-    if (api->options.https_port != 443)
-        snprintf(port, sizeof(port), ":%d", api->options.https_port);
+    int https_port = net_https_port(api->net);
+    if (https_port != 443)
+        snprintf(port, sizeof(port), ":%d", https_port);
     // To the start page: what was asked for here, in the clear, is not carried on.
     snprintf(location, sizeof(location), "https://%s%s/", host, port);
     exchange_reply_header(exchange, "Location", location);

@@ -215,6 +215,16 @@ bool net_url(const struct net *net, size_t n, char out[128])
     return false;
 }
 
+int net_https_port(const struct net *net)
+{
+    for (size_t i = 0; i < net->n_listeners; i++) {
+        if (net->listeners[i].tls) {
+            return net->listeners[i].at.port;
+        }
+    }
+    return 443; // none is left, while closing
+}
+
 // ---- watches and timers ------------------------------------------------------------------------
 
 static void watch_ready(struct source *source, uint32_t events)

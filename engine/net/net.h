@@ -64,6 +64,9 @@ void net_ca_fingerprint(const struct net *net, char out[96]); // SHA-256, "AA:BB
 // Addresses and ports being listened on as a person would type them, e.g. "https://192.0.2.7/"; n =
 // 0.. ; false after the last.
 bool net_url(const struct net *net, size_t n, char out[128]);
+// Port of the first TLS listener, the real one where `listen` says 0: to there the plain port sends
+// people.
+int net_https_port(const struct net *net);
 
 // Any header field by its lower-case name; .p is NULL when absent.
 struct bytes request_header(const struct request *request, const char *lower_case_name);
