@@ -101,6 +101,20 @@ static struct job *job_of(struct chat *chat)
     return job;
 }
 
+// What a model (its file, its answers) says: a terminal is not to obey it.
+static void print_text(struct bytes text)
+{
+    struct buf tame;
+    if (!isatty(STDOUT_FILENO)) {
+        fwrite(text.p, 1, text.n, stdout);
+        return;
+    }
+    buf_init(&tame, 3 * text.n);
+    if (utf8_tame(&tame, text) == OK)
+        fwrite(tame.p, 1, tame.n, stdout);
+    buf_free(&tame);
+}
+
 // ---- events ---------------------------------------------------------------------------------
 
 // The next event; Ctrl-C meanwhile cancels the job (0: there is none).
@@ -153,7 +167,7 @@ static enum status ask(struct chat *chat, struct err *err)
     while (status == AGAIN) {
         struct event *event = next_event(chat, id);
         if (event->job_id == id && event->kind == EVENT_TEXT) {
-            fwrite(event->text, 1, event->n_text, stdout);
+            print_text((struct bytes){event->text, event->n_text});
             fflush(stdout);
             if (buf_add(&answer, event->text, event->n_text) != OK)
                 sched_cancel(chat->sched, id);
@@ -314,10 +328,12 @@ int verb_chat(int argc, char **argv)
     int code = 1;
     if (status == OK) {
         const struct sched_status *now = sched_status(chat.sched);
-        if (chat.terminal)
-            printf("%s on %s\nCtrl-C stops an answer, /new begins a new conversation, /exit or "
+        if (chat.terminal) {
+            print_text(bytes_of(now->model.name));
+            printf(" on %s\nCtrl-C stops an answer, /new begins a new conversation, /exit or "
                    "Ctrl-D ends\n\n",
-                   now->model.name, now->device.device);
+                   now->device.device);
+        }
         code = talk(&chat);
     } else {
         args_fail("chat", &err, 1);

@@ -199,6 +199,25 @@ enum status utf8_clean(struct buf *out, struct bytes text)
     return status;
 }
 
+enum status utf8_tame(struct buf *out, struct bytes text)
+{
+    size_t before = out->n;
+    enum status status = OK;
+    for (size_t i = 0; i < text.n && status == OK; i++) {
+        uint8_t c = text.p[i];
+        // U+0080 to U+009F are control characters too, ESC [ among them
+        bool upper = c == 0xc2 && i + 1 < text.n && text.p[i + 1] >= 0x80 && text.p[i + 1] < 0xa0;
+        if (upper || (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f)
+            status = buf_add(out, "\xef\xbf\xbd", 3);
+        else
+            status = buf_add(out, &c, 1);
+        i += upper;
+    }
+    if (status != OK)
+        out->n = before;
+    return status;
+}
+
 bool utf8_valid(struct bytes text)
 {
     size_t at = 0;

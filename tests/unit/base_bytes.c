@@ -139,6 +139,30 @@ static void test_utf8(void)
     CHECK(utf8_valid((struct bytes){(const uint8_t *)"a\0b", 3}));
 }
 
+static void test_tame(void)
+{
+    static const struct {
+        const char *text, *tame;
+    } vectors[] = {
+        {"", ""},
+        {"two\nlines\tand \xc3\xbc \xf0\x9f\x98\x80", "two\nlines\tand \xc3\xbc \xf0\x9f\x98\x80"},
+        {"\x1b]0;x\x07\r\x7f", "\xef\xbf\xbd]0;x\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},
+        {"a\xc2\x9b" "2Jb\xc2\xa0", "a\xef\xbf\xbd" "2Jb\xc2\xa0"}, // CSI in one character
+    };
+    for (size_t i = 0; i < COUNT_OF(vectors); i++) {
+        struct buf out;
+        buf_init(&out, 100);
+        CHECK(utf8_tame(&out, bytes_of(vectors[i].text)) == OK);
+        if (!CHECK(bytes_equal_text(buf_view(&out), vectors[i].tame)))
+            fprintf(stderr, "    vector %zu\n", i);
+        buf_free(&out);
+    }
+    struct buf small;
+    buf_init(&small, 3);
+    CHECK(utf8_tame(&small, bytes_of("a\x1b")) == NO_ROOM && small.n == 0);
+    buf_free(&small);
+}
+
 int main(void)
 {
     test_err();
@@ -146,5 +170,6 @@ int main(void)
     test_arena();
     test_buf();
     test_utf8();
+    test_tame();
     return check_done("base_bytes");
 }
