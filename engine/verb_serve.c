@@ -4,8 +4,8 @@
 // answer /health already. A model that cannot be loaded does not end the process: /health and the
 // console say why, which is more than a restart loop would. What the owner needs stands on stdout
 // as plain lines (url, CA fingerprint, API key); the log goes to stderr. Under PID 1
-// (TAWNY_HEARTBEAT_FD) we write `beat` every 5 s, from the net thread, unless the engine thread hangs:
-// then PID 1 kills and restarts us, and the device is opened afresh.
+// (TAWNY_HEARTBEAT_FD) we write `beat` every 5 s, from the net thread, unless the engine thread
+// hangs: then PID 1 kills and restarts us, and the device is opened afresh.
 #include "api/api.h"
 #include "args.h"
 #include "net/net.h"
@@ -154,9 +154,8 @@ static void beat(void *arg)
 {
     struct server *server = arg;
     if (sched_step_ms(server->sched) > SCHED_HUNG_MS)
-        log_error(
-            "the engine has been at one step for %llu s: it hangs; no heartbeat any more",
-            (unsigned long long)(sched_step_ms(server->sched) / 1000));
+        log_error("the engine has been at one step for %llu s: it hangs; no heartbeat any more",
+                  (unsigned long long)(sched_step_ms(server->sched) / 1000));
     else
         heartbeat_say(server, "beat\n");
 }

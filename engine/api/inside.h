@@ -102,8 +102,8 @@ struct json { // a body's tree; stays where it was opened until json_close
     yyjson_doc *doc;
     size_t n_bytes; // taken for it
 };
-// Parses strict JSON (RFC 8259) whose root is an object, whose depth is at most JSON_DEPTH and whose
-// tree takes at most JSON_BYTES.
+// Parses strict JSON (RFC 8259) whose root is an object, whose depth is at most JSON_DEPTH and
+// whose tree takes at most JSON_BYTES.
 bool json_open(struct json *json, struct bytes text, struct refusal *refusal);
 void json_close(struct json *json);
 MUST_USE enum status json_text(struct buf *out, struct bytes text); // with quotes and escapes

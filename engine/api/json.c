@@ -1,8 +1,9 @@
 // json.c - JSON at the door: strict in, escaped out.
 //
 // The parser (yyjson) is strict by default: RFC 8259, no comments, no trailing commas, no NaN,
-// valid UTF-8 only. Depth is capped before it runs, the memory of its tree while it runs (JSON_BYTES),
-// the size of the text by net/. Duplicate keys are caught where keys are read (openai.c).
+// valid UTF-8 only. Depth is capped before it runs, the memory of its tree while it runs
+// (JSON_BYTES), the size of the text by net/. Duplicate keys are caught where keys are read
+// (openai.c).
 #include "inside.h"
 
 #include <stdio.h>

@@ -119,8 +119,8 @@ struct bytes buf_view(const struct buf *buf);
 size_t utf8_whole(struct bytes text);
 // Appends text with every invalid byte replaced by U+FFFD.
 MUST_USE enum status utf8_clean(struct buf *out, struct bytes text);
-// Appends valid UTF-8 with every control character but newline and tab replaced by U+FFFD, so that a
-// terminal shows the text and does not obey it.
+// Appends valid UTF-8 with every control character but newline and tab replaced by U+FFFD, so that
+// a terminal shows the text and does not obey it.
 MUST_USE enum status utf8_tame(struct buf *out, struct bytes text);
 bool utf8_valid(struct bytes text);
 

@@ -1,8 +1,9 @@
 // work.c - a job's way through the engine thread: arrival, a sequence, tokens, its end.
 //
 // A prompt is tokenized when it arrives, so that one that does not fit is refused at once, with the
-// numbers, and not after waiting; one far too long by its bytes alone, before that. Every way out passes work_end, which sends the one final event
-// and gives the sequence back; the sequence keeps its KV for prefix.c.
+// numbers, and not after waiting; one far too long by its bytes alone, before that. Every way out
+// passes work_end, which sends the one final event and gives the sequence back; the sequence keeps
+// its KV for prefix.c.
 #include "inside.h"
 
 #include <stdlib.h>
