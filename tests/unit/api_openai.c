@@ -243,8 +243,7 @@ static bool vast_read(const char *filler, size_t n_bytes, struct refusal *refusa
     struct form form;
     buf_init(&body, n_bytes);
     CHECK(buf_add(&body, head, sizeof(head) - 1) == OK);
-    while (body.n + n_filler + sizeof(tail) < n_bytes &&
-           buf_add(&body, filler, n_filler) == OK) {
+    while (body.n + n_filler + sizeof(tail) < n_bytes && buf_add(&body, filler, n_filler) == OK) {
     }
     body.p[body.n - 1] = ' '; // no comma after the last value
     CHECK(buf_add(&body, tail, sizeof(tail) - 1) == OK);

@@ -147,7 +147,10 @@ static void test_tame(void)
         {"", ""},
         {"two\nlines\tand \xc3\xbc \xf0\x9f\x98\x80", "two\nlines\tand \xc3\xbc \xf0\x9f\x98\x80"},
         {"\x1b]0;x\x07\r\x7f", "\xef\xbf\xbd]0;x\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},
-        {"a\xc2\x9b" "2Jb\xc2\xa0", "a\xef\xbf\xbd" "2Jb\xc2\xa0"}, // CSI in one character
+        {"a\xc2\x9b"
+         "2Jb\xc2\xa0",
+         "a\xef\xbf\xbd"
+         "2Jb\xc2\xa0"}, // CSI in one character
     };
     for (size_t i = 0; i < COUNT_OF(vectors); i++) {
         struct buf out;

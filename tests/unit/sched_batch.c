@@ -167,7 +167,6 @@ enum status model_forward(struct model *model, const struct batch *batch, float 
 
 // ---- asking ---------------------------------------------------------------------------------
 
-
 struct answer {
     uint64_t id;
     char text[N_CTX + 1];
