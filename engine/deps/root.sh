@@ -25,10 +25,11 @@ python3 python3-numpy
 mkosi debian-archive-keyring systemd-boot-efi systemd-ukify systemd-repart dosfstools e2fsprogs mtools cpio kmod uidmap
 grub-common grub2-common grub-pc-bin
 qemu-system-x86 qemu-utils ovmf seabios gdisk socat openssl procps iproute2
+mmdebstrap
 P
 }
 # What for, line by line: fetching and unpacking; one compiler for both C libraries; the recipes that use CMake; format;
-# unit tests; tests and scripts; the image; its BIOS boot path; running it.
+# unit tests; tests and scripts; the image; its BIOS boot path; running it; making the other roots from inside this one.
 
 if [ $# -eq 0 ]; then
     NAME=root SUITE=trixie
