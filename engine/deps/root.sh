@@ -18,18 +18,21 @@ toolchain_packages() {
     cat <<'P'
 ca-certificates curl file git make patch sudo xz-utils zstd
 clang lld llvm libclang-rt-19-dev libc6-dev linux-libc-dev musl-dev musl-tools binutils pkgconf
-cmake
+cmake meson ninja-build python3-mako python3-yaml python3-packaging python3-pycparser bison flex byacc
+glslang-tools spirv-tools spirv-headers
 clang-format
 libcmocka-dev gdb
 python3 python3-numpy
 mkosi debian-archive-keyring systemd-boot-efi systemd-ukify systemd-repart dosfstools e2fsprogs mtools cpio kmod uidmap
 grub-common grub2-common grub-pc-bin
 qemu-system-x86 qemu-utils ovmf seabios gdisk socat openssl procps iproute2
+mesa-vulkan-drivers libvulkan1 virgl-server
 mmdebstrap
 P
 }
-# What for, line by line: fetching and unpacking; one compiler for both C libraries; the recipes that use CMake; format;
-# unit tests; tests and scripts; the image; its BIOS boot path; running it; making the other roots from inside this one.
+# What for, line by line: fetching and unpacking; one compiler for both C libraries; the recipes that use CMake or
+# Meson; kernels and the driver's shaders; format; unit tests; tests and scripts; the image; its BIOS boot path; running it;
+# a Vulkan device on the processor (lavapipe) and a way to it from the static driver (vtest); making the other roots.
 
 if [ $# -eq 0 ]; then
     NAME=root SUITE=trixie
