@@ -54,6 +54,11 @@ export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 
 
 ENGINE_C := $(sort $(wildcard engine/*.c engine/*/*.c engine/compute/*/*.c))
 INIT_C := $(sort $(wildcard init/*.c))
+# Where Vulkan comes from is chosen by name: *_static.c is for the appliance alone, *_system.c for the others.
+NOT_IN_appliance := %_system.c
+NOT_IN_host := %_static.c
+NOT_IN_asan := %_static.c
+engine_c = $(filter-out $(NOT_IN_$(1)),$(ENGINE_C))
 # Files that name the version or the commit's time are compiled again when those change; the others are not.
 VERSIONED_C := $(shell grep -lE 'TAWNY_(VERSION|LIBS|BUILD_EPOCH)' $(ENGINE_C) $(INIT_C) /dev/null)
 
@@ -129,7 +134,7 @@ build/$(1)/obj/%.o: %.c build/$(1)/obj/.flags | build/deps/$$(DEPS_OF_$(1)).stam
 	@mkdir -p $$(@D)
 	$$(Q)$$(CC_$(1)) $$(CFLAGS_all) $$(CFLAGS_$(1)) $$(call flags_of,$$<,$(1)) -MD -MP -c $$< -o $$@
 
-build/$(1)/libengine.a: $$(call engine_o,$(1),$$(filter-out engine/main.c,$$(ENGINE_C))) build/$(1)/obj/notices.o build/$(1)/obj/.files
+build/$(1)/libengine.a: $$(call engine_o,$(1),$$(filter-out engine/main.c,$$(call engine_c,$(1)))) build/$(1)/obj/notices.o build/$(1)/obj/.files
 	@rm -f $$@; llvm-ar rcsD $$@ $$(filter %.o,$$^)
 build/$(1)/libinit.a: $$(call engine_o,$(1),$$(filter-out init/main.c,$$(INIT_C))) build/$(1)/obj/.files
 	@rm -f $$@; llvm-ar rcsD $$@ $$(filter %.o,$$^)

@@ -13,7 +13,7 @@ set -eu
 HERE=$(cd "$(dirname "$0")" && pwd)
 CACHE=${TAWNY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tawny}
 FLAVOUR=$1 LINK=$2
-RECIPES='bearssl yyjson pcre2 llhttp'
+RECIPES='bearssl yyjson pcre2 llhttp vulkan-headers'
 JOBS=$(nproc)
 say() { echo "tawny: $*" >&2; }
 MAKING=
