@@ -8,38 +8,51 @@
 
 #include "compute.h"
 
+enum buffer_use { USE_TENSOR, USE_CACHE, USE_WEIGHT };
+
 struct backend {
     void (*close)(struct compute *compute);
 
-    // borrowed == NULL: zero-filled memory; else the caller's bytes, to be borrowed or copied.
-    enum status (*buffer_open)(struct compute *compute, struct buffer **out, size_t n_bytes,
-                               const void *borrowed, struct err *err);
+    // Bytes between two rows: dtype_row_bytes, or more.
+    size_t (*row_bytes)(const struct compute *compute, enum dtype type, int64_t n_cols,
+                        enum buffer_use use);
+    // Zero-filled, or, for USE_WEIGHT, filled with `data` (file layout), borrowed or copied.
+    enum status (*buffer_open)(struct compute *compute, struct buffer **out,
+                               const struct tensor *shape, enum buffer_use use, const void *data,
+                               struct err *err);
     void (*buffer_close)(struct compute *compute, struct buffer *buffer);
-    size_t (*buffer_bytes)(const struct buffer *buffer);
     void (*write)(struct compute *compute, const struct tensor *to, const void *from,
                   size_t n_bytes);
     void (*read)(struct compute *compute, void *to, const struct tensor *from, size_t n_bytes);
 
-    void (*begin)(struct compute *compute);
+    bool (*begin)(struct compute *compute, uint64_t key); // false: it will submit key's recording
     enum status (*finish)(struct compute *compute, struct err *err);
+    enum status (*self_test)(struct compute *compute, struct self_test *out, struct err *err);
 
     void (*embed)(struct compute *compute, const struct tensor *out,
                   const struct tensor *token_embd, const struct tensor *token);
     void (*rms_norm)(struct compute *compute, const struct tensor *out, const struct tensor *x,
                      const struct tensor *weight, float eps);
     void (*matmul)(struct compute *compute, const struct matmul *products, int n,
-                   const struct tensor *x);
-    void (*rope)(struct compute *compute, const struct tensor *x, const struct tensor *pos,
-                 int32_t head_dim, const struct rope *rope);
-    void (*kv_store)(struct compute *compute, const struct tensor *cache, const struct tensor *x,
-                     const struct tensor *row);
+                   const struct matmul_x *x);
+    void (*matmul_glu)(struct compute *compute, const struct matmul_glu *glu,
+                       const struct matmul_x *x);
+    void (*rope_kv)(struct compute *compute, const struct rope_kv *args);
     void (*attention)(struct compute *compute, const struct tensor *out, const struct tensor *q,
                       const struct tensor *k, const struct tensor *v, const struct tensor *first,
                       const struct tensor *count, const struct attention *attention);
-    void (*swiglu)(struct compute *compute, const struct tensor *out, const struct tensor *gate,
-                   const struct tensor *up);
     void (*rows)(struct compute *compute, const struct tensor *out, const struct tensor *x,
                  const struct tensor *row);
+    void (*top_k)(struct compute *compute, const struct tensor *id, const struct tensor *value,
+                  const struct tensor *x);
+    void (*route)(struct compute *compute, const struct tensor *id, const struct tensor *weight,
+                  const struct tensor *logits, const struct route *route);
+    void (*matmul_experts)(struct compute *compute, const struct matmul_experts *args);
+    void (*glu)(struct compute *compute, const struct tensor *out, const struct tensor *gate,
+                const struct tensor *up, enum activation activation);
+    void (*experts_sum)(struct compute *compute, const struct tensor *out,
+                        const struct tensor *residual, const struct tensor *y,
+                        const struct tensor *weight);
 };
 
 struct compute {
@@ -50,3 +63,9 @@ struct compute {
 
 enum status cpu_open(struct compute **out, const struct compute_options *options,
                      struct err *err); // cpu/device.c
+// vulkan/device.c. `device`: "auto" and "vulkan": the best GPU; else a part of a device's name (a
+// software device only so). NOT_FOUND: there is no such device; other statuses: there is one, and it
+// cannot be used, with the reason.
+enum status vulkan_open(struct compute **out, const struct compute_options *options,
+                        struct err *err);
+void vulkan_survey(struct survey *out);

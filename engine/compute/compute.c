@@ -40,21 +40,23 @@ const struct compute_info *compute_info(const struct compute *compute)
 }
 
 static enum status tensor_open(struct compute *compute, struct tensor *out, enum dtype type,
-                               int64_t n_rows, int64_t n_cols, const void *borrowed,
-                               struct err *err)
+                               int64_t n_rows, int64_t n_cols, enum buffer_use use,
+                               const void *data, struct err *err)
 {
     uint64_t n_bytes;
     if (n_rows < 1 || n_cols < 1)
         die("a tensor of %lld x %lld", (long long)n_rows, (long long)n_cols);
-    struct tensor tensor = {.row_bytes = dtype_row_bytes(type, n_cols),
-                            .n_rows = n_rows,
-                            .n_cols = n_cols,
-                            .type = type};
+    struct tensor tensor = {
+        .row_bytes = compute->backend->row_bytes(compute, type, n_cols, use),
+        .n_rows = n_rows,
+        .n_cols = n_cols,
+        .type = type,
+    };
     if (mul_overflows(tensor.row_bytes, (uint64_t)n_rows, &n_bytes) || n_bytes > SIZE_MAX / 2)
         return err_set(err, NO_ROOM, "a %s tensor of %lld x %lld is larger than any memory",
                        dtype_name(type), (long long)n_rows, (long long)n_cols);
     enum status status =
-        compute->backend->buffer_open(compute, &tensor.buffer, n_bytes, borrowed, err);
+        compute->backend->buffer_open(compute, &tensor.buffer, &tensor, use, data, err);
     if (status == OK)
         *out = tensor;
     return status;
@@ -63,7 +65,15 @@ static enum status tensor_open(struct compute *compute, struct tensor *out, enum
 enum status compute_tensor(struct compute *compute, struct tensor *out, enum dtype type,
                            int64_t n_rows, int64_t n_cols, struct err *err)
 {
-    return tensor_open(compute, out, type, n_rows, n_cols, NULL, err);
+    return tensor_open(compute, out, type, n_rows, n_cols, USE_TENSOR, NULL, err);
+}
+
+enum status compute_cache(struct compute *compute, struct tensor *out, enum dtype type,
+                          int64_t n_rows, int64_t n_cols, struct err *err)
+{
+    if (type != DTYPE_F16 && type != DTYPE_Q8_0)
+        die("a KV cache of %s", dtype_name(type));
+    return tensor_open(compute, out, type, n_rows, n_cols, USE_CACHE, NULL, err);
 }
 
 enum status compute_weight(struct compute *compute, struct tensor *out, enum dtype type,
@@ -71,7 +81,7 @@ enum status compute_weight(struct compute *compute, struct tensor *out, enum dty
 {
     if (!data)
         die("a weight without data");
-    return tensor_open(compute, out, type, n_rows, n_cols, data, err);
+    return tensor_open(compute, out, type, n_rows, n_cols, USE_WEIGHT, data, err);
 }
 
 void tensor_free(struct compute *compute, struct tensor *tensor)
@@ -117,12 +127,12 @@ void tensor_read(struct compute *compute, void *to, const struct tensor *from, s
     compute->backend->read(compute, to, from, n_bytes);
 }
 
-void compute_begin(struct compute *compute)
+bool compute_begin(struct compute *compute, uint64_t key)
 {
     if (compute->recording)
         die("compute_begin twice");
     compute->recording = true;
-    compute->backend->begin(compute);
+    return compute->backend->begin(compute, key);
 }
 
 enum status compute_finish(struct compute *compute, struct err *err)
@@ -132,4 +142,9 @@ enum status compute_finish(struct compute *compute, struct err *err)
     enum status status = compute->backend->finish(compute, err);
     compute->recording = false;
     return status;
+}
+
+enum status compute_self_test(struct compute *compute, struct self_test *out, struct err *err)
+{
+    return compute->backend->self_test(compute, out, err);
 }

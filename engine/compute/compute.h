@@ -10,6 +10,10 @@
 // run an operation at once or all of them at the end: a caller must not write a tensor or free
 // anything between the two. Shapes and types are the caller's duty (checked, die() on a mismatch: a
 // programming error; a file's shapes are checked in model/weights.c before they get here).
+//
+// A recording may be kept under a key and submitted again: what an operation reads from I32 tensors
+// (tokens, positions, rows, counts, ids) may then be other values, everything else (shapes,
+// tensors, order) is the same.
 #pragma once
 
 #include "../base/base.h"
@@ -24,11 +28,16 @@ enum dtype {
     DTYPE_Q5_0 = 6,
     DTYPE_Q5_1 = 7,
     DTYPE_Q8_0 = 8,
+    DTYPE_Q2_K = 10,
+    DTYPE_Q3_K = 11,
     DTYPE_Q4_K = 12,
     DTYPE_Q5_K = 13,
     DTYPE_Q6_K = 14,
+    DTYPE_IQ4_NL = 20,
+    DTYPE_IQ4_XS = 23,
     DTYPE_I32 = 26,
     DTYPE_BF16 = 30,
+    DTYPE_MXFP4 = 39,
 };
 
 const char *dtype_name(enum dtype type);        // "Q4_K"; "?" for an unknown number
@@ -54,16 +63,21 @@ struct tensor { // a view: [n_rows][n_cols], row-major, rows row_bytes apart
 };
 
 struct compute_options {
-    const char *device; // "auto", "cpu" or a device's name
-    int32_t n_threads;  // CPU threads; 0 = one a core this process may run on
+    const char *device;    // "auto", "vulkan", "cpu" or (part of) a device's name
+    int32_t n_threads;     // CPU threads; 0 = one a core this process may run on
+    const char *cache_dir; // where compiled kernels are kept between starts; NULL: nowhere
 };
 
 struct compute_info {
     char device[96];  // as a person should read it: "CPU: AMD EPYC ... (2 threads, AVX-512 VNNI)"
     char backend[16]; // "cpu" or "vulkan"
-    char reason[320]; // why this device and not a GPU; one sentence
+    char driver[96];  // "radv 25.0.7"; empty for the CPU
+    char kind[16];    // "cpu", "integrated", "discrete", "virtual" (Venus), "software" (llvmpipe)
+    char reason[320]; // why this device and not another; one sentence
     int32_t n_threads;
-    uint64_t memory_bytes, memory_usable_bytes;
+    int32_t n_compute_units;      // 0: not told by the driver
+    uint64_t memory_bytes;        // what the device can address: on unified memory all its heaps
+    uint64_t memory_usable_bytes; // of that what is free now
 };
 
 MUST_USE enum status compute_open(struct compute **out, const struct compute_options *options,
@@ -74,8 +88,14 @@ const struct compute_info *compute_info(const struct compute *compute);
 // Zero-filled device memory that lives until compute_close or tensor_free. NO_ROOM names the size.
 MUST_USE enum status compute_tensor(struct compute *compute, struct tensor *out, enum dtype type,
                                     int64_t n_rows, int64_t n_cols, struct err *err);
+// The same for a KV cache: rows may lie further apart, so that they do not all fall on one memory
+// channel. type: F16 or Q8_0. Never read or written by tensor_read and tensor_write.
+MUST_USE enum status compute_cache(struct compute *compute, struct tensor *out, enum dtype type,
+                                   int64_t n_rows, int64_t n_cols, struct err *err);
 // Weights: `data` (dtype_row_bytes(type, n_cols) * n_rows bytes, 32-aligned at least, in a mapped
-// file) must outlive the tensor: the CPU borrows it, a GPU copies it into its own memory.
+// file) must outlive the tensor. The CPU borrows it; a GPU reads it into its own memory, in a
+// layout of its own, and lets the file's pages go. Never read or written by tensor_read and
+// tensor_write.
 MUST_USE enum status compute_weight(struct compute *compute, struct tensor *out, enum dtype type,
                                     int64_t n_rows, int64_t n_cols, const void *data,
                                     struct err *err);
@@ -90,9 +110,12 @@ void tensor_read(struct compute *compute, void *to, const struct tensor *from, s
 // Activations are F32. n_tokens is the number of rows of the activation. Names are those of
 // model/forward.c.
 
-void compute_begin(struct compute *compute);
-MUST_USE enum status compute_finish(struct compute *compute,
-                                    struct err *err); // DEVICE_ERROR: the device is lost
+// Starts a recording. key != 0 names everything about it that is not in I32 tensors. true: record
+// the operations, then finish; false: the device still has the recording of that key and submits it
+// again at compute_finish, so nothing may be recorded. Freeing a tensor forgets all keys.
+MUST_USE bool compute_begin(struct compute *compute, uint64_t key);
+// DEVICE_ERROR: the device is lost.
+MUST_USE enum status compute_finish(struct compute *compute, struct err *err);
 
 // out[t] = decode(token_embd[token[t]]); token: I32 [1][n_tokens]
 void op_embed(struct compute *compute, const struct tensor *out, const struct tensor *token_embd,
@@ -102,52 +125,157 @@ void op_embed(struct compute *compute, const struct tensor *out, const struct te
 void op_rms_norm(struct compute *compute, const struct tensor *out, const struct tensor *x,
                  const struct tensor *weight, float eps);
 
-// out[t][r] = dot(w[r], x[t]) + bias[r] + residual[t][r]. w: [n_out][n_in] of any format; x:
-// [n_tokens][n_in]; bias (F32 [1][n_out]) and residual (F32 [n_tokens][n_out], may be `out` itself)
-// may be NULL.
+// What a product reads: x [n_tokens][n_in], RMS-normalised first (as op_rms_norm) when norm, F32
+// [1][n_in], is not NULL.
+struct matmul_x {
+    const struct tensor *x, *norm;
+    float eps;
+};
+// out[t][r] = dot(w[r], x[t]) + bias[r] + residual[t][r]. w: [n_out][n_in] of any format; bias (F32
+// [1][n_out]) and residual (F32 [n_tokens][n_out], may be `out` itself) may be NULL.
 struct matmul {
     const struct tensor *out, *w, *bias, *residual;
 };
-// Several products of one x (q, k, v; gate, up), so that x is read, and quantised, once. n <= 4.
+// Several products of one x (q, k, v), so that x is read, normalised and converted once. n <= 4.
+// No `out` may be the tensor of x.
 void op_matmul(struct compute *compute, const struct matmul *products, int n,
-               const struct tensor *x);
+               const struct matmul_x *x);
+
+enum activation {
+    ACTIVATION_SILU, // SwiGLU
+    ACTIVATION_GELU, // GeGLU, tanh form (Hendrycks & Gimpel 2016)
+};
+// out[t][r] = activation(dot(w_gate[r], x[t])) * dot(w_up[r], x[t])   (Shazeer 2020). w_gate and
+// w_up: one shape, any formats; scratch: F32 of the shape of out, undefined afterwards.
+struct matmul_glu {
+    const struct tensor *out, *w_gate, *w_up, *scratch;
+    enum activation activation;
+};
+void op_matmul_glu(struct compute *compute, const struct matmul_glu *glu, const struct matmul_x *x);
 
 enum rope_pairs {
     ROPE_NORM, // rotates (x[2i], x[2i+1])             - GGUF `llama`
     ROPE_NEOX, // rotates (x[i], x[i + n_rot/2])       - GGUF `qwen2`
 };
+// How fast each pair turns: all scaling schemes end here. Filled by rope_turns().
 struct rope {
     enum rope_pairs pairs;
-    int32_t n_rot;             // leading dimensions of each head that are rotated (even)
-    float freq_base;           // theta
-    float freq_scale;          // positions are multiplied by it (linear scaling); 1 = none
-    const float *freq_factors; // [n_rot/2] divides each frequency (Llama 3 scaling,
-                               // rope_freqs.weight); NULL = none
+    int32_t n_rot;              // leading dimensions of each head that are rotated (even)
+    const struct tensor *turns; // I32 [1][n_rot]: for pair i the revolutions a position as a 64-bit
+                                // fraction, high half at 2i, low half at 2i+1; whole ones fall away
+    float magnitude;            // cosine and sine are multiplied by it (YaRN); 1 = plain
 };
-// In place on x [n_tokens][n_head * head_dim]; pos: I32 [1][n_tokens]  (Su et al. 2021)
-void op_rope(struct compute *compute, const struct tensor *x, const struct tensor *pos,
-             int32_t head_dim, const struct rope *rope);
-
-// cache[row[t]] = x[t], converted to the cache's format (F16). row: I32 [1][n_tokens].
-void op_kv_store(struct compute *compute, const struct tensor *cache, const struct tensor *x,
-                 const struct tensor *row);
+struct rope_scaling {
+    float freq_base;           // theta
+    float freq_scale;          // positions are multiplied by it (linear, YaRN's interpolation); 1
+    const float *freq_factors; // [n_rot/2] divides each frequency (Llama 3, LongRoPE); NULL = none
+    bool yarn;                 // (Peng et al. 2023): the four below
+    int32_t n_ctx_orig;        // positions the model was trained on
+    float beta_fast, beta_slow; // turns within n_ctx_orig above / below which a pair is left alone
+                                // / interpolated: 32, 1
+    float attn_factor;          // multiplies the magnitude
+};
+// turns: [n_rot], as in struct rope. Computed in double precision.
+void rope_turns(int32_t *turns, float *magnitude, int32_t n_rot,
+                const struct rope_scaling *scaling);
+// q is rotated in place; cache_k[row[t]] = rotated k[t], cache_v[row[t]] = v[t], both converted to
+// the cache's format (F16 or Q8_0). q: [n_tokens][n_head * head_dim]; k, v: [n_tokens][n_head_kv *
+// head_dim], k undefined afterwards; pos, row: I32 [1][n_tokens]   (Su et al. 2021)
+struct rope_kv {
+    const struct tensor *q, *k, *v, *pos, *row, *cache_k, *cache_v;
+    int32_t head_dim;
+    struct rope rope;
+};
+void op_rope_kv(struct compute *compute, const struct rope_kv *args);
 
 // Causal grouped-query attention over a cache of rows. Token t attends to cache rows first[t] ..
-// first[t] + count[t] - 1. q, out: [n_tokens][n_head * head_dim]; k, v: F16 [rows][n_head_kv *
-// head_dim]; first, count: I32 [1][n_tokens]. out[t][h] = softmax(q[t][h] . k[.][h / (n_head /
-// n_head_kv)] * scale) v, in one pass with a running maximum.
+// first[t] + count[t] - 1, of these the last `window` when window > 0. q, out: [n_tokens][n_head *
+// head_dim]; k, v: F16 or Q8_0 [rows][n_head_kv * head_dim]; first, count: I32 [1][n_tokens].
+// out[t][h] = softmax(score) v, score = q[t][h] . k[.][h / (n_head / n_head_kv)] * scale, in one
+// pass with a running maximum. softcap > 0: score = softcap * tanh(score / softcap). sinks (F32
+// [1][n_head], may be NULL): one more score a head that takes its share and brings no value.
 struct attention {
     int32_t n_head, n_head_kv, head_dim;
     float scale; // 1 / sqrt(head_dim)
+    float softcap;
+    int32_t window;
+    const struct tensor *sinks;
 };
 void op_attention(struct compute *compute, const struct tensor *out, const struct tensor *q,
                   const struct tensor *k, const struct tensor *v, const struct tensor *first,
                   const struct tensor *count, const struct attention *attention);
 
-// out = silu(gate) * up  (Shazeer 2020); out may be gate.
-void op_swiglu(struct compute *compute, const struct tensor *out, const struct tensor *gate,
-               const struct tensor *up);
-
 // out[i] = x[row[i]]; row: I32 [1][n]. Picks the positions whose logits are wanted.
 void op_rows(struct compute *compute, const struct tensor *out, const struct tensor *x,
              const struct tensor *row);
+
+enum { TOP_K_MOST = 64 };
+// The k largest of each row of x [n][n_cols], falling; of equal ones the lower column first. id:
+// I32 [n][k], value: F32 [n][k]; 1 <= k <= TOP_K_MOST, k <= n_cols. A NaN counts as largest, so
+// that the caller sees it.
+void op_top_k(struct compute *compute, const struct tensor *id, const struct tensor *value,
+              const struct tensor *x);
+
+// ---- mixture of experts (Shazeer et al. 2017; Fedus et al. 2021) --------------------------------
+
+enum route_score {
+    ROUTE_SOFTMAX,     // softmax over all experts, then the n_used largest
+    ROUTE_TOP_SOFTMAX, // the n_used largest, softmax over these (gpt-oss)
+    ROUTE_SIGMOID,     // sigmoid of each, then the n_used largest
+};
+struct route {
+    enum route_score score;
+    bool normalise; // the chosen weights are divided by their sum
+    float scale;    // and multiplied by this; 1
+};
+// id: I32 [n_tokens][n_used], weight: F32 [n_tokens][n_used], logits: F32 [n_tokens][n_expert],
+// n_expert <= 512, n_used <= 16. Largest first; of equal ones the lower expert.
+void op_route(struct compute *compute, const struct tensor *id, const struct tensor *weight,
+              const struct tensor *logits, const struct route *route);
+
+// out[i][r] = dot(w[id[i] * n_out + r], x[i / x_share]) + bias[id[i]][r] for i = t * n_used + slot.
+// out: [n_tokens * n_used][n_out]; w: [n_expert * n_out][n_in]; bias: F32 [n_expert][n_out] or
+// NULL; x: [n_tokens * n_used / x_share][n_in] with x_share n_used (one x a token) or 1.
+struct matmul_experts {
+    const struct tensor *out, *w, *bias, *x, *id;
+    int32_t x_share;
+};
+void op_matmul_experts(struct compute *compute, const struct matmul_experts *args);
+// out[i] = activation(gate[i]) * up[i], element by element; out may be gate.
+void op_glu(struct compute *compute, const struct tensor *out, const struct tensor *gate,
+            const struct tensor *up, enum activation activation);
+// out[t] = residual[t] + sum over slots of weight[t][slot] * y[t * n_used + slot]; residual may be
+// out.
+void op_experts_sum(struct compute *compute, const struct tensor *out,
+                    const struct tensor *residual, const struct tensor *y,
+                    const struct tensor *weight);
+
+// ---- what there is (for the doctor, the bench and the choice of a device) -----------------------
+
+enum { SURVEY_DEVICES = 8 };
+struct survey_device { // one that Vulkan enumerates
+    char name[96], driver[96], kind[16];
+    uint32_t vendor_id, device_id; // PCI
+    uint32_t api_version;          // VK_MAKE_API_VERSION
+    int32_t n_compute_units;
+    uint64_t memory_bytes, memory_usable_bytes, largest_buffer_bytes;
+    bool cooperative_matrix, integer_dot, half; // 16x16x16; accelerated; 16-bit arithmetic
+    bool usable;
+    char refusal[256]; // why it is not: the feature or limit, wanted and found
+};
+struct survey {
+    char loader[96];    // "linked in" or the library; empty: none
+    struct err failure; // of the loader or the instance; status OK: there is one
+    int32_t n_devices;
+    struct survey_device device[SURVEY_DEVICES];
+};
+void compute_survey(struct survey *out);
+
+// Runs a product, an attention and a normalisation whose results are known, and measures copying.
+struct self_test {
+    bool right;
+    char said[256];                        // what was computed, and what was wrong with it
+    double copy_bytes_per_s, read_bytes_per_s; // buffers far larger than the last-level cache
+};
+MUST_USE enum status compute_self_test(struct compute *compute, struct self_test *out,
+                                       struct err *err);
