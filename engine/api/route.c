@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct route {
+static const struct endpoint {
     const char *method, *path; // a path that ends in '/' (but the first) takes everything below it
     bool open;                 // needs no key
     route_handler *handler;
@@ -23,7 +23,7 @@ static const struct route {
     {"POST", "/v1/completions", false, completions_post},
 };
 
-static bool path_matches(const struct route *route, struct bytes path)
+static bool path_matches(const struct endpoint *route, struct bytes path)
 {
     size_t n = strlen(route->path);
     if (n > 1 && route->path[n - 1] == '/')
@@ -31,7 +31,7 @@ static bool path_matches(const struct route *route, struct bytes path)
     return bytes_equal_text(path, route->path);
 }
 
-static bool method_matches(const struct route *route, struct bytes method)
+static bool method_matches(const struct endpoint *route, struct bytes method)
 {
     if (bytes_equal_text(method, "HEAD")) // net/ leaves the body away
         return strcmp(route->method, "GET") == 0;
@@ -124,7 +124,8 @@ static void plain_handle(struct api *api, struct exchange *exchange, const struc
 
 // ---- TLS ------------------------------------------------------------------------------------
 
-static void wrong_method(struct exchange *exchange, const struct route *route, struct bytes method)
+static void wrong_method(struct exchange *exchange, const struct endpoint *route,
+                         struct bytes method)
 {
     struct refusal refusal;
     (void)refuse(&refusal, 405, "method_not_allowed", NULL, "%s wants %s, not %.*s.", route->path,
@@ -138,7 +139,7 @@ void api_handle(void *arg, struct exchange *exchange, const struct request *requ
 {
     struct api *api = arg;
     struct refusal refusal;
-    const struct route *found = NULL;
+    const struct endpoint *found = NULL;
     if (!request->tls) {
         plain_handle(api, exchange, request);
         return;

@@ -64,8 +64,8 @@ struct compute {
 enum status cpu_open(struct compute **out, const struct compute_options *options,
                      struct err *err); // cpu/device.c
 // vulkan/device.c. `device`: "auto" and "vulkan": the best GPU; else a part of a device's name (a
-// software device only so). NOT_FOUND: there is no such device; other statuses: there is one, and it
-// cannot be used, with the reason.
+// software device only so). NOT_FOUND: there is no such device; other statuses: there is one, and
+// it cannot be used, with the reason.
 enum status vulkan_open(struct compute **out, const struct compute_options *options,
                         struct err *err);
 void vulkan_survey(struct survey *out);

@@ -166,11 +166,11 @@ struct rope {
     float magnitude;            // cosine and sine are multiplied by it (YaRN); 1 = plain
 };
 struct rope_scaling {
-    float freq_base;           // theta
-    float freq_scale;          // positions are multiplied by it (linear, YaRN's interpolation); 1
-    const float *freq_factors; // [n_rot/2] divides each frequency (Llama 3, LongRoPE); NULL = none
-    bool yarn;                 // (Peng et al. 2023): the four below
-    int32_t n_ctx_orig;        // positions the model was trained on
+    float freq_base;            // theta
+    float freq_scale;           // positions are multiplied by it (linear, YaRN's interpolation); 1
+    const float *freq_factors;  // [n_rot/2] divides each frequency (Llama 3, LongRoPE); NULL = none
+    bool yarn;                  // (Peng et al. 2023): the four below
+    int32_t n_ctx_orig;         // positions the model was trained on
     float beta_fast, beta_slow; // turns within n_ctx_orig above / below which a pair is left alone
                                 // / interpolated: 32, 1
     float attn_factor;          // multiplies the magnitude
@@ -274,7 +274,7 @@ void compute_survey(struct survey *out);
 // Runs a product, an attention and a normalisation whose results are known, and measures copying.
 struct self_test {
     bool right;
-    char said[256];                        // what was computed, and what was wrong with it
+    char said[256];                            // what was computed, and what was wrong with it
     double copy_bytes_per_s, read_bytes_per_s; // buffers far larger than the last-level cache
 };
 MUST_USE enum status compute_self_test(struct compute *compute, struct self_test *out,

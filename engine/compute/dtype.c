@@ -228,6 +228,11 @@ void dtype_decode(enum dtype type, float *out, const void *in, int64_t n)
     case DTYPE_Q6_K:
         decode_q6_k(out, in, n);
         return;
+    case DTYPE_Q2_K:
+    case DTYPE_Q3_K:
+    case DTYPE_IQ4_NL:
+    case DTYPE_IQ4_XS:
+    case DTYPE_MXFP4:
     case DTYPE_I32:
         break;
     }

@@ -11,6 +11,8 @@
 #include <math.h>
 #include <string.h>
 
+enum { KEPT_ROWS = 8 };
+
 // The first n columns of a one-row tensor of inputs.
 static struct tensor columns(const struct tensor *tensor, int32_t n)
 {
@@ -25,14 +27,13 @@ static const struct tensor *present(const struct tensor *tensor)
 }
 
 struct chunk { // views of n rows
-    struct tensor x, h, q, att, k, v, gate, up, token, pos, row, first, count;
+    struct tensor x, q, att, k, v, gate, up, token, pos, row, first, count;
 };
 
 static struct chunk chunk_views(const struct activations *act, int32_t n)
 {
     return (struct chunk){
         .x = tensor_rows(&act->x, 0, n),
-        .h = tensor_rows(&act->h, 0, n),
         .q = tensor_rows(&act->q, 0, n),
         .att = tensor_rows(&act->att, 0, n),
         .k = tensor_rows(&act->k, 0, n),
@@ -53,50 +54,48 @@ static void forward_layers(struct model *m, const struct chunk *c)
 {
     struct compute *compute = m->compute;
     const struct hyper *h = &m->hyper;
-    const struct rope rope = {h->rope_pairs, h->n_rot, h->rope_freq_base, h->rope_freq_scale,
-                              m->weights.rope_freqs};
-    const struct attention attention = {h->n_head, h->n_head_kv, h->head_dim,
-                                        1.0f / sqrtf((float)h->head_dim)};
+    const struct rope rope = {h->rope_pairs, h->n_rot, &m->weights.rope_turns,
+                              m->weights.rope_magnitude};
+    const struct attention attention = {.n_head = h->n_head,
+                                        .n_head_kv = h->n_head_kv,
+                                        .head_dim = h->head_dim,
+                                        .scale = 1.0f / sqrtf((float)h->head_dim)};
 
     op_embed(compute, &c->x, &m->weights.token_embd, &c->token);
     for (int32_t i = 0; i < h->n_layer; i++) {
         const struct layer *w = &m->weights.layers[i];
+        const struct tensor *cache_k = &m->kv.k[i], *cache_v = &m->kv.v[i];
 
-        op_rms_norm(compute, &c->h, &c->x, &w->attn_norm, h->rms_eps);
         const struct matmul qkv[] = {
             {&c->q, &w->attn_q, present(&w->attn_q_bias), NULL},
             {&c->k, &w->attn_k, present(&w->attn_k_bias), NULL},
             {&c->v, &w->attn_v, present(&w->attn_v_bias), NULL},
         };
-        op_matmul(compute, qkv, 3, &c->h);
-        op_rope(compute, &c->q, &c->pos, h->head_dim, &rope);
-        op_rope(compute, &c->k, &c->pos, h->head_dim, &rope);
-        op_kv_store(compute, &m->kv.k[i], &c->k, &c->row);
-        op_kv_store(compute, &m->kv.v[i], &c->v, &c->row);
-        op_attention(compute, &c->att, &c->q, &m->kv.k[i], &m->kv.v[i], &c->first, &c->count,
-                     &attention);
+        op_matmul(compute, qkv, 3, &(struct matmul_x){&c->x, &w->attn_norm, h->rms_eps});
+        op_rope_kv(compute, &(struct rope_kv){&c->q, &c->k, &c->v, &c->pos, &c->row, cache_k,
+                                              cache_v, h->head_dim, rope});
+        op_attention(compute, &c->att, &c->q, cache_k, cache_v, &c->first, &c->count, &attention);
         op_matmul(compute,
                   &(struct matmul){&c->x, &w->attn_output, present(&w->attn_output_bias), &c->x}, 1,
-                  &c->att);
+                  &(struct matmul_x){.x = &c->att});
 
-        op_rms_norm(compute, &c->h, &c->x, &w->ffn_norm, h->rms_eps);
-        const struct matmul gate_up[] = {{&c->gate, &w->ffn_gate, NULL, NULL},
-                                         {&c->up, &w->ffn_up, NULL, NULL}};
-        op_matmul(compute, gate_up, 2, &c->h);
-        op_swiglu(compute, &c->gate, &c->gate, &c->up);
-        op_matmul(compute, &(struct matmul){&c->x, &w->ffn_down, NULL, &c->x}, 1, &c->gate);
+        op_matmul_glu(
+            compute,
+            &(struct matmul_glu){&c->gate, &w->ffn_gate, &w->ffn_up, &c->up, ACTIVATION_SILU},
+            &(struct matmul_x){&c->x, &w->ffn_norm, h->rms_eps});
+        op_matmul(compute, &(struct matmul){&c->x, &w->ffn_down, NULL, &c->x}, 1,
+                  &(struct matmul_x){.x = &c->gate});
     }
 }
 
 static void forward_output(struct model *m, const struct chunk *c, int32_t n_out)
 {
     const struct activations *act = &m->act;
-    struct tensor out_row = columns(&act->out_row, n_out), x = tensor_rows(&act->out_x, 0, n_out);
-    struct tensor h = tensor_rows(&act->out_h, 0, n_out),
+    struct tensor out_row = columns(&act->out_row, n_out), x = tensor_rows(&act->out_x, 0, n_out),
                   logits = tensor_rows(&act->logits, 0, n_out);
     op_rows(m->compute, &x, &c->x, &out_row);
-    op_rms_norm(m->compute, &h, &x, &m->weights.output_norm, m->hyper.rms_eps);
-    op_matmul(m->compute, &(struct matmul){&logits, &m->weights.output, NULL, NULL}, 1, &h);
+    op_matmul(m->compute, &(struct matmul){&logits, &m->weights.output, NULL, NULL}, 1,
+              &(struct matmul_x){&x, &m->weights.output_norm, m->hyper.rms_eps});
 }
 
 // ---- chunks -------------------------------------------------------------------------------------
@@ -135,6 +134,16 @@ static void write_inputs(struct model *m, const struct batch *b, int32_t start, 
     write_ints(m, &m->act.count, count, n);
 }
 
+// The recording of a small chunk comes again with every token that is decoded: n rows (at most
+// KEPT_ROWS), n_out of them wanted, of this model. Larger ones are recorded anew.
+static uint64_t recording_key(const struct model *m, int32_t n, int32_t n_out)
+{
+    _Static_assert(KEPT_ROWS < 16, "four bits each; a model's address ends in four zeros");
+    if (n > KEPT_ROWS || n_out > KEPT_ROWS)
+        return 0;
+    return (uint64_t)(uintptr_t)m << 4 | (uint64_t)n << 4 | (uint64_t)n_out;
+}
+
 // One chunk of n rows from `start`; appends its wanted logits.
 static enum status forward_chunk(struct model *m, const struct batch *b, int32_t start, int32_t n,
                                  float **logits, struct err *err)
@@ -144,10 +153,11 @@ static enum status forward_chunk(struct model *m, const struct batch *b, int32_t
     write_inputs(m, b, start, n);
     int32_t n_out = collect_wanted(&m->act, b->wanted + start, n, &at, rows);
     write_ints(m, &m->act.out_row, rows, n_out > 0 ? n_out : 1);
-    compute_begin(m->compute);
-    forward_layers(m, &c);
-    if (n_out > 0)
-        forward_output(m, &c, n_out);
+    if (compute_begin(m->compute, recording_key(m, n, n_out))) {
+        forward_layers(m, &c);
+        if (n_out > 0)
+            forward_output(m, &c, n_out);
+    }
     enum status status = compute_finish(m->compute, err);
     while (status == OK && n_out > 0) {
         size_t n_floats = (size_t)n_out * (size_t)m->hyper.n_vocab;
@@ -158,8 +168,8 @@ static enum status forward_chunk(struct model *m, const struct batch *b, int32_t
         if (n_out == 0)
             break;
         write_ints(m, &m->act.out_row, rows, n_out);
-        compute_begin(m->compute);
-        forward_output(m, &c, n_out);
+        if (compute_begin(m->compute, 0))
+            forward_output(m, &c, n_out);
         status = compute_finish(m->compute, err);
     }
     return status;

@@ -27,9 +27,9 @@ enum status kv_open(struct kv *out, struct compute *compute, const struct hyper 
     };
     enum status status = OK;
     for (int32_t i = 0; i < hyper->n_layer && status == OK; i++) {
-        status = compute_tensor(compute, &kv.k[i], DTYPE_F16, n_rows, n_cols, err);
+        status = compute_cache(compute, &kv.k[i], DTYPE_F16, n_rows, n_cols, err);
         if (status == OK)
-            status = compute_tensor(compute, &kv.v[i], DTYPE_F16, n_rows, n_cols, err);
+            status = compute_cache(compute, &kv.v[i], DTYPE_F16, n_rows, n_cols, err);
     }
     if (status != OK) {
         kv_close(&kv, compute);

@@ -24,7 +24,6 @@ static enum status activations_open(struct activations *act, struct compute *com
         int64_t n_rows, n_cols;
     } all[] = {
         {&act->x, DTYPE_F32, n_batch, h->n_embd},
-        {&act->h, DTYPE_F32, n_batch, h->n_embd},
         {&act->q, DTYPE_F32, n_batch, n_q},
         {&act->att, DTYPE_F32, n_batch, n_q},
         {&act->k, DTYPE_F32, n_batch, n_kv},
@@ -38,7 +37,6 @@ static enum status activations_open(struct activations *act, struct compute *com
         {&act->count, DTYPE_I32, 1, n_batch},
         {&act->out_row, DTYPE_I32, 1, act->n_out},
         {&act->out_x, DTYPE_F32, act->n_out, h->n_embd},
-        {&act->out_h, DTYPE_F32, act->n_out, h->n_embd},
         {&act->logits, DTYPE_F32, act->n_out, h->n_vocab},
     };
     enum status status = OK;
@@ -51,9 +49,9 @@ static enum status activations_open(struct activations *act, struct compute *com
 static void activations_close(struct activations *act, struct compute *compute)
 {
     struct tensor *all[] = {
-        &act->x,     &act->h,       &act->q,     &act->att,   &act->k,      &act->v,
-        &act->gate,  &act->up,      &act->token, &act->pos,   &act->row,    &act->first,
-        &act->count, &act->out_row, &act->out_x, &act->out_h, &act->logits,
+        &act->x,     &act->q,     &act->att,     &act->k,     &act->v,
+        &act->gate,  &act->up,    &act->token,   &act->pos,   &act->row,
+        &act->first, &act->count, &act->out_row, &act->out_x, &act->logits,
     };
     for (size_t i = 0; i < COUNT_OF(all); i++)
         if (all[i]->buffer != NULL)

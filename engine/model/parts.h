@@ -153,7 +153,8 @@ struct weights {
     struct tensor output_norm; // [1][n_embd]
     struct tensor output;      // [n_vocab][n_embd]; a copy of token_embd when tied
     bool tied;
-    float *rope_freqs;    // [n_rot/2] or NULL
+    struct tensor rope_turns; // I32 [1][n_rot] (struct rope)
+    float rope_magnitude;
     struct layer *layers; // [n_layer]
 };
 
@@ -181,13 +182,12 @@ void kv_close(struct kv *kv, struct compute *compute);
 
 struct activations {                             // n_batch rows each, F32 unless said
     struct tensor x;                             // [n_embd]: the residual stream
-    struct tensor h;                             // [n_embd]: normalised
     struct tensor q, att;                        // [n_head * head_dim]
     struct tensor k, v;                          // [n_head_kv * head_dim]
-    struct tensor gate, up;                      // [n_ff]
+    struct tensor gate, up;                      // [n_ff]; up is scratch
     struct tensor token, pos, row, first, count; // I32 [1][n_batch]
     struct tensor out_row;                       // I32 [1][n_out]
-    struct tensor out_x, out_h;                  // [n_out][n_embd]: rows whose logits are wanted
+    struct tensor out_x;                         // [n_out][n_embd]: rows whose logits are wanted
     struct tensor logits;                        // [n_out][n_vocab]
     int32_t n_batch, n_out;
 };

@@ -312,8 +312,8 @@ static enum status load_layer(struct loader *l, struct layer *layer, int32_t i)
     return status;
 }
 
-// Llama 3's scaling, one divisor a frequency. They are used on the host to make the rotation table.
-static enum status load_rope_freqs(struct loader *l, float **out)
+// Llama 3's scaling, one divisor a frequency: *out [n_rot / 2], NULL when there is none.
+static enum status read_rope_freqs(struct loader *l, float **out)
 {
     const struct gguf_tensor *tensor = NULL;
     int32_t n = l->hyper->n_rot / 2;
@@ -335,6 +335,26 @@ static enum status load_rope_freqs(struct loader *l, float **out)
                 "tensor 'rope_freqs.weight': factor %d is %g; expected a positive number", i,
                 (double)(*out)[i]);
     return OK;
+}
+
+static enum status load_rope(struct loader *l, struct weights *w)
+{
+    const struct hyper *h = l->hyper;
+    float *factors = NULL;
+    enum status status = read_rope_freqs(l, &factors);
+    if (status == OK)
+        status = compute_tensor(l->compute, &w->rope_turns, DTYPE_I32, 1, h->n_rot, l->err);
+    if (status == OK) {
+        const struct rope_scaling scaling = {.freq_base = h->rope_freq_base,
+                                             .freq_scale = h->rope_freq_scale,
+                                             .freq_factors = factors};
+        int32_t *turns = mem_array((size_t)h->n_rot, sizeof *turns);
+        rope_turns(turns, &w->rope_magnitude, h->n_rot, &scaling);
+        tensor_write(l->compute, &w->rope_turns, turns, (size_t)h->n_rot * sizeof *turns);
+        free(turns);
+    }
+    free(factors);
+    return status;
 }
 
 static enum status check_unused(struct loader *l)
@@ -363,7 +383,7 @@ static enum status load_all(struct loader *l, struct weights *w)
     else if (status == OK)
         status = matrix(l, &w->output, "output.weight", h->n_vocab, h->n_embd);
     if (status == OK)
-        status = load_rope_freqs(l, &w->rope_freqs);
+        status = load_rope(l, w);
     for (int32_t i = 0; i < h->n_layer && status == OK; i++)
         status = load_layer(l, &w->layers[i], i);
     return status == OK ? check_unused(l) : status;
@@ -405,7 +425,7 @@ void weights_close(struct weights *weights, struct compute *compute, const struc
         release(compute, &weights->output);
     release(compute, &weights->token_embd);
     release(compute, &weights->output_norm);
-    free(weights->rope_freqs);
+    release(compute, &weights->rope_turns);
     free(weights->layers);
     *weights = (struct weights){0};
 }

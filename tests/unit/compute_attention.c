@@ -62,7 +62,7 @@ static void check_batch(struct compute *compute, const struct attention *a,
                   tv = tensor_of(compute, DTYPE_F16, CACHE_ROWS, kv_cols, v);
     struct tensor tf = tensor_of(compute, DTYPE_I32, 1, n_tokens, first),
                   tc = tensor_of(compute, DTYPE_I32, 1, n_tokens, count);
-    compute_begin(compute);
+    CHECK(compute_begin(compute, 0));
     op_attention(compute, &to, &tq, &tk, &tv, &tf, &tc, a);
     CHECK(compute_finish(compute, NULL) == OK);
     tensor_read(compute, out, &to, (size_t)(n_tokens * n_cols) * sizeof *out);

@@ -1,5 +1,5 @@
-// compute_matmul.c - op_matmul in every weight format, on every instruction set this machine has,
-// against sums in double.
+// compute_matmul.c - op_matmul and op_matmul_glu in every weight format, on every instruction set
+// this machine has, against sums in double.
 //
 // Shapes: rows 1 .. 70 and tokens 1 .. 33, odd ones among them, so that every block, tile and chunk
 // has edges; rows of one and of several blocks. Tolerance, per output, with S = sum |w x| and W =
@@ -67,8 +67,8 @@ static void check_shape(struct compute *compute, const char *isa, enum dtype typ
     CHECK(compute_weight(compute, &w, type, s.n_out, s.n_in, weights, NULL) == OK);
     struct matmul product = {
         .out = &to, .w = &w, .bias = extra ? &tb : NULL, .residual = extra ? &to : NULL};
-    compute_begin(compute);
-    op_matmul(compute, &product, 1, &tx);
+    CHECK(compute_begin(compute, 0));
+    op_matmul(compute, &product, 1, &(struct matmul_x){.x = &tx});
     CHECK(compute_finish(compute, NULL) == OK);
     tensor_read(compute, out, &to, n_out * sizeof *out);
     bool planes = strcmp(isa, "portable") != 0 && block_size_of(type) > 1;
@@ -101,8 +101,8 @@ static void check_several(struct compute *compute, const char *isa)
         CHECK(compute_weight(compute, &w[i], types[i], n_out[i], N_IN, weights[i], NULL) == OK);
         products[i] = (struct matmul){.out = &to[i], .w = &w[i]};
     }
-    compute_begin(compute);
-    op_matmul(compute, products, 4, &tx);
+    CHECK(compute_begin(compute, 0));
+    op_matmul(compute, products, 4, &(struct matmul_x){.x = &tx});
     CHECK(compute_finish(compute, NULL) == OK);
     for (int i = 0; i < 4; i++) {
         tensor_read(compute, out, &to[i], (size_t)(n_out[i] * N_TOKENS) * sizeof *out);
@@ -129,8 +129,8 @@ static void check_not_finite(struct compute *compute, const char *isa, enum dtyp
     struct tensor to = tensor_of(compute, DTYPE_F32, n_tokens, N_OUT, NULL);
     CHECK(compute_weight(compute, &w, type, N_OUT, N_IN, weights, NULL) == OK);
     struct matmul product = {.out = &to, .w = &w};
-    compute_begin(compute);
-    op_matmul(compute, &product, 1, &tx);
+    CHECK(compute_begin(compute, 0));
+    op_matmul(compute, &product, 1, &(struct matmul_x){.x = &tx});
     CHECK(compute_finish(compute, NULL) == OK);
     tensor_read(compute, out, &to, sizeof *out * (size_t)(N_OUT * n_tokens));
     for (int64_t i = 0; i < N_OUT * n_tokens; i++)
@@ -140,6 +140,81 @@ static void check_not_finite(struct compute *compute, const char *isa, enum dtyp
                 (double)bad, wrong);
     tensor_free(compute, &w), tensor_free(compute, &tx), tensor_free(compute, &to);
     free(weights);
+}
+
+// ---- fused: the normalisation before, the gate behind -------------------------------------------
+
+// x normalised in double, and the limit of one product's error with it (head of this file).
+static void normalised(double *to, const float *x, const float *norm, int64_t n, double eps)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        sum += (double)x[i] * x[i];
+    for (int64_t i = 0; i < n; i++)
+        to[i] = x[i] / sqrt(sum / (double)n + eps) * norm[i];
+}
+
+static double dot_of(enum dtype type, const uint8_t *row, const double *x, int64_t n, bool planes,
+                     double *limit)
+{
+    double sum = 0, size = 0, total = 0, most = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double w = weight_at(type, row, i);
+        sum += w * x[i];
+        size += fabs(w * x[i]);
+        total += fabs(w);
+        most = fmax(most, fabs(x[i]));
+    }
+    *limit = 0x1p-20 * size + (planes ? 1.05 * 0x1p-15 * total * most : 0);
+    return sum;
+}
+
+static void check_glu(struct compute *compute, const char *isa, enum dtype type, int64_t n_tokens,
+                      enum activation activation)
+{
+    enum { N_IN = 768, N_OUT = 37, MOST = 20 };
+    static float x[N_IN * MOST], norm[N_IN], out[N_OUT * MOST];
+    static double normed[N_IN];
+    const float eps = 1e-5f;
+    uint8_t *gate = random_weights(type, N_OUT, N_IN),
+            *up = random_weights(DTYPE_Q6_K, N_OUT, N_IN);
+    bool planes = strcmp(isa, "portable") != 0;
+    int wrong = 0;
+    random_floats(x, N_IN * n_tokens);
+    random_floats(norm, N_IN);
+    struct tensor wg, wu, tx = tensor_of(compute, DTYPE_F32, n_tokens, N_IN, x),
+                          tn = tensor_of(compute, DTYPE_F32, 1, N_IN, norm),
+                          to = tensor_of(compute, DTYPE_F32, n_tokens, N_OUT, NULL),
+                          ts = tensor_of(compute, DTYPE_F32, n_tokens, N_OUT, NULL);
+    CHECK(compute_weight(compute, &wg, type, N_OUT, N_IN, gate, NULL) == OK);
+    CHECK(compute_weight(compute, &wu, DTYPE_Q6_K, N_OUT, N_IN, up, NULL) == OK);
+    CHECK(compute_begin(compute, 0));
+    op_matmul_glu(compute, &(struct matmul_glu){&to, &wg, &wu, &ts, activation},
+                  &(struct matmul_x){&tx, &tn, eps});
+    CHECK(compute_finish(compute, NULL) == OK);
+    tensor_read(compute, out, &to, sizeof *out * (size_t)(N_OUT * n_tokens));
+    for (int64_t t = 0; t < n_tokens; t++) {
+        normalised(normed, x + t * N_IN, norm, N_IN, (double)eps);
+        for (int64_t r = 0; r < N_OUT; r++) {
+            double dg, du, g, u;
+            g = dot_of(type, gate + (size_t)r * dtype_row_bytes(type, N_IN), normed, N_IN,
+                       planes && block_size_of(type) > 1, &dg);
+            u = dot_of(DTYPE_Q6_K, up + (size_t)r * dtype_row_bytes(DTYPE_Q6_K, N_IN), normed, N_IN,
+                       planes, &du);
+            double a = activation == ACTIVATION_SILU
+                           ? g / (1 + exp(-g))
+                           : g / 2 * (1 + tanh(sqrt(2 / acos(-1)) * (g + 0.044715 * g * g * g)));
+            // No activation is steeper than 1.13.
+            double limit = 1.13 * dg * (fabs(u) + du) + fabs(a) * (du + 4e-6 * fabs(u)) + 1e-9;
+            wrong += !(fabs(out[t * N_OUT + r] - a * u) <= limit);
+        }
+    }
+    if (!CHECK(wrong == 0))
+        fprintf(stderr, "    %s %s, gated, %lld tokens: %d wrong\n", isa, dtype_name(type),
+                (long long)n_tokens, wrong);
+    tensor_free(compute, &wg), tensor_free(compute, &wu), tensor_free(compute, &tx);
+    tensor_free(compute, &tn), tensor_free(compute, &to), tensor_free(compute, &ts);
+    free(gate), free(up);
 }
 
 int main(void)
@@ -171,6 +246,10 @@ int main(void)
             check_not_finite(compute, isas[i], types[b], 14, bad[b]);
         }
         check_several(compute, isas[i]);
+        for (int64_t n_tokens = 1; n_tokens <= 20; n_tokens = n_tokens * 2 + 2) {
+            check_glu(compute, isas[i], DTYPE_Q4_K, n_tokens, ACTIVATION_SILU);
+            check_glu(compute, isas[i], DTYPE_F16, n_tokens, ACTIVATION_GELU);
+        }
         compute_close(compute);
     }
     return check_done("compute_matmul");

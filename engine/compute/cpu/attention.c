@@ -114,6 +114,8 @@ void cpu_attention(struct compute *compute, const struct tensor *out, const stru
 {
     struct cpu *cpu = (struct cpu *)compute;
     int64_t n_tokens = q->n_rows, longest = 0;
+    if (k->type != DTYPE_F16 || shape->softcap > 0 || shape->window > 0 || shape->sinks)
+        die("op_attention: Q8_0, softcap, window and sinks are not there yet");
     const int32_t *first = (const int32_t *)(const void *)cpu_span(first_).p;
     const int32_t *count = (const int32_t *)(const void *)cpu_span(count_).p;
     check_rows(first, count, n_tokens, k->n_rows);

@@ -52,27 +52,34 @@ struct args_gather {
     const int32_t *index; // [n rows of the activation]
 };
 
+struct args_top_k {
+    struct span id, value, x;
+};
+
 struct args_norm {
     struct span out, x;
     const float *weight; // [n_cols]
     float eps;
 };
 
-struct args_swiglu {
+struct args_glu {
     struct span out, gate, up;
+    enum activation activation;
 };
 
 struct args_rope {
-    struct span x;
-    const int32_t *pos; // [n_tokens]
-    float *table;       // [n_tokens][n_rot / 2][cos, sin]
-    const double *freq; // [n_rot / 2]
+    struct span q, k, v, cache_k, cache_v;
+    const int32_t *pos, *row; // [n_tokens]
+    const int32_t *turns;     // [n_rot]: struct rope
+    float *table;             // [n_tokens][n_rot / 2][cos, sin]
+    float magnitude;
     int32_t head_dim, n_rot;
     enum rope_pairs pairs;
 };
 
 struct args_matmul {
     struct span x;
+    bool normed; // x is in the device's scratch `normed`, not at x.p
     struct product product[4];
     int32_t n;
 };
@@ -91,9 +98,10 @@ struct task {
     int32_t n_chunks;
     task_run *run;
     union {
-        struct args_gather gather; // embed, rows, kv_store
+        struct args_gather gather; // embed, rows
+        struct args_top_k top_k;
         struct args_norm norm;
-        struct args_swiglu swiglu;
+        struct args_glu glu;
         struct args_rope rope;
         struct args_matmul matmul;
         struct args_attention attention;
@@ -144,10 +152,11 @@ struct cpu {
     int32_t n_tasks, n_tasks_allocated;
     struct scratch
         activation; // the quantised x of the matmul being run (tasks run in order: one is enough)
+    struct scratch normed;          // the normalised x of the matmul being run
     struct scratch partial;         // partial results of the attention being run
     struct scratch *thread_scratch; // [n_threads]
-    size_t activation_bytes, partial_bytes,
-        thread_bytes;               // what the recording wants of the three above
+    size_t activation_bytes, normed_bytes, partial_bytes,
+        thread_bytes;               // what the recording wants of the four above
     struct arena recording;         // lives from begin to the next begin
     struct rope_table *rope_tables; // of this recording (rope.c)
 };
@@ -177,7 +186,8 @@ struct attention_call {
 struct float_kernels {
     const char *name;
     void (*rms_norm)(float *out, const float *x, const float *weight, int64_t n, float eps);
-    void (*swiglu)(float *out, const float *gate, const float *up, int64_t n);
+    void (*glu)(float *out, const float *gate, const float *up, int64_t n,
+                enum activation activation);
     void (*to_f16)(uint16_t *out, const float *x, int64_t n);
     // out[t][row0..row1), weights of any format decoded to float. scratch:
     // float_matmul_scratch_bytes().
@@ -196,16 +206,17 @@ void cpu_embed(struct compute *compute, const struct tensor *out, const struct t
                const struct tensor *token);
 void cpu_rows(struct compute *compute, const struct tensor *out, const struct tensor *x,
               const struct tensor *row);
-void cpu_kv_store(struct compute *compute, const struct tensor *cache, const struct tensor *x,
-                  const struct tensor *row);
+void cpu_top_k(struct compute *compute, const struct tensor *id, const struct tensor *value,
+               const struct tensor *x);
 void cpu_rms_norm(struct compute *compute, const struct tensor *out, const struct tensor *x,
                   const struct tensor *weight, float eps);
-void cpu_swiglu(struct compute *compute, const struct tensor *out, const struct tensor *gate,
-                const struct tensor *up);
-void cpu_rope(struct compute *compute, const struct tensor *x, const struct tensor *pos,
-              int32_t head_dim, const struct rope *rope);
+void cpu_glu(struct compute *compute, const struct tensor *out, const struct tensor *gate,
+             const struct tensor *up, enum activation activation);
+void cpu_rope_kv(struct compute *compute, const struct rope_kv *args);
 void cpu_matmul(struct compute *compute, const struct matmul *products, int n,
-                const struct tensor *x);
+                const struct matmul_x *x);
+void cpu_matmul_glu(struct compute *compute, const struct matmul_glu *glu,
+                    const struct matmul_x *x);
 void cpu_attention(struct compute *compute, const struct tensor *out, const struct tensor *q,
                    const struct tensor *k, const struct tensor *v, const struct tensor *first,
                    const struct tensor *count, const struct attention *attention);

@@ -35,10 +35,20 @@ static void want_huge_pages(const void *p, size_t n_bytes)
     (void)madvise((void *)start, (uintptr_t)p + n_bytes - start, MADV_HUGEPAGE);
 }
 
-static enum status buffer_open(struct compute *compute, struct buffer **out, size_t n_bytes,
+// Rows follow each other without a gap, whatever the use.
+static size_t row_bytes(const struct compute *compute, enum dtype type, int64_t n_cols,
+                        enum buffer_use use)
+{
+    (void)compute, (void)use;
+    return dtype_row_bytes(type, n_cols);
+}
+
+static enum status buffer_open(struct compute *compute, struct buffer **out,
+                               const struct tensor *shape, enum buffer_use use,
                                const void *borrowed, struct err *err)
 {
-    (void)compute;
+    (void)compute, (void)use;
+    size_t n_bytes = shape->row_bytes * (size_t)shape->n_rows;
     uint8_t *p = (uint8_t *)(uintptr_t)borrowed; // never written: weights are inputs only
     if (borrowed) {
         want_huge_pages(borrowed, n_bytes);
@@ -61,11 +71,6 @@ static void buffer_close(struct compute *compute, struct buffer *buffer)
     if (!buffer->borrowed)
         munmap(buffer->p, buffer->n_bytes);
     free(buffer);
-}
-
-static size_t buffer_bytes(const struct buffer *buffer)
-{
-    return buffer->n_bytes;
 }
 
 struct span cpu_span(const struct tensor *tensor)
@@ -134,15 +139,17 @@ void *cpu_take(struct cpu *cpu, size_t n_bytes)
     return p;
 }
 
-static void begin(struct compute *compute)
+static bool begin(struct compute *compute, uint64_t key)
 {
+    (void)key; // recording costs next to nothing here: nothing is kept
     struct cpu *cpu = (struct cpu *)compute;
     size_t cap_bytes = cpu->recording.cap_bytes;
     arena_free(&cpu->recording);
     arena_init(&cpu->recording, cap_bytes);
     cpu->n_tasks = 0;
-    cpu->activation_bytes = cpu->partial_bytes = cpu->thread_bytes = 0;
+    cpu->activation_bytes = cpu->normed_bytes = cpu->partial_bytes = cpu->thread_bytes = 0;
     cpu->rope_tables = NULL;
+    return true;
 }
 
 static enum status finish(struct compute *compute, struct err *err)
@@ -150,6 +157,7 @@ static enum status finish(struct compute *compute, struct err *err)
     (void)err;
     struct cpu *cpu = (struct cpu *)compute;
     scratch_reserve(&cpu->activation, cpu->activation_bytes);
+    scratch_reserve(&cpu->normed, cpu->normed_bytes);
     scratch_reserve(&cpu->partial, cpu->partial_bytes);
     for (int32_t i = 0; i < cpu->n_threads; i++)
         scratch_reserve(&cpu->thread_scratch[i], cpu->thread_bytes);
@@ -228,6 +236,7 @@ static void fill_info(struct cpu *cpu, const struct isa *isa)
     char name[49];
     cpu_name(name);
     snprintf(info->backend, sizeof info->backend, "cpu");
+    snprintf(info->kind, sizeof info->kind, "cpu");
     snprintf(info->device, sizeof info->device, "CPU: %s (%d thread%s, %s)",
              name[0] ? name : "x86-64", cpu->n_threads, cpu->n_threads == 1 ? "" : "s", isa->shown);
     info->n_threads = cpu->n_threads;
@@ -245,6 +254,7 @@ static void cpu_close(struct compute *compute)
         free(cpu->thread_scratch[i].p);
     free(cpu->thread_scratch);
     free(cpu->activation.p);
+    free(cpu->normed.p);
     free(cpu->partial.p);
     free(cpu->tasks);
     arena_free(&cpu->recording);
@@ -253,9 +263,9 @@ static void cpu_close(struct compute *compute)
 
 static const struct backend backend = {
     .close = cpu_close,
+    .row_bytes = row_bytes,
     .buffer_open = buffer_open,
     .buffer_close = buffer_close,
-    .buffer_bytes = buffer_bytes,
     .write = buffer_write,
     .read = buffer_read,
     .begin = begin,
@@ -263,11 +273,12 @@ static const struct backend backend = {
     .embed = cpu_embed,
     .rms_norm = cpu_rms_norm,
     .matmul = cpu_matmul,
-    .rope = cpu_rope,
-    .kv_store = cpu_kv_store,
+    .matmul_glu = cpu_matmul_glu,
+    .rope_kv = cpu_rope_kv,
     .attention = cpu_attention,
-    .swiglu = cpu_swiglu,
     .rows = cpu_rows,
+    .top_k = cpu_top_k,
+    .glu = cpu_glu,
 };
 
 enum status cpu_open(struct compute **out, const struct compute_options *options, struct err *err)

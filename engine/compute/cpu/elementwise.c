@@ -1,4 +1,4 @@
-// elementwise.c - rms_norm and swiglu: what is done to each row by itself. The arithmetic is in
+// elementwise.c - rms_norm and glu: what is done to each row by itself. The arithmetic is in
 // float_body.h.
 #include "cpu.h"
 
@@ -19,25 +19,22 @@ void cpu_rms_norm(struct compute *compute, const struct tensor *out, const struc
     task->norm.eps = eps;
 }
 
-enum { SWIGLU_COLUMNS = 2048 }; // in one chunk
+enum { GLU_COLUMNS = 2048 }; // in one chunk
 
-static void run_swiglu(struct cpu *cpu, const struct task *task, int32_t chunk, int32_t thread)
+static void run_glu(struct cpu *cpu, const struct task *task, int32_t chunk, int32_t thread)
 {
     (void)thread;
-    int64_t n_cols = task->swiglu.out.n_cols,
-            per_row = (n_cols + SWIGLU_COLUMNS - 1) / SWIGLU_COLUMNS;
-    int64_t t = chunk / per_row, at = chunk % per_row * SWIGLU_COLUMNS;
-    int64_t n = n_cols - at < SWIGLU_COLUMNS ? n_cols - at : SWIGLU_COLUMNS;
-    cpu->flt->swiglu(span_row(task->swiglu.out, t) + at, span_row(task->swiglu.gate, t) + at,
-                     span_row(task->swiglu.up, t) + at, n);
+    int64_t n_cols = task->glu.out.n_cols, per_row = (n_cols + GLU_COLUMNS - 1) / GLU_COLUMNS;
+    int64_t t = chunk / per_row, at = chunk % per_row * GLU_COLUMNS;
+    int64_t n = n_cols - at < GLU_COLUMNS ? n_cols - at : GLU_COLUMNS;
+    cpu->flt->glu(span_row(task->glu.out, t) + at, span_row(task->glu.gate, t) + at,
+                  span_row(task->glu.up, t) + at, n, task->glu.activation);
 }
 
-void cpu_swiglu(struct compute *compute, const struct tensor *out, const struct tensor *gate,
-                const struct tensor *up)
+void cpu_glu(struct compute *compute, const struct tensor *out, const struct tensor *gate,
+             const struct tensor *up, enum activation activation)
 {
-    int64_t per_row = (out->n_cols + SWIGLU_COLUMNS - 1) / SWIGLU_COLUMNS;
-    struct task *task = cpu_task((struct cpu *)compute, run_swiglu, out->n_rows * per_row);
-    task->swiglu.out = cpu_span(out);
-    task->swiglu.gate = cpu_span(gate);
-    task->swiglu.up = cpu_span(up);
+    int64_t per_row = (out->n_cols + GLU_COLUMNS - 1) / GLU_COLUMNS;
+    struct task *task = cpu_task((struct cpu *)compute, run_glu, out->n_rows * per_row);
+    task->glu = (struct args_glu){cpu_span(out), cpu_span(gate), cpu_span(up), activation};
 }

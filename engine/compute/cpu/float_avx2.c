@@ -10,7 +10,7 @@
 const struct float_kernels float_avx2 = {
     .name = "avx2",
     .rms_norm = rms_norm,
-    .swiglu = swiglu,
+    .glu = glu,
     .to_f16 = to_f16,
     .matmul = matmul,
     .attention = attention,

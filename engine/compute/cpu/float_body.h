@@ -58,18 +58,35 @@ FORCE_INLINE vf silu(vf x)
     return x / (vf_set(1) + vf_exp(-x));
 }
 
-static void swiglu(float *out, const float *gate, const float *up, int64_t n)
+// x times the logistic function of 2 u is x / 2 (1 + tanh u).
+FORCE_INLINE vf gelu(vf x)
+{
+    vf u2 = x * vf_set(1.5957691f) * vf_fma(x * x, vf_set(0.044715f), vf_set(1)); // 2 sqrt(2 / pi)
+    return x / (vf_set(1) + vf_exp(-u2));
+}
+
+FORCE_INLINE void glu_with(vf (*activate)(vf), float *out, const float *gate, const float *up,
+                           int64_t n)
 {
     int64_t i = 0;
     for (; i + VF_LANES <= n; i += VF_LANES)
-        vf_store(out + i, silu(vf_load(gate + i)) * vf_load(up + i));
+        vf_store(out + i, activate(vf_load(gate + i)) * vf_load(up + i));
     if (i < n) {
         float g[VF_LANES] = {0}, u[VF_LANES] = {0};
         memcpy(g, gate + i, (size_t)(n - i) * sizeof *g);
         memcpy(u, up + i, (size_t)(n - i) * sizeof *u);
-        vf_store(g, silu(vf_load(g)) * vf_load(u));
+        vf_store(g, activate(vf_load(g)) * vf_load(u));
         memcpy(out + i, g, (size_t)(n - i) * sizeof *g);
     }
+}
+
+static void glu(float *out, const float *gate, const float *up, int64_t n,
+                enum activation activation)
+{
+    if (activation == ACTIVATION_GELU)
+        glu_with(gelu, out, gate, up, n);
+    else
+        glu_with(silu, out, gate, up, n);
 }
 
 static void to_f16(uint16_t *out, const float *x, int64_t n)

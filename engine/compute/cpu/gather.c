@@ -1,5 +1,4 @@
-// gather.c - the operations that move rows by an index: embed, rows, kv_store. One chunk is one
-// row.
+// gather.c - the operations that move rows by an index: embed, rows. One chunk is one row.
 //
 // The indices are read when the chunk runs; one outside its tensor is a programming error of the
 // floor above.
@@ -30,15 +29,6 @@ static void run_rows(struct cpu *cpu, const struct task *task, int32_t t, int32_
     memcpy(span_row(out, t), span_row(from, index_of(task, t, from.n_rows)), out.row_bytes);
 }
 
-static void run_kv_store(struct cpu *cpu, const struct task *task, int32_t t, int32_t thread)
-{
-    (void)thread;
-    struct span cache = task->gather.out, x = task->gather.from;
-    int64_t row = index_of(task, t, cache.n_rows);
-    cpu->flt->to_f16((uint16_t *)(void *)(cache.p + (size_t)row * cache.row_bytes), span_row(x, t),
-                     x.n_cols);
-}
-
 static void record(struct compute *compute, task_run *run, const struct tensor *out,
                    const struct tensor *from, const struct tensor *index, int64_t n)
 {
@@ -58,10 +48,4 @@ void cpu_rows(struct compute *compute, const struct tensor *out, const struct te
               const struct tensor *row)
 {
     record(compute, run_rows, out, x, row, out->n_rows);
-}
-
-void cpu_kv_store(struct compute *compute, const struct tensor *cache, const struct tensor *x,
-                  const struct tensor *row)
-{
-    record(compute, run_kv_store, cache, x, row, x->n_rows);
 }

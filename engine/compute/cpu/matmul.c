@@ -1,4 +1,4 @@
-// matmul.c - op_matmul cut into chunks of weight rows; which kernel takes them.
+// matmul.c - op_matmul and op_matmul_glu cut into chunks of weight rows; which kernel takes them.
 //
 // A chunk is a number of neighbouring rows of one product with all tokens, so a weight is read from
 // memory once, by one thread, and every output has one writer. Chunks are small enough that threads
@@ -7,7 +7,7 @@
 //   (float_body.h); rows     quantised weights, up to VEC_TOKENS tokens (matvec_*.c); panels
 //   quantised weights, more tokens (matmul_avx512.c).
 // The last two want x as integers (quant.h): a task of its own before the product, shared by all
-// products of the x.
+// products of the x. An x to be normalised is so, into scratch, by a task before all of these.
 #include "cpu.h"
 #include "quant.h"
 
@@ -27,6 +27,17 @@ size_t float_matmul_scratch_bytes(int64_t n_rows)
     return ((size_t)n_rows + 3) / 4 * 4 * 1024 * sizeof(float);
 }
 
+// x as the kernels read it. Scratch has its address only when the recording runs.
+static struct span x_of(const struct cpu *cpu, const struct args_matmul *args)
+{
+    struct span x = args->x;
+    if (args->normed) {
+        x.p = cpu->normed.p;
+        x.row_bytes = (size_t)x.n_cols * sizeof(float);
+    }
+    return x;
+}
+
 static struct row_x row_x_of(const struct cpu *cpu, struct span x)
 {
     int64_t n_padded = (x.n_cols + ROW_BLOCK - 1) / ROW_BLOCK * ROW_BLOCK;
@@ -41,11 +52,19 @@ static struct panel_x panel_x_of(const struct cpu *cpu, struct span x)
 
 // ---- running ----------------------------------------------------------------------------------
 
+static void run_norm(struct cpu *cpu, const struct task *task, int32_t t, int32_t thread)
+{
+    (void)thread;
+    int64_t n = task->norm.x.n_cols;
+    cpu->flt->rms_norm((float *)(void *)cpu->normed.p + (int64_t)t * n, span_row(task->norm.x, t),
+                       task->norm.weight, n, task->norm.eps);
+}
+
 static void run_rows_quantise(struct cpu *cpu, const struct task *task, int32_t t, int32_t thread)
 {
     (void)thread;
     struct row_x to = row_x_of(cpu, task->matmul.x);
-    cpu->rows->quantise(&to, t, span_row(task->matmul.x, t));
+    cpu->rows->quantise(&to, t, span_row(x_of(cpu, &task->matmul), t));
 }
 
 static void run_panel_quantise(struct cpu *cpu, const struct task *task, int32_t panel,
@@ -53,7 +72,7 @@ static void run_panel_quantise(struct cpu *cpu, const struct task *task, int32_t
 {
     (void)thread;
     struct panel_x to = panel_x_of(cpu, task->matmul.x);
-    cpu->panels->quantise(&to, panel, task->matmul.x);
+    cpu->panels->quantise(&to, panel, x_of(cpu, &task->matmul));
 }
 
 // The product a chunk belongs to, and the chunk's rows of it.
@@ -73,7 +92,7 @@ static void run_floats(struct cpu *cpu, const struct task *task, int32_t chunk, 
 {
     int64_t row0, row1;
     const struct product *product = chunk_of(task, chunk, &row0, &row1);
-    cpu->flt->matmul(product, task->matmul.x, row0, row1, cpu->thread_scratch[thread].p);
+    cpu->flt->matmul(product, x_of(cpu, &task->matmul), row0, row1, cpu->thread_scratch[thread].p);
 }
 
 static void run_rows(struct cpu *cpu, const struct task *task, int32_t chunk, int32_t thread)
@@ -159,17 +178,23 @@ static void prepare(struct cpu *cpu, enum way way, const struct args_matmul *arg
 }
 
 void cpu_matmul(struct compute *compute, const struct matmul *products, int n,
-                const struct tensor *x)
+                const struct matmul_x *x)
 {
     static task_run *const runs[N_WAYS] = {run_floats, run_rows, run_panels};
     struct cpu *cpu = (struct cpu *)compute;
-    if (x->n_rows == 0)
+    int64_t n_tokens = x->x->n_rows;
+    if (n_tokens == 0)
         return;
+    if (x->norm) {
+        cpu_task(cpu, run_norm, n_tokens)->norm = (struct args_norm){
+            .x = cpu_span(x->x), .weight = span_row(cpu_span(x->norm), 0), .eps = x->eps};
+        want_bytes(&cpu->normed_bytes, (size_t)(n_tokens * x->x->n_cols) * sizeof(float));
+    }
     for (int way = 0; way < N_WAYS; way++) {
-        struct args_matmul args = {.x = cpu_span(x)};
+        struct args_matmul args = {.x = cpu_span(x->x), .normed = x->norm != NULL};
         int64_t n_chunks = 0;
         for (int i = 0; i < n; i++)
-            if ((int)way_of(cpu, products[i].w->type, x->n_rows) == way) {
+            if ((int)way_of(cpu, products[i].w->type, n_tokens) == way) {
                 args.product[args.n] = product_of(cpu, &products[i], (enum way)way);
                 n_chunks += args.product[args.n++].n_chunks;
             }
@@ -178,4 +203,12 @@ void cpu_matmul(struct compute *compute, const struct matmul *products, int n,
         prepare(cpu, (enum way)way, &args);
         cpu_task(cpu, runs[way], n_chunks)->matmul = args;
     }
+}
+
+void cpu_matmul_glu(struct compute *compute, const struct matmul_glu *glu, const struct matmul_x *x)
+{
+    const struct matmul gate_up[] = {{glu->out, glu->w_gate, NULL, NULL},
+                                     {glu->scratch, glu->w_up, NULL, NULL}};
+    cpu_matmul(compute, gate_up, 2, x);
+    cpu_glu(compute, glu->out, glu->out, glu->scratch, glu->activation);
 }

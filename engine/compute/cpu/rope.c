@@ -1,95 +1,119 @@
-// rope.c - rotary position embedding: pairs of dimensions of each head are turned by position *
-// frequency.
+// rope.c - op_rope_kv: queries and keys are turned by position, then keys and values go to their
+// rows of the cache.
 //
-// The angle of pair i is pos * freq_scale * freq_base^(-2i / n_rot) / freq_factors[i], taken in
-// double so that long contexts keep their precision. Sines and cosines depend on the position
-// alone: a table [n_tokens][n_rot / 2][cos, sin] is made once a recording and used by every layer's
-// q and k.
+// The angle of pair i is the fraction of a revolution pos * turns[i] modulo 2^64 (compute.h), taken
+// as a signed number: half a revolution either way. Cosines and sines depend on the position alone:
+// a table [n_tokens][n_rot / 2][cos, sin] is made once a recording and used by every layer. One
+// chunk of the operation is one token.
 #include "cpu.h"
 
 #include <math.h>
 
 struct rope_table {
     struct rope_table *next;
-    const int32_t *pos;
+    const int32_t *pos, *turns;
     int64_t n_tokens;
-    struct rope rope;
+    int32_t n_rot;
+    float magnitude;
     float *cos_sin;
 };
 
 static void run_table(struct cpu *cpu, const struct task *task, int32_t t, int32_t thread)
 {
     (void)cpu, (void)thread;
-    int32_t n_pairs = task->rope.n_rot / 2;
-    float *cos_sin = task->rope.table + (size_t)t * (size_t)n_pairs * 2;
+    const struct args_rope *a = &task->rope;
+    int32_t n_pairs = a->n_rot / 2;
+    float *cos_sin = a->table + (size_t)t * (size_t)n_pairs * 2;
     for (int32_t i = 0; i < n_pairs; i++) {
-        double angle = (double)task->rope.pos[t] * task->rope.freq[i];
-        cos_sin[2 * i] = (float)cos(angle);
-        cos_sin[2 * i + 1] = (float)sin(angle);
+        uint64_t turns = (uint64_t)(uint32_t)a->turns[2 * i] << 32 | (uint32_t)a->turns[2 * i + 1];
+        uint64_t phase = (uint64_t)(int64_t)a->pos[t] * turns;
+        double angle = (double)(int64_t)phase * (3.14159265358979323846 * 0x1p-63);
+        cos_sin[2 * i] = (float)cos(angle) * a->magnitude;
+        cos_sin[2 * i + 1] = (float)sin(angle) * a->magnitude;
     }
 }
 
-static void run_rope(struct cpu *cpu, const struct task *task, int32_t t, int32_t thread)
+// Turns every head of one row.
+static void turn(const struct args_rope *a, struct span span, int32_t t)
 {
-    (void)cpu, (void)thread;
-    int32_t n_pairs = task->rope.n_rot / 2, head_dim = task->rope.head_dim;
-    const float *cos_sin = task->rope.table + (size_t)t * (size_t)n_pairs * 2;
+    int32_t n_pairs = a->n_rot / 2;
+    const float *cos_sin = a->table + (size_t)t * (size_t)n_pairs * 2;
     // Pair i is (x[i * step], x[i * step + apart]).
-    int32_t step = task->rope.pairs == ROPE_NORM ? 2 : 1,
-            apart = task->rope.pairs == ROPE_NORM ? 1 : n_pairs;
-    float *x = span_row(task->rope.x, t), *end = x + task->rope.x.n_cols;
-    for (; x < end; x += head_dim)
+    int32_t step = a->pairs == ROPE_NORM ? 2 : 1, apart = a->pairs == ROPE_NORM ? 1 : n_pairs;
+    float *x = span_row(span, t), *end = x + span.n_cols;
+    for (; x < end; x += a->head_dim)
         for (int32_t i = 0; i < n_pairs; i++) {
-            float a = x[i * step], b = x[i * step + apart], c = cos_sin[2 * i],
+            float u = x[i * step], v = x[i * step + apart], c = cos_sin[2 * i],
                   s = cos_sin[2 * i + 1];
-            x[i * step] = a * c - b * s;
-            x[i * step + apart] = a * s + b * c;
+            x[i * step] = u * c - v * s;
+            x[i * step + apart] = u * s + v * c;
         }
 }
 
-static bool same_rope(const struct rope *a, const struct rope *b)
+static void store(struct cpu *cpu, struct span cache, int64_t row, const float *x)
 {
-    return a->n_rot == b->n_rot && a->freq_base == b->freq_base && a->freq_scale == b->freq_scale &&
-           a->freq_factors == b->freq_factors;
+    cpu->flt->to_f16((uint16_t *)(void *)(cache.p + (size_t)row * cache.row_bytes), x,
+                     cache.n_cols);
+}
+
+static void run_rope_kv(struct cpu *cpu, const struct task *task, int32_t t, int32_t thread)
+{
+    (void)thread;
+    const struct args_rope *a = &task->rope;
+    int64_t row = a->row[t];
+    if (row < 0 || row >= a->cache_k.n_rows)
+        die("row %lld of a cache of %lld rows", (long long)row, (long long)a->cache_k.n_rows);
+    turn(a, a->q, t);
+    turn(a, a->k, t);
+    store(cpu, a->cache_k, row, span_row(a->k, t));
+    store(cpu, a->cache_v, row, span_row(a->v, t));
 }
 
 // Finds this recording's table, or records a task that makes it.
-static float *rope_table(struct cpu *cpu, const int32_t *pos, int64_t n_tokens,
-                         const struct rope *rope)
+static void want_table(struct cpu *cpu, struct args_rope *args, int64_t n_tokens)
 {
     for (struct rope_table *table = cpu->rope_tables; table; table = table->next)
-        if (table->pos == pos && table->n_tokens == n_tokens && same_rope(&table->rope, rope))
-            return table->cos_sin;
-    size_t n_pairs = (size_t)rope->n_rot / 2;
+        if (table->pos == args->pos && table->turns == args->turns && table->n_tokens == n_tokens &&
+            table->n_rot == args->n_rot && table->magnitude == args->magnitude) {
+            args->table = table->cos_sin;
+            return;
+        }
+    args->table = cpu_take(cpu, (size_t)n_tokens * (size_t)args->n_rot * sizeof(float));
     struct rope_table *table = cpu_take(cpu, sizeof *table);
-    *table = (struct rope_table){cpu->rope_tables, pos, n_tokens, *rope,
-                                 cpu_take(cpu, (size_t)n_tokens * n_pairs * 2 * sizeof(float))};
+    *table = (struct rope_table){cpu->rope_tables, args->pos,       args->turns, n_tokens,
+                                 args->n_rot,      args->magnitude, args->table};
     cpu->rope_tables = table;
-    double *freq = cpu_take(cpu, n_pairs * sizeof *freq);
-    for (size_t i = 0; i < n_pairs; i++) {
-        freq[i] = (double)rope->freq_scale * pow(rope->freq_base, -2.0 * (double)i / rope->n_rot);
-        if (rope->freq_factors)
-            freq[i] /= rope->freq_factors[i];
-    }
-    struct task *task = cpu_task(cpu, run_table, n_tokens);
-    task->rope.pos = pos;
-    task->rope.n_rot = rope->n_rot;
-    task->rope.table = table->cos_sin;
-    task->rope.freq = freq;
-    return table->cos_sin;
+    cpu_task(cpu, run_table, n_tokens)->rope = *args;
 }
 
-void cpu_rope(struct compute *compute, const struct tensor *x, const struct tensor *pos,
-              int32_t head_dim, const struct rope *rope)
+static const int32_t *ints(const struct tensor *tensor)
+{
+    return (const int32_t *)(const void *)cpu_span(tensor).p;
+}
+
+void cpu_rope_kv(struct compute *compute, const struct rope_kv *args)
 {
     struct cpu *cpu = (struct cpu *)compute;
-    if (rope->n_rot == 0 || x->n_rows == 0)
+    struct args_rope a = {
+        .q = cpu_span(args->q),
+        .k = cpu_span(args->k),
+        .v = cpu_span(args->v),
+        .cache_k = cpu_span(args->cache_k),
+        .cache_v = cpu_span(args->cache_v),
+        .pos = ints(args->pos),
+        .row = ints(args->row),
+        .magnitude = args->rope.magnitude,
+        .head_dim = args->head_dim,
+        .n_rot = args->rope.n_rot,
+        .pairs = args->rope.pairs,
+    };
+    if (args->q->n_rows == 0)
         return;
-    float *table = rope_table(cpu, (const int32_t *)(const void *)cpu_span(pos).p, x->n_rows, rope);
-    struct task *task = cpu_task(cpu, run_rope, x->n_rows);
-    task->rope.x = cpu_span(x);
-    task->rope.head_dim = head_dim;
-    task->rope.n_rot = rope->n_rot;
-    task->rope.table = table;
-    task->rope.pairs = rope->pairs;
+    if (args->cache_k->type != DTYPE_F16)
+        die("op_rope_kv: a cache of %s", dtype_name(args->cache_k->type));
+    if (a.n_rot > 0) {
+        a.turns = ints(args->rope.turns);
+        want_table(cpu, &a, args->q->n_rows);
+    }
+    cpu_task(cpu, run_rope_kv, args->q->n_rows)->rope = a;
 }
