@@ -122,6 +122,38 @@ build/%/obj/notices.o: build/NOTICES
 	$(Q)printf '%s\n' '.section .rodata' '.global notices_text, notices_text_end' 'notices_text: .incbin "build/NOTICES"' \
 	    'notices_text_end: .byte 0' '.section .note.GNU-stack,"",@progbits' | $(CC_$*) -x assembler -c - -o $@
 
+# ---- kernels: GLSL to SPIR-V, embedded as objects ----
+# One line a kernel: its name (what C dispatches), its file in kernels/, and for storage formats a -D. The SPIR-V of all
+# of them travels inside the binary as a table: kernel_table[] = {name, words, bytes}, kernel_count.
+KERNELS :=
+define kernel
+KERNELS += $(1)
+$(call keep,build/spv/$(1).flags,$(2) $(3))
+build/spv/$(1).spv: kernels/$(2) build/spv/$(1).flags
+	$$(call say,GLSL $(1))
+	$$(Q)glslangValidator --quiet -V --target-env vulkan1.3 -S comp -Ikernels $(3) --depfile build/spv/$(1).d -o $$@ $$<
+endef
+WEIGHTS := f32 f16 bf16 q8_0 q4_0 q4_1 q5_0 q5_1 q2_k q3_k q4_k q5_k q6_k iq4_nl iq4_xs mxfp4
+define kernel_of_weights
+$(foreach w,$(WEIGHTS),$(eval $(call kernel,$(1)-$(w),$(2),-DWEIGHT_$(w) $(3))))
+endef
+# what moves or makes rows
+$(eval $(call kernel,rows,rows.comp))
+# products with few rows of x (matvec.c)
+# products with many rows of x (matmat.c)
+# attention, rotation, norm
+# sampling, mixture of experts
+-include $(wildcard build/spv/*.d)
+build/%/obj/kernels.o: $(foreach k,$(KERNELS),build/spv/$(k).spv)
+	$(call say,KERNELS $*)
+	@mkdir -p $(@D)
+	$(Q){ echo '.section .data.rel.ro,"aw"'; echo '.global kernel_table, kernel_count'; echo '.balign 8'; echo 'kernel_table:'; \
+	    for k in $(KERNELS); do echo ".quad name_$${k//-/_}, code_$${k//-/_}, end_$${k//-/_} - code_$${k//-/_}"; done; \
+	    echo '.section .rodata'; echo '.balign 4'; echo 'kernel_count: .long $(words $(KERNELS))'; \
+	    for k in $(KERNELS); do echo ".balign 4"; echo "code_$${k//-/_}: .incbin \"build/spv/$$k.spv\""; echo "end_$${k//-/_}:"; \
+	    echo "name_$${k//-/_}: .asciz \"$$k\""; done; \
+	    echo '.section .note.GNU-stack,"",@progbits'; } | $(CC_$*) -x assembler -c - -o $@
+
 # ---- one flavour ----
 engine_o = $(patsubst %.c,build/$(1)/obj/%.o,$(2))
 define flavour
@@ -134,7 +166,8 @@ build/$(1)/obj/%.o: %.c build/$(1)/obj/.flags | build/deps/$$(DEPS_OF_$(1)).stam
 	@mkdir -p $$(@D)
 	$$(Q)$$(CC_$(1)) $$(CFLAGS_all) $$(CFLAGS_$(1)) $$(call flags_of,$$<,$(1)) -MD -MP -c $$< -o $$@
 
-build/$(1)/libengine.a: $$(call engine_o,$(1),$$(filter-out engine/main.c,$$(call engine_c,$(1)))) build/$(1)/obj/notices.o build/$(1)/obj/.files
+build/$(1)/libengine.a: $$(call engine_o,$(1),$$(filter-out engine/main.c,$$(call engine_c,$(1)))) build/$(1)/obj/notices.o build/$(1)/obj/kernels.o \
+                       build/$(1)/obj/.files
 	@rm -f $$@; llvm-ar rcsD $$@ $$(filter %.o,$$^)
 build/$(1)/libinit.a: $$(call engine_o,$(1),$$(filter-out init/main.c,$$(INIT_C))) build/$(1)/obj/.files
 	@rm -f $$@; llvm-ar rcsD $$@ $$(filter %.o,$$^)

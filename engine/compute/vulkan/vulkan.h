@@ -1,0 +1,115 @@
+// vulkan.h - what the files of compute/vulkan/ share; no other folder includes it.
+//
+//   entry_*.c    how the Vulkan entry point is found (the link line chooses the file)
+//   instance.c   instance and survey: what Vulkan enumerates, and why a device is refused
+//   device.c     choice of the device, its features, queue, opening and closing
+//   memory.c     heaps, buffers, how weights get in and results get out
+//   layout.c     how rows of each format lie in device memory
+//   pipeline.c   embedded kernels, their checks, pipelines and their cache on disk
+//   record.c     recordings: dispatches, barriers, submissions, recordings kept under a key
+//   the others   one file for each family of operations: what they dispatch
+//
+// Kernels reach memory by 64-bit addresses in their push constants (buffer device addresses, core in
+// Vulkan 1.3): no descriptor sets, no range limit below that of an allocation, and a view of a
+// tensor costs nothing. op.c has checked every shape before an address is made. A kernel is named as
+// its line in the Makefile, "matvec-q4_k"; its push constants are a struct of kernels/params.h.
+#pragma once
+
+#include "../backend.h"
+
+#include "kernels/params.h"
+
+#define VK_NO_PROTOTYPES
+#include <vulkan/vulkan.h>
+
+struct features { // what kernels are chosen by; filled by device.c
+    uint32_t subgroup_min, subgroup_max; // sizes a kernel may ask for; equal where it cannot
+    uint32_t subgroup_default;
+    uint32_t shared_bytes;       // of one workgroup
+    uint32_t workgroup_most;     // invocations
+    uint32_t n_compute_units;    // 0 = unknown
+    bool half;                   // 16-bit float arithmetic
+    bool integer_dot;            // 4x8-bit packed, signed, accelerated
+    bool cooperative_matrix;     // 16x16x16, f16 x f16 + f32, subgroup scope
+    bool cooperative_matrix_int8; // 16x16x16, s8 x s8 + s32
+    bool software;               // runs on the processor (llvmpipe)
+};
+
+struct vulkan;
+const struct features *vk_features(const struct vulkan *vk);
+
+// ---- memory.c, layout.c -------------------------------------------------------------------------
+
+struct range { // of device memory
+    uint64_t address, n_bytes;
+};
+struct range vk_range(const struct tensor *tensor); // the view's first to last byte
+// Undefined memory that an operation may use between its dispatches, 256-aligned; it is reused
+// after the recording.
+struct range vk_scratch(struct vulkan *vk, uint64_t n_bytes);
+
+// Rows in device memory: the blocks of a row are taken apart into planes (all quants, then all
+// scales ...), each plane padded to 16 bytes, so that every load is aligned. The planes of each
+// format stand in layout.c and, as offsets, in kernels/weight.glsl.
+size_t layout_row_bytes(enum dtype type, int64_t n_cols);
+void layout_pack(enum dtype type, void *out, const void *rows, int64_t n_rows, int64_t n_cols);
+
+// ---- record.c -----------------------------------------------------------------------------------
+
+enum { SPEC_MOST = 12, RANGES_MOST = 8 };
+
+struct dispatch {
+    const char *kernel;           // "matvec-q4_k"
+    uint32_t spec[SPEC_MOST];     // specialisation constants by id, from 0
+    uint32_t n_spec;
+    uint32_t subgroup;            // size to ask for; 0 = the driver's choice
+    const void *push;             // a struct of kernels/params.h
+    size_t push_bytes;            // checked against the SPIR-V
+    uint32_t groups[3];           // workgroups
+    struct range read[RANGES_MOST], write[RANGES_MOST]; // for the barriers; unused: n_bytes 0
+    double bytes, flops;          // the work, by which submissions are bounded in time
+};
+// Appends it to the recording, with a barrier before it when it touches what an earlier dispatch
+// since the last barrier wrote (or writes what one read).
+void vk_dispatch(struct vulkan *vk, const struct dispatch *dispatch);
+
+// "matvec" and DTYPE_Q4_K -> "matvec-q4_k"
+const char *vk_kernel_name(char out[48], const char *family, enum dtype type);
+
+// ---- the operations (one file a family) ---------------------------------------------------------
+
+void vk_embed(struct compute *compute, const struct tensor *out, const struct tensor *token_embd,
+              const struct tensor *token);
+void vk_rows(struct compute *compute, const struct tensor *out, const struct tensor *x,
+             const struct tensor *row);
+void vk_rms_norm(struct compute *compute, const struct tensor *out, const struct tensor *x,
+                 const struct tensor *weight, float eps);
+void vk_matmul(struct compute *compute, const struct matmul *products, int n,
+               const struct matmul_x *x);
+void vk_matmul_glu(struct compute *compute, const struct matmul_glu *glu, const struct matmul_x *x);
+void vk_rope_kv(struct compute *compute, const struct rope_kv *args);
+void vk_attention(struct compute *compute, const struct tensor *out, const struct tensor *q,
+                  const struct tensor *k, const struct tensor *v, const struct tensor *first,
+                  const struct tensor *count, const struct attention *attention);
+void vk_top_k(struct compute *compute, const struct tensor *id, const struct tensor *value,
+              const struct tensor *x);
+void vk_route(struct compute *compute, const struct tensor *id, const struct tensor *weight,
+              const struct tensor *logits, const struct route *route);
+void vk_matmul_experts(struct compute *compute, const struct matmul_experts *args);
+void vk_glu(struct compute *compute, const struct tensor *out, const struct tensor *gate,
+            const struct tensor *up, enum activation activation);
+void vk_experts_sum(struct compute *compute, const struct tensor *out,
+                    const struct tensor *residual, const struct tensor *y,
+                    const struct tensor *weight);
+
+// ---- between the two ways of a product ----------------------------------------------------------
+
+enum { MATVEC_MOST = 8 }; // tokens; more are a matrix-matrix product
+// matvec.c, matmul.c: the two halves of vk_matmul and vk_matmul_glu (dispatch by n_tokens is in
+// product.c) and of vk_matmul_experts.
+void vk_matvec(struct vulkan *vk, const struct matmul *products, int n, const struct matmul_x *x);
+void vk_matvec_glu(struct vulkan *vk, const struct matmul_glu *glu, const struct matmul_x *x);
+void vk_matvec_experts(struct vulkan *vk, const struct matmul_experts *args);
+void vk_matmat(struct vulkan *vk, const struct matmul *products, int n, const struct matmul_x *x);
+void vk_matmat_glu(struct vulkan *vk, const struct matmul_glu *glu, const struct matmul_x *x);
+void vk_matmat_experts(struct vulkan *vk, const struct matmul_experts *args);
