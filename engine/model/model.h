@@ -113,6 +113,14 @@ void sampler_see(struct sampler *sampler, int32_t id, bool generated);
 MUST_USE enum status sampler_pick(struct sampler *sampler, float *logits, int32_t *id,
                                   struct err *err);
 
+// How many of the largest logits decide the pick; 0: all of them do.
+int32_t sampler_wants(const struct sampler *sampler);
+// The same pick from only the n >= sampler_wants() largest logits (n >= 1), falling, as op_top_k
+// gives them: the same token as sampler_pick from all of them.
+MUST_USE enum status sampler_pick_top(struct sampler *sampler, const int32_t *ids,
+                                      const float *logits, int32_t n, int32_t *id,
+                                      struct err *err);
+
 // ---- stop strings (stop.c) ----------------------------------------------------------------------
 
 // Streaming search over generated text: holds back what could still become a stop string, and

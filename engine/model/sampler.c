@@ -191,32 +191,27 @@ static int32_t draw(struct sampler *s, const struct candidate *kept, int32_t n, 
     return kept[0].id;
 }
 
-static int32_t sample(struct sampler *s, const float *logits, float best)
+// Picks among heap[0 .. n), in any order.
+static int32_t sample(struct sampler *s, int32_t n, float best)
 {
     const struct sampling *p = &s->sampling;
-    int32_t n = 0;
-    for (int32_t id = 0; id < s->n_vocab; id++)
-        if (logits[id] > -INFINITY)
-            s->heap[n++] = (struct candidate){logits[id], id};
     int32_t limit = p->top_k > 0 && p->top_k < n ? p->top_k : n;
     bool by_share = p->top_p < 1, by_best = p->min_p > 0;
-    if (limit == n && !by_share && !by_best)
+    if (limit == n && p->top_k == 0 && !by_share && !by_best)
         return draw(s, s->heap, n, best);
     for (int32_t i = n / 2 - 1; i >= 0; i--)
         sift_down(s->heap, n, i);
     double sum = 0, share = 0;
-    if (limit == n)
+    if (p->top_k == 0)
         for (int32_t i = 0; i < n; i++)
             sum += exp((double)s->heap[i].logit - (double)best);
-    int32_t n_kept = 0, n_top = limit;
-    if (limit < n) { // sum over what top-k leaves
-        for (int32_t k = 0; k < limit; k++) {
-            take_best(s->heap, n - k);
-            sum += exp((double)s->heap[n - 1 - k].logit - (double)best);
-        }
+    int32_t n_kept = 0;
+    for (int32_t k = 0; p->top_k > 0 && k < limit; k++) { // sum over what top-k leaves
+        take_best(s->heap, n - k);
+        sum += exp((double)s->heap[n - 1 - k].logit - (double)best);
     }
-    for (; n_kept < n_top; n_kept++) {
-        if (limit == n)
+    for (; n_kept < limit; n_kept++) {
+        if (p->top_k == 0)
             take_best(s->heap, n - n_kept);
         double weight = exp((double)s->heap[n - 1 - n_kept].logit - (double)best);
         if (n_kept > 0 && ((by_share && share >= (double)p->top_p * sum) ||
@@ -227,22 +222,57 @@ static int32_t sample(struct sampler *s, const float *logits, float best)
     return draw(s, s->heap + n - n_kept, n_kept, best);
 }
 
+static enum status damaged(struct err *err, int32_t id, float logit)
+{
+    return err_set(err, DEVICE_ERROR,
+                   "the model's logit of token %d is %s: the weights or the device are damaged", id,
+                   isnan(logit) ? "not a number" : "infinite");
+}
+
 enum status sampler_pick(struct sampler *sampler, float *logits, int32_t *id, struct err *err)
 {
     apply_penalties(sampler, logits);
-    int32_t best = -1;
+    int32_t best = -1, n = 0;
     for (int32_t i = 0; i < sampler->n_vocab; i++) {
         if (isnan(logits[i]) || logits[i] == INFINITY)
-            return err_set(
-                err, DEVICE_ERROR,
-                "the model's logit of token %d is %s: the weights or the device are damaged", i,
-                isnan(logits[i]) ? "not a number" : "infinite");
+            return damaged(err, i, logits[i]);
         if (logits[i] > -INFINITY && (best < 0 || logits[i] > logits[best]))
             best = i;
     }
     if (best < 0)
         return err_set(err, DEVICE_ERROR, "none of the model's %d logits is finite",
                        sampler->n_vocab);
-    *id = sampler->sampling.temperature > 0 ? sample(sampler, logits, logits[best]) : best;
+    if (sampler->sampling.temperature > 0) {
+        for (int32_t i = 0; i < sampler->n_vocab; i++)
+            if (logits[i] > -INFINITY)
+                sampler->heap[n++] = (struct candidate){logits[i], i};
+        best = sample(sampler, n, logits[best]);
+    }
+    *id = best;
+    return OK;
+}
+
+int32_t sampler_wants(const struct sampler *sampler)
+{
+    const struct sampling *p = &sampler->sampling;
+    if (p->repeat_penalty != 1 || p->presence_penalty != 0 || p->frequency_penalty != 0)
+        return 0; // any logit may change its place
+    if (p->temperature <= 0)
+        return 1;
+    return p->top_k <= TOP_K_MOST ? p->top_k : 0;
+}
+
+enum status sampler_pick_top(struct sampler *sampler, const int32_t *ids, const float *logits,
+                             int32_t n, int32_t *id, struct err *err)
+{
+    int32_t n_finite = 0;
+    if (isnan(logits[0]) || logits[0] == INFINITY) // the largest come first, and NaN before them
+        return damaged(err, ids[0], logits[0]);
+    for (; n_finite < n && logits[n_finite] > -INFINITY; n_finite++)
+        sampler->heap[n_finite] = (struct candidate){logits[n_finite], ids[n_finite]};
+    if (n_finite == 0)
+        return err_set(err, DEVICE_ERROR, "none of the model's %d logits is finite",
+                       sampler->n_vocab);
+    *id = sampler->sampling.temperature > 0 ? sample(sampler, n_finite, logits[0]) : ids[0];
     return OK;
 }
