@@ -57,7 +57,7 @@ static enum status pass(struct bench *bench, int32_t from, int32_t n, bool last,
                           .pos = bench->pos,
                           .seq = bench->seq,
                           .wanted = bench->wanted};
-    return model_forward(bench->model, &batch, bench->logits, err);
+    return model_forward(bench->model, &batch, (struct logits){.value = bench->logits}, err);
 }
 
 static enum status read_prompt(struct bench *bench, int32_t n, struct err *err)

@@ -47,7 +47,8 @@ static enum status forward_group(struct model *model, const struct ids *ids, siz
     memset(wanted, 1, sizeof wanted);
     for (int32_t i = 0; i < n; i++)
         pos[i] = (int32_t)start + i;
-    return model_forward(model, &(struct batch){n, ids->p + start, pos, seq, wanted}, logits, err);
+    return model_forward(model, &(struct batch){n, ids->p + start, pos, seq, wanted, 0},
+                         (struct logits){.value = logits}, err);
 }
 
 static enum status write_logits(struct model *model, const struct ids *ids, const char *path,

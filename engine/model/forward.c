@@ -88,7 +88,17 @@ static void forward_layers(struct model *m, const struct chunk *c)
     }
 }
 
-static void forward_output(struct model *m, const struct chunk *c, int32_t n_out)
+// The n_top largest logits of n_out rows: [n_out][n_top], one row after another.
+static struct tensor top_view(const struct tensor *tensor, int32_t n_out, int32_t n_top)
+{
+    struct tensor view = *tensor;
+    view.n_rows = n_out;
+    view.n_cols = n_top;
+    view.row_bytes = (size_t)n_top * sizeof(int32_t);
+    return view;
+}
+
+static void forward_output(struct model *m, const struct chunk *c, int32_t n_out, int32_t n_top)
 {
     const struct activations *act = &m->act;
     struct tensor out_row = columns(&act->out_row, n_out), x = tensor_rows(&act->out_x, 0, n_out),
@@ -96,6 +106,11 @@ static void forward_output(struct model *m, const struct chunk *c, int32_t n_out
     op_rows(m->compute, &x, &c->x, &out_row);
     op_matmul(m->compute, &(struct matmul){&logits, &m->weights.output, NULL, NULL}, 1,
               &(struct matmul_x){&x, &m->weights.output_norm, m->hyper.rms_eps});
+    if (n_top > 0) {
+        struct tensor id = top_view(&act->top_id, n_out, n_top),
+                      value = top_view(&act->top_value, n_out, n_top);
+        op_top_k(m->compute, &id, &value, &logits);
+    }
 }
 
 // ---- chunks -------------------------------------------------------------------------------------
@@ -136,40 +151,53 @@ static void write_inputs(struct model *m, const struct batch *b, int32_t start, 
 
 // The recording of a small chunk comes again with every token that is decoded: n rows (at most
 // KEPT_ROWS), n_out of them wanted, of this model. Larger ones are recorded anew.
-static uint64_t recording_key(const struct model *m, int32_t n, int32_t n_out)
+static uint64_t recording_key(const struct model *m, int32_t n, int32_t n_out, int32_t n_top)
 {
-    _Static_assert(KEPT_ROWS < 16, "four bits each; a model's address ends in four zeros");
+    _Static_assert(KEPT_ROWS < 16 && TOP_K_MOST < 128, "the bits below; 48 hold an address");
     if (n > KEPT_ROWS || n_out > KEPT_ROWS)
         return 0;
-    return (uint64_t)(uintptr_t)m << 4 | (uint64_t)n << 4 | (uint64_t)n_out;
+    return (uint64_t)(uintptr_t)m << 15 | (uint64_t)n << 11 | (uint64_t)n_out << 7 |
+           (uint64_t)n_top;
+}
+
+// Appends what was computed for n_out wanted rows.
+static void read_output(struct model *m, int32_t n_out, int32_t n_top, struct logits *logits)
+{
+    struct tensor value = tensor_rows(&m->act.logits, 0, n_out);
+    size_t n = (size_t)n_out * (size_t)(n_top > 0 ? n_top : m->hyper.n_vocab);
+    if (n_top > 0) {
+        struct tensor id = top_view(&m->act.top_id, n_out, n_top);
+        value = top_view(&m->act.top_value, n_out, n_top);
+        tensor_read(m->compute, logits->token, &id, n * sizeof *logits->token);
+        logits->token += n;
+    }
+    tensor_read(m->compute, logits->value, &value, n * sizeof *logits->value);
+    logits->value += n;
 }
 
 // One chunk of n rows from `start`; appends its wanted logits.
 static enum status forward_chunk(struct model *m, const struct batch *b, int32_t start, int32_t n,
-                                 float **logits, struct err *err)
+                                 struct logits *logits, struct err *err)
 {
     struct chunk c = chunk_views(&m->act, n);
-    int32_t *rows = m->scratch + 3 * (size_t)m->act.n_batch, at = 0;
+    int32_t *rows = m->scratch + 3 * (size_t)m->act.n_batch, at = 0, n_top = b->n_top;
     write_inputs(m, b, start, n);
     int32_t n_out = collect_wanted(&m->act, b->wanted + start, n, &at, rows);
     write_ints(m, &m->act.out_row, rows, n_out > 0 ? n_out : 1);
-    if (compute_begin(m->compute, recording_key(m, n, n_out))) {
+    if (compute_begin(m->compute, recording_key(m, n, n_out, n_top))) {
         forward_layers(m, &c);
         if (n_out > 0)
-            forward_output(m, &c, n_out);
+            forward_output(m, &c, n_out, n_top);
     }
     enum status status = compute_finish(m->compute, err);
     while (status == OK && n_out > 0) {
-        size_t n_floats = (size_t)n_out * (size_t)m->hyper.n_vocab;
-        struct tensor view = tensor_rows(&m->act.logits, 0, n_out);
-        tensor_read(m->compute, *logits, &view, n_floats * sizeof(float));
-        *logits += n_floats;
+        read_output(m, n_out, n_top, logits);
         n_out = collect_wanted(&m->act, b->wanted + start, n, &at, rows);
         if (n_out == 0)
             break;
         write_ints(m, &m->act.out_row, rows, n_out);
         if (compute_begin(m->compute, 0))
-            forward_output(m, &c, n_out);
+            forward_output(m, &c, n_out, n_top);
         status = compute_finish(m->compute, err);
     }
     return status;
@@ -178,6 +206,10 @@ static enum status forward_chunk(struct model *m, const struct batch *b, int32_t
 // Every number in range, and no row that would read what its sequence never computed.
 static enum status check_batch(struct model *m, const struct batch *b, struct err *err)
 {
+    int32_t most = m->hyper.n_vocab < TOP_K_MOST ? m->hyper.n_vocab : TOP_K_MOST;
+    if (b->n_top < 0 || b->n_top > most)
+        return err_set(err, BAD_INPUT, "the %d largest logits were asked for; at most %d", b->n_top,
+                       most);
     for (int32_t t = 0; t < b->n_tokens; t++) {
         if (b->token[t] < 0 || b->token[t] >= m->hyper.n_vocab)
             return err_set(err, BAD_INPUT, "token id %d; the vocabulary has %d", b->token[t],
@@ -198,7 +230,7 @@ static enum status check_batch(struct model *m, const struct batch *b, struct er
     return OK;
 }
 
-enum status model_forward(struct model *model, const struct batch *batch, float *logits,
+enum status model_forward(struct model *model, const struct batch *batch, struct logits logits,
                           struct err *err)
 {
     enum status status = check_batch(model, batch, err);

@@ -38,6 +38,8 @@ static enum status activations_open(struct activations *act, struct compute *com
         {&act->out_row, DTYPE_I32, 1, act->n_out},
         {&act->out_x, DTYPE_F32, act->n_out, h->n_embd},
         {&act->logits, DTYPE_F32, act->n_out, h->n_vocab},
+        {&act->top_id, DTYPE_I32, 1, (int64_t)act->n_out * TOP_K_MOST},
+        {&act->top_value, DTYPE_F32, 1, (int64_t)act->n_out * TOP_K_MOST},
     };
     enum status status = OK;
     for (size_t i = 0; i < COUNT_OF(all) && status == OK; i++)
@@ -49,9 +51,9 @@ static enum status activations_open(struct activations *act, struct compute *com
 static void activations_close(struct activations *act, struct compute *compute)
 {
     struct tensor *all[] = {
-        &act->x,     &act->q,     &act->att,     &act->k,     &act->v,
-        &act->gate,  &act->up,    &act->token,   &act->pos,   &act->row,
-        &act->first, &act->count, &act->out_row, &act->out_x, &act->logits,
+        &act->x,       &act->q,     &act->att,    &act->k,      &act->v,         &act->gate,
+        &act->up,      &act->token, &act->pos,    &act->row,    &act->first,     &act->count,
+        &act->out_row, &act->out_x, &act->logits, &act->top_id, &act->top_value,
     };
     for (size_t i = 0; i < COUNT_OF(all); i++)
         if (all[i]->buffer != NULL)

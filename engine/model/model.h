@@ -78,10 +78,14 @@ struct batch {
     const int32_t *pos;    // [n_tokens], 0 .. n_ctx - 1
     const int32_t *seq;    // [n_tokens], 0 .. n_seq - 1
     const uint8_t *wanted; // [n_tokens]: 1 = its logits are wanted
+    int32_t n_top;         // 0 = all logits of a wanted row; else the n_top <= TOP_K_MOST largest
 };
-// logits: [number wanted][n_vocab], in row order.
-MUST_USE enum status model_forward(struct model *model, const struct batch *batch, float *logits,
-                                   struct err *err);
+struct logits {     // of the wanted rows, in row order; the caller's memory
+    float *value;   // [number wanted][n_vocab]; with n_top [number wanted][n_top], falling
+    int32_t *token; // [number wanted][n_top]: whose they are; unused without n_top
+};
+MUST_USE enum status model_forward(struct model *model, const struct batch *batch,
+                                   struct logits logits, struct err *err);
 
 // Opens only the tokenizer of a file (no weights are touched).
 MUST_USE enum status model_tokenizer_open(struct tokenizer **out, const char *path,
@@ -118,8 +122,7 @@ int32_t sampler_wants(const struct sampler *sampler);
 // The same pick from only the n >= sampler_wants() largest logits (n >= 1), falling, as op_top_k
 // gives them: the same token as sampler_pick from all of them.
 MUST_USE enum status sampler_pick_top(struct sampler *sampler, const int32_t *ids,
-                                      const float *logits, int32_t n, int32_t *id,
-                                      struct err *err);
+                                      const float *logits, int32_t n, int32_t *id, struct err *err);
 
 // ---- stop strings (stop.c) ----------------------------------------------------------------------
 

@@ -189,6 +189,7 @@ struct activations {                             // n_batch rows each, F32 unles
     struct tensor out_row;                       // I32 [1][n_out]
     struct tensor out_x;                         // [n_out][n_embd]: rows whose logits are wanted
     struct tensor logits;                        // [n_out][n_vocab]
+    struct tensor top_id, top_value; // [n_out * TOP_K_MOST] numbers: the largest of logits
     int32_t n_batch, n_out;
 };
 

@@ -60,7 +60,8 @@ struct engine { // all of it belongs to the engine thread
     double decode_us;           // a pass without prompt rows, running mean
     int32_t *token, *pos, *seq; // [BATCH_TOKENS] rows of the batch
     uint8_t *wanted;            // [BATCH_TOKENS]
-    float *logits;              // [n_seq][n_vocab]
+    float *logits;              // [n_seq][n_vocab], or the largest: [n_seq][n_top]
+    int32_t *top;               // [n_seq][TOP_K_MOST]: whose they are
 };
 
 // sched.c: to the net thread

@@ -145,6 +145,7 @@ static enum status engine_load(struct engine *engine, struct err *err)
     engine->seq = mem_array(BATCH_TOKENS, sizeof(int32_t));
     engine->wanted = mem_array(BATCH_TOKENS, 1);
     engine->logits = mem_array((size_t)engine->n_seq * (size_t)engine->n_vocab, sizeof(float));
+    engine->top = mem_array((size_t)engine->n_seq * TOP_K_MOST, sizeof(int32_t));
     return OK;
 }
 
@@ -158,6 +159,7 @@ static void engine_unload(struct engine *engine)
     free(engine->seq);
     free(engine->wanted);
     free(engine->logits);
+    free(engine->top);
     if (engine->model)
         model_close(engine->model);
     if (engine->compute)

@@ -140,16 +140,44 @@ static void batch_failed(struct engine *engine, const int32_t *n_rows, const str
     }
 }
 
-static void seq_advance(struct engine *engine, struct seq *seq, int32_t n_rows, float *logits)
+// How many of the largest logits every sequence with a wanted row of this pass is content with; 0:
+// one wants them all. Two sizes, since a device may keep what it recorded for each.
+static int32_t batch_top(const struct engine *engine, int32_t n)
+{
+    int32_t most = 0;
+    for (int32_t row = 0; row < n; row++) {
+        if (!engine->wanted[row])
+            continue;
+        int32_t wants = sampler_wants(engine->seqs[engine->seq[row]].work->sampler);
+        if (wants == 0)
+            return 0;
+        most = wants > most ? wants : most;
+    }
+    if (most <= 1)
+        return most;
+    return engine->n_vocab < TOP_K_MOST ? engine->n_vocab : TOP_K_MOST;
+}
+
+static enum status pick(struct seq *seq, struct logits logits, int32_t n_top, int32_t *id,
+                        struct err *err)
+{
+    if (n_top == 0)
+        return sampler_pick(seq->work->sampler, logits.value, id, err);
+    return sampler_pick_top(seq->work->sampler, logits.token, logits.value, n_top, id, err);
+}
+
+// logits: of this sequence's wanted row; .value NULL: none is wanted yet.
+static void seq_advance(struct engine *engine, struct seq *seq, int32_t n_rows,
+                        struct logits logits, int32_t n_top)
 {
     struct err err = {0};
     int32_t id;
     seq->n_cached += n_rows;
-    if (!logits) { // the prompt goes on
+    if (!logits.value) { // the prompt goes on
         struct event *event = event_open(EVENT_PROGRESS, seq->work);
         event->n_done = seq->n_cached;
         engine_tell(engine, event);
-    } else if (sampler_pick(seq->work->sampler, logits, &id, &err) == OK) {
+    } else if (pick(seq, logits, n_top, &id, &err) == OK) {
         engine_token(engine, seq, id);
     } else {
         log_error("job %llu: %s", (unsigned long long)seq->work->job->id, err.text);
@@ -169,10 +197,12 @@ void engine_step(struct engine *engine)
                           .token = engine->token,
                           .pos = engine->pos,
                           .seq = engine->seq,
-                          .wanted = engine->wanted};
+                          .wanted = engine->wanted,
+                          .n_top = batch_top(engine, n)};
+    struct logits logits = {engine->logits, engine->top};
     engine_step_begins(engine, true);
     uint64_t from_us = clock_us();
-    enum status status = model_forward(engine->model, &batch, engine->logits, &err);
+    enum status status = model_forward(engine->model, &batch, logits, &err);
     chunk_learn(engine, n - n_decode, n_decode, clock_us() - from_us);
     engine_step_begins(engine, false);
     engine->n_steps++;
@@ -180,15 +210,16 @@ void engine_step(struct engine *engine)
         batch_failed(engine, n_rows, &err);
         return;
     }
-    size_t n_wanted =
-        0; // logits come in row order: sequence by sequence, in the order they entered the batch
-    for (int32_t row = 0; row < n;) {
+    size_t n_wide = (size_t)(batch.n_top > 0 ? batch.n_top : engine->n_vocab);
+    for (int32_t row = 0; row < n;) { // logits come in row order
         struct seq *seq = &engine->seqs[engine->seq[row]];
         int32_t take = n_rows[seq->index];
         bool wanted = engine->wanted[row + take - 1];
-        seq_advance(engine, seq, take,
-                    wanted ? engine->logits + n_wanted * (size_t)engine->n_vocab : NULL);
-        n_wanted += wanted;
+        seq_advance(engine, seq, take, wanted ? logits : (struct logits){0}, batch.n_top);
+        if (wanted) {
+            logits.value += n_wide;
+            logits.token += batch.n_top;
+        }
         row += take;
     }
 }

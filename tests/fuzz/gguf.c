@@ -46,7 +46,8 @@ static void use_model(struct model *m)
     struct err err;
     sampling_default(&sampling);
     sampler_open(&sampler, &sampling, n_vocab);
-    if (model_forward(m, &(struct batch){n, token, pos, seq, wanted + 3 - n}, logits, &err) == OK)
+    if (model_forward(m, &(struct batch){n, token, pos, seq, wanted + 3 - n, 0},
+                      (struct logits){.value = logits}, &err) == OK)
         (void)sampler_pick(sampler, logits, &id, &err);
     sampler_close(sampler);
     free(logits);

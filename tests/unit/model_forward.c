@@ -55,7 +55,8 @@ static void whole(struct model *m, int32_t seq, float *logits)
         seqs[i] = seq;
         wanted[i] = 1;
     }
-    CHECK(model_forward(m, &(struct batch){LENGTH, token, pos, seqs, wanted}, logits, &err) == OK);
+    CHECK(model_forward(m, &(struct batch){LENGTH, token, pos, seqs, wanted, 0},
+                        (struct logits){.value = logits}, &err) == OK);
 }
 
 // Three sequences interleaved in batches of every size, some rows unwanted, against each alone: a
@@ -86,8 +87,8 @@ static void test_batches(void)
                         wanted[n++] = (uint8_t)((i + s) % 3 != 0);
                     }
                 }
-                CHECK(model_forward(m, &(struct batch){n, token, pos, seq, wanted}, got, &err) ==
-                      OK);
+                CHECK(model_forward(m, &(struct batch){n, token, pos, seq, wanted, 0},
+                                    (struct logits){.value = got}, &err) == OK);
                 const float *at = got;
                 for (int32_t i = 0; i < n; i++) {
                     if (!wanted[i])
@@ -104,6 +105,39 @@ static void test_batches(void)
     free(got);
 }
 
+// The n largest logits of every row are those of the whole rows, falling.
+static void test_largest(void)
+{
+    size_t row = TINY_VOCAB;
+    float *all = mem_array(LENGTH * row, sizeof *all), value[LENGTH * TOP_K_MOST];
+    int32_t token[LENGTH], pos[LENGTH], seq[LENGTH] = {0}, id[LENGTH * TOP_K_MOST];
+    uint8_t wanted[LENGTH];
+    struct err err;
+    struct model *m = open_model(1, 16);
+    whole(m, 0, all);
+    for (int32_t i = 0; i < LENGTH; i++) {
+        token[i] = token_at(0, i);
+        pos[i] = i;
+        wanted[i] = 1;
+    }
+    for (int32_t n = 1; n <= 5; n += 4) {
+        CHECK(model_forward(m, &(struct batch){LENGTH, token, pos, seq, wanted, n},
+                            (struct logits){value, id}, &err) == OK);
+        for (int32_t i = 0; i < LENGTH * n; i++) {
+            const float *whole_row = all + (size_t)(i / n) * row;
+            int32_t n_above = 0;
+            for (int32_t k = 0; k < TINY_VOCAB; k++)
+                n_above += whole_row[k] > value[i] + 1e-3f;
+            CHECK(fabsf(whole_row[id[i]] - value[i]) < 1e-3f && n_above <= i % n);
+            CHECK(i % n == 0 || value[i] <= value[i - 1]);
+        }
+    }
+    CHECK(model_forward(m, &(struct batch){1, token, pos, seq, wanted, TOP_K_MOST + 1},
+                        (struct logits){value, id}, &err) == BAD_INPUT);
+    model_close(m);
+    free(all);
+}
+
 static void test_rules(void)
 {
     struct model *m = open_model(2, 8);
@@ -112,7 +146,8 @@ static void test_rules(void)
     const uint8_t wanted[2] = {1, 1};
     const int32_t token[2] = {1, 2}, seq[2] = {0, 0}, other[2] = {1, 1};
 #define TRY(t, p0, p1, s)                                                                          \
-    model_forward(m, &(struct batch){2, t, (int32_t[]){p0, p1}, s, wanted}, logits, &err)
+    model_forward(m, &(struct batch){2, t, (int32_t[]){p0, p1}, s, wanted, 0},                     \
+                  (struct logits){.value = logits}, &err)
     CHECK(TRY(token, 0, 1, seq) == OK);
     CHECK(TRY(token, 2, 3, seq) == OK);
     CHECK(TRY(token, 1, 2, seq) == OK);        // cut back to 1 and go on
@@ -219,6 +254,7 @@ int main(void)
     write_model(buf_view(&f.buf));
     buf_free(&f.buf);
     test_batches();
+    test_largest();
     test_rules();
     test_lies();
     test_missing();

@@ -185,6 +185,63 @@ static void test_damaged(void)
     sampler_close(s);
 }
 
+// What the device finds: the n largest, falling, the smaller id first among equals.
+static void largest(const float *logits, int32_t n_all, int32_t *ids, float *values, int32_t n)
+{
+    bool taken[N] = {false};
+    for (int32_t k = 0; k < n; k++) {
+        int32_t best = -1;
+        for (int32_t i = 0; i < n_all; i++)
+            if (!taken[i] && (best < 0 || logits[i] > logits[best]))
+                best = i;
+        taken[best] = true;
+        ids[k] = best;
+        values[k] = logits[best];
+    }
+}
+
+// From the largest alone the same tokens are drawn as from all.
+static void test_pick_top(void)
+{
+    float logits[N], values[TOP_K_MOST];
+    int32_t ids[TOP_K_MOST], n_same = 0;
+    struct err err;
+    for (int32_t i = 0; i < N; i++)
+        logits[i] = (float)((i * 7919) % 331) * 0.03f;
+    logits[3] = -INFINITY;
+    for (int32_t top_k = 0; top_k <= 70; top_k += 7) {
+        struct sampling p = plain();
+        struct sampler *all, *top;
+        p.top_k = top_k;
+        p.top_p = 0.9f;
+        p.temperature = top_k == 7 ? 0 : 0.7f;
+        sampler_open(&all, &p, N);
+        sampler_open(&top, &p, N);
+        int32_t wants = sampler_wants(top);
+        CHECK(wants == (p.temperature <= 0 ? 1 : top_k <= TOP_K_MOST ? top_k : 0));
+        for (int draw = 0; draw < 200 && wants > 0; draw++) {
+            int32_t id = -1;
+            largest(logits, N, ids, values, TOP_K_MOST);
+            CHECK(sampler_pick_top(top, ids, values, TOP_K_MOST, &id, &err) == OK);
+            n_same += CHECK(id == pick(all, logits, N));
+            logits[draw] += 0.01f;
+        }
+        sampler_close(all);
+        sampler_close(top);
+    }
+    CHECK(n_same == 9 * 200);
+    struct sampling p = plain();
+    struct sampler *s;
+    int32_t id;
+    p.top_k = 5;
+    p.presence_penalty = 0.5f;
+    sampler_open(&s, &p, N);
+    CHECK(sampler_wants(s) == 0);
+    CHECK(sampler_pick_top(s, ids, (float[]){NAN, 1}, 2, &id, &err) == DEVICE_ERROR);
+    CHECK(sampler_pick_top(s, ids, (float[]){-INFINITY, -INFINITY}, 2, &id, &err) == DEVICE_ERROR);
+    sampler_close(s);
+}
+
 int main(void)
 {
     test_shares();
@@ -192,5 +249,6 @@ int main(void)
     test_seed();
     test_greedy_and_penalties();
     test_damaged();
+    test_pick_top();
     return check_done("model_sampler");
 }

@@ -129,7 +129,7 @@ static int32_t next_of(const int32_t *token, int32_t n)
     return (int32_t)(hash % 40 == 0 ? VOCAB - 1 : hash % (VOCAB - 1));
 }
 
-enum status model_forward(struct model *model, const struct batch *batch, float *logits,
+enum status model_forward(struct model *model, const struct batch *batch, struct logits logits,
                           struct err *err)
 {
     int n_wanted = 0, n_decode = 0, n_prefill = 0, n_rows_of[SEQS] = {0};
@@ -146,8 +146,13 @@ enum status model_forward(struct model *model, const struct batch *batch, float 
         if (!batch->wanted[i])
             continue;
         int32_t id = next_of(cache[seq], pos + 1);
-        for (int32_t k = 0; k < VOCAB; k++)
-            logits[n_wanted * VOCAB + k] = k == id ? 10 : 0;
+        if (batch->n_top == 0)
+            for (int32_t k = 0; k < VOCAB; k++)
+                logits.value[n_wanted * VOCAB + k] = k == id ? 10 : 0;
+        for (int32_t k = 0; k < batch->n_top; k++) {
+            logits.value[n_wanted * batch->n_top + k] = k == 0 ? 10 : 0;
+            logits.token[n_wanted * batch->n_top + k] = k == 0 ? id : (id + k) % VOCAB;
+        }
         n_wanted++;
     }
     for (int i = 0; i < SEQS; i++) {

@@ -9,10 +9,10 @@
 //   record.c     recordings: dispatches, barriers, submissions, recordings kept under a key
 //   the others   one file for each family of operations: what they dispatch
 //
-// Kernels reach memory by 64-bit addresses in their push constants (buffer device addresses, core in
-// Vulkan 1.3): no descriptor sets, no range limit below that of an allocation, and a view of a
-// tensor costs nothing. op.c has checked every shape before an address is made. A kernel is named as
-// its line in the Makefile, "matvec-q4_k"; its push constants are a struct of kernels/params.h.
+// Kernels reach memory by 64-bit addresses in their push constants (buffer device addresses, core
+// in Vulkan 1.3): no descriptor sets, no range limit below that of an allocation, and a view of a
+// tensor costs nothing. op.c has checked every shape before an address is made. A kernel is named
+// as its line in the Makefile, "matvec-q4_k"; its push constants are a struct of kernels/params.h.
 #pragma once
 
 #include "../backend.h"
@@ -22,17 +22,17 @@
 #define VK_NO_PROTOTYPES
 #include <vulkan/vulkan.h>
 
-struct features { // what kernels are chosen by; filled by device.c
+struct features {                        // what kernels are chosen by; filled by device.c
     uint32_t subgroup_min, subgroup_max; // sizes a kernel may ask for; equal where it cannot
     uint32_t subgroup_default;
-    uint32_t shared_bytes;       // of one workgroup
-    uint32_t workgroup_most;     // invocations
-    uint32_t n_compute_units;    // 0 = unknown
-    bool half;                   // 16-bit float arithmetic
-    bool integer_dot;            // 4x8-bit packed, signed, accelerated
-    bool cooperative_matrix;     // 16x16x16, f16 x f16 + f32, subgroup scope
+    uint32_t shared_bytes;        // of one workgroup
+    uint32_t workgroup_most;      // invocations
+    uint32_t n_compute_units;     // 0 = unknown
+    bool half;                    // 16-bit float arithmetic
+    bool integer_dot;             // 4x8-bit packed, signed, accelerated
+    bool cooperative_matrix;      // 16x16x16, f16 x f16 + f32, subgroup scope
     bool cooperative_matrix_int8; // 16x16x16, s8 x s8 + s32
-    bool software;               // runs on the processor (llvmpipe)
+    bool software;                // runs on the processor (llvmpipe)
 };
 
 struct vulkan;
@@ -59,15 +59,15 @@ void layout_pack(enum dtype type, void *out, const void *rows, int64_t n_rows, i
 enum { SPEC_MOST = 12, RANGES_MOST = 8 };
 
 struct dispatch {
-    const char *kernel;           // "matvec-q4_k"
-    uint32_t spec[SPEC_MOST];     // specialisation constants by id, from 0
+    const char *kernel;       // "matvec-q4_k"
+    uint32_t spec[SPEC_MOST]; // specialisation constants by id, from 0
     uint32_t n_spec;
-    uint32_t subgroup;            // size to ask for; 0 = the driver's choice
-    const void *push;             // a struct of kernels/params.h
-    size_t push_bytes;            // checked against the SPIR-V
-    uint32_t groups[3];           // workgroups
+    uint32_t subgroup;                                  // size to ask for; 0 = the driver's choice
+    const void *push;                                   // a struct of kernels/params.h
+    size_t push_bytes;                                  // checked against the SPIR-V
+    uint32_t groups[3];                                 // workgroups
     struct range read[RANGES_MOST], write[RANGES_MOST]; // for the barriers; unused: n_bytes 0
-    double bytes, flops;          // the work, by which submissions are bounded in time
+    double bytes, flops; // the work, by which submissions are bounded in time
 };
 // Appends it to the recording, with a barrier before it when it touches what an earlier dispatch
 // since the last barrier wrote (or writes what one read).
