@@ -115,6 +115,8 @@ def local(path, floor, name, line, say):
         say(line, "%s: init/ shares nothing with the engine but the pipe and the settings file" % name)
     if floor is None or other == floor:
         return
+    if path.startswith("engine/compute/vulkan/") and target.startswith("kernels/"):
+        return  # the push constants that C and GLSL share
     if other is None:
         say(line, "%s: a floor does not see what stands above the floors" % name)
     elif other not in FLOORS.get(floor, []):
