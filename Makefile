@@ -227,11 +227,15 @@ build/asan/fuzz/%: build/asan/obj/tests/fuzz/%.o build/asan/libengine.a
 	@mkdir -p $(@D)
 	$(Q)$(call link,asan) -fsanitize=fuzzer $^ $(LIBS) -o $@
 unit-programs: $(UNIT) $(FUZZ)
+# Every operation on a device against the CPU's: build/host/ops DEVICE [WORD...].
+build/host/ops: $(patsubst %.c,build/host/obj/%.o,$(wildcard tests/golden/ops*.c)) build/host/libengine.a
+	$(call say,LINK $@)
+	$(Q)$(call link,host) $^ $(LIBS) -o $@
 .SECONDARY:
 
 # What a tier needs built; tests/run asks for it, so that a build failure is that tier's failure and no other's.
 needs-unit: unit-programs
-needs-golden needs-device: host
+needs-golden needs-device: host build/host/ops
 needs-api: host asan
 needs-boot: image host
 test: ## every tier this machine can run; says which it skipped and why

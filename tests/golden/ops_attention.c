@@ -1,0 +1,140 @@
+// ops_attention.c - op_attention: heads that share keys in every ratio, head sizes, lengths around
+// the edges of tiles and of the parts a long cache is split into, prompts and decoding.
+//
+// The cache is filled by op_rope_kv at position 0, which turns nothing.
+#include "ops.h"
+
+#include <math.h>
+#include <stdio.h>
+
+enum { CACHE_ROWS = 1200 };
+
+struct shape {
+    int32_t n_head, n_head_kv, head_dim;
+    enum dtype cache;
+    float softcap;
+    int32_t window;
+    bool sinks;
+};
+
+struct token {
+    int32_t first, count;
+};
+
+static void fill(const struct both *ck, const struct both *cv, int32_t head_dim, int64_t n_cols)
+{
+    enum { AT_ONCE = 400 };
+    static int32_t zero[AT_ONCE], row[AT_ONCE];
+    int32_t turns[2] = {0, 0};
+    struct both *q = both_random(AT_ONCE, head_dim, 1), *pos = both_ints(zero, AT_ONCE),
+                *tt = both_ints(turns, 2);
+    for (int32_t at = 0; at < CACHE_ROWS; at += AT_ONCE) {
+        for (int32_t t = 0; t < AT_ONCE; t++)
+            row[t] = at + t;
+        struct both *k = both_random(AT_ONCE, n_cols, 1), *v = both_random(AT_ONCE, n_cols, 1),
+                    *tr = both_ints(row, AT_ONCE);
+        for (int d = 0; d < N_DEVICES; d++) {
+            const struct rope rope = {ROPE_NEOX, 2, &tt->on[d], 1};
+            record(d);
+            op_rope_kv(ops_on[d],
+                       &(struct rope_kv){&q->on[d], &k->on[d], &v->on[d], &pos->on[d], &tr->on[d],
+                                         &ck->on[d], &cv->on[d], head_dim, rope});
+            submit(d);
+        }
+    }
+}
+
+static void attend(struct shape s, const struct token *tokens, int32_t n_tokens, const char *what)
+{
+    char extra[64] = "";
+    int at = 0;
+    if (s.softcap > 0)
+        at += snprintf(extra, sizeof extra, ", softcap");
+    if (s.window > 0)
+        at += snprintf(extra + at, sizeof extra - (size_t)at, ", window %d", s.window);
+    if (s.sinks)
+        snprintf(extra + at, sizeof extra - (size_t)at, ", sinks");
+    if (!case_open("attention %s %d/%d x %d%s, %s", dtype_name(s.cache), s.n_head, s.n_head_kv,
+                   s.head_dim, extra, what))
+        return;
+    static int32_t first[600], count[600];
+    for (int32_t t = 0; t < n_tokens; t++)
+        first[t] = tokens[t].first, count[t] = tokens[t].count;
+    int64_t n_cols = (int64_t)s.n_head * s.head_dim, kv_cols = (int64_t)s.n_head_kv * s.head_dim;
+    struct both *ck = both_cache(s.cache, CACHE_ROWS, kv_cols),
+                *cv = both_cache(s.cache, CACHE_ROWS, kv_cols),
+                *q = both_random(n_tokens, n_cols, 2), *out = both_random(n_tokens, n_cols, 1),
+                *tf = both_ints(first, n_tokens), *tc = both_ints(count, n_tokens),
+                *sinks = s.sinks ? both_random(1, s.n_head, 3) : NULL;
+    fill(ck, cv, s.head_dim, kv_cols);
+    for (int d = 0; d < N_DEVICES; d++) {
+        const struct attention attention = {s.n_head,
+                                            s.n_head_kv,
+                                            s.head_dim,
+                                            1 / sqrtf((float)s.head_dim),
+                                            s.softcap,
+                                            s.window,
+                                            sinks ? &sinks->on[d] : NULL};
+        record(d);
+        op_attention(ops_on[d], &out->on[d], &q->on[d], &ck->on[d], &cv->on[d], &tf->on[d],
+                     &tc->on[d], &attention);
+        submit(d);
+    }
+    compare(out, s.cache != DTYPE_F16 ? LIMIT_SOFTMAX_Q8_0
+                 : n_tokens > 8       ? LIMIT_SOFTMAX_HALF
+                                      : LIMIT_SOFTMAX);
+    case_close();
+}
+
+static void decode(struct shape s, int32_t count)
+{
+    char what[48];
+    struct token token = {count < 1100 ? 37 : 0, count};
+    snprintf(what, sizeof what, "1 token sees %d", count);
+    attend(s, &token, 1, what);
+}
+
+// n tokens of one sequence, the first of them at position `pos`.
+static void prompt(struct shape s, int32_t pos, int32_t n)
+{
+    static struct token tokens[600];
+    char what[48];
+    for (int32_t t = 0; t < n; t++)
+        tokens[t] = (struct token){21, pos + t + 1};
+    snprintf(what, sizeof what, "prompt of %d at %d", n, pos);
+    attend(s, tokens, n, what);
+}
+
+static void together(struct shape s)
+{
+    static const struct token few[] = {{0, 1}, {300, 290}, {640, 60}, {5, 128}, {900, 257}};
+    struct token tokens[20];
+    attend(s, few, 5, "5 sequences decode");
+    for (int32_t t = 0; t < 14; t++)
+        tokens[t] = (struct token){64, 200 + t};
+    for (int32_t t = 14; t < 19; t++)
+        tokens[t] = few[t - 14];
+    attend(s, tokens, 19, "a prompt's piece and 5 sequences");
+}
+
+void attention_cases(void)
+{
+    static const struct shape shapes[] = {
+        {4, 4, 64, DTYPE_F16, 0, 0, false},  {4, 2, 32, DTYPE_F16, 0, 0, false},
+        {8, 2, 128, DTYPE_F16, 0, 0, false}, {14, 2, 64, DTYPE_F16, 0, 0, false},
+        {8, 1, 80, DTYPE_F16, 0, 0, false},  {3, 1, 96, DTYPE_F16, 0, 0, false},
+        {2, 1, 256, DTYPE_F16, 0, 0, false}, {16, 2, 128, DTYPE_F16, 0, 0, false},
+    };
+    static const int32_t lengths[] = {1,   2,   31,  32,  33,  63,  64,  65,  127,  128,  129,
+                                      255, 256, 257, 300, 511, 512, 513, 700, 1023, 1025, 1100};
+    static const int32_t prompts[][2] = {{0, 9},   {0, 16},   {0, 33},  {0, 64},
+                                         {0, 65},  {31, 17},  {0, 128}, {100, 30},
+                                         {0, 129}, {500, 40}, {0, 257}, {127, 66}};
+    for (size_t i = 0; i < COUNT_OF(shapes); i++) {
+        for (size_t j = i % 3; j < COUNT_OF(lengths); j += i == 0 || i == 2 ? 1 : 3)
+            decode(shapes[i], lengths[j]);
+        for (size_t j = i % 3; j < COUNT_OF(prompts); j += i == 0 || i == 2 ? 1 : 3)
+            prompt(shapes[i], prompts[j][0], prompts[j][1]);
+        together(shapes[i]);
+    }
+}

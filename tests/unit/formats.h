@@ -1,0 +1,169 @@
+// formats.h - random data, and the second definition of every weight format; for the tests of
+// floor 1 (unit and golden).
+//
+// weight_at() is written from the format's description, one weight at a time by bit position, and
+// shares nothing with engine/compute/dtype.c or the kernels: it is what they are tested against.
+#pragma once
+
+#include "../../engine/compute/compute.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t random_state = 88172645463325252u;
+
+static inline uint32_t random_u32(void) // xorshift64*
+{
+    random_state ^= random_state >> 12;
+    random_state ^= random_state << 25;
+    random_state ^= random_state >> 27;
+    return (uint32_t)(random_state * 2685821657736338717u >> 32);
+}
+
+static inline float
+random_float(void) // roughly normal, with a heavy value now and then as activations have
+{
+    float sum = 0;
+    for (int i = 0; i < 4; i++)
+        sum += (float)random_u32() / 4294967296.0f - 0.5f;
+    return random_u32() % 97 ? sum * 1.7f : sum * 20;
+}
+
+static inline void random_floats(float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        x[i] = random_float();
+}
+
+static inline double half_value(const uint8_t *p) // IEEE binary16, little endian
+{
+    unsigned bits = p[0] | (unsigned)p[1] << 8, exponent = bits >> 10 & 31, fraction = bits & 1023;
+    double value = exponent ? ldexp(1024 + fraction, (int)exponent - 25) : ldexp(fraction, -24);
+    return bits & 0x8000 ? -value : value;
+}
+
+static const enum dtype weight_types[] = {
+    DTYPE_F32,  DTYPE_F16,  DTYPE_BF16, DTYPE_Q8_0, DTYPE_Q4_0, DTYPE_Q4_1,
+    DTYPE_Q5_0, DTYPE_Q5_1, DTYPE_Q4_K, DTYPE_Q5_K, DTYPE_Q6_K,
+};
+
+static inline size_t block_bytes_of(enum dtype type)
+{
+    switch (type) {
+    case DTYPE_F32:
+        return 4;
+    case DTYPE_Q8_0:
+        return 34;
+    case DTYPE_Q4_0:
+        return 18;
+    case DTYPE_Q4_1:
+        return 20;
+    case DTYPE_Q5_0:
+        return 22;
+    case DTYPE_Q5_1:
+        return 24;
+    case DTYPE_Q4_K:
+        return 144;
+    case DTYPE_Q5_K:
+        return 176;
+    case DTYPE_Q6_K:
+        return 210;
+    default:
+        return 2;
+    }
+}
+
+static inline int block_size_of(enum dtype type)
+{
+    return block_bytes_of(type) <= 4 ? 1 : block_bytes_of(type) <= 34 ? 32 : 256;
+}
+
+// The eight pairs of 6-bit numbers of Q4_K and Q5_K: which = 0 scale, 1 min.
+static inline int six_bits(const uint8_t *s, int sub, int which)
+{
+    if (sub < 4)
+        return s[4 * which + sub] & 63;
+    int low = which ? s[4 + sub] >> 4 : s[4 + sub] & 15;
+    return low + 16 * (s[4 * which + sub - 4] >> 6);
+}
+
+static inline double weight_at(enum dtype type, const uint8_t *row, int64_t i)
+{
+    const uint8_t *b = row + (size_t)(i / block_size_of(type)) * block_bytes_of(type);
+    int j = (int)(i % block_size_of(type)), sub = j / 32;
+    float f;
+    switch (type) {
+    case DTYPE_F32:
+        memcpy(&f, b, 4);
+        return f;
+    case DTYPE_F16:
+        return half_value(b);
+    case DTYPE_BF16: {
+        uint8_t wide[4] = {0, 0, b[0], b[1]};
+        memcpy(&f, wide, 4);
+        return f;
+    }
+    case DTYPE_Q8_0:
+        return half_value(b) * (b[2 + j] < 128 ? b[2 + j] : b[2 + j] - 256);
+    case DTYPE_Q4_0:
+        return half_value(b) * ((j < 16 ? b[2 + j] % 16 : b[2 + j - 16] / 16) - 8);
+    case DTYPE_Q4_1:
+        return half_value(b) * (j < 16 ? b[4 + j] % 16 : b[4 + j - 16] / 16) + half_value(b + 2);
+    case DTYPE_Q5_0: {
+        int q = j < 16 ? b[6 + j] % 16 : b[6 + j - 16] / 16;
+        return half_value(b) * (q + (b[2 + j / 8] & 1 << j % 8 ? 16 : 0) - 16);
+    }
+    case DTYPE_Q5_1: {
+        int q = j < 16 ? b[8 + j] % 16 : b[8 + j - 16] / 16;
+        return half_value(b) * (q + (b[4 + j / 8] & 1 << j % 8 ? 16 : 0)) + half_value(b + 2);
+    }
+    case DTYPE_Q4_K: {
+        int byte = b[16 + j / 64 * 32 + j % 32], q = j % 64 < 32 ? byte % 16 : byte / 16;
+        return half_value(b) * six_bits(b + 4, sub, 0) * q -
+               half_value(b + 2) * six_bits(b + 4, sub, 1);
+    }
+    case DTYPE_Q5_K: {
+        int byte = b[48 + j / 64 * 32 + j % 32], q = j % 64 < 32 ? byte % 16 : byte / 16;
+        q += b[16 + j % 32] & 1 << sub ? 16 : 0;
+        return half_value(b) * six_bits(b + 4, sub, 0) * q -
+               half_value(b + 2) * six_bits(b + 4, sub, 1);
+    }
+    case DTYPE_Q6_K: {
+        int half = j / 128, quarter = j % 128 / 32, at = j % 32;
+        int byte = b[64 * half + 32 * (quarter & 1) + at],
+            low = quarter < 2 ? byte % 16 : byte / 16;
+        int high = b[128 + 32 * half + at] >> 2 * quarter & 3, scale = b[192 + j / 16];
+        return half_value(b + 208) * (scale < 128 ? scale : scale - 256) * (low + 16 * high - 32);
+    }
+    default:
+        return NAN;
+    }
+}
+
+// Random rows: every bit pattern of the packed numbers, scales of a sane size (half floats between
+// 2^-9 and 2^-8, either sign).
+static inline uint8_t *random_weights(enum dtype type, int64_t n_rows, int64_t n_cols)
+{
+    size_t block = block_bytes_of(type),
+           n_bytes = (size_t)(n_rows * n_cols) / (size_t)block_size_of(type) * block;
+    uint8_t *p = aligned_alloc(64, (n_bytes + 63) / 64 * 64);
+    for (size_t i = 0; i < n_bytes; i++)
+        p[i] = (uint8_t)random_u32();
+    for (size_t at = 0; at < n_bytes; at += block) {
+        size_t d = type == DTYPE_Q6_K ? 208 : 0;
+        if (type == DTYPE_F32) {
+            float f = random_float();
+            memcpy(p + at, &f, 4);
+        } else if (type == DTYPE_BF16) {
+            p[at + 1] = (uint8_t)((random_u32() & 0x80) | 0x3e);
+        } else {
+            p[at + d + 1] = (uint8_t)((random_u32() & 0x80) | (type == DTYPE_F16 ? 0x34 : 0x18) |
+                                      (p[at + d + 1] & 3));
+            if (type == DTYPE_Q4_K || type == DTYPE_Q5_K || type == DTYPE_Q4_1 ||
+                type == DTYPE_Q5_1)
+                p[at + 3] = (uint8_t)(0x18 | (p[at + 3] & 3));
+        }
+    }
+    return p;
+}
