@@ -1,10 +1,12 @@
-// verb_bench.c - `tawny bench`: tokens per second of reading a prompt (pp) and of generating (tg).
+// verb_bench.c - `tawny bench`: tokens per second of reading a prompt (pp) and of generating (tg);
+// with --ops the speed of single operations instead (bench_ops.c).
 //
 // The same meaning as llama-bench's table, so that the two can be put side by side: pp512 is 512
 // random tokens in passes of at most 512 with one row of logits wanted at the end; tg64 is 64
 // passes of one token each, logits wanted, starting from an empty context. A warm-up runs before
 // each and is not counted. The figure is the mean over the repetitions +- standard deviation.
 #include "args.h"
+#include "bench_ops.h"
 #include "model/model.h"
 #include "verbs.h"
 #include "version.h"
@@ -19,7 +21,8 @@ enum { PASS_TOKENS = 512, REPETITIONS_MOST = 1000 };
 struct bench {
     struct settings settings;
     char path[2200];
-    bool json;
+    bool json, ops;
+    const char *op; // with ops: only those whose text contains this
     int32_t n_prompt, n_generate, n_repeat;
     struct compute *compute;
     struct model *model;
@@ -197,6 +200,8 @@ static enum status read_command_line(struct bench *bench, int argc, char **argv,
         {"repetitions", 'r', &repeat, NULL, "N      (default 3)"},
         {"threads", 't', &threads, NULL, "N      processor threads (default: one a core)"},
         {"json", 0, NULL, &bench->json, "       as JSON instead of a table"},
+        {"ops", 0, NULL, &bench->ops, "       single operations instead of a model"},
+        {"op", 0, &bench->op, NULL, "WORD   with --ops: only those with WORD in their name"},
     };
     settings_default(&bench->settings);
     enum status status =
@@ -224,9 +229,10 @@ static enum status open_floors(struct bench *bench, struct err *err)
     int32_t n_ctx = bench->n_prompt > bench->n_generate ? bench->n_prompt : bench->n_generate;
     struct model_options options = {
         .n_ctx = n_ctx > 0 ? n_ctx : 1, .n_seq = 1, .n_batch = PASS_TOKENS};
-    enum status status = args_model_path(&bench->settings, bench->path, sizeof(bench->path), err);
-    if (status == OK)
-        status = compute_open(&bench->compute, &device, err);
+    enum status status = compute_open(&bench->compute, &device, err);
+    if (status != OK || bench->ops)
+        return status;
+    status = args_model_path(&bench->settings, bench->path, sizeof(bench->path), err);
     if (status == OK)
         status = model_open(&bench->model, bench->compute, bench->path, &options, err);
     if (status != OK)
@@ -268,6 +274,11 @@ int verb_bench(int argc, char **argv)
     if (status != OK)
         return args_fail("bench", &err, 2);
     status = open_floors(&bench, &err);
+    if (status == OK && bench.ops) {
+        status = bench_ops(bench.compute, bench.op, bench.json, &err);
+        close_floors(&bench);
+        return status == OK ? 0 : args_fail("bench", &err, 1);
+    }
     if (status == OK && bench.n_prompt > 0)
         status = measure(&bench, &results[n++], true, &err);
     if (status == OK && bench.n_generate > 0)

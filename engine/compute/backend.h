@@ -27,7 +27,10 @@ struct backend {
 
     bool (*begin)(struct compute *compute, uint64_t key); // false: it will submit key's recording
     enum status (*finish)(struct compute *compute, struct err *err);
-    enum status (*self_test)(struct compute *compute, struct self_test *out, struct err *err);
+    // The best of a few passes over buffers far larger than the last-level cache; bytes read plus
+    // bytes written, and bytes read, a second.
+    enum status (*bandwidth)(struct compute *compute, double *copy_bytes_per_s,
+                             double *read_bytes_per_s, struct err *err);
 
     void (*embed)(struct compute *compute, const struct tensor *out,
                   const struct tensor *token_embd, const struct tensor *token);

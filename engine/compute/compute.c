@@ -143,8 +143,3 @@ enum status compute_finish(struct compute *compute, struct err *err)
     compute->recording = false;
     return status;
 }
-
-enum status compute_self_test(struct compute *compute, struct self_test *out, struct err *err)
-{
-    return compute->backend->self_test(compute, out, err);
-}

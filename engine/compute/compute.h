@@ -271,11 +271,12 @@ struct survey {
 };
 void compute_survey(struct survey *out);
 
-// Runs a product, an attention and a normalisation whose results are known, and measures copying.
+// self_test.c: runs a product of few rows and of many, a normalisation and an attention whose
+// results are known, and measures copying and reading.
 struct self_test {
     bool right;
-    char said[256];                            // what was computed, and what was wrong with it
-    double copy_bytes_per_s, read_bytes_per_s; // buffers far larger than the last-level cache
+    char said[256];                            // what was computed, and how far off it was
+    double copy_bytes_per_s, read_bytes_per_s; // copying counts bytes read and bytes written
 };
 MUST_USE enum status compute_self_test(struct compute *compute, struct self_test *out,
                                        struct err *err);

@@ -92,6 +92,10 @@ struct args_attention {
     int32_t n_split;
 };
 
+struct args_bandwidth {
+    uint8_t *from, *to;
+};
+
 struct task {
     _Alignas(CPU_LINE) _Atomic int32_t next; // first chunk nobody has claimed
     _Atomic int32_t done;                    // chunks completed
@@ -105,6 +109,7 @@ struct task {
         struct args_rope rope;
         struct args_matmul matmul;
         struct args_attention attention;
+        struct args_bandwidth bandwidth;
     };
 };
 
@@ -199,6 +204,10 @@ size_t attention_scratch_floats(const struct attention *shape);
 size_t float_matmul_scratch_bytes(int64_t n_rows); // of a chunk
 
 extern const struct float_kernels float_portable, float_avx2, float_avx512;
+
+// bandwidth.c
+enum status cpu_bandwidth(struct compute *compute, double *copy_bytes_per_s,
+                          double *read_bytes_per_s, struct err *err);
 
 // ---- recording of the operations (one file each or a few) -------------------------------------
 

@@ -270,6 +270,7 @@ static const struct backend backend = {
     .read = buffer_read,
     .begin = begin,
     .finish = finish,
+    .bandwidth = cpu_bandwidth,
     .embed = cpu_embed,
     .rms_norm = cpu_rms_norm,
     .matmul = cpu_matmul,
