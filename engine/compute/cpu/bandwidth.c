@@ -1,5 +1,7 @@
-// bandwidth.c - how fast this process can copy and read memory with all of its threads, buffers far
-// larger than any cache.
+// bandwidth.c - how fast this process can copy and read memory with all of its threads.
+//
+// The buffers are far larger than any cache; the best of a few passes counts, since what disturbs a
+// pass only ever slows it.
 #include "cpu.h"
 
 #include <stdlib.h>
