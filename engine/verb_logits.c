@@ -2,8 +2,8 @@
 // other engines.
 //
 // The output file is float32, little endian: one row of n_vocab numbers for each token, in order.
-// They come from the path the server uses for a prompt; text is tokenized with its control tokens
-// and with BOS as the model's file says.
+// Passes of --batch tokens: many take the path that the server uses for a prompt, 1 to 8 that of
+// generation. Text is tokenized with its control tokens and with BOS as the model's file says.
 #include "args.h"
 #include "model/model.h"
 #include "verbs.h"
@@ -51,12 +51,14 @@ static enum status forward_group(struct model *model, const struct ids *ids, siz
                          (struct logits){.value = logits}, err);
 }
 
-static enum status write_logits(struct model *model, const struct ids *ids, const char *path,
-                                struct err *err)
+// batch: tokens a pass; 0: as many as the memory for their logits allows.
+static enum status write_logits(struct model *model, const struct ids *ids, size_t batch,
+                                const char *path, struct err *err)
 {
     size_t n_vocab = (size_t)model_info(model)->n_vocab,
            group = GROUP_BYTES / (n_vocab * sizeof(float));
     group = group < LEAST_GROUP ? LEAST_GROUP : group > MOST_GROUP ? MOST_GROUP : group;
+    group = batch > 0 && batch < group ? batch : group;
     FILE *file = fopen(path, "wb");
     if (!file)
         return err_set(err, IO_ERROR, "--out %s: %s", path, strerror(errno));
@@ -74,17 +76,21 @@ static enum status write_logits(struct model *model, const struct ids *ids, cons
     return status;
 }
 
-static enum status run(const struct settings *settings, const char *tokens, const char *text,
-                       const char *out, struct err *err)
+struct request {
+    const char *tokens, *text, *out; // tokens or text is NULL
+    int64_t batch;
+};
+
+static enum status run(const struct settings *settings, const struct request *r, struct err *err)
 {
     char path[2100];
     struct compute *compute = NULL;
     struct model *model = NULL;
     struct ids ids = {NULL, 0};
     enum status status = args_model_path(settings, path, sizeof path, err);
-    if (status == OK && tokens)
-        status = read_ids(tokens, &ids, err);
-    size_t most = tokens ? ids.n : strlen(text) + 1;
+    if (status == OK && r->tokens)
+        status = read_ids(r->tokens, &ids, err);
+    size_t most = r->tokens ? ids.n : strlen(r->text) + 1;
     if (status == OK && most > MOST_TOKENS)
         status = err_set(err, TOO_LARGE, "%zu tokens or bytes; at most %d", most, MOST_TOKENS);
     const struct compute_options options = {settings->device, settings->n_threads};
@@ -93,15 +99,15 @@ static enum status run(const struct settings *settings, const char *tokens, cons
     if (status == OK)
         status = model_open(&model, compute, path,
                             &(struct model_options){(int32_t)most, 1, MOST_GROUP}, err);
-    if (status == OK && !tokens) {
+    if (status == OK && !r->tokens) {
         ids.p = mem_array(most, sizeof *ids.p);
-        status = tokenizer_encode(model_tokenizer(model), bytes_of(text), true, ids.p, most, &ids.n,
-                                  err);
+        status = tokenizer_encode(model_tokenizer(model), bytes_of(r->text), true, ids.p, most,
+                                  &ids.n, err);
     }
     if (status == OK)
-        status = write_logits(model, &ids, out, err);
+        status = write_logits(model, &ids, (size_t)r->batch, r->out, err);
     if (status == OK)
-        printf("%s: %zu rows of %d float32\n", out, ids.n, model_info(model)->n_vocab);
+        printf("%s: %zu rows of %d float32\n", r->out, ids.n, model_info(model)->n_vocab);
     if (model)
         model_close(model);
     if (compute)
@@ -112,12 +118,14 @@ static enum status run(const struct settings *settings, const char *tokens, cons
 
 int verb_logits(int argc, char **argv)
 {
-    const char *model = NULL, *tokens = NULL, *text = NULL, *out = NULL, *threads = NULL;
+    const char *model = NULL, *threads = NULL, *batch = NULL;
+    struct request r = {0};
     const struct arg args[] = {
         {"model", 'm', &model, NULL, "FILE  the model (default: builtin)"},
-        {"tokens", 0, &tokens, NULL, "IDS   token ids, 1,2,3"},
-        {"text", 0, &text, NULL, "TEXT  or a text to tokenize"},
-        {"out", 'o', &out, NULL, "FILE  float32 rows of n_vocab, one a token"},
+        {"tokens", 0, &r.tokens, NULL, "IDS   token ids, 1,2,3"},
+        {"text", 0, &r.text, NULL, "TEXT  or a text to tokenize"},
+        {"out", 'o', &r.out, NULL, "FILE  float32 rows of n_vocab, one a token"},
+        {"batch", 'b', &batch, NULL, "N     tokens a pass, 1 to 512 (default 512)"},
         {"threads", 't', &threads, NULL, "N     CPU threads (0: one a core)"},
     };
     struct settings settings;
@@ -130,11 +138,13 @@ int verb_logits(int argc, char **argv)
         status = settings_set(&settings, "model", bytes_of(model), &err);
     if (status == OK && threads)
         status = settings_set(&settings, "threads", bytes_of(threads), &err);
-    if (status == OK && (!out || (!tokens) == (!text)))
+    if (status == OK)
+        status = args_int("batch", batch, 1, MOST_GROUP, &r.batch, &err);
+    if (status == OK && (!r.out || (!r.tokens) == (!r.text)))
         status =
             err_set(&err, BAD_INPUT,
                     "give --out FILE and one of --tokens and --text (--help lists the options)");
     if (status != OK)
         return args_fail("logits", &err, 2);
-    return run(&settings, tokens, text, out, &err) == OK ? 0 : args_fail("logits", &err, 1);
+    return run(&settings, &r, &err) == OK ? 0 : args_fail("logits", &err, 1);
 }

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """compare.py - our logits and token ids against the independent engine's, live. Runs inside its root (peer/run).
 
-  compare.py [--models small,small256,qwen3b,builtin] [--types F32,F16,...] [--tokens-only | --logits-only] [--record]
+  compare.py [--models small,small256,qwen3b,builtin] [--types F32,F16,...] [--devices cpu,llvmpipe] [--tokens-only | --logits-only] [--record]
 
 Logits: each shape is written once (mkgguf.py, F32), then stored in every format by llama-quantize. The exact reference of a
 file is the same file requantised to F32 and run by the independent engine with an F32 KV cache. Ours and the engine's own
 CPU path (F16 KV cache, as shipped) are both measured against it; ours must not be further away: rms and mean KL at most the
-engine's. qwen3b has 2 layers.
+engine's. Ours runs on every device named, all tokens in one pass (the kernels for prompts) and one by one (those for
+generation). qwen3b has 2 layers.
 Tokens: every file under tests/golden/tokens with every pre-tokenizer family, and random texts on top.
 --record rewrites tests/golden/peer/vectors.txt and tests/golden/tokens/ids.txt, what the golden tier replays.
 """
@@ -21,7 +22,7 @@ import cases, mkgguf, reference
 
 TAWNY = os.environ.get('TAWNY', TREE + '/build/host/tawny')
 PEERLOGITS = WORK + '/peerlogits'
-TYPES = 'F32 F16 BF16 Q8_0 Q4_0 Q4_K_M Q5_K_M Q6_K Q4_K Q5_K'.split()
+TYPES = 'F32 F16 BF16 Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q2_K Q3_K_M Q4_K_M Q5_K_M Q6_K Q4_K Q5_K IQ4_NL IQ4_XS MXFP4'.split()
 N_TOKENS = 48
 failed = 0
 
@@ -34,11 +35,13 @@ def sh(*argv):
 
 
 def quantize(source, out, kind):
-    """Q4_K and Q5_K: every matrix in that format; else the mix llama-quantize makes"""
+    """Q4_K and Q5_K: every matrix in that format; MXFP4: every matrix of the layers; else the mix llama-quantize makes"""
     if kind in ('F32', 'F16', 'BF16'):
         sh('llama-quantize', '--allow-requantize', source, out, kind)
     elif kind in ('Q4_K', 'Q5_K'):
         sh('llama-quantize', '--allow-requantize', '--pure', source, out, kind + '_M')
+    elif kind == 'MXFP4':
+        sh('llama-quantize', '--allow-requantize', '--tensor-type', 'attn=mxfp4', '--tensor-type', 'ffn=mxfp4', source, out, 'Q8_0')
     else:
         sh('llama-quantize', '--allow-requantize', source, out, kind)
 
@@ -48,8 +51,8 @@ def peer_logits(model, ids, kv):
     return np.fromfile(WORK + '/peer.f32', '<f4').reshape(len(ids), -1)
 
 
-def our_logits(model, ids):
-    sh(TAWNY, 'logits', '-m', model, '--tokens', ','.join(map(str, ids)), '--out', WORK + '/our.f32')
+def our_logits(model, ids, device, batch):
+    sh(TAWNY, 'logits', '-m', model, '--device', device, '--batch', batch, '--tokens', ','.join(map(str, ids)), '--out', WORK + '/our.f32')
     return np.fromfile(WORK + '/our.f32', '<f4').reshape(len(ids), -1)
 
 
@@ -65,28 +68,32 @@ def source_of(shape):
     return path
 
 
-def compare_logits(shape, types):
+def compare_logits(shape, types, devices):
     global failed
     source = source_of(shape)
     n_vocab = len(reference.Gguf(source).keys['tokenizer.ggml.tokens'])
     r = random.Random(5)
     ids = [r.randrange(min(n_vocab, 100000) - 3) for _ in range(N_TOKENS)]
-    print('%-9s %-7s | %9s %9s %9s %6s | %9s %9s %9s %6s |' % (shape, 'format', 'rms', 'max', 'KL', 'top-1', 'peer rms', 'max', 'KL', 'top-1'))
+    print('%-9s %-7s %-14s | %9s %9s %9s %6s | %9s %9s %9s %6s |' % (shape, 'format', 'device, pass', 'rms', 'max', 'KL', 'top-1', 'peer rms', 'max', 'KL', 'top-1'))
     for kind in types:
         model, exact = WORK + '/model.gguf', WORK + '/exact.gguf'
         if shape == 'builtin' and kind == 'as is': model = source
         else: quantize(source, model, kind)
         quantize(model, exact, 'F32')
         want = peer_logits(exact, ids, 'f32')
-        try: got = our_logits(model, ids)
-        except SystemExit as e:
-            failed += 1
-            print('%-9s %-7s | FAILED: %s' % (shape, kind, str(e).strip().split('\n')[-1]), flush=True)
-            continue
-        ours, peer = reference.compare(got, want), reference.compare(peer_logits(model, ids, 'f16'), want)
-        good = ours[0] <= peer[0] * 1.02 and ours[2] <= peer[2] * 1.05 + 1e-9
-        failed += not good
-        print('%-9s %-7s | %9.6f %9.5f %9.2e %6.3f | %9.6f %9.5f %9.2e %6.3f | %s' % (shape, kind, *ours, *peer, 'ok' if good else 'ABOVE THE PEER'), flush=True)
+        peer = reference.compare(peer_logits(model, ids, 'f16'), want)
+        for device in devices:
+            for batch in (N_TOKENS, 1):
+                label = '%-9s %-7s %-14s |' % (shape, kind, '%s %d' % (device, batch))
+                try: got = our_logits(model, ids, device, batch)
+                except SystemExit as e:
+                    failed += 1
+                    print(label, 'FAILED: %s' % str(e).strip().split('\n')[-1], flush=True)
+                    continue
+                ours = reference.compare(got, want)
+                good = ours[0] <= peer[0] * 1.02 and ours[2] <= peer[2] * 1.05 + 1e-9
+                failed += not good
+                print(label, '%9.6f %9.5f %9.2e %6.3f | %9.6f %9.5f %9.2e %6.3f | %s' % (*ours, *peer, 'ok' if good else 'ABOVE THE PEER'), flush=True)
     for f in ('model.gguf', 'exact.gguf'):
         if os.path.exists(WORK + '/' + f): os.remove(WORK + '/' + f)
 
@@ -172,6 +179,7 @@ def record_vectors():
 def main():
     ap = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__)
     ap.add_argument('--models', default='small,small256,qwen3b'); ap.add_argument('--types', default=','.join(TYPES))
+    ap.add_argument('--devices', default='cpu,llvmpipe')
     ap.add_argument('--tokens-only', action='store_true'); ap.add_argument('--logits-only', action='store_true')
     ap.add_argument('--record', action='store_true')
     a = ap.parse_args()
@@ -185,7 +193,7 @@ def main():
     if not a.logits_only:
         compare_tokens(a.record)
     for shape in a.models.split(',') if not a.tokens_only and not a.record else []:
-        compare_logits(shape, ['as is'] if shape == 'builtin' else a.types.split(','))
+        compare_logits(shape, ['as is'] if shape == 'builtin' else a.types.split(','), a.devices.split(','))
     print('peer: %d comparisons failed' % failed)
     sys.exit(1 if failed else 0)
 
