@@ -272,6 +272,7 @@ SHAPES = {
     'small':      dict(LLAMA, L=8, d=512, h=8, hkv=4, hd=64, ffn=1408, V=4096),
     'small256':   dict(LLAMA, L=8, d=512, h=8, hkv=4, hd=64, ffn=1536, V=4096),
     'qwen3b':     dict(QWEN2, L=36, d=2048, h=16, hkv=2, hd=128, ffn=11008, V=151936, ctx=32768),
+    'llama8b':    dict(LLAMA, L=32, d=4096, h=32, hkv=8, hd=128, ffn=14336, V=128256, ctx=8192),
 }
 
 
