@@ -139,6 +139,7 @@ $(foreach w,$(WEIGHTS),$(eval $(call kernel,$(1)-$(w),$(2),-DWEIGHT_$(w) $(3))))
 endef
 # what moves or makes rows
 $(eval $(call kernel,rows,rows.comp))
+$(call kernel_of_weights,embed,embed.comp)
 # products with few rows of x (matvec.c)
 # products with many rows of x (matmat.c)
 # attention, rotation, norm

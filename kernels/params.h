@@ -13,9 +13,15 @@
 
 // ---- what moves rows (gather.c) ----
 
-struct push_rows { // rows.comp
+struct push_rows {          // rows.comp
     uint64_t to, x, row;    // F32 [n][n_cols]; F32; I32 [n]
     uint32_t to_row, x_row; // bytes between rows
+    uint32_t n_cols;
+};
+
+struct push_embed {         // embed.comp
+    uint64_t to, w, token;  // F32 [n_tokens][n_cols]; [n_vocab][n_cols]; I32 [n_tokens]
+    uint32_t to_row, w_row; // bytes between rows
     uint32_t n_cols;
 };
 

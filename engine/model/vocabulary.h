@@ -36,7 +36,7 @@ struct tokenizer {
     int32_t *specials_by_text; // [n_specials], indices in order of text
     int32_t n_specials;
     uint8_t *special_texts; // what they view
-    size_t longest; // bytes of the longest symbol or special text
+    size_t longest;         // bytes of the longest symbol or special text
     int32_t bos, end[MAX_END];
     int n_end;
     bool add_bos;

@@ -90,6 +90,6 @@ int sched_event_fd(const struct sched *sched);       // readable: take events un
 const struct sched_status *sched_status(const struct sched *sched);
 size_t sched_n_open(const struct sched *sched);     // jobs submitted whose end was not taken yet
 size_t sched_n_together(const struct sched *sched); // of these so many run at once
-uint64_t sched_step_ms(
-    const struct sched *sched); // how long the present step (a forward pass, or the tokenizing of a
-                                // prompt) has been going on; 0 = none
+uint64_t
+sched_step_ms(const struct sched *sched); // how long the present step (a forward pass, or the
+                                          // tokenizing of a prompt) has been going on; 0 = none

@@ -50,7 +50,9 @@ struct range vk_scratch(struct vulkan *vk, uint64_t n_bytes);
 
 // Rows in device memory: the blocks of a row are taken apart into planes (all quants, then all
 // scales ...), each plane padded to 16 bytes, so that every load is aligned. The planes of each
-// format stand in layout.c and, as offsets, in kernels/weight.glsl.
+// format stand in layout.c; kernels/weight.glsl reads them. layout_pack writes 2 to 16 bytes at a
+// time, here and there: `out` should be cached memory, not the device's write-combined one. It may
+// run on several threads.
 size_t layout_row_bytes(enum dtype type, int64_t n_cols);
 void layout_pack(enum dtype type, void *out, const void *rows, int64_t n_rows, int64_t n_cols);
 

@@ -1,0 +1,33 @@
+// embed.c - rows of the embedding matrix, decoded (kernels/embed.comp).
+#include "vulkan.h"
+
+static struct vulkan *vulkan_of(struct compute *compute)
+{
+    return (struct vulkan *)(void *)compute;
+}
+
+void vk_embed(struct compute *compute, const struct tensor *out, const struct tensor *token_embd,
+              const struct tensor *token)
+{
+    char name[48];
+    const struct push_embed push = {
+        .to = vk_range(out).address,
+        .w = vk_range(token_embd).address,
+        .token = vk_range(token).address,
+        .to_row = (uint32_t)out->row_bytes,
+        .w_row = (uint32_t)token_embd->row_bytes,
+        .n_cols = (uint32_t)out->n_cols,
+    };
+    const double n_tokens = (double)out->n_rows;
+    vk_dispatch(vulkan_of(compute),
+                &(struct dispatch){
+                    .kernel = vk_kernel_name(name, "embed", token_embd->type),
+                    .push = &push,
+                    .push_bytes = sizeof push,
+                    .groups = {(push.n_cols + 1023) / 1024, (uint32_t)out->n_rows, 1},
+                    .read = {vk_range(token_embd), vk_range(token)},
+                    .write = {vk_range(out)},
+                    .bytes = n_tokens * (double)(token_embd->row_bytes + out->row_bytes),
+                    .flops = n_tokens * (double)out->n_cols,
+                });
+}
