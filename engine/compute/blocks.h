@@ -3,13 +3,20 @@
 //
 // Every format cuts a row into blocks of 32 or 256 weights that share their scales; a block is a
 // packed little-endian struct and rows are whole blocks. `d`, `dmin` and `m` are IEEE half floats
-// kept as bits. What one weight is worth:
-//   Q8_0  d * q[i]                               i in 0..31, q signed
-//   Q4_0  d * (nibble - 8)                       byte i: low nibble = weight i, high nibble =
-//   weight i + 16 Q4_K  d * sc[s] * nibble - dmin * m[s]       8 sub-blocks s of 32; bytes
-//   32j..32j+31: low nibbles = sub-block 2j, high = 2j+1 Q5_K  the same with a fifth bit: bit s of
-//   qh[i] for weight i of sub-block s Q6_K  d * sc[g] * (q - 32)                   16 groups g of
-//   16, sc signed; see q6_k below
+// kept as bits. What weight i of a block is worth, with nibble(i) the low half of byte i for the
+// first 16 of 32 weights and the high half of byte i - 16 for the others:
+//   Q8_0    d * q[i], q signed
+//   Q4_0    d * (nibble - 8)              Q4_1  d * nibble + m
+//   Q5_0    d * (q - 16), q with a fifth bit, bit i of qh             Q5_1  d * q + m
+//   IQ4_NL  d * codebook_iq4[nibble]      MXFP4  2^(e - 128) * codebook_fp4[nibble]
+// In blocks of 256:
+//   Q2_K    d * sc[g] * q - dmin * m[g]   16 groups g of 16; q below
+//   Q3_K    d * sc[g] * (q - 4)           16 groups; q and sc below
+//   Q4_K    d * sc[s] * nibble - dmin * m[s]   8 sub-blocks s of 32; bytes 32j..32j+31: low nibbles
+//           are sub-block 2j, high ones 2j+1
+//   Q5_K    the same with a fifth bit: bit s of qh[i] for weight i of sub-block s
+//   Q6_K    d * sc[g] * (q - 32)          16 groups, sc signed; q below
+//   IQ4_XS  d * (sc[s] - 32) * codebook_iq4[nibble]   8 sub-blocks of 32, 16 bytes each
 // Q4_K and Q5_K keep eight 6-bit scales and eight 6-bit mins in 12 bytes: k_scale_min() takes them
 // out.
 #pragma once
@@ -44,6 +51,33 @@ struct block_q5_1 { // 24 bytes, 32 weights
     uint8_t q[16];
 };
 
+struct block_iq4_nl { // 18 bytes, 32 weights
+    uint16_t d;
+    uint8_t q[16];
+};
+
+struct block_mxfp4 { // 17 bytes, 32 weights (OCP Microscaling Formats 1.0)
+    uint8_t e;       // E8M0: a power of two, with a bias of 127; half of it here, see codebook_fp4
+    uint8_t q[16];
+};
+
+// Weight i of half h (128 weights), i = 32 p + l: bits 2p, 2p+1 of q[32 h + l].
+struct block_q2_k {     // 84 bytes, 256 weights
+    uint8_t scales[16]; // of a group: scale in the low nibble, min in the high one
+    uint8_t q[64];
+    uint16_t d, dmin;
+};
+
+// The low two bits of a weight as in Q2_K; its third bit is bit 4 h + p of high[l]. Scale of group
+// g, 0 .. 63, 32 less in use: low nibbles of bytes 0-7 for g < 8, high ones for the others; above
+// them bits 2 (g / 4), + 1 of byte 8 + g % 4.
+struct block_q3_k { // 110 bytes, 256 weights
+    uint8_t high[32];
+    uint8_t q[64];
+    uint8_t scales[12];
+    uint16_t d;
+};
+
 struct block_q4_k { // 144 bytes, 256 weights
     uint16_t d, dmin;
     uint8_t scales[12];
@@ -69,6 +103,20 @@ struct block_q6_k { // 210 bytes, 256 weights
     uint16_t d;
 };
 
+// Scale of sub-block s, 0 .. 63: low four bits in a nibble of scales_l[s / 2], the upper two are
+// bits 2 s, 2 s + 1 of scales_h.
+struct block_iq4_xs { // 136 bytes, 256 weights
+    uint16_t d, scales_h;
+    uint8_t scales_l[4];
+    uint8_t q[128];
+};
+
+// What the 16 codes stand for: quantiles of the weights of trained models; and the numbers of one
+// sign, two exponent and one mantissa bit, doubled so that they are whole (the scale is halved).
+static const int8_t codebook_iq4[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                        1,    13,   25,  38,  53,  69,  89,  113};
+static const int8_t codebook_fp4[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
 _Static_assert(sizeof(struct block_q8_0) == 34, "Q8_0 block");
 _Static_assert(sizeof(struct block_q4_0) == 18, "Q4_0 block");
 _Static_assert(sizeof(struct block_q4_1) == 20, "Q4_1 block");
@@ -77,6 +125,11 @@ _Static_assert(sizeof(struct block_q5_1) == 24, "Q5_1 block");
 _Static_assert(sizeof(struct block_q4_k) == 144, "Q4_K block");
 _Static_assert(sizeof(struct block_q5_k) == 176, "Q5_K block");
 _Static_assert(sizeof(struct block_q6_k) == 210, "Q6_K block");
+_Static_assert(sizeof(struct block_q2_k) == 84, "Q2_K block");
+_Static_assert(sizeof(struct block_q3_k) == 110, "Q3_K block");
+_Static_assert(sizeof(struct block_iq4_nl) == 18, "IQ4_NL block");
+_Static_assert(sizeof(struct block_iq4_xs) == 136, "IQ4_XS block");
+_Static_assert(sizeof(struct block_mxfp4) == 17, "MXFP4 block");
 
 // Scale and min of sub-block s (0..7): the first four have their 6 bits in bytes s and s + 4; the
 // last four have 4 bits in byte s + 4 (low nibble scale, high nibble min) and their top two bits in
@@ -90,6 +143,19 @@ static inline void k_scale_min(const uint8_t scales[12], int s, uint8_t *scale, 
         *scale = (uint8_t)((scales[s + 4] & 15) | (scales[s - 4] >> 6) << 4);
         *min = (uint8_t)((scales[s + 4] >> 4) | (scales[s] >> 6) << 4);
     }
+}
+
+// Scale of group g (0..15) of a Q3_K block, -32 .. 31.
+static inline int q3_k_scale(const uint8_t scales[12], int g)
+{
+    return ((scales[g % 8] >> 4 * (g / 8) & 15) | (scales[8 + g % 4] >> 2 * (g / 4) & 3) << 4) - 32;
+}
+
+// Scale of sub-block s (0..7) of an IQ4_XS block, -32 .. 31.
+static inline int iq4_xs_scale(const struct block_iq4_xs *block, int s)
+{
+    return ((block->scales_l[s / 2] >> 4 * (s % 2) & 15) | (block->scales_h >> 2 * s & 3) << 4) -
+           32;
 }
 
 static inline float float_from_bits(uint32_t bits)
@@ -109,6 +175,12 @@ static inline uint32_t float_bits(float f)
 static inline float float_from_bf16(uint16_t h)
 {
     return float_from_bits((uint32_t)h << 16);
+}
+
+// 2^(e - 128): half of what an E8M0 scale stands for, for codebook_fp4.
+static inline float half_of_e8m0(uint8_t e)
+{
+    return float_from_bits(e < 2 ? 0x00200000u << e : (uint32_t)(e - 1) << 23);
 }
 
 // IEEE binary16 to binary32, exactly; subnormals are scaled up by a multiplication.

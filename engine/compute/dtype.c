@@ -22,9 +22,14 @@ static const struct dtype_row table[] = {
     {DTYPE_Q4_1, "Q4_1", 32, sizeof(struct block_q4_1), true},
     {DTYPE_Q5_0, "Q5_0", 32, sizeof(struct block_q5_0), true},
     {DTYPE_Q5_1, "Q5_1", 32, sizeof(struct block_q5_1), true},
+    {DTYPE_Q2_K, "Q2_K", 256, sizeof(struct block_q2_k), true},
+    {DTYPE_Q3_K, "Q3_K", 256, sizeof(struct block_q3_k), true},
     {DTYPE_Q4_K, "Q4_K", 256, sizeof(struct block_q4_k), true},
     {DTYPE_Q5_K, "Q5_K", 256, sizeof(struct block_q5_k), true},
     {DTYPE_Q6_K, "Q6_K", 256, sizeof(struct block_q6_k), true},
+    {DTYPE_IQ4_NL, "IQ4_NL", 32, sizeof(struct block_iq4_nl), true},
+    {DTYPE_IQ4_XS, "IQ4_XS", 256, sizeof(struct block_iq4_xs), true},
+    {DTYPE_MXFP4, "MXFP4", 32, sizeof(struct block_mxfp4), true},
     {DTYPE_I32, "I32", 1, 4, false},
 };
 
@@ -147,6 +152,31 @@ static void decode_q5_1(float *out, const struct block_q5_1 *block, int64_t n)
     }
 }
 
+static void decode_q2_k(float *out, const struct block_q2_k *block, int64_t n)
+{
+    for (; n > 0; n -= 256, block++, out += 256) {
+        float d = float_from_f16(block->d), dmin = float_from_f16(block->dmin);
+        for (int i = 0; i < 256; i++) {
+            int q = block->q[i / 128 * 32 + i % 32] >> 2 * (i % 128 / 32) & 3;
+            int scale = block->scales[i / 16] & 15, min = block->scales[i / 16] >> 4;
+            out[i] = d * (float)scale * (float)q - dmin * (float)min;
+        }
+    }
+}
+
+static void decode_q3_k(float *out, const struct block_q3_k *block, int64_t n)
+{
+    for (; n > 0; n -= 256, block++, out += 256) {
+        float d = float_from_f16(block->d);
+        for (int i = 0; i < 256; i++) {
+            int low = block->q[i / 128 * 32 + i % 32] >> 2 * (i % 128 / 32) & 3;
+            int high = block->high[i % 32] >> i / 32 & 1;
+            float scale = d * (float)q3_k_scale(block->scales, i / 16);
+            out[i] = scale * (float)((low | high << 2) - 4);
+        }
+    }
+}
+
 static void decode_q4_k(float *out, const struct block_q4_k *block, int64_t n)
 {
     for (; n > 0; n -= 256, block++) {
@@ -192,6 +222,35 @@ static void decode_q6_k(float *out, const struct block_q6_k *block, int64_t n)
     }
 }
 
+// 32 codes of 4 bits in 16 bytes.
+static void decode_codes(float *out, float scale, const int8_t codebook[16], const uint8_t q[16])
+{
+    for (int i = 0; i < 16; i++) {
+        out[i] = scale * (float)codebook[q[i] & 15];
+        out[i + 16] = scale * (float)codebook[q[i] >> 4];
+    }
+}
+
+static void decode_iq4_nl(float *out, const struct block_iq4_nl *block, int64_t n)
+{
+    for (int64_t at = 0; at < n; at += 32, block++)
+        decode_codes(out + at, float_from_f16(block->d), codebook_iq4, block->q);
+}
+
+static void decode_iq4_xs(float *out, const struct block_iq4_xs *block, int64_t n)
+{
+    for (; n > 0; n -= 256, block++)
+        for (int s = 0; s < 8; s++, out += 32)
+            decode_codes(out, float_from_f16(block->d) * (float)iq4_xs_scale(block, s),
+                         codebook_iq4, block->q + 16 * s);
+}
+
+static void decode_mxfp4(float *out, const struct block_mxfp4 *block, int64_t n)
+{
+    for (int64_t at = 0; at < n; at += 32, block++)
+        decode_codes(out + at, half_of_e8m0(block->e), codebook_fp4, block->q);
+}
+
 void dtype_decode(enum dtype type, float *out, const void *in, int64_t n)
 {
     switch (type) {
@@ -229,10 +288,20 @@ void dtype_decode(enum dtype type, float *out, const void *in, int64_t n)
         decode_q6_k(out, in, n);
         return;
     case DTYPE_Q2_K:
+        decode_q2_k(out, in, n);
+        return;
     case DTYPE_Q3_K:
+        decode_q3_k(out, in, n);
+        return;
     case DTYPE_IQ4_NL:
+        decode_iq4_nl(out, in, n);
+        return;
     case DTYPE_IQ4_XS:
+        decode_iq4_xs(out, in, n);
+        return;
     case DTYPE_MXFP4:
+        decode_mxfp4(out, in, n);
+        return;
     case DTYPE_I32:
         break;
     }

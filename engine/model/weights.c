@@ -191,7 +191,7 @@ static const char *layer_name(struct loader *l, int32_t i, const char *name)
 
 static enum status unknown_format(struct loader *l, const char *name, uint32_t type)
 {
-    char known[128];
+    char known[192];
     size_t n = 0;
     for (uint32_t i = 0; i < 64; i++)
         if (dtype_known(i) && n < sizeof known)

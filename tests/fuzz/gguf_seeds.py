@@ -54,7 +54,7 @@ def shapes():
     return out
 
 
-SIZE = {0: (1, 4), 1: (1, 2), 8: (32, 34), 2: (32, 18), 30: (1, 2)}
+SIZE = {0: (1, 4), 1: (1, 2), 8: (32, 34), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 20: (32, 18), 30: (1, 2), 39: (32, 17)}
 
 
 def model(k=None, s=None, kind=2, version=3, n_values=None, n_tensors=None, infos=None, more=b'', cut=None, align=32, offsets=None, data=None):
@@ -98,7 +98,7 @@ def reshape(name, dims):
 
 
 def all_seeds():
-    out = {'good-%s' % n: model(kind=t) for n, t in (('f32', 0), ('f16', 1), ('q8_0', 8), ('q4_0', 2), ('bf16', 30))}
+    out = {'good-%s' % n: model(kind=t) for n, t in (('f32', 0), ('f16', 1), ('q8_0', 8), ('q4_0', 2), ('q4_1', 3), ('q5_0', 6), ('q5_1', 7), ('iq4_nl', 20), ('bf16', 30), ('mxfp4', 39))}
     out['good-v2'] = model(version=2)
     out['good-qwen2-missing-bias'] = model({n.replace('llama.', 'qwen2.'): ((STR, 'qwen2') if n == 'general.architecture' else v) for n, v in keys().items()})
     for n in ('llama-bpe', 'qwen2', 'default', 'nonsense'):
@@ -116,7 +116,7 @@ def all_seeds():
     out['duplicate-key'] = model(more=key('llama.block_count', U32, 7))
     out['type-value-13'] = model(more=text('x') + struct.pack('<IQ', 13, 1))
     out['type-value-negative'] = model(more=text('x') + struct.pack('<iQ', -1, 1))
-    for what, t in (('4', 4), ('99', 99), ('negative', 2**32 - 1), ('q4_k', 12), ('iq4_nl', 20), ('i32', 26)):
+    for what, t in (('4', 4), ('99', 99), ('negative', 2**32 - 1), ('q2_k', 10), ('q4_k', 12), ('iq4_xs', 23), ('i32', 26)):
         out['type-tensor-' + what] = model(kind=t)
     for what, n in (('zero', 0), ('5', 5), ('huge', 2**31)):
         out['dims-count-' + what] = model(infos=tensor('token_embd.weight', [D, 18], 0, 0, n), n_tensors=1)

@@ -11,6 +11,8 @@ FAMILIES = ['gpt-2', 'llama-bpe', 'qwen2', 'default']  # values of tokenizer.ggm
 WHOLE = [' quick', 'HTTPServerError', ' übermut', ' 中文', '12345', '日', '\n\n\n']  # tokens that merges never reach
 
 TINY, QWEN2 = mkgguf.SHAPES['tiny'], mkgguf.SHAPES['tiny-qwen2']
+# A row is no multiple of 256: K-quantised files hold Q5_0, Q5_1 and IQ4_NL there.
+ODD = dict(TINY, d=96, h=3, hkv=1, hd=32, ffn=160)
 KINDS = ['f32', 'f16', 'bf16', 'q8_0', 'q4_0', 'q4_k', 'q5_k', 'q6_k']
 MODELS = {'llama-' + k: (TINY, k) for k in KINDS}
 MODELS.update({'qwen2-' + k: (QWEN2, k) for k in KINDS})
@@ -21,9 +23,14 @@ MODELS.update({
     'llama-wide-heads': (dict(TINY, h=4, hkv=1, hd=128), 'f32'),  # head_dim is not n_embd / n_head
     'llama-mha': (dict(TINY, h=4, hkv=4), 'f16'),
     'llama-q4_1': (TINY, 'q4_1'),
-    'llama-q5_0': (dict(TINY, d=96, h=3, hkv=1, hd=32, ffn=160), 'q5_0'),  # where a row is no multiple of 256
-    'llama-q5_1': (dict(TINY, d=96, h=3, hkv=1, hd=32, ffn=160), 'q5_1'),  # K-quantised files hold these
-    'llama-odd-rows': (dict(TINY, d=96, h=3, hkv=1, hd=32, ffn=160), 'q8_0'),
+    'llama-q5_0': (ODD, 'q5_0'),
+    'llama-q5_1': (ODD, 'q5_1'),
+    'llama-odd-rows': (ODD, 'q8_0'),
+    'llama-q2_k': (TINY, 'q2_k'),
+    'llama-q3_k': (TINY, 'q3_k'),
+    'llama-iq4_nl': (ODD, 'iq4_nl'),
+    'llama-iq4_xs': (TINY, 'iq4_xs'),
+    'llama-mxfp4': (ODD, 'mxfp4'),
     'qwen2-untied': (dict(QWEN2, tied=False), 'f32'),
 })
 

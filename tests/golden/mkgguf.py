@@ -7,7 +7,7 @@
           small              llama, 8 x 512, heads 8/4, ffn 1408, vocabulary 4096
           small256           the same with ffn 1536: every row a multiple of 256, so that K-quants apply everywhere
           qwen3b             qwen2, the shape of Qwen2.5-Coder-3B (tied embedding)
-  --type  f32 f16 bf16 q8_0 q4_0 q4_1 q5_0 q5_1 q4_k q5_k q6_k: how matrices are stored. The quantisers here are plain (the range of a
+  --type  f32 f16 bf16 q8_0 q4_0 q4_1 q5_0 q5_1 q2_k q3_k q4_k q5_k q6_k iq4_nl iq4_xs mxfp4: how matrices are stored. The quantisers here are plain (the range of a
           block cut into equal steps): they fill every field of the formats, they do not aim at quality.
 
 Needs python3 and numpy. The tiny shapes are the same bytes everywhere and always (integer arithmetic only); the large ones use
@@ -26,9 +26,11 @@ import numpy as np
 U32, I32, FL32, BOOL, STR, ARR = 4, 5, 6, 7, 8, 9  # GGUF value types
 TYPES = {  # name: (ggml type, block elements, block bytes)
     'f32': (0, 1, 4), 'f16': (1, 1, 2), 'q4_0': (2, 32, 18), 'q4_1': (3, 32, 20), 'q5_0': (6, 32, 22),
-    'q5_1': (7, 32, 24), 'q8_0': (8, 32, 34), 'q4_k': (12, 256, 144),
-    'q5_k': (13, 256, 176), 'q6_k': (14, 256, 210), 'bf16': (30, 1, 2)}
-FILE_TYPES = {'f32': 0, 'f16': 1, 'q4_0': 2, 'q4_1': 3, 'q5_0': 8, 'q5_1': 9, 'q8_0': 7, 'q4_k': 14, 'q5_k': 16, 'q6_k': 18, 'bf16': 32}
+    'q5_1': (7, 32, 24), 'q8_0': (8, 32, 34), 'q2_k': (10, 256, 84), 'q3_k': (11, 256, 110), 'q4_k': (12, 256, 144),
+    'q5_k': (13, 256, 176), 'q6_k': (14, 256, 210), 'iq4_nl': (20, 32, 18), 'iq4_xs': (23, 256, 136), 'bf16': (30, 1, 2),
+    'mxfp4': (39, 32, 17)}
+FILE_TYPES = {'f32': 0, 'f16': 1, 'q4_0': 2, 'q4_1': 3, 'q5_0': 8, 'q5_1': 9, 'q8_0': 7, 'q2_k': 10, 'q3_k': 11, 'q4_k': 14,
+              'q5_k': 16, 'q6_k': 18, 'iq4_nl': 25, 'iq4_xs': 30, 'bf16': 32, 'mxfp4': 38}
 ALIGN = 32
 
 
@@ -124,6 +126,81 @@ def q6_k(x):
     qh = q[:, :, 0] >> 4 | q[:, :, 1] >> 4 << 2 | q[:, :, 2] >> 4 << 4 | q[:, :, 3] >> 4 << 6
     n = len(q)
     return np.concatenate([ql.reshape(n, 128), qh.reshape(n, 64), sc.astype('i1').view('u1'), d[:, None].view('u1')], 1)
+
+
+def two_bits(q):
+    """256 numbers of 0..3: in each half of 128, four runs of 32 share 32 bytes"""
+    q = q.reshape(-1, 2, 4, 32)
+    return (q[:, :, 0] | q[:, :, 1] << 2 | q[:, :, 2] << 4 | q[:, :, 3] << 6).reshape(len(q), 64)
+
+
+def q2_k(x):
+    x = x.reshape(-1, 16, 16)
+    low = np.minimum(x.min(2), 0)
+    step = (x.max(2) - low) / 3
+    d, dmin = (step.max(1) / 15).astype('<f2'), ((-low).max(1) / 15).astype('<f2')
+    df, mf = np.maximum(d.astype('f4'), 1e-20)[:, None], np.maximum(dmin.astype('f4'), 1e-20)[:, None]
+    sc, m = np.ceil(step / df - 1e-3).clip(1, 15).astype('u1'), np.rint(-low / mf).clip(0, 15).astype('u1')
+    q = np.rint((x + (mf * m)[:, :, None]) / (df * sc)[:, :, None]).clip(0, 3).astype('u1')
+    return np.concatenate([sc | m << 4, two_bits(q), d[:, None].view('u1'), dmin[:, None].view('u1')], 1)
+
+
+def biggest(x):
+    """of each group the value that is furthest from zero"""
+    return np.take_along_axis(x, np.abs(x).argmax(2)[:, :, None], 2)[:, :, 0]
+
+
+def signed_scales(big, top):
+    """big[n][groups] = d * sc, -top - 1 <= sc <= top, never 0"""
+    d = (np.abs(big).max(1) / top).astype('<f2')
+    f = np.maximum(d.astype('f4'), 1e-20)[:, None]
+    sc = np.rint(big / f).clip(-top - 1, top)
+    return d, f, np.where(sc == 0, 1, sc)
+
+
+def q3_k(x):
+    x = x.reshape(-1, 16, 16)
+    d, f, sc = signed_scales(biggest(x) / -4, 31)
+    q = np.rint(x / (sc * f)[:, :, None] + 4).clip(0, 7).astype('u1').reshape(-1, 8, 32)
+    high = np.zeros((len(q), 32), 'u1')
+    for j in range(8):
+        high |= (q[:, j] >> 2) << j
+    s = (sc + 32).astype('u1')
+    top = s[:, 0:4] >> 4 | s[:, 4:8] >> 4 << 2 | s[:, 8:12] >> 4 << 4 | s[:, 12:16] >> 4 << 6
+    return np.concatenate([high, two_bits(q & 3), s[:, :8] & 15 | (s[:, 8:] & 15) << 4, top, d[:, None].view('u1')], 1)
+
+
+IQ4 = np.array([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], 'f4')
+FP4 = np.array([0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12], 'f4')
+
+
+def codes(x, book):
+    """x[n][32] to the nearest entries, two a byte"""
+    q = np.abs(x[:, :, None] - book).argmin(2).astype('u1')
+    return q[:, :16] | q[:, 16:] << 4
+
+
+def iq4_nl(x):
+    x = x.reshape(-1, 1, 32)
+    d = (biggest(x) / -127).astype('<f2')
+    f = d.astype('f4')
+    return np.concatenate([d.view('u1'), codes(x[:, 0] / np.where(f == 0, 1, f), IQ4)], 1)
+
+
+def iq4_xs(x):
+    x = x.reshape(-1, 8, 32)
+    d, f, sc = signed_scales(biggest(x) / -127, 31)
+    q = codes((x / (sc * f)[:, :, None]).reshape(-1, 32), IQ4).reshape(-1, 128)
+    s = (sc + 32).astype('u1')
+    high = sum((s[:, j] >> 4).astype('<u2') << 2 * j for j in range(8)).astype('<u2')
+    return np.concatenate([d[:, None].view('u1'), high[:, None].view('u1'), s[:, 0::2] & 15 | (s[:, 1::2] & 15) << 4, q], 1)
+
+
+def mxfp4(x):
+    x = x.reshape(-1, 32)
+    m, e = np.frexp(np.maximum(np.abs(x).max(1), 1e-20) / np.float32(6))  # the least power of two that holds the largest
+    e = np.where(m == 0.5, e - 1, e)
+    return np.concatenate([(e + 127).astype('u1')[:, None], codes(x / np.ldexp(np.float32(0.5), e)[:, None], FP4)], 1)
 
 
 def encode(x, kind):

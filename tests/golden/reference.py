@@ -116,12 +116,52 @@ def q6_k(b):
     return half(b[:, 208:210]) * out
 
 
+def two_bits(b):
+    """256 numbers of two bits: number i is in byte 32 * (i // 128) + i % 32, bits 2 * (i % 128 // 32) up"""
+    return np.stack([b[:, 32 * (i // 128) + i % 32] >> 2 * (i % 128 // 32) & 3 for i in range(256)], 1).astype('f8')
+
+
+def q2_k(b):
+    scale, least = (b[:, :16] % 16).astype('f8').repeat(16, 1), (b[:, :16] // 16).astype('f8').repeat(16, 1)
+    return half(b[:, 80:82]) * scale * two_bits(b[:, 16:80]) - half(b[:, 82:84]) * least
+
+
+def q3_k(b):
+    third = np.stack([b[:, i % 32] >> i // 32 & 1 for i in range(256)], 1)
+    s = b[:, 96:108].astype(int)
+    scale = np.stack([(s[:, g % 8] // (1 if g < 8 else 16) % 16) + 16 * (s[:, 8 + g % 4] >> 2 * (g // 4) & 3) - 32 for g in range(16)], 1)
+    return half(b[:, 108:110]) * scale.astype('f8').repeat(16, 1) * (two_bits(b[:, 32:96]) + 4 * third - 4)
+
+
+IQ4 = np.array([-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113], 'f8')
+FP4 = np.array([0, .5, 1, 1.5, 2, 3, 4, 6, -0., -.5, -1, -1.5, -2, -3, -4, -6], 'f8')  # E2M1 (OCP MX 1.0)
+
+
+def nibbles(q):
+    return np.concatenate([q & 15, q >> 4], 1)
+
+
+def iq4_xs(b):
+    high = np.ascontiguousarray(b[:, 2:4]).view('<u2').astype(int)
+    out = []
+    for s in range(8):
+        scale = (b[:, 4 + s // 2] >> 4 * (s % 2) & 15) + 16 * (high[:, 0] >> 2 * s & 3) - 32
+        out.append(scale[:, None] * IQ4[nibbles(b[:, 8 + 16 * s:24 + 16 * s])])
+    return half(b[:, :2]) * np.concatenate(out, 1)
+
+
+def mxfp4(b):
+    return 2.0 ** (b[:, :1].astype('f8') - 127) * FP4[nibbles(b[:, 1:])]
+
+
 def bf16(b):
     return (np.ascontiguousarray(b).view('<u2').astype('<u4') << 16).view('<f4')
 
 
 FORMATS = {0: (1, 4, lambda b: np.ascontiguousarray(b).view('<f4')), 1: (1, 2, half), 2: (32, 18, q4_0), 3: (32, 20, q4_1),
            6: (32, 22, q5_0), 7: (32, 24, q5_1), 8: (32, 34, q8_0),
+           10: (256, 84, q2_k), 11: (256, 110, q3_k), 20: (32, 18, lambda b: half(b[:, :2]) * IQ4[nibbles(b[:, 2:])]),
+           23: (256, 136, iq4_xs), 39: (32, 17, mxfp4),
            12: (256, 144, lambda b: q45_k(b, False)), 13: (256, 176, lambda b: q45_k(b, True)), 14: (256, 210, q6_k), 30: (1, 2, bf16)}
 
 

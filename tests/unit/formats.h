@@ -44,8 +44,9 @@ static inline double half_value(const uint8_t *p) // IEEE binary16, little endia
 }
 
 static const enum dtype weight_types[] = {
-    DTYPE_F32,  DTYPE_F16,  DTYPE_BF16, DTYPE_Q8_0, DTYPE_Q4_0, DTYPE_Q4_1,
-    DTYPE_Q5_0, DTYPE_Q5_1, DTYPE_Q4_K, DTYPE_Q5_K, DTYPE_Q6_K,
+    DTYPE_F32,  DTYPE_F16,    DTYPE_BF16,   DTYPE_Q8_0,  DTYPE_Q4_0, DTYPE_Q4_1,
+    DTYPE_Q5_0, DTYPE_Q5_1,   DTYPE_Q2_K,   DTYPE_Q3_K,  DTYPE_Q4_K, DTYPE_Q5_K,
+    DTYPE_Q6_K, DTYPE_IQ4_NL, DTYPE_IQ4_XS, DTYPE_MXFP4,
 };
 
 static inline size_t block_bytes_of(enum dtype type)
@@ -63,6 +64,16 @@ static inline size_t block_bytes_of(enum dtype type)
         return 22;
     case DTYPE_Q5_1:
         return 24;
+    case DTYPE_Q2_K:
+        return 84;
+    case DTYPE_Q3_K:
+        return 110;
+    case DTYPE_IQ4_NL:
+        return 18;
+    case DTYPE_IQ4_XS:
+        return 136;
+    case DTYPE_MXFP4:
+        return 17;
     case DTYPE_Q4_K:
         return 144;
     case DTYPE_Q5_K:
@@ -86,6 +97,28 @@ static inline int six_bits(const uint8_t *s, int sub, int which)
         return s[4 * which + sub] & 63;
     int low = which ? s[4 + sub] >> 4 : s[4 + sub] & 15;
     return low + 16 * (s[4 * which + sub - 4] >> 6);
+}
+
+// The 16 six-bit scales of Q3_K.
+static inline int q3_scale(const uint8_t *s, int group)
+{
+    static const int byte_of_high[4] = {8, 9, 10, 11};
+    int low = group < 8 ? s[group] % 16 : s[group - 8] / 16;
+    return low + 16 * (s[byte_of_high[group % 4]] >> group / 4 * 2 & 3) - 32;
+}
+
+static inline double iq4_code(int code)
+{
+    static const int8_t values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                      1,    13,   25,  38,  53,  69,  89,  113};
+    return values[code];
+}
+
+static inline double fp4_code(int code) // sign, two bits of exponent, one of mantissa
+{
+    int exponent = code >> 1 & 3, mantissa = code & 1;
+    double value = exponent ? ldexp(2 + mantissa, exponent - 2) : mantissa / 2.0;
+    return code & 8 ? -value : value;
 }
 
 static inline double weight_at(enum dtype type, const uint8_t *row, int64_t i)
@@ -118,6 +151,25 @@ static inline double weight_at(enum dtype type, const uint8_t *row, int64_t i)
         int q = j < 16 ? b[8 + j] % 16 : b[8 + j - 16] / 16;
         return half_value(b) * (q + (b[4 + j / 8] & 1 << j % 8 ? 16 : 0)) + half_value(b + 2);
     }
+    case DTYPE_Q2_K: {
+        int q = b[16 + j / 128 * 32 + j % 32] >> j % 128 / 32 * 2 & 3;
+        return half_value(b + 80) * (b[j / 16] % 16) * q - half_value(b + 82) * (b[j / 16] / 16);
+    }
+    case DTYPE_Q3_K: {
+        int q = b[32 + j / 128 * 32 + j % 32] >> j % 128 / 32 * 2 & 3;
+        q += b[j % 32] & 1 << (j / 32) ? 4 : 0;
+        return half_value(b + 108) * q3_scale(b + 96, j / 16) * (q - 4);
+    }
+    case DTYPE_IQ4_NL:
+        return half_value(b) * iq4_code(j < 16 ? b[2 + j] % 16 : b[2 + j - 16] / 16);
+    case DTYPE_IQ4_XS: {
+        int byte = b[8 + 16 * sub + j % 16], code = j % 32 < 16 ? byte % 16 : byte / 16;
+        int low = sub % 2 ? b[4 + sub / 2] / 16 : b[4 + sub / 2] % 16;
+        int high = (b[2] + 256 * b[3]) >> 2 * sub & 3;
+        return half_value(b) * (low + 16 * high - 32) * iq4_code(code);
+    }
+    case DTYPE_MXFP4:
+        return ldexp(fp4_code(j < 16 ? b[1 + j] % 16 : b[1 + j - 16] / 16), b[0] - 127);
     case DTYPE_Q4_K: {
         int byte = b[16 + j / 64 * 32 + j % 32], q = j % 64 < 32 ? byte % 16 : byte / 16;
         return half_value(b) * six_bits(b + 4, sub, 0) * q -
@@ -143,6 +195,31 @@ static inline double weight_at(enum dtype type, const uint8_t *row, int64_t i)
 
 // Random rows: every bit pattern of the packed numbers, scales of a sane size (half floats between
 // 2^-9 and 2^-8, either sign).
+static inline void sane_scales(enum dtype type, uint8_t *block)
+{
+    int d = type == DTYPE_Q6_K ? 208 : type == DTYPE_Q3_K ? 108 : type == DTYPE_Q2_K ? 80 : 0;
+    float f = random_float();
+    switch (type) {
+    case DTYPE_F32:
+        memcpy(block, &f, 4);
+        return;
+    case DTYPE_F16:
+        block[1] = (uint8_t)((block[1] & 0x83) | 0x34);
+        return;
+    case DTYPE_BF16:
+        block[1] = (uint8_t)((block[1] & 0x80) | 0x3e);
+        return;
+    case DTYPE_MXFP4:
+        block[0] = (uint8_t)(120 + block[0] % 4);
+        return;
+    default:
+        block[d + 1] = (uint8_t)((block[d + 1] & 0x83) | 0x18);
+    }
+    if (type == DTYPE_Q2_K || type == DTYPE_Q4_K || type == DTYPE_Q5_K || type == DTYPE_Q4_1 ||
+        type == DTYPE_Q5_1)
+        block[d + 3] = (uint8_t)((block[d + 3] & 3) | 0x18);
+}
+
 static inline uint8_t *random_weights(enum dtype type, int64_t n_rows, int64_t n_cols)
 {
     size_t block = block_bytes_of(type),
@@ -150,20 +227,7 @@ static inline uint8_t *random_weights(enum dtype type, int64_t n_rows, int64_t n
     uint8_t *p = aligned_alloc(64, (n_bytes + 63) / 64 * 64);
     for (size_t i = 0; i < n_bytes; i++)
         p[i] = (uint8_t)random_u32();
-    for (size_t at = 0; at < n_bytes; at += block) {
-        size_t d = type == DTYPE_Q6_K ? 208 : 0;
-        if (type == DTYPE_F32) {
-            float f = random_float();
-            memcpy(p + at, &f, 4);
-        } else if (type == DTYPE_BF16) {
-            p[at + 1] = (uint8_t)((random_u32() & 0x80) | 0x3e);
-        } else {
-            p[at + d + 1] = (uint8_t)((random_u32() & 0x80) | (type == DTYPE_F16 ? 0x34 : 0x18) |
-                                      (p[at + d + 1] & 3));
-            if (type == DTYPE_Q4_K || type == DTYPE_Q5_K || type == DTYPE_Q4_1 ||
-                type == DTYPE_Q5_1)
-                p[at + 3] = (uint8_t)(0x18 | (p[at + 3] & 3));
-        }
-    }
+    for (size_t at = 0; at < n_bytes; at += block)
+        sane_scales(type, p + at);
     return p;
 }
