@@ -62,6 +62,7 @@ struct compute {
     const struct backend *backend;
     struct compute_info info;
     bool recording; // between compute_begin and compute_finish
+    uint32_t n_ops; // operations recorded so far: a new number, a new operation
 };
 
 enum status cpu_open(struct compute **out, const struct compute_options *options,

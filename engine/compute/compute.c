@@ -1,9 +1,8 @@
 // compute.c - opening a device, its memory, and the bounds of a recording: checks, then the
 // implementation (backend.h).
 //
-// The policy of `device`: "cpu" is the CPU by explicit choice. "auto" is a GPU where this build has
-// an implementation for one; this build has the CPU alone, and info.reason says so. Any other name
-// is NOT_FOUND with the names there are.
+// The policy of `device`: "cpu" is the CPU by explicit choice, "vulkan" or (part of) a device's
+// name a Vulkan device. "auto" is the CPU still, and info.reason says so.
 #include "backend.h"
 
 #include <stdio.h>
@@ -15,15 +14,14 @@ enum status compute_open(struct compute **out, const struct compute_options *opt
     const char *device = options->device ? options->device : "auto";
     bool explicitly = strcmp(device, "cpu") == 0;
     if (!explicitly && strcmp(device, "auto") != 0)
-        return err_set(err, NOT_FOUND, "device '%s': this build knows the devices 'auto' and 'cpu'",
-                       device);
+        return vulkan_open(out, options, err);
     struct compute *compute;
     enum status status = cpu_open(&compute, options, err);
     if (status != OK)
         return status;
     snprintf(compute->info.reason, sizeof compute->info.reason, "%s",
              explicitly ? "device = cpu was asked for"
-                        : "this build has no GPU implementation yet, so auto is the CPU");
+                        : "this build takes a GPU only when asked for one, so auto is the CPU");
     *out = compute;
     return OK;
 }

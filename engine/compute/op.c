@@ -13,9 +13,10 @@ static void want(bool holds, const char *op, const char *what)
         die("%s: %s", op, what);
 }
 
-static void want_recording(const struct compute *compute, const char *op)
+static void want_recording(struct compute *compute, const char *op)
 {
     want(compute->recording, op, "outside compute_begin and compute_finish");
+    compute->n_ops++;
 }
 
 static bool same_shape(const struct tensor *a, const struct tensor *b)

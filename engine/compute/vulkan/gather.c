@@ -1,0 +1,26 @@
+// gather.c - rows moved by an index.
+#include "vulkan.h"
+
+void vk_rows(struct compute *compute, const struct tensor *out, const struct tensor *x,
+             const struct tensor *row)
+{
+    const struct push_rows push = {
+        .to = vk_range(out).address,
+        .x = vk_range(x).address,
+        .row = vk_range(row).address,
+        .to_row = (uint32_t)out->row_bytes,
+        .x_row = (uint32_t)x->row_bytes,
+        .n_cols = (uint32_t)out->n_cols,
+    };
+    const double n_bytes = 2.0 * 4 * (double)out->n_rows * (double)out->n_cols;
+    vk_dispatch((struct vulkan *)compute,
+                &(struct dispatch){
+                    .kernel = "rows",
+                    .push = &push,
+                    .push_bytes = sizeof push,
+                    .groups = {(uint32_t)((out->n_cols + 255) / 256), (uint32_t)out->n_rows, 1},
+                    .read = {vk_range(x), vk_range(row)},
+                    .write = {vk_range(out)},
+                    .bytes = n_bytes,
+                });
+}
