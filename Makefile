@@ -48,8 +48,11 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 # 12 digits: git's own choice grows with the clone, and the same commit must give the same bytes.
 VERSION := $(shell git describe --tags --always --abbrev=12 --dirty 2>/dev/null || echo unreleased)
-LIBRARIES := $(shell for r in $$(sed -n "s/^RECIPES='\(.*\)'/\1/p" engine/deps/deps.sh); do \
-    echo "$$r $$(sed -n 's/^version=//p' engine/deps/$$r.sh)"; done | paste -sd, | sed 's/,/, /g')
+# MESA=VERSION:SHA256 takes another Mesa than engine/deps/mesa.sh does.
+export MESA ?=
+LIBRARIES_appliance := $(shell engine/deps/deps.sh appliance list)
+LIBRARIES_host := $(shell engine/deps/deps.sh host list)
+LIBRARIES_asan := $(LIBRARIES_host)
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1)
 
 ENGINE_C := $(sort $(wildcard engine/*.c engine/*/*.c engine/compute/*/*.c))
@@ -69,6 +72,7 @@ WARN := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -W
 CFLAGS_all := -std=c11 -D_GNU_SOURCE -g -fno-strict-aliasing -fno-common -ffunction-sections -fdata-sections -pthread \
               -ffile-prefix-map=$(CURDIR)=. -fdebug-compilation-dir=. $(WARN) -Iengine -I.
 LIBS := -lbearssl -lyyjson -lpcre2-8 -lllhttp -lm
+LIBS_appliance := $(LIBS) -lradv -lvenus -lvulkan -ldrm_amdgpu -ldrm -lc++ -lc++abi -lunwind
 LINK_all := -fuse-ld=lld -pthread -Wl,--gc-sections -Wl,--build-id=sha1 -Wl,-z,relro,-z,now,-z,noexecstack
 
 # The one difference between the flavours.
@@ -92,7 +96,7 @@ CFLAGS_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mtune=
 flags_of = $(if $(filter engine/compute/cpu/%,$(1)),$(CFLAGS_kernel) $(if $(filter asan,$(2)),,-O3)) \
            $(if $(filter %_avx2.c,$(1)),$(CFLAGS_avx2)) $(if $(filter %_avx512.c,$(1)),$(CFLAGS_avx512)) \
            $(if $(filter $(1),$(VERSIONED_C)),-DTAWNY_VERSION='"$(VERSION)"' \
-               -DTAWNY_LIBS='"$(LIBRARIES)"' -DTAWNY_BUILD_EPOCH=$(SOURCE_DATE_EPOCH)L)
+               -DTAWNY_LIBS='"$(LIBRARIES_$(2))"' -DTAWNY_BUILD_EPOCH=$(SOURCE_DATE_EPOCH)L)
 
 # keep FILE TEXT: FILE holds TEXT and is touched only when that changes.
 keep = $(shell mkdir -p $(dir $(1)); printf '%s\n' '$(subst ','\'',$(2))' | cmp -s - $(1) || printf '%s\n' '$(subst ','\'',$(2))' > $(1))
@@ -102,8 +106,9 @@ DEPS_OF_asan := host
 DEPS_OF_host := host
 DEPS_OF_appliance := appliance
 RECIPES := $(wildcard engine/deps/*.sh)
+$(call keep,build/deps/.mesa,$(MESA))
 define deps_rule
-build/deps/$(1).stamp: $$(RECIPES) $$(if $$(wildcard build/deps/$(1)/lib build/deps/$(1)/sysroot/usr/include/stdio.h),,missing-$(1))
+build/deps/$(1).stamp: $$(RECIPES) build/deps/.mesa $$(if $$(wildcard build/deps/$(1)/lib build/deps/$(1)/sysroot/usr/include/stdio.h),,missing-$(1))
 	@engine/deps/deps.sh $(1) build/deps/$(1)
 	@touch $$@
 .PHONY: missing-$(1)
@@ -143,12 +148,6 @@ $(call kernel_of_weights,embed,embed.comp)
 # products with few rows of x (matvec.c)
 # products with many rows of x (matmat.c)
 # attention, rotation, norm
-$(eval $(call kernel,norm,norm.comp))
-$(eval $(call kernel,rope_kv-f16,rope_kv.comp,-DCACHE_f16))
-$(eval $(call kernel,rope_kv-q8_0,rope_kv.comp,-DCACHE_q8_0))
-$(eval $(call kernel,attention-f16,attention.comp,-DCACHE_f16))
-$(eval $(call kernel,attention-q8_0,attention.comp,-DCACHE_q8_0))
-$(eval $(call kernel,attention_join,attention_join.comp))
 # sampling, mixture of experts
 -include $(wildcard build/spv/*.d)
 build/%/obj/kernels.o: $(foreach k,$(KERNELS),build/spv/$(k).spv)
@@ -165,7 +164,7 @@ build/%/obj/kernels.o: $(foreach k,$(KERNELS),build/spv/$(k).spv)
 engine_o = $(patsubst %.c,build/$(1)/obj/%.o,$(2))
 define flavour
 $(call keep,build/$(1)/obj/.flags,$(CC_$(1)) $(CFLAGS_all) $(CFLAGS_$(1)) $(CFLAGS_kernel) $(CFLAGS_avx512))
-$(call keep,build/$(1)/obj/.version,$(VERSION) $(LIBRARIES) $(SOURCE_DATE_EPOCH))
+$(call keep,build/$(1)/obj/.version,$(VERSION) $(LIBRARIES_$(1)) $(SOURCE_DATE_EPOCH))
 $(call keep,build/$(1)/obj/.files,$(ENGINE_C) $(INIT_C))
 $$(call engine_o,$(1),$$(VERSIONED_C)): build/$(1)/obj/.version
 build/$(1)/obj/%.o: %.c build/$(1)/obj/.flags | build/deps/$$(DEPS_OF_$(1)).stamp
@@ -188,7 +187,7 @@ build/host/tawny build/asan/tawny: build/%/tawny: build/%/obj/engine/main.o buil
 	$(Q)$(call link,$*) $^ $(LIBS) -o $@
 build/appliance/tawny.debug: build/appliance/obj/engine/main.o build/appliance/libengine.a
 	$(call say,LINK $@)
-	$(Q)$(call link,appliance) $^ $(LIBS) -o $@
+	$(Q)$(call link,appliance) $^ $(LIBS_appliance) -o $@
 build/appliance/init.debug: build/appliance/obj/init/main.o build/appliance/libinit.a
 	$(call say,LINK $@)
 	$(Q)$(call link,appliance) $^ -o $@
@@ -238,11 +237,34 @@ unit-programs: $(UNIT) $(FUZZ)
 build/host/ops: $(patsubst %.c,build/host/obj/%.o,$(wildcard tests/golden/ops*.c)) build/host/libengine.a
 	$(call say,LINK $@)
 	$(Q)$(call link,host) $^ $(LIBS) -o $@
+# The appliance's own drivers, asked alone; and the layer by which tests/golden/vtest lends them a device.
+build/appliance/probe: build/appliance/obj/tests/golden/driver/probe.o build/appliance/obj/tests/golden/driver/add.o \
+    build/appliance/libengine.a
+	$(call say,LINK $@)
+	$(Q)$(call link,appliance) $^ $(LIBS_appliance) -o $@
+build/appliance/obj/tests/golden/driver/add.o: tests/golden/driver/add.comp
+	@mkdir -p $(@D)
+	$(Q)glslangValidator --quiet -V $< -o $(@:.o=.spv)
+	$(Q)printf '%s\n' '.section .rodata' '.balign 4' '.global add_spv, add_spv_end' 'add_spv: .incbin "$(@:.o=.spv)"' \
+	    'add_spv_end:' '.section .note.GNU-stack,"",@progbits' | $(CC_appliance) -x assembler -c - -o $@
+# The appliance's engine over RADV's null device, every pipeline it makes written down (tests/golden/isa/).
+build/appliance/isa: build/appliance/obj/tests/golden/isa/report.o build/appliance/obj/tests/golden/isa/capture.o \
+    build/appliance/obj/tests/golden/isa/entry.o build/appliance/libengine.a
+	$(call say,LINK $@)
+	$(Q)$(call link,appliance) $^ $(LIBS_appliance) -o $@
+build/appliance/obj/tests/golden/isa/entry.o: engine/compute/vulkan/entry_static.c engine/compute/vulkan/entry.h
+	@mkdir -p $(@D)
+	$(Q)$(CC_appliance) $(CFLAGS_all) $(CFLAGS_appliance) -Dvulkan_entry=static_entry -c $< -o $@
+build/host/memfd_layer.so: tests/golden/driver/memfd_layer.c | build/deps/host.stamp
+	$(call say,LINK $@)
+	@mkdir -p $(@D)
+	$(Q)$(CC_host) $(CFLAGS_all) $(CFLAGS_host) -fPIC -shared -fuse-ld=lld $< -o $@
 .SECONDARY:
 
 # What a tier needs built; tests/run asks for it, so that a build failure is that tier's failure and no other's.
 needs-unit: unit-programs
-needs-golden needs-device: host build/host/ops
+needs-golden: host build/host/ops build/appliance/probe build/host/memfd_layer.so
+needs-device: host build/host/ops
 needs-api: host asan
 needs-boot: image host
 test: ## every tier this machine can run; says which it skipped and why

@@ -1,4 +1,5 @@
-"""Writes our initramfs: PID 1, the engine, the built-in model, the notices and rootfs-overlay/.
+"""Writes our initramfs: PID 1, the engine, the built-in model, the notices, the table of AMD's GPU names and
+rootfs-overlay/.
 
 The whole user space of the box is in this archive; the kernel unpacks it into memory and starts
 /init. Format: "newc" cpio (Documentation/driver-api/early-userspace/buffer-format.rst), one entry =
@@ -12,7 +13,7 @@ Names are sorted, times are the commit's, owners are root, inode numbers count u
 import stat
 import subprocess
 
-FOLDERS = ("boot data dev etc proc root run sys tmp usr usr/bin usr/lib usr/share usr/share/tawny").split()
+FOLDERS = ("boot data dev etc proc root run sys tmp usr usr/bin usr/lib usr/share usr/share/libdrm usr/share/tawny").split()
 MODES = {"root": 0o700, "tmp": 0o1777}
 # The kernel looks for firmware in /lib/firmware.
 LINKS = {"lib": "usr/lib", "bin": "usr/bin"}
@@ -28,7 +29,7 @@ def entry(name, number, mode, epoch, data=b""):
     return head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4)
 
 
-def contents(init, engine, model, notices, overlay):
+def contents(init, engine, model, notices, gpu_names, overlay):
     """{name in the archive: (mode, bytes)}"""
     tree = {name: (stat.S_IFDIR | MODES.get(name, 0o755), b"") for name in FOLDERS}
     tree |= {name: (stat.S_IFLNK | 0o777, to.encode()) for name, to in LINKS.items()}
@@ -42,6 +43,7 @@ def contents(init, engine, model, notices, overlay):
     for name, path, mode in (
         ("init", init, 0o755),
         ("usr/bin/tawny", engine, 0o755),
+        ("usr/share/libdrm/amdgpu.ids", gpu_names, 0o644),
         ("usr/share/tawny/builtin.gguf", model, 0o644),
         ("usr/share/tawny/NOTICES", notices, 0o644),
     ):
@@ -49,8 +51,8 @@ def contents(init, engine, model, notices, overlay):
     return tree
 
 
-def write(out, epoch, init, engine, model, notices, overlay):
-    tree = contents(init, engine, model, notices, overlay)
+def write(out, epoch, init, engine, model, notices, gpu_names, overlay):
+    tree = contents(init, engine, model, notices, gpu_names, overlay)
     archive = b"".join(
         entry(name, number, mode, epoch, data)
         for number, (name, (mode, data)) in enumerate(sorted(tree.items()), 1)

@@ -1,5 +1,6 @@
 #!/bin/bash
 # deps.sh FLAVOUR LINK - makes what FLAVOUR (host or appliance) is compiled against and points LINK at it. Run inside.
+# deps.sh FLAVOUR list - prints what is linked into it: "NAME VERSION, NAME VERSION, ..."
 #
 #   LINK/sysroot    C library and kernel headers: musl (appliance), or glibc 2.36 of Debian 12 (host: runs on any
 #                   distribution at least that new)
@@ -7,13 +8,21 @@
 #   LINK/licences/NAME        what each of them wants shown; see notices.sh
 #
 # Each piece is kept in CACHE/deps under a name that covers its inputs (recipe, this script, the sysroot's recipe, the
-# compiler's version), so nothing is built twice and nothing stale is used. A recipe states version, source, SHA-256,
-# licence and options, and builds with $CC $CFLAGS $AR into $PREFIX.
+# compiler's version), so nothing is built twice, an interrupted run goes on where it stopped, and nothing stale is used.
+#
+# A recipe states version, source, SHA-256, licence and options, and its build() runs in the unpacked source with
+#   CC CXX CFLAGS CXXFLAGS AR    compilers (CC may be several words), flags, archiver        PREFIX    where to install
+#   TOOLS    the same for build systems: TOOLS/cc and TOOLS/c++ are programs that see what the recipe `needs` (other
+#            recipes, named earlier in the list), TOOLS/cross.ini tells Meson of them, TOOLS/needs is their prefix
+#   KEY      the hash of all inputs             edit FILE SED-EXPRESSION    changes a file, and fails where nothing changed
+# Optional: members='...' (the parts of a huge tarball that are unpacked), needs='...'.
 set -eu
 HERE=$(cd "$(dirname "$0")" && pwd)
 CACHE=${TAWNY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tawny}
 FLAVOUR=$1 LINK=$2
 RECIPES='bearssl yyjson pcre2 llhttp vulkan-headers'
+# The Vulkan drivers inside the appliance; the other flavours open the system's loader.
+[ "$FLAVOUR" != appliance ] || RECIPES="$RECIPES libcxx libdrm mesa vulkan-loader"
 JOBS=$(nproc)
 say() { echo "tawny: $*" >&2; }
 MAKING=
@@ -60,34 +69,92 @@ once() {
     rm -f "$dir.lock"
 }
 
+# tools DIR NAMES - what build systems want instead of $CC and $CFLAGS (see above).
+tools() {
+    local dir=$1 cc=$CC n
+    mkdir -p "$dir/needs/include/c++/v1" "$dir/needs/lib"
+    for n in $2; do cp -as "$CACHE/deps/$n-$FLAVOUR-$(recipe_hash "$n")/." "$dir/needs/"; done
+    cc="$cc -rtlib=compiler-rt -unwindlib=libunwind -fuse-ld=lld -Qunused-arguments -L$dir/needs/lib"
+    printf '#!/bin/sh\nexec %s -isystem %s "$@"\n' "$cc" "$dir/needs/include" > "$dir/cc"
+    printf '#!/bin/sh\nexec %s -stdlib=libc++ -nostdinc++ -isystem %s -isystem %s "$@"\n' "${cc/clang/clang++}" \
+        "$dir/needs/include/c++/v1" "$dir/needs/include" > "$dir/c++"
+    # The prefix in a .pc file is that of its own build; where the file lies now is what counts.
+    printf '#!/bin/sh\nexec pkgconf --define-prefix "$@"\n' > "$dir/pkg-config"
+    chmod +x "$dir/cc" "$dir/c++" "$dir/pkg-config"
+    cat > "$dir/cross.ini" <<INI
+[binaries]
+c = '$dir/cc'
+cpp = '$dir/c++'
+c_ld = 'lld'
+cpp_ld = 'lld'
+ar = 'llvm-ar'
+ranlib = 'llvm-ranlib'
+nm = 'llvm-nm'
+strip = 'llvm-strip'
+objcopy = 'llvm-objcopy'
+pkg-config = '$dir/pkg-config'
+[properties]
+pkg_config_libdir = '$dir/needs/lib/pkgconfig'
+needs_exe_wrapper = false
+[built-in options]
+c_link_args = ['-static']
+cpp_link_args = ['-static']
+[host_machine]
+system = 'linux'
+cpu_family = 'x86_64'
+cpu = 'x86_64'
+endian = 'little'
+INI
+}
+
+edit() { # FILE EXPRESSION
+    sed -E -i.before "$2" "$1"
+    ! cmp -s "$1" "$1.before" || { echo "$1: nothing there for the edit: $2"; return 1; }
+}
+
 build_recipe() { # NAME DIR
-    local name=$1 tar work log f
+    local name=$1 tar work=$2.work log f
     PREFIX=$2
-    binary_package=
-    # shellcheck source=/dev/null
-    . "$HERE/$name.sh"
-    if [ -n "${binary_package:-}" ]; then
+    read_recipe "$name"
+    if [ -n "$binary_package" ]; then
         tar=$("$HERE/source.sh" deb "$binary_package" "$source_file" "$sha256" "$source_package")
     else
         tar=$("$HERE/source.sh" tar "$source_package" "$source_file" "$sha256")
     fi
     say "building $name $version for $FLAVOUR"
-    work=$(mktemp -d)
+    rm -rf "$work"
+    mkdir "$work"
     case "$tar" in
         *.deb) dpkg-deb -x "$tar" "$work" ;;
-        *) tar -C "$work" --strip-components=1 -xf "$tar" ;;
+        # shellcheck disable=SC2086 # a list of words
+        *) tar -C "$work" --strip-components=1 --anchored --wildcards --no-wildcards-match-slash -xf "$tar" $members ;;
     esac
+    TOOLS=$work.tools
+    rm -rf "$TOOLS"
+    tools "$TOOLS" "$needs"
     log=$CACHE/deps/$name-$FLAVOUR.log
-    export CC CFLAGS AR PREFIX JOBS
+    KEY=$(recipe_hash "$name")
+    # Nothing in a library may depend on where or when it was built.
+    CFLAGS="$BASE_CFLAGS -ffile-prefix-map=$work=$name -ffile-prefix-map=$TOOLS=tools -ffile-prefix-map=$SYSROOT=sysroot"
+    CXXFLAGS=$CFLAGS
+    export CC CFLAGS CXXFLAGS AR PREFIX JOBS TOOLS KEY SOURCE_DATE_EPOCH=1
+    export -f edit
     if ! bash -euo pipefail -c '. "$1"; cd "$2"; build' build "$HERE/$name.sh" "$work" > "$log" 2>&1; then
         tail -n 20 "$log" >&2
         say "$name did not build; the whole log: $log"
+        rm -rf "$work" "$TOOLS"
         return 1
     fi
     mkdir -p "$PREFIX/licences/$name"
     for f in $licence_files; do cp "$work/$f" "$PREFIX/licences/$name/"; done
     printf '%s %s (%s)\n' "$name" "$version" "$licence" > "$PREFIX/licences/$name/title"
-    rm -rf "$work"
+    rm -rf "$work" "$TOOLS"
+}
+
+read_recipe() { # NAME - its variables, none of another's
+    binary_package='' members='' needs=''
+    # shellcheck source=/dev/null
+    . "$HERE/$1.sh"
 }
 
 assemble() { # DIR - one prefix of all recipes
@@ -96,7 +163,20 @@ assemble() { # DIR - one prefix of all recipes
     for name in $RECIPES; do cp -a "$CACHE/deps/$name-$FLAVOUR-$(recipe_hash "$name")/." "$1/"; done
 }
 
-recipe_hash() { (echo "$FLAVOUR $SYSROOT $CC $CFLAGS $COMPILER"; sed -n '/^build_recipe/,/^}/p' "$HERE/deps.sh"; cat "$HERE/$1.sh") | hash; }
+recipe_hash() { # NAME - without a path of this machine, since KEY gets into what is built
+    (
+        read_recipe "$1"
+        echo "$FLAVOUR ${CC/"$SYSROOT"/"${SYSROOT##*/}"} $BASE_CFLAGS $COMPILER $version $sha256"
+        for f in tools edit build_recipe; do declare -f $f; done
+        cat "$HERE/$1.sh"
+        for n in $needs; do recipe_hash "$n"; done
+    ) | hash
+}
+
+if [ "$LINK" = list ]; then
+    for name in $RECIPES; do read_recipe "$name"; echo "$name $version"; done | paste -sd, | sed 's/,/, /g'
+    exit
+fi
 
 COMPILER=$(clang --version | head -n 1)
 case "$FLAVOUR" in
@@ -112,7 +192,8 @@ case "$FLAVOUR" in
     *) say "deps.sh: unknown flavour $FLAVOUR (host, appliance)"; exit 2 ;;
 esac
 AR=llvm-ar
-CFLAGS='-O2 -g0 -fPIC -ffunction-sections -fdata-sections -fstack-protector-strong -w'
+BASE_CFLAGS='-O2 -g0 -fPIC -ffunction-sections -fdata-sections -fstack-protector-strong -w'
+CFLAGS=$BASE_CFLAGS
 for name in $RECIPES; do
     once "$CACHE/deps/$name-$FLAVOUR-$(recipe_hash "$name")" build_recipe "$name"
 done

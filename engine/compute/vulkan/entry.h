@@ -20,5 +20,6 @@ struct entry {
 
 // Fills *out with pointers that stay valid until the process ends. NOT_FOUND: there is no loader.
 // Call it before there is a second thread (it may set an environment variable); repeating it gives
-// the same answer.
+// the same answer. Where no driver has a device, the loader's vkEnumeratePhysicalDevices fails with
+// VK_ERROR_INITIALIZATION_FAILED: that means none.
 MUST_USE enum status vulkan_entry(struct entry *out, struct err *err);

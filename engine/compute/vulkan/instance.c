@@ -414,7 +414,9 @@ enum status instance_candidates(const struct instance *instance, struct candidat
     VkPhysicalDevice all[CANDIDATES_MOST];
     uint32_t n_all = CANDIDATES_MOST;
     VkResult result = instance->call.EnumeratePhysicalDevices(instance->handle, &n_all, all);
-    if (result < 0)
+    if (result == VK_ERROR_INITIALIZATION_FAILED)
+        n_all = 0; // the loader's answer when no driver has a device (entry.h)
+    else if (result < 0)
         return vk_refused(err, "vkEnumeratePhysicalDevices", result);
     for (uint32_t i = 0; i < n_all; i++)
         look_at(instance, all[i], &out[i]);
