@@ -1,0 +1,234 @@
+// report.c - makes the backend compile what models of today ask of it, for the chip that
+// RADV_FORCE_FAMILY names. capture.c writes the records; report.py makes tables of them.
+//
+// Nothing is listed here but shapes: every operation of compute.h is recorded for them as
+// model/forward.c does, with every weight format and with the numbers of tokens that take other
+// kernels, so what is compiled is what the backend would choose on that chip. Vocabularies and
+// numbers of experts are smaller than the models': they steer no choice and cost memory.
+#include "../../../engine/compute/compute.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct shape {
+    const char *name;
+    int32_t n_embd, n_head, n_head_kv, head_dim, n_ff;
+    int32_t n_expert, n_used; // 0: dense
+    int32_t window;
+    bool sinks, few_formats;
+};
+static const struct shape shapes[] = {
+    {"3b", 2048, 16, 2, 128, 11008, 0, 0, 0, false, false},     // Qwen2.5-3B
+    {"8b", 4096, 32, 8, 128, 14336, 0, 0, 0, false, true},      // Llama 3.1 8B
+    {"30b-a3b", 2048, 32, 4, 128, 768, 32, 8, 0, false, true},  // Qwen3-30B-A3B
+    {"20b-a4b", 2880, 64, 8, 64, 2880, 16, 4, 128, true, true}, // gpt-oss-20b
+};
+static const enum dtype formats[] = {
+    DTYPE_F32,  DTYPE_F16,    DTYPE_BF16,   DTYPE_Q8_0,  DTYPE_Q4_0, DTYPE_Q4_1,
+    DTYPE_Q5_0, DTYPE_Q5_1,   DTYPE_Q2_K,   DTYPE_Q3_K,  DTYPE_Q4_K, DTYPE_Q5_K,
+    DTYPE_Q6_K, DTYPE_IQ4_NL, DTYPE_IQ4_XS, DTYPE_MXFP4,
+};
+static const int32_t token_counts[] = {1, 2, 4, 8, 64, 512};
+enum { TOKENS_MOST = 512, N_VOCAB = 16384, CACHE_ROWS = 8192, TENSORS_MOST = 64 };
+
+static bool in_common_use(enum dtype type)
+{
+    return type == DTYPE_F16 || type == DTYPE_Q8_0 || type == DTYPE_Q4_K || type == DTYPE_Q6_K ||
+           type == DTYPE_MXFP4;
+}
+
+static struct compute *compute;
+static struct tensor held[TENSORS_MOST];
+static int n_held;
+static void *zeros; // what all weights are made of
+
+static void must(enum status status, const struct err *err)
+{
+    if (status != OK)
+        die("%s", err->text);
+}
+
+static const struct tensor *keep(struct tensor tensor)
+{
+    if (n_held == TENSORS_MOST)
+        die("more than %d tensors", TENSORS_MOST);
+    held[n_held] = tensor;
+    return &held[n_held++];
+}
+
+static const struct tensor *rows(enum dtype type, int64_t n_rows, int64_t n_cols)
+{
+    struct tensor t;
+    struct err err;
+    must(compute_tensor(compute, &t, type, n_rows, n_cols, &err), &err);
+    return keep(t);
+}
+
+static const struct tensor *weight(enum dtype type, int64_t n_rows, int64_t n_cols)
+{
+    struct tensor t;
+    struct err err;
+    must(compute_weight(compute, &t, type, n_rows, n_cols, zeros, &err), &err);
+    return keep(t);
+}
+
+static const struct tensor *cache(enum dtype type, int64_t n_cols)
+{
+    struct tensor t;
+    struct err err;
+    must(compute_cache(compute, &t, type, CACHE_ROWS, n_cols, &err), &err);
+    return keep(t);
+}
+
+static void free_to(int n)
+{
+    while (n_held > n)
+        tensor_free(compute, &held[--n_held]);
+}
+
+static void begin(void)
+{
+    if (!compute_begin(compute, 0))
+        die("a recording without a key was kept");
+}
+
+static void finish(void)
+{
+    struct err err;
+    must(compute_finish(compute, &err), &err);
+}
+
+// One layer's matrices and the output's, made once a format.
+struct weights {
+    const struct tensor *q, *k, *o, *up, *down, *output;
+};
+
+static struct weights dense_weights(const struct shape *s, enum dtype type)
+{
+    int64_t n_q = (int64_t)s->n_head * s->head_dim, n_kv = (int64_t)s->n_head_kv * s->head_dim;
+    return (struct weights){weight(type, n_q, s->n_embd),     weight(type, n_kv, s->n_embd),
+                            weight(type, s->n_embd, n_q),     weight(type, s->n_ff, s->n_embd),
+                            weight(type, s->n_embd, s->n_ff), weight(type, N_VOCAB, s->n_embd)};
+}
+
+static void dense(const struct shape *s, const struct weights *w, int32_t n)
+{
+    int64_t n_q = (int64_t)s->n_head * s->head_dim, n_kv = (int64_t)s->n_head_kv * s->head_dim;
+    const struct tensor *x = rows(DTYPE_F32, n, s->n_embd), *q = rows(DTYPE_F32, n, n_q),
+                        *k = rows(DTYPE_F32, n, n_kv), *v = rows(DTYPE_F32, n, n_kv),
+                        *ff = rows(DTYPE_F32, n, s->n_ff), *other = rows(DTYPE_F32, n, s->n_ff),
+                        *token = rows(DTYPE_I32, 1, n), *norm = rows(DTYPE_F32, 1, s->n_embd),
+                        *bias = rows(DTYPE_F32, 1, n_q), *logits = rows(DTYPE_F32, n, N_VOCAB);
+    const struct matmul qkv[] = {
+        {q, w->q, bias, NULL}, {k, w->k, NULL, NULL}, {v, w->k, NULL, NULL}};
+    const struct matmul_x normed = {x, norm, 1e-6f};
+    begin();
+    op_embed(compute, x, w->output, token);
+    op_matmul(compute, qkv, 3, &normed);
+    op_matmul(compute, &(struct matmul){x, w->o, NULL, x}, 1, &(struct matmul_x){q, NULL, 0});
+    for (enum activation a = ACTIVATION_SILU; a <= ACTIVATION_GELU; a++)
+        op_matmul_glu(compute, &(struct matmul_glu){ff, w->up, w->up, other, a}, &normed);
+    op_matmul(compute, &(struct matmul){x, w->down, NULL, x}, 1, &(struct matmul_x){ff, NULL, 0});
+    op_matmul(compute, &(struct matmul){logits, w->output, NULL, NULL}, 1, &normed);
+    finish();
+}
+
+static struct weights expert_weights(const struct shape *s, enum dtype type)
+{
+    return (struct weights){.up = weight(type, (int64_t)s->n_expert * s->n_ff, s->n_embd),
+                            .down = weight(type, (int64_t)s->n_expert * s->n_embd, s->n_ff)};
+}
+
+static void experts(const struct shape *s, const struct weights *w, int32_t n)
+{
+    int64_t n_rows = (int64_t)n * s->n_used;
+    const struct tensor *x = rows(DTYPE_F32, n, s->n_embd),
+                        *gate = rows(DTYPE_F32, n_rows, s->n_ff),
+                        *up = rows(DTYPE_F32, n_rows, s->n_ff),
+                        *y = rows(DTYPE_F32, n_rows, s->n_embd),
+                        *logits = rows(DTYPE_F32, n, s->n_expert),
+                        *id = rows(DTYPE_I32, n, s->n_used), *share = rows(DTYPE_F32, n, s->n_used),
+                        *bias = rows(DTYPE_F32, s->n_expert, s->n_ff);
+    begin();
+    for (enum route_score score = ROUTE_SOFTMAX; score <= ROUTE_SIGMOID; score++)
+        op_route(compute, id, share, logits, &(struct route){score, true, 1});
+    op_matmul_experts(compute, &(struct matmul_experts){gate, w->up, bias, x, id, s->n_used});
+    op_matmul_experts(compute, &(struct matmul_experts){up, w->up, NULL, x, id, s->n_used});
+    op_glu(compute, gate, gate, up, ACTIVATION_SILU);
+    op_matmul_experts(compute, &(struct matmul_experts){y, w->down, NULL, gate, id, 1});
+    op_experts_sum(compute, x, x, y, share);
+    finish();
+}
+
+// What does not depend on the weights' format.
+static void rest(const struct shape *s, enum dtype cache_type, int32_t n)
+{
+    int64_t n_q = (int64_t)s->n_head * s->head_dim, n_kv = (int64_t)s->n_head_kv * s->head_dim;
+    int32_t counts[TOKENS_MOST];
+    for (int32_t t = 0; t < n; t++)
+        counts[t] = CACHE_ROWS / 2 + t;
+    const struct tensor *x = rows(DTYPE_F32, n, s->n_embd), *q = rows(DTYPE_F32, n, n_q),
+                        *k = rows(DTYPE_F32, n, n_kv), *v = rows(DTYPE_F32, n, n_kv),
+                        *norm = rows(DTYPE_F32, 1, s->n_embd), *row = rows(DTYPE_I32, 1, n),
+                        *first = rows(DTYPE_I32, 1, n), *count = rows(DTYPE_I32, 1, n),
+                        *turns = rows(DTYPE_I32, 1, s->head_dim),
+                        *sinks = rows(DTYPE_F32, 1, s->n_head),
+                        *logits = rows(DTYPE_F32, n, N_VOCAB), *id = rows(DTYPE_I32, n, 40),
+                        *value = rows(DTYPE_F32, n, 40), *cache_k = cache(cache_type, n_kv),
+                        *cache_v = cache(cache_type, n_kv);
+    tensor_write(compute, count, counts, (size_t)n * sizeof *counts);
+    const struct attention attention = {.n_head = s->n_head,
+                                        .n_head_kv = s->n_head_kv,
+                                        .head_dim = s->head_dim,
+                                        .scale = 0.1f,
+                                        .window = s->window,
+                                        .sinks = s->sinks ? sinks : NULL};
+    begin();
+    for (enum rope_pairs pairs = ROPE_NORM; pairs <= ROPE_NEOX; pairs++)
+        op_rope_kv(
+            compute,
+            &(struct rope_kv){
+                q, k, v, row, row, cache_k, cache_v, s->head_dim, {pairs, s->head_dim, turns, 1}});
+    op_attention(compute, q, q, cache_k, cache_v, first, count, &attention);
+    op_rms_norm(compute, x, x, norm, 1e-6f);
+    op_rows(compute, x, x, row);
+    op_top_k(compute, id, value, logits);
+    finish();
+    free_to(0);
+}
+
+static void every(const struct shape *s)
+{
+    for (size_t f = 0; f < COUNT_OF(formats); f++) {
+        int64_t block = dtype_block_elements(formats[f]);
+        if (s->n_embd % block || s->n_ff % block || (s->few_formats && !in_common_use(formats[f])))
+            continue;
+        struct weights w = (s->n_expert ? expert_weights : dense_weights)(s, formats[f]);
+        int mark = n_held;
+        for (size_t i = 0; i < COUNT_OF(token_counts); i++) {
+            (s->n_expert ? experts : dense)(s, &w, token_counts[i]);
+            free_to(mark);
+        }
+        free_to(0);
+    }
+    for (size_t i = 0; i < COUNT_OF(token_counts); i++) {
+        rest(s, DTYPE_F16, token_counts[i]);
+        rest(s, DTYPE_Q8_0, token_counts[i]);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct err err;
+    const char *chip = getenv("RADV_FORCE_FAMILY");
+    if (!chip)
+        die("RADV_FORCE_FAMILY names the chip: gfx1150 or gfx1151");
+    zeros = mem_array((size_t)N_VOCAB * 4096, 4);
+    must(compute_open(&compute, &(struct compute_options){.device = "vulkan"}, &err), &err);
+    for (size_t i = 0; i < COUNT_OF(shapes); i++)
+        if (argc < 2 || strcmp(argv[1], shapes[i].name) == 0)
+            every(&shapes[i]);
+    compute_close(compute);
+    return 0;
+}
