@@ -1,30 +1,10 @@
-// compute.c - opening a device, its memory, and the bounds of a recording: checks, then the
-// implementation (backend.h).
+// compute.c - an opened device: its memory and the bounds of a recording.
 //
-// The policy of `device`: "cpu" is the CPU by explicit choice, "vulkan" or (part of) a device's
-// name a Vulkan device. "auto" is the CPU still, and info.reason says so.
+// Checks, then the implementation (backend.h). Which device is opened, and why, is open.c's.
 #include "backend.h"
 
 #include <stdio.h>
 #include <string.h>
-
-enum status compute_open(struct compute **out, const struct compute_options *options,
-                         struct err *err)
-{
-    const char *device = options->device ? options->device : "auto";
-    bool explicitly = strcmp(device, "cpu") == 0;
-    if (!explicitly && strcmp(device, "auto") != 0)
-        return vulkan_open(out, options, err);
-    struct compute *compute;
-    enum status status = cpu_open(&compute, options, err);
-    if (status != OK)
-        return status;
-    snprintf(compute->info.reason, sizeof compute->info.reason, "%s",
-             explicitly ? "device = cpu was asked for"
-                        : "this build takes a GPU only when asked for one, so auto is the CPU");
-    *out = compute;
-    return OK;
-}
 
 void compute_close(struct compute *compute)
 {
@@ -140,4 +120,9 @@ enum status compute_finish(struct compute *compute, struct err *err)
     enum status status = compute->backend->finish(compute, err);
     compute->recording = false;
     return status;
+}
+
+void compute_survey(struct survey *out)
+{
+    vulkan_survey(out);
 }
