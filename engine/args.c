@@ -139,6 +139,19 @@ enum status args_read_settings(const struct arg *args, size_t n_args, int argc, 
     return read_all(args, n_args, argc, argv, settings, err);
 }
 
+enum status args_read_config(const struct arg *args, size_t n_args, const char **config, int argc,
+                             char **argv, struct settings *settings, struct err *err)
+{
+    struct settings scratch;
+    settings_default(&scratch);
+    settings_default(settings);
+    // Twice over the command line: first for --config, then on top of what that file says.
+    enum status status = args_read_settings(args, n_args, argc, argv, &scratch, err);
+    if (status == OK && *config)
+        status = settings_read(settings, *config, err);
+    return status == OK ? args_read_settings(args, n_args, argc, argv, settings, err) : status;
+}
+
 enum status args_int(const char *name, const char *text, int64_t least, int64_t most, int64_t *out,
                      struct err *err)
 {

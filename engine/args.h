@@ -23,6 +23,11 @@ MUST_USE enum status args_read(const struct arg *args, size_t n_args, int argc, 
 // is one.
 MUST_USE enum status args_read_settings(const struct arg *args, size_t n_args, int argc,
                                         char **argv, struct settings *settings, struct err *err);
+// The same on top of the settings file that `--config` names, when it is given: *config is the
+// value of that option in the table. *settings gets the defaults first.
+MUST_USE enum status args_read_config(const struct arg *args, size_t n_args, const char **config,
+                                      int argc, char **argv, struct settings *settings,
+                                      struct err *err);
 // A whole number in least .. most; `text` NULL leaves *out alone.
 MUST_USE enum status args_int(const char *name, const char *text, int64_t least, int64_t most,
                               int64_t *out, struct err *err);

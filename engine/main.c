@@ -16,6 +16,7 @@ static const struct verb {
     {"bench", verb_bench, "measure tokens per second, prompt and generation"},
     {"logits", verb_logits, "write the raw logits of every position to a file"},
     {"tokenize", verb_tokenize, "print the token ids of a text"},
+    {"doctor", verb_doctor, "say whether a GPU runs here, and if not, which layer refuses"},
     {"version", verb_version, "print version, libraries and processor paths"},
 };
 

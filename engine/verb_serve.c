@@ -8,6 +8,7 @@
 // hangs: then PID 1 kills and restarts us, and the device is opened afresh.
 #include "api/api.h"
 #include "args.h"
+#include "doctor/doctor.h"
 #include "net/net.h"
 #include "sched/sched.h"
 #include "verbs.h"
@@ -66,16 +67,7 @@ static enum status read_settings(struct settings *settings, int argc, char **arg
 {
     const char *config = NULL;
     const struct arg args[] = {{"config", 'c', &config, NULL, "FILE   settings file (tawny.conf)"}};
-    struct settings scratch;
-    settings_default(&scratch);
-    settings_default(settings);
-    // Twice over the command line: first for --config, then on top of what that file says.
-    enum status status = args_read_settings(args, 1, argc, argv, &scratch, err);
-    if (status == OK && config)
-        status = settings_read(settings, config, err);
-    if (status == OK)
-        status = args_read_settings(args, 1, argc, argv, settings, err);
-    return status;
+    return args_read_config(args, 1, &config, argc, argv, settings, err);
 }
 
 static enum status make_dirs(const char *path, unsigned mode, struct err *err)
@@ -195,16 +187,38 @@ static void print_block(struct server *server)
     fflush(stdout);
 }
 
+// No device runs: the first layer that refuses it, and what to do, where there is no shell to ask.
+static void print_refusal(const struct doctor_device *layers)
+{
+    struct doctor_report *report = mem_alloc(sizeof(*report));
+    doctor_walk(report, layers, "");
+    const struct doctor_layer *refused = report->refused;
+    if (refused)
+        log_error("%s: wanted: %s; found: %s", refused->name, refused->wanted, refused->found);
+    if (refused && refused->todo[0])
+        log_error("%s: to do: %s", refused->name, refused->todo);
+    for (const char *line = refused ? refused->lines : ""; *line;) {
+        size_t n = strcspn(line, "\n");
+        log_error("    %.*s", (int)n, line);
+        line += n + (line[n] == '\n');
+    }
+    log_error("every layer: GET /v1/doctor with the API key, or `tawny doctor`");
+    free(report);
+}
+
 static void state_changed(void *arg)
 {
     struct server *server = arg;
     const struct sched_status *now = sched_status(server->sched);
     const struct model_info *model = &now->model;
     if (now->state == SCHED_LOADING) {
-        log_info("device: %s", now->device.device);
+        log_info("device: %s (%s%s%s, %s)", now->device.device, now->device.kind,
+                 now->device.driver[0] ? ", " : "", now->device.driver, now->device.backend);
         log_info("why this device: %s", now->device.reason);
     } else if (now->state == SCHED_FAILED) {
         log_error("no model is loaded: %s", now->err.text);
+        if (now->layers.opened.status != OK)
+            print_refusal(&now->layers);
     } else if (!server->ready_told) {
         server->ready_told = true;
         log_info("model: %s (%s, %s, %.1f M parameters), %d/%d layers on the device, context %d "

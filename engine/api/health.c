@@ -10,7 +10,7 @@ static enum status member(struct buf *out, const char *name, const char *text)
     enum status status = buf_format(out, ",\"%s\":", name);
     if (status != OK)
         return status;
-    return text && text[0] ? json_text(out, bytes_of(text)) : buf_format(out, "null");
+    return text && text[0] ? buf_json(out, bytes_of(text)) : buf_format(out, "null");
 }
 
 static enum status health_json(struct buf *out, const struct api *api, const char *word,
@@ -23,10 +23,16 @@ static enum status health_json(struct buf *out, const struct api *api, const cha
     enum status status = buf_format(out, "{\"status\":\"%s\"", word);
     if (status == OK && error)
         status = member(out, "error", error);
+    if (status == OK && error) // with the key: what was wanted, what was found, what to do
+        status = member(out, "see", "/v1/doctor");
     if (status == OK)
         status = member(out, "device", now->device.device);
     if (status == OK)
         status = member(out, "backend", now->device.backend);
+    if (status == OK)
+        status = member(out, "kind", now->device.kind);
+    if (status == OK)
+        status = member(out, "driver", now->device.driver);
     if (status == OK)
         status = member(out, "why_this_device", now->device.reason);
     if (status == OK && model->id[0])
@@ -78,7 +84,7 @@ static enum status model_json(struct buf *out, const struct api *api)
     const struct model_info *model = &sched_status(api->options.sched)->model;
     enum status status = buf_format(out, "{\"id\":");
     if (status == OK)
-        status = json_text(out, bytes_of(model->id));
+        status = buf_json(out, bytes_of(model->id));
     if (status == OK)
         status = buf_format(out, ",\"object\":\"model\",\"created\":0,\"owned_by\":\"tawny\"");
     if (status == OK)

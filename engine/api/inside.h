@@ -85,6 +85,7 @@ void page_get(struct api *api, struct exchange *exchange, const struct request *
 void notices_get(struct api *api, struct exchange *exchange, const struct request *request);
 void ca_get(struct api *api, struct exchange *exchange, const struct request *request);
 void health_get(struct api *api, struct exchange *exchange, const struct request *request);
+void doctor_get(struct api *api, struct exchange *exchange, const struct request *request);
 void models_get(struct api *api, struct exchange *exchange, const struct request *request);
 void model_get(struct api *api, struct exchange *exchange, const struct request *request);
 void chat_post(struct api *api, struct exchange *exchange, const struct request *request);
@@ -106,6 +107,5 @@ struct json { // a body's tree; stays where it was opened until json_close
 // whose tree takes at most JSON_BYTES.
 bool json_open(struct json *json, struct bytes text, struct refusal *refusal);
 void json_close(struct json *json);
-MUST_USE enum status json_text(struct buf *out, struct bytes text); // with quotes and escapes
 // A reply with the JSON in *body (freed here); `status` is the outcome of writing it.
 void json_reply(struct exchange *exchange, int http, struct buf *body, enum status status);

@@ -1,4 +1,4 @@
-// json.c - JSON at the door: strict in, escaped out.
+// json.c - JSON at the door: strict in, and a reply out.
 //
 // The parser (yyjson) is strict by default: RFC 8259, no comments, no trailing commas, no NaN,
 // valid UTF-8 only. Depth is capped before it runs, the memory of its tree while it runs
@@ -95,37 +95,6 @@ bool json_open(struct json *json, struct bytes text, struct refusal *refusal)
         return refuse(refusal, 400, "invalid_json", NULL, "The body must be a JSON object.");
     }
     return true;
-}
-
-enum status json_text(struct buf *out, struct bytes text)
-{
-    size_t before = out->n, from = 0;
-    enum status status = buf_add(out, "\"", 1);
-    for (size_t i = 0; i < text.n && status == OK; i++) {
-        uint8_t c = text.p[i];
-        if (c >= 0x20 && c != '"' && c != '\\')
-            continue;
-        char escape[8] = {'\\', (char)c, 0};
-        if (c == '\n')
-            escape[1] = 'n';
-        else if (c == '\r')
-            escape[1] = 'r';
-        else if (c == '\t')
-            escape[1] = 't';
-        else if (c < 0x20)
-            snprintf(escape, sizeof(escape), "\\u%04x", c);
-        status = buf_add(out, text.p + from, i - from);
-        if (status == OK)
-            status = buf_add(out, escape, bytes_of(escape).n);
-        from = i + 1;
-    }
-    if (status == OK && from < text.n)
-        status = buf_add(out, text.p + from, text.n - from);
-    if (status == OK)
-        status = buf_add(out, "\"", 1);
-    if (status != OK)
-        out->n = before;
-    return status;
 }
 
 void json_reply(struct exchange *exchange, int http, struct buf *body, enum status status)

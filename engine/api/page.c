@@ -57,6 +57,7 @@ static const char head[] =
     "<dt>State</dt><dd class='@CLASS@'>@STATE@</dd>"
     "<dt>Model</dt><dd>@MODEL@</dd>"
     "<dt>Device</dt><dd>@DEVICE@</dd>"
+    "<dt>Why this one</dt><dd>@REASON@</dd>"
     "<dt>Address</dt><dd>https://@HOST@/v1</dd>"
     "</dl></div>\n";
 
@@ -233,13 +234,30 @@ static void state_of(const struct api *api, const char **class_name, char *text,
     else if (now->state == SCHED_LOADING)
         snprintf(text, size, "loading the model");
     else
-        snprintf(text, size, "failed: %s", now->err.text);
+        snprintf(text, size, "failed: %s. GET /v1/doctor (with the key) says what to do.",
+                 now->err.text);
+}
+
+// "AMD Radeon 8060S Graphics (integrated, radv 25.0.7), 36 of 36 layers on it"
+static void device_of(const struct sched_status *now, char *text, size_t size)
+{
+    const struct compute_info *device = &now->device;
+    snprintf(text, size, "%s",
+             device->device[0]             ? device->device
+             : now->state == SCHED_LOADING ? "not opened yet"
+                                           : "none");
+    if (device->driver[0])
+        snprintf(text + strlen(text), size - strlen(text), " (%s, %s)", device->kind,
+                 device->driver);
+    if (now->model.id[0])
+        snprintf(text + strlen(text), size - strlen(text), ", %d of %d layers on it",
+                 (int)now->model.n_layer_on_device, (int)now->model.n_layer);
 }
 
 void page_get(struct api *api, struct exchange *exchange, const struct request *request)
 {
     const struct sched_status *now = sched_status(api->options.sched);
-    char host[256], name[256], nonce[33], state[400], policy[200], fingerprint[96], device[160];
+    char host[256], name[256], nonce[33], state[480], policy[200], fingerprint[96], device[320];
     const char *class_name;
     uint8_t random[16];
     random_bytes(random, sizeof(random));
@@ -248,12 +266,7 @@ void page_get(struct api *api, struct exchange *exchange, const struct request *
     host_of(api, request, host, sizeof(host), name, sizeof(name));
     state_of(api, &class_name, state, sizeof(state));
     net_ca_fingerprint(api->net, fingerprint);
-    snprintf(device, sizeof(device), "%s",
-             now->device.device[0] ? now->device.device : "not opened yet");
-    if (now->model.id[0])
-        snprintf(device + strlen(device), sizeof(device) - strlen(device),
-                 ", %d of %d layers on it", (int)now->model.n_layer_on_device,
-                 (int)now->model.n_layer);
+    device_of(now, device, sizeof(device));
     const struct mark marks[] = {
         {"NAME", name, false},
         {"NONCE", nonce, true},
@@ -262,6 +275,7 @@ void page_get(struct api *api, struct exchange *exchange, const struct request *
         {"STATE", state, false},
         {"MODEL", now->model.id[0] ? now->model.id : "none", false},
         {"DEVICE", device, false},
+        {"REASON", now->device.reason[0] ? now->device.reason : "see the state", false},
         {"HOST", host, false},
         {"FINGERPRINT", fingerprint, false},
         {"VERSION", api->version, false},

@@ -36,7 +36,7 @@ static enum status text_or_null(struct buf *out, const char *name, const char *t
     enum status status = buf_format(out, ",\"%s\":", name);
     if (status != OK)
         return status;
-    return text && text[0] ? json_text(out, bytes_of(text)) : buf_format(out, "null");
+    return text && text[0] ? buf_json(out, bytes_of(text)) : buf_format(out, "null");
 }
 
 enum status refusal_json(struct buf *out, const struct refusal *refusal)
@@ -47,7 +47,7 @@ enum status refusal_json(struct buf *out, const struct refusal *refusal)
     if (status == OK)
         status = buf_format(out, "{\"error\":{\"message\":");
     if (status == OK)
-        status = json_text(out, buf_view(&clean));
+        status = buf_json(out, buf_view(&clean));
     buf_free(&clean);
     if (status == OK)
         status = buf_format(out, ",\"type\":\"%s\"", type_of(refusal));

@@ -27,7 +27,7 @@ static enum status json_head(struct buf *out, const struct running *running, con
         out, "{\"id\":\"%s\",\"object\":\"%s\",\"created\":%lld,\"model\":", running->name, kind,
         (long long)running->created);
     if (status == OK)
-        status = json_text(out, bytes_of(sched_status(running->api->options.sched)->model.id));
+        status = buf_json(out, bytes_of(sched_status(running->api->options.sched)->model.id));
     if (status == OK)
         status = buf_format(out, ",\"system_fingerprint\":\"tawny-%s\"", running->api->version);
     return status;
@@ -90,7 +90,7 @@ static void stream_chunk(struct running *running, bool role, struct bytes text, 
     if (status == OK && running->chat && (text.n || role))
         status = buf_format(&json, "\"content\":");
     if (status == OK && (text.n || role || !running->chat))
-        status = json_text(&json, text);
+        status = buf_json(&json, text);
     if (status == OK)
         status =
             buf_format(&json, "%s,\"logprobs\":null,\"finish_reason\":", running->chat ? "}" : "");
@@ -153,7 +153,7 @@ static void whole_reply(struct running *running, const struct event *event)
                             running->chat ? "\"message\":{\"role\":\"assistant\",\"content\":"
                                           : "\"text\":");
     if (status == OK)
-        status = json_text(&json, buf_view(&running->text));
+        status = buf_json(&json, buf_view(&running->text));
     if (status == OK)
         status = buf_format(&json, "%s,\"logprobs\":null,\"finish_reason\":\"%s\"}],",
                             running->chat ? ",\"refusal\":null}" : "", finish_name(event->finish));

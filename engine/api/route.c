@@ -17,6 +17,7 @@ static const struct endpoint {
     {"GET", "/health", true, health_get},
     {"GET", "/ca.crt", true, ca_get},
     {"GET", "/notices", true, notices_get},
+    {"GET", "/v1/doctor", false, doctor_get},
     {"GET", "/v1/models", false, models_get},
     {"GET", "/v1/models/", false, model_get},
     {"POST", "/v1/chat/completions", false, chat_post},

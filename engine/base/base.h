@@ -110,6 +110,8 @@ void buf_init(struct buf *buf, size_t cap_bytes);
 void buf_free(struct buf *buf);
 MUST_USE enum status buf_add(struct buf *buf, const void *p, size_t n);
 MUST_USE enum status buf_format(struct buf *buf, const char *format, ...) PRINTF_LIKE(2, 3);
+// Appends text (valid UTF-8) as a JSON string, with quotes and escapes.
+MUST_USE enum status buf_json(struct buf *out, struct bytes text);
 void buf_drop_front(struct buf *buf, size_t n);
 struct bytes buf_view(const struct buf *buf);
 

@@ -106,6 +106,37 @@ enum status buf_format(struct buf *buf, const char *format, ...)
     return status;
 }
 
+enum status buf_json(struct buf *out, struct bytes text)
+{
+    size_t before = out->n, from = 0;
+    enum status status = buf_add(out, "\"", 1);
+    for (size_t i = 0; i < text.n && status == OK; i++) {
+        uint8_t c = text.p[i];
+        if (c >= 0x20 && c != '"' && c != '\\')
+            continue;
+        char escape[8] = {'\\', (char)c, 0};
+        if (c == '\n')
+            escape[1] = 'n';
+        else if (c == '\r')
+            escape[1] = 'r';
+        else if (c == '\t')
+            escape[1] = 't';
+        else if (c < 0x20)
+            snprintf(escape, sizeof(escape), "\\u%04x", c);
+        status = buf_add(out, text.p + from, i - from);
+        if (status == OK)
+            status = buf_add(out, escape, bytes_of(escape).n);
+        from = i + 1;
+    }
+    if (status == OK && from < text.n)
+        status = buf_add(out, text.p + from, text.n - from);
+    if (status == OK)
+        status = buf_add(out, "\"", 1);
+    if (status != OK)
+        out->n = before;
+    return status;
+}
+
 void buf_drop_front(struct buf *buf, size_t n)
 {
     if (n >= buf->n) {

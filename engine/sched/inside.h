@@ -49,6 +49,7 @@ struct seq {
 struct engine { // all of it belongs to the engine thread
     struct sched *sched;
     struct compute *compute;
+    struct doctor_device *layers; // of the device, for whoever asks why
     struct model *model;
     const struct tokenizer *tokenizer;
     int32_t n_ctx, n_vocab, n_seq;

@@ -109,6 +109,7 @@ static void tell_state(struct engine *engine, enum sched_state state, const stru
         status->device = *compute_info(engine->compute);
     if (engine->model)
         status->model = *model_info(engine->model);
+    status->layers = *engine->layers;
     event->status = status;
     engine_tell(engine, event);
 }
@@ -118,6 +119,8 @@ static enum status engine_load(struct engine *engine, struct err *err)
     const struct settings *settings = &engine->sched->settings;
     struct compute_options device = {.device = settings->device, .n_threads = settings->n_threads};
     enum status status = compute_open(&engine->compute, &device, err);
+    engine->compute = status == OK ? engine->compute : NULL;
+    doctor_device(engine->layers, settings->device, engine->compute, err, false);
     if (status != OK)
         return status;
     tell_state(engine, SCHED_LOADING, NULL);
@@ -160,6 +163,7 @@ static void engine_unload(struct engine *engine)
     free(engine->wanted);
     free(engine->logits);
     free(engine->top);
+    free(engine->layers);
     if (engine->model)
         model_close(engine->model);
     if (engine->compute)
@@ -233,6 +237,7 @@ static void *thread_main(void *arg)
     struct engine engine = {.sched = arg, .chunk = {64, 32}};
     struct err err = {0};
     engine.waiting_end = &engine.waiting;
+    engine.layers = mem_alloc(sizeof(*engine.layers));
     bool good = engine_load(&engine, &err) == OK;
     tell_state(&engine, good ? SCHED_READY : SCHED_FAILED, &err);
     engine_run(&engine, good ? NULL : &err);
@@ -258,6 +263,8 @@ void sched_open(struct sched **out, const struct settings *settings, const char 
     if (refused)
         sched->refused = *refused;
     sched->status = mem_alloc(sizeof(*sched->status));
+    snprintf(sched->status->layers.setting, sizeof(sched->status->layers.setting), "%s",
+             settings->device);
     sched->late_end = &sched->late;
     sigfillset(&all); // signals are the main thread's
     pthread_sigmask(SIG_SETMASK, &all, &before);

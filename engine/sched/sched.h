@@ -7,6 +7,7 @@
 #pragma once
 
 #include "../base/base.h"
+#include "../doctor/doctor.h"
 #include "../model/model.h"
 
 // The engine thread works on one thing (a forward pass, the tokenizing of one prompt) for so long:
@@ -68,9 +69,10 @@ void event_close(struct event *event);
 
 struct sched_status { // a snapshot, replaced when EVENT_STATE is taken
     enum sched_state state;
-    struct err err;             // when failed
-    struct compute_info device; // device[0] == 0: not opened yet
-    struct model_info model;    // id[0] == 0: not opened yet
+    struct err err;              // when failed
+    struct compute_info device;  // device[0] == 0: not opened yet
+    struct model_info model;     // id[0] == 0: not opened yet
+    struct doctor_device layers; // of the device, looked at once before the model is opened
 };
 
 struct sched;

@@ -18,11 +18,12 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 FLOORS = {
     "base": [],
     "compute": ["base"],
+    "doctor": ["base", "compute"],
     "net": ["base"],
     "store": ["base"],
     "model": ["base", "compute"],
-    "sched": ["base", "model", "store"],
-    "api": ["base", "net", "sched", "store"],
+    "sched": ["base", "model", "store", "doctor"],
+    "api": ["base", "net", "sched", "store", "doctor"],
 }
 
 # Headers of libraries and of the kernel's networking -> the only places that may spell them.

@@ -1,0 +1,56 @@
+// verb_doctor.c - `tawny doctor`: every layer between the model and the GPU, looked at now.
+//
+// Exit status: 0 when a GPU runs, or what `device` asks for by name (cpu, llvmpipe); 1 when it does
+// not, the processor of a machine without a GPU included; 2 when the command line is wrong.
+#include "args.h"
+#include "compute/compute.h"
+#include "doctor/doctor.h"
+#include "verbs.h"
+#include "version.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static int print(const struct doctor_report *report, bool json)
+{
+    struct buf text;
+    buf_init(&text, DOCTOR_BYTES_MOST);
+    enum status status = json ? doctor_json(&text, report, version_text())
+                              : doctor_text(&text, report, version_text());
+    bool written =
+        status == OK && fwrite(text.p, 1, text.n, stdout) == text.n && fflush(stdout) == 0;
+    buf_free(&text);
+    return written && report->asked_for ? 0 : 1;
+}
+
+int verb_doctor(int argc, char **argv)
+{
+    struct settings settings;
+    struct err err = {0}, refused = {0};
+    const char *config = NULL;
+    bool json = false;
+    const struct arg args[] = {
+        {"config", 'c', &config, NULL, "FILE   settings file (tawny.conf)"},
+        {"json", 0, NULL, &json, "       as JSON instead of text"},
+    };
+    enum status status =
+        args_read_config(args, COUNT_OF(args), &config, argc, argv, &settings, &err);
+    if (status == CANCELLED)
+        return 0;
+    if (status != OK)
+        return args_fail("doctor", &err, 2);
+    log_level_set(settings.log);
+    struct compute *compute = NULL;
+    struct compute_options options = {.device = settings.device, .n_threads = settings.n_threads};
+    if (compute_open(&compute, &options, &refused) != OK)
+        compute = NULL;
+    struct doctor_device *device = mem_alloc(sizeof(*device));
+    struct doctor_report *report = mem_alloc(sizeof(*report));
+    doctor_device(device, settings.device, compute, &refused, true);
+    doctor_walk(report, device, "");
+    int code = print(report, json);
+    compute_close(compute);
+    free(report);
+    free(device);
+    return code;
+}
