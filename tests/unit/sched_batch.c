@@ -18,7 +18,7 @@ enum { VOCAB = 26, N_CTX = 600, SEQS = 3, LONGEST = 4, SLOW_MS = 20 };
 
 static int32_t cache[SEQS][N_CTX];
 static int n_passes, most_rows, most_prefill_beside_decode, n_together, pass_us;
-static bool pass_fails;
+static bool pass_fails, model_is_open;
 static int dummy;
 static struct sched *sched;
 
@@ -43,18 +43,30 @@ const struct compute_info *compute_info(const struct compute *compute)
     return &info;
 }
 
+void doctor_device(struct doctor_device *out, const char *setting, struct compute *compute,
+                   const struct err *refused, bool all)
+{
+    CHECK(!all && !model_is_open && (compute || refused->status != OK));
+    *out = (struct doctor_device){.looked = true};
+    if (!compute)
+        out->opened = *refused;
+    snprintf(out->setting, sizeof(out->setting), "%s", setting);
+}
+
 enum status model_open(struct model **out, struct compute *compute, const char *path,
                        const struct model_options *options, struct err *err)
 {
     (void)compute, (void)err, (void)path;
     CHECK(options->n_ctx == N_CTX && options->n_seq == SEQS && options->n_batch == BATCH_TOKENS);
     *out = (struct model *)&dummy;
+    model_is_open = true;
     return OK;
 }
 
 void model_close(struct model *model)
 {
     (void)model;
+    model_is_open = false;
 }
 
 const struct model_info *model_info(const struct model *model)
@@ -193,7 +205,7 @@ static void open_sched(void)
         (void)poll(&poll_fd, 1, 1000);
         event_close(sched_take_event(sched));
     }
-    CHECK(sched_status(sched)->state == SCHED_READY);
+    CHECK(sched_status(sched)->state == SCHED_READY && sched_status(sched)->layers.looked);
     CHECK_TEXT(sched_status(sched)->device.device, "stand-in");
 }
 
@@ -478,6 +490,18 @@ static void test_refused(void)
     wait_for(&answer, 1);
     CHECK(answer.last.kind == EVENT_FAILED && sched_status(sched)->state == SCHED_FAILED);
     CHECK_TEXT(sched_status(sched)->err.text, "no such model");
+    CHECK(sched_status(sched)->layers.looked && sched_status(sched)->layers.opened.status == OK);
+    sched_close(sched);
+    // A device that is refused: its layers are told all the same.
+    snprintf(settings.device, sizeof(settings.device), "none");
+    sched_open(&sched, &settings, "stand-in.gguf", NULL);
+    CHECK_TEXT(sched_status(sched)->layers.setting, "none");
+    CHECK(submit(&answer, "hello", 20, NULL) == OK);
+    wait_for(&answer, 1);
+    CHECK(answer.last.kind == EVENT_FAILED && sched_status(sched)->state == SCHED_FAILED);
+    CHECK_TEXT(sched_status(sched)->err.text, "there is no device \"none\"");
+    CHECK(sched_status(sched)->layers.looked &&
+          sched_status(sched)->layers.opened.status == NOT_FOUND);
     sched_close(sched);
 }
 
