@@ -29,8 +29,10 @@ int verb_version(int argc, char **argv)
     struct compute *compute;
     struct compute_options options = {.device = "auto"};
     status = compute_open(&compute, &options, &err);
-    if (status != OK)
-        return args_fail("version", &err, 1);
+    if (status != OK) { // no failure of this verb: what would run is what it was asked
+        printf("device: none\n        %s\n", err.text);
+        return 0;
+    }
     printf("device: %s\n        %s\n", compute_info(compute)->device,
            compute_info(compute)->reason);
     compute_close(compute);

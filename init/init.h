@@ -186,6 +186,10 @@ bool alias_glob(const char *pattern, const char *text);
 
 /* ---- module.c: coldplug and loading ---- */
 
+/* param.c: what a module is loaded with, "name=value name=value": MODULE.name=value of the kernel's
+ * command line, and for ttm the share of the memory that GPUs may map. */
+void module_params(char *out, size_t cap, const char *module, const char *cmdline,
+                   uint64_t memory_bytes);
 enum status module_open(struct err *err);
 void module_want(const char *name); // and what it needs; unknown names are ignored
 void module_want_alias(const char *modalias);

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -117,13 +118,19 @@ void module_want_alias(const char *modalias)
 static int load(void *ctx)
 {
     const struct module *m = ctx;
-    char path[400];
+    char path[400], cmdline[4096], params[1024];
+    struct sysinfo info;
     size_t len = strlen(m->path);
     bool plain = len > 3 && strcmp(m->path + len - 3, ".ko") == 0;
 
     snprintf(path, sizeof path, "%s/%s", directory, m->path);
+    if (read_file("/proc/cmdline", cmdline, sizeof cmdline) < 0) {
+        cmdline[0] = 0;
+    }
+    uint64_t memory = sysinfo(&info) == 0 ? (uint64_t)info.totalram * info.mem_unit : 0;
+    module_params(params, sizeof params, m->name, cmdline, memory);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || syscall(SYS_finit_module, fd, "", plain ? 0 : COMPRESSED_FILE)) {
+    if (fd < 0 || syscall(SYS_finit_module, fd, params, plain ? 0 : COMPRESSED_FILE)) {
         return errno < 255 ? errno : 255;
     }
     return 0;

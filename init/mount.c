@@ -62,7 +62,7 @@ static const struct {
     {"kernel/modprobe", ""},           // no helper process: module.c loads modules
     {"kernel/printk_devkmsg", "on\n"}, // our own lines are not to be rate-limited
     {"kernel/panic", "10"},            // a dead kernel restarts by itself
-    {"kernel/dmesg_restrict", "1"},    // the engine has no business in the kernel's log
+    {"kernel/dmesg_restrict", "0"},    // the doctor tells what the GPU's driver said in it
     {"kernel/kptr_restrict", "1"},
     {"kernel/unprivileged_bpf_disabled", "1"},
     {"kernel/sysrq", "0"}, // a keyboard at the box is not a root shell
