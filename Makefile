@@ -144,6 +144,7 @@ $(foreach w,$(WEIGHTS),$(eval $(call kernel,$(1)-$(w),$(2),-DWEIGHT_$(w) $(3))))
 endef
 # what moves or makes rows
 $(eval $(call kernel,rows,rows.comp))
+$(eval $(call kernel,copy,copy.comp))
 $(call kernel_of_weights,embed,embed.comp)
 # products with few rows of x (matvec.c)
 # products with many rows of x (matmat.c)

@@ -25,6 +25,11 @@ struct push_embed {         // embed.comp
     uint32_t n_cols;
 };
 
+struct push_copy {     // copy.comp
+    uint64_t to, from; // 16-aligned
+    uint32_t n;        // vectors of 16 bytes
+};
+
 // ---- products (matvec.c, matmat.c) ----
 
 // ---- attention, rotation, norm (attention.c, rope.c, norm.c) ----

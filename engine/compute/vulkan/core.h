@@ -131,7 +131,8 @@ struct block { // one VkDeviceMemory with one VkBuffer over it
     uint32_t n_holes, n_holes_allocated;
 };
 
-struct buffer { // of compute.h: a piece of a block
+struct buffer {                     // of compute.h: a piece of a block
+    struct buffer *next, *previous; // all that are taken
     struct block *block;
     uint64_t at, n_bytes; // within the block; n_bytes as asked for
     uint64_t address;
@@ -152,6 +153,7 @@ struct memory {
     uint32_t types[MEMORY_CLASSES][TYPES_MOST]; // in the order they are tried
     uint32_t n_types[MEMORY_CLASSES];
     struct block *blocks;
+    struct buffer *buffers;
     uint64_t heap_used[VK_MAX_MEMORY_HEAPS]; // by us
     struct buffer *mirrored[MIRRORS_MOST];
     uint32_t n_mirrored;
@@ -212,6 +214,7 @@ struct pipelines {
     VkPipelineLayout layout; // the one there is: push constants only
     VkPipelineCache cache;
     char path[1100];  // of the cache's file; empty: none
+    size_t n_loaded;  // bytes that file gave at opening; 0: there was none, or it was not ours
     uint64_t kernels; // hash of all SPIR-V
     struct pipeline *all;
     uint32_t n, n_allocated, n_unsaved;
@@ -303,6 +306,3 @@ static inline struct vulkan *vk_of(struct compute *compute)
 {
     return (struct vulkan *)compute;
 }
-
-enum status vk_bandwidth(struct compute *compute, double *copy_bytes_per_s,
-                         double *read_bytes_per_s, struct err *err);

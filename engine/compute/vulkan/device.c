@@ -189,6 +189,7 @@ static const struct backend backend = {
     .read = vk_read,
     .begin = vk_begin,
     .finish = vk_finish,
+    .bandwidth = vk_bandwidth,
     .embed = vk_embed,
     .rows = vk_rows,
 };

@@ -361,8 +361,14 @@ enum status memory_take(struct vulkan *vk, struct buffer **out, enum memory_clas
     if (!take_piece(vk, class, round_up(n_bytes, ALIGN), &block, &at))
         return no_room(vk, n_bytes, what, err);
     struct buffer *buffer = mem_alloc(sizeof *buffer);
-    *buffer = (struct buffer){
-        .block = block, .at = at, .n_bytes = n_bytes, .address = block->address + at};
+    *buffer = (struct buffer){.next = vk->memory.buffers,
+                              .block = block,
+                              .at = at,
+                              .n_bytes = n_bytes,
+                              .address = block->address + at};
+    if (buffer->next)
+        buffer->next->previous = buffer;
+    vk->memory.buffers = buffer;
     *out = buffer;
     return OK;
 }
@@ -371,6 +377,9 @@ void memory_release(struct vulkan *vk, struct buffer *buffer)
 {
     struct block *block = buffer->block;
     hole_give(block, buffer->at, round_up(buffer->n_bytes, ALIGN));
+    if (buffer->next)
+        buffer->next->previous = buffer->previous;
+    *(buffer->previous ? &buffer->previous->next : &vk->memory.buffers) = buffer->next;
     free(buffer);
     if (block->n_holes != 1 || block->holes[0].n_bytes != block->n_bytes)
         return;
@@ -397,14 +406,8 @@ enum status memory_staging(struct vulkan *vk, struct err *err)
 
 void memory_close(struct vulkan *vk)
 {
-    if (vk->memory.staging)
-        memory_release(vk, vk->memory.staging);
-    vk->memory.staging = NULL;
-    while (vk->memory.blocks) { // tensors that their owner did not free
-        struct block *block = vk->memory.blocks;
-        vk->memory.blocks = block->next;
-        block_close(vk, block);
-    }
+    while (vk->memory.buffers) // those that their owner did not free too
+        memory_release(vk, vk->memory.buffers);
 }
 
 // ---- tensors ------------------------------------------------------------------------------------

@@ -73,6 +73,7 @@ VkPipelineCache cache_load(struct vulkan *vk)
         else if (status != NOT_FOUND)
             log_warn("compiled kernels: %s", err.text);
     }
+    vk->pipelines.n_loaded = data.n;
     VkPipelineCacheCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO,
         .initialDataSize = data.n,

@@ -423,7 +423,7 @@ struct range vk_scratch(struct vulkan *vk, uint64_t n_bytes)
     struct recorder *r = &vk->recorder;
     struct buffer *last = r->n_scratch > 0 ? r->scratch[r->n_scratch - 1] : NULL;
     n_bytes = n_bytes > 0 ? (n_bytes + 255) / 256 * 256 : 256;
-    if (r->scratch_op != vk->compute.n_ops && last && r->scratch_at > last->n_bytes / 2)
+    if (r->scratch_op != vk->compute.n_ops && last && r->scratch_at >= last->n_bytes / 2)
         r->scratch_at = 0;
     r->scratch_op = vk->compute.n_ops;
     if (!last || r->scratch_at + n_bytes > last->n_bytes) {

@@ -104,6 +104,9 @@ void vk_experts_sum(struct compute *compute, const struct tensor *out,
                     const struct tensor *residual, const struct tensor *y,
                     const struct tensor *weight);
 
+enum status vk_bandwidth(struct compute *compute, double *copy_bytes_per_s,
+                         double *read_bytes_per_s, struct err *err);
+
 // ---- between the two ways of a product ----------------------------------------------------------
 
 enum { MATVEC_MOST = 8 }; // tokens; more are a matrix-matrix product

@@ -1,0 +1,620 @@
+// vulkan_core.c - the core of compute/vulkan/ on lavapipe: choice and refusal, memory of every
+// kind, weights from a file, recordings and their barriers, kept kernels, and faults played through
+// the table of function pointers.
+#include "check.h"
+#include "compute/vulkan/core.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static char dir[64];
+
+static struct vulkan *open_device(const char *cache_dir)
+{
+    struct compute *compute = NULL;
+    struct compute_options options = {.device = "LLVMpipe", .cache_dir = cache_dir};
+    struct err err = {0};
+    if (!CHECK(vulkan_open(&compute, &options, &err) == OK)) {
+        fprintf(stderr, "    %s\n", err.text);
+        exit(1);
+    }
+    return (struct vulkan *)compute;
+}
+
+static void close_device(struct vulkan *vk)
+{
+    compute_close(&vk->compute);
+}
+
+static struct tensor floats(struct vulkan *vk, int64_t n_rows, int64_t n_cols, float start)
+{
+    struct tensor tensor = {0};
+    CHECK(compute_tensor(&vk->compute, &tensor, DTYPE_F32, n_rows, n_cols, NULL) == OK);
+    float *values = mem_array((size_t)(n_rows * n_cols), sizeof *values);
+    for (int64_t i = 0; i < n_rows * n_cols; i++)
+        values[i] = start + (float)i;
+    tensor_write(&vk->compute, &tensor, values, (size_t)(n_rows * n_cols) * sizeof *values);
+    free(values);
+    return tensor;
+}
+
+static struct tensor ints(struct vulkan *vk, int64_t n, const int32_t *values)
+{
+    struct tensor tensor = {0};
+    CHECK(compute_tensor(&vk->compute, &tensor, DTYPE_I32, 1, n, NULL) == OK);
+    tensor_write(&vk->compute, &tensor, values, (size_t)n * sizeof *values);
+    return tensor;
+}
+
+static float float_at(struct vulkan *vk, const struct tensor *tensor, int64_t row, int64_t col)
+{
+    float row_values[4096];
+    struct tensor view = tensor_rows(tensor, row, 1);
+    tensor_read(&vk->compute, row_values, &view, (size_t)tensor->n_cols * sizeof(float));
+    return row_values[col];
+}
+
+// ---- choice -------------------------------------------------------------------------------------
+
+static void test_choice(void)
+{
+    struct compute *compute = NULL;
+    struct err err = {0};
+    static struct survey survey;
+    vulkan_survey(&survey);
+    CHECK(survey.failure.status == OK && survey.loader[0] && survey.n_devices >= 1);
+    const struct survey_device *d = &survey.device[0];
+    CHECK_TEXT(d->kind, "software");
+    CHECK(d->usable && !d->refusal[0] && strstr(d->name, "llvmpipe") && d->driver[0]);
+    CHECK(d->memory_bytes > 1 << 28 && d->memory_usable_bytes <= d->memory_bytes);
+    CHECK(d->largest_buffer_bytes >= 256 << 20 && d->api_version >= VK_API_VERSION_1_3);
+    const char *const missing[] = {"auto", "vulkan", "no such device"};
+    for (size_t i = 0; i < COUNT_OF(missing); i++) { // llvmpipe is never chosen by itself
+        struct compute_options options = {.device = missing[i]};
+        CHECK(vulkan_open(&compute, &options, &err) == NOT_FOUND);
+        CHECK(strstr(err.text, "llvmpipe") != NULL);
+    }
+    struct vulkan *vk = open_device(NULL);
+    const struct compute_info *info = compute_info(&vk->compute);
+    CHECK_TEXT(info->backend, "vulkan");
+    CHECK_TEXT(info->kind, "software");
+    CHECK(strstr(info->reason, "asked for") && info->memory_bytes == d->memory_bytes);
+    CHECK(vk_features(vk)->software && vk_features(vk)->subgroup_default >= 4);
+    close_device(vk);
+}
+
+// ---- memory -------------------------------------------------------------------------------------
+
+static void test_pieces(void)
+{
+    enum { N = 200 };
+    struct vulkan *vk = open_device(NULL);
+    struct tensor all[N] = {0};
+    uint32_t random = 1;
+    for (int i = 0; i < 2000; i++) { // tensors of 4 B to 400 KB come and go; each keeps its number
+        random = random * 1664525u + 1013904223u;
+        int k = (int)(random >> 16) % N;
+        if (all[k].buffer) {
+            CHECK(float_at(vk, &all[k], all[k].n_rows - 1, 0) ==
+                  (float)k + (float)((all[k].n_rows - 1) * all[k].n_cols));
+            tensor_free(&vk->compute, &all[k]);
+        } else {
+            all[k] = floats(vk, 1 + (random >> 8) % 100, 1 + (random >> 24) * 4 % 1000, (float)k);
+        }
+        for (const struct block *b = vk->memory.blocks; b && i % 100 == 0; b = b->next)
+            for (uint32_t h = 1; h < b->n_holes; h++)
+                CHECK(b->holes[h - 1].at + b->holes[h - 1].n_bytes < b->holes[h].at);
+    }
+    for (int k = 0; k < N; k++)
+        if (all[k].buffer)
+            tensor_free(&vk->compute, &all[k]);
+    CHECK(vk->memory.blocks == NULL);
+    for (uint32_t i = 0; i < VK_MAX_MEMORY_HEAPS; i++)
+        CHECK(vk->memory.heap_used[i] == 0);
+    close_device(vk);
+}
+
+static void test_zeroed(void)
+{
+    struct vulkan *vk = open_device(NULL);
+    const int64_t sizes[] = {1, 1000, 4 << 20}; // cleared by the host; by the device
+    for (size_t i = 0; i < COUNT_OF(sizes); i++)
+        for (int again = 0; again < 2; again++) { // the second time in memory that was used
+            struct tensor tensor = {0};
+            float *values = mem_array((size_t)sizes[i], sizeof *values);
+            bool zero = true;
+            CHECK(compute_tensor(&vk->compute, &tensor, DTYPE_F32, 1, sizes[i], NULL) == OK);
+            tensor_read(&vk->compute, values, &tensor, (size_t)sizes[i] * sizeof *values);
+            for (int64_t k = 0; k < sizes[i]; k++)
+                zero &= values[k] == 0;
+            CHECK(zero);
+            for (int64_t k = 0; k < sizes[i]; k++)
+                values[k] = 7;
+            tensor_write(&vk->compute, &tensor, values, (size_t)sizes[i] * sizeof *values);
+            tensor_free(&vk->compute, &tensor);
+            free(values);
+        }
+    close_device(vk);
+}
+
+static PFN_vkGetPhysicalDeviceMemoryProperties2 real_memory_properties;
+static VKAPI_ATTR void VKAPI_CALL poor_memory(VkPhysicalDevice physical,
+                                              VkPhysicalDeviceMemoryProperties2 *out)
+{
+    real_memory_properties(physical, out);
+    for (uint32_t i = 0; i < out->memoryProperties.memoryHeapCount; i++)
+        out->memoryProperties.memoryHeaps[i].size = 64 << 20;
+    for (VkBaseOutStructure *next = out->pNext; next; next = next->pNext)
+        if (next->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT)
+            for (uint32_t i = 0; i < VK_MAX_MEMORY_HEAPS; i++) {
+                ((VkPhysicalDeviceMemoryBudgetPropertiesEXT *)next)->heapBudget[i] = 64 << 20;
+                ((VkPhysicalDeviceMemoryBudgetPropertiesEXT *)next)->heapUsage[i] = 0;
+            }
+}
+
+static void test_no_room(void)
+{
+    struct vulkan *vk = open_device(NULL);
+    struct tensor tensor = {0}, fits = {0};
+    struct err err = {0};
+    CHECK(compute_tensor(&vk->compute, &tensor, DTYPE_F32, 1 << 20, 1 << 20, &err) == NO_ROOM);
+    CHECK(strstr(err.text, "4194304 MiB") && strstr(err.text, "one buffer") && !tensor.buffer);
+    real_memory_properties = vk->instance.call.GetPhysicalDeviceMemoryProperties2;
+    vk->instance.call.GetPhysicalDeviceMemoryProperties2 = poor_memory;
+    CHECK(compute_tensor(&vk->compute, &fits, DTYPE_F32, 40 << 10, 256, &err) == OK);
+    CHECK(compute_tensor(&vk->compute, &tensor, DTYPE_F32, 40 << 10, 256, &err) == NO_ROOM);
+    CHECK(strstr(err.text, "a F32 tensor of 40 MiB") && strstr(err.text, "of the 64 MiB"));
+    CHECK(strstr(err.text, "lower ctx or parallel") && !tensor.buffer);
+    tensor_free(&vk->compute, &fits);
+    CHECK(compute_tensor(&vk->compute, &tensor, DTYPE_F32, 40 << 10, 256, &err) == OK);
+    tensor_free(&vk->compute, &tensor);
+    close_device(vk);
+}
+
+// Two memory types out of lavapipe's one: type 1 is what the host sees.
+static PFN_vkAllocateMemory real_allocate;
+static PFN_vkGetBufferMemoryRequirements real_requirements;
+static VKAPI_ATTR VkResult VKAPI_CALL allocate_type_0(VkDevice device,
+                                                      const VkMemoryAllocateInfo *info,
+                                                      const VkAllocationCallbacks *callbacks,
+                                                      VkDeviceMemory *out)
+{
+    VkMemoryAllocateInfo changed = *info;
+    changed.memoryTypeIndex = 0;
+    return real_allocate(device, &changed, callbacks, out);
+}
+static VKAPI_ATTR void VKAPI_CALL both_types(VkDevice device, VkBuffer buffer,
+                                             VkMemoryRequirements *out)
+{
+    real_requirements(device, buffer, out);
+    out->memoryTypeBits = 3;
+}
+
+static void split_memory(struct vulkan *vk, VkMemoryPropertyFlags own)
+{
+    VkPhysicalDeviceMemoryProperties *p = &vk->memory.properties;
+    p->memoryTypeCount = 2;
+    p->memoryTypes[1] = p->memoryTypes[0];
+    p->memoryTypes[0].propertyFlags = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT | own;
+    real_allocate = vk->call.AllocateMemory;
+    vk->call.AllocateMemory = allocate_type_0;
+    real_requirements = vk->call.GetBufferMemoryRequirements;
+    vk->call.GetBufferMemoryRequirements = both_types;
+    for (int i = 0; i < MEMORY_CLASSES; i++) {
+        vk->memory.n_types[i] = 1;
+        vk->memory.types[i][0] = i == MEMORY_MAIN ? 0 : 1;
+    }
+}
+
+// Rows out of a tensor whose memory the host does not see (or not fast): what was written arrives,
+// what is read is right the first time (a copy), later (the mirror) and in a kept recording.
+static void test_other_memory(VkMemoryPropertyFlags own)
+{
+    struct vulkan *vk = open_device(NULL);
+    const int32_t first[] = {5, 99, 0}, second[] = {7, 8, 9};
+    split_memory(vk, own);
+    struct tensor x = floats(vk, 100, 64, 0), out = floats(vk, 3, 64, -1), row = ints(vk, 3, first);
+    CHECK((buffer_map(x.buffer) != NULL) == ((own & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) != 0));
+    for (int i = 0; i < 6; i++) {
+        const int32_t *rows = i % 2 ? second : first;
+        tensor_write(&vk->compute, &row, rows, sizeof first);
+        if (compute_begin(&vk->compute, 11))
+            op_rows(&vk->compute, &out, &x, &row);
+        CHECK(compute_finish(&vk->compute, NULL) == OK);
+        for (int k = 0; k < 3; k++)
+            CHECK(float_at(vk, &out, k, 63) == (float)(rows[k] * 64 + 63));
+        CHECK(out.buffer->mirror != NULL && (i == 0 || vk->recorder.n_kept == 1));
+    }
+    struct tensor again = floats(vk, 3, 64, 1000); // written by the host: no old mirror is read
+    tensor_free(&vk->compute, &again);
+    tensor_write(&vk->compute, &out, (float[]){42}, sizeof(float));
+    CHECK(float_at(vk, &out, 0, 0) == 42);
+    tensor_free(&vk->compute, &out);
+    tensor_free(&vk->compute, &x);
+    tensor_free(&vk->compute, &row);
+    CHECK(vk->memory.n_mirrored == 0);
+    close_device(vk);
+}
+
+// ---- weights ------------------------------------------------------------------------------------
+
+static long file_kib_resident(void)
+{
+    char line[128];
+    long kib = -1;
+    FILE *f = fopen("/proc/self/status", "r");
+    while (f && fgets(line, sizeof line, f))
+        if (strncmp(line, "RssFile:", 8) == 0)
+            kib = strtol(line + 8, NULL, 10);
+    if (f)
+        fclose(f);
+    return kib;
+}
+
+static void test_weights(bool staged)
+{
+    enum { ROWS = 24000, COLS = 1024 }; // F32: 94 MiB, more than staging holds
+    struct vulkan *vk = open_device(NULL);
+    struct tensor w = {0};
+    char path[80];
+    if (staged)
+        split_memory(vk, 0);
+    snprintf(path, sizeof path, "%s/weights", dir);
+    FILE *f = fopen(path, "w+");
+    float row[COLS];
+    for (int r = 0; r < ROWS; r++) {
+        for (int c = 0; c < COLS; c++)
+            row[c] = (float)(r * 3 + c);
+        CHECK(fwrite(row, sizeof row, 1, f) == 1);
+    }
+    CHECK(fflush(f) == 0);
+    const float *map = mmap(NULL, sizeof row * ROWS, PROT_READ, MAP_PRIVATE, fileno(f), 0);
+    CHECK(map != MAP_FAILED);
+    long before = file_kib_resident();
+    CHECK(compute_weight(&vk->compute, &w, DTYPE_F32, ROWS, COLS, map, NULL) == OK);
+    CHECK(before > 0 && file_kib_resident() - before < 8 << 10); // not the file's 94 MiB
+    struct tensor out = floats(vk, 3, COLS, 0);
+    struct tensor ids = ints(vk, 3, (int32_t[]){0, ROWS / 2 + 1, ROWS - 1});
+    CHECK(compute_begin(&vk->compute, 0));
+    op_embed(&vk->compute, &out, &w, &ids);
+    CHECK(compute_finish(&vk->compute, NULL) == OK);
+    CHECK(float_at(vk, &out, 0, 5) == 5 && float_at(vk, &out, 2, 0) == (ROWS - 1) * 3 &&
+          float_at(vk, &out, 1, 1023) == (ROWS / 2 + 1) * 3 + 1023);
+    munmap((void *)(uintptr_t)map, sizeof row * ROWS);
+    fclose(f);
+    unlink(path);
+    close_device(vk); // with tensors that nobody freed
+}
+
+// Memory that is no file's is left as it is.
+static void test_weights_of_memory(void)
+{
+    struct vulkan *vk = open_device(NULL);
+    const size_t n = 1 << 20;
+    float *data = mem_array(n, sizeof *data);
+    struct tensor w = {0};
+    for (size_t i = 0; i < n; i++)
+        data[i] = (float)i;
+    CHECK(compute_weight(&vk->compute, &w, DTYPE_F32, 1024, 1024, data, NULL) == OK);
+    bool same = true;
+    for (size_t i = 0; i < n; i++)
+        same &= data[i] == (float)i;
+    CHECK(same);
+    free(data);
+    tensor_free(&vk->compute, &w);
+    close_device(vk);
+}
+
+// ---- recordings ---------------------------------------------------------------------------------
+
+static PFN_vkCmdPipelineBarrier2 real_barrier;
+static PFN_vkQueueSubmit2 real_submit;
+static int n_barriers, n_submits;
+static VKAPI_ATTR void VKAPI_CALL count_barrier(VkCommandBuffer commands,
+                                                const VkDependencyInfo *info)
+{
+    n_barriers++;
+    real_barrier(commands, info);
+}
+static VKAPI_ATTR VkResult VKAPI_CALL count_submit(VkQueue queue, uint32_t n,
+                                                   const VkSubmitInfo2 *info, VkFence fence)
+{
+    n_submits++;
+    return real_submit(queue, n, info, fence);
+}
+
+static void count_calls(struct vulkan *vk)
+{
+    real_barrier = vk->call.CmdPipelineBarrier2;
+    vk->call.CmdPipelineBarrier2 = count_barrier;
+    real_submit = vk->call.QueueSubmit2;
+    vk->call.QueueSubmit2 = count_submit;
+    n_barriers = n_submits = 0;
+}
+
+// a -> b -> c, then a again: what a recording computes does not depend on how it was submitted.
+static void test_replay(void)
+{
+    struct vulkan *vk = open_device(NULL);
+    const int32_t up[] = {1, 2, 3, 0}, down[] = {3, 0, 1, 2};
+    struct tensor a = floats(vk, 4, 64, 0), b = floats(vk, 4, 64, 0), c = floats(vk, 4, 64, 0),
+                  row = ints(vk, 4, up);
+    float fresh[4], kept[4];
+    bool recorded[3];
+    count_calls(vk);
+    for (int i = 0; i < 3; i++) {
+        tensor_write(&vk->compute, &row, i == 1 ? down : up, sizeof up);
+        recorded[i] = compute_begin(&vk->compute, 5);
+        if (recorded[i])
+            for (int k = 0; k < 4; k++) {
+                op_rows(&vk->compute, &b, &a, &row);
+                op_rows(&vk->compute, &c, &b, &row);
+            }
+        CHECK(compute_finish(&vk->compute, NULL) == OK);
+        for (int k = 0; k < 4; k++)
+            kept[k] = float_at(vk, &c, k, 0);
+    }
+    CHECK(recorded[0] && !recorded[1] && !recorded[2] && n_submits == 3);
+    CHECK(n_barriers == 1 + 7 + 1); // before all, between each two, for the host
+    CHECK(compute_begin(&vk->compute, 0));
+    op_rows(&vk->compute, &b, &a, &row);
+    op_rows(&vk->compute, &c, &b, &row);
+    CHECK(compute_finish(&vk->compute, NULL) == OK);
+    for (int k = 0; k < 4; k++) {
+        fresh[k] = float_at(vk, &c, k, 0);
+        CHECK(fresh[k] == kept[k] && fresh[k] == (float)(64 * up[up[k]]));
+    }
+    tensor_free(&vk->compute, &b); // a freed tensor forgets every key
+    CHECK(vk->recorder.n_kept == 0 && compute_begin(&vk->compute, 5));
+    CHECK(compute_finish(&vk->compute, NULL) == OK); // nothing recorded: nothing to do
+    close_device(vk);
+}
+
+static void test_no_barrier(void)
+{
+    struct vulkan *vk = open_device(NULL);
+    struct tensor a = floats(vk, 8, 64, 0), b = floats(vk, 8, 64, 0),
+                  row = ints(vk, 2, (int32_t[]){1, 2});
+    count_calls(vk);
+    CHECK(compute_begin(&vk->compute, 0));
+    for (int i = 0; i < 4; i++) { // four parts of b, out of one of a: nothing waits
+        struct tensor to = tensor_rows(&b, 2 * i, 2);
+        op_rows(&vk->compute, &to, &a, &row);
+    }
+    CHECK(n_barriers == 1);
+    struct tensor to = tensor_rows(&a, 0, 2);
+    op_rows(&vk->compute, &to, &b, &row); // reads what was written, writes what was read
+    CHECK(n_barriers == 2);
+    CHECK(compute_finish(&vk->compute, NULL) == OK);
+    CHECK(float_at(vk, &a, 0, 0) == 128 && float_at(vk, &a, 1, 0) == 64);
+    close_device(vk);
+}
+
+static void dispatch_rows(struct vulkan *vk, const struct tensor *out, const struct tensor *x,
+                          const struct tensor *row, double bytes)
+{
+    const struct push_rows push = {vk_range(out).address,  vk_range(x).address,
+                                   vk_range(row).address,  (uint32_t)out->row_bytes,
+                                   (uint32_t)x->row_bytes, (uint32_t)x->n_cols};
+    vk_dispatch(vk, &(struct dispatch){.kernel = "rows",
+                                       .push = &push,
+                                       .push_bytes = sizeof push,
+                                       .groups = {1, 2, 1},
+                                       .read = {vk_range(x), vk_range(row)},
+                                       .write = {vk_range(out)},
+                                       .bytes = bytes});
+}
+
+// 100 dispatches that claim 100 ms each: cut into submissions of a second with a key, of less and
+// more without; then the device turns out faster and the next recording is cut less.
+static void test_pieces_of_time(void)
+{
+    struct vulkan *vk = open_device(NULL);
+    struct tensor a = floats(vk, 2, 64, 0), b = floats(vk, 2, 64, 0),
+                  row = ints(vk, 2, (int32_t[]){1, 0});
+    int cut[3];
+    for (int i = 0; i < 3; i++) {
+        count_calls(vk);
+        if (i == 1)
+            vk->recorder.slow = 1;
+        CHECK(compute_begin(&vk->compute, i < 2 ? (uint64_t)(i + 1) : 0));
+        for (int k = 0; k < 100; k++)
+            dispatch_rows(vk, k % 2 ? &a : &b, k % 2 ? &b : &a, &row, 1e9);
+        CHECK(compute_finish(&vk->compute, NULL) == OK);
+        cut[i] = n_submits;
+        vk->call.QueueSubmit2 = real_submit;
+        vk->call.CmdPipelineBarrier2 = real_barrier;
+        CHECK(vk->recorder.slow < 1);
+    }
+    CHECK(cut[0] >= 10 && cut[0] <= 11 && cut[1] == cut[0]);
+    CHECK(cut[2] > 4 && cut[2] < 20);
+    CHECK(float_at(vk, &a, 0, 0) == 0 && float_at(vk, &a, 1, 0) == 64);
+    close_device(vk);
+}
+
+static void test_scratch(void)
+{
+    struct vulkan *vk = open_device(NULL);
+    (void)compute_begin(&vk->compute, 0);
+    vk->compute.n_ops++;
+    struct range a = vk_scratch(vk, 1000), b = vk_scratch(vk, 1), c = vk_scratch(vk, 50 << 20);
+    CHECK(a.address % 256 == 0 && b.address % 256 == 0 && c.address % 256 == 0);
+    CHECK(a.n_bytes >= 1000 && b.address >= a.address + 1000 && c.n_bytes >= 50 << 20);
+    uint64_t first = c.address;
+    vk->compute.n_ops++; // another operation may have the same memory
+    CHECK(vk_scratch(vk, 60 << 20).address != 0);
+    vk->compute.n_ops++;
+    CHECK(vk_scratch(vk, 10).address == first);
+    CHECK(compute_finish(&vk->compute, NULL) == OK);
+    close_device(vk);
+}
+
+// ---- faults -------------------------------------------------------------------------------------
+
+static VKAPI_ATTR VkResult VKAPI_CALL lose_device(VkQueue queue, uint32_t n,
+                                                  const VkSubmitInfo2 *info, VkFence fence)
+{
+    (void)queue, (void)n, (void)info, (void)fence;
+    return VK_ERROR_DEVICE_LOST;
+}
+static VKAPI_ATTR VkResult VKAPI_CALL never_done(VkDevice device, const VkSemaphoreWaitInfo *info,
+                                                 uint64_t timeout_ns)
+{
+    (void)device, (void)info;
+    CHECK(timeout_ns > 1000000000);
+    return VK_TIMEOUT;
+}
+static VKAPI_ATTR VkResult VKAPI_CALL no_pipeline(VkDevice device, VkPipelineCache cache,
+                                                  uint32_t n,
+                                                  const VkComputePipelineCreateInfo *info,
+                                                  const VkAllocationCallbacks *callbacks,
+                                                  VkPipeline *out)
+{
+    (void)device, (void)cache, (void)n, (void)info, (void)callbacks, (void)out;
+    return VK_ERROR_OUT_OF_DEVICE_MEMORY;
+}
+
+static enum status rows_once(struct vulkan *vk, struct err *err)
+{
+    static struct tensor a, b, row;
+    static struct vulkan *of;
+    if (of != vk) {
+        a = floats(vk, 2, 64, 0);
+        b = floats(vk, 2, 64, 0);
+        row = ints(vk, 2, (int32_t[]){1, 0});
+        of = vk;
+    }
+    *err = (struct err){0};
+    if (compute_begin(&vk->compute, 3))
+        op_rows(&vk->compute, &b, &a, &row);
+    return compute_finish(&vk->compute, err);
+}
+
+static void test_faults(void)
+{
+    struct err err;
+    struct vulkan *vk = open_device(NULL);
+    PFN_vkCreateComputePipelines real_create = vk->call.CreateComputePipelines;
+    vk->call.CreateComputePipelines = no_pipeline;
+    CHECK(rows_once(vk, &err) == NO_ROOM && strstr(err.text, "'rows'"));
+    vk->call.CreateComputePipelines = real_create;
+    CHECK(rows_once(vk, &err) == OK); // memory may come back
+    vk->call.QueueSubmit2 = lose_device;
+    CHECK(rows_once(vk, &err) == DEVICE_ERROR && strstr(err.text, "the device is lost"));
+    CHECK(rows_once(vk, &err) == DEVICE_ERROR); // and stays so
+    close_device(vk);
+
+    vk = open_device(NULL);
+    PFN_vkWaitSemaphores real_wait = vk->call.WaitSemaphores;
+    CHECK(rows_once(vk, &err) == OK);
+    vk->call.WaitSemaphores = never_done;
+    CHECK(rows_once(vk, &err) == DEVICE_ERROR && strstr(err.text, "it hangs"));
+    vk->call.WaitSemaphores = real_wait;
+    close_device(vk);
+}
+
+// ---- kernels ------------------------------------------------------------------------------------
+
+static void test_spirv(void)
+{
+    struct spirv s;
+    const char *wrong = NULL;
+    CHECK(kernel_count > 0);
+    for (uint32_t i = 0; i < kernel_count; i++) {
+        const struct kernel *k = &kernel_table[i];
+        CHECK(spirv_read(&s, k->code, k->n_bytes, &wrong) && !s.bindings);
+        CHECK(s.push_bytes > 0 && s.push_bytes <= 128 && s.n_spec <= SPEC_MOST);
+    }
+    const struct kernel *k = kernel_table;
+    for (size_t n = 0; n < k->n_bytes; n += n < 4000 ? 4 : 52) { // every cut: no more than a no
+        uint32_t *copy = mem_alloc(n + 1);
+        memcpy(copy, k->code, n);
+        (void)spirv_read(&s, copy, n, &wrong);
+        for (size_t word = 0; word < n / 4 && n < 600; word++) { // and a wrong word
+            uint32_t was = copy[word];
+            copy[word] = 0xffff001e;
+            (void)spirv_read(&s, copy, n, &wrong);
+            copy[word] = was;
+        }
+        free(copy);
+    }
+}
+
+static size_t loaded_of(const char *with)
+{
+    struct err err;
+    struct vulkan *vk = open_device(with);
+    size_t n = vk->pipelines.n_loaded;
+    CHECK(rows_once(vk, &err) == OK);
+    close_device(vk);
+    return n;
+}
+
+static void test_kept_kernels(void)
+{
+    char path[160];
+    struct err err;
+    struct buf file;
+    CHECK(loaded_of(dir) == 0);
+    size_t good = loaded_of(dir);
+    CHECK(good > 0);
+    struct vulkan *vk = open_device(NULL);
+    snprintf(path, sizeof path, "%s/kernels-%04x-%04x.cache", dir, vk->chosen.said.vendor_id,
+             vk->chosen.said.device_id);
+    close_device(vk);
+    CHECK(file_read(&file, path, 1 << 24, &err) == OK && file.n == good + 56);
+    const struct {
+        size_t at, n; // the byte that is changed, the length that is kept
+    } harms[] = {{3, file.n},  {9, file.n},  {25, file.n},    {33, file.n}, {41, file.n},
+                 {49, file.n}, {60, file.n}, {0, file.n - 1}, {0, 10},      {0, 0}};
+    for (size_t i = 0; i < COUNT_OF(harms); i++) {
+        if (harms[i].n == file.n)
+            file.p[harms[i].at] ^= 1;
+        CHECK(file_write(path, (struct bytes){file.p, harms[i].n}, 0600, &err) == OK);
+        if (harms[i].n == file.n)
+            file.p[harms[i].at] ^= 1;
+        CHECK(loaded_of(dir) == 0);    // ignored
+        CHECK(loaded_of(dir) == good); // and replaced
+    }
+    buf_free(&file);
+    unlink(path);
+    CHECK(loaded_of("/nonexistent/dir") == 0); // said, and no reason to stop
+}
+
+static void test_bandwidth(void)
+{
+    struct vulkan *vk = open_device(NULL);
+    double copy = 0, read = 0;
+    struct err err = {0};
+    CHECK(vk_bandwidth(&vk->compute, &copy, &read, &err) == OK);
+    CHECK(copy > 1e7 && read > 1e7);
+    CHECK(vk->memory.blocks == NULL);
+    close_device(vk);
+}
+
+int main(void)
+{
+    snprintf(dir, sizeof dir, "/tmp/tawny-vulkan-XXXXXX");
+    CHECK(mkdtemp(dir) != NULL);
+    log_level_set(LOG_ERROR);
+    test_choice();
+    test_pieces();
+    test_zeroed();
+    test_no_room();
+    test_other_memory(VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT);
+    test_other_memory(0);
+    test_weights(false);
+    test_weights(true);
+    test_weights_of_memory();
+    test_replay();
+    test_no_barrier();
+    test_pieces_of_time();
+    test_scratch();
+    test_faults();
+    test_spirv();
+    test_kept_kernels();
+    test_bandwidth();
+    rmdir(dir);
+    return check_done("vulkan_core");
+}
