@@ -225,7 +225,8 @@ static enum status read_command_line(struct bench *bench, int argc, char **argv,
 static enum status open_floors(struct bench *bench, struct err *err)
 {
     struct compute_options device = {.device = bench->settings.device,
-                                     .n_threads = bench->settings.n_threads};
+                                     .n_threads = bench->settings.n_threads,
+                                     .cache_dir = bench->settings.state};
     int32_t n_ctx = bench->n_prompt > bench->n_generate ? bench->n_prompt : bench->n_generate;
     struct model_options options = {
         .n_ctx = n_ctx > 0 ? n_ctx : 1, .n_seq = 1, .n_batch = PASS_TOKENS};

@@ -41,7 +41,8 @@ int verb_doctor(int argc, char **argv)
         return args_fail("doctor", &err, 2);
     log_level_set(settings.log);
     struct compute *compute = NULL;
-    struct compute_options options = {.device = settings.device, .n_threads = settings.n_threads};
+    struct compute_options options = {
+        .device = settings.device, .n_threads = settings.n_threads, .cache_dir = settings.state};
     if (compute_open(&compute, &options, &refused) != OK)
         compute = NULL;
     struct doctor_device *device = mem_alloc(sizeof(*device));

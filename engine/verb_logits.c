@@ -93,7 +93,7 @@ static enum status run(const struct settings *settings, const struct request *r,
     size_t most = r->tokens ? ids.n : strlen(r->text) + 1;
     if (status == OK && most > MOST_TOKENS)
         status = err_set(err, TOO_LARGE, "%zu tokens or bytes; at most %d", most, MOST_TOKENS);
-    const struct compute_options options = {settings->device, settings->n_threads};
+    const struct compute_options options = {settings->device, settings->n_threads, settings->state};
     if (status == OK)
         status = compute_open(&compute, &options, err);
     if (status == OK)

@@ -65,7 +65,7 @@ struct tensor { // a view: [n_rows][n_cols], row-major, rows row_bytes apart
 struct compute_options {
     const char *device;    // "auto", "vulkan", "cpu" or (part of) a device's name
     int32_t n_threads;     // CPU threads; 0 = one a core this process may run on
-    const char *cache_dir; // where compiled kernels are kept between starts; NULL: nowhere
+    const char *cache_dir; // where compiled kernels are kept between starts; NULL, "": nowhere
 };
 
 struct compute_info {
@@ -295,11 +295,11 @@ struct pci_displays {
 void pci_displays(struct pci_displays *out, const char *root);
 const char *pci_chip(uint32_t vendor_id, uint32_t device_id); // "gfx1151"; "" when not one of ours
 
-struct drm_node {  // a render node
-    char path[64]; // "/dev/dri/renderD128", without the root
-    char slot[16]; // of the PCI device behind it; empty: sysfs does not say
+struct drm_node {                          // a render node
+    char path[64];                         // "/dev/dri/renderD128", without the root
+    char slot[16];                         // of the PCI device behind it; empty: sysfs does not say
     uint32_t major, minor, uid, gid, mode; // mode: the permission bits
-    bool device;     // a character device, as it should be
+    bool device;                           // a character device, as it should be
     int error;       // of opening it to read and write, or of asking whether we may: an errno
     char driver[32]; // who answers there, "amdgpu"; empty: not opened, or nobody does
     bool venus;      // virtio_gpu: the host offers Vulkan

@@ -117,7 +117,8 @@ static void tell_state(struct engine *engine, enum sched_state state, const stru
 static enum status engine_load(struct engine *engine, struct err *err)
 {
     const struct settings *settings = &engine->sched->settings;
-    struct compute_options device = {.device = settings->device, .n_threads = settings->n_threads};
+    struct compute_options device = {
+        .device = settings->device, .n_threads = settings->n_threads, .cache_dir = settings->state};
     enum status status = compute_open(&engine->compute, &device, err);
     engine->compute = status == OK ? engine->compute : NULL;
     doctor_device(engine->layers, settings->device, engine->compute, err, false);
