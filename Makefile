@@ -149,6 +149,12 @@ $(call kernel_of_weights,embed,embed.comp)
 # products with few rows of x (matvec.c)
 # products with many rows of x (matmat.c)
 # attention, rotation, norm
+$(eval $(call kernel,norm,norm.comp))
+$(eval $(call kernel,rope_kv-f16,rope_kv.comp,-DCACHE_f16))
+$(eval $(call kernel,rope_kv-q8_0,rope_kv.comp,-DCACHE_q8_0))
+$(eval $(call kernel,attention-f16,attention.comp,-DCACHE_f16))
+$(eval $(call kernel,attention-q8_0,attention.comp,-DCACHE_q8_0))
+$(eval $(call kernel,attention_join,attention_join.comp))
 # sampling, mixture of experts
 -include $(wildcard build/spv/*.d)
 build/%/obj/kernels.o: $(foreach k,$(KERNELS),build/spv/$(k).spv)

@@ -46,3 +46,5 @@ void store_f(uint64_t base, uint byte, float v) { AT(MemF1, base, byte) = v; }
 void store_f4(uint64_t base, uint byte, vec4 v) { AT(MemF4, base, byte) = v; }
 void store_u(uint64_t base, uint byte, uint v) { AT(MemU1, base, byte) = v; }
 void store_u4(uint64_t base, uint byte, uvec4 v) { AT(MemU4, base, byte) = v; }
+void store_u2(uint64_t base, uint byte, uvec2 v) { AT(MemU2, base, byte) = v; }
+void store_s(uint64_t base, uint byte, uint v) { AT(MemS1, base, byte) = uint16_t(v); }

@@ -34,6 +34,46 @@ struct push_copy {     // copy.comp
 
 // ---- attention, rotation, norm (attention.c, rope.c, norm.c) ----
 
+struct push_norm { // norm.comp
+    uint64_t to, x, weight; // F32 [n_tokens][n_cols]; F32; F32 [n_cols]
+    uint32_t to_row, x_row;
+    uint32_t n_cols;
+    float eps;
+};
+
+struct push_rope_kv { // rope_kv.comp
+    uint64_t q, k, v;          // F32 [n_tokens][heads * head_dim]
+    uint64_t pos, row, turns;  // I32 [n_tokens]; I32 [n_tokens]; I32 [n_rot / 2][high, low]
+    uint64_t cache_k, cache_v; // [n_rows][n_head_kv * head_dim]
+    uint32_t q_row, k_row, v_row, cache_k_row, cache_v_row;
+    uint32_t n_head, n_head_kv;
+    uint32_t n_rows; // of the caches
+    uint32_t n_rot;
+    uint32_t neox;      // 1: pairs are (i, i + n_rot / 2), 0: (2i, 2i + 1)
+    uint32_t per_group; // heads of q that one workgroup turns
+    float magnitude;
+};
+
+struct push_attention { // attention.comp, attention_matrix.comp
+    uint64_t to, q;         // F32 [n_tokens][n_head * head_dim]
+    uint64_t k, v;          // F16 or Q8_0 [n_rows][n_head_kv * head_dim]
+    uint64_t first, count;  // I32 [n_tokens]
+    uint64_t sinks;         // F32 [n_head]; 0: none
+    uint64_t sums, outputs; // of a split one: as below
+    uint32_t to_row, q_row, k_row, v_row;
+    uint32_t n_tokens, token0; // tokens token0 .. n_tokens - 1 are computed
+    uint32_t n_head, n_head_kv, n_rows, window;
+    float q_scale; // times log2(e), so that the softmax is made of powers of two; or / softcap
+    float cap;     // softcap * log2(e); 0: none
+};
+
+struct push_attention_join { // attention_join.comp
+    uint64_t to, sinks;
+    uint64_t sums;    // F32 [n_tokens][n_head][n_split][maximum, sum]
+    uint64_t outputs; // F32 [n_tokens][n_head][n_split][head_dim], unnormalised
+    uint32_t to_row, n_head, n_split, head_dim;
+};
+
 // ---- sampling, mixture of experts (top_k.c, experts.c) ----
 
 #endif

@@ -192,6 +192,9 @@ static const struct backend backend = {
     .bandwidth = vk_bandwidth,
     .embed = vk_embed,
     .rows = vk_rows,
+    .rms_norm = vk_rms_norm,
+    .rope_kv = vk_rope_kv,
+    .attention = vk_attention,
 };
 
 static enum status choose_device(struct vulkan *vk, const char *device, struct err *err)

@@ -483,6 +483,12 @@ struct range vk_range(const struct tensor *tensor)
     return (struct range){tensor->buffer->address + tensor->offset, n_bytes};
 }
 
+const int32_t *vk_ints(const struct tensor *tensor)
+{
+    const uint8_t *map = buffer_map(tensor->buffer);
+    return map ? (const int32_t *)(const void *)(map + tensor->offset) : NULL;
+}
+
 // ---- transfers ----------------------------------------------------------------------------------
 
 static void through_staging(struct vulkan *vk, struct buffer *buffer, uint64_t at, void *to,

@@ -1,0 +1,321 @@
+// attention.comp - attention of a few rows of queries that share one head of K and V.
+//
+// q, out: F32 [n_tokens][n_head * HEAD_DIM]; caches: -DCACHE_f16 or -DCACHE_q8_0 (cache.glsl).
+// Matches op_attention. Grid: (n_split, n_head_kv * heads in groups of HEADS, tokens in groups of
+// M / HEADS). A workgroup computes M rows: row m is head m % HEADS of its group, token m / HEADS.
+//   LANES     invocations
+//   HEAD_DIM  32 .. 256, a multiple of 8
+//   M         rows of queries, a multiple of HEADS; HEADS: at most n_head / n_head_kv
+//   R         cache rows an invocation takes of each tile; a tile has R * LANES / LPR, a multiple of 4
+//   LPR       neighbouring invocations that share a cache row in q . k: a power of two that
+//             divides HEAD_DIM / 8
+//   SUB       neighbouring invocations that share a row of scores: a power of two; LPR and SUB
+//             do not exceed the smallest subgroup
+//   SPLIT     1: each workgroup takes its n_split-th of the cache rows and leaves maximum, sum and
+//             unnormalised output for attention_join.comp
+// The cache rows go by in tiles: (1) q . k for the tile, (2) the softmax with a running maximum, (3)
+// p v. In (1) the invocations are spread over rows, LPR to a row so that one load instruction covers
+// whole cache lines; in (3) over columns, eight each. Every K and V is loaded once for all M rows.
+// Tokens of one sequence have one `first`; tokens of several sequences in a group take turns, since
+// their cache rows differ.
+//
+// gfx115x decodes with 128 invocations, LPR 8 (128 bytes of a row), R 4: with 16 loads of 16 bytes
+// in flight a wave, two workgroups a CU ask for ten times what the memory's latency needs. A
+// processor takes one subgroup and LPR 1: no barriers, no exchanges, q by uniform loads.
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#include "common.glsl"
+layout(local_size_x_id = 0) in;
+layout(constant_id = 0) const uint LANES = 128;
+layout(constant_id = 1) const uint HEAD_DIM = 128;
+layout(constant_id = 2) const uint M = 4;
+layout(constant_id = 3) const uint HEADS = 4;
+layout(constant_id = 4) const uint R = 4;
+layout(constant_id = 5) const uint LPR = 8;
+layout(constant_id = 6) const uint SUB = 16;
+layout(constant_id = 7) const uint SPLIT = 0;
+#define LOG2_E 1.4426950408889634
+layout(push_constant, scalar) uniform Push { push_attention p; };
+#include "cache.glsl"
+
+const uint TOKENS = M / HEADS;
+const uint PASS = LANES / LPR;         // cache rows that all invocations take at once
+const uint TILE = R * PASS;            // cache rows of a tile
+const uint P_ROW = TILE + 4;           // floats between rows of scores: other banks
+const uint P_SIZE = M * P_ROW;         // of one tile's scores; the next tile's go elsewhere
+const uint EIGHTS = HEAD_DIM / 8;      // of a cache row
+const uint EACH = (EIGHTS + LANES - 1) / LANES;           // eights an invocation holds of an output
+const uint TEAMS = LANES > EIGHTS ? LANES / EIGHTS : 1;             // invocations that hold the same eights
+const uint TEAM_ROWS = ((TILE + TEAMS - 1) / TEAMS + 3) / 4 * 4; // of a tile, by each team
+const uint PER_LANE = (M * SUB + LANES - 1) / LANES;      // rows of scores an invocation takes
+
+shared vec4 q_s[M * HEAD_DIM / 4];
+shared vec4 p_s[2 * P_SIZE / 4]; // scores, then probabilities: [2][M][P_ROW]
+shared float factor_s[2 * M];    // what the output so far is multiplied by
+shared vec4 o_s[TEAMS > 1 ? TEAMS * HEAD_DIM / 4 : 1];
+
+uint lane; // a subgroup holds neighbours
+uint group, head_kv, head0, token0;
+struct query { // a row of queries: the cache rows it sees, its running maximum, and of the sum
+    uint from, to; // this invocation's part
+    float top, sum;
+} queries[PER_LANE];
+eight acc[M][EACH];
+
+struct run { // tokens of one sequence, counted from token0, and the cache rows that they see
+    uint token, end_token, row, end_row;
+};
+
+bool real(uint m)
+{
+    return head0 + m % HEADS < (head_kv + 1) * group && token0 + m / HEADS < p.n_tokens;
+}
+
+uint rows_before(uint t) { return min(load_u(p.first, t * 4) + load_u(p.count, t * 4), p.n_rows); }
+uint first_row(uint t)
+{
+    const uint first = load_u(p.first, t * 4), end = rows_before(t);
+    return p.window > 0 && end > first + p.window ? end - p.window : first;
+}
+
+run next_run(uint token, uint n_tokens)
+{
+    const uint first = load_u(p.first, (token0 + token) * 4);
+    run r = run(token, token, 0xffffffffu, 0);
+    for (uint t = token; t < n_tokens; t++) {
+        if (load_u(p.first, (token0 + t) * 4) != first)
+            break;
+        r.end_token = t + 1;
+        r.row = min(r.row, first_row(token0 + t));
+        r.end_row = max(r.end_row, rows_before(token0 + t));
+    }
+    return r;
+}
+
+void load_q()
+{
+    for (uint i = lane; i < M * HEAD_DIM / 4; i += LANES) {
+        const uint m = i / (HEAD_DIM / 4), d = i % (HEAD_DIM / 4) * 4;
+        vec4 v = vec4(0);
+        if (real(m))
+            v = load_f4(p.q + uint64_t(token0 + m / HEADS) * p.q_row,
+                        ((head0 + m % HEADS) * HEAD_DIM + d) * 4) *
+                p.q_scale;
+        q_s[i] = v;
+    }
+}
+
+// (1) p_s[m][row] = q[m] . k[row] for the n cache rows at k.
+void scores(uint64_t k, uint n, uint side)
+{
+    const uint part = lane % LPR, row = lane / LPR, n_cols = p.n_head_kv * HEAD_DIM;
+    float s[M][R];
+    [[unroll]] for (uint m = 0; m < M; m++)
+        [[unroll]] for (uint r = 0; r < R; r++)
+            s[m][r] = 0;
+    [[dont_unroll]] for (uint u0 = 0; u0 < EIGHTS; u0 += LPR) {
+        const uint u = u0 + part;
+        eight e[R];
+        [[unroll]] for (uint r = 0; r < R; r++)
+            e[r] = load_eight(k, min(row + r * PASS, n - 1) * p.k_row, head_kv * HEAD_DIM + u * 8,
+                              n_cols);
+        [[unroll]] for (uint m = 0; m < M; m++) {
+            const vec4 a = q_s[m * (HEAD_DIM / 4) + u * 2], b = q_s[m * (HEAD_DIM / 4) + u * 2 + 1];
+            [[unroll]] for (uint r = 0; r < R; r++)
+                s[m][r] += dot(a, e[r].a) + dot(b, e[r].b);
+        }
+    }
+    [[unroll]] for (uint m = 0; m < M; m++)
+        [[unroll]] for (uint r = 0; r < R; r++) {
+            [[unroll]] for (uint apart = LPR / 2; apart > 0; apart /= 2)
+                s[m][r] += subgroupShuffleXor(s[m][r], apart);
+            const uint at = side * P_SIZE + m * P_ROW + row + r * PASS;
+            if (part == 0)
+                p_s[at / 4][at % 4] = s[m][r];
+        }
+}
+
+// (2) scores to probabilities, of which the largest so far would be 1.
+void softmax(run r, uint row0, uint side)
+{
+    [[unroll]] for (uint i = 0; i < PER_LANE; i++) {
+        const uint m = lane / SUB + i * (LANES / SUB), t = m / HEADS;
+        const bool mine = TOKENS == 1 || (t >= r.token && t < r.end_token);
+        const uint from = mine ? max(queries[i].from, row0) - row0 : 0;
+        const uint to = mine ? max(queries[i].to, row0) - row0 : 0; // of the tile
+        if (m < M) { // for SUB invocations together: they exchange nothing otherwise
+            const uint at0 = side * P_SIZE + m * P_ROW;
+            float most = queries[i].top, part = 0;
+            for (uint j = lane % SUB; j < TILE; j += SUB) {
+                const uint at = at0 + j;
+                float s = p_s[at / 4][at % 4];
+                if (p.cap > 0)
+                    s = p.cap * tanh(s);
+                s = j >= from && j < to ? s : -1e38;
+                p_s[at / 4][at % 4] = s;
+                most = max(most, s);
+            }
+            [[unroll]] for (uint apart = SUB / 2; apart > 0; apart /= 2)
+                most = max(most, subgroupShuffleXor(most, apart));
+            for (uint j = lane % SUB; j < TILE; j += SUB) {
+                const uint at = at0 + j;
+                const float s = p_s[at / 4][at % 4], e = s > -1e38 ? exp2(s - most) : 0;
+                p_s[at / 4][at % 4] = e;
+                part += e;
+            }
+            const float factor = exp2(queries[i].top - most);
+            queries[i].sum = queries[i].sum * factor + part;
+            queries[i].top = most;
+            if (lane % SUB == 0)
+                factor_s[side * M + m] = factor;
+        }
+    }
+}
+
+// (3) acc = acc * factor + p v for the n cache rows at v.
+void values(run r, uint64_t v, uint n, uint side)
+{
+    const uint team = lane / EIGHTS, n_cols = p.n_head_kv * HEAD_DIM;
+    [[unroll]] for (uint m = 0; m < M; m++) {
+        const float factor = factor_s[side * M + m];
+        [[unroll]] for (uint i = 0; i < EACH; i++) {
+            acc[m][i].a *= factor;
+            acc[m][i].b *= factor;
+        }
+    }
+    const uint end = EACH > 1 ? n : team < TEAMS ? min(n, (team + 1) * TEAM_ROWS) : 0;
+    [[dont_unroll]] for (uint j = EACH > 1 ? 0 : team * TEAM_ROWS; j < end; j += 4)
+        [[unroll]] for (uint i = 0; i < EACH; i++) {
+            const uint u = EACH > 1 ? min(lane + i * LANES, EIGHTS - 1) : lane % EIGHTS;
+            eight e[4];
+            [[unroll]] for (uint x = 0; x < 4; x++)
+                e[x] = load_eight(v, min(j + x, n - 1) * p.v_row, head_kv * HEAD_DIM + u * 8,
+                                  n_cols);
+            [[unroll]] for (uint m = 0; m < M; m++)
+                if (TOKENS == 1 || (m / HEADS >= r.token && m / HEADS < r.end_token)) {
+                    const vec4 w = p_s[(side * P_SIZE + m * P_ROW + j) / 4];
+                    [[unroll]] for (uint x = 0; x < 4; x++) {
+                        acc[m][i].a += w[x] * e[x].a;
+                        acc[m][i].b += w[x] * e[x].b;
+                    }
+                }
+        }
+}
+
+void go_over(run r)
+{
+    const uint n_tiles = (r.end_row - r.row + TILE - 1) / TILE;
+    uint from = 0, to = n_tiles;
+    if (SPLIT != 0) {
+        from = n_tiles * gl_WorkGroupID.x / gl_NumWorkGroups.x;
+        to = n_tiles * (gl_WorkGroupID.x + 1) / gl_NumWorkGroups.x;
+    }
+    [[dont_unroll]] for (uint tile = from; tile < to; tile++) {
+        const uint row0 = r.row + tile * TILE, n = min(r.end_row - row0, TILE), side = tile % 2;
+        scores(p.k + uint64_t(row0) * p.k_row, n, side);
+        barrier();
+        softmax(r, row0, side);
+        barrier();
+        values(r, p.v + uint64_t(row0) * p.v_row, n, side);
+    }
+    if (TOKENS > 1)
+        barrier(); // another run may start with the same side
+}
+
+// Where split gl_WorkGroupID.x of head `head0 + m % HEADS` stands among all partial results.
+uint partial_of(uint m)
+{
+    return ((token0 + m / HEADS) * p.n_head + head0 + m % HEADS) * gl_NumWorkGroups.x +
+           gl_WorkGroupID.x;
+}
+
+// Leaves in factor_s what each output is multiplied by at the end: 1 / sum, sinks included.
+void finish_sums()
+{
+    [[unroll]] for (uint i = 0; i < PER_LANE; i++) {
+        const uint m = lane / SUB + i * (LANES / SUB);
+        float total = queries[i].sum, factor = 1;
+        [[unroll]] for (uint apart = SUB / 2; apart > 0; apart /= 2)
+            total += subgroupShuffleXor(total, apart);
+        if (m < M && lane % SUB == 0 && real(m)) {
+            if (SPLIT != 0) {
+                store_f(p.sums, partial_of(m) * 8, queries[i].top);
+                store_f(p.sums, partial_of(m) * 8 + 4, total);
+            } else {
+                if (p.sinks != 0) {
+                    const float sink = load_f(p.sinks, (head0 + m % HEADS) * 4) * LOG2_E;
+                    const float most = max(queries[i].top, sink);
+                    factor = exp2(queries[i].top - most);
+                    total = total * factor + exp2(sink - most);
+                }
+                factor = total > 0 ? factor / total : 0;
+            }
+            factor_s[m] = factor;
+        }
+    }
+}
+
+void store_out(uint m, uint at4, vec4 v) // columns 4 * at4 ..
+{
+    if (SPLIT != 0)
+        store_f4(p.outputs + uint64_t(partial_of(m)) * (HEAD_DIM * 4), at4 * 16, v);
+    else
+        store_f4(p.to + uint64_t(token0 + m / HEADS) * p.to_row,
+                 (head0 + m % HEADS) * HEAD_DIM * 4 + at4 * 16, v);
+}
+
+void finish()
+{
+    barrier(); // the last factors have been read
+    finish_sums();
+    barrier();
+    [[unroll]] for (uint m = 0; m < M; m++)
+        if (TEAMS == 1) {
+            [[unroll]] for (uint i = 0; i < EACH; i++)
+                if (lane + i * LANES < EIGHTS && real(m)) {
+                    const uint at = (lane + i * LANES) * 2;
+                    store_out(m, at, acc[m][i].a * factor_s[m]);
+                    store_out(m, at + 1, acc[m][i].b * factor_s[m]);
+                }
+        } else {
+            if (lane / EIGHTS < TEAMS) {
+                o_s[lane * 2] = acc[m][0].a;
+                o_s[lane * 2 + 1] = acc[m][0].b;
+            }
+            barrier();
+            for (uint i = lane; i < HEAD_DIM / 4; i += LANES) {
+                vec4 v = o_s[i];
+                [[dont_unroll]] for (uint team = 1; team < TEAMS; team++)
+                    v += o_s[team * (HEAD_DIM / 4) + i];
+                if (real(m))
+                    store_out(m, i, v * factor_s[m]);
+            }
+            barrier();
+        }
+}
+
+void main()
+{
+    lane = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
+    group = p.n_head / p.n_head_kv;
+    const uint n_groups = (group + HEADS - 1) / HEADS;
+    head_kv = gl_WorkGroupID.y / n_groups;
+    head0 = head_kv * group + gl_WorkGroupID.y % n_groups * HEADS;
+    token0 = p.token0 + gl_WorkGroupID.z * TOKENS;
+    [[unroll]] for (uint i = 0; i < PER_LANE; i++) {
+        const uint t = min(token0 + (lane / SUB + i * (LANES / SUB)) / HEADS, p.n_tokens - 1);
+        queries[i] = query(first_row(t), rows_before(t), -1e30, 0);
+    }
+    [[unroll]] for (uint m = 0; m < M; m++)
+        [[unroll]] for (uint i = 0; i < EACH; i++)
+            acc[m][i] = eight(vec4(0), vec4(0));
+    load_q();
+    barrier();
+    const uint n_tokens = min(p.n_tokens - token0, TOKENS);
+    for (uint token = 0; token < n_tokens;) {
+        const run r = next_run(token, n_tokens);
+        go_over(r);
+        token = r.end_token;
+    }
+    finish();
+}

@@ -1,0 +1,38 @@
+// reduce.glsl - sums and maxima over a workgroup of LANES invocations, whatever the subgroup's size.
+//
+// To be included after LANES, the specialisation constant of the workgroup's size. LANE numbers the
+// invocations so that a subgroup holds neighbours. Every invocation must take part; the result is
+// the same in all of them.
+#define LANE (gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID)
+
+shared float reduce_s[LANES / 4 + 1]; // a subgroup has 4 invocations at least
+
+float workgroup_sum(float v)
+{
+    v = subgroupAdd(v);
+    if (gl_NumSubgroups == 1)
+        return v;
+    if (subgroupElect())
+        reduce_s[gl_SubgroupID] = v;
+    barrier();
+    v = 0;
+    for (uint i = 0; i < gl_NumSubgroups; i++)
+        v += reduce_s[i];
+    barrier();
+    return v;
+}
+
+float workgroup_max(float v)
+{
+    v = subgroupMax(v);
+    if (gl_NumSubgroups == 1)
+        return v;
+    if (subgroupElect())
+        reduce_s[gl_SubgroupID] = v;
+    barrier();
+    v = reduce_s[0];
+    for (uint i = 1; i < gl_NumSubgroups; i++)
+        v = max(v, reduce_s[i]);
+    barrier();
+    return v;
+}
