@@ -272,7 +272,7 @@ build/host/memfd_layer.so: tests/golden/driver/memfd_layer.c | build/deps/host.s
 needs-unit: unit-programs
 needs-golden: host build/host/ops build/appliance/probe build/host/memfd_layer.so
 needs-device: host build/host/ops
-needs-api: host asan
+needs-api: host asan appliance
 needs-boot: image host
 test: ## every tier this machine can run; says which it skipped and why
 	@tests/run $(TIERS)
