@@ -26,7 +26,7 @@ static void print_help(const struct arg *args, size_t n_args, const char *verb, 
     if (settings_too)
         printf("  and every setting of tawny.conf as --KEY VALUE: model, listen, listen-http, "
                "state, device,\n"
-               "  hostname, ctx, threads, parallel, log\n");
+               "  hostname, ctx, threads, parallel, kv-type, log\n");
     printf("      --%-14s this text\n", "help");
 }
 

@@ -229,7 +229,11 @@ static enum status open_floors(struct bench *bench, struct err *err)
                                      .cache_dir = bench->settings.state};
     int32_t n_ctx = bench->n_prompt > bench->n_generate ? bench->n_prompt : bench->n_generate;
     struct model_options options = {
-        .n_ctx = n_ctx > 0 ? n_ctx : 1, .n_seq = 1, .n_batch = PASS_TOKENS};
+        .n_ctx = n_ctx > 0 ? n_ctx : 1,
+        .n_seq = 1,
+        .n_batch = PASS_TOKENS,
+        .kv_q8_0 = bench->settings.kv_q8_0,
+    };
     enum status status = compute_open(&bench->compute, &device, err);
     if (status != OK || bench->ops)
         return status;

@@ -97,8 +97,9 @@ static enum status run(const struct settings *settings, const struct request *r,
     if (status == OK)
         status = compute_open(&compute, &options, err);
     if (status == OK)
-        status = model_open(&model, compute, path,
-                            &(struct model_options){(int32_t)most, 1, MOST_GROUP}, err);
+        status = model_open(
+            &model, compute, path,
+            &(struct model_options){(int32_t)most, 1, MOST_GROUP, settings->kv_q8_0}, err);
     if (status == OK && !r->tokens) {
         ids.p = mem_array(most, sizeof *ids.p);
         status = tokenizer_encode(model_tokenizer(model), bytes_of(r->text), true, ids.p, most,

@@ -170,6 +170,7 @@ struct settings {
     int32_t n_ctx;      // tokens a sequence may hold; 0 = the model's own limit
     int32_t n_threads;  // CPU threads; 0 = one a core we may run on
     int32_t n_parallel; // sequences decoded together
+    bool kv_q8_0;       // kv-type: keys and values in 8 bits (q8_0), else in 16 (f16)
     enum log_level log;
 };
 

@@ -12,7 +12,7 @@
 #include <string.h>
 
 enum { FILE_CAP = 65536 };
-enum kind { TEXT, NUMBER, LEVEL };
+enum kind { TEXT, NUMBER, LEVEL, KV_TYPE };
 
 static const struct key {
     const char *name;
@@ -31,6 +31,7 @@ static const struct key {
     {"ctx", NUMBER, AT(n_ctx), 0, 1 << 20, false},
     {"threads", NUMBER, AT(n_threads), 0, 1024, false},
     {"parallel", NUMBER, AT(n_parallel), 1, 64, false},
+    {"kv-type", KV_TYPE, AT(kv_q8_0), 0, 0, false},
     {"log", LEVEL, AT(log), 0, 0, false},
 #undef AT
 };
@@ -122,6 +123,16 @@ static enum status set_level(struct settings *settings, const struct key *key, s
     return OK;
 }
 
+static enum status set_kv_type(struct settings *settings, const struct key *key, struct bytes value,
+                               struct err *err)
+{
+    if (!bytes_equal_text(value, "f16") && !bytes_equal_text(value, "q8_0"))
+        return err_set(err, BAD_INPUT, "%s: \"%.*s\" is neither f16 nor q8_0", key->name,
+                       shown(value), (const char *)value.p);
+    settings->kv_q8_0 = bytes_equal_text(value, "q8_0");
+    return OK;
+}
+
 static bool hostname_is_good(struct bytes name)
 {
     if (name.n == 0 || name.n > 63 || name.p[0] == '-' || name.p[name.n - 1] == '-')
@@ -174,6 +185,8 @@ enum status settings_set(struct settings *settings, const char *name, struct byt
         return set_number(settings, key, value, err);
     case LEVEL:
         return set_level(settings, key, value, err);
+    case KV_TYPE:
+        return set_kv_type(settings, key, value, err);
     }
     return UNSUPPORTED;
 }

@@ -179,8 +179,10 @@ struct rope_scaling {
 void rope_turns(int32_t *turns, float *magnitude, int32_t n_rot,
                 const struct rope_scaling *scaling);
 // q is rotated in place; cache_k[row[t]] = rotated k[t], cache_v[row[t]] = v[t], both converted to
-// the cache's format (F16 or Q8_0). q: [n_tokens][n_head * head_dim]; k, v: [n_tokens][n_head_kv *
-// head_dim], k undefined afterwards; pos, row: I32 [1][n_tokens]   (Su et al. 2021)
+// the cache's format: F16, or Q8_0 (of each 32 columns d = largest / 127, the integers x * 127 /
+// largest rounded to nearest; d is then rounded to its half float). n_rot 0: nothing turns. q:
+// [n_tokens][n_head * head_dim]; k, v: [n_tokens][n_head_kv * head_dim], k undefined afterwards;
+// pos, row: I32 [1][n_tokens]   (Su et al. 2021)
 struct rope_kv {
     const struct tensor *q, *k, *v, *pos, *row, *cache_k, *cache_v;
     int32_t head_dim;
@@ -229,7 +231,8 @@ struct route {
     float scale;    // and multiplied by this; 1
 };
 // id: I32 [n_tokens][n_used], weight: F32 [n_tokens][n_used], logits: F32 [n_tokens][n_expert],
-// n_expert <= 512, n_used <= 16. Largest first; of equal ones the lower expert.
+// n_expert <= 512, n_used <= 16. Picked by the logits (softmax and sigmoid keep their order, but
+// round different ones to the same): largest first; of equal ones the lower expert.
 void op_route(struct compute *compute, const struct tensor *id, const struct tensor *weight,
               const struct tensor *logits, const struct route *route);
 

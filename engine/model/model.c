@@ -142,7 +142,7 @@ static enum status open_parts(struct model *m, const struct model_options *optio
                         : m->hyper.n_ctx_train;
     status = weights_open(&m->weights, m->compute, m->gguf, &m->hyper, err);
     if (status == OK)
-        status = kv_open(&m->kv, m->compute, &m->hyper, n_ctx, options->n_seq, err);
+        status = kv_open(&m->kv, m->compute, &m->hyper, n_ctx, options, err);
     if (status == OK)
         status = activations_open(&m->act, m->compute, &m->hyper, options->n_batch, err);
     m->scratch = mem_array(4 * (size_t)options->n_batch, sizeof *m->scratch);

@@ -49,6 +49,7 @@ struct model_options {
     int32_t n_ctx;   // tokens a sequence may hold; 0 = the model's own limit
     int32_t n_seq;   // sequences with a place in the KV cache
     int32_t n_batch; // most tokens in one forward pass
+    bool kv_q8_0;    // keys and values in 8 bits (Q8_0) instead of F16
 };
 
 struct model_info {

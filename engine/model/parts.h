@@ -135,7 +135,7 @@ struct hyper { // the numbers of the architecture, each bounded
     int32_t n_layer, n_embd, n_ff, n_head, n_head_kv, head_dim, n_rot, n_vocab, n_ctx_train;
     float rms_eps;
     enum rope_pairs rope_pairs;
-    float rope_freq_base, rope_freq_scale;
+    struct rope_scaling rope_scaling; // .freq_factors: weights.c knows them
 };
 
 struct layer {                            // .buffer == NULL: not in this model
@@ -168,14 +168,14 @@ void weights_close(struct weights *weights, struct compute *compute, const struc
 // ---- kv.c ---------------------------------------------------------------------------------------
 
 struct kv {               // row of (seq, pos) in every layer: seq * n_ctx + pos
-    struct tensor *k, *v; // [n_layer], each F16 [n_seq * n_ctx][n_head_kv * head_dim]
+    struct tensor *k, *v; // [n_layer], each F16 or Q8_0 [n_seq * n_ctx][n_head_kv * head_dim]
     int32_t *n_filled; // [n_seq]: rows 0 .. n_filled-1 were written by the sequence's present text
     int32_t n_layer, n_ctx, n_seq;
     uint64_t n_bytes;
 };
 
 MUST_USE enum status kv_open(struct kv *out, struct compute *compute, const struct hyper *hyper,
-                             int32_t n_ctx, int32_t n_seq, struct err *err);
+                             int32_t n_ctx, const struct model_options *options, struct err *err);
 void kv_close(struct kv *kv, struct compute *compute);
 
 // ---- model.c, forward.c -------------------------------------------------------------------------

@@ -75,6 +75,28 @@ static float read_float(struct reader *r, const char *name, double min, double m
     return value;
 }
 
+// YaRN (Peng et al. 2023). What a file may also say and this build would compute otherwise is
+// refused.
+static enum status read_yarn(struct reader *r, struct hyper *out)
+{
+    struct rope_scaling *rope = &out->rope_scaling;
+    rope->yarn = true;
+    rope->n_ctx_orig =
+        read_int(r, "rope.scaling.original_context_length", 1, MAX_CTX, out->n_ctx_train);
+    rope->beta_fast = read_float(r, "rope.scaling.yarn_beta_fast", 0.01, 1e6, 32);
+    rope->beta_slow = read_float(r, "rope.scaling.yarn_beta_slow", 0.01, 1e6, 1);
+    rope->attn_factor = read_float(r, "rope.scaling.attn_factor", 1e-3, 1e3, 1) *
+                        read_float(r, "rope.scaling.yarn_attn_factor", 1e-3, 1e3, 1);
+    float ext_factor = read_float(r, "rope.scaling.yarn_ext_factor", -1e6, 1e6, 1),
+          log_multiplier = read_float(r, "rope.scaling.yarn_log_multiplier", -1e6, 1e6, 0);
+    if (r->status == OK && ((ext_factor != 1 && ext_factor >= 0) || log_multiplier != 0))
+        r->status = err_set(r->err, UNSUPPORTED,
+                            "YaRN with an extrapolation factor of %g and a log multiplier of %g; "
+                            "this build knows 1 and 0",
+                            (double)ext_factor, (double)log_multiplier);
+    return r->status;
+}
+
 static enum status read_rope_scaling(struct reader *r, struct hyper *out)
 {
     struct bytes kind = {NULL, 0};
@@ -82,19 +104,23 @@ static enum status read_rope_scaling(struct reader *r, struct hyper *out)
     enum status status = gguf_get_string(r->gguf, key_of(r, "rope.scaling.type"), &kind, r->err);
     if (status != OK && status != NOT_FOUND)
         return status;
-    bool linear = status == NOT_FOUND || bytes_equal_text(kind, "linear");
-    if (!linear && !bytes_equal_text(kind, "none"))
+    bool linear = status == NOT_FOUND || bytes_equal_text(kind, "linear"),
+         yarn = bytes_equal_text(kind, "yarn");
+    if (!linear && !yarn && !bytes_equal_text(kind, "none"))
         return err_set(r->err, UNSUPPORTED,
-                       "key '%s' is '%s'; this build knows none and linear (and the factors in "
-                       "rope_freqs.weight)",
+                       "key '%s' is '%s'; this build knows none, linear and yarn (and the factors "
+                       "in rope_freqs.weight)",
                        r->key, name_text(text, kind));
     float factor = 1;
     if (linear)
         factor = read_float(r, "rope.scale_linear", 0, 1e6, 0); // the older name
-    if (linear && factor == 0)
+    if ((linear && factor == 0) || yarn)
         factor = read_float(r, "rope.scaling.factor", 0, 1e6, 1);
-    out->rope_freq_scale = factor > 0 ? 1 / factor : 1;
-    return r->status;
+    if (r->status == OK && factor > 0 && factor < 1e-6f)
+        return err_set(r->err, BAD_INPUT, "key '%s' is %g; expected 0 or from 1e-6 to 1e6", r->key,
+                       (double)factor);
+    out->rope_scaling.freq_scale = factor > 0 ? 1 / factor : 1;
+    return yarn ? read_yarn(r, out) : r->status;
 }
 
 static enum status check_hyper(const struct hyper *h, const struct gguf *gguf, struct err *err)
@@ -153,7 +179,7 @@ enum status hyper_read(struct hyper *out, const struct gguf *gguf, struct err *e
     h.n_ctx_train = read_int(&r, "context_length", 1, MAX_CTX, -1);
     h.head_dim = read_int(&r, "attention.key_length", 2, MAX_HEAD_DIM, 0);
     h.rms_eps = read_float(&r, "attention.layer_norm_rms_epsilon", 0, 1, NAN);
-    h.rope_freq_base = read_float(&r, "rope.freq_base", 1, 1e12, 10000);
+    h.rope_scaling.freq_base = read_float(&r, "rope.freq_base", 1, 1e12, 10000);
     if (r.status != OK)
         return r.status;
     if (h.head_dim == 0 && (h.n_embd % h.n_head != 0 || h.n_embd / h.n_head > MAX_HEAD_DIM))
@@ -345,9 +371,8 @@ static enum status load_rope(struct loader *l, struct weights *w)
     if (status == OK)
         status = compute_tensor(l->compute, &w->rope_turns, DTYPE_I32, 1, h->n_rot, l->err);
     if (status == OK) {
-        const struct rope_scaling scaling = {.freq_base = h->rope_freq_base,
-                                             .freq_scale = h->rope_freq_scale,
-                                             .freq_factors = factors};
+        struct rope_scaling scaling = h->rope_scaling;
+        scaling.freq_factors = factors;
         int32_t *turns = mem_array((size_t)h->n_rot, sizeof *turns);
         rope_turns(turns, &w->rope_magnitude, h->n_rot, &scaling);
         tensor_write(l->compute, &w->rope_turns, turns, (size_t)h->n_rot * sizeof *turns);

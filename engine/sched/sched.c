@@ -130,7 +130,11 @@ static enum status engine_load(struct engine *engine, struct err *err)
         return err->status;
     }
     struct model_options options = {
-        .n_ctx = settings->n_ctx, .n_seq = settings->n_parallel, .n_batch = BATCH_TOKENS};
+        .n_ctx = settings->n_ctx,
+        .n_seq = settings->n_parallel,
+        .n_batch = BATCH_TOKENS,
+        .kv_q8_0 = settings->kv_q8_0,
+    };
     status = model_open(&engine->model, engine->compute, engine->sched->model_path, &options, err);
     if (status != OK)
         return status;

@@ -129,6 +129,13 @@ def all_seeds():
         out['hyper-eps-' + what] = change('llama.attention.layer_norm_rms_epsilon', F32, v)
         out['hyper-base-' + what] = change('llama.rope.freq_base', F32, v)
         out['hyper-scale-' + what] = change('llama.rope.scaling.factor', F32, v)
+    yarn = {'llama.rope.scaling.type': (STR, 'yarn'), 'llama.rope.scaling.factor': (F32, 4.0)}
+    out['yarn-good'] = model(dict(keys(), **yarn, **{'llama.rope.scaling.original_context_length': (U32, 8)}))
+    for what, k, v in (('factor-zero', 'factor', 0.0), ('factor-nan', 'factor', float('nan')), ('factor-tiny', 'factor', 1e-30), ('ext', 'yarn_ext_factor', 0.5),
+                       ('beta-zero', 'yarn_beta_fast', 0.0), ('beta-inf', 'yarn_beta_slow', float('inf')), ('attn-nan', 'attn_factor', float('nan')), ('log', 'yarn_log_multiplier', 1.0)):
+        out['yarn-' + what] = model(dict(keys(), **dict(yarn, **{'llama.rope.scaling.' + k: (F32, v)})))
+    out['yarn-base-one'] = model(dict(keys(), **dict(yarn, **{'llama.rope.freq_base': (F32, 1.0)})))
+    out['yarn-context-zero'] = model(dict(keys(), **dict(yarn, **{'llama.rope.scaling.original_context_length': (U32, 0)})))
     for what, v in (('zero', 0), ('odd', 3), ('huge', 2**31), ('wide', 64)):
         out['hyper-rot-' + what], out['hyper-key-length-' + what] = change('llama.rope.dimension_count', U32, v), change('llama.attention.key_length', U32, v)
     out['hyper-text'] = change('llama.block_count', STR, 'one')

@@ -19,6 +19,8 @@ MODELS.update({'qwen2-' + k: (QWEN2, k) for k in KINDS})
 MODELS.update({
     'llama-rope-factors': (dict(TINY, rope_factors=True), 'f32'),
     'llama-linear': (dict(TINY, linear=4.0), 'f32'),
+    'llama-yarn': (dict(TINY, yarn=(4.0, 64, {})), 'f32'),
+    'qwen2-yarn': (dict(QWEN2, yarn=(8.0, 32, {'attn_factor': 0.9})), 'f32'),
     'llama-tied': (dict(TINY, tied=True), 'f32'),
     'llama-wide-heads': (dict(TINY, h=4, hkv=1, hd=128), 'f32'),  # head_dim is not n_embd / n_head
     'llama-mha': (dict(TINY, h=4, hkv=4), 'f16'),

@@ -341,7 +341,7 @@ CHATML = ("{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }
           "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
 
 # ---- the shapes ------------------------------------------------------------------------------------------
-LLAMA = dict(arch='llama', ctx=4096, base=1e4, eps=1e-5, tied=False, bias=False, pre='gpt-2', rope_factors=False, linear=1.0)
+LLAMA = dict(arch='llama', ctx=4096, base=1e4, eps=1e-5, tied=False, bias=False, pre='gpt-2', rope_factors=False, linear=1.0, yarn=None)
 QWEN2 = dict(LLAMA, arch='qwen2', base=1e6, eps=1e-6, tied=True, bias=True, pre='qwen2')
 SHAPES = {
     'tiny':       dict(LLAMA, L=2, d=256, h=4, hkv=2, hd=64, ffn=512, V=512, ctx=256, exact=True),
@@ -377,6 +377,11 @@ def keys_of(c, name, kind, vocab):
         kvs += [kv(A + '.attention.key_length', U32, c['hd']), kv(A + '.attention.value_length', U32, c['hd'])]
     if c['linear'] != 1:
         kvs += [kv(A + '.rope.scaling.type', STR, 'linear'), kv(A + '.rope.scaling.factor', FL32, c['linear'])]
+    if c['yarn']:
+        factor, original, extra = c['yarn']
+        kvs += [kv(A + '.rope.scaling.type', STR, 'yarn'), kv(A + '.rope.scaling.factor', FL32, factor),
+                kv(A + '.rope.scaling.original_context_length', U32, original)]
+        kvs += [kv(A + '.rope.scaling.' + k, FL32, v) for k, v in extra.items()]
     kvs += [kv('tokenizer.ggml.model', STR, 'gpt2')] + ([kv('tokenizer.ggml.pre', STR, c['pre'])] if c['pre'] else [])
     return kvs + [kv('tokenizer.ggml.tokens', STR, toks), kv('tokenizer.ggml.token_type', I32, types),
                   kv('tokenizer.ggml.merges', STR, merges), kv('tokenizer.ggml.bos_token_id', U32, eot),

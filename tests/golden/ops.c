@@ -266,6 +266,7 @@ int main(int argc, char **argv)
     rope_cases();
     matmul_cases();
     attention_cases();
+    expert_cases();
     recording_cases();
     for (int d = 0; d < N_DEVICES; d++)
         compute_close(ops_on[d]);

@@ -60,3 +60,4 @@ void attention_cases(void);
 void rope_cases(void);
 void row_cases(void); // embed, rows, norm, glu, top_k
 void recording_cases(void);
+void expert_cases(void);

@@ -125,6 +125,16 @@ void attention_cases(void)
         {8, 1, 80, DTYPE_F16, 0, 0, false},  {3, 1, 96, DTYPE_F16, 0, 0, false},
         {2, 1, 256, DTYPE_F16, 0, 0, false}, {16, 2, 128, DTYPE_F16, 0, 0, false},
     };
+    // Windows, capped scores, sinks and 8-bit caches, alone and together.
+    static const struct shape special[] = {
+        {4, 2, 64, DTYPE_F16, 0, 1, false},     {4, 2, 64, DTYPE_F16, 0, 33, false},
+        {8, 2, 128, DTYPE_F16, 0, 128, false},  {4, 2, 64, DTYPE_F16, 3, 0, false},
+        {4, 2, 64, DTYPE_F16, 0, 0, true},      {8, 1, 64, DTYPE_F16, 0, 128, true},
+        {8, 4, 256, DTYPE_F16, 30, 100, false}, {4, 2, 64, DTYPE_Q8_0, 0, 0, false},
+        {8, 2, 128, DTYPE_Q8_0, 0, 0, false},   {4, 2, 32, DTYPE_Q8_0, 0, 0, false},
+        {14, 2, 64, DTYPE_Q8_0, 0, 0, false},   {4, 2, 80, DTYPE_Q8_0, 0, 0, false},
+        {3, 1, 96, DTYPE_Q8_0, 0, 65, true},    {2, 1, 256, DTYPE_Q8_0, 5, 0, false},
+    };
     static const int32_t lengths[] = {1,   2,   31,  32,  33,  63,  64,  65,  127,  128,  129,
                                       255, 256, 257, 300, 511, 512, 513, 700, 1023, 1025, 1100};
     static const int32_t prompts[][2] = {{0, 9},   {0, 16},   {0, 33},  {0, 64},
@@ -136,5 +146,12 @@ void attention_cases(void)
         for (size_t j = i % 3; j < COUNT_OF(prompts); j += i == 0 || i == 2 ? 1 : 3)
             prompt(shapes[i], prompts[j][0], prompts[j][1]);
         together(shapes[i]);
+    }
+    for (size_t i = 0; i < COUNT_OF(special); i++) {
+        for (size_t j = i % 4; j < COUNT_OF(lengths); j += 4)
+            decode(special[i], lengths[j]);
+        for (size_t j = i % 4; j < COUNT_OF(prompts); j += 4)
+            prompt(special[i], prompts[j][0], prompts[j][1]);
+        together(special[i]);
     }
 }

@@ -211,6 +211,10 @@ void rope_cases(void)
         {ROPE_NEOX, 3, 1, 96, 96, DTYPE_F16, false},
         {ROPE_NEOX, 2, 1, 256, 256, DTYPE_F16, false},
         {ROPE_NORM, 4, 4, 32, 32, DTYPE_F16, true},
+        {ROPE_NORM, 4, 2, 64, 64, DTYPE_Q8_0, false},
+        {ROPE_NEOX, 14, 2, 128, 128, DTYPE_Q8_0, true},
+        {ROPE_NEOX, 4, 2, 80, 80, DTYPE_Q8_0, false},
+        {ROPE_NORM, 3, 1, 96, 64, DTYPE_Q8_0, false},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++)
         rope(cases[i], 1), rope(cases[i], 5), rope(cases[i], 33);

@@ -165,6 +165,14 @@ FORMATS = {0: (1, 4, lambda b: np.ascontiguousarray(b).view('<f4')), 1: (1, 2, h
            12: (256, 144, lambda b: q45_k(b, False)), 13: (256, 176, lambda b: q45_k(b, True)), 14: (256, 210, q6_k), 30: (1, 2, bf16)}
 
 
+def yarn(freq, factor, original, base, n_rot):
+    """NTK-by-parts (Peng et al. 2023, section 3.2) as Hugging Face's implementation rounds it: whole pairs bound the ramp"""
+    bound = lambda turns: n_rot / 2 * np.log(original / (2 * np.pi * turns)) / np.log(base)
+    low, high = max(np.floor(bound(32)), 0), min(np.ceil(bound(1)), n_rot - 1)
+    ramp = np.clip((np.arange(n_rot // 2) - low) / max(high - low, 0.001), 0, 1)
+    return freq * (1 - ramp) + freq / factor * ramp, 0.1 * np.log(factor) + 1
+
+
 # ---- the model -------------------------------------------------------------------------------------------
 def logits(path, ids):
     g = Gguf(path)
@@ -176,8 +184,12 @@ def logits(path, ids):
     scale = 1 / key('rope.scaling.factor', 1.0) if key('rope.scaling.type', b'none') == b'linear' else 1.0
     freq = float(key('rope.freq_base', 10000.0)) ** (-2.0 * np.arange(n_rot // 2) / n_rot)
     if 'rope_freqs.weight' in g.tensors: freq = freq / g.tensor('rope_freqs.weight')
+    magnitude = 1.0
+    if key('rope.scaling.type', b'none') == b'yarn':
+        freq, magnitude = yarn(freq, key('rope.scaling.factor'), key('rope.scaling.original_context_length'), float(key('rope.freq_base')), n_rot)
+        magnitude *= key('rope.scaling.attn_factor', 1.0)
     angle = np.arange(len(ids))[:, None] * scale * freq
-    cos, sin = np.cos(angle)[:, None], np.sin(angle)[:, None]
+    cos, sin = magnitude * np.cos(angle)[:, None], magnitude * np.sin(angle)[:, None]
 
     def norm(x, w): return x / np.sqrt((x * x).mean(-1, keepdims=True) + eps) * w
 

@@ -36,6 +36,9 @@ static void test_good(void)
     CHECK_TEXT(settings.hostname, "box-1");
     CHECK(settings.n_ctx == 8192 && settings.log == LOG_DEBUG);
     CHECK(settings_set(&settings, "threads", bytes_of("3"), &err) == OK && settings.n_threads == 3);
+    CHECK(!settings.kv_q8_0);
+    CHECK(settings_set(&settings, "kv-type", bytes_of("q8_0"), &err) == OK && settings.kv_q8_0);
+    CHECK(settings_set(&settings, "kv-type", bytes_of("f16"), &err) == OK && !settings.kv_q8_0);
     CHECK(settings_set(&settings, "model", bytes_of("x"), &err) == OK);
     CHECK_TEXT(settings.model, "x");
 }
@@ -57,6 +60,7 @@ static void test_bad(void)
         {"model = \"abc\n", "model: the closing quote is missing"},
         {"model = \"abc\" d\n", "model: there is text after the closing quote"},
         {"just words\n", "line 1: \"just words\" is not a `key = value` line"},
+        {"kv-type = q4_0\n", "kv-type: \"q4_0\" is neither f16 nor q8_0"},
         {"log = loud\n", "log: \"loud\" is neither info nor debug"},
         {"hostname = a b\n", "hostname: \"a b\" is not a host name"},
         {"hostname = -a\n", "hostname: \"-a\""},

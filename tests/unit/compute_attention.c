@@ -1,10 +1,12 @@
-// compute_attention.c - op_attention against softmax in double, on every instruction set: lengths 1
-// .. 300, several sequences in one batch, grouped heads, head sizes that are no multiple of a
-// vector, one thread and three (the cache is then split).
+// compute_attention.c - op_attention against softmax in double: lengths 1 .. 300, several sequences
+// in one batch, grouped heads, head sizes that are no multiple of a vector, windows, sinks, capped
+// scores, caches of F16 and Q8_0, one thread and three (the cache is then split).
 //
-// Tolerance: keys and values are the cache's own F16 values on both sides; scores are F32 sums of
+// Tolerance: keys and values are the cache's own numbers on both sides; scores are F32 sums of
 // head_dim products (2^-20 of their size, times the score's own size in the exponent), e^x has
-// 2^-22: 2e-5 of the largest value covers scores up to 30.
+// 2^-22: 2e-5 of the largest value covers scores up to 30. A GPU may round queries and weights to
+// half floats: 4e-3. Numbers that would lie halfway between two steps of Q8_0 are kept out of the
+// data: rounding may go either way there.
 #include "compute_check.h"
 
 #include "../../engine/compute/blocks.h"
@@ -15,110 +17,228 @@ struct token {
     int32_t first, count;
 };
 
-// One head of one token: out [head_dim].
-static void reference(double *out, const float *q, const uint16_t *k, const uint16_t *v,
-                      struct token token, const struct attention *a, int64_t kv_cols, int32_t head)
+struct shape {
+    int32_t n_head, n_head_kv, head_dim;
+    enum dtype cache;
+    float softcap;
+    int32_t window;
+    bool sinks;
+};
+
+// ---- the cache ----------------------------------------------------------------------------------
+
+struct cached {
+    struct tensor tensor;
+    float *x;      // what was written
+    double *value; // and what the format makes of it
+};
+
+// 32 numbers as Q8_0 has them; the data is changed where rounding is a matter of taste.
+static void as_q8_0(double *value, float *x)
 {
-    double maximum = -INFINITY, sum = 0, *scores = calloc((size_t)token.count, sizeof *scores);
-    int64_t at = token.first * kv_cols + head / (a->n_head / a->n_head_kv) * a->head_dim;
-    for (int32_t j = 0; j < token.count; j++) {
-        for (int32_t i = 0; i < a->head_dim; i++)
-            scores[j] +=
-                (double)q[head * a->head_dim + i] * float_from_f16(k[at + j * kv_cols + i]);
-        scores[j] *= a->scale;
+    double most = 0;
+    for (int i = 0; i < 32; i++)
+        most = fmax(most, fabs((double)x[i]));
+    double step = float_from_f16(f16_from_float((float)most / 127));
+    for (int i = 0; i < 32; i++) {
+        double q = most > 0 ? x[i] * 127 / most : 0;
+        if (fabs(fabs(q - rint(q)) - 0.5) < 1e-3)
+            q = x[i] = 0;
+        value[i] = rint(q) * step;
+    }
+}
+
+static struct cached cached_of(struct compute *compute, enum dtype type, int64_t n_cols)
+{
+    int64_t n = CACHE_ROWS * n_cols;
+    struct cached c = {.tensor = cache_of(compute, type, CACHE_ROWS, n_cols),
+                       .x = calloc((size_t)n, sizeof *c.x),
+                       .value = calloc((size_t)n, sizeof *c.value)};
+    random_floats(c.x, n);
+    for (int64_t i = 0; i < n && type == DTYPE_Q8_0; i += 32)
+        as_q8_0(c.value + i, c.x + i);
+    for (int64_t i = 0; i < n && type == DTYPE_F16; i++)
+        c.value[i] = float_from_f16(f16_from_float(c.x[i]));
+    return c;
+}
+
+// Writes both caches, at position 0, where nothing turns.
+static void fill(struct compute *compute, const struct cached *k, const struct cached *v,
+                 int32_t head_dim)
+{
+    static int32_t row[CACHE_ROWS];
+    for (int32_t i = 0; i < CACHE_ROWS; i++)
+        row[i] = i;
+    int64_t n_cols = k->tensor.n_cols;
+    struct tensor q = tensor_of(compute, DTYPE_F32, CACHE_ROWS, head_dim, NULL),
+                  tk = tensor_of(compute, DTYPE_F32, CACHE_ROWS, n_cols, k->x),
+                  tv = tensor_of(compute, DTYPE_F32, CACHE_ROWS, n_cols, v->x),
+                  pos = tensor_of(compute, DTYPE_I32, 1, CACHE_ROWS, NULL),
+                  rows = tensor_of(compute, DTYPE_I32, 1, CACHE_ROWS, row),
+                  turns = tensor_of(compute, DTYPE_I32, 1, 2, NULL);
+    run_begin(compute);
+    op_rope_kv(compute, &(struct rope_kv){&q,
+                                          &tk,
+                                          &tv,
+                                          &pos,
+                                          &rows,
+                                          &k->tensor,
+                                          &v->tensor,
+                                          head_dim,
+                                          {ROPE_NEOX, 2, &turns, 1}});
+    run_end(compute);
+    FREE_ALL(compute, &q, &tk, &tv, &pos, &rows, &turns);
+}
+
+// ---- the reference ------------------------------------------------------------------------------
+
+// One head of one token: out [head_dim].
+static void reference(double *out, const float *q, const struct cached *k, const struct cached *v,
+                      struct token token, const struct shape *s, const float *sinks, int32_t head)
+{
+    int64_t kv_cols = (int64_t)s->n_head_kv * s->head_dim;
+    double maximum = sinks ? sinks[head] : -INFINITY, sum = 0,
+           *scores = calloc((size_t)token.count, sizeof *scores);
+    int64_t at = token.first * kv_cols + head / (s->n_head / s->n_head_kv) * s->head_dim;
+    int32_t from = s->window > 0 && token.count > s->window ? token.count - s->window : 0;
+    for (int32_t j = from; j < token.count; j++) {
+        for (int32_t i = 0; i < s->head_dim; i++)
+            scores[j] += (double)q[head * s->head_dim + i] * k->value[at + j * kv_cols + i];
+        scores[j] /= sqrt(s->head_dim);
+        if (s->softcap > 0)
+            scores[j] = s->softcap * tanh(scores[j] / s->softcap);
         maximum = fmax(maximum, scores[j]);
     }
-    for (int32_t i = 0; i < a->head_dim; i++)
+    if (sinks)
+        sum = exp(sinks[head] - maximum);
+    for (int32_t i = 0; i < s->head_dim; i++)
         out[i] = 0;
-    for (int32_t j = 0; j < token.count; j++) {
+    for (int32_t j = from; j < token.count; j++) {
         double weight = exp(scores[j] - maximum);
         sum += weight;
-        for (int32_t i = 0; i < a->head_dim; i++)
-            out[i] += weight * float_from_f16(v[at + j * kv_cols + i]);
+        for (int32_t i = 0; i < s->head_dim; i++)
+            out[i] += weight * v->value[at + j * kv_cols + i];
     }
-    for (int32_t i = 0; i < a->head_dim; i++)
+    for (int32_t i = 0; i < s->head_dim; i++)
         out[i] /= sum;
     free(scores);
 }
 
-static void check_batch(struct compute *compute, const struct attention *a,
-                        const struct token *tokens, int32_t n_tokens, const char *what)
+static struct cached k, v; // of the shape that is checked
+
+static void check_batch(struct compute *compute, const struct shape *s, const struct token *tokens,
+                        int32_t n_tokens, const char *what)
 {
-    int64_t n_cols = (int64_t)a->n_head * a->head_dim,
-            kv_cols = (int64_t)a->n_head_kv * a->head_dim;
+    int64_t n_cols = (int64_t)s->n_head * s->head_dim;
     float *q = calloc((size_t)(n_tokens * n_cols), sizeof *q),
-          *out = calloc((size_t)(n_tokens * n_cols), sizeof *out);
-    uint16_t *kv = calloc((size_t)(2 * CACHE_ROWS * kv_cols), sizeof *kv),
-             *v = kv + CACHE_ROWS * kv_cols;
+          *out = calloc((size_t)(n_tokens * n_cols), sizeof *out), sinks[16];
     int32_t first[64], count[64], wrong = 0;
+    double limit = (is_cpu(compute) ? 2e-5 : 4e-3) * LARGEST;
     random_floats(q, n_tokens * n_cols);
-    for (int64_t i = 0; i < 2 * CACHE_ROWS * kv_cols; i++)
-        kv[i] = f16_from_float(random_float());
+    random_floats(sinks, 16);
     for (int32_t t = 0; t < n_tokens; t++)
         first[t] = tokens[t].first, count[t] = tokens[t].count;
     struct tensor tq = tensor_of(compute, DTYPE_F32, n_tokens, n_cols, q),
-                  to = tensor_of(compute, DTYPE_F32, n_tokens, n_cols, NULL);
-    struct tensor tk = tensor_of(compute, DTYPE_F16, CACHE_ROWS, kv_cols, kv),
-                  tv = tensor_of(compute, DTYPE_F16, CACHE_ROWS, kv_cols, v);
-    struct tensor tf = tensor_of(compute, DTYPE_I32, 1, n_tokens, first),
-                  tc = tensor_of(compute, DTYPE_I32, 1, n_tokens, count);
-    CHECK(compute_begin(compute, 0));
-    op_attention(compute, &to, &tq, &tk, &tv, &tf, &tc, a);
-    CHECK(compute_finish(compute, NULL) == OK);
+                  to = tensor_of(compute, DTYPE_F32, n_tokens, n_cols, NULL),
+                  tf = tensor_of(compute, DTYPE_I32, 1, n_tokens, first),
+                  tc = tensor_of(compute, DTYPE_I32, 1, n_tokens, count),
+                  ts = tensor_of(compute, DTYPE_F32, 1, s->n_head, sinks);
+    const struct attention attention = {
+        s->n_head,  s->n_head_kv, s->head_dim,           1 / sqrtf((float)s->head_dim),
+        s->softcap, s->window,    s->sinks ? &ts : NULL,
+    };
+    run_begin(compute);
+    op_attention(compute, &to, &tq, &k.tensor, &v.tensor, &tf, &tc, &attention);
+    run_end(compute);
     tensor_read(compute, out, &to, (size_t)(n_tokens * n_cols) * sizeof *out);
     for (int32_t t = 0; t < n_tokens; t++)
-        for (int32_t head = 0; head < a->n_head; head++) {
-            double want[128];
-            const float *got = out + t * n_cols + head * a->head_dim;
-            reference(want, q + t * n_cols, kv, v, tokens[t], a, kv_cols, head);
-            for (int32_t d = 0; d < a->head_dim; d++)
-                wrong += !(fabs(got[d] - want[d]) <= 2e-5 * LARGEST);
+        for (int32_t head = 0; head < s->n_head; head++) {
+            double want[256];
+            const float *got = out + t * n_cols + head * s->head_dim;
+            reference(want, q + t * n_cols, &k, &v, tokens[t], s, s->sinks ? sinks : NULL, head);
+            for (int32_t d = 0; d < s->head_dim; d++)
+                wrong += !(fabs(got[d] - want[d]) <= limit);
         }
     if (!CHECK(wrong == 0))
-        fprintf(stderr, "    %s, %s: %d heads of %d, %d tokens, the first sees %d rows: %d wrong\n",
-                compute_info(compute)->device, what, a->n_head, a->head_dim, n_tokens,
-                tokens[0].count, wrong);
-    tensor_free(compute, &tq), tensor_free(compute, &to), tensor_free(compute, &tk);
-    tensor_free(compute, &tv), tensor_free(compute, &tf), tensor_free(compute, &tc);
-    free(q), free(out), free(kv);
+        fprintf(stderr,
+                "    %s, %s: %d heads of %d, cache %s, cap %g, window %d, sinks %d, %d tokens, the "
+                "first sees %d rows: %d wrong\n",
+                compute_info(compute)->device, what, s->n_head, s->head_dim, dtype_name(s->cache),
+                (double)s->softcap, s->window, s->sinks, n_tokens, tokens[0].count, wrong);
+    FREE_ALL(compute, &tq, &to, &tf, &tc, &ts);
+    free(q), free(out);
+}
+
+// A query that is not finite spoils its own head, visibly, and no other.
+static void check_not_finite(struct compute *compute, const struct shape *s, int32_t count)
+{
+    int32_t first[2] = {0, 300}, counts[2] = {count, count}, wrong = 0;
+    int64_t n_cols = (int64_t)s->n_head * s->head_dim;
+    float *q = calloc((size_t)(2 * n_cols), sizeof *q);
+    q[s->head_dim] = NAN; // token 0, head 1
+    struct tensor tq = tensor_of(compute, DTYPE_F32, 2, n_cols, q),
+                  to = tensor_of(compute, DTYPE_F32, 2, n_cols, NULL),
+                  tf = tensor_of(compute, DTYPE_I32, 1, 2, first),
+                  tc = tensor_of(compute, DTYPE_I32, 1, 2, counts);
+    const struct attention attention = {s->n_head, s->n_head_kv, s->head_dim, 0.1f};
+    run_begin(compute);
+    op_attention(compute, &to, &tq, &k.tensor, &v.tensor, &tf, &tc, &attention);
+    run_end(compute);
+    tensor_read(compute, q, &to, (size_t)(2 * n_cols) * sizeof *q);
+    for (int64_t i = 0; i < 2 * n_cols; i++)
+        wrong += isfinite(q[i]) == (i >= s->head_dim && i < 2 * s->head_dim);
+    CHECK(wrong == 0);
+    FREE_ALL(compute, &tq, &to, &tf, &tc);
+    free(q);
+}
+
+static void check_shape(struct compute *compute, const struct shape *s)
+{
+    static const int32_t lengths[] = {1,  2,   3,   7,   8,   31,  32,  33,  63, 64,
+                                      65, 127, 128, 129, 255, 256, 257, 299, 300};
+    struct token tokens[64];
+    k = cached_of(compute, s->cache, (int64_t)s->n_head_kv * s->head_dim);
+    v = cached_of(compute, s->cache, (int64_t)s->n_head_kv * s->head_dim);
+    fill(compute, &k, &v, s->head_dim);
+    for (size_t j = 0; j < COUNT_OF(lengths);
+         j++) { // one token decoded, at some place in the cache
+        tokens[0] = (struct token){(int32_t)(j * 17), lengths[j]};
+        check_batch(compute, s, tokens, 1, "decode");
+    }
+    for (int32_t t = 0; t < 37; t++) // a prompt from its start, causal
+        tokens[t] = (struct token){5, t + 1};
+    check_batch(compute, s, tokens, 37, "prompt");
+    for (int32_t t = 0; t < 11; t++) // a later piece of a prompt, then three that decode
+        tokens[t] = (struct token){64, 200 + t};
+    tokens[11] = (struct token){300, 1};
+    tokens[12] = (struct token){310, 290};
+    tokens[13] = (struct token){640, 60};
+    check_batch(compute, s, tokens, 14, "mixed");
+    tokens[0] = (struct token){0, 700};
+    check_batch(compute, s, tokens, 1, "long");
+    if (is_cpu(compute))
+        check_not_finite(compute, s, 1), check_not_finite(compute, s, 300);
+    FREE_ALL(compute, &k.tensor, &v.tensor);
+    free(k.x), free(k.value), free(v.x), free(v.value);
 }
 
 static void check_all(struct compute *compute)
 {
-    static const struct attention shapes[] = {
-        {4, 2, 64, 0.125f}, {3, 1, 40, 0.158f}, {2, 2, 7, 0.378f}, {8, 1, 128, 0.0884f}};
-    static const int32_t lengths[] = {1,  2,   3,   7,   8,   31,  32,  33,  63, 64,
-                                      65, 127, 128, 129, 255, 256, 257, 299, 300};
-    struct token tokens[64];
-    for (size_t i = 0; i < COUNT_OF(shapes); i++) {
-        for (size_t j = 0; j < COUNT_OF(lengths);
-             j++) { // one token decoded, at some place in the cache
-            tokens[0] = (struct token){(int32_t)(j * 17), lengths[j]};
-            check_batch(compute, &shapes[i], tokens, 1, "decode");
-        }
-        for (int32_t t = 0; t < 37; t++) // a prompt from its start, causal
-            tokens[t] = (struct token){5, t + 1};
-        check_batch(compute, &shapes[i], tokens, 37, "prompt");
-        for (int32_t t = 0; t < 11;
-             t++) // a later piece of a prompt, then three sequences that decode
-            tokens[t] = (struct token){64, 200 + t};
-        tokens[11] = (struct token){300, 1};
-        tokens[12] = (struct token){310, 290};
-        tokens[13] = (struct token){640, 60};
-        check_batch(compute, &shapes[i], tokens, 14, "mixed");
-    }
-    tokens[0] = (struct token){0, 700};
-    check_batch(compute, &shapes[0], tokens, 1, "long");
+    static const struct shape shapes[] = {
+        {4, 2, 64, DTYPE_F16, 0, 0, false},   {3, 1, 40, DTYPE_F16, 0, 0, false},
+        {2, 2, 7, DTYPE_F16, 0, 0, false},    {8, 1, 128, DTYPE_F16, 0, 0, false},
+        {4, 2, 64, DTYPE_F16, 0, 40, false},  {4, 2, 64, DTYPE_F16, 5, 0, false},
+        {4, 2, 64, DTYPE_F16, 0, 0, true},    {4, 2, 64, DTYPE_Q8_0, 0, 0, false},
+        {6, 2, 80, DTYPE_Q8_0, 8, 100, true}, {2, 1, 256, DTYPE_Q8_0, 0, 1, true},
+        {4, 1, 32, DTYPE_F16, 30, 129, true},
+    };
+    for (size_t i = 0; i < COUNT_OF(shapes); i++)
+        check_shape(compute, &shapes[i]);
 }
 
 int main(void)
 {
-    for (size_t i = 0; i < COUNT_OF(isas); i++)
-        for (int32_t n_threads = 1; n_threads <= 3; n_threads += 2) {
-            struct compute *compute = open_cpu(isas[i], n_threads);
-            if (compute)
-                check_all(compute);
-            compute_close(compute);
-        }
+    on_devices(1, check_all);
+    on_devices(3, check_all);
     return check_done("compute_attention");
 }

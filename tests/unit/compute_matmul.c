@@ -1,5 +1,4 @@
-// compute_matmul.c - op_matmul and op_matmul_glu in every weight format, on every instruction set
-// this machine has, against sums in double.
+// compute_matmul.c - op_matmul and op_matmul_glu in every weight format, against sums in double.
 //
 // Shapes: rows 1 .. 70 and tokens 1 .. 33, odd ones among them, so that every block, tile and chunk
 // has edges; rows of one and of several blocks. Tolerance, per output, with S = sum |w x| and W =
@@ -7,12 +6,23 @@
 //   float paths (and the portable one): F32 products and sums in some order: 2^-20 S;
 //   quantised weights on AVX2 and AVX-512 additionally: activations in two int8 planes of steps
 //   2^-14 of the largest in 256, half a step each: 2^-15 W (1.05 for the rounding of the step
-//   itself).
+//   itself);
+//   on another device: activations and weights in half floats, 2^-10 W, or activations in 8 bits,
+//   half a step of the largest / 127, W / 240.
 #include "compute_check.h"
 
 struct shape {
     int64_t n_out, n_in, n_tokens;
 };
+
+// Of W, as above.
+static double step_of(const struct compute *compute, enum dtype type)
+{
+    bool quantised = block_size_of(type) > 1;
+    if (is_cpu(compute))
+        return quantised && !is_exact(compute) ? 1.05 * 0x1p-15 : 0;
+    return quantised ? 1.0 / 240 : 0x1p-10;
+}
 
 static double largest(const float *x, int64_t n)
 {
@@ -23,7 +33,7 @@ static double largest(const float *x, int64_t n)
 }
 
 // Compares out with double sums; extra: bias and residual, or NULL.
-static int count_wrong(enum dtype type, struct shape s, bool planes, const uint8_t *w,
+static int count_wrong(enum dtype type, struct shape s, double step, const uint8_t *w,
                        const float *x, const float *bias, const float *residual, const float *out)
 {
     int wrong = 0;
@@ -40,8 +50,7 @@ static int count_wrong(enum dtype type, struct shape s, bool planes, const uint8
                 size += fabs(row[i] * x[t * s.n_in + i]);
                 total += fabs(row[i]);
             }
-            double limit = 0x1p-20 * size +
-                           (planes ? 1.05 * 0x1p-15 * total * largest(x + t * s.n_in, s.n_in) : 0);
+            double limit = 0x1p-20 * size + step * total * largest(x + t * s.n_in, s.n_in);
             wrong += !(fabs(out[t * s.n_out + r] - want) <= limit);
         }
     }
@@ -49,8 +58,7 @@ static int count_wrong(enum dtype type, struct shape s, bool planes, const uint8
     return wrong;
 }
 
-static void check_shape(struct compute *compute, const char *isa, enum dtype type, struct shape s,
-                        bool extra)
+static void check_shape(struct compute *compute, enum dtype type, struct shape s, bool extra)
 {
     size_t n_out = (size_t)(s.n_out * s.n_tokens);
     uint8_t *weights = random_weights(type, s.n_out, s.n_in);
@@ -67,24 +75,24 @@ static void check_shape(struct compute *compute, const char *isa, enum dtype typ
     CHECK(compute_weight(compute, &w, type, s.n_out, s.n_in, weights, NULL) == OK);
     struct matmul product = {
         .out = &to, .w = &w, .bias = extra ? &tb : NULL, .residual = extra ? &to : NULL};
-    CHECK(compute_begin(compute, 0));
+    run_begin(compute);
     op_matmul(compute, &product, 1, &(struct matmul_x){.x = &tx});
-    CHECK(compute_finish(compute, NULL) == OK);
+    run_end(compute);
     tensor_read(compute, out, &to, n_out * sizeof *out);
-    bool planes = strcmp(isa, "portable") != 0 && block_size_of(type) > 1;
-    int wrong =
-        count_wrong(type, s, planes, weights, x, extra ? bias : NULL, extra ? residual : NULL, out);
+    int wrong = count_wrong(type, s, step_of(compute, type), weights, x, extra ? bias : NULL,
+                            extra ? residual : NULL, out);
     if (!CHECK(wrong == 0))
-        fprintf(stderr, "    %s %s, %lld rows of %lld, %lld tokens%s: %d of %zu outputs\n", isa,
-                dtype_name(type), (long long)s.n_out, (long long)s.n_in, (long long)s.n_tokens,
-                extra ? ", bias and residual" : "", wrong, n_out);
+        fprintf(stderr, "    %s %s, %lld rows of %lld, %lld tokens%s: %d of %zu outputs\n",
+                compute_info(compute)->device, dtype_name(type), (long long)s.n_out,
+                (long long)s.n_in, (long long)s.n_tokens, extra ? ", bias and residual" : "", wrong,
+                n_out);
     tensor_free(compute, &w), tensor_free(compute, &tx), tensor_free(compute, &tb),
         tensor_free(compute, &to);
     free(weights), free(x), free(out), free(bias), free(residual);
 }
 
 // Four products of one x in four formats, as q, k, v and more: each must get its own rows.
-static void check_several(struct compute *compute, const char *isa)
+static void check_several(struct compute *compute)
 {
     enum { N_IN = 512, N_TOKENS = 19 };
     static const enum dtype types[4] = {DTYPE_Q4_K, DTYPE_F16, DTYPE_Q6_K, DTYPE_Q8_0};
@@ -101,14 +109,13 @@ static void check_several(struct compute *compute, const char *isa)
         CHECK(compute_weight(compute, &w[i], types[i], n_out[i], N_IN, weights[i], NULL) == OK);
         products[i] = (struct matmul){.out = &to[i], .w = &w[i]};
     }
-    CHECK(compute_begin(compute, 0));
+    run_begin(compute);
     op_matmul(compute, products, 4, &(struct matmul_x){.x = &tx});
-    CHECK(compute_finish(compute, NULL) == OK);
+    run_end(compute);
     for (int i = 0; i < 4; i++) {
         tensor_read(compute, out, &to[i], (size_t)(n_out[i] * N_TOKENS) * sizeof *out);
-        bool planes = strcmp(isa, "portable") != 0 && block_size_of(types[i]) > 1;
-        CHECK(count_wrong(types[i], (struct shape){n_out[i], N_IN, N_TOKENS}, planes, weights[i], x,
-                          NULL, NULL, out) == 0);
+        CHECK(count_wrong(types[i], (struct shape){n_out[i], N_IN, N_TOKENS},
+                          step_of(compute, types[i]), weights[i], x, NULL, NULL, out) == 0);
         tensor_free(compute, &w[i]), tensor_free(compute, &to[i]);
         free(weights[i]);
     }
@@ -116,8 +123,7 @@ static void check_several(struct compute *compute, const char *isa)
 }
 
 // An activation that is not finite spoils its own token, visibly, and no other.
-static void check_not_finite(struct compute *compute, const char *isa, enum dtype type,
-                             int64_t n_tokens, float bad)
+static void check_not_finite(struct compute *compute, enum dtype type, int64_t n_tokens, float bad)
 {
     enum { N_IN = 512, N_OUT = 17, MOST = 16 };
     static float x[N_IN * MOST], out[N_OUT * MOST];
@@ -129,15 +135,15 @@ static void check_not_finite(struct compute *compute, const char *isa, enum dtyp
     struct tensor to = tensor_of(compute, DTYPE_F32, n_tokens, N_OUT, NULL);
     CHECK(compute_weight(compute, &w, type, N_OUT, N_IN, weights, NULL) == OK);
     struct matmul product = {.out = &to, .w = &w};
-    CHECK(compute_begin(compute, 0));
+    run_begin(compute);
     op_matmul(compute, &product, 1, &(struct matmul_x){.x = &tx});
-    CHECK(compute_finish(compute, NULL) == OK);
+    run_end(compute);
     tensor_read(compute, out, &to, sizeof *out * (size_t)(N_OUT * n_tokens));
     for (int64_t i = 0; i < N_OUT * n_tokens; i++)
         wrong += isfinite(out[i]) ? i >= N_OUT * (n_tokens - 1) : i < N_OUT * (n_tokens - 1);
     if (!CHECK(wrong == 0))
-        fprintf(stderr, "    %s %s: %g among the activations, %d wrong\n", isa, dtype_name(type),
-                (double)bad, wrong);
+        fprintf(stderr, "    %s %s: %g among the activations, %d wrong\n",
+                compute_info(compute)->device, dtype_name(type), (double)bad, wrong);
     tensor_free(compute, &w), tensor_free(compute, &tx), tensor_free(compute, &to);
     free(weights);
 }
@@ -154,7 +160,7 @@ static void normalised(double *to, const float *x, const float *norm, int64_t n,
         to[i] = x[i] / sqrt(sum / (double)n + eps) * norm[i];
 }
 
-static double dot_of(enum dtype type, const uint8_t *row, const double *x, int64_t n, bool planes,
+static double dot_of(enum dtype type, const uint8_t *row, const double *x, int64_t n, double step,
                      double *limit)
 {
     double sum = 0, size = 0, total = 0, most = 0;
@@ -165,11 +171,11 @@ static double dot_of(enum dtype type, const uint8_t *row, const double *x, int64
         total += fabs(w);
         most = fmax(most, fabs(x[i]));
     }
-    *limit = 0x1p-20 * size + (planes ? 1.05 * 0x1p-15 * total * most : 0);
+    *limit = 0x1p-20 * size + step * total * most;
     return sum;
 }
 
-static void check_glu(struct compute *compute, const char *isa, enum dtype type, int64_t n_tokens,
+static void check_glu(struct compute *compute, enum dtype type, int64_t n_tokens,
                       enum activation activation)
 {
     enum { N_IN = 768, N_OUT = 37, MOST = 20 };
@@ -178,7 +184,6 @@ static void check_glu(struct compute *compute, const char *isa, enum dtype type,
     const float eps = 1e-5f;
     uint8_t *gate = random_weights(type, N_OUT, N_IN),
             *up = random_weights(DTYPE_Q6_K, N_OUT, N_IN);
-    bool planes = strcmp(isa, "portable") != 0;
     int wrong = 0;
     random_floats(x, N_IN * n_tokens);
     random_floats(norm, N_IN);
@@ -188,19 +193,19 @@ static void check_glu(struct compute *compute, const char *isa, enum dtype type,
                           ts = tensor_of(compute, DTYPE_F32, n_tokens, N_OUT, NULL);
     CHECK(compute_weight(compute, &wg, type, N_OUT, N_IN, gate, NULL) == OK);
     CHECK(compute_weight(compute, &wu, DTYPE_Q6_K, N_OUT, N_IN, up, NULL) == OK);
-    CHECK(compute_begin(compute, 0));
+    run_begin(compute);
     op_matmul_glu(compute, &(struct matmul_glu){&to, &wg, &wu, &ts, activation},
                   &(struct matmul_x){&tx, &tn, eps});
-    CHECK(compute_finish(compute, NULL) == OK);
+    run_end(compute);
     tensor_read(compute, out, &to, sizeof *out * (size_t)(N_OUT * n_tokens));
     for (int64_t t = 0; t < n_tokens; t++) {
         normalised(normed, x + t * N_IN, norm, N_IN, (double)eps);
         for (int64_t r = 0; r < N_OUT; r++) {
             double dg, du, g, u;
             g = dot_of(type, gate + (size_t)r * dtype_row_bytes(type, N_IN), normed, N_IN,
-                       planes && block_size_of(type) > 1, &dg);
+                       step_of(compute, type), &dg);
             u = dot_of(DTYPE_Q6_K, up + (size_t)r * dtype_row_bytes(DTYPE_Q6_K, N_IN), normed, N_IN,
-                       planes, &du);
+                       step_of(compute, DTYPE_Q6_K), &du);
             double a = activation == ACTIVATION_SILU
                            ? g / (1 + exp(-g))
                            : g / 2 * (1 + tanh(sqrt(2 / acos(-1)) * (g + 0.044715 * g * g * g)));
@@ -210,47 +215,48 @@ static void check_glu(struct compute *compute, const char *isa, enum dtype type,
         }
     }
     if (!CHECK(wrong == 0))
-        fprintf(stderr, "    %s %s, gated, %lld tokens: %d wrong\n", isa, dtype_name(type),
-                (long long)n_tokens, wrong);
+        fprintf(stderr, "    %s %s, gated, %lld tokens: %d wrong\n", compute_info(compute)->device,
+                dtype_name(type), (long long)n_tokens, wrong);
     tensor_free(compute, &wg), tensor_free(compute, &wu), tensor_free(compute, &tx);
     tensor_free(compute, &tn), tensor_free(compute, &to), tensor_free(compute, &ts);
     free(gate), free(up);
 }
 
-int main(void)
+static void check_type(struct compute *compute, enum dtype type, size_t seed)
 {
     static const int64_t rows[] = {1, 2, 3, 15, 16, 17, 31, 33, 48, 70};
     static const int64_t tokens[] = {1, 2, 3, 4, 5, 7, 8, 9, 12, 13, 16, 25, 33};
-    for (size_t i = 0; i < COUNT_OF(isas); i++) {
-        struct compute *compute = open_cpu(isas[i], 3);
-        if (!compute)
-            continue;
-        for (size_t j = 0; j < COUNT_OF(weight_types); j++) {
-            enum dtype type = weight_types[j];
-            int64_t block = block_size_of(type);
-            for (size_t t = 0; t < COUNT_OF(tokens); t++) {
-                int64_t n_out = rows[(t * 3 + j) % COUNT_OF(rows)];
-                int64_t n_in = block == 1    ? 37 + 300 * (int64_t)(t % 5)
-                               : block == 32 ? 32 * (1 + 3 * (int64_t)t)
-                                             : 256 * (1 + (int64_t)t % 5);
-                check_shape(compute, isas[i], type, (struct shape){n_out, n_in, tokens[t]}, t % 2);
-            }
-            for (size_t r = 0; r < COUNT_OF(rows); r++)
-                check_shape(compute, isas[i], type, (struct shape){rows[r], 256, r % 2 ? 1 : 11},
-                            r % 3 == 0);
-        }
-        static const float bad[] = {INFINITY, -INFINITY, NAN, -NAN};
-        static const enum dtype types[] = {DTYPE_Q4_K, DTYPE_Q8_0, DTYPE_Q6_K, DTYPE_Q5_0};
-        for (size_t b = 0; b < COUNT_OF(bad); b++) {
-            check_not_finite(compute, isas[i], types[b], 1, bad[b]);
-            check_not_finite(compute, isas[i], types[b], 14, bad[b]);
-        }
-        check_several(compute, isas[i]);
-        for (int64_t n_tokens = 1; n_tokens <= 20; n_tokens = n_tokens * 2 + 2) {
-            check_glu(compute, isas[i], DTYPE_Q4_K, n_tokens, ACTIVATION_SILU);
-            check_glu(compute, isas[i], DTYPE_F16, n_tokens, ACTIVATION_GELU);
-        }
-        compute_close(compute);
+    int64_t block = block_size_of(type);
+    for (size_t t = 0; t < COUNT_OF(tokens); t++) {
+        int64_t n_out = rows[(t * 3 + seed) % COUNT_OF(rows)];
+        int64_t n_in = block == 1    ? (is_cpu(compute) ? 37 : 32) + 300 * (int64_t)(t % 5)
+                       : block == 32 ? 32 * (1 + 3 * (int64_t)t)
+                                     : 256 * (1 + (int64_t)t % 5);
+        check_shape(compute, type, (struct shape){n_out, n_in, tokens[t]}, t % 2);
     }
+    for (size_t r = 0; r < COUNT_OF(rows); r++)
+        check_shape(compute, type, (struct shape){rows[r], 256, r % 2 ? 1 : 11}, r % 3 == 0);
+}
+
+static void check_all(struct compute *compute)
+{
+    for (size_t i = 0; i < COUNT_OF(weight_types); i++)
+        check_type(compute, weight_types[i], i);
+    static const float bad[] = {INFINITY, -INFINITY, NAN, -NAN};
+    static const enum dtype types[] = {DTYPE_Q4_K, DTYPE_Q8_0, DTYPE_Q6_K, DTYPE_Q5_0};
+    for (size_t b = 0; b < COUNT_OF(bad) && is_cpu(compute); b++) {
+        check_not_finite(compute, types[b], 1, bad[b]);
+        check_not_finite(compute, types[b], 14, bad[b]);
+    }
+    check_several(compute);
+    for (int64_t n_tokens = 1; n_tokens <= 20; n_tokens = n_tokens * 2 + 2) {
+        check_glu(compute, DTYPE_Q4_K, n_tokens, ACTIVATION_SILU);
+        check_glu(compute, DTYPE_F16, n_tokens, ACTIVATION_GELU);
+    }
+}
+
+int main(void)
+{
+    on_devices(3, check_all);
     return check_done("compute_matmul");
 }

@@ -2,10 +2,10 @@
 // over the cache's length.
 //
 // A unit is: up to ATTENTION_TOKENS neighbouring tokens of one sequence (equal `first`), all query
-// heads of one KV head, and a range of cache rows. With few units and a long cache (decoding), the
-// range is split so that every thread has work; each part leaves maximum, sum and unnormalised
-// output, and a second task joins them. first[] and count[] are read when the operation is
-// recorded.
+// heads of one KV head, and a range of cache rows: those that one of the tokens sees, so a window
+// costs what it shows. With few units and a long cache (decoding), the range is split so that every
+// thread has work; each part leaves maximum, sum and unnormalised output, and a second task joins
+// them. first[] and count[] are read when the operation is recorded.
 #include "cpu.h"
 
 #include <math.h>
@@ -35,6 +35,7 @@ static void run_unit(struct cpu *cpu, const struct task *task, int32_t chunk, in
         .v = task->attention.v,
         .first = task->attention.first,
         .count = task->attention.count,
+        .sinks = task->attention.sinks,
         .shape = task->attention.shape,
         .scratch = (float *)(void *)cpu->thread_scratch[thread].p,
     };
@@ -58,43 +59,67 @@ static void run_join(struct cpu *cpu, const struct task *task, int32_t chunk, in
         const float *part = parts + (int64_t)i * (2 + head_dim);
         float *out = span_row(task->attention.out, unit->token + i / group) +
                      (int64_t)(unit->head_kv * group + i % group) * head_dim;
+        const float *sinks = task->attention.sinks;
         float maximum = -INFINITY, sum = 0;
         for (int32_t s = 0; s < n_split; s++)
             maximum = fmaxf(maximum, part[(size_t)s * partial_floats(shape)]);
+        if (sinks)
+            sum = expf(sinks[unit->head_kv * group + i % group] - maximum);
         for (int32_t d = 0; d < head_dim; d++)
             out[d] = 0;
         for (int32_t s = 0; s < n_split; s++) {
             const float *p = part + (size_t)s * partial_floats(shape);
-            float weight = p[1] > 0 ? expf(p[0] - maximum) : 0;
+            float weight = p[1] != 0 ? expf(p[0] - maximum) : 0;
             sum += weight * p[1];
             for (int32_t d = 0; d < head_dim; d++)
                 out[d] += weight * p[2 + d];
         }
         for (int32_t d = 0; d < head_dim; d++)
-            out[d] = sum > 0 ? out[d] / sum : 0;
+            out[d] = sum != 0 ? out[d] / sum : 0; // NaN stays
     }
 }
 
-// Cuts the tokens into groups of one sequence; fills units (when not NULL) and returns how many
-// there are.
-static int64_t cut(struct attention_unit *units, const struct attention *shape,
-                   const int32_t *first, const int32_t *count, int64_t n_tokens, int32_t n_split)
+struct range { // of cache rows, end exclusive
+    int32_t first, end;
+};
+
+// How many tokens from t on make a unit, and the rows that they see.
+static int32_t group_of(const struct args_attention *a, int32_t t, int32_t n_tokens,
+                        struct range *rows)
+{
+    int32_t next = t;
+    *rows = (struct range){INT32_MAX, 0};
+    for (; next < n_tokens && next < t + ATTENTION_TOKENS && a->first[next] == a->first[t];
+         next++) {
+        int32_t start = attention_start(&a->shape, a->first[next], a->count[next]),
+                end = a->first[next] + a->count[next];
+        rows->first = start < rows->first ? start : rows->first;
+        rows->end = end > rows->end ? end : rows->end;
+    }
+    return next - t;
+}
+
+// Cuts the tokens into units; fills them (when not NULL) and returns how many there are.
+static int64_t cut(struct attention_unit *units, const struct args_attention *a, int32_t n_tokens,
+                   int32_t n_split)
 {
     int64_t n = 0;
-    for (int32_t t = 0, next; t < n_tokens; t = next) {
-        int32_t end = first[t] + count[t];
-        for (next = t + 1;
-             next < n_tokens && next < t + ATTENTION_TOKENS && first[next] == first[t]; next++)
-            end = first[next] + count[next] > end ? first[next] + count[next] : end;
-        int32_t part = ((end - first[t] + n_split - 1) / n_split + ATTENTION_KV - 1) /
+    struct range rows;
+    for (int32_t t = 0, n_group; t < n_tokens; t += n_group) {
+        n_group = group_of(a, t, n_tokens, &rows);
+        int32_t part = ((rows.end - rows.first + n_split - 1) / n_split + ATTENTION_KV - 1) /
                        ATTENTION_KV * ATTENTION_KV;
-        for (int32_t head_kv = 0; head_kv < shape->n_head_kv; head_kv++)
+        for (int32_t head_kv = 0; head_kv < a->shape.n_head_kv; head_kv++)
             for (int32_t s = 0; s < n_split; s++, n++)
                 if (units) {
-                    int32_t from = first[t] + s * part, to = from + part;
-                    units[n] = (struct attention_unit){
-                        t, next - t, head_kv, from < end ? from : end, to < end ? to : end,
-                        s, n_split};
+                    int32_t from = rows.first + s * part, to = from + part;
+                    units[n] = (struct attention_unit){t,
+                                                       n_group,
+                                                       head_kv,
+                                                       from < rows.end ? from : rows.end,
+                                                       to < rows.end ? to : rows.end,
+                                                       s,
+                                                       n_split};
                 }
     }
     return n;
@@ -109,32 +134,33 @@ static void check_rows(const int32_t *first, const int32_t *count, int64_t n_tok
 }
 
 void cpu_attention(struct compute *compute, const struct tensor *out, const struct tensor *q,
-                   const struct tensor *k, const struct tensor *v, const struct tensor *first_,
-                   const struct tensor *count_, const struct attention *shape)
+                   const struct tensor *k, const struct tensor *v, const struct tensor *first,
+                   const struct tensor *count, const struct attention *shape)
 {
     struct cpu *cpu = (struct cpu *)compute;
-    int64_t n_tokens = q->n_rows, longest = 0;
-    if (k->type != DTYPE_F16 || shape->softcap > 0 || shape->window > 0 || shape->sinks)
-        die("op_attention: Q8_0, softcap, window and sinks are not there yet");
-    const int32_t *first = (const int32_t *)(const void *)cpu_span(first_).p;
-    const int32_t *count = (const int32_t *)(const void *)cpu_span(count_).p;
-    check_rows(first, count, n_tokens, k->n_rows);
-    for (int64_t t = 0; t < n_tokens; t++)
-        longest = count[t] > longest ? count[t] : longest;
-    int64_t n_whole = cut(NULL, shape, first, count, n_tokens, 1), n_split = 1;
-    while (n_whole * n_split < 4 * cpu->n_threads && longest >= 2 * n_split * SPLIT_ROWS)
-        n_split *= 2;
-    struct attention_unit *units = cpu_take(cpu, (size_t)(n_whole * n_split) * sizeof *units);
-    cut(units, shape, first, count, n_tokens, (int32_t)n_split);
+    int32_t n_tokens = (int32_t)q->n_rows, longest = 0, n_split = 1;
     struct args_attention args = {.out = cpu_span(out),
                                   .q = cpu_span(q),
                                   .k = cpu_span(k),
                                   .v = cpu_span(v),
-                                  .first = first,
-                                  .count = count,
-                                  .unit = units,
-                                  .shape = *shape,
-                                  .n_split = (int32_t)n_split};
+                                  .first = (const int32_t *)(const void *)cpu_span(first).p,
+                                  .count = (const int32_t *)(const void *)cpu_span(count).p,
+                                  .shape = *shape};
+    if (shape->sinks)
+        args.sinks = span_row(cpu_span(shape->sinks), 0);
+    check_rows(args.first, args.count, n_tokens, k->n_rows);
+    for (int32_t t = 0; t < n_tokens; t++) {
+        int32_t n =
+            args.first[t] + args.count[t] - attention_start(shape, args.first[t], args.count[t]);
+        longest = n > longest ? n : longest;
+    }
+    int64_t n_whole = cut(NULL, &args, n_tokens, 1);
+    while (n_whole * n_split < 4 * cpu->n_threads && longest >= 2 * n_split * SPLIT_ROWS)
+        n_split *= 2;
+    struct attention_unit *units = cpu_take(cpu, (size_t)(n_whole * n_split) * sizeof *units);
+    cut(units, &args, n_tokens, n_split);
+    args.unit = units;
+    args.n_split = n_split;
     cpu_task(cpu, run_unit, n_whole * n_split)->attention = args;
     want_bytes(&cpu->thread_bytes, attention_scratch_floats(shape) * sizeof(float));
     if (n_split > 1) {

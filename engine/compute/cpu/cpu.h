@@ -56,6 +56,22 @@ struct args_top_k {
     struct span id, value, x;
 };
 
+struct args_route {
+    struct span id, weight, logits;
+    struct route route;
+};
+
+struct args_experts {
+    struct span out, w, x, id;
+    struct span bias; // p == NULL: none
+    int32_t x_share;
+    int32_t most_groups, chunks_per_group, rows_per_chunk;
+};
+
+struct args_experts_sum {
+    struct span out, residual, y, weight;
+};
+
 struct args_norm {
     struct span out, x;
     const float *weight; // [n_cols]
@@ -87,6 +103,7 @@ struct args_matmul {
 struct args_attention {
     struct span out, q, k, v;
     const int32_t *first, *count;      // [n_tokens]
+    const float *sinks;                // [n_head] or NULL
     const struct attention_unit *unit; // [n_chunks]
     struct attention shape;
     int32_t n_split;
@@ -104,6 +121,9 @@ struct task {
     union {
         struct args_gather gather; // embed, rows
         struct args_top_k top_k;
+        struct args_route route;
+        struct args_experts experts;
+        struct args_experts_sum experts_sum;
         struct args_norm norm;
         struct args_glu glu;
         struct args_rope rope;
@@ -159,9 +179,10 @@ struct cpu {
         activation; // the quantised x of the matmul being run (tasks run in order: one is enough)
     struct scratch normed;          // the normalised x of the matmul being run
     struct scratch partial;         // partial results of the attention being run
+    struct scratch experts;         // what the matmul_experts being run sorts (experts.c)
     struct scratch *thread_scratch; // [n_threads]
-    size_t activation_bytes, normed_bytes, partial_bytes,
-        thread_bytes;               // what the recording wants of the four above
+    size_t activation_bytes, normed_bytes, partial_bytes, experts_bytes,
+        thread_bytes;               // what the recording wants of the five above
     struct arena recording;         // lives from begin to the next begin
     struct rope_table *rope_tables; // of this recording (rope.c)
 };
@@ -178,9 +199,16 @@ struct attention_unit {
     int32_t split, n_split; // which part; 1 part writes `out` itself
 };
 
+// The first cache row that a token sees.
+static inline int32_t attention_start(const struct attention *shape, int32_t first, int32_t count)
+{
+    return shape->window > 0 && count > shape->window ? first + count - shape->window : first;
+}
+
 struct attention_call {
     struct span out, q, k, v;
     const int32_t *first, *count; // [n_tokens]
+    const float *sinks;           // [n_head] or NULL
     struct attention shape;
     float *partial; // of this unit: [n_tokens][n_head / n_head_kv][2 + head_dim]: maximum, sum,
                     // unnormalised out; NULL: none
@@ -193,7 +221,9 @@ struct float_kernels {
     void (*rms_norm)(float *out, const float *x, const float *weight, int64_t n, float eps);
     void (*glu)(float *out, const float *gate, const float *up, int64_t n,
                 enum activation activation);
-    void (*to_f16)(uint16_t *out, const float *x, int64_t n);
+    // Rows of a cache. Q8_0: struct block_q8_0, n a multiple of 32.
+    void (*to_f16)(void *out, const float *x, int64_t n);
+    void (*to_q8_0)(void *out, const float *x, int64_t n);
     // out[t][row0..row1), weights of any format decoded to float. scratch:
     // float_matmul_scratch_bytes().
     void (*matmul)(const struct product *product, struct span x, int64_t row0, int64_t row1,
@@ -202,6 +232,7 @@ struct float_kernels {
 };
 size_t attention_scratch_floats(const struct attention *shape);
 size_t float_matmul_scratch_bytes(int64_t n_rows); // of a chunk
+bool cpu_has_integer_kernel(enum dtype type);      // quant.h's kernels know the format
 
 extern const struct float_kernels float_portable, float_avx2, float_avx512;
 
@@ -229,3 +260,9 @@ void cpu_matmul_glu(struct compute *compute, const struct matmul_glu *glu,
 void cpu_attention(struct compute *compute, const struct tensor *out, const struct tensor *q,
                    const struct tensor *k, const struct tensor *v, const struct tensor *first,
                    const struct tensor *count, const struct attention *attention);
+void cpu_route(struct compute *compute, const struct tensor *id, const struct tensor *weight,
+               const struct tensor *logits, const struct route *route);
+void cpu_matmul_experts(struct compute *compute, const struct matmul_experts *args);
+void cpu_experts_sum(struct compute *compute, const struct tensor *out,
+                     const struct tensor *residual, const struct tensor *y,
+                     const struct tensor *weight);

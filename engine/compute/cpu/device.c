@@ -147,7 +147,8 @@ static bool begin(struct compute *compute, uint64_t key)
     arena_free(&cpu->recording);
     arena_init(&cpu->recording, cap_bytes);
     cpu->n_tasks = 0;
-    cpu->activation_bytes = cpu->normed_bytes = cpu->partial_bytes = cpu->thread_bytes = 0;
+    cpu->activation_bytes = cpu->normed_bytes = cpu->partial_bytes = cpu->experts_bytes =
+        cpu->thread_bytes = 0;
     cpu->rope_tables = NULL;
     return true;
 }
@@ -159,6 +160,7 @@ static enum status finish(struct compute *compute, struct err *err)
     scratch_reserve(&cpu->activation, cpu->activation_bytes);
     scratch_reserve(&cpu->normed, cpu->normed_bytes);
     scratch_reserve(&cpu->partial, cpu->partial_bytes);
+    scratch_reserve(&cpu->experts, cpu->experts_bytes);
     for (int32_t i = 0; i < cpu->n_threads; i++)
         scratch_reserve(&cpu->thread_scratch[i], cpu->thread_bytes);
     pool_run(cpu->pool, cpu->tasks, cpu->n_tasks);
@@ -256,6 +258,7 @@ static void cpu_close(struct compute *compute)
     free(cpu->activation.p);
     free(cpu->normed.p);
     free(cpu->partial.p);
+    free(cpu->experts.p);
     free(cpu->tasks);
     arena_free(&cpu->recording);
     free(cpu);
@@ -279,7 +282,10 @@ static const struct backend backend = {
     .attention = cpu_attention,
     .rows = cpu_rows,
     .top_k = cpu_top_k,
+    .route = cpu_route,
+    .matmul_experts = cpu_matmul_experts,
     .glu = cpu_glu,
+    .experts_sum = cpu_experts_sum,
 };
 
 enum status cpu_open(struct compute **out, const struct compute_options *options, struct err *err)

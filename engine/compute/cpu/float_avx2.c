@@ -12,6 +12,7 @@ const struct float_kernels float_avx2 = {
     .rms_norm = rms_norm,
     .glu = glu,
     .to_f16 = to_f16,
+    .to_q8_0 = to_q8_0,
     .matmul = matmul,
     .attention = attention,
 };

@@ -89,8 +89,11 @@ static void glu(float *out, const float *gate, const float *up, int64_t n,
         glu_with(silu, out, gate, up, n);
 }
 
-static void to_f16(uint16_t *out, const float *x, int64_t n)
+// ---- rows of a cache --------------------------------------------------------------------------
+
+static void to_f16(void *to, const float *x, int64_t n)
 {
+    uint16_t *out = to;
     int64_t i = 0;
     for (; i + VF_LANES <= n; i += VF_LANES)
         vf_store_f16(out + i, vf_load(x + i));
@@ -107,6 +110,41 @@ static void from_f16(float *out, const uint16_t *in, int64_t n)
         out[i] = float_from_f16(in[i]);
 }
 
+// A value that is not finite makes the scale of its block NaN: it must show.
+static void to_q8_0(void *to, const float *x, int64_t n)
+{
+    struct block_q8_0 *block = to;
+    const float shift = 0x1.8p23f; // adding it rounds to an integer, in the low bits
+    for (; n > 0; n -= 32, x += 32, block++) {
+        float most = 0, spoilt = 0;
+        for (int i = 0; i < 32; i++) {
+            float size = x[i] < 0 ? -x[i] : x[i];
+            most = size > most ? size : most;
+            spoilt += x[i] * 0.0f;
+        }
+        float inverse = most > 0 && spoilt == 0 ? 127.0f / most : 0;
+        block->d = f16_from_float(most / 127.0f + spoilt);
+        for (int i = 0; i < 32; i++)
+            block->q[i] = (int8_t)(float_bits(x[i] * inverse + shift) - float_bits(shift));
+    }
+}
+
+// Columns column .. column + n of a row.
+static void from_q8_0(float *out, const struct block_q8_0 *row, int64_t column, int64_t n)
+{
+    for (int64_t i = column; i < column + n;) {
+        const struct block_q8_0 *block = row + i / 32;
+        float d = float_from_f16(block->d);
+        int64_t end = i / 32 * 32 + 32 < column + n ? i / 32 * 32 + 32 : column + n;
+        for (; i < end; i++)
+            *out++ = d * (float)block->q[i % 32];
+    }
+}
+
+// ---- matrix products --------------------------------------------------------------------------
+
+enum { BLOCK_K = 1024 };
+
 static void from_bf16(float *out, const uint16_t *in, int64_t n)
 {
     int64_t i = 0;
@@ -115,10 +153,6 @@ static void from_bf16(float *out, const uint16_t *in, int64_t n)
     for (; i < n; i++)
         out[i] = float_from_bf16(in[i]);
 }
-
-// ---- matrix products --------------------------------------------------------------------------
-
-enum { BLOCK_K = 1024 };
 
 // sums[r][t] = w[r] . x[t] over n columns; w rows are w_stride floats apart.
 FORCE_INLINE void dot_block(int n_tokens, float sums[BLOCK_ROWS][BLOCK_TOKENS], const float *w,
@@ -254,8 +288,18 @@ FORCE_INLINE void add_values(int n_vectors, float *out, const float *weights, co
         vf_store(out + i * VF_LANES, acc[i]);
 }
 
+// scores = softcap * tanh(scores / softcap), tanh x = 1 - 2 / (1 + e^2x).
+static void cap_scores(float scores[ATTENTION_KV], float softcap)
+{
+    for (int j = 0; j < ATTENTION_KV; j += VF_LANES) {
+        vf e = vf_exp(vf_load(scores + j) * vf_set(2 / softcap));
+        vf_store(scores + j, vf_set(softcap) * (vf_set(1) - vf_set(2) / (vf_set(1) + e)));
+    }
+}
+
 // Lets one query see the converted cache rows at .. at + ATTENTION_KV.
-static void query_see(struct query *query, const float *k, const float *v, int64_t dim, int32_t at)
+static void query_see(struct query *query, const float *k, const float *v, int64_t dim, int32_t at,
+                      float softcap)
 {
     float weights[ATTENTION_KV];
     int from = query->first > at ? query->first - at : 0;
@@ -263,6 +307,8 @@ static void query_see(struct query *query, const float *k, const float *v, int64
     if (from >= to)
         return;
     scores_of(weights, query->q, k, dim);
+    if (softcap > 0)
+        cap_scores(weights, softcap);
     float maximum = query->maximum;
     for (int j = from; j < to; j++)
         maximum = weights[j] > maximum ? weights[j] : maximum;
@@ -290,13 +336,12 @@ static void convert_rows(float *out, struct span cache, int64_t at, int64_t end,
                          int64_t head_dim, int64_t dim)
 {
     for (int j = 0; j < ATTENTION_KV; j++, out += dim) {
+        const uint8_t *row = cache.p + (size_t)(at + j) * cache.row_bytes;
         int64_t have = at + j < end ? head_dim : 0;
-        if (have)
-            from_f16(
-                out,
-                (const uint16_t *)(const void *)(cache.p + (size_t)(at + j) * cache.row_bytes) +
-                    column,
-                head_dim);
+        if (have && cache.type == DTYPE_F16)
+            from_f16(out, (const uint16_t *)(const void *)row + column, head_dim);
+        else if (have)
+            from_q8_0(out, (const struct block_q8_0 *)(const void *)row, column, head_dim);
         memset(out + have, 0, (size_t)(dim - have) * sizeof *out);
     }
 }
@@ -308,17 +353,18 @@ static void queries_begin(struct query *queries, float *scratch, const struct at
     for (int32_t i = 0; i < unit->n_tokens * group; i++, scratch += 2 * dim) {
         int32_t token = unit->token + i / group, head = unit->head_kv * group + i % group;
         const float *q = span_row(call->q, token) + (int64_t)head * head_dim;
-        queries[i] =
-            (struct query){scratch, scratch + dim,      -INFINITY,
-                           0,       call->first[token], call->first[token] + call->count[token]};
+        int32_t first = call->first[token], count = call->count[token];
+        queries[i] = (struct query){
+            scratch,      scratch + dim, -INFINITY, 0, attention_start(&call->shape, first, count),
+            first + count};
         memset(scratch, 0, (size_t)(2 * dim) * sizeof *scratch);
         for (int32_t d = 0; d < head_dim; d++)
             scratch[d] = q[d] * call->shape.scale;
     }
 }
 
-// Writes each query's result: divided by its sum to `out`, or with maximum and sum to the unit's
-// partial results.
+// Writes each query's result: divided by its sum (to which a sink adds) to `out`, or with maximum
+// and sum to the unit's partial results.
 static void queries_end(const struct query *queries, const struct attention_call *call,
                         const struct attention_unit *unit)
 {
@@ -334,8 +380,11 @@ static void queries_end(const struct query *queries, const struct attention_call
         }
         int32_t head = unit->head_kv * group + i % group;
         float *out = span_row(call->out, unit->token + i / group) + (int64_t)head * head_dim;
+        float share = query->sum != 0 ? 1 / query->sum : 0; // NaN stays
+        if (call->sinks)
+            share = 1 / (query->sum + expf(call->sinks[head] - query->maximum));
         for (int32_t d = 0; d < head_dim; d++)
-            out[d] = query->sum > 0 ? query->out[d] / query->sum : 0;
+            out[d] = query->out[d] * share;
     }
 }
 
@@ -351,7 +400,7 @@ static void attention(const struct attention_call *call, const struct attention_
         convert_rows(k, call->k, at, unit->end, column, head_dim, dim);
         convert_rows(v, call->v, at, unit->end, column, head_dim, dim);
         for (int32_t i = 0; i < n; i++)
-            query_see(&queries[i], k, v, dim, at);
+            query_see(&queries[i], k, v, dim, at, call->shape.softcap);
     }
     queries_end(queries, call, unit);
 }

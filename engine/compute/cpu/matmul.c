@@ -115,7 +115,7 @@ static void run_panels(struct cpu *cpu, const struct task *task, int32_t chunk, 
 // ---- recording --------------------------------------------------------------------------------
 
 // The formats that the row and panel kernels know; the others are decoded to float.
-static bool has_integer_kernel(enum dtype type)
+bool cpu_has_integer_kernel(enum dtype type)
 {
     return type == DTYPE_Q8_0 || type == DTYPE_Q4_0 || type == DTYPE_Q4_K || type == DTYPE_Q5_K ||
            type == DTYPE_Q6_K;
@@ -123,7 +123,7 @@ static bool has_integer_kernel(enum dtype type)
 
 static enum way way_of(const struct cpu *cpu, enum dtype type, int64_t n_tokens)
 {
-    if (!has_integer_kernel(type))
+    if (!cpu_has_integer_kernel(type))
         return WAY_FLOATS;
     if (cpu->rows && n_tokens <= VEC_TOKENS)
         return WAY_ROWS;

@@ -37,6 +37,8 @@ static void run_table(struct cpu *cpu, const struct task *task, int32_t t, int32
 static void turn(const struct args_rope *a, struct span span, int32_t t)
 {
     int32_t n_pairs = a->n_rot / 2;
+    if (n_pairs == 0)
+        return;
     const float *cos_sin = a->table + (size_t)t * (size_t)n_pairs * 2;
     // Pair i is (x[i * step], x[i * step + apart]).
     int32_t step = a->pairs == ROPE_NORM ? 2 : 1, apart = a->pairs == ROPE_NORM ? 1 : n_pairs;
@@ -52,8 +54,11 @@ static void turn(const struct args_rope *a, struct span span, int32_t t)
 
 static void store(struct cpu *cpu, struct span cache, int64_t row, const float *x)
 {
-    cpu->flt->to_f16((uint16_t *)(void *)(cache.p + (size_t)row * cache.row_bytes), x,
-                     cache.n_cols);
+    uint8_t *to = cache.p + (size_t)row * cache.row_bytes;
+    if (cache.type == DTYPE_F16)
+        cpu->flt->to_f16(to, x, cache.n_cols);
+    else
+        cpu->flt->to_q8_0(to, x, cache.n_cols);
 }
 
 static void run_rope_kv(struct cpu *cpu, const struct task *task, int32_t t, int32_t thread)
@@ -109,8 +114,6 @@ void cpu_rope_kv(struct compute *compute, const struct rope_kv *args)
     };
     if (args->q->n_rows == 0)
         return;
-    if (args->cache_k->type != DTYPE_F16)
-        die("op_rope_kv: a cache of %s", dtype_name(args->cache_k->type));
     if (a.n_rot > 0) {
         a.turns = ints(args->rope.turns);
         want_table(cpu, &a, args->q->n_rows);
