@@ -34,14 +34,14 @@ struct push_copy {     // copy.comp
 
 // ---- attention, rotation, norm (attention.c, rope.c, norm.c) ----
 
-struct push_norm { // norm.comp
+struct push_norm {          // norm.comp
     uint64_t to, x, weight; // F32 [n_tokens][n_cols]; F32; F32 [n_cols]
     uint32_t to_row, x_row;
     uint32_t n_cols;
     float eps;
 };
 
-struct push_rope_kv { // rope_kv.comp
+struct push_rope_kv {          // rope_kv.comp
     uint64_t q, k, v;          // F32 [n_tokens][heads * head_dim]
     uint64_t pos, row, turns;  // I32 [n_tokens]; I32 [n_tokens]; I32 [n_rot / 2][high, low]
     uint64_t cache_k, cache_v; // [n_rows][n_head_kv * head_dim]
@@ -54,7 +54,7 @@ struct push_rope_kv { // rope_kv.comp
     float magnitude;
 };
 
-struct push_attention { // attention.comp, attention_matrix.comp
+struct push_attention {     // attention.comp, attention_matrix.comp
     uint64_t to, q;         // F32 [n_tokens][n_head * head_dim]
     uint64_t k, v;          // F16 or Q8_0 [n_rows][n_head_kv * head_dim]
     uint64_t first, count;  // I32 [n_tokens]

@@ -31,6 +31,7 @@
     X(CreateBuffer)                                                                                \
     X(DestroyBuffer)                                                                               \
     X(GetBufferMemoryRequirements)                                                                 \
+    X(GetDeviceBufferMemoryRequirements)                                                           \
     X(BindBufferMemory)                                                                            \
     X(GetBufferDeviceAddress)                                                                      \
     X(CreateShaderModule)                                                                          \
@@ -150,6 +151,7 @@ enum { TYPES_MOST = 4, MIRRORS_MOST = 16 };
 
 struct memory {
     VkPhysicalDeviceMemoryProperties properties;
+    uint32_t buffer_types;                      // that a buffer may lie in, a bit each
     uint32_t types[MEMORY_CLASSES][TYPES_MOST]; // in the order they are tried
     uint32_t n_types[MEMORY_CLASSES];
     struct block *blocks;

@@ -104,9 +104,10 @@ void candidate_memory(const struct instance *instance, const struct candidate *c
 
 // ---- memory types -------------------------------------------------------------------------------
 
-static void try_types(struct memory *memory, enum memory_class class, VkMemoryPropertyFlags with,
+static void try_types(struct vulkan *vk, enum memory_class class, VkMemoryPropertyFlags with,
                       VkMemoryPropertyFlags without)
 {
+    struct memory *memory = &vk->memory;
     const VkMemoryPropertyFlags odd = VK_MEMORY_PROPERTY_LAZILY_ALLOCATED_BIT |
                                       VK_MEMORY_PROPERTY_PROTECTED_BIT |
                                       VK_MEMORY_PROPERTY_DEVICE_COHERENT_BIT_AMD;
@@ -116,7 +117,8 @@ static void try_types(struct memory *memory, enum memory_class class, VkMemoryPr
         bool known = false;
         for (uint32_t k = 0; k < *n; k++)
             known |= types[k] == i;
-        if ((flags & with) == with && !(flags & (without | odd)) && !known && *n < TYPES_MOST)
+        bool fits = memory->buffer_types & 1u << i && (flags & with) == with;
+        if (fits && !(flags & (without | odd)) && !known && *n < TYPES_MOST)
             types[(*n)++] = i;
     }
 }
@@ -124,6 +126,27 @@ static void try_types(struct memory *memory, enum memory_class class, VkMemoryPr
 static uint64_t heap_of(const struct memory *memory, uint32_t type)
 {
     return memory->properties.memoryTypes[type].heapIndex;
+}
+
+static VkBufferCreateInfo buffer_info(uint64_t n_bytes)
+{
+    return (VkBufferCreateInfo){
+        .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
+        .size = n_bytes,
+        .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
+                 VK_BUFFER_USAGE_TRANSFER_DST_BIT | VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT,
+    };
+}
+
+// The types that our buffers may lie in, a bit each.
+static uint32_t types_for_buffers(struct vulkan *vk)
+{
+    const VkBufferCreateInfo buffer = buffer_info(BLOCK_LEAST);
+    const VkDeviceBufferMemoryRequirements info = {
+        .sType = VK_STRUCTURE_TYPE_DEVICE_BUFFER_MEMORY_REQUIREMENTS, .pCreateInfo = &buffer};
+    VkMemoryRequirements2 wants = {.sType = VK_STRUCTURE_TYPE_MEMORY_REQUIREMENTS_2};
+    vk->call.GetDeviceBufferMemoryRequirements(vk->device, &info, &wants);
+    return wants.memoryRequirements.memoryTypeBits;
 }
 
 // The host sees (nearly) all of the device's own memory, not a window of 256 MiB.
@@ -153,20 +176,21 @@ enum status memory_open(struct vulkan *vk, struct err *err)
     struct memory *memory = &vk->memory;
     VkPhysicalDeviceMemoryBudgetPropertiesEXT budget;
     read_heaps(&vk->instance, &vk->chosen, &memory->properties, &budget);
+    memory->buffer_types = types_for_buffers(vk);
     if (vk->chosen.unified || all_mapped(memory)) {
-        try_types(memory, MEMORY_MAIN, local | seen, cached);
-        try_types(memory, MEMORY_MAIN, local | seen, 0);
+        try_types(vk, MEMORY_MAIN, local | seen, cached);
+        try_types(vk, MEMORY_MAIN, local | seen, 0);
     }
     if (vk->chosen.unified) {
-        try_types(memory, MEMORY_MAIN, seen, cached);
-        try_types(memory, MEMORY_MAIN, seen, 0);
+        try_types(vk, MEMORY_MAIN, seen, cached);
+        try_types(vk, MEMORY_MAIN, seen, 0);
     } else {
-        try_types(memory, MEMORY_MAIN, local, 0);
+        try_types(vk, MEMORY_MAIN, local, 0);
     }
-    try_types(memory, MEMORY_INPUT, local | seen, 0);
-    try_types(memory, MEMORY_INPUT, seen, 0);
-    try_types(memory, MEMORY_RESULT, seen | cached, 0);
-    try_types(memory, MEMORY_RESULT, seen, 0);
+    try_types(vk, MEMORY_INPUT, local | seen, 0);
+    try_types(vk, MEMORY_INPUT, seen, 0);
+    try_types(vk, MEMORY_RESULT, seen | cached, 0);
+    try_types(vk, MEMORY_RESULT, seen, 0);
     for (int i = 0; i < MEMORY_CLASSES; i++)
         if (memory->n_types[i] == 0)
             return err_set(err, UNSUPPORTED, "%s has no memory that both it and the host can use",
@@ -175,6 +199,12 @@ enum status memory_open(struct vulkan *vk, struct err *err)
 }
 
 // ---- blocks -------------------------------------------------------------------------------------
+
+static void told_again(struct vulkan *vk) // what is free has changed
+{
+    struct compute_info *info = &vk->compute.info;
+    candidate_memory(&vk->instance, &vk->chosen, &info->memory_bytes, &info->memory_usable_bytes);
+}
 
 static void block_close(struct vulkan *vk, struct block *block)
 {
@@ -189,12 +219,7 @@ static void block_close(struct vulkan *vk, struct block *block)
 
 static VkResult block_fill(struct vulkan *vk, struct block *block)
 {
-    const VkBufferCreateInfo buffer = {
-        .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO,
-        .size = block->n_bytes,
-        .usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
-                 VK_BUFFER_USAGE_TRANSFER_DST_BIT | VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT,
-    };
+    const VkBufferCreateInfo buffer = buffer_info(block->n_bytes);
     const VkMemoryAllocateFlagsInfo flags = {
         .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO,
         .flags = VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT,
@@ -244,6 +269,7 @@ static struct block *block_open(struct vulkan *vk, uint32_t type, uint64_t n_byt
     block->holes[block->n_holes++] = (struct hole){0, n_bytes};
     block->next = vk->memory.blocks;
     vk->memory.blocks = block;
+    told_again(vk);
     return block;
 }
 
@@ -389,6 +415,7 @@ void memory_release(struct vulkan *vk, struct buffer *buffer)
             break;
         }
     block_close(vk, block);
+    told_again(vk);
 }
 
 uint8_t *buffer_map(const struct buffer *buffer)

@@ -74,13 +74,14 @@ static void let_go(const uint8_t *p, size_t n_bytes)
     (void)madvise((void *)first, end - first, MADV_DONTNEED);
 }
 
-// Maps the chunk's pages in one call. An unreadable disk is then an error here, and not a signal
-// later.
+// Has the chunk read in large pieces and maps its pages in one call. An unreadable disk is then an
+// error here, and not a signal later.
 static bool fetch(const uint8_t *p, size_t n_bytes)
 {
     enum { POPULATE_READ = 22 }; // MADV_POPULATE_READ, Linux 5.14; older ones answer EINVAL
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = page_of(p, page),
               end = page_of(p + n_bytes + page - 1, page);
+    (void)madvise((void *)first, end - first, MADV_WILLNEED);
     return madvise((void *)first, end - first, POPULATE_READ) == 0 || errno == EINVAL ||
            errno == ENOMEM;
 }
