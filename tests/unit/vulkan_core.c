@@ -84,6 +84,79 @@ static void test_choice(void)
     close_device(vk);
 }
 
+static struct candidate device_like(const char *name, const char *kind, uint32_t n_units,
+                                    const char *refusal)
+{
+    struct candidate c = {.said.usable = !refusal[0], .features.n_compute_units = n_units};
+    snprintf(c.said.name, sizeof c.said.name, "%s", name);
+    snprintf(c.said.kind, sizeof c.said.kind, "%s", kind);
+    snprintf(c.said.refusal, sizeof c.said.refusal, "%s", refusal);
+    c.features.software = strcmp(kind, "software") == 0;
+    return c;
+}
+
+// Which of several; never a software one unasked; a broken GPU is not a missing one.
+static void test_policy(void)
+{
+    const struct candidate all[] = {
+        device_like("llvmpipe (LLVM 19)", "software", 0, ""),
+        device_like("Virtio-GPU Venus (AMD Radeon 8060S)", "virtual", 40, ""),
+        device_like("AMD Radeon 890M (RADV)", "integrated", 16, ""),
+        device_like("AMD Radeon 8060S (RADV)", "integrated", 40, ""),
+        device_like("Old GPU", "discrete", 64, "Vulkan 1.3 is wanted; the driver has 1.1"),
+        device_like("Virtio-GPU Venus (llvmpipe)", "software", 0, ""),
+    };
+    const struct {
+        int first, n;
+        const char *device;
+        int chosen; // index into all; -1: none
+        enum status status;
+        const char *says;
+    } cases[] = {
+        {0, 6, "auto", 3, OK, "discrete before integrated"},
+        {0, 6, "vulkan", 3, OK, "refused: Old GPU"},
+        {0, 3, "auto", 2, OK, "the fastest of 2"},
+        {0, 2, "auto", 1, OK, "the only GPU"},
+        {0, 1, "auto", -1, NOT_FOUND, "llvmpipe (LLVM 19)' (software), which runs when named"},
+        {0, 1, "LLVM", 0, OK, "asked for"},
+        {5, 1, "auto", -1, NOT_FOUND, "no GPU"},
+        {4, 1, "auto", -1, UNSUPPORTED, "the driver has 1.1"},
+        {4, 2, "auto", -1, UNSUPPORTED, "Old GPU"},
+        {0, 6, "890m", 2, OK, "890m was asked for"},
+        {0, 6, "8060S", 3, OK, "asked for"}, // the real one before the virtual one
+        {0, 6, "venus", 1, OK, "asked for"},
+        {0, 6, "old", -1, UNSUPPORTED, "1.3 is wanted"},
+        {0, 6, "geforce", -1, NOT_FOUND, "there is 'llvmpipe"},
+        {0, 0, "auto", -1, NOT_FOUND, "no device at all"},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        const struct candidate *chosen = NULL;
+        char reason[320] = "";
+        struct err err = {0};
+        CHECK(candidate_choose(all + cases[i].first, cases[i].n, cases[i].device, &chosen, reason,
+                               sizeof reason, &err) == cases[i].status);
+        CHECK(chosen == (cases[i].chosen < 0 ? NULL : &all[cases[i].chosen]));
+        if (!CHECK(strstr(cases[i].status == OK ? reason : err.text, cases[i].says) != NULL))
+            fprintf(stderr, "    case %zu: '%s' '%s'\n", i, reason, err.text);
+    }
+}
+
+static void test_no_driver(void)
+{
+    const char *drivers = getenv("VK_DRIVER_FILES");
+    char kept[512];
+    snprintf(kept, sizeof kept, "%s", drivers ? drivers : "");
+    struct compute *compute = NULL;
+    struct compute_options options = {.device = "auto"};
+    struct err err = {0};
+    setenv("VK_DRIVER_FILES", "/nonexistent.json", 1);
+    CHECK(vulkan_open(&compute, &options, &err) == NOT_FOUND && strstr(err.text, "no driver"));
+    if (drivers)
+        setenv("VK_DRIVER_FILES", kept, 1);
+    else
+        unsetenv("VK_DRIVER_FILES");
+}
+
 // ---- memory -------------------------------------------------------------------------------------
 
 static void test_pieces(void)
@@ -599,6 +672,8 @@ int main(void)
     CHECK(mkdtemp(dir) != NULL);
     log_level_set(LOG_ERROR);
     test_choice();
+    test_policy();
+    test_no_driver();
     test_pieces();
     test_zeroed();
     test_no_room();

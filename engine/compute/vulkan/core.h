@@ -293,6 +293,12 @@ enum status vk_refused(struct err *err, const char *what, VkResult result);
 
 // ---- device.c -----------------------------------------------------------------------------------
 
+// The best of `all` that `device` asks for, a usable one before one that is not; why it, in one
+// sentence.
+enum status candidate_choose(const struct candidate *all, int32_t n, const char *device,
+                             const struct candidate **out, char *reason, size_t size,
+                             struct err *err);
+
 struct vulkan {
     struct compute compute; // first
     struct instance instance;

@@ -67,9 +67,9 @@ static enum status nothing_found(const struct candidate *all, int32_t n, const c
                    names);
 }
 
-// The best of what was asked for; a usable one before one that is not.
-static enum status choose(const struct candidate *all, int32_t n, const char *device,
-                          struct candidate *out, char *reason, size_t size, struct err *err)
+enum status candidate_choose(const struct candidate *all, int32_t n, const char *device,
+                             const struct candidate **out, char *reason, size_t size,
+                             struct err *err)
 {
     bool any = strcmp(device, "auto") == 0 || strcmp(device, "vulkan") == 0;
     const struct candidate *best = NULL, *broken = NULL;
@@ -90,7 +90,7 @@ static enum status choose(const struct candidate *all, int32_t n, const char *de
                        broken->said.driver, broken->said.refusal);
     if (!best)
         return nothing_found(all, n, device, any, err);
-    *out = *best;
+    *out = best;
     if (!any)
         snprintf(reason, size, "device = %.60s was asked for", device);
     else if (n_fit == 1)
@@ -200,11 +200,14 @@ static const struct backend backend = {
 static enum status choose_device(struct vulkan *vk, const char *device, struct err *err)
 {
     struct candidate *all = mem_array(CANDIDATES_MOST, sizeof *all);
+    const struct candidate *chosen;
     int32_t n = 0;
     enum status status = instance_candidates(&vk->instance, all, &n, err);
     if (status == OK)
-        status = choose(all, n, device, &vk->chosen, vk->compute.info.reason,
-                        sizeof vk->compute.info.reason, err);
+        status = candidate_choose(all, n, device, &chosen, vk->compute.info.reason,
+                                  sizeof vk->compute.info.reason, err);
+    if (status == OK)
+        vk->chosen = *chosen;
     free(all);
     return status;
 }
