@@ -212,12 +212,17 @@ static void state_changed(void *arg)
     const struct sched_status *now = sched_status(server->sched);
     const struct model_info *model = &now->model;
     if (now->state == SCHED_LOADING) {
-        log_info("device: %s (%s%s%s, %s)", now->device.device, now->device.kind,
-                 now->device.driver[0] ? ", " : "", now->device.driver, now->device.backend);
+        const struct compute_info *device = &now->device;
+        if (device->driver[0])
+            log_info("device: %s (%s, %s, %s)", device->device, device->kind, device->backend,
+                     device->driver);
+        else
+            log_info("device: %s", device->device);
         log_info("why this device: %s", now->device.reason);
     } else if (now->state == SCHED_FAILED) {
         log_error("no model is loaded: %s", now->err.text);
-        if (now->layers.opened.status != OK)
+        struct err why;
+        if (now->layers.opened.status != OK || doctor_wrong(&now->layers, &why))
             print_refusal(&now->layers);
     } else if (!server->ready_told) {
         server->ready_told = true;

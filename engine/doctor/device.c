@@ -41,6 +41,16 @@ void doctor_device(struct doctor_device *out, const char *setting, struct comput
     out->took_ms = (uint32_t)((clock_us() - from_us) / 1000);
 }
 
+bool doctor_wrong(const struct doctor_device *device, struct err *why)
+{
+    bool lost = device->tested && device->test_failed.status == DEVICE_ERROR;
+    if (!lost && !(device->tested && device->test_failed.status == OK && !device->test.right))
+        return false;
+    (void)err_set(why, DEVICE_ERROR, "%.90s computes wrongly: %.200s", device->info.device,
+                  lost ? device->test_failed.text : device->test.said);
+    return true;
+}
+
 // ---- what is common -----------------------------------------------------------------------------
 
 static bool on_vulkan(const struct walk *walk)
@@ -238,19 +248,15 @@ void layer_self_test(struct walk *walk)
     PUT(layer->wanted, "results that are known beforehand");
     if (not_tested(walk, layer))
         return;
-    if (device->test_failed.status == UNSUPPORTED) {
-        layer->state = LAYER_UNKNOWN;
-        PUT(layer->found, "%s", device->test_failed.text);
-        return;
+    if (doctor_wrong(device, NULL)) {
+        layer->state = LAYER_REFUSED;
+        PUT(layer->todo, "Do not trust its answers. Try another version of the driver and of the "
+                         "kernel; on the processor: device = cpu.");
+    } else {
+        layer->state = device->test_failed.status == OK ? LAYER_OK : LAYER_UNKNOWN;
     }
-    bool right = device->test_failed.status == OK && device->test.right;
-    layer->state = right ? LAYER_OK : LAYER_REFUSED;
     PUT(layer->found, "%s",
         device->test_failed.status != OK ? device->test_failed.text : device->test.said);
-    if (!right)
-        PUT(layer->todo,
-            "The device computes wrongly: do not trust its answers. Try another driver "
-            "version; on the processor: device = cpu.");
 }
 
 // What memory can deliver on a chip: `good` is what reading should reach, three quarters of the

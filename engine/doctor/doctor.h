@@ -43,6 +43,10 @@ struct doctor_device {
 void doctor_device(struct doctor_device *out, const char *setting, struct compute *compute,
                    const struct err *refused, bool all);
 
+// The device was tested and does not compute what it should: no model is to run on it. *why says
+// it.
+bool doctor_wrong(const struct doctor_device *device, struct err *why);
+
 enum layer_state {
     LAYER_OK,
     LAYER_NOTE,    // it works, and could be better

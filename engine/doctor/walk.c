@@ -66,7 +66,7 @@ bool walk_skips(struct walk *walk, struct doctor_layer *layer)
 static void judge(struct doctor_report *report, const struct doctor_device *device)
 {
     report->started = device->looked;
-    if (!device->looked || device->opened.status != OK)
+    if (!device->looked || device->opened.status != OK || doctor_wrong(device, NULL))
         report->runs = RUNS_NOTHING;
     else if (strcmp(device->info.backend, "vulkan") != 0)
         report->runs = RUNS_CPU;
@@ -98,6 +98,8 @@ static int count_notes(const struct doctor_report *report)
 
 static void conclude(struct doctor_report *report, const struct doctor_device *device)
 {
+    struct err why = device->opened;
+    (void)doctor_wrong(device, &why);
     const struct doctor_layer *refused = report->refused;
     int n_notes = count_notes(report);
     if (!report->started) {
@@ -107,20 +109,16 @@ static void conclude(struct doctor_report *report, const struct doctor_device *d
         if (n_notes)
             PUT(report->verdict, " %d of the layers could be better.", n_notes);
     } else if (report->runs == RUNS_NOTHING) {
-        PUT(report->verdict, "Nothing runs: %s.", device->opened.text);
-        if (refused)
-            PUT(report->verdict, " The layer \"%s\" refuses first: %s.", refused->name,
-                refused->found);
+        PUT(report->verdict, "Nothing runs: %s.", why.text);
     } else if (report->asked_for) {
         PUT(report->verdict, "%s runs the model, as device = %s asks for.", report->device,
             report->setting);
     } else {
         PUT(report->verdict, "No GPU runs, the processor does: %s (%s).", report->device,
             device->info.reason);
-        if (refused)
-            PUT(report->verdict, " The layer \"%s\" refuses first: %s.", refused->name,
-                refused->found);
     }
+    if (refused && report->started && !report->asked_for)
+        PUT(report->verdict, " The first layer that refuses a GPU is \"%s\".", refused->name);
 }
 
 void walk_look(struct walk *walk, const struct place *place, const struct doctor_device *device,

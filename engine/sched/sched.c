@@ -122,6 +122,8 @@ static enum status engine_load(struct engine *engine, struct err *err)
     enum status status = compute_open(&engine->compute, &device, err);
     engine->compute = status == OK ? engine->compute : NULL;
     doctor_device(engine->layers, settings->device, engine->compute, err, false);
+    if (status == OK && doctor_wrong(engine->layers, err))
+        status = err->status;
     if (status != OK)
         return status;
     tell_state(engine, SCHED_LOADING, NULL);

@@ -48,9 +48,18 @@ void doctor_device(struct doctor_device *out, const char *setting, struct comput
 {
     CHECK(!all && !model_is_open && (compute || refused->status != OK));
     *out = (struct doctor_device){.looked = true};
+    out->info.n_threads = strcmp(setting, "wrong") == 0 ? 7 : 1;
     if (!compute)
         out->opened = *refused;
     snprintf(out->setting, sizeof(out->setting), "%s", setting);
+}
+
+bool doctor_wrong(const struct doctor_device *device, struct err *why)
+{
+    if (device->info.n_threads != 7) // as the test says it
+        return false;
+    (void)err_set(why, DEVICE_ERROR, "it computes wrongly");
+    return true;
 }
 
 enum status model_open(struct model **out, struct compute *compute, const char *path,
@@ -502,6 +511,14 @@ static void test_refused(void)
     CHECK_TEXT(sched_status(sched)->err.text, "there is no device \"none\"");
     CHECK(sched_status(sched)->layers.looked &&
           sched_status(sched)->layers.opened.status == NOT_FOUND);
+    sched_close(sched);
+    // One that computes wrongly is not used.
+    snprintf(settings.device, sizeof(settings.device), "wrong");
+    sched_open(&sched, &settings, "stand-in.gguf", NULL);
+    CHECK(submit(&answer, "hello", 20, NULL) == OK);
+    wait_for(&answer, 1);
+    CHECK(sched_status(sched)->state == SCHED_FAILED && !model_is_open);
+    CHECK_TEXT(sched_status(sched)->err.text, "it computes wrongly");
     sched_close(sched);
 }
 
