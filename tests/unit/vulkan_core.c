@@ -295,6 +295,7 @@ static void test_other_memory(VkMemoryPropertyFlags own)
         if (compute_begin(&vk->compute, 11))
             op_rows(&vk->compute, &out, &x, &row);
         CHECK(compute_finish(&vk->compute, NULL) == OK);
+        CHECK(vk_ints(&row)[0] == rows[0] && vk_ints(&row)[2] == rows[2] && !vk_ints(&x));
         for (int k = 0; k < 3; k++)
             CHECK(float_at(vk, &out, k, 63) == (float)(rows[k] * 64 + 63));
         CHECK(out.buffer->mirror != NULL && (i == 0 || vk->recorder.n_kept == 1));

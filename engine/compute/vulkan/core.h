@@ -137,6 +137,7 @@ struct buffer {                     // of compute.h: a piece of a block
     struct block *block;
     uint64_t at, n_bytes; // within the block; n_bytes as asked for
     uint64_t address;
+    uint8_t *shadow;       // an input: what the host wrote last, since its map is slow to read
     struct buffer *mirror; // in memory the host reads fast, when the host reads this one
     struct range mirrored; // the part of it that the mirror holds; n_bytes 0: none
 };

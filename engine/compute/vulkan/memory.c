@@ -406,6 +406,7 @@ void memory_release(struct vulkan *vk, struct buffer *buffer)
     if (buffer->next)
         buffer->next->previous = buffer->previous;
     *(buffer->previous ? &buffer->previous->next : &vk->memory.buffers) = buffer->next;
+    free(buffer->shadow);
     free(buffer);
     if (block->n_holes != 1 || block->holes[0].n_bytes != block->n_bytes)
         return;
@@ -474,11 +475,14 @@ enum status vk_buffer_open(struct compute *compute, struct buffer **out, const s
     if (status != OK)
         return status;
     status = use == USE_WEIGHT ? upload(vk, buffer, shape, data, err) : clear(vk, buffer, err);
-    if (status != OK)
+    if (status != OK) {
         memory_release(vk, buffer);
-    else
-        *out = buffer;
-    return status;
+        return status;
+    }
+    if (input)
+        buffer->shadow = mem_alloc(buffer->n_bytes);
+    *out = buffer;
+    return OK;
 }
 
 static void mirror_drop(struct vulkan *vk, struct buffer *buffer)
@@ -512,8 +516,8 @@ struct range vk_range(const struct tensor *tensor)
 
 const int32_t *vk_ints(const struct tensor *tensor)
 {
-    const uint8_t *map = buffer_map(tensor->buffer);
-    return map ? (const int32_t *)(const void *)(map + tensor->offset) : NULL;
+    const uint8_t *shadow = tensor->buffer->shadow;
+    return shadow ? (const int32_t *)(const void *)(shadow + tensor->offset) : NULL;
 }
 
 // ---- transfers ----------------------------------------------------------------------------------
@@ -554,6 +558,8 @@ void vk_write(struct compute *compute, const struct tensor *to, const void *from
     struct vulkan *vk = vk_of(compute);
     (void)vk_range(to);
     to->buffer->mirrored.n_bytes = 0;
+    if (to->buffer->shadow)
+        memcpy(to->buffer->shadow + to->offset, from, n_bytes);
     uint8_t *map = buffer_map(to->buffer);
     if (map)
         memcpy(map + to->offset, from, n_bytes);

@@ -44,7 +44,8 @@ struct range { // of device memory
     uint64_t address, n_bytes;
 };
 struct range vk_range(const struct tensor *tensor); // the view's first to last byte
-// What the host last wrote into an I32 tensor [1][n]; NULL where it cannot see that memory.
+// What the host last wrote into an I32 tensor [1][n], from a copy that is cheap to read; NULL: it
+// is another kind of tensor.
 const int32_t *vk_ints(const struct tensor *tensor);
 // Undefined memory that an operation may use between its dispatches, 256-aligned; it is reused
 // after the recording.
