@@ -16,7 +16,7 @@ JOBS ?= $(shell nproc)
 
 TIERS := unit golden api boot device
 INSIDE_GOALS := host appliance asan init notices image run run-host train lint format \
-                test $(TIERS:%=test-%) test-peer unit-programs
+                test $(TIERS:%=test-%) test-peer isa-report unit-programs
 .PHONY: help clean inside $(INSIDE_GOALS) $(TIERS:%=needs-%)
 
 help: ## this list
@@ -30,7 +30,7 @@ ifeq ($(wildcard /etc/tawny-root),)
 
 INSIDE_NOW := $(filter-out help clean,$(MAKECMDGOALS))
 # Two makes that only compile take turns in one tree; tests and running machines hold up nobody.
-ONLY_COMPILES := $(if $(filter-out host appliance asan init notices unit-programs lint format build/%,$(INSIDE_NOW)),,yes)
+ONLY_COMPILES := $(if $(filter-out host appliance asan init notices unit-programs isa-report lint format build/%,$(INSIDE_NOW)),,yes)
 $(INSIDE_NOW): inside
 	@:
 inside:
@@ -241,6 +241,9 @@ build/asan/fuzz/%: build/asan/obj/tests/fuzz/%.o build/asan/libengine.a
 	$(Q)$(call link,asan) -fsanitize=fuzzer $^ $(LIBS) -o $@
 unit-programs: $(UNIT) $(FUZZ)
 # Every operation on a device against the CPU's: build/host/ops DEVICE [WORD...].
+build/appliance/ops: $(patsubst %.c,build/appliance/obj/%.o,$(wildcard tests/golden/ops*.c)) build/appliance/libengine.a
+	$(call say,LINK $@)
+	$(Q)$(call link,appliance) $^ $(LIBS_appliance) -o $@
 build/host/ops: $(patsubst %.c,build/host/obj/%.o,$(wildcard tests/golden/ops*.c)) build/host/libengine.a
 	$(call say,LINK $@)
 	$(Q)$(call link,host) $^ $(LIBS) -o $@
@@ -259,7 +262,7 @@ build/appliance/isa: build/appliance/obj/tests/golden/isa/report.o build/applian
     build/appliance/obj/tests/golden/isa/entry.o build/appliance/libengine.a
 	$(call say,LINK $@)
 	$(Q)$(call link,appliance) $^ $(LIBS_appliance) -o $@
-build/appliance/obj/tests/golden/isa/entry.o: engine/compute/vulkan/entry_static.c engine/compute/vulkan/entry.h
+build/appliance/obj/tests/golden/isa/entry.o: engine/compute/vulkan/entry_static.c engine/compute/vulkan/entry.h | build/deps/appliance.stamp
 	@mkdir -p $(@D)
 	$(Q)$(CC_appliance) $(CFLAGS_all) $(CFLAGS_appliance) -Dvulkan_entry=static_entry -c $< -o $@
 build/host/memfd_layer.so: tests/golden/driver/memfd_layer.c | build/deps/host.stamp
@@ -287,6 +290,9 @@ $(TIERS:%=test-%): test-%:
 # Not a tier of `make test`: it compares with a whole other engine, in a Debian sid root of its own.
 test-peer: host ## logits and token ids side by side with llama.cpp (about 10 minutes)
 	@tests/golden/peer/run
+
+isa-report: build/appliance/isa ## what the driver makes of every kernel for gfx1150 and gfx1151, against the record (RECORD=1 records)
+	@tests/golden/isa/report $(if $(RECORD),--record)
 
 lint: ## the floors, the banned functions, the size limits
 	@tests/unit/lint.py

@@ -22,6 +22,7 @@ static VkInstance instance;
 static PFN_vkGetDeviceProcAddr below_device;
 static PFN_vkCreateShaderModule below_module;
 static PFN_vkCreateComputePipelines below_pipelines;
+static PFN_vkGetBufferMemoryRequirements below_requirements;
 static PFN_vkGetPipelineExecutablePropertiesKHR executables_of;
 static PFN_vkGetPipelineExecutableStatisticsKHR statistics_of;
 static PFN_vkGetPipelineExecutableInternalRepresentationsKHR code_of;
@@ -58,6 +59,31 @@ static const char *kernel_of(VkShaderModule module)
             return modules[(i - 1) % MODULES_MOST].kernel;
     return "?";
 }
+
+// ---- which pipelines are dispatched, for the decoding step --------------------------------------
+
+bool capture_dispatches;
+enum { PIPELINES_MOST = 4096 };
+static VkPipeline made[PIPELINES_MOST]; // in the order of their records
+static int n_made, bound = -1;
+
+static VKAPI_ATTR void VKAPI_CALL bind(VkCommandBuffer commands, VkPipelineBindPoint point,
+                                       VkPipeline pipeline)
+{
+    (void)commands, (void)point;
+    for (bound = n_made - 1; bound >= 0 && made[bound] != pipeline;)
+        bound--;
+}
+
+static VKAPI_ATTR void VKAPI_CALL dispatch(VkCommandBuffer commands, uint32_t x, uint32_t y,
+                                           uint32_t z)
+{
+    (void)commands;
+    if (capture_dispatches)
+        printf("dispatch %d groups %u %u %u\n", bound, x, y, z);
+}
+
+// ---- what the driver says of one ----------------------------------------------------------------
 
 static void show_statistics(VkDevice device, const VkPipelineExecutableInfoKHR *which)
 {
@@ -126,6 +152,9 @@ static VKAPI_ATTR VkResult VKAPI_CALL create_pipelines(VkDevice device, VkPipeli
         VkResult result = below_pipelines(device, cache, 1, &info, callbacks, &out[i]);
         if (result != VK_SUCCESS)
             return result;
+        if (n_made == PIPELINES_MOST)
+            die("more than %d pipelines", PIPELINES_MOST);
+        made[n_made++] = out[i];
         show(device, &info, out[i]);
     }
     return VK_SUCCESS;
@@ -144,25 +173,72 @@ static VKAPI_ATTR VkResult VKAPI_CALL create_semaphore(VkDevice device,
     return VK_SUCCESS;
 }
 
-static VKAPI_ATTR void VKAPI_CALL destroy_semaphore(VkDevice device, VkSemaphore semaphore,
-                                                    const VkAllocationCallbacks *callbacks)
+// Stands for every call that only does something on a device. In the x86-64 convention the caller
+// clears away its arguments, so any number of them will do.
+static VKAPI_ATTR VkResult VKAPI_CALL nothing(void)
 {
-    (void)device, (void)semaphore, (void)callbacks;
-}
-
-static VKAPI_ATTR VkResult VKAPI_CALL wait_semaphores(VkDevice device,
-                                                      const VkSemaphoreWaitInfo *info,
-                                                      uint64_t timeout_ns)
-{
-    (void)device, (void)info, (void)timeout_ns;
     return VK_SUCCESS;
 }
 
-static VKAPI_ATTR VkResult VKAPI_CALL submit(VkQueue queue, uint32_t n, const VkSubmitInfo2 *all,
-                                             VkFence fence)
+static bool does_nothing(const char *name)
 {
-    (void)queue, (void)n, (void)all, (void)fence;
-    return VK_SUCCESS;
+    static const char *const names[] = {
+        "vkBeginCommandBuffer", "vkEndCommandBuffer", "vkResetCommandBuffer", "vkQueueSubmit2",
+        "vkWaitSemaphores",     "vkDestroySemaphore", "vkDeviceWaitIdle",
+    };
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return strncmp(name, "vkCmd", 5) == 0;
+}
+
+// One heap that the processor sees, as an integrated GPU has it.
+static VKAPI_ATTR void VKAPI_CALL memory_of(VkPhysicalDevice physical,
+                                            VkPhysicalDeviceMemoryProperties2 *out)
+{
+    const VkDeviceSize heap_bytes = (VkDeviceSize)64 << 30;
+    (void)physical;
+    out->memoryProperties = (VkPhysicalDeviceMemoryProperties){
+        .memoryTypeCount = 1,
+        .memoryTypes = {{VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT | VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT |
+                             VK_MEMORY_PROPERTY_HOST_COHERENT_BIT |
+                             VK_MEMORY_PROPERTY_HOST_CACHED_BIT,
+                         0}},
+        .memoryHeapCount = 1,
+        .memoryHeaps = {{heap_bytes, VK_MEMORY_HEAP_DEVICE_LOCAL_BIT}},
+    };
+    for (VkBaseOutStructure *s = out->pNext; s; s = s->pNext)
+        if (s->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT)
+            ((VkPhysicalDeviceMemoryBudgetPropertiesEXT *)s)->heapBudget[0] = heap_bytes;
+}
+
+// The compute units of the chip: the null device has a larger one's.
+static VKAPI_ATTR void VKAPI_CALL properties_of(VkPhysicalDevice physical,
+                                                VkPhysicalDeviceProperties2 *out)
+{
+    const char *chip = getenv("RADV_FORCE_FAMILY");
+    PFN_vkGetPhysicalDeviceProperties2 next =
+        (PFN_vkGetPhysicalDeviceProperties2)below.get(instance, "vkGetPhysicalDeviceProperties2");
+    next(physical, out);
+    for (VkBaseOutStructure *s = out->pNext; s; s = s->pNext)
+        if (s->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_CORE_PROPERTIES_2_AMD)
+            ((VkPhysicalDeviceShaderCoreProperties2AMD *)s)->activeComputeUnitCount =
+                chip && strcmp(chip, "gfx1151") == 0 ? 40 : 16;
+}
+
+static VKAPI_ATTR void VKAPI_CALL requirements_of(VkDevice device, VkBuffer buffer,
+                                                  VkMemoryRequirements *out)
+{
+    below_requirements(device, buffer, out);
+    out->memoryTypeBits = 1;
+}
+
+static VKAPI_ATTR VkDeviceAddress VKAPI_CALL address_of(VkDevice device,
+                                                        const VkBufferDeviceAddressInfo *info)
+{
+    static VkDeviceAddress next;
+    (void)device, (void)info;
+    return next += (VkDeviceAddress)1 << 32;
 }
 
 // ---- which calls --------------------------------------------------------------------------------
@@ -175,10 +251,11 @@ static const struct {
 } of_device[] = {
     {"vkCreateShaderModule", (PFN_vkVoidFunction)create_module},
     {"vkCreateComputePipelines", (PFN_vkVoidFunction)create_pipelines},
+    {"vkCmdBindPipeline", (PFN_vkVoidFunction)bind},
+    {"vkCmdDispatch", (PFN_vkVoidFunction)dispatch},
     {"vkCreateSemaphore", (PFN_vkVoidFunction)create_semaphore},
-    {"vkDestroySemaphore", (PFN_vkVoidFunction)destroy_semaphore},
-    {"vkWaitSemaphores", (PFN_vkVoidFunction)wait_semaphores},
-    {"vkQueueSubmit2", (PFN_vkVoidFunction)submit},
+    {"vkGetBufferMemoryRequirements", (PFN_vkVoidFunction)requirements_of},
+    {"vkGetBufferDeviceAddress", (PFN_vkVoidFunction)address_of},
 };
 
 static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL get_device(VkDevice device, const char *name)
@@ -186,6 +263,8 @@ static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL get_device(VkDevice device, cons
     for (size_t i = 0; i < COUNT_OF(of_device); i++)
         if (strcmp(name, of_device[i].name) == 0)
             return of_device[i].function;
+    if (does_nothing(name))
+        return (PFN_vkVoidFunction)nothing;
     return below_device(device, name);
 }
 
@@ -216,6 +295,7 @@ static VKAPI_ATTR VkResult VKAPI_CALL create_device(VkPhysicalDevice physical,
 #define DEVICE(variable, name) variable = (PFN_##name)below_device(*out, #name)
     DEVICE(below_module, vkCreateShaderModule);
     DEVICE(below_pipelines, vkCreateComputePipelines);
+    DEVICE(below_requirements, vkGetBufferMemoryRequirements);
     DEVICE(executables_of, vkGetPipelineExecutablePropertiesKHR);
     DEVICE(statistics_of, vkGetPipelineExecutableStatisticsKHR);
     DEVICE(code_of, vkGetPipelineExecutableInternalRepresentationsKHR);
@@ -243,6 +323,10 @@ static PFN_vkVoidFunction get(VkInstance of, const char *name)
         return (PFN_vkVoidFunction)get;
     if (strcmp(name, "vkCreateDevice") == 0)
         return (PFN_vkVoidFunction)create_device;
+    if (strcmp(name, "vkGetPhysicalDeviceMemoryProperties2") == 0)
+        return (PFN_vkVoidFunction)memory_of;
+    if (strcmp(name, "vkGetPhysicalDeviceProperties2") == 0)
+        return (PFN_vkVoidFunction)properties_of;
     if (strcmp(name, "vkGetDeviceProcAddr") == 0)
         return (PFN_vkVoidFunction)get_device;
     return below.get(of, name);

@@ -10,5 +10,7 @@
 
 #include <stdio.h>
 
+extern bool capture_dispatches;
+
 // engine/compute/vulkan/entry_static.c, under the name this link gives it.
 MUST_USE enum status static_entry(struct entry *out, struct err *err);

@@ -5,7 +5,12 @@
 // model/forward.c does, with every weight format and with the numbers of tokens that take other
 // kernels, so what is compiled is what the backend would choose on that chip. Vocabularies and
 // numbers of experts are smaller than the models': they steer no choice and cost memory.
+//
+// At the end one token is decoded with a 3B and an 8B model in Q4_K_M: "op NAME times N
+// FORMAT=WEIGHTS
+// ..." lines, each followed by the dispatches that it is made of.
 #include "../../../engine/compute/compute.h"
+#include "capture.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -218,6 +223,97 @@ static void every(const struct shape *s)
     }
 }
 
+// ---- one token of a Q4_K_M model ----------------------------------------------------------------
+
+// Its rule for mixing formats: v and down in Q6_K in the first and the last eighth of the layers
+// and in every third between, all else in Q4_K, the output in Q6_K.
+static bool more_bits(int32_t layer, int32_t n_layer)
+{
+    return layer < n_layer / 8 || layer >= 7 * n_layer / 8 || (layer - n_layer / 8) % 3 == 2;
+}
+
+// times: of the layers are like this one. v_down: the format of the two mixed matrices.
+static void decode_layer(const struct shape *s, enum dtype v_down, int32_t times)
+{
+    int64_t n_q = (int64_t)s->n_head * s->head_dim, n_kv = (int64_t)s->n_head_kv * s->head_dim;
+    const struct tensor *x = rows(DTYPE_F32, 1, s->n_embd), *q = rows(DTYPE_F32, 1, n_q),
+                        *k = rows(DTYPE_F32, 1, n_kv), *v = rows(DTYPE_F32, 1, n_kv),
+                        *ff = rows(DTYPE_F32, 1, s->n_ff), *other = rows(DTYPE_F32, 1, s->n_ff),
+                        *norm = rows(DTYPE_F32, 1, s->n_embd),
+                        *w_q = weight(DTYPE_Q4_K, n_q, s->n_embd),
+                        *w_k = weight(DTYPE_Q4_K, n_kv, s->n_embd),
+                        *w_v = weight(v_down, n_kv, s->n_embd),
+                        *w_o = weight(DTYPE_Q4_K, s->n_embd, n_q),
+                        *up = weight(DTYPE_Q4_K, s->n_ff, s->n_embd),
+                        *down = weight(v_down, s->n_embd, s->n_ff);
+    const struct matmul qkv[] = {{q, w_q, NULL, NULL}, {k, w_k, NULL, NULL}, {v, w_v, NULL, NULL}};
+    const struct matmul_x normed = {x, norm, 1e-6f};
+    bool mixed = v_down != DTYPE_Q4_K;
+    begin();
+    printf("op qkv times %d q4_k=%lld q6_k=%lld\n", times,
+           (long long)((n_q + (mixed ? 1 : 2) * n_kv) * s->n_embd),
+           (long long)(mixed ? n_kv * s->n_embd : 0));
+    op_matmul(compute, qkv, 3, &normed);
+    printf("op out times %d q4_k=%lld\n", times, (long long)(n_q * s->n_embd));
+    op_matmul(compute, &(struct matmul){x, w_o, NULL, x}, 1, &(struct matmul_x){q, NULL, 0});
+    printf("op gate-up times %d q4_k=%lld\n", times, 2LL * s->n_ff * s->n_embd);
+    op_matmul_glu(compute, &(struct matmul_glu){ff, up, up, other, ACTIVATION_SILU}, &normed);
+    printf("op down times %d %s=%lld\n", times, mixed ? "q6_k" : "q4_k",
+           (long long)s->n_ff * s->n_embd);
+    op_matmul(compute, &(struct matmul){x, down, NULL, x}, 1, &(struct matmul_x){ff, NULL, 0});
+    finish();
+    free_to(0);
+}
+
+static void decode_attention(const struct shape *s, int32_t n_layer, int32_t n_seen)
+{
+    int64_t n_q = (int64_t)s->n_head * s->head_dim, n_kv = (int64_t)s->n_head_kv * s->head_dim;
+    const struct tensor *q = rows(DTYPE_F32, 1, n_q), *k = rows(DTYPE_F32, 1, n_kv),
+                        *v = rows(DTYPE_F32, 1, n_kv), *zero = rows(DTYPE_I32, 1, 1),
+                        *count = rows(DTYPE_I32, 1, 1), *turns = rows(DTYPE_I32, 1, s->head_dim),
+                        *cache_k = cache(DTYPE_F16, n_kv), *cache_v = cache(DTYPE_F16, n_kv);
+    const struct attention attention = {
+        .n_head = s->n_head, .n_head_kv = s->n_head_kv, .head_dim = s->head_dim, .scale = 0.1f};
+    tensor_write(compute, count, &n_seen, sizeof n_seen);
+    begin();
+    printf("op rope times %d\n", n_layer);
+    op_rope_kv(compute, &(struct rope_kv){q,
+                                          k,
+                                          v,
+                                          zero,
+                                          zero,
+                                          cache_k,
+                                          cache_v,
+                                          s->head_dim,
+                                          {ROPE_NEOX, s->head_dim, turns, 1}});
+    printf("op attention times %d f16=%lld\n", n_layer, (long long)(2 * n_kv * n_seen));
+    op_attention(compute, q, q, cache_k, cache_v, zero, count, &attention);
+    finish();
+    free_to(0);
+}
+
+static void decode(const struct shape *s, int32_t n_layer, int64_t n_vocab)
+{
+    int32_t n_more = 0;
+    for (int32_t i = 0; i < n_layer; i++)
+        n_more += more_bits(i, n_layer);
+    printf("decode %s\n", s->name);
+    capture_dispatches = true;
+    decode_layer(s, DTYPE_Q4_K, n_layer - n_more);
+    decode_layer(s, DTYPE_Q6_K, n_more);
+    decode_attention(s, n_layer, 512);
+    const struct tensor *x = rows(DTYPE_F32, 1, s->n_embd), *norm = rows(DTYPE_F32, 1, s->n_embd),
+                        *logits = rows(DTYPE_F32, 1, N_VOCAB),
+                        *output = weight(DTYPE_Q6_K, N_VOCAB, s->n_embd);
+    begin();
+    printf("op output times 1 q6_k=%lld\n", (long long)(n_vocab * s->n_embd));
+    op_matmul(compute, &(struct matmul){logits, output, NULL, NULL}, 1,
+              &(struct matmul_x){x, norm, 1e-6f});
+    finish();
+    free_to(0);
+    capture_dispatches = false;
+}
+
 int main(int argc, char **argv)
 {
     struct err err;
@@ -229,6 +325,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < COUNT_OF(shapes); i++)
         if (argc < 2 || strcmp(argv[1], shapes[i].name) == 0)
             every(&shapes[i]);
+    decode(&shapes[0], 36, 151936);
+    decode(&shapes[1], 32, 128256);
     compute_close(compute);
     return 0;
 }
