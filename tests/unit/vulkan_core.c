@@ -480,6 +480,22 @@ static void dispatch_rows(struct vulkan *vk, const struct tensor *out, const str
                                        .bytes = bytes});
 }
 
+static enum status rows_once(struct vulkan *vk, struct err *err)
+{
+    static struct tensor a, b, row;
+    static struct vulkan *of;
+    if (of != vk) {
+        a = floats(vk, 2, 64, 0);
+        b = floats(vk, 2, 64, 0);
+        row = ints(vk, 2, (int32_t[]){1, 0});
+        of = vk;
+    }
+    *err = (struct err){0};
+    if (compute_begin(&vk->compute, 3))
+        op_rows(&vk->compute, &b, &a, &row);
+    return compute_finish(&vk->compute, err);
+}
+
 // 100 dispatches that claim 100 ms each: cut into submissions of a second with a key, of less and
 // more without; then the device turns out faster and the next recording is cut less.
 static void test_pieces_of_time(void)
@@ -488,6 +504,8 @@ static void test_pieces_of_time(void)
     struct tensor a = floats(vk, 2, 64, 0), b = floats(vk, 2, 64, 0),
                   row = ints(vk, 2, (int32_t[]){1, 0});
     int cut[3];
+    struct err err;
+    CHECK(rows_once(vk, &err) == OK); // compiled
     for (int i = 0; i < 3; i++) {
         count_calls(vk);
         if (i == 1)
@@ -547,22 +565,6 @@ static VKAPI_ATTR VkResult VKAPI_CALL no_pipeline(VkDevice device, VkPipelineCac
 {
     (void)device, (void)cache, (void)n, (void)info, (void)callbacks, (void)out;
     return VK_ERROR_OUT_OF_DEVICE_MEMORY;
-}
-
-static enum status rows_once(struct vulkan *vk, struct err *err)
-{
-    static struct tensor a, b, row;
-    static struct vulkan *of;
-    if (of != vk) {
-        a = floats(vk, 2, 64, 0);
-        b = floats(vk, 2, 64, 0);
-        row = ints(vk, 2, (int32_t[]){1, 0});
-        of = vk;
-    }
-    *err = (struct err){0};
-    if (compute_begin(&vk->compute, 3))
-        op_rows(&vk->compute, &b, &a, &row);
-    return compute_finish(&vk->compute, err);
 }
 
 static void test_faults(void)

@@ -274,6 +274,7 @@ struct recorder {
     struct err failure; // of this recording; DEVICE_ERROR stays
     double work_s;      // thought of the pieces submitted since compute_begin
     uint64_t began_us;
+    uint32_t n_pipelines;       // when it began: one that compiles is not measured
     double slow;                // measured over thought
     struct buffer *scratch[16]; // the last one is in use
     uint32_t n_scratch;

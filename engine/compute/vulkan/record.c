@@ -291,10 +291,11 @@ static double piece_limit(const struct vulkan *vk)
     return r->open->key != 0 || s > most ? most : s;
 }
 
-static void learn(struct recorder *r)
+static void learn(struct vulkan *vk)
 {
+    struct recorder *r = &vk->recorder;
     double measured_s = (double)(clock_us() - r->began_us) * 1e-6;
-    if (r->work_s < 0.001)
+    if (r->work_s < 0.001 || r->n_pipelines != vk->pipelines.n)
         return;
     double slow = measured_s / r->work_s;
     r->slow = slow > r->slow ? (r->slow + slow) / 2 : 0.9 * r->slow + 0.1 * slow;
@@ -500,6 +501,7 @@ bool vk_begin(struct compute *compute, uint64_t key)
         r->failure.status = OK;
     r->n_sent = 0;
     r->work_s = 0;
+    r->n_pipelines = vk->pipelines.n;
     r->n_reads = r->n_writes = 0;
     r->scratch_at = 0;
     r->open = r->failure.status == OK ? kept_find(vk, key) : NULL;
@@ -556,7 +558,7 @@ enum status vk_finish(struct compute *compute, struct err *err)
         r->failure.status != DEVICE_ERROR)
         r->failure = waited;
     if (r->failure.status == OK && r->n_sent > 0)
-        learn(r);
+        learn(vk);
     for (uint32_t i = 0; i < open->n_copies && r->failure.status == OK; i++)
         open->copies[i].buffer->mirrored = open->copies[i].range;
     open->used = ++r->clock;
