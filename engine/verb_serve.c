@@ -218,7 +218,8 @@ static void state_changed(void *arg)
                      device->driver);
         else
             log_info("device: %s", device->device);
-        log_info("why this device: %s", now->device.reason);
+        log_info("why this device: %s", device->reason);
+        log_debug("its layers were looked at in %u ms", now->layers.took_ms);
     } else if (now->state == SCHED_FAILED) {
         log_error("no model is loaded: %s", now->err.text);
         struct err why;

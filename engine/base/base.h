@@ -165,7 +165,7 @@ struct settings {
     char listen[512];      // comma separated ADDR:PORT, TLS
     char listen_http[128]; // plain HTTP for /ca.crt and the redirect; "" = off
     char state[512];       // directory: api-key, tls/, models/
-    char device[64];       // auto | cpu | a device's name
+    char device[64];       // auto | vulkan | cpu | a part of a device's name
     char hostname[64];
     int32_t n_ctx;      // tokens a sequence may hold; 0 = the model's own limit
     int32_t n_threads;  // CPU threads; 0 = one a core we may run on

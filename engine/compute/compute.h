@@ -80,6 +80,8 @@ struct compute_info {
     uint64_t memory_usable_bytes; // of that what is free now
 };
 
+// The policy is open.c's. NOT_FOUND: no device has that name. Other statuses: the one that should
+// run cannot; the sentence names the layer that refuses it.
 MUST_USE enum status compute_open(struct compute **out, const struct compute_options *options,
                                   struct err *err);
 void compute_close(struct compute *compute);

@@ -44,6 +44,10 @@ bool place_in_group(const struct place *place, uint32_t gid);
 // "render" for 110, by ROOT/etc/group; the number when it has no name.
 const char *place_group_name(const struct place *place, uint32_t gid, char out[32]);
 bool place_group_find(const struct place *place, const char *name, uint32_t *gid);
+bool place_list_has(const char *list, const char *name); // "a,b,c"; list may be NULL
+// Does /etc/group list our user in that group? (Then this process began before it did.) user: our
+// name by /etc/passwd, empty when it has none.
+bool place_group_lists_us(const struct place *place, uint32_t gid, char user[64]);
 // The value of `name` or `name=value` on the kernel's command line, the last one; NULL: not there.
 // Dashes and underscores are one letter, as for the kernel.
 const char *place_option(const struct place *place, const char *name, char out[256]);

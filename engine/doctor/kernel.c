@@ -82,18 +82,6 @@ static const char *driver_wanted(const struct pci_display *gpu)
                                       : "its driver";
 }
 
-static bool lists(const char *list, const char *name)
-{
-    size_t n = strlen(name);
-    for (const char *at = list; at && *at;) {
-        size_t word = strcspn(at, ",");
-        if (word == n && memcmp(at, name, n) == 0)
-            return true;
-        at += word + (at[word] == ',');
-    }
-    return false;
-}
-
 // Is `blacklist amdgpu` in a file of /etc/modprobe.d? Its path, without the root.
 static bool blacklisted_in_file(const struct place *place, char path[300])
 {
@@ -144,8 +132,8 @@ static void say_unbound(const struct place *place, struct doctor_layer *layer)
     if (place_option(place, "nomodeset", value)) {
         PUT(layer->found, "; the kernel was started with nomodeset, and amdgpu does not load then");
         PUT(layer->todo, "Take nomodeset off the kernel's command line and restart.");
-    } else if (lists(place_option(place, "modprobe.blacklist", value), "amdgpu") ||
-               lists(place_option(place, "module_blacklist", value), "amdgpu")) {
+    } else if (place_list_has(place_option(place, "modprobe.blacklist", value), "amdgpu") ||
+               place_list_has(place_option(place, "module_blacklist", value), "amdgpu")) {
         PUT(layer->found, "; the kernel's command line blacklists amdgpu");
         PUT(layer->todo, "Take amdgpu out of modprobe.blacklist= or module_blacklist= on the "
                          "kernel's command line and restart.");

@@ -223,29 +223,40 @@ static void refuse_unmapped(struct walk *walk, struct doctor_layer *layer)
     lines_container(walk, layer);
 }
 
+// The user may be put into the node's group right here: on a machine, and in a container that has a
+// system of its own, when the number is the same in it.
+static bool joinable(const struct place *place, const char *group)
+{
+    return place->kind == PLACE_MACHINE ||
+           ((place->kind == PLACE_LXC || place->kind == PLACE_NSPAWN) &&
+            (strcmp(group, "render") == 0 || strcmp(group, "video") == 0));
+}
+
 static void refuse_group(struct walk *walk, struct doctor_layer *layer)
 {
     const struct place *place = walk->place;
-    char group[32];
+    char group[32], user[64];
     uint32_t gid = walk->node->gid, render = gid;
     (void)place_group_name(place, gid, group);
     PUT(layer->found, ": the node's group is none of ours");
     if (place_group_find(place, "render", &render) && render != gid)
         PUT(layer->found, " (render is %u in here, and the node has %u)", render, gid);
-    if (place->kind != PLACE_MACHINE) {
+    if (!joinable(place, group)) {
         PUT(layer->todo,
-            "Let this container's processes have the group %u, or give the node one of "
-            "theirs.",
+            "Let this container's processes have the group %u, or give the node one of theirs.",
             gid);
         lines_container(walk, layer);
     } else if (place->unit[0]) {
         PUT(layer->todo, "Add the group to the unit.");
         PUT(layer->lines, "# systemctl edit %s\n[Service]\nSupplementaryGroups=%s\n", place->unit,
             group);
+    } else if (place_group_lists_us(place, gid, user)) {
+        PUT(layer->found, ", though /etc/group lists %s in it", user);
+        PUT(layer->todo, "Log out and in again: groups are taken at login.");
     } else {
         PUT(layer->todo, "Put the user into the group, then log in again (groups are taken at "
                          "login).");
-        PUT(layer->lines, "sudo usermod -aG %s USER\n", group);
+        PUT(layer->lines, "sudo usermod -aG %s %s\n", group, user[0] ? user : "USER");
     }
 }
 

@@ -49,8 +49,8 @@ bool place_in_group(const struct place *place, uint32_t gid)
     return false;
 }
 
-// The line of a group(5) file, "render:x:110:tawny", whose field `at` (0: name, 2: number) is
-// `wanted`; text is cut into lines on the way. NULL: none.
+// The line of a group(5) or passwd(5) file, "render:x:110:tawny", whose field `at` (0: name, 2:
+// number) is `wanted`; text is cut into lines on the way. NULL: none.
 static char *group_line(char *text, int at, const char *wanted)
 {
     for (char *line = text; *line;) {
@@ -94,6 +94,36 @@ bool place_group_find(const struct place *place, const char *name, uint32_t *gid
         *gid = (uint32_t)strtoul(number + 1, NULL, 10);
     free(text);
     return number != NULL;
+}
+
+bool place_list_has(const char *list, const char *name)
+{
+    size_t n = strlen(name);
+    for (const char *at = list; at && *at;) {
+        size_t word = strcspn(at, ",");
+        if (n && word == n && memcmp(at, name, n) == 0)
+            return true;
+        at += word + (at[word] == ',');
+    }
+    return false;
+}
+
+bool place_group_lists_us(const struct place *place, uint32_t gid, char user[64])
+{
+    static const size_t cap = 65536;
+    char number[16], *text = mem_alloc(cap), *line = NULL;
+    user[0] = 0;
+    snprintf(number, sizeof(number), "%u", place->uid);
+    if (place_read(place, "/etc/passwd", text, cap))
+        line = group_line(text, 2, number);
+    if (line)
+        snprintf(user, 64, "%.*s", (int)strcspn(line, ":"), line);
+    snprintf(number, sizeof(number), "%u", gid);
+    line = place_read(place, "/etc/group", text, cap) ? group_line(text, 2, number) : NULL;
+    const char *members = line ? strrchr(line, ':') : NULL;
+    bool listed = members && place_list_has(members + 1, user);
+    free(text);
+    return listed;
 }
 
 // Our own, or, under another root, nobody's: tests say whose.
@@ -167,6 +197,21 @@ static bool named_by_init(const struct place *place, char *name, size_t size)
     return false;
 }
 
+// LXC's containers see parts of /proc through lxcfs; so does their host, but elsewhere
+// (/var/lib/lxcfs). A line of mountinfo: "95 85 0:47 /proc/cpuinfo /proc/cpuinfo rw - fuse.lxcfs
+// ...".
+static bool sees_lxcfs(char *mountinfo)
+{
+    for (char *line = mountinfo; *line;) {
+        char *end = line + strcspn(line, "\n"), *next = *end ? end + 1 : end;
+        *end = 0;
+        if (strstr(line, "lxcfs") && strstr(line, " /proc/"))
+            return true;
+        line = next;
+    }
+    return false;
+}
+
 static enum place_kind kind_of(const struct place *place)
 {
     char name[64], *text = mem_alloc(65536);
@@ -181,7 +226,7 @@ static enum place_kind kind_of(const struct place *place)
              (place_read(place, "/run/host/container-manager", name, sizeof(name)) && name[0]) ||
              named_by_init(place, name, sizeof(name)))
         kind = kind_named(name);
-    else if (place_read(place, "/proc/self/mountinfo", text, 65536) && strstr(text, "lxcfs"))
+    else if (place_read(place, "/proc/self/mountinfo", text, 65536) && sees_lxcfs(text))
         kind = PLACE_LXC;
     else if (place_read(place, "/proc/1/cgroup", text, 65536) &&
              (strstr(text, "/docker") || strstr(text, "/kubepods") || strstr(text, "/lxc")))

@@ -39,6 +39,10 @@ static void test_kinds(void)
         {"/var/run/secrets/kubernetes.io/token", "", PLACE_KUBERNETES},
         {"/proc/self/mountinfo", "95 85 0:47 / /proc/cpuinfo rw - fuse.lxcfs lxcfs rw\n",
          PLACE_LXC},
+        {"/proc/self/mountinfo",
+         "90 1 0:9 / /proc rw - proc proc rw\n36 25 0:41 / /var/lib/lxcfs rw - fuse.lxcfs lxcfs "
+         "rw\n",
+         PLACE_MACHINE}, // a Proxmox host
         {"/proc/1/cgroup", "0::/docker/0123\n", PLACE_DOCKER},
         {"/proc/1/cgroup", "12:pids:/kubepods/burstable/pod1\n", PLACE_KUBERNETES},
         {"/proc/1/cgroup", "0::/init.scope\n", PLACE_MACHINE},
@@ -91,6 +95,15 @@ static void test_ids(void)
     CHECK(!place_group_find(&place, "rende", &gid) && gid == 44);
     CHECK(!place_group_find(&place, "broken", &gid) && gid == 44);
     CHECK(place_in_group(&place, getegid()));
+    char user[64];
+    CHECK(!place_group_lists_us(&place, 44, user) && !user[0]); // no /etc/passwd
+    place.uid = 1000;
+    fake_file("/etc/passwd", "root:x:0:0::/:\nb:x:1000:1000:B:/home/b:/bin/sh\n");
+    CHECK(place_group_lists_us(&place, 44, user) && strcmp(user, "b") == 0);
+    CHECK(!place_group_lists_us(&place, 110, user) && strcmp(user, "b") == 0);
+    CHECK(!place_group_lists_us(&place, 7, user));
+    CHECK(place_list_has("a,b", "b") && !place_list_has("ab,c", "b") && !place_list_has(NULL, "b"));
+    CHECK(!place_list_has("a,,b", ""));
 }
 
 static void test_kernel(void)

@@ -386,6 +386,20 @@ static void test_permission(void)
     CHECK(strstr(layer("permission")->wanted, "for uid 1000 with the groups 1000"));
     expect("open", LAYER_SKIPPED, "\"Permission\" decides", NULL, NULL);
     CHECK(report.refused == layer("permission"));
+    fake_file("/etc/passwd", "tawny:x:1000:1000::/home/tawny:/bin/sh\n");
+    closed_node(110, 0660, EACCES);
+    expect("permission", LAYER_REFUSED, "though /etc/group lists tawny in it",
+           "Log out and in again", NULL);
+    closed_node(44, 0660, EACCES);
+    expect("permission", LAYER_REFUSED, "(render is 110 in here, and the node has 44)", "",
+           "sudo usermod -aG video tawny\n");
+    fake_file("/run/systemd/container", "lxc"); // the same holds in a container with a system in it
+    closed_node(44, 0660, EACCES);
+    expect("permission", LAYER_REFUSED, NULL, "", "sudo usermod -aG video tawny\n");
+    closed_node(105, 0660, EACCES);
+    expect("permission", LAYER_REFUSED, NULL, "have the group 105",
+           "dev0: /dev/dri/renderD128,gid=110");
+    unlink(fake_path("/run/systemd/container"));
     fake_file("/proc/self/cgroup", "0::/system.slice/tawny.service\n");
     closed_node(110, 0660, EACCES);
     expect("permission", LAYER_REFUSED, NULL, "Add the group to the unit",
