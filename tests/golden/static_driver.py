@@ -5,12 +5,14 @@ linked as the engine is:
    device and says so;
 2. RADV compiles for the two chips of this project without having one: the null device, with the chip's own register file
    (gfx1151 has half again as many registers as gfx1150, so it hands them out in steps of 12 to a wave of 64, not of 8);
-3. Venus computes: 2^16 sums on lavapipe, lent by tests/golden/vtest, all of them right.
+3. Venus computes: 2^16 sums on lavapipe, lent by tests/golden/vtest, all of them right;
+4. the engine computes through it: some operations of build/appliance/ops, the appliance's code, against the CPU's.
 """
 import os, re, shutil, subprocess
 
 TREE = os.path.abspath(os.path.dirname(os.path.abspath(__file__)) + '/../..')
 PROBE = TREE + '/build/appliance/probe'
+OPS = TREE + '/build/appliance/ops'
 VTEST = TREE + '/tests/golden/vtest'
 
 
@@ -47,3 +49,6 @@ def run(work, check, skip):
               and s.get('Spilled VGPRs') == 0 and s.get('VGPRs') == step and s.get('Subgroups per SIMD') == 32, '%d %s' % (status, lines))
     status, lines = ask([VTEST, PROBE, 'run'])
     check('driver computes through Venus', status == 0 and 'ran 65536 sums, 0 wrong' in lines and 'Venus' in ''.join(lines), '%d %s' % (status, lines))
+    for words in ['rms_norm'], ['embed', 'Q4_K'], ['attention F16', '1 token sees 1100']:
+        status, lines = ask([VTEST, OPS, 'Venus'] + words)
+        check('driver computes ' + ' '.join(words), status == 0 and lines and lines[0].startswith('Virtio-GPU Venus'), '%d %s' % (status, lines[-3:]))

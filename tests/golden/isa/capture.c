@@ -23,6 +23,7 @@ static PFN_vkGetDeviceProcAddr below_device;
 static PFN_vkCreateShaderModule below_module;
 static PFN_vkCreateComputePipelines below_pipelines;
 static PFN_vkGetBufferMemoryRequirements below_requirements;
+static PFN_vkGetDeviceBufferMemoryRequirements below_requirements_of_any;
 static PFN_vkGetPipelineExecutablePropertiesKHR executables_of;
 static PFN_vkGetPipelineExecutableStatisticsKHR statistics_of;
 static PFN_vkGetPipelineExecutableInternalRepresentationsKHR code_of;
@@ -233,6 +234,14 @@ static VKAPI_ATTR void VKAPI_CALL requirements_of(VkDevice device, VkBuffer buff
     out->memoryTypeBits = 1;
 }
 
+static VKAPI_ATTR void VKAPI_CALL requirements_of_any(VkDevice device,
+                                                      const VkDeviceBufferMemoryRequirements *info,
+                                                      VkMemoryRequirements2 *out)
+{
+    below_requirements_of_any(device, info, out);
+    out->memoryRequirements.memoryTypeBits = 1;
+}
+
 static VKAPI_ATTR VkDeviceAddress VKAPI_CALL address_of(VkDevice device,
                                                         const VkBufferDeviceAddressInfo *info)
 {
@@ -255,6 +264,7 @@ static const struct {
     {"vkCmdDispatch", (PFN_vkVoidFunction)dispatch},
     {"vkCreateSemaphore", (PFN_vkVoidFunction)create_semaphore},
     {"vkGetBufferMemoryRequirements", (PFN_vkVoidFunction)requirements_of},
+    {"vkGetDeviceBufferMemoryRequirements", (PFN_vkVoidFunction)requirements_of_any},
     {"vkGetBufferDeviceAddress", (PFN_vkVoidFunction)address_of},
 };
 
@@ -296,6 +306,7 @@ static VKAPI_ATTR VkResult VKAPI_CALL create_device(VkPhysicalDevice physical,
     DEVICE(below_module, vkCreateShaderModule);
     DEVICE(below_pipelines, vkCreateComputePipelines);
     DEVICE(below_requirements, vkGetBufferMemoryRequirements);
+    DEVICE(below_requirements_of_any, vkGetDeviceBufferMemoryRequirements);
     DEVICE(executables_of, vkGetPipelineExecutablePropertiesKHR);
     DEVICE(statistics_of, vkGetPipelineExecutableStatisticsKHR);
     DEVICE(code_of, vkGetPipelineExecutableInternalRepresentationsKHR);
