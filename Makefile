@@ -129,15 +129,20 @@ build/%/obj/notices.o: build/NOTICES
 
 # ---- kernels: GLSL to SPIR-V, embedded as objects ----
 # One line a kernel: its name (what C dispatches), its file in kernels/, and for storage formats a -D. The SPIR-V of all
-# of them travels inside the binary as a table: kernel_table[] = {name, words, bytes}, kernel_count.
+# of them travels inside the binary as a table: kernel_table[] = {name, words, bytes}, kernel_count. Kernels with
+# cooperative matrices are listed in MATRIX too: in their SPIR-V only barriers order accesses (kernels/matrix.glsl).
 KERNELS :=
+MATRIX :=
 define kernel
 KERNELS += $(1)
 $(call keep,build/spv/$(1).flags,$(2) $(3))
 build/spv/$(1).spv: kernels/$(2) build/spv/$(1).flags
 	$$(call say,GLSL $(1))
 	$$(Q)glslangValidator --quiet -V --target-env vulkan1.3 -S comp -Ikernels $(3) --depfile build/spv/$(1).d -o $$@ $$<
+	$$(if $$(filter $(1),$$(MATRIX)),$$(Q)$$(call order_by_barriers,$$@))
 endef
+order_by_barriers = spirv-dis $(1) | sed -E 's/MakePointer(Visible|Available)\|(NonPrivatePointer) %uint_[0-9]+/\2/' | \
+    spirv-as --target-env vulkan1.3 --preserve-numeric-ids -o $(1) - || { rm -f $(1); exit 1; }
 WEIGHTS := f32 f16 bf16 q8_0 q4_0 q4_1 q5_0 q5_1 q2_k q3_k q4_k q5_k q6_k iq4_nl iq4_xs mxfp4
 define kernel_of_weights
 $(foreach w,$(WEIGHTS),$(eval $(call kernel,$(1)-$(w),$(2),-DWEIGHT_$(w) $(3))))
@@ -155,6 +160,9 @@ $(eval $(call kernel,rope_kv-q8_0,rope_kv.comp,-DCACHE_q8_0))
 $(eval $(call kernel,attention-f16,attention.comp,-DCACHE_f16))
 $(eval $(call kernel,attention-q8_0,attention.comp,-DCACHE_q8_0))
 $(eval $(call kernel,attention_join,attention_join.comp))
+$(eval $(call kernel,attention_matrix-f16,attention_matrix.comp,-DCACHE_f16))
+$(eval $(call kernel,attention_matrix-q8_0,attention_matrix.comp,-DCACHE_q8_0))
+MATRIX += attention_matrix-f16 attention_matrix-q8_0
 # sampling, mixture of experts
 -include $(wildcard build/spv/*.d)
 build/%/obj/kernels.o: $(foreach k,$(KERNELS),build/spv/$(k).spv)

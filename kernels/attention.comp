@@ -34,11 +34,11 @@ layout(constant_id = 4) const uint R = 4;
 layout(constant_id = 5) const uint LPR = 8;
 layout(constant_id = 6) const uint SUB = 16;
 layout(constant_id = 7) const uint SPLIT = 0;
-#define LOG2_E 1.4426950408889634
 layout(push_constant, scalar) uniform Push { push_attention p; };
 #include "cache.glsl"
-
 const uint TOKENS = M / HEADS;
+#include "attention.glsl"
+
 const uint PASS = LANES / LPR;         // cache rows that all invocations take at once
 const uint TILE = R * PASS;            // cache rows of a tile
 const uint P_ROW = TILE + 4;           // floats between rows of scores: other banks
@@ -55,42 +55,11 @@ shared float factor_s[2 * M];    // what the output so far is multiplied by
 shared vec4 o_s[TEAMS > 1 ? TEAMS * HEAD_DIM / 4 : 1];
 
 uint lane; // a subgroup holds neighbours
-uint group, head_kv, head0, token0;
 struct query { // a row of queries: the cache rows it sees, its running maximum, and of the sum
     uint from, to; // this invocation's part
     float top, sum;
 } queries[PER_LANE];
 eight acc[M][EACH];
-
-struct run { // tokens of one sequence, counted from token0, and the cache rows that they see
-    uint token, end_token, row, end_row;
-};
-
-bool real(uint m)
-{
-    return head0 + m % HEADS < (head_kv + 1) * group && token0 + m / HEADS < p.n_tokens;
-}
-
-uint rows_before(uint t) { return min(load_u(p.first, t * 4) + load_u(p.count, t * 4), p.n_rows); }
-uint first_row(uint t)
-{
-    const uint first = load_u(p.first, t * 4), end = rows_before(t);
-    return p.window > 0 && end > first + p.window ? end - p.window : first;
-}
-
-run next_run(uint token, uint n_tokens)
-{
-    const uint first = load_u(p.first, (token0 + token) * 4);
-    run r = run(token, token, 0xffffffffu, 0);
-    for (uint t = token; t < n_tokens; t++) {
-        if (load_u(p.first, (token0 + t) * 4) != first)
-            break;
-        r.end_token = t + 1;
-        r.row = min(r.row, first_row(token0 + t));
-        r.end_row = max(r.end_row, rows_before(token0 + t));
-    }
-    return r;
-}
 
 void load_q()
 {
@@ -204,13 +173,8 @@ void values(run r, uint64_t v, uint n, uint side)
 
 void go_over(run r)
 {
-    const uint n_tiles = (r.end_row - r.row + TILE - 1) / TILE;
-    uint from = 0, to = n_tiles;
-    if (SPLIT != 0) {
-        from = n_tiles * gl_WorkGroupID.x / gl_NumWorkGroups.x;
-        to = n_tiles * (gl_WorkGroupID.x + 1) / gl_NumWorkGroups.x;
-    }
-    [[dont_unroll]] for (uint tile = from; tile < to; tile++) {
+    const uvec2 tiles = tiles_of(r, TILE, SPLIT != 0);
+    [[dont_unroll]] for (uint tile = tiles.x; tile < tiles.y; tile++) {
         const uint row0 = r.row + tile * TILE, n = min(r.end_row - row0, TILE), side = tile % 2;
         scores(p.k + uint64_t(row0) * p.k_row, n, side);
         barrier();
@@ -222,46 +186,17 @@ void go_over(run r)
         barrier(); // another run may start with the same side
 }
 
-// Where split gl_WorkGroupID.x of head `head0 + m % HEADS` stands among all partial results.
-uint partial_of(uint m)
-{
-    return ((token0 + m / HEADS) * p.n_head + head0 + m % HEADS) * gl_NumWorkGroups.x +
-           gl_WorkGroupID.x;
-}
-
-// Leaves in factor_s what each output is multiplied by at the end: 1 / sum, sinks included.
+// Leaves in factor_s what each output is multiplied by at the end.
 void finish_sums()
 {
     [[unroll]] for (uint i = 0; i < PER_LANE; i++) {
         const uint m = lane / SUB + i * (LANES / SUB);
-        float total = queries[i].sum, factor = 1;
+        float total = queries[i].sum;
         [[unroll]] for (uint apart = SUB / 2; apart > 0; apart /= 2)
             total += subgroupShuffleXor(total, apart);
-        if (m < M && lane % SUB == 0 && real(m)) {
-            if (SPLIT != 0) {
-                store_f(p.sums, partial_of(m) * 8, queries[i].top);
-                store_f(p.sums, partial_of(m) * 8 + 4, total);
-            } else {
-                if (p.sinks != 0) {
-                    const float sink = load_f(p.sinks, (head0 + m % HEADS) * 4) * LOG2_E;
-                    const float most = max(queries[i].top, sink);
-                    factor = exp2(queries[i].top - most);
-                    total = total * factor + exp2(sink - most);
-                }
-                factor = total > 0 ? factor / total : 0;
-            }
-            factor_s[m] = factor;
-        }
+        if (m < M && lane % SUB == 0)
+            factor_s[m] = finish_row(m, queries[i].top, total);
     }
-}
-
-void store_out(uint m, uint at4, vec4 v) // columns 4 * at4 ..
-{
-    if (SPLIT != 0)
-        store_f4(p.outputs + uint64_t(partial_of(m)) * (HEAD_DIM * 4), at4 * 16, v);
-    else
-        store_f4(p.to + uint64_t(token0 + m / HEADS) * p.to_row,
-                 (head0 + m % HEADS) * HEAD_DIM * 4 + at4 * 16, v);
 }
 
 void finish()
@@ -297,11 +232,7 @@ void finish()
 void main()
 {
     lane = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
-    group = p.n_head / p.n_head_kv;
-    const uint n_groups = (group + HEADS - 1) / HEADS;
-    head_kv = gl_WorkGroupID.y / n_groups;
-    head0 = head_kv * group + gl_WorkGroupID.y % n_groups * HEADS;
-    token0 = p.token0 + gl_WorkGroupID.z * TOKENS;
+    place();
     [[unroll]] for (uint i = 0; i < PER_LANE; i++) {
         const uint t = min(token0 + (lane / SUB + i * (LANES / SUB)) / HEADS, p.n_tokens - 1);
         queries[i] = query(first_row(t), rows_before(t), -1e30, 0);

@@ -1,37 +1,48 @@
 // attention.c - op_attention: which kernel, how many workgroups, how the cache's length is split.
 //
-// A workgroup holds some rows of queries (heads of one KV head; in a prompt, times tokens) and goes
-// over cache rows. Decoding has few of them, so the length is split over enough workgroups to keep
-// the memory busy, and a second dispatch joins the parts. A kept recording is submitted again with
-// other counts: how many parts it has follows from the cache's size and the device alone, and each
-// part finds its rows when it runs. Counts as they stand are only used to say how much work it is.
+// Decoding: a workgroup has the heads of one KV head of one token. Prompts: of several tokens, on
+// cooperative matrices where there are any. Where workgroups are few, the cache's length is split
+// over more of them and a second dispatch joins the parts.
+//
+// Up to MATVEC_MOST tokens may be a kept recording, submitted again with other counts: all of them
+// decode, in a number of parts that follows from the cache's size and the device alone; each part
+// finds its rows when it runs. More tokens are recorded anew each time: they are cut into prompts
+// and tokens that decode by what first[] says now.
 #include "vulkan.h"
 
 #include <string.h>
 
 enum {
-    HEADS_MOST = 8,         // of one KV head in a workgroup
-    ROWS_IN_PROMPT = 8,     // of queries in a workgroup
+    HEADS_MOST = 8,         // of one KV head in a workgroup of attention.comp
+    HEADS_MOST_MATRIX = 16, // the same of attention_matrix.comp
+    ROWS_IN_PROMPT = 8,     // of queries in a workgroup of attention.comp
     ROWS_ON_PROCESSOR = 16, // the same, where registers spill into a near cache
+    PROMPT_LEAST = 5,       // neighbouring tokens of one sequence that are a prompt
+    MATRIX_TILE = 32,       // cache rows
     SPLIT_MOST = 64,
-    GROUPS_A_UNIT = 4,  // workgroups a compute unit should have
     UNITS_UNKNOWN = 16, // compute units of a device that does not say
 };
 static const double DISPATCH_FLOPS = 50e9; // most of one dispatch: 50 ms of a slow device
 static const float LOG2_E = 1.4426950408889634f;
 
-struct plan { // the specialisation constants of attention.comp
-    uint32_t lanes, head_dim, m, heads, r, lpr, sub, split;
-};
-
-struct call {
+struct call { // tokens `from` .. `to` - 1 of an operation, one way
     struct vulkan *vk;
     const struct features *features;
     const struct tensor *out, *q, *k, *v, *first, *count;
     const struct attention *shape;
-    struct plan plan;
-    uint32_t n_groups; // workgroups for one row of z: n_head_kv * groups of heads
+    int64_t from, to;
+    bool prompt;
+
+    const char *kernel; // without the cache's format
+    uint32_t spec[SPEC_MOST], n_spec, subgroup;
+    uint32_t *split_spec;    // the one that says whether it is split
+    uint32_t step;           // tokens of a workgroup
+    uint32_t n_groups;       // workgroups for `step` tokens
+    uint32_t tile;           // cache rows of a tile
+    uint32_t groups_a_unit;  // workgroups that a compute unit should have
+    uint32_t tiles_at_least; // of one part
     uint32_t n_split;
+    struct range sums, outputs; // of a split one
 };
 
 static uint32_t least(uint32_t a, uint32_t b)
@@ -47,73 +58,88 @@ static uint32_t power_of_two_up_to(uint32_t n)
     return p;
 }
 
-// As many heads of a KV head as fit, in groups of equal size.
-static uint32_t heads_a_group(uint32_t group)
+// The size to ask for, 32 where the device lets us choose: few rows, short waves.
+static uint32_t subgroup_for(const struct features *features)
 {
-    const uint32_t n = (group + HEADS_MOST - 1) / HEADS_MOST;
+    return features->subgroup_min <= 32 && features->subgroup_max >= 32 ? 32 : 0;
+}
+
+// As many heads of a KV head as fit, in groups of equal size.
+static uint32_t heads_for(const struct call *call, uint32_t most)
+{
+    const uint32_t group = (uint32_t)(call->shape->n_head / call->shape->n_head_kv),
+                   n = (group + most - 1) / most;
     return (group + n - 1) / n;
 }
 
-static void make_plan(struct call *call, bool prompt)
+static uint32_t groups_for(const struct call *call, uint32_t heads)
+{
+    const uint32_t n_head_kv = (uint32_t)call->shape->n_head_kv;
+    return n_head_kv * (((uint32_t)call->shape->n_head / n_head_kv + heads - 1) / heads);
+}
+
+static void use_any_device(struct call *call)
 {
     const struct features *features = call->features;
-    const struct attention *shape = call->shape;
-    struct plan *plan = &call->plan;
-    const uint32_t group = (uint32_t)(shape->n_head / shape->n_head_kv);
-    plan->head_dim = (uint32_t)shape->head_dim;
-    plan->heads = heads_a_group(group);
-    const uint32_t rows = features->software ? ROWS_ON_PROCESSOR : ROWS_IN_PROMPT;
-    plan->m = prompt ? rows / plan->heads * plan->heads : plan->heads;
-    plan->r = 4;
-    plan->lanes = features->software ? features->subgroup_default : 128;
-    plan->lpr = features->software ? 1 : least(8, features->subgroup_min);
-    while (plan->head_dim / 8 % plan->lpr != 0)
-        plan->lpr /= 2;
-    plan->sub = least(features->subgroup_min, power_of_two_up_to(plan->lanes / plan->m));
-    call->n_groups = (uint32_t)shape->n_head_kv * ((group + plan->heads - 1) / plan->heads);
+    const uint32_t head_dim = (uint32_t)call->shape->head_dim, heads = heads_for(call, HEADS_MOST);
+    const uint32_t most = features->software ? ROWS_ON_PROCESSOR : ROWS_IN_PROMPT;
+    const uint32_t m = call->prompt ? most / heads * heads : heads, r = 4,
+                   lanes = features->software ? features->subgroup_default : 128;
+    uint32_t lpr = features->software ? 1 : least(8, features->subgroup_min);
+    while (head_dim / 8 % lpr != 0)
+        lpr /= 2;
+    const uint32_t sub = least(features->subgroup_min, power_of_two_up_to(lanes / m));
+    const uint32_t spec[] = {lanes, head_dim, m, heads, r, lpr, sub, 0};
+    call->kernel = "attention";
+    memcpy(call->spec, spec, sizeof spec);
+    call->n_spec = sizeof spec / sizeof *spec;
+    call->split_spec = &call->spec[7];
+    call->subgroup = features->software ? 0 : subgroup_for(features);
+    call->step = m / heads;
+    call->n_groups = groups_for(call, heads);
+    call->tile = r * lanes / lpr;
+    call->groups_a_unit = 4;
+    call->tiles_at_least = 1;
 }
 
-static uint32_t tile_rows(const struct plan *plan)
+// false: the device, or this size of heads, has no such matrices.
+static bool use_matrices(struct call *call)
 {
-    return plan->r * plan->lanes / plan->lpr;
+    const struct features *features = call->features;
+    const uint32_t head_dim = (uint32_t)call->shape->head_dim, unit = features->matrix_unit,
+                   parts = head_dim > 128 ? 2 : 1, m = 4 * unit,
+                   heads = heads_for(call, HEADS_MOST_MATRIX), asked = subgroup_for(features),
+                   subgroup = asked > 0 ? asked : features->subgroup_default;
+    if (unit == 0 || !features->half || head_dim % (unit * parts) != 0 || head_dim < 32)
+        return false;
+    const uint32_t lanes = 4 * parts * subgroup,
+                   shared =
+                       16 * (MATRIX_TILE * (head_dim / 8 + 1) + head_dim * (MATRIX_TILE / 8 + 1) +
+                             parts * m * (MATRIX_TILE / 4 + 1) + m / 4);
+    if (shared > features->shared_bytes || lanes > features->workgroup_most)
+        return false;
+    const uint32_t spec[] = {lanes, head_dim, heads, subgroup, parts, 0, call->shape->softcap > 0,
+                             unit};
+    call->kernel = "attention_matrix";
+    memcpy(call->spec, spec, sizeof spec);
+    call->n_spec = sizeof spec / sizeof *spec;
+    call->split_spec = &call->spec[5];
+    call->subgroup = asked;
+    call->step = m / heads;
+    call->n_groups = groups_for(call, heads);
+    call->tile = MATRIX_TILE;
+    call->groups_a_unit = 2;
+    call->tiles_at_least = 8;
+    return true;
 }
 
-// Parts for n workgroups that would go over up to n_rows cache rows each.
-static uint32_t split_for(const struct call *call, uint64_t n, int64_t n_rows)
-{
-    if (call->features->software) // few processors, and they have work
-        return 1;
-    const uint32_t n_units =
-        call->features->n_compute_units > 0 ? call->features->n_compute_units : UNITS_UNKNOWN;
-    const uint64_t wanted = (n_units * GROUPS_A_UNIT + n - 1) / n,
-                   tiles = ((uint64_t)n_rows + tile_rows(&call->plan) - 1) / tile_rows(&call->plan);
-    const uint64_t n_split = wanted < tiles ? wanted : tiles;
-    return n_split > SPLIT_MOST ? SPLIT_MOST : n_split > 1 ? (uint32_t)n_split : 1;
-}
+// ---- how much there is to do
+// ---------------------------------------------------------------------
 
-static struct push_attention push_of(const struct call *call)
+static int64_t in_window(const struct call *call, int64_t n_rows)
 {
-    const struct attention *shape = call->shape;
-    const float scale = shape->softcap > 0 ? shape->scale / shape->softcap : shape->scale * LOG2_E;
-    return (struct push_attention){
-        .to = vk_range(call->out).address,
-        .q = vk_range(call->q).address,
-        .k = vk_range(call->k).address,
-        .v = vk_range(call->v).address,
-        .first = vk_range(call->first).address,
-        .count = vk_range(call->count).address,
-        .sinks = shape->sinks ? vk_range(shape->sinks).address : 0,
-        .to_row = (uint32_t)call->out->row_bytes,
-        .q_row = (uint32_t)call->q->row_bytes,
-        .k_row = (uint32_t)call->k->row_bytes,
-        .v_row = (uint32_t)call->v->row_bytes,
-        .n_head = (uint32_t)shape->n_head,
-        .n_head_kv = (uint32_t)shape->n_head_kv,
-        .n_rows = (uint32_t)call->k->n_rows,
-        .window = (uint32_t)shape->window,
-        .q_scale = scale,
-        .cap = shape->softcap * LOG2_E,
-    };
+    const int64_t window = call->shape->window;
+    return window > 0 && window < n_rows ? window : n_rows;
 }
 
 // Cache rows that tokens from .. to - 1 see, added up, as the counts stand now; where the host
@@ -122,23 +148,9 @@ static double rows_seen(const struct call *call, int64_t from, int64_t to)
 {
     const int32_t *count = vk_ints(call->count);
     double n = 0;
-    for (int64_t t = from; t < to; t++) {
-        int64_t rows = count ? count[t] : call->k->n_rows;
-        n += (double)(call->shape->window > 0 && call->shape->window < rows ? call->shape->window
-                                                                            : rows);
-    }
+    for (int64_t t = from; t < to; t++)
+        n += (double)in_window(call, count ? count[t] : call->k->n_rows);
     return n;
-}
-
-// The most cache rows one token sees now; where the host cannot read that, 1: nothing to split.
-static int64_t longest(const struct call *call)
-{
-    const int32_t *count = vk_ints(call->count);
-    int64_t most = 1;
-    for (int64_t t = 0; count && t < call->q->n_rows; t++)
-        most = count[t] > most ? count[t] : most;
-    const int64_t window = call->shape->window;
-    return window > 0 && window < most ? window : most;
 }
 
 static double flops_of(const struct call *call, double rows)
@@ -146,14 +158,40 @@ static double flops_of(const struct call *call, double rows)
     return 4.0 * rows * (double)call->q->n_cols;
 }
 
+// The most cache rows one token sees: of what may be submitted again, all there are.
+static int64_t longest(const struct call *call)
+{
+    const int32_t *count = vk_ints(call->count);
+    int64_t most = 1;
+    if (!call->prompt && call->q->n_rows <= MATVEC_MOST)
+        return in_window(call, call->k->n_rows);
+    for (int64_t t = call->from; count && t < call->to; t++)
+        most = count[t] > most ? count[t] : most;
+    return in_window(call, most);
+}
+
+static uint32_t split_for(const struct call *call)
+{
+    const uint64_t n_units = call->features->n_compute_units > 0 ? call->features->n_compute_units
+                                                                 : UNITS_UNKNOWN,
+                   n = call->n_groups *
+                       (((uint64_t)(call->to - call->from) + call->step - 1) / call->step),
+                   wanted = (n_units * call->groups_a_unit + n - 1) / n,
+                   tiles = ((uint64_t)longest(call) + call->tile - 1) / call->tile,
+                   parts = tiles / call->tiles_at_least;
+    if (call->features->software) // few processors, and they have work
+        return 1;
+    const uint64_t n_split = wanted < parts ? wanted : parts;
+    return n_split > SPLIT_MOST ? SPLIT_MOST : n_split > 1 ? (uint32_t)n_split : 1;
+}
+
 // Tokens from `from` on that one dispatch may take: whole groups, DISPATCH_FLOPS at most.
 static int64_t tokens_in_dispatch(const struct call *call, int64_t from)
 {
-    const int64_t step = call->plan.m / call->plan.heads, n_tokens = call->q->n_rows;
     int64_t to = from;
     double flops = 0;
-    while (to < n_tokens) {
-        const int64_t end = to + step < n_tokens ? to + step : n_tokens;
+    while (to < call->to) {
+        const int64_t end = to + call->step < call->to ? to + call->step : call->to;
         flops += flops_of(call, rows_seen(call, to, end));
         if (to > from && flops > DISPATCH_FLOPS)
             break;
@@ -162,44 +200,87 @@ static int64_t tokens_in_dispatch(const struct call *call, int64_t from)
     return to;
 }
 
-static void attend(const struct call *call, struct push_attention push, struct range parts)
+// ---- dispatches
+// ----------------------------------------------------------------------------------
+
+// Token `from` is the kernel's first.
+static struct push_attention push_of(const struct call *call)
 {
-    const uint32_t step = call->plan.m / call->plan.heads;
-    const struct range none = {0};
-    char kernel[48];
-    struct dispatch dispatch = {
-        .kernel = vk_kernel_name(kernel, "attention", call->k->type),
-        .n_spec = sizeof call->plan / sizeof(uint32_t),
-        .push = &push,
-        .push_bytes = sizeof push,
-        .read = {vk_range(call->q), vk_range(call->k), vk_range(call->v), vk_range(call->first),
-                 vk_range(call->count), call->shape->sinks ? vk_range(call->shape->sinks) : none},
-        .write = {call->n_split > 1 ? parts : vk_range(call->out)},
+    const struct attention *shape = call->shape;
+    const uint64_t from = (uint64_t)call->from;
+    return (struct push_attention){
+        .to = vk_range(call->out).address + from * call->out->row_bytes,
+        .q = vk_range(call->q).address + from * call->q->row_bytes,
+        .k = vk_range(call->k).address,
+        .v = vk_range(call->v).address,
+        .first = vk_range(call->first).address + from * sizeof(int32_t),
+        .count = vk_range(call->count).address + from * sizeof(int32_t),
+        .sinks = shape->sinks ? vk_range(shape->sinks).address : 0,
+        .sums = call->sums.address,
+        .outputs = call->outputs.address,
+        .to_row = (uint32_t)call->out->row_bytes,
+        .q_row = (uint32_t)call->q->row_bytes,
+        .k_row = (uint32_t)call->k->row_bytes,
+        .v_row = (uint32_t)call->v->row_bytes,
+        .n_head = (uint32_t)shape->n_head,
+        .n_head_kv = (uint32_t)shape->n_head_kv,
+        .n_rows = (uint32_t)call->k->n_rows,
+        .window = (uint32_t)shape->window,
+        .q_scale = shape->softcap > 0 ? shape->scale / shape->softcap : shape->scale * LOG2_E,
+        .cap = shape->softcap * LOG2_E,
     };
-    memcpy(dispatch.spec, &call->plan, sizeof call->plan);
-    for (int64_t from = 0, to; from < call->q->n_rows; from = to) {
+}
+
+static struct range rows_of(const struct tensor *tensor, int64_t from, int64_t to)
+{
+    const struct tensor view = tensor_rows(tensor, from, to - from);
+    return vk_range(&view);
+}
+
+static void attend(const struct call *call)
+{
+    struct push_attention push = push_of(call);
+    char kernel[48];
+    for (int64_t from = call->from, to; from < call->to; from = to) {
         to = tokens_in_dispatch(call, from);
         const double rows = rows_seen(call, from, to);
-        push.token0 = (uint32_t)from;
-        push.n_tokens = (uint32_t)to;
-        dispatch.groups[0] = call->n_split;
-        dispatch.groups[1] = call->n_groups;
-        dispatch.groups[2] = ((uint32_t)(to - from) + step - 1) / step;
-        dispatch.flops = flops_of(call, rows);
-        dispatch.bytes = rows / step * (double)(call->k->row_bytes + call->v->row_bytes);
+        struct dispatch dispatch = {
+            .kernel = vk_kernel_name(kernel, call->kernel, call->k->type),
+            .n_spec = call->n_spec,
+            .subgroup = call->subgroup,
+            .push = &push,
+            .push_bytes = sizeof push,
+            .groups = {call->n_split, call->n_groups,
+                       ((uint32_t)(to - from) + call->step - 1) / call->step},
+            .read = {rows_of(call->q, from, to), vk_range(call->k), vk_range(call->v),
+                     vk_range(call->first), vk_range(call->count)},
+            .write = {rows_of(call->out, from, to)},
+            .flops = flops_of(call, rows),
+            .bytes = rows / call->step * (double)(call->k->row_bytes + call->v->row_bytes),
+        };
+        memcpy(dispatch.spec, call->spec, sizeof dispatch.spec);
+        if (call->shape->sinks)
+            dispatch.read[5] = vk_range(call->shape->sinks);
+        if (call->n_split > 1) {
+            dispatch.write[0] = call->sums;
+            dispatch.write[1] = call->outputs;
+        }
+        push.token0 = (uint32_t)(from - call->from);
+        push.n_tokens = (uint32_t)(to - call->from);
         vk_dispatch(call->vk, &dispatch);
     }
 }
 
-static void join(const struct call *call, const struct push_attention *from, struct range parts)
+static void join(const struct call *call)
 {
+    const struct push_attention from = push_of(call);
     const struct push_attention_join push = {
-        .to = from->to,
-        .sinks = from->sinks,
-        .sums = from->sums,
-        .outputs = from->outputs,
-        .to_row = from->to_row,
-        .n_head = from->n_head,
+        .to = from.to,
+        .sinks = from.sinks,
+        .sums = from.sums,
+        .outputs = from.outputs,
+        .to_row = from.to_row,
+        .n_head = from.n_head,
         .n_split = call->n_split,
         .head_dim = (uint32_t)call->shape->head_dim,
     };
@@ -207,16 +288,54 @@ static void join(const struct call *call, const struct push_attention *from, str
         .kernel = "attention_join",
         .spec = {32},
         .n_spec = 1,
+        .subgroup = subgroup_for(call->features),
         .push = &push,
         .push_bytes = sizeof push,
-        .groups = {push.n_head, (uint32_t)call->q->n_rows, 1},
-        .read = {parts},
-        .write = {vk_range(call->out)},
-        .bytes = (double)parts.n_bytes,
+        .groups = {push.n_head, (uint32_t)(call->to - call->from), 1},
+        .read = {call->sums, call->outputs},
+        .write = {rows_of(call->out, call->from, call->to)},
+        .bytes = (double)call->outputs.n_bytes,
     };
     if (call->shape->sinks)
-        dispatch.read[1] = vk_range(call->shape->sinks);
+        dispatch.read[2] = vk_range(call->shape->sinks);
     vk_dispatch(call->vk, &dispatch);
+}
+
+static void run(struct call call, int64_t from, int64_t to, bool prompt)
+{
+    call.from = from;
+    call.to = to;
+    call.prompt = prompt;
+    if (!prompt || !use_matrices(&call))
+        use_any_device(&call);
+    call.n_split = split_for(&call);
+    if (call.n_split > 1) {
+        const uint64_t n = (uint64_t)(to - from) * (uint64_t)call.shape->n_head * call.n_split;
+        *call.split_spec = 1;
+        call.sums = vk_scratch(call.vk, n * 8);
+        call.outputs = vk_scratch(call.vk, n * (uint64_t)call.shape->head_dim * 4);
+    }
+    attend(&call);
+    if (call.n_split > 1)
+        join(&call);
+}
+
+// Cuts the tokens where the sequence changes: long runs are prompts, what is between them decodes.
+static void run_pieces(const struct call *call, const int32_t *first, int64_t n_tokens)
+{
+    int64_t waiting = 0; // tokens from there to t decode
+    for (int64_t t = 0, next; t < n_tokens; t = next) {
+        for (next = t + 1; next < n_tokens && first[next] == first[t];)
+            next++;
+        if (next - t < PROMPT_LEAST)
+            continue;
+        if (t > waiting)
+            run(*call, waiting, t, false);
+        run(*call, t, next, true);
+        waiting = next;
+    }
+    if (n_tokens > waiting)
+        run(*call, waiting, n_tokens, false);
 }
 
 static void check(const struct call *call)
@@ -237,26 +356,15 @@ void vk_attention(struct compute *compute, const struct tensor *out, const struc
                   const struct tensor *count, const struct attention *attention)
 {
     struct vulkan *vk = (struct vulkan *)(void *)compute;
-    struct call call = {vk, vk_features(vk), out, q, k, v, first, count, attention};
-    struct range parts = {0};
+    const struct call call = {vk, vk_features(vk), out, q, k, v, first, count, attention};
+    const int32_t *firsts = vk_ints(first);
     if (q->n_rows == 0)
         return;
     check(&call);
-    const bool prompt = q->n_rows > MATVEC_MOST;
-    make_plan(&call, prompt);
-    const uint32_t step = call.plan.m / call.plan.heads;
-    const uint64_t groups = call.n_groups * (((uint64_t)q->n_rows + step - 1) / step);
-    call.n_split = split_for(&call, groups, prompt ? longest(&call) : k->n_rows);
-    call.plan.split = call.n_split > 1;
-    struct push_attention push = push_of(&call);
-    if (call.n_split > 1) {
-        const uint64_t n = (uint64_t)(q->n_rows * attention->n_head) * call.n_split,
-                       sums_bytes = (n * 8 + 15) / 16 * 16;
-        parts = vk_scratch(vk, sums_bytes + n * (uint64_t)attention->head_dim * 4);
-        push.sums = parts.address;
-        push.outputs = parts.address + sums_bytes;
-    }
-    attend(&call, push, parts);
-    if (call.n_split > 1)
-        join(&call, &push, parts);
+    if (q->n_rows <= MATVEC_MOST)
+        run(call, 0, q->n_rows, false);
+    else if (firsts)
+        run_pieces(&call, firsts, q->n_rows);
+    else
+        run(call, 0, q->n_rows, true);
 }

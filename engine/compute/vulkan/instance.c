@@ -208,11 +208,12 @@ static uint32_t compute_units(const struct properties *p)
     return p->sms.shaderSMCount;
 }
 
-static bool matrix_is(const VkCooperativeMatrixPropertiesKHR *m, VkComponentTypeKHR ab,
-                      VkComponentTypeKHR c)
+static bool matrix_is(const VkCooperativeMatrixPropertiesKHR *m, uint32_t unit,
+                      VkComponentTypeKHR ab, VkComponentTypeKHR c)
 {
-    return m->MSize == 16 && m->NSize == 16 && m->KSize == 16 && m->AType == ab && m->BType == ab &&
-           m->CType == c && m->ResultType == c && m->scope == VK_SCOPE_SUBGROUP_KHR;
+    return m->MSize == unit && m->NSize == unit && m->KSize == unit && m->AType == ab &&
+           m->BType == ab && m->CType == c && m->ResultType == c &&
+           m->scope == VK_SCOPE_SUBGROUP_KHR;
 }
 
 static void read_matrices(const struct instance *instance, struct candidate *c)
@@ -228,11 +229,16 @@ static void read_matrices(const struct instance *instance, struct candidate *c)
     if (get(c->physical, &n, all) < 0)
         n = 0;
     for (uint32_t i = 0; i < n; i++) {
-        if (matrix_is(&all[i], VK_COMPONENT_TYPE_FLOAT16_KHR, VK_COMPONENT_TYPE_FLOAT32_KHR))
-            c->features.cooperative_matrix = true;
-        if (matrix_is(&all[i], VK_COMPONENT_TYPE_SINT8_KHR, VK_COMPONENT_TYPE_SINT32_KHR))
+        if (matrix_is(&all[i], 16, VK_COMPONENT_TYPE_FLOAT16_KHR, VK_COMPONENT_TYPE_FLOAT32_KHR))
+            c->features.matrix_unit = 16;
+        else if (matrix_is(&all[i], 8, VK_COMPONENT_TYPE_FLOAT16_KHR,
+                           VK_COMPONENT_TYPE_FLOAT32_KHR) &&
+                 c->features.matrix_unit == 0)
+            c->features.matrix_unit = 8;
+        if (matrix_is(&all[i], 16, VK_COMPONENT_TYPE_SINT8_KHR, VK_COMPONENT_TYPE_SINT32_KHR))
             c->features.cooperative_matrix_int8 = true;
     }
+    c->features.cooperative_matrix = c->features.matrix_unit == 16;
     free(all);
 }
 

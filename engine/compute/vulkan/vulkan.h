@@ -31,6 +31,7 @@ struct features {                        // what kernels are chosen by; filled b
     bool half;                    // 16-bit float arithmetic
     bool integer_dot;             // 4x8-bit packed, signed, accelerated
     bool cooperative_matrix;      // 16x16x16, f16 x f16 + f32, subgroup scope
+    uint32_t matrix_unit;         // 16 where that is so, 8 where only 8x8x8 is (llvmpipe), or 0
     bool cooperative_matrix_int8; // 16x16x16, s8 x s8 + s32
     bool software;                // runs on the processor (llvmpipe)
 };
