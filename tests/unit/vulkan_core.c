@@ -550,6 +550,17 @@ static VKAPI_ATTR VkResult VKAPI_CALL lose_device(VkQueue queue, uint32_t n,
     (void)queue, (void)n, (void)info, (void)fence;
     return VK_ERROR_DEVICE_LOST;
 }
+static VKAPI_ATTR VkResult VKAPI_CALL fault_info(VkDevice device, VkDeviceFaultCountsEXT *counts,
+                                                 VkDeviceFaultInfoEXT *info)
+{
+    (void)device;
+    counts->addressInfoCount = 1;
+    if (info) {
+        snprintf(info->description, sizeof info->description, "a page fault");
+        info->pAddressInfos[0].reportedAddress = 0xabc000;
+    }
+    return VK_SUCCESS;
+}
 static VKAPI_ATTR VkResult VKAPI_CALL never_done(VkDevice device, const VkSemaphoreWaitInfo *info,
                                                  uint64_t timeout_ns)
 {
@@ -577,7 +588,9 @@ static void test_faults(void)
     vk->call.CreateComputePipelines = real_create;
     CHECK(rows_once(vk, &err) == OK); // memory may come back
     vk->call.QueueSubmit2 = lose_device;
+    vk->call.FaultInfo = fault_info;
     CHECK(rows_once(vk, &err) == DEVICE_ERROR && strstr(err.text, "the device is lost"));
+    CHECK(strstr(err.text, "a page fault at address 0xabc000"));
     CHECK(rows_once(vk, &err) == DEVICE_ERROR); // and stays so
     close_device(vk);
 

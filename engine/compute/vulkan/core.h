@@ -66,6 +66,7 @@ struct instance_calls {
 };
 struct device_calls {
     DEVICE_CALLS(CALL_POINTER)
+    PFN_vkGetDeviceFaultInfoEXT FaultInfo; // or NULL
 };
 #undef CALL_POINTER
 
@@ -84,8 +85,9 @@ struct feature_chain { // linked by chain_link
     VkPhysicalDeviceVulkan12Features v12;
     VkPhysicalDeviceVulkan13Features v13;
     VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix;
+    VkPhysicalDeviceFaultFeaturesEXT fault;
 };
-void chain_link(struct feature_chain *chain, bool matrix);
+void chain_link(struct feature_chain *chain, bool matrix, bool fault);
 // Sets in *chain what kernels want of what *found has: for vkCreateDevice.
 void chain_want(struct feature_chain *chain, const struct feature_chain *found);
 
@@ -103,7 +105,7 @@ struct candidate { // a physical device, looked at
     struct limits limits;
     struct feature_chain found;
     bool unified; // its memory is the machine's RAM
-    bool memory_budget, matrix_extension, drm;
+    bool memory_budget, matrix_extension, fault_extension, drm;
     uint32_t drm_minor; // of the render node, when drm
     uint32_t family;    // the queue family to use
     uint8_t cache_uuid[16];
@@ -271,8 +273,9 @@ struct recorder {
     uint32_t n_sent; // pieces of open that have been submitted
     struct range reads[TRACKED_MOST], writes[TRACKED_MOST]; // since the last barrier
     uint32_t n_reads, n_writes;
-    struct err failure; // of this recording; DEVICE_ERROR stays
-    double work_s;      // thought of the pieces submitted since compute_begin
+    bool lost, fault_told; // the device is; and why was asked
+    struct err failure;    // of this recording; DEVICE_ERROR stays
+    double work_s;         // thought of the pieces submitted since compute_begin
     uint64_t began_us;
     uint32_t n_pipelines;       // when it began: one that compiles is not measured
     double slow;                // measured over thought

@@ -109,13 +109,15 @@ static enum status device_make(struct vulkan *vk, struct err *err)
 {
     const struct candidate *c = &vk->chosen;
     struct feature_chain want = {0};
-    const char *extensions[2];
+    const char *extensions[3];
     uint32_t n_extensions = 0;
     if (c->matrix_extension)
         extensions[n_extensions++] = VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME;
     if (c->memory_budget)
         extensions[n_extensions++] = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
-    chain_link(&want, c->matrix_extension);
+    if (c->fault_extension)
+        extensions[n_extensions++] = VK_EXT_DEVICE_FAULT_EXTENSION_NAME;
+    chain_link(&want, c->matrix_extension, c->fault_extension);
     chain_want(&want, &c->found);
     const float priority = 1;
     const VkDeviceQueueCreateInfo queue = {
@@ -142,6 +144,9 @@ static enum status device_make(struct vulkan *vk, struct err *err)
         return err_set(err, UNSUPPORTED, "the driver of %s has no vk%s", c->said.name, #function);
     DEVICE_CALLS(FETCH)
 #undef FETCH
+    if (c->found.fault.deviceFault)
+        vk->call.FaultInfo = (PFN_vkGetDeviceFaultInfoEXT)vk->instance.call.GetDeviceProcAddr(
+            vk->device, "vkGetDeviceFaultInfoEXT");
     vk->call.GetDeviceQueue(vk->device, c->family, 0, &vk->queue);
     return OK;
 }

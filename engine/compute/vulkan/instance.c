@@ -63,18 +63,20 @@ void instance_close(struct instance *instance)
 
 // ---- features -----------------------------------------------------------------------------------
 
-void chain_link(struct feature_chain *chain, bool matrix)
+void chain_link(struct feature_chain *chain, bool matrix, bool fault)
 {
     chain->core.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2;
     chain->v11.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES;
     chain->v12.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES;
     chain->v13.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_3_FEATURES;
     chain->matrix.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR;
+    chain->fault.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FAULT_FEATURES_EXT;
     chain->core.pNext = &chain->v11;
     chain->v11.pNext = &chain->v12;
     chain->v12.pNext = &chain->v13;
-    chain->v13.pNext = matrix ? &chain->matrix : NULL;
-    chain->matrix.pNext = NULL;
+    chain->fault.pNext = NULL;
+    chain->matrix.pNext = fault ? &chain->fault : NULL;
+    chain->v13.pNext = matrix ? &chain->matrix : chain->matrix.pNext;
 }
 
 static const struct feature {
@@ -101,6 +103,7 @@ static const struct feature {
     FEATURE(v13, subgroupSizeControl, false),
     FEATURE(v13, computeFullSubgroups, false),
     FEATURE(matrix, cooperativeMatrix, false),
+    FEATURE(fault, deviceFault, false),
 #undef FEATURE
 };
 
@@ -394,6 +397,7 @@ static void look_at(const struct instance *instance, VkPhysicalDevice physical, 
     properties_read(instance, physical, &extensions, &properties);
     c->memory_budget = has(&extensions, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
     c->matrix_extension = has(&extensions, VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME);
+    c->fault_extension = has(&extensions, VK_EXT_DEVICE_FAULT_EXTENSION_NAME);
     free(extensions.all);
     fill_names(c, &properties);
     c->drm = properties.drm.hasRender;
@@ -405,7 +409,7 @@ static void look_at(const struct instance *instance, VkPhysicalDevice physical, 
                VK_API_VERSION_MINOR(version));
         return;
     }
-    chain_link(&c->found, c->matrix_extension);
+    chain_link(&c->found, c->matrix_extension, c->fault_extension);
     instance->call.GetPhysicalDeviceFeatures2(physical, &c->found.core);
     fill_features(instance, c, &properties);
     fill_limits(c, &properties);

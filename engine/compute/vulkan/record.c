@@ -57,8 +57,28 @@ enum status vk_refused(struct err *err, const char *what, VkResult result)
     return err_set(err, status, "%s: %s", what, name);
 }
 
+// What the driver knows of a lost device's end is put behind the sentence.
+static void tell_fault(struct vulkan *vk, struct err *err)
+{
+    VkDeviceFaultCountsEXT counts = {.sType = VK_STRUCTURE_TYPE_DEVICE_FAULT_COUNTS_EXT};
+    VkDeviceFaultAddressInfoEXT address = {0};
+    VkDeviceFaultInfoEXT info = {.sType = VK_STRUCTURE_TYPE_DEVICE_FAULT_INFO_EXT};
+    if (!vk->call.FaultInfo || vk->call.FaultInfo(vk->device, &counts, NULL) < 0)
+        return;
+    counts.addressInfoCount = counts.addressInfoCount > 0;
+    counts.vendorInfoCount = 0;
+    counts.vendorBinarySize = 0;
+    info.pAddressInfos = &address;
+    if (vk->call.FaultInfo(vk->device, &counts, &info) < 0 ||
+        (!info.description[0] && counts.addressInfoCount == 0))
+        return;
+    (void)err_set(err, err->status, "%.220s; the driver says: %.50s at address 0x%llx", err->text,
+                  info.description, (unsigned long long)address.reportedAddress);
+}
+
 static void fail(struct vulkan *vk, const char *what, VkResult result)
 {
+    vk->recorder.lost |= result == VK_ERROR_DEVICE_LOST;
     if (vk->recorder.failure.status == OK)
         (void)vk_refused(&vk->recorder.failure, what, result);
 }
@@ -166,6 +186,7 @@ static enum status wait(struct vulkan *vk, double thought_s, struct err *err)
         return err_set(err, DEVICE_ERROR,
                        "%.60s has not finished within %.0f s what should take %.3f s: it hangs",
                        vk->chosen.said.name, patience_s, thought_s);
+    r->lost |= result == VK_ERROR_DEVICE_LOST;
     return result == VK_SUCCESS ? OK : vk_refused(err, "waiting for the device", result);
 }
 
@@ -557,6 +578,9 @@ enum status vk_finish(struct compute *compute, struct err *err)
     if (r->n_sent > 0 && wait(vk, r->work_s * r->slow, &waited) != OK &&
         r->failure.status != DEVICE_ERROR)
         r->failure = waited;
+    if (r->lost && !r->fault_told)
+        tell_fault(vk, &r->failure);
+    r->fault_told = r->lost;
     if (r->failure.status == OK && r->n_sent > 0)
         learn(vk);
     for (uint32_t i = 0; i < open->n_copies && r->failure.status == OK; i++)
