@@ -164,6 +164,9 @@ $(eval $(call kernel,attention_matrix-f16,attention_matrix.comp,-DCACHE_f16))
 $(eval $(call kernel,attention_matrix-q8_0,attention_matrix.comp,-DCACHE_q8_0))
 MATRIX += attention_matrix-f16 attention_matrix-q8_0
 # sampling, mixture of experts
+$(eval $(call kernel,top_k,top_k.comp))
+$(eval $(call kernel,route,route.comp))
+$(eval $(call kernel,experts_sum,experts_sum.comp))
 -include $(wildcard build/spv/*.d)
 build/%/obj/kernels.o: $(foreach k,$(KERNELS),build/spv/$(k).spv)
 	$(call say,KERNELS $*)

@@ -74,6 +74,29 @@ struct push_attention_join { // attention_join.comp
     uint32_t to_row, n_head, n_split, head_dim;
 };
 
-// ---- sampling, mixture of experts (top_k.c, experts.c) ----
+// ---- sampling, mixture of experts (top_k.c, route.c, experts.c) ----
+
+struct push_top_k { // top_k.comp
+    uint64_t x;         // F32 [n_rows][...]
+    uint64_t from, to;  // [n_rows][n][key, column]; [n_rows][n_slices][k][key, column]
+    uint64_t id, value; // I32 [n_rows][k]; F32 [n_rows][k]
+    uint32_t x_row, id_row, value_row;
+    uint32_t n, k; // numbers in a row (of x, or pairs)
+};
+
+struct push_route { // route.comp
+    uint64_t id, weight, logits; // I32, F32 [n_tokens][n_used]; F32 [n_tokens][n_expert]
+    uint32_t id_row, weight_row, logits_row;
+    uint32_t n_expert, n_used;
+    uint32_t score, normalise; // enum route_score; 0 or 1
+    float scale;
+};
+
+struct push_experts_sum { // experts_sum.comp
+    uint64_t to, residual, y; // F32 [n_tokens][n_cols], the same, [n_tokens * n_used][n_cols]
+    uint64_t weight;          // F32 [n_tokens][n_used]
+    uint32_t to_row, residual_row, y_row, weight_row;
+    uint32_t n_cols, n_used;
+};
 
 #endif

@@ -200,6 +200,9 @@ static const struct backend backend = {
     .rms_norm = vk_rms_norm,
     .rope_kv = vk_rope_kv,
     .attention = vk_attention,
+    .top_k = vk_top_k,
+    .route = vk_route,
+    .experts_sum = vk_experts_sum,
 };
 
 static enum status choose_device(struct vulkan *vk, const char *device, struct err *err)
