@@ -1,5 +1,7 @@
 // route.c - mixture of experts outside of its products: op_route picks the experts of each token
 // (kernels/route.comp), op_experts_sum adds up what they made (kernels/experts_sum.comp).
+//
+// Both are small and one dispatch each; experts are picked by one subgroup a token.
 #include "vulkan.h"
 
 void vk_route(struct compute *compute, const struct tensor *id, const struct tensor *weight,
