@@ -238,7 +238,7 @@ static void state_of(const struct api *api, const char **class_name, char *text,
                  now->err.text);
 }
 
-// "AMD Radeon 8060S Graphics (integrated, radv 25.0.7), 36 of 36 layers on it"
+// "AMD Radeon 8060S Graphics (integrated, vulkan, radv 25.0.7), 36 of 36 layers on it"
 static void device_of(const struct sched_status *now, char *text, size_t size)
 {
     const struct compute_info *device = &now->device;
@@ -247,8 +247,8 @@ static void device_of(const struct sched_status *now, char *text, size_t size)
              : now->state == SCHED_LOADING ? "not opened yet"
                                            : "none");
     if (device->driver[0])
-        snprintf(text + strlen(text), size - strlen(text), " (%s, %s)", device->kind,
-                 device->driver);
+        snprintf(text + strlen(text), size - strlen(text), " (%s, %s, %s)", device->kind,
+                 device->backend, device->driver);
     if (now->model.id[0])
         snprintf(text + strlen(text), size - strlen(text), ", %d of %d layers on it",
                  (int)now->model.n_layer_on_device, (int)now->model.n_layer);

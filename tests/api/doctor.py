@@ -64,11 +64,12 @@ class Machine:
         self.file("dev/null")
         return self
 
-    def doctor(self, *options, groups=(), inside=(), before=""):
-        """(exit status, {layer: its JSON}, the whole JSON) of `tawny doctor` there, as USER in these groups."""
+    def doctor(self, *options, groups=(), inside=(), before="", at=None):
+        """(exit status, {layer: its JSON}, the whole JSON) of `tawny doctor` there, as USER in these groups; `before` is run
+        by root in the same mount namespace, `inside` are words of a command around the chroot, `at` is where it is."""
         ids = ["--reuid", str(USER), "--regid", str(USER), *(["--groups", ",".join(map(str, groups))] if groups
                                                              else ["--clear-groups"])]
-        command = ["setpriv", *ids, *inside, "chroot", self.path, "/tawny", "doctor", "--json", *options]
+        command = ["setpriv", *ids, *inside, "chroot", at or self.path, "/tawny", "doctor", "--json", *options]
         if not inside:
             command = ["chroot", "--userspec=%d:%d" % (USER, USER), "--groups=%s" % ",".join(map(str, groups)), self.path,
                        "/tawny", "doctor", "--json", *options]
@@ -142,8 +143,10 @@ def user_namespace(tools):
     machine = Machine(tools, "userns").gpu().system().node()
     shutil.rmtree(machine.path / "proc")
     (machine.path / "proc").mkdir()
-    before = "mount --rbind /proc '%s/proc';" % machine.path
-    namespace = {"inside": ("unshare", "-Ur"), "before": before}
+    # He chroots himself, so the way there must be open to him: the tree may lie in root's home.
+    at = "/tmp/tawny-userns"
+    before = "mkdir -p %s; mount --bind '%s' %s; mount --rbind /proc %s/proc;" % (at, machine.path, at, at)
+    namespace = {"inside": ("unshare", "-Ur"), "before": before, "at": at}
     status, layers, report = machine.doctor(**namespace)
     sentence = "not mapped into this user namespace (its gid map begins 0 %d 1: 0 to 0 in here are %d to %d outside)" % (
         USER, USER, USER)
