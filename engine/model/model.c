@@ -129,11 +129,30 @@ static void fill_info(struct model *m, const char *path)
 
 // ---- open and close -----------------------------------------------------------------------------
 
+// The processor takes any shape; kernels of a GPU read rows in pieces (compute.h).
+static enum status check_device(const struct compute *compute, const struct hyper *h,
+                                struct err *err)
+{
+    if (strcmp(compute_info(compute)->backend, "cpu") == 0)
+        return OK;
+    if (h->head_dim % 8 != 0 || h->head_dim > 256)
+        return err_set(err, UNSUPPORTED,
+                       "heads of %d dimensions; on %s they must be a multiple of 8, at most 256",
+                       h->head_dim, compute_info(compute)->device);
+    if (h->n_embd % 32 != 0 || h->n_ff % 32 != 0)
+        return err_set(err, UNSUPPORTED,
+                       "rows of %d and %d numbers; on %s they must be multiples of 32", h->n_embd,
+                       h->n_ff, compute_info(compute)->device);
+    return OK;
+}
+
 static enum status open_parts(struct model *m, const struct model_options *options, struct err *err)
 {
     enum status status = tokenizer_open(&m->tokenizer, m->gguf, err);
     if (status == OK)
         status = hyper_read(&m->hyper, m->gguf, err);
+    if (status == OK)
+        status = check_device(m->compute, &m->hyper, err);
     if (status != OK)
         return status;
     m->hyper.n_vocab = tokenizer_n_vocab(m->tokenizer);

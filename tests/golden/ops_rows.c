@@ -204,13 +204,14 @@ static void rope(struct rope_case c, int32_t n_tokens)
 
 void rope_cases(void)
 {
+    enum { F16 = DTYPE_F16, Q8_0 = DTYPE_Q8_0 };
     static const struct rope_case cases[] = {
-        {ROPE_NORM, 4, 4, 64, 64, DTYPE_F16, false},   {ROPE_NEOX, 14, 2, 64, 64, DTYPE_F16, false},
-        {ROPE_NEOX, 8, 2, 128, 128, DTYPE_F16, true},  {ROPE_NORM, 8, 1, 80, 32, DTYPE_F16, false},
-        {ROPE_NEOX, 3, 1, 96, 96, DTYPE_F16, false},   {ROPE_NEOX, 2, 1, 256, 256, DTYPE_F16, false},
-        {ROPE_NORM, 4, 2, 32, 32, DTYPE_F16, true},    {ROPE_NORM, 14, 2, 64, 64, DTYPE_Q8_0, false},
-        {ROPE_NEOX, 8, 2, 128, 128, DTYPE_Q8_0, true}, {ROPE_NEOX, 8, 2, 80, 80, DTYPE_Q8_0, false},
-        {ROPE_NORM, 3, 1, 96, 64, DTYPE_Q8_0, false},
+        {ROPE_NORM, 4, 4, 64, 64, F16, false},   {ROPE_NEOX, 14, 2, 64, 64, F16, false},
+        {ROPE_NEOX, 8, 2, 128, 128, F16, true},  {ROPE_NORM, 8, 1, 80, 32, F16, false},
+        {ROPE_NEOX, 3, 1, 96, 96, F16, false},   {ROPE_NEOX, 2, 1, 256, 256, F16, false},
+        {ROPE_NORM, 4, 2, 32, 32, F16, true},    {ROPE_NORM, 14, 2, 64, 64, Q8_0, false},
+        {ROPE_NEOX, 8, 2, 128, 128, Q8_0, true}, {ROPE_NEOX, 8, 2, 80, 80, Q8_0, false},
+        {ROPE_NORM, 3, 1, 96, 64, Q8_0, false},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++)
         rope(cases[i], 1), rope(cases[i], 5), rope(cases[i], 33);
