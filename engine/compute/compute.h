@@ -110,8 +110,8 @@ void tensor_read(struct compute *compute, void *to, const struct tensor *from, s
 
 // ---- the operations ---------------------------------------------------------------------------
 // Activations are F32. n_tokens is the number of rows of the activation. Names are those of
-// model/forward.c. The CPU takes any shape; what a GPU may ask for is that head_dim is a multiple of
-// 8 up to 256, and n_in of a product one of 32.
+// model/forward.c. The CPU takes any shape; a GPU may want a head_dim that is a multiple of 8 up to
+// 256, and products whose n_in is one of 32.
 
 // Starts a recording. key != 0 names everything about it that is not in I32 tensors. true: record
 // the operations, then finish; false: the device still has the recording of that key and submits it
