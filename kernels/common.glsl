@@ -44,6 +44,7 @@ uint load_s(uint64_t base, uint byte) { return uint(AT(MemS1, base, byte)); }
 uint load_b(uint64_t base, uint byte) { return uint(AT(MemB1, base, byte)); }
 void store_f(uint64_t base, uint byte, float v) { AT(MemF1, base, byte) = v; }
 void store_f4(uint64_t base, uint byte, vec4 v) { AT(MemF4, base, byte) = v; }
+void store_h4(uint64_t base, uint byte, f16vec4 v) { AT(MemH4, base, byte) = v; }
 void store_u(uint64_t base, uint byte, uint v) { AT(MemU1, base, byte) = v; }
 void store_u4(uint64_t base, uint byte, uvec4 v) { AT(MemU4, base, byte) = v; }
 void store_u2(uint64_t base, uint byte, uvec2 v) { AT(MemU2, base, byte) = v; }

@@ -6,7 +6,11 @@
 //   weight_begin()                   once, first thing in main, by every invocation (has a barrier)
 //   weight_cell(row, n_in, cell)     loads a cell; row: address of the row, cell < weight_cells(n_in)
 //   weight_four(c, s)                the four weights of its group s; s constant after unrolling
-//   weight_run(row, n_in, at, w)     16 weights from column `at`, a multiple of 16 (0 beyond n_in)
+//   weight_run(row, n_in, at, w)     16 weights from column `at`, a multiple of 16
+//   weight_run_load(base, row, n_in, k, upper), weight_run_decode(run, k, upper, w)
+//                                    its halves, for kernels that load long before they use: row is
+//                                    an offset from base, k uniform and a multiple of 32, upper 1 for
+//                                    the run at k + 16
 // Columns between n_in and the end of the last super decode to finite values of no meaning: multiply
 // them by 0. Every weight is d * q + m, one fused operation; all products in it are exact in float32,
 // so the value is that of the CPU to the last bit. q are unsigned bytes, four to a word, since
@@ -75,15 +79,22 @@ vec4 weight_four(Cell c, uint s)
 #endif
 }
 
-void weight_run(uint64_t row, uint n_in, uint at, out vec4 w[4])
+struct Run { uvec4 q[4 / WEIGHT_GROUPS]; };
+
+Run weight_run_load(uint64_t base, uint row, uint n_in, uint k, uint upper)
 {
-    [[unroll]] for (uint i = 0; i < 4; i += WEIGHT_GROUPS) {
-        uint cell = at / WEIGHT_COLS + i / WEIGHT_GROUPS;
-        bool inside = cell < weight_cells(n_in);
-        Cell c = weight_cell(row, n_in, inside ? cell : 0);
-        [[unroll]] for (uint s = 0; s < WEIGHT_GROUPS; s++)
-            w[i + s] = inside ? weight_four(c, s) : vec4(0);
+    Run run;
+    [[unroll]] for (uint i = 0; i < 4 / WEIGHT_GROUPS; i++) {
+        uint at = k + upper * 16 + i * WEIGHT_COLS; // beyond n_in any value of the row serves
+        run.q[i] = load_u4(base, row + (at < n_in ? at / WEIGHT_COLS : 0) * 16);
     }
+    return run;
+}
+
+void weight_run_decode(Run run, uint k, uint upper, out vec4 w[4])
+{
+    [[unroll]] for (uint i = 0; i < 4; i++)
+        w[i] = weight_four(Cell(run.q[i / WEIGHT_GROUPS]), i % WEIGHT_GROUPS);
 }
 
 #else
@@ -311,17 +322,48 @@ vec4 weight_four(Cell c, uint s)
     return weight_decode(weight_quad(c.q[weight_q_word(s)], h, s), weight_scale(c.scales, s));
 }
 
-void weight_run(uint64_t row, uint n_in, uint at, out vec4 w[4])
+struct Run {
+    uint q[4], h[4];
+    Scales scales;
+};
+
+// The group that a run is part of, and its first cell within the super: for eight lanes s is as
+// uniform as k is.
+uint weight_run_group(uint k, uint upper)
 {
-    uint super = at / WEIGHT_COLS, s = at % WEIGHT_COLS / (4 * WEIGHT_LANES);
-    uint l = at / 4 % WEIGHT_LANES, cell = super * WEIGHT_LANES + l;
-    vec2 d = weight_scale(weight_scales(row, weight_scales_at(n_in), n_in, super, l / 4), s);
+    return k % WEIGHT_COLS / (4 * WEIGHT_LANES) + (WEIGHT_LANES == 4 ? upper : 0);
+}
+
+Run weight_run_load(uint64_t base, uint row, uint n_in, uint k, uint upper)
+{
+    Run run;
+    uint super = k / WEIGHT_COLS, s = weight_run_group(k, upper);
+    uint l = WEIGHT_LANES == 8 ? upper * 4 : 0, cell = super * WEIGHT_LANES;
+    run.scales = weight_scales(base, row + weight_scales_at(n_in), n_in, super, l / 4);
     [[unroll]] for (uint i = 0; i < 4; i++) {
-        uint q = load_u(row, ((cell + i) * WEIGHT_Q_WORDS + weight_q_word(s)) * 4), h = 0;
+        run.q[i] = load_u(base, row + l * (WEIGHT_Q_WORDS * 4) +
+                                    ((cell + i) * WEIGHT_Q_WORDS + weight_q_word(s)) * 4);
         if (WEIGHT_H_WORDS > 0)
-            h = load_u(row, weight_h_at(n_in) + ((cell + i) * WEIGHT_H_WORDS +
-                                                 (WEIGHT_H_WORDS == 2 ? s / 4 : 0)) * 4);
-        w[i] = weight_decode(weight_quad(q, h, s), d);
+            run.h[i] = load_u(base, row + l * (WEIGHT_H_WORDS * 4) + weight_h_at(n_in) +
+                                        ((cell + i) * WEIGHT_H_WORDS +
+                                         (WEIGHT_H_WORDS == 2 ? s / 4 : 0)) * 4);
+        else
+            run.h[i] = 0;
     }
+    return run;
+}
+
+void weight_run_decode(Run run, uint k, uint upper, out vec4 w[4])
+{
+    uint s = weight_run_group(k, upper);
+    vec2 d = weight_scale(run.scales, s);
+    [[unroll]] for (uint i = 0; i < 4; i++)
+        w[i] = weight_decode(weight_quad(run.q[i], run.h[i], s), d);
 }
 #endif
+
+void weight_run(uint64_t row, uint n_in, uint at, out vec4 w[4])
+{
+    uint k = at & ~31u, upper = at >> 4 & 1;
+    weight_run_decode(weight_run_load(row, 0, n_in, k, upper), k, upper, w);
+}
