@@ -32,6 +32,55 @@ struct push_copy {     // copy.comp
 
 // ---- products (matvec.c, matmat.c) ----
 
+struct push_matmat_x {      // matmat_x.comp
+    uint64_t to, scale;     // F16 or F32 [n_tokens][n_to]; F32 [n_tokens], F16 only
+    uint64_t x, norm;       // F32 [n_tokens][n_in]; F32 [n_in] or 0
+    uint32_t to_row, x_row; // bytes between rows
+    uint32_t n_in, n_to;    // n_to >= n_in: zeros behind
+    float eps;
+};
+
+struct push_matmat {         // matmat_tile.comp, matmat_coop.comp
+    uint64_t to, w, w_up;    // F32 [n_tokens][n_out]; [n_out][n_in]; the same, GLU only
+    uint64_t x, scale;       // [n_tokens][n_in], F32 or F16; F32 [n_tokens], of F16
+    uint64_t bias, residual; // F32 [n_out] or 0; F32 [n_tokens][n_out] or 0
+    uint64_t tile, slot;     // experts only: struct expert_tile [groups]; I32, rows by expert
+    uint32_t to_row, w_row, x_row, residual_row; // bytes between rows
+    uint32_t n_in, n_out, n_tokens;
+    uint32_t split;       // columns of w to a workgroup (z); n_in without split-k
+    uint32_t x_share;     // experts only: row i reads x[i / x_share]
+    uint32_t bias_row;    // experts only: bytes between the experts' biases
+    uint32_t expert_rows; // experts only: rows of w an expert has
+};
+
+struct push_matmat_sum {     // matmat_sum.comp
+    uint64_t to, part;       // F32 [n_tokens][n_out]; F32 [n_parts][n_tokens][n_out]
+    uint64_t bias, residual; // F32 [n_out] or 0; F32 [n_tokens][n_out] or 0
+    uint32_t to_row, part_row, residual_row; // bytes between rows
+    uint32_t n_out, n_tokens, n_parts;
+};
+
+struct push_glu {          // glu.comp
+    uint64_t to, gate, up; // F32 [n]
+    uint32_t n;
+};
+
+struct push_experts_sort {    // experts_sort.comp
+    uint64_t id, slot, first; // I32 [n]; I32 [n]; I32 [n_expert + 1]
+    uint32_t n;
+};
+
+struct push_experts_tiles { // experts_tiles.comp
+    uint64_t first, tile;   // I32 [n_expert + 1]; struct expert_tile [n_tiles]
+    uint32_t n_expert, n_tiles;
+    uint32_t rows; // of a tile at most
+};
+
+struct expert_tile { // rows of one expert that one workgroup takes: slot[first] .. slot[first + n -
+                     // 1]
+    uint32_t expert, first, n, unused;
+};
+
 // ---- attention, rotation, norm (attention.c, rope.c, norm.c) ----
 
 struct push_norm {          // norm.comp
@@ -76,7 +125,7 @@ struct push_attention_join { // attention_join.comp
 
 // ---- sampling, mixture of experts (top_k.c, route.c, experts.c) ----
 
-struct push_top_k { // top_k.comp
+struct push_top_k {     // top_k.comp
     uint64_t x;         // F32 [n_rows][...]
     uint64_t from, to;  // [n_rows][n][key, column]; [n_rows][n_slices][k][key, column]
     uint64_t id, value; // I32 [n_rows][k]; F32 [n_rows][k]
@@ -84,7 +133,7 @@ struct push_top_k { // top_k.comp
     uint32_t n, k; // numbers in a row (of x, or pairs)
 };
 
-struct push_route { // route.comp
+struct push_route {              // route.comp
     uint64_t id, weight, logits; // I32, F32 [n_tokens][n_used]; F32 [n_tokens][n_expert]
     uint32_t id_row, weight_row, logits_row;
     uint32_t n_expert, n_used;
@@ -92,7 +141,7 @@ struct push_route { // route.comp
     float scale;
 };
 
-struct push_experts_sum { // experts_sum.comp
+struct push_experts_sum {     // experts_sum.comp
     uint64_t to, residual, y; // F32 [n_tokens][n_cols], the same, [n_tokens * n_used][n_cols]
     uint64_t weight;          // F32 [n_tokens][n_used]
     uint32_t to_row, residual_row, y_row, weight_row;

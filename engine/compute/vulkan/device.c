@@ -203,6 +203,10 @@ static const struct backend backend = {
     .top_k = vk_top_k,
     .route = vk_route,
     .experts_sum = vk_experts_sum,
+    .matmul = vk_matmul,
+    .matmul_glu = vk_matmul_glu,
+    .matmul_experts = vk_matmul_experts,
+    .glu = vk_glu,
 };
 
 static enum status choose_device(struct vulkan *vk, const char *device, struct err *err)
