@@ -7,6 +7,7 @@
 // stays in the second-level cache while all tokens pass by. Attention converts ATTENTION_KV cache
 // rows to float, lets every query of the unit see them, and goes on: running maximum and sum a
 // query (Milakov & Gimelshein 2018; Dao et al. 2022).
+#include "../decode.h"
 #include "cpu.h"
 
 #include <math.h>
@@ -191,7 +192,7 @@ static void decode_columns(float *out, struct span w, int64_t row, int64_t k, in
     else if (w.type == DTYPE_BF16)
         from_bf16(out, (const uint16_t *)(const void *)p + k, n);
     else
-        dtype_decode(w.type, out, p + dtype_row_bytes(w.type, k), n);
+        decode_row(w.type, out, p + dtype_row_bytes(w.type, k), n);
 }
 
 // Rows row .. row + n_rows, decoded in `tile`, times tokens t .. t + n_tokens; the first part of
