@@ -24,6 +24,8 @@ MEMORY(MemF4, vec4, 16)
 MEMORY(MemU1, uint, 4)
 MEMORY(MemU2, uvec2, 8)
 MEMORY(MemU4, uvec4, 16)
+MEMORY(MemL1, uint64_t, 8)
+MEMORY(MemL2, u64vec2, 16)
 MEMORY(MemI1, int, 4)
 MEMORY(MemH1, float16_t, 2)
 MEMORY(MemH2, f16vec2, 4)
@@ -33,11 +35,17 @@ MEMORY(MemB1, uint8_t, 1)
 
 #define AT(TYPE, base, byte) TYPE((base) + uint64_t(byte)).v
 float load_f(uint64_t base, uint byte) { return AT(MemF1, base, byte); }
-vec2 load_f2(uint64_t base, uint byte) { return AT(MemF2, base, byte); }
-vec4 load_f4(uint64_t base, uint byte) { return AT(MemF4, base, byte); }
 uint load_u(uint64_t base, uint byte) { return AT(MemU1, base, byte); }
-uvec2 load_u2(uint64_t base, uint byte) { return AT(MemU2, base, byte); }
-uvec4 load_u4(uint64_t base, uint byte) { return AT(MemU4, base, byte); }
+// As 64-bit words: a GPU loads the same, while llvmpipe, for which every load is a gather of one
+// component, needs half as many.
+uvec2 load_u2(uint64_t base, uint byte) { return unpack32(AT(MemL1, base, byte)); }
+uvec4 load_u4(uint64_t base, uint byte)
+{
+    u64vec2 v = AT(MemL2, base, byte);
+    return uvec4(unpack32(v.x), unpack32(v.y));
+}
+vec2 load_f2(uint64_t base, uint byte) { return uintBitsToFloat(load_u2(base, byte)); }
+vec4 load_f4(uint64_t base, uint byte) { return uintBitsToFloat(load_u4(base, byte)); }
 int load_i(uint64_t base, uint byte) { return AT(MemI1, base, byte); }
 float load_h(uint64_t base, uint byte) { return float(AT(MemH1, base, byte)); }
 uint load_s(uint64_t base, uint byte) { return uint(AT(MemS1, base, byte)); }

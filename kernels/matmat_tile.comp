@@ -27,9 +27,6 @@ layout(push_constant, scalar) uniform Push { push_matmat p; };
 const uint PART = TOKENS < LANES ? TOKENS : LANES; // tokens that are held by lanes at once
 const uint PARTS = TOKENS / PART;
 
-MEMORY(MemL1, uint64_t, 8)
-vec2 load_pair(uint64_t base, uint byte) { return uintBitsToFloat(unpack32(AT(MemL1, base, byte))); }
-
 void main()
 {
     weight_begin();
@@ -65,7 +62,7 @@ void main()
             weight_run(rows[r], p.n_in, at, v[r]);
         [[unroll]] for (uint i = 0; i < PARTS; i++)
             [[unroll]] for (uint k = 0; k < 16; k += 2) {
-                vec2 two = load_pair(x[i], (at + k) * 4);
+                vec2 two = load_f2(x[i], (at + k) * 4);
                 [[unroll]] for (uint j = 0; j < 2 * PART; j++) {
                     float one = subgroupBroadcast(two[j / PART], j % PART);
                     [[unroll]] for (uint r = 0; r < ROWS; r++)

@@ -32,6 +32,15 @@ struct push_copy {     // copy.comp
 
 // ---- products (matvec.c, matmat.c) ----
 
+struct push_matvec {            // matvec.comp
+    uint64_t x, norm, residual; // F32 [n_tokens][n_in]; [n_in], or I32 ids; as out[0], or 0
+    uint64_t w[3], to[3], bias[3];
+    uint32_t n_out[3];
+    uint32_t n_in, w_row, n_tokens, x_share;
+    float eps;
+};
+
+
 struct push_matmat_x {      // matmat_x.comp
     uint64_t to, scale;     // F16 or F32 [n_tokens][n_to]; F32 [n_tokens], F16 only
     uint64_t x, norm;       // F32 [n_tokens][n_in]; F32 [n_in] or 0

@@ -1,20 +1,23 @@
 // weight.glsl - weights of one storage format (-DWEIGHT_q4_k ...), decoded as dtype_decode() does.
 //
-// How rows lie in memory is said in compute/vulkan/layout.c: supers of WEIGHT_COLS columns, each cut
-// into WEIGHT_LANES cells; a cell is WEIGHT_GROUPS groups of four neighbouring columns, the group s
-// beginning at weight_col(cell, s). What a kernel calls:
+// How rows lie in memory is said in compute/vulkan/layout.c: supers of WEIGHT_COLS columns, each
+// cut into WEIGHT_LANES cells; a cell is WEIGHT_GROUPS groups of four neighbouring columns, the
+// group s beginning at weight_col(cell, s). What a kernel calls:
 //   weight_begin()                   once, first thing in main, by every invocation (has a barrier)
-//   weight_cell(row, n_in, cell)     loads a cell; row: address of the row, cell < weight_cells(n_in)
+//   weight_cell(row, n_in, cell)     loads a cell of the row at that address, cell <
+//                                    weight_cells(n_in)
+//   weight_cell(row, n_in, cell, scales)  the same, with scales = weight_scales(row, n_in, cell),
+//                                    which are those of cells 4 i .. 4 i + 3
 //   weight_four(c, s)                the four weights of its group s; s constant after unrolling
 //   weight_run(row, n_in, at, w)     16 weights from column `at`, a multiple of 16
 //   weight_run_load(base, row, n_in, k, upper), weight_run_decode(run, k, upper, w)
 //                                    its halves, for kernels that load long before they use: row is
 //                                    an offset from base, k uniform and a multiple of 32, upper 1 for
 //                                    the run at k + 16
-// Columns between n_in and the end of the last super decode to finite values of no meaning: multiply
-// them by 0. Every weight is d * q + m, one fused operation; all products in it are exact in float32,
-// so the value is that of the CPU to the last bit. q are unsigned bytes, four to a word, since
-// AMD converts any byte of a register in one instruction.
+// Columns between n_in and the end of the last super decode to finite values of no meaning:
+// multiply them by 0. Every weight is d * q + m, one fused operation; all products in it are exact
+// in float32, so the value is that of the CPU to the last bit. q are unsigned bytes, four to a
+// word, since AMD converts any byte of a register in one instruction.
 #if defined WEIGHT_f32
 #define WEIGHT_FLOAT
 const uint WEIGHT_LANES = 1, WEIGHT_GROUPS = 1;
@@ -61,8 +64,14 @@ void weight_begin() {}
 #if defined WEIGHT_FLOAT
 // ---- F32, F16, BF16: cells of 16 bytes ----------------------------------------------------------
 
+struct Scales { uint none; };
 struct Cell { uvec4 q; };
 
+Scales weight_scales(uint64_t row, uint n_in, uint cell) { return Scales(0); }
+Cell weight_cell(uint64_t row, uint n_in, uint cell, Scales scales)
+{
+    return Cell(load_u4(row, cell * 16));
+}
 Cell weight_cell(uint64_t row, uint n_in, uint cell) { return Cell(load_u4(row, cell * 16)); }
 
 vec4 weight_four(Cell c, uint s)
@@ -103,7 +112,10 @@ void weight_run_decode(Run run, uint k, uint upper, out vec4 w[4])
 // quants come out of them (weight_quad), and d and m of group s (weight_scale).
 
 // Bytes of a plane with n bytes a super.
-uint weight_plane(uint n_in, uint n) { return ((n_in + WEIGHT_COLS - 1) / WEIGHT_COLS * n + 15) & ~15u; }
+uint weight_plane(uint n_in, uint n)
+{
+    return ((n_in + WEIGHT_COLS - 1) / WEIGHT_COLS * n + 15) & ~15u;
+}
 
 #if defined WEIGHT_q8_0
 #define WEIGHT_Q_WORDS 4
@@ -163,11 +175,11 @@ uint weight_scales_at(uint n_in) { return weight_h_at(n_in) + weight_plane(n_in,
 uint byte_of(uvec2 v, uint i) { return (i < 4 ? v.x : v.y) >> i % 4 * 8 & 255; }
 float half_of(uint v, uint i) { return i == 0 ? unpackHalf2x16(v).x : unpackHalf2x16(v).y; }
 
-// The scales of a super, of which weight_scale(v, s) is (d, m) of group s. Those of 16 weights lie by
-// halves: p is 1 for the cells whose columns are the upper 16 of 32.
+// The scales of a super, of which weight_scale(v, s) is (d, m) of group s. Those of 16 weights lie
+// by halves: p is 1 for the cells whose columns are the upper 16 of 32.
 #if defined WEIGHT_q8_0
 struct Scales { uint d; };
-Scales weight_scales(uint64_t row, uint at, uint n_in, uint super, uint p)
+Scales scales_of(uint64_t row, uint at, uint n_in, uint super, uint p)
 {
     return Scales(load_u(row, at + super * 4));
 }
@@ -178,7 +190,7 @@ vec2 weight_scale(Scales v, uint s)
 }
 #elif defined WEIGHT_q4_0 || defined WEIGHT_q5_0 || defined WEIGHT_iq4_nl
 struct Scales { uvec2 d; };
-Scales weight_scales(uint64_t row, uint at, uint n_in, uint super, uint p)
+Scales scales_of(uint64_t row, uint at, uint n_in, uint super, uint p)
 {
     return Scales(load_u2(row, at + super * 8));
 }
@@ -195,7 +207,7 @@ vec2 weight_scale(Scales v, uint s)
 }
 #elif defined WEIGHT_q4_1 || defined WEIGHT_q5_1
 struct Scales { uvec4 d_m; };
-Scales weight_scales(uint64_t row, uint at, uint n_in, uint super, uint p)
+Scales scales_of(uint64_t row, uint at, uint n_in, uint super, uint p)
 {
     return Scales(load_u4(row, at + super * 16));
 }
@@ -205,7 +217,7 @@ vec2 weight_scale(Scales v, uint s)
 }
 #elif defined WEIGHT_mxfp4
 struct Scales { uint e; };
-Scales weight_scales(uint64_t row, uint at, uint n_in, uint super, uint p)
+Scales scales_of(uint64_t row, uint at, uint n_in, uint super, uint p)
 {
     return Scales(load_u(row, at + super * 4));
 }
@@ -216,7 +228,7 @@ vec2 weight_scale(Scales v, uint s) // 2^(e - 128), as the values are doubled
 }
 #elif defined WEIGHT_iq4_xs
 struct Scales { float d; uint low, high; }; // of the four sub-blocks of this half
-Scales weight_scales(uint64_t row, uint at, uint n_in, uint super, uint p)
+Scales scales_of(uint64_t row, uint at, uint n_in, uint super, uint p)
 {
     uvec2 v = load_u2(row, at + super / 2 * 8);
     return Scales(unpackHalf2x16(v.x).x, v.y >> super % 2 * 16, v.x >> (16 + super % 2 * 8));
@@ -228,7 +240,7 @@ vec2 weight_scale(Scales v, uint s)
 }
 #elif defined WEIGHT_q2_k
 struct Scales { uvec2 v; vec2 d; };
-Scales weight_scales(uint64_t row, uint at, uint n_in, uint super, uint p)
+Scales scales_of(uint64_t row, uint at, uint n_in, uint super, uint p)
 {
     return Scales(load_u2(row, at + super * 16 + p * 8),
                   unpackHalf2x16(load_u(row, at + weight_plane(n_in, 16) + super * 4)));
@@ -240,7 +252,7 @@ vec2 weight_scale(Scales v, uint s)
 }
 #elif defined WEIGHT_q3_k
 struct Scales { uint low, high; float d; };
-Scales weight_scales(uint64_t row, uint at, uint n_in, uint super, uint p)
+Scales scales_of(uint64_t row, uint at, uint n_in, uint super, uint p)
 {
     return Scales(load_u(row, at + super * 12 + p * 4), load_u(row, at + super * 12 + 8) >> p * 16,
                   load_h(row, at + weight_plane(n_in, 12) + super * 2));
@@ -253,7 +265,7 @@ vec2 weight_scale(Scales v, uint s)
 }
 #elif defined WEIGHT_q4_k || defined WEIGHT_q5_k
 struct Scales { uvec4 v; }; // d, dmin, then the 12 bytes
-Scales weight_scales(uint64_t row, uint at, uint n_in, uint super, uint p)
+Scales scales_of(uint64_t row, uint at, uint n_in, uint super, uint p)
 {
     return Scales(load_u4(row, at + super * 16));
 }
@@ -266,7 +278,7 @@ vec2 weight_scale(Scales v, uint s)
 }
 #elif defined WEIGHT_q6_k
 struct Scales { uvec2 v; float d; };
-Scales weight_scales(uint64_t row, uint at, uint n_in, uint super, uint p)
+Scales scales_of(uint64_t row, uint at, uint n_in, uint super, uint p)
 {
     return Scales(load_u2(row, at + super * 16 + p * 8),
                   load_h(row, at + weight_plane(n_in, 16) + super * 2));
@@ -294,10 +306,15 @@ struct Cell {
     Scales scales;
 };
 
-Cell weight_cell(uint64_t row, uint n_in, uint cell)
+Scales weight_scales(uint64_t row, uint n_in, uint cell)
+{
+    return scales_of(row, weight_scales_at(n_in), n_in, cell / WEIGHT_LANES,
+                     cell % WEIGHT_LANES / 4);
+}
+
+Cell weight_cell(uint64_t row, uint n_in, uint cell, Scales scales)
 {
     Cell c;
-    uint super = cell / WEIGHT_LANES;
 #if WEIGHT_Q_WORDS == 4
     uvec4 q = load_u4(row, cell * 16);
     c.q[0] = q.x, c.q[1] = q.y, c.q[2] = q.z, c.q[3] = q.w;
@@ -312,8 +329,13 @@ Cell weight_cell(uint64_t row, uint n_in, uint cell)
 #else
     c.h = uvec2(0);
 #endif
-    c.scales = weight_scales(row, weight_scales_at(n_in), n_in, super, cell % WEIGHT_LANES / 4);
+    c.scales = scales;
     return c;
+}
+
+Cell weight_cell(uint64_t row, uint n_in, uint cell)
+{
+    return weight_cell(row, n_in, cell, weight_scales(row, n_in, cell));
 }
 
 vec4 weight_four(Cell c, uint s)
@@ -339,7 +361,7 @@ Run weight_run_load(uint64_t base, uint row, uint n_in, uint k, uint upper)
     Run run;
     uint super = k / WEIGHT_COLS, s = weight_run_group(k, upper);
     uint l = WEIGHT_LANES == 8 ? upper * 4 : 0, cell = super * WEIGHT_LANES;
-    run.scales = weight_scales(base, row + weight_scales_at(n_in), n_in, super, l / 4);
+    run.scales = scales_of(base, row + weight_scales_at(n_in), n_in, super, l / 4);
     [[unroll]] for (uint i = 0; i < 4; i++) {
         run.q[i] = load_u(base, row + l * (WEIGHT_Q_WORDS * 4) +
                                     ((cell + i) * WEIGHT_Q_WORDS + weight_q_word(s)) * 4);

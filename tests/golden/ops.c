@@ -1,6 +1,11 @@
 // ops.c - every operation of compute.h on a device against the CPU's, with the same random inputs.
 //
-//   ops DEVICE [WORD...]     DEVICE: as the setting `device`; only cases whose name holds all WORDs
+//   ops [--as-gpu] DEVICE [WORD...]    DEVICE: as the setting `device`; only cases whose name holds
+//                                      all WORDs
+//   --as-gpu  a software device is treated as a GPU with its subgroups would be, so that kernels
+//   run
+//             in the shapes they have there (LP_NATIVE_VECTOR_WIDTH=128, 256 or 512: subgroups of
+//             4, 8, 16 on llvmpipe)
 //
 // The oracle is the portable CPU path: exact F32 arithmetic but for the order of sums (`ops cpu`
 // compares the CPU's own vector paths with it). One line a case: rms and largest of the differences
@@ -8,6 +13,7 @@
 // is "ops: N passed, N failed"; exit status 0 only when none failed and one ran.
 #include "ops.h"
 
+#include "../../engine/compute/vulkan/vulkan.h"
 #include "../unit/formats.h"
 
 #include <stdarg.h>
@@ -235,6 +241,14 @@ void compare_ints(const struct both *out)
 
 // ---- main ---------------------------------------------------------------------------------------
 
+static void as_gpu(struct compute *compute)
+{
+    if (strcmp(compute_info(compute)->backend, "vulkan") != 0)
+        die("--as-gpu is for Vulkan devices");
+    // Its own copy, which nobody else writes: only the choice of kernels reads it.
+    ((struct features *)vk_features((struct vulkan *)compute))->software = false;
+}
+
 static int open_both(const char *device)
 {
     struct err err;
@@ -254,13 +268,17 @@ static int open_both(const char *device)
 
 int main(int argc, char **argv)
 {
+    const bool gpu = argc > 1 && strcmp(argv[1], "--as-gpu") == 0;
+    argv += gpu, argc -= gpu;
     if (argc < 2) {
-        fprintf(stderr, "usage: ops DEVICE [WORD...]\n");
+        fprintf(stderr, "usage: ops [--as-gpu] DEVICE [WORD...]\n");
         return 2;
     }
     words = argv + 2, n_words = argc - 2;
     if (!open_both(argv[1]))
         return 1;
+    if (gpu)
+        as_gpu(ops_on[DEVICE]);
     uint64_t start_ms = clock_ms();
     row_cases();
     rope_cases();

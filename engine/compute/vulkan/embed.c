@@ -1,11 +1,6 @@
 // embed.c - rows of the embedding matrix, decoded (kernels/embed.comp).
 #include "vulkan.h"
 
-static struct vulkan *vulkan_of(struct compute *compute)
-{
-    return (struct vulkan *)(void *)compute;
-}
-
 void vk_embed(struct compute *compute, const struct tensor *out, const struct tensor *token_embd,
               const struct tensor *token)
 {
@@ -19,7 +14,7 @@ void vk_embed(struct compute *compute, const struct tensor *out, const struct te
         .n_cols = (uint32_t)out->n_cols,
     };
     const double n_tokens = (double)out->n_rows;
-    vk_dispatch(vulkan_of(compute),
+    vk_dispatch((struct vulkan *)(void *)compute,
                 &(struct dispatch){
                     .kernel = vk_kernel_name(name, "embed", token_embd->type),
                     .push = &push,

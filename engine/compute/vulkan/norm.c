@@ -17,16 +17,15 @@ static uint32_t lanes_for(const struct features *features, int64_t n_cols)
     return lanes;
 }
 
-void vk_rms_norm(struct compute *compute, const struct tensor *out, const struct tensor *x,
-                 const struct tensor *weight, float eps)
+static void norm_dispatch(struct vulkan *vk, struct range to, size_t to_row, const struct tensor *x,
+                          const struct tensor *weight, float eps)
 {
-    struct vulkan *vk = (struct vulkan *)(void *)compute;
-    const struct range to = vk_range(out), from = vk_range(x), w = vk_range(weight);
+    const struct range from = vk_range(x), w = vk_range(weight);
     const struct push_norm push = {
         .to = to.address,
         .x = from.address,
         .weight = w.address,
-        .to_row = (uint32_t)out->row_bytes,
+        .to_row = (uint32_t)to_row,
         .x_row = (uint32_t)x->row_bytes,
         .n_cols = (uint32_t)x->n_cols,
         .eps = eps,
@@ -47,4 +46,19 @@ void vk_rms_norm(struct compute *compute, const struct tensor *out, const struct
         .flops = 4.0 * (double)(x->n_rows * x->n_cols),
     };
     vk_dispatch(vk, &dispatch);
+}
+
+void vk_rms_norm(struct compute *compute, const struct tensor *out, const struct tensor *x,
+                 const struct tensor *weight, float eps)
+{
+    struct vulkan *vk = (struct vulkan *)(void *)compute;
+    norm_dispatch(vk, vk_range(out), out->row_bytes, x, weight, eps);
+}
+
+struct range vk_normed(struct vulkan *vk, const struct matmul_x *x)
+{
+    const size_t row_bytes = (size_t)x->x->n_cols * sizeof(float);
+    const struct range to = vk_scratch(vk, row_bytes * (uint64_t)x->x->n_rows);
+    norm_dispatch(vk, to, row_bytes, x->x, x->norm, x->eps);
+    return to;
 }

@@ -110,6 +110,9 @@ void vk_experts_sum(struct compute *compute, const struct tensor *out,
 
 enum status vk_bandwidth(struct compute *compute, double *copy_bytes_per_s,
                          double *read_bytes_per_s, struct err *err);
+// x normalised into scratch, rows n_cols * 4 bytes apart (norm.c): for products that do not do it
+// themselves.
+struct range vk_normed(struct vulkan *vk, const struct matmul_x *x);
 
 // ---- between the two ways of a product ----------------------------------------------------------
 

@@ -1,0 +1,262 @@
+// matvec.comp - out[t][r] = dot(w[r], x[t]) + bias[r] + residual[t][r] for 1 to 8 rows of x, up to
+// three products of one x; or activation(dot(w_gate[r], x[t])) * dot(w_up[r], x[t]); or the product
+// with an expert's rows. Matches op_matmul, op_matmul_glu, op_matmul_experts.
+//
+// A subgroup computes ROWS rows for all N rows of x: its lanes take cells (weight.glsl) in turn,
+// each load of x serves ROWS rows, sums stay in registers and are folded over the lanes at the end,
+// so that lane i finishes output i. SPLIT subgroups may share the columns of their rows. With
+// BY_ROW an invocation has a row of its own, and the lanes of its subgroup load x together and
+// broadcast it: for devices whose loads are gathers (llvmpipe). matvec.c chooses; constants and
+// their values:
+//   WORKGROUP a multiple of SUBGROUP * SPLIT     SUBGROUP 4 .. 64, the real size
+//   SPLIT, ROWS, N powers of two, ROWS * N <= SUBGROUP unless BY_ROW (ROWS = 1)
+// NORM: w * norm * x is summed beside x^2, and 1 / rms multiplies at the end: no dispatch of its
+// own, no barrier. Grid: (workgroups of all products, one after another; slots of experts).
+//
+// Why float32. gfx1150 (16 CU, 120 GB/s) and gfx1151 (40 CU, 256 GB/s) at 2.9 GHz are brought 2.6
+// and 2.2 bytes a cycle and CU by their memory: 4.6 and 3.9 weights of Q4_K. The two SIMDs of a CU
+// issue 64 lanes a cycle. In ACO's ISA (Mesa 25.0.7) the loop of Q4_K takes 4.3 vector instructions
+// a weight at N = 1, ROWS = 2 and 8.4 at N = 8, ROWS = 4 (most of its FMAs go in pairs: VOPD, which
+// wants wave32): 15 and 7.6 weights a cycle and CU, 3.2 and 1.6 times what memory brings on
+// gfx1150. Loads of x take 4 * N / ROWS bytes a weight from the vector cache: 9 and 37 of its 64 a
+// cycle. So exact activations cost no time, and integer dot products on 8-bit ones would lose
+// accuracy for nothing. 64 registers at N = 1 and 128 at N = 8, none spilled: 16 and 8 waves a SIMD
+// of gfx1150; with its dozen 16-byte loads a lane each that is 1 MB of weights under way, where a
+// latency of 0.8 us wants 0.1.
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#extension GL_KHR_shader_subgroup_ballot : require
+#include "common.glsl"
+#include "weight.glsl"
+layout(local_size_x_id = 0) in;
+layout(constant_id = 1) const uint SUBGROUP = 32; // its size
+layout(constant_id = 2) const uint SPLIT = 1;     // subgroups that share the columns of their rows
+layout(constant_id = 3) const uint ROWS = 1;      // of each of these
+layout(constant_id = 4) const uint N = 1;         // rows of x
+layout(constant_id = 5) const uint NORM = 0;
+layout(constant_id = 6) const uint GLU = 0;       // 1 + activation
+layout(constant_id = 7) const uint EXPERTS = 0;
+layout(constant_id = 8) const uint TAIL = 0;      // n_in is not whole supers
+layout(constant_id = 9) const uint BY_ROW = 0;    // a row an invocation
+layout(push_constant, scalar) uniform Push { push_matvec p; };
+
+const uint BASES = GLU != 0 ? 2 : 1; // matrices read together
+const uint V = ROWS * N;             // values of each
+const bool WIDE = BASES * V <= 4;    // four sums a value, so that additions need not wait
+// BY_ROW: cells whose x the lanes of a subgroup load together, and cells that share scales.
+const uint CHUNK = BY_ROW != 0 && SUBGROUP > WEIGHT_GROUPS ? SUBGROUP / WEIGHT_GROUPS : 1;
+const uint UNIT = BY_ROW != 0 && WEIGHT_LANES > 1 && CHUNK < 4 ? 4 : CHUNK;
+const uint OWN = (CHUNK * WEIGHT_GROUPS + SUBGROUP - 1) / SUBGROUP;
+shared float shared_sum[gl_WorkGroupSize.x];
+
+// Sums v[0 .. n-1] over the subgroup; lane i ends with the sum of v[i % n]. n: a power of two.
+#define FOLD(v, n, lane)                                                                           \
+    [[unroll]] for (uint h = n / 2; h > 0; h >>= 1)                                                \
+    {                                                                                              \
+        bool upper = (lane & h) != 0;                                                              \
+        [[unroll]] for (uint i = 0; i < h; i++) {                                                  \
+            float keep = upper ? v[i + h] : v[i], give = upper ? v[i] : v[i + h];                  \
+            v[i] = keep + subgroupShuffleXor(give, h);                                             \
+        }                                                                                          \
+    }                                                                                              \
+    [[unroll]] for (uint h = n; h < SUBGROUP; h <<= 1)                                             \
+        v[0] += subgroupShuffleXor(v[0], h);
+
+// Adds the parts of the subgroups that split a row.
+float gather(float v, uint part)
+{
+    if (SPLIT == 1)
+        return v;
+    shared_sum[gl_LocalInvocationIndex] = v;
+    barrier();
+    float sum = 0;
+    for (uint i = 0; i < SPLIT; i++)
+        sum += shared_sum[gl_LocalInvocationIndex + (i - part) * SUBGROUP];
+    barrier();
+    return sum;
+}
+
+float activation(float v)
+{
+    if (GLU == 1)
+        return v / (1 + exp(-v));
+    float inner = 0.7978845608028654 * (v + 0.044715 * v * v * v);
+    return 0.5 * v * (1 + tanh(inner));
+}
+
+struct Product {
+    uint64_t w, to, bias;
+    uint n_out, group; // group: of this product's workgroups
+};
+Product product;
+uint64_t row[BASES * ROWS], x_row[N]; // addresses
+vec4 acc[BASES * V];                  // [BASES][ROWS][N]
+float squares[N];                     // of x, with NORM
+Cell cells[BASES * ROWS];
+vec4 own[N * OWN];                    // BY_ROW: this lane's share of x
+
+// a + w x, in four sums or one.
+vec4 add(vec4 a, vec4 w, vec4 x)
+{
+    if (WIDE)
+        return fma(w, x, a);
+    a.x = fma(w.x, x.x, fma(w.y, x.y, fma(w.z, x.z, fma(w.w, x.w, a.x))));
+    return a;
+}
+
+// BY_ROW: x of the CHUNK cells from `at`, spread over the lanes, OWN groups of each token a lane.
+void load_own(uint at)
+{
+    [[unroll]] for (uint j = 0; j < OWN; j++) {
+        uint g = j * SUBGROUP + gl_SubgroupInvocationID;
+        uint col = weight_col(at + g / WEIGHT_GROUPS, g % WEIGHT_GROUPS);
+        bool inside = TAIL == 0 || col < p.n_in;
+        [[unroll]] for (uint n = 0; n < N; n++) {
+            vec4 v = load_f4(x_row[n], inside ? col * 4 : 0);
+            own[n * OWN + j] = inside ? v : vec4(0);
+        }
+    }
+}
+
+// Group s of cell `at` + k, which is in cells[].
+void add_group(uint at, uint k, uint s)
+{
+    uint col = weight_col(at + k, s), g = k * WEIGHT_GROUPS + s;
+    bool inside = TAIL == 0 || col < p.n_in;
+    vec4 x4[N];
+    [[unroll]] for (uint n = 0; n < N; n++)
+        if (BY_ROW != 0)
+            x4[n] = subgroupBroadcast(own[n * OWN + g / SUBGROUP], g % SUBGROUP);
+        else
+            x4[n] = inside ? load_f4(x_row[n], col * 4) : vec4(0);
+    if (NORM != 0) {
+        vec4 norm = inside ? load_f4(p.norm, col * 4) : vec4(0);
+        [[unroll]] for (uint n = 0; n < N; n++) {
+            squares[n] += dot(x4[n], x4[n]);
+            x4[n] *= norm;
+        }
+    }
+    [[unroll]] for (uint r = 0; r < BASES * ROWS; r++) {
+        vec4 w = weight_four(cells[r], s);
+        [[unroll]] for (uint n = 0; n < N; n++)
+            acc[r * N + n] = add(acc[r * N + n], w, x4[n]);
+    }
+}
+
+// All cells of the rows from `first` in steps.
+void add_cells(uint first, uint step)
+{
+    [[unroll]] for (uint i = 0; i < BASES * V; i++)
+        acc[i] = vec4(0);
+    [[unroll]] for (uint n = 0; n < N; n++)
+        squares[n] = 0;
+    uint n_cells = weight_cells(p.n_in);
+    for (; first < n_cells; first += step) {
+        Scales scales[BASES * ROWS];
+        [[unroll]] for (uint r = 0; r < BASES * ROWS; r++)
+            scales[r] = weight_scales(row[r], p.n_in, first);
+        for (uint at = first; at < first + UNIT; at += CHUNK) {
+            if (BY_ROW != 0)
+                load_own(at);
+            [[unroll]] for (uint k = 0; k < CHUNK; k++) {
+                uint cell = TAIL * BY_ROW != 0 ? min(at + k, n_cells - 1) : at + k;
+                [[unroll]] for (uint r = 0; r < BASES * ROWS; r++)
+                    cells[r] = BY_ROW != 0 ? weight_cell(row[r], p.n_in, cell, scales[r])
+                                           : weight_cell(row[r], p.n_in, cell);
+                [[unroll]] for (uint s = 0; s < WEIGHT_GROUPS; s++)
+                    add_group(at, k, s);
+            }
+        }
+    }
+}
+
+// Which product, or which expert's, this workgroup computes a part of.
+void choose_product(uint per_group)
+{
+    product = Product(p.w[0], p.to[0], p.bias[0], p.n_out[0], gl_WorkGroupID.x);
+    [[unroll]] for (uint i = 1; i < 3 && GLU + EXPERTS == 0; i++) {
+        uint groups = (product.n_out + per_group - 1) / per_group;
+        if (product.group < groups)
+            break;
+        product = Product(p.w[i], p.to[i], p.bias[i], p.n_out[i], product.group - groups);
+    }
+    uint64_t x = p.x;
+    if (EXPERTS != 0) {
+        uint slot = gl_WorkGroupID.y, expert = uint(load_i(p.norm, slot * 4));
+        product.w += uint64_t(expert) * product.n_out * p.w_row;
+        product.to += uint64_t(slot) * product.n_out * 4;
+        if (product.bias != 0)
+            product.bias += uint64_t(expert) * product.n_out * 4;
+        x += uint64_t(slot / p.x_share) * p.n_in * 4;
+    }
+    [[unroll]] for (uint n = 0; n < N; n++)
+        x_row[n] = x + uint64_t(min(n, p.n_tokens - 1)) * p.n_in * 4;
+}
+
+void choose_rows(uint row0)
+{
+    [[unroll]] for (uint r = 0; r < ROWS; r++) {
+        uint64_t at = uint64_t(min(row0 + r, product.n_out - 1)) * p.w_row;
+        row[r] = product.w + at;
+        if (BASES == 2)
+            row[ROWS + r] = p.w[1] + at;
+    }
+}
+
+void finish(uint r, uint n, float v, float up, float squares)
+{
+    if (r >= product.n_out || n >= p.n_tokens)
+        return;
+    if (NORM != 0) {
+        float scale = 1 / sqrt(squares / float(p.n_in) + p.eps);
+        v *= scale, up *= scale;
+    }
+    if (GLU != 0)
+        v = activation(v) * up;
+    if (product.bias != 0)
+        v += load_f(product.bias, r * 4);
+    uint64_t at = uint64_t(n) * product.n_out * 4;
+    if (p.residual != 0)
+        v += load_f(p.residual + at, r * 4);
+    store_f(product.to + at, r * 4, v);
+}
+
+float total(uint i) { return acc[i].x + acc[i].y + acc[i].z + acc[i].w; }
+
+void main()
+{
+    weight_begin();
+    if (BY_ROW != 0) {
+        choose_product(gl_WorkGroupSize.x);
+        uint r = product.group * gl_WorkGroupSize.x + gl_LocalInvocationIndex;
+        choose_rows(r);
+        add_cells(0, UNIT);
+        [[unroll]] for (uint n = 0; n < N; n++)
+            finish(r, n, total(n), BASES == 2 ? total(V + n) : 0, squares[n]);
+        return;
+    }
+    const uint teams = gl_WorkGroupSize.x / SUBGROUP / SPLIT;
+    uint part = gl_SubgroupID % SPLIT, lane = gl_SubgroupInvocationID;
+    choose_product(teams * ROWS);
+    uint row0 = (product.group * teams + gl_SubgroupID / SPLIT) * ROWS;
+    choose_rows(row0);
+    add_cells(part * SUBGROUP + lane, SUBGROUP * SPLIT);
+
+    float sum[V], up[V];
+    [[unroll]] for (uint i = 0; i < V; i++) {
+        sum[i] = total(i);
+        up[i] = BASES == 2 ? total(V + i) : 0;
+    }
+    FOLD(sum, V, lane)
+    sum[0] = gather(sum[0], part);
+    if (BASES == 2) {
+        FOLD(up, V, lane)
+        up[0] = gather(up[0], part);
+    }
+    if (NORM != 0) {
+        FOLD(squares, N, lane)
+        squares[0] = gather(squares[0], part);
+    }
+    if (part == 0 && lane < V)
+        finish(row0 + lane / N, lane % N, sum[0], up[0], squares[0]);
+}
