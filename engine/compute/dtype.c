@@ -1,7 +1,7 @@
 // dtype.c - the storage formats: their table, and dtype_decode().
 //
-// A format is in the table with its name and the size of a block, in blocks.h with its layout and in
-// decode.h with what it stands for; its number is GGUF's.
+// A format is in the table with its name and the size of a block, in blocks.h with its layout, in
+// decode.h with what it stands for. Its number is GGUF's.
 #include "decode.h"
 
 struct dtype_row {
