@@ -348,6 +348,8 @@ enum status vulkan_entry(struct entry *out, struct err *err)
     enum status status = static_entry(&below, err);
     if (status != OK)
         return status;
+    for (uint32_t i = 0; i < kernel_count; i++)
+        printf("kernel %s\n", kernel_table[i].name);
     *out = below;
     out->get = get;
     return OK;

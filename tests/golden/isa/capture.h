@@ -1,9 +1,10 @@
 // capture.h - a Vulkan entry that writes down every compute pipeline the backend makes, and what
 // the driver says of its code.
 //
-// It takes the place of the appliance's own entry in the link, and asks that one. A record a
-// pipeline, on stdout: "pipeline KERNEL subgroup N spec A B C", "statistic NAME = VALUE" lines,
-// then the final intermediate code of the compiler, indented by a tab.
+// It takes the place of the appliance's own entry in the link, and asks that one. On stdout all
+// kernels there are, "kernel NAME", then a record a pipeline: "pipeline KERNEL subgroup N spec A B
+// C", "statistic NAME = VALUE" lines, then the final intermediate code of the compiler, indented by
+// a tab.
 #pragma once
 
 #include "compute/vulkan/entry.h"
