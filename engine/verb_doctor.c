@@ -43,11 +43,12 @@ int verb_doctor(int argc, char **argv)
     struct compute *compute = NULL;
     struct compute_options options = {
         .device = settings.device, .n_threads = settings.n_threads, .cache_dir = settings.state};
-    if (compute_open(&compute, &options, &refused) != OK)
-        compute = NULL;
     struct doctor_device *device = mem_alloc(sizeof(*device));
     struct doctor_report *report = mem_alloc(sizeof(*report));
-    doctor_device(device, settings.device, compute, &refused, true);
+    doctor_survey(device, settings.device, true);
+    if (compute_open(&compute, &options, &refused) != OK)
+        compute = NULL;
+    doctor_device(device, compute, &refused);
     doctor_walk(report, device, "");
     int code = print(report, json);
     compute_close(compute);

@@ -62,7 +62,11 @@ void health_get(struct api *api, struct exchange *exchange, const struct request
     const char *word = "ready", *error = NULL;
     int http = 200;
     struct buf body;
-    if (now->state == SCHED_LOADING) {
+    if (now->state == SCHED_LOADING && sched_step_ms(api->options.sched) > SCHED_DEVICE_MS) {
+        word = "failed";
+        error = "the device has not come up within a minute of being opened: its driver hangs";
+        http = 503;
+    } else if (now->state == SCHED_LOADING) {
         word = "loading";
         http = 503;
     } else if (now->state == SCHED_FAILED) {

@@ -18,27 +18,33 @@ static void test(struct doctor_device *out, struct compute *compute)
     out->tested = true;
 }
 
-void doctor_device(struct doctor_device *out, const char *setting, struct compute *compute,
-                   const struct err *refused, bool all)
+void doctor_survey(struct doctor_device *out, const char *setting, bool all)
 {
     uint64_t from_us = clock_us();
-    *out = (struct doctor_device){.looked = true, .all = all};
+    *out = (struct doctor_device){.all = all};
     snprintf(out->setting, sizeof(out->setting), "%s", setting);
-    if (refused && !compute)
-        out->opened = *refused;
-    if (compute)
-        out->info = *compute_info(compute);
     drm_nodes(&out->nodes, "", true);
     kernel_log_read(&out->log, "");
     if (all || strcmp(setting, "cpu") != 0) {
         compute_survey(&out->survey);
         out->surveyed = true;
     }
+    out->took_ms = (uint32_t)((clock_us() - from_us) / 1000);
+}
+
+void doctor_device(struct doctor_device *out, struct compute *compute, const struct err *refused)
+{
+    uint64_t from_us = clock_us();
+    if (compute)
+        out->info = *compute_info(compute);
+    else
+        out->opened = *refused;
     bool gpu = compute && strcmp(out->info.backend, "vulkan") == 0 &&
                strcmp(out->info.kind, "software") != 0;
-    if (compute && (all || gpu))
+    if (compute && (out->all || gpu))
         test(out, compute);
-    out->took_ms = (uint32_t)((clock_us() - from_us) / 1000);
+    out->looked = true;
+    out->took_ms += (uint32_t)((clock_us() - from_us) / 1000);
 }
 
 bool doctor_wrong(const struct doctor_device *device, struct err *why)

@@ -37,12 +37,13 @@ struct doctor_device {
     struct self_test test;
     uint32_t took_ms;
 };
-// compute: the device that runs, or NULL when *refused says why there is none. all: everything, as
-// for `tawny doctor`; else, as in a starting server, nothing that costs much and tells little: no
-// survey when the setting is `cpu`, no self-test of the processor. Thread: the device's.
-void doctor_device(struct doctor_device *out, const char *setting, struct compute *compute,
-                   const struct err *refused, bool all);
-
+// In two steps, on the device's thread. Before it is opened, since two instances of Vulkan at once
+// are more than some drivers can do; all: everything, as for `tawny doctor`; else, as in a starting
+// server, nothing that costs much and tells little: no survey when the setting is `cpu`, no
+// self-test of the processor.
+void doctor_survey(struct doctor_device *out, const char *setting, bool all);
+// And after: compute is the device that runs, or NULL when *refused says why there is none.
+void doctor_device(struct doctor_device *out, struct compute *compute, const struct err *refused);
 // The device was tested and does not compute what it should: no model is to run on it. *why says
 // it.
 bool doctor_wrong(const struct doctor_device *device, struct err *why);

@@ -119,9 +119,12 @@ static enum status engine_load(struct engine *engine, struct err *err)
     const struct settings *settings = &engine->sched->settings;
     struct compute_options device = {
         .device = settings->device, .n_threads = settings->n_threads, .cache_dir = settings->state};
+    engine_step_begins(engine, true);
+    doctor_survey(engine->layers, settings->device, false);
     enum status status = compute_open(&engine->compute, &device, err);
     engine->compute = status == OK ? engine->compute : NULL;
-    doctor_device(engine->layers, settings->device, engine->compute, err, false);
+    doctor_device(engine->layers, engine->compute, err);
+    engine_step_begins(engine, false);
     if (status == OK && doctor_wrong(engine->layers, err))
         status = err->status;
     if (status != OK)

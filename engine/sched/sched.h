@@ -15,6 +15,9 @@
 // model's first pass, which reads the weights from the disk: 8 GB from a USB stick at 30 MB/s are
 // 270 s. To give up sooner would restart such a box for ever.
 enum { SCHED_HUNG_MS = 300000 };
+// While it loads, its one such thing is to open and test the device, which takes a second: after so
+// long a driver hangs, and /health says so. (The heartbeat goes on: a restart would not mend it.)
+enum { SCHED_DEVICE_MS = 60000 };
 
 enum sched_state { SCHED_LOADING, SCHED_READY, SCHED_FAILED };
 

@@ -18,7 +18,7 @@ enum { VOCAB = 26, N_CTX = 600, SEQS = 3, LONGEST = 4, SLOW_MS = 20 };
 
 static int32_t cache[SEQS][N_CTX];
 static int n_passes, most_rows, most_prefill_beside_decode, n_together, pass_us;
-static bool pass_fails, model_is_open;
+static bool pass_fails, model_is_open, device_is_open;
 static int dummy;
 static struct sched *sched;
 
@@ -28,12 +28,14 @@ enum status compute_open(struct compute **out, const struct compute_options *opt
     if (strcmp(options->device, "none") == 0)
         return err_set(err, NOT_FOUND, "there is no device \"none\"");
     *out = (struct compute *)&dummy;
+    device_is_open = true;
     return OK;
 }
 
 void compute_close(struct compute *compute)
 {
     (void)compute;
+    device_is_open = false;
 }
 
 const struct compute_info *compute_info(const struct compute *compute)
@@ -43,15 +45,21 @@ const struct compute_info *compute_info(const struct compute *compute)
     return &info;
 }
 
-void doctor_device(struct doctor_device *out, const char *setting, struct compute *compute,
-                   const struct err *refused, bool all)
+void doctor_survey(struct doctor_device *out, const char *setting, bool all)
 {
-    CHECK(!all && !model_is_open && (compute || refused->status != OK));
-    *out = (struct doctor_device){.looked = true};
-    out->info.n_threads = strcmp(setting, "wrong") == 0 ? 7 : 1;
+    CHECK(!all && !model_is_open && !device_is_open);
+    *out = (struct doctor_device){0};
+    snprintf(out->setting, sizeof(out->setting), "%s", setting);
+}
+
+void doctor_device(struct doctor_device *out, struct compute *compute, const struct err *refused)
+{
+    CHECK(!model_is_open && device_is_open == (compute != NULL) &&
+          (compute || refused->status != OK));
+    out->looked = true;
+    out->info.n_threads = strcmp(out->setting, "wrong") == 0 ? 7 : 1;
     if (!compute)
         out->opened = *refused;
-    snprintf(out->setting, sizeof(out->setting), "%s", setting);
 }
 
 bool doctor_wrong(const struct doctor_device *device, struct err *why)
@@ -215,6 +223,7 @@ static void open_sched(void)
         event_close(sched_take_event(sched));
     }
     CHECK(sched_status(sched)->state == SCHED_READY && sched_status(sched)->layers.looked);
+    CHECK(sched_step_ms(sched) == 0);
     CHECK_TEXT(sched_status(sched)->device.device, "stand-in");
 }
 
