@@ -14,12 +14,15 @@
 // while matrices are multiplied from the other; rows lie 80 bytes apart, so that eight lanes' 16-byte
 // loads never meet in a bank. One barrier a step. gfx1151, wave32, Q4_K / F16, from RADV's assembly:
 //   BM x BN   waves  WM x WN   VGPRs  LDS    waves a SIMD  a step: WMMA  other VALU  LDS loads
-//   256 x 128   8    64 x 64    256   60 KiB     4               32      121 / 84       32
-//   128 x 128   8    64 x 32    192   40 KiB     5               16      106 / 74       24
-//    64 x 128   4    32 x 64    192   30 KiB     5               16      172 / 120      24
-//    32 x 128   4    32 x 32    144   25 KiB     6                8      152 / 99       16
-// A WMMA takes 32 cycles of its SIMD: decoding adds 12 % (8 %) at the largest tile; LDS loads, 4 cycles
-// each of a unit that two SIMDs share, run beside it a quarter of the time. No spills.
+//   256 x 128   8    64 x 64    256   60 KiB     4               32       77 / 24       32
+//   128 x 128   8    64 x 32    192   40 KiB     5               16       74 / 22       24
+//    64 x 128   4    32 x 64    168   30 KiB     5               16      140 / 27       24
+//    32 x 128   4    32 x 32    144   25 KiB     6                8      133 / 25       16
+// A WMMA takes 32 cycles of its SIMD: decoding adds 7.5 % (2.3 %; Q5_K, the worst, 9.6 %) at the largest
+// tile; LDS loads run beside it a quarter of the time. No spills in any format. Bytes (s8 x s8 -> s32)
+// were tried and left out: their WMMA takes 32 cycles too, and converting, scaling and adding its sums
+// every 32 columns costs 28 % (Q8_0) and 42 % with spills (Q4_K) at the largest tile, 30 % and 37 %
+// at 64 x 128 (here: 21 % and 27 %); only at 32 x 128, where memory is the limit, they need less.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"
@@ -44,6 +47,9 @@ const uint SIDE = (BM + BN) * ROW;
 const uint STRIP_ROW = WN / 4 + 1, STRIP = UNIT * STRIP_ROW; // a strip of results of one wave
 const uint SHARED = 2 * SIDE > WAVES * STRIP ? 2 * SIDE : WAVES * STRIP;
 shared uvec4 tile[SHARED];
+// Indices are masked by it for what the compiler can then prove: no overflow, so that all that is
+// constant in them goes into the offset of the instruction.
+const uint WITHIN = 0xfff;
 shared uint slot[EXPERTS ? BM : 1];
 
 const uint XS = (BM * (BK / 8) + THREADS - 1) / THREADS;
@@ -65,30 +71,33 @@ void load(out Next next, uint k)
     [[unroll]] for (uint i = 0; i < XS; i++)
         next.x[i] = load_u4(x_base, x_at[i] + k * 2);
     [[unroll]] for (uint i = 0; i < RUNS; i++)
-        next.w[i] = weight_run_load(w_base[i], w_at[i], p.n_in, k,
-                                    (gl_LocalInvocationIndex + i * THREADS) % 2);
+        next.w[i] = weight_run_load(w_base[i], w_at[i], p.n_in, k, gl_LocalInvocationIndex % 2);
 }
 
-uvec4 halves(vec4 a, vec4 b)
+uvec4 halves(vec4 a, vec4 b) // to nearest on RADV, where packHalf2x16 rounds towards zero
 {
-    return uvec4(packHalf2x16(a.xy), packHalf2x16(a.zw), packHalf2x16(b.xy), packHalf2x16(b.zw));
+    return uvec4(packFloat2x16(f16vec2(a.xy)), packFloat2x16(f16vec2(a.zw)),
+                 packFloat2x16(f16vec2(b.xy)), packFloat2x16(f16vec2(b.zw)));
 }
 
 void store(Next next, uint k, uint side)
 {
-    [[unroll]] for (uint i = 0; i < XS; i++) {
-        uint at = gl_LocalInvocationIndex + i * THREADS;
-        if (BM * 4 % THREADS == 0 || at < BM * 4)
-            tile[side + at / 4 * ROW + at % 4] = next.x[i];
-    }
+    uint me = gl_LocalInvocationIndex, to = side + me / 4 * ROW + me % 4 & WITHIN;
+    [[unroll]] for (uint i = 0; i < XS; i++)
+        if (BM * 4 % THREADS == 0 || me + i * THREADS < BM * 4)
+            tile[to + i * (THREADS / 4 * ROW)] = next.x[i];
+    to = side + (BM + me / 2) * ROW + me % 2 * 2 & WITHIN;
     [[unroll]] for (uint i = 0; i < RUNS; i++) {
-        uint at = gl_LocalInvocationIndex + i * THREADS;
+#if defined WEIGHT_f16
+        uvec4 low = next.w[i].q[0], high = next.w[i].q[1];
+#else
         vec4 w[4];
-        weight_run_decode(next.w[i], k, at % 2, w);
-        if (BN * 2 % THREADS == 0 || at < BN * 2) {
-            uint to = side + (BM + at / 2) * ROW + at % 2 * 2;
-            tile[to] = halves(w[0], w[1]);
-            tile[to + 1] = halves(w[2], w[3]);
+        weight_run_decode(next.w[i], k, me % 2, w);
+        uvec4 low = halves(w[0], w[1]), high = halves(w[2], w[3]);
+#endif
+        if (BN * 2 % THREADS == 0 || me + i * THREADS < BN * 2) {
+            tile[to + i * (THREADS / 2 * ROW)] = low;
+            tile[to + i * (THREADS / 2 * ROW) + 1] = high;
         }
     }
 }
@@ -142,14 +151,15 @@ void main()
     for (uint side = 0; k < end; k += BK, side = SIDE - side) {
         uint k_next = min(k + BK, end - BK);
         load(next, k_next);
+        uint a_from = side + a_at & WITHIN, b_from = side + b_at & WITHIN;
         [[unroll]] for (uint kk = 0; kk < BK / UNIT; kk++) {
             MATRIX_A(UNIT) a[WM / UNIT];
             [[unroll]] for (uint i = 0; i < WM / UNIT; i++)
-                coopMatLoad(a[i], tile, side + a_at + i * UNIT * ROW + kk * UNIT / 8, ROW,
+                coopMatLoad(a[i], tile, a_from + i * UNIT * ROW + kk * UNIT / 8, ROW,
                             gl_CooperativeMatrixLayoutRowMajor);
             [[unroll]] for (uint j = 0; j < WN / UNIT; j++) {
                 MATRIX_B(UNIT) b;
-                coopMatLoad(b, tile, side + b_at + j * UNIT * ROW + kk * UNIT / 8, ROW,
+                coopMatLoad(b, tile, b_from + j * UNIT * ROW + kk * UNIT / 8, ROW,
                             gl_CooperativeMatrixLayoutColumnMajor);
                 [[unroll]] for (uint i = 0; i < WM / UNIT; i++)
                     acc[j * (WM / UNIT) + i] = coopMatMulAdd(a[i], b, acc[j * (WM / UNIT) + i]);

@@ -4,7 +4,7 @@
 // n_in on, as F16 (-DHALF) or F32. With norm: x / sqrt(mean(x^2) + eps) * norm, as op_rms_norm.
 // HALF: each row is multiplied by the power of two that brings its largest value into [2^13, 2^14),
 // and scale[t] is what undoes it: half floats then neither overflow (activations of 10^6 are real)
-// nor lose small values to subnormals, and nothing else is rounded.
+// nor lose small values to subnormals, and the scale itself rounds nothing.
 // One workgroup takes one row. n_in, n_to % 4 == 0. Constants: 0 = workgroup size.
 // gfx115x: 256 invocations; reads each row twice, the second time from the cache.
 #version 460

@@ -47,6 +47,31 @@ static void product(enum dtype type, int64_t n_out, int64_t n_in, int64_t n_toke
     case_close();
 }
 
+// Activations that half floats cannot hold: above 65504, and below 2^-24.
+static void out_of_half(enum dtype type, int64_t n_tokens)
+{
+    enum { N_OUT = 67, N_IN = 512 };
+    if (!case_open("matmul %s, x of 10^6 and 10^-9, %lld tokens", dtype_name(type),
+                   (long long)n_tokens))
+        return;
+    struct both *w = both_weight(type, N_OUT, N_IN), *out[2], *x[2];
+    for (int i = 0; i < 2; i++) {
+        float size = i == 0 ? 1e6f : 1e-9f;
+        x[i] = both_random(n_tokens, N_IN, size);
+        out[i] = both_random(n_tokens, N_OUT, size);
+    }
+    for (int d = 0; d < N_DEVICES; d++)
+        for (int i = 0; i < 2; i++) {
+            const struct matmul matmul = {&out[i]->on[d], &w->on[d], NULL, NULL};
+            record(d);
+            op_matmul(ops_on[d], &matmul, 1, &(struct matmul_x){.x = &x[i]->on[d]});
+            submit(d);
+        }
+    for (int i = 0; i < 2; i++)
+        compare(out[i], limit_of(type, n_tokens));
+    case_close();
+}
+
 // Columns that are whole blocks: `i`-th of a few sizes.
 static int64_t columns(enum dtype type, size_t i)
 {
@@ -147,6 +172,9 @@ void matmul_cases(void)
     product(DTYPE_Q6_K, 100003, 256, 1, NORM); // a vocabulary
     product(DTYPE_Q4_K, 67, 11008, 1, RESIDUAL);
     product(DTYPE_F16, 35, 11008, 40, RESIDUAL);
+    out_of_half(DTYPE_F16, 3);
+    out_of_half(DTYPE_F16, 20);
+    out_of_half(DTYPE_Q4_K, 70);
     for (size_t i = 0; i < COUNT_OF(tokens); i++) {
         several((const enum dtype[]){DTYPE_Q4_K, DTYPE_Q4_K, DTYPE_Q6_K}, 3, tokens[i], true);
         several((const enum dtype[]){DTYPE_F16, DTYPE_F16, DTYPE_F16}, 3, tokens[i], i % 2);
