@@ -13,10 +13,8 @@
 #include <string.h>
 
 enum {
-    HEADS_MOST = 8,         // of one KV head in a workgroup of attention.comp
-    HEADS_MOST_MATRIX = 16, // the same of attention_matrix.comp
-    ROWS_IN_PROMPT = 8,     // of queries in a workgroup of attention.comp
-    ROWS_ON_PROCESSOR = 16, // the same, where registers spill into a near cache
+    ROWS_MOST = 8,          // of queries in a workgroup of attention.comp
+    HEADS_MOST_MATRIX = 16, // of one KV head in a workgroup of attention_matrix.comp
     PROMPT_LEAST = 5,       // neighbouring tokens of one sequence that are a prompt
     MATRIX_TILE = 32,       // cache rows
     SPLIT_MOST = 64,
@@ -81,9 +79,8 @@ static uint32_t groups_for(const struct call *call, uint32_t heads)
 static void use_any_device(struct call *call)
 {
     const struct features *features = call->features;
-    const uint32_t head_dim = (uint32_t)call->shape->head_dim, heads = heads_for(call, HEADS_MOST);
-    const uint32_t most = features->software ? ROWS_ON_PROCESSOR : ROWS_IN_PROMPT;
-    const uint32_t m = call->prompt ? most / heads * heads : heads, r = 4,
+    const uint32_t head_dim = (uint32_t)call->shape->head_dim, heads = heads_for(call, ROWS_MOST);
+    const uint32_t m = call->prompt ? ROWS_MOST / heads * heads : heads, r = 4,
                    lanes = features->software ? features->subgroup_default : 128;
     uint32_t lpr = features->software ? 1 : least(8, features->subgroup_min);
     while (head_dim / 8 % lpr != 0)
@@ -102,7 +99,7 @@ static void use_any_device(struct call *call)
     call->tiles_at_least = 1;
 }
 
-// false: the device, or this size of heads, has no such matrices.
+// false: the device, or this size of heads, has no such matrices; on a processor they save nothing.
 static bool use_matrices(struct call *call)
 {
     const struct features *features = call->features;
@@ -110,7 +107,8 @@ static bool use_matrices(struct call *call)
                    parts = head_dim > 128 ? 2 : 1, m = 4 * unit,
                    heads = heads_for(call, HEADS_MOST_MATRIX), asked = subgroup_for(features),
                    subgroup = asked > 0 ? asked : features->subgroup_default;
-    if (unit == 0 || !features->half || head_dim % (unit * parts) != 0 || head_dim < 32)
+    if (unit == 0 || !features->half || features->software || head_dim % (unit * parts) != 0 ||
+        head_dim < 32)
         return false;
     const uint32_t lanes = 4 * parts * subgroup,
                    shared =
