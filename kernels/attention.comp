@@ -6,7 +6,8 @@
 //   LANES     invocations
 //   HEAD_DIM  32 .. 256, a multiple of 8
 //   M         rows of queries, a multiple of HEADS; HEADS: at most n_head / n_head_kv
-//   R         cache rows an invocation takes of each tile; a tile has R * LANES / LPR, a multiple of 4
+//   R         cache rows an invocation takes of each tile; a tile has R * LANES / LPR, a multiple
+//             of 4
 //   LPR       neighbouring invocations that share a cache row in q . k: a power of two that
 //             divides HEAD_DIM / 8
 //   SUB       neighbouring invocations that share a row of scores: a power of two; LPR and SUB
@@ -19,9 +20,11 @@
 // Tokens of one sequence have one `first`; tokens of several sequences in a group take turns, since
 // their cache rows differ.
 //
-// gfx115x decodes with 128 invocations, LPR 8 (128 bytes of a row), R 4: with 16 loads of 16 bytes
-// in flight a wave, two workgroups a CU ask for ten times what the memory's latency needs. A
-// processor takes one subgroup and LPR 1: no barriers, no exchanges, q by uniform loads.
+// gfx115x decodes with 128 invocations of wave32, LPR 8 (128 bytes of a row), R 4. K and V are loaded
+// one step ahead, across the barriers: 4 KiB under way in each wave all the time, 1.3 MB with two
+// workgroups a CU on gfx1151, where 256 GB/s times the latency of 0.8 us is 0.2 MB. Arithmetic of 8
+// heads takes 2800 cycles a CU for the 32 KiB of a tile of 64 rows: a fifth of what memory takes.
+// A processor takes one subgroup and LPR 1: no barriers, few exchanges, q by uniform loads.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"
@@ -39,15 +42,15 @@ layout(push_constant, scalar) uniform Push { push_attention p; };
 const uint TOKENS = M / HEADS;
 #include "attention.glsl"
 
-const uint PASS = LANES / LPR;         // cache rows that all invocations take at once
-const uint TILE = R * PASS;            // cache rows of a tile
-const uint P_ROW = TILE + 4;           // floats between rows of scores: other banks
-const uint P_SIZE = M * P_ROW;         // of one tile's scores; the next tile's go elsewhere
-const uint EIGHTS = HEAD_DIM / 8;      // of a cache row
-const uint EACH = (EIGHTS + LANES - 1) / LANES;           // eights an invocation holds of an output
-const uint TEAMS = LANES > EIGHTS ? LANES / EIGHTS : 1;             // invocations that hold the same eights
+const uint PASS = LANES / LPR;    // cache rows that all invocations take at once
+const uint TILE = R * PASS;       // cache rows of a tile
+const uint P_ROW = TILE + 4;      // floats between rows of scores: other banks
+const uint P_SIZE = M * P_ROW;    // of one tile's scores; the next tile's go elsewhere
+const uint EIGHTS = HEAD_DIM / 8; // of a cache row
+const uint EACH = (EIGHTS + LANES - 1) / LANES;         // eights an invocation holds of an output
+const uint TEAMS = LANES > EIGHTS ? LANES / EIGHTS : 1; // groups that together hold all of one
 const uint TEAM_ROWS = ((TILE + TEAMS - 1) / TEAMS + 3) / 4 * 4; // of a tile, by each team
-const uint PER_LANE = (M * SUB + LANES - 1) / LANES;      // rows of scores an invocation takes
+const uint PER_LANE = (M * SUB + LANES - 1) / LANES;    // rows of scores an invocation takes
 
 shared vec4 q_s[M * HEAD_DIM / 4];
 shared vec4 p_s[2 * P_SIZE / 4]; // scores, then probabilities: [2][M][P_ROW]
@@ -60,6 +63,11 @@ struct query { // a row of queries: the cache rows it sees, its running maximum,
     float top, sum;
 } queries[PER_LANE];
 eight acc[M][EACH];
+raw k_next[R], v_next[4]; // loaded ahead: what (1) and (3) will use next
+
+// The first row of a tile that this invocation adds up in (3), and the eights it adds up.
+uint team_row() { return TEAMS > 1 ? min(lane / EIGHTS, TEAMS - 1) * TEAM_ROWS : 0; }
+uint eight_at(uint i) { return EACH > 1 ? min(lane + i * LANES, EIGHTS - 1) : lane % EIGHTS; }
 
 void load_q()
 {
@@ -74,20 +82,41 @@ void load_q()
     }
 }
 
-// (1) p_s[m][row] = q[m] . k[row] for the n cache rows at k.
-void scores(uint64_t k, uint n, uint side)
+// Eights u0 + ... of this invocation's cache rows, which start `ahead` after row0.
+void fetch_k(run r, uint row0, uint ahead, uint u0)
 {
-    const uint part = lane % LPR, row = lane / LPR, n_cols = p.n_head_kv * HEAD_DIM;
+    const uint64_t k = p.k + uint64_t(row0) * p.k_row;
+    [[unroll]] for (uint x = 0; x < R; x++) {
+        const uint row = min(ahead + lane / LPR + x * PASS, r.end_row - row0 - 1);
+        k_next[x] = load_raw(k, row * p.k_row, head_kv * HEAD_DIM + (u0 + lane % LPR) * 8,
+                             p.n_head_kv * HEAD_DIM);
+    }
+}
+
+// Eight u of four cache rows from row0 + j on.
+void fetch_v(run r, uint row0, uint j, uint u)
+{
+    const uint64_t v = p.v + uint64_t(row0) * p.v_row;
+    [[unroll]] for (uint x = 0; x < 4; x++)
+        v_next[x] = load_raw(v, min(j + x, r.end_row - row0 - 1) * p.v_row,
+                             head_kv * HEAD_DIM + u * 8, p.n_head_kv * HEAD_DIM);
+}
+
+// (1) p_s[m][row] = q[m] . k[row] for the tile at row0.
+void scores(run run, uint row0, uint side)
+{
+    const uint part = lane % LPR, row = lane / LPR;
     float s[M][R];
     [[unroll]] for (uint m = 0; m < M; m++)
         [[unroll]] for (uint r = 0; r < R; r++)
             s[m][r] = 0;
     [[dont_unroll]] for (uint u0 = 0; u0 < EIGHTS; u0 += LPR) {
         const uint u = u0 + part;
+        const bool last = u0 + LPR >= EIGHTS;
         eight e[R];
         [[unroll]] for (uint r = 0; r < R; r++)
-            e[r] = load_eight(k, min(row + r * PASS, n - 1) * p.k_row, head_kv * HEAD_DIM + u * 8,
-                              n_cols);
+            e[r] = eight_of(k_next[r]);
+        fetch_k(run, row0, last ? TILE : 0, last ? 0 : u0 + LPR);
         [[unroll]] for (uint m = 0; m < M; m++) {
             const vec4 a = q_s[m * (HEAD_DIM / 4) + u * 2], b = q_s[m * (HEAD_DIM / 4) + u * 2 + 1];
             [[unroll]] for (uint r = 0; r < R; r++)
@@ -141,10 +170,10 @@ void softmax(run r, uint row0, uint side)
     }
 }
 
-// (3) acc = acc * factor + p v for the n cache rows at v.
-void values(run r, uint64_t v, uint n, uint side)
+// (3) acc = acc * factor + p v for the tile at row0.
+void values(run r, uint row0, uint side)
 {
-    const uint team = lane / EIGHTS, n_cols = p.n_head_kv * HEAD_DIM;
+    const uint n = min(r.end_row - row0, TILE), from = team_row();
     [[unroll]] for (uint m = 0; m < M; m++) {
         const float factor = factor_s[side * M + m];
         [[unroll]] for (uint i = 0; i < EACH; i++) {
@@ -152,14 +181,15 @@ void values(run r, uint64_t v, uint n, uint side)
             acc[m][i].b *= factor;
         }
     }
-    const uint end = EACH > 1 ? n : team < TEAMS ? min(n, (team + 1) * TEAM_ROWS) : 0;
-    [[dont_unroll]] for (uint j = EACH > 1 ? 0 : team * TEAM_ROWS; j < end; j += 4)
+    const uint end = lane / EIGHTS < TEAMS ? min(n, from + TEAM_ROWS) : 0;
+    [[dont_unroll]] for (uint j = from; j < end; j += 4)
         [[unroll]] for (uint i = 0; i < EACH; i++) {
-            const uint u = EACH > 1 ? min(lane + i * LANES, EIGHTS - 1) : lane % EIGHTS;
             eight e[4];
             [[unroll]] for (uint x = 0; x < 4; x++)
-                e[x] = load_eight(v, min(j + x, n - 1) * p.v_row, head_kv * HEAD_DIM + u * 8,
-                                  n_cols);
+                e[x] = eight_of(v_next[x]);
+            const bool last = i + 1 == EACH;
+            fetch_v(r, row0, !last ? j : j + 4 < end ? j + 4 : TILE + from,
+                    eight_at(last ? 0 : i + 1));
             [[unroll]] for (uint m = 0; m < M; m++)
                 if (TOKENS == 1 || (m / HEADS >= r.token && m / HEADS < r.end_token)) {
                     const vec4 w = p_s[(side * P_SIZE + m * P_ROW + j) / 4];
@@ -174,13 +204,17 @@ void values(run r, uint64_t v, uint n, uint side)
 void go_over(run r)
 {
     const uvec2 tiles = tiles_of(r, TILE, SPLIT != 0);
+    if (tiles.x < tiles.y) {
+        fetch_k(r, r.row + tiles.x * TILE, 0, 0);
+        fetch_v(r, r.row + tiles.x * TILE, team_row(), eight_at(0));
+    }
     [[dont_unroll]] for (uint tile = tiles.x; tile < tiles.y; tile++) {
-        const uint row0 = r.row + tile * TILE, n = min(r.end_row - row0, TILE), side = tile % 2;
-        scores(p.k + uint64_t(row0) * p.k_row, n, side);
+        const uint row0 = r.row + tile * TILE, side = tile % 2;
+        scores(r, row0, side);
         barrier();
         softmax(r, row0, side);
         barrier();
-        values(r, p.v + uint64_t(row0) * p.v_row, n, side);
+        values(r, row0, side);
     }
     if (TOKENS > 1)
         barrier(); // another run may start with the same side

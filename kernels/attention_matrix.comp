@@ -130,7 +130,8 @@ void store_v()
         if (TILE / 2 * EIGHTS % LANES == 0 || u < EIGHTS)
             [[unroll]] for (uint j = 0; j < 8; j++) {
                 const uint x = a[j / 2], y = b[j / 2];
-                const uint both = j % 2 == 0 ? (x & 0xffffu) | y << 16 : x >> 16 | (y & 0xffff0000u);
+                const uint both =
+                    j % 2 == 0 ? (x & 0xffffu) | y << 16 : x >> 16 | (y & 0xffff0000u);
                 pool[V_AT + (u * 8 + j) * V_ROW + pair / 4][pair % 4] = both;
             }
     }

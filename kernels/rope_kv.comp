@@ -139,7 +139,10 @@ void store_blocks(uint64_t to, uint64_t x, bool turn, uint pos, uint group)
             store_s(to, ((n_cols + 15) & ~15u) + c / 32 * 2, half_bits(most / 127));
     }
 }
-void store_k(uint64_t to, uint64_t k, uint pos, uint group) { store_blocks(to, k, true, pos, group); }
+void store_k(uint64_t to, uint64_t k, uint pos, uint group)
+{
+    store_blocks(to, k, true, pos, group);
+}
 void store_v(uint64_t to, uint64_t v, uint group) { store_blocks(to, v, false, 0, group); }
 #endif
 

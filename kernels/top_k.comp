@@ -59,7 +59,8 @@ void main()
             const uint at = (c * 16 + i) * LANES + lane;
             uint key = 0;
             if (at < n)
-                key = FIRST != 0 ? key_of(load_f(x, (base + at) * 4)) : load_u(from, (base + at) * 8);
+                key = FIRST != 0 ? key_of(load_f(x, (base + at) * 4))
+                                 : load_u(from, (base + at) * 8);
             key_s[at] = key;
         }
         const found best = best_of(lane, c);
