@@ -40,7 +40,6 @@ struct push_matvec {            // matvec.comp
     float eps;
 };
 
-
 struct push_matmat_x {      // matmat_x.comp
     uint64_t to, scale;     // F16 or F32 [n_tokens][n_to]; F32 [n_tokens], F16 only
     uint64_t x, norm;       // F32 [n_tokens][n_in]; F32 [n_in] or 0

@@ -121,17 +121,17 @@ void attention_cases(void)
 {
     // Every ratio of heads and every size once: see cached() in ops_rows.c.
     static const struct shape shapes[] = {
-        {4, 4, 64, DTYPE_F16, 0, 0, false},    {4, 2, 32, DTYPE_F16, 0, 0, false},
-        {8, 2, 128, DTYPE_F16, 0, 0, false},   {14, 2, 64, DTYPE_F16, 0, 0, false},
-        {8, 1, 80, DTYPE_F16, 0, 0, false},    {3, 1, 96, DTYPE_F16, 0, 0, false},
-        {2, 1, 256, DTYPE_F16, 0, 0, false},   {8, 2, 128, DTYPE_Q8_0, 0, 0, false},
-        {14, 2, 64, DTYPE_Q8_0, 0, 0, false},  {8, 2, 80, DTYPE_Q8_0, 0, 0, false},
+        {4, 4, 64, DTYPE_F16, 0, 0, false},   {4, 2, 32, DTYPE_F16, 0, 0, false},
+        {8, 2, 128, DTYPE_F16, 0, 0, false},  {14, 2, 64, DTYPE_F16, 0, 0, false},
+        {8, 1, 80, DTYPE_F16, 0, 0, false},   {3, 1, 96, DTYPE_F16, 0, 0, false},
+        {2, 1, 256, DTYPE_F16, 0, 0, false},  {8, 2, 128, DTYPE_Q8_0, 0, 0, false},
+        {14, 2, 64, DTYPE_Q8_0, 0, 0, false}, {8, 2, 80, DTYPE_Q8_0, 0, 0, false},
     };
     // Windows, capped scores and sinks, alone and together.
     static const struct shape special[] = {
-        {4, 4, 64, DTYPE_F16, 0, 1, false},    {4, 4, 64, DTYPE_F16, 0, 33, false},
-        {8, 2, 128, DTYPE_F16, 0, 128, false}, {4, 4, 64, DTYPE_F16, 3, 0, false},
-        {8, 2, 128, DTYPE_F16, 0, 0, true},    {14, 2, 64, DTYPE_F16, 0, 128, true},
+        {4, 4, 64, DTYPE_F16, 0, 1, false},     {4, 4, 64, DTYPE_F16, 0, 33, false},
+        {8, 2, 128, DTYPE_F16, 0, 128, false},  {4, 4, 64, DTYPE_F16, 3, 0, false},
+        {8, 2, 128, DTYPE_F16, 0, 0, true},     {14, 2, 64, DTYPE_F16, 0, 128, true},
         {2, 1, 256, DTYPE_F16, 30, 100, false}, {3, 1, 96, DTYPE_Q8_0, 0, 65, true},
         {8, 2, 128, DTYPE_Q8_0, 5, 0, false},
     };

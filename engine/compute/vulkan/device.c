@@ -184,7 +184,6 @@ static void vulkan_close(struct compute *compute)
     free(vk);
 }
 
-// Each worker adds the line of his operation when it lands; until then it is NULL.
 static const struct backend backend = {
     .close = vulkan_close,
     .row_bytes = vk_row_bytes,

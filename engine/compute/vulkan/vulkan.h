@@ -3,11 +3,11 @@
 //   entry_*.c    how the Vulkan entry point is found (the link line chooses the file)
 //   instance.c   instance and survey: what Vulkan enumerates, and why a device is refused
 //   device.c     choice of the device, its features, queue, opening and closing
-//   memory.c     heaps, buffers, how weights get in and results get out
-//   layout.c     how rows of each format lie in device memory
-//   pipeline.c   embedded kernels, their checks, pipelines and their cache on disk
+//   memory.c     heaps, buffers, how inputs get in and results get out
+//   upload.c     weights from the file into device memory; layout.c: how their rows lie there
+//   pipeline.c   embedded kernels, their checks (spirv.c), pipelines; pipeline_cache.c: on disk
 //   record.c     recordings: dispatches, barriers, submissions, recordings kept under a key
-//   the others   one file for each family of operations: what they dispatch
+//   core.h       what these share and the others, one file a family of operations, do not see
 //
 // Kernels reach memory by 64-bit addresses in their push constants (buffer device addresses, core
 // in Vulkan 1.3): no descriptor sets, no range limit below that of an allocation, and a view of a
