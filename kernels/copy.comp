@@ -1,16 +1,15 @@
 // copy.comp - to[i] = from[i] for n vectors of 16 bytes: what the device's memory allows at most.
 //
-// READ = 1: nothing is copied; each workgroup stores the sum of what it read, so that reading alone
-// is measured. One workgroup of 256 handles 2048 vectors, 8 an invocation, a workgroup's width apart:
-// the loads of a subgroup are consecutive and 8 are in flight. Grid: ceil(n / 2048). No operation
-// of compute.h: bandwidth.c measures with it, and checks the sums.
+// READ = 1: nothing is copied; each subgroup stores the sum of the words it read at its number, so
+// that reading alone is measured. One workgroup of 256 handles 2048 vectors, 8 an invocation, a
+// workgroup's width apart: the loads of a subgroup are consecutive and 8 are in flight. Grid:
+// ceil(n / 2048). No operation of compute.h: bandwidth.c measures with it, and checks the sums.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"
 layout(local_size_x = 256) in;
 layout(constant_id = 0) const uint READ = 0;
 layout(push_constant, scalar) uniform Push { push_copy p; };
-shared uint sums[256];
 void main()
 {
     uint first = gl_WorkGroupID.x * 2048 + gl_LocalInvocationID.x;
@@ -26,13 +25,7 @@ void main()
     uvec4 sum = uvec4(0);
     [[unroll]] for (uint i = 0; i < 8; i++)
         sum += v[i];
-    sums[gl_LocalInvocationID.x] = sum.x + sum.y + sum.z + sum.w;
-    barrier();
-    for (uint n = 128; n > 0; n /= 2) {
-        if (gl_LocalInvocationID.x < n)
-            sums[gl_LocalInvocationID.x] += sums[gl_LocalInvocationID.x + n];
-        barrier();
-    }
-    if (gl_LocalInvocationID.x == 0)
-        store_u(p.to, gl_WorkGroupID.x * 4, sums[0]);
+    uint all = subgroupAdd(sum.x + sum.y + sum.z + sum.w);
+    if (subgroupElect())
+        store_u(p.to, (gl_WorkGroupID.x * gl_NumSubgroups + gl_SubgroupID) * 4, all);
 }

@@ -34,6 +34,7 @@ static enum status pass(struct measure *m, bool read, double *seconds, struct er
                                .kernel = "copy",
                                .spec = {read},
                                .n_spec = 1,
+                               .subgroup = vk_features(m->vk)->subgroup_default,
                                .push = &push,
                                .push_bytes = sizeof push,
                                .groups = {(uint32_t)(from.n_bytes / GROUP_BYTES), 1, 1},
@@ -60,15 +61,16 @@ static enum status best(struct measure *m, bool read, double *bytes_per_s, struc
     return status;
 }
 
-// Every workgroup's sum of words that are all 1.
+// Every subgroup's sum of words that are all 1.
 static enum status check(struct measure *m, struct err *err)
 {
-    const size_t n = vk_range(&m->from).n_bytes / GROUP_BYTES;
+    const uint32_t a_subgroup = 8 * 4 * vk_features(m->vk)->subgroup_default;
+    const size_t n = vk_range(&m->from).n_bytes / 4 / a_subgroup;
     uint32_t *sums = mem_array(n, sizeof *sums);
     size_t wrong = 0;
     tensor_read(m->compute, sums, &m->to, n * sizeof *sums);
     for (size_t i = 0; i < n; i++)
-        wrong += sums[i] != GROUP_BYTES / 4;
+        wrong += sums[i] != a_subgroup;
     free(sums);
     return wrong ? err_set(err, DEVICE_ERROR, "%zu of %zu sums that the device read are wrong",
                            wrong, n)
