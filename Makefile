@@ -309,7 +309,7 @@ $(TIERS:%=test-%): test-%:
 	@tests/run $*
 
 # Not a tier of `make test`: it compares with a whole other engine, in a Debian sid root of its own.
-test-peer: host ## logits and token ids side by side with llama.cpp (about 10 minutes)
+test-peer: host build/host/ops ## logits and token ids side by side with llama.cpp, matrices (about 20 minutes)
 	@tests/golden/peer/run
 
 isa-report: build/appliance/isa ## what the driver makes of every kernel for gfx1150 and gfx1151, against the record (RECORD=1 records)
