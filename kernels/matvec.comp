@@ -20,9 +20,10 @@
 // wants wave32): 15 and 7.6 weights a cycle and CU, 3.2 and 1.6 times what memory brings on
 // gfx1150. Loads of x take 4 * N / ROWS bytes a weight from the vector cache: 9 and 37 of its 64 a
 // cycle. So exact activations cost no time, and integer dot products on 8-bit ones would lose
-// accuracy for nothing. 64 registers at N = 1 and 128 at N = 8, none spilled: 16 and 8 waves a SIMD
-// of gfx1150; with its dozen 16-byte loads a lane each that is 1 MB of weights under way, where a
-// latency of 0.8 us wants 0.1.
+// accuracy for nothing (the one format that falls short is Q2_K at N = 8: 0.9 on gfx1150). 64
+// registers at N = 1 and 128 at N = 8, none spilled: 16 and 8 waves a SIMD of gfx1150; with its
+// dozen 16-byte loads a lane each that is 1 MB of weights under way, where a latency of 0.8 us
+// wants 0.1.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_KHR_shader_subgroup_ballot : require

@@ -12,7 +12,7 @@
 enum {
     PRODUCTS_MOST = 3,    // in one dispatch: what the push constants have room for
     SUBGROUPS = 4,        // of a workgroup
-    WAVES_A_SIMD = 8,     // that hide memory's latency; a compute unit has two SIMDs
+    WAVES_A_SIMD = 8,     // that hide latency, half with more to compute; a CU has two SIMDs
     UNITS_UNKNOWN = 32,   // compute units, when the driver does not tell
     ROW_INVOCATIONS = 32, // of a workgroup where each takes a row of its own
     NORM_FUSED_TOKENS =
@@ -74,7 +74,7 @@ static void choose(struct shape *s, const struct features *features, const struc
     s->workgroup = s->subgroup * SUBGROUPS;
     s->rows = (s->n >= 4 ? 4 : 2) / job->bases;
     const uint32_t units = features->n_compute_units ? features->n_compute_units : UNITS_UNKNOWN;
-    const int64_t enough = (int64_t)units * 2 * WAVES_A_SIMD;
+    const int64_t enough = (int64_t)units * 2 * WAVES_A_SIMD / (s->n >= 4 ? 2 : 1);
     while (s->rows > 1 &&
            (s->rows * s->n > s->subgroup || job->n_rows / (s->rows * job->bases) < enough))
         s->rows /= 2;
