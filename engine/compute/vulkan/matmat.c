@@ -112,7 +112,7 @@ static uint32_t split_of(const struct features *features, const struct tile_shap
 {
     const uint32_t units = features->n_compute_units ? features->n_compute_units : UNITS_UNKNOWN;
     uint32_t tiles = ceil_div(push->n_tokens, s->tokens) * ceil_div(push->n_out, s->rows);
-    if (s->wave_tokens == 0 || features->software || tiles * 2 > units)
+    if (s->wave_tokens == 0 || tiles * 2 > units)
         return 1;
     uint32_t parts = at_most(units / tiles, SPLIT_MOST);
     return at_most(parts, ceil_div(push->n_in, SPLIT_LEAST));
