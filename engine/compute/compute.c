@@ -113,6 +113,14 @@ bool compute_begin(struct compute *compute, uint64_t key)
     return compute->backend->begin(compute, key);
 }
 
+bool compute_rehearse(struct compute *compute)
+{
+    if (compute->recording)
+        die("compute_rehearse within a recording");
+    compute->recording = compute->backend->rehearse && compute->backend->rehearse(compute);
+    return compute->recording;
+}
+
 enum status compute_finish(struct compute *compute, struct err *err)
 {
     if (!compute->recording)

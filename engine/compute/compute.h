@@ -117,6 +117,10 @@ void tensor_read(struct compute *compute, void *to, const struct tensor *from, s
 // the operations, then finish; false: the device still has the recording of that key and submits it
 // again at compute_finish, so nothing may be recorded. Freeing a tensor forgets all keys.
 MUST_USE bool compute_begin(struct compute *compute, uint64_t key);
+// As compute_begin without a key, but nothing will run: the kernels of what is recorded are
+// compiled, so that the first real recording need not wait for them. false: this device has nothing
+// to compile ahead, and nothing may be recorded or finished.
+MUST_USE bool compute_rehearse(struct compute *compute);
 // DEVICE_ERROR: the device is lost.
 MUST_USE enum status compute_finish(struct compute *compute, struct err *err);
 

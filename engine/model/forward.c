@@ -243,3 +243,33 @@ enum status model_forward(struct model *model, const struct batch *batch, struct
         memset(model->kv.n_filled, 0, (size_t)model->kv.n_seq * sizeof *model->kv.n_filled);
     return status;
 }
+
+// ---- rehearsal ----------------------------------------------------------------------------------
+
+static enum status rehearse_rows(struct model *m, int32_t n, bool *goes_on, struct err *err)
+{
+    const int32_t top = m->hyper.n_vocab < TOP_K_MOST ? m->hyper.n_vocab : TOP_K_MOST;
+    struct chunk c = chunk_views(&m->act, n);
+    int32_t n_out = n < m->act.n_out ? n : m->act.n_out;
+    *goes_on = compute_rehearse(m->compute);
+    if (!*goes_on)
+        return OK;
+    forward_layers(m, &c);
+    forward_output(m, &c, n_out, 1);
+    forward_output(m, &c, 1, top); // a prompt's end wants one row, whatever n is
+    forward_output(m, &c, n_out, top);
+    return compute_finish(m->compute, err);
+}
+
+enum status model_rehearse(struct model *model, struct err *err)
+{
+    enum status status = OK;
+    bool goes_on = true;
+    for (int32_t t = 0; t < model->act.n_batch; t++) // each row is the first of a sequence
+        model->scratch[t] = 1;
+    write_ints(model, &model->act.count, model->scratch, model->act.n_batch);
+    for (int32_t n = 1; n <= model->act.n_batch && goes_on && status == OK;
+         n = n < KEPT_ROWS ? n + 1 : 2 * n)
+        status = rehearse_rows(model, n, &goes_on, err);
+    return status;
+}

@@ -88,6 +88,10 @@ struct logits {     // of the wanted rows, in row order; the caller's memory
 MUST_USE enum status model_forward(struct model *model, const struct batch *batch,
                                    struct logits logits, struct err *err);
 
+// Lets the device compile the kernels of every kind of pass before the first request needs them: 1
+// to 8 rows, then powers of two up to n_batch. Returns at once on a device that compiles nothing.
+MUST_USE enum status model_rehearse(struct model *model, struct err *err);
+
 // Opens only the tokenizer of a file (no weights are touched).
 MUST_USE enum status model_tokenizer_open(struct tokenizer **out, const char *path,
                                           struct err *err);

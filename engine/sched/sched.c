@@ -141,6 +141,8 @@ static enum status engine_load(struct engine *engine, struct err *err)
         .kv_q8_0 = settings->kv_q8_0,
     };
     status = model_open(&engine->model, engine->compute, engine->sched->model_path, &options, err);
+    if (status == OK)
+        status = model_rehearse(engine->model, err);
     if (status != OK)
         return status;
     const struct model_info *info = model_info(engine->model);

@@ -158,6 +158,12 @@ static int32_t next_of(const int32_t *token, int32_t n)
     return (int32_t)(hash % 40 == 0 ? VOCAB - 1 : hash % (VOCAB - 1));
 }
 
+enum status model_rehearse(struct model *model, struct err *err)
+{
+    (void)model, (void)err;
+    return OK;
+}
+
 enum status model_forward(struct model *model, const struct batch *batch, struct logits logits,
                           struct err *err)
 {

@@ -445,6 +445,29 @@ static void test_replay(void)
     close_device(vk);
 }
 
+// Rehearsed operations compile, run nothing and leave nothing to compile.
+static void test_rehearsal(void)
+{
+    struct vulkan *vk = open_device(NULL);
+    const int32_t at[] = {1, 2, 3, 0};
+    struct tensor a = floats(vk, 4, 64, 0), b = floats(vk, 4, 64, 0), row = ints(vk, 4, at);
+    CHECK(!compute_rehearse(&vk->compute)); // a software device does not
+    vk->chosen.features.software = false;
+    float before = float_at(vk, &b, 2, 0);
+    uint32_t n_pipelines = vk->pipelines.n;
+    count_calls(vk);
+    CHECK(compute_rehearse(&vk->compute));
+    op_rows(&vk->compute, &b, &a, &row);
+    CHECK(compute_finish(&vk->compute, NULL) == OK);
+    CHECK(vk->pipelines.n == n_pipelines + 1 && n_submits == 0);
+    CHECK(float_at(vk, &b, 2, 0) == before);
+    CHECK(compute_begin(&vk->compute, 0));
+    op_rows(&vk->compute, &b, &a, &row);
+    CHECK(compute_finish(&vk->compute, NULL) == OK);
+    CHECK(vk->pipelines.n == n_pipelines + 1 && float_at(vk, &b, 2, 0) == 64 * 3);
+    close_device(vk);
+}
+
 static void test_no_barrier(void)
 {
     struct vulkan *vk = open_device(NULL);
@@ -699,6 +722,7 @@ int main(void)
     test_weights(true);
     test_weights_of_memory();
     test_replay();
+    test_rehearsal();
     test_no_barrier();
     test_pieces_of_time();
     test_scratch();

@@ -268,6 +268,7 @@ struct recorder {
     uint64_t clock;
     struct recording *open; // the one in progress
     bool replay;            // open was kept: it is submitted again
+    bool rehearsal;         // pipelines are made, nothing is recorded
     bool begun;             // the last piece of open takes commands
     VkPipeline bound;
     uint32_t n_sent; // pieces of open that have been submitted
@@ -288,6 +289,7 @@ enum status recorder_open(struct vulkan *vk, struct err *err);
 void recorder_close(struct vulkan *vk);
 void recorder_forget(struct vulkan *vk); // all keys: addresses in them are no longer true
 bool vk_begin(struct compute *compute, uint64_t key);
+bool vk_rehearse(struct compute *compute);
 enum status vk_finish(struct compute *compute, struct err *err);
 // One copy (or, with from NULL, zeros) now, outside a recording; waits for it.
 enum status vk_copy_now(struct vulkan *vk, const struct buffer *to, uint64_t to_at,

@@ -192,6 +192,7 @@ static const struct backend backend = {
     .write = vk_write,
     .read = vk_read,
     .begin = vk_begin,
+    .rehearse = vk_rehearse,
     .finish = vk_finish,
     .bandwidth = vk_bandwidth,
     .embed = vk_embed,

@@ -402,7 +402,7 @@ void vk_dispatch(struct vulkan *vk, const struct dispatch *d)
     check_dispatch(vk, d);
     if (r->failure.status != OK || !d->groups[0] || !d->groups[1] || !d->groups[2])
         return;
-    if (pipeline_find(vk, d, &pipeline, &r->failure) != OK)
+    if (pipeline_find(vk, d, &pipeline, &r->failure) != OK || r->rehearsal)
         return;
     VkCommandBuffer commands = piece_commands(vk);
     if (!commands)
@@ -534,6 +534,16 @@ bool vk_begin(struct compute *compute, uint64_t key)
     return !r->replay;
 }
 
+// A software device compiles for seconds what it then runs for milliseconds: it starts without.
+bool vk_rehearse(struct compute *compute)
+{
+    struct vulkan *vk = vk_of(compute);
+    if (vk->chosen.features.software)
+        return false;
+    vk->recorder.rehearsal = vk_begin(compute, 0);
+    return true;
+}
+
 // The end of a recording: results to where the host reads them.
 static void copy_results(struct vulkan *vk)
 {
@@ -592,7 +602,7 @@ enum status vk_finish(struct compute *compute, struct err *err)
         keep(vk, open);
     else if (!r->replay)
         recording_close(vk, open);
-    r->replay = false;
+    r->replay = r->rehearsal = false;
     save_pipelines(vk);
     return r->failure.status == OK ? OK : err_set(err, r->failure.status, "%s", r->failure.text);
 }
