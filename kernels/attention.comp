@@ -140,7 +140,7 @@ void softmax(run r, uint row0, uint side)
         const uint m = lane / SUB + i * (LANES / SUB), t = m / HEADS;
         const bool mine = TOKENS == 1 || (t >= r.token && t < r.end_token);
         const uint from = mine ? max(queries[i].from, row0) - row0 : 0;
-        const uint to = mine ? max(queries[i].to, row0) - row0 : 0; // of the tile
+        const uint to = mine ? max(min(queries[i].to, r.end_row), row0) - row0 : 0; // of the tile
         if (m < M) { // for SUB invocations together: they exchange nothing otherwise
             const uint at0 = side * P_SIZE + m * P_ROW;
             float most = queries[i].top, part = 0;
@@ -203,21 +203,21 @@ void values(run r, uint row0, uint side)
 
 void go_over(run r)
 {
-    const uvec2 tiles = tiles_of(r, TILE, SPLIT != 0);
-    if (tiles.x < tiles.y) {
-        fetch_k(r, r.row + tiles.x * TILE, 0, 0);
-        fetch_v(r, r.row + tiles.x * TILE, team_row(), eight_at(0));
+    if (r.row < r.end_row) {
+        fetch_k(r, r.row, 0, 0);
+        fetch_v(r, r.row, team_row(), eight_at(0));
     }
-    [[dont_unroll]] for (uint tile = tiles.x; tile < tiles.y; tile++) {
-        const uint row0 = r.row + tile * TILE, side = tile % 2;
+    uint side = 0;
+    [[dont_unroll]] for (uint row0 = r.row; row0 < r.end_row; row0 += TILE) {
         scores(r, row0, side);
         barrier();
         softmax(r, row0, side);
         barrier();
         values(r, row0, side);
+        side ^= 1;
     }
     if (TOKENS > 1)
-        barrier(); // another run may start with the same side
+        barrier(); // another run starts with the same side
 }
 
 // Leaves in factor_s what each output is multiplied by at the end.
@@ -279,7 +279,7 @@ void main()
     const uint n_tokens = min(p.n_tokens - token0, TOKENS);
     for (uint token = 0; token < n_tokens;) {
         const run r = next_run(token, n_tokens);
-        go_over(r);
+        go_over(part_of(r, TILE));
         token = r.end_token;
     }
     finish();

@@ -16,7 +16,8 @@ void place()
     const uint n_groups = (group + HEADS - 1) / HEADS;
     head_kv = gl_WorkGroupID.y / n_groups;
     head0 = head_kv * group + gl_WorkGroupID.y % n_groups * HEADS;
-    token0 = p.token0 + gl_WorkGroupID.z * TOKENS;
+    // Later tokens of a prompt see more: they go first, so that the last to finish are short.
+    token0 = p.token0 + (gl_NumWorkGroups.z - 1 - gl_WorkGroupID.z) * TOKENS;
 }
 
 // Whether row m of queries exists: groups of heads and tokens may be larger than what is left.
@@ -47,13 +48,17 @@ run next_run(uint token, uint n_tokens)
     return r;
 }
 
-// The tiles of the run that this workgroup goes over: from .x on, before .y.
-uvec2 tiles_of(run r, uint tile_rows, bool split)
+// The cache rows of the run that this workgroup goes over. Parts are whole tiles while the run is
+// short; later they differ by less than 16 rows, for the longest part is what all wait for.
+run part_of(run r, uint tile)
 {
-    const uint n = r.end_row > r.row ? (r.end_row - r.row + tile_rows - 1) / tile_rows : 0;
-    if (!split)
-        return uvec2(0, n);
-    return n * uvec2(gl_WorkGroupID.x, gl_WorkGroupID.x + 1) / gl_NumWorkGroups.x;
+    if (SPLIT != 0 && r.end_row > r.row) {
+        const uint n_split = gl_NumWorkGroups.x, n = r.end_row - r.row;
+        const uint each = max(((n + n_split - 1) / n_split + 15) / 16 * 16, tile);
+        r.row += min(gl_WorkGroupID.x * each, n);
+        r.end_row = min(r.row + each, r.end_row);
+    }
+    return r;
 }
 
 // Where split gl_WorkGroupID.x of row m stands among all partial results.

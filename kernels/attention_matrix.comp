@@ -161,7 +161,8 @@ void softmax(run r, uint row0)
         const bool mine = t >= r.token && t < r.end_token;
         // Scores column + j with (apart0 + j) < visible, as unsigned numbers, are seen.
         const uint apart0 = row0 + column - queries[i].from;
-        const uint visible = mine ? max(queries[i].to, queries[i].from) - queries[i].from : 0;
+        const uint to = min(queries[i].to, r.end_row);
+        const uint visible = mine ? max(to, queries[i].from) - queries[i].from : 0;
         float s[SCORES], most = queries[i].top;
         [[unroll]] for (uint j = 0; j < SCORES; j += 4) {
             vec4 four = uintBitsToFloat(pool[S_AT + m * S_ROW + (column + j) / 4]);
@@ -214,17 +215,16 @@ void values()
 
 void go_over(run r)
 {
-    const uvec2 tiles = tiles_of(r, TILE, SPLIT != 0);
-    if (tiles.x >= tiles.y)
+    if (r.row >= r.end_row)
         return;
     shared_barrier(); // the run before has read its last tile
-    load_k(r.row + tiles.x * TILE, r.end_row - (r.row + tiles.x * TILE));
+    load_k(r.row, r.end_row - r.row);
     store_k();
     shared_barrier();
-    [[dont_unroll]] for (uint tile = tiles.x; tile < tiles.y; tile++) {
-        const uint row0 = r.row + tile * TILE, n = r.end_row - row0;
+    [[dont_unroll]] for (uint row0 = r.row; row0 < r.end_row; row0 += TILE) {
+        const uint n = r.end_row - row0;
         load_v(row0, n);
-        if (tile + 1 < tiles.y)
+        if (n > TILE)
             load_k(row0 + TILE, n - TILE);
         scores();
         shared_barrier();
@@ -233,6 +233,10 @@ void go_over(run r)
         softmax(r, row0);
         shared_barrier();
         values();
+        if (PARTS > 1) // all have read p, over which new scores will lie
+            shared_barrier();
+        else
+            shared_barrier_subgroup();
     }
 }
 
@@ -279,7 +283,7 @@ void main()
     const uint n_tokens = min(p.n_tokens - token0, TOKENS);
     for (uint token = 0; token < n_tokens;) {
         const run r = next_run(token, n_tokens);
-        go_over(r);
+        go_over(part_of(r, TILE));
         token = r.end_token;
     }
     finish();

@@ -126,6 +126,7 @@ void attention_cases(void)
         {8, 1, 80, DTYPE_F16, 0, 0, false},   {3, 1, 96, DTYPE_F16, 0, 0, false},
         {2, 1, 256, DTYPE_F16, 0, 0, false},  {8, 2, 128, DTYPE_Q8_0, 0, 0, false},
         {14, 2, 64, DTYPE_Q8_0, 0, 0, false}, {8, 2, 80, DTYPE_Q8_0, 0, 0, false},
+        {2, 1, 144, DTYPE_F16, 0, 0, false}, // the narrowest that two subgroups share
     };
     // Windows, capped scores and sinks, alone and together.
     static const struct shape special[] = {

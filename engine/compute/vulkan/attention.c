@@ -95,7 +95,7 @@ static void use_any_device(struct call *call)
     call->step = m / heads;
     call->n_groups = groups_for(call, heads);
     call->tile = r * lanes / lpr;
-    call->groups_a_unit = 4;
+    call->groups_a_unit = 2;
     call->tiles_at_least = 1;
 }
 
