@@ -127,5 +127,6 @@ void expert_cases(void)
     experts(DTYPE_Q4_K, (struct shape){64, 8, 513, 33, 512, false, false});
     experts(DTYPE_Q6_K, (struct shape){128, 8, 100, 65, 256, true, false});
     experts(DTYPE_F16, (struct shape){4, 1, 600, 129, 96, false, false}); // all with few experts
+    experts(DTYPE_Q8_0, (struct shape){512, 16, 70, 32, 64, true, true});
     experts_sum(2048, 8, 1, true), experts_sum(131, 2, 9, false), experts_sum(2880, 4, 65, true);
 }
