@@ -157,7 +157,7 @@ void softmax(run r, uint row0, uint side)
                 most = max(most, subgroupShuffleXor(most, apart));
             for (uint j = lane % SUB; j < TILE; j += SUB) {
                 const uint at = at0 + j;
-                const float s = p_s[at / 4][at % 4], e = s > -1e38 ? exp2(s - most) : 0;
+                const float s = p_s[at / 4][at % 4], e = s == -1e38 ? 0 : exp2(s - most);
                 p_s[at / 4][at % 4] = e;
                 part += e;
             }
@@ -233,10 +233,12 @@ void finish_sums()
     }
 }
 
-void finish()
+void finish(bool any)
 {
     barrier(); // the last factors have been read
     finish_sums();
+    if (SPLIT != 0 && !any)
+        return; // the sum of 0 says so
     barrier();
     [[unroll]] for (uint m = 0; m < M; m++)
         if (TEAMS == 1) {
@@ -277,10 +279,12 @@ void main()
     load_q();
     barrier();
     const uint n_tokens = min(p.n_tokens - token0, TOKENS);
+    bool any = false; // cache rows, for this part
     for (uint token = 0; token < n_tokens;) {
-        const run r = next_run(token, n_tokens);
-        go_over(part_of(r, TILE));
+        const run r = part_of(next_run(token, n_tokens), TILE);
+        any = any || r.row < r.end_row;
+        go_over(r);
         token = r.end_token;
     }
-    finish();
+    finish(any);
 }

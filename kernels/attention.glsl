@@ -85,7 +85,7 @@ float finish_row(uint m, float top, float sum)
         factor = exp2(top - most);
         sum = sum * factor + exp2(sink - most);
     }
-    return sum > 0 ? factor / sum : 0;
+    return sum != 0 ? factor / sum : 0; // NaN stays NaN
 }
 
 void store_out(uint m, uint at4, vec4 v) // columns 4 * at4 ..

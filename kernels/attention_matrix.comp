@@ -241,7 +241,7 @@ void go_over(run r)
 }
 
 // The outputs leave through shared memory, where their rows can be told apart, block by block.
-void finish()
+void finish(bool any)
 {
     shared_barrier();
     [[unroll]] for (uint i = 0; i < ROWS; i++) {
@@ -252,6 +252,8 @@ void finish()
         if (lane % ROW_LANES == 0)
             pool[F_AT + m / 4][m % 4] = floatBitsToUint(finish_row(m, queries[i].top, total));
     }
+    if (SPLIT != 0 && !any)
+        return; // the sum of 0 says so
     [[unroll]] for (uint o = 0; o < STEPS; o++) {
         shared_barrier();
         const uint fours = UNIT / 4, at = S_AT + (block * PARTS + part) * UNIT * fours;
@@ -281,10 +283,12 @@ void main()
         o_m[o] = MATRIX_SUM(UNIT)(0);
     load_q();
     const uint n_tokens = min(p.n_tokens - token0, TOKENS);
+    bool any = false; // cache rows, for this part
     for (uint token = 0; token < n_tokens;) {
-        const run r = next_run(token, n_tokens);
-        go_over(part_of(r, TILE));
+        const run r = part_of(next_run(token, n_tokens), TILE);
+        any = any || r.row < r.end_row;
+        go_over(r);
         token = r.end_token;
     }
-    finish();
+    finish(any);
 }

@@ -128,7 +128,7 @@ struct push_attention_join { // attention_join.comp
     uint64_t to, sinks;
     uint64_t sums;    // F32 [n_tokens][n_head][n_split][maximum, sum]
     uint64_t outputs; // F32 [n_tokens][n_head][n_split][head_dim], unnormalised
-    uint32_t to_row, n_head, n_split, head_dim;
+    uint32_t to_row, n_head, n_split;
 };
 
 // ---- sampling, mixture of experts (top_k.c, route.c, experts.c) ----

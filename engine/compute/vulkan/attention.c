@@ -17,8 +17,8 @@ enum {
     HEADS_MOST_MATRIX = 16, // of one KV head in a workgroup of attention_matrix.comp
     PROMPT_LEAST = 5,       // neighbouring tokens of one sequence that are a prompt
     MATRIX_TILE = 32,       // cache rows
-    SPLIT_MOST = 64,
-    UNITS_UNKNOWN = 16, // compute units of a device that does not say
+    SPLIT_MOST = 64,        // also in attention_join.comp
+    UNITS_UNKNOWN = 16,     // compute units of a device that does not say
 };
 static const double DISPATCH_FLOPS = 50e9; // most of one dispatch: 50 ms of a slow device
 static const float LOG2_E = 1.4426950408889634f;
@@ -280,12 +280,11 @@ static void join(const struct call *call)
         .to_row = from.to_row,
         .n_head = from.n_head,
         .n_split = call->n_split,
-        .head_dim = (uint32_t)call->shape->head_dim,
     };
     struct dispatch dispatch = {
         .kernel = "attention_join",
-        .spec = {32},
-        .n_spec = 1,
+        .spec = {128, (uint32_t)call->shape->head_dim},
+        .n_spec = 2,
         .subgroup = subgroup_for(call->features),
         .push = &push,
         .push_bytes = sizeof push,
