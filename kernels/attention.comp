@@ -203,9 +203,13 @@ void values(run r, uint row0, uint side)
 
 void go_over(run r)
 {
-    if (r.row < r.end_row) {
-        fetch_k(r, r.row, 0, 0);
-        fetch_v(r, r.row, team_row(), eight_at(0));
+    if (r.row >= r.end_row)
+        return;
+    fetch_k(r, r.row, 0, 0);
+    fetch_v(r, r.row, team_row(), eight_at(0));
+    if (TOKENS == 1) { // decoding: q travels beside the first K and V
+        load_q();
+        barrier();
     }
     uint side = 0;
     [[dont_unroll]] for (uint row0 = r.row; row0 < r.end_row; row0 += TILE) {
@@ -276,8 +280,10 @@ void main()
     [[unroll]] for (uint m = 0; m < M; m++)
         [[unroll]] for (uint i = 0; i < EACH; i++)
             acc[m][i] = eight(vec4(0), vec4(0));
-    load_q();
-    barrier();
+    if (TOKENS > 1) {
+        load_q();
+        barrier();
+    }
     const uint n_tokens = min(p.n_tokens - token0, TOKENS);
     bool any = false; // cache rows, for this part
     for (uint token = 0; token < n_tokens;) {
