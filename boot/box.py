@@ -17,7 +17,8 @@ def fetch_ca(port, seconds, alive=lambda: True):
     end = time.monotonic() + seconds
     while True:
         try:
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            # QEMU takes the connection before the guest has an address, and then nothing comes: ask again soon.
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
             connection.request("GET", "/ca.crt")
             answer = connection.getresponse()
             if answer.status == 200:
