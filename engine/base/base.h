@@ -150,6 +150,9 @@ int64_t clock_unix_s(void); // wall clock
 // Reads a whole file of at most cap_bytes into *out (buf_init'ed here).
 MUST_USE enum status file_read(struct buf *out, const char *path, size_t cap_bytes,
                                struct err *err);
+// The number in a file of sysfs or procfs, to the base of strtoull, behind `key` when that is not
+// NULL; 0 when there is none.
+uint64_t file_number(const char *path, const char *key, int base);
 // Writes atomically: temporary file beside it, fsync, rename, fsync of the directory. A power cut
 // leaves old or new.
 MUST_USE enum status file_write(const char *path, struct bytes content, unsigned mode,

@@ -52,6 +52,23 @@ enum status file_read(struct buf *out, const char *path, size_t cap_bytes, struc
     return status;
 }
 
+uint64_t file_number(const char *path, const char *key, int base)
+{
+    enum { MOST = 65536 };
+    struct buf text;
+    uint64_t n = 0;
+    if (file_read(&text, path, MOST, NULL) != OK)
+        return 0;
+    if (buf_add(&text, "", 1) == OK) {
+        const char *p = (const char *)text.p;
+        p = key ? strstr(p, key) : p;
+        if (p)
+            n = strtoull(p + (key ? strlen(key) : 0), NULL, base);
+    }
+    buf_free(&text);
+    return n;
+}
+
 static enum status write_all(int fd, struct bytes content, const char *path, struct err *err)
 {
     size_t done = 0;

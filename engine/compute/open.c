@@ -2,10 +2,9 @@
 //
 //   cpu      the processor, by explicit choice.
 //   vulkan   a GPU, or nothing.
-//   auto     a GPU. Where one is in the machine and cannot be used, nothing: a box bought for its
-//   GPU
-//            must not crawl along on its processor unnoticed. Only a machine without any GPU runs
-//            on its processor, and info.reason says so.
+//   auto     a GPU. Where one is in the machine and cannot be used, nothing: a box bought for
+//            its GPU must not crawl along on its processor unnoticed. Only a machine without any
+//            GPU runs on its processor, and info.reason says so.
 //   NAME     the device whose name contains it; a software device (llvmpipe) runs only so.
 //
 // "In the machine" is asked of the PCI bus, the one layer that needs no driver, group or node.

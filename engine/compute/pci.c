@@ -9,7 +9,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,18 +81,11 @@ static void name_of(struct pci_display *device)
              device->device_id);
 }
 
-// A number as sysfs writes it, "0x030000"; 0 when it cannot be read.
 static uint32_t read_number(const char *folder, const char *name)
 {
-    char path[400], text[32];
+    char path[400];
     snprintf(path, sizeof(path), "%s/%s", folder, name);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return 0;
-    ssize_t n = read(fd, text, sizeof(text) - 1);
-    close(fd);
-    text[n > 0 ? n : 0] = 0;
-    return (uint32_t)strtoul(text, NULL, 16);
+    return (uint32_t)file_number(path, NULL, 16);
 }
 
 static void read_driver(const char *folder, struct pci_display *device)

@@ -1,10 +1,9 @@
 // ops.c - every operation of compute.h on a device against the CPU's, with the same random inputs.
 //
-//   ops [--as-gpu] DEVICE [WORD...]    DEVICE: as the setting `device`; only cases whose name holds
-//                                      all WORDs
-//   --as-gpu  a software device is treated as a GPU with its subgroups would be, so that kernels
-//   run
-//             in the shapes they have there (LP_NATIVE_VECTOR_WIDTH=128, 256 or 512: subgroups of
+//   ops [--as-gpu] DEVICE [WORD...]   DEVICE: as the setting `device`; WORDs: a case's name holds
+//                                     all of them
+//   --as-gpu  a software device is treated as a GPU with its subgroups would be: kernels run in
+//             the shapes they have there (LP_NATIVE_VECTOR_WIDTH=128, 256 or 512: subgroups of
 //             4, 8, 16 on llvmpipe)
 //
 // The oracle is the portable CPU path: exact F32 arithmetic but for the order of sums (`ops cpu`
@@ -246,7 +245,7 @@ static void as_gpu(struct compute *compute)
     if (strcmp(compute_info(compute)->backend, "vulkan") != 0)
         die("--as-gpu is for Vulkan devices");
     // Its own copy, which nobody else writes: only the choice of kernels reads it.
-    ((struct features *)vk_features((struct vulkan *)compute))->software = false;
+    ((struct features *)vk_features(vk_of(compute)))->software = false;
 }
 
 static int open_both(const char *device)

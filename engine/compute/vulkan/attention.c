@@ -352,7 +352,7 @@ void vk_attention(struct compute *compute, const struct tensor *out, const struc
                   const struct tensor *k, const struct tensor *v, const struct tensor *first,
                   const struct tensor *count, const struct attention *attention)
 {
-    struct vulkan *vk = (struct vulkan *)(void *)compute;
+    struct vulkan *vk = vk_of(compute);
     const struct call call = {vk, vk_features(vk), out, q, k, v, first, count, attention};
     const int32_t *firsts = vk_ints(first);
     if (q->n_rows == 0)

@@ -100,7 +100,7 @@ static enum status fill(struct measure *m, uint64_t n_bytes, struct err *err)
 enum status vk_bandwidth(struct compute *compute, double *copy_bytes_per_s,
                          double *read_bytes_per_s, struct err *err)
 {
-    struct measure m = {.compute = compute, .vk = (struct vulkan *)compute};
+    struct measure m = {.compute = compute, .vk = vk_of(compute)};
     bool software = vk_features(m.vk)->software;
     m.n_passes = software ? 1 : PASSES;
     enum status status = fill(&m, software ? SOFTWARE_BYTES : GPU_BYTES, err);

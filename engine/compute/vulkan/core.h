@@ -317,7 +317,3 @@ struct vulkan {
     struct pipelines pipelines;
     struct recorder recorder;
 };
-static inline struct vulkan *vk_of(struct compute *compute)
-{
-    return (struct vulkan *)compute;
-}

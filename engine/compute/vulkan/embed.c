@@ -14,7 +14,7 @@ void vk_embed(struct compute *compute, const struct tensor *out, const struct te
         .n_cols = (uint32_t)out->n_cols,
     };
     const double n_tokens = (double)out->n_rows;
-    vk_dispatch((struct vulkan *)(void *)compute,
+    vk_dispatch(vk_of(compute),
                 &(struct dispatch){
                     .kernel = vk_kernel_name(name, "embed", token_embd->type),
                     .push = &push,

@@ -13,7 +13,7 @@ void vk_rows(struct compute *compute, const struct tensor *out, const struct ten
         .n_cols = (uint32_t)out->n_cols,
     };
     const double n_bytes = 2.0 * 4 * (double)out->n_rows * (double)out->n_cols;
-    vk_dispatch((struct vulkan *)compute,
+    vk_dispatch(vk_of(compute),
                 &(struct dispatch){
                     .kernel = "rows",
                     .push = &push,

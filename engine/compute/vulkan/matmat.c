@@ -363,16 +363,16 @@ void vk_glu(struct compute *compute, const struct tensor *out, const struct tens
     const struct push_glu push = {to.address, from.address, with.address, (uint32_t)n};
     if (to.n_bytes != n * 4 || from.n_bytes != n * 4 || with.n_bytes != n * 4)
         die("glu: rows with gaps, or more than 2^30 values");
-    vk_dispatch((struct vulkan *)(void *)compute, &(struct dispatch){
-                                                      .kernel = "glu",
-                                                      .spec = {activation},
-                                                      .n_spec = 1,
-                                                      .push = &push,
-                                                      .push_bytes = sizeof push,
-                                                      .groups = {ceil_div(n, 256), 1, 1},
-                                                      .read = {from, with},
-                                                      .write = {to},
-                                                      .bytes = 12.0 * (double)n,
-                                                      .flops = 10.0 * (double)n,
-                                                  });
+    vk_dispatch(vk_of(compute), &(struct dispatch){
+                                    .kernel = "glu",
+                                    .spec = {activation},
+                                    .n_spec = 1,
+                                    .push = &push,
+                                    .push_bytes = sizeof push,
+                                    .groups = {ceil_div(n, 256), 1, 1},
+                                    .read = {from, with},
+                                    .write = {to},
+                                    .bytes = 12.0 * (double)n,
+                                    .flops = 10.0 * (double)n,
+                                });
 }

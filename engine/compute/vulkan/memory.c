@@ -31,36 +31,19 @@ static uint64_t round_up(uint64_t n, uint64_t to)
 
 // ---- what there is ------------------------------------------------------------------------------
 
-// A number in a file of sysfs or procfs, after `key` when that is not NULL; 0: none.
-static uint64_t number_in(const char *path, const char *key)
-{
-    struct buf text;
-    uint64_t n = 0;
-    if (file_read(&text, path, 65536, NULL) != OK)
-        return 0;
-    if (buf_add(&text, "", 1) == OK) {
-        const char *p = (const char *)text.p;
-        p = key ? strstr(p, key) : p;
-        if (p)
-            n = strtoull(p + (key ? strlen(key) : 0), NULL, 10);
-    }
-    buf_free(&text);
-    return n;
-}
-
 // What other programs have left of the RAM behind a unified heap: the kernel's estimate, and the
 // part that the firmware cut off for the GPU.
 static uint64_t unified_free(const struct candidate *c)
 {
-    uint64_t free_bytes = number_in("/proc/meminfo", "MemAvailable:") * 1024;
+    uint64_t free_bytes = file_number("/proc/meminfo", "MemAvailable:", 10) * 1024;
     char path[128];
     if (c->drm) {
         uint64_t carved, used;
         snprintf(path, sizeof path, "/sys/dev/char/226:%u/device/mem_info_vram_total",
                  c->drm_minor);
-        carved = number_in(path, NULL);
+        carved = file_number(path, NULL, 10);
         snprintf(path, sizeof path, "/sys/dev/char/226:%u/device/mem_info_vram_used", c->drm_minor);
-        used = number_in(path, NULL);
+        used = file_number(path, NULL, 10);
         free_bytes += carved > used ? carved - used : 0;
     }
     return free_bytes;
@@ -448,7 +431,7 @@ size_t vk_row_bytes(const struct compute *compute, enum dtype type, int64_t n_co
     (void)compute;
     if (use == USE_TENSOR)
         return dtype_row_bytes(type, n_cols);
-    size_t n = round_up(layout_row_bytes(type, n_cols), 16);
+    size_t n = layout_row_bytes(type, n_cols);
     return use == USE_CACHE && n % 256 == 0 ? n + 16 : n;
 }
 

@@ -51,7 +51,7 @@ static void norm_dispatch(struct vulkan *vk, struct range to, size_t to_row, con
 void vk_rms_norm(struct compute *compute, const struct tensor *out, const struct tensor *x,
                  const struct tensor *weight, float eps)
 {
-    struct vulkan *vk = (struct vulkan *)(void *)compute;
+    struct vulkan *vk = vk_of(compute);
     norm_dispatch(vk, vk_range(out), out->row_bytes, x, weight, eps);
 }
 

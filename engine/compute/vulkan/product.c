@@ -5,7 +5,7 @@
 void vk_matmul(struct compute *compute, const struct matmul *products, int n,
                const struct matmul_x *x)
 {
-    struct vulkan *vk = (struct vulkan *)compute;
+    struct vulkan *vk = vk_of(compute);
     if (x->x->n_rows <= MATVEC_MOST)
         vk_matvec(vk, products, n, x);
     else
@@ -14,7 +14,7 @@ void vk_matmul(struct compute *compute, const struct matmul *products, int n,
 
 void vk_matmul_glu(struct compute *compute, const struct matmul_glu *glu, const struct matmul_x *x)
 {
-    struct vulkan *vk = (struct vulkan *)compute;
+    struct vulkan *vk = vk_of(compute);
     if (x->x->n_rows <= MATVEC_MOST)
         vk_matvec_glu(vk, glu, x);
     else
@@ -23,7 +23,7 @@ void vk_matmul_glu(struct compute *compute, const struct matmul_glu *glu, const 
 
 void vk_matmul_experts(struct compute *compute, const struct matmul_experts *args)
 {
-    struct vulkan *vk = (struct vulkan *)compute;
+    struct vulkan *vk = vk_of(compute);
     if (args->id->n_rows <= MATVEC_MOST)
         vk_matvec_experts(vk, args);
     else

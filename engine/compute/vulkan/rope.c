@@ -47,7 +47,7 @@ static struct push_rope_kv push_of(const struct rope_kv *args, uint32_t per_grou
 
 void vk_rope_kv(struct compute *compute, const struct rope_kv *args)
 {
-    struct vulkan *vk = (struct vulkan *)(void *)compute;
+    struct vulkan *vk = vk_of(compute);
     const struct features *features = vk_features(vk);
     if (args->q->n_rows == 0)
         return;

@@ -7,7 +7,7 @@
 void vk_route(struct compute *compute, const struct tensor *id, const struct tensor *weight,
               const struct tensor *logits, const struct route *route)
 {
-    struct vulkan *vk = (struct vulkan *)(void *)compute;
+    struct vulkan *vk = vk_of(compute);
     const struct features *features = vk_features(vk);
     const struct range to_id = vk_range(id), to_weight = vk_range(weight), from = vk_range(logits);
     const struct push_route push = {
@@ -44,7 +44,7 @@ void vk_experts_sum(struct compute *compute, const struct tensor *out,
                     const struct tensor *residual, const struct tensor *y,
                     const struct tensor *weight)
 {
-    struct vulkan *vk = (struct vulkan *)(void *)compute;
+    struct vulkan *vk = vk_of(compute);
     const struct range to = vk_range(out), from = vk_range(residual), of = vk_range(y),
                        by = vk_range(weight);
     const struct push_experts_sum push = {

@@ -49,7 +49,7 @@ static void level(struct vulkan *vk, const struct level *l)
 void vk_top_k(struct compute *compute, const struct tensor *id, const struct tensor *value,
               const struct tensor *x)
 {
-    struct vulkan *vk = (struct vulkan *)(void *)compute;
+    struct vulkan *vk = vk_of(compute);
     const uint64_t n_rows = (uint64_t)x->n_rows, k = (uint64_t)id->n_cols;
     struct level l = {id, value, x, {0}, {0}, (uint32_t)x->n_cols};
     if (n_rows == 0)

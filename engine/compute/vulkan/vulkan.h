@@ -36,7 +36,11 @@ struct features {                        // what kernels are chosen by; filled b
     bool software;                // runs on the processor (llvmpipe)
 };
 
-struct vulkan;
+struct vulkan; // begins with its struct compute (core.h)
+static inline struct vulkan *vk_of(struct compute *compute)
+{
+    return (struct vulkan *)(void *)compute;
+}
 const struct features *vk_features(const struct vulkan *vk);
 
 // ---- memory.c, layout.c -------------------------------------------------------------------------
