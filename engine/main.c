@@ -1,6 +1,6 @@
 // main.c - `tawny VERB [options]`: the table of verbs, and nothing else. Each verb is a file
-// engine/verb_NAME.c, which opens the floors it needs bottom-up and closes them top-down.
-#include "verbs.h"
+// engine/verb/NAME.c, which opens the floors it needs bottom-up and closes them top-down.
+#include "verb/verb.h"
 
 #include <stdio.h>
 #include <stddef.h>
@@ -35,10 +35,9 @@ int main(int argc, char **argv)
         return help(stdout);
     if (strcmp(name, "--version") == 0)
         name = "version";
-    for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+    for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
         if (strcmp(name, verbs[i].name) == 0)
             return verbs[i].run(argc - 1, argv + 1);
-    }
     if (name[0])
         fprintf(stderr, "tawny: there is no verb \"%.60s\"\n", name);
     return help(stderr);

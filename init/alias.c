@@ -26,9 +26,8 @@ static void name_of(char out[56], const char *s, size_t len)
             i = (size_t)-1;
         }
     }
-    for (; n < len && n < 55 && s[n] != '.'; n++) {
+    for (; n < len && n < 55 && s[n] != '.'; n++)
         out[n] = s[n] == '-' ? '_' : s[n];
-    }
     out[n] = 0;
 }
 
@@ -64,14 +63,12 @@ bool alias_glob(const char *p, const char *t)
             star_t = t;
             continue;
         }
-        if (!*t) {
+        if (!*t)
             return !*p;
-        }
         if (*p == '[') {
             next = bracket(p + 1, *t, &hit);
-            if (!next) {
+            if (!next)
                 return false;
-            }
         } else {
             hit = *p == '?' || (*p && fold(*p) == fold(*t));
         }
@@ -91,9 +88,8 @@ bool alias_glob(const char *p, const char *t)
 static char *take_line(char **text)
 {
     char *line = *text;
-    if (!line || !*line) {
+    if (!line || !*line)
         return NULL;
-    }
     char *end = strchr(line, '\n');
     if (end) {
         *end = 0;
@@ -124,7 +120,7 @@ int32_t modules_find(const struct modules *m, const char *name, size_t len)
     struct module key;
     name_of(key.name, name, len);
     const struct module *hit =
-        bsearch(&key, m->module, (size_t)m->n_modules, sizeof *m->module, by_name);
+        bsearch(&key, m->module, (size_t)m->n_modules, sizeof(*m->module), by_name);
     return hit ? (int32_t)(hit - m->module) : -1;
 }
 
@@ -134,15 +130,14 @@ static void read_dep(struct modules *m, char *text)
 
     while ((line = take_line(&text))) {
         char *colon = strchr(line, ':');
-        if (!colon || colon == line) {
+        if (!colon || colon == line)
             continue;
-        }
         *colon = 0;
         struct module *k = &m->module[m->n_modules++];
         *k = (struct module){.path = line, .deps = colon + 1, .first = ""};
         name_of(k->name, line, (size_t)(colon - line));
     }
-    qsort(m->module, (size_t)m->n_modules, sizeof *m->module, by_name);
+    qsort(m->module, (size_t)m->n_modules, sizeof(*m->module), by_name);
 }
 
 /* "softdep NAME pre: a b post: c": only `pre` matters here. */
@@ -151,17 +146,14 @@ static void read_softdep(struct modules *m, char *text)
     char *line;
 
     while ((line = take_line(&text))) {
-        if (strncmp(line, "softdep ", 8) != 0) {
+        if (strncmp(line, "softdep ", 8) != 0)
             continue;
-        }
         char *name = line + 8, *pre = strstr(name, " pre: "), *post = strstr(name, " post:");
         int32_t i = modules_find(m, name, strcspn(name, " "));
-        if (i < 0 || !pre) {
+        if (i < 0 || !pre)
             continue;
-        }
-        if (post > pre) {
+        if (post > pre)
             *post = 0;
-        }
         m->module[i].first = pre + 6;
     }
 }
@@ -172,20 +164,15 @@ static int32_t bus_of(struct modules *m, const char *s, bool add)
 {
     size_t len = strcspn(s, ":*?[");
 
-    if (s[len] != ':' || len >= sizeof m->bus[0].name) {
+    if (s[len] != ':' || len >= sizeof(m->bus[0].name))
         return 0;
-    }
-    for (int32_t i = 1; i < m->n_buses; i++) {
-        if (strncmp(m->bus[i].name, s, len) == 0 && !m->bus[i].name[len]) {
+    for (int32_t i = 1; i < m->n_buses; i++)
+        if (strncmp(m->bus[i].name, s, len) == 0 && !m->bus[i].name[len])
             return i;
-        }
-    }
-    if (!add) {
+    if (!add)
         return -1;
-    }
-    if (m->n_buses == MAX_BUSES) {
+    if (m->n_buses == MAX_BUSES)
         return 0;
-    }
     struct bus *b = &m->bus[m->n_buses];
     memcpy(b->name, s, len);
     b->name[len] = 0;
@@ -201,14 +188,12 @@ static void read_alias(struct modules *m, char *text)
     m->bus[0] = (struct bus){.head = -1};
     while ((line = take_line(&text))) {
         char *space = strrchr(line, ' ');
-        if (strncmp(line, "alias ", 6) != 0 || !space || space < line + 6) {
+        if (strncmp(line, "alias ", 6) != 0 || !space || space < line + 6)
             continue;
-        }
         *space = 0;
         int32_t module = modules_find(m, space + 1, strlen(space + 1));
-        if (module < 0) {
+        if (module < 0)
             continue;
-        }
         struct alias *a = &m->alias[m->n_aliases];
         struct bus *b = &m->bus[bus_of(m, line + 6, true)];
         *a = (struct alias){.pattern = line + 6, .module = module, .next = b->head};
@@ -220,8 +205,8 @@ static void read_alias(struct modules *m, char *text)
 enum status modules_index(struct modules *m, char *dep, char *alias, char *softdep, struct err *err)
 {
     *m = (struct modules){0};
-    m->module = calloc((size_t)count_lines(dep), sizeof *m->module);
-    m->alias = calloc((size_t)count_lines(alias), sizeof *m->alias);
+    m->module = calloc((size_t)count_lines(dep), sizeof(*m->module));
+    m->alias = calloc((size_t)count_lines(alias), sizeof(*m->alias));
     if (!m->module || !m->alias) {
         modules_free(m);
         return err_set(err, IO_ERROR, "no memory for the index of kernel modules");
@@ -254,12 +239,10 @@ static void match_chain(const struct modules *m, int32_t head, const char *modal
 void modules_match(const struct modules *m, const char *modalias,
                    void (*hit)(void *ctx, int32_t module), void *ctx)
 {
-    if (!m->n_buses || !*modalias) {
+    if (!m->n_buses || !*modalias)
         return;
-    }
     int32_t bus = bus_of((struct modules *)m, modalias, false); // adds nothing
     match_chain(m, m->bus[0].head, modalias, hit, ctx);
-    if (bus > 0) {
+    if (bus > 0)
         match_chain(m, m->bus[bus].head, modalias, hit, ctx);
-    }
 }

@@ -52,9 +52,8 @@ enum status clock_check(struct err *err)
     time_t built = (time_t)TAWNY_BUILD_EPOCH;
     char was[32], is[32];
 
-    if (stat("/init", &st) == 0 && st.st_mtime > built) {
+    if (stat("/init", &st) == 0 && st.st_mtime > built)
         built = st.st_mtime; // the image's own date
-    }
     date_of(time(NULL), was);
     if (move_clock_to(built)) {
         was_absurd = true;
@@ -75,8 +74,8 @@ static bool fresh_seed(const char *path, unsigned flags)
     char bytes[SEED_BYTES];
     struct err err;
 
-    return getrandom(bytes, sizeof bytes, flags) == (ssize_t)sizeof bytes &&
-           replace_file(path, bytes, sizeof bytes, 0600, &err) == OK;
+    return getrandom(bytes, sizeof(bytes), flags) == (ssize_t)sizeof(bytes) &&
+           replace_file(path, bytes, sizeof(bytes), 0600, &err) == OK;
 }
 
 /* A child that waits makes the kernel gather randomness from timing at once, instead of when the
@@ -93,9 +92,8 @@ static int wait_for_randomness(void *ctx)
 void randomness_begin(void)
 {
     char byte;
-    if (getrandom(&byte, 1, GRND_NONBLOCK) != 1) {
+    if (getrandom(&byte, 1, GRND_NONBLOCK) != 1)
         (void)job_start("gathering randomness", wait_for_randomness, NULL, NULL);
-    }
 }
 
 void seed_load(const char *dir)
@@ -105,7 +103,7 @@ void seed_load(const char *dir)
     _Alignas(struct rand_pool_info) char raw[sizeof(struct rand_pool_info) + SEED_BYTES];
     struct rand_pool_info *pool = (struct rand_pool_info *)(void *)raw; // its bytes follow it
 
-    snprintf(path, sizeof path, "%s/random-seed", dir);
+    snprintf(path, sizeof(path), "%s/random-seed", dir);
     int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     ssize_t n = -1;
     if (fd >= 0) {
@@ -126,15 +124,14 @@ void seed_load(const char *dir)
             ioctl(urandom, RNDADDENTROPY, pool);
         }
     }
-    if (urandom >= 0) {
+    if (urandom >= 0)
         close(urandom);
-    }
-    explicit_bzero(raw, sizeof raw);
+    explicit_bzero(raw, sizeof(raw));
 }
 
 void seed_save(const char *dir)
 {
     char path[64];
-    snprintf(path, sizeof path, "%s/random-seed", dir);
+    snprintf(path, sizeof(path), "%s/random-seed", dir);
     (void)fresh_seed(path, 0);
 }

@@ -14,16 +14,15 @@
 
 static void give(const char *path, gid_t group)
 {
-    if (chown(path, 0, group) == 0) {
+    if (chown(path, 0, group) == 0)
         chmod(path, 0660);
-    }
 }
 
 static bool give_node(const char *devname)
 {
     char path[128];
 
-    snprintf(path, sizeof path, "/dev/%s", devname);
+    snprintf(path, sizeof(path), "/dev/%s", devname);
     if (strncmp(devname, "dri/card", 8) == 0) {
         give(path, GROUP_VIDEO);
     } else if (strncmp(devname, "dri/renderD", 11) == 0) {
@@ -37,9 +36,8 @@ static bool give_node(const char *devname)
 
 void dev_added(const struct uevent *u)
 {
-    if (strcmp(u->subsystem, "drm") == 0 || strcmp(u->subsystem, "kfd") == 0) {
+    if (strcmp(u->subsystem, "drm") == 0 || strcmp(u->subsystem, "kfd") == 0)
         give_node(u->devname);
-    }
 }
 
 int dev_scan_gpu(void)
@@ -50,12 +48,11 @@ int dev_scan_gpu(void)
     DIR *d = opendir("/dev/dri");
 
     while (d && (e = readdir(d))) {
-        snprintf(name, sizeof name, "dri/%s", e->d_name);
+        snprintf(name, sizeof(name), "dri/%s", e->d_name);
         n_render += give_node(name);
     }
-    if (d) {
+    if (d)
         closedir(d);
-    }
     give_node("kfd");
     return n_render;
 }

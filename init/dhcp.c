@@ -57,18 +57,14 @@ static bool collect(struct option found[256], const uint8_t *p, size_t len)
 {
     for (size_t i = 0; i < len;) {
         uint8_t code = p[i++];
-        if (code == 0) {
+        if (code == 0)
             continue;
-        }
-        if (code == 255) {
+        if (code == 255)
             return true;
-        }
-        if (i == len || p[i] > len - i - 1) {
+        if (i == len || p[i] > len - i - 1)
             return false;
-        }
-        if (!found[code].bytes) {
+        if (!found[code].bytes)
             found[code] = (struct option){p + i + 1, p[i]};
-        }
         i += 1u + p[i];
     }
     return false;
@@ -91,9 +87,8 @@ static bool read_mask(struct dhcp_lease *l, const struct option *o)
         l->mask = mask_of_bits(addr[0] < 128 ? 8 : addr[0] < 192 ? 16 : 24);
         return true;
     }
-    if (o->len != 4) {
+    if (o->len != 4)
         return false;
-    }
     uint32_t inverse = ~be32(o->bytes);
     l->mask = as_is(o->bytes);
     return l->mask && (inverse & (inverse + 1)) == 0; // ones, then zeros
@@ -106,16 +101,14 @@ static bool classless_routes(struct dhcp_lease *l, const struct option *o)
         unsigned bits = o->bytes[i++];
         size_t n = (bits + 7) / 8;
         uint8_t dest[4] = {0};
-        if (bits > 32 || o->len - i < n + 4) {
+        if (bits > 32 || o->len - i < n + 4)
             return false;
-        }
         memcpy(dest, o->bytes + i, n);
         struct dhcp_route r = {as_is(dest), mask_of_bits(bits), as_is(o->bytes + i + n)};
         r.dest &= r.mask;
         i += n + 4;
-        if (l->n_routes < DHCP_MAX_ROUTES && (!r.gateway || host_address(r.gateway))) {
+        if (l->n_routes < DHCP_MAX_ROUTES && (!r.gateway || host_address(r.gateway)))
             l->route[l->n_routes++] = r;
-        }
     }
     return true;
 }
@@ -123,31 +116,24 @@ static bool classless_routes(struct dhcp_lease *l, const struct option *o)
 static bool read_routes(struct dhcp_lease *l, const struct option *routers,
                         const struct option *classless)
 {
-    if (classless->bytes && classless->len >= 5) {
+    if (classless->bytes && classless->len >= 5)
         return classless_routes(l, classless); // RFC 3442: then the routers do not count
-    }
-    if (!routers->bytes) {
+    if (!routers->bytes)
         return true;
-    }
-    if (!routers->len || routers->len % 4) {
+    if (!routers->len || routers->len % 4)
         return false;
-    }
-    if (host_address(as_is(routers->bytes))) {
+    if (host_address(as_is(routers->bytes)))
         l->route[l->n_routes++] = (struct dhcp_route){0, 0, as_is(routers->bytes)};
-    }
     return true;
 }
 
 static bool read_dns(struct dhcp_lease *l, const struct option *o)
 {
-    if (o->len % 4) {
+    if (o->len % 4)
         return false;
-    }
-    for (size_t i = 0; i < o->len && l->n_dns < DHCP_MAX_DNS; i += 4) {
-        if (host_address(as_is(o->bytes + i))) {
+    for (size_t i = 0; i < o->len && l->n_dns < DHCP_MAX_DNS; i += 4)
+        if (host_address(as_is(o->bytes + i)))
             l->dns[l->n_dns++] = as_is(o->bytes + i);
-        }
-    }
     return true;
 }
 
@@ -156,12 +142,10 @@ static void read_domain(struct dhcp_lease *l, const struct option *o)
 {
     size_t n = o->len;
 
-    while (n && o->bytes[n - 1] == 0) {
+    while (n && o->bytes[n - 1] == 0)
         n--; // some servers count the NUL
-    }
-    if (n >= sizeof l->domain) {
+    if (n >= sizeof(l->domain))
         return;
-    }
     for (size_t i = 0; i < n; i++) {
         uint8_t c = o->bytes[i];
         bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
@@ -176,9 +160,8 @@ static void read_domain(struct dhcp_lease *l, const struct option *o)
 
 static bool read_seconds(uint32_t *out, const struct option *o)
 {
-    if (o->bytes && o->len != 4) {
+    if (o->bytes && o->len != 4)
         return false;
-    }
     *out = o->bytes ? be32(o->bytes) : 0;
     return true;
 }
@@ -220,9 +203,8 @@ enum status dhcp_parse(struct dhcp_reply *r, const uint8_t *msg, size_t len, uin
             return BAD_INPUT;
         }
     }
-    if (found[53].len != 1 || found[54].len != 4) {
+    if (found[53].len != 1 || found[54].len != 4)
         return BAD_INPUT;
-    }
     reply.type = (enum dhcp_type)found[53].bytes[0];
     l->server = as_is(found[54].bytes);
     if (reply.type == DHCP_NAK) {
@@ -265,29 +247,24 @@ size_t dhcp_build(const struct dhcp *d, uint8_t out[DHCP_MESSAGE_MAX], int64_t n
     out[0] = 1;
     out[1] = 1;
     out[2] = 6;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 4; i++)
         out[4 + i] = (uint8_t)(d->xid >> (24 - 8 * i));
-    }
     out[8] = (uint8_t)(secs >> 8);
     out[9] = (uint8_t)secs;
     out[10] = renewing ? 0 : 0x80; // answer by broadcast: we have no address yet
-    if (renewing) {
+    if (renewing)
         memcpy(out + 12, &d->lease.addr, 4);
-    }
     memcpy(out + 28, d->mac, 6);
     memcpy(out + 236, magic, 4);
     p = option(p, 53, &type, 1);
-    if (!renewing && d->wanted) {
+    if (!renewing && d->wanted)
         p = option(p, 50, &d->wanted, 4);
-    }
-    if (d->state == DHCP_REQUESTING) {
+    if (d->state == DHCP_REQUESTING)
         p = option(p, 54, &d->lease.server, 4);
-    }
-    p = option(p, 57, max_size, sizeof max_size);
-    if (d->hostname[0]) {
+    p = option(p, 57, max_size, sizeof(max_size));
+    if (d->hostname[0])
         p = option(p, 12, d->hostname, strlen(d->hostname));
-    }
-    p = option(p, 55, wanted, sizeof wanted);
+    p = option(p, 55, wanted, sizeof(wanted));
     *p++ = 255;
     size_t len = (size_t)(p - out);
     return len < 300 ? 300 : len; // BOOTP relays drop shorter ones
@@ -295,15 +272,12 @@ size_t dhcp_build(const struct dhcp *d, uint8_t out[DHCP_MESSAGE_MAX], int64_t n
 
 static uint16_t checksum(const uint8_t *p, size_t len, uint32_t sum)
 {
-    for (size_t i = 0; i + 1 < len; i += 2) {
+    for (size_t i = 0; i + 1 < len; i += 2)
         sum += (uint32_t)p[i] << 8 | p[i + 1];
-    }
-    if (len & 1) {
+    if (len & 1)
         sum += (uint32_t)p[len - 1] << 8;
-    }
-    while (sum >> 16) {
+    while (sum >> 16)
         sum = (sum & 0xffff) + (sum >> 16);
-    }
     return (uint16_t)~sum;
 }
 
@@ -336,9 +310,8 @@ size_t dhcp_wrap(uint8_t out[28 + DHCP_MESSAGE_MAX], const uint8_t *msg, size_t 
 
 enum status dhcp_unwrap(const uint8_t *p, size_t len, const uint8_t **msg, size_t *msg_len)
 {
-    if (len < 28 || p[0] >> 4 != 4 || (p[0] & 15) < 5) {
+    if (len < 28 || p[0] >> 4 != 4 || (p[0] & 15) < 5)
         return BAD_INPUT;
-    }
     size_t head = (p[0] & 15u) * 4u, total = (size_t)p[2] << 8 | p[3];
     if (total > len || head + 8 > total || p[9] != 17 || (p[6] & 0x3f) || p[7] ||
         checksum(p, head, 0) != 0) {
@@ -346,9 +319,8 @@ enum status dhcp_unwrap(const uint8_t *p, size_t len, const uint8_t **msg, size_
     }
     const uint8_t *udp = p + head;
     size_t udp_len = (size_t)udp[4] << 8 | udp[5];
-    if (udp[0] || udp[1] != 67 || udp[2] || udp[3] != 68 || udp_len < 8 || udp_len > total - head) {
+    if (udp[0] || udp[1] != 67 || udp[2] || udp[3] != 68 || udp_len < 8 || udp_len > total - head)
         return BAD_INPUT;
-    }
     /* The UDP checksum is not looked at: packets from a bridge on the same host (Proxmox) arrive
      * with it unfinished, since no wire was ever meant to carry them. */
     *msg = udp + 8;
@@ -372,9 +344,8 @@ static void enter(struct dhcp *d, enum dhcp_state state, int64_t when)
     d->attempt = 0;
     d->next_ms = when;
     d->begun_ms = when;
-    if (state != DHCP_REQUESTING) { // which answers an offer
+    if (state != DHCP_REQUESTING) // which answers an offer
         d->xid = draw(d);
-    }
 }
 
 void dhcp_start(struct dhcp *d, const uint8_t mac[6], const char *hostname, uint32_t random,
@@ -383,7 +354,7 @@ void dhcp_start(struct dhcp *d, const uint8_t mac[6], const char *hostname, uint
     uint32_t wanted = d->lease.addr; // the address of last time, if any: ask for it again
     *d = (struct dhcp){.rng = random ? random : 1, .wanted = wanted};
     memcpy(d->mac, mac, 6);
-    snprintf(d->hostname, sizeof d->hostname, "%s", hostname);
+    snprintf(d->hostname, sizeof(d->hostname), "%s", hostname);
     enter(d, DHCP_SELECTING, now);
 }
 
@@ -410,19 +381,16 @@ enum dhcp_act dhcp_tick(struct dhcp *d, int64_t now)
 {
     int64_t t2 = due(d, d->lease.t2_s), end = due(d, d->lease.lease_s);
 
-    if (d->state == DHCP_OFF || now < d->next_ms) {
+    if (d->state == DHCP_OFF || now < d->next_ms)
         return DHCP_NOTHING;
-    }
     if (d->state == DHCP_REQUESTING && d->attempt == 4) {
         d->wanted = 0; // the server that offered is silent
         enter(d, DHCP_SELECTING, now);
     }
-    if (d->state == DHCP_BOUND) {
+    if (d->state == DHCP_BOUND)
         enter(d, DHCP_RENEWING, now);
-    }
-    if (d->state == DHCP_RENEWING && now >= t2) {
+    if (d->state == DHCP_RENEWING && now >= t2)
         enter(d, DHCP_REBINDING, now);
-    }
     if (d->state == DHCP_REBINDING && now >= end) {
         d->wanted = d->lease.addr;
         enter(d, DHCP_SELECTING, now);

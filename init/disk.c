@@ -66,16 +66,14 @@ static bool disk_of(const char *part, char out[32])
 {
     char path[128], target[512];
 
-    snprintf(path, sizeof path, "/sys/class/block/%s", part);
-    ssize_t n = readlink(path, target, sizeof target - 1);
-    if (n <= 0) {
+    snprintf(path, sizeof(path), "/sys/class/block/%s", part);
+    ssize_t n = readlink(path, target, sizeof(target) - 1);
+    if (n <= 0)
         return false;
-    }
     target[n] = 0;
     char *slash = strrchr(target, '/');
-    if (!slash) {
+    if (!slash)
         return false;
-    }
     *slash = 0;
     slash = strrchr(target, '/');
     snprintf(out, 32, "%.31s", slash ? slash + 1 : target);
@@ -84,14 +82,11 @@ static bool disk_of(const char *part, char out[32])
 
 static void esp_added(const struct part *p)
 {
-    for (int i = 0; i < n_esps; i++) {
-        if (strcmp(esps[i].name, p->name) == 0) {
+    for (int i = 0; i < n_esps; i++)
+        if (strcmp(esps[i].name, p->name) == 0)
             return; // the walk and the announcement both name it
-        }
-    }
-    if (n_esps < MAX_ESPS) {
+    if (n_esps < MAX_ESPS)
         esps[n_esps++] = *p;
-    }
 }
 
 static void partition_added(const char *name)
@@ -99,13 +94,13 @@ static void partition_added(const char *name)
     char path[128], text[1024], label[80] = "", number[16] = "0";
     struct part p = {.state = FOUND};
 
-    snprintf(path, sizeof path, "/sys/class/block/%s/uevent", name);
-    if (read_file(path, text, sizeof text) < 0 ||
-        !value_of(text, "PARTNAME=", label, sizeof label) ||
-        !value_of(text, "PARTN=", number, sizeof number) || !disk_of(name, p.disk)) {
+    snprintf(path, sizeof(path), "/sys/class/block/%s/uevent", name);
+    if (read_file(path, text, sizeof(text)) < 0 ||
+        !value_of(text, "PARTNAME=", label, sizeof(label)) ||
+        !value_of(text, "PARTN=", number, sizeof(number)) || !disk_of(name, p.disk)) {
         return;
     }
-    snprintf(p.name, sizeof p.name, "%s", name);
+    snprintf(p.name, sizeof(p.name), "%s", name);
     p.number = (int)strtol(number, NULL, 10);
     if (strcmp(label, ESP_LABEL) == 0) {
         esp_added(&p);
@@ -129,16 +124,14 @@ static bool open_table(struct gpt *g, const char *disk, int flags, struct err *e
     int sector = 512;
     uint64_t bytes = 0;
 
-    snprintf(path, sizeof path, "/dev/%s", disk);
+    snprintf(path, sizeof(path), "/dev/%s", disk);
     int fd = open(path, flags | O_CLOEXEC);
-    if (fd < 0 || ioctl(fd, BLKSSZGET, &sector) || ioctl(fd, BLKGETSIZE64, &bytes) || sector <= 0) {
+    if (fd < 0 || ioctl(fd, BLKSSZGET, &sector) || ioctl(fd, BLKGETSIZE64, &bytes) || sector <= 0)
         err_set(err, IO_ERROR, "%s could not be opened: %s", path, strerror(errno));
-    } else if (gpt_open(g, fd, (uint32_t)sector, bytes / (uint32_t)sector, err) == OK) {
+    else if (gpt_open(g, fd, (uint32_t)sector, bytes / (uint32_t)sector, err) == OK)
         return true;
-    }
-    if (fd >= 0) {
+    if (fd >= 0)
         close(fd);
-    }
     return false;
 }
 
@@ -157,15 +150,13 @@ static int repair(void *ctx)
     struct err err;
     uint64_t first, last;
 
-    snprintf(disk, sizeof disk, "%s", (const char *)ctx);
-    if (!open_table(&g, disk, O_RDONLY, &err)) {
+    snprintf(disk, sizeof(disk), "%s", (const char *)ctx);
+    if (!open_table(&g, disk, O_RDONLY, &err))
         return 0; // an empty disk, or somebody else's
-    }
     bool ours = !g.primary_good && gpt_find(&g, DATA_LABEL, &first, &last);
     close_table(&g);
-    if (!ours) {
+    if (!ours)
         return 0;
-    }
     if (!open_table(&g, disk, O_RDWR, &err) || gpt_repair(&g, &err) != OK) {
         complain("data", "the partition table of %s is damaged and was not repaired: %s", disk,
                  err.text);
@@ -188,23 +179,18 @@ static void disk_without_partitions(const char *name)
     struct dirent *e;
     bool has_part = false;
 
-    snprintf(path, sizeof path, "/sys/class/block/%s", name);
+    snprintf(path, sizeof(path), "/sys/class/block/%s", name);
     DIR *d = opendir(path);
-    while (d && (e = readdir(d))) {
+    while (d && (e = readdir(d)))
         has_part = has_part || strncmp(e->d_name, name, strlen(name)) == 0;
-    }
-    if (d) {
+    if (d)
         closedir(d);
-    }
-    if (has_part || n_names == 16) {
+    if (has_part || n_names == 16)
         return;
-    }
-    for (int i = 0; i < n_names; i++) {
-        if (strcmp(names[i], name) == 0) {
+    for (int i = 0; i < n_names; i++)
+        if (strcmp(names[i], name) == 0)
             return; // looked at already
-        }
-    }
-    snprintf(names[n_names], sizeof names[0], "%s", name);
+    snprintf(names[n_names], sizeof(names[0]), "%s", name);
     (void)job_start("partition table", repair, NULL, names[n_names++]);
 }
 
@@ -212,30 +198,25 @@ void disk_added(const struct uevent *u)
 {
     static const char *const not_disks[] = {"loop", "ram", "zram", "sr", "fd", "md", "dm-", "mtd"};
 
-    if (strlen(u->devname) >= sizeof data.name || strchr(u->devname, '/')) {
+    if (strlen(u->devname) >= sizeof(data.name) || strchr(u->devname, '/'))
         return;
-    }
-    for (size_t i = 0; i < sizeof not_disks / sizeof *not_disks; i++) {
-        if (strncmp(u->devname, not_disks[i], strlen(not_disks[i])) == 0) {
+    for (size_t i = 0; i < sizeof(not_disks) / sizeof(*not_disks); i++)
+        if (strncmp(u->devname, not_disks[i], strlen(not_disks[i])) == 0)
             return;
-        }
-    }
-    if (strcmp(u->devtype, "partition") == 0) {
+    if (strcmp(u->devtype, "partition") == 0)
         partition_added(u->devname);
-    } else {
+    else
         disk_without_partitions(u->devname);
-    }
 }
 
 /* ---- the data partition: jobs ---- */
 
 static void size_text(char out[32], uint64_t bytes)
 {
-    if (bytes < 10000000000ull) {
+    if (bytes < 10000000000ull)
         snprintf(out, 32, "%llu MB", (unsigned long long)(bytes / 1000000));
-    } else {
+    else
         snprintf(out, 32, "%llu GB", (unsigned long long)(bytes / 1000000000));
-    }
 }
 
 /* Bytes the kernel believes a partition to have. */
@@ -243,8 +224,8 @@ static uint64_t kernel_size(const char *part)
 {
     char path[128], text[32];
 
-    snprintf(path, sizeof path, "/sys/class/block/%s/size", part);
-    return read_file(path, text, sizeof text) > 0 ? strtoull(text, NULL, 10) * 512 : 0;
+    snprintf(path, sizeof(path), "/sys/class/block/%s/size", part);
+    return read_file(path, text, sizeof(text)) > 0 ? strtoull(text, NULL, 10) * 512 : 0;
 }
 
 static void grow_partition(void)
@@ -273,7 +254,7 @@ static void grow_partition(void)
         struct blkpg_partition p = {.start = (long long)(first * g.sector),
                                     .length = (long long)((last - first + 1) * g.sector),
                                     .pno = (int)number};
-        struct blkpg_ioctl_arg arg = {BLKPG_RESIZE_PARTITION, 0, sizeof p, &p};
+        struct blkpg_ioctl_arg arg = {BLKPG_RESIZE_PARTITION, 0, sizeof(p), &p};
         char now[32];
         size_text(now, (uint64_t)p.length);
         if (ioctl(g.fd, BLKPG, &arg)) {
@@ -295,9 +276,8 @@ static void engine_directory(const char *path, mode_t mode)
         return;
     }
     /* the engine may have put a link there: nothing behind it is to be given away */
-    if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && lchown(path, ENGINE_UID, ENGINE_GID) == 0) {
+    if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && lchown(path, ENGINE_UID, ENGINE_GID) == 0)
         chmod(path, mode);
-    }
 }
 
 static bool copy_key(const char *name)
@@ -305,16 +285,15 @@ static bool copy_key(const char *name)
     char from[128], to[128], text[16384];
     struct err err;
 
-    snprintf(from, sizeof from, "%s/%s", STATE_ON_DISK, name);
-    snprintf(to, sizeof to, "%s/%s", STATE_IN_MEMORY, name);
+    snprintf(from, sizeof(from), "%s/%s", STATE_ON_DISK, name);
+    snprintf(to, sizeof(to), "%s/%s", STATE_IN_MEMORY, name);
     int fd = open(from, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text);
-    if (fd >= 0) {
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text));
+    if (fd >= 0)
         close(fd);
-    }
     bool good = n > 0 && replace_file(to, text, (size_t)n, 0600, &err) == OK &&
                 lchown(to, ENGINE_UID, ENGINE_GID) == 0;
-    explicit_bzero(text, sizeof text);
+    explicit_bzero(text, sizeof(text));
     return good;
 }
 
@@ -327,12 +306,11 @@ static void keys_to_memory(void)
 
     engine_directory(STATE_IN_MEMORY, 0700);
     engine_directory(STATE_IN_MEMORY "/tls", 0700);
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+    for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
         n_copied += copy_key(keys[i]);
-    }
     (void)!symlink(STATE_ON_DISK "/models", STATE_IN_MEMORY "/models");
     say("data", "%zu of %zu key files were taken over from it", n_copied,
-        sizeof keys / sizeof *keys);
+        sizeof(keys) / sizeof(*keys));
 }
 
 static const char repair_hint[] =
@@ -343,10 +321,9 @@ static void warn_about_errors(void)
 {
     char path[128], text[32];
 
-    snprintf(path, sizeof path, "/sys/fs/ext4/%s/errors_count", data.name);
-    if (read_file(path, text, sizeof text) > 0 && strtol(text, NULL, 10) > 0) {
+    snprintf(path, sizeof(path), "/sys/fs/ext4/%s/errors_count", data.name);
+    if (read_file(path, text, sizeof(text)) > 0 && strtol(text, NULL, 10) > 0)
         complain("data", "the file system on %s has recorded errors. %s", data.name, repair_hint);
-    }
 }
 
 /* Exit code: 0 mounted, 1 mounted read-only, 2 not at all. */
@@ -357,7 +334,7 @@ static int mount_data(void *ctx)
     (void)ctx;
 
     grow_partition();
-    snprintf(device, sizeof device, "/dev/%s", data.name);
+    snprintf(device, sizeof(device), "/dev/%s", data.name);
     if (mount(device, DATA_DIR, "ext4", SAFE | MS_NOATIME, NULL)) {
         int why = errno;
         if (mount(device, DATA_DIR, "ext4", SAFE | MS_NOATIME | MS_RDONLY, "noload")) {
@@ -385,9 +362,8 @@ static void data_done(void *ctx, int code)
 {
     (void)ctx;
     data.state = code == 0 ? MOUNTED : FAILED;
-    if (given_up && code == 0) {
+    if (given_up && code == 0)
         complain("data", "%s was mounted too late; restart the machine to use it", data.name);
-    }
     if (code < 0) {
         complain("data", "mounting %s ended with signal %d: the kernel's log above says why",
                  data.name, -code);
@@ -397,9 +373,8 @@ static void data_done(void *ctx, int code)
 enum status disk_data(void)
 {
     if (data.state == FOUND && module_ready("ext4") == OK) {
-        if (job_start("mounting the data partition", mount_data, data_done, NULL)) {
+        if (job_start("mounting the data partition", mount_data, data_done, NULL))
             data.state = MOUNTING;
-        }
     }
     return data.state == MOUNTED ? OK : data.state == FAILED ? IO_ERROR : WAIT;
 }
@@ -425,9 +400,8 @@ void disk_memory_state(void)
 static uint64_t le(const uint8_t *p, int n_bytes)
 {
     uint64_t v = 0;
-    for (int i = n_bytes - 1; i >= 0; i--) {
+    for (int i = n_bytes - 1; i >= 0; i--)
         v = v << 8 | p[i];
-    }
     return v;
 }
 
@@ -437,20 +411,17 @@ static int grow_files(void)
     char device[64], size[32];
     uint8_t sb[1024];
 
-    snprintf(device, sizeof device, "/dev/%s", data.name);
+    snprintf(device, sizeof(device), "/dev/%s", data.name);
     int fd = open(device, O_RDONLY | O_CLOEXEC);
-    bool good = fd >= 0 && pread(fd, sb, sizeof sb, 1024) == (ssize_t)sizeof sb && sb[24] <= 6;
-    if (fd >= 0) {
+    bool good = fd >= 0 && pread(fd, sb, sizeof(sb), 1024) == (ssize_t)sizeof(sb) && sb[24] <= 6;
+    if (fd >= 0)
         close(fd);
-    }
-    if (!good) {
+    if (!good)
         return 1;
-    }
     uint64_t block = 1024ull << sb[24], n_now = le(sb + 4, 4) | le(sb + 336, 4) << 32;
     uint64_t n_wanted = kernel_size(data.name) / block;
-    if (n_wanted <= n_now) {
+    if (n_wanted <= n_now)
         return 0;
-    }
     fd = open(DATA_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 || ioctl(fd, EXT4_IOC_RESIZE_FS, &n_wanted)) {
         complain("data",
@@ -474,9 +445,8 @@ static int after_start(void *ctx)
 
 void disk_after_start(void)
 {
-    if (data.state == MOUNTED) {
+    if (data.state == MOUNTED)
         (void)job_start("growing the file system", after_start, NULL, NULL);
-    }
 }
 
 /* ---- the ESP ---- */
@@ -486,7 +456,7 @@ static int mount_esp(void *ctx)
     char device[64];
     (void)ctx;
 
-    snprintf(device, sizeof device, "/dev/%s", esp.name);
+    snprintf(device, sizeof(device), "/dev/%s", esp.name);
     if (mount(device, "/boot", "vfat", SAFE | MS_RDONLY, "umask=022")) {
         complain("settings",
                  "%s could not be mounted: %s; copy tawny.conf from it and write the "
@@ -505,16 +475,13 @@ static void esp_done(void *ctx, int code)
 
 enum status disk_esp(void)
 {
-    for (int i = 0; i < n_esps && esp.state == ABSENT; i++) {
-        if (data.state == ABSENT || strcmp(esps[i].disk, data.disk) == 0) {
+    for (int i = 0; i < n_esps && esp.state == ABSENT; i++)
+        if (data.state == ABSENT || strcmp(esps[i].disk, data.disk) == 0)
             esp = esps[i];
-        }
-    }
     if (esp.state == FOUND && module_ready("vfat") == OK && module_ready("nls_cp437") == OK &&
         module_ready("nls_ascii") == OK && module_ready("nls_utf8") == OK) {
-        if (job_start("mounting the settings", mount_esp, esp_done, NULL)) {
+        if (job_start("mounting the settings", mount_esp, esp_done, NULL))
             esp.state = MOUNTING;
-        }
     }
     return esp.state == MOUNTED ? OK : esp.state == FAILED ? IO_ERROR : WAIT;
 }

@@ -29,17 +29,15 @@
 static uint64_t get(const uint8_t *p, int n_bytes)
 {
     uint64_t v = 0;
-    for (int i = n_bytes - 1; i >= 0; i--) {
+    for (int i = n_bytes - 1; i >= 0; i--)
         v = v << 8 | p[i];
-    }
     return v;
 }
 
 static void put(uint8_t *p, int n_bytes, uint64_t v)
 {
-    for (int i = 0; i < n_bytes; i++) {
+    for (int i = 0; i < n_bytes; i++)
         p[i] = (uint8_t)(v >> 8 * i);
-    }
 }
 
 uint32_t crc32_ieee(const void *bytes, size_t len)
@@ -49,9 +47,8 @@ uint32_t crc32_ieee(const void *bytes, size_t len)
 
     while (len--) {
         c ^= *p++;
-        for (int k = 0; k < 8; k++) {
+        for (int k = 0; k < 8; k++)
             c = c >> 1 ^ (0xEDB88320u & (0u - (c & 1)));
-        }
     }
     return ~c;
 }
@@ -77,27 +74,22 @@ static bool read_table(struct gpt *g, uint64_t sector, uint8_t header[512], uint
 {
     uint8_t copy[512];
 
-    if (!read_at(g, sector, header, 512) || memcmp(header, "EFI PART", 8) != 0) {
+    if (!read_at(g, sector, header, 512) || memcmp(header, "EFI PART", 8) != 0)
         return false;
-    }
     uint64_t bytes = get(header + 12, 4);
-    if (bytes < 92 || bytes > 512) {
+    if (bytes < 92 || bytes > 512)
         return false;
-    }
     memcpy(copy, header, 512);
     put(copy + 16, 4, 0);
-    if (crc32_ieee(copy, bytes) != get(header + 16, 4) || get(header + 24, 8) != sector) {
+    if (crc32_ieee(copy, bytes) != get(header + 16, 4) || get(header + 24, 8) != sector)
         return false;
-    }
     uint64_t n = get(header + 80, 4), size = get(header + 84, 4), at = get(header + 72, 8);
-    if (n < 1 || n > MAX_ENTRIES || size < 128 || size > MAX_ENTRY_BYTES || size % 8) {
+    if (n < 1 || n > MAX_ENTRIES || size < 128 || size > MAX_ENTRY_BYTES || size % 8)
         return false;
-    }
     g->n_entries = (uint32_t)n;
     g->entry_bytes = (uint32_t)size;
-    if (at < 2 || at >= g->n_sectors || entry_sectors(g) > g->n_sectors - at) {
+    if (at < 2 || at >= g->n_sectors || entry_sectors(g) > g->n_sectors - at)
         return false;
-    }
     uint8_t *table = malloc(n * size);
     if (!table || !read_at(g, at, table, n * size) ||
         crc32_ieee(table, n * size) != get(header + 88, 4)) {
@@ -166,12 +158,11 @@ uint32_t gpt_find(const struct gpt *g, const char *label, uint64_t *first, uint6
 {
     uint8_t name[72] = {0};
 
-    for (size_t i = 0; label[i] && i < 36; i++) {
+    for (size_t i = 0; label[i] && i < 36; i++)
         name[2 * i] = (uint8_t)label[i];
-    }
     for (uint32_t i = 1; i <= g->n_entries; i++) {
         const uint8_t *e = entry(g, i);
-        if (used(e) && memcmp(e + 56, name, sizeof name) == 0) {
+        if (used(e) && memcmp(e + 56, name, sizeof(name)) == 0) {
             *first = get(e + 32, 8);
             *last = get(e + 40, 8);
             return i;
@@ -200,9 +191,8 @@ static bool write_table(const struct gpt *g, uint64_t at, uint64_t other, uint64
     size_t n = (size_t)entry_sectors(g) * g->sector;
     uint8_t *padded = calloc(1, n); // whole sectors
 
-    if (!padded) {
+    if (!padded)
         return false;
-    }
     memcpy(padded, g->entries, (size_t)g->n_entries * g->entry_bytes);
     seal(g, sector, at, other, entries_at);
     bool good = write_at(g, entries_at, padded, n) && write_at(g, at, sector, g->sector) &&
@@ -216,14 +206,12 @@ static bool write_protective_mbr(const struct gpt *g)
 {
     uint8_t mbr[MAX_SECTOR], old[MAX_SECTOR];
 
-    if (!read_at(g, 0, mbr, g->sector)) {
+    if (!read_at(g, 0, mbr, g->sector))
         return false;
-    }
     memcpy(old, mbr, g->sector);
     bool ours = mbr[510] == 0x55 && mbr[511] == 0xaa;
-    if (ours && mbr[450] != 0xee) {
+    if (ours && mbr[450] != 0xee)
         return true; // a hybrid one, somebody's choice
-    }
     if (!ours) {
         memset(mbr + 446, 0, 64);
         put(mbr + 447, 3, 0x000200);
@@ -251,9 +239,8 @@ static bool entry_is_ours(const uint8_t *found, const uint8_t *e, size_t n_bytes
 {
     size_t n_zero = 0;
 
-    while (n_zero < n_bytes && found[n_zero] == 0) {
+    while (n_zero < n_bytes && found[n_zero] == 0)
         n_zero++;
-    }
     return n_zero == n_bytes ||
            (memcmp(found, e, 40) == 0 && memcmp(found + 48, e + 48, n_bytes - 48) == 0);
 }
@@ -273,9 +260,8 @@ static bool beginning_is_ours(const struct gpt *g)
                 (mbr[450] == 0xee || mbr[466] == 0xee || mbr[482] == 0xee || mbr[498] == 0xee) &&
                 (memcmp(header, "EFI PART", 8) == 0 || memcmp(header, empty, 512) == 0);
 
-    for (size_t i = 0; ours && i < g->n_entries; i++) {
+    for (size_t i = 0; ours && i < g->n_entries; i++)
         ours = entry_is_ours(found + i * n_bytes, g->entries + i * n_bytes, n_bytes);
-    }
     free(found);
     return ours;
 }
@@ -317,14 +303,12 @@ enum status gpt_grow(struct gpt *g, uint32_t number, bool *grown, struct err *er
                        "up to %llu: was the image cut off when it was copied?",
                        number, (unsigned long long)last, (unsigned long long)usable);
     }
-    if (!g->primary_good && !beginning_is_ours(g)) {
+    if (!g->primary_good && !beginning_is_ours(g))
         return not_ours(err);
-    }
     bool stale =
         get(g->header + 48, 8) != usable || (g->primary_good && get(g->header + 32, 8) != end);
-    if (new_last <= last && g->primary_good && g->backup_good && !stale) {
+    if (new_last <= last && g->primary_good && g->backup_good && !stale)
         return write_protective_mbr(g) ? OK : write_failed(err);
-    }
     *grown = new_last > last;
     put(e + 40, 8, *grown ? new_last : last);
     put(g->header + 48, 8, usable);
@@ -339,20 +323,17 @@ enum status gpt_repair(struct gpt *g, struct err *err)
 {
     uint64_t end = g->n_sectors - 1;
 
-    if (g->primary_good) {
+    if (g->primary_good)
         return OK;
-    }
     if (get(g->header + 40, 8) < 2 + (uint64_t)entry_sectors(g)) {
         return err_set(err, BAD_INPUT,
                        "the copy of the partition table leaves no room for the table "
                        "itself");
     }
-    if (!beginning_is_ours(g)) {
+    if (!beginning_is_ours(g))
         return not_ours(err);
-    }
-    if (!write_table(g, 1, end, 2) || !write_protective_mbr(g)) {
+    if (!write_table(g, 1, end, 2) || !write_protective_mbr(g))
         return write_failed(err);
-    }
     g->primary_good = true;
     return OK;
 }

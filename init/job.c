@@ -31,9 +31,8 @@ void child_signals(void)
 {
     sigset_t none;
 
-    for (int s = 1; s < NSIG; s++) {
+    for (int s = 1; s < NSIG; s++)
         signal(s, SIG_DFL);
-    }
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
@@ -43,12 +42,10 @@ bool job_start(const char *name, int (*run)(void *ctx), void (*done)(void *ctx, 
 {
     struct job *j = NULL;
 
-    for (int i = 0; i < MAX_JOBS && !j; i++) {
+    for (int i = 0; i < MAX_JOBS && !j; i++)
         j = jobs[i].pid ? NULL : &jobs[i];
-    }
-    if (!j) {
+    if (!j)
         return false;
-    }
     pid_t pid = fork();
     if (pid < 0) {
         complain(name, "no process could be made for it: %s", strerror(errno));
@@ -62,7 +59,7 @@ bool job_start(const char *name, int (*run)(void *ctx), void (*done)(void *ctx, 
         _exit(code);
     }
     *j = (struct job){.pid = pid, .done = done, .ctx = ctx, .complain_ms = now_ms() + SLOW_MS};
-    snprintf(j->name, sizeof j->name, "%s", name);
+    snprintf(j->name, sizeof(j->name), "%s", name);
     return true;
 }
 
@@ -93,9 +90,8 @@ int64_t job_tick(int64_t now)
                      SLOW_MS / 1000);
             j->complain_ms = INT64_MAX;
         }
-        if (j->pid && j->complain_ms < next) {
+        if (j->pid && j->complain_ms < next)
             next = j->complain_ms;
-        }
     }
     return next;
 }

@@ -41,7 +41,7 @@ enum status err_set(struct err *err, enum status s, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    vsnprintf(err->text, sizeof err->text, format, args);
+    vsnprintf(err->text, sizeof(err->text), format, args);
     va_end(args);
     return s;
 }
@@ -58,9 +58,8 @@ static void console_flush(struct console *c)
     while (c->n_waiting) {
         ssize_t n = write(c->fd, c->waiting, c->n_waiting);
         if (n <= 0) {
-            if (n < 0 && errno != EAGAIN && errno != EINTR) {
+            if (n < 0 && errno != EAGAIN && errno != EINTR)
                 c->n_waiting = 0; // unplugged or hung up: nobody reads this
-            }
             return;
         }
         c->n_waiting -= (size_t)n;
@@ -72,12 +71,12 @@ static void console_write(struct console *c, const char *text, size_t len)
 {
     char note[80];
     console_flush(c);
-    if (c->n_waiting + len + sizeof note > sizeof c->waiting) {
+    if (c->n_waiting + len + sizeof(note) > sizeof(c->waiting)) {
         c->n_dropped++;
         return;
     }
     if (c->n_dropped) {
-        int n = snprintf(note, sizeof note, "(%u lines dropped: this console is too slow)\n",
+        int n = snprintf(note, sizeof(note), "(%u lines dropped: this console is too slow)\n",
                          c->n_dropped);
         memcpy(c->waiting + c->n_waiting, note, (size_t)n);
         c->n_waiting += (size_t)n;
@@ -91,12 +90,10 @@ static void console_write(struct console *c, const char *text, size_t len)
 /* `line` ends with a newline. */
 static void emit(const char *line, size_t len)
 {
-    if (!n_consoles) {
+    if (!n_consoles)
         (void)!write(STDERR_FILENO, line, len);
-    }
-    for (int i = 0; i < n_consoles; i++) {
+    for (int i = 0; i < n_consoles; i++)
         console_write(&consoles[i], line, len);
-    }
 }
 
 static void log_line(int level, const char *step, const char *format, va_list args)
@@ -104,20 +101,19 @@ static void log_line(int level, const char *step, const char *format, va_list ar
     char text[400], line[LINE_MAX_BYTES];
     int64_t t = now_ms();
 
-    vsnprintf(text, sizeof text, format, args);
-    int n = snprintf(line, sizeof line, "[%5lld.%03lld] %s: %s\n", (long long)(t / 1000),
+    vsnprintf(text, sizeof(text), format, args);
+    int n = snprintf(line, sizeof(line), "[%5lld.%03lld] %s: %s\n", (long long)(t / 1000),
                      (long long)(t % 1000), step, text);
-    if (n < 0) {
+    if (n < 0)
         return;
-    }
-    if ((size_t)n >= sizeof line) {
-        n = (int)sizeof line - 1;
+    if ((size_t)n >= sizeof(line)) {
+        n = (int)sizeof(line) - 1;
         line[n - 1] = '\n';
     }
     emit(line, (size_t)n);
     if (kmsg_fd >= 0) {
-        n = snprintf(line, sizeof line, "<%d>tawny: %s: %s\n", level, step, text);
-        (void)!write(kmsg_fd, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
+        n = snprintf(line, sizeof(line), "<%d>tawny: %s: %s\n", level, step, text);
+        (void)!write(kmsg_fd, line, (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1);
     }
 }
 
@@ -141,11 +137,11 @@ void say_raw(const char *step, const char *text, size_t len)
 {
     char line[LINE_MAX_BYTES];
     int64_t t = now_ms();
-    int head = snprintf(line, sizeof line, "[%5lld.%03lld] %s: ", (long long)(t / 1000),
+    int head = snprintf(line, sizeof(line), "[%5lld.%03lld] %s: ", (long long)(t / 1000),
                         (long long)(t % 1000), step);
     size_t n = (size_t)head;
 
-    for (size_t i = 0; i < len && n < sizeof line - 1; i++) {
+    for (size_t i = 0; i < len && n < sizeof(line) - 1; i++) {
         unsigned char c = (unsigned char)text[i];
         line[n++] = c == '\t' || (c >= 0x20 && c != 0x7f) ? (char)c : '?';
     }
@@ -158,22 +154,19 @@ static void open_consoles(void)
     char names[200];
     char *rest = names;
 
-    if (read_file("/sys/class/tty/console/active", names, sizeof names) <= 0) {
-        snprintf(names, sizeof names, "console");
-    }
+    if (read_file("/sys/class/tty/console/active", names, sizeof(names)) <= 0)
+        snprintf(names, sizeof(names), "console");
     while (n_consoles < MAX_CONSOLES) {
         char path[64];
         rest += strspn(rest, " \n");
         size_t len = strcspn(rest, " \n");
-        if (!len) {
+        if (!len)
             break;
-        }
-        snprintf(path, sizeof path, "/dev/%.*s", (int)len, rest);
+        snprintf(path, sizeof(path), "/dev/%.*s", (int)len, rest);
         rest += len;
         int fd = open(path, O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
-        if (fd >= 0) {
+        if (fd >= 0)
             consoles[n_consoles++].fd = fd;
-        }
     }
 }
 
@@ -182,7 +175,7 @@ enum status log_open(struct err *err)
     char cmdline[2048];
 
     kmsg_fd = open("/dev/kmsg", O_WRONLY | O_NONBLOCK | O_CLOEXEC);
-    if (read_file("/proc/cmdline", cmdline, sizeof cmdline) < 0 ||
+    if (read_file("/proc/cmdline", cmdline, sizeof(cmdline)) < 0 ||
         (!strstr(cmdline, "ignore_loglevel") && !strstr(cmdline, "debug"))) {
         klogctl(8, NULL, 4); // SYSLOG_ACTION_CONSOLE_LEVEL
     }
@@ -200,18 +193,16 @@ int64_t log_tick(int64_t now)
     int64_t next = INT64_MAX;
     for (int i = 0; i < n_consoles; i++) {
         console_flush(&consoles[i]);
-        if (consoles[i].n_waiting) {
+        if (consoles[i].n_waiting)
             next = now + 20;
-        }
     }
     return next;
 }
 
 void log_drain(void)
 {
-    for (int turn = 0; turn < 25 && log_tick(0) != INT64_MAX; turn++) {
+    for (int turn = 0; turn < 25 && log_tick(0) != INT64_MAX; turn++)
         poll(NULL, 0, 20);
-    }
 }
 
 void log_after_fork(void)

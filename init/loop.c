@@ -53,9 +53,8 @@ void loop_remove(int fd)
 
 void loop_timer(int64_t (*tick)(int64_t now))
 {
-    if (n_timers < MAX_TIMERS) {
+    if (n_timers < MAX_TIMERS)
         timers[n_timers++] = tick;
-    }
 }
 
 void loop_once(int64_t until_ms)
@@ -70,14 +69,11 @@ void loop_once(int64_t until_ms)
     }
     now = now_ms();
     int64_t sleep_ms = next <= now ? 0 : next - now < 60000 ? next - now : 60000;
-    if (poll(polled, (nfds_t)n_fds, (int)sleep_ms) <= 0) {
+    if (poll(polled, (nfds_t)n_fds, (int)sleep_ms) <= 0)
         return;
-    }
-    for (int i = 0; i < n_fds; i++) {
-        if (polled[i].revents) {
+    for (int i = 0; i < n_fds; i++)
+        if (polled[i].revents)
             ready[n_ready++] = polled[i].fd;
-        }
-    }
     for (int k = 0; k < n_ready; k++) { // a callback may add and remove
         for (int i = 0; i < n_fds; i++) {
             if (polled[i].fd == ready[k] && polled[i].revents) {
@@ -94,11 +90,9 @@ static void reap(void)
     int wait_status;
     pid_t pid;
 
-    while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0) {
-        if (!job_reaped(pid, wait_status)) {
+    while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0)
+        if (!job_reaped(pid, wait_status))
             (void)engine_reaped(pid, wait_status); // or an orphan that we only bury
-        }
-    }
 }
 
 static void signal_arrived(int fd, void *ctx)
@@ -106,13 +100,11 @@ static void signal_arrived(int fd, void *ctx)
     struct signalfd_siginfo s;
     (void)ctx;
 
-    while (read(fd, &s, sizeof s) == (ssize_t)sizeof s) {
-        if (s.ssi_signo == SIGTERM) {
+    while (read(fd, &s, sizeof(s)) == (ssize_t)sizeof(s))
+        if (s.ssi_signo == SIGTERM)
             power_request(POWER_OFF, "SIGTERM was sent to PID 1");
-        } else if (s.ssi_signo == SIGINT) {
+        else if (s.ssi_signo == SIGINT)
             power_request(POWER_REBOOT, "Ctrl-Alt-Del or SIGINT to PID 1");
-        }
-    }
     reap();
 }
 

@@ -65,9 +65,8 @@ static enum status want_modules(struct err *err)
     enum status s = module_open(err);
 
     randomness_begin();
-    for (size_t i = 0; s == OK && i < sizeof always / sizeof *always; i++) {
+    for (size_t i = 0; s == OK && i < sizeof(always) / sizeof(*always); i++)
         module_want(always[i]);
-    }
     return s;
 }
 
@@ -101,12 +100,10 @@ static enum status find_settings(struct err *err)
         return err_set(err, disk_data() == WAIT ? NOT_FOUND : WAIT,
                        "no partition called " ESP_LABEL " was found");
     }
-    if (s != OK) {
+    if (s != OK)
         return err_set(err, s, "the partition " ESP_LABEL " cannot be read");
-    }
-    if (access(CONF_ON_ESP, R_OK)) {
+    if (access(CONF_ON_ESP, R_OK))
         return err_set(err, NOT_FOUND, "there is no tawny.conf on the partition " ESP_LABEL);
-    }
     conf_path = CONF_ON_ESP;
     return OK;
 }
@@ -121,9 +118,8 @@ static enum status name_host(struct err *err)
         conf_parse(&conf, text, len, bad_line, NULL);
         free(text);
     }
-    if (sethostname(conf.hostname, strlen(conf.hostname))) {
+    if (sethostname(conf.hostname, strlen(conf.hostname)))
         s = err_set(err, IO_ERROR, "the kernel refused the host name %s", conf.hostname);
-    }
     net_start_dhcp(conf.hostname);
     return s;
 }
@@ -132,9 +128,8 @@ static enum status wait_for_gpus(struct err *err)
 {
     int n_live, n_failed;
 
-    if (module_gpus_ready() == WAIT) {
+    if (module_gpus_ready() == WAIT)
         return err_set(err, WAIT, "a graphics driver is still starting");
-    }
     module_counts(&n_live, &n_failed);
     int n_render = dev_scan_gpu();
     say("drivers", "%d modules loaded, %d failed; %d GPU node%s to compute on", n_live, n_failed,
@@ -193,9 +188,8 @@ static void run_step(const struct step *s)
 
     while ((result = s->run(&err)) == WAIT && now_ms() < deadline) {
         loop_once(deadline);
-        if (s->wait_ms && now_ms() < latest && (module_drivers_ready() == WAIT || disk_busy())) {
+        if (s->wait_ms && now_ms() < latest && (module_drivers_ready() == WAIT || disk_busy()))
             deadline = now_ms() + s->wait_ms;
-        }
     }
     if (result == WAIT) {
         complain(s->name, "%s within %d s: %s", err.text, s->wait_ms / 1000, s->otherwise);
@@ -212,10 +206,8 @@ int main(void)
                         "this machine: tawny serve --help\n");
         return 2;
     }
-    for (size_t i = 0; i < sizeof boot / sizeof *boot; i++) {
+    for (size_t i = 0; i < sizeof(boot) / sizeof(*boot); i++)
         run_step(&boot[i]);
-    }
-    for (;;) {
+    for (;;)
         loop_once(INT64_MAX);
-    }
 }

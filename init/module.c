@@ -37,13 +37,11 @@ static char *read_list(const char *name)
     size_t len;
     struct err err;
 
-    snprintf(path, sizeof path, "%s/%s", directory, name);
-    if (read_whole(path, MAX_TEXT, &text, &len, &err) == OK) {
+    snprintf(path, sizeof(path), "%s/%s", directory, name);
+    if (read_whole(path, MAX_TEXT, &text, &len, &err) == OK)
         return text;
-    }
-    if (strcmp(name, "modules.softdep") != 0) {
+    if (strcmp(name, "modules.softdep") != 0)
         complain("modules", "%s", err.text);
-    }
     return calloc(1, 1);
 }
 
@@ -52,12 +50,11 @@ enum status module_open(struct err *err)
     struct utsname u;
 
     uname(&u);
-    snprintf(directory, sizeof directory, "/usr/lib/modules/%s", u.release);
+    snprintf(directory, sizeof(directory), "/usr/lib/modules/%s", u.release);
     char *dep = read_list("modules.dep"), *alias = read_list("modules.alias");
     char *softdep = read_list("modules.softdep"); // all three stay for good
-    if (!dep || !alias || !softdep) {
+    if (!dep || !alias || !softdep)
         return err_set(err, IO_ERROR, "no memory for the lists of kernel modules");
-    }
     enum status s = modules_index(&all, dep, alias, softdep, err);
     if (s == OK && !all.n_modules) {
         return err_set(err, NOT_FOUND,
@@ -76,9 +73,8 @@ static void want_each(const char *list)
     while (*(list += strspn(list, " "))) {
         size_t len = strcspn(list, " ");
         int32_t i = modules_find(&all, list, len);
-        if (i >= 0) {
+        if (i >= 0)
             want(i);
-        }
         list += len;
     }
 }
@@ -104,9 +100,8 @@ static void want_hit(void *ctx, int32_t i)
 void module_want(const char *name)
 {
     int32_t i = modules_find(&all, name, strlen(name));
-    if (i >= 0) {
+    if (i >= 0)
         want(i);
-    }
 }
 
 void module_want_alias(const char *modalias)
@@ -123,16 +118,14 @@ static int load(void *ctx)
     size_t len = strlen(m->path);
     bool plain = len > 3 && strcmp(m->path + len - 3, ".ko") == 0;
 
-    snprintf(path, sizeof path, "%s/%s", directory, m->path);
-    if (read_file("/proc/cmdline", cmdline, sizeof cmdline) < 0) {
+    snprintf(path, sizeof(path), "%s/%s", directory, m->path);
+    if (read_file("/proc/cmdline", cmdline, sizeof(cmdline)) < 0)
         cmdline[0] = 0;
-    }
     uint64_t memory = sysinfo(&info) == 0 ? (uint64_t)info.totalram * info.mem_unit : 0;
-    module_params(params, sizeof params, m->name, cmdline, memory);
+    module_params(params, sizeof(params), m->name, cmdline, memory);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || syscall(SYS_finit_module, fd, params, plain ? 0 : COMPRESSED_FILE)) {
+    if (fd < 0 || syscall(SYS_finit_module, fd, params, plain ? 0 : COMPRESSED_FILE))
         return errno < 255 ? errno : 255;
-    }
     return 0;
 }
 
@@ -151,9 +144,8 @@ static void loaded(void *ctx, int code)
         }
         return;
     }
-    if (code == ENODEV) {
+    if (code == ENODEV)
         return; // the driver looked and its device is not here
-    }
     n_failed++;
     if (code < 0) {
         complain("modules",
@@ -171,9 +163,8 @@ static bool waits_for(const char *list)
     while (*(list += strspn(list, " "))) {
         size_t len = strcspn(list, " ");
         int32_t i = modules_find(&all, list, len);
-        if (i >= 0 && all.module[i].state < MODULE_LIVE) {
+        if (i >= 0 && all.module[i].state < MODULE_LIVE)
             return true;
-        }
         list += len;
     }
     return false;
@@ -185,14 +176,11 @@ static int rank_of(const struct module *m)
 {
     static const char *const first[] = {"drivers/virtio/", "drivers/scsi/",  "drivers/nvme/",
                                         "drivers/ata/",    "drivers/block/", "drivers/usb/"};
-    for (size_t i = 0; i < sizeof first / sizeof *first; i++) {
-        if (strstr(m->path, first[i])) {
+    for (size_t i = 0; i < sizeof(first) / sizeof(*first); i++)
+        if (strstr(m->path, first[i]))
             return 0;
-        }
-    }
-    if (strstr(m->path, "drivers/net/")) {
+    if (strstr(m->path, "drivers/net/"))
         return 1;
-    }
     return strstr(m->path, "drivers/gpu/") ? RANK_GPU : 2;
 }
 
@@ -216,11 +204,10 @@ void module_load(void)
 
     while (n_wanted && n_loading < MAX_LOADING && (m = startable())) {
         char name[64];
-        snprintf(name, sizeof name, "module %s", m->name);
+        snprintf(name, sizeof(name), "module %s", m->name);
         m->started_ms = now_ms();
-        if (!job_start(name, load, loaded, m)) {
+        if (!job_start(name, load, loaded, m))
             break;
-        }
         m->state = MODULE_LOADING;
         n_wanted--;
         n_loading++;

@@ -34,7 +34,7 @@ enum status mount_kernel(struct err *err)
     enum status worst = OK;
 
     umask(022);
-    for (size_t i = 0; i < sizeof kernel_mounts / sizeof *kernel_mounts; i++) {
+    for (size_t i = 0; i < sizeof(kernel_mounts) / sizeof(*kernel_mounts); i++) {
         const char *where = kernel_mounts[i].where;
         mkdir(where, 0755);
         if (mount(kernel_mounts[i].type, where, kernel_mounts[i].type, kernel_mounts[i].flags,
@@ -82,8 +82,8 @@ enum status apply_sysctls(struct err *err)
     char path[128];
     struct err why;
 
-    for (size_t i = 0; i < sizeof sysctls / sizeof *sysctls; i++) {
-        snprintf(path, sizeof path, "/proc/sys/%s", sysctls[i].path);
+    for (size_t i = 0; i < sizeof(sysctls) / sizeof(*sysctls); i++) {
+        snprintf(path, sizeof(path), "/proc/sys/%s", sysctls[i].path);
         if (write_file(path, sysctls[i].value[0] ? sysctls[i].value : "\n", &why) != OK) {
             err_set(err, NOT_FOUND, "%s", why.text);
             n_missing++;
@@ -117,9 +117,8 @@ enum status write_file(const char *path, const char *text, struct err *err)
     ssize_t n = write(fd, text, len);
     int e = errno;
     close(fd);
-    if (n != (ssize_t)len) {
+    if (n != (ssize_t)len)
         return err_set(err, IO_ERROR, "%s did not take \"%.40s\": %s", path, text, strerror(e));
-    }
     return OK;
 }
 
@@ -128,11 +127,10 @@ enum status replace_file(const char *path, const char *text, size_t len, mode_t 
 {
     char temporary[200];
 
-    snprintf(temporary, sizeof temporary, "%s.new", path);
+    snprintf(temporary, sizeof(temporary), "%s.new", path);
     int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
-    if (fd < 0) {
+    if (fd < 0)
         return err_set(err, IO_ERROR, "%s could not be made: %s", temporary, strerror(errno));
-    }
     bool good = write(fd, text, len) == (ssize_t)len && fsync(fd) == 0;
     int e = errno;
     close(fd);
@@ -149,17 +147,14 @@ ssize_t read_file(const char *path, char *buf, size_t cap)
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     size_t n = 0;
 
-    if (fd < 0) {
+    if (fd < 0)
         return -1;
-    }
     while (n < cap - 1) {
         ssize_t r = read(fd, buf + n, cap - 1 - n);
-        if (r < 0 && errno == EINTR) {
+        if (r < 0 && errno == EINTR)
             continue;
-        }
-        if (r <= 0) {
+        if (r <= 0)
             break;
-        }
         n += (size_t)r;
     }
     close(fd);
@@ -174,15 +169,13 @@ enum status read_whole(const char *path, size_t max, char **text, size_t *len, s
 
     if (fd < 0 || fstat(fd, &st)) {
         int e = errno;
-        if (fd >= 0) {
+        if (fd >= 0)
             close(fd);
-        }
         return err_set(err, NOT_FOUND, "%s: %s", path, strerror(e));
     }
     close(fd);
-    if (st.st_size < 0 || (uintmax_t)st.st_size > max) {
+    if (st.st_size < 0 || (uintmax_t)st.st_size > max)
         return err_set(err, BAD_INPUT, "%s is larger than %zu bytes", path, max);
-    }
     char *buf = malloc((size_t)st.st_size + 1);
     ssize_t n = buf ? read_file(path, buf, (size_t)st.st_size + 1) : -1;
     if (n < 0) {

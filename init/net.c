@@ -72,9 +72,8 @@ static void message(struct nic *n, const uint8_t *msg, size_t len)
 {
     struct dhcp_reply reply;
 
-    if (dhcp_parse(&reply, msg, len, n->dhcp.xid, n->mac) != OK) {
+    if (dhcp_parse(&reply, msg, len, n->dhcp.xid, n->mac) != OK)
         return;
-    }
     switch (dhcp_receive(&n->dhcp, &reply, now_ms())) {
     case DHCP_APPLY:
         close_fd(&n->packet_fd);
@@ -95,21 +94,19 @@ static void packet_arrived(int fd, void *ctx)
     uint8_t packet[1600];
     const uint8_t *msg;
     size_t len;
-    ssize_t r = recv(fd, packet, sizeof packet, MSG_DONTWAIT);
+    ssize_t r = recv(fd, packet, sizeof(packet), MSG_DONTWAIT);
 
-    if (r > 0 && dhcp_unwrap(packet, (size_t)r, &msg, &len) == OK) {
+    if (r > 0 && dhcp_unwrap(packet, (size_t)r, &msg, &len) == OK)
         message(ctx, msg, len);
-    }
 }
 
 static void datagram_arrived(int fd, void *ctx)
 {
     uint8_t msg[1600];
-    ssize_t r = recv(fd, msg, sizeof msg, MSG_DONTWAIT);
+    ssize_t r = recv(fd, msg, sizeof(msg), MSG_DONTWAIT);
 
-    if (r > 0) {
+    if (r > 0)
         message(ctx, msg, (size_t)r);
-    }
 }
 
 static bool packet_open(struct nic *n)
@@ -126,18 +123,17 @@ static bool packet_open(struct nic *n)
         BPF_STMT(BPF_RET | BPF_K, 1600),
         BPF_STMT(BPF_RET | BPF_K, 0),
     };
-    struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+    struct sock_fprog program = {sizeof(filter) / sizeof(*filter), filter};
     struct sockaddr_ll here = {
         .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP), .sll_ifindex = n->ifindex};
     int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0); // protocol 0: deaf until bound
 
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) ||
-        bind(fd, (struct sockaddr *)&here, sizeof here)) {
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) ||
+        bind(fd, (struct sockaddr *)&here, sizeof(here))) {
         complain("net", "%s: no packet socket (%s); there will be no address", n->name,
                  strerror(errno));
-        if (fd >= 0) {
+        if (fd >= 0)
             close(fd);
-        }
         return false;
     }
     n->packet_fd = fd;
@@ -156,7 +152,7 @@ static void send_packet(struct nic *n)
     memset(to.sll_addr, 255, 6);
     if (n->packet_fd >= 0 || packet_open(n)) {
         size_t len = dhcp_wrap(packet, msg, dhcp_build(&n->dhcp, msg, now_ms()));
-        (void)!sendto(n->packet_fd, packet, len, 0, (struct sockaddr *)&to, sizeof to);
+        (void)!sendto(n->packet_fd, packet, len, 0, (struct sockaddr *)&to, sizeof(to));
     }
 }
 
@@ -166,12 +162,11 @@ static bool udp_open(struct nic *n)
         .sin_family = AF_INET, .sin_port = htons(68), .sin_addr.s_addr = n->applied.addr};
     int one = 1, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, n->name, sizeof n->name) ||
-        setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &one, sizeof one) ||
-        bind(fd, (struct sockaddr *)&here, sizeof here)) {
-        if (fd >= 0) {
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, n->name, sizeof(n->name)) ||
+        setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &one, sizeof(one)) ||
+        bind(fd, (struct sockaddr *)&here, sizeof(here))) {
+        if (fd >= 0)
             close(fd);
-        }
         return false;
     }
     n->udp_fd = fd;
@@ -187,7 +182,7 @@ static void send_datagram(struct nic *n, uint32_t to_addr)
 
     if (n->udp_fd >= 0 || udp_open(n)) {
         size_t len = dhcp_build(&n->dhcp, msg, now_ms());
-        (void)!sendto(n->udp_fd, msg, len, 0, (struct sockaddr *)&to, sizeof to);
+        (void)!sendto(n->udp_fd, msg, len, 0, (struct sockaddr *)&to, sizeof(to));
     }
 }
 
@@ -203,20 +198,19 @@ static void write_resolv_conf(void)
         const struct nic *n = &nics[i];
         char addr[INET_ADDRSTRLEN];
         for (int k = 0; n->ifindex && n->has_lease && k < n->applied.n_dns; k++) {
-            len += (size_t)snprintf(text + len, sizeof text - len, "nameserver %s\n",
+            len += (size_t)snprintf(text + len, sizeof(text) - len, "nameserver %s\n",
                                     text_of(n->applied.dns[k], addr));
         }
     }
     for (int i = 0; i < MAX_NICS; i++) {
         if (nics[i].ifindex && nics[i].has_lease && nics[i].applied.domain[0]) {
-            len += (size_t)snprintf(text + len, sizeof text - len, "search %s\n",
+            len += (size_t)snprintf(text + len, sizeof(text) - len, "search %s\n",
                                     nics[i].applied.domain);
             break;
         }
     }
-    if (replace_file("/etc/resolv.conf", text, len, 0644, &err) != OK) {
+    if (replace_file("/etc/resolv.conf", text, len, 0644, &err) != OK)
         complain("net", "%s", err.text);
-    }
 }
 
 static void set_routes(struct nic *n, bool add)
@@ -246,13 +240,12 @@ static void drop_lease(struct nic *n)
 
 static void lease_text(char out[48], uint32_t seconds)
 {
-    if (seconds == UINT32_MAX) {
+    if (seconds == UINT32_MAX)
         snprintf(out, 48, "for ever");
-    } else if (seconds < 7200) {
+    else if (seconds < 7200)
         snprintf(out, 48, "for %u min", seconds / 60);
-    } else {
+    else
         snprintf(out, 48, "for %u h", seconds / 3600);
-    }
 }
 
 static void apply_lease(struct nic *n)
@@ -261,11 +254,10 @@ static void apply_lease(struct nic *n)
     bool same = n->has_lease && n->applied.addr == l->addr && n->applied.mask == l->mask;
     char addr[INET_ADDRSTRLEN], router[INET_ADDRSTRLEN], server[INET_ADDRSTRLEN], lease[48];
 
-    if (!same) {
+    if (!same)
         drop_lease(n);
-    } else if (memcmp(n->applied.route, l->route, sizeof l->route) != 0) {
+    else if (memcmp(n->applied.route, l->route, sizeof(l->route)) != 0)
         set_routes(n, false);
-    }
     if (nl_address(true, n->ifindex, l->addr, l->mask, l->lease_s) != OK) {
         complain("net", "%s: the address %s was refused: %s", n->name, text_of(l->addr, addr),
                  strerror(errno));
@@ -279,9 +271,8 @@ static void apply_lease(struct nic *n)
     write_resolv_conf();
     if (!same) {
         uint32_t gateway = 0;
-        for (int i = 0; i < l->n_routes; i++) {
+        for (int i = 0; i < l->n_routes; i++)
             gateway = l->route[i].mask ? gateway : l->route[i].gateway;
-        }
         lease_text(lease, l->lease_s);
         say("net", "%s has %s from %s %s, router %s", n->name, text_of(l->addr, addr),
             text_of(l->server, server), lease, gateway ? text_of(gateway, router) : "none");
@@ -303,11 +294,10 @@ static void run_dhcp(struct nic *n)
     for (;;) {
         switch (dhcp_tick(&n->dhcp, now_ms())) {
         case DHCP_BROADCAST:
-            if (n->dhcp.state == DHCP_REBINDING) {
+            if (n->dhcp.state == DHCP_REBINDING)
                 send_datagram(n, INADDR_BROADCAST);
-            } else {
+            else
                 send_packet(n);
-            }
             break;
         case DHCP_UNICAST:
             send_datagram(n, n->applied.server);
@@ -325,7 +315,7 @@ static void begin_dhcp(struct nic *n)
 {
     uint32_t random = 0;
 
-    (void)!getrandom(&random, sizeof random, GRND_NONBLOCK);
+    (void)!getrandom(&random, sizeof(random), GRND_NONBLOCK);
     random ^= (uint32_t)now_ms() ^ (uint32_t)n->mac[5] << 24 ^ (uint32_t)n->mac[4] << 16;
     close_fd(&n->packet_fd);
     close_fd(&n->udp_fd);
@@ -340,21 +330,18 @@ static bool wired(const char *name)
 {
     char path[96];
 
-    snprintf(path, sizeof path, "/sys/class/net/%s/device", name);
-    if (access(path, F_OK)) {
+    snprintf(path, sizeof(path), "/sys/class/net/%s/device", name);
+    if (access(path, F_OK))
         return false; // a bridge, a tunnel: nothing one can plug a cable into
-    }
-    snprintf(path, sizeof path, "/sys/class/net/%s/phy80211", name);
+    snprintf(path, sizeof(path), "/sys/class/net/%s/phy80211", name);
     return access(path, F_OK) != 0;
 }
 
 static struct nic *find(int ifindex)
 {
-    for (int i = 0; i < MAX_NICS; i++) {
-        if (nics[i].ifindex == ifindex) {
+    for (int i = 0; i < MAX_NICS; i++)
+        if (nics[i].ifindex == ifindex)
             return &nics[i];
-        }
-    }
     return NULL;
 }
 
@@ -362,15 +349,13 @@ static struct nic *nic_new(int ifindex, const char *name, const uint8_t mac[6])
 {
     struct nic *n = find(0);
 
-    if (!n || !wired(name)) {
+    if (!n || !wired(name))
         return NULL;
-    }
     *n = (struct nic){.ifindex = ifindex, .packet_fd = -1, .udp_fd = -1};
-    snprintf(n->name, sizeof n->name, "%s", name);
+    snprintf(n->name, sizeof(n->name), "%s", name);
     memcpy(n->mac, mac, 6);
-    if (nl_link_up(ifindex) != OK) {
+    if (nl_link_up(ifindex) != OK)
         complain("net", "%s could not be switched on: %s", name, strerror(errno));
-    }
     return n;
 }
 
@@ -394,9 +379,8 @@ static void carrier_changed(struct nic *n, bool carrier)
     } else if (!carrier) {
         close_fd(&n->packet_fd);
         n->asking_ms = 0;
-        if (!n->has_lease) {
+        if (!n->has_lease)
             n->dhcp.state = DHCP_OFF;
-        }
     }
 }
 
@@ -406,31 +390,27 @@ static void link_event(const struct nlmsghdr *head, const char *body)
     char name[IFNAMSIZ] = "";
     uint8_t mac[6] = {0};
 
-    memcpy(&m, body, sizeof m);
-    int left = (int)(head->nlmsg_len - NLMSG_LENGTH(sizeof m));
-    for (const struct rtattr *a = (const void *)(body + NLMSG_ALIGN(sizeof m)); RTA_OK(a, left);
+    memcpy(&m, body, sizeof(m));
+    int left = (int)(head->nlmsg_len - NLMSG_LENGTH(sizeof(m)));
+    for (const struct rtattr *a = (const void *)(body + NLMSG_ALIGN(sizeof(m))); RTA_OK(a, left);
          a = RTA_NEXT(a, left)) {
-        if (a->rta_type == IFLA_IFNAME) {
-            snprintf(name, sizeof name, "%.*s", (int)RTA_PAYLOAD(a), (const char *)RTA_DATA(a));
-        } else if (a->rta_type == IFLA_ADDRESS && RTA_PAYLOAD(a) == 6) {
+        if (a->rta_type == IFLA_IFNAME)
+            snprintf(name, sizeof(name), "%.*s", (int)RTA_PAYLOAD(a), (const char *)RTA_DATA(a));
+        else if (a->rta_type == IFLA_ADDRESS && RTA_PAYLOAD(a) == 6)
             memcpy(mac, RTA_DATA(a), 6);
-        }
     }
     struct nic *n = find(m.ifi_index);
     if (head->nlmsg_type == RTM_DELLINK) {
-        if (n) {
+        if (n)
             nic_gone(n);
-        }
         return;
     }
-    if (!n && m.ifi_type == ARPHRD_ETHER && name[0]) {
+    if (!n && m.ifi_type == ARPHRD_ETHER && name[0])
         n = nic_new(m.ifi_index, name, mac);
-    }
     if (n) {
         bool carrier = (m.ifi_flags & IFF_UP) && (m.ifi_flags & LOWER_UP);
-        if (carrier != n->carrier) {
+        if (carrier != n->carrier)
             carrier_changed(n, carrier);
-        }
     }
 }
 
@@ -438,19 +418,19 @@ static void address_event(const struct nlmsghdr *head, const char *body)
 {
     struct ifaddrmsg m;
 
-    memcpy(&m, body, sizeof m);
+    memcpy(&m, body, sizeof(m));
     struct nic *n = find((int)m.ifa_index);
     if (!n || head->nlmsg_type != RTM_NEWADDR || m.ifa_family != AF_INET6 ||
         m.ifa_scope != RT_SCOPE_UNIVERSE || (m.ifa_flags & (IFA_F_TENTATIVE | IFA_F_DEPRECATED))) {
         return;
     }
-    int left = (int)(head->nlmsg_len - NLMSG_LENGTH(sizeof m));
-    for (const struct rtattr *a = (const void *)(body + NLMSG_ALIGN(sizeof m)); RTA_OK(a, left);
+    int left = (int)(head->nlmsg_len - NLMSG_LENGTH(sizeof(m)));
+    for (const struct rtattr *a = (const void *)(body + NLMSG_ALIGN(sizeof(m))); RTA_OK(a, left);
          a = RTA_NEXT(a, left)) {
         char text[INET6_ADDRSTRLEN];
         if (a->rta_type == IFA_ADDRESS && RTA_PAYLOAD(a) == 16 &&
-            inet_ntop(AF_INET6, RTA_DATA(a), text, sizeof text) && strcmp(text, n->ip6) != 0) {
-            snprintf(n->ip6, sizeof n->ip6, "%s", text);
+            inet_ntop(AF_INET6, RTA_DATA(a), text, sizeof(text)) && strcmp(text, n->ip6) != 0) {
+            snprintf(n->ip6, sizeof(n->ip6), "%s", text);
             say("net", "%s has %s (IPv6, from the router)", n->name, text);
             net_say_urls();
         }
@@ -473,9 +453,8 @@ static void event(const void *msg, size_t len)
 
 enum status net_open(struct err *err)
 {
-    for (int i = 0; i < MAX_NICS; i++) {
+    for (int i = 0; i < MAX_NICS; i++)
         nics[i].packet_fd = nics[i].udp_fd = -1;
-    }
     settled_ms = now_ms();
     enum status s = nl_open(event, err);
     if (s == OK && nl_link_up(1) != OK) {
@@ -487,12 +466,10 @@ enum status net_open(struct err *err)
 
 void net_start_dhcp(const char *name)
 {
-    snprintf(hostname, sizeof hostname, "%s", name);
-    for (int i = 0; i < MAX_NICS; i++) {
-        if (nics[i].ifindex && nics[i].carrier) {
+    snprintf(hostname, sizeof(hostname), "%s", name);
+    for (int i = 0; i < MAX_NICS; i++)
+        if (nics[i].ifindex && nics[i].carrier)
             begin_dhcp(&nics[i]);
-        }
-    }
 }
 
 /* ---- for people ---- */
@@ -502,9 +479,8 @@ void net_say_urls(void)
     char addr[INET_ADDRSTRLEN];
     bool any = false;
 
-    if (!engine_ready()) {
+    if (!engine_ready())
         return;
-    }
     for (int i = 0; i < MAX_NICS; i++) {
         const struct nic *n = &nics[i];
         if (n->ifindex && n->has_lease) {
@@ -518,9 +494,8 @@ void net_say_urls(void)
             any = true;
         }
     }
-    if (!any) {
+    if (!any)
         say("ready", "the engine runs and waits for the network");
-    }
 }
 
 static void tell_silence(struct nic *n, int64_t now)
@@ -542,26 +517,22 @@ int64_t net_tick(int64_t now)
 
     for (int i = 0; i < MAX_NICS; i++) {
         struct nic *n = &nics[i];
-        if (!n->ifindex) {
+        if (!n->ifindex)
             continue;
-        }
         any_nic = true;
         any_carrier = any_carrier || n->carrier;
         if (n->carrier && n->dhcp.state != DHCP_OFF) {
-            if (now >= n->dhcp.next_ms) {
+            if (now >= n->dhcp.next_ms)
                 run_dhcp(n);
-            }
             tell_silence(n, now);
             next = n->dhcp.next_ms < next ? n->dhcp.next_ms : next;
         }
     }
     if (!any_carrier && !told_no_link) {
-        if (module_drivers_ready() == WAIT) {
+        if (module_drivers_ready() == WAIT)
             settled_ms = now;
-        }
-        if (now - settled_ms < 8000) {
+        if (now - settled_ms < 8000)
             return settled_ms + 8000 < next ? settled_ms + 8000 : next;
-        }
         told_no_link = true;
         complain("net", "%s",
                  any_nic ? "no network cable is plugged in; plug one in, nothing else "

@@ -44,17 +44,14 @@ static int transact(struct request *r)
 
     r->head.nlmsg_seq = ++sequence;
     r->head.nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;
-    if (send(request_fd, r, r->head.nlmsg_len, 0) < 0) {
+    if (send(request_fd, r, r->head.nlmsg_len, 0) < 0)
         return errno;
-    }
     for (;;) {
-        ssize_t n = recv(request_fd, &answer, sizeof answer, 0);
-        if (n < (ssize_t)NLMSG_LENGTH(sizeof answer.error)) {
+        ssize_t n = recv(request_fd, &answer, sizeof(answer), 0);
+        if (n < (ssize_t)NLMSG_LENGTH(sizeof(answer.error)))
             return n < 0 ? errno : EPROTO;
-        }
-        if (answer.head.nlmsg_seq == sequence && answer.head.nlmsg_type == NLMSG_ERROR) {
+        if (answer.head.nlmsg_seq == sequence && answer.head.nlmsg_type == NLMSG_ERROR)
             return -answer.error.error;
-        }
     }
 }
 
@@ -69,17 +66,16 @@ enum status nl_link_up(int ifindex)
     struct request r = {.head = {.nlmsg_type = RTM_NEWLINK}};
     struct ifinfomsg m = {.ifi_index = ifindex, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
 
-    memcpy(r.body, &m, sizeof m);
-    r.head.nlmsg_len = NLMSG_LENGTH(sizeof m);
+    memcpy(r.body, &m, sizeof(m));
+    r.head.nlmsg_len = NLMSG_LENGTH(sizeof(m));
     return verdict(transact(&r));
 }
 
 static unsigned char bits_of(uint32_t mask)
 {
     unsigned char n = 0;
-    for (; mask; mask &= mask - 1) {
+    for (; mask; mask &= mask - 1)
         n++;
-    }
     return n;
 }
 
@@ -92,15 +88,14 @@ enum status nl_address(bool add, int ifindex, uint32_t addr, uint32_t mask, uint
     uint32_t broadcast = addr | ~mask;
 
     r.head.nlmsg_flags = add ? NLM_F_CREATE | NLM_F_REPLACE : 0;
-    memcpy(r.body, &m, sizeof m);
-    r.head.nlmsg_len = NLMSG_LENGTH(sizeof m);
+    memcpy(r.body, &m, sizeof(m));
+    r.head.nlmsg_len = NLMSG_LENGTH(sizeof(m));
     attribute(&r, IFA_LOCAL, &addr, 4);
     attribute(&r, IFA_ADDRESS, &addr, 4);
     if (add) {
-        if (m.ifa_prefixlen < 31) {
+        if (m.ifa_prefixlen < 31)
             attribute(&r, IFA_BROADCAST, &broadcast, 4);
-        }
-        attribute(&r, IFA_CACHEINFO, &life, sizeof life); // the kernel drops it when we cannot
+        attribute(&r, IFA_CACHEINFO, &life, sizeof(life)); // the kernel drops it when we cannot
     }
     return verdict(transact(&r));
 }
@@ -118,16 +113,14 @@ enum status nl_route(bool add, int ifindex, const struct dhcp_route *route, bool
     uint32_t metric = 100 + (uint32_t)ifindex; // several links: the first one wins
 
     r.head.nlmsg_flags = add ? NLM_F_CREATE | NLM_F_REPLACE : 0;
-    memcpy(r.body, &m, sizeof m);
-    r.head.nlmsg_len = NLMSG_LENGTH(sizeof m);
-    if (m.rtm_dst_len) {
+    memcpy(r.body, &m, sizeof(m));
+    r.head.nlmsg_len = NLMSG_LENGTH(sizeof(m));
+    if (m.rtm_dst_len)
         attribute(&r, RTA_DST, &route->dest, 4);
-    }
-    if (route->gateway) {
+    if (route->gateway)
         attribute(&r, RTA_GATEWAY, &route->gateway, 4);
-    }
-    attribute(&r, RTA_OIF, &ifindex, sizeof ifindex);
-    attribute(&r, RTA_PRIORITY, &metric, sizeof metric);
+    attribute(&r, RTA_OIF, &ifindex, sizeof(ifindex));
+    attribute(&r, RTA_PRIORITY, &metric, sizeof(metric));
     return verdict(transact(&r));
 }
 
@@ -136,7 +129,7 @@ static void ask_for_all(int fd, unsigned short type, unsigned char family)
     struct {
         struct nlmsghdr head;
         struct rtgenmsg gen;
-    } dump = {.head = {.nlmsg_len = NLMSG_LENGTH(sizeof dump.gen),
+    } dump = {.head = {.nlmsg_len = NLMSG_LENGTH(sizeof(dump.gen)),
                        .nlmsg_type = type,
                        .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
               .gen = {.rtgen_family = family}};
@@ -149,24 +142,22 @@ static void arrived(int fd, void *ctx)
     ssize_t n;
     (void)ctx;
 
-    while ((n = recv(fd, buf, sizeof buf, MSG_DONTWAIT)) > 0) {
+    while ((n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT)) > 0) {
         size_t left = (size_t)n;
         const char *p = buf;
         while (left >= sizeof(struct nlmsghdr)) {
             struct nlmsghdr head;
-            memcpy(&head, p, sizeof head);
-            if (head.nlmsg_len < sizeof head || head.nlmsg_len > left) {
+            memcpy(&head, p, sizeof(head));
+            if (head.nlmsg_len < sizeof(head) || head.nlmsg_len > left)
                 break;
-            }
             on_event(p, head.nlmsg_len);
             size_t step = NLMSG_ALIGN(head.nlmsg_len) < left ? NLMSG_ALIGN(head.nlmsg_len) : left;
             p += step;
             left -= step;
         }
     }
-    if (n < 0 && errno == ENOBUFS) {
+    if (n < 0 && errno == ENOBUFS)
         ask_for_all(fd, RTM_GETLINK, AF_UNSPEC); // something was lost: look again
-    }
 }
 
 enum status nl_open(void (*event)(const void *msg, size_t len), struct err *err)
@@ -177,7 +168,7 @@ enum status nl_open(void (*event)(const void *msg, size_t len), struct err *err)
     int fd = socket(AF_NETLINK, type, NETLINK_ROUTE);
 
     request_fd = socket(AF_NETLINK, type, NETLINK_ROUTE);
-    if (fd < 0 || request_fd < 0 || bind(fd, (struct sockaddr *)&here, sizeof here)) {
+    if (fd < 0 || request_fd < 0 || bind(fd, (struct sockaddr *)&here, sizeof(here))) {
         return err_set(err, IO_ERROR, "this kernel has no rtnetlink (%s): there will be no network",
                        strerror(errno));
     }

@@ -17,11 +17,9 @@ static bool names(const char *word, size_t len, const char *module)
 {
     size_t n = strlen(module);
 
-    for (size_t i = 0; i < n; i++) {
-        if (i >= len || (word[i] == '-' ? '_' : word[i]) != module[i]) {
+    for (size_t i = 0; i < n; i++)
+        if (i >= len || (word[i] == '-' ? '_' : word[i]) != module[i])
             return false;
-        }
-    }
     return len > n + 1 && word[n] == '.';
 }
 
@@ -30,9 +28,8 @@ static void append(char *out, size_t cap, const char *word, size_t len)
 {
     size_t n = strlen(out);
 
-    if (n + len + 2 <= cap) {
+    if (n + len + 2 <= cap)
         snprintf(out + n, cap - n, "%s%.*s", n ? " " : "", (int)len, word);
-    }
 }
 
 void module_params(char *out, size_t cap, const char *module, const char *cmdline,
@@ -45,14 +42,13 @@ void module_params(char *out, size_t cap, const char *module, const char *cmdlin
     if (strcmp(module, "ttm") == 0 && memory_bytes && !strstr(cmdline, "ttm.pages_limit=")) {
         uint64_t kept = memory_bytes / 8 < 4ull << 30 ? memory_bytes / 8 : 4ull << 30;
         unsigned long long pages = (memory_bytes - kept) / PAGE;
-        snprintf(text, sizeof text, "pages_limit=%llu page_pool_size=%llu", pages, pages);
+        snprintf(text, sizeof(text), "pages_limit=%llu page_pool_size=%llu", pages, pages);
         append(out, cap, text, strlen(text));
     }
     for (const char *word = cmdline; *word;) {
         size_t len = strcspn(word, " \n");
-        if (names(word, len, module)) {
+        if (names(word, len, module))
             append(out, cap, word + n + 1, len - n - 1);
-        }
         word += len;
         word += strspn(word, " \n");
     }

@@ -31,11 +31,9 @@ static void key_arrived(int fd, void *ctx)
     ssize_t n;
     (void)ctx;
 
-    while ((n = read(fd, &e, sizeof e)) == (ssize_t)sizeof e) {
-        if (e.type == EV_KEY && e.code == KEY_POWER && e.value == 1) {
+    while ((n = read(fd, &e, sizeof(e))) == (ssize_t)sizeof(e))
+        if (e.type == EV_KEY && e.code == KEY_POWER && e.value == 1)
             power_request(POWER_OFF, "the power button was pressed");
-        }
-    }
     if (n < 0 && errno == ENODEV) { // unplugged
         loop_remove(fd);
         close(fd);
@@ -49,36 +47,30 @@ void power_added(const struct uevent *u)
     unsigned long keys[KEY_CNT / (8 * sizeof(long)) + 1] = {0};
     char path[64];
 
-    if (strncmp(u->devname, "input/event", 11) != 0 || strlen(u->devname) >= 24) {
+    if (strncmp(u->devname, "input/event", 11) != 0 || strlen(u->devname) >= 24)
         return;
-    }
-    for (size_t i = 0; i < n_open; i++) {
-        if (strcmp(open_already[i], u->devname) == 0) {
+    for (size_t i = 0; i < n_open; i++)
+        if (strcmp(open_already[i], u->devname) == 0)
             return;
-        }
-    }
-    snprintf(path, sizeof path, "/dev/%s", u->devname);
+    snprintf(path, sizeof(path), "/dev/%s", u->devname);
     int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0) {
+    if (fd < 0)
         return;
-    }
     size_t word = KEY_POWER / (8 * sizeof(long)), bit = KEY_POWER % (8 * sizeof(long));
-    if (ioctl(fd, EVIOCGBIT(EV_KEY, sizeof keys), keys) < 0 || !(keys[word] >> bit & 1)) {
+    if (ioctl(fd, EVIOCGBIT(EV_KEY, sizeof(keys)), keys) < 0 || !(keys[word] >> bit & 1)) {
         close(fd);
         return;
     }
-    if (n_open < sizeof open_already / sizeof *open_already) {
-        snprintf(open_already[n_open++], sizeof open_already[0], "%.23s", u->devname);
-    }
+    if (n_open < sizeof(open_already) / sizeof(*open_already))
+        snprintf(open_already[n_open++], sizeof(open_already[0]), "%.23s", u->devname);
     loop_add(fd, key_arrived, NULL);
 }
 
 void power_request(enum power what, const char *why)
 {
     if (requested) {
-        if (now_ms() - requested_ms > 500) {
+        if (now_ms() - requested_ms > 500)
             engine_stop(true); // asked twice: at once
-        }
         return;
     }
     requested = true;
@@ -90,14 +82,12 @@ void power_request(enum power what, const char *why)
 
 static _Noreturn void finish(void)
 {
-    if (disk_data() == OK) {
+    if (disk_data() == OK)
         seed_save(DATA_DIR);
-    }
     kill(-1, SIGKILL);
     unmount_all();
-    if (how == POWER_OFF) {
+    if (how == POWER_OFF)
         watchdog_release(); // else it would switch the machine on again
-    }
     say("power", "all is written, %s", how == POWER_OFF ? "off" : "restarting");
     log_drain();
     reboot(how == POWER_OFF ? RB_POWER_OFF : RB_AUTOBOOT);
@@ -113,12 +103,10 @@ int64_t power_tick(int64_t now)
 {
     int64_t waited = now - requested_ms;
 
-    if (!requested) {
+    if (!requested)
         return INT64_MAX;
-    }
-    if (!engine_running() || waited > PATIENCE_MS + 2000) {
+    if (!engine_running() || waited > PATIENCE_MS + 2000)
         finish();
-    }
     if (waited > PATIENCE_MS) {
         engine_stop(true);
         return now + 200;

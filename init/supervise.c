@@ -88,7 +88,7 @@ void exit_reason(char *out, size_t cap, int wait_status, bool oom)
                  "smaller ctx in tawny.conf, or give the machine more memory");
         return;
     }
-    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+    for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++) {
         if (signals[i].number == number) {
             snprintf(out, cap, "%s (%s)", signals[i].name, signals[i].meaning);
             return;
@@ -102,9 +102,8 @@ static long oom_kills(void)
     char text[16384];
     const char *at = NULL;
 
-    if (read_file("/proc/vmstat", text, sizeof text) > 0) {
+    if (read_file("/proc/vmstat", text, sizeof(text)) > 0)
         at = strstr(text, "\noom_kill ");
-    }
     return at ? strtol(at + strlen("\noom_kill "), NULL, 10) : 0;
 }
 
@@ -132,8 +131,8 @@ static _Noreturn void become_engine(int out_fd, int beat_fd)
     char *const env[] = {"PATH=/usr/bin", home, "XDG_RUNTIME_DIR=" RUNTIME_DIR, beat,
                          "LANG=C.UTF-8",  NULL};
 
-    snprintf(home, sizeof home, "HOME=%s", engine.state);
-    snprintf(beat, sizeof beat, "TAWNY_HEARTBEAT_FD=%d", BEAT_FD);
+    snprintf(home, sizeof(home), "HOME=%s", engine.state);
+    snprintf(beat, sizeof(beat), "TAWNY_HEARTBEAT_FD=%d", BEAT_FD);
     child_signals();
     setsid();
     int null = open("/dev/null", O_RDONLY);
@@ -148,17 +147,15 @@ static _Noreturn void become_engine(int out_fd, int beat_fd)
     limit(RLIMIT_MEMLOCK, RLIM_INFINITY);
     limit(RLIMIT_CORE, 0);
     umask(077);
-    if (chdir(engine.state)) {
+    if (chdir(engine.state))
         give_up(engine.state);
-    }
-    if (setgroups(sizeof groups / sizeof *groups, groups) ||
+    if (setgroups(sizeof(groups) / sizeof(*groups), groups) ||
         setresgid(ENGINE_GID, ENGINE_GID, ENGINE_GID) ||
         setresuid(ENGINE_UID, ENGINE_UID, ENGINE_UID)) {
         give_up("the engine's user could not be taken on");
     }
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) {
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
         give_up("no_new_privs");
-    }
     execve(ENGINE_PATH, argv, env);
     give_up(ENGINE_PATH " could not be started");
 }
@@ -169,7 +166,7 @@ static void output_line(const char *line, size_t len)
 {
     if (len) {
         say_raw("engine", line, len);
-        snprintf(engine.last, sizeof engine.last, "%.*s", (int)len, line);
+        snprintf(engine.last, sizeof(engine.last), "%.*s", (int)len, line);
     }
 }
 
@@ -198,14 +195,12 @@ static void beat_line(const char *line, size_t len)
 static void read_lines(struct lines *l, void (*each)(const char *line, size_t len))
 {
     for (int turn = 0; l->fd >= 0 && turn < MOST_READS; turn++) {
-        ssize_t r = read(l->fd, l->text + l->n, sizeof l->text - l->n);
+        ssize_t r = read(l->fd, l->text + l->n, sizeof(l->text) - l->n);
         char *newline;
-        if (r == 0) {
+        if (r == 0)
             loop_remove(l->fd);
-        }
-        if (r <= 0) {
+        if (r <= 0)
             return;
-        }
         l->n += (size_t)r;
         while ((newline = memchr(l->text, '\n', l->n))) {
             size_t len = (size_t)(newline - l->text);
@@ -213,7 +208,7 @@ static void read_lines(struct lines *l, void (*each)(const char *line, size_t le
             l->n -= len + 1;
             memmove(l->text, newline + 1, l->n);
         }
-        if (l->n == sizeof l->text) {
+        if (l->n == sizeof(l->text)) {
             each(l->text, l->n);
             l->n = 0;
         }
@@ -276,9 +271,8 @@ static void spawn(void)
         return;
     }
     pid_t pid = fork();
-    if (pid == 0) {
+    if (pid == 0)
         become_engine(out[1], beat[1]);
-    }
     close(out[1]);
     close(beat[1]);
     if (pid < 0) {
@@ -303,8 +297,8 @@ static void spawn(void)
 
 void engine_start(const char *state_dir, const char *conf_path)
 {
-    snprintf(engine.state, sizeof engine.state, "%s", state_dir);
-    snprintf(engine.conf, sizeof engine.conf, "%s", conf_path);
+    snprintf(engine.state, sizeof(engine.state), "%s", state_dir);
+    snprintf(engine.conf, sizeof(engine.conf), "%s", conf_path);
     spawn();
     if (engine.pid) {
         say("engine", "started as user %d with the groups %d and %d, settings %s, state %s",
@@ -316,13 +310,11 @@ bool engine_reaped(pid_t pid, int wait_status)
 {
     char why[200];
 
-    if (!engine.pid || pid != engine.pid) {
+    if (!engine.pid || pid != engine.pid)
         return false;
-    }
     read_lines(&engine.out, output_line);
-    if (engine.out.n) {
+    if (engine.out.n)
         output_line(engine.out.text, engine.out.n);
-    }
     read_lines(&engine.beat, beat_line);
     lines_close(&engine.out);
     lines_close(&engine.beat);
@@ -332,11 +324,10 @@ bool engine_reaped(pid_t pid, int wait_status)
         say("engine", "stopped");
         return true;
     }
-    if (engine.killed_silent) {
-        snprintf(why, sizeof why, "it was silent for %d s and was killed", SILENT_MS / 1000);
-    } else {
-        exit_reason(why, sizeof why, wait_status, oom_kills() > engine.n_oom);
-    }
+    if (engine.killed_silent)
+        snprintf(why, sizeof(why), "it was silent for %d s and was killed", SILENT_MS / 1000);
+    else
+        exit_reason(why, sizeof(why), wait_status, oom_kills() > engine.n_oom);
     complain("engine", "ended: %s. Its last words: %s", why,
              engine.last[0] ? engine.last : "(none)");
     failed();
@@ -356,29 +347,24 @@ bool engine_running(void)
 void engine_stop(bool now)
 {
     engine.stopping = true;
-    if (engine.pid) {
+    if (engine.pid)
         kill(engine.pid, now ? SIGKILL : SIGTERM);
-    }
 }
 
 int64_t engine_tick(int64_t now)
 {
-    if (engine.stopping) {
+    if (engine.stopping)
         return INT64_MAX;
-    }
     if (!engine.pid) {
-        if (engine.restart_ms && now >= engine.restart_ms) {
+        if (engine.restart_ms && now >= engine.restart_ms)
             spawn();
-        }
         return engine.pid || !engine.restart_ms ? INT64_MAX : engine.restart_ms;
     }
-    if (now - engine.ticked_ms > 15000) {
+    if (now - engine.ticked_ms > 15000)
         engine.beat_ms = now; // we slept ourselves (a paused VM): nobody was silent
-    }
     engine.ticked_ms = now;
-    if (engine.n_failures && now - engine.started_ms > HEALTHY_MS) {
+    if (engine.n_failures && now - engine.started_ms > HEALTHY_MS)
         engine.n_failures = 0;
-    }
     if (now - engine.beat_ms > SILENT_MS && !engine.killed_silent) {
         engine.killed_silent = true;
         kill(engine.pid, SIGKILL);

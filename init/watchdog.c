@@ -23,13 +23,11 @@ void watchdog_added(const struct uevent *u)
     struct watchdog_info info = {0};
     int seconds = TIMEOUT_S;
 
-    if (watchdog_fd >= 0 || strcmp(u->devname, "watchdog0") != 0) {
+    if (watchdog_fd >= 0 || strcmp(u->devname, "watchdog0") != 0)
         return;
-    }
     watchdog_fd = open("/dev/watchdog0", O_WRONLY | O_CLOEXEC);
-    if (watchdog_fd < 0) {
+    if (watchdog_fd < 0)
         return;
-    }
     ioctl(watchdog_fd, WDIOC_GETSUPPORT, &info);
     if (ioctl(watchdog_fd, WDIOC_SETTIMEOUT, &seconds) &&
         ioctl(watchdog_fd, WDIOC_GETTIMEOUT, &seconds)) {
@@ -47,9 +45,8 @@ void watchdog_added(const struct uevent *u)
 
 int64_t watchdog_tick(int64_t now)
 {
-    if (watchdog_fd < 0) {
+    if (watchdog_fd < 0)
         return INT64_MAX;
-    }
     if (now - fed_ms >= FEED_MS) {
         ioctl(watchdog_fd, WDIOC_KEEPALIVE, 0);
         fed_ms = now;

@@ -17,7 +17,7 @@ static bool wants_json(const struct request *request)
         return true;
     if (request->query.n)
         return false;
-    return accept.n && memmem(accept.p, accept.n, json, sizeof(json) - 1) != NULL;
+    return accept.n && memmem(accept.p, accept.n, json, sizeof(json) - 1);
 }
 
 void doctor_get(struct api *api, struct exchange *exchange, const struct request *request)

@@ -215,10 +215,9 @@ static bool read_stop(struct reading *r, const char *name, yyjson_val *value)
     struct bytes *stops = arena_take(&r->job->arena, (n ? n : 1) * sizeof(*stops));
     if (!stops)
         return no_room(r);
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         if (!stop_good(r, name, one ? value : yyjson_arr_get(value, i), &stops[i]))
             return false;
-    }
     r->job->stops = stops;
     r->job->n_stops = n;
     return true;

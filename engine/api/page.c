@@ -189,10 +189,9 @@ static enum status fill(struct buf *out, const char *template, const struct mark
             break;
         size_t n = strcspn(template + 1, "@");
         const struct mark *found = NULL;
-        for (size_t i = 0; i < n_marks; i++) {
+        for (size_t i = 0; i < n_marks; i++)
             if (strlen(marks[i].name) == n && memcmp(marks[i].name, template + 1, n) == 0)
                 found = &marks[i];
-        }
         if (!found)
             die("page.c: a mark @%.20s is not filled in", template + 1);
         status = found->raw ? buf_add(out, found->text, strlen(found->text))

@@ -145,10 +145,9 @@ void api_handle(void *arg, struct exchange *exchange, const struct request *requ
         plain_handle(api, exchange, request);
         return;
     }
-    for (size_t i = 0; i < COUNT_OF(routes) && !found; i++) {
+    for (size_t i = 0; i < COUNT_OF(routes) && !found; i++)
         if (path_matches(&routes[i], request->path))
             found = &routes[i];
-    }
     // Without a key nobody learns which paths exist.
     if (!(found && found->open) && !key_is_good(api, request, &refusal)) {
         refusal_reply(exchange, &refusal);

@@ -33,10 +33,9 @@ const char *status_name(enum status status)
 // Makes `text` one line of whole UTF-8: what is in it may come from a file or a client.
 static void tidy(char *text)
 {
-    for (char *p = text; *p; p++) {
+    for (char *p = text; *p; p++)
         if ((unsigned char)*p < 0x20 || *p == 0x7f)
             *p = ' ';
-    }
     text[utf8_whole(bytes_of(text))] = 0;
 }
 

@@ -39,10 +39,9 @@ static void line_write(const char *level, const char *format, va_list args)
     int m = vsnprintf(line + n, sizeof(line) - 1 - n, format, args);
     if (m > 0)
         n = n + (size_t)m < sizeof(line) - 1 ? n + (size_t)m : sizeof(line) - 2;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
             line[i] = ' ';
-    }
     line[n++] = '\n';
     size_t done = 0;
     while (done < n) {

@@ -80,11 +80,10 @@ static enum status set_text(struct settings *settings, const struct key *key, st
         return err_set(err, BAD_INPUT, "%s: a value is missing", key->name);
     if (!utf8_valid(value))
         return err_set(err, BAD_INPUT, "%s: the value is not valid UTF-8", key->name);
-    for (size_t i = 0; i < value.n; i++) {
+    for (size_t i = 0; i < value.n; i++)
         if (value.p[i] < 0x20 || value.p[i] == 0x7f)
             return err_set(err, BAD_INPUT, "%s: a control character (0x%02x) in the value",
                            key->name, value.p[i]);
-    }
     char *field = (char *)settings + key->offset;
     memset(field, 0, key->size);
     if (value.n)
@@ -148,10 +147,9 @@ static bool hostname_is_good(struct bytes name)
 
 static const struct key *key_find(struct bytes name)
 {
-    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+    for (size_t i = 0; i < COUNT_OF(keys); i++)
         if (bytes_equal_text(name, keys[i].name))
             return &keys[i];
-    }
     return NULL;
 }
 
@@ -205,10 +203,9 @@ static enum status value_of(struct bytes raw, struct bytes *value, struct err *e
         *value = (struct bytes){raw.p + 1, (size_t)(end - raw.p) - 1};
         return OK;
     }
-    for (size_t i = 0; i < raw.n; i++) {
+    for (size_t i = 0; i < raw.n; i++)
         if (raw.p[i] == '#' && (i == 0 || raw.p[i - 1] == ' ' || raw.p[i - 1] == '\t'))
             raw.n = i;
-    }
     *value = trim(raw);
     return OK;
 }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "compute.h"
+#include "survey.h"
 
 enum buffer_use { USE_TENSOR, USE_CACHE, USE_WEIGHT };
 
@@ -26,7 +27,7 @@ struct backend {
     void (*read)(struct compute *compute, void *to, const struct tensor *from, size_t n_bytes);
 
     bool (*begin)(struct compute *compute, uint64_t key); // false: it will submit key's recording
-    bool (*rehearse)(struct compute *compute); // NULL: never
+    bool (*rehearse)(struct compute *compute);            // NULL: never
     enum status (*finish)(struct compute *compute, struct err *err);
     // The best of a few passes over buffers far larger than the last-level cache; bytes read plus
     // bytes written, and bytes read, a second.

@@ -161,14 +161,14 @@ static inline int iq4_xs_scale(const struct block_iq4_xs *block, int s)
 static inline float float_from_bits(uint32_t bits)
 {
     float f;
-    memcpy(&f, &bits, sizeof f);
+    memcpy(&f, &bits, sizeof(f));
     return f;
 }
 
 static inline uint32_t float_bits(float f)
 {
     uint32_t bits;
-    memcpy(&bits, &f, sizeof bits);
+    memcpy(&bits, &f, sizeof(bits));
     return bits;
 }
 

@@ -71,7 +71,7 @@ static inline void decode_five_bits(float *restrict out, float d, int middle, fl
                                     const uint8_t qh[restrict 4], const uint8_t q[restrict 16])
 {
     uint32_t high;
-    memcpy(&high, qh, sizeof high);
+    memcpy(&high, qh, sizeof(high));
     VECTORS
     for (int i = 0; i < 16; i++) {
         int low = q[i] & 15, up = q[i] >> 4;
@@ -223,7 +223,7 @@ static inline void decode_row(enum dtype type, float *out, const void *restrict 
 {
     switch (type) {
     case DTYPE_F32:
-        memcpy(out, in, (size_t)n * sizeof *out);
+        memcpy(out, in, (size_t)n * sizeof(*out));
         return;
     case DTYPE_F16:
         decode_f16(out, in, n);

@@ -3,7 +3,7 @@
 // For each: which PCI device stands behind it, whose it is, and, when asked, whether it opens and
 // which driver answers. Opening wakes a sleeping GPU: only the engine thread and `tawny doctor`
 // ask.
-#include "compute.h"
+#include "survey.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -5,7 +5,7 @@
 // Vulkan through it. All others draw a screen: the VGA that a virtual machine emulates, the
 // management chip of a server board. The kind is told by the maker's number, so that one we have
 // never met counts as a screen: refusing to fall back to the processor needs a known GPU.
-#include "compute.h"
+#include "survey.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -43,10 +43,9 @@ static const struct {
 
 const char *pci_chip(uint32_t vendor_id, uint32_t device_id)
 {
-    for (size_t i = 0; i < COUNT_OF(chips); i++) {
+    for (size_t i = 0; i < COUNT_OF(chips); i++)
         if (chips[i].vendor_id == vendor_id && chips[i].device_id == device_id)
             return chips[i].chip;
-    }
     return "";
 }
 
@@ -56,10 +55,9 @@ static enum pci_kind kind_of(uint32_t vendor_id, uint32_t device_id)
         return PCI_VIRTIO;
     if (vendor_id != AMD && vendor_id != INTEL && vendor_id != NVIDIA && vendor_id != MOORE_THREADS)
         return PCI_SCREEN;
-    for (size_t i = 0; vendor_id == AMD && i < COUNT_OF(amd_screens); i++) {
+    for (size_t i = 0; vendor_id == AMD && i < COUNT_OF(amd_screens); i++)
         if (amd_screens[i] == device_id)
             return PCI_SCREEN;
-    }
     return PCI_GPU;
 }
 
@@ -73,10 +71,9 @@ static void name_of(struct pci_display *device)
         snprintf(device->name, sizeof(device->name), "%s (%s)", chips[i].name, chips[i].chip);
         return;
     }
-    for (size_t i = 0; i < COUNT_OF(makers); i++) {
+    for (size_t i = 0; i < COUNT_OF(makers); i++)
         if (makers[i].vendor_id == device->vendor_id)
             maker = makers[i].name;
-    }
     snprintf(device->name, sizeof(device->name), "%s %04x:%04x", maker, device->vendor_id,
              device->device_id);
 }

@@ -32,11 +32,11 @@ static enum status part_open(struct compute *compute, struct part *part, int64_t
     enum status status = compute_tensor(compute, &part->tensor, DTYPE_F32, n_rows, n_cols, err);
     if (status != OK)
         return status;
-    part->value = mem_array((size_t)(n_rows * n_cols), sizeof *part->value);
+    part->value = mem_array((size_t)(n_rows * n_cols), sizeof(*part->value));
     for (int64_t i = 0; i < n_rows * n_cols; i++)
         part->value[i] = value_at(start + i);
     tensor_write(compute, &part->tensor, part->value,
-                 (size_t)(n_rows * n_cols) * sizeof *part->value);
+                 (size_t)(n_rows * n_cols) * sizeof(*part->value));
     return OK;
 }
 
@@ -52,9 +52,9 @@ static void compare(struct compute *compute, const struct part *out, const doubl
                     double *worst)
 {
     size_t n = (size_t)(out->tensor.n_rows * out->tensor.n_cols);
-    float *got = mem_array(n, sizeof *got);
+    float *got = mem_array(n, sizeof(*got));
     double largest = 1e-30, error = 0;
-    tensor_read(compute, got, &out->tensor, n * sizeof *got);
+    tensor_read(compute, got, &out->tensor, n * sizeof(*got));
     for (size_t i = 0; i < n; i++) {
         largest = fmax(largest, fabs(expected[i]));
         error = isfinite(got[i]) ? fmax(error, fabs((double)got[i] - expected[i])) : INFINITY;
@@ -151,8 +151,8 @@ static enum status attend(struct compute *compute, struct part *parts, struct te
     int32_t row[ROWS];
     for (int32_t i = 0; i < ROWS; i++)
         row[i] = i;
-    tensor_write(compute, &parts[POS].tensor, row, sizeof row);
-    tensor_write(compute, &parts[ROW].tensor, row, sizeof row);
+    tensor_write(compute, &parts[POS].tensor, row, sizeof(row));
+    tensor_write(compute, &parts[ROW].tensor, row, sizeof(row));
     tensor_write(compute, &parts[FIRST].tensor, (int32_t[]){0}, sizeof(int32_t));
     tensor_write(compute, &parts[COUNT].tensor, (int32_t[]){ROWS}, sizeof(int32_t));
     struct tensor q = tensor_rows(&parts[Q].tensor, 0, 1);
@@ -229,7 +229,7 @@ enum status compute_self_test(struct compute *compute, struct self_test *out, st
     if (status != OK)
         return status;
     test.right = fmax(fmax(few, many), fmax(norm, attention)) <= ERROR_MOST;
-    snprintf(test.said, sizeof test.said,
+    snprintf(test.said, sizeof(test.said),
              "self-test %s: largest error of a product of 3 tokens %.1e, of %d tokens %.1e, of a "
              "normalisation %.1e, of an attention %.1e (allowed %.0e)",
              test.right ? "passed" : "FAILED", few, MANY, many, norm, attention, ERROR_MOST);

@@ -13,6 +13,7 @@
 
 #include "../base/base.h"
 #include "../compute/compute.h"
+#include "../compute/survey.h"
 
 struct kernel_log {    // what the kernel said of GPUs since it started
     int error;         // of reading it: an errno; 0: read

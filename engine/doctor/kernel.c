@@ -98,7 +98,7 @@ static bool blacklisted_in_file(const struct place *place, char path[300])
             char *at = line + strspn(line, " \t");
             if (strncmp(at, "blacklist", 9) == 0 && (at[9] == ' ' || at[9] == '\t')) {
                 at += 9 + strspn(at + 9, " \t");
-                found = strncmp(at, "amdgpu", 6) == 0 && strchr(" \t\r\n", at[6]) != NULL;
+                found = strncmp(at, "amdgpu", 6) == 0 && strchr(" \t\r\n", at[6]);
             }
         }
     }

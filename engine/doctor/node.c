@@ -358,10 +358,9 @@ void layer_open(struct walk *walk)
         return;
     }
     const struct drm_node *opened = NULL;
-    for (int32_t i = 0; i < walk->device->nodes.n; i++) {
+    for (int32_t i = 0; i < walk->device->nodes.n; i++)
         if (strcmp(walk->device->nodes.node[i].path, walk->node->path) == 0)
             opened = &walk->device->nodes.node[i];
-    }
     if (!opened) {
         layer->state = LAYER_UNKNOWN;
         PUT(layer->found, "%s has come since: restart to try it", walk->node->path);

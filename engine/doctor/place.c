@@ -42,10 +42,9 @@ bool place_has(const struct place *place, const char *path)
 
 bool place_in_group(const struct place *place, uint32_t gid)
 {
-    for (int32_t i = 0; i < place->n_groups; i++) {
+    for (int32_t i = 0; i < place->n_groups; i++)
         if (place->group[i] == gid)
             return true;
-    }
     return false;
 }
 
@@ -93,7 +92,7 @@ bool place_group_find(const struct place *place, const char *name, uint32_t *gid
     if (number)
         *gid = (uint32_t)strtoul(number + 1, NULL, 10);
     free(text);
-    return number != NULL;
+    return number;
 }
 
 bool place_list_has(const char *list, const char *name)
@@ -134,10 +133,9 @@ static void look_at_ids(struct place *out)
     out->gid = getegid();
     out->group[out->n_groups++] = out->gid;
     int n = getgroups(PLACE_GROUPS - 1, groups);
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n; i++)
         if (groups[i] != out->gid)
             out->group[out->n_groups++] = groups[i];
-    }
     char text[2048], *at = text;
     out->overflow_gid = 65534;
     if (place_read(out, "/proc/sys/fs/overflowgid", text, sizeof(text)))
@@ -170,10 +168,9 @@ static enum place_kind kind_named(const char *manager)
         {"lxc", PLACE_LXC},         {"docker", PLACE_DOCKER}, {"podman", PLACE_PODMAN},
         {"kube", PLACE_KUBERNETES}, {"oci", PLACE_PODMAN},    {"systemd-nspawn", PLACE_NSPAWN},
     };
-    for (size_t i = 0; i < COUNT_OF(known); i++) {
+    for (size_t i = 0; i < COUNT_OF(known); i++)
         if (strncmp(manager, known[i].name, strlen(known[i].name)) == 0)
             return known[i].kind;
-    }
     return PLACE_CONTAINER;
 }
 
@@ -263,7 +260,7 @@ static void look_at_machine(struct place *out)
     (void)place_read(out, "/proc/cmdline", out->cmdline, sizeof(out->cmdline));
     out->cmdline[strcspn(out->cmdline, "\n")] = 0;
     if (place_read(out, "/proc/cpuinfo", text, 65536))
-        out->virtual_machine = strstr(text, " hypervisor") != NULL;
+        out->virtual_machine = strstr(text, " hypervisor");
     if (place_read(out, "/proc/meminfo", text, 65536) && (at = strstr(text, "MemTotal:")) != NULL)
         out->memory_bytes = strtoull(at + strlen("MemTotal:"), NULL, 10) * 1024;
     free(text);

@@ -23,7 +23,7 @@ static struct tensor columns(const struct tensor *tensor, int32_t n)
 
 static const struct tensor *present(const struct tensor *tensor)
 {
-    return tensor->buffer != NULL ? tensor : NULL;
+    return tensor->buffer ? tensor : NULL;
 }
 
 struct chunk { // views of n rows
@@ -129,7 +129,7 @@ static int32_t collect_wanted(const struct activations *act, const uint8_t *want
 static void write_ints(struct model *m, const struct tensor *to, const int32_t *from, int32_t n)
 {
     struct tensor view = columns(to, n);
-    tensor_write(m->compute, &view, from, (size_t)n * sizeof *from);
+    tensor_write(m->compute, &view, from, (size_t)n * sizeof(*from));
 }
 
 static void write_inputs(struct model *m, const struct batch *b, int32_t start, int32_t n)
@@ -168,10 +168,10 @@ static void read_output(struct model *m, int32_t n_out, int32_t n_top, struct lo
     if (n_top > 0) {
         struct tensor id = top_view(&m->act.top_id, n_out, n_top);
         value = top_view(&m->act.top_value, n_out, n_top);
-        tensor_read(m->compute, logits->token, &id, n * sizeof *logits->token);
+        tensor_read(m->compute, logits->token, &id, n * sizeof(*logits->token));
         logits->token += n;
     }
-    tensor_read(m->compute, logits->value, &value, n * sizeof *logits->value);
+    tensor_read(m->compute, logits->value, &value, n * sizeof(*logits->value));
     logits->value += n;
 }
 
@@ -240,7 +240,7 @@ enum status model_forward(struct model *model, const struct batch *batch, struct
                                left < model->act.n_batch ? left : model->act.n_batch, &logits, err);
     }
     if (status != OK) // what is in the cache is not known any more
-        memset(model->kv.n_filled, 0, (size_t)model->kv.n_seq * sizeof *model->kv.n_filled);
+        memset(model->kv.n_filled, 0, (size_t)model->kv.n_seq * sizeof(*model->kv.n_filled));
     return status;
 }
 

@@ -70,7 +70,7 @@ static const struct format *find_format(uint32_t type)
 const char *gguf_tensor_type_name(uint32_t type)
 {
     const struct format *format = find_format(type);
-    return format != NULL ? format->name : "?";
+    return format ? format->name : "?";
 }
 
 const char *name_text(char out[NAME_TEXT], struct bytes name)
@@ -141,7 +141,7 @@ static enum status truncated(const struct cursor *cursor, const char *what, uint
 static size_t scalar_bytes(uint32_t type)
 {
     static const uint8_t bytes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
-    return type < sizeof bytes ? bytes[type] : 0;
+    return type < sizeof(bytes) ? bytes[type] : 0;
 }
 
 static enum status skip_array(struct cursor *cursor, struct gguf_value *value, const char *key,
@@ -232,13 +232,13 @@ static int compare_values(const void *a, const void *b)
 
 static enum status read_values(struct gguf *gguf, struct cursor *cursor, struct err *err)
 {
-    gguf->values = mem_array((size_t)gguf->n_values + 1, sizeof *gguf->values);
+    gguf->values = mem_array((size_t)gguf->n_values + 1, sizeof(*gguf->values));
     for (uint64_t i = 0; i < gguf->n_values; i++) {
         enum status status = read_value(cursor, &gguf->values[i], i, err);
         if (status != OK)
             return status;
     }
-    qsort(gguf->values, (size_t)gguf->n_values, sizeof *gguf->values, compare_values);
+    qsort(gguf->values, (size_t)gguf->n_values, sizeof(*gguf->values), compare_values);
     for (uint64_t i = 1; i < gguf->n_values; i++) {
         if (compare_values(&gguf->values[i - 1], &gguf->values[i]) == 0) {
             char name[NAME_TEXT];
@@ -264,7 +264,7 @@ static enum status measure_tensor(struct gguf_tensor *tensor, const char *name, 
                            "tensor '%s': the product of its dimensions does not fit 63 bits", name);
     }
     const struct format *format = find_format(tensor->type);
-    if (format == NULL)
+    if (!format)
         return err_set(err, UNSUPPORTED, "tensor '%s' has the unknown storage type %u", name,
                        tensor->type);
     if (tensor->dims[0] % format->block_elements != 0)
@@ -338,7 +338,7 @@ static enum status place_tensors(struct gguf *gguf, uint64_t data_start, struct 
                            name, (unsigned long long)tensor->n_bytes,
                            (unsigned long long)tensor->offset, (unsigned long long)gguf->file.n);
     }
-    qsort(gguf->tensors, (size_t)gguf->n_tensors, sizeof *gguf->tensors, compare_offsets);
+    qsort(gguf->tensors, (size_t)gguf->n_tensors, sizeof(*gguf->tensors), compare_offsets);
     for (uint64_t i = 1; i < gguf->n_tensors; i++) {
         const struct gguf_tensor *before = &gguf->tensors[i - 1], *after = &gguf->tensors[i];
         if (before->offset + before->n_bytes > after->offset)
@@ -351,7 +351,7 @@ static enum status place_tensors(struct gguf *gguf, uint64_t data_start, struct 
 
 static enum status read_tensors(struct gguf *gguf, struct cursor *cursor, struct err *err)
 {
-    gguf->tensors = mem_array((size_t)gguf->n_tensors + 1, sizeof *gguf->tensors);
+    gguf->tensors = mem_array((size_t)gguf->n_tensors + 1, sizeof(*gguf->tensors));
     for (uint64_t i = 0; i < gguf->n_tensors; i++) {
         enum status status = read_tensor(cursor, &gguf->tensors[i], i, err);
         if (status != OK)
@@ -362,7 +362,7 @@ static enum status read_tensors(struct gguf *gguf, struct cursor *cursor, struct
     enum status status = gguf->n_tensors > 0 ? place_tensors(gguf, header + padding, err) : OK;
     if (status != OK)
         return status;
-    qsort(gguf->tensors, (size_t)gguf->n_tensors, sizeof *gguf->tensors, compare_tensors);
+    qsort(gguf->tensors, (size_t)gguf->n_tensors, sizeof(*gguf->tensors), compare_tensors);
     for (uint64_t i = 1; i < gguf->n_tensors; i++) {
         if (compare_tensors(&gguf->tensors[i - 1], &gguf->tensors[i]) == 0) {
             char name[NAME_TEXT];
@@ -439,7 +439,7 @@ static enum status parse(struct gguf *gguf, struct err *err)
 
 enum status gguf_parse(struct gguf **out, struct bytes file, struct err *err)
 {
-    struct gguf *gguf = mem_alloc(sizeof *gguf);
+    struct gguf *gguf = mem_alloc(sizeof(*gguf));
     gguf->file = file;
     enum status status = parse(gguf, err);
     if (status != OK)
@@ -467,13 +467,13 @@ enum status gguf_open(struct gguf **out, const char *path, struct err *err)
     if (map == MAP_FAILED)
         return err_set(err, IO_ERROR, "model file %s: cannot be mapped: %s", path,
                        strerror(mmap_errno));
-    struct gguf *gguf = mem_alloc(sizeof *gguf);
+    struct gguf *gguf = mem_alloc(sizeof(*gguf));
     gguf->file = (struct bytes){map, (size_t)st.st_size};
     gguf->mapped = true;
     enum status status = parse(gguf, err);
     if (status != OK) {
         gguf_close(gguf);
-        return err != NULL ? err_prefix(err, "model file %s", path) : status;
+        return err ? err_prefix(err, "model file %s", path) : status;
     }
     *out = gguf;
     return OK;
@@ -481,7 +481,7 @@ enum status gguf_open(struct gguf **out, const char *path, struct err *err)
 
 void gguf_close(struct gguf *gguf)
 {
-    if (gguf == NULL)
+    if (!gguf)
         return;
     if (gguf->mapped)
         munmap((void *)(uintptr_t)gguf->file.p, gguf->file.n);
@@ -495,13 +495,14 @@ void gguf_close(struct gguf *gguf)
 const struct gguf_value *gguf_find(const struct gguf *gguf, const char *key)
 {
     struct gguf_value wanted = {.key = bytes_of(key)};
-    return bsearch(&wanted, gguf->values, (size_t)gguf->n_values, sizeof wanted, compare_values);
+    return bsearch(&wanted, gguf->values, (size_t)gguf->n_values, sizeof(wanted), compare_values);
 }
 
 struct gguf_tensor *gguf_find_tensor(const struct gguf *gguf, const char *name)
 {
     struct gguf_tensor wanted = {.name = bytes_of(name)};
-    return bsearch(&wanted, gguf->tensors, (size_t)gguf->n_tensors, sizeof wanted, compare_tensors);
+    return bsearch(&wanted, gguf->tensors, (size_t)gguf->n_tensors, sizeof(wanted),
+                   compare_tensors);
 }
 
 static enum status wrong_type(const struct gguf_value *value, const char *key, const char *expected,
@@ -553,7 +554,7 @@ enum status gguf_get_uint(const struct gguf *gguf, const char *key, uint64_t min
                           uint64_t *out, struct err *err)
 {
     const struct gguf_value *value = gguf_find(gguf, key);
-    if (value == NULL)
+    if (!value)
         return NOT_FOUND;
     uint64_t number;
     bool negative;
@@ -571,7 +572,7 @@ enum status gguf_get_float(const struct gguf *gguf, const char *key, double min,
                            float *out, struct err *err)
 {
     const struct gguf_value *value = gguf_find(gguf, key);
-    if (value == NULL)
+    if (!value)
         return NOT_FOUND;
     double number;
     if (value->type == GGUF_F32) {
@@ -593,7 +594,7 @@ enum status gguf_get_float(const struct gguf *gguf, const char *key, double min,
 enum status gguf_get_bool(const struct gguf *gguf, const char *key, bool *out, struct err *err)
 {
     const struct gguf_value *value = gguf_find(gguf, key);
-    if (value == NULL)
+    if (!value)
         return NOT_FOUND;
     if (value->type != GGUF_BOOL)
         return wrong_type(value, key, "a truth value", err);
@@ -605,7 +606,7 @@ enum status gguf_get_string(const struct gguf *gguf, const char *key, struct byt
                             struct err *err)
 {
     const struct gguf_value *value = gguf_find(gguf, key);
-    if (value == NULL)
+    if (!value)
         return NOT_FOUND;
     if (value->type != GGUF_STRING)
         return wrong_type(value, key, "a string", err);
@@ -618,7 +619,7 @@ enum status gguf_get_array(const struct gguf *gguf, const char *key, enum gguf_t
                            uint64_t max, const struct gguf_value **out, struct err *err)
 {
     const struct gguf_value *value = gguf_find(gguf, key);
-    if (value == NULL)
+    if (!value)
         return NOT_FOUND;
     if (value->type != GGUF_ARRAY || value->item_type != (uint32_t)item_type)
         return err_set(

@@ -23,9 +23,9 @@ enum status kv_open(struct kv *out, struct compute *compute, const struct hyper 
                        "kv-type q8_0: this model's keys have %d x %d numbers, not a multiple of 32",
                        hyper->n_head_kv, hyper->head_dim);
     struct kv kv = {
-        .k = mem_array((size_t)hyper->n_layer, sizeof *kv.k),
-        .v = mem_array((size_t)hyper->n_layer, sizeof *kv.v),
-        .n_filled = mem_array((size_t)n_seq, sizeof *kv.n_filled),
+        .k = mem_array((size_t)hyper->n_layer, sizeof(*kv.k)),
+        .v = mem_array((size_t)hyper->n_layer, sizeof(*kv.v)),
+        .n_filled = mem_array((size_t)n_seq, sizeof(*kv.n_filled)),
         .n_layer = hyper->n_layer,
         .n_ctx = n_ctx,
         .n_seq = n_seq,
@@ -39,12 +39,11 @@ enum status kv_open(struct kv *out, struct compute *compute, const struct hyper 
     }
     if (status != OK) {
         kv_close(&kv, compute);
-        return err == NULL
-                   ? status
-                   : err_prefix(
-                         err,
-                         "memory for %d sequences of %d tokens (%llu MB; lower ctx or parallel)",
-                         n_seq, n_ctx, (unsigned long long)(kv.n_bytes >> 20));
+        return !err ? status
+                    : err_prefix(
+                          err,
+                          "memory for %d sequences of %d tokens (%llu MB; lower ctx or parallel)",
+                          n_seq, n_ctx, (unsigned long long)(kv.n_bytes >> 20));
     }
     *out = kv;
     return OK;
@@ -53,9 +52,9 @@ enum status kv_open(struct kv *out, struct compute *compute, const struct hyper 
 void kv_close(struct kv *kv, struct compute *compute)
 {
     for (int32_t i = 0; i < kv->n_layer; i++) {
-        if (kv->k != NULL && kv->k[i].buffer != NULL)
+        if (kv->k && kv->k[i].buffer)
             tensor_free(compute, &kv->k[i]);
-        if (kv->v != NULL && kv->v[i].buffer != NULL)
+        if (kv->v && kv->v[i].buffer)
             tensor_free(compute, &kv->v[i]);
     }
     free(kv->k);

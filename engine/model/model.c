@@ -56,7 +56,7 @@ static void activations_close(struct activations *act, struct compute *compute)
         &act->out_row, &act->out_x, &act->logits, &act->top_id, &act->top_value,
     };
     for (size_t i = 0; i < COUNT_OF(all); i++)
-        if (all[i]->buffer != NULL)
+        if (all[i]->buffer)
             tensor_free(compute, all[i]);
 }
 
@@ -85,7 +85,7 @@ static void name_quantisation(struct model_info *info, const struct gguf *gguf)
     if (gguf_get_uint(gguf, "general.file_type", 0, 1024, &file_type, NULL) == OK)
         for (size_t i = 0; i < COUNT_OF(names); i++)
             if (names[i].file_type == file_type) {
-                snprintf(info->quantisation, sizeof info->quantisation, "%s", names[i].name);
+                snprintf(info->quantisation, sizeof(info->quantisation), "%s", names[i].name);
                 return;
             }
     for (uint64_t i = 0; i < gguf->n_tensors; i++) {
@@ -94,7 +94,7 @@ static void name_quantisation(struct model_info *info, const struct gguf *gguf)
         if (bytes_of_type[type] > bytes_of_type[best])
             best = type;
     }
-    snprintf(info->quantisation, sizeof info->quantisation, "%s",
+    snprintf(info->quantisation, sizeof(info->quantisation), "%s",
              gguf_tensor_type_name((uint32_t)best));
 }
 
@@ -103,14 +103,14 @@ static void fill_info(struct model *m, const char *path)
     struct model_info *info = &m->info;
     const struct hyper *h = &m->hyper;
     const char *slash = strrchr(path, '/');
-    struct bytes base = bytes_of(slash != NULL ? slash + 1 : path), name = {NULL, 0};
+    struct bytes base = bytes_of(slash ? slash + 1 : path), name = {NULL, 0};
     if (base.n > 5 && memcmp(base.p + base.n - 5, ".gguf", 5) == 0)
         base.n -= 5;
-    copy_printable(info->id, sizeof info->id, base);
+    copy_printable(info->id, sizeof(info->id), base);
     if (gguf_get_string(m->gguf, "general.name", &name, NULL) != OK || name.n == 0)
         name = base;
-    copy_printable(info->name, sizeof info->name, name);
-    snprintf(info->arch, sizeof info->arch, "%s", h->arch);
+    copy_printable(info->name, sizeof(info->name), name);
+    snprintf(info->arch, sizeof(info->arch), "%s", h->arch);
     name_quantisation(info, m->gguf);
     for (uint64_t i = 0; i < m->gguf->n_tensors; i++)
         info->n_params += (int64_t)m->gguf->tensors[i].n_elements;
@@ -164,7 +164,7 @@ static enum status open_parts(struct model *m, const struct model_options *optio
         status = kv_open(&m->kv, m->compute, &m->hyper, n_ctx, options, err);
     if (status == OK)
         status = activations_open(&m->act, m->compute, &m->hyper, options->n_batch, err);
-    m->scratch = mem_array(4 * (size_t)options->n_batch, sizeof *m->scratch);
+    m->scratch = mem_array(4 * (size_t)options->n_batch, sizeof(*m->scratch));
     return status;
 }
 
@@ -177,7 +177,7 @@ enum status model_open(struct model **out, struct compute *compute, const char *
             err, BAD_INPUT,
             "model options out of range: ctx %d, %d sequences (1 to %d), batch %d (1 to %d)",
             options->n_ctx, options->n_seq, MAX_SEQ, options->n_batch, MAX_BATCH);
-    struct model *m = mem_alloc(sizeof *m);
+    struct model *m = mem_alloc(sizeof(*m));
     m->compute = compute;
     enum status status = gguf_open(&m->gguf, path, err);
     if (status != OK) {
@@ -187,7 +187,7 @@ enum status model_open(struct model **out, struct compute *compute, const char *
     status = open_parts(m, options, err);
     if (status != OK) {
         model_close(m);
-        return err != NULL ? err_prefix(err, "model file %s", path) : status;
+        return err ? err_prefix(err, "model file %s", path) : status;
     }
     fill_info(m, path);
     *out = m;
@@ -196,7 +196,7 @@ enum status model_open(struct model **out, struct compute *compute, const char *
 
 void model_close(struct model *model)
 {
-    if (model == NULL)
+    if (!model)
         return;
     activations_close(&model->act, model->compute);
     kv_close(&model->kv, model->compute);

@@ -90,20 +90,20 @@ enum status pretokenizer_open(struct pretokenizer **out, struct bytes name, stru
         if (names_contain(families[i].names, name))
             family = &families[i];
     char text[NAME_TEXT];
-    if (family == NULL)
+    if (!family)
         return err_set(err, UNSUPPORTED,
                        "key 'tokenizer.ggml.pre' is '%s'; this build knows the pre-tokenizers of "
                        "the families gpt-2, "
                        "llama-bpe, qwen2, starcoder and default",
                        name_text(text, name));
-    struct pretokenizer *pre = mem_alloc(sizeof *pre);
+    struct pretokenizer *pre = mem_alloc(sizeof(*pre));
     pre->family = family;
-    for (int i = 0; i < MAX_EXPRESSIONS && family->expressions[i] != NULL; i++) {
+    for (int i = 0; i < MAX_EXPRESSIONS && family->expressions[i]; i++) {
         int code;
         PCRE2_SIZE offset;
         pre->code[i] = pcre2_compile((PCRE2_SPTR)family->expressions[i], PCRE2_ZERO_TERMINATED,
                                      PCRE2_UTF | PCRE2_UCP, &code, &offset, NULL);
-        if (pre->code[i] == NULL)
+        if (!pre->code[i])
             die("pre-tokenizer expression %d of '%s': PCRE2 error %d at %zu", i, family->names,
                 code, (size_t)offset);
         pre->n_codes = i + 1;
@@ -114,7 +114,7 @@ enum status pretokenizer_open(struct pretokenizer **out, struct bytes name, stru
 
 void pretokenizer_close(struct pretokenizer *pretokenizer)
 {
-    if (pretokenizer == NULL)
+    if (!pretokenizer)
         return;
     for (int i = 0; i < pretokenizer->n_codes; i++)
         pcre2_code_free(pretokenizer->code[i]);
@@ -218,7 +218,7 @@ static void add_end(struct words *words, size_t end)
 {
     if (words->n == words->allocated) {
         words->allocated = words->allocated != 0 ? words->allocated * 2 : 256;
-        words->end = mem_resize(words->end, words->allocated * sizeof *words->end);
+        words->end = mem_resize(words->end, words->allocated * sizeof(*words->end));
     }
     words->end[words->n++] = end;
 }
@@ -256,7 +256,7 @@ enum status pretokenizer_split(const struct pretokenizer *pretokenizer,
     enum status status = OK;
     pcre2_match_data *match = pcre2_match_data_create(1, NULL);
     pcre2_match_context *context = pcre2_match_context_create(NULL);
-    if (match == NULL || context == NULL)
+    if (!match || !context)
         die("out of memory");
     pcre2_set_match_limit(
         context, UINT32_MAX); // steps grow with the text only; the expressions do not nest repeats

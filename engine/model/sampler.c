@@ -82,21 +82,21 @@ static double random_unit(uint64_t s[4])
 
 void sampler_open(struct sampler **out, const struct sampling *sampling, int32_t n_vocab)
 {
-    struct sampler *s = mem_alloc(sizeof *s);
+    struct sampler *s = mem_alloc(sizeof(*s));
     s->sampling = *sampling;
     s->n_vocab = n_vocab;
-    s->n_generated = mem_array((size_t)n_vocab, sizeof *s->n_generated);
-    s->heap = mem_array((size_t)n_vocab, sizeof *s->heap);
+    s->n_generated = mem_array((size_t)n_vocab, sizeof(*s->n_generated));
+    s->heap = mem_array((size_t)n_vocab, sizeof(*s->heap));
     s->penalised = mem_array((size_t)n_vocab, 1);
     if (sampling->repeat_last_n > 0)
-        s->recent = mem_array((size_t)sampling->repeat_last_n, sizeof *s->recent);
+        s->recent = mem_array((size_t)sampling->repeat_last_n, sizeof(*s->recent));
     random_seed(s->random, sampling->seed);
     *out = s;
 }
 
 void sampler_close(struct sampler *sampler)
 {
-    if (sampler == NULL)
+    if (!sampler)
         return;
     free(sampler->n_generated);
     free(sampler->recent);
@@ -111,7 +111,7 @@ void sampler_see(struct sampler *sampler, int32_t id, bool generated)
         return;
     if (generated && sampler->n_generated[id] < UINT32_MAX)
         sampler->n_generated[id]++;
-    if (sampler->recent == NULL)
+    if (!sampler->recent)
         return;
     sampler->recent[sampler->at_recent] = id;
     sampler->at_recent = (sampler->at_recent + 1) % sampler->sampling.repeat_last_n;

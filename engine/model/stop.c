@@ -21,12 +21,12 @@ struct stopper {
 
 void stopper_open(struct stopper **out, const struct bytes *stops, size_t n_stops)
 {
-    struct stopper *s = mem_alloc(sizeof *s);
+    struct stopper *s = mem_alloc(sizeof(*s));
     size_t n_bytes = 0;
     for (size_t i = 0; i < n_stops; i++)
         n_bytes += stops[i].n;
     s->memory = mem_alloc(n_bytes + 1);
-    s->stops = mem_array(n_stops + 1, sizeof *s->stops);
+    s->stops = mem_array(n_stops + 1, sizeof(*s->stops));
     n_bytes = 0;
     for (size_t i = 0; i < n_stops; i++) {
         if (stops[i].n == 0)
@@ -42,7 +42,7 @@ void stopper_open(struct stopper **out, const struct bytes *stops, size_t n_stop
 
 void stopper_close(struct stopper *stopper)
 {
-    if (stopper == NULL)
+    if (!stopper)
         return;
     buf_free(&stopper->held);
     buf_free(&stopper->sent);
@@ -69,8 +69,8 @@ static size_t find_stop(const struct stopper *s)
     for (size_t i = 0; i < s->n_stops; i++) {
         const uint8_t *found =
             s->held.n > 0 ? memmem(s->held.p, s->held.n, s->stops[i].p, s->stops[i].n) : NULL;
-        size_t start = found != NULL ? (size_t)(found - s->held.p) : 0, end = start + s->stops[i].n;
-        if (found != NULL && (end < first_end || (end == first_end && start < first))) {
+        size_t start = found ? (size_t)(found - s->held.p) : 0, end = start + s->stops[i].n;
+        if (found && (end < first_end || (end == first_end && start < first))) {
             first = start;
             first_end = end;
         }

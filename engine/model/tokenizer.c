@@ -35,7 +35,7 @@ enum status tokenizer_open(struct tokenizer **out, const struct gguf *gguf, stru
     status = gguf_get_string(gguf, "tokenizer.ggml.pre", &pre, err);
     if (status != OK && status != NOT_FOUND)
         return status;
-    struct tokenizer *t = mem_alloc(sizeof *t);
+    struct tokenizer *t = mem_alloc(sizeof(*t));
     status = pretokenizer_open(&t->pretokenizer, pre, err);
     if (status == OK)
         status = vocabulary_read(t, gguf, err);
@@ -48,7 +48,7 @@ enum status tokenizer_open(struct tokenizer **out, const struct gguf *gguf, stru
 
 void tokenizer_close(struct tokenizer *tokenizer)
 {
-    if (tokenizer == NULL)
+    if (!tokenizer)
         return;
     pretokenizer_close(tokenizer->pretokenizer);
     vocabulary_free(tokenizer);
@@ -63,7 +63,7 @@ enum status model_tokenizer_open(struct tokenizer **out, const char *path, struc
         return status;
     status = tokenizer_open(out, gguf, err);
     gguf_close(gguf);
-    return status != OK && err != NULL ? err_prefix(err, "model file %s", path) : status;
+    return status != OK && err ? err_prefix(err, "model file %s", path) : status;
 }
 
 void model_tokenizer_close(struct tokenizer *tokenizer)
@@ -146,7 +146,7 @@ static void heap_push(struct speller *s, struct pair pair)
 {
     if (s->n_heap == s->heap_allocated) {
         s->heap_allocated = s->heap_allocated != 0 ? s->heap_allocated * 2 : 256;
-        s->heap = mem_resize(s->heap, s->heap_allocated * sizeof *s->heap);
+        s->heap = mem_resize(s->heap, s->heap_allocated * sizeof(*s->heap));
     }
     size_t i = s->n_heap++;
     for (; i > 0 && pair_before(&pair, &s->heap[(i - 1) / 2]); i = (i - 1) / 2)
@@ -208,7 +208,7 @@ static void spell_word(const struct tokenizer *t, struct speller *s, struct byte
     }
     if (word.n > s->nodes_allocated) {
         s->nodes_allocated = word.n * 2;
-        s->nodes = mem_resize(s->nodes, s->nodes_allocated * sizeof *s->nodes);
+        s->nodes = mem_resize(s->nodes, s->nodes_allocated * sizeof(*s->nodes));
     }
     int32_t n = (int32_t)word.n;
     for (int32_t i = 0; i < n; i++)
@@ -231,12 +231,11 @@ static void spell_word(const struct tokenizer *t, struct speller *s, struct byte
         consider(t, s, left->prev, pair.at);
         consider(t, s, pair.at, left->next);
     }
-    for (int32_t i = 0; i >= 0; i = s->nodes[i].next) {
+    for (int32_t i = 0; i >= 0; i = s->nodes[i].next)
         if (s->nodes[i].symbol < t->n_vocab)
             emit(s, s->nodes[i].symbol);
         else
             emit_bytes(t, s, vocabulary_text(t, s->nodes[i].symbol));
-    }
 }
 
 static enum status spell_text(const struct tokenizer *t, struct speller *s, struct bytes text,
@@ -326,7 +325,7 @@ static void add_piece(struct pieces *pieces, struct bytes text, int32_t id)
         return;
     if (pieces->n == pieces->allocated) {
         pieces->allocated = pieces->allocated != 0 ? pieces->allocated * 2 : 64;
-        pieces->p = mem_resize(pieces->p, pieces->allocated * sizeof *pieces->p);
+        pieces->p = mem_resize(pieces->p, pieces->allocated * sizeof(*pieces->p));
     }
     pieces->p[pieces->n++] = (struct piece){text, id};
 }
@@ -337,7 +336,7 @@ static void cut_special(struct pieces *out, const struct piece *piece,
     struct bytes rest = piece->text;
     while (piece->id < 0 && rest.n >= special->text.n) {
         const uint8_t *found = memmem(rest.p, rest.n, special->text.p, special->text.n);
-        if (found == NULL)
+        if (!found)
             break;
         add_piece(out, (struct bytes){rest.p, (size_t)(found - rest.p)}, -1);
         add_piece(out, (struct bytes){found, special->text.n}, special->id);
@@ -382,12 +381,11 @@ enum status tokenizer_append(const struct tokenizer *tokenizer, struct bytes tex
     enum status status = OK;
     size_t n_before = *n;
     cut_specials(tokenizer, text, special, &pieces);
-    for (size_t i = 0; i < pieces.n && status == OK && !speller.full; i++) {
+    for (size_t i = 0; i < pieces.n && status == OK && !speller.full; i++)
         if (pieces.p[i].id >= 0)
             emit(&speller, pieces.p[i].id);
         else
             status = spell_text(tokenizer, &speller, pieces.p[i].text, err);
-    }
     free(pieces.p);
     free(speller.nodes);
     free(speller.heap);

@@ -108,7 +108,7 @@ static int32_t symbol_add(struct tokenizer *t, struct bytes text)
 {
     if (t->n_symbols == t->symbols_allocated) {
         t->symbols_allocated = t->symbols_allocated < 1024 ? 1024 : t->symbols_allocated * 2;
-        t->start = mem_resize(t->start, ((size_t)t->symbols_allocated + 1) * sizeof *t->start);
+        t->start = mem_resize(t->start, ((size_t)t->symbols_allocated + 1) * sizeof(*t->start));
     }
     if (t->n_bytes + text.n > t->bytes_allocated) {
         t->bytes_allocated = (t->n_bytes + text.n) * 2 + 4096;
@@ -167,14 +167,14 @@ static enum status read_merges(struct tokenizer *t, const struct gguf *gguf,
     if (status != OK)
         return status;
     t->merges_mask = table_mask(list->n_items);
-    t->merges = mem_array(t->merges_mask + 1, sizeof *t->merges);
+    t->merges = mem_array(t->merges_mask + 1, sizeof(*t->merges));
     for (size_t i = 0; i <= t->merges_mask; i++)
         t->merges[i].left = -1;
     const uint8_t *at = list->p;
     for (uint64_t rank = 0; rank < list->n_items; rank++) {
         struct bytes line = gguf_next_string(&at);
         const uint8_t *space = line.n > 1 ? memchr(line.p + 1, ' ', line.n - 1) : NULL;
-        if (space == NULL || space + 1 == line.p + line.n)
+        if (!space || space + 1 == line.p + line.n)
             return err_set(
                 err, BAD_INPUT,
                 "key 'tokenizer.ggml.merges': line %llu is not two texts with a space between them",
@@ -263,12 +263,12 @@ static int by_name(const void *a, const void *b)
 
 static enum status check_unique(const struct gguf_value *list, struct err *err)
 {
-    struct named *names = mem_array((size_t)list->n_items, sizeof *names);
+    struct named *names = mem_array((size_t)list->n_items, sizeof(*names));
     const uint8_t *at = list->p;
     enum status status = OK;
     for (uint64_t i = 0; i < list->n_items; i++)
         names[i] = (struct named){gguf_next_string(&at), (int32_t)i};
-    qsort(names, (size_t)list->n_items, sizeof *names, by_name);
+    qsort(names, (size_t)list->n_items, sizeof(*names), by_name);
     for (uint64_t i = 1; i < list->n_items && status == OK; i++) {
         char text[NAME_TEXT];
         if (names[i].text.n > 0 && by_name(&names[i - 1], &names[i]) == 0)
@@ -285,7 +285,7 @@ static void add_special(struct tokenizer *t, struct bytes text, int32_t id, bool
 {
     size_t room = (size_t)t->n_specials;
     if ((room & (room - 1)) == 0) // grows at powers of two
-        t->specials = mem_resize(t->specials, (room != 0 ? 2 * room : 1) * sizeof *t->specials);
+        t->specials = mem_resize(t->specials, (room != 0 ? 2 * room : 1) * sizeof(*t->specials));
     t->specials[t->n_specials++] = (struct special){text, id, control};
     if (text.n > t->longest) // symbol_add() may get it shorter, unspelled
         t->longest = text.n;
@@ -317,7 +317,7 @@ static void keep_specials(struct tokenizer *t)
         n_bytes += t->specials[i].text.n;
     t->special_texts = mem_alloc(n_bytes + 1);
     if (t->n_specials > 0)
-        qsort(t->specials, (size_t)t->n_specials, sizeof *t->specials, longest_first);
+        qsort(t->specials, (size_t)t->n_specials, sizeof(*t->specials), longest_first);
     n_bytes = 0;
     for (int32_t i = 0; i < t->n_specials; i++) {
         struct special *special = &t->specials[i];
@@ -327,11 +327,11 @@ static void keep_specials(struct tokenizer *t)
         if (ends_by_text(special->text) && t->n_end < MAX_END - 2)
             t->end[t->n_end++] = special->id;
     }
-    struct named *order = mem_array((size_t)t->n_specials + 1, sizeof *order);
+    struct named *order = mem_array((size_t)t->n_specials + 1, sizeof(*order));
     for (int32_t i = 0; i < t->n_specials; i++)
         order[i] = (struct named){t->specials[i].text, i};
-    qsort(order, (size_t)t->n_specials, sizeof *order, by_name);
-    t->specials_by_text = mem_array((size_t)t->n_specials + 1, sizeof *t->specials_by_text);
+    qsort(order, (size_t)t->n_specials, sizeof(*order), by_name);
+    t->specials_by_text = mem_array((size_t)t->n_specials + 1, sizeof(*t->specials_by_text));
     for (int32_t i = 0; i < t->n_specials; i++)
         t->specials_by_text[i] = order[i].id;
     free(order);
@@ -352,7 +352,7 @@ static enum status read_tokens(struct tokenizer *t, const struct gguf *gguf,
             gguf_get_array(gguf, "tokenizer.ggml.token_type", GGUF_I32, MAX_VOCAB, &types, err);
     if (status != OK && status != NOT_FOUND)
         return status;
-    if (types != NULL && types->n_items != list->n_items)
+    if (types && types->n_items != list->n_items)
         return err_set(err, BAD_INPUT,
                        "key 'tokenizer.ggml.token_type' has %llu items for %llu tokens",
                        (unsigned long long)types->n_items, (unsigned long long)list->n_items);
@@ -361,19 +361,17 @@ static enum status read_tokens(struct tokenizer *t, const struct gguf *gguf,
         return status;
     const struct gguf_value *merges = gguf_find(gguf, "tokenizer.ggml.merges");
     uint64_t n_merges =
-        merges != NULL && merges->type == GGUF_ARRAY && merges->n_items <= MAX_MERGES
-            ? merges->n_items
-            : 0;
+        merges && merges->type == GGUF_ARRAY && merges->n_items <= MAX_MERGES ? merges->n_items : 0;
     t->by_text_mask =
         table_mask(list->n_items + 3 * n_merges + 256); // room for what only merges speak of
-    t->by_text = mem_array(t->by_text_mask + 1, sizeof *t->by_text);
-    memset(t->by_text, 0xff, (t->by_text_mask + 1) * sizeof *t->by_text);
+    t->by_text = mem_array(t->by_text_mask + 1, sizeof(*t->by_text));
+    memset(t->by_text, 0xff, (t->by_text_mask + 1) * sizeof(*t->by_text));
     t->hidden = mem_array((size_t)list->n_items, 1);
     const uint8_t *at = list->p;
     for (uint64_t i = 0; i < list->n_items; i++) {
         struct bytes text = gguf_next_string(&at);
         int32_t type = TYPE_NORMAL;
-        if (types != NULL)
+        if (types)
             memcpy(&type, types->p + 4 * i, 4);
         uint8_t *scratch = mem_alloc(text.n + 1);
         add_token(t, byte_of, text, (int32_t)i, type, scratch);
@@ -432,7 +430,7 @@ enum status vocabulary_read(struct tokenizer *t, const struct gguf *gguf, struct
 {
     int16_t byte_of[324];
     byte_table(byte_of);
-    random_bytes(&t->hash_seed, sizeof t->hash_seed);
+    random_bytes(&t->hash_seed, sizeof(t->hash_seed));
     enum status status = read_tokens(t, gguf, byte_of, err);
     if (status == OK)
         status = read_merges(t, gguf, byte_of, err);

@@ -41,7 +41,7 @@ struct reader { // reads "<arch>.<name>" keys; the first failure stays
 
 static const char *key_of(struct reader *r, const char *name)
 {
-    snprintf(r->key, sizeof r->key, "%s.%s", r->arch, name);
+    snprintf(r->key, sizeof(r->key), "%s.%s", r->arch, name);
     return r->key;
 }
 
@@ -138,7 +138,7 @@ static enum status check_hyper(const struct hyper *h, const struct gguf *gguf, s
     if ((int64_t)h->n_head * h->head_dim > MAX_EMBD)
         return err_set(err, BAD_INPUT, "%d heads of %d dimensions: more than %d in all", h->n_head,
                        h->head_dim, MAX_EMBD);
-    snprintf(key, sizeof key, "%s.attention.value_length", h->arch);
+    snprintf(key, sizeof(key), "%s.attention.value_length", h->arch);
     enum status status = gguf_get_uint(gguf, key, 1, MAX_HEAD_DIM, &value_length, err);
     if (status != OK && status != NOT_FOUND)
         return status;
@@ -146,7 +146,7 @@ static enum status check_hyper(const struct hyper *h, const struct gguf *gguf, s
         return err_set(err, UNSUPPORTED,
                        "key '%s' is %llu, the key length %d; this build needs them equal", key,
                        (unsigned long long)value_length, h->head_dim);
-    snprintf(key, sizeof key, "%s.expert_count", h->arch);
+    snprintf(key, sizeof(key), "%s.expert_count", h->arch);
     status = gguf_get_uint(gguf, key, 0, UINT32_MAX, &n_experts, err);
     if (status != OK && status != NOT_FOUND)
         return status;
@@ -169,7 +169,7 @@ enum status hyper_read(struct hyper *out, const struct gguf *gguf, struct err *e
     if (!bytes_equal_text(arch, "llama") && !bytes_equal_text(arch, "qwen2"))
         return err_set(err, UNSUPPORTED, "architecture '%s'; this build runs llama and qwen2",
                        name_text(text, arch));
-    snprintf(h.arch, sizeof h.arch, "%s", name_text(text, arch));
+    snprintf(h.arch, sizeof(h.arch), "%s", name_text(text, arch));
     struct reader r = {.gguf = gguf, .arch = h.arch, .status = OK, .err = err};
     h.n_layer = read_int(&r, "block_count", 1, MAX_LAYER, -1);
     h.n_embd = read_int(&r, "embedding_length", 1, MAX_EMBD, -1);
@@ -211,7 +211,7 @@ struct loader {
 
 static const char *layer_name(struct loader *l, int32_t i, const char *name)
 {
-    snprintf(l->name, sizeof l->name, "blk.%d.%s", i, name);
+    snprintf(l->name, sizeof(l->name), "blk.%d.%s", i, name);
     return l->name;
 }
 
@@ -220,8 +220,8 @@ static enum status unknown_format(struct loader *l, const char *name, uint32_t t
     char known[192];
     size_t n = 0;
     for (uint32_t i = 0; i < 64; i++)
-        if (dtype_known(i) && n < sizeof known)
-            n += (size_t)snprintf(known + n, sizeof known - n, " %s", dtype_name((enum dtype)i));
+        if (dtype_known(i) && n < sizeof(known))
+            n += (size_t)snprintf(known + n, sizeof(known) - n, " %s", dtype_name((enum dtype)i));
     return err_set(l->err, UNSUPPORTED, "tensor '%s' is stored as %s; this build computes with%s",
                    name, gguf_tensor_type_name(type), known);
 }
@@ -230,7 +230,7 @@ static enum status find(struct loader *l, const char *name, int64_t n_rows, int6
                         const struct gguf_tensor **out)
 {
     struct gguf_tensor *tensor = gguf_find_tensor(l->gguf, name);
-    if (tensor == NULL)
+    if (!tensor)
         return NOT_FOUND;
     uint64_t rows = tensor->dims[1];
     if (tensor->dims[0] != (uint64_t)n_cols || rows != (uint64_t)n_rows || tensor->dims[2] != 1 ||
@@ -265,7 +265,7 @@ static enum status matrix(struct loader *l, struct tensor *out, const char *name
                        (unsigned long long)tensor->offset);
     status = compute_weight(l->compute, out, (enum dtype)tensor->type, n_rows, n_cols,
                             l->gguf->file.p + tensor->offset, l->err);
-    return status != OK && l->err != NULL ? err_prefix(l->err, "tensor '%s'", name) : status;
+    return status != OK && l->err ? err_prefix(l->err, "tensor '%s'", name) : status;
 }
 
 // Norms and biases are small: decoded to F32 in the device's memory whatever the file stores.
@@ -280,9 +280,9 @@ static enum status optional_vector(struct loader *l, struct tensor *out, const c
     status = compute_tensor(l->compute, out, DTYPE_F32, 1, n, l->err);
     if (status != OK)
         return status;
-    float *values = mem_array((size_t)n, sizeof *values);
+    float *values = mem_array((size_t)n, sizeof(*values));
     dtype_decode((enum dtype)tensor->type, values, l->gguf->file.p + tensor->offset, n);
-    tensor_write(l->compute, out, values, (size_t)n * sizeof *values);
+    tensor_write(l->compute, out, values, (size_t)n * sizeof(*values));
     free(values);
     return OK;
 }
@@ -373,9 +373,9 @@ static enum status load_rope(struct loader *l, struct weights *w)
     if (status == OK) {
         struct rope_scaling scaling = h->rope_scaling;
         scaling.freq_factors = factors;
-        int32_t *turns = mem_array((size_t)h->n_rot, sizeof *turns);
+        int32_t *turns = mem_array((size_t)h->n_rot, sizeof(*turns));
         rope_turns(turns, &w->rope_magnitude, h->n_rot, &scaling);
-        tensor_write(l->compute, &w->rope_turns, turns, (size_t)h->n_rot * sizeof *turns);
+        tensor_write(l->compute, &w->rope_turns, turns, (size_t)h->n_rot * sizeof(*turns));
         free(turns);
     }
     free(factors);
@@ -402,7 +402,7 @@ static enum status load_all(struct loader *l, struct weights *w)
     enum status status = matrix(l, &w->token_embd, "token_embd.weight", h->n_vocab, h->n_embd);
     if (status == OK)
         status = vector(l, &w->output_norm, "output_norm.weight", h->n_embd);
-    w->tied = gguf_find_tensor(l->gguf, "output.weight") == NULL;
+    w->tied = !gguf_find_tensor(l->gguf, "output.weight");
     if (status == OK && w->tied)
         w->output = w->token_embd;
     else if (status == OK)
@@ -429,13 +429,13 @@ enum status weights_open(struct weights *out, struct compute *compute, const str
 
 static void release(struct compute *compute, struct tensor *tensor)
 {
-    if (tensor->buffer != NULL)
+    if (tensor->buffer)
         tensor_free(compute, tensor);
 }
 
 void weights_close(struct weights *weights, struct compute *compute, const struct hyper *hyper)
 {
-    for (int32_t i = 0; i < hyper->n_layer && weights->layers != NULL; i++) {
+    for (int32_t i = 0; i < hyper->n_layer && weights->layers; i++) {
         struct layer *layer = &weights->layers[i];
         struct tensor *all[] = {
             &layer->attn_norm,        &layer->attn_q,      &layer->attn_k,      &layer->attn_v,

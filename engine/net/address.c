@@ -20,9 +20,8 @@
 static int compare(const void *a, const void *b)
 {
     const struct address *x = a, *y = b;
-    if (x->n != y->n) {
+    if (x->n != y->n)
         return x->n < y->n ? -1 : 1;
-    }
     return memcmp(x->p, y->p, x->n);
 }
 
@@ -48,14 +47,11 @@ static bool from_sockaddr(struct address *out, const struct sockaddr *from)
 
 static void add(struct address *list, size_t *n, size_t room, const struct address *one)
 {
-    for (size_t i = 0; i < *n; i++) {
-        if (compare(&list[i], one) == 0) {
+    for (size_t i = 0; i < *n; i++)
+        if (compare(&list[i], one) == 0)
             return;
-        }
-    }
-    if (*n < room) {
+    if (*n < room)
         list[(*n)++] = *one;
-    }
 }
 
 size_t address_list(struct address *out, size_t room)
@@ -65,9 +61,8 @@ size_t address_list(struct address *out, size_t room)
         {.p = {[15] = 1}, .n = 16, .loopback = true},
     };
     size_t n = 0;
-    for (size_t i = 0; i < COUNT_OF(always); i++) {
+    for (size_t i = 0; i < COUNT_OF(always); i++)
         add(out, &n, room, &always[i]);
-    }
     struct ifaddrs *all = NULL;
     if (getifaddrs(&all) != 0) {
         log_warn("the addresses of this machine cannot be listed (%s): the certificate will name "
@@ -76,25 +71,23 @@ size_t address_list(struct address *out, size_t room)
                  strerror(errno));
         all = NULL;
     }
-    for (struct ifaddrs *one = all; one != NULL; one = one->ifa_next) {
+    for (struct ifaddrs *one = all; one; one = one->ifa_next) {
         struct address address;
-        if (one->ifa_addr != NULL && (one->ifa_flags & IFF_UP) != 0 &&
+        if (one->ifa_addr && (one->ifa_flags & IFF_UP) != 0 &&
             from_sockaddr(&address, one->ifa_addr)) {
             add(out, &n, room, &address);
         }
     }
-    if (all != NULL) {
+    if (all)
         freeifaddrs(all);
-    }
     qsort(out, n, sizeof(*out), compare);
     return n;
 }
 
 void address_text(const struct address *address, char out[48])
 {
-    if (inet_ntop(address->n == 4 ? AF_INET : AF_INET6, address->p, out, 48) == NULL) {
+    if (!inet_ntop(address->n == 4 ? AF_INET : AF_INET6, address->p, out, 48))
         out[0] = 0;
-    }
 }
 
 void address_peer(const struct sockaddr_storage *from, char text[64], uint8_t key[16])
@@ -126,9 +119,8 @@ static bool parse_port(const char *text, uint16_t *port)
     unsigned long value = 0;
     size_t n = strlen(text);
     for (size_t i = 0; i < n; i++) {
-        if (text[i] < '0' || text[i] > '9') {
+        if (text[i] < '0' || text[i] > '9')
             return false;
-        }
         value = value * 10 + (unsigned long)(text[i] - '0');
     }
     *port = (uint16_t)value;
@@ -140,9 +132,8 @@ static bool parse_host(struct listen_at *out, const char *host)
     struct sockaddr_in *four = (void *)&out->at;
     struct sockaddr_in6 *six = (void *)&out->at;
     memset(&out->at, 0, sizeof(out->at));
-    if (strcmp(host, "localhost") == 0) {
+    if (strcmp(host, "localhost") == 0)
         host = "127.0.0.1";
-    }
     if (inet_pton(AF_INET, host, &four->sin_addr) == 1) {
         four->sin_family = AF_INET;
         four->sin_port = htons(out->port);
@@ -152,16 +143,14 @@ static bool parse_host(struct listen_at *out, const char *host)
     }
     char inside[64];
     size_t n = strlen(host);
-    if (strcmp(host, "*") == 0) {
+    if (strcmp(host, "*") == 0)
         snprintf(inside, sizeof(inside), "::");
-    } else if (n > 2 && n < sizeof(inside) && host[0] == '[' && host[n - 1] == ']') {
+    else if (n > 2 && n < sizeof(inside) && host[0] == '[' && host[n - 1] == ']')
         snprintf(inside, sizeof(inside), "%.*s", (int)n - 2, host + 1);
-    } else {
+    else
         return false;
-    }
-    if (inet_pton(AF_INET6, inside, &six->sin6_addr) != 1) {
+    if (inet_pton(AF_INET6, inside, &six->sin6_addr) != 1)
         return false;
-    }
     six->sin6_family = AF_INET6;
     six->sin6_port = htons(out->port);
     out->n = sizeof(*six);
@@ -172,9 +161,8 @@ static bool parse_host(struct listen_at *out, const char *host)
 static bool parse_one(struct listen_at *out, char *entry)
 {
     char *colon = strrchr(entry, ':');
-    if (colon == NULL || !parse_port(colon + 1, &out->port)) {
+    if (!colon || !parse_port(colon + 1, &out->port))
         return false;
-    }
     *colon = 0;
     bool good = parse_host(out, entry);
     *colon = ':';
@@ -197,9 +185,8 @@ enum status listen_parse(struct listen_at *out, size_t room, size_t *n, const ch
                     "%s: \"%s\" is not ADDRESS:PORT, such as 192.0.2.7:443, [::]:443 or *:443", key,
                     entry);
             }
-            if (found == room) {
+            if (found == room)
                 return err_set(err, BAD_INPUT, "%s: more than %zu entries", key, room);
-            }
             out[found++] = one;
         }
         at += n_entry;
@@ -212,14 +199,12 @@ enum status listen_parse(struct listen_at *out, size_t room, size_t *n, const ch
 static int open_socket(const struct listen_at *at)
 {
     int fd = socket(at->at.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0) {
+    if (fd < 0)
         return -1;
-    }
     int on = 1, off = 0;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (at->at.ss_family == AF_INET6) {
+    if (at->at.ss_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, at->any ? &off : &on, sizeof(off));
-    }
     if (bind(fd, (const struct sockaddr *)(const void *)&at->at, at->n) != 0 ||
         listen(fd, 256) != 0) {
         int why = errno;
@@ -273,9 +258,8 @@ int address_watch(void)
         log_warn("changes of this machine's addresses cannot be watched (%s): they are looked at "
                  "every hour",
                  strerror(errno));
-        if (fd >= 0) {
+        if (fd >= 0)
             close(fd);
-        }
         return -1;
     }
     return fd;

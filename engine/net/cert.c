@@ -67,9 +67,8 @@ static void make_key(uint8_t key[CERT_KEY])
     br_hmac_drbg_context rng;
     br_hmac_drbg_init(&rng, &br_sha256_vtable, seed, sizeof(seed));
     br_ec_private_key made;
-    if (br_ec_keygen(&rng.vtable, br_ec_get_default(), &made, kept, BR_EC_secp256r1) != CERT_KEY) {
+    if (br_ec_keygen(&rng.vtable, br_ec_get_default(), &made, kept, BR_EC_secp256r1) != CERT_KEY)
         die("the TLS library made no P-256 key");
-    }
     memcpy(key, made.x, CERT_KEY);
     explicit_bzero(&rng, sizeof(rng));
     explicit_bzero(kept, sizeof(kept));
@@ -81,9 +80,8 @@ static bool make_point(uint8_t point[CERT_POINT], const uint8_t key[CERT_KEY])
     br_ec_private_key sk = private_key(key);
     br_ec_public_key pk;
     uint8_t made[BR_EC_KBUF_PUB_MAX_SIZE];
-    if (br_ec_compute_pub(br_ec_get_default(), &pk, made, &sk) != CERT_POINT) {
+    if (br_ec_compute_pub(br_ec_get_default(), &pk, made, &sk) != CERT_POINT)
         return false;
-    }
     memcpy(point, made, CERT_POINT);
     return true;
 }
@@ -127,9 +125,8 @@ static void put_algorithm(struct der *der, struct bytes oid, struct bytes parame
 {
     size_t algorithm = der_open(der, DER_SEQUENCE);
     der_put(der, DER_OID, oid);
-    if (parameter.n > 0) {
+    if (parameter.n > 0)
         der_put(der, DER_OID, parameter);
-    }
     der_close(der, algorithm);
 }
 
@@ -138,9 +135,8 @@ static void put_extension(struct der *der, struct bytes oid, bool critical, stru
     static const uint8_t yes = 0xFF;
     size_t extension = der_open(der, DER_SEQUENCE);
     der_put(der, DER_OID, oid);
-    if (critical) {
+    if (critical)
         der_put(der, DER_BOOLEAN, (struct bytes){&yes, 1});
-    }
     der_put(der, DER_OCTET_STRING, value);
     der_close(der, extension);
 }
@@ -197,12 +193,10 @@ static void put_alt_names(struct der *der, const struct cert_request *request)
              request->hostname);
     size_t names = der_open(der, DER_SEQUENCE);
     der_put(der, DER_CONTEXT + 2, bytes_of(request->hostname));
-    if (strcmp(local, request->hostname) != 0) {
+    if (strcmp(local, request->hostname) != 0)
         der_put(der, DER_CONTEXT + 2, bytes_of(local));
-    }
-    if (strcmp(request->hostname, "localhost") != 0) {
+    if (strcmp(request->hostname, "localhost") != 0)
         der_put(der, DER_CONTEXT + 2, bytes_of("localhost"));
-    }
     for (size_t i = 0; i < request->n_addresses; i++) {
         der_put(der, DER_CONTEXT + 7,
                 (struct bytes){request->addresses[i].p, request->addresses[i].n});
@@ -229,11 +223,10 @@ static void put_to_be_signed(struct der *der, const struct plan *plan)
     der_close(der, version);
     der_integer(der, (struct bytes){serial, sizeof(serial)});
     put_algorithm(der, OID_ECDSA_SHA256, (struct bytes){NULL, 0});
-    if (plan->issuer.n > 0) {
+    if (plan->issuer.n > 0)
         der_raw(der, plan->issuer);
-    } else {
+    else
         put_name(der, plan->common_name);
-    }
     size_t validity = der_open(der, DER_SEQUENCE);
     der_time(der, plan->not_before);
     der_time(der, plan->not_after);
@@ -245,11 +238,10 @@ static void put_to_be_signed(struct der *der, const struct plan *plan)
     der_close(der, key);
     size_t outer = der_open(der, DER_CONTEXT_CONSTRUCTED + 3),
            extensions = der_open(der, DER_SEQUENCE);
-    if (plan->san.n > 0) {
+    if (plan->san.n > 0)
         put_server_extensions(der, plan->san);
-    } else {
+    else
         put_ca_extensions(der);
-    }
     put_key_ids(der, plan->point, plan->issuer_point);
     der_close(der, extensions);
     der_close(der, outer);
@@ -285,28 +277,23 @@ static enum status issue(struct cert *cert, const struct plan *plan, const uint8
 static enum status read_extensions(struct bytes in, struct cert_view *view)
 {
     struct bytes list, one, oid, value, critical;
-    if (in.n == 0) {
+    if (in.n == 0)
         return OK;
-    }
-    if (der_expect(&in, DER_CONTEXT_CONSTRUCTED + 3, &list) != OK || in.n != 0) {
+    if (der_expect(&in, DER_CONTEXT_CONSTRUCTED + 3, &list) != OK || in.n != 0)
         return BAD_INPUT;
-    }
     in = list;
-    if (der_expect(&in, DER_SEQUENCE, &list) != OK || in.n != 0) {
+    if (der_expect(&in, DER_SEQUENCE, &list) != OK || in.n != 0)
         return BAD_INPUT;
-    }
     while (list.n > 0) {
-        if (der_expect(&list, DER_SEQUENCE, &one) != OK || der_expect(&one, DER_OID, &oid) != OK) {
+        if (der_expect(&list, DER_SEQUENCE, &one) != OK || der_expect(&one, DER_OID, &oid) != OK)
             return BAD_INPUT;
-        }
         bool has_critical = one.n > 0 && one.p[0] == DER_BOOLEAN;
         if ((has_critical && der_expect(&one, DER_BOOLEAN, &critical) != OK) ||
             der_expect(&one, DER_OCTET_STRING, &value) != OK || one.n != 0) {
             return BAD_INPUT;
         }
-        if (bytes_equal(oid, OID_ALT_NAME)) {
+        if (bytes_equal(oid, OID_ALT_NAME))
             view->san = value;
-        }
     }
     return OK;
 }
@@ -357,9 +344,8 @@ enum status cert_read(struct bytes der, struct cert_view *view)
         return BAD_INPUT;
     }
     found.signature = (struct bytes){bits.p + 1, bits.n - 1};
-    if (read_tbs(tbs, &found) != OK) {
+    if (read_tbs(tbs, &found) != OK)
         return BAD_INPUT;
-    }
     *view = found;
     return OK;
 }
@@ -378,18 +364,16 @@ bool cert_signed_by(const struct cert_view *cert, const struct cert_view *issuer
 
 static void wipe_and_free(struct buf *buf)
 {
-    if (buf->n > 0) {
+    if (buf->n > 0)
         explicit_bzero(buf->p, buf->n);
-    }
     buf_free(buf);
 }
 
 static void put_collected(void *arg, const void *p, size_t n)
 {
     struct buf *buf = arg;
-    if (buf_add(buf, p, n) != OK) {
+    if (buf_add(buf, p, n) != OK)
         buf->cap_bytes = 0; // remembered: pem_decode asks
-    }
 }
 
 // Decodes the first object of a PEM file, which must have this name.
@@ -420,9 +404,8 @@ static enum status pem_encode(struct buf *out, struct bytes der, const char *nam
 {
     char text[CERT_ROOM * 3 / 2];
     size_t n = br_pem_encode(NULL, der.p, der.n, name, BR_PEM_LINE64);
-    if (n >= sizeof(text)) {
+    if (n >= sizeof(text))
         return TOO_LARGE;
-    }
     br_pem_encode(text, der.p, der.n, name, BR_PEM_LINE64);
     enum status status = buf_add(out, text, n);
     explicit_bzero(text, sizeof(text)); // it may be a key
@@ -438,9 +421,8 @@ void cert_fingerprint(const struct cert *cert, char out[96])
 {
     uint8_t hash[32];
     sha256(hash, (struct bytes){cert->der, cert->n});
-    for (size_t i = 0; i < sizeof(hash); i++) {
+    for (size_t i = 0; i < sizeof(hash); i++)
         snprintf(out + 3 * i, 96 - 3 * i, i + 1 < sizeof(hash) ? "%02X:" : "%02X", hash[i]);
-    }
 }
 
 // NOT_FOUND: missing or empty (a file that a power cut left behind without contents counts as
@@ -450,9 +432,8 @@ static enum status read_pem_file(struct buf *out, const char *path, const char *
 {
     struct buf text;
     enum status status = file_read(&text, path, FILE_CAP, err);
-    if (status != OK) {
+    if (status != OK)
         return status;
-    }
     if (text.n == 0) {
         status = err_set(err, NOT_FOUND, "%s is empty", path);
     } else {
@@ -473,9 +454,8 @@ static void guard_file(const char *path)
     if (stat(path, &at) == 0 && (at.st_mode & 077) != 0) {
         log_warn("%s could be read by others (mode %03o): set to 600", path,
                  (unsigned)(at.st_mode & 0777));
-        if (chmod(path, 0600) != 0) {
+        if (chmod(path, 0600) != 0)
             log_warn("cannot change the mode of %s: %s", path, strerror(errno));
-        }
     }
 }
 
@@ -483,15 +463,14 @@ static enum status read_key_file(uint8_t key[CERT_KEY], const char *path, struct
 {
     struct buf der;
     enum status status = read_pem_file(&der, path, "EC PRIVATE KEY", err);
-    if (status != OK) {
+    if (status != OK)
         return status;
-    }
     br_skey_decoder_context decoder;
     br_skey_decoder_init(&decoder);
     br_skey_decoder_push(&decoder, der.p, der.n);
     const br_ec_private_key *found = br_skey_decoder_get_ec(&decoder);
     uint8_t point[CERT_POINT];
-    if (found == NULL || found->curve != BR_EC_secp256r1 || found->xlen != CERT_KEY ||
+    if (!found || found->curve != BR_EC_secp256r1 || found->xlen != CERT_KEY ||
         !make_point(point, found->x)) {
         status = err_set(err, BAD_INPUT,
                          "%s is damaged: a private key on the curve P-256 was expected", path);
@@ -508,21 +487,18 @@ static enum status write_key_file(const char *path, const uint8_t key[CERT_KEY],
 {
     br_ec_private_key sk = private_key(key);
     uint8_t point[CERT_POINT], der[256];
-    if (!make_point(point, key)) {
+    if (!make_point(point, key))
         die("a private key of ours is not on the curve");
-    }
     br_ec_public_key pk = {BR_EC_secp256r1, point, CERT_POINT};
     size_t n = br_encode_ec_raw_der(NULL, &sk, &pk);
-    if (n == 0 || n > sizeof(der)) {
+    if (n == 0 || n > sizeof(der))
         die("the TLS library cannot encode a P-256 key");
-    }
     br_encode_ec_raw_der(der, &sk, &pk);
     struct buf text;
     buf_init(&text, FILE_CAP);
     enum status status = pem_encode(&text, (struct bytes){der, n}, "EC PRIVATE KEY");
-    if (status == OK) {
+    if (status == OK)
         status = file_write(path, buf_view(&text), 0600, err);
-    }
     explicit_bzero(der, sizeof(der));
     wipe_and_free(&text);
     return status;
@@ -535,14 +511,12 @@ static enum status write_cert_file(const char *path, const struct cert *cert, co
     struct buf text;
     buf_init(&text, FILE_CAP);
     enum status status = cert_pem(&text, cert);
-    if (status == OK && ca != NULL) {
+    if (status == OK && ca)
         status = cert_pem(&text, ca);
-    }
-    if (status == OK) {
+    if (status == OK)
         status = file_write(path, buf_view(&text), 0644, err);
-    } else {
+    else
         err_set(err, status, "%s: the certificate does not fit %d bytes", path, FILE_CAP);
-    }
     buf_free(&text);
     return status;
 }
@@ -552,9 +526,8 @@ static enum status read_cert_file(struct cert *cert, const char *path, struct ce
 {
     struct buf der;
     enum status status = read_pem_file(&der, path, "CERTIFICATE", err);
-    if (status != OK) {
+    if (status != OK)
         return status;
-    }
     if (der.n <= sizeof(cert->der)) {
         memcpy(cert->der, der.p, der.n);
         cert->n = der.n;
@@ -575,9 +548,8 @@ static enum status read_cert_file(struct cert *cert, const char *path, struct ce
 static enum status make_ca(struct cert *ca, const char *path, struct err *err)
 {
     uint8_t point[CERT_POINT], id[20];
-    if (!make_point(point, ca->key)) {
+    if (!make_point(point, ca->key))
         return err_set(err, BAD_INPUT, "the CA's key is not on the curve P-256");
-    }
     key_id(id, (struct bytes){point, sizeof(point)});
     char name[40];
     snprintf(name, sizeof(name), "Tawny CA %02x%02x%02x%02x", id[0], id[1], id[2], id[3]);
@@ -611,9 +583,8 @@ static enum status check_ca(const struct cert *ca, const struct cert_view *view,
         !bytes_equal(view->point, (struct bytes){point, sizeof(point)})) {
         return err_set(err, BAD_INPUT, "%s does not belong to the key in ca.key", path);
     }
-    if (!cert_signed_by(view, view)) {
+    if (!cert_signed_by(view, view))
         return err_set(err, BAD_INPUT, "%s is damaged: its signature is wrong", path);
-    }
     if (view->not_after < clock_unix_s() || view->not_before > clock_unix_s()) {
         log_warn(
             "%s is not valid at the time this machine's clock shows: clients will refuse it. If "
@@ -630,32 +601,28 @@ enum status cert_ca(struct cert *ca, const char *state, struct err *err)
                 key = path_of(state, "ca.key");
     folder.text[strlen(folder.text) - 1] = 0;
     enum status status = file_make_dir(folder.text, 0755, err);
-    if (status != OK) {
+    if (status != OK)
         return status;
-    }
     struct cert_view view;
     struct err key_err = {0};
     enum status has_key = read_key_file(ca->key, key.text, &key_err);
     enum status has_crt = read_cert_file(ca, crt.text, &view, err);
-    if (has_crt != OK && has_crt != NOT_FOUND) {
+    if (has_crt != OK && has_crt != NOT_FOUND)
         return with_advice(err, state);
-    }
     if (has_key != OK && (has_key != NOT_FOUND || has_crt == OK)) {
         *err = key_err;
         return with_advice(err, state);
     }
-    if (has_key == OK && has_crt == OK) {
+    if (has_key == OK && has_crt == OK)
         return check_ca(ca, &view, crt.text, err) == OK ? OK : with_advice(err, state);
-    }
     if (has_key == OK) {
         log_info("%s is missing: made again from ca.key", crt.text);
         return make_ca(ca, crt.text, err);
     }
     make_key(ca->key);
     status = write_key_file(key.text, ca->key, err);
-    if (status != OK) {
+    if (status != OK)
         return status;
-    }
     log_info("a certificate authority of this device's own was made: %s", crt.text);
     return make_ca(ca, crt.text, err);
 }
@@ -668,9 +635,8 @@ bool cert_hostname_good(const char *hostname)
     for (size_t i = 0; i <= n; i++) {
         char c = hostname[i];
         if (c == '.' || c == 0) {
-            if (n_label == 0 || n_label > 63 || hostname[i - 1] == '-') {
+            if (n_label == 0 || n_label > 63 || hostname[i - 1] == '-')
                 return false;
-            }
             n_label = 0;
         } else if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
                    (c == '-' && n_label > 0)) {
@@ -687,14 +653,11 @@ static bool names_hold(struct bytes names, struct bytes wanted)
 {
     struct bytes list, content, whole;
     unsigned tag;
-    if (der_expect(&names, DER_SEQUENCE, &list) != OK) {
+    if (der_expect(&names, DER_SEQUENCE, &list) != OK)
         return false;
-    }
-    while (list.n > 0 && der_read(&list, &tag, &content, &whole) == OK) {
-        if (bytes_equal(whole, wanted)) {
+    while (list.n > 0 && der_read(&list, &tag, &content, &whole) == OK)
+        if (bytes_equal(whole, wanted))
             return true;
-        }
-    }
     return false;
 }
 
@@ -706,18 +669,14 @@ static bool names_do(struct bytes held, struct bytes wanted)
 {
     struct bytes list, content, whole, rest = wanted;
     unsigned tag;
-    if (der_expect(&rest, DER_SEQUENCE, &list) != OK) {
+    if (der_expect(&rest, DER_SEQUENCE, &list) != OK)
         return false;
-    }
-    while (list.n > 0) {
-        if (der_read(&list, &tag, &content, &whole) != OK || !names_hold(held, whole)) {
+    while (list.n > 0)
+        if (der_read(&list, &tag, &content, &whole) != OK || !names_hold(held, whole))
             return false;
-        }
-    }
     rest = held;
-    if (der_expect(&rest, DER_SEQUENCE, &list) != OK) {
+    if (der_expect(&rest, DER_SEQUENCE, &list) != OK)
         return false;
-    }
     while (list.n > 0) {
         if (der_read(&list, &tag, &content, &whole) != OK ||
             (tag == DER_CONTEXT + 2 && !names_hold(wanted, whole))) {
@@ -737,9 +696,8 @@ static const char *misfit(struct cert *server, const struct cert_view *ca, const
     uint8_t point[CERT_POINT];
     enum status has_key = read_key_file(server->key, key.text, &err);
     enum status has_crt = has_key == OK ? read_cert_file(server, crt.text, &view, &err) : OK;
-    if (has_key == NOT_FOUND || has_crt == NOT_FOUND) {
+    if (has_key == NOT_FOUND || has_crt == NOT_FOUND)
         return "there was none";
-    }
     if (has_key != OK || has_crt != OK) {
         log_warn("%s", err.text);
         return "the old one was damaged";
@@ -748,16 +706,13 @@ static const char *misfit(struct cert *server, const struct cert_view *ca, const
         !bytes_equal(view.point, (struct bytes){point, sizeof(point)})) {
         return "server.crt and server.key did not belong together";
     }
-    if (!cert_signed_by(&view, ca)) {
+    if (!cert_signed_by(&view, ca))
         return "it was not signed by this device's CA";
-    }
     int64_t now = clock_unix_s();
-    if (view.not_before > now) {
+    if (view.not_before > now)
         return "the old one is not valid yet by this machine's clock";
-    }
-    if (view.not_after - now < (int64_t)SERVER_RENEW_DAYS * DAY) {
+    if (view.not_after - now < (int64_t)SERVER_RENEW_DAYS * DAY)
         return "the old one was near its end";
-    }
     return names_do(view.san, san) ? NULL
                                    : "this machine has a name or an address that it did not name";
 }
@@ -768,9 +723,8 @@ enum status cert_server(struct cert *server, const struct cert *ca, const char *
     uint8_t san_space[CERT_ROOM / 2], point[CERT_POINT];
     struct der san;
     struct cert_view ca_view;
-    if (cert_read((struct bytes){ca->der, ca->n}, &ca_view) != OK) {
+    if (cert_read((struct bytes){ca->der, ca->n}, &ca_view) != OK)
         return err_set(err, BAD_INPUT, "the CA's certificate cannot be read back");
-    }
     der_init(&san, san_space, sizeof(san_space));
     put_alt_names(&san, request);
     if (san.full) {
@@ -779,13 +733,11 @@ enum status cert_server(struct cert *server, const struct cert *ca, const char *
     }
     const char *reason = misfit(server, &ca_view, state, der_view(&san));
     *why = reason;
-    if (reason == NULL) {
+    if (!reason)
         return OK;
-    }
     make_key(server->key);
-    if (!make_point(point, server->key)) {
+    if (!make_point(point, server->key))
         die("a new private key is not on the curve");
-    }
     struct plan plan = {
         .issuer = ca_view.subject,
         .common_name = request->hostname,
@@ -796,9 +748,8 @@ enum status cert_server(struct cert *server, const struct cert *ca, const char *
         .not_after = clock_unix_s() + (int64_t)(SERVER_DAYS - 1) * DAY,
     };
     enum status status = issue(server, &plan, ca->key, err);
-    if (status != OK) {
+    if (status != OK)
         return status;
-    }
     struct err written = {0};
     if (write_key_file(path_of(state, "server.key").text, server->key, &written) != OK ||
         write_cert_file(path_of(state, "server.crt").text, server, ca, &written) != OK) {

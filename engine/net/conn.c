@@ -37,9 +37,8 @@ void conn_kill(struct conn *conn)
 
 uint64_t conn_deadline(const struct conn *conn)
 {
-    if (conn->deadline_ms == 0 || conn->stall_ms == 0) {
+    if (conn->deadline_ms == 0 || conn->stall_ms == 0)
         return conn->deadline_ms + conn->stall_ms;
-    }
     return conn->deadline_ms < conn->stall_ms ? conn->deadline_ms : conn->stall_ms;
 }
 
@@ -48,9 +47,8 @@ uint64_t conn_deadline(const struct conn *conn)
 static void note_deadline(struct conn *conn)
 {
     uint64_t at = conn_deadline(conn);
-    if (at != 0 && at < conn->net->expire_ms) {
+    if (at != 0 && at < conn->net->expire_ms)
         conn->net->expire_ms = at;
-    }
 }
 
 static void enter(struct conn *conn, enum conn_state state, uint64_t within_ms)
@@ -62,9 +60,8 @@ static void enter(struct conn *conn, enum conn_state state, uint64_t within_ms)
 
 void conn_finish(struct conn *conn)
 {
-    if (conn->state != CLOSING && conn->state != LINGER) {
+    if (conn->state != CLOSING && conn->state != LINGER)
         enter(conn, CLOSING, 0);
-    }
     conn_mark(conn);
 }
 
@@ -147,13 +144,12 @@ static size_t feed_body(struct conn *conn, struct bytes in)
     enum status status = http_body_feed(&exchange->http, in, &n_used, &exchange->body);
     conn->n_window += n_used;
     conn->net->n_buffered += exchange->body.n - before;
-    if (status == OK) {
+    if (status == OK)
         dispatch(conn);
-    } else if (status != AGAIN) {
+    else if (status != AGAIN)
         exchange_refuse(conn, exchange->http.fault.code, exchange->http.fault.why);
-    } else if (conn->net->n_buffered > LIMIT_BUFFERED_TOTAL) {
+    else if (conn->net->n_buffered > LIMIT_BUFFERED_TOTAL)
         exchange_refuse(conn, 503, "too much is being sent to this server at once: try again soon");
-    }
     return n_used;
 }
 
@@ -161,11 +157,10 @@ static size_t feed_head(struct conn *conn, struct bytes in)
 {
     size_t n_used = 0;
     enum status status = http_head_feed(&conn->exchange->http, in, &n_used);
-    if (status == OK) {
+    if (status == OK)
         head_done(conn);
-    } else if (status != AGAIN) {
+    else if (status != AGAIN)
         exchange_refuse(conn, conn->exchange->http.fault.code, conn->exchange->http.fault.why);
-    }
     return n_used;
 }
 
@@ -173,9 +168,8 @@ static size_t feed_head(struct conn *conn, struct bytes in)
 // being read.
 static size_t feed(struct conn *conn, struct bytes in)
 {
-    if (conn->dead || in.n == 0) {
+    if (conn->dead || in.n == 0)
         return 0;
-    }
     if (conn->state == IDLE) {
         conn->exchange = exchange_open(conn);
         enter(conn, HEAD, LIMIT_HEAD_MS);
@@ -202,9 +196,8 @@ static void feed_from_tls(struct conn *conn)
     notice_tls_ready(conn);
     do {
         n = feed(conn, tls_plain_view(conn->tls));
-        if (n > 0) {
+        if (n > 0)
             tls_plain_drop(conn->tls, n);
-        }
     } while (n > 0);
 }
 
@@ -219,9 +212,8 @@ static void answer_plain_http(struct conn *conn)
         "This port speaks HTTPS: begin the URL with https://\n";
     tls_close(conn->tls);
     conn->tls = NULL;
-    if (!conn_write(conn, bytes_of(hint))) {
+    if (!conn_write(conn, bytes_of(hint)))
         conn_kill(conn);
-    }
     conn_finish(conn);
 }
 
@@ -231,11 +223,10 @@ static void notice_tls_end(struct conn *conn)
     enum status status;
     int number;
     const char *why;
-    if (conn->tls != NULL && conn->state != CLOSING && conn->state != LINGER &&
+    if (conn->tls && conn->state != CLOSING && conn->state != LINGER &&
         tls_stopped(conn->tls, &status, &number, &why)) {
-        if (status != OK) {
+        if (status != OK)
             log_debug("%s: TLS ended: %s (%d)", conn->peer, why, number);
-        }
         conn->out_at = conn->out.n; // nothing can be said any more
         conn_finish(conn);
     }
@@ -250,10 +241,9 @@ static void tls_received(struct conn *conn, size_t n)
 
 static bool wants_input(struct conn *conn)
 {
-    if (conn->dead || conn->eof || conn->state == FLUSHING || conn->state == CLOSING) {
+    if (conn->dead || conn->eof || conn->state == FLUSHING || conn->state == CLOSING)
         return false;
-    }
-    return conn->state == LINGER || conn->tls == NULL || tls_wire_room(conn->tls).n > 0;
+    return conn->state == LINGER || !conn->tls || tls_wire_room(conn->tls).n > 0;
 }
 
 static void received(struct conn *conn, struct space at, size_t n)
@@ -262,16 +252,14 @@ static void received(struct conn *conn, struct space at, size_t n)
     conn->n_received += n;
     if (conn->state == LINGER) {
         conn->n_window += n;
-        if (conn->n_window > LIMIT_LINGER) {
+        if (conn->n_window > LIMIT_LINGER)
             conn_kill(conn);
-        }
-    } else if (conn->tls == NULL) {
+    } else if (!conn->tls) {
         struct bytes in = {at.p, n};
         while (in.n > 0) {
             size_t n_used = feed(conn, in);
-            if (n_used == 0) {
+            if (n_used == 0)
                 break; // the plain port answers one request: the rest is dropped
-            }
             in = (struct bytes){in.p + n_used, in.n - n_used};
         }
     } else if (first &&
@@ -287,16 +275,14 @@ static void read_some(struct conn *conn)
     uint8_t plain[4096];
     size_t n_turn = 0;
     while (wants_input(conn) && n_turn < LIMIT_READ_PER_TURN) {
-        bool to_tls = conn->tls != NULL && conn->state != LINGER;
+        bool to_tls = conn->tls && conn->state != LINGER;
         struct space room =
             to_tls ? tls_wire_room(conn->tls) : (struct space){plain, sizeof(plain)};
         ssize_t n = recv(conn->fd, room.p, room.n, 0);
-        if (n < 0 && errno == EINTR) {
+        if (n < 0 && errno == EINTR)
             continue;
-        }
-        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
             return;
-        }
         if (n <= 0) {
             conn->eof = true;
             return;
@@ -316,9 +302,8 @@ static void conn_ready(struct source *source, uint32_t events)
     }
     if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) != 0) {
         read_some(conn);
-        if ((events & (EPOLLRDHUP | EPOLLHUP)) != 0 && !wants_input(conn)) {
+        if ((events & (EPOLLRDHUP | EPOLLHUP)) != 0 && !wants_input(conn))
             conn->eof = true; // it sent its end behind bytes that we will not read
-        }
         if ((events & EPOLLHUP) != 0 ||
             (conn->eof && conn->state != FLUSHING && conn->state != CLOSING)) {
             conn_kill(conn);
@@ -353,12 +338,10 @@ static void forget_sent(struct conn *conn)
 static struct bytes next_to_send(struct conn *conn)
 {
     struct bytes out = {NULL, conn->out.n - conn->out_at};
-    if (out.n > 0) {
+    if (out.n > 0)
         out.p = conn->out.p + conn->out_at;
-    }
-    if (conn->tls == NULL) {
+    if (!conn->tls)
         return out;
-    }
     struct space room = tls_plain_room(conn->tls);
     while (out.n > 0 && room.n > 0) {
         size_t n = out.n < room.n ? out.n : room.n;
@@ -368,9 +351,8 @@ static struct bytes next_to_send(struct conn *conn)
         out = (struct bytes){out.p + n, out.n - n};
         room = tls_plain_room(conn->tls);
     }
-    if (out.n == 0) {
+    if (out.n == 0)
         tls_flush(conn->tls);
-    }
     return tls_wire_view(conn->tls);
 }
 
@@ -381,21 +363,18 @@ static bool send_some(struct conn *conn)
     struct bytes next = next_to_send(conn);
     while (next.n > 0 && n_turn < LIMIT_WRITE_PER_TURN) {
         ssize_t n = send(conn->fd, next.p, next.n, MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR) {
+        if (n < 0 && errno == EINTR)
             continue;
-        }
         if (n < 0) {
-            if (errno != EAGAIN && errno != EWOULDBLOCK) {
+            if (errno != EAGAIN && errno != EWOULDBLOCK)
                 conn_kill(conn);
-            }
             break;
         }
         n_turn += (size_t)n;
-        if (conn->tls != NULL) {
+        if (conn->tls)
             tls_wire_drop(conn->tls, (size_t)n);
-        } else {
+        else
             conn->out_at += (size_t)n;
-        }
         next = next_to_send(conn);
     }
     forget_sent(conn);
@@ -417,9 +396,8 @@ static void set_interest(struct conn *conn, bool all_sent)
                         (all_sent ? 0U : EPOLLOUT);
     if (interest != conn->interest) {
         struct epoll_event event = {.events = interest, .data.ptr = &conn->source};
-        if (epoll_ctl(conn->net->epoll, EPOLL_CTL_MOD, conn->fd, &event) != 0) {
+        if (epoll_ctl(conn->net->epoll, EPOLL_CTL_MOD, conn->fd, &event) != 0)
             die("epoll refuses a connection: %s", strerror(errno));
-        }
         conn->interest = interest;
     }
 }
@@ -435,23 +413,19 @@ static void close_exchange(struct conn *conn)
 static void destroy(struct conn *conn)
 {
     struct net *net = conn->net;
-    if (conn->exchange != NULL) {
+    if (conn->exchange)
         close_exchange(conn);
-    }
     close(conn->fd); // epoll forgets it too
-    if (conn->tls != NULL) {
+    if (conn->tls)
         tls_close(conn->tls);
-    }
     net->n_buffered -= conn->out.n;
     buf_free(&conn->out);
-    if (conn->prev != NULL) {
+    if (conn->prev)
         conn->prev->next = conn->next;
-    } else {
+    else
         net->conns = conn->next;
-    }
-    if (conn->next != NULL) {
+    if (conn->next)
         conn->next->prev = conn->prev;
-    }
     net->n_conns--;
     free(conn);
 }
@@ -467,12 +441,11 @@ static bool after_sending(struct conn *conn)
         buf_free(&conn->out); // an idle connection holds no buffer
         buf_init(&conn->out, LIMIT_REPLY_OUT);
         enter(conn, IDLE, LIMIT_IDLE_MS);
-        if (conn->tls != NULL) {
+        if (conn->tls)
             feed_from_tls(conn); // what a pipelining client has sent already
-        }
         return true;
     }
-    if (conn->state == CLOSING && conn->tls != NULL && !conn->shut) {
+    if (conn->state == CLOSING && conn->tls && !conn->shut) {
         conn->shut = true;
         tls_finish(conn->tls);
         return send_some(conn);
@@ -483,17 +456,14 @@ static bool after_sending(struct conn *conn)
 void conn_settle(struct conn *conn)
 {
     conn->marked = false;
-    if (conn->exchange != NULL &&
-        (conn->exchange->done || conn->state == CLOSING || conn->state == LINGER)) {
+    if (conn->exchange && (conn->exchange->done || conn->state == CLOSING || conn->state == LINGER))
         close_exchange(conn);
-    }
     bool all_sent = !conn->dead && conn->state != LINGER && send_some(conn);
     notice_tls_ready(conn);
     notice_tls_end(conn);
-    if (all_sent && !conn->dead) {
+    if (all_sent && !conn->dead)
         all_sent = after_sending(conn);
-    }
-    if (all_sent && !conn->dead && conn->state == CLOSING && (conn->tls == NULL || conn->shut)) {
+    if (all_sent && !conn->dead && conn->state == CLOSING && (!conn->tls || conn->shut)) {
         if (conn->eof || shutdown(conn->fd, SHUT_WR) != 0) {
             conn_kill(conn);
         } else {
@@ -502,9 +472,8 @@ void conn_settle(struct conn *conn)
         }
     }
     if (conn->dead) {
-        if (!conn->marked) { // else the loop comes here again
+        if (!conn->marked) // else the loop comes here again
             destroy(conn);
-        }
         return;
     }
     set_interest(conn, all_sent || conn->state == LINGER);
@@ -527,36 +496,28 @@ static void set_socket_options(int fd)
         {IPPROTO_TCP, TCP_KEEPINTVL, 10},
         {IPPROTO_TCP, TCP_KEEPCNT, 3},
     };
-    for (size_t i = 0; i < COUNT_OF(options); i++) {
-        if (setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(int)) !=
-            0) {
+    for (size_t i = 0; i < COUNT_OF(options); i++)
+        if (setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(int)) != 0)
             log_debug("socket option %d is not to be had: %s", options[i].name, strerror(errno));
-        }
-    }
 }
 
 bool conn_evict(struct net *net)
 {
     struct conn *idle = NULL;
-    for (struct conn *conn = net->conns; conn != NULL; conn = conn->next) {
-        if (conn->state == IDLE && !conn->dead &&
-            (idle == NULL || conn->deadline_ms < idle->deadline_ms)) {
+    for (struct conn *conn = net->conns; conn; conn = conn->next)
+        if (conn->state == IDLE && !conn->dead && (!idle || conn->deadline_ms < idle->deadline_ms))
             idle = conn;
-        }
-    }
-    if (idle != NULL) {
+    if (idle)
         conn_kill(idle);
-    }
-    return idle != NULL;
+    return idle;
 }
 
 // Room for one more from this address? When all places are taken, one idle connection has to go.
 static bool make_room(struct net *net, const uint8_t key[16], const char *peer)
 {
     size_t n_same = 0;
-    for (struct conn *conn = net->conns; conn != NULL; conn = conn->next) {
+    for (struct conn *conn = net->conns; conn; conn = conn->next)
         n_same += memcmp(conn->key, key, sizeof(conn->key)) == 0;
-    }
     if (n_same >= LIMIT_PER_ADDRESS) {
         log_debug("%s has %zu connections already: refused", peer, n_same);
         return false;
@@ -586,19 +547,16 @@ void conn_open(struct net *net, const struct listener *listener, int fd,
     memcpy(conn->peer, peer, sizeof(peer));
     memcpy(conn->key, key, sizeof(key));
     buf_init(&conn->out, LIMIT_REPLY_OUT);
-    if (listener->tls) {
+    if (listener->tls)
         conn->tls = tls_open(net->tls);
-    }
     set_socket_options(fd);
     conn->interest = EPOLLIN | EPOLLRDHUP;
     struct epoll_event event = {.events = conn->interest, .data.ptr = &conn->source};
-    if (epoll_ctl(net->epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
+    if (epoll_ctl(net->epoll, EPOLL_CTL_ADD, fd, &event) != 0)
         die("epoll refuses a connection: %s", strerror(errno));
-    }
     conn->next = net->conns;
-    if (net->conns != NULL) {
+    if (net->conns)
         net->conns->prev = conn;
-    }
     net->conns = conn;
     net->n_conns++;
     if (listener->tls) {

@@ -24,9 +24,8 @@ void der_raw(struct der *der, struct bytes encoded)
         der->full = true;
         return;
     }
-    if (encoded.n > 0) {
+    if (encoded.n > 0)
         memcpy(der->p + der->n, encoded.p, encoded.n);
-    }
     der->n += encoded.n;
 }
 
@@ -44,9 +43,8 @@ size_t der_open(struct der *der, unsigned tag)
 
 void der_close(struct der *der, size_t opened)
 {
-    if (der->full) {
+    if (der->full)
         return;
-    }
     size_t n = der->n - opened;
     uint8_t length[3];
     size_t n_length = 1;
@@ -85,9 +83,8 @@ void der_integer(struct der *der, struct bytes magnitude)
         magnitude.n--;
     }
     size_t opened = der_open(der, DER_INTEGER);
-    if (magnitude.p[0] >= 0x80) {
+    if (magnitude.p[0] >= 0x80)
         put_byte(der, 0); // else it would read as negative
-    }
     der_raw(der, magnitude);
     der_close(der, opened);
 }
@@ -105,44 +102,38 @@ void der_time(struct der *der, int64_t unix_s)
     time_t at = (time_t)unix_s;
     struct tm tm;
     char text[32];
-    if (gmtime_r(&at, &tm) == NULL || tm.tm_year < 50 || tm.tm_year > 8099) {
+    if (!gmtime_r(&at, &tm) || tm.tm_year < 50 || tm.tm_year > 8099) {
         der->full = true; // outside 1950 .. 9999
         return;
     }
     bool general = tm.tm_year >= 150;
-    size_t n = strftime(text, sizeof text, general ? "%Y%m%d%H%M%SZ" : "%y%m%d%H%M%SZ", &tm);
+    size_t n = strftime(text, sizeof(text), general ? "%Y%m%d%H%M%SZ" : "%y%m%d%H%M%SZ", &tm);
     der_put(der, general ? DER_GENERAL_TIME : DER_UTC_TIME,
             (struct bytes){(const uint8_t *)text, n});
 }
 
 enum status der_read(struct bytes *in, unsigned *tag, struct bytes *content, struct bytes *whole)
 {
-    if (in->n < 2 || (in->p[0] & 0x1F) == 0x1F) {
+    if (in->n < 2 || (in->p[0] & 0x1F) == 0x1F)
         return BAD_INPUT;
-    }
     size_t n = in->p[1], head = 2;
     if (n >= 0x80) {
         size_t n_length = n & 0x7F;
-        if (n_length < 1 || n_length > 3 || in->n < 2 + n_length) {
+        if (n_length < 1 || n_length > 3 || in->n < 2 + n_length)
             return BAD_INPUT;
-        }
         n = 0;
-        for (size_t i = 0; i < n_length; i++) {
+        for (size_t i = 0; i < n_length; i++)
             n = n << 8 | in->p[2 + i];
-        }
         head += n_length;
-        if (n < 0x80 || (n_length > 1 && n >> 8 * (n_length - 1) == 0)) {
+        if (n < 0x80 || (n_length > 1 && n >> 8 * (n_length - 1) == 0))
             return BAD_INPUT; // not the shortest form
-        }
     }
-    if (n > in->n - head) {
+    if (n > in->n - head)
         return BAD_INPUT;
-    }
     *tag = in->p[0];
     *content = (struct bytes){in->p + head, n};
-    if (whole != NULL) {
+    if (whole)
         *whole = (struct bytes){in->p, head + n};
-    }
     *in = (struct bytes){in->p + head + n, in->n - head - n};
     return OK;
 }
@@ -151,9 +142,8 @@ enum status der_expect(struct bytes *in, unsigned tag, struct bytes *content)
 {
     struct bytes rest = *in, found;
     unsigned found_tag;
-    if (der_read(&rest, &found_tag, &found, NULL) != OK || found_tag != tag) {
+    if (der_read(&rest, &found_tag, &found, NULL) != OK || found_tag != tag)
         return BAD_INPUT;
-    }
     *in = rest;
     *content = found;
     return OK;
@@ -173,26 +163,21 @@ enum status der_read_time(struct bytes *in, int64_t *unix_s)
 {
     struct bytes rest = *in, text;
     unsigned tag;
-    if (der_read(&rest, &tag, &text, NULL) != OK) {
+    if (der_read(&rest, &tag, &text, NULL) != OK)
         return BAD_INPUT;
-    }
     size_t n_year = tag == DER_UTC_TIME ? 2 : 4;
     if ((tag != DER_UTC_TIME && tag != DER_GENERAL_TIME) || text.n != n_year + 11 ||
         text.p[text.n - 1] != 'Z') {
         return BAD_INPUT;
     }
-    for (size_t i = 0; i < text.n - 1; i++) {
-        if (text.p[i] < '0' || text.p[i] > '9') {
+    for (size_t i = 0; i < text.n - 1; i++)
+        if (text.p[i] < '0' || text.p[i] > '9')
             return BAD_INPUT;
-        }
-    }
     int64_t year = 0, part[5];
-    for (size_t i = 0; i < n_year; i++) {
+    for (size_t i = 0; i < n_year; i++)
         year = year * 10 + (text.p[i] - '0');
-    }
-    if (n_year == 2) {
+    if (n_year == 2)
         year += year < 50 ? 2000 : 1900;
-    }
     for (size_t i = 0; i < 5; i++) {
         const uint8_t *digits = text.p + n_year + 2 * i;
         part[i] = (digits[0] - '0') * 10 + (digits[1] - '0');

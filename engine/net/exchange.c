@@ -23,9 +23,8 @@ struct exchange *exchange_open(struct conn *conn)
 
 void exchange_close(struct exchange *exchange)
 {
-    if (!exchange->done && exchange->on_gone != NULL) {
+    if (!exchange->done && exchange->on_gone)
         exchange->on_gone(exchange->owner, exchange);
-    }
     exchange->conn->net->n_buffered -= exchange->body.n;
     buf_free(&exchange->body);
     buf_free(&exchange->fields);
@@ -47,9 +46,8 @@ void exchange_owner(struct exchange *exchange, net_gone *on_gone, void *arg)
 void exchange_reply_header(struct exchange *exchange, const char *name, const char *value)
 {
     bool good = http_is_token(bytes_of(name));
-    for (const char *c = value; *c != 0 && good; c++) {
+    for (const char *c = value; *c != 0 && good; c++)
         good = (uint8_t)*c >= 0x20 && *c != 0x7F;
-    }
     if (!good || buf_format(&exchange->fields, "%s: %s\r\n", name, value) != OK) {
         log_error("an answer's header field \"%s\" was left out: it does not fit, or would break "
                   "the answer's head",
@@ -72,25 +70,20 @@ static bool write_head(struct exchange *exchange, int code, const char *content_
     char date[40];
     time_t now = (time_t)clock_unix_s();
     struct tm tm;
-    size_t n_date = gmtime_r(&now, &tm) == NULL
-                        ? 0
-                        : strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", &tm);
+    size_t n_date =
+        !gmtime_r(&now, &tm) ? 0 : strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", &tm);
     enum status status = buf_format(&head, "HTTP/1.1 %d %s\r\nX-Content-Type-Options: nosniff\r\n",
                                     code, http_reason(code));
-    if (status == OK && n_date > 0) {
+    if (status == OK && n_date > 0)
         status = buf_format(&head, "Date: %s\r\n", date);
-    }
-    if (status == OK && has_body(code)) {
+    if (status == OK && has_body(code))
         status = buf_format(&head, "Content-Type: %s\r\n", content_type);
-    }
-    if (status == OK && has_body(code) && n_body != SIZE_MAX) {
+    if (status == OK && has_body(code) && n_body != SIZE_MAX)
         status = buf_format(&head, "Content-Length: %zu\r\n", n_body);
-    } else if (status == OK && exchange->chunked) {
+    else if (status == OK && exchange->chunked)
         status = buf_format(&head, "Transfer-Encoding: chunked\r\n");
-    }
-    if (status == OK) {
+    if (status == OK)
         status = buf_add(&head, exchange->fields.p, exchange->fields.n);
-    }
     if (status == OK) {
         status = keep ? buf_format(&head, "Keep-Alive: timeout=%d\r\n\r\n", LIMIT_IDLE_TOLD_S)
                       : buf_format(&head, "Connection: close\r\n\r\n");
@@ -106,15 +99,13 @@ static void complete(struct exchange *exchange)
 {
     struct conn *conn = exchange->conn;
     exchange->done = true;
-    if (exchange->gone) {
+    if (exchange->gone)
         return; // on_gone is being called: the connection is about to be freed
-    }
     if (!conn->dead && conn->state == ANSWERING) {
         conn->state = FLUSHING;
         conn->deadline_ms = 0;
-        if (!exchange->http.keep_alive) {
+        if (!exchange->http.keep_alive)
             conn_finish(conn);
-        }
     }
     conn_mark(conn);
 }
@@ -130,9 +121,8 @@ void exchange_reply(struct exchange *exchange, int code, const char *content_typ
 {
     if (can_answer(exchange) && !exchange->streaming) {
         bool sent = body.n <= LIMIT_REPLY_OUT && write_head(exchange, code, content_type, body.n);
-        if (sent && has_body(code) && !exchange->head_only) {
+        if (sent && has_body(code) && !exchange->head_only)
             sent = conn_write(exchange->conn, body);
-        }
         if (!sent) {
             log_warn("%s: an answer of %zu bytes is over a cap: the connection was closed",
                      exchange->conn->peer, body.n);
@@ -144,44 +134,35 @@ void exchange_reply(struct exchange *exchange, int code, const char *content_typ
 
 void exchange_stream(struct exchange *exchange, int code, const char *content_type)
 {
-    if (!can_answer(exchange) || exchange->streaming) {
+    if (!can_answer(exchange) || exchange->streaming)
         return;
-    }
     exchange->streaming = true;
     exchange->chunked = exchange->http.minor == 1;
-    if (!write_head(exchange, code, content_type, SIZE_MAX)) {
+    if (!write_head(exchange, code, content_type, SIZE_MAX))
         conn_kill(exchange->conn);
-    }
 }
 
 enum status exchange_write_parts(struct exchange *exchange, const struct bytes *parts, size_t n)
 {
     struct conn *conn = exchange->conn;
-    if (!can_answer(exchange) || !exchange->streaming) {
+    if (!can_answer(exchange) || !exchange->streaming)
         return CLOSED;
-    }
     size_t n_all = 0;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         n_all += parts[i].n;
-    }
-    if (n_all == 0 || exchange->head_only) {
+    if (n_all == 0 || exchange->head_only)
         return OK; // a chunk of no bytes would be the end
-    }
     char size[24];
     int n_size = snprintf(size, sizeof(size), "%zx\r\n", n_all);
     bool good = conn->out.n - conn->out_at + n_all <= LIMIT_STREAM_OUT;
-    if (exchange->chunked) {
+    if (exchange->chunked)
         good = good && conn_write(conn, (struct bytes){(const uint8_t *)size, (size_t)n_size});
-    }
-    for (size_t i = 0; i < n && good; i++) {
+    for (size_t i = 0; i < n && good; i++)
         good = conn_write(conn, parts[i]);
-    }
-    if (exchange->chunked) {
+    if (exchange->chunked)
         good = good && conn_write(conn, bytes_of("\r\n"));
-    }
-    if (good) {
+    if (good)
         return OK;
-    }
     log_info("%s reads too slowly: %zu bytes of its stream are waiting; cancelled", conn->peer,
              conn->out.n - conn->out_at);
     conn_kill(conn);

@@ -31,25 +31,22 @@ static bool is_alpha(uint8_t c)
 
 static int hex_value(uint8_t c)
 {
-    if (is_digit(c)) {
+    if (is_digit(c))
         return c - '0';
-    }
     c |= 0x20;
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
 static bool is_token_char(uint8_t c)
 {
-    return is_digit(c) || is_alpha(c) || (c != 0 && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+    return is_digit(c) || is_alpha(c) || (c != 0 && strchr("!#$%&'*+-.^_`|~", c));
 }
 
 bool http_is_token(struct bytes text)
 {
-    for (size_t i = 0; i < text.n; i++) {
-        if (!is_token_char(text.p[i])) {
+    for (size_t i = 0; i < text.n; i++)
+        if (!is_token_char(text.p[i]))
             return false;
-        }
-    }
     return text.n > 0;
 }
 
@@ -59,37 +56,31 @@ static struct bytes trim(struct bytes text)
         text.p++;
         text.n--;
     }
-    while (text.n > 0 && (text.p[text.n - 1] == ' ' || text.p[text.n - 1] == '\t')) {
+    while (text.n > 0 && (text.p[text.n - 1] == ' ' || text.p[text.n - 1] == '\t'))
         text.n--;
-    }
     return text;
 }
 
 static bool equals_ignoring_case(struct bytes text, const char *lower)
 {
     size_t n = strlen(lower);
-    if (text.n != n) {
+    if (text.n != n)
         return false;
-    }
     for (size_t i = 0; i < n; i++) {
         uint8_t c = text.p[i];
-        if (c >= 'A' && c <= 'Z') {
+        if (c >= 'A' && c <= 'Z')
             c |= 0x20;
-        }
-        if (c != (uint8_t)lower[i]) {
+        if (c != (uint8_t)lower[i])
             return false;
-        }
     }
     return true;
 }
 
 struct bytes http_field(const struct http *http, const char *lower_case_name)
 {
-    for (size_t i = 0; i < http->n_fields; i++) {
-        if (bytes_equal_text(http->fields[i].name, lower_case_name)) {
+    for (size_t i = 0; i < http->n_fields; i++)
+        if (bytes_equal_text(http->fields[i].name, lower_case_name))
             return http->fields[i].value;
-        }
-    }
     return (struct bytes){NULL, 0};
 }
 
@@ -99,19 +90,18 @@ struct bytes http_host_without_port(struct bytes host)
 {
     if (host.n > 0 && host.p[0] == '[') {
         const uint8_t *end = memchr(host.p, ']', host.n);
-        return end == NULL ? host : (struct bytes){host.p, (size_t)(end - host.p) + 1};
+        return !end ? host : (struct bytes){host.p, (size_t)(end - host.p) + 1};
     }
     const uint8_t *colon = host.n == 0 ? NULL : memchr(host.p, ':', host.n);
-    return colon == NULL ? host : (struct bytes){host.p, (size_t)(colon - host.p)};
+    return !colon ? host : (struct bytes){host.p, (size_t)(colon - host.p)};
 }
 
 bool http_is_host(struct bytes text)
 {
     struct bytes name = http_host_without_port(text);
     bool bracketed = name.n > 0 && name.p[0] == '[';
-    if (name.n == 0 || name.n > 255 || (bracketed && (name.n < 4 || name.p[name.n - 1] != ']'))) {
+    if (name.n == 0 || name.n > 255 || (bracketed && (name.n < 4 || name.p[name.n - 1] != ']')))
         return false;
-    }
     for (size_t i = bracketed ? 1 : 0; i < name.n - (bracketed ? 1 : 0); i++) {
         uint8_t c = name.p[i];
         if (bracketed ? hex_value(c) < 0 && c != ':' && c != '.'
@@ -119,17 +109,13 @@ bool http_is_host(struct bytes text)
             return false;
         }
     }
-    if (text.n == name.n) {
+    if (text.n == name.n)
         return true;
-    }
-    if (text.p[name.n] != ':' || text.n - name.n > 6) {
+    if (text.p[name.n] != ':' || text.n - name.n > 6)
         return false;
-    }
-    for (size_t i = name.n + 1; i < text.n; i++) {
-        if (!is_digit(text.p[i])) {
+    for (size_t i = name.n + 1; i < text.n; i++)
+        if (!is_digit(text.p[i]))
             return false;
-        }
-    }
     return true;
 }
 
@@ -139,9 +125,8 @@ static bool has_dot_segment(struct bytes path)
 {
     for (size_t at = 0; at < path.n;) { // path.p[at] is '/'
         size_t end = at + 1;
-        while (end < path.n && path.p[end] != '/') {
+        while (end < path.n && path.p[end] != '/')
             end++;
-        }
         size_t n = end - at - 1;
         if ((n == 1 && path.p[at + 1] == '.') ||
             (n == 2 && path.p[at + 1] == '.' && path.p[at + 2] == '.')) {
@@ -176,12 +161,10 @@ static enum status decode_path(struct http *http, struct bytes raw)
         http->path_text[n++] = c;
     }
     http->path = (struct bytes){http->path_text, n};
-    if (!utf8_valid(http->path)) {
+    if (!utf8_valid(http->path))
         return refuse(&http->fault, 400, "the request target is not UTF-8 once decoded");
-    }
-    if (has_dot_segment(http->path)) {
+    if (has_dot_segment(http->path))
         return refuse(&http->fault, 400, "the request target holds a . or .. segment");
-    }
     return OK;
 }
 
@@ -198,9 +181,8 @@ static enum status take_authority(struct http *http, struct bytes *raw)
                       "the request target must begin with / (or be * for OPTIONS)");
     }
     size_t end = scheme;
-    while (end < raw->n && raw->p[end] != '/' && raw->p[end] != '?') {
+    while (end < raw->n && raw->p[end] != '/' && raw->p[end] != '?')
         end++;
-    }
     http->host = (struct bytes){raw->p + scheme, end - scheme};
     if (!http_is_host(http->host)) {
         return refuse(&http->fault, 400,
@@ -213,26 +195,23 @@ static enum status take_authority(struct http *http, struct bytes *raw)
 static enum status read_target(struct http *http)
 {
     struct bytes raw = http->target;
-    if (memchr(raw.p, '#', raw.n) != NULL) {
+    if (memchr(raw.p, '#', raw.n))
         return refuse(&http->fault, 400, "the request target holds a #");
-    }
     if (bytes_equal_text(raw, "*")) {
         http->path = raw;
         return bytes_equal_text(http->method, "OPTIONS")
                    ? OK
                    : refuse(&http->fault, 400, "the request target * is for OPTIONS only");
     }
-    if (raw.p[0] != '/' && take_authority(http, &raw) != OK) {
+    if (raw.p[0] != '/' && take_authority(http, &raw) != OK)
         return BAD_INPUT;
-    }
     const uint8_t *mark = raw.n == 0 ? NULL : memchr(raw.p, '?', raw.n);
-    if (mark != NULL) {
+    if (mark) {
         http->query = (struct bytes){mark + 1, raw.n - (size_t)(mark - raw.p) - 1};
         raw.n = (size_t)(mark - raw.p);
     }
-    if (raw.n == 0) {
+    if (raw.n == 0)
         raw = bytes_of("/"); // "http://host" and "http://host?query"
-    }
     return decode_path(http, raw);
 }
 
@@ -245,15 +224,12 @@ static enum status check_request_line(struct http *http, size_t n_line)
         return refuse(&http->fault, 400,
                       "the request line must be: method, space, target, space, HTTP/1.1");
     }
-    if (http->parser.http_major != 1 || http->parser.http_minor > 1) {
+    if (http->parser.http_major != 1 || http->parser.http_minor > 1)
         return refuse(&http->fault, 505, "only HTTP/1.1 and HTTP/1.0 are spoken here");
-    }
-    if (http->method.n > LIMIT_METHOD) {
+    if (http->method.n > LIMIT_METHOD)
         return refuse(&http->fault, 400, "the method is longer than 16 characters");
-    }
-    if (http->target.n > LIMIT_TARGET) {
+    if (http->target.n > LIMIT_TARGET)
         return refuse(&http->fault, 414, "the request target is longer than 4096 bytes");
-    }
     http->minor = http->parser.http_minor;
     return read_target(http);
 }
@@ -265,17 +241,14 @@ static enum status read_content_length(struct http *http, struct bytes value)
 {
     uint64_t length = 0;
     for (size_t i = 0; i < value.n; i++) {
-        if (!is_digit(value.p[i])) {
+        if (!is_digit(value.p[i]))
             return refuse(&http->fault, 400, "Content-Length is not a number");
-        }
         length = length > LIMIT_BODY ? length : length * 10 + (uint64_t)(value.p[i] - '0');
     }
-    if (value.n == 0) {
+    if (value.n == 0)
         return refuse(&http->fault, 400, "Content-Length is empty");
-    }
-    if (length > LIMIT_BODY) {
+    if (length > LIMIT_BODY)
         return refuse(&http->fault, 413, "the request body is larger than 8 MiB");
-    }
     http->length = length;
     return OK;
 }
@@ -284,11 +257,10 @@ static void read_connection(struct http *http, struct bytes value)
 {
     while (value.n > 0) {
         const uint8_t *comma = memchr(value.p, ',', value.n);
-        size_t n = comma == NULL ? value.n : (size_t)(comma - value.p);
-        if (equals_ignoring_case(trim((struct bytes){value.p, n}), "close")) {
+        size_t n = !comma ? value.n : (size_t)(comma - value.p);
+        if (equals_ignoring_case(trim((struct bytes){value.p, n}), "close"))
             http->keep_alive = false;
-        }
-        n += comma != NULL;
+        n += comma;
         value = (struct bytes){value.p + n, value.n - n};
     }
 }
@@ -300,12 +272,10 @@ static enum status refuse_repeats(struct http *http)
                                        "origin",        "expect"};
     for (size_t i = 0; i < COUNT_OF(once); i++) {
         size_t n = 0;
-        for (size_t k = 0; k < http->n_fields; k++) {
+        for (size_t k = 0; k < http->n_fields; k++)
             n += bytes_equal_text(http->fields[k].name, once[i]);
-        }
-        if (n > 1) {
+        if (n > 1)
             return refuse(&http->fault, 400, "a header field that may come once came twice");
-        }
     }
     return OK;
 }
@@ -316,9 +286,8 @@ static enum status read_framing(struct http *http, bool *has_length, bool *chunk
         const struct http_field *field = &http->fields[i];
         if (bytes_equal_text(field->name, "content-length")) {
             *has_length = true;
-            if (read_content_length(http, field->value) != OK) {
+            if (read_content_length(http, field->value) != OK)
                 return BAD_INPUT;
-            }
         } else if (bytes_equal_text(field->name, "transfer-encoding")) {
             *chunked = true;
             if (!equals_ignoring_case(field->value, "chunked")) {
@@ -329,9 +298,8 @@ static enum status read_framing(struct http *http, bool *has_length, bool *chunk
             read_connection(http, field->value);
         } else if (bytes_equal_text(field->name, "expect")) {
             http->expects_continue = http->minor == 1;
-            if (!equals_ignoring_case(field->value, "100-continue")) {
+            if (!equals_ignoring_case(field->value, "100-continue"))
                 return refuse(&http->fault, 417, "the only expectation understood is 100-continue");
-            }
         }
     }
     return OK;
@@ -341,27 +309,22 @@ static enum status finish_head(struct http *http)
 {
     bool has_length = false, chunked = false;
     http->keep_alive = http->minor == 1;
-    for (size_t i = 0; i < http->n_fields; i++) {
+    for (size_t i = 0; i < http->n_fields; i++)
         http->fields[i].value = trim(http->fields[i].value);
-    }
-    if (refuse_repeats(http) != OK || read_framing(http, &has_length, &chunked) != OK) {
+    if (refuse_repeats(http) != OK || read_framing(http, &has_length, &chunked) != OK)
         return BAD_INPUT;
-    }
     if (chunked && (has_length || http->minor == 0)) {
         return refuse(&http->fault, 400,
                       has_length ? "Transfer-Encoding and Content-Length exclude each other"
                                  : "Transfer-Encoding does not exist in HTTP/1.0");
     }
     struct bytes host = http_field(http, "host");
-    if (host.p == NULL && http->minor == 1) {
+    if (!host.p && http->minor == 1)
         return refuse(&http->fault, 400, "the Host field is missing");
-    }
-    if (host.p != NULL && !http_is_host(host)) {
+    if (host.p && !http_is_host(host))
         return refuse(&http->fault, 400, "the Host field is not a name or an address");
-    }
-    if (http->host.p == NULL) {
+    if (!http->host.p)
         http->host = host;
-    }
     return OK;
 }
 
@@ -369,9 +332,8 @@ static enum status finish_head(struct http *http)
 
 static void extend(struct bytes *span, const char *at, size_t n)
 {
-    if (span->p == NULL) {
+    if (!span->p)
         span->p = (const uint8_t *)at;
-    }
     span->n += n; // pieces of one span follow each other in text
 }
 
@@ -390,9 +352,8 @@ static int on_url(llhttp_t *parser, const char *at, size_t n)
 static int on_field_name(llhttp_t *parser, const char *at, size_t n)
 {
     struct http *http = parser->data;
-    if (http->head_done) {
+    if (http->head_done)
         return 0; // a trailer field: read and dropped
-    }
     if (http->n_fields == LIMIT_FIELDS) {
         refuse(&http->fault, 431, "there are more than 64 header fields");
         return HPE_USER;
@@ -404,24 +365,20 @@ static int on_field_name(llhttp_t *parser, const char *at, size_t n)
 static int on_field_name_complete(llhttp_t *parser)
 {
     struct http *http = parser->data;
-    if (http->head_done) {
+    if (http->head_done)
         return 0;
-    }
     struct bytes name = http->fields[http->n_fields++].name;
-    for (uint8_t *c = http->text + (name.p - http->text); c < name.p + name.n; c++) {
-        if (*c >= 'A' && *c <= 'Z') {
+    for (uint8_t *c = http->text + (name.p - http->text); c < name.p + name.n; c++)
+        if (*c >= 'A' && *c <= 'Z')
             *c |= 0x20;
-        }
-    }
     return 0;
 }
 
 static int on_field_value(llhttp_t *parser, const char *at, size_t n)
 {
     struct http *http = parser->data;
-    if (!http->head_done) {
+    if (!http->head_done)
         extend(&http->fields[http->n_fields - 1].value, at, n);
-    }
     return 0;
 }
 
@@ -481,16 +438,15 @@ static enum status run(struct http *http, struct bytes in, size_t *n_used)
         *n_used = (size_t)((const uint8_t *)llhttp_get_error_pos(&http->parser) - in.p);
         return OK;
     }
-    if (error == HPE_OK) {
+    if (error == HPE_OK)
         return AGAIN;
-    }
     if (http->fault.code == 0) {
         bool version = error == HPE_INVALID_VERSION || error == HPE_PAUSED_H2_UPGRADE;
         const char *reason = llhttp_get_error_reason(&http->parser);
         refuse(&http->fault, version ? 505 : 400,
-               version                            ? "only HTTP/1.1 and HTTP/1.0 are spoken here"
-               : reason != NULL && reason[0] != 0 ? reason
-                                                  : "this is not an HTTP request");
+               version                    ? "only HTTP/1.1 and HTTP/1.0 are spoken here"
+               : reason && reason[0] != 0 ? reason
+                                          : "this is not an HTTP request");
     }
     return BAD_INPUT;
 }
@@ -520,12 +476,10 @@ static enum status take_line(struct http *http)
                       "a line begins with white space (folded lines are not accepted)");
     }
     http->line = http->n;
-    if (run(http, line, &n_used) == BAD_INPUT) {
+    if (run(http, line, &n_used) == BAD_INPUT)
         return BAD_INPUT;
-    }
-    if (http->n_lines++ == 0) {
+    if (http->n_lines++ == 0)
         return check_request_line(http, line.n - 2) == OK ? AGAIN : BAD_INPUT;
-    }
     http->has_body = !http->message_done;
     return http->head_done ? OK : AGAIN;
 }
@@ -533,23 +487,18 @@ static enum status take_line(struct http *http)
 static enum status take_byte(struct http *http, uint8_t c)
 {
     bool after_cr = http->n > http->line && http->text[http->n - 1] == '\r';
-    if ((c < 0x20 && c != '\t' && c != '\r' && c != '\n') || c == 0x7F) {
+    if ((c < 0x20 && c != '\t' && c != '\r' && c != '\n') || c == 0x7F)
         return refuse(&http->fault, 400, "the request head holds a control character");
-    }
-    if (after_cr != (c == '\n')) {
+    if (after_cr != (c == '\n'))
         return refuse(&http->fault, 400, "lines must end with CR LF: a bare CR or LF was found");
-    }
     if (http->n_lines == 0) {
-        if (c == '\t' || c >= 0x80 || (http->n == 0 && !is_token_char(c) && c != '\r')) {
+        if (c == '\t' || c >= 0x80 || (http->n == 0 && !is_token_char(c) && c != '\r'))
             return refuse(&http->fault, 400, "this is not an HTTP request");
-        }
-        if (http->n > LIMIT_METHOD + 1 + LIMIT_TARGET + 11) {
+        if (http->n > LIMIT_METHOD + 1 + LIMIT_TARGET + 11)
             return refuse(&http->fault, 414, "the request line is longer than 4096 bytes");
-        }
     }
-    if (http->n == LIMIT_HEAD) {
+    if (http->n == LIMIT_HEAD)
         return refuse(&http->fault, 431, "the request head is larger than 16 KiB");
-    }
     http->text[http->n++] = c;
     return c == '\n' ? take_line(http) : AGAIN;
 }
@@ -558,9 +507,8 @@ enum status http_head_feed(struct http *http, struct bytes in, size_t *n_used)
 {
     enum status status = http->fault.code != 0 ? BAD_INPUT : AGAIN;
     size_t at = 0;
-    while (at < in.n && status == AGAIN) {
+    while (at < in.n && status == AGAIN)
         status = take_byte(http, in.p[at++]);
-    }
     *n_used = at;
     return status;
 }
@@ -570,12 +518,10 @@ enum status http_head_feed(struct http *http, struct bytes in, size_t *n_used)
 enum status http_body_feed(struct http *http, struct bytes in, size_t *n_used, struct buf *content)
 {
     *n_used = 0;
-    if (http->fault.code != 0) {
+    if (http->fault.code != 0)
         return BAD_INPUT;
-    }
-    if (http->message_done) {
+    if (http->message_done)
         return OK;
-    }
     size_t before = content->n;
     http->content = content;
     enum status status = run(http, in, n_used);
@@ -628,11 +574,9 @@ const char *http_reason(int code)
         {505, "HTTP Version Not Supported"},
         {507, "Insufficient Storage"},
     };
-    for (size_t i = 0; i < COUNT_OF(table); i++) {
-        if (table[i].code == code) {
+    for (size_t i = 0; i < COUNT_OF(table); i++)
+        if (table[i].code == code)
             return table[i].reason;
-        }
-    }
     return "Answer";
 }
 

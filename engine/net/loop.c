@@ -22,9 +22,8 @@
 static void add_source(struct net *net, int fd, struct source *source)
 {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = source};
-    if (epoll_ctl(net->epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
+    if (epoll_ctl(net->epoll, EPOLL_CTL_ADD, fd, &event) != 0)
         die("epoll refuses descriptor %d: %s", fd, strerror(errno));
-    }
 }
 
 // ---- certificate -------------------------------------------------------------------------------
@@ -39,13 +38,13 @@ static enum status refresh_certificate(struct net *net, bool *issued, struct err
     struct cert *server = mem_alloc(sizeof(*server));
     const char *why = NULL;
     enum status status = cert_server(server, &net->ca, net->state, &request, &why, err);
-    if (status == OK && why != NULL) {
+    if (status == OK && why) {
         log_info("a server certificate was issued (%s): %s, %zu addresses", why, net->hostname,
                  request.n_addresses);
     }
     if (status == OK) {
         tls_server_identity(net->tls, server, &net->ca);
-        *issued = why != NULL;
+        *issued = why;
     }
     explicit_bzero(server, sizeof(*server));
     free(server);
@@ -56,11 +55,10 @@ static void upkeep(struct net *net)
 {
     struct err err = {0};
     bool issued = false;
-    if (refresh_certificate(net, &issued, &err) != OK) {
+    if (refresh_certificate(net, &issued, &err) != OK)
         log_warn("the server's certificate stays as it is: %s", err.text);
-    } else if (issued && net->changed != NULL) {
+    else if (issued && net->changed)
         net->changed(net->changed_arg);
-    }
 }
 
 static void upkeep_hourly(void *arg)
@@ -98,9 +96,8 @@ static void pause_accepting(struct net *net, bool pause)
     for (size_t i = 0; i < net->n_listeners; i++) {
         struct epoll_event event = {.events = pause ? 0U : EPOLLIN,
                                     .data.ptr = &net->listeners[i].source};
-        if (epoll_ctl(net->epoll, EPOLL_CTL_MOD, net->listeners[i].fd, &event) != 0) {
+        if (epoll_ctl(net->epoll, EPOLL_CTL_MOD, net->listeners[i].fd, &event) != 0)
             die("epoll refuses a listener: %s", strerror(errno));
-        }
     }
     net->accept_at_ms = pause ? net->now_ms + LIMIT_ACCEPT_PAUSE_MS : 0;
 }
@@ -153,9 +150,8 @@ static enum status open_listeners(struct net *net, const char *key, const char *
 
 static void close_listeners(struct net *net)
 {
-    for (size_t i = 0; i < net->n_listeners; i++) {
+    for (size_t i = 0; i < net->n_listeners; i++)
         close(net->listeners[i].fd);
-    }
     net->n_listeners = 0;
 }
 
@@ -164,9 +160,8 @@ static void close_listeners(struct net *net)
 static void format_url(const struct listener *listener, const char *host, char out[128])
 {
     char port[8] = "";
-    if (listener->at.port != 443) {
+    if (listener->at.port != 443)
         snprintf(port, sizeof(port), ":%u", listener->at.port);
-    }
     snprintf(out, 128, "https://%s%s/", host, port);
 }
 
@@ -194,34 +189,28 @@ static bool listener_url(const struct listener *listener, size_t *n, char out[12
         address_text(one, text);
         snprintf(host, sizeof(host), one->n == 16 ? "[%.48s]" : "%.48s", text);
         format_url(listener, host, out);
-        if ((*n)-- == 0) {
+        if ((*n)-- == 0)
             return true;
-        }
     }
-    if (n_shown > 0) {
+    if (n_shown > 0)
         return false;
-    }
     format_url(listener, "localhost", out);
     return (*n)-- == 0;
 }
 
 bool net_url(const struct net *net, size_t n, char out[128])
 {
-    for (size_t i = 0; i < net->n_listeners; i++) {
-        if (net->listeners[i].tls && listener_url(&net->listeners[i], &n, out)) {
+    for (size_t i = 0; i < net->n_listeners; i++)
+        if (net->listeners[i].tls && listener_url(&net->listeners[i], &n, out))
             return true;
-        }
-    }
     return false;
 }
 
 int net_https_port(const struct net *net)
 {
-    for (size_t i = 0; i < net->n_listeners; i++) {
-        if (net->listeners[i].tls) {
+    for (size_t i = 0; i < net->n_listeners; i++)
+        if (net->listeners[i].tls)
             return net->listeners[i].at.port;
-        }
-    }
     return 443; // none is left, while closing
 }
 
@@ -245,9 +234,8 @@ void net_watch(struct net *net, int fd, net_ready *ready, void *arg)
 
 void net_every(struct net *net, uint32_t period_ms, net_tick *tick, void *arg)
 {
-    if (net->n_timers == N_TIMERS) {
+    if (net->n_timers == N_TIMERS)
         die("net_every: more than %d timers", N_TIMERS);
-    }
     net->timers[net->n_timers++] = (struct timer){period_ms, clock_ms() + period_ms, tick, arg};
 }
 
@@ -259,27 +247,23 @@ void net_on_change(struct net *net, net_tick *changed, void *arg)
 
 static void earlier(uint64_t *at, uint64_t candidate)
 {
-    if (candidate != 0 && candidate < *at) {
+    if (candidate != 0 && candidate < *at)
         *at = candidate;
-    }
 }
 
 // How long the next epoll_wait may sleep, in ms; -1: for ever.
 static int sleep_ms(const struct net *net)
 {
     uint64_t at = net->expire_ms;
-    if (net->marked != NULL) {
+    if (net->marked)
         return 0;
-    }
     earlier(&at, net->stop_ms);
     earlier(&at, net->accept_at_ms);
     earlier(&at, net->readdress_ms);
-    for (size_t i = 0; i < net->n_timers; i++) {
+    for (size_t i = 0; i < net->n_timers; i++)
         earlier(&at, net->timers[i].next_ms);
-    }
-    if (at == UINT64_MAX) {
+    if (at == UINT64_MAX)
         return -1;
-    }
     uint64_t now = clock_ms();
     uint64_t left = at > now ? at - now : 0;
     return left > 3600000 ? 3600000 : (int)left;
@@ -298,18 +282,16 @@ static void run_timers(struct net *net)
         net->readdress_ms = 0;
         upkeep(net);
     }
-    if (net->accept_at_ms != 0 && net->now_ms >= net->accept_at_ms) {
+    if (net->accept_at_ms != 0 && net->now_ms >= net->accept_at_ms)
         pause_accepting(net, false);
-    }
 }
 
 static void expire_connections(struct net *net)
 {
-    if (net->now_ms < net->expire_ms) {
+    if (net->now_ms < net->expire_ms)
         return;
-    }
     net->expire_ms = UINT64_MAX;
-    for (struct conn *conn = net->conns; conn != NULL; conn = conn->next) {
+    for (struct conn *conn = net->conns; conn; conn = conn->next) {
         conn_expire(conn);
         uint64_t at = conn_deadline(conn);
         earlier(&net->expire_ms,
@@ -323,7 +305,7 @@ static void settle_marked(struct net *net)
 {
     struct conn *conn = net->marked;
     net->marked = NULL;
-    while (conn != NULL) {
+    while (conn) {
         struct conn *next = conn->next_marked;
         conn_settle(conn);
         conn = next;
@@ -337,27 +319,23 @@ static void stop_ready(struct source *source, uint32_t events)
     struct net *net = FROM(net, stop_source, source);
     uint64_t count;
     (void)events;
-    if (read(net->stop_fd, &count, sizeof(count)) != sizeof(count) || net->stop_ms != 0) {
+    if (read(net->stop_fd, &count, sizeof(count)) != sizeof(count) || net->stop_ms != 0)
         return;
-    }
     net->stop_ms = net->now_ms + LIMIT_STOP_MS;
     net->accept_at_ms = 0;
     close_listeners(net);
-    for (struct conn *conn = net->conns; conn != NULL; conn = conn->next) {
-        if (conn->state == HANDSHAKE || conn->state == HEAD || conn->state == BODY) {
+    for (struct conn *conn = net->conns; conn; conn = conn->next)
+        if (conn->state == HANDSHAKE || conn->state == HEAD || conn->state == BODY)
             conn_kill(conn);
-        } else if (conn->state == IDLE) {
+        else if (conn->state == IDLE)
             conn_finish(conn);
-        }
-    }
 }
 
 void net_stop(struct net *net)
 {
     uint64_t one = 1;
-    if (write(net->stop_fd, &one, sizeof(one)) < 0) {
+    if (write(net->stop_fd, &one, sizeof(one)) < 0)
         return; // the counter is full: it was asked to stop already
-    }
 }
 
 static bool stopped(const struct net *net)
@@ -372,9 +350,8 @@ enum status net_run(struct net *net, struct err *err)
     while (!stopped(net)) {
         int n = epoll_wait(net->epoll, events, COUNT_OF(events), sleep_ms(net));
         net->now_ms = clock_ms();
-        if (n < 0 && errno != EINTR) {
+        if (n < 0 && errno != EINTR)
             return err_set(err, IO_ERROR, "epoll_wait: %s", strerror(errno));
-        }
         for (int i = 0; i < n; i++) {
             struct source *source = events[i].data.ptr;
             source->ready(source, events[i].events);
@@ -419,23 +396,19 @@ static enum status open_all(struct net *net, const struct net_options *options, 
     snprintf(net->hostname, sizeof(net->hostname), "%s", options->hostname);
     snprintf(net->state, sizeof(net->state), "%s", options->state);
     enum status status = file_make_dir(net->state, 0755, err);
-    if (status == OK) {
+    if (status == OK)
         status = cert_ca(&net->ca, net->state, err);
-    }
     net->address_fd = address_watch(); // before the list is read, so that no change is missed
-    if (status == OK) {
+    if (status == OK)
         status = refresh_certificate(net, &issued, err);
-    }
-    if (status == OK && cert_pem(&net->ca_pem, &net->ca) != OK) {
+    if (status == OK && cert_pem(&net->ca_pem, &net->ca) != OK)
         status = err_set(err, TOO_LARGE, "the CA's certificate does not fit its buffer");
-    }
     if (status == OK && net->address_fd >= 0) {
         net->address_source.ready = addresses_ready;
         add_source(net, net->address_fd, &net->address_source);
     }
-    if (status == OK) {
+    if (status == OK)
         status = open_listeners(net, "listen", options->listen, true, err);
-    }
     return status == OK ? open_listeners(net, "listen-http", options->listen_http, false, err)
                         : status;
 }
@@ -465,27 +438,23 @@ enum status net_open(struct net **out, const struct net_options *options, net_ha
 
 void net_close(struct net *net)
 {
-    while (net->conns != NULL) {
-        for (struct conn *conn = net->conns; conn != NULL; conn = conn->next) {
+    while (net->conns) {
+        for (struct conn *conn = net->conns; conn; conn = conn->next)
             conn_kill(conn);
-        }
         settle_marked(net);
     }
-    if (net->n_buffered != 0) {
+    if (net->n_buffered != 0)
         die("%zu buffered bytes belong to no connection", net->n_buffered);
-    }
     close_listeners(net);
-    while (net->watches != NULL) {
+    while (net->watches) {
         struct watch *watch = net->watches;
         net->watches = watch->next;
         free(watch);
     }
     const int fds[] = {net->epoll, net->stop_fd, net->address_fd};
-    for (size_t i = 0; i < COUNT_OF(fds); i++) {
-        if (fds[i] >= 0) {
+    for (size_t i = 0; i < COUNT_OF(fds); i++)
+        if (fds[i] >= 0)
             close(fds[i]);
-        }
-    }
     tls_server_close(net->tls);
     explicit_bzero(&net->ca, sizeof(net->ca));
     buf_free(&net->ca_pem);

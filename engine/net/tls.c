@@ -44,7 +44,7 @@ struct tls {
 
 static void identity_drop(struct identity *identity)
 {
-    if (identity != NULL && --identity->n_users == 0) {
+    if (identity && --identity->n_users == 0) {
         explicit_bzero(identity->cert.key, sizeof(identity->cert.key));
         free(identity);
     }
@@ -145,9 +145,8 @@ void tls_close(struct tls *tls)
 
 bool tls_ready(struct tls *tls)
 {
-    if (!tls->was_ready && (br_ssl_engine_current_state(&tls->ssl.eng) & BR_SSL_SENDAPP) != 0) {
+    if (!tls->was_ready && (br_ssl_engine_current_state(&tls->ssl.eng) & BR_SSL_SENDAPP) != 0)
         tls->was_ready = true;
-    }
     return tls->was_ready;
 }
 
@@ -163,11 +162,10 @@ struct space tls_wire_room(struct tls *tls)
     size_t n_waiting;
     // A browser's first data comes right behind its Finished (False Start, RFC 7918), and BearSSL
     // takes it only after ours is sent: during the handshake, first send, then read on.
-    if (!tls->was_ready && br_ssl_engine_sendrec_buf(&tls->ssl.eng, &n_waiting) != NULL) {
+    if (!tls->was_ready && br_ssl_engine_sendrec_buf(&tls->ssl.eng, &n_waiting))
         return room;
-    }
     room.p = br_ssl_engine_recvrec_buf(&tls->ssl.eng, &room.n);
-    return room.p == NULL ? (struct space){NULL, 0} : room;
+    return !room.p ? (struct space){NULL, 0} : room;
 }
 
 void tls_wire_put(struct tls *tls, size_t n)
@@ -178,9 +176,8 @@ void tls_wire_put(struct tls *tls, size_t n)
 
 bool tls_stopped(struct tls *tls, enum status *status, int *number, const char **why)
 {
-    if (br_ssl_engine_current_state(&tls->ssl.eng) != BR_SSL_CLOSED) {
+    if (br_ssl_engine_current_state(&tls->ssl.eng) != BR_SSL_CLOSED)
         return false;
-    }
     int error = br_ssl_engine_last_error(&tls->ssl.eng);
     *number = error;
     *status = error == BR_ERR_OK ? OK : BAD_INPUT;
@@ -239,9 +236,8 @@ struct bytes tls_wire_view(struct tls *tls)
         return (struct bytes){tls->alert + sizeof(tls->alert) - tls->n_alert, tls->n_alert};
     }
     uint8_t *p = br_ssl_engine_sendrec_buf(&tls->ssl.eng, &view.n);
-    if (p == NULL) {
+    if (!p)
         return (struct bytes){NULL, 0};
-    }
     if (!tls->was_ready && view.n == 7 && p[0] == 21 && p[1] == 0) {
         p[1] = 3;
         p[2] = tls->in[1] == 3 && tls->in[2] >= 1 && tls->in[2] <= 3
@@ -265,10 +261,9 @@ void tls_wire_drop(struct tls *tls, size_t n)
 struct bytes tls_plain_view(struct tls *tls)
 {
     struct bytes view = {NULL, 0};
-    if (!tls->finishing) {
+    if (!tls->finishing)
         view.p = br_ssl_engine_recvapp_buf(&tls->ssl.eng, &view.n);
-    }
-    return view.p == NULL ? (struct bytes){NULL, 0} : view;
+    return !view.p ? (struct bytes){NULL, 0} : view;
 }
 
 void tls_plain_drop(struct tls *tls, size_t n)
@@ -279,10 +274,9 @@ void tls_plain_drop(struct tls *tls, size_t n)
 struct space tls_plain_room(struct tls *tls)
 {
     struct space room = {NULL, 0};
-    if (!tls->finishing) {
+    if (!tls->finishing)
         room.p = br_ssl_engine_sendapp_buf(&tls->ssl.eng, &room.n);
-    }
-    return room.p == NULL ? (struct space){NULL, 0} : room;
+    return !room.p ? (struct space){NULL, 0} : room;
 }
 
 void tls_plain_put(struct tls *tls, size_t n)

@@ -12,10 +12,9 @@ bool engine_busy(const struct engine *engine)
 {
     if (engine->waiting)
         return true;
-    for (int32_t i = 0; i < engine->n_seq; i++) {
+    for (int32_t i = 0; i < engine->n_seq; i++)
         if (engine->seqs[i].state != SEQ_FREE)
             return true;
-    }
     return false;
 }
 
@@ -230,7 +229,7 @@ void engine_check(const struct engine *engine)
     for (int32_t i = 0; i < engine->n_seq; i++) {
         const struct seq *seq = &engine->seqs[i];
         const struct work *work = seq->work;
-        if ((seq->state == SEQ_FREE) != (work == NULL) || seq->n_cached < 0 ||
+        if ((seq->state == SEQ_FREE) != (!work) || seq->n_cached < 0 ||
             seq->n_cached > engine->n_ctx)
             die("sequence %d: state %d, %d cached", (int)i, (int)seq->state, (int)seq->n_cached);
         any_free |= seq->state == SEQ_FREE;

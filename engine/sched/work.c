@@ -230,10 +230,9 @@ void engine_cancel(struct engine *engine, uint64_t job_id)
 
 void engine_drop_all(struct engine *engine)
 {
-    for (int32_t i = 0; i < engine->n_seq; i++) {
+    for (int32_t i = 0; i < engine->n_seq; i++)
         if (engine->seqs[i].work)
             work_finish(engine, &engine->seqs[i], FINISH_CANCELLED);
-    }
     while (engine->waiting) {
         struct work *work = engine->waiting;
         engine->waiting = work->next;

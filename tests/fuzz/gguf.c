@@ -40,7 +40,7 @@ static void use_model(struct model *m)
     const uint8_t wanted[] = {0, 0, 1};
     int32_t n_vocab = model_info(m)->n_vocab, n = model_info(m)->n_ctx < 3 || n_vocab < 2 ? 1 : 3,
             id = 0;
-    float *logits = mem_array((size_t)n_vocab, sizeof *logits);
+    float *logits = mem_array((size_t)n_vocab, sizeof(*logits));
     struct sampling sampling;
     struct sampler *sampler;
     struct err err;
@@ -62,7 +62,7 @@ static void open_model(struct compute *compute, const uint8_t *data, size_t size
     struct model *m = NULL;
     if (fd < 0 || write(fd, data, size) != (ssize_t)size)
         abort();
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     if (model_open(&m, compute, path, &(struct model_options){8, 1, 4}, &err) == OK) {
         use_model(m);
         model_close(m);

@@ -63,11 +63,10 @@ static void compare(const struct outcome *a, const struct outcome *b)
         !bytes_equal(a->http->path, b->http->path) || !bytes_equal(a->http->host, b->http->host) ||
         !bytes_equal(buf_view(&a->body), buf_view(&b->body)))
         abort();
-    for (size_t i = 0; i < a->http->n_fields; i++) {
+    for (size_t i = 0; i < a->http->n_fields; i++)
         if (!bytes_equal(a->http->fields[i].name, b->http->fields[i].name) ||
             !bytes_equal(a->http->fields[i].value, b->http->fields[i].value))
             abort();
-    }
     if (a->http->path.n == 0 || (a->http->path.p[0] != '/' && a->http->path.p[0] != '*') ||
         !utf8_valid(a->http->path))
         abort();

@@ -69,9 +69,9 @@ static struct both *next_tensor(void)
 bool case_open(const char *format, ...)
 {
     va_list args;
-    memset(&now, 0, sizeof now);
+    memset(&now, 0, sizeof(now));
     va_start(args, format);
-    vsnprintf(now.name, sizeof now.name, format, args);
+    vsnprintf(now.name, sizeof(now.name), format, args);
     va_end(args);
     random_state = 88172645463325252u;
     for (const char *p = now.name; *p; p++)
@@ -116,7 +116,7 @@ struct both *both_tensor(enum dtype type, int64_t n_rows, int64_t n_cols, const 
 
 struct both *both_random(int64_t n_rows, int64_t n_cols, float size)
 {
-    float *x = mem_array((size_t)(n_rows * n_cols), sizeof *x);
+    float *x = mem_array((size_t)(n_rows * n_cols), sizeof(*x));
     for (int64_t i = 0; i < n_rows * n_cols; i++)
         x[i] = size * normal();
     struct both *both = both_tensor(DTYPE_F32, n_rows, n_cols, x);
@@ -137,7 +137,7 @@ struct both *both_weight(enum dtype type, int64_t n_rows, int64_t n_cols)
     now.weights[now.n_weights++] = data;
     for (int d = 0; d < N_DEVICES; d++)
         must(compute_weight(ops_on[d], &both->on[d], type, n_rows, n_cols, data, &err), &err);
-    float *row = mem_array((size_t)n_cols, sizeof *row);
+    float *row = mem_array((size_t)n_cols, sizeof(*row));
     dtype_decode(type, row, data, n_cols);
     for (int64_t i = 0; i < n_cols; i++)
         both->rms += (double)row[i] * row[i] / (double)n_cols;

@@ -49,11 +49,11 @@ static void attend(struct shape s, const struct token *tokens, int32_t n_tokens,
     char extra[64] = "";
     int at = 0;
     if (s.softcap > 0)
-        at += snprintf(extra, sizeof extra, ", softcap");
+        at += snprintf(extra, sizeof(extra), ", softcap");
     if (s.window > 0)
-        at += snprintf(extra + at, sizeof extra - (size_t)at, ", window %d", s.window);
+        at += snprintf(extra + at, sizeof(extra) - (size_t)at, ", window %d", s.window);
     if (s.sinks)
-        snprintf(extra + at, sizeof extra - (size_t)at, ", sinks");
+        snprintf(extra + at, sizeof(extra) - (size_t)at, ", sinks");
     if (!case_open("attention %s %d/%d x %d%s, %s", dtype_name(s.cache), s.n_head, s.n_head_kv,
                    s.head_dim, extra, what))
         return;
@@ -90,7 +90,7 @@ static void decode(struct shape s, int32_t count)
 {
     char what[48];
     struct token token = {count < 1100 ? 37 : 0, count};
-    snprintf(what, sizeof what, "1 token sees %d", count);
+    snprintf(what, sizeof(what), "1 token sees %d", count);
     attend(s, &token, 1, what);
 }
 
@@ -101,7 +101,7 @@ static void prompt(struct shape s, int32_t pos, int32_t n)
     char what[48];
     for (int32_t t = 0; t < n; t++)
         tokens[t] = (struct token){21, pos + t + 1};
-    snprintf(what, sizeof what, "prompt of %d at %d", n, pos);
+    snprintf(what, sizeof(what), "prompt of %d at %d", n, pos);
     attend(s, tokens, n, what);
 }
 

@@ -13,7 +13,7 @@ static void route(int64_t n_expert, int64_t n_used, int64_t n_tokens, struct rou
                    (long long)n_expert, names[how.score], (long long)n_tokens,
                    how.normalise ? ", normalised" : "", ties ? ", ties" : ""))
         return;
-    float *x = mem_array((size_t)(n_tokens * n_expert), sizeof *x);
+    float *x = mem_array((size_t)(n_tokens * n_expert), sizeof(*x));
     for (int64_t i = 0; i < n_tokens * n_expert; i++)
         x[i] = ties ? (float)(random_bits() % 6) : 4 * normal();
     struct both *logits = both_tensor(DTYPE_F32, n_tokens, n_expert, x),
@@ -60,7 +60,7 @@ static void experts(enum dtype type, struct shape s)
                    s.bias ? ", bias" : ""))
         return;
     int64_t n = s.n_tokens * s.n_used;
-    int32_t *ids = mem_array((size_t)n, sizeof *ids);
+    int32_t *ids = mem_array((size_t)n, sizeof(*ids));
     choose(ids, &s);
     struct both *w = both_weight(type, s.n_expert * s.n_out, s.n_in),
                 *x = both_random(s.each ? n : s.n_tokens, s.n_in, 1),

@@ -111,7 +111,7 @@ static void several(const enum dtype *types, int n, int64_t n_tokens, bool norme
     enum { N_IN = 512 };
     char names[64] = "";
     for (int i = 0, at = 0; i < n; i++)
-        at += snprintf(names + at, sizeof names - (size_t)at, " %s", dtype_name(types[i]));
+        at += snprintf(names + at, sizeof(names) - (size_t)at, " %s", dtype_name(types[i]));
     if (!case_open("matmul of%s, %lld tokens%s", names, (long long)n_tokens,
                    normed ? ", norm" : ""))
         return;

@@ -87,7 +87,7 @@ static void top_k(int64_t n_cols, int64_t n_rows, int32_t k, enum values values)
     if (!case_open("top_k %d of %lld, %lld rows, %s", k, (long long)n_cols, (long long)n_rows,
                    names[values]))
         return;
-    float *x = mem_array((size_t)(n_rows * n_cols), sizeof *x);
+    float *x = mem_array((size_t)(n_rows * n_cols), sizeof(*x));
     for (int64_t i = 0; i < n_rows * n_cols; i++) {
         x[i] = normal() * 4;
         if (values == TIES)
@@ -277,7 +277,7 @@ static void record_layer(const struct layer *l, int d)
 static void write_ints(const struct both *to, const int32_t *from, int32_t n)
 {
     for (int d = 0; d < N_DEVICES; d++)
-        tensor_write(ops_on[d], &to->on[d], from, (size_t)n * sizeof *from);
+        tensor_write(ops_on[d], &to->on[d], from, (size_t)n * sizeof(*from));
 }
 
 // A layer of a model, `n` sequences, step after step under one key: tokens, positions and lengths

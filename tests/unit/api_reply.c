@@ -59,7 +59,7 @@ void exchange_end(struct exchange *exchange)
 
 enum status sse_data(struct exchange *exchange, struct bytes json)
 {
-    CHECK(exchange != NULL && sent.n_ends == 0);
+    CHECK(exchange && sent.n_ends == 0);
     if (sent.closed)
         return CLOSED;
     keep(json);
@@ -68,7 +68,7 @@ enum status sse_data(struct exchange *exchange, struct bytes json)
 
 enum status sse_comment(struct exchange *exchange, const char *text)
 {
-    CHECK(exchange != NULL && sent.n_ends == 0);
+    CHECK(exchange && sent.n_ends == 0);
     snprintf(sent.comment, sizeof(sent.comment), "%s", text);
     sent.n_comments++;
     return OK;
@@ -181,7 +181,7 @@ static void test_stream(void)
     CHECK_TEXT(sent_at(1, "/choices/0/delta/content"), "a \"b\"\n\x01");
     CHECK_TEXT(sent_at(1, "/choices/0/finish_reason"), "null");
     happens(EVENT_DONE, "");
-    CHECK(sent.n_data == 5 && sent.n_ends == 1 && running.exchange == NULL);
+    CHECK(sent.n_data == 5 && sent.n_ends == 1 && !running.exchange);
     CHECK_TEXT(sent_at(2, "/choices/0/finish_reason"), "stop");
     CHECK_TEXT(sent_at(2, "/choices/0/delta/content"), "?");
     CHECK_TEXT(sent_at(3, "/usage/total_tokens"), "13");
@@ -220,7 +220,7 @@ static void test_whole(void)
     happens(EVENT_TEXT, "two");
     CHECK(sent.n_data == 0 && sent.http == 0 && sent.n_comments == 0);
     happens(EVENT_DONE, "");
-    CHECK(sent.http == 200 && sent.n_ends == 1 && running.exchange == NULL);
+    CHECK(sent.http == 200 && sent.n_ends == 1 && !running.exchange);
     CHECK_TEXT(sent.type, "application/json");
     CHECK_TEXT(sent_at(0, "/choices/0/message/content"), "one two");
     CHECK_TEXT(sent_at(0, "/usage/completion_tokens"), "3");
@@ -231,7 +231,7 @@ static void test_failures(void)
 {
     begin(true, true, false); // before the stream began: a plain refusal
     fails(TOO_LARGE, "7 tokens, 8 wanted");
-    CHECK(sent.http == 400 && sent.n_ends == 1 && running.exchange == NULL);
+    CHECK(sent.http == 400 && sent.n_ends == 1 && !running.exchange);
     CHECK_TEXT(sent_at(0, "/error/code"), "context_length_exceeded");
     CHECK_TEXT(sent_at(0, "/error/param"), "messages");
     begin(false, false, false);
@@ -252,7 +252,7 @@ static void test_failures(void)
     running_event(&running, event);
     free(event);
     CHECK_TEXT(sent_at(1, "/error/message"), "the server is stopping");
-    CHECK(running.exchange == NULL && sent.n_ends == 1);
+    CHECK(!running.exchange && sent.n_ends == 1);
 }
 
 static void test_heartbeats(void)
@@ -274,7 +274,7 @@ static void test_heartbeats(void)
     sent.closed = true; // too slow: nothing breaks, net will say so
     happens(EVENT_TEXT, "x");
     happens(EVENT_DONE, "");
-    CHECK(running.exchange == NULL && sent.n_ends == 1);
+    CHECK(!running.exchange && sent.n_ends == 1);
 }
 
 static void test_too_long(void)
@@ -288,9 +288,9 @@ static void test_too_long(void)
     running_event(&running, event);
     free(event);
     happens(EVENT_TEXT, "12345");
-    CHECK(running.exchange != NULL);
+    CHECK(running.exchange);
     happens(EVENT_TEXT, "6");
-    CHECK(sent.n_cancels == 1 && sent.http == 500 && running.exchange == NULL);
+    CHECK(sent.n_cancels == 1 && sent.http == 500 && !running.exchange);
     begin(true, false, false); // right at the cap it is sent
     event = event_make(EVENT_TEXT, (struct bytes){many, n});
     running_event(&running, event);

@@ -57,12 +57,12 @@ static void test_arena(void)
         sum += n;
     }
     CHECK(arena.used_bytes <= arena.cap_bytes && sum > 30000);
-    CHECK(arena_take(&arena, 100001) == NULL);
-    CHECK(arena_take(&arena, SIZE_MAX) == NULL);
+    CHECK(!arena_take(&arena, 100001));
+    CHECK(!arena_take(&arena, SIZE_MAX));
     arena_free(&arena);
-    CHECK(arena_take(&arena, 99968) != NULL); // one large block, right up to the cap
-    CHECK(arena_take(&arena, 64) == NULL);
-    CHECK(bytes_copy(&arena, bytes_of("this has no place left, as it is longer")).p == NULL);
+    CHECK(arena_take(&arena, 99968)); // one large block, right up to the cap
+    CHECK(!arena_take(&arena, 64));
+    CHECK(!bytes_copy(&arena, bytes_of("this has no place left, as it is longer")).p);
     arena_free(&arena);
     struct bytes copy = bytes_copy(&arena, bytes_of("abc"));
     CHECK(bytes_equal_text(copy, "abc") && copy.p[3] == 0);

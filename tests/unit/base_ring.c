@@ -25,7 +25,7 @@ int main(void)
 {
     struct ring *ring;
     ring_open(&ring, 4);
-    CHECK(ring_pop(ring) == NULL);
+    CHECK(!ring_pop(ring));
     for (int i = 0; i < 4; i++)
         CHECK(ring_push(ring, &items[i]) == OK);
     CHECK(ring_push(ring, &items[4]) == NO_ROOM);
@@ -33,7 +33,7 @@ int main(void)
     CHECK(poll(&poll_fd, 1, 0) == 1);
     for (int i = 0; i < 4; i++)
         CHECK(ring_pop(ring) == &items[i]);
-    CHECK(ring_pop(ring) == NULL);
+    CHECK(!ring_pop(ring));
     CHECK(poll(&poll_fd, 1, 0) == 0); // cleared when it was found empty
     ring_close(ring);
 
@@ -48,7 +48,7 @@ int main(void)
             n_wrong += item != &items[n++];
     }
     pthread_join(thread, NULL);
-    CHECK(n == N_ITEMS && n_wrong == 0 && ring_pop(ring) == NULL);
+    CHECK(n == N_ITEMS && n_wrong == 0 && !ring_pop(ring));
     ring_close(ring);
     uint64_t before = clock_ms();
     struct pollfd nothing = {.fd = -1};

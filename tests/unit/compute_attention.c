@@ -52,8 +52,8 @@ static struct cached cached_of(struct compute *compute, enum dtype type, int64_t
 {
     int64_t n = CACHE_ROWS * n_cols;
     struct cached c = {.tensor = cache_of(compute, type, CACHE_ROWS, n_cols),
-                       .x = calloc((size_t)n, sizeof *c.x),
-                       .value = calloc((size_t)n, sizeof *c.value)};
+                       .x = calloc((size_t)n, sizeof(*c.x)),
+                       .value = calloc((size_t)n, sizeof(*c.value))};
     random_floats(c.x, n);
     for (int64_t i = 0; i < n && type == DTYPE_Q8_0; i += 32)
         as_q8_0(c.value + i, c.x + i);
@@ -98,7 +98,7 @@ static void reference(double *out, const float *q, const struct cached *k, const
 {
     int64_t kv_cols = (int64_t)s->n_head_kv * s->head_dim;
     double maximum = sinks ? sinks[head] : -INFINITY, sum = 0,
-           *scores = calloc((size_t)token.count, sizeof *scores);
+           *scores = calloc((size_t)token.count, sizeof(*scores));
     int64_t at = token.first * kv_cols + head / (s->n_head / s->n_head_kv) * s->head_dim;
     int32_t from = s->window > 0 && token.count > s->window ? token.count - s->window : 0;
     for (int32_t j = from; j < token.count; j++) {
@@ -130,8 +130,8 @@ static void check_batch(struct compute *compute, const struct shape *s, const st
                         int32_t n_tokens, const char *what)
 {
     int64_t n_cols = (int64_t)s->n_head * s->head_dim;
-    float *q = calloc((size_t)(n_tokens * n_cols), sizeof *q),
-          *out = calloc((size_t)(n_tokens * n_cols), sizeof *out), sinks[16];
+    float *q = calloc((size_t)(n_tokens * n_cols), sizeof(*q)),
+          *out = calloc((size_t)(n_tokens * n_cols), sizeof(*out)), sinks[16];
     int32_t first[64], count[64], wrong = 0;
     double limit = (is_cpu(compute) ? 2e-5 : 4e-3) * LARGEST;
     random_floats(q, n_tokens * n_cols);
@@ -150,7 +150,7 @@ static void check_batch(struct compute *compute, const struct shape *s, const st
     run_begin(compute);
     op_attention(compute, &to, &tq, &k.tensor, &v.tensor, &tf, &tc, &attention);
     run_end(compute);
-    tensor_read(compute, out, &to, (size_t)(n_tokens * n_cols) * sizeof *out);
+    tensor_read(compute, out, &to, (size_t)(n_tokens * n_cols) * sizeof(*out));
     for (int32_t t = 0; t < n_tokens; t++)
         for (int32_t head = 0; head < s->n_head; head++) {
             double want[256];
@@ -174,7 +174,7 @@ static void check_not_finite(struct compute *compute, const struct shape *s, int
 {
     int32_t first[2] = {0, 300}, counts[2] = {count, count}, wrong = 0;
     int64_t n_cols = (int64_t)s->n_head * s->head_dim;
-    float *q = calloc((size_t)(2 * n_cols), sizeof *q);
+    float *q = calloc((size_t)(2 * n_cols), sizeof(*q));
     q[s->head_dim] = NAN; // token 0, head 1
     struct tensor tq = tensor_of(compute, DTYPE_F32, 2, n_cols, q),
                   to = tensor_of(compute, DTYPE_F32, 2, n_cols, NULL),
@@ -184,7 +184,7 @@ static void check_not_finite(struct compute *compute, const struct shape *s, int
     run_begin(compute);
     op_attention(compute, &to, &tq, &k.tensor, &v.tensor, &tf, &tc, &attention);
     run_end(compute);
-    tensor_read(compute, q, &to, (size_t)(2 * n_cols) * sizeof *q);
+    tensor_read(compute, q, &to, (size_t)(2 * n_cols) * sizeof(*q));
     for (int64_t i = 0; i < 2 * n_cols; i++)
         wrong += isfinite(q[i]) == (i >= s->head_dim && i < 2 * s->head_dim);
     CHECK(wrong == 0);

@@ -61,8 +61,8 @@ static void check_route(struct compute *compute, int32_t n, int32_t n_used, stru
     run_begin(compute);
     op_route(compute, &ti, &tw, &tl, &route);
     run_end(compute);
-    tensor_read(compute, id, &ti, (size_t)(ROUTE_TOKENS * n_used) * sizeof *id);
-    tensor_read(compute, weight, &tw, (size_t)(ROUTE_TOKENS * n_used) * sizeof *weight);
+    tensor_read(compute, id, &ti, (size_t)(ROUTE_TOKENS * n_used) * sizeof(*id));
+    tensor_read(compute, weight, &tw, (size_t)(ROUTE_TOKENS * n_used) * sizeof(*weight));
     for (int32_t t = 0; t < ROUTE_TOKENS; t++)
         wrong += route_wrong(&route, logits + t * n, n, id + t * n_used, weight + t * n_used,
                              n_used, 1e-5);
@@ -115,10 +115,10 @@ static int products_wrong(const struct compute *compute, enum dtype type, const 
 static void check_products(struct compute *compute, enum dtype type, struct shape s)
 {
     int32_t n = s.n_tokens * s.n_used, n_x = s.share ? s.n_tokens : n, wrong;
-    int32_t *id = calloc((size_t)n, sizeof *id);
-    float *x = calloc((size_t)(n_x * s.n_in), sizeof *x),
-          *out = calloc((size_t)(n * s.n_out), sizeof *out),
-          *bias = calloc((size_t)(s.n_expert * s.n_out), sizeof *bias);
+    int32_t *id = calloc((size_t)n, sizeof(*id));
+    float *x = calloc((size_t)(n_x * s.n_in), sizeof(*x)),
+          *out = calloc((size_t)(n * s.n_out), sizeof(*out)),
+          *bias = calloc((size_t)(s.n_expert * s.n_out), sizeof(*bias));
     uint8_t *w = random_weights(type, (int64_t)s.n_expert * s.n_out, s.n_in);
     random_floats(x, n_x * s.n_in);
     random_floats(bias, s.n_expert * s.n_out);
@@ -133,7 +133,7 @@ static void check_products(struct compute *compute, enum dtype type, struct shap
     op_matmul_experts(compute, &(struct matmul_experts){&to, &tw, s.bias ? &tb : NULL, &tx, &ti,
                                                         s.share ? s.n_used : 1});
     run_end(compute);
-    tensor_read(compute, out, &to, (size_t)(n * s.n_out) * sizeof *out);
+    tensor_read(compute, out, &to, (size_t)(n * s.n_out) * sizeof(*out));
     wrong = products_wrong(compute, type, &s, w, x, id, s.bias ? bias : NULL, out);
     if (!CHECK(wrong == 0))
         fprintf(stderr, "    %s %s: %d of %d experts, %d tokens, %d x %d: %d wrong\n",
@@ -161,7 +161,7 @@ static void check_sum(struct compute *compute, int32_t n_cols, int32_t n_used, b
     run_begin(compute);
     op_experts_sum(compute, in_place ? &tr : &to, &tr, &ty, &tw);
     run_end(compute);
-    tensor_read(compute, out, in_place ? &tr : &to, (size_t)(TOKENS * n_cols) * sizeof *out);
+    tensor_read(compute, out, in_place ? &tr : &to, (size_t)(TOKENS * n_cols) * sizeof(*out));
     for (int32_t t = 0; t < TOKENS; t++)
         for (int32_t i = 0; i < n_cols; i++) {
             double want = residual[t * n_cols + i], size = fabs(want);

@@ -38,7 +38,7 @@ static int count_wrong(enum dtype type, struct shape s, double step, const uint8
 {
     int wrong = 0;
     size_t row_bytes = dtype_row_bytes(type, s.n_in);
-    double *row = calloc((size_t)s.n_in, sizeof *row);
+    double *row = calloc((size_t)s.n_in, sizeof(*row));
     for (int64_t r = 0; r < s.n_out; r++) {
         for (int64_t i = 0; i < s.n_in; i++)
             row[i] = weight_at(type, w + (size_t)r * row_bytes, i);
@@ -62,9 +62,10 @@ static void check_shape(struct compute *compute, enum dtype type, struct shape s
 {
     size_t n_out = (size_t)(s.n_out * s.n_tokens);
     uint8_t *weights = random_weights(type, s.n_out, s.n_in);
-    float *x = calloc((size_t)(s.n_tokens * s.n_in), sizeof *x), *out = calloc(n_out, sizeof *out);
-    float *bias = calloc((size_t)s.n_out, sizeof *bias),
-          *residual = calloc(n_out, sizeof *residual);
+    float *x = calloc((size_t)(s.n_tokens * s.n_in), sizeof(*x)),
+          *out = calloc(n_out, sizeof(*out));
+    float *bias = calloc((size_t)s.n_out, sizeof(*bias)),
+          *residual = calloc(n_out, sizeof(*residual));
     random_floats(x, s.n_tokens * s.n_in);
     random_floats(bias, s.n_out);
     random_floats(residual, (int64_t)n_out);
@@ -78,7 +79,7 @@ static void check_shape(struct compute *compute, enum dtype type, struct shape s
     run_begin(compute);
     op_matmul(compute, &product, 1, &(struct matmul_x){.x = &tx});
     run_end(compute);
-    tensor_read(compute, out, &to, n_out * sizeof *out);
+    tensor_read(compute, out, &to, n_out * sizeof(*out));
     int wrong = count_wrong(type, s, step_of(compute, type), weights, x, extra ? bias : NULL,
                             extra ? residual : NULL, out);
     if (!CHECK(wrong == 0))
@@ -113,7 +114,7 @@ static void check_several(struct compute *compute)
     op_matmul(compute, products, 4, &(struct matmul_x){.x = &tx});
     run_end(compute);
     for (int i = 0; i < 4; i++) {
-        tensor_read(compute, out, &to[i], (size_t)(n_out[i] * N_TOKENS) * sizeof *out);
+        tensor_read(compute, out, &to[i], (size_t)(n_out[i] * N_TOKENS) * sizeof(*out));
         CHECK(count_wrong(types[i], (struct shape){n_out[i], N_IN, N_TOKENS},
                           step_of(compute, types[i]), weights[i], x, NULL, NULL, out) == 0);
         tensor_free(compute, &w[i]), tensor_free(compute, &to[i]);
@@ -138,7 +139,7 @@ static void check_not_finite(struct compute *compute, enum dtype type, int64_t n
     run_begin(compute);
     op_matmul(compute, &product, 1, &(struct matmul_x){.x = &tx});
     run_end(compute);
-    tensor_read(compute, out, &to, sizeof *out * (size_t)(N_OUT * n_tokens));
+    tensor_read(compute, out, &to, sizeof(*out) * (size_t)(N_OUT * n_tokens));
     for (int64_t i = 0; i < N_OUT * n_tokens; i++)
         wrong += isfinite(out[i]) ? i >= N_OUT * (n_tokens - 1) : i < N_OUT * (n_tokens - 1);
     if (!CHECK(wrong == 0))
@@ -197,7 +198,7 @@ static void check_glu(struct compute *compute, enum dtype type, int64_t n_tokens
     op_matmul_glu(compute, &(struct matmul_glu){&to, &wg, &wu, &ts, activation},
                   &(struct matmul_x){&tx, &tn, eps});
     run_end(compute);
-    tensor_read(compute, out, &to, sizeof *out * (size_t)(N_OUT * n_tokens));
+    tensor_read(compute, out, &to, sizeof(*out) * (size_t)(N_OUT * n_tokens));
     for (int64_t t = 0; t < n_tokens; t++) {
         normalised(normed, x + t * N_IN, norm, N_IN, (double)eps);
         for (int64_t r = 0; r < N_OUT; r++) {

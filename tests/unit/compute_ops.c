@@ -19,7 +19,7 @@ static void check_gather(struct compute *compute)
         run_begin(compute);
         op_embed(compute, &to, &embd, &index);
         run_end(compute);
-        tensor_read(compute, out, &to, sizeof out);
+        tensor_read(compute, out, &to, sizeof(out));
         for (int t = 0; t < TOKENS; t++) {
             int wrong = 0;
             dtype_decode(weight_types[i], want,
@@ -39,8 +39,8 @@ static void check_gather(struct compute *compute)
     run_begin(compute);
     op_rows(compute, &two, &tx, &pick);
     run_end(compute);
-    tensor_read(compute, out, &two, 2 * N * sizeof *out);
-    CHECK(memcmp(out, x + 2 * N, N * sizeof *x) == 0 && memcmp(out + N, x, N * sizeof *x) == 0);
+    tensor_read(compute, out, &two, 2 * N * sizeof(*out));
+    CHECK(memcmp(out, x + 2 * N, N * sizeof(*x)) == 0 && memcmp(out + N, x, N * sizeof(*x)) == 0);
     tensor_free(compute, &index), tensor_free(compute, &to), tensor_free(compute, &tx);
     tensor_free(compute, &pick), tensor_free(compute, &two);
 }
@@ -110,10 +110,10 @@ static void check_top_k(struct compute *compute, int64_t n_cols, int32_t k, bool
     run_begin(compute);
     op_top_k(compute, &ti, &tv, &tx);
     run_end(compute);
-    tensor_read(compute, id, &ti, (size_t)(ROWS * k) * sizeof *id);
-    tensor_read(compute, value, &tv, (size_t)(ROWS * k) * sizeof *value);
+    tensor_read(compute, id, &ti, (size_t)(ROWS * k) * sizeof(*id));
+    tensor_read(compute, value, &tv, (size_t)(ROWS * k) * sizeof(*value));
     for (int t = 0; t < ROWS; t++) {
-        memset(taken, 0, sizeof taken);
+        memset(taken, 0, sizeof(taken));
         for (int j = 0; j < k; j++) { // the first of the greatest that are left
             int64_t best = -1;
             for (int64_t i = 0; i < n_cols; i++) {
@@ -123,7 +123,7 @@ static void check_top_k(struct compute *compute, int64_t n_cols, int32_t k, bool
             }
             taken[best] = true;
             wrong += id[t * k + j] != best ||
-                     memcmp(&value[t * k + j], &x[t * n_cols + best], sizeof *x) != 0;
+                     memcmp(&value[t * k + j], &x[t * n_cols + best], sizeof(*x)) != 0;
         }
     }
     CHECK(wrong == 0);
@@ -143,14 +143,14 @@ static void check_order(struct compute *compute)
     struct tensor ty = tensor_of(compute, DTYPE_F32, 1, N, NULL);
     struct matmul copy = {.out = &ty, .w = &tw}, add = {.out = &tx, .w = &tw, .residual = &tx};
     for (int pass = 0; pass < 20; pass++) {
-        tensor_write(compute, &tx, x, sizeof x);
+        tensor_write(compute, &tx, x, sizeof(x));
         run_begin(compute);
         for (int i = 0; i < TIMES; i++) { // y = x; x = x + y
             op_matmul(compute, &copy, 1, &(struct matmul_x){.x = &tx});
             op_matmul(compute, &add, 1, &(struct matmul_x){.x = &ty});
         }
         run_end(compute);
-        tensor_read(compute, out, &tx, sizeof out);
+        tensor_read(compute, out, &tx, sizeof(out));
         int wrong = 0;
         for (int i = 0; i < N; i++)
             wrong += out[i] != ldexpf(x[i], TIMES); // exact: doubling only moves the exponent

@@ -134,7 +134,7 @@ static void read_cache(struct compute *compute, float *out, const struct tensor 
     run_begin(compute);
     op_attention(compute, &to, &q, cache, cache, &first, &count, &attention);
     run_end(compute);
-    tensor_read(compute, out, &to, (size_t)(n * KV_HEADS * head_dim) * sizeof *out);
+    tensor_read(compute, out, &to, (size_t)(n * KV_HEADS * head_dim) * sizeof(*out));
     FREE_ALL(compute, &q, &to, &first, &count);
 }
 
@@ -162,7 +162,7 @@ static void check_rope(struct compute *compute, const struct how *h)
     run_begin(compute);
     op_rope_kv(compute, &(struct rope_kv){&tq, &tk, &tv, &pos, &row, &ck, &cv, h->head_dim, rope});
     run_end(compute);
-    tensor_read(compute, out, &tq, (size_t)(TOKENS * n_q) * sizeof *out);
+    tensor_read(compute, out, &tq, (size_t)(TOKENS * n_q) * sizeof(*out));
     turned(want, q, h, HEADS);
     int wrong = count_wrong(want, out, TOKENS * n_q, DTYPE_F32, limit);
     read_cache(compute, out, &ck, places, TOKENS, h->head_dim);

@@ -44,7 +44,7 @@ static void hit(void *ctx, int32_t module)
 {
     (void)ctx;
     size_t n = strlen(hits);
-    snprintf(hits + n, sizeof hits - n, "%s ", m.module[module].name);
+    snprintf(hits + n, sizeof(hits) - n, "%s ", m.module[module].name);
 }
 
 static const char *match(const char *modalias)
@@ -98,14 +98,13 @@ static void globs_like_fnmatch(void)
         for (uint32_t r = rng >> 8, k = r % 6; k; k--, r = r / 6 + 7 * k) {
             char c = letters[r % 6];
             const char *piece = c == '[' ? (r & 64 ? "[0-9]" : "[ab]") : NULL;
-            n += (size_t)snprintf(pattern + n, sizeof pattern - n, piece ? "%s" : "%.1s",
+            n += (size_t)snprintf(pattern + n, sizeof(pattern) - n, piece ? "%s" : "%.1s",
                                   piece ? piece : &letters[r % 6]);
         }
         rng = rng * 1664525u + 1013904223u;
         n = 0;
-        for (uint32_t r = rng >> 8, k = r % 7; k; k--, r = r / 3 + 5 * k) {
+        for (uint32_t r = rng >> 8, k = r % 7; k; k--, r = r / 3 + 5 * k)
             text[n++] = letters[r % 3];
-        }
         bool want = fnmatch(pattern, text, 0) == 0;
         n_hits += want;
         if (alias_glob(pattern, text) != want) {
@@ -124,15 +123,14 @@ static void survives_truncation(void)
 {
     struct err err;
 
-    for (size_t cut = 0; cut < sizeof alias_text; cut++) {
+    for (size_t cut = 0; cut < sizeof(alias_text); cut++) {
         struct modules part;
-        size_t dep_cut = cut < sizeof dep_text - 1 ? cut : sizeof dep_text - 1;
+        size_t dep_cut = cut < sizeof(dep_text) - 1 ? cut : sizeof(dep_text) - 1;
         char *dep = strndup(dep_text, dep_cut), *alias = strndup(alias_text, cut);
         char *soft = strndup("softdep r8169 pre: realtek", cut);
         CHECK(modules_index(&part, dep, alias, soft, &err) == OK);
-        for (int32_t i = 0; i < part.n_aliases; i++) {
+        for (int32_t i = 0; i < part.n_aliases; i++)
             CHECK(part.alias[i].module >= 0 && part.alias[i].module < part.n_modules);
-        }
         modules_free(&part);
         free(dep);
         free(alias);

@@ -19,9 +19,8 @@ static size_t reply_head(uint8_t *m, uint32_t xid, const char *yiaddr)
     m[0] = 2;
     m[1] = 1;
     m[2] = 6;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 4; i++)
         m[4 + i] = (uint8_t)(xid >> (24 - 8 * i));
-    }
     inet_pton(AF_INET, yiaddr, m + 16);
     memcpy(m + 28, mac, 6);
     memcpy(m + 236, "\x63\x82\x53\x63", 4);
@@ -87,9 +86,8 @@ static void reads_a_typical_ack(void)
     CHECK(r.lease.n_routes == 1 && r.lease.route[0].gateway == ip("192.168.7.1"));
     CHECK(r.lease.route[0].mask == 0);
     CHECK_TEXT(r.lease.domain, "lan");
-    for (size_t cut = 0; cut < n; cut++) {
+    for (size_t cut = 0; cut < n; cut++)
         CHECK(parse(&r, m, cut) == BAD_INPUT);
-    }
     CHECK(dhcp_parse(&r, m, n, 0x01020305, mac) == BAD_INPUT); // somebody else's exchange
     m[28] ^= 1;
     CHECK(parse(&r, m, n) == BAD_INPUT); // somebody else's card
@@ -107,7 +105,7 @@ static void survives_every_byte(void)
             m[i] = (uint8_t)v;
             if (parse(&r, m, n) == OK) { // whatever it says must be in bounds
                 CHECK(r.lease.n_dns <= DHCP_MAX_DNS && r.lease.n_routes <= DHCP_MAX_ROUTES);
-                CHECK(memchr(r.lease.domain, 0, sizeof r.lease.domain) != NULL);
+                CHECK(memchr(r.lease.domain, 0, sizeof(r.lease.domain)));
                 CHECK(r.type == DHCP_NAK || r.lease.lease_s >= 60 || r.type == DHCP_OFFER);
             }
         }
@@ -146,7 +144,7 @@ static void weighs_each_option(void)
     CHECK(with(&r, 15, "a\nnameserver 1.2.3.4", 20) == OK && !r.lease.domain[0]);
     CHECK(with(&r, 15, "corp.example\0", 13) == OK);
     CHECK_TEXT(r.lease.domain, "corp.example");
-    memset(long_name, 'a', sizeof long_name);
+    memset(long_name, 'a', sizeof(long_name));
     CHECK(with(&r, 15, long_name, 255) == OK && !r.lease.domain[0]);
     CHECK(with(&r, 6, "\x7f\0\0\1\xe0\0\0\1\0\0\0\0\x08\x08\x08\x08", 16) == OK &&
           r.lease.n_dns == 1); // loopback, multicast and nothing are no servers
@@ -211,18 +209,16 @@ static void wraps_and_unwraps(void)
         for (int v = 0; v < 256; v++) {
             uint8_t was = packet[i];
             packet[i] = (uint8_t)v;
-            if (dhcp_unwrap(packet, total, &body, &body_len) == OK) {
+            if (dhcp_unwrap(packet, total, &body, &body_len) == OK)
                 CHECK(body >= packet && body_len <= total && body + body_len <= packet + total);
-            }
             packet[i] = was;
         }
     }
     /* the UDP checksum as sent: one's complement sum over pseudo header and all is 0xffff */
     total = dhcp_wrap(packet, msg, len);
     uint32_t sum = 0xffff + 0xffff + 17 + (uint32_t)(len + 8);
-    for (size_t i = 20; i < total; i += 2) {
+    for (size_t i = 20; i < total; i += 2)
         sum += (uint32_t)packet[i] << 8 | (i + 1 < total ? packet[i + 1] : 0);
-    }
     sum = (sum & 0xffff) + (sum >> 16);
     sum = (sum & 0xffff) + (sum >> 16);
     CHECK(sum == 0xffff);
@@ -231,11 +227,9 @@ static void wraps_and_unwraps(void)
 /* The value of an option in a message that we built; NULL when missing. */
 static const uint8_t *built(const uint8_t *m, uint8_t code)
 {
-    for (size_t i = 240; m[i] != 255; i += 2u + m[i + 1]) {
-        if (m[i] == code) {
+    for (size_t i = 240; m[i] != 255; i += 2u + m[i + 1])
+        if (m[i] == code)
             return m + i + 2;
-        }
-    }
     return NULL;
 }
 
@@ -332,9 +326,8 @@ static void backs_off(void)
     }
     CHECK(n >= 9 && n <= 16 && gap >= 11990);
     CHECK(answer(&d, 2, 120000) == DHCP_NOTHING); // an offer, then silence: back to the beginning
-    for (int64_t now = 120000; now < 160000; now += 10) {
+    for (int64_t now = 120000; now < 160000; now += 10)
         (void)dhcp_tick(&d, now);
-    }
     CHECK(d.state == DHCP_SELECTING && d.wanted == 0);
 }
 

@@ -53,9 +53,8 @@ static int64_t may_write = INT64_MAX; // bytes until the power fails
 ssize_t pwrite(int fd, const void *buf, size_t n, off_t at)
 {
     size_t now = (int64_t)n < may_write ? n : (size_t)may_write;
-    if (may_write != INT64_MAX) {
+    if (may_write != INT64_MAX)
         may_write -= (int64_t)now;
-    }
     ssize_t r = syscall(SYS_pwrite64, fd, buf, now, at);
     return now == n ? r : -1;
 }
@@ -100,7 +99,7 @@ static int disk(uint64_t sectors)
 static void wipe(int fd, uint64_t sector)
 {
     static const uint8_t junk[512] = {0xa5, 1, 2, 3};
-    CHECK(pwrite(fd, junk, sizeof junk, (off_t)(sector * 512)) == sizeof junk);
+    CHECK(pwrite(fd, junk, sizeof(junk), (off_t)(sector * 512)) == sizeof(junk));
 }
 
 /* Opens, finds tawny-data, grows; returns what gpt_grow (or gpt_open) said. */
@@ -109,9 +108,8 @@ static enum status grow(int fd, uint64_t sectors, bool *grown, struct err *err)
     struct gpt g;
     uint64_t first, last;
     enum status s = gpt_open(&g, fd, 512, sectors, err);
-    if (s != OK) {
+    if (s != OK)
         return s;
-    }
     uint32_t n = gpt_find(&g, DATA_LABEL, &first, &last);
     CHECK(n == 2 && first == 4096);
     s = n ? gpt_grow(&g, n, grown, err) : NOT_FOUND;
@@ -157,7 +155,7 @@ static void repairs(void)
         size_t len;
     } primary[] = {{512 + 16, 4}, {512, 512}, {1024, 512}, {1024 + 40, 8}};
 
-    for (size_t i = 0; i < sizeof primary / sizeof *primary; i++) { // header or entries lost
+    for (size_t i = 0; i < sizeof(primary) / sizeof(*primary); i++) { // header or entries lost
         int fd = disk(SMALL);
         CHECK(pwrite(fd, nothing, primary[i].len, primary[i].at) == (ssize_t)primary[i].len);
         CHECK(gpt_open(&g, fd, 512, SMALL, &err) == OK && !g.primary_good && g.backup_good);
@@ -188,23 +186,23 @@ static void repairs(void)
 static void keeps_foreign_disks(void)
 {
     static const uint64_t sector[] = {0, 1, 2, 8, 33};
-    uint8_t before[40 * 512], after[sizeof before];
+    uint8_t before[40 * 512], after[sizeof(before)];
     struct err err = {""};
     struct gpt g;
 
-    for (size_t i = 0; i < sizeof sector / sizeof *sector; i++) {
+    for (size_t i = 0; i < sizeof(sector) / sizeof(*sector); i++) {
         int fd = disk(SMALL);
         wipe(fd, 1); // the header is lost ...
         lay(fd, "4546492050415254", 512);
         wipe(fd, sector[i]); // ... and this is theirs
-        CHECK(pread(fd, before, sizeof before, 0) == sizeof before);
+        CHECK(pread(fd, before, sizeof(before), 0) == sizeof(before));
         CHECK(gpt_open(&g, fd, 512, SMALL, &err) == OK && !g.primary_good && g.backup_good);
         CHECK(gpt_repair(&g, &err) == UNSUPPORTED && strstr(err.text, "nothing was written"));
         bool grown = false;
         CHECK(gpt_grow(&g, 2, &grown, &err) == UNSUPPORTED && !grown);
         gpt_close(&g);
-        CHECK(pread(fd, after, sizeof after, 0) == sizeof after);
-        CHECK(memcmp(before, after, sizeof before) == 0);
+        CHECK(pread(fd, after, sizeof(after), 0) == sizeof(after));
+        CHECK(memcmp(before, after, sizeof(before)) == 0);
         close(fd);
     }
 }
@@ -243,9 +241,8 @@ static void notices_every_flip(void)
         CHECK(pread(fd, &b, 1, at) == 1);
         bad = b ^ 0x41;
         CHECK(pwrite(fd, &bad, 1, at) == 1);
-        if (gpt_open(&g, fd, 512, SMALL, &err) != OK || g.primary_good) {
+        if (gpt_open(&g, fd, 512, SMALL, &err) != OK || g.primary_good)
             CHECK(!"a damaged primary was believed");
-        }
         gpt_close(&g);
         CHECK(pwrite(fd, &b, 1, at) == 1);
     }

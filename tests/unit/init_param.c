@@ -8,7 +8,7 @@ static char out[128];
 
 static const char *params(const char *module, const char *cmdline, uint64_t memory_bytes)
 {
-    module_params(out, sizeof out, module, cmdline, memory_bytes);
+    module_params(out, sizeof(out), module, cmdline, memory_bytes);
     return out;
 }
 
@@ -29,7 +29,7 @@ int main(void)
     CHECK_TEXT(params("ttm", "", 0), "");
     /* What does not fit is left away whole. */
     char small[16];
-    module_params(small, sizeof small, "m", "m.abc=1 m.abcdefghijklmnop=2 m.d=3", gib);
+    module_params(small, sizeof(small), "m", "m.abc=1 m.abcdefghijklmnop=2 m.d=3", gib);
     CHECK_TEXT(small, "abc=1 d=3");
     return check_done("init_param");
 }

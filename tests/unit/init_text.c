@@ -11,9 +11,8 @@ static void bad(void *ctx, int line, const char *what)
 {
     (void)ctx;
     CHECK(what && *what);
-    if (n_bad < 16) {
+    if (n_bad < 16)
         bad_lines[n_bad++] = line;
-    }
 }
 
 static const char *host(const char *text)
@@ -60,7 +59,7 @@ static void reads_settings(void)
     CHECK(n_bad == 6);
 
     const char all[] = "hostname = \"kitchen\" # y\r\n# x\nmodel = builtin\nbad\n";
-    for (size_t cut = 0; cut < sizeof all; cut++) {
+    for (size_t cut = 0; cut < sizeof(all); cut++) {
         char *part = strndup(all, cut);
         (void)host(part); // ASan watches the block behind it
         free(part);
@@ -73,20 +72,19 @@ static void reads_uevents(void)
                               "SUBSYSTEM=block\0DEVNAME=sda3\0DEVTYPE=partition\0MODALIAS=pci:v1\0";
     struct uevent u;
 
-    CHECK(uevent_parse(&u, msg, sizeof msg - 1) == OK);
+    CHECK(uevent_parse(&u, msg, sizeof(msg) - 1) == OK);
     CHECK_TEXT(u.action, "add");
     CHECK_TEXT(u.subsystem, "block");
     CHECK_TEXT(u.devname, "sda3");
     CHECK_TEXT(u.devtype, "partition");
     CHECK_TEXT(u.modalias, "pci:v1");
-    for (size_t cut = 0; cut < sizeof msg - 1; cut++) {
+    for (size_t cut = 0; cut < sizeof(msg) - 1; cut++) {
         char *part = malloc(cut ? cut : 1);
         memcpy(part, msg, cut);
         enum status s = uevent_parse(&u, part, cut);
         CHECK(s == OK || s == BAD_INPUT);
-        if (cut && part[cut - 1] != 0) {
+        if (cut && part[cut - 1] != 0)
             CHECK(s == BAD_INPUT); // a string that does not end
-        }
         free(part);
     }
     CHECK(uevent_parse(&u, "libudev\0\0", 9) == BAD_INPUT); // no ACTION
@@ -96,20 +94,19 @@ static void explains_ends(void)
 {
     char why[200];
 
-    exit_reason(why, sizeof why, 3 << 8, false);
+    exit_reason(why, sizeof(why), 3 << 8, false);
     CHECK(strstr(why, "exit code 3"));
-    exit_reason(why, sizeof why, SIGSEGV, false);
+    exit_reason(why, sizeof(why), SIGSEGV, false);
     CHECK(strstr(why, "SIGSEGV") && strstr(why, "memory"));
-    exit_reason(why, sizeof why, SIGKILL, true);
+    exit_reason(why, sizeof(why), SIGKILL, true);
     CHECK(strstr(why, "smaller model"));
-    exit_reason(why, sizeof why, SIGKILL, false);
+    exit_reason(why, sizeof(why), SIGKILL, false);
     CHECK(strstr(why, "SIGKILL") && !strstr(why, "model"));
-    exit_reason(why, sizeof why, SIGUSR2, false);
+    exit_reason(why, sizeof(why), SIGUSR2, false);
     CHECK(strstr(why, "signal 12"));
     static const int want[] = {1, 1, 2, 4, 8, 16, 30, 30};
-    for (int n = 0; n < 8; n++) {
+    for (int n = 0; n < 8; n++)
         CHECK(backoff_s(n) == want[n]);
-    }
     CHECK(backoff_s(1000000) == 30);
 }
 

@@ -65,8 +65,8 @@ static void test_batches(void)
 {
     enum { SEQS = 3 };
     size_t row = TINY_VOCAB;
-    float *alone = mem_array(SEQS * LENGTH * row, sizeof *alone),
-          *got = mem_array(SEQS * LENGTH * row, sizeof *got);
+    float *alone = mem_array(SEQS * LENGTH * row, sizeof(*alone)),
+          *got = mem_array(SEQS * LENGTH * row, sizeof(*got));
     struct model *m = open_model(SEQS, 64);
     for (int32_t s = 0; s < SEQS; s++)
         whole(m, s, alone + (size_t)s * LENGTH * row);
@@ -109,7 +109,7 @@ static void test_batches(void)
 static void test_largest(void)
 {
     size_t row = TINY_VOCAB;
-    float *all = mem_array(LENGTH * row, sizeof *all), value[LENGTH * TOP_K_MOST];
+    float *all = mem_array(LENGTH * row, sizeof(*all)), value[LENGTH * TOP_K_MOST];
     int32_t token[LENGTH], pos[LENGTH], seq[LENGTH] = {0}, id[LENGTH * TOP_K_MOST];
     uint8_t wanted[LENGTH];
     struct err err;
@@ -233,7 +233,7 @@ static void test_missing(void)
     find_bytes(buf_view(&f.buf), "blk.1.ffn_up.weight")[4] = '7';
     write_model(buf_view(&f.buf));
     CHECK(model_open(&m, compute, path, &(struct model_options){0, 1, 8}, &err) == BAD_INPUT);
-    CHECK(strstr(err.text, "blk.1.ffn_up.weight") != NULL && strstr(err.text, path) != NULL);
+    CHECK(strstr(err.text, "blk.1.ffn_up.weight") && strstr(err.text, path));
     buf_free(&f.buf);
     CHECK(model_open(&m, compute, "/nowhere/at/all.gguf", &(struct model_options){0, 1, 8}, &err) ==
           NOT_FOUND);

@@ -273,8 +273,8 @@ static void lie_same_name(struct file *f)
 static void lie_long_name(struct file *f)
 {
     char name[80];
-    memset(name, 'n', sizeof name - 1);
-    name[sizeof name - 1] = 0;
+    memset(name, 'n', sizeof(name) - 1);
+    name[sizeof(name) - 1] = 0;
     add_tensor(f, name, DTYPE_F32, 8, 1, 0);
     finish(f, 64);
 }

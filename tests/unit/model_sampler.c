@@ -12,7 +12,7 @@ static int32_t pick(struct sampler *s, const float *logits, int32_t n)
     float copy[N];
     int32_t id = -1;
     struct err err;
-    memcpy(copy, logits, (size_t)n * sizeof *copy);
+    memcpy(copy, logits, (size_t)n * sizeof(*copy));
     CHECK(sampler_pick(s, copy, &id, &err) == OK);
     return id;
 }
@@ -34,7 +34,7 @@ static void count_draws(const struct sampling *sampling, const float *logits, in
 {
     struct sampler *s;
     sampler_open(&s, sampling, n);
-    memset(counts, 0, (size_t)n * sizeof *counts);
+    memset(counts, 0, (size_t)n * sizeof(*counts));
     for (int i = 0; i < DRAWS; i++)
         counts[pick(s, logits, n)]++;
     sampler_close(s);
@@ -127,8 +127,8 @@ static void test_seed(void)
             (run == 0 ? a : run == 1 ? b : c)[i] = pick(s, logits, 8);
         sampler_close(s);
     }
-    CHECK(memcmp(a, b, sizeof a) == 0);
-    CHECK(memcmp(a, c, sizeof a) != 0);
+    CHECK(memcmp(a, b, sizeof(a)) == 0);
+    CHECK(memcmp(a, c, sizeof(a)) != 0);
 }
 
 static void test_greedy_and_penalties(void)

@@ -35,7 +35,7 @@ static bool encodes_bytes(const struct tokenizer *t, struct bytes text, bool spe
     struct err err;
     if (tokenizer_encode(t, text, special, ids, 64, &n, &err) != OK)
         return false;
-    bool same = n == n_want && memcmp(ids, want, n * sizeof *ids) == 0;
+    bool same = n == n_want && memcmp(ids, want, n * sizeof(*ids)) == 0;
     for (size_t i = 0; i < n && !same; i++)
         fprintf(stderr, "%s%d", i ? " " : "    got ", ids[i]);
     if (!same)
@@ -109,7 +109,7 @@ static void test_special(void)
     const struct message messages[] = {{bytes_of("user"), bytes_of("ab<|im_end|>")}};
     CHECK(template_encode(t, messages, 1, ids, 64, &n, &err) == OK);
     const int32_t head[] = {IM_START, USER, '\n', AB, '<', '|', 'i', 'm'};
-    CHECK(n > 8 && memcmp(ids, head, sizeof head) == 0);
+    CHECK(n > 8 && memcmp(ids, head, sizeof(head)) == 0);
     size_t n_ends = 0, n_starts = 0;
     for (size_t i = 0; i < n; i++) {
         n_ends += ids[i] == IM_END;
@@ -212,7 +212,7 @@ static void test_long_words(void)
     struct tokenizer *t = open_vocabulary("qwen2", &err);
     enum { LONG = 1 << 18 };
     uint8_t *text = mem_alloc(LONG);
-    int32_t *ids = mem_array(LONG * 3, sizeof *ids);
+    int32_t *ids = mem_array(LONG * 3, sizeof(*ids));
     static const char *const fills[] = {"ab",           "a", " ", "\n", "\xff", "!", "<|im_",
                                         "<|im_start|>", "'"};
     for (size_t i = 0; i < COUNT_OF(fills); i++) {

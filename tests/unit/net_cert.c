@@ -171,9 +171,8 @@ static unsigned verdict(const struct cert *server, const struct cert *ca, const 
     br_x509_decoder_init(&decoder, keep_name, &name);
     br_x509_decoder_push(&decoder, ca->der, ca->n);
     const br_x509_pkey *key = br_x509_decoder_get_pkey(&decoder);
-    if (!CHECK(key != NULL && br_x509_decoder_isCA(&decoder))) {
+    if (!CHECK(key && br_x509_decoder_isCA(&decoder)))
         return 9999;
-    }
     br_x509_trust_anchor anchor = {{name.p, name.n}, BR_X509_TA_CA, *key};
     br_x509_minimal_context minimal;
     br_x509_minimal_init(&minimal, &br_sha256_vtable, &anchor, 1);
@@ -199,9 +198,8 @@ static int run(const char *const argv[])
         _exit(127);
     }
     int status;
-    if (child < 0 || waitpid(child, &status, 0) != child || !WIFEXITED(status)) {
+    if (child < 0 || waitpid(child, &status, 0) != child || !WIFEXITED(status))
         return 126;
-    }
     return WEXITSTATUS(status);
 }
 
@@ -257,7 +255,7 @@ static void test_issue(struct cert *ca, struct cert *server)
     struct err err = {0};
     const char *why = NULL;
     CHECK(cert_ca(ca, state, &err) == OK);
-    CHECK(cert_server(server, ca, state, &request, &why, &err) == OK && why != NULL);
+    CHECK(cert_server(server, ca, state, &request, &why, &err) == OK && why);
     CHECK(mode_of(path("ca.key")) == 0600 && mode_of(path("server.key")) == 0600);
     CHECK(mode_of(path("ca.crt")) == 0644 && mode_of(path("server.crt")) == 0644);
     CHECK(verdict(server, ca, "tawny", now_s) == 0 &&
@@ -276,7 +274,7 @@ static void test_issue(struct cert *ca, struct cert *server)
     struct cert again, ca_again;
     CHECK(cert_ca(&ca_again, state, &err) == OK && ca_again.n == ca->n &&
           memcmp(ca_again.der, ca->der, ca->n) == 0);
-    CHECK(cert_server(&again, ca, state, &request, &why, &err) == OK && why == NULL);
+    CHECK(cert_server(&again, ca, state, &request, &why, &err) == OK && !why);
     CHECK(again.n == server->n && memcmp(again.der, server->der, again.n) == 0 &&
           memcmp(again.key, server->key, 32) == 0);
     char print[96];
@@ -291,11 +289,10 @@ static void expect_reissue(const struct cert *ca, const struct cert_request *wan
     struct err err = {0};
     const char *why = NULL;
     CHECK(cert_server(&server, ca, state, wanted, &why, &err) == OK);
-    if (CHECK(why != NULL)) {
+    if (CHECK(why))
         CHECK_TEXT(why, reason);
-    }
     CHECK(verdict(&server, ca, wanted->hostname, now_s) == 0);
-    CHECK(cert_server(&server, ca, state, wanted, &why, &err) == OK && why == NULL); // once
+    CHECK(cert_server(&server, ca, state, wanted, &why, &err) == OK && !why); // once
 }
 
 // The certificate on disk is taken as it is.
@@ -306,7 +303,7 @@ static void expect_kept(const struct cert *ca, const struct cert_request *wanted
     struct buf before, after;
     const char *why = NULL;
     CHECK(file_read(&before, path("server.crt"), 1 << 16, &err) == OK);
-    CHECK(cert_server(&server, ca, state, wanted, &why, &err) == OK && why == NULL);
+    CHECK(cert_server(&server, ca, state, wanted, &why, &err) == OK && !why);
     CHECK(verdict(&server, ca, wanted->hostname, now_s) == 0);
     CHECK(file_read(&after, path("server.crt"), 1 << 16, &err) == OK);
     CHECK(bytes_equal(buf_view(&before), buf_view(&after)));
@@ -337,7 +334,7 @@ static void test_reissue(const struct cert *ca)
     struct cert server;
     struct err err = {0};
     const char *why;
-    CHECK(cert_server(&server, ca, state, &request, &why, &err) == OK && why == NULL);
+    CHECK(cert_server(&server, ca, state, &request, &why, &err) == OK && !why);
     CHECK(mode_of(path("server.key")) == 0600); // made private again
     static const char *const files[] = {"server.key", "server.crt"};
     for (size_t i = 0; i < COUNT_OF(files); i++) {
@@ -359,10 +356,9 @@ static void expect_refusal(const char *name, struct bytes content)
     struct err err = {0};
     struct buf after;
     CHECK(file_write(path(name), content, 0600, &err) == OK);
-    if (!CHECK(cert_ca(&ca, state, &err) == BAD_INPUT)) {
+    if (!CHECK(cert_ca(&ca, state, &err) == BAD_INPUT))
         fprintf(stderr, "    %s, %zu bytes\n", name, content.n);
-    }
-    CHECK(strstr(err.text, name) != NULL && strstr(err.text, "restore it") != NULL);
+    CHECK(strstr(err.text, name) && strstr(err.text, "restore it"));
     CHECK(file_read(&after, path(name), 65536, &err) == OK);
     CHECK(bytes_equal(buf_view(&after), content));
     buf_free(&after);
@@ -377,9 +373,8 @@ static void test_damaged_ca(void)
     for (size_t i = 0; i < COUNT_OF(files); i++) {
         struct buf good;
         CHECK(file_read(&good, path(files[i]), 65536, &err) == OK);
-        for (size_t cut = 1; cut + 1 < good.n; cut += 37) { // the last byte is a line end
+        for (size_t cut = 1; cut + 1 < good.n; cut += 37) // the last byte is a line end
             expect_refusal(files[i], (struct bytes){good.p, cut});
-        }
         size_t middle = i == 0 ? good.n / 2 : 50; // in the signed part, in the private number
         good.p[middle] = good.p[middle] == 'A' ? 'B' : 'A';
         expect_refusal(files[i], buf_view(&good));
@@ -408,9 +403,9 @@ static void test_missing_ca(void)
     struct cert ca, again, server;
     const char *why;
     CHECK(unlink(path("ca.key")) == 0);
-    CHECK(cert_ca(&ca, state, &err) == NOT_FOUND && strstr(err.text, "ca.key") != NULL);
+    CHECK(cert_ca(&ca, state, &err) == NOT_FOUND && strstr(err.text, "ca.key"));
     CHECK(file_write(path("ca.key"), bytes_of(""), 0600, &err) == OK);
-    CHECK(cert_ca(&ca, state, &err) == NOT_FOUND && strstr(err.text, "ca.key") != NULL);
+    CHECK(cert_ca(&ca, state, &err) == NOT_FOUND && strstr(err.text, "ca.key"));
     CHECK(file_write(path("ca.crt"), bytes_of(""), 0644, &err) == OK); // both empty: a new one
     CHECK(cert_ca(&ca, state, &err) == OK);
     CHECK(cert_server(&server, &ca, state, &request, &why, &err) == OK);
@@ -419,7 +414,7 @@ static void test_missing_ca(void)
     now_s += 3600;
     CHECK(cert_ca(&again, state, &err) == OK && memcmp(again.key, ca.key, 32) == 0);
     CHECK(verdict(&server, &again, "tawny", now_s) == 0);
-    CHECK(cert_server(&server, &again, state, &request, &why, &err) == OK && why == NULL);
+    CHECK(cert_server(&server, &again, state, &request, &why, &err) == OK && !why);
 }
 
 // Every truncation of a certificate, ending at an unreadable page, and every byte changed.
@@ -428,9 +423,8 @@ static void test_hostile_certificate(const struct cert *cert)
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     uint8_t *p = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     struct cert_view view, good;
-    if (!CHECK(p != MAP_FAILED && mprotect(p + page, page, PROT_NONE) == 0 && cert->n < page)) {
+    if (!CHECK(p != MAP_FAILED && mprotect(p + page, page, PROT_NONE) == 0 && cert->n < page))
         return;
-    }
     CHECK(cert_read((struct bytes){cert->der, cert->n}, &good) == OK);
     for (size_t n = 0; n < cert->n; n++) {
         memcpy(p + page - n, cert->der, n);
@@ -441,9 +435,8 @@ static void test_hostile_certificate(const struct cert *cert)
     for (size_t i = 0; i < cert->n; i++) {
         memcpy(copy, cert->der, cert->n);
         copy[i] ^= (uint8_t)(1U << i % 8);
-        if (cert_read((struct bytes){copy, cert->n}, &view) == OK && i % 7 == 0) {
+        if (cert_read((struct bytes){copy, cert->n}, &view) == OK && i % 7 == 0)
             n_signed += cert_signed_by(&view, &good);
-        }
     }
     CHECK(n_signed == 0);
     munmap(p, 2 * page);
@@ -466,20 +459,17 @@ static void test_hostnames(void)
         "ä",
         "a\n",
         "0123456789012345678901234567890123456789012345678901234567890123"};
-    for (size_t i = 0; i < COUNT_OF(good); i++) {
+    for (size_t i = 0; i < COUNT_OF(good); i++)
         CHECK(cert_hostname_good(good[i]));
-    }
-    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+    for (size_t i = 0; i < COUNT_OF(bad); i++)
         CHECK(!cert_hostname_good(bad[i]));
-    }
 }
 
 static void remove_state(void)
 {
     static const char *const files[] = {"ca.crt", "ca.key", "server.crt", "server.key"};
-    for (size_t i = 0; i < COUNT_OF(files); i++) {
+    for (size_t i = 0; i < COUNT_OF(files); i++)
         unlink(path(files[i]));
-    }
     rmdir(path(""));
     rmdir(state);
 }
@@ -489,7 +479,7 @@ int main(void)
     now_s = (int64_t)time(NULL);
     log_level_set(LOG_ERROR);
     snprintf(state, sizeof(state), "/tmp/net_cert.XXXXXX");
-    if (mkdtemp(state) == NULL) {
+    if (!mkdtemp(state)) {
         fprintf(stderr, "cannot make %s: %s\n", state, strerror(errno));
         return 1;
     }

@@ -92,11 +92,9 @@ static void good(const char *text, const char *path, const char *query, const ch
     for (size_t cut = 0; cut <= n_all + 1; cut++) { // n_all: whole; n_all + 1: byte by byte
         size_t *cuts = malloc((n_all + 1) * sizeof(*cuts)), n_cuts = 1;
         cuts[0] = cut;
-        if (cut > n_all) {
-            for (n_cuts = 0; n_cuts < n_all; n_cuts++) {
+        if (cut > n_all)
+            for (n_cuts = 0; n_cuts < n_all; n_cuts++)
                 cuts[n_cuts] = n_cuts + 1;
-            }
-        }
         struct outcome out;
         feed(&out, all, n_all, cuts, n_cuts);
         bool same = out.status == OK && out.n_used == n && bytes_equal_text(out.http->path, path) &&
@@ -115,9 +113,8 @@ static void good(const char *text, const char *path, const char *query, const ch
     for (size_t cut = 0; cut < n; cut++) {
         struct outcome out;
         feed(&out, text, cut, NULL, 0);
-        if (!CHECK(out.status == AGAIN)) {
+        if (!CHECK(out.status == AGAIN))
             fprintf(stderr, "    cut off at %zu: %s\n", cut, text);
-        }
         outcome_free(&out);
     }
     free(all);
@@ -133,7 +130,7 @@ static void bad_bytes(const char *text, size_t n, int code)
                     status_name(out.status), out.code, code, (int)n, text);
             cut = n;
         }
-        CHECK(out.code == 0 || (out.http->fault.why != NULL && out.http->fault.why[0] != 0));
+        CHECK(out.code == 0 || (out.http->fault.why && out.http->fault.why[0] != 0));
         outcome_free(&out);
     }
 }
@@ -182,7 +179,7 @@ static void test_meaning(void)
           out.http->minor == 1);
     CHECK(bytes_equal_text(http_field(out.http, "authorization"), "Bearer k e y"));
     CHECK(bytes_equal_text(out.http->method, "POST") && bytes_equal_text(out.http->target, "/v1"));
-    CHECK(http_field(out.http, "absent").p == NULL);
+    CHECK(!http_field(out.http, "absent").p);
     outcome_free(&out);
     feed(&out, "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 42, NULL, 0);
     CHECK(out.status == OK && !out.http->keep_alive &&
@@ -321,9 +318,8 @@ static void test_codings(void)
         int n = snprintf(text, sizeof(text), POST "Transfer-Encoding: %s\r\n\r\n", codings[i]);
         struct outcome out;
         feed(&out, text, (size_t)n, NULL, 0);
-        if (!CHECK(out.status == BAD_INPUT && (out.code == 400 || out.code == 501))) {
+        if (!CHECK(out.status == BAD_INPUT && (out.code == 400 || out.code == 501)))
             fprintf(stderr, "    \"%s\": %s %d\n", codings[i], status_name(out.status), out.code);
-        }
         outcome_free(&out);
     }
 }
@@ -335,16 +331,14 @@ static void expect_cap(const char *prefix, const char *unit, size_t n_units, con
     struct buf text;
     buf_init(&text, 1 << 20);
     enum status status = buf_add(&text, prefix, strlen(prefix));
-    for (size_t i = 0; i < n_units && status == OK; i++) {
+    for (size_t i = 0; i < n_units && status == OK; i++)
         status = buf_add(&text, unit, strlen(unit));
-    }
     CHECK(status == OK && buf_add(&text, suffix, strlen(suffix)) == OK);
     struct outcome out;
     for (size_t step = 100; step <= 10000; step *= 10) {
         size_t cuts[2000], n_cuts = 0;
-        for (size_t at = step; at < text.n; at += step) {
+        for (size_t at = step; at < text.n; at += step)
             cuts[n_cuts++] = at;
-        }
         feed(&out, (const char *)text.p, text.n, cuts, n_cuts);
         if (!CHECK(code == 0 ? out.status == OK : out.status == BAD_INPUT && out.code == code)) {
             fprintf(stderr, "    cap: %zu of \"%s\": %s %d instead of %d\n", n_units, unit,

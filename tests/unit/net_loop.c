@@ -26,9 +26,8 @@ static struct exchange *later, *stream, *flood, *silent; // of the server's thre
 static void on_gone(void *arg, struct exchange *exchange)
 {
     struct exchange **slot = arg;
-    if (*slot == exchange) {
+    if (*slot == exchange)
         *slot = NULL;
-    }
     n_gone++;
     exchange_end(exchange); // an owner may do this: nothing must come of it
 }
@@ -76,11 +75,11 @@ static void tick(void *arg)
 {
     static int n_sent;
     (void)arg;
-    if (later != NULL) {
+    if (later) {
         exchange_reply(later, 200, "text/plain", bytes_of("later"));
         later = NULL;
     }
-    if (flood != NULL) {
+    if (flood) {
         static uint8_t block[100000];
         for (int i = 0; i < 4; i++) {
             if (exchange_write(flood, (struct bytes){block, sizeof(block)}) == CLOSED) {
@@ -90,9 +89,9 @@ static void tick(void *arg)
             }
         }
     }
-    if (stream != NULL) {
+    if (stream) {
         CHECK(sse_data(stream, bytes_of("{\"n\":1}")) == OK || n_gone > 0);
-        if (++n_sent % 4 == 0 && stream != NULL) {
+        if (++n_sent % 4 == 0 && stream) {
             CHECK(sse_comment(stream, "still here") == OK || n_gone > 0);
             exchange_end(stream);
             stream = NULL;
@@ -104,9 +103,8 @@ static void woken(void *arg, int fd)
 {
     uint64_t n;
     (void)arg;
-    if (read(fd, &n, sizeof(n)) == sizeof(n)) {
+    if (read(fd, &n, sizeof(n)) == sizeof(n))
         n_woken++;
-    }
 }
 
 static void *serve(void *arg)
@@ -186,15 +184,13 @@ static void load_anchor(void)
     while (text.n > 0) {
         size_t n = br_pem_decoder_push(&pem, text.p, text.n);
         text = (struct bytes){text.p + n, text.n - n};
-        if (br_pem_decoder_event(&pem) == BR_PEM_BEGIN_OBJ) {
+        if (br_pem_decoder_event(&pem) == BR_PEM_BEGIN_OBJ)
             br_pem_decoder_setdest(&pem, keep_der, &der);
-        }
     }
     br_x509_decoder_init(&decoder, keep_name, NULL);
     br_x509_decoder_push(&decoder, der.p, der.n);
-    if (!CHECK(br_x509_decoder_get_pkey(&decoder) != NULL)) {
+    if (!CHECK(br_x509_decoder_get_pkey(&decoder)))
         exit(1);
-    }
     anchor = (br_x509_trust_anchor){
         {ca_name, n_ca_name}, BR_X509_TA_CA, *br_x509_decoder_get_pkey(&decoder)};
     buf_free(&der);
@@ -240,11 +236,10 @@ static char *tls_hear(struct client *client, const char *until)
 {
     size_t n = 0, room = 1 << 16;
     char *text = calloc(1, room);
-    while (n + 1 < room && (until == NULL || strstr(text, until) == NULL)) {
+    while (n + 1 < room && (!until || !strstr(text, until))) {
         int got = br_sslio_read(&client->io, text + n, room - n - 1);
-        if (got <= 0) {
+        if (got <= 0)
             break;
-        }
         n += (size_t)got;
     }
     return text;
@@ -257,30 +252,25 @@ static char *ask_plain(const char *text)
     char *answer = calloc(1, room);
     int fd = dial(plain_port);
     CHECK(send(fd, text, strlen(text), MSG_NOSIGNAL) == (ssize_t)strlen(text));
-    for (ssize_t got; n + 1 < room && (got = recv(fd, answer + n, room - n - 1, 0)) > 0;) {
+    for (ssize_t got; n + 1 < room && (got = recv(fd, answer + n, room - n - 1, 0)) > 0;)
         n += (size_t)got;
-    }
     close(fd);
     return answer;
 }
 
 static void wait_for(atomic_int *what, int value)
 {
-    for (int i = 0; i < 1000 && *what < value; i++) {
+    for (int i = 0; i < 1000 && *what < value; i++)
         poll(NULL, 0, 20);
-    }
-    if (!CHECK(*what >= value)) {
+    if (!CHECK(*what >= value))
         fprintf(stderr, "    %d instead of %d\n", *what, value);
-    }
 }
 
 static void expect_texts(char *answer, const char *const *wanted, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        if (!CHECK(strstr(answer, wanted[i]) != NULL)) {
+    for (size_t i = 0; i < n; i++)
+        if (!CHECK(strstr(answer, wanted[i])))
             fprintf(stderr, "    \"%s\" is not in:\n%s\n", wanted[i], answer);
-        }
-    }
     free(answer);
 }
 
@@ -349,8 +339,7 @@ static void test_pipelining(void)
     char *answer = tls_hear(client, NULL);
     const char *first = strstr(answer, "\r\n\r\nlater"), *second = strstr(answer, "\r\n\r\nsecond");
     const char *third = strstr(answer, "\r\n\r\nthird"), *never = strstr(answer, "never");
-    CHECK(first != NULL && second > first && third > second && strstr(third, "later") != NULL &&
-          never == NULL);
+    CHECK(first && second > first && third > second && strstr(third, "later") && !never);
     free(answer);
     tls_hang_up(client);
 }
@@ -365,8 +354,7 @@ static void test_stream(void)
            "\r\ne\r\n: still here\n\n\r\n0\r\n\r\n");
     CHECK(tls_say(client, "GET /stream HTTP/1.0\r\n\r\n")); // without chunks: the end is the end
     char *answer = tls_hear(client, NULL);
-    CHECK(strstr(answer, "chunked") == NULL &&
-          strstr(answer, "\r\n\r\ndata: {\"n\":1}\n\n") != NULL);
+    CHECK(!strstr(answer, "chunked") && strstr(answer, "\r\n\r\ndata: {\"n\":1}\n\n"));
     CHECK(strstr(answer, ": still here\n\n") != NULL && strstr(answer, "\r\n0\r\n") == NULL);
     free(answer);
     tls_hang_up(client);
@@ -422,9 +410,8 @@ static void test_wrong_protocol(void)
     plain_port = tls_port;
     char *answer = ask_plain("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     const char *body = strstr(answer, "\r\n\r\n"), *length = strstr(answer, "Content-Length: ");
-    CHECK(strncmp(answer, "HTTP/1.1 400 ", 13) == 0 && body != NULL &&
-          strstr(answer, "https://") != NULL);
-    CHECK(length != NULL && body != NULL && strtoul(length + 16, NULL, 10) == strlen(body + 4));
+    CHECK(strncmp(answer, "HTTP/1.1 400 ", 13) == 0 && body && strstr(answer, "https://") != NULL);
+    CHECK(length && body && strtoul(length + 16, NULL, 10) == strlen(body + 4));
     free(answer);
     plain_port = keep_port;
 }
@@ -454,10 +441,9 @@ static void test_refused_settings(const char *state)
         struct net *none = NULL;
         struct err err = {0};
         struct net_options options = {bad[i].listen, "", state, bad[i].hostname};
-        CHECK(net_open(&none, &options, handler, NULL, &err) != OK && none == NULL);
-        if (!CHECK(strstr(err.text, bad[i].wanted) != NULL)) {
+        CHECK(net_open(&none, &options, handler, NULL, &err) != OK && !none);
+        if (!CHECK(strstr(err.text, bad[i].wanted)))
             fprintf(stderr, "    \"%s\": %s\n", bad[i].listen, err.text);
-        }
     }
 }
 
@@ -517,9 +503,8 @@ int main(void)
     net_watch(net, wake_fd, woken, NULL);
     net_every(net, 30, tick, NULL);
     load_anchor();
-    if (pthread_create(&thread, NULL, serve, NULL) != 0) {
+    if (pthread_create(&thread, NULL, serve, NULL) != 0)
         return 1;
-    }
     test_plain_port();
     test_keep_alive();
     test_pipelining();

@@ -42,7 +42,7 @@ static void make_certificates(void)
     struct err err = {0};
     const char *why;
     static br_x509_decoder_context decoder;
-    if (mkdtemp(state) == NULL || cert_ca(&ca, state, &err) != OK) {
+    if (!mkdtemp(state) || cert_ca(&ca, state, &err) != OK) {
         fprintf(stderr, "no CA: %s\n", err.text);
         exit(1);
     }
@@ -74,16 +74,13 @@ static void client_offer(const char *host, struct offer offer)
     br_ssl_session_parameters session;
     br_ssl_engine_get_session_parameters(&client->ssl.eng, &session);
     br_ssl_client_init_full(&client->ssl, &client->x509, &anchor, 1);
-    if (offer.version != 0) {
+    if (offer.version != 0)
         br_ssl_engine_set_versions(&client->ssl.eng, offer.version, offer.version);
-    }
-    if (offer.suite != 0) {
+    if (offer.suite != 0)
         br_ssl_engine_set_suites(&client->ssl.eng, &offer.suite, 1);
-    }
     br_ssl_engine_set_buffer(&client->ssl.eng, client->buffer, sizeof(client->buffer), 1);
-    if (offer.resume) {
+    if (offer.resume)
         br_ssl_engine_set_session_parameters(&client->ssl.eng, &session);
-    }
     CHECK(br_ssl_client_reset(&client->ssl, host, offer.resume) == 1);
 }
 
@@ -101,7 +98,7 @@ static size_t carry(struct tls *tls, size_t wire_step)
         size_t n;
         uint8_t *p = br_ssl_engine_sendrec_buf(&client->ssl.eng, &n);
         struct space room = tls_wire_room(tls);
-        if (p != NULL && room.n > 0) {
+        if (p && room.n > 0) {
             n = n < room.n ? n : room.n;
             n = n < wire_step ? n : wire_step;
             memcpy(room.p, p, n);
@@ -111,7 +108,7 @@ static size_t carry(struct tls *tls, size_t wire_step)
         }
         struct bytes view = tls_wire_view(tls);
         p = br_ssl_engine_recvrec_buf(&client->ssl.eng, &n);
-        if (p != NULL && view.n > 0) {
+        if (p && view.n > 0) {
             n = n < view.n ? n : view.n;
             n = n < wire_step ? n : wire_step;
             memcpy(p, view.p, n);
@@ -135,14 +132,13 @@ static int server_error(struct tls *tls)
 static void echo(struct tls *tls, size_t n, size_t wire_step)
 {
     uint8_t *said = malloc(n), *heard = malloc(n);
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         said[i] = (uint8_t)(i * 7 + i / 251);
-    }
     size_t n_said = 0, n_heard = 0, n_back = 0, idle = 0;
     while (n_back < n && idle < 3) {
         size_t room, before = n_said + n_heard + n_back;
         uint8_t *p = br_ssl_engine_sendapp_buf(&client->ssl.eng, &room);
-        if (p != NULL && n_said < n) {
+        if (p && n_said < n) {
             room = room < n - n_said ? room : n - n_said;
             memcpy(p, said + n_said, room);
             br_ssl_engine_sendapp_ack(&client->ssl.eng, room);
@@ -162,7 +158,7 @@ static void echo(struct tls *tls, size_t n, size_t wire_step)
         }
         carry(tls, wire_step);
         p = br_ssl_engine_recvapp_buf(&client->ssl.eng, &room);
-        if (p != NULL && CHECK(room <= n - n_back)) {
+        if (p && CHECK(room <= n - n_back)) {
             memcpy(heard + n_back, p, room);
             br_ssl_engine_recvapp_ack(&client->ssl.eng, room);
             n_back += room;
@@ -252,9 +248,8 @@ static void test_false_start(void)
                 n_held_back++;
             }
             uint8_t *p = br_ssl_engine_sendrec_buf(&client->ssl.eng, &n);
-            if (p == NULL || room.n == 0) {
+            if (!p || room.n == 0)
                 break;
-            }
             n = n < room.n ? n : room.n;
             memcpy(room.p, p, n);
             br_ssl_engine_sendrec_ack(&client->ssl.eng, n);
@@ -264,9 +259,8 @@ static void test_false_start(void)
         while ((view = tls_wire_view(tls)).n > 0) {
             size_t n;
             uint8_t *p = br_ssl_engine_recvrec_buf(&client->ssl.eng, &n);
-            if (!CHECK(p != NULL)) {
+            if (!CHECK(p))
                 return;
-            }
             n = n < view.n ? n : view.n;
             memcpy(p, view.p, n);
             tls_wire_drop(tls, n);
@@ -328,7 +322,7 @@ static void test_closing(void)
     carry(tls, 100000);
     size_t n;
     uint8_t *p = br_ssl_engine_recvapp_buf(&client->ssl.eng, &n);
-    CHECK(p != NULL && n == 10 && memcmp(p, "last words", 10) == 0);
+    CHECK(p && n == 10 && memcmp(p, "last words", 10) == 0);
     br_ssl_engine_recvapp_ack(&client->ssl.eng, n);
     carry(tls, 100000);
     CHECK(br_ssl_engine_current_state(&client->ssl.eng) == BR_SSL_CLOSED);
@@ -372,9 +366,8 @@ static int give(struct tls *tls, const uint8_t *p, size_t n, uint8_t said[8])
     for (size_t at = 0; at < n;) {
         struct space room = tls_wire_room(tls);
         size_t k = room.n < n - at ? room.n : n - at;
-        if (k == 0) {
+        if (k == 0)
             break;
-        }
         memcpy(room.p, p + at, k);
         tls_wire_put(tls, k);
         at += k;
@@ -393,9 +386,8 @@ static void test_mangled(void)
     client_open("first", false);
     size_t n;
     uint8_t said[8], hello[1024], *p = br_ssl_engine_sendrec_buf(&client->ssl.eng, &n);
-    if (!CHECK(p != NULL && n < sizeof(hello))) {
+    if (!CHECK(p && n < sizeof(hello)))
         return;
-    }
     memcpy(hello, p, n);
     for (size_t i = 0; i < n; i++) {
         for (int bit = 0; bit < 8; bit += 3) {
@@ -414,9 +406,8 @@ static void test_mangled(void)
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         struct tls *tls = tls_open(server);
         int error = give(tls, bad[i], sizeof(bad[i]), said);
-        if (!CHECK(error > 0 && said[0] == 21 && said[1] == 3 && said[2] == 3 && said[5] == 2)) {
+        if (!CHECK(error > 0 && said[0] == 21 && said[1] == 3 && said[2] == 3 && said[5] == 2))
             fprintf(stderr, "    record %zu: error %d, said %d\n", i, error, said[0]);
-        }
         tls_close(tls);
     }
 }

@@ -54,8 +54,7 @@ void doctor_survey(struct doctor_device *out, const char *setting, bool all)
 
 void doctor_device(struct doctor_device *out, struct compute *compute, const struct err *refused)
 {
-    CHECK(!model_is_open && device_is_open == (compute != NULL) &&
-          (compute || refused->status != OK));
+    CHECK(!model_is_open && device_is_open == (compute) && (compute || refused->status != OK));
     out->looked = true;
     out->info.n_threads = strcmp(out->setting, "wrong") == 0 ? 7 : 1;
     if (!compute)
@@ -280,10 +279,9 @@ static void take(struct answer *answers, size_t n, const struct event *event)
 
 static bool all_ended(const struct answer *answers, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         if (!answers[i].ended)
             return false;
-    }
     return true;
 }
 
@@ -368,7 +366,7 @@ static void test_one(void)
         CHECK(answer.last.kind == EVENT_FAILED && answer.last.err.status == TOO_LARGE);
         const char *want = n > LONGEST * N_CTX ? "600 tokens; the prompt has at least 601."
                                                : "600 tokens; the prompt has 2400.";
-        CHECK(strstr(answer.last.err.text, want) != NULL);
+        CHECK(strstr(answer.last.err.text, want));
     }
     CHECK(submit(&answer, "slow", 20, NULL) == OK);
     wait_for(&answer, 1);

@@ -31,10 +31,10 @@ static struct tensor floats(struct vulkan *vk, int64_t n_rows, int64_t n_cols, f
 {
     struct tensor tensor = {0};
     CHECK(compute_tensor(&vk->compute, &tensor, DTYPE_F32, n_rows, n_cols, NULL) == OK);
-    float *values = mem_array((size_t)(n_rows * n_cols), sizeof *values);
+    float *values = mem_array((size_t)(n_rows * n_cols), sizeof(*values));
     for (int64_t i = 0; i < n_rows * n_cols; i++)
         values[i] = start + (float)i;
-    tensor_write(&vk->compute, &tensor, values, (size_t)(n_rows * n_cols) * sizeof *values);
+    tensor_write(&vk->compute, &tensor, values, (size_t)(n_rows * n_cols) * sizeof(*values));
     free(values);
     return tensor;
 }
@@ -43,7 +43,7 @@ static struct tensor ints(struct vulkan *vk, int64_t n, const int32_t *values)
 {
     struct tensor tensor = {0};
     CHECK(compute_tensor(&vk->compute, &tensor, DTYPE_I32, 1, n, NULL) == OK);
-    tensor_write(&vk->compute, &tensor, values, (size_t)n * sizeof *values);
+    tensor_write(&vk->compute, &tensor, values, (size_t)n * sizeof(*values));
     return tensor;
 }
 
@@ -73,7 +73,7 @@ static void test_choice(void)
     for (size_t i = 0; i < COUNT_OF(missing); i++) { // llvmpipe is never chosen by itself
         struct compute_options options = {.device = missing[i]};
         CHECK(vulkan_open(&compute, &options, &err) == NOT_FOUND);
-        CHECK(strstr(err.text, "llvmpipe") != NULL);
+        CHECK(strstr(err.text, "llvmpipe"));
     }
     struct vulkan *vk = open_device(NULL);
     const struct compute_info *info = compute_info(&vk->compute);
@@ -88,9 +88,9 @@ static struct candidate device_like(const char *name, const char *kind, uint32_t
                                     const char *refusal)
 {
     struct candidate c = {.said.usable = !refusal[0], .features.n_compute_units = n_units};
-    snprintf(c.said.name, sizeof c.said.name, "%s", name);
-    snprintf(c.said.kind, sizeof c.said.kind, "%s", kind);
-    snprintf(c.said.refusal, sizeof c.said.refusal, "%s", refusal);
+    snprintf(c.said.name, sizeof(c.said.name), "%s", name);
+    snprintf(c.said.kind, sizeof(c.said.kind), "%s", kind);
+    snprintf(c.said.refusal, sizeof(c.said.refusal), "%s", refusal);
     c.features.software = strcmp(kind, "software") == 0;
     return c;
 }
@@ -134,9 +134,9 @@ static void test_policy(void)
         char reason[320] = "";
         struct err err = {0};
         CHECK(candidate_choose(all + cases[i].first, cases[i].n, cases[i].device, &chosen, reason,
-                               sizeof reason, &err) == cases[i].status);
+                               sizeof(reason), &err) == cases[i].status);
         CHECK(chosen == (cases[i].chosen < 0 ? NULL : &all[cases[i].chosen]));
-        if (!CHECK(strstr(cases[i].status == OK ? reason : err.text, cases[i].says) != NULL))
+        if (!CHECK(strstr(cases[i].status == OK ? reason : err.text, cases[i].says)))
             fprintf(stderr, "    case %zu: '%s' '%s'\n", i, reason, err.text);
     }
 }
@@ -145,7 +145,7 @@ static void test_no_driver(void)
 {
     const char *drivers = getenv("VK_DRIVER_FILES");
     char kept[512];
-    snprintf(kept, sizeof kept, "%s", drivers ? drivers : "");
+    snprintf(kept, sizeof(kept), "%s", drivers ? drivers : "");
     struct compute *compute = NULL;
     struct compute_options options = {.device = "auto"};
     struct err err = {0};
@@ -182,7 +182,7 @@ static void test_pieces(void)
     for (int k = 0; k < N; k++)
         if (all[k].buffer)
             tensor_free(&vk->compute, &all[k]);
-    CHECK(vk->memory.blocks == NULL);
+    CHECK(!vk->memory.blocks);
     for (uint32_t i = 0; i < VK_MAX_MEMORY_HEAPS; i++)
         CHECK(vk->memory.heap_used[i] == 0);
     close_device(vk);
@@ -195,16 +195,16 @@ static void test_zeroed(void)
     for (size_t i = 0; i < COUNT_OF(sizes); i++)
         for (int again = 0; again < 2; again++) { // the second time in memory that was used
             struct tensor tensor = {0};
-            float *values = mem_array((size_t)sizes[i], sizeof *values);
+            float *values = mem_array((size_t)sizes[i], sizeof(*values));
             bool zero = true;
             CHECK(compute_tensor(&vk->compute, &tensor, DTYPE_F32, 1, sizes[i], NULL) == OK);
-            tensor_read(&vk->compute, values, &tensor, (size_t)sizes[i] * sizeof *values);
+            tensor_read(&vk->compute, values, &tensor, (size_t)sizes[i] * sizeof(*values));
             for (int64_t k = 0; k < sizes[i]; k++)
                 zero &= values[k] == 0;
             CHECK(zero);
             for (int64_t k = 0; k < sizes[i]; k++)
                 values[k] = 7;
-            tensor_write(&vk->compute, &tensor, values, (size_t)sizes[i] * sizeof *values);
+            tensor_write(&vk->compute, &tensor, values, (size_t)sizes[i] * sizeof(*values));
             tensor_free(&vk->compute, &tensor);
             free(values);
         }
@@ -288,17 +288,17 @@ static void test_other_memory(VkMemoryPropertyFlags own)
     const int32_t first[] = {5, 99, 0}, second[] = {7, 8, 9};
     split_memory(vk, own);
     struct tensor x = floats(vk, 100, 64, 0), out = floats(vk, 3, 64, -1), row = ints(vk, 3, first);
-    CHECK((buffer_map(x.buffer) != NULL) == ((own & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) != 0));
+    CHECK((buffer_map(x.buffer)) == ((own & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) != 0));
     for (int i = 0; i < 6; i++) {
         const int32_t *rows = i % 2 ? second : first;
-        tensor_write(&vk->compute, &row, rows, sizeof first);
+        tensor_write(&vk->compute, &row, rows, sizeof(first));
         if (compute_begin(&vk->compute, 11))
             op_rows(&vk->compute, &out, &x, &row);
         CHECK(compute_finish(&vk->compute, NULL) == OK);
         CHECK(vk_ints(&row)[0] == rows[0] && vk_ints(&row)[2] == rows[2] && !vk_ints(&x));
         for (int k = 0; k < 3; k++)
             CHECK(float_at(vk, &out, k, 63) == (float)(rows[k] * 64 + 63));
-        CHECK(out.buffer->mirror != NULL && (i == 0 || vk->recorder.n_kept == 1));
+        CHECK(out.buffer->mirror && (i == 0 || vk->recorder.n_kept == 1));
     }
     struct tensor again = floats(vk, 3, 64, 1000); // written by the host: no old mirror is read
     tensor_free(&vk->compute, &again);
@@ -318,7 +318,7 @@ static long file_kib_resident(void)
     char line[128];
     long kib = -1;
     FILE *f = fopen("/proc/self/status", "r");
-    while (f && fgets(line, sizeof line, f))
+    while (f && fgets(line, sizeof(line), f))
         if (strncmp(line, "RssFile:", 8) == 0)
             kib = strtol(line + 8, NULL, 10);
     if (f)
@@ -334,16 +334,16 @@ static void test_weights(bool staged)
     char path[80];
     if (staged)
         split_memory(vk, 0);
-    snprintf(path, sizeof path, "%s/weights", dir);
+    snprintf(path, sizeof(path), "%s/weights", dir);
     FILE *f = fopen(path, "w+");
     float row[COLS];
     for (int r = 0; r < ROWS; r++) {
         for (int c = 0; c < COLS; c++)
             row[c] = (float)(r * 3 + c);
-        CHECK(fwrite(row, sizeof row, 1, f) == 1);
+        CHECK(fwrite(row, sizeof(row), 1, f) == 1);
     }
     CHECK(fflush(f) == 0);
-    const float *map = mmap(NULL, sizeof row * ROWS, PROT_READ, MAP_PRIVATE, fileno(f), 0);
+    const float *map = mmap(NULL, sizeof(row) * ROWS, PROT_READ, MAP_PRIVATE, fileno(f), 0);
     CHECK(map != MAP_FAILED);
     long before = file_kib_resident();
     CHECK(compute_weight(&vk->compute, &w, DTYPE_F32, ROWS, COLS, map, NULL) == OK);
@@ -355,7 +355,7 @@ static void test_weights(bool staged)
     CHECK(compute_finish(&vk->compute, NULL) == OK);
     CHECK(float_at(vk, &out, 0, 5) == 5 && float_at(vk, &out, 2, 0) == (ROWS - 1) * 3 &&
           float_at(vk, &out, 1, 1023) == (ROWS / 2 + 1) * 3 + 1023);
-    munmap((void *)(uintptr_t)map, sizeof row * ROWS);
+    munmap((void *)(uintptr_t)map, sizeof(row) * ROWS);
     fclose(f);
     unlink(path);
     close_device(vk); // with tensors that nobody freed
@@ -366,7 +366,7 @@ static void test_weights_of_memory(void)
 {
     struct vulkan *vk = open_device(NULL);
     const size_t n = 1 << 20;
-    float *data = mem_array(n, sizeof *data);
+    float *data = mem_array(n, sizeof(*data));
     struct tensor w = {0};
     for (size_t i = 0; i < n; i++)
         data[i] = (float)i;
@@ -418,7 +418,7 @@ static void test_replay(void)
     bool recorded[3];
     count_calls(vk);
     for (int i = 0; i < 3; i++) {
-        tensor_write(&vk->compute, &row, i == 1 ? down : up, sizeof up);
+        tensor_write(&vk->compute, &row, i == 1 ? down : up, sizeof(up));
         recorded[i] = compute_begin(&vk->compute, 5);
         if (recorded[i])
             for (int k = 0; k < 4; k++) {
@@ -496,7 +496,7 @@ static void dispatch_rows(struct vulkan *vk, const struct tensor *out, const str
                                    (uint32_t)x->row_bytes, (uint32_t)x->n_cols};
     vk_dispatch(vk, &(struct dispatch){.kernel = "rows",
                                        .push = &push,
-                                       .push_bytes = sizeof push,
+                                       .push_bytes = sizeof(push),
                                        .groups = {1, 2, 1},
                                        .read = {vk_range(x), vk_range(row)},
                                        .write = {vk_range(out)},
@@ -579,7 +579,7 @@ static VKAPI_ATTR VkResult VKAPI_CALL fault_info(VkDevice device, VkDeviceFaultC
     (void)device;
     counts->addressInfoCount = 1;
     if (info) {
-        snprintf(info->description, sizeof info->description, "a page fault");
+        snprintf(info->description, sizeof(info->description), "a page fault");
         info->pAddressInfos[0].reportedAddress = 0xabc000;
     }
     return VK_SUCCESS;
@@ -672,7 +672,7 @@ static void test_kept_kernels(void)
     size_t good = loaded_of(dir);
     CHECK(good > 0);
     struct vulkan *vk = open_device(NULL);
-    snprintf(path, sizeof path, "%s/kernels-%04x-%04x.cache", dir, vk->chosen.said.vendor_id,
+    snprintf(path, sizeof(path), "%s/kernels-%04x-%04x.cache", dir, vk->chosen.said.vendor_id,
              vk->chosen.said.device_id);
     close_device(vk);
     CHECK(file_read(&file, path, 1 << 24, &err) == OK && file.n == good + 56);
@@ -701,14 +701,14 @@ static void test_bandwidth(void)
     struct err err = {0};
     CHECK(vk_bandwidth(&vk->compute, &copy, &read, &err) == OK);
     CHECK(copy > 1e7 && read > 1e7);
-    CHECK(vk->memory.blocks == NULL);
+    CHECK(!vk->memory.blocks);
     close_device(vk);
 }
 
 int main(void)
 {
-    snprintf(dir, sizeof dir, "/tmp/tawny-vulkan-XXXXXX");
-    CHECK(mkdtemp(dir) != NULL);
+    snprintf(dir, sizeof(dir), "/tmp/tawny-vulkan-XXXXXX");
+    CHECK(mkdtemp(dir));
     log_level_set(LOG_ERROR);
     test_choice();
     test_policy();

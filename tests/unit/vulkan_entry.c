@@ -9,12 +9,12 @@ int main(void)
     struct err err = {0};
     CHECK(vulkan_entry(&first, &err) == OK);
     CHECK(vulkan_entry(&second, &err) == OK);
-    CHECK(first.get == second.get && first.next == NULL && first.n_extensions == 0);
-    CHECK(first.get(NULL, "vkCreateInstance") != NULL);
+    CHECK(first.get == second.get && !first.next && first.n_extensions == 0);
+    CHECK(first.get(NULL, "vkCreateInstance"));
     PFN_vkEnumerateInstanceVersion version_of =
         (PFN_vkEnumerateInstanceVersion)first.get(NULL, "vkEnumerateInstanceVersion");
     uint32_t version = 0;
-    CHECK(version_of != NULL && version_of(&version) == VK_SUCCESS);
+    CHECK(version_of && version_of(&version) == VK_SUCCESS);
     CHECK(version >= VK_API_VERSION_1_3);
     return check_done("vulkan_entry");
 }

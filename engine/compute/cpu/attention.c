@@ -157,7 +157,7 @@ void cpu_attention(struct compute *compute, const struct tensor *out, const stru
     int64_t n_whole = cut(NULL, &args, n_tokens, 1);
     while (n_whole * n_split < 4 * cpu->n_threads && longest >= 2 * n_split * SPLIT_ROWS)
         n_split *= 2;
-    struct attention_unit *units = cpu_take(cpu, (size_t)(n_whole * n_split) * sizeof *units);
+    struct attention_unit *units = cpu_take(cpu, (size_t)(n_whole * n_split) * sizeof(*units));
     cut(units, &args, n_tokens, n_split);
     args.unit = units;
     args.n_split = n_split;

@@ -23,7 +23,7 @@ static void run_read(struct cpu *cpu, const struct task *task, int32_t chunk, in
     const uint64_t *p =
         (const uint64_t *)(const void *)(task->bandwidth.from + (size_t)chunk * PIECE);
     uint64_t sum[8] = {0};
-    for (size_t i = 0; i < PIECE / sizeof *p; i += 8)
+    for (size_t i = 0; i < PIECE / sizeof(*p); i += 8)
         for (int k = 0; k < 8; k++)
             sum[k] ^= p[i + (size_t)k];
     for (int k = 1; k < 8; k++)

@@ -59,8 +59,8 @@ static enum status buffer_open(struct compute *compute, struct buffer **out,
                            "%zu MiB of memory wanted for a tensor; the system has none left",
                            (n_bytes >> 20) + 1);
     }
-    struct buffer *buffer = mem_alloc(sizeof *buffer);
-    *buffer = (struct buffer){p, n_bytes, borrowed != NULL};
+    struct buffer *buffer = mem_alloc(sizeof(*buffer));
+    *buffer = (struct buffer){p, n_bytes, borrowed};
     *out = buffer;
     return OK;
 }
@@ -115,17 +115,17 @@ struct task *cpu_task(struct cpu *cpu, task_run *run, int64_t n_chunks)
         die("an operation of %lld pieces", (long long)n_chunks);
     if (cpu->n_tasks == cpu->n_tasks_allocated) {
         int32_t n = cpu->n_tasks_allocated ? 2 * cpu->n_tasks_allocated : 256;
-        struct task *tasks = aligned_alloc(CPU_LINE, (size_t)n * sizeof *tasks);
+        struct task *tasks = aligned_alloc(CPU_LINE, (size_t)n * sizeof(*tasks));
         if (!tasks)
             die("out of memory for %d tasks", n);
         if (cpu->n_tasks)
-            memcpy((void *)tasks, (void *)cpu->tasks, (size_t)cpu->n_tasks * sizeof *tasks);
+            memcpy((void *)tasks, (void *)cpu->tasks, (size_t)cpu->n_tasks * sizeof(*tasks));
         free(cpu->tasks);
         cpu->tasks = tasks;
         cpu->n_tasks_allocated = n;
     }
     struct task *task = &cpu->tasks[cpu->n_tasks++];
-    memset((void *)task, 0, sizeof *task);
+    memset((void *)task, 0, sizeof(*task));
     task->run = run;
     task->n_chunks = (int32_t)n_chunks;
     return task;
@@ -227,7 +227,7 @@ static void cpu_name(char name[49])
 static int32_t threads_allowed(void)
 {
     cpu_set_t set;
-    int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    int n = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
     return n < 1 ? 1 : n > CPU_MAX_THREADS ? CPU_MAX_THREADS : n;
 }
 
@@ -237,9 +237,9 @@ static void fill_info(struct cpu *cpu, const struct isa *isa)
     struct sysinfo memory;
     char name[49];
     cpu_name(name);
-    snprintf(info->backend, sizeof info->backend, "cpu");
-    snprintf(info->kind, sizeof info->kind, "cpu");
-    snprintf(info->device, sizeof info->device, "CPU: %s (%d thread%s, %s)",
+    snprintf(info->backend, sizeof(info->backend), "cpu");
+    snprintf(info->kind, sizeof(info->kind), "cpu");
+    snprintf(info->device, sizeof(info->device), "CPU: %s (%d thread%s, %s)",
              name[0] ? name : "x86-64", cpu->n_threads, cpu->n_threads == 1 ? "" : "s", isa->shown);
     info->n_threads = cpu->n_threads;
     if (sysinfo(&memory) == 0) {
@@ -297,13 +297,13 @@ enum status cpu_open(struct compute **out, const struct compute_options *options
     if (options->n_threads < 0 || options->n_threads > CPU_MAX_THREADS)
         return err_set(err, BAD_INPUT, "threads = %d: expected 0 (one a core) to %d",
                        options->n_threads, CPU_MAX_THREADS);
-    struct cpu *cpu = mem_alloc(sizeof *cpu);
+    struct cpu *cpu = mem_alloc(sizeof(*cpu));
     cpu->compute.backend = &backend;
     cpu->n_threads = options->n_threads ? options->n_threads : threads_allowed();
     cpu->flt = isa->flt;
     cpu->rows = isa->rows;
     cpu->panels = isa->panels;
-    cpu->thread_scratch = mem_array((size_t)cpu->n_threads, sizeof *cpu->thread_scratch);
+    cpu->thread_scratch = mem_array((size_t)cpu->n_threads, sizeof(*cpu->thread_scratch));
     arena_init(&cpu->recording, (size_t)256 << 20);
     status = pool_open(&cpu->pool, cpu, cpu->n_threads, err);
     if (status != OK) {

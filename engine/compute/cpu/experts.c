@@ -92,7 +92,7 @@ static void run_sort(struct cpu *cpu, const struct task *task, int32_t chunk, in
     const struct args_experts *a = &task->experts;
     struct sorted s = sorted_of(cpu, a);
     int32_t n = (int32_t)a->out.n_rows, n_expert = (int32_t)n_experts(a), n_groups = 0, start = 0;
-    memset(s.next, 0, (size_t)n_expert * sizeof *s.next);
+    memset(s.next, 0, (size_t)n_expert * sizeof(*s.next));
     for (int32_t i = 0; i < n; i++)
         s.next[expert_of(a, i, n_expert)]++;
     for (int32_t expert = 0; expert < n_expert; expert++) {
@@ -127,7 +127,7 @@ static void run_gather(struct cpu *cpu, const struct task *task, int32_t at, int
         struct row_x to = row_x_at(a, &s, at, 1);
         cpu->rows->quantise(&to, 0, x);
     } else {
-        memcpy(s.x + (size_t)at * s.x_bytes, x, (size_t)a->x.n_cols * sizeof *x);
+        memcpy(s.x + (size_t)at * s.x_bytes, x, (size_t)a->x.n_cols * sizeof(*x));
     }
 }
 
@@ -208,7 +208,7 @@ static void run_sum(struct cpu *cpu, const struct task *task, int32_t chunk, int
             to = from + SUM_COLUMNS < n_cols ? from + SUM_COLUMNS : n_cols;
     float *out = span_row(a->out, t);
     const float *residual = span_row(a->residual, t), *weight = span_row(a->weight, t);
-    memmove(out + from, residual + from, (size_t)(to - from) * sizeof *out);
+    memmove(out + from, residual + from, (size_t)(to - from) * sizeof(*out));
     for (int64_t slot = 0; slot < n_used; slot++) {
         const float *y = span_row(a->y, t * n_used + slot);
         for (int64_t i = from; i < to; i++)

@@ -74,10 +74,10 @@ FORCE_INLINE void glu_with(vf (*activate)(vf), float *out, const float *gate, co
         vf_store(out + i, activate(vf_load(gate + i)) * vf_load(up + i));
     if (i < n) {
         float g[VF_LANES] = {0}, u[VF_LANES] = {0};
-        memcpy(g, gate + i, (size_t)(n - i) * sizeof *g);
-        memcpy(u, up + i, (size_t)(n - i) * sizeof *u);
+        memcpy(g, gate + i, (size_t)(n - i) * sizeof(*g));
+        memcpy(u, up + i, (size_t)(n - i) * sizeof(*u));
         vf_store(g, activate(vf_load(g)) * vf_load(u));
-        memcpy(out + i, g, (size_t)(n - i) * sizeof *g);
+        memcpy(out + i, g, (size_t)(n - i) * sizeof(*g));
     }
 }
 
@@ -233,7 +233,7 @@ static void matmul(const struct product *product, struct span x, int64_t row0, i
             decode_columns(tile + (row - row0) * BLOCK_K, product->w, row, k, n);
         for (int64_t row = row1; (row - row0) % BLOCK_ROWS;
              row++) // a block's missing rows: computed, not kept
-            memset(tile + (row - row0) * BLOCK_K, 0, (size_t)n * sizeof *tile);
+            memset(tile + (row - row0) * BLOCK_K, 0, (size_t)n * sizeof(*tile));
         for (int64_t t = 0; t < x.n_rows; t += BLOCK_TOKENS) {
             int n_tokens = x.n_rows - t < BLOCK_TOKENS ? (int)(x.n_rows - t) : BLOCK_TOKENS;
             for (int64_t row = row0; row < row1; row += BLOCK_ROWS) {
@@ -343,7 +343,7 @@ static void convert_rows(float *out, struct span cache, int64_t at, int64_t end,
             from_f16(out, (const uint16_t *)(const void *)row + column, head_dim);
         else if (have)
             from_q8_0(out, (const struct block_q8_0 *)(const void *)row, column, head_dim);
-        memset(out + have, 0, (size_t)(dim - have) * sizeof *out);
+        memset(out + have, 0, (size_t)(dim - have) * sizeof(*out));
     }
 }
 
@@ -358,7 +358,7 @@ static void queries_begin(struct query *queries, float *scratch, const struct at
         queries[i] = (struct query){
             scratch,      scratch + dim, -INFINITY, 0, attention_start(&call->shape, first, count),
             first + count};
-        memset(scratch, 0, (size_t)(2 * dim) * sizeof *scratch);
+        memset(scratch, 0, (size_t)(2 * dim) * sizeof(*scratch));
         for (int32_t d = 0; d < head_dim; d++)
             scratch[d] = q[d] * call->shape.scale;
     }
@@ -376,7 +376,7 @@ static void queries_end(const struct query *queries, const struct attention_call
             float *partial = call->partial + (int64_t)i * (2 + head_dim);
             partial[0] = query->maximum;
             partial[1] = query->sum;
-            memcpy(partial + 2, query->out, (size_t)head_dim * sizeof *partial);
+            memcpy(partial + 2, query->out, (size_t)head_dim * sizeof(*partial));
             continue;
         }
         int32_t head = unit->head_kv * group + i % group;

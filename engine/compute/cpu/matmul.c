@@ -191,7 +191,7 @@ void cpu_matmul(struct compute *compute, const struct matmul *products, int n,
         want_bytes(&cpu->normed_bytes, (size_t)(n_tokens * x->x->n_cols) * sizeof(float));
     }
     for (int way = 0; way < N_WAYS; way++) {
-        struct args_matmul args = {.x = cpu_span(x->x), .normed = x->norm != NULL};
+        struct args_matmul args = {.x = cpu_span(x->x), .normed = x->norm};
         int64_t n_chunks = 0;
         for (int i = 0; i < n; i++)
             if ((int)way_of(cpu, products[i].w->type, n_tokens) == way) {

@@ -209,7 +209,7 @@ static void panel_quantise(const struct panel_x *to, int64_t panel, struct span 
     struct panel_block *blocks = to->blocks + panel * n_blocks;
     int n_tokens = to->n_tokens - first < PANEL_TOKENS ? (int)(to->n_tokens - first) : PANEL_TOKENS;
     if (n_tokens < PANEL_TOKENS)
-        memset(blocks, 0, (size_t)n_blocks * sizeof *blocks);
+        memset(blocks, 0, (size_t)n_blocks * sizeof(*blocks));
     for (int t = 0; t < n_tokens; t++)
         for (int64_t at = 0; at < to->n_in; at += GROUP)
             quantise_group(blocks + at / PANEL_BLOCK, t, span_row(x, first + t) + at,

@@ -166,12 +166,12 @@ static enum status worker_open(struct pool *pool, int32_t index, struct err *err
 
 enum status pool_open(struct pool **out, struct cpu *cpu, int32_t n_threads, struct err *err)
 {
-    struct pool *pool = aligned_alloc(CPU_LINE, sizeof *pool);
+    struct pool *pool = aligned_alloc(CPU_LINE, sizeof(*pool));
     if (!pool)
         die("out of memory for the thread pool");
-    memset(pool, 0, sizeof *pool);
+    memset(pool, 0, sizeof(*pool));
     pool->cpu = cpu;
-    pool->workers = mem_array((size_t)n_threads, sizeof *pool->workers);
+    pool->workers = mem_array((size_t)n_threads, sizeof(*pool->workers));
     pool->n_threads = 1;
     atomic_store(&pool->door, DOOR_CLOSED);
     for (int32_t i = 1; i < n_threads; i++) {

@@ -40,13 +40,13 @@ static float largest_of(const float *x)
 static void integers_of(int32_t *a, const float *x, float inverse)
 {
     if (inverse == 0) {
-        memset(a, 0, ROW_BLOCK * sizeof *a);
+        memset(a, 0, ROW_BLOCK * sizeof(*a));
         return;
     }
     const vf shift = vf_set(0x1.8p23f);
     for (int i = 0; i < ROW_BLOCK; i += VF_LANES) {
         vi rounded = (vi)vf_fma(vf_load(x + i), vf_set(inverse), shift) - (vi)shift;
-        memcpy(a + i, &rounded, sizeof rounded);
+        memcpy(a + i, &rounded, sizeof(rounded));
     }
 }
 
@@ -85,7 +85,7 @@ static void rows_quantise(const struct row_x *to, int64_t t, const float *x)
         quantise_block(token, at, x + at);
     if (at < to->n_in) {
         float rest[ROW_BLOCK] = {0};
-        memcpy(rest, x + at, (size_t)(to->n_in - at) * sizeof *rest);
+        memcpy(rest, x + at, (size_t)(to->n_in - at) * sizeof(*rest));
         quantise_block(token, at, rest);
     }
 }

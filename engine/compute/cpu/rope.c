@@ -84,7 +84,7 @@ static void want_table(struct cpu *cpu, struct args_rope *args, int64_t n_tokens
             return;
         }
     args->table = cpu_take(cpu, (size_t)n_tokens * (size_t)args->n_rot * sizeof(float));
-    struct rope_table *table = cpu_take(cpu, sizeof *table);
+    struct rope_table *table = cpu_take(cpu, sizeof(*table));
     *table = (struct rope_table){cpu->rope_tables, args->pos,       args->turns, n_tokens,
                                  args->n_rot,      args->magnitude, args->table};
     cpu->rope_tables = table;

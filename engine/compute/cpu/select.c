@@ -72,7 +72,7 @@ static void run_route(struct cpu *cpu, const struct task *task, int32_t t, int32
         softmax(weight, n, logits, a->logits.n_cols);
     else if (a->route.score == ROUTE_TOP_SOFTMAX) {
         float chosen[16];
-        memcpy(chosen, weight, (size_t)n * sizeof *chosen);
+        memcpy(chosen, weight, (size_t)n * sizeof(*chosen));
         softmax(weight, n, chosen, n);
     } else
         for (int32_t i = 0; i < n; i++)

@@ -23,13 +23,13 @@ static inline vf vf_set(float x)
 static inline vf vf_load(const float *p)
 {
     vf v;
-    memcpy(&v, p, sizeof v);
+    memcpy(&v, p, sizeof(v));
     return v;
 }
 
 static inline void vf_store(float *p, vf v)
 {
-    memcpy(p, &v, sizeof v);
+    memcpy(p, &v, sizeof(v));
 }
 
 static inline vf vf_fma(vf a, vf b, vf c)

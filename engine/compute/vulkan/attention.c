@@ -88,8 +88,8 @@ static void use_any_device(struct call *call)
     const uint32_t sub = least(features->subgroup_min, power_of_two_up_to(lanes / m));
     const uint32_t spec[] = {lanes, head_dim, m, heads, r, lpr, sub, 0};
     call->kernel = "attention";
-    memcpy(call->spec, spec, sizeof spec);
-    call->n_spec = sizeof spec / sizeof *spec;
+    memcpy(call->spec, spec, sizeof(spec));
+    call->n_spec = sizeof(spec) / sizeof(*spec);
     call->split_spec = &call->spec[7];
     call->subgroup = features->software ? 0 : subgroup_for(features);
     call->step = m / heads;
@@ -119,8 +119,8 @@ static bool use_matrices(struct call *call)
     const uint32_t spec[] = {lanes, head_dim, heads, subgroup, parts, 0, call->shape->softcap > 0,
                              unit};
     call->kernel = "attention_matrix";
-    memcpy(call->spec, spec, sizeof spec);
-    call->n_spec = sizeof spec / sizeof *spec;
+    memcpy(call->spec, spec, sizeof(spec));
+    call->n_spec = sizeof(spec) / sizeof(*spec);
     call->split_spec = &call->spec[5];
     call->subgroup = asked;
     call->step = m / heads;
@@ -247,7 +247,7 @@ static void attend(const struct call *call)
             .n_spec = call->n_spec,
             .subgroup = call->subgroup,
             .push = &push,
-            .push_bytes = sizeof push,
+            .push_bytes = sizeof(push),
             .groups = {call->n_split, call->n_groups,
                        ((uint32_t)(to - from) + call->step - 1) / call->step},
             .read = {rows_of(call->q, from, to), vk_range(call->k), vk_range(call->v),
@@ -256,7 +256,7 @@ static void attend(const struct call *call)
             .flops = flops_of(call, rows),
             .bytes = rows / call->step * (double)(call->k->row_bytes + call->v->row_bytes),
         };
-        memcpy(dispatch.spec, call->spec, sizeof dispatch.spec);
+        memcpy(dispatch.spec, call->spec, sizeof(dispatch.spec));
         if (call->shape->sinks)
             dispatch.read[5] = vk_range(call->shape->sinks);
         if (call->n_split > 1) {
@@ -287,7 +287,7 @@ static void join(const struct call *call)
         .n_spec = 2,
         .subgroup = subgroup_for(call->features),
         .push = &push,
-        .push_bytes = sizeof push,
+        .push_bytes = sizeof(push),
         .groups = {push.n_head, (uint32_t)(call->to - call->from), 1},
         .read = {call->sums, call->outputs},
         .write = {rows_of(call->out, call->from, call->to)},

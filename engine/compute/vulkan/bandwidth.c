@@ -36,7 +36,7 @@ static enum status pass(struct measure *m, bool read, double *seconds, struct er
                                .n_spec = 1,
                                .subgroup = vk_features(m->vk)->subgroup_default,
                                .push = &push,
-                               .push_bytes = sizeof push,
+                               .push_bytes = sizeof(push),
                                .groups = {(uint32_t)(from.n_bytes / GROUP_BYTES), 1, 1},
                                .read = {from},
                                .write = {to},
@@ -66,9 +66,9 @@ static enum status check(struct measure *m, struct err *err)
 {
     const uint32_t a_subgroup = 8 * 4 * vk_features(m->vk)->subgroup_default;
     const size_t n = vk_range(&m->from).n_bytes / 4 / a_subgroup;
-    uint32_t *sums = mem_array(n, sizeof *sums);
+    uint32_t *sums = mem_array(n, sizeof(*sums));
     size_t wrong = 0;
-    tensor_read(m->compute, sums, &m->to, n * sizeof *sums);
+    tensor_read(m->compute, sums, &m->to, n * sizeof(*sums));
     for (size_t i = 0; i < n; i++)
         wrong += sums[i] != a_subgroup;
     free(sums);
@@ -86,12 +86,12 @@ static enum status fill(struct measure *m, uint64_t n_bytes, struct err *err)
         status = compute_tensor(m->compute, &m->to, DTYPE_F32, n_rows, COLS, err);
     if (status != OK)
         return status;
-    uint32_t *ones = mem_array(ROWS * COLS, sizeof *ones);
+    uint32_t *ones = mem_array(ROWS * COLS, sizeof(*ones));
     for (size_t i = 0; i < ROWS * COLS; i++)
         ones[i] = 1;
     for (int64_t row = 0; row < n_rows; row += ROWS) {
         struct tensor rows = tensor_rows(&m->from, row, ROWS);
-        tensor_write(m->compute, &rows, ones, ROWS * COLS * sizeof *ones);
+        tensor_write(m->compute, &rows, ones, ROWS * COLS * sizeof(*ones));
     }
     free(ones);
     return OK;

@@ -57,7 +57,7 @@ static enum status nothing_found(const struct candidate *all, int32_t n, const c
                                  bool any, struct err *err)
 {
     char names[200];
-    list_names(all, n, names, sizeof names);
+    list_names(all, n, names, sizeof(names));
     if (n == 0)
         return err_set(err, NOT_FOUND, "Vulkan finds no device at all");
     if (any)
@@ -156,13 +156,13 @@ static void fill_info(struct vulkan *vk)
     const struct survey_device *said = &vk->chosen.said;
     struct compute_info *info = &vk->compute.info;
     if (said->n_compute_units > 0)
-        snprintf(info->device, sizeof info->device, "%.70s, %d CUs", said->name,
+        snprintf(info->device, sizeof(info->device), "%.70s, %d CUs", said->name,
                  (int)said->n_compute_units);
     else
-        snprintf(info->device, sizeof info->device, "%.95s", said->name);
-    snprintf(info->backend, sizeof info->backend, "vulkan");
-    memcpy(info->driver, said->driver, sizeof info->driver);
-    memcpy(info->kind, said->kind, sizeof info->kind);
+        snprintf(info->device, sizeof(info->device), "%.95s", said->name);
+    snprintf(info->backend, sizeof(info->backend), "vulkan");
+    memcpy(info->driver, said->driver, sizeof(info->driver));
+    memcpy(info->kind, said->kind, sizeof(info->kind));
     info->n_compute_units = said->n_compute_units;
     info->memory_bytes = said->memory_bytes;
     info->memory_usable_bytes = said->memory_usable_bytes;
@@ -211,13 +211,13 @@ static const struct backend backend = {
 
 static enum status choose_device(struct vulkan *vk, const char *device, struct err *err)
 {
-    struct candidate *all = mem_array(CANDIDATES_MOST, sizeof *all);
+    struct candidate *all = mem_array(CANDIDATES_MOST, sizeof(*all));
     const struct candidate *chosen;
     int32_t n = 0;
     enum status status = instance_candidates(&vk->instance, all, &n, err);
     if (status == OK)
         status = candidate_choose(all, n, device, &chosen, vk->compute.info.reason,
-                                  sizeof vk->compute.info.reason, err);
+                                  sizeof(vk->compute.info.reason), err);
     if (status == OK)
         vk->chosen = *chosen;
     free(all);
@@ -227,7 +227,7 @@ static enum status choose_device(struct vulkan *vk, const char *device, struct e
 enum status vulkan_open(struct compute **out, const struct compute_options *options,
                         struct err *err)
 {
-    struct vulkan *vk = mem_alloc(sizeof *vk);
+    struct vulkan *vk = mem_alloc(sizeof(*vk));
     vk->compute.backend = &backend;
     enum status status = instance_open(&vk->instance, err);
     if (status == OK)

@@ -18,7 +18,7 @@ void vk_embed(struct compute *compute, const struct tensor *out, const struct te
                 &(struct dispatch){
                     .kernel = vk_kernel_name(name, "embed", token_embd->type),
                     .push = &push,
-                    .push_bytes = sizeof push,
+                    .push_bytes = sizeof(push),
                     .groups = {(push.n_cols + 1023) / 1024, (uint32_t)out->n_rows, 1},
                     .read = {vk_range(token_embd), vk_range(token)},
                     .write = {vk_range(out)},

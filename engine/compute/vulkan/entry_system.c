@@ -12,7 +12,7 @@
 enum status vulkan_entry(struct entry *out, struct err *err)
 {
     void *loader = dlopen(LOADER, RTLD_NOW | RTLD_LOCAL);
-    if (loader == NULL)
+    if (!loader)
         return err_set(err, NOT_FOUND,
                        "the Vulkan loader " LOADER " cannot be opened (%.100s): install libvulkan1 "
                        "(Debian, Ubuntu), vulkan-loader (Fedora) or vulkan-icd-loader (Arch)",
@@ -20,7 +20,7 @@ enum status vulkan_entry(struct entry *out, struct err *err)
     // POSIX has dlsym return functions as object pointers.
     PFN_vkGetInstanceProcAddr get =
         (PFN_vkGetInstanceProcAddr)dlsym(loader, "vkGetInstanceProcAddr");
-    if (get == NULL)
+    if (!get)
         return err_set(err, NOT_FOUND, LOADER " has no vkGetInstanceProcAddr: it is not a loader");
     *out = (struct entry){.get = get};
     return OK;

@@ -17,7 +17,7 @@ void vk_rows(struct compute *compute, const struct tensor *out, const struct ten
                 &(struct dispatch){
                     .kernel = "rows",
                     .push = &push,
-                    .push_bytes = sizeof push,
+                    .push_bytes = sizeof(push),
                     .groups = {(uint32_t)((out->n_cols + 255) / 256), (uint32_t)out->n_rows, 1},
                     .read = {vk_range(x), vk_range(row)},
                     .write = {vk_range(out)},

@@ -18,7 +18,7 @@ enum status instance_open(struct instance *out, struct err *err)
     enum status status = vulkan_entry(&entry, err);
     if (status != OK)
         return status;
-    snprintf(instance.loader, sizeof instance.loader, "%s",
+    snprintf(instance.loader, sizeof(instance.loader), "%s",
              entry.next ? "linked in" : "the system's libvulkan.so.1");
     PFN_vkCreateInstance create = (PFN_vkCreateInstance)entry.get(NULL, "vkCreateInstance");
     if (!create)
@@ -151,7 +151,7 @@ static void extensions_read(const struct instance *instance, VkPhysicalDevice ph
     *out = (struct extensions){0};
     if (instance->call.EnumerateDeviceExtensionProperties(physical, NULL, &n, NULL) < 0 || n == 0)
         return;
-    out->all = mem_array(n, sizeof *out->all);
+    out->all = mem_array(n, sizeof(*out->all));
     if (instance->call.EnumerateDeviceExtensionProperties(physical, NULL, &n, out->all) >= 0)
         out->n = n;
 }
@@ -226,7 +226,7 @@ static void read_matrices(const struct instance *instance, struct candidate *c)
     uint32_t n = 0;
     if (!c->found.matrix.cooperativeMatrix || !get || get(c->physical, &n, NULL) < 0 || n == 0)
         return;
-    VkCooperativeMatrixPropertiesKHR *all = mem_array(n, sizeof *all);
+    VkCooperativeMatrixPropertiesKHR *all = mem_array(n, sizeof(*all));
     for (uint32_t i = 0; i < n; i++)
         all[i].sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR;
     if (get(c->physical, &n, all) < 0)
@@ -259,8 +259,8 @@ static void fill_limits(struct candidate *c, const struct properties *p)
         .largest_buffer_bytes = least(buffer, memory) & ~(uint64_t)0xfff,
         .push_bytes = limits->maxPushConstantsSize,
     };
-    memcpy(c->limits.groups_most, limits->maxComputeWorkGroupCount, sizeof c->limits.groups_most);
-    memcpy(c->limits.local_most, limits->maxComputeWorkGroupSize, sizeof c->limits.local_most);
+    memcpy(c->limits.groups_most, limits->maxComputeWorkGroupCount, sizeof(c->limits.groups_most));
+    memcpy(c->limits.local_most, limits->maxComputeWorkGroupSize, sizeof(c->limits.local_most));
     c->said.largest_buffer_bytes = c->limits.largest_buffer_bytes;
 }
 
@@ -325,7 +325,7 @@ static bool refuse(struct candidate *c, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    vsnprintf(c->said.refusal, sizeof c->said.refusal, format, args);
+    vsnprintf(c->said.refusal, sizeof(c->said.refusal), format, args);
     va_end(args);
     return false;
 }
@@ -374,17 +374,18 @@ static void fill_names(struct candidate *c, const struct properties *p)
     const char *version = p->v12.driverInfo;
     if (strncmp(version, "Mesa ", 5) == 0)
         version += 5;
-    snprintf(c->said.name, sizeof c->said.name, "%.95s", core->deviceName);
+    snprintf(c->said.name, sizeof(c->said.name), "%.95s", core->deviceName);
     if (p->v12.driverName[0])
-        snprintf(c->said.driver, sizeof c->said.driver, "%.40s %.50s", p->v12.driverName, version);
+        snprintf(c->said.driver, sizeof(c->said.driver), "%.40s %.50s", p->v12.driverName, version);
     else
-        snprintf(c->said.driver, sizeof c->said.driver, "driver version 0x%x", core->driverVersion);
-    snprintf(c->said.kind, sizeof c->said.kind, "%s", kind_of(p));
+        snprintf(c->said.driver, sizeof(c->said.driver), "driver version 0x%x",
+                 core->driverVersion);
+    snprintf(c->said.kind, sizeof(c->said.kind), "%s", kind_of(p));
     c->said.vendor_id = core->vendorID;
     c->said.device_id = core->deviceID;
     c->said.api_version = core->apiVersion;
     c->driver_version = core->driverVersion;
-    memcpy(c->cache_uuid, core->pipelineCacheUUID, sizeof c->cache_uuid);
+    memcpy(c->cache_uuid, core->pipelineCacheUUID, sizeof(c->cache_uuid));
     c->unified = core->deviceType != VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU;
 }
 
@@ -437,11 +438,11 @@ enum status instance_candidates(const struct instance *instance, struct candidat
 void vulkan_survey(struct survey *out)
 {
     struct instance instance;
-    struct candidate *all = mem_array(CANDIDATES_MOST, sizeof *all);
+    struct candidate *all = mem_array(CANDIDATES_MOST, sizeof(*all));
     int32_t n = 0;
     *out = (struct survey){0};
     if (instance_open(&instance, &out->failure) == OK) {
-        memcpy(out->loader, instance.loader, sizeof out->loader);
+        memcpy(out->loader, instance.loader, sizeof(out->loader));
         if (instance_candidates(&instance, all, &n, &out->failure) == OK)
             for (; out->n_devices < n && out->n_devices < SURVEY_DEVICES; out->n_devices++)
                 out->device[out->n_devices] = all[out->n_devices].said;

@@ -33,13 +33,13 @@ typedef void pack_super(uint8_t *const plane[], const uint8_t *block, int n);
 static uint32_t word_get(const uint8_t *from)
 {
     uint32_t v;
-    memcpy(&v, from, sizeof v);
+    memcpy(&v, from, sizeof(v));
     return v;
 }
 
 static void word_put(uint8_t *to, int word, uint32_t v)
 {
-    memcpy(to + (size_t)word * 4, &v, sizeof v);
+    memcpy(to + (size_t)word * 4, &v, sizeof(v));
 }
 
 // ---- blocks of 32 -------------------------------------------------------------------------------
@@ -64,7 +64,7 @@ static void cells_of_fifth_bits(uint8_t *to, const uint8_t *qh, int n, size_t bl
                 word[l] |= (four * 0x00204081u & 0x01010101u) << (2 * b + h);
             }
     }
-    memcpy(to, word, sizeof word);
+    memcpy(to, word, sizeof(word));
 }
 
 static void pack_q8_0(uint8_t *const plane[], const uint8_t *block, int n)
@@ -141,7 +141,7 @@ static void six_bits_by_half(uint8_t *to, const uint8_t *scales)
         word[i % 2] |= low << 4 * (i / 2);
         word[2] |= high << (16 * (i % 2) + 2 * (i / 2));
     }
-    memcpy(to, word, sizeof word);
+    memcpy(to, word, sizeof(word));
 }
 
 static void pack_q2_k(uint8_t *const plane[], const uint8_t *block, int n)

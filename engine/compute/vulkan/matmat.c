@@ -55,7 +55,7 @@ static uint32_t subgroup_of(const struct features *features)
 bool matmat_matrices(const struct features *features)
 {
     return features->matrix_unit > 0 && subgroup_of(features) <= 2 * features->matrix_unit &&
-           (!features->software || getenv("TAWNY_MATRICES") != NULL);
+           (!features->software || getenv("TAWNY_MATRICES"));
 }
 
 // ---- shapes -------------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ void matmat_x(struct vulkan *vk, struct product *product, const struct tensor *x
                         .spec = {features->software ? subgroup_of(features) : GPU_X_THREADS},
                         .n_spec = 1,
                         .push = &make,
-                        .push_bytes = sizeof make,
+                        .push_bytes = sizeof(make),
                         .groups = {(uint32_t)x->n_rows, 1, 1},
                         .read = {vk_range(x), norm ? vk_range(norm) : (struct range){0}},
                         .write = {product->read[0], product->read[1]},
@@ -178,7 +178,7 @@ static void one_dispatch(struct vulkan *vk, const struct product *product,
     struct dispatch d = {
         .subgroup = lanes,
         .push = push,
-        .push_bytes = sizeof *push,
+        .push_bytes = sizeof(*push),
         .groups = {product->expert_tiles ? product->expert_tiles
                                          : ceil_div(push->n_tokens, shape->tokens),
                    ceil_div((uint64_t)push->n_out * n_w, shape->rows), parts},
@@ -187,7 +187,7 @@ static void one_dispatch(struct vulkan *vk, const struct product *product,
         .bytes = (double)push->n_out * n_w * push->w_row +
                  (double)push->n_tokens * (push->x_row + 4.0 * push->n_out * parts),
     };
-    memcpy(d.read, product->read, sizeof d.read);
+    memcpy(d.read, product->read, sizeof(d.read));
     if (shape->wave_tokens == 0) {
         const uint32_t waves = features->software ? 1 : 4;
         const uint32_t spec[] = {waves * lanes, lanes, shape->tokens, shape->rows / lanes,
@@ -195,7 +195,7 @@ static void one_dispatch(struct vulkan *vk, const struct product *product,
         d.kernel = vk_kernel_name(name, "matmat_tile", product->type);
         d.groups[1] = ceil_div(push->n_out, (uint64_t)shape->rows * waves);
         d.n_spec = COUNT_OF(spec);
-        memcpy(d.spec, spec, sizeof spec);
+        memcpy(d.spec, spec, sizeof(spec));
     } else {
         const uint32_t spec[] = {threads_of(features, shape),
                                  features->matrix_unit,
@@ -207,7 +207,7 @@ static void one_dispatch(struct vulkan *vk, const struct product *product,
                                  product->expert_tiles > 0};
         d.kernel = vk_kernel_name(name, "matmat_coop", product->type);
         d.n_spec = COUNT_OF(spec);
-        memcpy(d.spec, spec, sizeof spec);
+        memcpy(d.spec, spec, sizeof(spec));
     }
     vk_dispatch(vk, &d);
 }
@@ -269,7 +269,7 @@ static void sum_parts(struct vulkan *vk, const struct matmul *m, const struct sp
     }
     d.kernel = "matmat_sum";
     d.push = &push;
-    d.push_bytes = sizeof push;
+    d.push_bytes = sizeof(push);
     d.groups[0] = ceil_div(n_out, 64);
     d.groups[1] = n_tokens;
     d.groups[2] = 1;
@@ -368,7 +368,7 @@ void vk_glu(struct compute *compute, const struct tensor *out, const struct tens
                                     .spec = {activation},
                                     .n_spec = 1,
                                     .push = &push,
-                                    .push_bytes = sizeof push,
+                                    .push_bytes = sizeof(push),
                                     .groups = {ceil_div(n, 256), 1, 1},
                                     .read = {from, with},
                                     .write = {to},

@@ -87,8 +87,8 @@ static struct shape shape_of(const struct vulkan *vk, const struct job *job, uin
 {
     struct shape s = {
         .n = doubled_to(n_tokens),
-        .norm = job->x->norm != NULL,
-        .experts = job->id != NULL,
+        .norm = job->x->norm,
+        .experts = job->id,
     };
     choose(&s, vk_features(vk), job);
     const int64_t whole = s.by_row ? 4 * s.subgroup : 4, super = super_of(job->type);
@@ -119,7 +119,7 @@ static void dispatch(struct vulkan *vk, const struct job *job, const struct shap
     d->kernel = vk_kernel_name(name, "matvec", job->type);
     d->subgroup = s->subgroup;
     d->push = push;
-    d->push_bytes = sizeof *push;
+    d->push_bytes = sizeof(*push);
     d->groups[0] = groups;
     d->groups[1] = job->n_slots;
     d->groups[2] = 1;

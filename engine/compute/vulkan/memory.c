@@ -39,10 +39,11 @@ static uint64_t unified_free(const struct candidate *c)
     char path[128];
     if (c->drm) {
         uint64_t carved, used;
-        snprintf(path, sizeof path, "/sys/dev/char/226:%u/device/mem_info_vram_total",
+        snprintf(path, sizeof(path), "/sys/dev/char/226:%u/device/mem_info_vram_total",
                  c->drm_minor);
         carved = file_number(path, NULL, 10);
-        snprintf(path, sizeof path, "/sys/dev/char/226:%u/device/mem_info_vram_used", c->drm_minor);
+        snprintf(path, sizeof(path), "/sys/dev/char/226:%u/device/mem_info_vram_used",
+                 c->drm_minor);
         used = file_number(path, NULL, 10);
         free_bytes += carved > used ? carved - used : 0;
     }
@@ -240,14 +241,14 @@ static VkResult block_fill(struct vulkan *vk, struct block *block)
 
 static struct block *block_open(struct vulkan *vk, uint32_t type, uint64_t n_bytes)
 {
-    struct block *block = mem_alloc(sizeof *block);
+    struct block *block = mem_alloc(sizeof(*block));
     block->type = type;
     block->n_bytes = n_bytes;
     if (block_fill(vk, block) != VK_SUCCESS) {
         block_close(vk, block);
         return NULL;
     }
-    block->holes = mem_array(4, sizeof *block->holes);
+    block->holes = mem_array(4, sizeof(*block->holes));
     block->n_holes_allocated = 4;
     block->holes[block->n_holes++] = (struct hole){0, n_bytes};
     block->next = vk->memory.blocks;
@@ -266,7 +267,7 @@ static bool hole_take(struct block *block, uint64_t n_bytes, uint64_t *at)
         hole->at += n_bytes;
         hole->n_bytes -= n_bytes;
         if (hole->n_bytes == 0) {
-            memmove(hole, hole + 1, (block->n_holes - i - 1) * sizeof *hole);
+            memmove(hole, hole + 1, (block->n_holes - i - 1) * sizeof(*hole));
             block->n_holes--;
         }
         return true;
@@ -281,7 +282,7 @@ static void hole_join(struct block *block, uint32_t i)
     if (i + 1 >= block->n_holes || a->at + a->n_bytes != a[1].at)
         return;
     a->n_bytes += a[1].n_bytes;
-    memmove(a + 1, a + 2, (block->n_holes - i - 2) * sizeof *a);
+    memmove(a + 1, a + 2, (block->n_holes - i - 2) * sizeof(*a));
     block->n_holes--;
 }
 
@@ -290,11 +291,11 @@ static void hole_give(struct block *block, uint64_t at, uint64_t n_bytes)
     uint32_t i = 0;
     if (block->n_holes == block->n_holes_allocated) {
         block->n_holes_allocated *= 2;
-        block->holes = mem_resize(block->holes, block->n_holes_allocated * sizeof *block->holes);
+        block->holes = mem_resize(block->holes, block->n_holes_allocated * sizeof(*block->holes));
     }
     while (i < block->n_holes && block->holes[i].at < at)
         i++;
-    memmove(&block->holes[i + 1], &block->holes[i], (block->n_holes - i) * sizeof *block->holes);
+    memmove(&block->holes[i + 1], &block->holes[i], (block->n_holes - i) * sizeof(*block->holes));
     block->holes[i] = (struct hole){at, n_bytes};
     block->n_holes++;
     hole_join(block, i);
@@ -369,7 +370,7 @@ enum status memory_take(struct vulkan *vk, struct buffer **out, enum memory_clas
                        (unsigned long long)(most >> 20));
     if (!take_piece(vk, class, round_up(n_bytes, ALIGN), &block, &at))
         return no_room(vk, n_bytes, what, err);
-    struct buffer *buffer = mem_alloc(sizeof *buffer);
+    struct buffer *buffer = mem_alloc(sizeof(*buffer));
     *buffer = (struct buffer){.next = vk->memory.buffers,
                               .block = block,
                               .at = at,
@@ -452,7 +453,7 @@ enum status vk_buffer_open(struct compute *compute, struct buffer **out, const s
     struct buffer *buffer = NULL;
     char what[48];
     bool input = use == USE_TENSOR && shape->type == DTYPE_I32 && shape->n_rows == 1;
-    snprintf(what, sizeof what, uses[use], dtype_name(shape->type));
+    snprintf(what, sizeof(what), uses[use], dtype_name(shape->type));
     enum status status = memory_take(vk, &buffer, input ? MEMORY_INPUT : MEMORY_MAIN,
                                      shape->row_bytes * (uint64_t)shape->n_rows, what, err);
     if (status != OK)

@@ -38,7 +38,7 @@ static void norm_dispatch(struct vulkan *vk, struct range to, size_t to_row, con
         .spec = {lanes_for(vk_features(vk), x->n_cols), all % 16 == 0},
         .n_spec = 2,
         .push = &push,
-        .push_bytes = sizeof push,
+        .push_bytes = sizeof(push),
         .groups = {1, (uint32_t)x->n_rows, 1},
         .read = {from, w},
         .write = {to},

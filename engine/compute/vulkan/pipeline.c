@@ -44,9 +44,9 @@ static uint32_t power_of_two(uint32_t least)
 static void index_kernels(struct pipelines *p)
 {
     p->n_kernel_slots = power_of_two(2 * kernel_count);
-    p->kernel_slots = mem_array(p->n_kernel_slots, sizeof *p->kernel_slots);
-    p->spirv = mem_array(kernel_count, sizeof *p->spirv);
-    p->spirv_known = mem_array(kernel_count, sizeof *p->spirv_known);
+    p->kernel_slots = mem_array(p->n_kernel_slots, sizeof(*p->kernel_slots));
+    p->spirv = mem_array(kernel_count, sizeof(*p->spirv));
+    p->spirv_known = mem_array(kernel_count, sizeof(*p->spirv_known));
     p->kernels = HASH_START;
     for (uint32_t i = 0; i < kernel_count; i++) {
         const char *name = kernel_table[i].name;
@@ -175,17 +175,17 @@ static uint64_t hash_of(const struct pipeline *p)
 static bool same(const struct pipeline *a, const struct pipeline *b)
 {
     return a->kernel == b->kernel && a->subgroup == b->subgroup && a->n_spec == b->n_spec &&
-           memcmp(a->spec, b->spec, a->n_spec * sizeof a->spec[0]) == 0;
+           memcmp(a->spec, b->spec, a->n_spec * sizeof(a->spec[0])) == 0;
 }
 
 static void keep(struct pipelines *p, const struct pipeline *pipeline)
 {
     if (p->n == p->n_allocated) {
         p->n_allocated = p->n_allocated ? 2 * p->n_allocated : 64;
-        p->all = mem_resize(p->all, p->n_allocated * sizeof *p->all);
+        p->all = mem_resize(p->all, p->n_allocated * sizeof(*p->all));
         free(p->slots);
         p->n_slots = 4 * p->n_allocated;
-        p->slots = mem_array(p->n_slots, sizeof *p->slots);
+        p->slots = mem_array(p->n_slots, sizeof(*p->slots));
         for (uint32_t i = 0; i < p->n; i++) {
             uint64_t slot = hash_of(&p->all[i]);
             while (p->slots[slot % p->n_slots])
@@ -209,7 +209,7 @@ enum status pipeline_find(struct vulkan *vk, const struct dispatch *d, VkPipelin
         .kernel = kernel_find(p, d->kernel), .n_spec = d->n_spec, .subgroup = d->subgroup};
     if (d->n_spec > SPEC_MOST)
         die("kernel '%s': %u specialisation constants", d->kernel, d->n_spec);
-    memcpy(wanted.spec, d->spec, d->n_spec * sizeof d->spec[0]);
+    memcpy(wanted.spec, d->spec, d->n_spec * sizeof(d->spec[0]));
     if (p->n_slots > 0) {
         uint64_t slot = hash_of(&wanted);
         for (uint32_t i; (i = p->slots[slot % p->n_slots]); slot++)
@@ -224,7 +224,7 @@ enum status pipeline_find(struct vulkan *vk, const struct dispatch *d, VkPipelin
     VkResult result = make(vk, d, wanted.kernel, &wanted.handle);
     if (result != VK_SUCCESS) {
         char what[80];
-        snprintf(what, sizeof what, "the driver, compiling kernel '%.40s'", d->kernel);
+        snprintf(what, sizeof(what), "the driver, compiling kernel '%.40s'", d->kernel);
         return vk_refused(err, what, result);
     }
     keep(p, &wanted);
@@ -249,9 +249,9 @@ enum status pipelines_open(struct vulkan *vk, const char *cache_dir, struct err 
         return vk_refused(err, "vkCreatePipelineLayout", result);
     index_kernels(p);
     if (cache_dir && cache_dir[0]) {
-        int n = snprintf(p->path, sizeof p->path, "%s/kernels-%04x-%04x.cache", cache_dir,
+        int n = snprintf(p->path, sizeof(p->path), "%s/kernels-%04x-%04x.cache", cache_dir,
                          said->vendor_id, said->device_id);
-        if (n < 0 || (size_t)n >= sizeof p->path)
+        if (n < 0 || (size_t)n >= sizeof(p->path))
             p->path[0] = 0;
     }
     p->saved_ms = clock_ms();

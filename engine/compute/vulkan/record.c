@@ -232,7 +232,7 @@ static void piece_begin(struct vulkan *vk)
     }
     if (open->n == open->n_allocated) {
         open->n_allocated = open->n_allocated ? 2 * open->n_allocated : 4;
-        open->pieces = mem_resize(open->pieces, open->n_allocated * sizeof *open->pieces);
+        open->pieces = mem_resize(open->pieces, open->n_allocated * sizeof(*open->pieces));
     }
     open->pieces[open->n++] = (struct piece){commands, 0};
     result = commands_begin(vk, commands, open->key == 0);
@@ -433,7 +433,7 @@ static void scratch_release(struct vulkan *vk, uint32_t keep) // the last `keep`
     uint32_t n = r->n_scratch > keep ? r->n_scratch - keep : 0;
     for (uint32_t i = 0; i < n; i++)
         memory_release(vk, r->scratch[i]);
-    memmove(r->scratch, r->scratch + n, (r->n_scratch - n) * sizeof r->scratch[0]);
+    memmove(r->scratch, r->scratch + n, (r->n_scratch - n) * sizeof(r->scratch[0]));
     r->n_scratch -= n;
 }
 
@@ -526,9 +526,9 @@ bool vk_begin(struct compute *compute, uint64_t key)
     r->n_reads = r->n_writes = 0;
     r->scratch_at = 0;
     r->open = r->failure.status == OK ? kept_find(vk, key) : NULL;
-    r->replay = r->open != NULL;
+    r->replay = r->open;
     if (!r->replay) {
-        r->open = mem_alloc(sizeof *r->open);
+        r->open = mem_alloc(sizeof(*r->open));
         r->open->key = key;
     }
     return !r->replay;

@@ -66,7 +66,7 @@ void vk_rope_kv(struct compute *compute, const struct rope_kv *args)
                  (uint32_t)args->head_dim},
         .n_spec = 2,
         .push = &push,
-        .push_bytes = sizeof push,
+        .push_bytes = sizeof(push),
         .groups = {n_q + 2 * n_kv, (uint32_t)args->q->n_rows, 1},
         .read = {vk_range(args->q), vk_range(args->k), vk_range(args->v), vk_range(args->pos),
                  vk_range(args->row)},

@@ -162,7 +162,7 @@ bool spirv_read(struct spirv *out, const uint32_t *code, size_t n_bytes, const c
     collect(&m);
     for (const uint32_t *w; (w = step(&m, &at, &opcode, &n));) {
         if (opcode == OP_EXECUTION_MODE && n >= 6 && w[2] == MODE_LOCAL_SIZE)
-            memcpy(out->local, w + 3, sizeof out->local);
+            memcpy(out->local, w + 3, sizeof(out->local));
         if (opcode == OP_EXECUTION_MODE_ID && n >= 6 && w[2] == MODE_LOCAL_SIZE_ID)
             read_local_ids(&m, w + 3, out);
         if (opcode == OP_DECORATE && n >= 4 && w[2] == SPEC_ID && w[3] >= out->n_spec)
@@ -176,5 +176,5 @@ bool spirv_read(struct spirv *out, const uint32_t *code, size_t n_bytes, const c
              : out->local[0] == 0 || out->local[1] == 0 || out->local[2] == 0
                  ? "it has no workgroup size"
                  : NULL;
-    return *wrong == NULL;
+    return !*wrong;
 }

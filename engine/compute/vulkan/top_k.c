@@ -34,7 +34,7 @@ static void level(struct vulkan *vk, const struct level *l)
                  l->from.n_bytes == 0, last},
         .n_spec = 4,
         .push = &push,
-        .push_bytes = sizeof push,
+        .push_bytes = sizeof(push),
         .groups = {n_slices, n_rows, 1},
         .read = {l->from, vk_range(l->x)},
         .bytes = 4.0 * l->n * n_rows,

@@ -122,7 +122,7 @@ static void *reader(void *arg)
 static int readers_wanted(const struct load *load)
 {
     cpu_set_t set;
-    int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 2;
+    int cores = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 2;
     int64_t chunks = (load->n_rows + load->rows_per_chunk - 1) / load->rows_per_chunk;
     int n = cores < 2 ? 2 : cores > READERS_MOST ? READERS_MOST : cores;
     return chunks < n ? (int)chunks : n;

@@ -42,7 +42,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static const void *find(const void *chain, VkStructureType type)
 {
-    for (const VkBaseInStructure *s = chain; s != NULL; s = s->pNext)
+    for (const VkBaseInStructure *s = chain; s; s = s->pNext)
         if (s->sType == type)
             return s;
     return NULL;
@@ -50,8 +50,8 @@ static const void *find(const void *chain, VkStructureType type)
 
 static struct shared *shared_open(int fd, size_t n_bytes)
 {
-    struct shared *s = calloc(1, sizeof *s);
-    if (s == NULL)
+    struct shared *s = calloc(1, sizeof(*s));
+    if (!s)
         return NULL;
     *s = (struct shared){.n_bytes = n_bytes, .fd = fd, .map = MAP_FAILED};
     if (s->fd < 0) {
@@ -80,12 +80,12 @@ static VKAPI_ATTR VkResult VKAPI_CALL allocate(VkDevice device, const VkMemoryAl
         find(info->pNext, VK_STRUCTURE_TYPE_EXPORT_MEMORY_ALLOCATE_INFO);
     const VkImportMemoryFdInfoKHR *import =
         find(info->pNext, VK_STRUCTURE_TYPE_IMPORT_MEMORY_FD_INFO_KHR);
-    if (import == NULL && (export == NULL || export->handleTypes == 0))
+    if (!import && (!export || export->handleTypes == 0))
         return next_allocate(device, info, callbacks, out);
 
     size_t n_bytes = (info->allocationSize + 4095) & ~(size_t)4095;
-    struct shared *s = shared_open(import != NULL ? import->fd : -1, n_bytes);
-    if (s == NULL)
+    struct shared *s = shared_open(import ? import->fd : -1, n_bytes);
+    if (!s)
         return VK_ERROR_OUT_OF_HOST_MEMORY;
     VkImportMemoryHostPointerInfoEXT host = {
         .sType = VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT,
@@ -95,7 +95,7 @@ static VKAPI_ATTR VkResult VKAPI_CALL allocate(VkDevice device, const VkMemoryAl
     VkMemoryAllocateFlagsInfo flags;
     const VkMemoryAllocateFlagsInfo *given =
         find(info->pNext, VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO);
-    if (given != NULL) {
+    if (given) {
         flags = *given;
         flags.pNext = NULL;
         host.pNext = &flags;
@@ -106,7 +106,7 @@ static VKAPI_ATTR VkResult VKAPI_CALL allocate(VkDevice device, const VkMemoryAl
     VkResult result = next_allocate(device, &replaced, callbacks, out);
     if (result != VK_SUCCESS) {
         munmap(s->map, n_bytes);
-        if (import == NULL)
+        if (!import)
             close(s->fd);
         free(s);
         return result;
@@ -124,7 +124,7 @@ static VKAPI_ATTR void VKAPI_CALL free_memory(VkDevice device, VkDeviceMemory me
 {
     next_free(device, memory, callbacks);
     pthread_mutex_lock(&lock);
-    for (struct shared **at = &all; *at != NULL; at = &(*at)->next) {
+    for (struct shared **at = &all; *at; at = &(*at)->next) {
         struct shared *s = *at;
         if (s->memory != memory)
             continue;
@@ -142,7 +142,7 @@ static VKAPI_ATTR VkResult VKAPI_CALL get_fd(VkDevice device, const VkMemoryGetF
 {
     int fd = -1;
     pthread_mutex_lock(&lock);
-    for (struct shared *s = all; s != NULL; s = s->next)
+    for (struct shared *s = all; s; s = s->next)
         if (s->memory == info->memory)
             fd = fcntl(s->fd, F_DUPFD_CLOEXEC, 3);
     pthread_mutex_unlock(&lock);
@@ -185,10 +185,10 @@ static VKAPI_ATTR VkResult VKAPI_CALL create_instance(const VkInstanceCreateInfo
                                                       VkInstance *out)
 {
     VkLayerInstanceCreateInfo *link = (VkLayerInstanceCreateInfo *)info->pNext;
-    while (link != NULL && !(link->sType == VK_STRUCTURE_TYPE_LOADER_INSTANCE_CREATE_INFO &&
-                             link->function == VK_LAYER_LINK_INFO))
+    while (link && !(link->sType == VK_STRUCTURE_TYPE_LOADER_INSTANCE_CREATE_INFO &&
+                     link->function == VK_LAYER_LINK_INFO))
         link = (VkLayerInstanceCreateInfo *)link->pNext;
-    if (link == NULL)
+    if (!link)
         return VK_ERROR_INITIALIZATION_FAILED;
     next_instance_proc = link->u.pLayerInfo->pfnNextGetInstanceProcAddr;
     link->u.pLayerInfo = link->u.pLayerInfo->pNext;
@@ -206,18 +206,18 @@ static VKAPI_ATTR VkResult VKAPI_CALL create_device(VkPhysicalDevice physical,
                                                     VkDevice *out)
 {
     VkLayerDeviceCreateInfo *link = (VkLayerDeviceCreateInfo *)info->pNext;
-    while (link != NULL && !(link->sType == VK_STRUCTURE_TYPE_LOADER_DEVICE_CREATE_INFO &&
-                             link->function == VK_LAYER_LINK_INFO))
+    while (link && !(link->sType == VK_STRUCTURE_TYPE_LOADER_DEVICE_CREATE_INFO &&
+                     link->function == VK_LAYER_LINK_INFO))
         link = (VkLayerDeviceCreateInfo *)link->pNext;
-    if (link == NULL)
+    if (!link)
         return VK_ERROR_INITIALIZATION_FAILED;
     PFN_vkGetInstanceProcAddr proc = link->u.pLayerInfo->pfnNextGetInstanceProcAddr;
     next_device_proc = link->u.pLayerInfo->pfnNextGetDeviceProcAddr;
     link->u.pLayerInfo = link->u.pLayerInfo->pNext;
 
     uint32_t n = info->enabledExtensionCount;
-    const char **names = calloc(n + 1, sizeof *names);
-    if (names == NULL)
+    const char **names = calloc(n + 1, sizeof(*names));
+    if (!names)
         return VK_ERROR_OUT_OF_HOST_MEMORY;
     bool there = false;
     for (uint32_t i = 0; i < n; i++) {
@@ -263,7 +263,7 @@ static const struct {
 
 static PFN_vkVoidFunction replacement(const char *name, bool of_device)
 {
-    for (size_t i = 0; i < sizeof replaced / sizeof *replaced; i++)
+    for (size_t i = 0; i < sizeof(replaced) / sizeof(*replaced); i++)
         if ((replaced[i].of_device || !of_device) && strcmp(name, replaced[i].name) == 0)
             return replaced[i].function;
     return NULL;
@@ -272,13 +272,13 @@ static PFN_vkVoidFunction replacement(const char *name, bool of_device)
 PFN_vkVoidFunction memfd_device_proc(VkDevice device, const char *name)
 {
     PFN_vkVoidFunction ours = replacement(name, true);
-    return ours != NULL ? ours : next_device_proc(device, name);
+    return ours ? ours : next_device_proc(device, name);
 }
 
 PFN_vkVoidFunction memfd_instance_proc(VkInstance of, const char *name)
 {
     PFN_vkVoidFunction ours = replacement(name, false);
-    if (ours != NULL || next_instance_proc == NULL)
+    if (ours || !next_instance_proc)
         return ours;
     return next_instance_proc(of, name);
 }

@@ -74,7 +74,7 @@ static bool has_extension(VkPhysicalDevice physical, const char *name)
     INSTANCE(vkEnumerateDeviceExtensionProperties);
     uint32_t n = 0;
     MUST(vkEnumerateDeviceExtensionProperties(physical, NULL, &n, NULL));
-    VkExtensionProperties *all = calloc(n, sizeof *all);
+    VkExtensionProperties *all = calloc(n, sizeof(*all));
     MUST(vkEnumerateDeviceExtensionProperties(physical, NULL, &n, all));
     bool found = false;
     for (uint32_t i = 0; i < n; i++)
@@ -165,7 +165,7 @@ static void show_statistics(struct device *d)
     };
     uint32_t n = 0;
     MUST(vkGetPipelineExecutableStatisticsKHR(d->device, &info, &n, NULL));
-    VkPipelineExecutableStatisticKHR *all = calloc(n, sizeof *all);
+    VkPipelineExecutableStatisticKHR *all = calloc(n, sizeof(*all));
     for (uint32_t i = 0; i < n; i++)
         all[i].sType = VK_STRUCTURE_TYPE_PIPELINE_EXECUTABLE_STATISTIC_KHR;
     MUST(vkGetPipelineExecutableStatisticsKHR(d->device, &info, &n, all));
@@ -281,7 +281,7 @@ static VkCommandBuffer record(struct device *d, VkDescriptorSet set)
     vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, d->layout, 0, 1, &set, 0,
                             NULL);
     uint32_t n = N;
-    vkCmdPushConstants(commands, d->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof n, &n);
+    vkCmdPushConstants(commands, d->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0, sizeof(n), &n);
     vkCmdDispatch(commands, N / 64, 1, 1);
     VkMemoryBarrier barrier = {
         .sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,

@@ -103,7 +103,7 @@ static void show_code(VkDevice device, const VkPipelineExecutableInfoKHR *which)
 {
     VkPipelineExecutableInternalRepresentationKHR all[16];
     uint32_t n = COUNT_OF(all);
-    memset(all, 0, sizeof all);
+    memset(all, 0, sizeof(all));
     for (size_t i = 0; i < COUNT_OF(all); i++)
         all[i].sType = VK_STRUCTURE_TYPE_PIPELINE_EXECUTABLE_INTERNAL_REPRESENTATION_KHR;
     must(code_of(device, which, &n, all), "vkGetPipelineExecutableInternalRepresentationsKHR");
@@ -284,7 +284,7 @@ static VKAPI_ATTR VkResult VKAPI_CALL create_device(VkPhysicalDevice physical,
                                                     VkDevice *out)
 {
     uint32_t n = info->enabledExtensionCount;
-    const char **names = mem_array(n + 1, sizeof *names);
+    const char **names = mem_array(n + 1, sizeof(*names));
     for (uint32_t i = 0; i < n; i++)
         names[i] = info->ppEnabledExtensionNames[i];
     names[n] = VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME;

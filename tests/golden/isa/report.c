@@ -182,7 +182,7 @@ static void rest(const struct shape *s, enum dtype cache_type, int32_t n)
                         *logits = rows(DTYPE_F32, n, N_VOCAB), *id = rows(DTYPE_I32, n, 40),
                         *value = rows(DTYPE_F32, n, 40), *cache_k = cache(cache_type, n_kv),
                         *cache_v = cache(cache_type, n_kv);
-    tensor_write(compute, count, counts, (size_t)n * sizeof *counts);
+    tensor_write(compute, count, counts, (size_t)n * sizeof(*counts));
     const struct attention attention = {.n_head = s->n_head,
                                         .n_head_kv = s->n_head_kv,
                                         .head_dim = s->head_dim,
@@ -274,7 +274,7 @@ static void decode_attention(const struct shape *s, int32_t n_layer, int32_t n_s
                         *cache_k = cache(DTYPE_F16, n_kv), *cache_v = cache(DTYPE_F16, n_kv);
     const struct attention attention = {
         .n_head = s->n_head, .n_head_kv = s->n_head_kv, .head_dim = s->head_dim, .scale = 0.1f};
-    tensor_write(compute, count, &n_seen, sizeof n_seen);
+    tensor_write(compute, count, &n_seen, sizeof(n_seen));
     begin();
     printf("op rope times %d\n", n_layer);
     op_rope_kv(compute, &(struct rope_kv){q,

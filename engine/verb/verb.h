@@ -1,5 +1,5 @@
-// verbs.h - what `tawny VERB ...` can be. main.c holds the table; each verb is a file
-// engine/verb_NAME.c.
+// verb.h - what `tawny VERB ...` can be. main.c holds the table; each verb is a file
+// engine/verb/NAME.c.
 //
 // argv[0] is the verb itself. Exit codes: 0 done; 1 failed, one sentence on stderr says why; 2 the
 // command line is wrong.

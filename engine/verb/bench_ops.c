@@ -110,10 +110,10 @@ static enum status ints(struct bench_ops *b, struct op_case *c, int64_t n, int32
     enum status status = tensor(b, c, DTYPE_I32, 1, n);
     if (status != OK)
         return status;
-    int32_t *values = mem_array((size_t)n, sizeof *values);
+    int32_t *values = mem_array((size_t)n, sizeof(*values));
     for (int64_t i = 0; i < n; i++)
         values[i] = value;
-    tensor_write(b->compute, &c->tensor[c->n_tensors - 1], values, (size_t)n * sizeof *values);
+    tensor_write(b->compute, &c->tensor[c->n_tensors - 1], values, (size_t)n * sizeof(*values));
     free(values);
     return OK;
 }
@@ -172,7 +172,7 @@ static void record_top_k(struct compute *compute, const struct op_case *c, int n
 
 static bool wanted(const struct bench_ops *b, const struct op_case *c)
 {
-    return !b->word || strstr(c->text, b->word) != NULL;
+    return !b->word || strstr(c->text, b->word);
 }
 
 static enum status run(struct bench_ops *b, struct op_case *c, enum status status)
@@ -187,7 +187,7 @@ static enum status product(struct bench_ops *b, enum dtype type, int64_t n_out, 
                            int64_t n_tokens)
 {
     struct op_case c = {.record = record_product};
-    snprintf(c.text, sizeof c.text, "matmul %s %lld x %lld, %lld token%s", dtype_name(type),
+    snprintf(c.text, sizeof(c.text), "matmul %s %lld x %lld, %lld token%s", dtype_name(type),
              (long long)n_out, (long long)n_in, (long long)n_tokens, n_tokens == 1 ? "" : "s");
     if (!wanted(b, &c))
         return OK;
@@ -208,7 +208,7 @@ static enum status attention(struct bench_ops *b, enum dtype cache, int64_t n_to
     struct op_case c = {.record = record_attention,
                         .attention = {(int32_t)n_head, (int32_t)n_head_kv, (int32_t)head_dim,
                                       1.0f / sqrtf((float)head_dim), 0, 0, NULL}};
-    snprintf(c.text, sizeof c.text, "attention 32/8 x 128, %s, %d rows, %lld token%s",
+    snprintf(c.text, sizeof(c.text), "attention 32/8 x 128, %s, %d rows, %lld token%s",
              dtype_name(cache), count, (long long)n_tokens, n_tokens == 1 ? "" : "s");
     if (!wanted(b, &c))
         return OK;
@@ -232,7 +232,7 @@ static enum status attention(struct bench_ops *b, enum dtype cache, int64_t n_to
 static enum status norm(struct bench_ops *b, int64_t n_tokens)
 {
     struct op_case c = {.record = record_norm, .bytes = 8.0 * 4096 * (double)n_tokens};
-    snprintf(c.text, sizeof c.text, "rms_norm 4096, %lld token%s", (long long)n_tokens,
+    snprintf(c.text, sizeof(c.text), "rms_norm 4096, %lld token%s", (long long)n_tokens,
              n_tokens == 1 ? "" : "s");
     if (!wanted(b, &c))
         return OK;
@@ -247,7 +247,7 @@ static enum status norm(struct bench_ops *b, int64_t n_tokens)
 static enum status top_k(struct bench_ops *b, int64_t k)
 {
     struct op_case c = {.record = record_top_k, .bytes = 4.0 * 151936};
-    snprintf(c.text, sizeof c.text, "top_k %lld of 151936", (long long)k);
+    snprintf(c.text, sizeof(c.text), "top_k %lld of 151936", (long long)k);
     if (!wanted(b, &c))
         return OK;
     enum status status = tensor(b, &c, DTYPE_F32, 1, 151936);

@@ -57,11 +57,10 @@ static bool option_parse(const char *word, struct option *option)
 static const struct arg *arg_find(const struct arg *args, size_t n_args,
                                   const struct option *option)
 {
-    for (size_t i = 0; i < n_args; i++) {
+    for (size_t i = 0; i < n_args; i++)
         if (option->letter ? args[i].letter == option->letter
                            : bytes_equal_text(option->name, args[i].name))
             return &args[i];
-    }
     return NULL;
 }
 
@@ -99,7 +98,7 @@ static enum status read_all(const struct arg *args, size_t n_args, int argc, cha
             return err_set(err, BAD_INPUT, "\"%.80s\" is not an option (--help lists them)",
                            argv[at]);
         if (bytes_equal_text(option.name, "help") || option.letter == 'h') {
-            print_help(args, n_args, argv[0], settings != NULL);
+            print_help(args, n_args, argv[0], settings);
             return CANCELLED;
         }
         const struct arg *arg = arg_find(args, n_args, &option);

@@ -1,4 +1,4 @@
-// verb_logits.c - `tawny logits`: the raw logits of every position of a text, for comparison with
+// logits.c - `tawny logits`: the raw logits of every position of a text, for comparison with
 // other engines.
 //
 // The output file is float32, little endian: one row of n_vocab numbers for each token, in order.
@@ -6,7 +6,7 @@
 // generation. Text is tokenized with its control tokens and with BOS as the model's file says.
 #include "args.h"
 #include "model/model.h"
-#include "verbs.h"
+#include "verb.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -23,7 +23,7 @@ struct ids {
 // "1,2,3" (spaces too)
 static enum status read_ids(const char *text, struct ids *ids, struct err *err)
 {
-    ids->p = mem_array(strlen(text) / 2 + 1, sizeof *ids->p);
+    ids->p = mem_array(strlen(text) / 2 + 1, sizeof(*ids->p));
     for (const char *at = text; *at;) {
         char *end;
         errno = 0;
@@ -44,7 +44,7 @@ static enum status forward_group(struct model *model, const struct ids *ids, siz
 {
     int32_t pos[MOST_GROUP], seq[MOST_GROUP] = {0};
     uint8_t wanted[MOST_GROUP];
-    memset(wanted, 1, sizeof wanted);
+    memset(wanted, 1, sizeof(wanted));
     for (int32_t i = 0; i < n; i++)
         pos[i] = (int32_t)start + i;
     return model_forward(model, &(struct batch){n, ids->p + start, pos, seq, wanted, 0},
@@ -62,12 +62,12 @@ static enum status write_logits(struct model *model, const struct ids *ids, size
     FILE *file = fopen(path, "wb");
     if (!file)
         return err_set(err, IO_ERROR, "--out %s: %s", path, strerror(errno));
-    float *logits = mem_array(group * n_vocab, sizeof *logits);
+    float *logits = mem_array(group * n_vocab, sizeof(*logits));
     enum status status = OK;
     for (size_t start = 0; start < ids->n && status == OK; start += group) {
         size_t n = ids->n - start < group ? ids->n - start : group;
         status = forward_group(model, ids, start, (int32_t)n, logits, err);
-        if (status == OK && fwrite(logits, n_vocab * sizeof *logits, n, file) != n)
+        if (status == OK && fwrite(logits, n_vocab * sizeof(*logits), n, file) != n)
             status = err_set(err, IO_ERROR, "--out %s: %s", path, strerror(errno));
     }
     if (fclose(file) != 0 && status == OK)
@@ -87,7 +87,7 @@ static enum status run(const struct settings *settings, const struct request *r,
     struct compute *compute = NULL;
     struct model *model = NULL;
     struct ids ids = {NULL, 0};
-    enum status status = args_model_path(settings, path, sizeof path, err);
+    enum status status = args_model_path(settings, path, sizeof(path), err);
     if (status == OK && r->tokens)
         status = read_ids(r->tokens, &ids, err);
     size_t most = r->tokens ? ids.n : strlen(r->text) + 1;
@@ -101,7 +101,7 @@ static enum status run(const struct settings *settings, const struct request *r,
             &model, compute, path,
             &(struct model_options){(int32_t)most, 1, MOST_GROUP, settings->kv_q8_0}, err);
     if (status == OK && !r->tokens) {
-        ids.p = mem_array(most, sizeof *ids.p);
+        ids.p = mem_array(most, sizeof(*ids.p));
         status = tokenizer_encode(model_tokenizer(model), bytes_of(r->text), true, ids.p, most,
                                   &ids.n, err);
     }

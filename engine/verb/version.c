@@ -1,8 +1,8 @@
-// verb_version.c - `tawny version`: what this binary is made of, and what it would compute with on
+// version.c - `tawny version`: what this binary is made of, and what it would compute with on
 // this machine.
 #include "args.h"
 #include "compute/compute.h"
-#include "verbs.h"
+#include "verb.h"
 #include "version.h"
 
 #include <stdio.h>

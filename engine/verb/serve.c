@@ -1,4 +1,4 @@
-// verb_serve.c - `tawny serve`: settings -> floors bottom-up -> run -> floors top-down.
+// serve.c - `tawny serve`: settings -> floors bottom-up -> run -> floors top-down.
 //
 // The main thread is the net thread; sched_open starts the engine thread, which loads while we
 // answer /health already. A model that cannot be loaded does not end the process: /health and the
@@ -11,7 +11,7 @@
 #include "doctor/doctor.h"
 #include "net/net.h"
 #include "sched/sched.h"
-#include "verbs.h"
+#include "verb.h"
 #include "version.h"
 
 #include <errno.h>

@@ -1,10 +1,10 @@
-// verb_tokenize.c - `tawny tokenize`: the ids of a file's text on one line, separated by blanks.
+// tokenize.c - `tawny tokenize`: the ids of a file's text on one line, separated by blanks.
 //
 // Control tokens in the text count as such and BOS is put in front where the model's file says so,
 // unless told otherwise. Only the tokenizer is opened: no weights, no device.
 #include "args.h"
 #include "model/model.h"
-#include "verbs.h"
+#include "verb.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +15,7 @@ static enum status print_ids(const struct tokenizer *tokenizer, struct bytes tex
                              bool no_bos, struct err *err)
 {
     size_t cap = text.n * 3 + 1, n = 0; // an invalid byte can become three tokens
-    int32_t *ids = mem_array(cap, sizeof *ids);
+    int32_t *ids = mem_array(cap, sizeof(*ids));
     enum status status = tokenizer_encode(tokenizer, text, !plain, ids, cap, &n, err);
     size_t first = no_bos && status == OK && tokenizer_add_bos(tokenizer) ? 1 : 0;
     for (size_t i = first; i < n && status == OK; i++)
@@ -32,7 +32,7 @@ static enum status run(const struct settings *settings, const char *file, bool p
     char path[2100];
     struct buf text;
     struct tokenizer *tokenizer = NULL;
-    enum status status = args_model_path(settings, path, sizeof path, err);
+    enum status status = args_model_path(settings, path, sizeof(path), err);
     if (status != OK)
         return status;
     status = file_read(&text, file, FILE_CAP, err);

@@ -1,4 +1,4 @@
-// verb_chat.c - `tawny chat`: talk to a model in this terminal, without a server.
+// chat.c - `tawny chat`: talk to a model in this terminal, without a server.
 //
 // The conversation so far goes into every job, and sched/ finds the part it has computed already,
 // so only the new words are read. Ctrl-C stops an answer; at the prompt it ends the program, as
@@ -6,7 +6,7 @@
 // printed, and the exit code is 1 if one failed.
 #include "args.h"
 #include "sched/sched.h"
-#include "verbs.h"
+#include "verb.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -300,7 +300,7 @@ static enum status read_command_line(struct chat *chat, int argc, char **argv, s
         status = args_int("max-tokens", most, 1, 1 << 20, &n_most, err);
     chat->sampling.top_k = (int32_t)k;
     chat->sampling.seed = (uint64_t)seed_number;
-    chat->seed_given = seed != NULL;
+    chat->seed_given = seed;
     chat->max_tokens = (int32_t)n_most;
     chat->settings.n_parallel = 1;
     return status;

@@ -1,11 +1,11 @@
-// verb_doctor.c - `tawny doctor`: every layer between the model and the GPU, looked at now.
+// doctor.c - `tawny doctor`: every layer between the model and the GPU, looked at now.
 //
 // Exit status: 0 when a GPU runs, or what `device` asks for by name (cpu, llvmpipe); 1 when it does
 // not, the processor of a machine without a GPU included; 2 when the command line is wrong.
 #include "args.h"
 #include "compute/compute.h"
 #include "doctor/doctor.h"
-#include "verbs.h"
+#include "verb.h"
 #include "version.h"
 
 #include <stdio.h>

@@ -1,4 +1,4 @@
-// verb_bench.c - `tawny bench`: tokens per second of reading a prompt (pp) and of generating (tg);
+// bench.c - `tawny bench`: tokens per second of reading a prompt (pp) and of generating (tg);
 // with --ops the speed of single operations instead (bench_ops.c).
 //
 // The same meaning as llama-bench's table, so that the two can be put side by side: pp512 is 512
@@ -8,7 +8,7 @@
 #include "args.h"
 #include "bench_ops.h"
 #include "model/model.h"
-#include "verbs.h"
+#include "verb.h"
 #include "version.h"
 
 #include <math.h>
