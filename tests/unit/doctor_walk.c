@@ -109,8 +109,8 @@ static void expect(const char *id, enum layer_state state, const char *found, co
 {
     const struct doctor_layer *got = layer(id);
     bool good = got->state == state && (!found || strstr(got->found, found)) &&
-                (todo ? strstr(got->todo, todo) : got->todo[0] == 0) &&
-                (line ? strstr(got->lines, line) : got->lines[0] == 0);
+                (todo ? strstr(got->todo, todo) != NULL : got->todo[0] == 0) &&
+                (line ? strstr(got->lines, line) != NULL : got->lines[0] == 0);
     if (!CHECK(good))
         fprintf(stderr, "    %s: state %d\n    found %s\n    to do %s\n    lines\n%s", id,
                 (int)got->state, got->found, got->todo, got->lines);

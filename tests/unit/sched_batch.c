@@ -54,7 +54,8 @@ void doctor_survey(struct doctor_device *out, const char *setting, bool all)
 
 void doctor_device(struct doctor_device *out, struct compute *compute, const struct err *refused)
 {
-    CHECK(!model_is_open && device_is_open == (compute) && (compute || refused->status != OK));
+    CHECK(!model_is_open && device_is_open == (compute != NULL) &&
+          (compute || refused->status != OK));
     out->looked = true;
     out->info.n_threads = strcmp(out->setting, "wrong") == 0 ? 7 : 1;
     if (!compute)
