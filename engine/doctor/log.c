@@ -45,7 +45,7 @@ static void read_line(struct kernel_log *out, const char *line)
     for (size_t i = 0; i < COUNT_OF(hangs); i++) {
         if (!strstr(line, hangs[i]))
             continue;
-        out->n_resets += strstr(line, "GPU reset begin");
+        out->n_resets += strstr(line, "GPU reset begin") != NULL;
         snprintf(out->reset, sizeof(out->reset), "%s", line);
         return;
     }

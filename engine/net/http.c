@@ -260,7 +260,7 @@ static void read_connection(struct http *http, struct bytes value)
         size_t n = !comma ? value.n : (size_t)(comma - value.p);
         if (equals_ignoring_case(trim((struct bytes){value.p, n}), "close"))
             http->keep_alive = false;
-        n += comma;
+        n += comma != NULL;
         value = (struct bytes){value.p + n, value.n - n};
     }
 }
