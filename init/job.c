@@ -17,7 +17,7 @@
 #define MAX_JOBS 64
 #define SLOW_MS 20000
 
-struct job {
+struct child {
     pid_t pid; // 0: free
     char name[64];
     void (*done)(void *ctx, int code);
@@ -25,7 +25,7 @@ struct job {
     int64_t complain_ms;
 };
 
-static struct job jobs[MAX_JOBS];
+static struct child jobs[MAX_JOBS];
 
 void child_signals(void)
 {
@@ -40,7 +40,7 @@ void child_signals(void)
 bool job_start(const char *name, int (*run)(void *ctx), void (*done)(void *ctx, int code),
                void *ctx)
 {
-    struct job *j = NULL;
+    struct child *j = NULL;
 
     for (int i = 0; i < MAX_JOBS && !j; i++)
         j = jobs[i].pid ? NULL : &jobs[i];
@@ -58,7 +58,7 @@ bool job_start(const char *name, int (*run)(void *ctx), void (*done)(void *ctx, 
         log_drain();
         _exit(code);
     }
-    *j = (struct job){.pid = pid, .done = done, .ctx = ctx, .complain_ms = now_ms() + SLOW_MS};
+    *j = (struct child){.pid = pid, .done = done, .ctx = ctx, .complain_ms = now_ms() + SLOW_MS};
     snprintf(j->name, sizeof(j->name), "%s", name);
     return true;
 }
@@ -67,7 +67,7 @@ bool job_reaped(pid_t pid, int wait_status)
 {
     for (int i = 0; i < MAX_JOBS; i++) {
         if (jobs[i].pid == pid) {
-            struct job j = jobs[i];
+            struct child j = jobs[i];
             jobs[i].pid = 0;
             if (j.done) {
                 j.done(j.ctx, WIFSIGNALED(wait_status) ? -WTERMSIG(wait_status)
@@ -84,7 +84,7 @@ int64_t job_tick(int64_t now)
     int64_t next = INT64_MAX;
 
     for (int i = 0; i < MAX_JOBS; i++) {
-        struct job *j = &jobs[i];
+        struct child *j = &jobs[i];
         if (j->pid && now >= j->complain_ms) {
             complain(j->name, "is taking more than %d s; everything else goes on meanwhile",
                      SLOW_MS / 1000);

@@ -122,17 +122,17 @@ static bool take_flag(struct reading *r, const char *name, yyjson_val *value, bo
 
 static bool read_temperature(struct reading *r, const char *name, yyjson_val *value)
 {
-    return take_float(r, name, value, 0, 2, &r->job->sampling.temperature);
+    return take_float(r, name, value, 0, 2, &r->job->ask.sampling.temperature);
 }
 
 static bool read_top_p(struct reading *r, const char *name, yyjson_val *value)
 {
-    return take_float(r, name, value, 0, 1, &r->job->sampling.top_p);
+    return take_float(r, name, value, 0, 1, &r->job->ask.sampling.top_p);
 }
 
 static bool read_min_p(struct reading *r, const char *name, yyjson_val *value)
 {
-    return take_float(r, name, value, 0, 1, &r->job->sampling.min_p);
+    return take_float(r, name, value, 0, 1, &r->job->ask.sampling.min_p);
 }
 
 static bool read_top_k(struct reading *r, const char *name, yyjson_val *value)
@@ -140,36 +140,36 @@ static bool read_top_k(struct reading *r, const char *name, yyjson_val *value)
     double number;
     if (!take_whole(r, name, value, -1, 1000000, &number))
         return false;
-    r->job->sampling.top_k = number > 0 ? (int32_t)number : 0; // -1 and 0: off
+    r->job->ask.sampling.top_k = number > 0 ? (int32_t)number : 0; // -1 and 0: off
     return true;
 }
 
 static bool read_repeat_penalty(struct reading *r, const char *name, yyjson_val *value)
 {
-    return take_float(r, name, value, 0.1, 10, &r->job->sampling.repeat_penalty);
+    return take_float(r, name, value, 0.1, 10, &r->job->ask.sampling.repeat_penalty);
 }
 
 static bool read_presence_penalty(struct reading *r, const char *name, yyjson_val *value)
 {
-    return take_float(r, name, value, -2, 2, &r->job->sampling.presence_penalty);
+    return take_float(r, name, value, -2, 2, &r->job->ask.sampling.presence_penalty);
 }
 
 static bool read_frequency_penalty(struct reading *r, const char *name, yyjson_val *value)
 {
-    return take_float(r, name, value, -2, 2, &r->job->sampling.frequency_penalty);
+    return take_float(r, name, value, -2, 2, &r->job->ask.sampling.frequency_penalty);
 }
 
 static bool read_seed(struct reading *r, const char *name, yyjson_val *value)
 {
     double number;
     if (yyjson_is_uint(value))
-        r->job->sampling.seed = yyjson_get_uint(value);
+        r->job->ask.sampling.seed = yyjson_get_uint(value);
     else if (yyjson_is_sint(value))
-        r->job->sampling.seed = (uint64_t)yyjson_get_sint(value);
+        r->job->ask.sampling.seed = (uint64_t)yyjson_get_sint(value);
     else if (!take_whole(r, name, value, -9e15, 9e15, &number))
         return false;
     else
-        r->job->sampling.seed = (uint64_t)(int64_t)number;
+        r->job->ask.sampling.seed = (uint64_t)(int64_t)number;
     return true;
 }
 
@@ -183,11 +183,11 @@ static bool read_max_tokens(struct reading *r, const char *name, yyjson_val *val
         return refuse(r->refusal, 400, "invalid_value", name, "'%s' is 0; it must be at least 1.",
                       name);
     int32_t most = number < 0 ? 0 : (int32_t)number;
-    if (r->max_seen && most != r->job->max_tokens)
+    if (r->max_seen && most != r->job->ask.max_tokens)
         return refuse(r->refusal, 400, "invalid_value", name,
                       "'max_tokens' and 'max_completion_tokens' are both given, and differ.");
     r->max_seen = true;
-    r->job->max_tokens = most;
+    r->job->ask.max_tokens = most;
     return true;
 }
 
@@ -218,8 +218,8 @@ static bool read_stop(struct reading *r, const char *name, yyjson_val *value)
     for (size_t i = 0; i < n; i++)
         if (!stop_good(r, name, one ? value : yyjson_arr_get(value, i), &stops[i]))
             return false;
-    r->job->stops = stops;
-    r->job->n_stops = n;
+    r->job->ask.stops = stops;
+    r->job->ask.n_stops = n;
     return true;
 }
 
@@ -245,9 +245,9 @@ static bool read_prompt(struct reading *r, const char *name, yyjson_val *value)
     if (!yyjson_is_str(value))
         return wrong_kind(r, name, "a string", value);
     r->has_input = true;
-    if (!take_text(r, value, &r->job->prompt))
+    if (!take_text(r, value, &r->job->ask.prompt))
         return false;
-    r->form->prompt = r->job->prompt;
+    r->form->prompt = r->job->ask.prompt;
     return true;
 }
 
@@ -363,8 +363,8 @@ static bool read_messages(struct reading *r, const char *name, yyjson_val *value
         if (!read_message(r, i, entry, &messages[i]))
             return false;
     }
-    r->job->messages = messages;
-    r->job->n_messages = n;
+    r->job->ask.messages = messages;
+    r->job->ask.n_messages = n;
     r->has_input = true;
     return true;
 }
@@ -506,8 +506,8 @@ bool openai_read(struct bytes body, bool chat, struct job *job, struct form *for
         return false;
     *form = (struct form){.chat = chat};
     struct reading r = {.job = job, .form = form, .refusal = refusal};
-    job->chat = chat;
-    random_bytes(&job->sampling.seed, sizeof(job->sampling.seed)); // unless `seed` is given
+    job->ask.chat = chat;
+    random_bytes(&job->ask.sampling.seed, sizeof(job->ask.sampling.seed)); // unless `seed` is given
     bool good = read_fields(&r, yyjson_doc_get_root(json.doc));
     json_close(&json);
     const char *needed = chat ? "messages" : "prompt";

@@ -13,7 +13,7 @@
 
 #include <string.h>
 
-static enum status refuse(struct http_fault *fault, int code, const char *why)
+static enum status reject(struct http_fault *fault, int code, const char *why)
 {
     *fault = (struct http_fault){code, why};
     return BAD_INPUT;
@@ -147,14 +147,14 @@ static enum status decode_path(struct http *http, struct bytes raw)
             int high = raw.n - i > 2 ? hex_value(raw.p[i + 1]) : -1;
             int low = raw.n - i > 2 ? hex_value(raw.p[i + 2]) : -1;
             if (high < 0 || low < 0) {
-                return refuse(
+                return reject(
                     &http->fault, 400,
                     "in the request target a % is not followed by two hexadecimal digits");
             }
             c = (uint8_t)(high << 4 | low);
             i += 2;
             if (c < 0x20 || c == 0x7F) {
-                return refuse(&http->fault, 400,
+                return reject(&http->fault, 400,
                               "the request target holds an encoded control character");
             }
         }
@@ -162,9 +162,9 @@ static enum status decode_path(struct http *http, struct bytes raw)
     }
     http->path = (struct bytes){http->path_text, n};
     if (!utf8_valid(http->path))
-        return refuse(&http->fault, 400, "the request target is not UTF-8 once decoded");
+        return reject(&http->fault, 400, "the request target is not UTF-8 once decoded");
     if (has_dot_segment(http->path))
-        return refuse(&http->fault, 400, "the request target holds a . or .. segment");
+        return reject(&http->fault, 400, "the request target holds a . or .. segment");
     return OK;
 }
 
@@ -177,7 +177,7 @@ static enum status take_authority(struct http *http, struct bytes *raw)
     } else if (raw->n > 7 && equals_ignoring_case((struct bytes){raw->p, 7}, "http://")) {
         scheme = 7;
     } else {
-        return refuse(&http->fault, 400,
+        return reject(&http->fault, 400,
                       "the request target must begin with / (or be * for OPTIONS)");
     }
     size_t end = scheme;
@@ -185,7 +185,7 @@ static enum status take_authority(struct http *http, struct bytes *raw)
         end++;
     http->host = (struct bytes){raw->p + scheme, end - scheme};
     if (!http_is_host(http->host)) {
-        return refuse(&http->fault, 400,
+        return reject(&http->fault, 400,
                       "the host in the request target is not a name or an address");
     }
     *raw = (struct bytes){raw->p + end, raw->n - end};
@@ -196,12 +196,12 @@ static enum status read_target(struct http *http)
 {
     struct bytes raw = http->target;
     if (memchr(raw.p, '#', raw.n))
-        return refuse(&http->fault, 400, "the request target holds a #");
+        return reject(&http->fault, 400, "the request target holds a #");
     if (bytes_equal_text(raw, "*")) {
         http->path = raw;
         return bytes_equal_text(http->method, "OPTIONS")
                    ? OK
-                   : refuse(&http->fault, 400, "the request target * is for OPTIONS only");
+                   : reject(&http->fault, 400, "the request target * is for OPTIONS only");
     }
     if (raw.p[0] != '/' && take_authority(http, &raw) != OK)
         return BAD_INPUT;
@@ -221,15 +221,15 @@ static enum status check_request_line(struct http *http, size_t n_line)
 {
     if (http->target.n == 0 ||
         n_line != http->method.n + 1 + http->target.n + strlen(" HTTP/1.1")) {
-        return refuse(&http->fault, 400,
+        return reject(&http->fault, 400,
                       "the request line must be: method, space, target, space, HTTP/1.1");
     }
     if (http->parser.http_major != 1 || http->parser.http_minor > 1)
-        return refuse(&http->fault, 505, "only HTTP/1.1 and HTTP/1.0 are spoken here");
+        return reject(&http->fault, 505, "only HTTP/1.1 and HTTP/1.0 are spoken here");
     if (http->method.n > LIMIT_METHOD)
-        return refuse(&http->fault, 400, "the method is longer than 16 characters");
+        return reject(&http->fault, 400, "the method is longer than 16 characters");
     if (http->target.n > LIMIT_TARGET)
-        return refuse(&http->fault, 414, "the request target is longer than 4096 bytes");
+        return reject(&http->fault, 414, "the request target is longer than 4096 bytes");
     http->minor = http->parser.http_minor;
     return read_target(http);
 }
@@ -242,13 +242,13 @@ static enum status read_content_length(struct http *http, struct bytes value)
     uint64_t length = 0;
     for (size_t i = 0; i < value.n; i++) {
         if (!is_digit(value.p[i]))
-            return refuse(&http->fault, 400, "Content-Length is not a number");
+            return reject(&http->fault, 400, "Content-Length is not a number");
         length = length > LIMIT_BODY ? length : length * 10 + (uint64_t)(value.p[i] - '0');
     }
     if (value.n == 0)
-        return refuse(&http->fault, 400, "Content-Length is empty");
+        return reject(&http->fault, 400, "Content-Length is empty");
     if (length > LIMIT_BODY)
-        return refuse(&http->fault, 413, "the request body is larger than 8 MiB");
+        return reject(&http->fault, 413, "the request body is larger than 8 MiB");
     http->length = length;
     return OK;
 }
@@ -275,7 +275,7 @@ static enum status refuse_repeats(struct http *http)
         for (size_t k = 0; k < http->n_fields; k++)
             n += bytes_equal_text(http->fields[k].name, once[i]);
         if (n > 1)
-            return refuse(&http->fault, 400, "a header field that may come once came twice");
+            return reject(&http->fault, 400, "a header field that may come once came twice");
     }
     return OK;
 }
@@ -291,7 +291,7 @@ static enum status read_framing(struct http *http, bool *has_length, bool *chunk
         } else if (bytes_equal_text(field->name, "transfer-encoding")) {
             *chunked = true;
             if (!equals_ignoring_case(field->value, "chunked")) {
-                return refuse(&http->fault, 501,
+                return reject(&http->fault, 501,
                               "the only Transfer-Encoding understood is chunked");
             }
         } else if (bytes_equal_text(field->name, "connection")) {
@@ -299,7 +299,7 @@ static enum status read_framing(struct http *http, bool *has_length, bool *chunk
         } else if (bytes_equal_text(field->name, "expect")) {
             http->expects_continue = http->minor == 1;
             if (!equals_ignoring_case(field->value, "100-continue"))
-                return refuse(&http->fault, 417, "the only expectation understood is 100-continue");
+                return reject(&http->fault, 417, "the only expectation understood is 100-continue");
         }
     }
     return OK;
@@ -314,15 +314,15 @@ static enum status finish_head(struct http *http)
     if (refuse_repeats(http) != OK || read_framing(http, &has_length, &chunked) != OK)
         return BAD_INPUT;
     if (chunked && (has_length || http->minor == 0)) {
-        return refuse(&http->fault, 400,
+        return reject(&http->fault, 400,
                       has_length ? "Transfer-Encoding and Content-Length exclude each other"
                                  : "Transfer-Encoding does not exist in HTTP/1.0");
     }
     struct bytes host = http_field(http, "host");
     if (!host.p && http->minor == 1)
-        return refuse(&http->fault, 400, "the Host field is missing");
+        return reject(&http->fault, 400, "the Host field is missing");
     if (host.p && !http_is_host(host))
-        return refuse(&http->fault, 400, "the Host field is not a name or an address");
+        return reject(&http->fault, 400, "the Host field is not a name or an address");
     if (!http->host.p)
         http->host = host;
     return OK;
@@ -355,7 +355,7 @@ static int on_field_name(llhttp_t *parser, const char *at, size_t n)
     if (http->head_done)
         return 0; // a trailer field: read and dropped
     if (http->n_fields == LIMIT_FIELDS) {
-        refuse(&http->fault, 431, "there are more than 64 header fields");
+        reject(&http->fault, 431, "there are more than 64 header fields");
         return HPE_USER;
     }
     extend(&http->fields[http->n_fields].name, at, n);
@@ -395,7 +395,7 @@ static int on_chunk(llhttp_t *parser)
 {
     struct http *http = parser->data;
     if (parser->content_length > LIMIT_BODY - http->content->n) {
-        refuse(&http->fault, 413, "the request body is larger than 8 MiB");
+        reject(&http->fault, 413, "the request body is larger than 8 MiB");
         return -1;
     }
     return 0;
@@ -405,7 +405,7 @@ static int on_content(llhttp_t *parser, const char *at, size_t n)
 {
     struct http *http = parser->data;
     if (buf_add(http->content, at, n) != OK) {
-        refuse(&http->fault, 413, "the request body is larger than 8 MiB");
+        reject(&http->fault, 413, "the request body is larger than 8 MiB");
         return HPE_USER;
     }
     return 0;
@@ -443,7 +443,7 @@ static enum status run(struct http *http, struct bytes in, size_t *n_used)
     if (http->fault.code == 0) {
         bool version = error == HPE_INVALID_VERSION || error == HPE_PAUSED_H2_UPGRADE;
         const char *reason = llhttp_get_error_reason(&http->parser);
-        refuse(&http->fault, version ? 505 : 400,
+        reject(&http->fault, version ? 505 : 400,
                version                    ? "only HTTP/1.1 and HTTP/1.0 are spoken here"
                : reason && reason[0] != 0 ? reason
                                           : "this is not an HTTP request");
@@ -472,7 +472,7 @@ static enum status take_line(struct http *http)
         return AGAIN;
     }
     if (line.p[0] == ' ' || line.p[0] == '\t') {
-        return refuse(&http->fault, 400,
+        return reject(&http->fault, 400,
                       "a line begins with white space (folded lines are not accepted)");
     }
     http->line = http->n;
@@ -488,17 +488,17 @@ static enum status take_byte(struct http *http, uint8_t c)
 {
     bool after_cr = http->n > http->line && http->text[http->n - 1] == '\r';
     if ((c < 0x20 && c != '\t' && c != '\r' && c != '\n') || c == 0x7F)
-        return refuse(&http->fault, 400, "the request head holds a control character");
+        return reject(&http->fault, 400, "the request head holds a control character");
     if (after_cr != (c == '\n'))
-        return refuse(&http->fault, 400, "lines must end with CR LF: a bare CR or LF was found");
+        return reject(&http->fault, 400, "lines must end with CR LF: a bare CR or LF was found");
     if (http->n_lines == 0) {
         if (c == '\t' || c >= 0x80 || (http->n == 0 && !is_token_char(c) && c != '\r'))
-            return refuse(&http->fault, 400, "this is not an HTTP request");
+            return reject(&http->fault, 400, "this is not an HTTP request");
         if (http->n > LIMIT_METHOD + 1 + LIMIT_TARGET + 11)
-            return refuse(&http->fault, 414, "the request line is longer than 4096 bytes");
+            return reject(&http->fault, 414, "the request line is longer than 4096 bytes");
     }
     if (http->n == LIMIT_HEAD)
-        return refuse(&http->fault, 431, "the request head is larger than 16 KiB");
+        return reject(&http->fault, 431, "the request head is larger than 16 KiB");
     http->text[http->n++] = c;
     return c == '\n' ? take_line(http) : AGAIN;
 }
@@ -527,7 +527,7 @@ enum status http_body_feed(struct http *http, struct bytes in, size_t *n_used, s
     enum status status = run(http, in, n_used);
     http->n_between = content->n > before ? 0 : http->n_between + *n_used;
     if (status == AGAIN && http->n_between > LIMIT_FRAMING) {
-        return refuse(&http->fault, 431,
+        return reject(&http->fault, 431,
                       "chunk extensions or trailer fields are larger than 4 KiB");
     }
     return status;

@@ -37,7 +37,7 @@ struct job *job_open(void)
 {
     struct job *job = mem_alloc(sizeof(*job));
     arena_init(&job->arena, JOB_ARENA_BYTES);
-    sampling_default(&job->sampling);
+    sampling_default(&job->ask.sampling);
     return job;
 }
 
@@ -182,7 +182,7 @@ static void engine_unload(struct engine *engine)
         compute_close(engine->compute);
 }
 
-static void refuse(struct engine *engine, struct job *job, const struct err *why)
+static void job_refuse(struct engine *engine, struct job *job, const struct err *why)
 {
     struct event *event = event_open(EVENT_FAILED, NULL);
     event->job_id = job->id;
@@ -200,7 +200,7 @@ static bool take_jobs(struct engine *engine, const struct err *failed)
         switch (job->kind) {
         case JOB_GENERATE:
             if (failed)
-                refuse(engine, job, failed);
+                job_refuse(engine, job, failed);
             else {
                 engine_step_begins(engine, true);
                 engine_accept(engine, job);

@@ -23,12 +23,10 @@ enum sched_state { SCHED_LOADING, SCHED_READY, SCHED_FAILED };
 
 enum job_kind { JOB_GENERATE, JOB_CANCEL, JOB_STOP };
 
-// Made by api/ on its arena; after sched_submit it belongs to the engine thread, which frees it.
-struct job {
-    struct arena arena; // everything below points into it
-    enum job_kind kind;
-    uint64_t id; // chosen by the caller, unique
-    bool chat;   // messages, else prompt
+// What is asked, whatever dialect asked it: everything the engine must know to answer, and nothing
+// about how the answer is written. What it points to lies on its job's arena.
+struct ask {
+    bool chat; // messages, else prompt
     const struct message *messages;
     size_t n_messages;
     struct bytes prompt; // raw: names of control tokens in it are control tokens
@@ -36,6 +34,15 @@ struct job {
     int32_t max_tokens; // 0 = up to the context's end
     const struct bytes *stops;
     size_t n_stops;
+};
+
+// A request becomes an ask (api/), the ask travels in a job (here), and the job becomes a work (on
+// the engine thread). After sched_submit it belongs to the engine thread, which frees it.
+struct job {
+    struct arena arena;
+    enum job_kind kind;
+    uint64_t id; // chosen by the caller, unique
+    struct ask ask;
 };
 struct job *job_open(void); // an empty job with its arena
 void job_close(struct job *job);

@@ -83,26 +83,26 @@ static enum status too_long(const struct engine *engine, const char *at_least, s
 static enum status work_tokenize(struct engine *engine, struct work *work, struct err *err)
 {
     const struct job *job = work->job;
-    uint64_t n_bytes = job->prompt.n;
-    for (size_t i = 0; i < job->n_messages; i++)
-        n_bytes += job->messages[i].role.n + job->messages[i].content.n;
+    uint64_t n_bytes = job->ask.prompt.n;
+    for (size_t i = 0; i < job->ask.n_messages; i++)
+        n_bytes += job->ask.messages[i].role.n + job->ask.messages[i].content.n;
     // What cannot fit even in the longest tokens is not tokenized: that would be seconds of work.
     size_t n_longest = tokenizer_longest(engine->tokenizer);
     uint64_t n_least = (n_bytes + n_longest - 1) / n_longest;
     if (n_least > (uint64_t)engine->n_ctx)
         return too_long(engine, "at least ", (size_t)n_least, err);
     // no token is shorter than a byte; control tokens and BOS come on top
-    uint64_t cap = n_bytes + 64 + 64 * (uint64_t)job->n_messages;
+    uint64_t cap = n_bytes + 64 + 64 * (uint64_t)job->ask.n_messages;
     if (cap > INT32_MAX / 8)
         return err_set(err, TOO_LARGE,
                        "the prompt has %llu bytes; that is over what is read at all",
                        (unsigned long long)cap);
     int32_t *ids = mem_array(cap, sizeof(*ids));
     size_t n = 0;
-    enum status status =
-        job->chat
-            ? template_encode(engine->tokenizer, job->messages, job->n_messages, ids, cap, &n, err)
-            : tokenizer_encode(engine->tokenizer, job->prompt, true, ids, cap, &n, err);
+    enum status status = job->ask.chat ? template_encode(engine->tokenizer, job->ask.messages,
+                                                         job->ask.n_messages, ids, cap, &n, err)
+                                       : tokenizer_encode(engine->tokenizer, job->ask.prompt, true,
+                                                          ids, cap, &n, err);
     if (status == OK && n == 0)
         status = err_set(err, BAD_INPUT, "the prompt is empty");
     if (status == OK && n > (size_t)engine->n_ctx)
@@ -138,8 +138,8 @@ void engine_accept(struct engine *engine, struct job *job)
 
 static void work_begin(struct engine *engine, struct seq *seq, struct work *work, int32_t n_reused)
 {
-    sampler_open(&work->sampler, &work->job->sampling, engine->n_vocab);
-    stopper_open(&work->stopper, work->job->stops, work->job->n_stops);
+    sampler_open(&work->sampler, &work->job->ask.sampling, engine->n_vocab);
+    stopper_open(&work->stopper, work->job->ask.stops, work->job->ask.n_stops);
     for (int32_t i = 0; i < work->n_prompt; i++)
         sampler_see(work->sampler, work->prompt[i], false);
     work->started_us = clock_us();
@@ -189,7 +189,7 @@ void engine_token(struct engine *engine, struct seq *seq, int32_t id)
         work_finish(engine, seq, FINISH_STOP);
         return;
     }
-    bool enough = work->job->max_tokens > 0 && work->n_generated >= work->job->max_tokens;
+    bool enough = work->job->ask.max_tokens > 0 && work->n_generated >= work->job->ask.max_tokens;
     if (enough || seq->n_cached >= engine->n_ctx) { // no place for its row
         tell_text(engine, work, stopper_flush(work->stopper));
         work_finish(engine, seq, FINISH_LENGTH);

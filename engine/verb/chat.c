@@ -91,13 +91,13 @@ static struct job *job_of(struct chat *chat)
         return NULL;
     }
     job->id = ++chat->last_id;
-    job->chat = true;
-    job->messages = messages;
-    job->n_messages = chat->n_turns;
-    job->sampling = chat->sampling;
+    job->ask.chat = true;
+    job->ask.messages = messages;
+    job->ask.n_messages = chat->n_turns;
+    job->ask.sampling = chat->sampling;
     if (!chat->seed_given)
-        random_bytes(&job->sampling.seed, sizeof(job->sampling.seed));
-    job->max_tokens = chat->max_tokens;
+        random_bytes(&job->ask.sampling.seed, sizeof(job->ask.sampling.seed));
+    job->ask.max_tokens = chat->max_tokens;
     return job;
 }
 

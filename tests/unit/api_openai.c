@@ -29,18 +29,18 @@ static void test_full(void)
     struct refusal refusal = {0};
     if (!CHECK(openai_read(bytes_of(full), true, job, &form, &refusal)))
         fprintf(stderr, "    %s\n", refusal.text);
-    CHECK(job->chat && form.stream && form.include_usage && bytes_equal_text(form.model, "m"));
-    CHECK(job->n_messages == 3 && bytes_equal_text(job->messages[0].role, "system"));
-    CHECK(bytes_equal_text(job->messages[0].content, "be \xc3\xbc"
-                                                     "ber"));
-    CHECK(bytes_equal_text(job->messages[1].content, "one\ntwo"));
-    CHECK(job->messages[2].content.n == 0);
-    CHECK(job->max_tokens == 7 && job->sampling.seed == 42 && job->sampling.top_k == 5);
-    CHECK(job->sampling.temperature == 0.5f && job->sampling.top_p == 0.25f &&
-          job->sampling.min_p == 0.125f);
-    CHECK(job->sampling.repeat_penalty == 1.5f && job->sampling.presence_penalty == -1.0f);
-    CHECK(job->sampling.frequency_penalty == 2.0f);
-    CHECK(job->n_stops == 2 && bytes_equal_text(job->stops[1], "bc"));
+    CHECK(job->ask.chat && form.stream && form.include_usage && bytes_equal_text(form.model, "m"));
+    CHECK(job->ask.n_messages == 3 && bytes_equal_text(job->ask.messages[0].role, "system"));
+    CHECK(bytes_equal_text(job->ask.messages[0].content, "be \xc3\xbc"
+                                                         "ber"));
+    CHECK(bytes_equal_text(job->ask.messages[1].content, "one\ntwo"));
+    CHECK(job->ask.messages[2].content.n == 0);
+    CHECK(job->ask.max_tokens == 7 && job->ask.sampling.seed == 42 && job->ask.sampling.top_k == 5);
+    CHECK(job->ask.sampling.temperature == 0.5f && job->ask.sampling.top_p == 0.25f &&
+          job->ask.sampling.min_p == 0.125f);
+    CHECK(job->ask.sampling.repeat_penalty == 1.5f && job->ask.sampling.presence_penalty == -1.0f);
+    CHECK(job->ask.sampling.frequency_penalty == 2.0f);
+    CHECK(job->ask.n_stops == 2 && bytes_equal_text(job->ask.stops[1], "bc"));
     job_close(job);
 }
 

@@ -240,14 +240,14 @@ static enum status submit(struct answer *answer, const char *prompt, int32_t max
     struct job *job = job_open();
     *answer = (struct answer){.id = ++last_id};
     job->id = answer->id;
-    job->prompt = bytes_copy(&job->arena, bytes_of(prompt));
-    job->sampling.temperature = 0;
-    job->max_tokens = max_tokens;
+    job->ask.prompt = bytes_copy(&job->arena, bytes_of(prompt));
+    job->ask.sampling.temperature = 0;
+    job->ask.max_tokens = max_tokens;
     if (stop) {
         struct bytes *stops = arena_take(&job->arena, sizeof(*stops));
         *stops = bytes_copy(&job->arena, bytes_of(stop));
-        job->stops = stops;
-        job->n_stops = 1;
+        job->ask.stops = stops;
+        job->ask.n_stops = 1;
     }
     enum status status = sched_submit(sched, job);
     if (status != OK)

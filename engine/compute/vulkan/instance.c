@@ -320,8 +320,8 @@ static bool choose_family(const struct instance *instance, struct candidate *c,
 
 // ---- refusal ------------------------------------------------------------------------------------
 
-static bool refuse(struct candidate *c, const char *format, ...) PRINTF_LIKE(2, 3);
-static bool refuse(struct candidate *c, const char *format, ...)
+static bool candidate_refuse(struct candidate *c, const char *format, ...) PRINTF_LIKE(2, 3);
+static bool candidate_refuse(struct candidate *c, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -334,8 +334,8 @@ static bool features_suffice(struct candidate *c)
 {
     for (size_t i = 0; i < COUNT_OF(wanted_features); i++)
         if (wanted_features[i].required && !*feature_of(&c->found, &wanted_features[i]))
-            return refuse(c, "the feature %s is wanted; the driver does not have it",
-                          wanted_features[i].name);
+            return candidate_refuse(c, "the feature %s is wanted; the driver does not have it",
+                                    wanted_features[i].name);
     return true;
 }
 
@@ -356,15 +356,16 @@ static bool limits_suffice(struct candidate *c, const struct properties *p)
     };
     if (!(p->v11.subgroupSupportedStages & VK_SHADER_STAGE_COMPUTE_BIT) ||
         (p->v11.subgroupSupportedOperations & wanted) != wanted)
-        return refuse(c,
-                      "subgroup arithmetic and shuffle are wanted in compute shaders; found "
-                      "operations 0x%x in stages 0x%x",
-                      p->v11.subgroupSupportedOperations, p->v11.subgroupSupportedStages);
+        return candidate_refuse(
+            c,
+            "subgroup arithmetic and shuffle are wanted in compute shaders; found "
+            "operations 0x%x in stages 0x%x",
+            p->v11.subgroupSupportedOperations, p->v11.subgroupSupportedStages);
     for (size_t i = 0; i < COUNT_OF(limits); i++)
         if (limits[i].found < limits[i].wanted)
-            return refuse(c, "the limit %s must be at least %llu; it is %llu", limits[i].name,
-                          (unsigned long long)limits[i].wanted,
-                          (unsigned long long)limits[i].found);
+            return candidate_refuse(c, "the limit %s must be at least %llu; it is %llu",
+                                    limits[i].name, (unsigned long long)limits[i].wanted,
+                                    (unsigned long long)limits[i].found);
     return true;
 }
 
@@ -406,8 +407,8 @@ static void look_at(const struct instance *instance, VkPhysicalDevice physical, 
     candidate_memory(instance, c, &c->said.memory_bytes, &c->said.memory_usable_bytes);
     uint32_t version = properties.core.properties.apiVersion;
     if (version < VK_API_VERSION_1_3) {
-        refuse(c, "Vulkan 1.3 is wanted; the driver has %u.%u", VK_API_VERSION_MAJOR(version),
-               VK_API_VERSION_MINOR(version));
+        candidate_refuse(c, "Vulkan 1.3 is wanted; the driver has %u.%u",
+                         VK_API_VERSION_MAJOR(version), VK_API_VERSION_MINOR(version));
         return;
     }
     chain_link(&c->found, c->matrix_extension, c->fault_extension);
@@ -416,7 +417,8 @@ static void look_at(const struct instance *instance, VkPhysicalDevice physical, 
     fill_limits(c, &properties);
     c->said.usable = features_suffice(c) && limits_suffice(c, &properties);
     if (c->said.usable && !choose_family(instance, c, &properties))
-        c->said.usable = refuse(c, "a queue that computes is wanted; the driver has none");
+        c->said.usable =
+            candidate_refuse(c, "a queue that computes is wanted; the driver has none");
 }
 
 enum status instance_candidates(const struct instance *instance, struct candidate *out, int32_t *n,

@@ -23,7 +23,7 @@ struct shape { // the specialisation constants, in their order
     uint32_t workgroup, subgroup, split, rows, n, norm, glu, experts, tail, by_row;
 };
 
-struct job { // one dispatch
+struct task { // one dispatch
     enum dtype type;
     const struct matmul_x *x;
     const struct tensor *id; // experts
@@ -59,9 +59,9 @@ static int64_t super_of(enum dtype type)
 // Rows a subgroup takes: two at one token, so that a load of x serves two; up to four at more,
 // where x is what most loads are for. rows * n sums stay in registers, and one lane each must hold
 // them.
-static void choose(struct shape *s, const struct features *features, const struct job *job)
+static void choose(struct shape *s, const struct features *features, const struct task *task)
 {
-    const int64_t n_in = job->x->x->n_cols, cells = (n_in + 31) / 32;
+    const int64_t n_in = task->x->x->n_cols, cells = (n_in + 31) / 32;
     const bool wave32 = features->subgroup_min <= 32 && features->subgroup_max >= 32;
     s->subgroup = wave32 ? 32 : features->subgroup_default;
     s->split = 1;
@@ -72,27 +72,27 @@ static void choose(struct shape *s, const struct features *features, const struc
         return;
     }
     s->workgroup = s->subgroup * SUBGROUPS;
-    s->rows = (s->n >= 4 ? 4 : 2) / job->bases;
+    s->rows = (s->n >= 4 ? 4 : 2) / task->bases;
     const uint32_t units = features->n_compute_units ? features->n_compute_units : UNITS_UNKNOWN;
     const int64_t enough = (int64_t)units * 2 * WAVES_A_SIMD / (s->n >= 4 ? 2 : 1);
     while (s->rows > 1 &&
-           (s->rows * s->n > s->subgroup || job->n_rows / (s->rows * job->bases) < enough))
+           (s->rows * s->n > s->subgroup || task->n_rows / (s->rows * task->bases) < enough))
         s->rows /= 2;
-    while (s->split < SUBGROUPS && job->n_rows * s->split < enough &&
+    while (s->split < SUBGROUPS && task->n_rows * s->split < enough &&
            cells >= (int64_t)s->subgroup * s->split * 2)
         s->split *= 2;
 }
 
-static struct shape shape_of(const struct vulkan *vk, const struct job *job, uint32_t n_tokens)
+static struct shape shape_of(const struct vulkan *vk, const struct task *task, uint32_t n_tokens)
 {
     struct shape s = {
         .n = doubled_to(n_tokens),
-        .norm = job->x->norm,
-        .experts = job->id,
+        .norm = task->x->norm != NULL,
+        .experts = task->id != NULL,
     };
-    choose(&s, vk_features(vk), job);
-    const int64_t whole = s.by_row ? 4 * s.subgroup : 4, super = super_of(job->type);
-    s.tail = job->x->x->n_cols % (super < whole ? whole : super) != 0;
+    choose(&s, vk_features(vk), task);
+    const int64_t whole = s.by_row ? 4 * s.subgroup : 4, super = super_of(task->type);
+    s.tail = task->x->x->n_cols % (super < whole ? whole : super) != 0;
     return s;
 }
 
@@ -101,7 +101,7 @@ static uint32_t rows_of_group(const struct shape *s)
     return s->by_row ? s->workgroup : s->workgroup / s->subgroup / s->split * s->rows;
 }
 
-static void dispatch(struct vulkan *vk, const struct job *job, const struct shape *s,
+static void dispatch(struct vulkan *vk, const struct task *task, const struct shape *s,
                      const struct push_matvec *push, struct dispatch *d)
 {
     char name[48];
@@ -109,22 +109,22 @@ static void dispatch(struct vulkan *vk, const struct job *job, const struct shap
     const uint32_t per_group = rows_of_group(s);
     for (int i = 0; i < PRODUCTS_MOST; i++)
         groups += (push->n_out[i] + per_group - 1) / per_group;
-    if (job->bases == 2)
+    if (task->bases == 2)
         groups /= 2;
     const uint32_t spec[] = {s->workgroup, s->subgroup, s->split,   s->rows, s->n,
                              s->norm,      s->glu,      s->experts, s->tail, s->by_row};
     for (size_t i = 0; i < COUNT_OF(spec); i++)
         d->spec[i] = spec[i];
     d->n_spec = COUNT_OF(spec);
-    d->kernel = vk_kernel_name(name, "matvec", job->type);
+    d->kernel = vk_kernel_name(name, "matvec", task->type);
     d->subgroup = s->subgroup;
     d->push = push;
     d->push_bytes = sizeof(*push);
     d->groups[0] = groups;
-    d->groups[1] = job->n_slots;
+    d->groups[1] = task->n_slots;
     d->groups[2] = 1;
-    d->bytes = (double)job->n_rows * push->w_row;
-    d->flops = 2.0 * (double)job->n_rows * push->n_in * s->n;
+    d->bytes = (double)task->n_rows * push->w_row;
+    d->flops = 2.0 * (double)task->n_rows * push->n_in * s->n;
     vk_dispatch(vk, d);
 }
 
@@ -160,7 +160,7 @@ static struct matmul_x prepared(struct vulkan *vk, const struct matmul_x *x,
 static void products_dispatch(struct vulkan *vk, const struct matmul *const *products, int n,
                               const struct matmul_x *x, struct push_matvec push, struct range read)
 {
-    struct job job = {.type = products[0]->w->type, .x = x, .bases = 1, .n_slots = 1};
+    struct task task = {.type = products[0]->w->type, .x = x, .bases = 1, .n_slots = 1};
     struct dispatch d = {.read = {read}};
     push.w_row = (uint32_t)products[0]->w->row_bytes;
     for (int i = 0; i < n; i++) {
@@ -171,15 +171,15 @@ static void products_dispatch(struct vulkan *vk, const struct matmul *const *pro
         push.bias[i] = p->bias ? vk_range(p->bias).address : 0;
         push.n_out[i] = (uint32_t)p->w->n_rows;
         d.write[i] = vk_range(p->out);
-        job.n_rows += p->w->n_rows;
+        task.n_rows += p->w->n_rows;
         if (p->residual) {
             check_rows(p->residual);
             d.read[1] = vk_range(p->residual);
             push.residual = d.read[1].address;
         }
     }
-    const struct shape s = shape_of(vk, &job, push.n_tokens);
-    dispatch(vk, &job, &s, &push, &d);
+    const struct shape s = shape_of(vk, &task, push.n_tokens);
+    dispatch(vk, &task, &s, &push, &d);
 }
 
 void vk_matvec(struct vulkan *vk, const struct matmul *products, int n, const struct matmul_x *x)
@@ -229,14 +229,14 @@ void vk_matvec_glu(struct vulkan *vk, const struct matmul_glu *glu, const struct
     }
     push.w_row = (uint32_t)glu->w_gate->row_bytes;
     push.to[0] = d.write[0].address;
-    const struct job job = {.type = glu->w_gate->type,
-                            .x = &y,
-                            .bases = 2,
-                            .n_slots = 1,
-                            .n_rows = glu->w_gate->n_rows + glu->w_up->n_rows};
-    struct shape s = shape_of(vk, &job, push.n_tokens);
+    const struct task task = {.type = glu->w_gate->type,
+                              .x = &y,
+                              .bases = 2,
+                              .n_slots = 1,
+                              .n_rows = glu->w_gate->n_rows + glu->w_up->n_rows};
+    struct shape s = shape_of(vk, &task, push.n_tokens);
     s.glu = 1 + (uint32_t)glu->activation;
-    dispatch(vk, &job, &s, &push, &d);
+    dispatch(vk, &task, &s, &push, &d);
 }
 
 // ---- op_matmul_experts --------------------------------------------------------------------------
@@ -244,12 +244,12 @@ void vk_matvec_glu(struct vulkan *vk, const struct matmul_glu *glu, const struct
 void vk_matvec_experts(struct vulkan *vk, const struct matmul_experts *args)
 {
     const struct matmul_x x = {.x = args->x};
-    const struct job job = {.type = args->w->type,
-                            .x = &x,
-                            .id = args->id,
-                            .bases = 1,
-                            .n_rows = args->out->n_rows * args->out->n_cols,
-                            .n_slots = (uint32_t)args->out->n_rows};
+    const struct task task = {.type = args->w->type,
+                              .x = &x,
+                              .id = args->id,
+                              .bases = 1,
+                              .n_rows = args->out->n_rows * args->out->n_cols,
+                              .n_slots = (uint32_t)args->out->n_rows};
     struct dispatch d = {.read = {vk_range(args->x), vk_range(args->id)},
                          .write = {vk_range(args->out)}};
     check_rows(args->x);
@@ -268,6 +268,6 @@ void vk_matvec_experts(struct vulkan *vk, const struct matmul_experts *args)
     };
     if (args->out->n_rows == 0)
         return;
-    const struct shape s = shape_of(vk, &job, 1);
-    dispatch(vk, &job, &s, &push, &d);
+    const struct shape s = shape_of(vk, &task, 1);
+    dispatch(vk, &task, &s, &push, &d);
 }
