@@ -99,6 +99,9 @@ bool bytes_equal_text(struct bytes a, const char *text);
 bool bytes_equal_secret(struct bytes a, struct bytes b); // constant time in the contents
 // p == NULL when the arena is full; a NUL follows the bytes.
 struct bytes bytes_copy(struct arena *arena, struct bytes from);
+#define NAME_TEXT 72 // room for a name from outside made printable
+// What is not printable ASCII becomes '?', what is too long ends in "..."; returns out.
+const char *name_text(char out[NAME_TEXT], struct bytes name);
 
 // Growable, capped: buf_* return NO_ROOM and leave the contents alone when cap_bytes would be
 // passed.

@@ -46,6 +46,17 @@ struct bytes bytes_copy(struct arena *arena, struct bytes from)
     return (struct bytes){p, from.n};
 }
 
+const char *name_text(char out[NAME_TEXT], struct bytes name)
+{
+    size_t n = name.n < NAME_TEXT - 1 ? name.n : NAME_TEXT - 1;
+    for (size_t i = 0; i < n; i++)
+        out[i] = name.p[i] >= 0x20 && name.p[i] < 0x7f ? (char)name.p[i] : '?';
+    if (name.n > n)
+        memcpy(out + n - 3, "...", 3);
+    out[n] = 0;
+    return out;
+}
+
 // ---- buf ------------------------------------------------------------------------------------
 
 void buf_init(struct buf *buf, size_t cap_bytes)

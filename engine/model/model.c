@@ -148,7 +148,7 @@ static enum status check_device(const struct compute *compute, const struct hype
 
 static enum status open_parts(struct model *m, const struct model_options *options, struct err *err)
 {
-    enum status status = tokenizer_open(&m->tokenizer, m->gguf, err);
+    enum status status = vocabulary_read(&m->tokenizer, m->gguf, err);
     if (status == OK)
         status = hyper_read(&m->hyper, m->gguf, err);
     if (status == OK)

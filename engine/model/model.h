@@ -1,45 +1,13 @@
-// model.h - floor 3: a GGUF file becomes text in, text out: reader, tokenizer, chat format,
-// weights, forward pass, sampler.
+// model.h - floor 4: a GGUF file becomes token ids in, logits out: reader, weights, forward pass,
+// sampler. Its vocabulary becomes a tokenizer of floor 2.
 //
 // Tensors have names only here. The file is mapped and trusted in nothing. All calls come from the
-// engine thread, except tokenizer_* and template_*, which only read and may be called from any
-// thread.
+// engine thread.
 #pragma once
 
 #include "../base/base.h"
 #include "../compute/compute.h"
-
-// ---- tokenizer (tokenizer.c) --------------------------------------------------------------------
-
-struct tokenizer; // byte-level BPE; read-only after the model is opened
-
-// Appends the ids of `text`. special: texts of control tokens (<|im_start|> ...) in it become those
-// tokens; false = they are plain text (what a client sends as content). add_bos as the file says.
-// TOO_LARGE when over cap ids. Invalid UTF-8 is replaced by U+FFFD as the independent engine does.
-MUST_USE enum status tokenizer_encode(const struct tokenizer *tokenizer, struct bytes text,
-                                      bool special, int32_t *ids, size_t cap, size_t *n,
-                                      struct err *err);
-// The bytes of one token (empty for control tokens); a view that lives as long as the tokenizer.
-struct bytes tokenizer_decode(const struct tokenizer *tokenizer, int32_t id);
-bool tokenizer_is_end(const struct tokenizer *tokenizer,
-                      int32_t id); // eos, eot: generation ends here
-bool tokenizer_add_bos(const struct tokenizer *tokenizer);
-int32_t tokenizer_bos(const struct tokenizer *tokenizer);
-int32_t tokenizer_n_vocab(const struct tokenizer *tokenizer);
-// Bytes of the longest token: text of n bytes (whole UTF-8) is n / this tokens at least.
-size_t tokenizer_longest(const struct tokenizer *tokenizer);
-
-// ---- chat format (template.c): ChatML for now ---------------------------------------------------
-
-struct message {
-    struct bytes role;    // system, user, assistant
-    struct bytes content; // UTF-8
-};
-// Ids of the whole conversation plus the opening of the assistant's turn. Content never yields
-// control tokens.
-MUST_USE enum status template_encode(const struct tokenizer *tokenizer,
-                                     const struct message *messages, size_t n_messages,
-                                     int32_t *ids, size_t cap, size_t *n, struct err *err);
+#include "../text/text.h"
 
 // ---- model (gguf.c, weights.c, forward.c) -------------------------------------------------------
 
@@ -95,7 +63,6 @@ MUST_USE enum status model_rehearse(struct model *model, struct err *err);
 // Opens only the tokenizer of a file (no weights are touched).
 MUST_USE enum status model_tokenizer_open(struct tokenizer **out, const char *path,
                                           struct err *err);
-void model_tokenizer_close(struct tokenizer *tokenizer);
 
 // ---- sampler (sampler.c) ------------------------------------------------------------------------
 
@@ -128,17 +95,3 @@ int32_t sampler_wants(const struct sampler *sampler);
 // gives them: the same token as sampler_pick from all of them.
 MUST_USE enum status sampler_pick_top(struct sampler *sampler, const int32_t *ids,
                                       const float *logits, int32_t n, int32_t *id, struct err *err);
-
-// ---- stop strings (stop.c) ----------------------------------------------------------------------
-
-// Streaming search over generated text: holds back what could still become a stop string, and
-// incomplete UTF-8.
-struct stopper;
-// Copies the stops; an empty one is ignored. The stop that is complete first wins.
-void stopper_open(struct stopper **out, const struct bytes *stops, size_t n_stops);
-void stopper_close(struct stopper *stopper);
-// Feeds the bytes of one token; *out views the text that may be sent now (valid until the next
-// call; whole, valid UTF-8). Returns true when a stop string was completed: *out is the text before
-// it, and nothing more may be fed.
-bool stopper_feed(struct stopper *stopper, struct bytes piece, struct bytes *out);
-struct bytes stopper_flush(struct stopper *stopper); // the rest, at the end of generation

@@ -1,8 +1,8 @@
-// parts.h - what the files of floor 3 share among themselves; no other floor includes it.
+// parts.h - what the files of floor 4 share among themselves; no other floor includes it.
 //
-// gguf.c reads a file into values and tensors, tokenizer.c + pretokenizer.c turn text into ids,
-// weights.c finds and checks the tensors of an architecture, kv.c keeps the rows of past tokens,
-// forward.c computes.
+// gguf.c reads a file into values and tensors, vocabulary_read.c makes its tokenizer, weights.c
+// finds and checks the tensors of an architecture, kv.c keeps the rows of past tokens, forward.c
+// computes.
 #pragma once
 
 #include "model.h"
@@ -53,9 +53,6 @@ struct gguf {
     uint64_t n_values, n_tensors;
 };
 
-#define NAME_TEXT 72 // room for a name from a file made printable
-const char *name_text(char out[NAME_TEXT],
-                      struct bytes name); // what is not printable ASCII becomes '?'
 const char *gguf_tensor_type_name(uint32_t type);
 
 // Maps the file and checks all of it but the tensors' contents.
@@ -84,49 +81,11 @@ MUST_USE enum status gguf_get_array(const struct gguf *gguf, const char *key,
 // Walks an array of strings: *at starts as value->p; call n_items times.
 struct bytes gguf_next_string(const uint8_t **at);
 
-// ---- pretokenizer.c -----------------------------------------------------------------------------
+// ---- vocabulary_read.c --------------------------------------------------------------------------
 
-struct pretokenizer; // compiled expressions; read-only
-
-struct words { // a text cut into words: word i is bytes end[i - 1] .. end[i]
-    size_t *end;
-    size_t n, allocated;
-};
-
-// `name`: tokenizer.ggml.pre; n == 0 means `default`. UNSUPPORTED names what is known.
-MUST_USE enum status pretokenizer_open(struct pretokenizer **out, struct bytes name,
-                                       struct err *err);
-void pretokenizer_close(struct pretokenizer *pretokenizer);
-// A word that is a token is taken before any merge.
-bool pretokenizer_whole_words(const struct pretokenizer *pretokenizer);
-// BOS is put in front when the file does not say.
-bool pretokenizer_adds_bos(const struct pretokenizer *pretokenizer);
-
-// Text as the tokenizer sees it. `text` has what is invalid replaced by U+FFFD; `shape` is the same
-// length and valid UTF-8 (lone surrogates, which `text` keeps as the independent engine does, are
-// U+FFFD there): the expressions run on it.
-struct clean_text {
-    uint8_t *text, *shape; // shape == text when there is no surrogate
-    size_t n;
-};
-void clean_text_make(struct clean_text *out, struct bytes text);
-void clean_text_free(struct clean_text *clean);
-MUST_USE enum status pretokenizer_split(const struct pretokenizer *pretokenizer,
-                                        const struct clean_text *clean, struct words *words,
-                                        struct err *err);
-void words_free(struct words *words);
-
-// ---- tokenizer.c --------------------------------------------------------------------------------
-
-MUST_USE enum status tokenizer_open(struct tokenizer **out, const struct gguf *gguf,
-                                    struct err *err);
-void tokenizer_close(struct tokenizer *tokenizer);
-// Appends ids without BOS; *n counts those already there.
-MUST_USE enum status tokenizer_append(const struct tokenizer *tokenizer, struct bytes text,
-                                      bool special, int32_t *ids, size_t cap, size_t *n,
-                                      struct err *err);
-int32_t tokenizer_find_special(const struct tokenizer *tokenizer,
-                               const char *text); // -1 when there is none
+// The tokenizer that a file's keys describe; it keeps nothing of the file.
+MUST_USE enum status vocabulary_read(struct tokenizer **out, const struct gguf *gguf,
+                                     struct err *err);
 
 // ---- weights.c ----------------------------------------------------------------------------------
 

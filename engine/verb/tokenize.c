@@ -41,7 +41,7 @@ static enum status run(const struct settings *settings, const char *file, bool p
     status = model_tokenizer_open(&tokenizer, path, err);
     if (status == OK) {
         status = print_ids(tokenizer, buf_view(&text), plain, no_bos, err);
-        model_tokenizer_close(tokenizer);
+        tokenizer_close(tokenizer);
     }
     buf_free(&text);
     return status;

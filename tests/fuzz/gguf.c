@@ -85,7 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (size_t i = 0; i < size; i++)
         copy[i] = data[i];
     if (gguf_parse(&gguf, (struct bytes){copy, size}, &err) == OK) {
-        if (tokenizer_open(&tokenizer, gguf, &err) == OK) {
+        if (vocabulary_read(&tokenizer, gguf, &err) == OK) {
             use_tokenizer(tokenizer);
             open_model(compute, data, size);
         }

@@ -35,8 +35,8 @@ PLACES = {
     r"bearssl.*\.h": ["engine/net/tls.c", "engine/net/cert.c"],
     r"vulkan/.*": ["engine/compute/vulkan/"],
     r"llhttp\.h": ["engine/net/http.c", "engine/net/http.h"],
-    r"pcre2\.h": ["engine/model/pretokenizer.c"],
-    r"yyjson\.h": ["engine/api/", "engine/model/template.c"],
+    r"pcre2\.h": ["engine/text/pretokenizer.c"],
+    r"yyjson\.h": ["engine/api/", "engine/text/"],
     r"(sys/socket|sys/un|sys/epoll|netdb|ifaddrs|net/if|netinet/.*|arpa/inet|linux/.*netlink)\.h": [
         "engine/net/", "init/"],
 }

@@ -6,7 +6,7 @@
 // text before it is the last that is sent. Stops are compared as bytes. What is sent is valid
 // UTF-8: invalid bytes become U+FFFD on the way out.
 
-#include "parts.h"
+#include "text.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -5,7 +5,7 @@
 // ROLE\nCONTENT is tokenized as one text (words may span the line break) in which control texts
 // mean nothing, so that content cannot open or close a turn.
 
-#include "parts.h"
+#include "text.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,17 +1,14 @@
-// vocabulary.c - reads a file's tokens and merges into the tables of vocabulary.h; all of it is
-// hostile.
+// vocabulary.c - turns the tokens and merges of a file into the tables of inside.h; all is hostile.
 //
 // A file's vocabulary spells every byte as one printable character (GPT-2's table: 33-126, 161-172,
 // 174-255 as themselves, the other 68 as U+0100 ...). Here everything is turned back into raw bytes
 // once, when the file is opened. A merge (left, right) -> result has a rank, its line in the file.
 // Control tokens are in no table that BPE looks at: text cannot become one by spelling it.
 
-#include "vocabulary.h"
+#include "inside.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-enum { MAX_VOCAB = 1 << 20, MAX_MERGES = 1 << 22 };
 
 enum token_type {
     TYPE_NORMAL = 1,
@@ -155,30 +152,24 @@ static size_t table_mask(uint64_t n)
     return size - 1;
 }
 
-static enum status read_merges(struct tokenizer *t, const struct gguf *gguf,
+static enum status read_merges(struct tokenizer *t, const struct vocabulary_source *source,
                                const int16_t byte_of[324], struct err *err)
 {
-    const struct gguf_value *list = NULL;
-    enum status status =
-        gguf_get_array(gguf, "tokenizer.ggml.merges", GGUF_STRING, MAX_MERGES, &list, err);
-    if (status == NOT_FOUND)
+    if (!source->merges)
         return err_set(err, BAD_INPUT,
                        "key 'tokenizer.ggml.merges' is missing: byte-level BPE needs it");
-    if (status != OK)
-        return status;
-    t->merges_mask = table_mask(list->n_items);
+    t->merges_mask = table_mask(source->n_merges);
     t->merges = mem_array(t->merges_mask + 1, sizeof(*t->merges));
     for (size_t i = 0; i <= t->merges_mask; i++)
         t->merges[i].left = -1;
-    const uint8_t *at = list->p;
-    for (uint64_t rank = 0; rank < list->n_items; rank++) {
-        struct bytes line = gguf_next_string(&at);
+    for (size_t rank = 0; rank < source->n_merges; rank++) {
+        struct bytes line = source->merges[rank];
         const uint8_t *space = line.n > 1 ? memchr(line.p + 1, ' ', line.n - 1) : NULL;
         if (!space || space + 1 == line.p + line.n)
             return err_set(
                 err, BAD_INPUT,
-                "key 'tokenizer.ggml.merges': line %llu is not two texts with a space between them",
-                (unsigned long long)rank);
+                "key 'tokenizer.ggml.merges': line %zu is not two texts with a space between them",
+                rank);
         struct bytes left = {line.p, (size_t)(space - line.p)},
                      right = {space + 1, line.n - left.n - 1};
         uint8_t *text = mem_alloc(line.n);
@@ -199,8 +190,7 @@ static enum status read_merges(struct tokenizer *t, const struct gguf *gguf,
 
 // ---- vocabulary ---------------------------------------------------------------------------------
 
-// Texts that end a turn or a text whatever the file says of their type; the independent engine's
-// list.
+// Texts that end a turn or a text whatever the file says of their type; llama.cpp's list.
 static bool ends_by_text(struct bytes text)
 {
     static const char *const texts[] = {
@@ -261,15 +251,14 @@ static int by_name(const void *a, const void *b)
     return compare_texts(((const struct named *)a)->text, ((const struct named *)b)->text);
 }
 
-static enum status check_unique(const struct gguf_value *list, struct err *err)
+static enum status check_unique(const struct vocabulary_source *source, struct err *err)
 {
-    struct named *names = mem_array((size_t)list->n_items, sizeof(*names));
-    const uint8_t *at = list->p;
+    struct named *names = mem_array(source->n_tokens, sizeof(*names));
     enum status status = OK;
-    for (uint64_t i = 0; i < list->n_items; i++)
-        names[i] = (struct named){gguf_next_string(&at), (int32_t)i};
-    qsort(names, (size_t)list->n_items, sizeof(*names), by_name);
-    for (uint64_t i = 1; i < list->n_items && status == OK; i++) {
+    for (size_t i = 0; i < source->n_tokens; i++)
+        names[i] = (struct named){source->tokens[i], (int32_t)i};
+    qsort(names, source->n_tokens, sizeof(*names), by_name);
+    for (size_t i = 1; i < source->n_tokens && status == OK; i++) {
         char text[NAME_TEXT];
         if (names[i].text.n > 0 && by_name(&names[i - 1], &names[i]) == 0)
             status =
@@ -337,44 +326,26 @@ static void keep_specials(struct tokenizer *t)
     free(order);
 }
 
-static enum status read_tokens(struct tokenizer *t, const struct gguf *gguf,
+static enum status read_tokens(struct tokenizer *t, const struct vocabulary_source *source,
                                const int16_t byte_of[324], struct err *err)
 {
-    const struct gguf_value *list = NULL, *types = NULL;
-    enum status status =
-        gguf_get_array(gguf, "tokenizer.ggml.tokens", GGUF_STRING, MAX_VOCAB, &list, err);
-    if (status == NOT_FOUND || (status == OK && list->n_items == 0))
+    if (source->n_tokens == 0)
         return err_set(
             err, BAD_INPUT,
             "key 'tokenizer.ggml.tokens' is missing or empty: the file has no vocabulary");
-    if (status == OK)
-        status =
-            gguf_get_array(gguf, "tokenizer.ggml.token_type", GGUF_I32, MAX_VOCAB, &types, err);
-    if (status != OK && status != NOT_FOUND)
-        return status;
-    if (types && types->n_items != list->n_items)
-        return err_set(err, BAD_INPUT,
-                       "key 'tokenizer.ggml.token_type' has %llu items for %llu tokens",
-                       (unsigned long long)types->n_items, (unsigned long long)list->n_items);
-    status = check_unique(list, err);
+    enum status status = check_unique(source, err);
     if (status != OK)
         return status;
-    const struct gguf_value *merges = gguf_find(gguf, "tokenizer.ggml.merges");
-    uint64_t n_merges =
-        merges && merges->type == GGUF_ARRAY && merges->n_items <= MAX_MERGES ? merges->n_items : 0;
-    t->by_text_mask =
-        table_mask(list->n_items + 3 * n_merges + 256); // room for what only merges speak of
+    // room for what only merges speak of
+    t->by_text_mask = table_mask(source->n_tokens + 3 * source->n_merges + 256);
     t->by_text = mem_array(t->by_text_mask + 1, sizeof(*t->by_text));
     memset(t->by_text, 0xff, (t->by_text_mask + 1) * sizeof(*t->by_text));
-    t->hidden = mem_array((size_t)list->n_items, 1);
-    const uint8_t *at = list->p;
-    for (uint64_t i = 0; i < list->n_items; i++) {
-        struct bytes text = gguf_next_string(&at);
-        int32_t type = TYPE_NORMAL;
-        if (types)
-            memcpy(&type, types->p + 4 * i, 4);
+    t->hidden = mem_array(source->n_tokens, 1);
+    for (size_t i = 0; i < source->n_tokens; i++) {
+        struct bytes text = source->tokens[i];
         uint8_t *scratch = mem_alloc(text.n + 1);
-        add_token(t, byte_of, text, (int32_t)i, type, scratch);
+        add_token(t, byte_of, text, (int32_t)i, source->types ? source->types[i] : TYPE_NORMAL,
+                  scratch);
         free(scratch);
     }
     t->n_vocab = t->n_symbols;
@@ -386,39 +357,34 @@ static enum status read_tokens(struct tokenizer *t, const struct gguf *gguf,
     return OK;
 }
 
-// An id named by the file; -1 (as u32 too) and absence mean none.
-static enum status read_id(const struct tokenizer *t, const struct gguf *gguf, const char *key,
-                           int32_t *out, struct err *err)
+static enum status read_id(const struct tokenizer *t, const char *key, int64_t id, int32_t *out,
+                           struct err *err)
 {
-    uint64_t id = UINT32_MAX;
-    enum status status = gguf_get_uint(gguf, key, 0, UINT32_MAX, &id, err);
-    if (status != OK && status != NOT_FOUND)
-        return status;
-    if (id != UINT32_MAX && id >= (uint64_t)t->n_vocab)
-        return err_set(err, BAD_INPUT, "key '%s' is %llu; the vocabulary has %d tokens", key,
-                       (unsigned long long)id, t->n_vocab);
-    *out = id == UINT32_MAX ? -1 : (int32_t)id;
+    if (id >= t->n_vocab)
+        return err_set(err, BAD_INPUT,
+                       "key 'tokenizer.ggml.%s' is %lld; the vocabulary has %d tokens", key,
+                       (long long)id, t->n_vocab);
+    *out = id < 0 ? -1 : (int32_t)id;
     return OK;
 }
 
-static enum status read_ids(struct tokenizer *t, const struct gguf *gguf, struct err *err)
+static enum status read_ids(struct tokenizer *t, const struct vocabulary_source *source,
+                            struct err *err)
 {
     int32_t eos = -1, eot = -1;
-    enum status status = read_id(t, gguf, "tokenizer.ggml.bos_token_id", &t->bos, err);
+    enum status status = read_id(t, "bos_token_id", source->bos, &t->bos, err);
     if (status == OK)
-        status = read_id(t, gguf, "tokenizer.ggml.eos_token_id", &eos, err);
+        status = read_id(t, "eos_token_id", source->eos, &eos, err);
     if (status == OK)
-        status = read_id(t, gguf, "tokenizer.ggml.eot_token_id", &eot, err);
+        status = read_id(t, "eot_token_id", source->eot, &eot, err);
     if (status != OK)
         return status;
     if (eos >= 0)
         t->end[t->n_end++] = eos;
     if (eot >= 0)
         t->end[t->n_end++] = eot;
-    t->add_bos = pretokenizer_adds_bos(t->pretokenizer);
-    status = gguf_get_bool(gguf, "tokenizer.ggml.add_bos_token", &t->add_bos, err);
-    if (status != OK && status != NOT_FOUND)
-        return status;
+    t->add_bos = source->add_bos == UNSAID ? pretokenizer_adds_bos(t->pretokenizer)
+                                           : source->add_bos == SAID_YES;
     if (t->add_bos && t->bos < 0)
         return err_set(
             err, BAD_INPUT,
@@ -426,16 +392,17 @@ static enum status read_ids(struct tokenizer *t, const struct gguf *gguf, struct
     return OK;
 }
 
-enum status vocabulary_read(struct tokenizer *t, const struct gguf *gguf, struct err *err)
+enum status vocabulary_fill(struct tokenizer *t, const struct vocabulary_source *source,
+                            struct err *err)
 {
     int16_t byte_of[324];
     byte_table(byte_of);
     random_bytes(&t->hash_seed, sizeof(t->hash_seed));
-    enum status status = read_tokens(t, gguf, byte_of, err);
+    enum status status = read_tokens(t, source, byte_of, err);
     if (status == OK)
-        status = read_merges(t, gguf, byte_of, err);
+        status = read_merges(t, source, byte_of, err);
     if (status == OK)
-        status = read_ids(t, gguf, err);
+        status = read_ids(t, source, err);
     return status;
 }
 

@@ -8,7 +8,7 @@
 // costs no more than many short ones.
 // Control tokens are never the result of 2 and 3: a client's content cannot forge them.
 
-#include "vocabulary.h"
+#include "inside.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -17,28 +17,22 @@ enum { MAX_TEXT_BYTES = 64 << 20 };
 
 // ---- life ---------------------------------------------------------------------------------------
 
-enum status tokenizer_open(struct tokenizer **out, const struct gguf *gguf, struct err *err)
+enum status tokenizer_open(struct tokenizer **out, const struct vocabulary_source *source,
+                           struct err *err)
 {
-    struct bytes kind = {NULL, 0}, pre = {NULL, 0};
     char text[NAME_TEXT];
-    enum status status = gguf_get_string(gguf, "tokenizer.ggml.model", &kind, err);
-    if (status == NOT_FOUND)
+    if (source->model.n == 0)
         return err_set(err, BAD_INPUT,
                        "key 'tokenizer.ggml.model' is missing: the file has no tokenizer");
-    if (status != OK)
-        return status;
-    if (!bytes_equal_text(kind, "gpt2"))
+    if (!bytes_equal_text(source->model, "gpt2"))
         return err_set(
             err, UNSUPPORTED,
             "key 'tokenizer.ggml.model' is '%s'; this build knows 'gpt2' (byte-level BPE)",
-            name_text(text, kind));
-    status = gguf_get_string(gguf, "tokenizer.ggml.pre", &pre, err);
-    if (status != OK && status != NOT_FOUND)
-        return status;
+            name_text(text, source->model));
     struct tokenizer *t = mem_alloc(sizeof(*t));
-    status = pretokenizer_open(&t->pretokenizer, pre, err);
+    enum status status = pretokenizer_open(&t->pretokenizer, source->pre, err);
     if (status == OK)
-        status = vocabulary_read(t, gguf, err);
+        status = vocabulary_fill(t, source, err);
     if (status != OK)
         tokenizer_close(t);
     else
@@ -53,22 +47,6 @@ void tokenizer_close(struct tokenizer *tokenizer)
     pretokenizer_close(tokenizer->pretokenizer);
     vocabulary_free(tokenizer);
     free(tokenizer);
-}
-
-enum status model_tokenizer_open(struct tokenizer **out, const char *path, struct err *err)
-{
-    struct gguf *gguf;
-    enum status status = gguf_open(&gguf, path, err);
-    if (status != OK)
-        return status;
-    status = tokenizer_open(out, gguf, err);
-    gguf_close(gguf);
-    return status != OK && err ? err_prefix(err, "model file %s", path) : status;
-}
-
-void model_tokenizer_close(struct tokenizer *tokenizer)
-{
-    tokenizer_close(tokenizer);
 }
 
 // ---- ids to bytes -------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-// model_text.c - tokenizer, chat format and stop strings. Equality with another engine is the
+// text_bpe.c - tokenizer, chat format and stop strings. Equality with another engine is the
 // golden tier's; here are the rules one by one, hostile vocabularies, and that long words stay
 // cheap.
 #include "check.h"
@@ -20,7 +20,7 @@ static struct tokenizer *open_vocabulary(const char *pre, struct err *err)
     file_begin(&f);
     add_vocabulary(&f, pre, texts, COUNT_OF(texts), merges, COUNT_OF(merges));
     file_counts(&f);
-    if (gguf_parse(&g, buf_view(&f.buf), err) != OK || tokenizer_open(&t, g, err) != OK)
+    if (gguf_parse(&g, buf_view(&f.buf), err) != OK || vocabulary_read(&t, g, err) != OK)
         fprintf(stderr, "%s\n", err->text);
     gguf_close(g);
     buf_free(&f.buf); // the tokenizer keeps nothing of the file
@@ -72,7 +72,7 @@ static void test_merges(void)
     size_t n = 9;
     CHECK(tokenizer_encode(t, bytes_of("xyz"), false, ids, 2, &n, &err) == TOO_LARGE && n == 9);
     CHECK(tokenizer_encode(t, bytes_of(""), false, ids, 0, &n, &err) == OK && n == 0);
-    model_tokenizer_close(t);
+    tokenizer_close(t);
 }
 
 static void test_whole_words(void)
@@ -81,17 +81,17 @@ static void test_whole_words(void)
     struct tokenizer *t = open_vocabulary("qwen2", &err);
     ENCODES(t, "a  a", false, 'a', ' ', SPACE_A);
     ENCODES(t, "12", false, '1', '2');
-    model_tokenizer_close(t);
+    tokenizer_close(t);
     struct file f;
     struct gguf *g = NULL;
     file_begin(&f);
     add_vocabulary(&f, "llama-bpe", texts, COUNT_OF(texts), merges, COUNT_OF(merges));
     key_u32(&f, "tokenizer.ggml.bos_token_id", 3);
     file_counts(&f);
-    CHECK(gguf_parse(&g, buf_view(&f.buf), &err) == OK && tokenizer_open(&t, g, &err) == OK);
+    CHECK(gguf_parse(&g, buf_view(&f.buf), &err) == OK && vocabulary_read(&t, g, &err) == OK);
     ENCODES(t, "xyz", false, 3,
             XYZ); // a whole word that is a token needs no merges; and this family begins with BOS
-    model_tokenizer_close(t);
+    tokenizer_close(t);
     gguf_close(g);
     buf_free(&f.buf);
 }
@@ -117,7 +117,7 @@ static void test_special(void)
     }
     CHECK(n_ends == 1 && n_starts == 2 && ids[n - 1] == '\n');
     CHECK(template_encode(t, messages, 1, ids, 10, &n, &err) == TOO_LARGE);
-    model_tokenizer_close(t);
+    tokenizer_close(t);
 }
 
 // A vocabulary that must be refused, with a word of the sentence.
@@ -131,7 +131,7 @@ static void refused(const char *word, void (*spoil)(struct file *f))
     spoil(&f);
     file_counts(&f);
     CHECK(gguf_parse(&g, buf_view(&f.buf), &err) == OK);
-    enum status status = g ? tokenizer_open(&t, g, &err) : OK;
+    enum status status = g ? vocabulary_read(&t, g, &err) : OK;
     if (!CHECK(status != OK && strstr(err.text, word)))
         fprintf(stderr, "    %s: \"%s\", expected \"%s\"\n", status_name(status), err.text, word);
     gguf_close(g);
@@ -233,7 +233,7 @@ static void test_long_words(void)
     }
     free(text);
     free(ids);
-    model_tokenizer_close(t);
+    tokenizer_close(t);
 }
 
 // ---- stop strings -------------------------------------------------------------------------------
@@ -314,5 +314,5 @@ int main(void)
     test_refused();
     test_long_words();
     test_stops();
-    return check_done("model_text");
+    return check_done("text_bpe");
 }

@@ -12,7 +12,7 @@
 // must see valid UTF-8 (we pass PCRE2_NO_UTF_CHECK, else every match would check all the rest of
 // the text again), hence the two texts of struct clean_text.
 
-#include "parts.h"
+#include "inside.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>

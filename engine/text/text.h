@@ -1,0 +1,83 @@
+// text.h - floor 2: all that is about text and not about tensors: tokenizers, chat format, stop
+// strings.
+//
+// A tokenizer only reads once it is open: its calls may come from any thread. What a file or a
+// client says is trusted in nothing; the cost of a call grows with its text as n log n at most,
+// whatever the vocabulary is.
+#pragma once
+
+#include "../base/base.h"
+
+// ---- vocabulary (vocabulary.c) ------------------------------------------------------------------
+
+enum said { UNSAID = 0, SAID_NO, SAID_YES };
+
+// What a model file says of its vocabulary, as plain data. Nothing of it is trusted, and nothing is
+// kept: it may go away after tokenizer_open. In brackets the GGUF key after "tokenizer.ggml.".
+struct vocabulary_source {
+    struct bytes model;         // [model]: n == 0: not said
+    struct bytes pre;           // [pre]; n == 0: not said
+    const struct bytes *tokens; // [tokens] [n_tokens]
+    const int32_t *types;       // [token_type] [n_tokens]; NULL: not said
+    const struct bytes *merges; // [merges] [n_merges]; NULL: not said
+    size_t n_tokens, n_merges;
+    int64_t bos, eos, eot; // [bos_token_id] ...; -1: none
+    enum said add_bos;     // [add_bos_token]
+};
+
+// ---- tokenizer (tokenizer.c) --------------------------------------------------------------------
+
+struct tokenizer; // byte-level BPE; read-only once opened
+
+// Makes the tokenizer. On failure the sentence names the key.
+MUST_USE enum status tokenizer_open(struct tokenizer **out, const struct vocabulary_source *source,
+                                    struct err *err);
+void tokenizer_close(struct tokenizer *tokenizer);
+
+// Appends the ids of `text`. special: texts of control tokens (<|im_start|> ...) in it become those
+// tokens; false = they are plain text (what a client sends as content). add_bos as the file says.
+// TOO_LARGE when over cap ids. Invalid UTF-8 is replaced by U+FFFD as the independent engine does.
+MUST_USE enum status tokenizer_encode(const struct tokenizer *tokenizer, struct bytes text,
+                                      bool special, int32_t *ids, size_t cap, size_t *n,
+                                      struct err *err);
+// Appends ids without BOS; *n counts those already there.
+MUST_USE enum status tokenizer_append(const struct tokenizer *tokenizer, struct bytes text,
+                                      bool special, int32_t *ids, size_t cap, size_t *n,
+                                      struct err *err);
+int32_t tokenizer_find_special(const struct tokenizer *tokenizer,
+                               const char *text); // -1 when there is none
+// The bytes of one token (empty for control tokens); a view that lives as long as the tokenizer.
+struct bytes tokenizer_decode(const struct tokenizer *tokenizer, int32_t id);
+bool tokenizer_is_end(const struct tokenizer *tokenizer,
+                      int32_t id); // eos, eot: generation ends here
+bool tokenizer_add_bos(const struct tokenizer *tokenizer);
+int32_t tokenizer_bos(const struct tokenizer *tokenizer);
+int32_t tokenizer_n_vocab(const struct tokenizer *tokenizer);
+// Bytes of the longest token: text of n bytes (whole UTF-8) is n / this tokens at least.
+size_t tokenizer_longest(const struct tokenizer *tokenizer);
+
+// ---- chat format (template.c): ChatML for now ---------------------------------------------------
+
+struct message {
+    struct bytes role;    // system, user, assistant
+    struct bytes content; // UTF-8
+};
+// Ids of the whole conversation plus the opening of the assistant's turn. Content never yields
+// control tokens.
+MUST_USE enum status template_encode(const struct tokenizer *tokenizer,
+                                     const struct message *messages, size_t n_messages,
+                                     int32_t *ids, size_t cap, size_t *n, struct err *err);
+
+// ---- stop strings (stop.c) ----------------------------------------------------------------------
+
+// Streaming search over generated text: holds back what could still become a stop string, and
+// incomplete UTF-8.
+struct stopper;
+// Copies the stops; an empty one is ignored. The stop that is complete first wins.
+void stopper_open(struct stopper **out, const struct bytes *stops, size_t n_stops);
+void stopper_close(struct stopper *stopper);
+// Feeds the bytes of one token; *out views the text that may be sent now (valid until the next
+// call; whole, valid UTF-8). Returns true when a stop string was completed: *out is the text before
+// it, and nothing more may be fed.
+bool stopper_feed(struct stopper *stopper, struct bytes piece, struct bytes *out);
+struct bytes stopper_flush(struct stopper *stopper); // the rest, at the end of generation
