@@ -55,7 +55,7 @@ LIBRARIES_host := $(shell engine/deps/deps.sh host list)
 LIBRARIES_asan := $(LIBRARIES_host)
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1)
 
-ENGINE_C := $(sort $(wildcard engine/*.c engine/*/*.c engine/compute/*/*.c))
+ENGINE_C := $(sort $(wildcard engine/*.c engine/*/*.c engine/compute/*/*.c engine/model/*/*.c))
 INIT_C := $(sort $(wildcard init/*.c))
 # Where Vulkan comes from is chosen by name: *_static.c is for the appliance alone, *_system.c for the others.
 NOT_IN_appliance := %_system.c

@@ -1,14 +1,10 @@
-// forward.c - the forward pass of a decoder-only transformer (Vaswani et al. 2017; Touvron et al.
-// 2023; Qwen2 2024), as a straight line of operations.
+// forward.c - a batch becomes passes: chunks of at most n_batch rows, their inputs, the straight
+// line of the architecture (arch/), and from its last state the logits that are wanted.
 //
-// The rows of a batch may belong to different sequences; only attention and the KV cache know. A
-// batch is computed in chunks of at most n_batch rows. In each layer the keys and values of the
-// whole chunk are stored before attention reads them: a token sees exactly the rows 0 .. pos of its
-// own sequence.
+// The rows of a batch may belong to different sequences; only attention and the KV cache know.
 
-#include "parts.h"
+#include "arch.h"
 
-#include <math.h>
 #include <string.h>
 
 enum { KEPT_ROWS = 8 };
@@ -21,25 +17,39 @@ static struct tensor columns(const struct tensor *tensor, int32_t n)
     return view;
 }
 
-static const struct tensor *present(const struct tensor *tensor)
+struct tensor pass_view(const struct pass *p, const struct tensor *activation, int64_t n_cols)
+{
+    struct tensor view = tensor_rows(activation, 0, p->n);
+    view.n_cols = n_cols;
+    view.row_bytes = (size_t)n_cols * sizeof(float);
+    return view;
+}
+
+struct tensor pieces_view(const struct tensor *rows, int64_t piece)
+{
+    struct tensor view = *rows;
+    view.n_rows = rows->n_rows * (rows->n_cols / piece);
+    view.n_cols = piece;
+    view.row_bytes = (size_t)piece * sizeof(float);
+    return view;
+}
+
+const struct tensor *present(const struct tensor *tensor)
 {
     return tensor->buffer ? tensor : NULL;
 }
 
-struct chunk { // views of n rows
-    struct tensor x, q, att, k, v, gate, up, token, pos, row, first, count;
-};
-
-static struct chunk chunk_views(const struct activations *act, int32_t n)
+static struct pass pass_of(const struct model *m, int32_t n)
 {
-    return (struct chunk){
+    const struct activations *act = &m->act;
+    return (struct pass){
+        .compute = m->compute,
+        .h = &m->hyper,
+        .w = &m->weights,
+        .kv = &m->kv,
+        .act = act,
+        .n = n,
         .x = tensor_rows(&act->x, 0, n),
-        .q = tensor_rows(&act->q, 0, n),
-        .att = tensor_rows(&act->att, 0, n),
-        .k = tensor_rows(&act->k, 0, n),
-        .v = tensor_rows(&act->v, 0, n),
-        .gate = tensor_rows(&act->gate, 0, n),
-        .up = tensor_rows(&act->up, 0, n),
         .token = columns(&act->token, n),
         .pos = columns(&act->pos, n),
         .row = columns(&act->row, n),
@@ -50,42 +60,9 @@ static struct chunk chunk_views(const struct activations *act, int32_t n)
 
 // ---- the pass -----------------------------------------------------------------------------------
 
-static void forward_layers(struct model *m, const struct chunk *c)
+void embed_block(const struct pass *p)
 {
-    struct compute *compute = m->compute;
-    const struct hyper *h = &m->hyper;
-    const struct rope rope = {h->rope_pairs, h->n_rot, &m->weights.rope_turns,
-                              m->weights.rope_magnitude};
-    const struct attention attention = {.n_head = h->n_head,
-                                        .n_head_kv = h->n_head_kv,
-                                        .head_dim = h->head_dim,
-                                        .scale = 1.0f / sqrtf((float)h->head_dim)};
-
-    op_embed(compute, &c->x, &m->weights.token_embd, &c->token);
-    for (int32_t i = 0; i < h->n_layer; i++) {
-        const struct layer *w = &m->weights.layers[i];
-        const struct tensor *cache_k = &m->kv.k[i], *cache_v = &m->kv.v[i];
-
-        const struct matmul qkv[] = {
-            {&c->q, &w->attn_q, present(&w->attn_q_bias), NULL},
-            {&c->k, &w->attn_k, present(&w->attn_k_bias), NULL},
-            {&c->v, &w->attn_v, present(&w->attn_v_bias), NULL},
-        };
-        op_matmul(compute, qkv, 3, &(struct matmul_x){&c->x, &w->attn_norm, h->rms_eps});
-        op_rope_kv(compute, &(struct rope_kv){&c->q, &c->k, &c->v, &c->pos, &c->row, cache_k,
-                                              cache_v, h->head_dim, rope});
-        op_attention(compute, &c->att, &c->q, cache_k, cache_v, &c->first, &c->count, &attention);
-        op_matmul(compute,
-                  &(struct matmul){&c->x, &w->attn_output, present(&w->attn_output_bias), &c->x}, 1,
-                  &(struct matmul_x){.x = &c->att});
-
-        op_matmul_glu(
-            compute,
-            &(struct matmul_glu){&c->gate, &w->ffn_gate, &w->ffn_up, &c->up, ACTIVATION_SILU},
-            &(struct matmul_x){&c->x, &w->ffn_norm, h->rms_eps});
-        op_matmul(compute, &(struct matmul){&c->x, &w->ffn_down, NULL, &c->x}, 1,
-                  &(struct matmul_x){.x = &c->gate});
-    }
+    op_embed(p->compute, &p->x, &p->w->token_embd, &p->token);
 }
 
 // The n_top largest logits of n_out rows: [n_out][n_top], one row after another.
@@ -98,18 +75,18 @@ static struct tensor top_view(const struct tensor *tensor, int32_t n_out, int32_
     return view;
 }
 
-static void forward_output(struct model *m, const struct chunk *c, int32_t n_out, int32_t n_top)
+static void forward_output(const struct pass *p, int32_t n_out, int32_t n_top)
 {
-    const struct activations *act = &m->act;
+    const struct activations *act = p->act;
     struct tensor out_row = columns(&act->out_row, n_out), x = tensor_rows(&act->out_x, 0, n_out),
                   logits = tensor_rows(&act->logits, 0, n_out);
-    op_rows(m->compute, &x, &c->x, &out_row);
-    op_matmul(m->compute, &(struct matmul){&logits, &m->weights.output, NULL, NULL}, 1,
-              &(struct matmul_x){&x, &m->weights.output_norm, m->hyper.rms_eps});
+    op_rows(p->compute, &x, &p->x, &out_row);
+    op_matmul(p->compute, &(struct matmul){.out = &logits, .w = &p->w->output}, 1,
+              &(struct matmul_x){&x, &p->w->output_norm, p->h->eps});
     if (n_top > 0) {
         struct tensor id = top_view(&act->top_id, n_out, n_top),
                       value = top_view(&act->top_value, n_out, n_top);
-        op_top_k(m->compute, &id, &value, &logits);
+        op_top_k(p->compute, &id, &value, &logits);
     }
 }
 
@@ -179,15 +156,15 @@ static void read_output(struct model *m, int32_t n_out, int32_t n_top, struct lo
 static enum status forward_chunk(struct model *m, const struct batch *b, int32_t start, int32_t n,
                                  struct logits *logits, struct err *err)
 {
-    struct chunk c = chunk_views(&m->act, n);
+    const struct pass p = pass_of(m, n);
     int32_t *rows = m->scratch + 3 * (size_t)m->act.n_batch, at = 0, n_top = b->n_top;
     write_inputs(m, b, start, n);
     int32_t n_out = collect_wanted(&m->act, b->wanted + start, n, &at, rows);
     write_ints(m, &m->act.out_row, rows, n_out > 0 ? n_out : 1);
     if (compute_begin(m->compute, recording_key(m, n, n_out, n_top))) {
-        forward_layers(m, &c);
+        m->hyper.arch->forward(&p);
         if (n_out > 0)
-            forward_output(m, &c, n_out, n_top);
+            forward_output(&p, n_out, n_top);
     }
     enum status status = compute_finish(m->compute, err);
     while (status == OK && n_out > 0) {
@@ -197,7 +174,7 @@ static enum status forward_chunk(struct model *m, const struct batch *b, int32_t
             break;
         write_ints(m, &m->act.out_row, rows, n_out);
         if (compute_begin(m->compute, 0))
-            forward_output(m, &c, n_out, n_top);
+            forward_output(&p, n_out, n_top);
         status = compute_finish(m->compute, err);
     }
     return status;
@@ -249,15 +226,15 @@ enum status model_forward(struct model *model, const struct batch *batch, struct
 static enum status rehearse_rows(struct model *m, int32_t n, bool *goes_on, struct err *err)
 {
     const int32_t top = m->hyper.n_vocab < TOP_K_MOST ? m->hyper.n_vocab : TOP_K_MOST;
-    struct chunk c = chunk_views(&m->act, n);
+    const struct pass p = pass_of(m, n);
     int32_t n_out = n < m->act.n_out ? n : m->act.n_out;
     *goes_on = compute_rehearse(m->compute);
     if (!*goes_on)
         return OK;
-    forward_layers(m, &c);
-    forward_output(m, &c, n_out, 1);
-    forward_output(m, &c, 1, top); // a prompt's end wants one row, whatever n is
-    forward_output(m, &c, n_out, top);
+    m->hyper.arch->forward(&p);
+    forward_output(&p, n_out, 1);
+    forward_output(&p, 1, top); // a prompt's end wants one row, whatever n is
+    forward_output(&p, n_out, top);
     return compute_finish(m->compute, err);
 }
 

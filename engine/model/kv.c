@@ -5,48 +5,61 @@
 // computed for the text it has now; a token at pos may only come when pos <= n_filled[seq] (an
 // earlier pos cuts the text back to it). So nothing stale or of another client is ever read.
 
-#include "parts.h"
+#include "arch.h"
 
 #include <stdlib.h>
 
+// One cache of a layer, when the layer has one.
+static enum status open_cache(struct kv *kv, struct compute *compute, struct tensor *out,
+                              enum dtype type, int64_t n_cols, struct err *err)
+{
+    const int64_t n_rows = (int64_t)kv->n_ctx * kv->n_seq;
+    if (n_cols == 0)
+        return OK;
+    if (n_cols % dtype_block_elements(type) != 0)
+        return err_set(
+            err, UNSUPPORTED,
+            "kv-type q8_0: this model's keys or values have %lld numbers in a row, not a "
+            "multiple of 32",
+            (long long)n_cols);
+    kv->n_bytes += (uint64_t)n_rows * dtype_row_bytes(type, n_cols);
+    enum status status = compute_cache(compute, out, type, n_rows, n_cols, err);
+    return status == OK || !err
+               ? status
+               : err_prefix(err, "memory for %d sequences of %d tokens (lower ctx or parallel)",
+                            kv->n_seq, kv->n_ctx);
+}
+
 enum status kv_open(struct kv *out, struct compute *compute, const struct hyper *hyper,
-                    int32_t n_ctx, const struct model_options *options, struct err *err)
+                    const struct model_options *options, struct err *err)
 {
     const enum dtype type = options->kv_q8_0 ? DTYPE_Q8_0 : DTYPE_F16;
     const int32_t n_seq = options->n_seq;
-    int64_t n_rows = (int64_t)n_ctx * n_seq, n_cols = (int64_t)hyper->n_head_kv * hyper->head_dim;
-    if (n_rows > INT32_MAX)
+    if ((int64_t)hyper->n_ctx * n_seq > INT32_MAX)
         return err_set(err, TOO_LARGE, "%d sequences of %d tokens: more than %d in all", n_seq,
-                       n_ctx, INT32_MAX);
-    if (n_cols % dtype_block_elements(type) != 0)
-        return err_set(err, UNSUPPORTED,
-                       "kv-type q8_0: this model's keys have %d x %d numbers, not a multiple of 32",
-                       hyper->n_head_kv, hyper->head_dim);
+                       hyper->n_ctx, INT32_MAX);
     struct kv kv = {
         .k = mem_array((size_t)hyper->n_layer, sizeof(*kv.k)),
         .v = mem_array((size_t)hyper->n_layer, sizeof(*kv.v)),
         .n_filled = mem_array((size_t)n_seq, sizeof(*kv.n_filled)),
         .n_layer = hyper->n_layer,
-        .n_ctx = n_ctx,
+        .n_ctx = hyper->n_ctx,
         .n_seq = n_seq,
-        .n_bytes = (uint64_t)n_rows * dtype_row_bytes(type, n_cols) * 2 * (uint64_t)hyper->n_layer,
     };
     enum status status = OK;
     for (int32_t i = 0; i < hyper->n_layer && status == OK; i++) {
-        status = compute_cache(compute, &kv.k[i], type, n_rows, n_cols, err);
+        const struct layer_hyper *layer = &hyper->layers[i];
+        if (!(layer->parts & PART_ATTENTION))
+            continue;
+        status = open_cache(&kv, compute, &kv.k[i], type, hyper_dim(hyper, layer, N_K), err);
         if (status == OK)
-            status = compute_cache(compute, &kv.v[i], type, n_rows, n_cols, err);
+            status = open_cache(&kv, compute, &kv.v[i], type, hyper_dim(hyper, layer, N_V), err);
     }
-    if (status != OK) {
+    if (status != OK)
         kv_close(&kv, compute);
-        return !err ? status
-                    : err_prefix(
-                          err,
-                          "memory for %d sequences of %d tokens (%llu MB; lower ctx or parallel)",
-                          n_seq, n_ctx, (unsigned long long)(kv.n_bytes >> 20));
-    }
-    *out = kv;
-    return OK;
+    else
+        *out = kv;
+    return status;
 }
 
 void kv_close(struct kv *kv, struct compute *compute)

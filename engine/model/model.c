@@ -4,61 +4,13 @@
 // The weights stay in the mapped file for as long as the model is open; a device that has its own
 // memory copies them.
 
-#include "parts.h"
+#include "arch.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { N_OUT = 16, MAX_BATCH = 8192, MAX_SEQ = 4096 };
-
-static enum status activations_open(struct activations *act, struct compute *compute,
-                                    const struct hyper *h, int32_t n_batch, struct err *err)
-{
-    int64_t n_q = (int64_t)h->n_head * h->head_dim, n_kv = (int64_t)h->n_head_kv * h->head_dim;
-    act->n_batch = n_batch;
-    act->n_out = n_batch < N_OUT ? n_batch : N_OUT;
-    const struct {
-        struct tensor *tensor;
-        enum dtype type;
-        int64_t n_rows, n_cols;
-    } all[] = {
-        {&act->x, DTYPE_F32, n_batch, h->n_embd},
-        {&act->q, DTYPE_F32, n_batch, n_q},
-        {&act->att, DTYPE_F32, n_batch, n_q},
-        {&act->k, DTYPE_F32, n_batch, n_kv},
-        {&act->v, DTYPE_F32, n_batch, n_kv},
-        {&act->gate, DTYPE_F32, n_batch, h->n_ff},
-        {&act->up, DTYPE_F32, n_batch, h->n_ff},
-        {&act->token, DTYPE_I32, 1, n_batch},
-        {&act->pos, DTYPE_I32, 1, n_batch},
-        {&act->row, DTYPE_I32, 1, n_batch},
-        {&act->first, DTYPE_I32, 1, n_batch},
-        {&act->count, DTYPE_I32, 1, n_batch},
-        {&act->out_row, DTYPE_I32, 1, act->n_out},
-        {&act->out_x, DTYPE_F32, act->n_out, h->n_embd},
-        {&act->logits, DTYPE_F32, act->n_out, h->n_vocab},
-        {&act->top_id, DTYPE_I32, 1, (int64_t)act->n_out * TOP_K_MOST},
-        {&act->top_value, DTYPE_F32, 1, (int64_t)act->n_out * TOP_K_MOST},
-    };
-    enum status status = OK;
-    for (size_t i = 0; i < COUNT_OF(all) && status == OK; i++)
-        status =
-            compute_tensor(compute, all[i].tensor, all[i].type, all[i].n_rows, all[i].n_cols, err);
-    return status;
-}
-
-static void activations_close(struct activations *act, struct compute *compute)
-{
-    struct tensor *all[] = {
-        &act->x,       &act->q,     &act->att,    &act->k,      &act->v,         &act->gate,
-        &act->up,      &act->token, &act->pos,    &act->row,    &act->first,     &act->count,
-        &act->out_row, &act->out_x, &act->logits, &act->top_id, &act->top_value,
-    };
-    for (size_t i = 0; i < COUNT_OF(all); i++)
-        if (all[i]->buffer)
-            tensor_free(compute, all[i]);
-}
+enum { MAX_BATCH = 8192, MAX_SEQ = 4096 };
 
 // ---- what a person reads about the model --------------------------------------------------------
 
@@ -110,7 +62,7 @@ static void fill_info(struct model *m, const char *path)
     if (gguf_get_string(m->gguf, "general.name", &name, NULL) != OK || name.n == 0)
         name = base;
     copy_printable(info->name, sizeof(info->name), name);
-    snprintf(info->arch, sizeof(info->arch), "%s", h->arch);
+    snprintf(info->arch, sizeof(info->arch), "%s", h->arch->name);
     name_quantisation(info, m->gguf);
     for (uint64_t i = 0; i < m->gguf->n_tensors; i++)
         info->n_params += (int64_t)m->gguf->tensors[i].n_elements;
@@ -118,10 +70,13 @@ static void fill_info(struct model *m, const char *path)
     info->kv_bytes = m->kv.n_bytes;
     info->n_layer = info->n_layer_on_device = h->n_layer;
     info->n_embd = h->n_embd;
-    info->n_head = h->n_head;
-    info->n_head_kv = h->n_head_kv;
-    info->head_dim = h->head_dim;
-    info->n_ff = h->n_ff;
+    info->n_ff = (int32_t)hyper_most(h, N_FF);
+    for (int32_t i = 0; i < h->n_layer; i++)
+        if (h->layers[i].n_head > info->n_head) {
+            info->n_head = h->layers[i].n_head;
+            info->n_head_kv = h->layers[i].n_head_kv;
+            info->head_dim = h->layers[i].head_dim;
+        }
     info->n_vocab = h->n_vocab;
     info->n_ctx = m->kv.n_ctx;
     info->n_ctx_train = h->n_ctx_train;
@@ -135,15 +90,30 @@ static enum status check_device(const struct compute *compute, const struct hype
 {
     if (strcmp(compute_info(compute)->backend, "cpu") == 0)
         return OK;
-    if (h->head_dim % 8 != 0 || h->head_dim > 256)
-        return err_set(err, UNSUPPORTED,
-                       "heads of %d dimensions; on %s they must be a multiple of 8, at most 256",
-                       h->head_dim, compute_info(compute)->device);
-    if (h->n_embd % 32 != 0 || h->n_ff % 32 != 0)
-        return err_set(err, UNSUPPORTED,
-                       "rows of %d and %d numbers; on %s they must be multiples of 32", h->n_embd,
-                       h->n_ff, compute_info(compute)->device);
+    for (int32_t i = 0; i < h->n_layer; i++) {
+        const struct layer_hyper *layer = &h->layers[i];
+        if (layer->head_dim % 8 != 0 || layer->head_dim > 256)
+            return err_set(
+                err, UNSUPPORTED,
+                "heads of %d dimensions; on %s they must be a multiple of 8, at most 256",
+                layer->head_dim, compute_info(compute)->device);
+        if (h->n_embd % 32 != 0 || layer->n_ff % 32 != 0)
+            return err_set(err, UNSUPPORTED,
+                           "rows of %d and %d numbers; on %s they must be multiples of 32",
+                           h->n_embd, layer->n_ff, compute_info(compute)->device);
+    }
     return OK;
+}
+
+static enum status load_weights(struct model *m, struct err *err)
+{
+    enum status status = weights_plan(&m->weights, m->gguf, &m->hyper, err);
+    if (status != OK)
+        return status;
+    do
+        status = weights_load_next(&m->weights, m->compute, m->gguf, &m->hyper, err);
+    while (status == AGAIN);
+    return status;
 }
 
 static enum status open_parts(struct model *m, const struct model_options *options, struct err *err)
@@ -155,15 +125,15 @@ static enum status open_parts(struct model *m, const struct model_options *optio
         status = check_device(m->compute, &m->hyper, err);
     if (status != OK)
         return status;
-    m->hyper.n_vocab = tokenizer_n_vocab(m->tokenizer);
-    int32_t n_ctx = options->n_ctx > 0 && options->n_ctx < m->hyper.n_ctx_train
-                        ? options->n_ctx
-                        : m->hyper.n_ctx_train;
-    status = weights_open(&m->weights, m->compute, m->gguf, &m->hyper, err);
+    struct hyper *h = &m->hyper;
+    h->n_vocab = tokenizer_n_vocab(m->tokenizer);
+    h->n_ctx =
+        options->n_ctx > 0 && options->n_ctx < h->n_ctx_train ? options->n_ctx : h->n_ctx_train;
+    status = load_weights(m, err);
     if (status == OK)
-        status = kv_open(&m->kv, m->compute, &m->hyper, n_ctx, options, err);
+        status = kv_open(&m->kv, m->compute, h, options, err);
     if (status == OK)
-        status = activations_open(&m->act, m->compute, &m->hyper, options->n_batch, err);
+        status = activations_open(&m->act, m->compute, h, options->n_batch, err);
     m->scratch = mem_array(4 * (size_t)options->n_batch, sizeof(*m->scratch));
     return status;
 }
@@ -200,7 +170,8 @@ void model_close(struct model *model)
         return;
     activations_close(&model->act, model->compute);
     kv_close(&model->kv, model->compute);
-    weights_close(&model->weights, model->compute, &model->hyper);
+    weights_close(&model->weights, model->compute);
+    hyper_free(&model->hyper);
     tokenizer_close(model->tokenizer);
     gguf_close(model->gguf);
     free(model->scratch);

@@ -1,8 +1,7 @@
 // parts.h - what the files of floor 4 share among themselves; no other floor includes it.
 //
-// gguf.c reads a file into values and tensors, vocabulary_read.c makes its tokenizer, weights.c
-// finds and checks the tensors of an architecture, kv.c keeps the rows of past tokens, forward.c
-// computes.
+// gguf.c reads a file into values and tensors, vocabulary_read.c makes its tokenizer. What computes
+// (architectures, weights, caches, the pass) has arch.h.
 #pragma once
 
 #include "model.h"
@@ -86,81 +85,3 @@ struct bytes gguf_next_string(const uint8_t **at);
 // The tokenizer that a file's keys describe; it keeps nothing of the file.
 MUST_USE enum status vocabulary_read(struct tokenizer **out, const struct gguf *gguf,
                                      struct err *err);
-
-// ---- weights.c ----------------------------------------------------------------------------------
-
-struct hyper { // the numbers of the architecture, each bounded
-    char arch[16];
-    int32_t n_layer, n_embd, n_ff, n_head, n_head_kv, head_dim, n_rot, n_vocab, n_ctx_train;
-    float rms_eps;
-    enum rope_pairs rope_pairs;
-    struct rope_scaling rope_scaling; // .freq_factors: weights.c knows them
-};
-
-struct layer {                            // .buffer == NULL: not in this model
-    struct tensor attn_norm;              // [1][n_embd]
-    struct tensor attn_q, attn_k, attn_v; // [n_head or n_head_kv * head_dim][n_embd]
-    struct tensor attn_q_bias, attn_k_bias, attn_v_bias;
-    struct tensor attn_output, attn_output_bias; // [n_embd][n_head * head_dim]
-    struct tensor ffn_norm;                      // [1][n_embd]
-    struct tensor ffn_gate, ffn_up;              // [n_ff][n_embd]
-    struct tensor ffn_down;                      // [n_embd][n_ff]
-};
-
-struct weights {
-    struct tensor token_embd;  // [n_vocab][n_embd]
-    struct tensor output_norm; // [1][n_embd]
-    struct tensor output;      // [n_vocab][n_embd]; a copy of token_embd when tied
-    bool tied;
-    struct tensor rope_turns; // I32 [1][n_rot] (struct rope)
-    float rope_magnitude;
-    struct layer *layers; // [n_layer]
-};
-
-MUST_USE enum status hyper_read(struct hyper *out, const struct gguf *gguf, struct err *err);
-// Checks name, shape and type of every tensor of the architecture and hands them to the device.
-MUST_USE enum status weights_open(struct weights *out, struct compute *compute,
-                                  const struct gguf *gguf, const struct hyper *hyper,
-                                  struct err *err);
-void weights_close(struct weights *weights, struct compute *compute, const struct hyper *hyper);
-
-// ---- kv.c ---------------------------------------------------------------------------------------
-
-struct kv {               // row of (seq, pos) in every layer: seq * n_ctx + pos
-    struct tensor *k, *v; // [n_layer], each F16 or Q8_0 [n_seq * n_ctx][n_head_kv * head_dim]
-    int32_t *n_filled; // [n_seq]: rows 0 .. n_filled-1 were written by the sequence's present text
-    int32_t n_layer, n_ctx, n_seq;
-    uint64_t n_bytes;
-};
-
-MUST_USE enum status kv_open(struct kv *out, struct compute *compute, const struct hyper *hyper,
-                             int32_t n_ctx, const struct model_options *options, struct err *err);
-void kv_close(struct kv *kv, struct compute *compute);
-
-// ---- model.c, forward.c -------------------------------------------------------------------------
-
-struct activations {                             // n_batch rows each, F32 unless said
-    struct tensor x;                             // [n_embd]: the residual stream
-    struct tensor q, att;                        // [n_head * head_dim]
-    struct tensor k, v;                          // [n_head_kv * head_dim]
-    struct tensor gate, up;                      // [n_ff]; up is scratch
-    struct tensor token, pos, row, first, count; // I32 [1][n_batch]
-    struct tensor out_row;                       // I32 [1][n_out]
-    struct tensor out_x;                         // [n_out][n_embd]: rows whose logits are wanted
-    struct tensor logits;                        // [n_out][n_vocab]
-    struct tensor top_id, top_value; // [n_out * TOP_K_MOST] numbers: the largest of logits
-    int32_t n_batch, n_out;
-};
-
-struct model {
-    struct compute *compute;
-    struct gguf *gguf;
-    struct tokenizer *tokenizer;
-    struct hyper hyper;
-    struct weights weights;
-    struct kv kv;
-    struct activations act;
-    int32_t
-        *scratch; // [4][n_batch]: row, first, count and the wanted rows, before they are written
-    struct model_info info;
-};

@@ -1,0 +1,71 @@
+// activations.c - the memory of a forward pass: one tensor for each purpose, as wide as the widest
+// layer needs it. A block takes views of as many rows and columns as it has. What no layer needs is
+// not made.
+#include "arch.h"
+
+enum { N_OUT = 16 };
+
+static const struct {
+    uint16_t slot;
+    uint8_t type;
+    uint8_t cols; // enum dim; of none of the layers: not made
+} ROWS[] = {
+    {offsetof(struct activations, x), DTYPE_F32, N_EMBD},
+    {offsetof(struct activations, q), DTYPE_F32, N_Q},
+    {offsetof(struct activations, att), DTYPE_F32, N_ATT},
+    {offsetof(struct activations, k), DTYPE_F32, N_K},
+    {offsetof(struct activations, v), DTYPE_F32, N_V},
+    {offsetof(struct activations, gate), DTYPE_F32, N_FF},
+    {offsetof(struct activations, up), DTYPE_F32, N_FF},
+};
+
+static struct tensor *slot_of(struct activations *act, size_t i)
+{
+    return (struct tensor *)(void *)((char *)act + ROWS[i].slot);
+}
+
+enum status activations_open(struct activations *act, struct compute *compute,
+                             const struct hyper *h, int32_t n_batch, struct err *err)
+{
+    act->n_batch = n_batch;
+    act->n_out = n_batch < N_OUT ? n_batch : N_OUT;
+    const struct {
+        struct tensor *tensor;
+        enum dtype type;
+        int64_t n_rows, n_cols;
+    } others[] = {
+        {&act->token, DTYPE_I32, 1, n_batch},
+        {&act->pos, DTYPE_I32, 1, n_batch},
+        {&act->row, DTYPE_I32, 1, n_batch},
+        {&act->first, DTYPE_I32, 1, n_batch},
+        {&act->count, DTYPE_I32, 1, n_batch},
+        {&act->out_row, DTYPE_I32, 1, act->n_out},
+        {&act->out_x, DTYPE_F32, act->n_out, h->n_embd},
+        {&act->logits, DTYPE_F32, act->n_out, h->n_vocab},
+        {&act->top_id, DTYPE_I32, 1, (int64_t)act->n_out * TOP_K_MOST},
+        {&act->top_value, DTYPE_F32, 1, (int64_t)act->n_out * TOP_K_MOST},
+    };
+    enum status status = OK;
+    for (size_t i = 0; i < COUNT_OF(ROWS) && status == OK; i++) {
+        int64_t n_cols = hyper_most(h, ROWS[i].cols);
+        if (n_cols > 0)
+            status = compute_tensor(compute, slot_of(act, i), ROWS[i].type, n_batch, n_cols, err);
+    }
+    for (size_t i = 0; i < COUNT_OF(others) && status == OK; i++)
+        status = compute_tensor(compute, others[i].tensor, others[i].type, others[i].n_rows,
+                                others[i].n_cols, err);
+    return status;
+}
+
+void activations_close(struct activations *act, struct compute *compute)
+{
+    struct tensor *others[] = {&act->token,  &act->pos,      &act->row,   &act->first,
+                               &act->count,  &act->out_row,  &act->out_x, &act->logits,
+                               &act->top_id, &act->top_value};
+    for (size_t i = 0; i < COUNT_OF(ROWS); i++)
+        if (slot_of(act, i)->buffer)
+            tensor_free(compute, slot_of(act, i));
+    for (size_t i = 0; i < COUNT_OF(others); i++)
+        if (others[i]->buffer)
+            tensor_free(compute, others[i]);
+}

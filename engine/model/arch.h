@@ -1,0 +1,272 @@
+// arch.h - what an architecture is: the numbers of a model, the tensors it must have, and the order
+// of its operations.
+//
+// One file of arch/ holds one architecture, or several that differ only by data: a table of rules
+// (which tensors, of what shape, when), read() (which keys), and forward(), a straight line of the
+// shared blocks in block/. Opening, closing, the check for tensors that nobody needs and the memory
+// plan walk the same rules. To add one: a file in arch/ and a line in arch/list.c.
+#pragma once
+
+#include "parts.h"
+
+#include <stddef.h>
+
+enum {
+    MAX_LAYER = 1024,
+    MAX_EMBD = 1 << 17,
+    MAX_FF = 1 << 20,
+    MAX_HEAD = 4096,
+    MAX_HEAD_DIM = 1024,
+    MAX_CTX = 1 << 24,
+    MAX_EXPERT = 512,
+    MAX_EXPERT_USED = 16,
+};
+
+// ---- hyper-parameters ---------------------------------------------------------------------------
+
+// What a layer is made of. A rule of a layer asks for some of these; OPTIONAL: it may be missing.
+enum part {
+    PART_ATTENTION = 1 << 0, // softmax attention over a cache of keys and values
+    PART_DENSE = 1 << 1,     // one feed-forward network
+    PART_EXPERTS = 1 << 2,   // a mixture of experts
+    PART_SHARED = 1 << 3,    // and one expert that every token takes
+    OPTIONAL = 1 << 30,
+};
+
+enum { ROPE_MAIN, ROPE_WINDOW, N_ROPES, NO_ROPE = -1 };
+
+struct layer_hyper {
+    uint32_t parts;            // bits of enum part
+    int32_t n_head, n_head_kv; // both 0 where there is no attention
+    int32_t head_dim, head_dim_v;
+    int32_t n_ff;   // of the dense network
+    int32_t window; // rows that a token sees; 0 = all
+    int32_t rope;   // ROPE_MAIN, ROPE_WINDOW or NO_ROPE
+};
+
+struct rope_hyper {
+    enum rope_pairs pairs;
+    int32_t n_rot;               // 0: not used by this model
+    struct rope_scaling scaling; // .freq_factors: weights.c knows them
+    bool factors;                // rope_freqs.weight applies, where the file has it
+};
+
+struct hyper { // the numbers of a model, each bounded
+    const struct arch *arch;
+    int32_t n_layer, n_embd, n_vocab, n_ctx_train;
+    int32_t n_ctx;         // that the model is opened with
+    float eps;             // of every norm
+    float attention_scale; // of scores
+    float softcap;         // of scores; 0 = none
+    enum activation activation;
+    int32_t n_expert, n_expert_used, n_ff_exp, n_ff_shared;
+    struct route route;
+    struct rope_hyper ropes[N_ROPES];
+    struct layer_hyper *layers; // [n_layer]
+};
+
+// Reads keys "ARCH.NAME". The first failure stays in .status and later calls return at once.
+struct reader {
+    const struct gguf *gguf;
+    const struct arch *arch;
+    int32_t n_layer;
+    enum status status;
+    struct err *err;
+    uint8_t *asked; // [n_values]: this key was looked for
+    char key[96];
+};
+#define REQUIRED (-1) // as a whole number's fallback; NAN as a float's
+const char *reader_key(struct reader *r, const char *name); // remembers that it was asked for
+int32_t reader_int(struct reader *r, const char *name, uint64_t min, uint64_t max,
+                   int32_t fallback);
+float reader_float(struct reader *r, const char *name, double min, double max, float fallback);
+bool reader_bool(struct reader *r, const char *name, bool fallback);
+// One number a layer: a scalar is meant for all; an array may be longer than the layers, not
+// shorter. Numbers may be truth values. false: not there, out untouched (fallback >= 0: filled).
+bool reader_ints(struct reader *r, const char *name, uint64_t min, uint64_t max, int32_t fallback,
+                 int32_t *out);
+bool reader_has(struct reader *r, const char *name);
+void reader_refuse(struct reader *r, enum status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+// Reads what all architectures have (as GGUF's specification names it), then calls arch->read.
+MUST_USE enum status hyper_read(struct hyper *out, const struct gguf *gguf, struct err *err);
+void hyper_free(struct hyper *hyper);
+
+// ---- rules --------------------------------------------------------------------------------------
+
+enum dim { // a length as the hyper-parameters give it; 0 for what a layer has not
+    ONE,
+    N_EMBD,
+    N_VOCAB,
+    N_Q,   // n_head * head_dim
+    N_K,   // n_head_kv * head_dim
+    N_V,   // n_head_kv * head_dim_v
+    N_ATT, // n_head * head_dim_v
+    N_QKV, // N_Q + N_K + N_V
+    N_HEAD,
+    HEAD_DIM,
+    N_FREQS, // half of the rotated dimensions
+    N_FF,
+    N_FF_2, // 2 * n_ff
+    N_EXPERT,
+    N_FF_EXP, // of one expert
+    N_FF_EXP_2,
+    N_FF_SHARED,
+    N_USED_EMBD,   // n_expert_used * n_embd
+    N_USED_FF_EXP, // n_expert_used * n_ff_exp
+    N_USED,
+    N_DIMS
+};
+int64_t hyper_dim(const struct hyper *hyper, const struct layer_hyper *layer, enum dim dim);
+int64_t hyper_most(const struct hyper *hyper, enum dim dim); // over all layers
+
+enum form {
+    MATRIX,  // handed to the device as it is stored
+    VECTOR,  // small: F32 in the device's memory whatever the file stores
+    FACTORS, // F32, kept by the host: what rope_turns divides frequencies by
+};
+struct rule {
+    const char *name; // of a layer's: what follows "blk.N."
+    bool of_layer;
+    uint16_t slot; // offset in struct layer or struct weights
+    uint8_t form;
+    uint8_t cols, rows, planes; // enum dim, in GGUF's order: cols is the row length
+    uint32_t parts;             // what the layer must be made of; OPTIONAL
+};
+// {"attn_q.weight", LAYER(attn_q), MATRIX, N_EMBD, N_Q}
+#define LAYER(field) true, offsetof(struct layer, field)
+#define MODEL(field) false, offsetof(struct weights, field)
+
+// ---- weights.c ----------------------------------------------------------------------------------
+
+struct layer {               // shapes: the rules; .buffer NULL: not in this layer
+    struct tensor attn_norm; // before the mixer
+    struct tensor attn_q, attn_k, attn_v, attn_output;
+    struct tensor attn_q_bias, attn_k_bias, attn_v_bias, attn_output_bias;
+    struct tensor attn_q_norm, attn_k_norm; // a head's
+    struct tensor ffn_norm;                 // before the network
+    struct tensor ffn_gate, ffn_up, ffn_down;
+    struct tensor ffn_gate_inp, ffn_gate_exps, ffn_up_exps, ffn_down_exps; // router, experts
+};
+
+struct rope_weights { // of struct rope
+    struct tensor turns;
+    float magnitude;
+};
+
+// One tensor of the file and where it goes: made from the rules before anything is loaded.
+struct placement {
+    const struct rule *rule;
+    const struct gguf_tensor *tensor;
+    struct tensor *slot;
+    int64_t n_rows, n_cols;
+};
+
+struct weights {
+    struct tensor token_embd, output_norm;
+    struct tensor output; // a copy of token_embd when tied
+    bool tied;
+    struct tensor rope_freqs;  // only the placement's slot: FACTORS stay with the host
+    const float *freq_factors; // [n_rot / 2], in the file; NULL when it has none
+    struct rope_weights ropes[N_ROPES];
+    struct layer *layers; // [n_layer]
+
+    struct placement *placements; // [n_placements], in the order of the file
+    size_t n_placements, n_loaded;
+    uint64_t n_bytes, n_bytes_loaded;
+};
+
+// Finds and checks every tensor that the rules name, and that no other is there; loads nothing.
+MUST_USE enum status weights_plan(struct weights *out, const struct gguf *gguf,
+                                  const struct hyper *hyper, struct err *err);
+// Hands the next tensor to the device; AGAIN: more are left.
+MUST_USE enum status weights_load_next(struct weights *weights, struct compute *compute,
+                                       const struct gguf *gguf, const struct hyper *hyper,
+                                       struct err *err);
+void weights_close(struct weights *weights, struct compute *compute);
+
+// ---- kv.c ---------------------------------------------------------------------------------------
+
+struct kv {               // row of (seq, pos) in every layer: seq * n_ctx + pos
+    struct tensor *k, *v; // [n_layer], each F16 or Q8_0 [n_seq * n_ctx][N_K or N_V of the layer]
+    int32_t *n_filled; // [n_seq]: rows 0 .. n_filled-1 were written by the sequence's present text
+    int32_t n_layer, n_ctx, n_seq;
+    uint64_t n_bytes;
+};
+
+MUST_USE enum status kv_open(struct kv *out, struct compute *compute, const struct hyper *hyper,
+                             const struct model_options *options, struct err *err);
+void kv_close(struct kv *kv, struct compute *compute);
+
+// ---- the pass -----------------------------------------------------------------------------------
+
+struct activations {                                // n_batch rows each, F32 unless said
+    struct tensor x;                                // [n_embd]: the residual stream
+    struct tensor q, att, k, v;                     // as the widest layer needs them
+    struct tensor gate, up;                         // [n_ff]
+    struct tensor normed;                           // [n_embd], where a norm feeds several blocks
+    struct tensor router, expert_id, expert_weight; // [n_expert], [n_used] twice (the first I32)
+    struct tensor expert_gate, expert_up,
+        expert_out;                              // [n_used * n_ff_exp] twice, [n_used * n_embd]
+    struct tensor token, pos, row, first, count; // I32 [1][n_batch]
+    struct tensor out_row;                       // I32 [1][n_out]
+    struct tensor out_x;                         // [n_out][n_embd]: rows whose logits are wanted
+    struct tensor logits;                        // [n_out][n_vocab]
+    struct tensor top_id, top_value; // [n_out * TOP_K_MOST] numbers: the largest of logits
+    int32_t n_batch, n_out;
+};
+MUST_USE enum status activations_open(struct activations *act, struct compute *compute,
+                                      const struct hyper *hyper, int32_t n_batch, struct err *err);
+void activations_close(struct activations *act, struct compute *compute);
+
+struct pass { // one recording of n rows
+    struct compute *compute;
+    const struct hyper *h;
+    const struct weights *w;
+    const struct kv *kv;
+    const struct activations *act;
+    int32_t n;
+    struct tensor x, token, pos, row, first, count; // views of n rows
+};
+// n rows of an activation, n_cols wide, close together.
+struct tensor pass_view(const struct pass *p, const struct tensor *activation, int64_t n_cols);
+// Rows of n_cols, each cut into pieces of `piece`: the same memory with more and shorter rows.
+struct tensor pieces_view(const struct tensor *rows, int64_t piece);
+// NULL for a tensor that this model has not.
+const struct tensor *present(const struct tensor *tensor);
+
+// ---- blocks: each adds its result to pass.x -----------------------------------------------------
+
+void embed_block(const struct pass *p);                // x = token_embd[token]
+void attention_block(const struct pass *p, int32_t i); // block/attention.c
+void ffn_block(const struct pass *p, int32_t i);       // block/ffn.c: dense or experts
+
+struct arch {
+    const char *name; // general.architecture
+    const struct rule *rules;
+    size_t n_rules;
+    // After what all have was read (every layer PART_ATTENTION and PART_DENSE): sets the rest.
+    void (*read)(struct reader *r, struct hyper *h);
+    void (*forward)(const struct pass *p); // from tokens to the state before the output norm
+};
+#define RULES(table) .rules = table, .n_rules = COUNT_OF(table)
+
+// list.c
+const struct arch *arch_find(struct bytes name);
+const char *arch_names(char *out, size_t size); // "llama, qwen2, ..."
+
+// ---- model.c, forward.c -------------------------------------------------------------------------
+
+struct model {
+    struct compute *compute;
+    struct gguf *gguf;
+    struct tokenizer *tokenizer;
+    struct hyper hyper;
+    struct weights weights;
+    struct kv kv;
+    struct activations act;
+    int32_t
+        *scratch; // [4][n_batch]: row, first, count and the wanted rows, before they are written
+    struct model_info info;
+};

@@ -1,0 +1,425 @@
+// hyper.c - the numbers of a model: what every architecture has is read here, then arch->read adds
+// its own; each number is bounded before anything is computed from it.
+//
+// What a file says and this build would compute otherwise is refused. A key of the architecture
+// that nobody asked for and that is not known to be harmless is named in the log: the file may mean
+// something by it.
+#include "arch.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+// ---- keys ---------------------------------------------------------------------------------------
+
+void reader_refuse(struct reader *r, enum status status, const char *format, ...)
+{
+    char text[256];
+    va_list args;
+    if (r->status != OK)
+        return;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    r->status = err_set(r->err, status, "%s", text);
+}
+
+static const struct gguf_value *find_key(struct reader *r, const char *name)
+{
+    snprintf(r->key, sizeof(r->key), "%s.%s", r->arch->name, name);
+    const struct gguf_value *value = gguf_find(r->gguf, r->key);
+    if (value)
+        r->asked[value - r->gguf->values] = 1;
+    return value;
+}
+
+const char *reader_key(struct reader *r, const char *name)
+{
+    find_key(r, name);
+    return r->key;
+}
+
+bool reader_has(struct reader *r, const char *name)
+{
+    return find_key(r, name) != NULL;
+}
+
+// NOT_FOUND is an answer only where the key may be missing.
+static void settle(struct reader *r, enum status status, bool required)
+{
+    if (status == NOT_FOUND && required)
+        reader_refuse(r, BAD_INPUT, "key '%s' is missing", r->key);
+    else if (status != OK && status != NOT_FOUND)
+        r->status = status;
+}
+
+int32_t reader_int(struct reader *r, const char *name, uint64_t min, uint64_t max, int32_t fallback)
+{
+    uint64_t value = 0;
+    if (r->status != OK)
+        return 1;
+    enum status status = gguf_get_uint(r->gguf, reader_key(r, name), min, max, &value, r->err);
+    settle(r, status, fallback < 0);
+    return status == OK ? (int32_t)value : fallback < 0 ? 1 : fallback;
+}
+
+float reader_float(struct reader *r, const char *name, double min, double max, float fallback)
+{
+    float value = fallback;
+    if (r->status == OK)
+        settle(r, gguf_get_float(r->gguf, reader_key(r, name), min, max, &value, r->err),
+               isnan(fallback));
+    return isnan(value) ? 1 : value;
+}
+
+bool reader_bool(struct reader *r, const char *name, bool fallback)
+{
+    bool value = fallback;
+    if (r->status == OK)
+        settle(r, gguf_get_bool(r->gguf, reader_key(r, name), &value, r->err), false);
+    return value;
+}
+
+static bool item_at(const struct gguf_value *array, uint64_t i, int64_t *out)
+{
+    int32_t whole;
+    switch (array->item_type) {
+    case GGUF_U32:
+    case GGUF_I32:
+        memcpy(&whole, array->p + 4 * i, 4);
+        *out = array->item_type == GGUF_U32 ? (int64_t)(uint32_t)whole : whole;
+        return true;
+    case GGUF_BOOL:
+    case GGUF_U8:
+        *out = array->p[i];
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool read_array(struct reader *r, const struct gguf_value *array, uint64_t min, uint64_t max,
+                       int32_t *out)
+{
+    if (array->n_items < (uint64_t)r->n_layer) {
+        reader_refuse(r, BAD_INPUT, "key '%s' has %llu numbers for %d layers", r->key,
+                      (unsigned long long)array->n_items, r->n_layer);
+        return false;
+    }
+    for (int32_t i = 0; i < r->n_layer; i++) {
+        int64_t item = 0;
+        if (!item_at(array, (uint64_t)i, &item)) {
+            reader_refuse(r, BAD_INPUT,
+                          "key '%s' is an array with items of type %u; expected whole numbers or "
+                          "truth values",
+                          r->key, array->item_type);
+            return false;
+        }
+        if (item < (int64_t)min || item > (int64_t)max) {
+            reader_refuse(r, BAD_INPUT, "key '%s' is %lld in layer %d; allowed are %llu to %llu",
+                          r->key, (long long)item, i, (unsigned long long)min,
+                          (unsigned long long)max);
+            return false;
+        }
+        out[i] = (int32_t)item;
+    }
+    return true;
+}
+
+bool reader_ints(struct reader *r, const char *name, uint64_t min, uint64_t max, int32_t fallback,
+                 int32_t *out)
+{
+    if (r->status != OK)
+        return false;
+    const struct gguf_value *value = find_key(r, name);
+    if (value && value->type == GGUF_ARRAY)
+        return read_array(r, value, min, max, out);
+    if (!value && fallback < 0) {
+        settle(r, NOT_FOUND, true);
+        return false;
+    }
+    int32_t all = fallback;
+    if (value && value->type == GGUF_BOOL)
+        all = reader_bool(r, name, false);
+    else if (value)
+        all = reader_int(r, name, min, max, 0);
+    for (int32_t i = 0; i < r->n_layer; i++)
+        out[i] = all;
+    return value && r->status == OK;
+}
+
+// ---- rotation -----------------------------------------------------------------------------------
+
+// YaRN (Peng et al. 2023).
+static void read_yarn(struct reader *r, struct hyper *h, struct rope_scaling *rope)
+{
+    rope->yarn = true;
+    rope->n_ctx_orig =
+        reader_int(r, "rope.scaling.original_context_length", 1, MAX_CTX, h->n_ctx_train);
+    rope->beta_fast = reader_float(r, "rope.scaling.yarn_beta_fast", 0.01, 1e6, 32);
+    rope->beta_slow = reader_float(r, "rope.scaling.yarn_beta_slow", 0.01, 1e6, 1);
+    rope->attn_factor = reader_float(r, "rope.scaling.attn_factor", 1e-3, 1e3, 1) *
+                        reader_float(r, "rope.scaling.yarn_attn_factor", 1e-3, 1e3, 1);
+    float ext_factor = reader_float(r, "rope.scaling.yarn_ext_factor", -1e6, 1e6, 1),
+          log_multiplier = reader_float(r, "rope.scaling.yarn_log_multiplier", -1e6, 1e6, 0);
+    if ((ext_factor != 1 && ext_factor >= 0) || log_multiplier != 0)
+        reader_refuse(r, UNSUPPORTED,
+                      "YaRN with an extrapolation factor of %g and a log multiplier of %g; "
+                      "this build knows 1 and 0",
+                      (double)ext_factor, (double)log_multiplier);
+}
+
+static void read_rope_scaling(struct reader *r, struct hyper *h, struct rope_scaling *rope)
+{
+    struct bytes kind = {NULL, 0};
+    char text[NAME_TEXT];
+    enum status status =
+        gguf_get_string(r->gguf, reader_key(r, "rope.scaling.type"), &kind, r->err);
+    settle(r, status, false);
+    bool linear = status == NOT_FOUND || bytes_equal_text(kind, "linear"),
+         yarn = bytes_equal_text(kind, "yarn");
+    if (!linear && !yarn && !bytes_equal_text(kind, "none"))
+        reader_refuse(r, UNSUPPORTED,
+                      "key '%s' is '%s'; this build knows none, linear and yarn (and the factors "
+                      "in rope_freqs.weight)",
+                      r->key, name_text(text, kind));
+    float factor = 1;
+    if (linear)
+        factor = reader_float(r, "rope.scale_linear", 0, 1e6, 0); // the older name
+    if ((linear && factor == 0) || yarn)
+        factor = reader_float(r, "rope.scaling.factor", 0, 1e6, 1);
+    if (factor > 0 && factor < 1e-6f)
+        reader_refuse(r, BAD_INPUT, "key '%s' is %g; expected 0 or from 1e-6 to 1e6", r->key,
+                      (double)factor);
+    rope->freq_scale = factor > 0 ? 1 / factor : 1;
+    if (yarn)
+        read_yarn(r, h, rope);
+}
+
+// ---- what all have ------------------------------------------------------------------------------
+
+static void read_heads(struct reader *r, struct hyper *h)
+{
+    int32_t *n_head = mem_array(2 * (size_t)h->n_layer, sizeof(*n_head)),
+            *n_head_kv = n_head + h->n_layer;
+    reader_ints(r, "attention.head_count", 0, MAX_HEAD, REQUIRED, n_head);
+    if (!reader_ints(r, "attention.head_count_kv", 0, MAX_HEAD, 0, n_head_kv))
+        memcpy(n_head_kv, n_head, (size_t)h->n_layer * sizeof(*n_head));
+    int32_t head_dim = reader_int(r, "attention.key_length", 2, MAX_HEAD_DIM, 0),
+            head_dim_v = reader_int(r, "attention.value_length", 1, MAX_HEAD_DIM, 0);
+    for (int32_t i = 0; i < h->n_layer && r->status == OK; i++) {
+        struct layer_hyper *layer = &h->layers[i];
+        layer->n_head = n_head[i];
+        layer->n_head_kv = n_head_kv[i];
+        layer->head_dim = head_dim;
+        if (head_dim == 0 && n_head[i] > 0 &&
+            (h->n_embd % n_head[i] != 0 || h->n_embd / n_head[i] > MAX_HEAD_DIM))
+            reader_refuse(r, BAD_INPUT,
+                          "an embedding of %d cannot be divided among %d heads of at most %d",
+                          h->n_embd, n_head[i], MAX_HEAD_DIM);
+        else if (head_dim == 0 && n_head[i] > 0)
+            layer->head_dim = h->n_embd / n_head[i];
+        layer->head_dim_v = head_dim_v > 0 ? head_dim_v : layer->head_dim;
+    }
+    free(n_head);
+}
+
+static void read_common(struct reader *r, struct hyper *h)
+{
+    h->n_embd = reader_int(r, "embedding_length", 1, MAX_EMBD, REQUIRED);
+    h->n_ctx_train = reader_int(r, "context_length", 1, MAX_CTX, REQUIRED);
+    int32_t *n_ff = mem_array((size_t)h->n_layer, sizeof(*n_ff));
+    reader_ints(r, "feed_forward_length", 0, MAX_FF, 0, n_ff);
+    for (int32_t i = 0; i < h->n_layer; i++)
+        h->layers[i] = (struct layer_hyper){
+            .parts = PART_ATTENTION | PART_DENSE, .n_ff = n_ff[i], .rope = ROPE_MAIN};
+    free(n_ff);
+    read_heads(r, h);
+    h->eps = reader_float(r, "attention.layer_norm_rms_epsilon", 0, 1, NAN);
+    h->activation = ACTIVATION_SILU;
+    struct rope_hyper *rope = &h->ropes[ROPE_MAIN];
+    rope->scaling.freq_base = reader_float(r, "rope.freq_base", 1, 1e12, 10000);
+    rope->n_rot = reader_int(r, "rope.dimension_count", 2, MAX_HEAD_DIM, h->layers[0].head_dim);
+    read_rope_scaling(r, h, &rope->scaling);
+}
+
+// ---- checks -------------------------------------------------------------------------------------
+
+static void check_layer(struct reader *r, const struct hyper *h, int32_t i)
+{
+    const struct layer_hyper *layer = &h->layers[i];
+    const int32_t n_rot = layer->rope >= 0 ? h->ropes[layer->rope].n_rot : 0;
+    if (layer->parts & PART_ATTENTION) {
+        if (layer->n_head < 1 || layer->n_head_kv < 1)
+            reader_refuse(
+                r, BAD_INPUT,
+                "keys '%s.attention.head_count' and 'head_count_kv' are %d and %d in layer %d; "
+                "it needs one head at least",
+                r->arch->name, layer->n_head, layer->n_head_kv, i);
+        else if (layer->n_head % layer->n_head_kv != 0)
+            reader_refuse(r, BAD_INPUT, "%d attention heads cannot share %d key/value heads",
+                          layer->n_head, layer->n_head_kv);
+        else if (layer->head_dim % 2 != 0 || n_rot % 2 != 0 || n_rot > layer->head_dim)
+            reader_refuse(r, BAD_INPUT,
+                          "heads of %d dimensions with %d of them rotated: both must be even, the "
+                          "second no larger",
+                          layer->head_dim, n_rot);
+        else if ((int64_t)layer->n_head * layer->head_dim > MAX_EMBD)
+            reader_refuse(r, BAD_INPUT, "%d heads of %d dimensions: more than %d in all",
+                          layer->n_head, layer->head_dim, MAX_EMBD);
+        else if (layer->head_dim_v != layer->head_dim)
+            reader_refuse(r, UNSUPPORTED,
+                          "key '%s.attention.value_length' is %d, the key length %d; this build "
+                          "needs them equal",
+                          r->arch->name, layer->head_dim_v, layer->head_dim);
+    }
+    if ((layer->parts & PART_DENSE) && layer->n_ff < 1)
+        reader_refuse(r, BAD_INPUT, "key '%s.feed_forward_length' is missing or 0 in layer %d",
+                      r->arch->name, i);
+}
+
+static void check_experts(struct reader *r, const struct hyper *h)
+{
+    uint32_t parts = 0;
+    for (int32_t i = 0; i < h->n_layer; i++)
+        parts |= h->layers[i].parts;
+    if (parts & PART_EXPERTS)
+        return;
+    int32_t n = reader_int(r, "expert_count", 0, INT32_MAX, 0);
+    if (n > 0)
+        reader_refuse(r, UNSUPPORTED,
+                      "a mixture of %d experts; this build runs the architecture '%s' without", n,
+                      r->arch->name);
+}
+
+// Keys that describe and change nothing that is computed.
+static bool harmless(struct bytes name)
+{
+    static const char *const NAMES[] = {
+        "vocab_size",
+        "attention.causal",
+        "rope.scaling.finetuned",
+        "use_parallel_residual",
+        "tensor_data_layout",
+        "rope.scaling.original_context_length",
+        "rope.scaling.factor",
+        "expert_used_count",
+        "expert_count",
+    };
+    for (size_t i = 0; i < COUNT_OF(NAMES); i++)
+        if (bytes_equal_text(name, NAMES[i]))
+            return true;
+    return false;
+}
+
+static void name_unasked(const struct reader *r)
+{
+    const size_t n_prefix = strlen(r->arch->name) + 1;
+    for (uint64_t i = 0; i < r->gguf->n_values; i++) {
+        struct bytes key = r->gguf->values[i].key;
+        char text[NAME_TEXT];
+        if (r->asked[i] || key.n <= n_prefix || memcmp(key.p, r->arch->name, n_prefix - 1) != 0 ||
+            key.p[n_prefix - 1] != '.')
+            continue;
+        if (!harmless((struct bytes){key.p + n_prefix, key.n - n_prefix}))
+            log_warn("key '%s' means nothing to this build's architecture '%s'",
+                     name_text(text, key), r->arch->name);
+    }
+}
+
+// ---- reading ------------------------------------------------------------------------------------
+
+static enum status find_arch(const struct gguf *gguf, const struct arch **out, struct err *err)
+{
+    struct bytes name = {NULL, 0};
+    char text[NAME_TEXT], known[220];
+    enum status status = gguf_get_string(gguf, "general.architecture", &name, err);
+    if (status == NOT_FOUND)
+        return err_set(err, BAD_INPUT, "key 'general.architecture' is missing");
+    if (status != OK)
+        return status;
+    *out = arch_find(name);
+    if (!*out)
+        return err_set(err, UNSUPPORTED, "architecture '%s'; this build runs %s",
+                       name_text(text, name), arch_names(known, sizeof(known)));
+    return OK;
+}
+
+enum status hyper_read(struct hyper *out, const struct gguf *gguf, struct err *err)
+{
+    struct hyper h = {0};
+    enum status status = find_arch(gguf, &h.arch, err);
+    if (status != OK)
+        return status;
+    struct reader r = {.gguf = gguf,
+                       .arch = h.arch,
+                       .err = err,
+                       .asked = mem_array((size_t)gguf->n_values + 1, 1)};
+    h.n_layer = r.n_layer = reader_int(&r, "block_count", 1, MAX_LAYER, REQUIRED);
+    h.layers = mem_array((size_t)h.n_layer, sizeof(*h.layers));
+    read_common(&r, &h);
+    if (r.status == OK)
+        h.arch->read(&r, &h);
+    for (int32_t i = 0; i < h.n_layer && r.status == OK; i++)
+        check_layer(&r, &h, i);
+    check_experts(&r, &h);
+    if (h.attention_scale == 0)
+        h.attention_scale = 1 / sqrtf((float)h.layers[0].head_dim);
+    if (r.status == OK) {
+        name_unasked(&r);
+        *out = h;
+    } else {
+        hyper_free(&h);
+    }
+    free(r.asked);
+    return r.status;
+}
+
+void hyper_free(struct hyper *hyper)
+{
+    free(hyper->layers);
+    hyper->layers = NULL;
+}
+
+// ---- lengths ------------------------------------------------------------------------------------
+
+int64_t hyper_dim(const struct hyper *h, const struct layer_hyper *l, enum dim dim)
+{
+    const int64_t n_q = (int64_t)l->n_head * l->head_dim, n_k = (int64_t)l->n_head_kv * l->head_dim,
+                  n_v = (int64_t)l->n_head_kv * l->head_dim_v;
+    const int64_t dims[N_DIMS] = {
+        [ONE] = 1,
+        [N_EMBD] = h->n_embd,
+        [N_VOCAB] = h->n_vocab,
+        [N_Q] = n_q,
+        [N_K] = n_k,
+        [N_V] = n_v,
+        [N_ATT] = (int64_t)l->n_head * l->head_dim_v,
+        [N_QKV] = n_q + n_k + n_v,
+        [N_HEAD] = l->n_head,
+        [HEAD_DIM] = l->head_dim,
+        [N_FREQS] = h->ropes[ROPE_MAIN].n_rot / 2,
+        [N_FF] = l->n_ff,
+        [N_FF_2] = 2 * (int64_t)l->n_ff,
+        [N_EXPERT] = h->n_expert,
+        [N_FF_EXP] = h->n_ff_exp,
+        [N_FF_EXP_2] = 2 * (int64_t)h->n_ff_exp,
+        [N_FF_SHARED] = h->n_ff_shared,
+        [N_USED] = h->n_expert_used,
+        [N_USED_EMBD] = (int64_t)h->n_expert_used * h->n_embd,
+        [N_USED_FF_EXP] = (int64_t)h->n_expert_used * h->n_ff_exp,
+    };
+    return dims[dim];
+}
+
+int64_t hyper_most(const struct hyper *h, enum dim dim)
+{
+    int64_t most = 0;
+    for (int32_t i = 0; i < h->n_layer; i++) {
+        int64_t n = hyper_dim(h, &h->layers[i], dim);
+        most = n > most ? n : most;
+    }
+    return most;
+}
