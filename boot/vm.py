@@ -64,7 +64,13 @@ def probe_kvm(kernel):
 
 
 def choose_accel(kernel, say):
-    """"kvm" or "tcg"; the probe's answer is kept until this machine is started again."""
+    """"kvm" or "tcg": what TAWNY_ACCEL says, else what the probe finds; its answer is kept until this machine is
+    started again."""
+    if wish := os.environ.get("TAWNY_ACCEL"):
+        if wish not in ("kvm", "tcg"):
+            raise ValueError(f"TAWNY_ACCEL is {wish!r}; it is kvm or tcg")
+        say(f"{wish}, as TAWNY_ACCEL says")
+        return wish
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     cache = Path(os.environ["TAWNY_CACHE"]) / "kvm-probe"
     try:
@@ -82,10 +88,12 @@ def choose_accel(kernel, say):
 
 class VM:
     def __init__(self, folder, disk, *, accel, firmware="uefi", bus="virtio-scsi", memory=1024, format="raw",
-                 ports=None, smbios=(), net="10.0.2.0/24", drive="", devices=()):
+                 ports=None, smbios=(), net="net=10.0.2.0/24", drive="", devices=(),
+                 nic="virtio-net-pci,netdev=n,romfile=,id=nic", cable=True):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.ports = ports or {guest: free_port() for guest in GUEST_PORTS}
+        self.ports = {guest: free_port() for guest in GUEST_PORTS} if ports is None else ports
+        self.cable = cable
         self.lines = []  # (seconds since start, text)
         self.changed = threading.Condition()
         self.run_dir = tempfile.mkdtemp(prefix="tawny-vm-")  # a socket's path is short
@@ -96,9 +104,8 @@ class VM:
                         "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
                         "-qmp", f"unix:{self.run_dir}/qmp,server=on,wait=off",
                         "-drive", f"if=none,id=d,file={disk},format={format},discard=unmap{drive}",
-                        "-netdev", self._forwards(net), "-device", "virtio-net-pci,netdev=n,romfile=",
-                        "-device", "virtio-rng-pci"]
-        for device in [*BUSES[bus], *devices]:
+                        "-netdev", self._forwards(net), "-device", "virtio-rng-pci"]
+        for device in [*BUSES[bus], *devices, nic]:
             self.command += ["-device", device.format(d="d")]
         for value in smbios:
             self.command += ["-smbios", f"type=11,value={value}"]
@@ -118,7 +125,7 @@ class VM:
 
     def _forwards(self, net):
         pairs = "".join(f",hostfwd=tcp:127.0.0.1:{host}-:{guest}" for guest, host in self.ports.items())
-        return f"user,id=n,net={net}{pairs}"
+        return f"user,id=n,{net}{pairs}"
 
     def __enter__(self):
         self.log = open(self.folder / "console.log", "w")
@@ -136,6 +143,8 @@ class VM:
                 break
             except OSError:
                 time.sleep(0.02)  # QEMU does not listen yet
+        if not self.cable:
+            self.qmp("set_link", name="nic", up=False)  # the firmware still runs: nobody has looked
         return self
 
     def __exit__(self, *_):
@@ -232,6 +241,11 @@ class VM:
         self.qmp("human-monitor-command", **{"command-line": "chardev-send-break console"})
         self.process.stdin.write(key.encode())
         self.process.stdin.flush()
+
+    def throttle(self, **limits):
+        """Slows the disk down: bps_rd, bps_wr in bytes a second; without any, it is fast again."""
+        none = dict.fromkeys(("bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"), 0)
+        self.qmp("block_set_io_throttle", device="d", **(none | limits))
 
     def power_button(self, seconds):
         """Presses the power button; the seconds until the machine was off."""

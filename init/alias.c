@@ -112,14 +112,14 @@ static int32_t count_lines(const char *text)
 
 static int by_name(const void *a, const void *b)
 {
-    return strcmp(((const struct module *)a)->name, ((const struct module *)b)->name);
+    return strcmp(((const struct kernel_module *)a)->name, ((const struct kernel_module *)b)->name);
 }
 
 int32_t modules_find(const struct modules *m, const char *name, size_t len)
 {
-    struct module key;
+    struct kernel_module key;
     name_of(key.name, name, len);
-    const struct module *hit =
+    const struct kernel_module *hit =
         bsearch(&key, m->module, (size_t)m->n_modules, sizeof(*m->module), by_name);
     return hit ? (int32_t)(hit - m->module) : -1;
 }
@@ -133,8 +133,8 @@ static void read_dep(struct modules *m, char *text)
         if (!colon || colon == line)
             continue;
         *colon = 0;
-        struct module *k = &m->module[m->n_modules++];
-        *k = (struct module){.path = line, .deps = colon + 1, .first = ""};
+        struct kernel_module *k = &m->module[m->n_modules++];
+        *k = (struct kernel_module){.path = line, .deps = colon + 1, .first = ""};
         name_of(k->name, line, (size_t)(colon - line));
     }
     qsort(m->module, (size_t)m->n_modules, sizeof(*m->module), by_name);

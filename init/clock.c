@@ -93,7 +93,7 @@ void randomness_begin(void)
 {
     char byte;
     if (getrandom(&byte, 1, GRND_NONBLOCK) != 1)
-        (void)job_start("gathering randomness", wait_for_randomness, NULL, NULL);
+        (void)child_start("gathering randomness", wait_for_randomness, NULL, NULL);
 }
 
 void seed_load(const char *dir)
@@ -129,9 +129,9 @@ void seed_load(const char *dir)
     explicit_bzero(raw, sizeof(raw));
 }
 
-void seed_save(const char *dir)
+void seed_save(const char *dir, bool wait)
 {
     char path[64];
     snprintf(path, sizeof(path), "%s/random-seed", dir);
-    (void)fresh_seed(path, 0);
+    (void)fresh_seed(path, wait ? 0 : GRND_NONBLOCK); // without randomness the old one stays
 }

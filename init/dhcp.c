@@ -11,8 +11,9 @@
  *  236 63 82 53 63             240 options: code, length, bytes; 0 pads, 255 ends
  * Option 52 says that `file` and/or `sname` carry options too.
  *
- * Left out on purpose: DHCPDECLINE after an ARP probe, and splitting one option over several
- * (RFC 3396).
+ * An address that the kernel does not take is given back (DHCPDECLINE), or its server would offer
+ * it again and again. Left out on purpose: an ARP probe before an address is used, and splitting
+ * one option over several (RFC 3396).
  */
 #include "init.h"
 
@@ -26,11 +27,6 @@
 static const uint8_t magic[4] = {0x63, 0x82, 0x53, 0x63};
 
 /* ---- reading ---- */
-
-static uint32_t be32(const uint8_t *p)
-{
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
 
 static uint32_t as_is(const uint8_t *p) // stays in network byte order
 {
@@ -47,13 +43,13 @@ static bool host_address(uint32_t network_order)
     return b[0] != 0 && b[0] != 127 && b[0] < 224;
 }
 
-struct option {
+struct dhcp_option {
     const uint8_t *bytes;
     size_t len;
 };
 
 /* First occurrence of each option of one region. False when an option leaves it or no end comes. */
-static bool collect(struct option found[256], const uint8_t *p, size_t len)
+static bool collect(struct dhcp_option found[256], const uint8_t *p, size_t len)
 {
     for (size_t i = 0; i < len;) {
         uint8_t code = p[i++];
@@ -64,7 +60,7 @@ static bool collect(struct option found[256], const uint8_t *p, size_t len)
         if (i == len || p[i] > len - i - 1)
             return false;
         if (!found[code].bytes)
-            found[code] = (struct option){p + i + 1, p[i]};
+            found[code] = (struct dhcp_option){p + i + 1, p[i]};
         i += 1u + p[i];
     }
     return false;
@@ -72,13 +68,13 @@ static bool collect(struct option found[256], const uint8_t *p, size_t len)
 
 static uint32_t mask_of_bits(unsigned bits)
 {
-    uint32_t host = bits ? 0xffffffffu << (32 - bits) : 0;
-    uint8_t b[4] = {(uint8_t)(host >> 24), (uint8_t)(host >> 16), (uint8_t)(host >> 8),
-                    (uint8_t)host};
+    uint8_t b[4];
+
+    be_put(b, 4, bits ? 0xffffffffu << (32 - bits) : 0);
     return as_is(b);
 }
 
-static bool read_mask(struct dhcp_lease *l, const struct option *o)
+static bool read_mask(struct dhcp_lease *l, const struct dhcp_option *o)
 {
     uint8_t addr[4];
 
@@ -89,13 +85,13 @@ static bool read_mask(struct dhcp_lease *l, const struct option *o)
     }
     if (o->len != 4)
         return false;
-    uint32_t inverse = ~be32(o->bytes);
+    uint32_t inverse = ~(uint32_t)be_get(o->bytes, 4);
     l->mask = as_is(o->bytes);
     return l->mask && (inverse & (inverse + 1)) == 0; // ones, then zeros
 }
 
 /* Option 121: bits, as many bytes of the destination as they need, router. */
-static bool classless_routes(struct dhcp_lease *l, const struct option *o)
+static bool classless_routes(struct dhcp_lease *l, const struct dhcp_option *o)
 {
     for (size_t i = 0; i < o->len;) {
         unsigned bits = o->bytes[i++];
@@ -113,8 +109,8 @@ static bool classless_routes(struct dhcp_lease *l, const struct option *o)
     return true;
 }
 
-static bool read_routes(struct dhcp_lease *l, const struct option *routers,
-                        const struct option *classless)
+static bool read_routes(struct dhcp_lease *l, const struct dhcp_option *routers,
+                        const struct dhcp_option *classless)
 {
     if (classless->bytes && classless->len >= 5)
         return classless_routes(l, classless); // RFC 3442: then the routers do not count
@@ -127,7 +123,7 @@ static bool read_routes(struct dhcp_lease *l, const struct option *routers,
     return true;
 }
 
-static bool read_dns(struct dhcp_lease *l, const struct option *o)
+static bool read_dns(struct dhcp_lease *l, const struct dhcp_option *o)
 {
     if (o->len % 4)
         return false;
@@ -138,7 +134,7 @@ static bool read_dns(struct dhcp_lease *l, const struct option *o)
 }
 
 /* Only letters, digits, '-' and '.' reach resolv.conf; another name is left out. */
-static void read_domain(struct dhcp_lease *l, const struct option *o)
+static void read_domain(struct dhcp_lease *l, const struct dhcp_option *o)
 {
     size_t n = o->len;
 
@@ -158,15 +154,15 @@ static void read_domain(struct dhcp_lease *l, const struct option *o)
     l->domain[n] = 0;
 }
 
-static bool read_seconds(uint32_t *out, const struct option *o)
+static bool read_seconds(uint32_t *out, const struct dhcp_option *o)
 {
     if (o->bytes && o->len != 4)
         return false;
-    *out = o->bytes ? be32(o->bytes) : 0;
+    *out = o->bytes ? (uint32_t)be_get(o->bytes, 4) : 0;
     return true;
 }
 
-static bool read_times(struct dhcp_lease *l, const struct option found[256])
+static bool read_times(struct dhcp_lease *l, const struct dhcp_option found[256])
 {
     if (!read_seconds(&l->lease_s, &found[51]) || !read_seconds(&l->t1_s, &found[58]) ||
         !read_seconds(&l->t2_s, &found[59])) {
@@ -187,13 +183,13 @@ static bool read_times(struct dhcp_lease *l, const struct option found[256])
 enum status dhcp_parse(struct dhcp_reply *r, const uint8_t *msg, size_t len, uint32_t xid,
                        const uint8_t mac[6])
 {
-    struct option found[256] = {{0}};
+    struct dhcp_option found[256] = {{0}};
     struct dhcp_reply reply = {0};
     struct dhcp_lease *l = &reply.lease;
 
-    if (len < AT_OPTIONS || msg[0] != 2 || msg[1] != 1 || msg[2] != 6 || be32(msg + 4) != xid ||
-        memcmp(msg + 28, mac, 6) != 0 || memcmp(msg + 236, magic, 4) != 0 ||
-        !collect(found, msg + AT_OPTIONS, len - AT_OPTIONS)) {
+    if (len < AT_OPTIONS || msg[0] != 2 || msg[1] != 1 || msg[2] != 6 ||
+        be_get(msg + 4, 4) != xid || memcmp(msg + 28, mac, 6) != 0 ||
+        memcmp(msg + 236, magic, 4) != 0 || !collect(found, msg + AT_OPTIONS, len - AT_OPTIONS)) {
         return BAD_INPUT;
     }
     if (found[52].bytes) {
@@ -238,7 +234,10 @@ size_t dhcp_build(const struct dhcp *d, uint8_t out[DHCP_MESSAGE_MAX], int64_t n
     static const uint8_t wanted[] = {1, 3, 6, 15, 51, 54, 58, 59, 121};
     static const uint8_t max_size[] = {DHCP_MESSAGE_MAX >> 8, DHCP_MESSAGE_MAX & 255};
     bool renewing = d->state == DHCP_RENEWING || d->state == DHCP_REBINDING;
-    uint8_t type = d->state == DHCP_SELECTING ? DHCP_DISCOVER : DHCP_REQUEST;
+    bool declining = d->state == DHCP_DECLINING;
+    uint8_t type = d->state == DHCP_SELECTING ? DHCP_DISCOVER
+                   : declining                ? DHCP_DECLINE
+                                              : DHCP_REQUEST;
     int64_t secs = (now - d->begun_ms) / 1000;
     uint8_t *p = out + AT_OPTIONS;
 
@@ -247,11 +246,9 @@ size_t dhcp_build(const struct dhcp *d, uint8_t out[DHCP_MESSAGE_MAX], int64_t n
     out[0] = 1;
     out[1] = 1;
     out[2] = 6;
-    for (int i = 0; i < 4; i++)
-        out[4 + i] = (uint8_t)(d->xid >> (24 - 8 * i));
-    out[8] = (uint8_t)(secs >> 8);
-    out[9] = (uint8_t)secs;
-    out[10] = renewing ? 0 : 0x80; // answer by broadcast: we have no address yet
+    be_put(out + 4, 4, d->xid);
+    be_put(out + 8, 2, (uint64_t)secs);
+    out[10] = renewing || declining ? 0 : 0x80; // answer by broadcast: we have no address yet
     if (renewing)
         memcpy(out + 12, &d->lease.addr, 4);
     memcpy(out + 28, d->mac, 6);
@@ -259,12 +256,14 @@ size_t dhcp_build(const struct dhcp *d, uint8_t out[DHCP_MESSAGE_MAX], int64_t n
     p = option(p, 53, &type, 1);
     if (!renewing && d->wanted)
         p = option(p, 50, &d->wanted, 4);
-    if (d->state == DHCP_REQUESTING)
+    if (d->state == DHCP_REQUESTING || declining)
         p = option(p, 54, &d->lease.server, 4);
-    p = option(p, 57, max_size, sizeof(max_size));
-    if (d->hostname[0])
-        p = option(p, 12, d->hostname, strlen(d->hostname));
-    p = option(p, 55, wanted, sizeof(wanted));
+    if (!declining) { // which carries nothing else (RFC 2131, table 5)
+        p = option(p, 57, max_size, sizeof(max_size));
+        if (d->hostname[0])
+            p = option(p, 12, d->hostname, strlen(d->hostname));
+        p = option(p, 55, wanted, sizeof(wanted));
+    }
     *p++ = 255;
     size_t len = (size_t)(p - out);
     return len < 300 ? 300 : len; // BOOTP relays drop shorter ones
@@ -273,7 +272,7 @@ size_t dhcp_build(const struct dhcp *d, uint8_t out[DHCP_MESSAGE_MAX], int64_t n
 static uint16_t checksum(const uint8_t *p, size_t len, uint32_t sum)
 {
     for (size_t i = 0; i + 1 < len; i += 2)
-        sum += (uint32_t)p[i] << 8 | p[i + 1];
+        sum += (uint32_t)be_get(p + i, 2);
     if (len & 1)
         sum += (uint32_t)p[len - 1] << 8;
     while (sum >> 16)
@@ -287,24 +286,20 @@ size_t dhcp_wrap(uint8_t out[28 + DHCP_MESSAGE_MAX], const uint8_t *msg, size_t 
 
     memset(out, 0, 28);
     out[0] = 0x45; // version 4, 20 bytes
-    out[2] = (uint8_t)(total >> 8);
-    out[3] = (uint8_t)total;
+    be_put(out + 2, 2, total);
     out[8] = 64; // TTL
     out[9] = 17; // UDP
     memset(out + 16, 255, 4);
     uint16_t sum = checksum(out, 20, 0);
-    out[10] = (uint8_t)(sum >> 8);
-    out[11] = (uint8_t)sum;
+    be_put(out + 10, 2, sum);
     out[21] = 68;
     out[23] = 67;
-    out[24] = (uint8_t)(udp >> 8);
-    out[25] = (uint8_t)udp;
+    be_put(out + 24, 2, udp);
     memcpy(out + 28, msg, len);
     /* pseudo header: source 0, destination all ones, protocol, length */
     sum = checksum(out + 20, udp, 0xffff + 0xffff + 17 + (uint32_t)udp);
     sum = sum ? sum : 0xffff;
-    out[26] = (uint8_t)(sum >> 8);
-    out[27] = (uint8_t)sum;
+    be_put(out + 26, 2, sum);
     return total;
 }
 
@@ -312,13 +307,13 @@ enum status dhcp_unwrap(const uint8_t *p, size_t len, const uint8_t **msg, size_
 {
     if (len < 28 || p[0] >> 4 != 4 || (p[0] & 15) < 5)
         return BAD_INPUT;
-    size_t head = (p[0] & 15u) * 4u, total = (size_t)p[2] << 8 | p[3];
+    size_t head = (p[0] & 15u) * 4u, total = be_get(p + 2, 2);
     if (total > len || head + 8 > total || p[9] != 17 || (p[6] & 0x3f) || p[7] ||
         checksum(p, head, 0) != 0) {
         return BAD_INPUT; // not whole, not UDP, a fragment, or damaged
     }
     const uint8_t *udp = p + head;
-    size_t udp_len = (size_t)udp[4] << 8 | udp[5];
+    size_t udp_len = be_get(udp + 4, 2);
     if (udp[0] || udp[1] != 67 || udp[2] || udp[3] != 68 || udp_len < 8 || udp_len > total - head)
         return BAD_INPUT;
     /* The UDP checksum is not looked at: packets from a bridge on the same host (Proxmox) arrive
@@ -377,6 +372,21 @@ static int64_t half_way(int64_t now, int64_t limit)
     return now + half < limit ? now + half : limit;
 }
 
+/* At least ten seconds (RFC 2131, 3.1), and longer each time. */
+static int pause_s(const struct dhcp *d)
+{
+    return 10 << (d->n_refused > 5 ? 5 : d->n_refused - 1);
+}
+
+int dhcp_refuse(struct dhcp *d, int64_t now)
+{
+    d->n_refused++;
+    d->wanted = d->lease.addr;
+    d->lease.addr = 0; // not to be asked for again when the cable is plugged in anew
+    enter(d, DHCP_DECLINING, now);
+    return pause_s(d);
+}
+
 enum dhcp_act dhcp_tick(struct dhcp *d, int64_t now)
 {
     int64_t t2 = due(d, d->lease.t2_s), end = due(d, d->lease.lease_s);
@@ -387,8 +397,15 @@ enum dhcp_act dhcp_tick(struct dhcp *d, int64_t now)
         d->wanted = 0; // the server that offered is silent
         enter(d, DHCP_SELECTING, now);
     }
-    if (d->state == DHCP_BOUND)
+    if (d->state == DHCP_DECLINING && d->attempt == 1) { // it is told; the pause is over
+        d->wanted = 0;
+        d->lease = (struct dhcp_lease){0};
+        enter(d, DHCP_SELECTING, now);
+    }
+    if (d->state == DHCP_BOUND) {
+        d->n_refused = 0;
         enter(d, DHCP_RENEWING, now);
+    }
     if (d->state == DHCP_RENEWING && now >= t2)
         enter(d, DHCP_REBINDING, now);
     if (d->state == DHCP_REBINDING && now >= end) {
@@ -397,6 +414,10 @@ enum dhcp_act dhcp_tick(struct dhcp *d, int64_t now)
         return DHCP_DROP;
     }
     d->attempt++;
+    if (d->state == DHCP_DECLINING) {
+        d->next_ms = now + pause_s(d) * 1000ll;
+        return DHCP_BROADCAST;
+    }
     if (d->state == DHCP_RENEWING) {
         d->next_ms = half_way(now, t2);
         return DHCP_UNICAST;

@@ -3,12 +3,12 @@
  * They are known by their GPT names alone (tawny-data, tawny-esp): init never writes to a disk that
  * does not carry them. Where several do, the first one found is used and the others are named.
  *
- * Everything that touches a disk runs in a job (job.c). The data job: grow the partition to the
- * disk's end, mount it (the kernel replays the journal), directories, random seed. When it cannot
- * be mounted for writing, it is mounted read-only and the keys are copied to memory, so that
- * clients that trust this box still do; when that fails too, the caller starts with an empty state
- * in memory. Nothing here ever formats or repairs a file system: what is on it may be all somebody
- * has.
+ * Everything that touches a disk runs in a child (child.c). The one for the data: grow the
+ * partition to the disk's end, mount it (the kernel replays the journal), directories, random seed.
+ * When it cannot be mounted for writing, it is mounted read-only and the keys are copied to memory,
+ * so that clients that trust this box still do; when that fails too, the caller starts with an
+ * empty state in memory. Nothing here ever formats or repairs a file system: what is on it may be
+ * all somebody has.
  */
 #include "init.h"
 
@@ -34,14 +34,14 @@
 
 enum part_state { ABSENT, FOUND, MOUNTING, MOUNTED, FAILED };
 
-struct part {
+struct partition {
     char name[32]; // sda3
     char disk[32]; // sda
     int number;    // 3
     enum part_state state;
 };
 
-static struct part data, esp, esps[MAX_ESPS];
+static struct partition data, esp, esps[MAX_ESPS];
 static int n_esps;
 static bool given_up; // the engine runs without a data partition
 
@@ -80,7 +80,7 @@ static bool disk_of(const char *part, char out[32])
     return true;
 }
 
-static void esp_added(const struct part *p)
+static void esp_added(const struct partition *p)
 {
     for (int i = 0; i < n_esps; i++)
         if (strcmp(esps[i].name, p->name) == 0)
@@ -92,7 +92,7 @@ static void esp_added(const struct part *p)
 static void partition_added(const char *name)
 {
     char path[128], text[1024], label[80] = "", number[16] = "0";
-    struct part p = {.state = FOUND};
+    struct partition p = {.state = FOUND};
 
     snprintf(path, sizeof(path), "/sys/class/block/%s/uevent", name);
     if (read_file(path, text, sizeof(text)) < 0 ||
@@ -141,8 +141,8 @@ static void close_table(struct gpt *g)
     close(g->fd);
 }
 
-/* Job: a disk on which the kernel saw no partition. Ours with a damaged table? Then repair it; the
- * kernel reads it again and announces the partitions. */
+/* In a child: a disk on which the kernel saw no partition. Ours with a damaged table? Then repair
+ * it; the kernel reads it again and announces the partitions. */
 static int repair(void *ctx)
 {
     char disk[32];
@@ -173,7 +173,7 @@ static int repair(void *ctx)
 
 static void disk_without_partitions(const char *name)
 {
-    static char names[16][32]; // what the jobs read after fork
+    static char names[16][32]; // what the children read after fork
     static int n_names;
     char path[128];
     struct dirent *e;
@@ -191,7 +191,7 @@ static void disk_without_partitions(const char *name)
         if (strcmp(names[i], name) == 0)
             return; // looked at already
     snprintf(names[n_names], sizeof(names[0]), "%s", name);
-    (void)job_start("partition table", repair, NULL, names[n_names++]);
+    (void)child_start("partition table", repair, NULL, names[n_names++]);
 }
 
 void disk_added(const struct uevent *u)
@@ -209,7 +209,7 @@ void disk_added(const struct uevent *u)
         disk_without_partitions(u->devname);
 }
 
-/* ---- the data partition: jobs ---- */
+/* ---- the data partition, in children ---- */
 
 static void size_text(char out[32], uint64_t bytes)
 {
@@ -373,10 +373,15 @@ static void data_done(void *ctx, int code)
 enum status disk_data(void)
 {
     if (data.state == FOUND && module_ready("ext4") == OK) {
-        if (job_start("mounting the data partition", mount_data, data_done, NULL))
+        if (child_start("mounting the data partition", mount_data, data_done, NULL))
             data.state = MOUNTING;
     }
     return data.state == MOUNTED ? OK : data.state == FAILED ? IO_ERROR : WAIT;
+}
+
+bool disk_mounted(void)
+{
+    return data.state == MOUNTED;
 }
 
 bool disk_busy(void)
@@ -397,14 +402,6 @@ void disk_memory_state(void)
 
 /* ---- the file system grows after the engine runs ---- */
 
-static uint64_t le(const uint8_t *p, int n_bytes)
-{
-    uint64_t v = 0;
-    for (int i = n_bytes - 1; i >= 0; i--)
-        v = v << 8 | p[i];
-    return v;
-}
-
 /* ext4 superblock at byte 1024: blocks 4 (low) and 336 (high), log2(block size / 1024) 24. */
 static int grow_files(void)
 {
@@ -418,7 +415,7 @@ static int grow_files(void)
         close(fd);
     if (!good)
         return 1;
-    uint64_t block = 1024ull << sb[24], n_now = le(sb + 4, 4) | le(sb + 336, 4) << 32;
+    uint64_t block = 1024ull << sb[24], n_now = le_get(sb + 4, 4) | le_get(sb + 336, 4) << 32;
     uint64_t n_wanted = kernel_size(data.name) / block;
     if (n_wanted <= n_now)
         return 0;
@@ -439,14 +436,14 @@ static int grow_files(void)
 static int after_start(void *ctx)
 {
     (void)ctx;
-    seed_save(DATA_DIR);
+    seed_save(DATA_DIR, true);
     return grow_files();
 }
 
 void disk_after_start(void)
 {
     if (data.state == MOUNTED)
-        (void)job_start("growing the file system", after_start, NULL, NULL);
+        (void)child_start("growing the file system", after_start, NULL, NULL);
 }
 
 /* ---- the ESP ---- */
@@ -480,7 +477,7 @@ enum status disk_esp(void)
             esp = esps[i];
     if (esp.state == FOUND && module_ready("vfat") == OK && module_ready("nls_cp437") == OK &&
         module_ready("nls_ascii") == OK && module_ready("nls_utf8") == OK) {
-        if (job_start("mounting the settings", mount_esp, esp_done, NULL))
+        if (child_start("mounting the settings", mount_esp, esp_done, NULL))
             esp.state = MOUNTING;
     }
     return esp.state == MOUNTED ? OK : esp.state == FAILED ? IO_ERROR : WAIT;

@@ -26,20 +26,6 @@
 #define MAX_ENTRY_BYTES 1024
 #define MAX_SECTOR 4096
 
-static uint64_t get(const uint8_t *p, int n_bytes)
-{
-    uint64_t v = 0;
-    for (int i = n_bytes - 1; i >= 0; i--)
-        v = v << 8 | p[i];
-    return v;
-}
-
-static void put(uint8_t *p, int n_bytes, uint64_t v)
-{
-    for (int i = 0; i < n_bytes; i++)
-        p[i] = (uint8_t)(v >> 8 * i);
-}
-
 uint32_t crc32_ieee(const void *bytes, size_t len)
 {
     const uint8_t *p = bytes;
@@ -76,14 +62,14 @@ static bool read_table(struct gpt *g, uint64_t sector, uint8_t header[512], uint
 
     if (!read_at(g, sector, header, 512) || memcmp(header, "EFI PART", 8) != 0)
         return false;
-    uint64_t bytes = get(header + 12, 4);
+    uint64_t bytes = le_get(header + 12, 4);
     if (bytes < 92 || bytes > 512)
         return false;
     memcpy(copy, header, 512);
-    put(copy + 16, 4, 0);
-    if (crc32_ieee(copy, bytes) != get(header + 16, 4) || get(header + 24, 8) != sector)
+    le_put(copy + 16, 4, 0);
+    if (crc32_ieee(copy, bytes) != le_get(header + 16, 4) || le_get(header + 24, 8) != sector)
         return false;
-    uint64_t n = get(header + 80, 4), size = get(header + 84, 4), at = get(header + 72, 8);
+    uint64_t n = le_get(header + 80, 4), size = le_get(header + 84, 4), at = le_get(header + 72, 8);
     if (n < 1 || n > MAX_ENTRIES || size < 128 || size > MAX_ENTRY_BYTES || size % 8)
         return false;
     g->n_entries = (uint32_t)n;
@@ -92,7 +78,7 @@ static bool read_table(struct gpt *g, uint64_t sector, uint8_t header[512], uint
         return false;
     uint8_t *table = malloc(n * size);
     if (!table || !read_at(g, at, table, n * size) ||
-        crc32_ieee(table, n * size) != get(header + 88, 4)) {
+        crc32_ieee(table, n * size) != le_get(header + 88, 4)) {
         free(table);
         return false;
     }
@@ -163,8 +149,8 @@ uint32_t gpt_find(const struct gpt *g, const char *label, uint64_t *first, uint6
     for (uint32_t i = 1; i <= g->n_entries; i++) {
         const uint8_t *e = entry(g, i);
         if (used(e) && memcmp(e + 56, name, sizeof(name)) == 0) {
-            *first = get(e + 32, 8);
-            *last = get(e + 40, 8);
+            *first = le_get(e + 32, 8);
+            *last = le_get(e + 40, 8);
             return i;
         }
     }
@@ -176,13 +162,13 @@ static void seal(const struct gpt *g, uint8_t out[MAX_SECTOR], uint64_t at, uint
                  uint64_t entries_at)
 {
     memset(out, 0, MAX_SECTOR);
-    memcpy(out, g->header, get(g->header + 12, 4));
-    put(out + 24, 8, at);
-    put(out + 32, 8, other);
-    put(out + 72, 8, entries_at);
-    put(out + 88, 4, crc32_ieee(g->entries, (size_t)g->n_entries * g->entry_bytes));
-    put(out + 16, 4, 0);
-    put(out + 16, 4, crc32_ieee(out, get(out + 12, 4)));
+    memcpy(out, g->header, le_get(g->header + 12, 4));
+    le_put(out + 24, 8, at);
+    le_put(out + 32, 8, other);
+    le_put(out + 72, 8, entries_at);
+    le_put(out + 88, 4, crc32_ieee(g->entries, (size_t)g->n_entries * g->entry_bytes));
+    le_put(out + 16, 4, 0);
+    le_put(out + 16, 4, crc32_ieee(out, le_get(out + 12, 4)));
 }
 
 static bool write_table(const struct gpt *g, uint64_t at, uint64_t other, uint64_t entries_at)
@@ -214,14 +200,14 @@ static bool write_protective_mbr(const struct gpt *g)
         return true; // a hybrid one, somebody's choice
     if (!ours) {
         memset(mbr + 446, 0, 64);
-        put(mbr + 447, 3, 0x000200);
+        le_put(mbr + 447, 3, 0x000200);
         mbr[450] = 0xee;
-        put(mbr + 451, 3, 0xffffff);
-        put(mbr + 454, 4, 1);
+        le_put(mbr + 451, 3, 0xffffff);
+        le_put(mbr + 454, 4, 1);
         mbr[510] = 0x55;
         mbr[511] = 0xaa;
     }
-    put(mbr + 458, 4, g->n_sectors - 1 > 0xffffffffu ? 0xffffffffu : g->n_sectors - 1);
+    le_put(mbr + 458, 4, g->n_sectors - 1 > 0xffffffffu ? 0xffffffffu : g->n_sectors - 1);
     return memcmp(old, mbr, g->sector) == 0 || (write_at(g, 0, mbr, g->sector) && !fsync(g->fd));
 }
 
@@ -277,7 +263,7 @@ static enum status not_ours(struct err *err)
 /* Where the primary's entries are (kept), or where they go when the primary is lost. */
 static uint64_t primary_entries_at(const struct gpt *g)
 {
-    return g->primary_good ? get(g->header + 72, 8) : 2;
+    return g->primary_good ? le_get(g->header + 72, 8) : 2;
 }
 
 enum status gpt_grow(struct gpt *g, uint32_t number, bool *grown, struct err *err)
@@ -285,12 +271,12 @@ enum status gpt_grow(struct gpt *g, uint32_t number, bool *grown, struct err *er
     uint64_t align = (1u << 20) / g->sector, n_table = entry_sectors(g);
     uint64_t end = g->n_sectors - 1, usable = end - n_table - 1;
     uint8_t *e = entry(g, number);
-    uint64_t first = get(e + 32, 8), last = get(e + 40, 8);
+    uint64_t first = le_get(e + 32, 8), last = le_get(e + 40, 8);
     uint64_t new_last = usable < align ? last : ((usable + 1) & ~(align - 1)) - 1;
 
     *grown = false;
     for (uint32_t i = 1; i <= g->n_entries; i++) {
-        if (i != number && used(entry(g, i)) && get(entry(g, i) + 40, 8) >= first) {
+        if (i != number && used(entry(g, i)) && le_get(entry(g, i) + 40, 8) >= first) {
             return err_set(err, UNSUPPORTED,
                            "partition %u is not the last of its disk (%u lies "
                            "behind it), so it stays as large as it is",
@@ -305,13 +291,13 @@ enum status gpt_grow(struct gpt *g, uint32_t number, bool *grown, struct err *er
     }
     if (!g->primary_good && !beginning_is_ours(g))
         return not_ours(err);
-    bool stale =
-        get(g->header + 48, 8) != usable || (g->primary_good && get(g->header + 32, 8) != end);
+    bool stale = le_get(g->header + 48, 8) != usable ||
+                 (g->primary_good && le_get(g->header + 32, 8) != end);
     if (new_last <= last && g->primary_good && g->backup_good && !stale)
         return write_protective_mbr(g) ? OK : write_failed(err);
     *grown = new_last > last;
-    put(e + 40, 8, *grown ? new_last : last);
-    put(g->header + 48, 8, usable);
+    le_put(e + 40, 8, *grown ? new_last : last);
+    le_put(g->header + 48, 8, usable);
     if (!write_table(g, end, 1, end - n_table) || !write_table(g, 1, end, primary_entries_at(g)) ||
         !write_protective_mbr(g)) {
         return write_failed(err);
@@ -325,7 +311,7 @@ enum status gpt_repair(struct gpt *g, struct err *err)
 
     if (g->primary_good)
         return OK;
-    if (get(g->header + 40, 8) < 2 + (uint64_t)entry_sectors(g)) {
+    if (le_get(g->header + 40, 8) < 2 + (uint64_t)entry_sectors(g)) {
         return err_set(err, BAD_INPUT,
                        "the copy of the partition table leaves no room for the table "
                        "itself");

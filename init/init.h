@@ -4,15 +4,16 @@
  * the heartbeat pipe (supervise.c) and the settings file (conf.c).
  *
  * How it works: one thread, one poll loop (loop.c). Nothing that can block for long runs in PID 1
- * itself: loading a module, mounting or growing a disk happens in a forked child (job.c) whose exit
- * code comes back through SIGCHLD. So the power button, the network and the log stay alive whatever
- * a driver or a dying disk does, and a kernel oops in a driver kills a child and not PID 1.
+ * itself: loading a module, mounting or growing a disk happens in a forked child (child.c) whose
+ * exit code comes back through SIGCHLD. So the power button, the network and the log stay alive
+ * whatever a driver or a dying disk does, and a kernel oops in a driver kills a child and not
+ * PID 1.
  *
  * What fails returns `enum status`; a sentence for people goes into `struct err` where the fact is
  * known and is logged once, by the caller that decides what happens next.
  *
- * gpt.c, dhcp.c, alias.c, conf.c and uevent.c's parser are pure: bytes in, values out, no global
- * state. They are what the unit tests run.
+ * gpt.c, dhcp.c, alias.c, conf.c, crash.c, shutdown.c, ip6.c, reach.c and uevent.c's parser are
+ * pure: bytes and times in, values out, no global state. They are what the unit tests run.
  */
 #ifndef INIT_H
 #define INIT_H
@@ -50,6 +51,13 @@ enum status err_set(struct err *err, enum status s, const char *format, ...) PRI
 #define CONF_DEFAULT "/etc/tawny.conf"
 #define RUNTIME_DIR "/run/user/1000"
 
+/* ---- bytes.c: numbers of n_bytes (1..8) at any address ---- */
+
+uint64_t le_get(const uint8_t *p, int n_bytes);
+void le_put(uint8_t *p, int n_bytes, uint64_t v);
+uint64_t be_get(const uint8_t *p, int n_bytes);
+void be_put(uint8_t *p, int n_bytes, uint64_t v);
+
 /* ---- log.c: every line to every console and to the kernel's log ---- */
 
 /* Milliseconds since the kernel started (CLOCK_MONOTONIC). */
@@ -69,11 +77,11 @@ void complain(const char *step, const char *format, ...) PRINTF(2, 3);
 void say_raw(const char *step, const char *line, size_t len);
 
 /* Writes out what a slow console did not take yet. Returns when it wants to be called again, or
- * INT64_MAX. `log_drain` tries for up to 500 ms (before power-off, in jobs). */
+ * INT64_MAX. `log_drain` tries for up to 500 ms (before power-off, in children). */
 int64_t log_tick(int64_t now);
 void log_drain(void);
 
-/* In a forked job: forget the text that the parent still has to write. */
+/* In a forked child: forget the text that the parent still has to write. */
 void log_after_fork(void);
 
 /* ---- loop.c: poll, timers, signals ---- */
@@ -87,15 +95,18 @@ void loop_once(int64_t until_ms);
 /* Blocks the signals PID 1 listens to and adds them to the loop: SIGCHLD, SIGTERM, SIGINT. */
 enum status loop_signals(struct err *err);
 
-/* ---- job.c: what may block runs in a child ---- */
+/* ---- child.c: what may block runs in a child ---- */
 
 /* Runs `run(ctx)` in a forked child and calls `done(ctx, code)` in PID 1 when it ended: its return
- * value (0..255), or minus the signal that killed it. False when no child could be made. */
-bool job_start(const char *name, int (*run)(void *ctx), void (*done)(void *ctx, int code),
-               void *ctx);
-/* Hands a reaped pid over; false when it is no job. */
-bool job_reaped(pid_t pid, int wait_status);
-int64_t job_tick(int64_t now); // says which jobs take suspiciously long
+ * value (0..255), or minus the signal that killed it. False when no child could be made. With the
+ * name "" nothing is said when it takes long. */
+bool child_start(const char *name, int (*run)(void *ctx), void (*done)(void *ctx, int code),
+                 void *ctx);
+/* Those that run are waited for no more: `done` is not called. */
+void child_forget(void);
+/* Hands a reaped pid over; false when it is none of ours. */
+bool child_reaped(pid_t pid, int wait_status);
+int64_t child_tick(int64_t now); // says which of them take suspiciously long
 /* To be called in every forked child before anything else: default signals, none blocked. */
 void child_signals(void);
 
@@ -119,8 +130,8 @@ void unmount_all(void);
 enum status clock_check(struct err *err);
 void seed_load(
     const char *dir); // credits DIR/random-seed once, replaces it; moves a stale clock on
-void seed_save(const char *dir); // may wait for randomness: not in PID 1 before the engine ran
-void randomness_begin(void);     // in a job, where the kernel has none yet
+void seed_save(const char *dir, bool wait); // `wait` until there is randomness: not in PID 1
+void randomness_begin(void);                // in a child, where the kernel has none yet
 
 /* ---- conf.c ---- */
 
@@ -140,7 +151,7 @@ bool conf_hostname(const char *in, size_t len, char out[64]);
 
 enum module_state { MODULE_KNOWN, MODULE_WANTED, MODULE_LOADING, MODULE_LIVE, MODULE_FAILED };
 
-struct module {
+struct kernel_module {
     char name[56];     // '-' written as '_'
     const char *path;  // relative to /usr/lib/modules/RELEASE, borrowed from the text
     const char *deps;  // "path path ..." of everything it needs, borrowed; ""
@@ -164,7 +175,7 @@ struct bus {
 #define MAX_BUSES 64
 
 struct modules {
-    struct module *module; // [n_modules]
+    struct kernel_module *module; // [n_modules]
     int32_t n_modules;
     struct alias *alias; // [n_aliases]
     int32_t n_aliases;
@@ -255,10 +266,11 @@ void disk_added(const struct uevent *u);
  * come, and why has been said. */
 enum status disk_data(void);
 enum status disk_esp(void);
+bool disk_mounted(void);      // /data is there and can be written
 bool disk_busy(void);         // a mount is under way
 void disk_give_up(void);      // from now on a data partition comes too late
 void disk_memory_state(void); // STATE_IN_MEMORY with the engine's directories
-void disk_after_start(void);  // a job: new random seed, the ext4 grows into its partition
+void disk_after_start(void);  // a child: new random seed, the ext4 grows into its partition
 
 /* ---- dhcp.c: RFC 2131 client, pure ---- */
 
@@ -280,7 +292,14 @@ struct dhcp_lease {
     uint32_t lease_s, t1_s, t2_s; // seconds; UINT32_MAX: for ever
 };
 
-enum dhcp_type { DHCP_DISCOVER = 1, DHCP_OFFER = 2, DHCP_REQUEST = 3, DHCP_ACK = 5, DHCP_NAK = 6 };
+enum dhcp_type {
+    DHCP_DISCOVER = 1,
+    DHCP_OFFER = 2,
+    DHCP_REQUEST = 3,
+    DHCP_DECLINE = 4,
+    DHCP_ACK = 5,
+    DHCP_NAK = 6
+};
 
 struct dhcp_reply {
     enum dhcp_type type; // OFFER, ACK or NAK
@@ -291,6 +310,7 @@ enum dhcp_state {
     DHCP_OFF,
     DHCP_SELECTING,
     DHCP_REQUESTING,
+    DHCP_DECLINING, // the address could not be set: it is given back, then all begins again
     DHCP_BOUND,
     DHCP_RENEWING,
     DHCP_REBINDING
@@ -309,13 +329,15 @@ struct dhcp {
     uint8_t mac[6];
     char hostname[64];
     uint32_t xid;
-    uint32_t rng;            // jitter
-    uint32_t wanted;         // address asked for (the last one we had, or the offered one), or 0
-    int attempt;             // messages sent in this state
-    int64_t begun_ms;        // when the exchange began
-    int64_t next_ms;         // when dhcp_tick is due
-    int64_t bound_ms;        // when the accepted lease was asked for: its times count from here
-    struct dhcp_lease lease; // valid in BOUND, RENEWING, REBINDING; server and addr in REQUESTING
+    uint32_t rng;     // jitter
+    uint32_t wanted;  // address asked for (the last one we had, or the offered one), or 0
+    int attempt;      // messages sent in this state
+    int n_refused;    // addresses given back since one was kept until its renewal
+    int64_t begun_ms; // when the exchange began
+    int64_t next_ms;  // when dhcp_tick is due
+    int64_t bound_ms; // when the accepted lease was asked for: its times count from here
+    struct dhcp_lease
+        lease; // valid in BOUND, RENEWING, REBINDING; server and addr in REQUESTING and DECLINING
 };
 
 void dhcp_start(struct dhcp *d, const uint8_t mac[6], const char *hostname, uint32_t random,
@@ -327,11 +349,59 @@ size_t dhcp_build(const struct dhcp *d, uint8_t out[DHCP_MESSAGE_MAX], int64_t n
 MUST_USE enum status dhcp_parse(struct dhcp_reply *r, const uint8_t *msg, size_t len, uint32_t xid,
                                 const uint8_t mac[6]);
 enum dhcp_act dhcp_receive(struct dhcp *d, const struct dhcp_reply *r, int64_t now);
+/* The lease of DHCP_APPLY could not be set on the link. dhcp_tick now gives it back (DHCPDECLINE)
+ * and asks for another after a while. Returns that while in seconds: 10 20 40 ... 320. */
+int dhcp_refuse(struct dhcp *d, int64_t now);
 /* IPv4 + UDP around a message, 0.0.0.0:68 -> 255.255.255.255:67. Returns the length (28 + len). */
 size_t dhcp_wrap(uint8_t out[28 + DHCP_MESSAGE_MAX], const uint8_t *msg, size_t len);
 /* Takes an IPv4 packet apart: *msg borrowed from it. */
 MUST_USE enum status dhcp_unwrap(const uint8_t *packet, size_t len, const uint8_t **msg,
                                  size_t *msg_len);
+
+/* ---- dhcp_socket.c: how its messages travel; a file descriptor, or -1 and errno ---- */
+
+int dhcp_packet_open(int ifindex); // before there is an address
+void dhcp_packet_send(int fd, int ifindex, const struct dhcp *d);
+int dhcp_udp_open(const char *nic, uint32_t addr); // from an address we have
+void dhcp_udp_send(int fd, uint32_t to_addr, const struct dhcp *d);
+
+/* ---- ip6.c: the IPv6 addresses of a link, pure ---- */
+
+#define IP6_TEXT 46
+#define IP6_MOST 4
+
+struct ip6_list {
+    int n;
+    char text[IP6_MOST][IP6_TEXT]; // in the order they came
+};
+
+/* A message of rtnetlink. False: it is not about an IPv6 address that others can reach. *came: it
+ * is there and can be used; else it is not, or not any more. */
+bool ip6_read(const void *msg, size_t len, int *ifindex, char text[IP6_TEXT], bool *came);
+bool ip6_add(struct ip6_list *l, const char *text); // true: that is news
+bool ip6_remove(struct ip6_list *l, const char *text);
+
+/* ---- unclaimed.c, reach.c: why nobody can reach this box ---- */
+
+#define REACH_DEVICE 96
+#define REACH_UNCLAIMED 4
+
+/* Names network devices under root/sys that have no driver; returns how many there are. */
+int unclaimed_nics(const char *root, char out[][REACH_DEVICE], int most);
+
+struct reach {
+    int n_nics, n_carriers; // cards that init uses; of these, with a cable
+    char nic[16];           // the one the sentence is about
+    bool drivers_busy;      // more cards may appear
+    bool silent;            // no DHCP server has answered for a while
+    bool refused;           // one did, and the address was of no use
+    bool has_ip4, has_ip6;
+    int n_unclaimed;
+    char unclaimed[REACH_UNCLAIMED][REACH_DEVICE];
+};
+
+/* What is missing and what to do; false: nothing is. */
+bool reach_text(char *out, size_t cap, const struct reach *r);
 
 /* ---- netlink.c ---- */
 
@@ -348,24 +418,93 @@ void net_start_dhcp(const char *hostname); // from now on every wired link with 
 void net_say_urls(void);                   // the lines a person at the screen needs
 int64_t net_tick(int64_t now);
 
-/* ---- supervise.c ---- */
+/* ---- crash.c: what the engine's ends mean, pure ---- */
+
+enum memory_kill { MEMORY_UNKNOWN, MEMORY_NOT_FULL, MEMORY_FULL };
+
+struct crash {
+    int n_failures;     // ends in a row, without a minute of service between
+    int n_model_deaths; // of these, while a model was being loaded
+    bool loading;       // so the running one is
+    int64_t ready_ms;   // since when it serves; INT64_MAX: it does not
+    long n_oom;         // the kernel's count of processes killed for memory; -1: not told
+    int64_t oom_ms;     // when that last moved; INT64_MIN: not in this engine's life
+    char skip[400];     // why it is started without its model; "": with it
+};
+
+void crash_started(struct crash *c, long n_oom);
+/* What it said on the heartbeat. */
+void crash_loading(struct crash *c);
+void crash_refused(struct crash *c);
+void crash_ready(struct crash *c, int64_t now);
+/* Every few seconds, and when it has ended. */
+void crash_tick(struct crash *c, int64_t now, long n_oom);
+enum memory_kill crash_memory(const struct crash *c, int64_t now);
+/* It ended for the reason `why`: the seconds to wait until it is started again. */
+int crash_ended(struct crash *c, const char *why);
+/* Why a process ended, as a person would say it. */
+void exit_reason(char *out, size_t cap, int wait_status, enum memory_kill memory);
+/* Seconds to wait before the n-th start in a row (n = 1..) : 1 2 4 8 16 30 30 ... */
+int backoff_s(int n);
+/* oom_kill in the text of /proc/vmstat; -1: it is not there. */
+long oom_kills(const char *vmstat);
+
+/* ---- supervise.c, become.c ---- */
+
+struct engine_start {
+    char state[64], conf[64];
+    char skip_model[400]; // why its model is left out; "": it is not
+};
 
 void engine_start(const char *state_dir, const char *conf_path);
+/* In a fork of PID 1: takes on the engine's user and starts its program. */
+_Noreturn void engine_become(const struct engine_start *start, int out_fd, int beat_fd);
 bool engine_reaped(pid_t pid, int wait_status);
 bool engine_ready(void);
+bool engine_answers(void); // it is ready, or runs without a model: its pages can be opened
 bool engine_running(void);
 void engine_stop(bool now); // SIGTERM, or SIGKILL; never started again
 int64_t engine_tick(int64_t now);
-/* Why a process ended, as a person would say it; `oom`: the kernel killed something for memory. */
-void exit_reason(char *out, size_t cap, int wait_status, bool oom);
-/* Seconds to wait before the n-th start in a row (n = 1..) : 1 2 4 8 16 30 30 ... */
-int backoff_s(int n);
+
+/* ---- shutdown.c: its order and whether it stands still, pure ---- */
+
+enum shutdown_phase { SHUTDOWN_NOT, SHUTDOWN_STOPPING, SHUTDOWN_WRITING, SHUTDOWN_OVER };
+
+/* What the caller must do now. */
+enum shutdown_act {
+    SHUTDOWN_WAIT,
+    SHUTDOWN_KILL,  // the engine has had its time
+    SHUTDOWN_WRITE, // kill everything, begin to write out
+    SHUTDOWN_TELL,  // that it is still being written
+    SHUTDOWN_END,   // all is written
+    SHUTDOWN_RESET  // no disk moves any more
+};
+
+struct shutdown {
+    enum shutdown_phase phase;
+    bool killed;         // the engine
+    int64_t begun_ms;    // when it was asked for
+    int64_t moved_ms;    // when a disk last completed something
+    int64_t told_ms;     // when the console last heard that it goes on
+    uint64_t n_requests; // completed so far by all disks
+};
+
+void shutdown_begin(struct shutdown *s, int64_t now);
+/* written: all is; n_requests: of shutdown_requests, in the phase WRITING. */
+enum shutdown_act shutdown_step(struct shutdown *s, int64_t now, bool engine_runs, bool written,
+                                uint64_t n_requests);
+bool shutdown_moves(const struct shutdown *s, int64_t now);
+/* How many requests all disks have completed, from the text of /proc/diskstats. */
+uint64_t shutdown_requests(const char *diskstats);
+/* What waits to be written, from the text of /proc/meminfo. */
+uint64_t shutdown_kilobytes_left(const char *meminfo);
 
 /* ---- power.c, watchdog.c ---- */
 
 enum power { POWER_OFF, POWER_REBOOT };
 void power_added(const struct uevent *u);
 void power_request(enum power how, const char *why);
+bool power_moves(int64_t now); // no shutdown that stands still is under way
 int64_t power_tick(int64_t now);
 void watchdog_added(const struct uevent *u);
 int64_t watchdog_tick(int64_t now);

@@ -91,7 +91,7 @@ static void reap(void)
     pid_t pid;
 
     while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0)
-        if (!job_reaped(pid, wait_status))
+        if (!child_reaped(pid, wait_status))
             (void)engine_reaped(pid, wait_status); // or an orphan that we only bury
 }
 

@@ -48,7 +48,7 @@ static enum status begin_loop(struct err *err)
 {
     conf_defaults(&conf);
     loop_timer(module_tick);
-    loop_timer(job_tick);
+    loop_timer(child_tick);
     loop_timer(net_tick);
     loop_timer(engine_tick);
     loop_timer(power_tick);

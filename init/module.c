@@ -1,7 +1,7 @@
 /* module.c - loading kernel modules without modprobe.
  *
  * A wanted module brings everything it needs with it (modules.dep is transitively closed). Each
- * module is loaded once, by a child of its own (job.c), as soon as all it needs is live:
+ * module is loaded once, by a child of its own (child.c), as soon as all it needs is live:
  * independent drivers load side by side, and one that hangs or oopses takes nobody along. The
  * kernel unpacks .ko.xz and .ko.zst itself.
  *
@@ -81,7 +81,7 @@ static void want_each(const char *list)
 
 static void want(int32_t i)
 {
-    struct module *m = &all.module[i];
+    struct kernel_module *m = &all.module[i];
 
     if (m->state == MODULE_KNOWN) {
         m->state = MODULE_WANTED;
@@ -112,7 +112,7 @@ void module_want_alias(const char *modalias)
 /* In the child. The exit code is the errno, so that PID 1 can say it. */
 static int load(void *ctx)
 {
-    const struct module *m = ctx;
+    const struct kernel_module *m = ctx;
     char path[400], cmdline[4096], params[1024];
     struct sysinfo info;
     size_t len = strlen(m->path);
@@ -131,7 +131,7 @@ static int load(void *ctx)
 
 static void loaded(void *ctx, int code)
 {
-    struct module *m = ctx;
+    struct kernel_module *m = ctx;
     int64_t took = now_ms() - m->started_ms;
 
     n_loading--;
@@ -172,7 +172,7 @@ static bool waits_for(const char *list)
 
 /* Disks first, then links, file systems and the rest; displays and GPUs (seconds, on real hardware)
  * last. */
-static int rank_of(const struct module *m)
+static int rank_of(const struct kernel_module *m)
 {
     static const char *const first[] = {"drivers/virtio/", "drivers/scsi/",  "drivers/nvme/",
                                         "drivers/ata/",    "drivers/block/", "drivers/usb/"};
@@ -184,12 +184,12 @@ static int rank_of(const struct module *m)
     return strstr(m->path, "drivers/gpu/") ? RANK_GPU : 2;
 }
 
-static struct module *startable(void)
+static struct kernel_module *startable(void)
 {
-    struct module *best = NULL;
+    struct kernel_module *best = NULL;
 
     for (int32_t i = 0; i < all.n_modules; i++) {
-        struct module *m = &all.module[i];
+        struct kernel_module *m = &all.module[i];
         if (m->state == MODULE_WANTED && (!best || rank_of(m) < rank_of(best)) &&
             !waits_for(m->deps) && !waits_for(m->first)) {
             best = m;
@@ -200,13 +200,13 @@ static struct module *startable(void)
 
 void module_load(void)
 {
-    struct module *m;
+    struct kernel_module *m;
 
     while (n_wanted && n_loading < MAX_LOADING && (m = startable())) {
         char name[64];
         snprintf(name, sizeof(name), "module %s", m->name);
         m->started_ms = now_ms();
-        if (!job_start(name, load, loaded, m))
+        if (!child_start(name, load, loaded, m))
             break;
         m->state = MODULE_LOADING;
         n_wanted--;
@@ -226,7 +226,7 @@ enum status module_ready(const char *name)
 static enum status ranks_ready(int from, int to)
 {
     for (int32_t i = 0; i < all.n_modules; i++) {
-        const struct module *m = &all.module[i];
+        const struct kernel_module *m = &all.module[i];
         if ((m->state == MODULE_WANTED || m->state == MODULE_LOADING) && rank_of(m) >= from &&
             rank_of(m) <= to) {
             return WAIT;

@@ -192,7 +192,7 @@ void unmount_all(void)
     int why = 0;
 
     sync();
-    for (int turn = 0; turn < 20; turn++) { // a job that is being killed may still hold it
+    for (int turn = 0; turn < 20; turn++) { // a child that is being killed may still hold it
         if (umount(DATA_DIR) == 0 || (why = errno) == EINVAL || why == ENOENT) {
             why = 0;
             break;

@@ -4,19 +4,14 @@
  * as it has carrier and the host name is known (net_start_dhcp); an address stays while its lease
  * runs, also through a pulled cable. IPv6 is the kernel's: link-local and router advertisements.
  *
- * Before it has an address a link talks through a packet socket (the kernel would pick the source
- * address of another card); a filter lets only UDP to port 68 through. To renew, an ordinary UDP
- * socket is used. Both are closed while the lease is at rest.
+ * The sockets of DHCP (dhcp_socket.c) are closed while a lease is at rest.
  */
 #include "init.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <limits.h>
-#include <linux/filter.h>
 #include <linux/if_addr.h>
-#include <linux/if_ether.h>
-#include <linux/if_packet.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
@@ -28,6 +23,8 @@
 #include <unistd.h>
 
 #define MAX_NICS 8
+#define SILENT_MS 10000  // of asking, and it is said
+#define SETTLE_MS 8000   // after the last driver: cards need a moment to see their cable
 #define LOWER_UP 0x10000 // IFF_LOWER_UP: there is a partner at the other end of the cable
 
 struct nic {
@@ -37,16 +34,18 @@ struct nic {
     bool up, carrier;
     bool has_lease;        // `applied` is set on the link
     bool told;             // that nobody answers
+    bool refused;          // the kernel did not take the last address
     int packet_fd, udp_fd; // -1: closed
     int64_t asking_ms;     // since when it has been without an address, asking
     struct dhcp dhcp;
     struct dhcp_lease applied;
-    char ip6[INET6_ADDRSTRLEN]; // global, or ""
+    struct ip6_list ip6;
 };
 
 static struct nic nics[MAX_NICS];
-static char hostname[64];  // "": DHCP has not begun
-static int64_t settled_ms; // since when no driver is being loaded
+static char unreachable[300]; // why nobody can reach us, as it was last said
+static char hostname[64];     // "": DHCP has not begun
+static int64_t settled_ms;    // since when no driver is being loaded
 
 static const char *text_of(uint32_t addr, char out[INET_ADDRSTRLEN])
 {
@@ -109,81 +108,29 @@ static void datagram_arrived(int fd, void *ctx)
         message(ctx, msg, (size_t)r);
 }
 
-static bool packet_open(struct nic *n)
-{
-    /* IPv4 header first: UDP? not a later fragment? port 68 behind a header of any length? */
-    struct sock_filter filter[] = {
-        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 9),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 17, 0, 6),
-        BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 6),
-        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 0x1fff, 4, 0),
-        BPF_STMT(BPF_LDX | BPF_B | BPF_MSH, 0),
-        BPF_STMT(BPF_LD | BPF_H | BPF_IND, 2),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 68, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, 1600),
-        BPF_STMT(BPF_RET | BPF_K, 0),
-    };
-    struct sock_fprog program = {sizeof(filter) / sizeof(*filter), filter};
-    struct sockaddr_ll here = {
-        .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP), .sll_ifindex = n->ifindex};
-    int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0); // protocol 0: deaf until bound
-
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) ||
-        bind(fd, (struct sockaddr *)&here, sizeof(here))) {
-        complain("net", "%s: no packet socket (%s); there will be no address", n->name,
-                 strerror(errno));
-        if (fd >= 0)
-            close(fd);
-        return false;
-    }
-    n->packet_fd = fd;
-    loop_add(fd, packet_arrived, n);
-    return true;
-}
-
 static void send_packet(struct nic *n)
 {
-    uint8_t msg[DHCP_MESSAGE_MAX], packet[28 + DHCP_MESSAGE_MAX];
-    struct sockaddr_ll to = {.sll_family = AF_PACKET,
-                             .sll_protocol = htons(ETH_P_IP),
-                             .sll_ifindex = n->ifindex,
-                             .sll_halen = 6};
-
-    memset(to.sll_addr, 255, 6);
-    if (n->packet_fd >= 0 || packet_open(n)) {
-        size_t len = dhcp_wrap(packet, msg, dhcp_build(&n->dhcp, msg, now_ms()));
-        (void)!sendto(n->packet_fd, packet, len, 0, (struct sockaddr *)&to, sizeof(to));
+    if (n->packet_fd < 0) {
+        n->packet_fd = dhcp_packet_open(n->ifindex);
+        if (n->packet_fd < 0) {
+            complain("net", "%s: no packet socket (%s); there will be no address", n->name,
+                     strerror(errno));
+            return;
+        }
+        loop_add(n->packet_fd, packet_arrived, n);
     }
-}
-
-static bool udp_open(struct nic *n)
-{
-    struct sockaddr_in here = {
-        .sin_family = AF_INET, .sin_port = htons(68), .sin_addr.s_addr = n->applied.addr};
-    int one = 1, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, n->name, sizeof(n->name)) ||
-        setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &one, sizeof(one)) ||
-        bind(fd, (struct sockaddr *)&here, sizeof(here))) {
-        if (fd >= 0)
-            close(fd);
-        return false;
-    }
-    n->udp_fd = fd;
-    loop_add(fd, datagram_arrived, n);
-    return true;
+    dhcp_packet_send(n->packet_fd, n->ifindex, &n->dhcp);
 }
 
 static void send_datagram(struct nic *n, uint32_t to_addr)
 {
-    uint8_t msg[DHCP_MESSAGE_MAX];
-    struct sockaddr_in to = {
-        .sin_family = AF_INET, .sin_port = htons(67), .sin_addr.s_addr = to_addr};
-
-    if (n->udp_fd >= 0 || udp_open(n)) {
-        size_t len = dhcp_build(&n->dhcp, msg, now_ms());
-        (void)!sendto(n->udp_fd, msg, len, 0, (struct sockaddr *)&to, sizeof(to));
+    if (n->udp_fd < 0) {
+        n->udp_fd = dhcp_udp_open(n->name, n->applied.addr);
+        if (n->udp_fd < 0)
+            return;
+        loop_add(n->udp_fd, datagram_arrived, n);
     }
+    dhcp_udp_send(n->udp_fd, to_addr, &n->dhcp);
 }
 
 /* ---- leases ---- */
@@ -248,6 +195,23 @@ static void lease_text(char out[48], uint32_t seconds)
         snprintf(out, 48, "for %u h", seconds / 3600);
 }
 
+/* The kernel does not take the address: it is given back, and another is asked for. */
+static void refuse_lease(struct nic *n)
+{
+    char addr[INET_ADDRSTRLEN], server[INET_ADDRSTRLEN];
+    const char *why = strerror(errno);
+    uint32_t refused = n->dhcp.lease.addr;
+
+    drop_lease(n);
+    n->refused = true;
+    n->asking_ms = now_ms();
+    int pause_s = dhcp_refuse(&n->dhcp, now_ms());
+    complain("net",
+             "%s: the kernel refused the address %s from %s: %s; it is given back, and another is "
+             "asked for in %d s",
+             n->name, text_of(refused, addr), text_of(n->dhcp.lease.server, server), why, pause_s);
+}
+
 static void apply_lease(struct nic *n)
 {
     const struct dhcp_lease *l = &n->dhcp.lease;
@@ -259,14 +223,14 @@ static void apply_lease(struct nic *n)
     else if (memcmp(n->applied.route, l->route, sizeof(l->route)) != 0)
         set_routes(n, false);
     if (nl_address(true, n->ifindex, l->addr, l->mask, l->lease_s) != OK) {
-        complain("net", "%s: the address %s was refused: %s", n->name, text_of(l->addr, addr),
-                 strerror(errno));
+        refuse_lease(n);
         return;
     }
     n->applied = *l;
     n->has_lease = true;
     n->asking_ms = 0;
-    n->told = false;
+    n->told = n->refused = false;
+    unreachable[0] = 0; // if it is lost again, that is news again
     set_routes(n, true);
     write_resolv_conf();
     if (!same) {
@@ -414,27 +378,22 @@ static void link_event(const struct nlmsghdr *head, const char *body)
     }
 }
 
-static void address_event(const struct nlmsghdr *head, const char *body)
+static void address_event(const void *msg, size_t len)
 {
-    struct ifaddrmsg m;
+    int ifindex;
+    char text[INET6_ADDRSTRLEN];
+    bool came;
 
-    memcpy(&m, body, sizeof(m));
-    struct nic *n = find((int)m.ifa_index);
-    if (!n || head->nlmsg_type != RTM_NEWADDR || m.ifa_family != AF_INET6 ||
-        m.ifa_scope != RT_SCOPE_UNIVERSE || (m.ifa_flags & (IFA_F_TENTATIVE | IFA_F_DEPRECATED))) {
+    if (!ip6_read(msg, len, &ifindex, text, &came))
         return;
-    }
-    int left = (int)(head->nlmsg_len - NLMSG_LENGTH(sizeof(m)));
-    for (const struct rtattr *a = (const void *)(body + NLMSG_ALIGN(sizeof(m))); RTA_OK(a, left);
-         a = RTA_NEXT(a, left)) {
-        char text[INET6_ADDRSTRLEN];
-        if (a->rta_type == IFA_ADDRESS && RTA_PAYLOAD(a) == 16 &&
-            inet_ntop(AF_INET6, RTA_DATA(a), text, sizeof(text)) && strcmp(text, n->ip6) != 0) {
-            snprintf(n->ip6, sizeof(n->ip6), "%s", text);
-            say("net", "%s has %s (IPv6, from the router)", n->name, text);
-            net_say_urls();
-        }
-    }
+    struct nic *n = find(ifindex);
+    if (!n || !(came ? ip6_add(&n->ip6, text) : ip6_remove(&n->ip6, text)))
+        return;
+    if (came)
+        say("net", "%s has %s (IPv6, from the router)", n->name, text);
+    else
+        complain("net", "%s has lost %s (IPv6)", n->name, text);
+    net_say_urls();
 }
 
 static void event(const void *msg, size_t len)
@@ -447,7 +406,7 @@ static void event(const void *msg, size_t len)
         link_event(head, body);
     } else if ((head->nlmsg_type == RTM_NEWADDR || head->nlmsg_type == RTM_DELADDR) &&
                len >= NLMSG_LENGTH(sizeof(struct ifaddrmsg))) {
-        address_event(head, body);
+        address_event(msg, len);
     }
 }
 
@@ -474,52 +433,108 @@ void net_start_dhcp(const char *name)
 
 /* ---- for people ---- */
 
+static struct reach reach_now(int64_t now)
+{
+    struct reach r = {.drivers_busy = module_drivers_ready() == WAIT};
+
+    for (int i = 0; i < MAX_NICS; i++) {
+        const struct nic *n = &nics[i];
+        if (!n->ifindex)
+            continue;
+        r.n_nics++;
+        if (r.n_carriers == 0 || n->carrier) // the one the advice is about
+            snprintf(r.nic, sizeof(r.nic), "%s", n->name);
+        r.n_carriers += n->carrier;
+        r.silent = r.silent || (n->carrier && n->asking_ms && now - n->asking_ms > SILENT_MS);
+        r.refused = r.refused || n->refused;
+        r.has_ip4 = r.has_ip4 || n->has_lease;
+        r.has_ip6 = r.has_ip6 || n->ip6.n > 0;
+    }
+    if (!r.n_carriers)
+        r.n_unclaimed = unclaimed_nics("", r.unclaimed, REACH_UNCLAIMED);
+    return r;
+}
+
+/* True: there is something to say that has not been said already. */
+static bool reach_news(const struct reach *r)
+{
+    char text[sizeof(unreachable)];
+
+    if (!reach_text(text, sizeof(text), r) || strcmp(text, unreachable) == 0)
+        return false;
+    snprintf(unreachable, sizeof(unreachable), "%s", text);
+    return true;
+}
+
 void net_say_urls(void)
 {
+    const char *step = engine_ready() ? "ready" : "failed";
     char addr[INET_ADDRSTRLEN];
-    bool any = false;
 
-    if (!engine_ready())
+    if (!engine_answers())
         return;
     for (int i = 0; i < MAX_NICS; i++) {
         const struct nic *n = &nics[i];
-        if (n->ifindex && n->has_lease) {
-            say("ready",
+        if (!n->ifindex)
+            continue;
+        if (n->has_lease) {
+            say(step,
                 "open https://%s/ in a browser (https://%s.local/ where your network knows "
                 "that name)",
                 text_of(n->applied.addr, addr), hostname);
-            any = true;
-        } else if (n->ifindex && n->ip6[0]) {
-            say("ready", "open https://[%s]/ in a browser", n->ip6);
-            any = true;
+        } else if (n->ip6.n) {
+            say(step, "open https://[%s]/ in a browser", n->ip6.text[0]);
         }
     }
-    if (!any)
-        say("ready", "the engine runs and waits for the network");
+    struct reach r = reach_now(now_ms());
+    if (reach_news(&r))
+        complain(step, "nobody can reach this box yet: %s", unreachable);
 }
 
+/* Ten seconds without an answer: said once, and not where IPv6 alone is enough. */
 static void tell_silence(struct nic *n, int64_t now)
 {
-    if (n->asking_ms && !n->told && now - n->asking_ms > 10000) {
-        n->told = true;
-        complain("net",
-                 "%s: no DHCP server has answered for 10 s; still asking. Is this the right "
-                 "network, and does its router give out addresses?",
-                 n->name);
+    if (!n->asking_ms || n->told || now - n->asking_ms <= SILENT_MS)
+        return;
+    n->told = true;
+    if (n->ip6.n) {
+        say("net", "%s: no DHCP server answers; IPv6 alone is in use ([%s])", n->name,
+            n->ip6.text[0]);
+        return;
     }
+    struct reach r = {.n_nics = 1, .n_carriers = 1, .silent = true, .refused = n->refused};
+    snprintf(r.nic, sizeof(r.nic), "%s", n->name);
+    if (reach_news(&r))
+        complain("net", "%s", unreachable);
+}
+
+/* No cable, no card, no driver: said once, when every driver has had its time. */
+static int64_t tell_no_link(int64_t now)
+{
+    static bool told;
+
+    if (told)
+        return INT64_MAX;
+    if (module_drivers_ready() == WAIT)
+        settled_ms = now;
+    if (now - settled_ms < SETTLE_MS)
+        return settled_ms + SETTLE_MS;
+    told = true;
+    struct reach r = reach_now(now);
+    if (reach_news(&r))
+        complain("net", "%s", unreachable);
+    return INT64_MAX;
 }
 
 int64_t net_tick(int64_t now)
 {
-    static bool told_no_link;
     int64_t next = INT64_MAX;
-    bool any_nic = false, any_carrier = false;
+    bool any_carrier = false;
 
     for (int i = 0; i < MAX_NICS; i++) {
         struct nic *n = &nics[i];
         if (!n->ifindex)
             continue;
-        any_nic = true;
         any_carrier = any_carrier || n->carrier;
         if (n->carrier && n->dhcp.state != DHCP_OFF) {
             if (now >= n->dhcp.next_ms)
@@ -528,17 +543,9 @@ int64_t net_tick(int64_t now)
             next = n->dhcp.next_ms < next ? n->dhcp.next_ms : next;
         }
     }
-    if (!any_carrier && !told_no_link) {
-        if (module_drivers_ready() == WAIT)
-            settled_ms = now;
-        if (now - settled_ms < 8000)
-            return settled_ms + 8000 < next ? settled_ms + 8000 : next;
-        told_no_link = true;
-        complain("net", "%s",
-                 any_nic ? "no network cable is plugged in; plug one in, nothing else "
-                           "is needed"
-                         : "no wired network card was found; in a virtual machine, add "
-                           "one of type VirtIO");
+    if (!any_carrier) {
+        int64_t due = tell_no_link(now);
+        next = due < next ? due : next;
     }
     return next;
 }

@@ -15,7 +15,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-struct request {
+struct nl_request {
     struct nlmsghdr head;
     char body[256];
 };
@@ -23,7 +23,7 @@ struct request {
 static int request_fd = -1;
 static void (*on_event)(const void *msg, size_t len);
 
-static void attribute(struct request *r, unsigned short type, const void *bytes, size_t len)
+static void attribute(struct nl_request *r, unsigned short type, const void *bytes, size_t len)
 {
     struct rtattr *a = (struct rtattr *)(void *)((char *)r + NLMSG_ALIGN(r->head.nlmsg_len));
     a->rta_type = type;
@@ -33,7 +33,7 @@ static void attribute(struct request *r, unsigned short type, const void *bytes,
 }
 
 /* Sends and waits for the kernel's verdict: 0 or an errno. */
-static int transact(struct request *r)
+static int transact(struct nl_request *r)
 {
     static uint32_t sequence;
     struct {
@@ -63,7 +63,7 @@ static enum status verdict(int error)
 
 enum status nl_link_up(int ifindex)
 {
-    struct request r = {.head = {.nlmsg_type = RTM_NEWLINK}};
+    struct nl_request r = {.head = {.nlmsg_type = RTM_NEWLINK}};
     struct ifinfomsg m = {.ifi_index = ifindex, .ifi_flags = IFF_UP, .ifi_change = IFF_UP};
 
     memcpy(r.body, &m, sizeof(m));
@@ -81,7 +81,7 @@ static unsigned char bits_of(uint32_t mask)
 
 enum status nl_address(bool add, int ifindex, uint32_t addr, uint32_t mask, uint32_t lease_s)
 {
-    struct request r = {.head = {.nlmsg_type = add ? RTM_NEWADDR : RTM_DELADDR}};
+    struct nl_request r = {.head = {.nlmsg_type = add ? RTM_NEWADDR : RTM_DELADDR}};
     struct ifaddrmsg m = {
         .ifa_family = AF_INET, .ifa_prefixlen = bits_of(mask), .ifa_index = (unsigned)ifindex};
     struct ifa_cacheinfo life = {.ifa_prefered = lease_s, .ifa_valid = lease_s};
@@ -102,7 +102,7 @@ enum status nl_address(bool add, int ifindex, uint32_t addr, uint32_t mask, uint
 
 enum status nl_route(bool add, int ifindex, const struct dhcp_route *route, bool on_link)
 {
-    struct request r = {.head = {.nlmsg_type = add ? RTM_NEWROUTE : RTM_DELROUTE}};
+    struct nl_request r = {.head = {.nlmsg_type = add ? RTM_NEWROUTE : RTM_DELROUTE}};
     struct rtmsg m = {.rtm_family = AF_INET,
                       .rtm_dst_len = bits_of(route->mask),
                       .rtm_table = RT_TABLE_MAIN,

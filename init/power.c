@@ -1,9 +1,10 @@
 /* power.c - off and restart, cleanly.
  *
  * Requests come from the power button (KEY_POWER of any input device), signals to PID 1 (SIGTERM:
- * off, SIGINT, which Ctrl-Alt-Del sends: restart) and the engine. Then: SIGTERM to the engine, at
- * most 10 s, SIGKILL, everything else killed, seed saved, /data unmounted, off. A second press of
- * the button skips the 10 s. PID 1 never returns from here.
+ * off, SIGINT, which Ctrl-Alt-Del sends: restart) and the engine. shutdown.c says what happens
+ * when: the engine is stopped (a second press of the button does not wait for it), everything else
+ * is killed, and a child saves the seed and unmounts /data while PID 1 stays in its loop. PID 1
+ * never returns from here.
  */
 #include "init.h"
 
@@ -19,11 +20,9 @@
 #include <sys/reboot.h>
 #include <unistd.h>
 
-#define PATIENCE_MS 10000
-
-static bool requested;
+static struct shutdown state;
 static enum power how;
-static int64_t requested_ms;
+static bool written;
 
 static void key_arrived(int fd, void *ctx)
 {
@@ -68,24 +67,61 @@ void power_added(const struct uevent *u)
 
 void power_request(enum power what, const char *why)
 {
-    if (requested) {
-        if (now_ms() - requested_ms > 500)
+    if (state.phase != SHUTDOWN_NOT) {
+        if (now_ms() - state.begun_ms > 500)
             engine_stop(true); // asked twice: at once
         return;
     }
-    requested = true;
+    shutdown_begin(&state, now_ms());
     how = what;
-    requested_ms = now_ms();
     say("power", "%s: %s", why, what == POWER_OFF ? "switching off" : "restarting");
     engine_stop(false);
 }
 
+/* ---- the end ---- */
+
+/* In a child: PID 1 goes on meanwhile, above all with feeding the watchdog. */
+static int write_out(void *ctx)
+{
+    if (*(bool *)ctx)
+        seed_save(DATA_DIR, false);
+    unmount_all();
+    return 0;
+}
+
+static void write_out_done(void *ctx, int code)
+{
+    (void)ctx;
+    written = true;
+    if (code != 0) {
+        complain("power", "writing everything out ended with signal %d: the kernel's log says why",
+                 -code);
+    }
+}
+
+static void begin_write_out(void)
+{
+    static bool has_data; // what the child reads
+
+    has_data = disk_mounted();
+    child_forget(); // their ends are no news any more
+    kill(-1, SIGKILL);
+    if (!child_start("", write_out, write_out_done, &has_data)) {
+        (void)write_out(&has_data);
+        written = true;
+    }
+}
+
+static _Noreturn void wait_for_the_end(void)
+{
+    for (;;) {
+        log_drain();
+        poll(NULL, 0, 1000);
+    }
+}
+
 static _Noreturn void finish(void)
 {
-    if (disk_data() == OK)
-        seed_save(DATA_DIR);
-    kill(-1, SIGKILL);
-    unmount_all();
     if (how == POWER_OFF)
         watchdog_release(); // else it would switch the machine on again
     say("power", "all is written, %s", how == POWER_OFF ? "off" : "restarting");
@@ -93,23 +129,68 @@ static _Noreturn void finish(void)
     reboot(how == POWER_OFF ? RB_POWER_OFF : RB_AUTOBOOT);
     complain("power", "the machine did not switch itself off (%s): it is safe to do it by hand",
              strerror(errno));
-    for (;;) {
-        log_drain();
-        poll(NULL, 0, 1000);
-    }
+    wait_for_the_end();
+}
+
+/* Without asking any driver: one of them hangs. A hardware watchdog, fed no more, stands behind. */
+static _Noreturn void reset(void)
+{
+    struct err err;
+
+    complain("power", "no disk has completed anything for a minute: one of them hangs, and the "
+                      "machine is reset. What was not written yet is lost; the file system's "
+                      "journal keeps the rest whole");
+    log_drain();
+    (void)write_file("/proc/sysrq-trigger", "b", &err);
+    poll(NULL, 0, 5000);
+    reboot(RB_AUTOBOOT);
+    wait_for_the_end();
+}
+
+static uint64_t requests_now(void)
+{
+    static char text[65536];
+
+    return read_file("/proc/diskstats", text, sizeof(text)) > 0 ? shutdown_requests(text) : 0;
+}
+
+static void tell_what_is_left(void)
+{
+    char text[8192];
+    uint64_t kilobytes = 0;
+
+    if (read_file("/proc/meminfo", text, sizeof(text)) > 0)
+        kilobytes = shutdown_kilobytes_left(text);
+    say("power", "still writing to the disk, %llu kB to go: leave the machine on",
+        (unsigned long long)kilobytes);
+}
+
+bool power_moves(int64_t now)
+{
+    return shutdown_moves(&state, now);
 }
 
 int64_t power_tick(int64_t now)
 {
-    int64_t waited = now - requested_ms;
-
-    if (!requested)
+    if (state.phase == SHUTDOWN_NOT)
         return INT64_MAX;
-    if (!engine_running() || waited > PATIENCE_MS + 2000)
-        finish();
-    if (waited > PATIENCE_MS) {
+    uint64_t n_requests = state.phase == SHUTDOWN_WRITING ? requests_now() : 0;
+    switch (shutdown_step(&state, now, engine_running(), written, n_requests)) {
+    case SHUTDOWN_KILL:
         engine_stop(true);
-        return now + 200;
+        break;
+    case SHUTDOWN_WRITE:
+        begin_write_out();
+        break;
+    case SHUTDOWN_TELL:
+        tell_what_is_left();
+        break;
+    case SHUTDOWN_END:
+        finish();
+    case SHUTDOWN_RESET:
+        reset();
+    default:
+        break;
     }
-    return requested_ms + PATIENCE_MS + 1;
+    return now + 250;
 }

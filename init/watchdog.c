@@ -1,6 +1,7 @@
 /* watchdog.c - a hardware watchdog, where there is one, fed by PID 1.
  *
- * If the kernel or PID 1 hangs, nobody writes any more and the machine restarts after a minute. A
+ * If the kernel or PID 1 hangs, or a shutdown stands still (shutdown.c), nobody feeds it any more
+ * and the machine restarts after a minute. A
  * virtual machine has none unless one is added (Proxmox: `qm set ID --watchdog model=i6300esb`).
  */
 #include "init.h"
@@ -45,7 +46,7 @@ void watchdog_added(const struct uevent *u)
 
 int64_t watchdog_tick(int64_t now)
 {
-    if (watchdog_fd < 0)
+    if (watchdog_fd < 0 || !power_moves(now))
         return INT64_MAX;
     if (now - fed_ms >= FEED_MS) {
         ioctl(watchdog_fd, WDIOC_KEEPALIVE, 0);

@@ -5,7 +5,9 @@
 // console say why, which is more than a restart loop would. What the owner needs stands on stdout
 // as plain lines (url, CA fingerprint, API key); the log goes to stderr. Under PID 1
 // (TAWNY_HEARTBEAT_FD) we write `beat` every 5 s, from the net thread, unless the engine thread
-// hangs: then PID 1 kills and restarts us, and the device is opened afresh.
+// hangs: then PID 1 kills and restarts us, and the device is opened afresh. It hears `loading`,
+// `ready` and `failed` too: when loading has ended us twice, it starts us with TAWNY_SKIP_MODEL,
+// the reason why there is to be no model this time.
 #include "api/api.h"
 #include "args.h"
 #include "doctor/doctor.h"
@@ -164,12 +166,26 @@ static bool key_may_be_shown(bool is_new)
     return fstat(STDOUT_FILENO, &info) == 0 && S_ISFIFO(info.st_mode);
 }
 
+static bool is_loopback(const char *url)
+{
+    return strncmp(url, "https://localhost", 17) == 0 || strncmp(url, "https://127.", 12) == 0 ||
+           strncmp(url, "https://[::1]", 13) == 0;
+}
+
+// Under PID 1 nobody sits at this machine's own browser: an address that only it can open is none.
 static void print_urls(void *arg)
 {
     struct server *server = arg;
     char url[128];
-    for (size_t n = 0; net_url(server->net, n, url); n++)
+    size_t n_shown = 0;
+    for (size_t n = 0; net_url(server->net, n, url); n++) {
+        if (server->heartbeat_fd >= 0 && is_loopback(url))
+            continue;
         printf("url %s\n", url);
+        n_shown++;
+    }
+    if (n_shown == 0)
+        printf("no url yet: this box has no address that another machine can reach\n");
     fflush(stdout);
 }
 
@@ -220,8 +236,10 @@ static void state_changed(void *arg)
             log_info("device: %s", device->device);
         log_info("why this device: %s", device->reason);
         log_debug("its layers were looked at in %u ms", now->layers.took_ms);
+        heartbeat_say(server, "loading\n");
     } else if (now->state == SCHED_FAILED) {
         log_error("no model is loaded: %s", now->err.text);
+        heartbeat_say(server, "failed\n");
         struct err why;
         if (now->layers.opened.status != OK || doctor_wrong(&now->layers, &why))
             print_refusal(&now->layers);
@@ -246,7 +264,12 @@ static enum status open_floors(struct server *server, struct err *err)
     struct err refused = {0};
     struct bytes notices;
     notices.p = (const uint8_t *)version_notices(&notices.n);
+    const char *skip = getenv("TAWNY_SKIP_MODEL");
     bool found = args_model_path(settings, model_path, sizeof(model_path), &refused) == OK;
+    if (found && skip && skip[0]) {
+        (void)err_set(&refused, UNSUPPORTED, "the model %s: %s", settings->model, skip);
+        found = false;
+    }
     sched_open(&server->sched, settings, model_path, found ? NULL : &refused);
     struct api_options api_options = {.sched = server->sched,
                                       .state = settings->state,

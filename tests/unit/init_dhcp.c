@@ -309,6 +309,43 @@ static void takes_no_for_an_answer(void)
     CHECK(dhcp_tick(&d, 1100) == DHCP_BROADCAST);
 }
 
+/* The kernel does not take the address: the server is told, and after a while another is asked for,
+ * later each time. */
+static void gives_back_what_it_cannot_use(void)
+{
+    static const int pauses[] = {10, 20, 40, 80, 160, 320, 320};
+    struct dhcp d = {0};
+    uint8_t m[DHCP_MESSAGE_MAX];
+    int64_t t = 1000;
+
+    bind_lease(&d, t);
+    for (int n = 0; n < 7; n++) {
+        uint32_t xid = d.xid;
+        CHECK(dhcp_refuse(&d, t) == pauses[n]);
+        CHECK(dhcp_tick(&d, t) == DHCP_BROADCAST);
+        size_t len = dhcp_build(&d, m, t);
+        CHECK(len >= 300 && *built(m, 53) == DHCP_DECLINE && m[10] == 0 && !be_get(m + 12, 4));
+        CHECK(memcmp(built(m, 50), "\xc0\xa8\x07\x2a", 4) == 0); // what is given back, to whom
+        CHECK(memcmp(built(m, 54), "\xc0\xa8\x07\x01", 4) == 0);
+        CHECK(!built(m, 55) && !built(m, 12) && !built(m, 57) && d.xid != xid);
+        CHECK(answer(&d, 5, t) == DHCP_NOTHING && answer(&d, 6, t) == DHCP_NOTHING);
+        CHECK(answer(&d, 2, t) == DHCP_NOTHING && d.state == DHCP_DECLINING);
+        CHECK(dhcp_tick(&d, t + pauses[n] * 1000 - 1) == DHCP_NOTHING); // no storm
+        t += pauses[n] * 1000;
+        CHECK(dhcp_tick(&d, t) == DHCP_BROADCAST && d.state == DHCP_SELECTING);
+        dhcp_build(&d, m, t);
+        CHECK(*built(m, 53) == DHCP_DISCOVER && !built(m, 50)); // and not for that one
+        CHECK(answer(&d, 2, t) == DHCP_NOTHING && dhcp_tick(&d, t) == DHCP_BROADCAST);
+        CHECK(answer(&d, 5, t) == DHCP_APPLY);
+    }
+    CHECK(dhcp_tick(&d, t + 1800000) == DHCP_UNICAST); // one was kept: the past is forgotten
+    CHECK(dhcp_refuse(&d, t + 1800000) == 10);
+    dhcp_start(&d, mac, "", 3, t + 1800001); // a cable pulled meanwhile: not the same one again
+    CHECK(dhcp_tick(&d, t + 1800001) == DHCP_BROADCAST);
+    dhcp_build(&d, m, t + 1800001);
+    CHECK(!built(m, 50));
+}
+
 static void backs_off(void)
 {
     struct dhcp d = {0};
@@ -340,6 +377,7 @@ int main(void)
     wraps_and_unwraps();
     renews_rebinds_expires();
     takes_no_for_an_answer();
+    gives_back_what_it_cannot_use();
     backs_off();
     return check_done("init_dhcp");
 }

@@ -1,8 +1,7 @@
-/* init_text.c - the small readers of init: tawny.conf, uevents, exit statuses, back-off. */
+/* init_text.c - the small readers of init: tawny.conf, uevents, numbers at any address. */
 #include "../../init/init.h"
 #include "check.h"
 
-#include <signal.h>
 #include <stdlib.h>
 
 static int bad_lines[16], n_bad;
@@ -90,30 +89,28 @@ static void reads_uevents(void)
     CHECK(uevent_parse(&u, "libudev\0\0", 9) == BAD_INPUT); // no ACTION
 }
 
-static void explains_ends(void)
+static void reads_numbers(void)
 {
-    char why[200];
+    uint8_t bytes[10] = {9, 1, 2, 3, 4, 5, 6, 7, 8, 9};
 
-    exit_reason(why, sizeof(why), 3 << 8, false);
-    CHECK(strstr(why, "exit code 3"));
-    exit_reason(why, sizeof(why), SIGSEGV, false);
-    CHECK(strstr(why, "SIGSEGV") && strstr(why, "memory"));
-    exit_reason(why, sizeof(why), SIGKILL, true);
-    CHECK(strstr(why, "smaller model"));
-    exit_reason(why, sizeof(why), SIGKILL, false);
-    CHECK(strstr(why, "SIGKILL") && !strstr(why, "model"));
-    exit_reason(why, sizeof(why), SIGUSR2, false);
-    CHECK(strstr(why, "signal 12"));
-    static const int want[] = {1, 1, 2, 4, 8, 16, 30, 30};
-    for (int n = 0; n < 8; n++)
-        CHECK(backoff_s(n) == want[n]);
-    CHECK(backoff_s(1000000) == 30);
+    CHECK(le_get(bytes + 1, 1) == 1 && le_get(bytes + 1, 3) == 0x030201);
+    CHECK(le_get(bytes + 1, 8) == 0x0807060504030201 && be_get(bytes + 1, 8) == 0x0102030405060708);
+    CHECK(be_get(bytes + 1, 2) == 0x0102 && be_get(bytes + 3, 4) == 0x03040506);
+    for (int n = 1; n <= 8; n++) {
+        uint64_t v = 0xf1e2d3c4b5a69788 >> (64 - 8 * n);
+        memset(bytes, 9, sizeof(bytes));
+        le_put(bytes + 1, n, v);
+        CHECK(le_get(bytes + 1, n) == v && bytes[0] == 9 && bytes[n + 1] == 9);
+        be_put(bytes + 1, n, v);
+        CHECK(be_get(bytes + 1, n) == v && bytes[0] == 9 && bytes[n + 1] == 9);
+        CHECK(bytes[1] == v >> (8 * n - 8));
+    }
 }
 
 int main(void)
 {
     reads_settings();
     reads_uevents();
-    explains_ends();
+    reads_numbers();
     return check_done("init_text");
 }

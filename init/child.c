@@ -1,4 +1,4 @@
-/* job.c - what may block runs in a forked child.
+/* child.c - what may block runs in a forked child.
  *
  * A module whose probe hangs, a mount that replays a journal on a slow stick, a file system that
  * grows to a terabyte: PID 1 waits for none of them, it is told by SIGCHLD. The child shares
@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MAX_JOBS 64
+#define MAX_CHILDREN 64
 #define SLOW_MS 20000
 
 struct child {
@@ -25,7 +25,7 @@ struct child {
     int64_t complain_ms;
 };
 
-static struct child jobs[MAX_JOBS];
+static struct child children[MAX_CHILDREN];
 
 void child_signals(void)
 {
@@ -37,14 +37,14 @@ void child_signals(void)
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-bool job_start(const char *name, int (*run)(void *ctx), void (*done)(void *ctx, int code),
-               void *ctx)
+bool child_start(const char *name, int (*run)(void *ctx), void (*done)(void *ctx, int code),
+                 void *ctx)
 {
-    struct child *j = NULL;
+    struct child *c = NULL;
 
-    for (int i = 0; i < MAX_JOBS && !j; i++)
-        j = jobs[i].pid ? NULL : &jobs[i];
-    if (!j)
+    for (int i = 0; i < MAX_CHILDREN && !c; i++)
+        c = children[i].pid ? NULL : &children[i];
+    if (!c)
         return false;
     pid_t pid = fork();
     if (pid < 0) {
@@ -58,19 +58,25 @@ bool job_start(const char *name, int (*run)(void *ctx), void (*done)(void *ctx, 
         log_drain();
         _exit(code);
     }
-    *j = (struct child){.pid = pid, .done = done, .ctx = ctx, .complain_ms = now_ms() + SLOW_MS};
-    snprintf(j->name, sizeof(j->name), "%s", name);
+    *c = (struct child){.pid = pid, .done = done, .ctx = ctx, .complain_ms = now_ms() + SLOW_MS};
+    snprintf(c->name, sizeof(c->name), "%s", name);
     return true;
 }
 
-bool job_reaped(pid_t pid, int wait_status)
+void child_forget(void)
 {
-    for (int i = 0; i < MAX_JOBS; i++) {
-        if (jobs[i].pid == pid) {
-            struct child j = jobs[i];
-            jobs[i].pid = 0;
-            if (j.done) {
-                j.done(j.ctx, WIFSIGNALED(wait_status) ? -WTERMSIG(wait_status)
+    for (int i = 0; i < MAX_CHILDREN; i++)
+        children[i].done = NULL;
+}
+
+bool child_reaped(pid_t pid, int wait_status)
+{
+    for (int i = 0; i < MAX_CHILDREN; i++) {
+        if (children[i].pid == pid) {
+            struct child c = children[i];
+            children[i].pid = 0;
+            if (c.done) {
+                c.done(c.ctx, WIFSIGNALED(wait_status) ? -WTERMSIG(wait_status)
                                                        : WEXITSTATUS(wait_status));
             }
             return true;
@@ -79,19 +85,19 @@ bool job_reaped(pid_t pid, int wait_status)
     return false;
 }
 
-int64_t job_tick(int64_t now)
+int64_t child_tick(int64_t now)
 {
     int64_t next = INT64_MAX;
 
-    for (int i = 0; i < MAX_JOBS; i++) {
-        struct child *j = &jobs[i];
-        if (j->pid && now >= j->complain_ms) {
-            complain(j->name, "is taking more than %d s; everything else goes on meanwhile",
+    for (int i = 0; i < MAX_CHILDREN; i++) {
+        struct child *c = &children[i];
+        if (c->pid && c->name[0] && now >= c->complain_ms) {
+            complain(c->name, "is taking more than %d s; everything else goes on meanwhile",
                      SLOW_MS / 1000);
-            j->complain_ms = INT64_MAX;
+            c->complain_ms = INT64_MAX;
         }
-        if (j->pid && j->complain_ms < next)
-            next = j->complain_ms;
+        if (c->pid && c->name[0] && c->complain_ms < next)
+            next = c->complain_ms;
     }
     return next;
 }

@@ -1,0 +1,86 @@
+/* become.c - from a fork of PID 1 to the engine: an ordinary user with nothing it does not need.
+ *
+ * uid and gid 1000, the groups video and render and no other, no new privileges, no core dumps, no
+ * file but its output and the heartbeat, and the few variables listed here. The kernel may end it
+ * before anything else when the memory is full.
+ */
+#include "init.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define BEAT_FD 3
+
+static void limit(int what, rlim_t value)
+{
+    struct rlimit r = {value, value};
+    setrlimit(what, &r);
+}
+
+static _Noreturn void give_up(const char *what)
+{
+    dprintf(STDERR_FILENO, "%s: %s\n", what, strerror(errno));
+    _exit(126);
+}
+
+/* 0: nothing to read, 1 and 2: its output, 3: its heartbeat; all else is closed. */
+static void arrange_files(int out_fd, int beat_fd)
+{
+    int null = open("/dev/null", O_RDONLY);
+    int high_out = fcntl(out_fd, F_DUPFD, 16), high_beat = fcntl(beat_fd, F_DUPFD, 16);
+
+    if (null < 0 || high_out < 0 || high_beat < 0 || dup2(null, 0) < 0 || dup2(high_out, 1) < 0 ||
+        dup2(high_out, 2) < 0 || dup2(high_beat, BEAT_FD) < 0) {
+        _exit(126);
+    }
+    syscall(SYS_close_range, BEAT_FD + 1, ~0u, 0);
+}
+
+static void drop_privileges(void)
+{
+    static const gid_t groups[] = {GROUP_VIDEO, GROUP_RENDER};
+
+    if (setgroups(sizeof(groups) / sizeof(*groups), groups) ||
+        setresgid(ENGINE_GID, ENGINE_GID, ENGINE_GID) ||
+        setresuid(ENGINE_UID, ENGINE_UID, ENGINE_UID)) {
+        give_up("the engine's user could not be taken on");
+    }
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+        give_up("no_new_privs");
+}
+
+_Noreturn void engine_become(const struct engine_start *start, int out_fd, int beat_fd)
+{
+    char state[64], conf[64], home[80], beat[40], skip[sizeof("TAWNY_SKIP_MODEL=") + 400];
+    char *const argv[] = {ENGINE_PATH, "serve", "--config", conf, "--state", state, NULL};
+    char *const env[] = {
+        "PATH=/usr/bin", home, "XDG_RUNTIME_DIR=" RUNTIME_DIR, beat, "LANG=C.UTF-8", skip, NULL};
+    struct err err;
+
+    snprintf(state, sizeof(state), "%s", start->state);
+    snprintf(conf, sizeof(conf), "%s", start->conf);
+    snprintf(home, sizeof(home), "HOME=%s", state);
+    snprintf(beat, sizeof(beat), "TAWNY_HEARTBEAT_FD=%d", BEAT_FD);
+    snprintf(skip, sizeof(skip), "TAWNY_SKIP_MODEL=%s", start->skip_model);
+    child_signals();
+    setsid();
+    arrange_files(out_fd, beat_fd);
+    (void)write_file("/proc/self/oom_score_adj", "500", &err); // rather it than anything else
+    limit(RLIMIT_NOFILE, 65536);
+    limit(RLIMIT_MEMLOCK, RLIM_INFINITY);
+    limit(RLIMIT_CORE, 0);
+    umask(077);
+    if (chdir(state))
+        give_up(state);
+    drop_privileges();
+    execve(ENGINE_PATH, argv, env);
+    give_up(ENGINE_PATH " could not be started");
+}
