@@ -115,6 +115,10 @@ void child_signals(void);
 enum status mount_kernel(struct err *err); // /proc /sys /dev /dev/shm /run /tmp
 enum status apply_sysctls(struct err *err);
 enum status make_directories(struct err *err); // XDG_RUNTIME_DIR and mount points
+void unmount_all(void);
+
+/* ---- file.c: small files ---- */
+
 enum status write_file(const char *path, const char *text, struct err *err); // an existing file
 /* New file under a temporary name, renamed over `path`. */
 enum status replace_file(const char *path, const char *text, size_t len, mode_t mode,
@@ -123,7 +127,6 @@ enum status replace_file(const char *path, const char *text, size_t len, mode_t 
 ssize_t read_file(const char *path, char *buf, size_t cap);
 /* Reads a whole file of up to `max` bytes; *text is the caller's to free. */
 enum status read_whole(const char *path, size_t max, char **text, size_t *len, struct err *err);
-void unmount_all(void);
 
 /* ---- clock.c: a sane clock and the random seed ---- */
 
@@ -407,6 +410,8 @@ bool reach_text(char *out, size_t cap, const struct reach *r);
 
 enum status nl_open(void (*event)(const void *msg, size_t len),
                     struct err *err); // links, addresses
+/* A card that one can plug a cable into: no bridge, no tunnel, no Wi-Fi. */
+bool nl_is_wired(const char *nic);
 enum status nl_link_up(int ifindex);
 enum status nl_address(bool add, int ifindex, uint32_t addr, uint32_t mask, uint32_t lease_s);
 enum status nl_route(bool add, int ifindex, const struct dhcp_route *r, bool on_link);

@@ -290,17 +290,6 @@ static void begin_dhcp(struct nic *n)
 
 /* ---- links ---- */
 
-static bool wired(const char *name)
-{
-    char path[96];
-
-    snprintf(path, sizeof(path), "/sys/class/net/%s/device", name);
-    if (access(path, F_OK))
-        return false; // a bridge, a tunnel: nothing one can plug a cable into
-    snprintf(path, sizeof(path), "/sys/class/net/%s/phy80211", name);
-    return access(path, F_OK) != 0;
-}
-
 static struct nic *find(int ifindex)
 {
     for (int i = 0; i < MAX_NICS; i++)
@@ -313,7 +302,7 @@ static struct nic *nic_new(int ifindex, const char *name, const uint8_t mac[6])
 {
     struct nic *n = find(0);
 
-    if (!n || !wired(name))
+    if (!n || !nl_is_wired(name))
         return NULL;
     *n = (struct nic){.ifindex = ifindex, .packet_fd = -1, .udp_fd = -1};
     snprintf(n->name, sizeof(n->name), "%s", name);

@@ -12,8 +12,10 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 struct nl_request {
     struct nlmsghdr head;
@@ -59,6 +61,17 @@ static enum status verdict(int error)
 {
     errno = error;
     return error ? IO_ERROR : OK;
+}
+
+bool nl_is_wired(const char *nic)
+{
+    char path[96];
+
+    snprintf(path, sizeof(path), "/sys/class/net/%s/device", nic);
+    if (access(path, F_OK))
+        return false; // a bridge, a tunnel: nothing one can plug a cable into
+    snprintf(path, sizeof(path), "/sys/class/net/%s/phy80211", nic);
+    return access(path, F_OK) != 0;
 }
 
 enum status nl_link_up(int ifindex)

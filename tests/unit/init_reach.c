@@ -117,16 +117,16 @@ static void finds_devices_without_driver(void)
     fake_end();
 }
 
-struct message {
+struct address_message {
     struct nlmsghdr head;
     struct ifaddrmsg m;
     struct rtattr a;
     uint8_t addr[16];
 };
 
-static struct message message(uint16_t type, uint8_t scope, uint8_t flags, const char *addr)
+static struct address_message message(uint16_t type, uint8_t scope, uint8_t flags, const char *addr)
 {
-    struct message s = {
+    struct address_message s = {
         .head = {.nlmsg_len = sizeof(s), .nlmsg_type = type},
         .m = {.ifa_family = AF_INET6, .ifa_scope = scope, .ifa_flags = flags, .ifa_index = 2},
         .a = {.rta_len = RTA_LENGTH(16), .rta_type = IFA_ADDRESS},
@@ -135,7 +135,7 @@ static struct message message(uint16_t type, uint8_t scope, uint8_t flags, const
     return s;
 }
 
-static bool hear(struct message s, char addr[IP6_TEXT], bool *came)
+static bool hear(struct address_message s, char addr[IP6_TEXT], bool *came)
 {
     int ifindex = 0;
     bool read = ip6_read(&s, sizeof(s), &ifindex, addr, came);
@@ -161,7 +161,7 @@ static void hears_of_addresses(void)
         CHECK(!came);
     }
     CHECK(hear(message(RTM_DELADDR, RT_SCOPE_UNIVERSE, 0, us), addr, &came) && !came);
-    struct message s = message(RTM_NEWADDR, RT_SCOPE_UNIVERSE, 0, us);
+    struct address_message s = message(RTM_NEWADDR, RT_SCOPE_UNIVERSE, 0, us);
     for (size_t cut = 0; cut < sizeof(s); cut++) {
         char *exact = malloc(cut ? cut : 1);
         int ifindex;
