@@ -15,7 +15,10 @@ enum status api_open(struct api **out, const struct api_options *options, struct
     snprintf(api->state, sizeof(api->state), "%s", options->state);
     snprintf(api->version, sizeof(api->version), "%s", options->version);
     snprintf(api->hostname, sizeof(api->hostname), "%s", options->hostname);
-    enum status status = key_open(api->key, &api->key_is_new, api->state, err);
+    snprintf(api->cors, sizeof(api->cors), "%s", options->cors ? options->cors : "");
+    enum status status = cors_check(api->cors, err);
+    if (status == OK)
+        status = key_open(api->key, &api->key_is_new, api->state, err);
     if (status == OK)
         *out = api;
     else
@@ -82,6 +85,23 @@ static void tick(void *arg)
         running_tick(running, now_ms);
 }
 
+// The server is asked to stop: what only waits is refused at once, what runs may go on for a while.
+static void stop_begins(void *arg)
+{
+    struct api *api = arg;
+    api->stopping = true;
+    for (struct running *running = api->running; running; running = running->next)
+        if (!running->begun)
+            running_stop(running);
+}
+
+static void stop_ends(void *arg)
+{
+    struct api *api = arg;
+    for (struct running *running = api->running; running; running = running->next)
+        running_stop(running);
+}
+
 void api_attach(struct api *api, struct net *net, void (*changed)(void *), void *arg)
 {
     api->net = net;
@@ -89,6 +109,7 @@ void api_attach(struct api *api, struct net *net, void (*changed)(void *), void 
     api->changed_arg = arg;
     net_watch(net, sched_event_fd(api->options.sched), events_ready, api);
     net_every(net, 1000, tick, api);
+    net_on_stop(net, stop_begins, stop_ends, api);
 }
 
 const char *api_key(const struct api *api)

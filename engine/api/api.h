@@ -10,7 +10,7 @@
 #include "../net/net.h"
 #include "../sched/sched.h"
 
-enum { API_KEY_BYTES = 128 };
+enum { API_KEY_BYTES = 128, API_CORS_BYTES = 512 };
 
 struct api;
 
@@ -20,6 +20,7 @@ struct api_options {
     const char *version;  // of this build
     struct bytes notices; // licences of what is linked in; outlives the api
     const char *hostname;
+    const char *cors; // the setting: origins whose pages may use this server; "" = none
 };
 
 // Reads STATE/api-key, or makes it at the first start.

@@ -10,9 +10,11 @@
 
 enum {
     JSON_DEPTH = 64, // nesting a request may have; the deepest field we know is at 5
+    // Of one request: a long conversation is 1 MB; leaves room for images in base64 later.
+    BODY_BYTES_MOST = 8 << 20,
     // What the tree of one body may take. yyjson holds a copy of the text and 16 bytes a value, 13
     // times the body at worst ([1,1,...): bodies up to 3.6 MB cannot reach this, nor can one of
-    // net's 8 MB that is mostly text.
+    // 8 MB that is mostly text.
     JSON_BYTES = 48 << 20,
     MESSAGES_MOST = 4096,
     STOPS_MOST = 16, // OpenAI allows 4
@@ -51,6 +53,7 @@ struct running { // from sched_submit to the job's last event
     uint64_t id;               // the job's
     bool chat, stream, include_usage;
     bool started;  // the stream's head is out
+    bool begun;    // the engine works on it; until then it waits
     char name[48]; // chatcmpl-...
     int64_t created;
     struct buf text;     // the answer so far, when it is not streamed; before that the echo
@@ -61,9 +64,11 @@ struct api {
     struct api_options options;
     struct net *net;
     char state[512], version[64], hostname[64], key[API_KEY_BYTES + 1];
+    char cors[API_CORS_BYTES];
     bool key_is_new;
     struct running *running;
     uint64_t last_id;
+    bool stopping; // whatever arrives now is refused
     void (*changed)(void *);
     void *changed_arg;
 };
@@ -76,6 +81,7 @@ bool openai_read(struct bytes body, bool chat, struct job *job, struct form *for
 // reply.c: events into answers
 void running_event(struct running *running, const struct event *event); // not for EVENT_STATE
 void running_tick(struct running *running, uint64_t now_ms);
+void running_stop(struct running *running); // the server stops: its last words
 bool event_is_last(const struct event *event);
 
 // the routes
@@ -92,6 +98,12 @@ void chat_post(struct api *api, struct exchange *exchange, const struct request 
 void completions_post(struct api *api, struct exchange *exchange, const struct request *request);
 // False (and refused) unless the model is loaded and the device answers.
 bool model_is_ready(const struct api *api, struct refusal *refusal);
+
+// cors.c: pages of other origins
+MUST_USE enum status cors_check(const char *setting, struct err *err);
+// Adds to the answer what lets a page of an allowed origin read it. True: the request was a
+// preflight, and has been answered.
+bool cors_answer(const struct api *api, struct exchange *exchange, const struct request *request);
 
 // key.c
 MUST_USE enum status key_open(char key[API_KEY_BYTES + 1], bool *is_new, const char *state,

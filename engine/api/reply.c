@@ -4,7 +4,7 @@
 // A stream's head goes out when the prompt was accepted (EVENT_STARTED), not before: until then a
 // refusal is still a plain 4xx. While a prompt is being read, comment lines (": ...") keep the
 // stream alive; clients skip them. An error inside a stream is a `data: {"error":...}` event, as
-// OpenAI's clients expect, and no [DONE] follows it. Invariant: running->exchange is NULL once the
+// OpenAI's clients expect, and [DONE] follows it. Invariant: running->exchange is NULL once the
 // answer is complete or the client is gone; events still come, and are dropped.
 #include "inside.h"
 
@@ -183,9 +183,19 @@ static void failed(struct running *running, const struct err *err)
         struct buf json;
         buf_init(&json, 16384);
         stream_json(running, &json, refusal_json(&json, &refusal));
+        if (sse_data(running->exchange, bytes_of("[DONE]")) != OK)
+            log_debug("%s: the client left before the end", running->name);
         exchange_end(running->exchange);
     }
     answered(running);
+}
+
+void running_stop(struct running *running)
+{
+    if (!running->exchange)
+        return;
+    sched_cancel(running->api->options.sched, running->id);
+    failed(running, &(struct err){.status = CANCELLED, .text = "The server is stopping."});
 }
 
 // ---- events ---------------------------------------------------------------------------------
@@ -220,6 +230,7 @@ void running_event(struct running *running, const struct event *event)
 {
     if (!running->exchange)
         return;
+    running->begun = running->begun || event->kind == EVENT_PROGRESS || event->kind == EVENT_TEXT;
     switch (event->kind) {
     case EVENT_STARTED:
         if (running->stream)

@@ -1,8 +1,12 @@
 // route.c - which path is whose, who may enter, and the plain port.
 //
 // The plain port (80) exists so that a person can fetch the CA certificate before anything is
-// trusted, and to send everybody else to https; nothing secret ever passes it. There are no CORS
-// headers: a page of another origin cannot read our answers.
+// trusted, and to send everybody else to https; nothing secret ever passes it.
+//
+// A request comes here when its head is complete, before its body is read. Who has no key, or asks
+// for what is not there, is answered from the head alone; only a handler that wants a body has it
+// read, and is called when it is there. A path is taken as clients join it to a base URL: double
+// slashes count as one, and a trailing one as none.
 #include "inside.h"
 
 #include <stdio.h>
@@ -11,18 +15,39 @@
 static const struct endpoint {
     const char *method, *path; // a path that ends in '/' (but the first) takes everything below it
     bool open;                 // needs no key
+    uint32_t body_bytes;       // most that a body may have; 0: none is read
     route_handler *handler;
 } routes[] = {
-    {"GET", "/", true, page_get},
-    {"GET", "/health", true, health_get},
-    {"GET", "/ca.crt", true, ca_get},
-    {"GET", "/notices", true, notices_get},
-    {"GET", "/v1/doctor", false, doctor_get},
-    {"GET", "/v1/models", false, models_get},
-    {"GET", "/v1/models/", false, model_get},
-    {"POST", "/v1/chat/completions", false, chat_post},
-    {"POST", "/v1/completions", false, completions_post},
+    {"GET", "/", true, 0, page_get},
+    {"GET", "/health", true, 0, health_get},
+    {"GET", "/ca.crt", true, 0, ca_get},
+    {"GET", "/notices", true, 0, notices_get},
+    {"GET", "/v1/doctor", false, 0, doctor_get},
+    {"GET", "/v1/models", false, 0, models_get},
+    {"GET", "/v1/models/", false, 0, model_get},
+    {"POST", "/v1/chat/completions", false, BODY_BYTES_MOST, chat_post},
+    {"POST", "/v1/completions", false, BODY_BYTES_MOST, completions_post},
 };
+
+enum { PATH_BYTES = 4096 }; // net takes none that is longer
+
+// A request as its routes see it: with its path in plain form.
+struct plain_request {
+    struct request request;
+    uint8_t path[PATH_BYTES];
+};
+
+static void plain_path(struct plain_request *out, const struct request *request)
+{
+    size_t n = 0;
+    out->request = *request;
+    for (size_t i = 0; i < request->path.n && n < PATH_BYTES; i++)
+        if (request->path.p[i] != '/' || n == 0 || out->path[n - 1] != '/')
+            out->path[n++] = request->path.p[i];
+    while (n > 1 && out->path[n - 1] == '/')
+        n--;
+    out->request.path = (struct bytes){out->path, n};
+}
 
 static bool path_matches(const struct endpoint *route, struct bytes path)
 {
@@ -73,33 +98,12 @@ static bool key_is_good(const struct api *api, const struct request *request,
 
 // ---- the plain port -------------------------------------------------------------------------
 
-// The host without its port, when it is one that may stand in a header.
-static bool host_good(struct bytes host, char out[256])
-{
-    size_t n = 0;
-    bool bracket = host.n && host.p[0] == '[';
-    for (; n < host.n && n < 255; n++) {
-        uint8_t c = host.p[n];
-        if (c == ':' && !bracket)
-            break;
-        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-        if (!letter && !(c && strchr("-._[]:", c)))
-            return false;
-        out[n] = (char)c;
-        if (c == ']') {
-            n++;
-            break;
-        }
-    }
-    out[n] = 0;
-    return n > 0;
-}
-
 static void redirect(const struct api *api, struct exchange *exchange,
                      const struct request *request)
 {
-    char host[256], port[16] = "", location[300];
-    if (!host_good(request->host, host)) {
+    struct bytes host = request_host_name(request);
+    char port[16] = "", location[300];
+    if (host.n == 0) {
         exchange_reply(exchange, 400, "text/plain",
                        bytes_of("The Host header is missing or bad.\n"));
         return;
@@ -108,7 +112,8 @@ static void redirect(const struct api *api, struct exchange *exchange,
     if (https_port != 443)
         snprintf(port, sizeof(port), ":%d", https_port);
     // To the start page: what was asked for here, in the clear, is not carried on.
-    snprintf(location, sizeof(location), "https://%s%s/", host, port);
+    snprintf(location, sizeof(location), "https://%.*s%s/", (int)host.n, (const char *)host.p,
+             port);
     exchange_reply_header(exchange, "Location", location);
     exchange_reply(
         exchange, 308, "text/plain",
@@ -136,29 +141,81 @@ static void wrong_method(struct exchange *exchange, const struct endpoint *route
     refusal_reply(exchange, &refusal);
 }
 
+static const struct endpoint *find_route(struct bytes path)
+{
+    for (size_t i = 0; i < COUNT_OF(routes); i++)
+        if (path_matches(&routes[i], path))
+            return &routes[i];
+    return NULL;
+}
+
+static void body_came(void *arg, struct exchange *exchange, const struct request *request)
+{
+    struct plain_request plain;
+    plain_path(&plain, request);
+    find_route(plain.request.path)->handler(arg, exchange, &plain.request);
+}
+
+static void read_body(struct api *api, struct exchange *exchange, const struct endpoint *route,
+                      const struct request *request)
+{
+    struct refusal refusal;
+    struct err err;
+    if (!request->body_told) {
+        (void)refuse(&refusal, 411, "length_required", NULL,
+                     "%s wants a body: send it with Content-Length, or chunked.", route->path);
+        refusal_reply(exchange, &refusal);
+        return;
+    }
+    enum status status = exchange_read(exchange, route->body_bytes, body_came, api, &err);
+    if (status == OK)
+        return;
+    (void)refuse(&refusal, status_http_code(status),
+                 status == TOO_LARGE ? "request_too_large" : "busy", NULL, "%s", err.text);
+    refusal_reply(exchange, &refusal);
+}
+
+// The refusal of a head: true, or false with *refusal filled. Without a key nobody learns which
+// paths exist.
+static bool may_enter(const struct api *api, struct exchange *exchange,
+                      const struct endpoint *route, const struct request *request,
+                      struct refusal *refusal)
+{
+    bool keyed = key_is_good(api, request, refusal);
+    if (keyed)
+        exchange_keyed(exchange);
+    if (!keyed && !(route && route->open))
+        return false;
+    if (api->stopping)
+        return refuse(refusal, 503, "stopping", NULL, "The server is stopping.");
+    if (!route)
+        return refuse(refusal, 404, "unknown_url", NULL,
+                      "There is nothing at %.*s. The API is under /v1: /v1/models, "
+                      "/v1/chat/completions.",
+                      (int)(request->path.n < 200 ? request->path.n : 200),
+                      (const char *)request->path.p);
+    return true;
+}
+
 void api_handle(void *arg, struct exchange *exchange, const struct request *request)
 {
     struct api *api = arg;
     struct refusal refusal;
-    const struct endpoint *found = NULL;
+    struct plain_request plain;
     if (!request->tls) {
         plain_handle(api, exchange, request);
         return;
     }
-    for (size_t i = 0; i < COUNT_OF(routes) && !found; i++)
-        if (path_matches(&routes[i], request->path))
-            found = &routes[i];
-    // Without a key nobody learns which paths exist.
-    if (!(found && found->open) && !key_is_good(api, request, &refusal)) {
+    if (cors_answer(api, exchange, request))
+        return;
+    plain_path(&plain, request);
+    const struct endpoint *route = find_route(plain.request.path);
+    if (!may_enter(api, exchange, route, &plain.request, &refusal))
         refusal_reply(exchange, &refusal);
-    } else if (!found) {
-        (void)refuse(&refusal, 404, "unknown_url", NULL, "There is nothing at %.*s.",
-                     (int)(request->path.n < 200 ? request->path.n : 200),
-                     (const char *)request->path.p);
-        refusal_reply(exchange, &refusal);
-    } else if (!method_matches(found, request->method)) {
-        wrong_method(exchange, found, request->method);
-    } else {
-        found->handler(api, exchange, request);
-    }
+    else if (!method_matches(route, request->method))
+        wrong_method(exchange, route, request->method);
+    else if (route->body_bytes > 0)
+        read_body(api, exchange, route, &plain.request);
+    else
+        route->handler(api, exchange, &plain.request);
 }

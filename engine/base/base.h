@@ -173,6 +173,7 @@ struct settings {
     char state[512];       // directory: api-key, tls/, models/
     char device[64];       // auto | vulkan | cpu | a part of a device's name
     char hostname[64];
+    char cors[512];     // origins whose pages may use the API, comma separated; "" = none
     int32_t n_ctx;      // tokens a sequence may hold; 0 = the model's own limit
     int32_t n_threads;  // CPU threads; 0 = one a core we may run on
     int32_t n_parallel; // sequences decoded together

@@ -28,6 +28,7 @@ static const struct key {
     {"state", TEXT, AT(state), 0, 0, true},
     {"device", TEXT, AT(device), 0, 0, false},
     {"hostname", TEXT, AT(hostname), 0, 0, false},
+    {"cors", TEXT, AT(cors), 0, 0, true},
     {"ctx", NUMBER, AT(n_ctx), 0, 1 << 20, false},
     {"threads", NUMBER, AT(n_threads), 0, 1024, false},
     {"parallel", NUMBER, AT(n_parallel), 1, 64, false},

@@ -1,5 +1,4 @@
-// conn.c - one connection: bytes in, through TLS and HTTP, to the handler; answers out; deadlines;
-// closing.
+// conn.c - one connection: bytes in, through TLS, to its request; answers out; deadlines; closing.
 //
 // Reading stops while an answer is under way and there is already something to read: a pipelining
 // client waits its turn. It goes on otherwise, to notice a client that leaves. Closing is done so
@@ -51,9 +50,10 @@ static void note_deadline(struct conn *conn)
         conn->net->expire_ms = at;
 }
 
-static void enter(struct conn *conn, enum conn_state state, uint64_t within_ms)
+void conn_enter(struct conn *conn, enum conn_state state, uint64_t within_ms)
 {
     conn->state = state;
+    conn->since_ms = conn->net->now_ms;
     conn->deadline_ms = within_ms == 0 ? 0 : conn->net->now_ms + within_ms;
     note_deadline(conn);
 }
@@ -61,7 +61,7 @@ static void enter(struct conn *conn, enum conn_state state, uint64_t within_ms)
 void conn_finish(struct conn *conn)
 {
     if (conn->state != CLOSING && conn->state != LINGER)
-        enter(conn, CLOSING, 0);
+        conn_enter(conn, CLOSING, conn->keyed ? 0 : LIMIT_OPEN_FLUSH_MS);
     conn_mark(conn);
 }
 
@@ -72,112 +72,15 @@ void conn_expire(struct conn *conn)
         log_info("%s took nothing of %zu waiting bytes for %d s: closed", conn->peer,
                  conn->out.n - conn->out_at, LIMIT_STALL_MS / 1000);
         conn_kill(conn);
-    } else if (conn->deadline_ms != 0 && now >= conn->deadline_ms) {
-        if (conn->state == BODY && now < conn->body_end_ms && conn->n_window >= LIMIT_BODY_WINDOW) {
-            conn->n_window = 0; // enough came: the next window
-            uint64_t left = conn->body_end_ms - now;
-            enter(conn, BODY, left < LIMIT_BODY_WINDOW_MS ? left : LIMIT_BODY_WINDOW_MS);
-        } else if (conn->state == HEAD) {
-            exchange_refuse(conn, 408, "the request head did not arrive within 10 seconds");
-        } else if (conn->state == BODY) {
-            exchange_refuse(conn, 408, "the request body arrives too slowly");
-        } else if (conn->state == IDLE) {
+    } else if (conn->deadline_ms != 0 && now >= conn->deadline_ms && !request_expire(conn)) {
+        if (conn->state == IDLE)
             conn_finish(conn);
-        } else {
-            conn_kill(conn); // HANDSHAKE, LINGER
-        }
+        else
+            conn_kill(conn); // HANDSHAKE, LINGER; an open client that has not read its answer
     }
 }
 
-// ---- requests ----------------------------------------------------------------------------------
-
-static void dispatch(struct conn *conn)
-{
-    struct exchange *exchange = conn->exchange;
-    const struct http *http = &exchange->http;
-    struct request *request = &exchange->request;
-    *request = (struct request){
-        .method = http->method,
-        .path = http->path,
-        .query = http->query,
-        .host = http->host,
-        .authorization = http_field(http, "authorization"),
-        .api_key = http_field(http, "x-api-key"),
-        .content_type = http_field(http, "content-type"),
-        .origin = http_field(http, "origin"),
-        .accept = http_field(http, "accept"),
-        .body = buf_view(&exchange->body),
-        .tls = conn->on_tls_port,
-        .http = http,
-    };
-    memcpy(request->peer, conn->peer, sizeof(request->peer));
-    exchange->head_only = bytes_equal_text(http->method, "HEAD");
-    enter(conn, ANSWERING, 0);
-    conn->net->handler(conn->net->handler_arg, exchange, request);
-}
-
-static void head_done(struct conn *conn)
-{
-    const struct http *http = &conn->exchange->http;
-    if (!http->has_body || !conn->on_tls_port) {
-        dispatch(conn);
-        return;
-    }
-    if (conn->net->n_buffered + http->length > LIMIT_BUFFERED_TOTAL) {
-        exchange_refuse(conn, 503, "too much is being sent to this server at once: try again soon");
-        return;
-    }
-    if (http->expects_continue && !conn_write(conn, bytes_of("HTTP/1.1 100 Continue\r\n\r\n"))) {
-        conn_kill(conn);
-        return;
-    }
-    conn->n_window = 0;
-    conn->body_end_ms = conn->net->now_ms + LIMIT_BODY_MS;
-    enter(conn, BODY, LIMIT_BODY_WINDOW_MS);
-    conn_mark(conn); // to send the 100
-}
-
-static size_t feed_body(struct conn *conn, struct bytes in)
-{
-    struct exchange *exchange = conn->exchange;
-    size_t n_used = 0, before = exchange->body.n;
-    enum status status = http_body_feed(&exchange->http, in, &n_used, &exchange->body);
-    conn->n_window += n_used;
-    conn->net->n_buffered += exchange->body.n - before;
-    if (status == OK)
-        dispatch(conn);
-    else if (status != AGAIN)
-        exchange_refuse(conn, exchange->http.fault.code, exchange->http.fault.why);
-    else if (conn->net->n_buffered > LIMIT_BUFFERED_TOTAL)
-        exchange_refuse(conn, 503, "too much is being sent to this server at once: try again soon");
-    return n_used;
-}
-
-static size_t feed_head(struct conn *conn, struct bytes in)
-{
-    size_t n_used = 0;
-    enum status status = http_head_feed(&conn->exchange->http, in, &n_used);
-    if (status == OK)
-        head_done(conn);
-    else if (status != AGAIN)
-        exchange_refuse(conn, conn->exchange->http.fault.code, conn->exchange->http.fault.why);
-    return n_used;
-}
-
-// Gives plain bytes to the request that is being read; returns how many it took, 0 when none is
-// being read.
-static size_t feed(struct conn *conn, struct bytes in)
-{
-    if (conn->dead || in.n == 0)
-        return 0;
-    if (conn->state == IDLE) {
-        conn->exchange = exchange_open(conn);
-        enter(conn, HEAD, LIMIT_HEAD_MS);
-    }
-    return conn->state == HEAD   ? feed_head(conn, in)
-           : conn->state == BODY ? feed_body(conn, in)
-                                 : 0;
-}
+// ---- TLS ---------------------------------------------------------------------------------------
 
 // The handshake ends with our last message in a full one, with the client's in a resumed one: so
 // asked after both.
@@ -186,7 +89,8 @@ static void notice_tls_ready(struct conn *conn)
     if (conn->state == HANDSHAKE && tls_ready(conn->tls)) {
         log_debug("%s: TLS handshake complete%s", conn->peer,
                   tls_resumed(conn->tls) ? " (resumed)" : "");
-        enter(conn, IDLE, LIMIT_IDLE_MS);
+        conn_enter(conn, IDLE, LIMIT_IDLE_MS);
+        conn->worked = false; // what comes next is a request
     }
 }
 
@@ -195,7 +99,7 @@ static void feed_from_tls(struct conn *conn)
     size_t n;
     notice_tls_ready(conn);
     do {
-        n = feed(conn, tls_plain_view(conn->tls));
+        n = request_feed(conn, tls_plain_view(conn->tls));
         if (n > 0)
             tls_plain_drop(conn->tls, n);
     } while (n > 0);
@@ -239,9 +143,16 @@ static void tls_received(struct conn *conn, size_t n)
     notice_tls_end(conn);
 }
 
+// Its first bytes are work, for which it has to wait its turn.
+static bool needs_work(const struct conn *conn)
+{
+    return !conn->worked && !conn->keyed && (conn->state == HANDSHAKE || conn->state == HEAD);
+}
+
 static bool wants_input(struct conn *conn)
 {
-    if (conn->dead || conn->eof || conn->state == FLUSHING || conn->state == CLOSING)
+    if (conn->dead || conn->eof || conn->waits || conn->state == FLUSHING ||
+        conn->state == CLOSING || request_is_held(conn))
         return false;
     return conn->state == LINGER || !conn->tls || tls_wire_room(conn->tls).n > 0;
 }
@@ -250,14 +161,10 @@ static void received(struct conn *conn, struct space at, size_t n)
 {
     bool first = conn->n_received == 0;
     conn->n_received += n;
-    if (conn->state == LINGER) {
-        conn->n_window += n;
-        if (conn->n_window > LIMIT_LINGER)
-            conn_kill(conn);
-    } else if (!conn->tls) {
+    if (!conn->tls) {
         struct bytes in = {at.p, n};
         while (in.n > 0) {
-            size_t n_used = feed(conn, in);
+            size_t n_used = request_feed(conn, in);
             if (n_used == 0)
                 break; // the plain port answers one request: the rest is dropped
             in = (struct bytes){in.p + n_used, in.n - n_used};
@@ -270,6 +177,19 @@ static void received(struct conn *conn, struct space at, size_t n)
     }
 }
 
+// Behind the last answer what comes is thrown away by the kernel, unseen (MSG_TRUNC).
+static ssize_t receive(struct conn *conn, struct space room)
+{
+    if (conn->state != LINGER)
+        return recv(conn->fd, room.p, room.n, 0);
+    ssize_t n = recv(conn->fd, NULL, LIMIT_READ_PER_TURN, MSG_TRUNC);
+    if (n > 0)
+        conn->n_window += (size_t)n;
+    if (conn->n_window > (conn->unread ? LIMIT_DRAIN : LIMIT_LINGER))
+        conn_kill(conn);
+    return n;
+}
+
 static void read_some(struct conn *conn)
 {
     uint8_t plain[4096];
@@ -278,7 +198,7 @@ static void read_some(struct conn *conn)
         bool to_tls = conn->tls && conn->state != LINGER;
         struct space room =
             to_tls ? tls_wire_room(conn->tls) : (struct space){plain, sizeof(plain)};
-        ssize_t n = recv(conn->fd, room.p, room.n, 0);
+        ssize_t n = receive(conn, room);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
@@ -288,7 +208,8 @@ static void read_some(struct conn *conn)
             return;
         }
         n_turn += (size_t)n;
-        received(conn, room, (size_t)n);
+        if (conn->state != LINGER)
+            received(conn, room, (size_t)n);
     }
 }
 
@@ -298,6 +219,10 @@ static void conn_ready(struct source *source, uint32_t events)
     conn_mark(conn);
     if ((events & EPOLLERR) != 0) {
         conn_kill(conn);
+        return;
+    }
+    if (needs_work(conn) && (events & EPOLLHUP) == 0) {
+        conn_wait(conn);
         return;
     }
     if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) != 0) {
@@ -311,25 +236,97 @@ static void conn_ready(struct source *source, uint32_t events)
     }
 }
 
+// ---- work that has to wait ---------------------------------------------------------------------
+
+void conn_wait(struct conn *conn)
+{
+    struct net *net = conn->net;
+    net->work_at_ms = 0;
+    conn_mark(conn); // nothing is read meanwhile
+    if (conn->waits)
+        return;
+    conn->waits = true;
+    conn->next_waiting = NULL;
+    *net->waiting_end = conn;
+    net->waiting_end = &conn->next_waiting;
+}
+
+static void stop_waiting(struct conn *conn)
+{
+    struct conn **at = &conn->net->waiting;
+    if (!conn->waits)
+        return;
+    while (*at != conn)
+        at = &(*at)->next_waiting;
+    *at = conn->next_waiting;
+    if (conn->net->waiting_end == &conn->next_waiting)
+        conn->net->waiting_end = at;
+    conn->waits = false;
+}
+
+// Goes through the line once. Handshakes and requests of open clients are done only here, so many
+// in a turn, and each is paid for by its client.
+void conn_work(struct net *net)
+{
+    uint32_t n_done = 0;
+    struct conn *next;
+    if (!net->waiting || net->work_at_ms > net->now_ms)
+        return;
+    for (struct conn *conn = net->waiting; conn && n_done < LIMIT_OPEN_WORK_PER_TURN; conn = next) {
+        uint32_t n = conn->state == HANDSHAKE ? LIMIT_WORK_HANDSHAKE : LIMIT_WORK_REQUEST;
+        next = conn->next_waiting;
+        if (conn->dead || !work_take(conn, n))
+            continue;
+        n_done += n;
+        stop_waiting(conn);
+        conn->worked = true;
+        conn_mark(conn);
+        if (conn->state == IDLE && conn->tls)
+            feed_from_tls(conn);
+        else
+            read_some(conn);
+    }
+    net->work_at_ms = n_done < LIMIT_OPEN_WORK_PER_TURN ? net->now_ms + LIMIT_OPEN_WORK_NAP_MS : 0;
+}
+
 // ---- writing -----------------------------------------------------------------------------------
+
+enum budget conn_answers(const struct conn *conn)
+{
+    return conn->keyed ? ANSWERS : OPEN_ANSWERS;
+}
 
 bool conn_write(struct conn *conn, struct bytes bytes)
 {
-    struct net *net = conn->net;
-    if (net->n_buffered + bytes.n > LIMIT_BUFFERED_TOTAL ||
-        buf_add(&conn->out, bytes.p, bytes.n) != OK) {
+    enum budget budget = conn_answers(conn);
+    size_t n_unsent = conn->out.n - conn->out_at;
+    if (n_unsent + bytes.n <= LIMIT_ANSWER_ALWAYS)
+        budget_force(conn, budget, bytes.n);
+    else if (!budget_take(conn, budget, bytes.n))
+        return false;
+    if (buf_add(&conn->out, bytes.p, bytes.n) != OK) {
+        budget_give(conn, budget, bytes.n);
         return false;
     }
-    net->n_buffered += bytes.n;
     conn_mark(conn);
     return true;
+}
+
+void conn_keyed(struct conn *conn)
+{
+    if (conn->keyed)
+        return;
+    budget_give(conn, conn_answers(conn), conn->out.n);
+    conn->keyed = true;
+    conn->client->n_keyed++;
+    budget_force(conn, conn_answers(conn), conn->out.n);
 }
 
 // What is sent leaves the buffer: seldom, since the rest has to move.
 static void forget_sent(struct conn *conn)
 {
     if (conn->out_at > conn->out.n / 2 || conn->out_at == conn->out.n) {
-        conn->net->n_buffered -= conn->out_at;
+        budget_give(conn, conn_answers(conn), conn->out_at);
         buf_drop_front(&conn->out, conn->out_at);
         conn->out_at = 0;
     }
@@ -392,8 +389,8 @@ static bool send_some(struct conn *conn)
 
 static void set_interest(struct conn *conn, bool all_sent)
 {
-    uint32_t interest = (wants_input(conn) ? EPOLLIN : 0U) | (conn->eof ? 0U : EPOLLRDHUP) |
-                        (all_sent ? 0U : EPOLLOUT);
+    uint32_t interest = (wants_input(conn) ? EPOLLIN : 0U) |
+                        (conn->eof || conn->waits ? 0U : EPOLLRDHUP) | (all_sent ? 0U : EPOLLOUT);
     if (interest != conn->interest) {
         struct epoll_event event = {.events = interest, .data.ptr = &conn->source};
         if (epoll_ctl(conn->net->epoll, EPOLL_CTL_MOD, conn->fd, &event) != 0)
@@ -418,8 +415,11 @@ static void destroy(struct conn *conn)
     close(conn->fd); // epoll forgets it too
     if (conn->tls)
         tls_close(conn->tls);
-    net->n_buffered -= conn->out.n;
+    stop_waiting(conn);
+    budget_give(conn, conn_answers(conn), conn->out.n);
     buf_free(&conn->out);
+    conn->client->n_keyed -= conn->keyed;
+    client_drop(net, conn->client);
     if (conn->prev)
         conn->prev->next = conn->next;
     else
@@ -436,11 +436,12 @@ static bool after_sending(struct conn *conn)
     if (conn->state == FLUSHING && conn->eof) {
         conn_kill(conn);
     } else if (conn->state == FLUSHING && conn->net->stop_ms != 0) {
-        enter(conn, CLOSING, 0);
+        conn_finish(conn);
     } else if (conn->state == FLUSHING) {
         buf_free(&conn->out); // an idle connection holds no buffer
         buf_init(&conn->out, LIMIT_REPLY_OUT);
-        enter(conn, IDLE, LIMIT_IDLE_MS);
+        conn_enter(conn, IDLE, LIMIT_IDLE_MS);
+        conn->worked = false;
         if (conn->tls)
             feed_from_tls(conn); // what a pipelining client has sent already
         return true;
@@ -461,6 +462,8 @@ void conn_settle(struct conn *conn)
     bool all_sent = !conn->dead && conn->state != LINGER && send_some(conn);
     notice_tls_ready(conn);
     notice_tls_end(conn);
+    if (conn->state == BODY && conn->tls && !conn->dead)
+        feed_from_tls(conn); // what came while the sink took nothing
     if (all_sent && !conn->dead)
         all_sent = after_sending(conn);
     if (all_sent && !conn->dead && conn->state == CLOSING && (!conn->tls || conn->shut)) {
@@ -468,7 +471,7 @@ void conn_settle(struct conn *conn)
             conn_kill(conn);
         } else {
             conn->n_window = 0;
-            enter(conn, LINGER, LIMIT_LINGER_MS);
+            conn_enter(conn, LINGER, conn->unread ? LIMIT_DRAIN_MS : LIMIT_LINGER_MS);
         }
     }
     if (conn->dead) {
@@ -501,51 +504,24 @@ static void set_socket_options(int fd)
             log_debug("socket option %d is not to be had: %s", options[i].name, strerror(errno));
 }
 
-bool conn_evict(struct net *net)
-{
-    struct conn *idle = NULL;
-    for (struct conn *conn = net->conns; conn; conn = conn->next)
-        if (conn->state == IDLE && !conn->dead && (!idle || conn->deadline_ms < idle->deadline_ms))
-            idle = conn;
-    if (idle)
-        conn_kill(idle);
-    return idle;
-}
-
-// Room for one more from this address? When all places are taken, one idle connection has to go.
-static bool make_room(struct net *net, const uint8_t key[16], const char *peer)
-{
-    size_t n_same = 0;
-    for (struct conn *conn = net->conns; conn; conn = conn->next)
-        n_same += memcmp(conn->key, key, sizeof(conn->key)) == 0;
-    if (n_same >= LIMIT_PER_ADDRESS) {
-        log_debug("%s has %zu connections already: refused", peer, n_same);
-        return false;
-    }
-    if (net->n_conns >= LIMIT_CONNECTIONS && !conn_evict(net)) {
-        log_debug("%s: all %d connections are in use: refused", peer, LIMIT_CONNECTIONS);
-        return false;
-    }
-    return true;
-}
-
 void conn_open(struct net *net, const struct listener *listener, int fd,
                const struct sockaddr_storage *from)
 {
     char peer[64];
     uint8_t key[16];
     address_peer(from, peer, key);
-    if (!make_room(net, key, peer)) {
+    struct client *client = client_take(net, key, peer);
+    if (!client) {
         close(fd);
         return;
     }
     struct conn *conn = mem_alloc(sizeof(*conn));
+    conn->client = client;
     conn->source.ready = conn_ready;
     conn->net = net;
     conn->fd = fd;
     conn->on_tls_port = listener->tls;
     memcpy(conn->peer, peer, sizeof(peer));
-    memcpy(conn->key, key, sizeof(key));
     buf_init(&conn->out, LIMIT_REPLY_OUT);
     if (listener->tls)
         conn->tls = tls_open(net->tls);
@@ -560,9 +536,9 @@ void conn_open(struct net *net, const struct listener *listener, int fd,
     net->conns = conn;
     net->n_conns++;
     if (listener->tls) {
-        enter(conn, HANDSHAKE, LIMIT_HANDSHAKE_MS);
+        conn_enter(conn, HANDSHAKE, net->stop_ms == 0 ? LIMIT_HANDSHAKE_MS : LIMIT_STOP_ARRIVE_MS);
     } else {
-        enter(conn, HEAD, LIMIT_HEAD_MS);
+        conn_enter(conn, HEAD, LIMIT_HEAD_MS);
         conn->exchange = exchange_open(conn);
     }
 }

@@ -16,17 +16,24 @@ struct exchange *exchange_open(struct conn *conn)
     struct exchange *exchange = mem_alloc(sizeof(*exchange));
     exchange->conn = conn;
     http_init(&exchange->http);
-    buf_init(&exchange->body, LIMIT_BODY);
     buf_init(&exchange->fields, LIMIT_REPLY_FIELDS);
     return exchange;
+}
+
+void exchange_free_body(struct exchange *exchange)
+{
+    struct conn *conn = exchange->conn;
+    exchange->request.body = (struct bytes){NULL, 0};
+    buf_free(&exchange->body);
+    budget_give(conn, exchange->reserved_from, exchange->n_reserved);
+    exchange->n_reserved = 0;
 }
 
 void exchange_close(struct exchange *exchange)
 {
     if (!exchange->done && exchange->on_gone)
         exchange->on_gone(exchange->owner, exchange);
-    exchange->conn->net->n_buffered -= exchange->body.n;
-    buf_free(&exchange->body);
+    exchange_free_body(exchange);
     buf_free(&exchange->fields);
     explicit_bzero(exchange, sizeof(*exchange)); // the key was in it
     free(exchange);
@@ -35,6 +42,16 @@ void exchange_close(struct exchange *exchange)
 struct bytes request_header(const struct request *request, const char *lower_case_name)
 {
     return http_field(request->http, lower_case_name);
+}
+
+struct bytes request_host_name(const struct request *request)
+{
+    return http_host_without_port(request->host);
+}
+
+void exchange_keyed(struct exchange *exchange)
+{
+    conn_keyed(exchange->conn);
 }
 
 void exchange_owner(struct exchange *exchange, net_gone *on_gone, void *arg)
@@ -64,7 +81,8 @@ static bool has_body(int code)
 static bool write_head(struct exchange *exchange, int code, const char *content_type, size_t n_body)
 {
     struct conn *conn = exchange->conn;
-    bool keep = exchange->http.keep_alive && conn->on_tls_port && conn->net->stop_ms == 0;
+    bool keep =
+        exchange->http.keep_alive && conn->on_tls_port && conn->net->stop_ms == 0 && !conn->unread;
     struct buf head;
     buf_init(&head, LIMIT_REPLY_FIELDS + 1024);
     char date[40];
@@ -102,8 +120,7 @@ static void complete(struct exchange *exchange)
     if (exchange->gone)
         return; // on_gone is being called: the connection is about to be freed
     if (!conn->dead && conn->state == ANSWERING) {
-        conn->state = FLUSHING;
-        conn->deadline_ms = 0;
+        conn_enter(conn, FLUSHING, conn->keyed ? 0 : LIMIT_OPEN_FLUSH_MS);
         if (!exchange->http.keep_alive)
             conn_finish(conn);
     }
@@ -112,22 +129,56 @@ static void complete(struct exchange *exchange)
 
 static bool can_answer(const struct exchange *exchange)
 {
-    return !exchange->done && !exchange->gone && !exchange->conn->dead &&
-           exchange->conn->state == ANSWERING;
+    const struct conn *conn = exchange->conn;
+    return !exchange->done && !exchange->gone && !conn->dead &&
+           (conn->state == ANSWERING || conn->state == BODY);
+}
+
+// An answer in the middle of a body: the rest of that is not read.
+static void begin_answer(struct exchange *exchange)
+{
+    if (exchange->conn->state == BODY)
+        conn_enter(exchange->conn, ANSWERING, 0);
+}
+
+// Room for the whole of an answer is asked for before its head is written: without it, the answer
+// is a short one that says so, for which there is always room.
+static bool write_whole(struct exchange *exchange, int code, const char *content_type,
+                        struct bytes body)
+{
+    struct conn *conn = exchange->conn;
+    enum budget budget = conn_answers(conn);
+    size_t n = has_body(code) && !exchange->head_only ? body.n : 0;
+    if (n <= LIMIT_ANSWER_ALWAYS / 2)
+        return write_head(exchange, code, content_type, body.n) &&
+               conn_write(conn, (struct bytes){body.p, n});
+    bool fits = n <= LIMIT_REPLY_OUT && budget_take(conn, budget, n + LIMIT_ANSWER_ALWAYS);
+    if (fits) {
+        budget_give(conn, budget, n + LIMIT_ANSWER_ALWAYS);
+        return write_head(exchange, code, content_type, body.n) && conn_write(conn, body);
+    }
+    char why[96];
+    log_warn("%s: an answer of %zu bytes became a %d: %s", conn->peer, n,
+             n > LIMIT_REPLY_OUT ? 500 : 503,
+             n > LIMIT_REPLY_OUT ? "it is over the cap" : budget_full(conn, budget, why));
+    exchange->fields.n = 0;
+    const struct bytes sorry = bytes_of(
+        n > LIMIT_REPLY_OUT
+            ? "{\"error\":{\"message\":\"The answer is too long to be sent.\",\"type\":"
+              "\"server_error\",\"param\":null,\"code\":null}}\n"
+            : "{\"error\":{\"message\":\"Too many answers wait to be read: try again soon.\","
+              "\"type\":\"server_error\",\"param\":null,\"code\":\"busy\"}}\n");
+    return write_head(exchange, n > LIMIT_REPLY_OUT ? 500 : 503, "application/json", sorry.n) &&
+           conn_write(conn, sorry);
 }
 
 void exchange_reply(struct exchange *exchange, int code, const char *content_type,
                     struct bytes body)
 {
     if (can_answer(exchange) && !exchange->streaming) {
-        bool sent = body.n <= LIMIT_REPLY_OUT && write_head(exchange, code, content_type, body.n);
-        if (sent && has_body(code) && !exchange->head_only)
-            sent = conn_write(exchange->conn, body);
-        if (!sent) {
-            log_warn("%s: an answer of %zu bytes is over a cap: the connection was closed",
-                     exchange->conn->peer, body.n);
+        begin_answer(exchange);
+        if (!write_whole(exchange, code, content_type, body))
             conn_kill(exchange->conn);
-        }
     }
     complete(exchange);
 }
@@ -136,6 +187,7 @@ void exchange_stream(struct exchange *exchange, int code, const char *content_ty
 {
     if (!can_answer(exchange) || exchange->streaming)
         return;
+    begin_answer(exchange);
     exchange->streaming = true;
     exchange->chunked = exchange->http.minor == 1;
     if (!write_head(exchange, code, content_type, SIZE_MAX))
@@ -154,7 +206,7 @@ enum status exchange_write_parts(struct exchange *exchange, const struct bytes *
         return OK; // a chunk of no bytes would be the end
     char size[24];
     int n_size = snprintf(size, sizeof(size), "%zx\r\n", n_all);
-    bool good = conn->out.n - conn->out_at + n_all <= LIMIT_STREAM_OUT;
+    bool keeps_up = conn->out.n - conn->out_at + n_all <= LIMIT_STREAM_OUT, good = keeps_up;
     if (exchange->chunked)
         good = good && conn_write(conn, (struct bytes){(const uint8_t *)size, (size_t)n_size});
     for (size_t i = 0; i < n && good; i++)
@@ -163,8 +215,11 @@ enum status exchange_write_parts(struct exchange *exchange, const struct bytes *
         good = good && conn_write(conn, bytes_of("\r\n"));
     if (good)
         return OK;
-    log_info("%s reads too slowly: %zu bytes of its stream are waiting; cancelled", conn->peer,
-             conn->out.n - conn->out_at);
+    char why[96];
+    log_info("%s: its stream is cancelled: %zu bytes of it are waiting, and %s", conn->peer,
+             conn->out.n - conn->out_at,
+             keeps_up ? budget_full(conn, conn_answers(conn), why)
+                      : "it is read more slowly than it is made");
     conn_kill(conn);
     return CLOSED;
 }
@@ -199,7 +254,7 @@ void exchange_refuse(struct conn *conn, int code, const char *why)
         "{\"error\":{\"message\":\"%s\",\"type\":\"%s\",\"param\":null,\"code\":null}}\n", why,
         code < 500 ? "invalid_request_error" : "server_error");
     log_debug("%s: %d: %s", conn->peer, code, why);
-    conn->state = ANSWERING;
+    conn_enter(conn, ANSWERING, 0);
     exchange->http.keep_alive = false;
     exchange->fields.n = 0;
     exchange_reply(exchange, code, "application/json",

@@ -13,6 +13,10 @@
 
 #include <string.h>
 
+static const uint64_t length_most = 1ULL << 50; // of a body that can be announced at all
+
+static const char too_long[] = "the request body is longer than is read here";
+
 static enum status reject(struct http_fault *fault, int code, const char *why)
 {
     *fault = (struct http_fault){code, why};
@@ -236,19 +240,19 @@ static enum status check_request_line(struct http *http, size_t n_line)
 
 // ---- header fields -----------------------------------------------------------------------------
 
-// The whole value must be digits; anything above LIMIT_BODY is 413 without caring how far above.
+// The whole value must be digits; whether it is too long is asked when the body is to be read.
 static enum status read_content_length(struct http *http, struct bytes value)
 {
     uint64_t length = 0;
     for (size_t i = 0; i < value.n; i++) {
         if (!is_digit(value.p[i]))
             return reject(&http->fault, 400, "Content-Length is not a number");
-        length = length > LIMIT_BODY ? length : length * 10 + (uint64_t)(value.p[i] - '0');
+        length = length > length_most ? length : length * 10 + (uint64_t)(value.p[i] - '0');
     }
     if (value.n == 0)
         return reject(&http->fault, 400, "Content-Length is empty");
-    if (length > LIMIT_BODY)
-        return reject(&http->fault, 413, "the request body is larger than 8 MiB");
+    if (length > length_most)
+        return reject(&http->fault, 413, "Content-Length is beyond all bounds");
     http->length = length;
     return OK;
 }
@@ -325,6 +329,7 @@ static enum status finish_head(struct http *http)
         return reject(&http->fault, 400, "the Host field is not a name or an address");
     if (!http->host.p)
         http->host = host;
+    http->body_told = has_length || chunked;
     return OK;
 }
 
@@ -394,20 +399,20 @@ static int on_head_complete(llhttp_t *parser)
 static int on_chunk(llhttp_t *parser)
 {
     struct http *http = parser->data;
-    if (parser->content_length > LIMIT_BODY - http->content->n) {
-        reject(&http->fault, 413, "the request body is larger than 8 MiB");
-        return -1;
-    }
-    return 0;
+    if (parser->content_length <= http->cap - http->n_content)
+        return 0;
+    reject(&http->fault, 413, too_long);
+    return -1;
 }
 
 static int on_content(llhttp_t *parser, const char *at, size_t n)
 {
     struct http *http = parser->data;
-    if (buf_add(http->content, at, n) != OK) {
-        reject(&http->fault, 413, "the request body is larger than 8 MiB");
+    if (n > http->cap - http->n_content || buf_add(http->content, at, n) != OK) {
+        reject(&http->fault, 413, too_long);
         return HPE_USER;
     }
+    http->n_content += n;
     return 0;
 }
 
@@ -466,8 +471,8 @@ static enum status take_line(struct http *http)
 {
     struct bytes line = {http->text + http->line, http->n - http->line};
     size_t n_used;
-    if (http->n_lines == 0 && line.n == 2 && !http->skipped_blank) {
-        http->skipped_blank = true; // RFC 9112 section 2.2: one empty line in front is forgiven
+    if (http->n_lines == 0 && line.n == 2 && http->n_blank < LIMIT_BLANK_LINES) {
+        http->n_blank++; // RFC 9112 section 2.2: empty lines in front are forgiven
         http->n = 0;
         return AGAIN;
     }
@@ -515,6 +520,12 @@ enum status http_head_feed(struct http *http, struct bytes in, size_t *n_used)
 
 // ---- body --------------------------------------------------------------------------------------
 
+enum status http_body_cap(struct http *http, uint64_t cap_bytes)
+{
+    http->cap = cap_bytes;
+    return http->length > cap_bytes ? reject(&http->fault, 413, too_long) : OK;
+}
+
 enum status http_body_feed(struct http *http, struct bytes in, size_t *n_used, struct buf *content)
 {
     *n_used = 0;
@@ -522,10 +533,10 @@ enum status http_body_feed(struct http *http, struct bytes in, size_t *n_used, s
         return BAD_INPUT;
     if (http->message_done)
         return OK;
-    size_t before = content->n;
+    uint64_t before = http->n_content;
     http->content = content;
     enum status status = run(http, in, n_used);
-    http->n_between = content->n > before ? 0 : http->n_between + *n_used;
+    http->n_between = http->n_content > before ? 0 : http->n_between + *n_used;
     if (status == AGAIN && http->n_between > LIMIT_FRAMING) {
         return reject(&http->fault, 431,
                       "chunk extensions or trailer fields are larger than 4 KiB");

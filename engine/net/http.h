@@ -34,15 +34,18 @@ struct http { // one request; views point into text and path_text, so it does no
     int minor;                                // HTTP/1.<minor>: 0 or 1
     struct http_field fields[LIMIT_FIELDS];
     size_t n_fields;
-    uint64_t length; // Content-Length; 0 when there is none
-    bool has_body, expects_continue, keep_alive;
+    uint64_t length;                             // Content-Length; 0 when there is none
+    bool has_body, expects_continue, keep_alive; // has_body: of one byte at least, or chunked
+    bool body_told;                              // Content-Length or Transfer-Encoding is there
     struct http_fault fault;
 
     // where the reading stands
     llhttp_t parser;
-    bool head_done, message_done, skipped_blank;
+    bool head_done, message_done;
     size_t n, line, n_lines; // bytes in text; where the current line begins; whole lines so far
+    size_t n_blank;          // empty lines in front of the request line
     size_t n_between;        // bytes of chunk framing since the last content
+    uint64_t cap, n_content; // most bytes of the body; so many came
     struct buf *content;     // where http_body_feed puts the body
     uint8_t text[LIMIT_HEAD];
     uint8_t path_text[LIMIT_TARGET];
@@ -50,7 +53,9 @@ struct http { // one request; views point into text and path_text, so it does no
 
 void http_init(struct http *http);
 MUST_USE enum status http_head_feed(struct http *http, struct bytes in, size_t *n_used);
-// After a head with has_body. The content is appended to *content; NO_ROOM when that is full.
+// After a head with has_body: the body may have so many bytes; 413 when it is known to have more.
+MUST_USE enum status http_body_cap(struct http *http, uint64_t cap_bytes);
+// After http_body_cap. The content is appended to *content, which may be emptied between calls.
 MUST_USE enum status http_body_feed(struct http *http, struct bytes in, size_t *n_used,
                                     struct buf *content);
 struct bytes http_field(const struct http *http,

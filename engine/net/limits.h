@@ -1,16 +1,17 @@
 // limits.h - every cap and every deadline of the net floor, each with its reason. Nothing that a
 // client sends can make the server hold more, or wait longer, than what stands here.
 //
-// The worst case in memory: CONNECTIONS * (TLS + head) = 512 * 54 KB = 27 MB, plus
-// BUFFERED_TOTAL. An idle connection has no head: 512 of them are 15 MB, 200 are 6 MB.
+// "Open" are clients that have not shown the key. A client is an address (IPv6: one /64). The worst
+// case in memory: CONNECTIONS * (TLS + head + ANSWER_ALWAYS) = 512 * 70 KB = 36 MB, plus the four
+// budgets, 96 MB: it fits a 512 MB machine. An idle connection has no head: 512 of them are 15 MB.
 #pragma once
 
 enum {
     // -- connections --
     // a home or an office, not a data centre; keeps the worst case in memory small
     LIMIT_CONNECTIONS = 512,
-    // one address (IPv6: one /64) cannot take every place; NAT and busy tests fit
-    LIMIT_PER_ADDRESS = 320,
+    // one client cannot take every place; NAT and busy tests fit
+    LIMIT_PER_CLIENT = 320,
     LIMIT_LISTENERS = 16, // entries of `listen` and `listen-http` together
     // a flood of connects gives way to running streams after this many
     LIMIT_ACCEPTS_PER_TURN = 16,
@@ -31,10 +32,10 @@ enum {
     // -- a request --
     // request line and fields; browsers send 1-2 KB, the key is under 100 bytes
     LIMIT_HEAD = 16384,
-    LIMIT_TARGET = 4096,  // request target; our longest route is under 100 bytes
-    LIMIT_METHOD = 16,    // longest registered method of use here: OPTIONS
-    LIMIT_FIELDS = 64,    // header fields; browsers send about 20
-    LIMIT_BODY = 8 << 20, // a long conversation is 1 MB; leaves room for images in base64 later
+    LIMIT_TARGET = 4096,   // request target; our longest route is under 100 bytes
+    LIMIT_METHOD = 16,     // longest registered method of use here: OPTIONS
+    LIMIT_FIELDS = 64,     // header fields; browsers send about 20
+    LIMIT_BLANK_LINES = 4, // in front of a request line: RFC 9112 section 2.2 asks for one
     // chunk extensions or trailer fields in one piece: read, checked, dropped
     LIMIT_FRAMING = 4096,
     LIMIT_REPLY_FIELDS = 2048, // header fields that the handler adds to an answer
@@ -43,25 +44,51 @@ enum {
     // unsent bytes of a stream: about 5000 tokens ahead of the reader, then it is cancelled
     LIMIT_STREAM_OUT = 1 << 20,
     LIMIT_REPLY_OUT = 16 << 20, // one whole answer
-    // bodies and unsent answers of all connections together: fits a 512 MB machine
-    LIMIT_BUFFERED_TOTAL = 96 << 20,
+    // unsent bytes that a connection may always have: a stream that is read, an error, /health
+    LIMIT_ANSWER_ALWAYS = 16384,
+
+    // -- budgets (bytes): of all clients together, and of one --
+    LIMIT_BODIES = 48 << 20, // three bodies of 8 MB at once from one client
+    LIMIT_BODIES_CLIENT = 24 << 20,
+    LIMIT_OPEN_BODIES = 2 << 20,
+    LIMIT_OPEN_BODIES_CLIENT = 1 << 20,
+    LIMIT_ANSWERS = 40 << 20,
+    LIMIT_ANSWERS_CLIENT = 24 << 20, // one whole answer and eight slow streams
+    LIMIT_OPEN_ANSWERS = 6 << 20,    // pages and notices that wait to be read
+    LIMIT_OPEN_ANSWERS_CLIENT = 2 << 20,
+
+    // -- work for open clients (units of about 50 us) --
+    // a second's worth for one client: beyond, it waits. A flood from one address takes a twentieth
+    // of a core
+    LIMIT_OPEN_WORK = 1000,
+    LIMIT_WORK_HANDSHAKE = 5,
+    LIMIT_WORK_REQUEST = 1,
+    // ... and for all of them together between two looks at everybody else
+    LIMIT_OPEN_WORK_PER_TURN = 40,
+    LIMIT_OPEN_WORK_NAP_MS = 10, // until work put off is looked at again
 
     // -- deadlines (ms) --
     // first byte to finished TLS handshake: 2 round trips and 1 ms of arithmetic
     LIMIT_HANDSHAKE_MS = 10000,
     LIMIT_HEAD_MS = 10000, // first byte of a head to its last, however it trickles (slowloris)
-    LIMIT_BODY_MS = 60000, // the whole body: 8 MB in 60 s is 1.1 Mbit/s
+    LIMIT_BODY_MS = 60000, // the whole body, unless it goes to a sink: 8 MB in 60 s is 1.1 Mbit/s
     LIMIT_BODY_WINDOW_MS = 10000, // ... and in each window of this length at least
     LIMIT_BODY_WINDOW = 1024,     // this many bytes (or the end) must come
     // between requests; clients drop theirs at 60 s or earlier, so theirs goes first
     LIMIT_IDLE_MS = 75000,
     // what Keep-Alive: tells, less than we keep it, so that no request meets a closing door
     LIMIT_IDLE_TOLD_S = 70,
-    LIMIT_STALL_MS = 30000, // output waits and not one byte leaves
+    LIMIT_STALL_MS = 30000,      // output waits and not one byte leaves
+    LIMIT_OPEN_FLUSH_MS = 30000, // an open client has taken the whole of an answer
     // after the last answer: read on so that a reset does not eat what we sent
     LIMIT_LINGER_MS = 2000,
-    LIMIT_LINGER = 256 << 10,     // ... and this many bytes
+    LIMIT_LINGER = 256 << 10, // ... and this many bytes
+    // the same behind a body that was refused: many clients send all of it before they read
+    LIMIT_DRAIN_MS = 10000,
+    LIMIT_DRAIN = 16 << 20,
     LIMIT_STOP_MS = 3000,         // from net_stop to giving up on answers that are under way
+    LIMIT_STOP_LAST_MS = 1000,    // for their last words to be read
+    LIMIT_STOP_ARRIVE_MS = 500,   // for a request that arrives meanwhile to be told
     LIMIT_ACCEPT_PAUSE_MS = 1000, // out of file descriptors: no accepting for this long
 
     // -- certificates --

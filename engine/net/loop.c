@@ -107,7 +107,7 @@ static void listener_ready(struct source *source, uint32_t events)
     struct listener *listener = FROM(listener, source, source);
     struct net *net = listener->net;
     (void)events;
-    for (int i = 0; i < LIMIT_ACCEPTS_PER_TURN && net->stop_ms == 0; i++) {
+    for (int i = 0; i < LIMIT_ACCEPTS_PER_TURN; i++) {
         struct sockaddr_storage from;
         socklen_t n_from = sizeof(from);
         int fd = accept4(listener->fd, (struct sockaddr *)(void *)&from, &n_from,
@@ -116,7 +116,7 @@ static void listener_ready(struct source *source, uint32_t events)
             conn_open(net, listener, fd, &from);
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             int why = errno;
-            if (!conn_evict(net)) {
+            if (!place_free(net)) {
                 log_warn("cannot accept a connection: %s; trying again in a second", strerror(why));
                 pause_accepting(net, true);
             }
@@ -245,6 +245,13 @@ void net_on_change(struct net *net, net_tick *changed, void *arg)
     net->changed_arg = arg;
 }
 
+void net_on_stop(struct net *net, net_tick *begins, net_tick *ends, void *arg)
+{
+    net->stop_begins = begins;
+    net->stop_ends = ends;
+    net->stop_arg = arg;
+}
+
 static void earlier(uint64_t *at, uint64_t candidate)
 {
     if (candidate != 0 && candidate < *at)
@@ -255,9 +262,11 @@ static void earlier(uint64_t *at, uint64_t candidate)
 static int sleep_ms(const struct net *net)
 {
     uint64_t at = net->expire_ms;
-    if (net->marked)
+    if (net->marked || (net->waiting && net->work_at_ms == 0))
         return 0;
-    earlier(&at, net->stop_ms);
+    if (net->waiting)
+        earlier(&at, net->work_at_ms);
+    earlier(&at, net->cut_ms == 0 ? net->stop_ms : net->cut_ms);
     earlier(&at, net->accept_at_ms);
     earlier(&at, net->readdress_ms);
     for (size_t i = 0; i < net->n_timers; i++)
@@ -322,13 +331,29 @@ static void stop_ready(struct source *source, uint32_t events)
     if (read(net->stop_fd, &count, sizeof(count)) != sizeof(count) || net->stop_ms != 0)
         return;
     net->stop_ms = net->now_ms + LIMIT_STOP_MS;
-    net->accept_at_ms = 0;
-    close_listeners(net);
+    if (net->stop_begins)
+        net->stop_begins(net->stop_arg);
     for (struct conn *conn = net->conns; conn; conn = conn->next)
-        if (conn->state == HANDSHAKE || conn->state == HEAD || conn->state == BODY)
-            conn_kill(conn);
+        if (conn->state == BODY)
+            exchange_refuse(conn, 503, "the server is stopping: try again soon");
+        else if (conn->state == HANDSHAKE || conn->state == HEAD)
+            conn_enter(conn, conn->state, LIMIT_STOP_ARRIVE_MS);
         else if (conn->state == IDLE)
             conn_finish(conn);
+}
+
+// The time for answers under way is over.
+static void stop_last(struct net *net)
+{
+    if (net->stop_ms == 0 || net->now_ms < net->stop_ms || net->cut_ms != 0)
+        return;
+    net->cut_ms = net->now_ms + LIMIT_STOP_LAST_MS;
+    close_listeners(net);
+    if (net->stop_ends)
+        net->stop_ends(net->stop_arg);
+    for (struct conn *conn = net->conns; conn; conn = conn->next)
+        if (conn->state == HANDSHAKE || conn->state == HEAD || conn->state == ANSWERING)
+            conn_kill(conn);
 }
 
 void net_stop(struct net *net)
@@ -340,12 +365,13 @@ void net_stop(struct net *net)
 
 static bool stopped(const struct net *net)
 {
-    return net->stop_ms != 0 && (net->n_conns == 0 || net->now_ms >= net->stop_ms);
+    return net->stop_ms != 0 &&
+           (net->n_conns == 0 || (net->cut_ms != 0 && net->now_ms >= net->cut_ms));
 }
 
 enum status net_run(struct net *net, struct err *err)
 {
-    struct epoll_event events[64];
+    struct epoll_event events[LIMIT_CONNECTIONS + 64]; // each turn sees all that is ready
     net->now_ms = clock_ms();
     while (!stopped(net)) {
         int n = epoll_wait(net->epoll, events, COUNT_OF(events), sleep_ms(net));
@@ -357,9 +383,13 @@ enum status net_run(struct net *net, struct err *err)
             source->ready(source, events[i].events);
         }
         run_timers(net);
+        stop_last(net);
         expire_connections(net);
+        settle_marked(net); // tokens leave before work for open clients begins
+        conn_work(net);
         settle_marked(net);
     }
+    close_listeners(net);
     return OK;
 }
 
@@ -422,6 +452,7 @@ enum status net_open(struct net **out, const struct net_options *options, net_ha
     net->epoll = net->stop_fd = net->address_fd = -1;
     net->expire_ms = UINT64_MAX;
     net->now_ms = clock_ms();
+    net->waiting_end = &net->waiting;
     buf_init(&net->ca_pem, 2 * CERT_ROOM);
     tls_server_open(&net->tls);
     raise_descriptor_limit();
@@ -443,8 +474,14 @@ void net_close(struct net *net)
             conn_kill(conn);
         settle_marked(net);
     }
-    if (net->n_buffered != 0)
-        die("%zu buffered bytes belong to no connection", net->n_buffered);
+    for (size_t i = 0; i < N_BUDGETS; i++)
+        if (net->n_held[i] != 0)
+            die("%zu bytes held belong to no connection", net->n_held[i]);
+    while (net->clients) {
+        struct client *client = net->clients;
+        net->clients = client->next;
+        free(client);
+    }
     close_listeners(net);
     while (net->watches) {
         struct watch *watch = net->watches;

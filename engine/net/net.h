@@ -1,15 +1,19 @@
 // net.h - floor 2: sockets, TLS, HTTP/1.1 and server-sent events. One epoll thread drives every
 // connection.
 //
-// The floor above hands in one handler; a request that is whole and within its caps is passed to it
-// as an exchange. The handler answers at once or later, in one piece or as a stream. A client too
-// slow for its capped output buffer, or gone, ends the exchange: `on_gone` tells the owner, once.
-// Caps and deadlines: limits.h.
+// Admission at the head: the floor above hands in one handler, and every request is passed to it as
+// an exchange as soon as its head is complete, before a byte of its body is read (or asked for: 100
+// Continue). The handler answers at once, or later, in one piece or as a stream; or it has the body
+// read (exchange_read, exchange_sink) and answers then. A body that nobody asked for is not read:
+// the answer is sent, what still comes is thrown away for a moment, and the connection closes.
+// exchange_keyed tells that the client has shown the key: bodies, answers and connections of those
+// who have not can take nothing from those who have. A client too slow for its capped output
+// buffer, or gone, ends the exchange: `on_gone` tells the owner, once. Caps and deadlines:
+// limits.h.
 //
-// Everything here belongs to the thread that runs net_run, but for net_stop. A request on the plain
-// port is passed on at its last header (a body is not read), and the connection closes after the
-// answer. HEAD is answered like GET: the body given is counted and not sent. DNS rebinding gets
-// nowhere: our certificate never covers the foreign name.
+// Everything here belongs to the thread that runs net_run, but for net_stop. The plain port answers
+// one request a connection. HEAD is answered like GET: the body given is counted and not sent. DNS
+// rebinding gets nowhere: our certificate never covers the foreign name.
 #pragma once
 
 #include "../base/base.h"
@@ -26,13 +30,18 @@ struct request {         // views, valid until the exchange ends
     struct bytes
         host; // a valid name or address, perhaps with a port; empty in HTTP/1.0 without one
     struct bytes authorization, api_key, content_type, origin, accept; // empty when absent
-    struct bytes body;
-    bool tls;                // false: the plain port
-    char peer[64];           // client's address and port, for the log
+    struct bytes body;   // of exchange_read: until its handler returns; else empty
+    bool has_body;       // one comes, or is announced
+    bool body_told;      // Content-Length or chunked; false: there is no body, and nobody said so
+    uint64_t body_bytes; // Content-Length; 0: none, or chunked
+    bool tls;            // false: the plain port
+    char peer[64];       // client's address and port, for the log
     const struct http *http; // for request_header
 };
 
 typedef void net_handler(void *arg, struct exchange *exchange, const struct request *request);
+// A piece of a body, borrowed. False: no more for now, until exchange_go_on.
+typedef bool net_sink(void *arg, struct exchange *exchange, struct bytes piece);
 typedef void net_gone(void *arg, struct exchange *exchange);
 typedef void net_ready(void *arg, int fd);
 typedef void net_tick(void *arg);
@@ -56,9 +65,13 @@ void net_every(struct net *net, uint32_t period_ms, net_tick *tick, void *arg);
 // may be others now.
 void net_on_change(struct net *net, net_tick *changed, void *arg);
 MUST_USE enum status net_run(struct net *net, struct err *err); // until net_stop()
-// Async-signal-safe, from any thread. Listeners close at once, answers under way have LIMIT_STOP_MS
-// to end.
+// Async-signal-safe, from any thread. Answers under way have LIMIT_STOP_MS to end; requests that
+// arrive meanwhile are still passed on, so that they can be refused. Then the listeners close, and
+// LIMIT_STOP_LAST_MS are left.
 void net_stop(struct net *net);
+// begins: the stop has begun, what is not under way yet should be refused. ends: the time for
+// answers under way is over, each should be ended now: what is still open then is cut off.
+void net_on_stop(struct net *net, net_tick *begins, net_tick *ends, void *arg);
 struct bytes net_ca_pem(const struct net *net);
 void net_ca_fingerprint(const struct net *net, char out[96]); // SHA-256, "AA:BB:..."
 // Addresses and ports being listened on as a person would type them, e.g. "https://192.0.2.7/"; n =
@@ -70,6 +83,23 @@ int net_https_port(const struct net *net);
 
 // Any header field by its lower-case name; .p is NULL when absent.
 struct bytes request_header(const struct request *request, const char *lower_case_name);
+// request->host without its port: a name, an IPv4 address, or [an IPv6 address].
+struct bytes request_host_name(const struct request *request);
+
+// The client has shown the key: from here on its bodies and answers count among those of keyed
+// clients, and its connection is not closed to make room for others.
+void exchange_keyed(struct exchange *exchange);
+// Has the request's body read: once, from the handler of its head. When it is whole, `whole` is
+// called with it, and the body is freed when that returns; before that nothing can be answered.
+// Without a body, `whole` is called at once. TOO_LARGE: it is longer than cap_bytes; NO_ROOM: too
+// many bodies are being read: the caller answers then.
+MUST_USE enum status exchange_read(struct exchange *exchange, uint64_t cap_bytes,
+                                   net_handler *whole, void *arg, struct err *err);
+// The same, but the body goes to `sink` piece by piece as it comes, and `whole` is called without
+// it. An answer given while the body comes in ends the reading.
+MUST_USE enum status exchange_sink(struct exchange *exchange, uint64_t cap_bytes, net_sink *sink,
+                                   net_handler *whole, void *arg, struct err *err);
+void exchange_go_on(struct exchange *exchange); // the sink takes more
 
 // Answering. All copy what they are given. An exchange lives until its answer is complete
 // (exchange_reply, exchange_end) or on_gone was called; after a complete answer on_gone is not

@@ -52,13 +52,21 @@ static void on_signal(int signal_number)
         _exit(128 + signal_number);
 }
 
+// What whoever started us has had ignored stays ignored: SIGHUP by nohup, SIGINT by a shell's &.
+static void catch_unless_ignored(int signal_number, const struct sigaction *action)
+{
+    struct sigaction found;
+    if (sigaction(signal_number, NULL, &found) == 0 && found.sa_handler != SIG_IGN)
+        sigaction(signal_number, action, NULL);
+}
+
 static void catch_signals(void)
 {
     struct sigaction action = {.sa_handler = on_signal};
     sigemptyset(&action.sa_mask);
     sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGHUP, &action, NULL);
+    catch_unless_ignored(SIGINT, &action);
+    catch_unless_ignored(SIGHUP, &action);
     action.sa_handler = SIG_IGN;
     sigaction(SIGPIPE, &action, NULL);
 }
@@ -275,7 +283,8 @@ static enum status open_floors(struct server *server, struct err *err)
                                       .state = settings->state,
                                       .version = version_text(),
                                       .notices = notices,
-                                      .hostname = settings->hostname};
+                                      .hostname = settings->hostname,
+                                      .cors = settings->cors};
     enum status status = api_open(&server->api, &api_options, err);
     if (status != OK)
         return status;

@@ -13,6 +13,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+enum { BODY_BYTES = 8 << 20 };
+
 struct outcome {
     enum status status;
     size_t n_used;
@@ -24,7 +26,7 @@ static void read_request(struct outcome *out, struct bytes all, size_t cut)
 {
     struct http *http = malloc(sizeof(*http));
     http_init(http);
-    buf_init(&out->body, LIMIT_BODY);
+    buf_init(&out->body, BODY_BYTES);
     enum status status = AGAIN;
     size_t at = 0, end = cut;
     bool body = false;
@@ -42,7 +44,7 @@ static void read_request(struct outcome *out, struct bytes all, size_t cut)
         at += n_used;
         if (status == OK && !body && http->has_body) {
             body = true;
-            status = AGAIN;
+            status = http_body_cap(http, BODY_BYTES) == OK ? AGAIN : BAD_INPUT;
         }
     }
     if ((status == BAD_INPUT) != (http->fault.code != 0) ||

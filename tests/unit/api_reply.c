@@ -239,10 +239,10 @@ static void test_failures(void)
     CHECK(sent.http == 400);
     CHECK_TEXT(sent_at(0, "/error/type"), "invalid_request_error");
     CHECK_TEXT(sent_at(0, "/error/param"), "prompt");
-    begin(true, true, false); // inside: an error event, no [DONE]
+    begin(true, true, false); // inside: an error event, and [DONE]
     happens(EVENT_STARTED, "");
     fails(NO_ROOM, "no room \xff for it");
-    CHECK(sent.http == 200 && sent.n_data == 2 && sent.n_ends == 1);
+    CHECK(sent.http == 200 && sent.n_data == 3 && sent.n_ends == 1);
     CHECK_TEXT(sent_at(1, "/error/type"), "server_error");
     CHECK_TEXT(sent_at(1, "/error/message"), "no room \xef\xbf\xbd for it");
     begin(true, true, false); // the server stops
@@ -253,6 +253,14 @@ static void test_failures(void)
     free(event);
     CHECK_TEXT(sent_at(1, "/error/message"), "the server is stopping");
     CHECK(!running.exchange && sent.n_ends == 1);
+    begin(true, true, false); // it stops at once: the job is cancelled, and its words come last
+    happens(EVENT_STARTED, "");
+    running_stop(&running);
+    CHECK_TEXT(sent_at(1, "/error/type"), "server_error");
+    CHECK(!running.exchange && sent.n_data == 3 && sent.n_ends == 1 && sent.n_cancels == 1);
+    begin(false, true, false); // before it began: a plain refusal
+    running_stop(&running);
+    CHECK(!running.exchange && sent.http == 503 && sent.n_ends == 1 && sent.n_cancels == 1);
 }
 
 static void test_heartbeats(void)

@@ -21,7 +21,9 @@
 static struct net *net;
 static int tls_port, plain_port, wake_fd;
 static atomic_int n_gone, n_closed, n_woken, n_handled;
-static struct exchange *later, *stream, *flood, *silent; // of the server's thread
+static struct exchange *later, *stream, *flood, *silent, *pouring, *last; // of the server's thread
+static size_t n_poured;
+static atomic_int stopping, n_swallowed;
 
 static void on_gone(void *arg, struct exchange *exchange)
 {
@@ -38,16 +40,90 @@ static void keep(struct exchange **slot, struct exchange *exchange)
     exchange_owner(exchange, on_gone, slot);
 }
 
+static void echo(void *arg, struct exchange *exchange, const struct request *request)
+{
+    (void)arg;
+    exchange_reply_header(exchange, "X-Seen",
+                          request_header(request, "x-ask").n > 0 ? "yes" : "no");
+    exchange_reply_header(exchange, "X-Bad", "a\r\nSet-Cookie: b"); // must not get through
+    exchange_reply(exchange, 200, "text/plain",
+                   request->body.n > 0 ? request->body : request->query);
+}
+
+static void swallow(void *arg, struct exchange *exchange, const struct request *request)
+{
+    CHECK(request->body.n == 1 << 20);
+    keep(arg, exchange);
+    n_swallowed++;
+}
+
+// Takes one piece at a time; the tick asks for more.
+static bool pour(void *arg, struct exchange *exchange, struct bytes piece)
+{
+    CHECK(arg == &n_poured && piece.n > 0);
+    n_poured += piece.n;
+    pouring = exchange;
+    return false;
+}
+
+static void poured(void *arg, struct exchange *exchange, const struct request *request)
+{
+    char text[32];
+    CHECK(arg == &n_poured && request->body.n == 0);
+    pouring = NULL;
+    snprintf(text, sizeof(text), "poured %zu", n_poured);
+    exchange_reply(exchange, 200, "text/plain", bytes_of(text));
+}
+
+static bool spill(void *arg, struct exchange *exchange, struct bytes piece)
+{
+    (void)arg;
+    (void)piece;
+    exchange_reply(exchange, 507, "text/plain", bytes_of("full"));
+    return true;
+}
+
+static void read_or_say(struct exchange *exchange, const char *path)
+{
+    struct err err = {0};
+    enum status status = OK;
+    if (strcmp(path, "/echo") == 0)
+        status = exchange_read(exchange, 1 << 20, echo, NULL, &err);
+    else if (strcmp(path, "/swallow") == 0)
+        status = exchange_read(exchange, 1 << 20, swallow, &silent, &err);
+    else if (strcmp(path, "/pour") == 0)
+        status = exchange_sink(exchange, 1ULL << 40, pour, poured, &n_poured, &err);
+    else
+        status = exchange_sink(exchange, 1ULL << 40, spill, poured, &n_poured, &err);
+    if (status != OK)
+        exchange_reply(exchange, status_http_code(status), "text/plain", bytes_of(err.text));
+}
+
 static void handler(void *arg, struct exchange *exchange, const struct request *request)
 {
     (void)arg;
     n_handled++;
+    if (stopping) {
+        exchange_reply(exchange, 503, "text/plain", bytes_of("stopping"));
+        return;
+    }
+    if (request_header(request, "x-key").n > 0)
+        exchange_keyed(exchange);
     if (bytes_equal_text(request->path, "/echo")) {
-        exchange_reply_header(exchange, "X-Seen",
-                              request_header(request, "x-ask").n > 0 ? "yes" : "no");
-        exchange_reply_header(exchange, "X-Bad", "a\r\nSet-Cookie: b"); // must not get through
-        exchange_reply(exchange, 200, "text/plain",
-                       request->body.n > 0 ? request->body : request->query);
+        if (request->tls)
+            read_or_say(exchange, "/echo");
+        else
+            echo(NULL, exchange, request);
+    } else if (bytes_equal_text(request->path, "/swallow")) {
+        read_or_say(exchange, "/swallow");
+    } else if (bytes_equal_text(request->path, "/pour")) {
+        read_or_say(exchange, "/pour");
+    } else if (bytes_equal_text(request->path, "/spill")) {
+        read_or_say(exchange, "/spill");
+    } else if (bytes_equal_text(request->path, "/last")) {
+        keep(&last, exchange);
+        exchange_stream(exchange, 200, "text/event-stream");
+        CHECK(sse_comment(exchange, "it begins") == OK);
     } else if (bytes_equal_text(request->path, "/later")) {
         keep(&later, exchange); // answered by the tick
     } else if (bytes_equal_text(request->path, "/stream")) {
@@ -71,10 +147,28 @@ static void handler(void *arg, struct exchange *exchange, const struct request *
     }
 }
 
+static void stop_begins(void *arg)
+{
+    (void)arg;
+    stopping = 1;
+}
+
+static void stop_ends(void *arg)
+{
+    CHECK(arg == &stopping);
+    if (last) {
+        CHECK(sse_data(last, bytes_of("{\"last\":1}")) == OK);
+        exchange_end(last);
+        last = NULL;
+    }
+}
+
 static void tick(void *arg)
 {
     static int n_sent;
     (void)arg;
+    if (pouring)
+        exchange_go_on(pouring);
     if (later) {
         exchange_reply(later, 200, "text/plain", bytes_of("later"));
         later = NULL;
@@ -404,6 +498,138 @@ static void test_slow_reader(void)
     CHECK(n_gone == gone + 1);
 }
 
+// ---- admission at the head ---------------------------------------------------------------------
+
+// Sends a head and hears all that comes until the end.
+static char *ask_head(const char *head)
+{
+    struct client *client = tls_dial();
+    CHECK(tls_say(client, head));
+    char *answer = tls_hear(client, NULL);
+    CHECK(br_ssl_engine_last_error(&client->ssl.eng) == 0); // ended with close_notify
+    tls_hang_up(client);
+    return answer;
+}
+
+#define POST_OF(path, length)                                                                      \
+    "POST " path " HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: " length         \
+    "\r\n\r\n"
+
+// Nothing of these bodies is ever sent: what is heard was decided from the head.
+static void test_refused_heads(void)
+{
+    static const struct {
+        const char *head, *code, *why;
+    } refused[] = {
+        {POST_OF("/nothing", "5000000"), "HTTP/1.1 404 ", "nothing here"},
+        {POST_OF("/echo", "1048577"), "HTTP/1.1 413 ", "1048577 bytes; at most 1048576"},
+        {POST_OF("/echo", "99999999999999"), "HTTP/1.1 413 ", "at most 1048576"},
+        {POST_OF("/echo", "9999999999999999999"), "HTTP/1.1 413 ", "beyond all bounds"},
+        {POST_OF("/peer", "5"), "HTTP/1.1 200 ", "127.0.0.1"},
+    };
+    for (size_t i = 0; i < COUNT_OF(refused); i++) {
+        char *answer = ask_head(refused[i].head);
+        CHECK(strncmp(answer, refused[i].code, strlen(refused[i].code)) == 0);
+        EXPECT(answer, "Connection: close\r\n", refused[i].why);
+    }
+}
+
+static void send_zeros(struct client *client, size_t n)
+{
+    static uint8_t zeros[16384];
+    for (size_t piece; n > 0; n -= piece) {
+        piece = n < sizeof(zeros) ? n : sizeof(zeros);
+        if (br_sslio_write_all(&client->io, zeros, piece) != 0)
+            break;
+    }
+    (void)br_sslio_flush(&client->io);
+}
+
+// A client that sends all of its body before it reads still reads why it was refused.
+static void test_drain(void)
+{
+    struct client *client = tls_dial();
+    CHECK(tls_say(client, "POST /nothing HTTP/1.1\r\nHost: a\r\nContent-Length: 4000000\r\n\r\n"));
+    send_zeros(client, 4000000);
+    EXPECT(tls_hear(client, "nothing here"), "HTTP/1.1 404 ", "Connection: close\r\n");
+    tls_hang_up(client);
+}
+
+#define UPLOAD(path, more)                                                                         \
+    "POST " path " HTTP/1.1\r\nHost: a\r\n" more "Expect: 100-continue\r\n"                        \
+    "Content-Length: 1048576\r\n\r\n"
+
+// What an address may have on the way is reserved at the head; those with the key have their own.
+static void test_body_budgets(void)
+{
+    struct client *open = tls_dial(), *keyed = tls_dial();
+    CHECK(LIMIT_OPEN_BODIES_CLIENT == 1 << 20);
+    CHECK(tls_say(open, UPLOAD("/echo", "")));
+    EXPECT(tls_hear(open, "\r\n\r\n"), "HTTP/1.1 100 Continue\r\n");
+    EXPECT(ask_head(UPLOAD("/echo", "")), "HTTP/1.1 503 ", "without a key", "Connection: close");
+    CHECK(tls_say(keyed, UPLOAD("/echo", "X-Key: 1\r\n")));
+    EXPECT(tls_hear(keyed, "\r\n\r\n"), "HTTP/1.1 100 Continue\r\n");
+    send_zeros(keyed, 1 << 20);
+    EXPECT(tls_hear(keyed, "\r\n\r\n"), "HTTP/1.1 200 OK\r\n", "Content-Length: 1048576\r\n");
+    tls_hang_up(keyed);
+    tls_hang_up(open); // gives back what it reserved, though it sent nothing
+    poll(NULL, 0, 100);
+    // A body that was handed over is no longer held, though its request is not answered yet.
+    int gone = n_gone;
+    struct client *both[2];
+    for (int i = 0; i < 2; i++) {
+        int handled = n_handled;
+        both[i] = tls_dial();
+        CHECK(tls_say(both[i], UPLOAD("/swallow", "")));
+        EXPECT(tls_hear(both[i], "\r\n\r\n"), "HTTP/1.1 100 Continue\r\n");
+        send_zeros(both[i], 1 << 20);
+        wait_for(&n_swallowed, i + 1);
+        CHECK(n_handled == handled + 1);
+    }
+    tls_hang_up(both[0]);
+    tls_hang_up(both[1]);
+    wait_for(&n_gone, gone + 2);
+}
+
+static void test_sinks(void)
+{
+    struct client *client = tls_dial();
+    CHECK(tls_say(client, "POST /pour HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n"));
+    send_zeros(client, 300000);
+    EXPECT(tls_hear(client, "poured"), "HTTP/1.1 200 OK\r\n", "\r\n\r\npoured 300000",
+           "Keep-Alive");
+    CHECK(tls_say(client, "GET /echo?still HTTP/1.1\r\nHost: a\r\n\r\n"));
+    EXPECT(tls_hear(client, "still"), "HTTP/1.1 200 OK\r\n");
+    tls_hang_up(client);
+    client = tls_dial();
+    CHECK(tls_say(client, "POST /spill HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n"));
+    send_zeros(client, 300000);
+    EXPECT(tls_hear(client, "full"), "HTTP/1.1 507 ", "Connection: close\r\n");
+    tls_hang_up(client);
+}
+
+// More connections than one address may have: those that have shown no key make room, oldest first.
+static void test_places(void)
+{
+    static int crowd[LIMIT_PER_CLIENT + 20];
+    char byte;
+    struct client *keyed = tls_dial();
+    CHECK(tls_say(keyed, "GET /echo?mine HTTP/1.1\r\nHost: a\r\nX-Key: 1\r\n\r\n"));
+    EXPECT(tls_hear(keyed, "mine"), "HTTP/1.1 200 OK\r\n");
+    for (size_t i = 0; i < COUNT_OF(crowd); i++)
+        crowd[i] = dial(tls_port);
+    CHECK(recv(crowd[0], &byte, 1, 0) <= 0); // it had to go
+    struct client *late = tls_dial();
+    CHECK(tls_say(late, "GET /echo?late HTTP/1.1\r\nHost: a\r\n\r\n"));
+    EXPECT(tls_hear(late, "late"), "HTTP/1.1 200 OK\r\n");
+    CHECK(tls_say(keyed, "GET /echo?still HTTP/1.1\r\nHost: a\r\n\r\n"));
+    EXPECT(tls_hear(keyed, "still"), "HTTP/1.1 200 OK\r\n");
+    for (size_t i = 0; i < COUNT_OF(crowd); i++)
+        close(crowd[i]);
+    tls_hang_up(late);
+    tls_hang_up(keyed);
+}
+
 static void test_wrong_protocol(void)
 {
     int keep_port = plain_port;
@@ -447,14 +673,16 @@ static void test_refused_settings(const char *state)
     }
 }
 
-// Stopping: a stream that never ends is cut off within LIMIT_STOP_MS, idle connections get their
-// goodbye.
+// Stopping: who arrives is told so, idle connections get their goodbye, a stream that can end gets
+// its last words, and one that never ends is cut off.
 static void test_stop(pthread_t thread)
 {
     int gone = n_gone;
-    struct client *idle = tls_dial(), *open = tls_dial();
+    struct client *idle = tls_dial(), *open = tls_dial(), *ends = tls_dial();
     CHECK(tls_say(idle, "GET /echo?x HTTP/1.1\r\nHost: a\r\n\r\n"));
     free(tls_hear(idle, "\r\n\r\nx"));
+    CHECK(tls_say(ends, "GET /last HTTP/1.1\r\nHost: a\r\n\r\n"));
+    free(tls_hear(ends, "it begins"));
     CHECK(tls_say(open, "GET /flood HTTP/1.1\r\nHost: a\r\n\r\n"));
     free(tls_hear(open, "\r\n\r\n"));
     uint64_t began = clock_ms();
@@ -462,12 +690,20 @@ static void test_stop(pthread_t thread)
     char *answer = tls_hear(idle, NULL);
     CHECK(answer[0] == 0 && br_ssl_engine_last_error(&idle->ssl.eng) == 0);
     free(answer);
+    EXPECT(ask_head("GET /echo HTTP/1.1\r\nHost: a\r\n\r\n"), "HTTP/1.1 503 ", "stopping",
+           "Connection: close");
+    CHECK(clock_ms() - began < 2000);
+    answer = tls_hear(ends, NULL);
+    CHECK(br_ssl_engine_last_error(&ends->ssl.eng) == 0); // said goodbye with close_notify
+    EXPECT(answer, "data: {\"last\":1}\n\n\r\n0\r\n\r\n");
+    CHECK(clock_ms() - began >= LIMIT_STOP_MS);
     CHECK(pthread_join(thread, NULL) == 0);
-    CHECK(clock_ms() - began < LIMIT_STOP_MS + 2000);
+    CHECK(clock_ms() - began < LIMIT_STOP_MS + LIMIT_STOP_LAST_MS + 2000);
     net_close(net);
-    CHECK(n_gone == gone + 1); // the stream's owner was told
+    CHECK(n_gone == gone + 1); // the owner of the stream that was cut off was told
     tls_hang_up(idle);
     tls_hang_up(open);
+    tls_hang_up(ends);
 }
 
 static void remove_state(const char *state)
@@ -502,6 +738,7 @@ int main(void)
     wake_fd = eventfd(0, EFD_NONBLOCK);
     net_watch(net, wake_fd, woken, NULL);
     net_every(net, 30, tick, NULL);
+    net_on_stop(net, stop_begins, stop_ends, &stopping);
     load_anchor();
     if (pthread_create(&thread, NULL, serve, NULL) != 0)
         return 1;
@@ -511,6 +748,11 @@ int main(void)
     test_stream();
     test_leavers();
     test_slow_reader();
+    test_refused_heads();
+    test_drain();
+    test_body_budgets();
+    test_sinks();
+    test_places();
     test_wrong_protocol();
     test_watch();
     test_stop(thread);
