@@ -27,6 +27,7 @@ BUSES = {
     "nvme": ["nvme,drive={d},serial=tawny,bootindex=1"],
     "usb": ["qemu-xhci,id=xhci", "usb-storage,drive={d},bus=xhci.0,removable=on,bootindex=1"],
 }
+ALONE = "hubport,id=n,hubid=0"  # for `net`: a network with nobody else in it
 GUEST_PORTS = (443, 11434, 80)
 
 
@@ -124,6 +125,8 @@ class VM:
                 "-drive", f"if=pflash,unit=1,format=raw,file={variables}"]
 
     def _forwards(self, net):
+        if net == ALONE:
+            return net
         pairs = "".join(f",hostfwd=tcp:127.0.0.1:{host}-:{guest}" for guest, host in self.ports.items())
         return f"user,id=n,{net}{pairs}"
 

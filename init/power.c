@@ -137,7 +137,7 @@ static _Noreturn void reset(void)
 {
     struct err err;
 
-    complain("power", "no disk has completed anything for a minute: one of them hangs, and the "
+    complain("power", "no disk has completed anything for 90 s: one of them hangs, and the "
                       "machine is reset. What was not written yet is lost; the file system's "
                       "journal keeps the rest whole");
     log_drain();

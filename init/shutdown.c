@@ -3,8 +3,9 @@
  * The engine gets SIGTERM and 10 s, then SIGKILL and 2 s more; then everything is written out by a
  * child of PID 1, which may take long on a slow disk: gigabytes to a USB stick are minutes. So it
  * has no deadline. What counts is that the disks go on completing requests: while they do, the
- * hardware watchdog is fed; when none was completed for a minute, the disk hangs, nobody feeds any
- * more, and the machine is reset (its journal brings the files back).
+ * hardware watchdog is fed; when none was completed for 90 s, the disk hangs, nobody feeds any
+ * more, and the machine is reset (its journal brings the files back). 90 s: the kernel itself waits
+ * 60 s until it gives up one flush of a SCSI or USB disk.
  */
 #include "init.h"
 
@@ -12,7 +13,7 @@
 
 #define PATIENCE_MS 10000
 #define KILLED_MS 2000 // a process that a driver holds does not end
-#define STUCK_MS 60000
+#define STUCK_MS 90000
 #define TELL_MS 10000
 
 void shutdown_begin(struct shutdown *s, int64_t now)

@@ -2,7 +2,7 @@
 
 import time
 
-from tier import LIMIT, boot, check, power_off, test
+from tier import LIMIT, boot, check, power_off, test, vm
 
 NOBODY = r"ready: nobody can reach this box yet: (.*)"
 
@@ -53,7 +53,7 @@ def no_driver():
 
 @test("a network in which nobody answers is told")
 def silence():
-    with boot("silence", net="ipv4=off,ipv6=off", ports={}) as machine:
+    with boot("silence", net=vm.ALONE, ports={}) as machine:
         machine.wait(r"eth0: no DHCP server has answered for 10 s; still asking", LIMIT)
         time.sleep(1)
         never(machine, "open https", "url https")

@@ -25,7 +25,7 @@ WORK = BUILD / "boot-test"
 KEY_LINE = r"API key:?\s+(\S+)"
 FINGERPRINT_LINE = r"((?:[0-9A-F]{2}:){31}[0-9A-F]{2})"
 LIMIT = 150  # seconds for anything that should take ten
-TESTS = []  # (name, function)
+TESTS = []  # (name, function, idle)
 accel = None  # `run` sets it
 
 
@@ -33,9 +33,10 @@ class Skip(Exception):
     pass
 
 
-def test(name):
+def test(name, idle=False):
+    """idle: it mostly waits, so that it may run beside the others."""
     def add(function):
-        TESTS.append((name, function))
+        TESTS.append((name, function, idle))
         return function
     return add
 

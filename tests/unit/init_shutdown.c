@@ -30,7 +30,7 @@ static void stops_the_engine_first(void)
     CHECK(shutdown_step(&s, 99999999, true, true, 0) == SHUTDOWN_WAIT);
 }
 
-/* One request completed every 40 s, for half an hour. */
+/* One request completed every 80 s, for half an hour. */
 static void waits_for_a_slow_disk(void)
 {
     struct shutdown s;
@@ -40,7 +40,7 @@ static void waits_for_a_slow_disk(void)
     shutdown_begin(&s, 0);
     CHECK(shutdown_step(&s, 0, false, false, 0) == SHUTDOWN_WRITE);
     for (now = 250; now < 1800000; now += 250) {
-        enum shutdown_act act = shutdown_step(&s, now, false, false, 500 + (uint64_t)(now / 40000));
+        enum shutdown_act act = shutdown_step(&s, now, false, false, 500 + (uint64_t)(now / 80000));
         CHECK(act == SHUTDOWN_WAIT || act == SHUTDOWN_TELL);
         CHECK(shutdown_moves(&s, now));
         n_told += act == SHUTDOWN_TELL;
@@ -57,7 +57,7 @@ static void resets_when_a_disk_hangs(void)
     shutdown_begin(&s, 0);
     CHECK(shutdown_step(&s, 1000, false, false, 0) == SHUTDOWN_WRITE);
     CHECK(shutdown_step(&s, 5000, false, false, 77) == SHUTDOWN_WAIT); // its last request
-    for (now = 5250; now < 65000; now += 250) {
+    for (now = 5250; now < 95000; now += 250) {
         CHECK(shutdown_step(&s, now, false, false, 77) != SHUTDOWN_RESET);
         CHECK(shutdown_moves(&s, now));
     }
