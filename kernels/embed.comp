@@ -1,4 +1,4 @@
-// embed.comp - out[t] = decode(token_embd[token[t]]).
+// embed.comp - out[t] = decode(token_embd[token[t]]) * scale.
 //
 // One invocation decodes 16 columns (n_cols % 4 == 0). Grid: (ceil(n_cols / 16 / 64), n_tokens).
 // Matches op_embed, exactly.
@@ -19,5 +19,5 @@ void main()
     weight_run(row, p.n_cols, at, w);
     [[unroll]] for (uint i = 0; i < 4; i++)
         if (at + i * 4 < p.n_cols)
-            store_f4(p.to, t * p.to_row + (at + i * 4) * 4, w[i]);
+            store_f4(p.to, t * p.to_row + (at + i * 4) * 4, w[i] * p.scale);
 }

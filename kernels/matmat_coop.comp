@@ -189,8 +189,7 @@ void main()
                 uint word = strip + at / COLS * STRIP_ROW + from / 4;
                 float v = uintBitsToFloat(tile[word][from % 4]) * scale;
                 if (GLU != 0)
-                    v = activation(v, GLU - 1) * scale *
-                        uintBitsToFloat(tile[word + UNIT / 4][from % 4]);
+                    v = glu(v, uintBitsToFloat(tile[word + UNIT / 4][from % 4]) * scale, GLU - 1);
                 if (p.bias != 0)
                     v += load_f(bias, r * 4);
                 if (p.residual != 0)

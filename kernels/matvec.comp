@@ -29,6 +29,7 @@
 #extension GL_KHR_shader_subgroup_ballot : require
 #include "common.glsl"
 #include "weight.glsl"
+#include "activation.glsl"
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint SUBGROUP = 32; // its size
 layout(constant_id = 2) const uint SPLIT = 1;     // subgroups that share the columns of their rows
@@ -75,14 +76,6 @@ float gather(float v, uint part)
         sum += shared_sum[gl_LocalInvocationIndex + (i - part) * SUBGROUP];
     barrier();
     return sum;
-}
-
-float activation(float v)
-{
-    if (GLU == 1)
-        return v / (1 + exp(-v));
-    float inner = 0.7978845608028654 * (v + 0.044715 * v * v * v);
-    return 0.5 * v * (1 + tanh(inner));
 }
 
 struct Product {
@@ -213,7 +206,7 @@ void finish(uint r, uint n, float v, float up, float squares)
         v *= scale, up *= scale;
     }
     if (GLU != 0)
-        v = activation(v) * up;
+        v = glu(v, up, GLU - 1);
     if (product.bias != 0)
         v += load_f(product.bias, r * 4);
     uint64_t at = uint64_t(n) * product.n_out * 4;

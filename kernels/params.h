@@ -23,6 +23,7 @@ struct push_embed {         // embed.comp
     uint64_t to, w, token;  // F32 [n_tokens][n_cols]; [n_vocab][n_cols]; I32 [n_tokens]
     uint32_t to_row, w_row; // bytes between rows
     uint32_t n_cols;
+    float scale;
 };
 
 struct push_copy {     // copy.comp
@@ -68,9 +69,11 @@ struct push_matmat_sum {     // matmat_sum.comp
     uint32_t n_out, n_tokens, n_parts;
 };
 
-struct push_glu {          // glu.comp
-    uint64_t to, gate, up; // F32 [n]
-    uint32_t n;
+struct push_elementwise {    // elementwise.comp
+    uint64_t to, x, y, gate; // F32 [rows][n_cols]; y or 0; gate: [rows][n_cols / per_gate] or 0
+    uint32_t to_row, x_row, y_row, gate_row; // bytes between rows
+    uint32_t n_cols, per_gate;
+    float a, b;
 };
 
 struct push_experts_sort {    // experts_sort.comp
@@ -91,11 +94,13 @@ struct expert_tile { // rows of one expert that one workgroup takes: slot[first]
 
 // ---- attention, rotation, norm (attention.c, rope.c, norm.c) ----
 
-struct push_norm {          // norm.comp
-    uint64_t to, x, weight; // F32 [n_tokens][n_cols]; F32; F32 [n_cols]
-    uint32_t to_row, x_row;
+struct push_norm {         // norm.comp
+    uint64_t to, x;        // F32 [n_tokens][n_cols]
+    uint64_t weight, bias; // F32 [n_cols], or 0
+    uint64_t residual;     // F32 [n_tokens][n_cols], or 0
+    uint32_t to_row, x_row, residual_row;
     uint32_t n_cols;
-    float eps;
+    float eps, scale;
 };
 
 struct push_rope_kv {          // rope_kv.comp

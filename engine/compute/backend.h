@@ -1,15 +1,41 @@
 // backend.h - the seam between compute.h and its implementations (cpu/, vulkan/): what one must
 // provide.
 //
-// compute.c, tensor.c and op.c check every argument once, for all implementations; behind this
-// table shapes and types are as compute.h promises. An implementation's state starts with a struct
+// compute.c and op.c check every argument once, for all implementations; behind this table shapes
+// and types are as compute.h promises, and strides, widths and numbers of heads that were left 0
+// are filled in. An implementation's state starts with a struct
 // compute, its memory with whatever struct buffer it defines.
 #pragma once
 
 #include "compute.h"
 #include "survey.h"
 
+// Bytes from the first of a view to the end of its last row: behind that one a view of columns has
+// no gap.
+size_t tensor_span(const struct tensor *tensor);
+
 enum buffer_use { USE_TENSOR, USE_CACHE, USE_WEIGHT };
+
+// All norms: out = residual + scale * (x [less its mean, when centred] / its size * weight + bias).
+struct norm {
+    const struct tensor *out, *x, *weight, *bias, *residual; // the last three may be NULL
+    float eps, scale;
+    bool centred;
+};
+
+enum elementwise_kind {
+    ELEMENTWISE_GLU,      // activation(x) * y, or activation(x)
+    ELEMENTWISE_ADD,      // a x + b y, or a x
+    ELEMENTWISE_MULTIPLY, // x y
+    ELEMENTWISE_GATE_ADD, // y + x sigmoid(gate), or x sigmoid(gate)
+    ELEMENTWISE_SOFTCAP,  // a tanh(x / a)
+};
+struct elementwise {
+    enum elementwise_kind kind;
+    const struct tensor *out, *x, *y, *gate; // y may be NULL; gate: as op_gate_add's
+    enum activation activation;
+    float a, b;
+};
 
 struct backend {
     void (*close)(struct compute *compute);
@@ -35,9 +61,8 @@ struct backend {
                              double *read_bytes_per_s, struct err *err);
 
     void (*embed)(struct compute *compute, const struct tensor *out,
-                  const struct tensor *token_embd, const struct tensor *token);
-    void (*rms_norm)(struct compute *compute, const struct tensor *out, const struct tensor *x,
-                     const struct tensor *weight, float eps);
+                  const struct tensor *token_embd, const struct tensor *token, float scale);
+    void (*norm)(struct compute *compute, const struct norm *args);
     void (*matmul)(struct compute *compute, const struct matmul *products, int n,
                    const struct matmul_x *x);
     void (*matmul_glu)(struct compute *compute, const struct matmul_glu *glu,
@@ -53,18 +78,21 @@ struct backend {
     void (*route)(struct compute *compute, const struct tensor *id, const struct tensor *weight,
                   const struct tensor *logits, const struct route *route);
     void (*matmul_experts)(struct compute *compute, const struct matmul_experts *args);
-    void (*glu)(struct compute *compute, const struct tensor *out, const struct tensor *gate,
-                const struct tensor *up, enum activation activation);
+    void (*elementwise)(struct compute *compute, const struct elementwise *args);
     void (*experts_sum)(struct compute *compute, const struct tensor *out,
                         const struct tensor *residual, const struct tensor *y,
                         const struct tensor *weight);
+    void (*experts_glu)(struct compute *compute, const struct experts_glu *args,
+                        const struct matmul_x *x);
+    void (*experts_down)(struct compute *compute, const struct experts_down *args);
 };
 
 struct compute {
     const struct backend *backend;
     struct compute_info info;
-    bool recording; // between compute_begin and compute_finish
-    uint32_t n_ops; // operations recorded so far: a new number, a new operation
+    bool recording;               // between compute_begin and compute_finish
+    uint32_t n_ops;               // operations recorded so far: a new number, a new operation
+    struct compute_counts counts; // of the last finished recording; the implementation's to fill in
 };
 
 enum status cpu_open(struct compute **out, const struct compute_options *options,

@@ -17,6 +17,11 @@ const struct compute_info *compute_info(const struct compute *compute)
     return &compute->info;
 }
 
+struct compute_counts compute_counts(const struct compute *compute)
+{
+    return compute->counts;
+}
+
 static enum status tensor_open(struct compute *compute, struct tensor *out, enum dtype type,
                                int64_t n_rows, int64_t n_cols, enum buffer_use use,
                                const void *data, struct err *err)
@@ -80,6 +85,26 @@ struct tensor tensor_rows(const struct tensor *tensor, int64_t row0, int64_t n_r
     view.offset += (size_t)row0 * tensor->row_bytes;
     view.n_rows = n_rows;
     return view;
+}
+
+struct tensor tensor_columns(const struct tensor *tensor, int64_t column0, int64_t n_cols)
+{
+    if (tensor->type != DTYPE_F32 && tensor->type != DTYPE_I32)
+        die("columns of a %s tensor", dtype_name(tensor->type));
+    if (column0 < 0 || n_cols < 0 || column0 > tensor->n_cols || n_cols > tensor->n_cols - column0)
+        die("columns %lld .. %lld of a tensor of %lld columns", (long long)column0,
+            (long long)(column0 + n_cols), (long long)tensor->n_cols);
+    struct tensor view = *tensor;
+    view.offset += (size_t)column0 * sizeof(float);
+    view.n_cols = n_cols;
+    return view;
+}
+
+size_t tensor_span(const struct tensor *tensor)
+{
+    const bool gaps = tensor->type == DTYPE_F32 || tensor->type == DTYPE_I32;
+    const size_t last = gaps ? (size_t)tensor->n_cols * sizeof(float) : tensor->row_bytes;
+    return tensor->n_rows > 0 ? tensor->row_bytes * (size_t)(tensor->n_rows - 1) + last : 0;
 }
 
 static void check_transfer(const struct compute *compute, const struct tensor *tensor,

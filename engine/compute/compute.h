@@ -102,16 +102,19 @@ MUST_USE enum status compute_weight(struct compute *compute, struct tensor *out,
                                     int64_t n_rows, int64_t n_cols, const void *data,
                                     struct err *err);
 void tensor_free(struct compute *compute, struct tensor *tensor);
-struct tensor tensor_rows(const struct tensor *tensor, int64_t row0,
-                          int64_t n_rows); // a view of some rows
+// Views of some rows, and of some columns (F32, I32). Rows of a view of columns have gaps.
+struct tensor tensor_rows(const struct tensor *tensor, int64_t row0, int64_t n_rows);
+struct tensor tensor_columns(const struct tensor *tensor, int64_t column0, int64_t n_cols);
 void tensor_write(struct compute *compute, const struct tensor *to, const void *from,
                   size_t n_bytes);
 void tensor_read(struct compute *compute, void *to, const struct tensor *from, size_t n_bytes);
 
 // ---- the operations ---------------------------------------------------------------------------
 // Activations are F32. n_tokens is the number of rows of the activation. Names are those of
-// model/forward.c. The CPU takes any shape; a GPU may want a head_dim that is a multiple of 8 up to
-// 256, and products whose n_in is one of 32.
+// model/forward.c. A field of an argument struct that is left 0 or NULL is not there: no bias, no
+// scale, no window. Activations may be views with gaps between their rows, but for what a product
+// of the kind op_matmul reads and writes. The CPU takes any shape; a GPU may want a head_dim that
+// is a multiple of 8 up to 576, and products whose n_in is one of 32.
 
 // Starts a recording. key != 0 names everything about it that is not in I32 tensors. true: record
 // the operations, then finish; false: the device still has the recording of that key and submits it
@@ -123,14 +126,33 @@ MUST_USE bool compute_begin(struct compute *compute, uint64_t key);
 MUST_USE bool compute_rehearse(struct compute *compute);
 // DEVICE_ERROR: the device is lost.
 MUST_USE enum status compute_finish(struct compute *compute, struct err *err);
+// What the last finished recording was made of: on small models a GPU's time goes by these.
+struct compute_counts {
+    uint32_t n_dispatches; // of kernels (CPU: parallel tasks)
+    uint32_t n_barriers;   // between dispatches that depend on each other
+    uint32_t n_submissions;
+};
+struct compute_counts compute_counts(const struct compute *compute);
 
-// out[t] = decode(token_embd[token[t]]); token: I32 [1][n_tokens]
+// out[t] = decode(token_embd[token[t]]) * scale; token: I32 [1][n_tokens]
 void op_embed(struct compute *compute, const struct tensor *out, const struct tensor *token_embd,
-              const struct tensor *token);
+              const struct tensor *token, float scale);
 
-// out[t] = x[t] / sqrt(mean(x[t]^2) + eps) * weight   (Zhang & Sennrich 2019)
+// out[t] = rms(x[t]) = x[t] / sqrt(mean(x[t]^2) + eps) * weight   (Zhang & Sennrich 2019). weight:
+// F32 [1][n_cols], or NULL: ones. out may be x. Groups of a row that are normalised each by itself
+// are rows of a view [n_tokens * n_groups][n_cols / n_groups].
 void op_rms_norm(struct compute *compute, const struct tensor *out, const struct tensor *x,
                  const struct tensor *weight, float eps);
+// out[t] = residual[t] + scale * rms(x[t]): a norm behind a block. out may be x or residual.
+struct norm_add {
+    const struct tensor *out, *x, *weight, *residual;
+    float eps, scale; // scale: 1
+};
+void op_norm_add(struct compute *compute, const struct norm_add *args);
+// out[t] = (x[t] - mean(x[t])) / sqrt(variance(x[t]) + eps) * weight + bias   (Ba et al. 2016).
+// weight, bias: F32 [1][n_cols], or NULL. out may be x.
+void op_layer_norm(struct compute *compute, const struct tensor *out, const struct tensor *x,
+                   const struct tensor *weight, const struct tensor *bias, float eps);
 
 // What a product reads: x [n_tokens][n_in], RMS-normalised first (as op_rms_norm) when norm, F32
 // [1][n_in], is not NULL.
@@ -138,10 +160,11 @@ struct matmul_x {
     const struct tensor *x, *norm;
     float eps;
 };
-// out[t][r] = dot(w[r], x[t]) + bias[r] + residual[t][r]. w: [n_out][n_in] of any format; bias (F32
-// [1][n_out]) and residual (F32 [n_tokens][n_out], may be `out` itself) may be NULL.
+// out[t][r] = (dot(w[r], x[t]) + bias[r]) * scale + residual[t][r]. w: [n_out][n_in] of any format;
+// bias (F32 [1][n_out]) and residual (F32 [n_tokens][n_out], may be `out` itself) may be NULL.
 struct matmul {
     const struct tensor *out, *w, *bias, *residual;
+    float scale; // 0: none, as 1
 };
 // Several products of one x (q, k, v), so that x is read, normalised and converted once. n <= 4.
 // No `out` may be the tensor of x.
@@ -149,14 +172,24 @@ void op_matmul(struct compute *compute, const struct matmul *products, int n,
                const struct matmul_x *x);
 
 enum activation {
-    ACTIVATION_SILU, // SwiGLU
-    ACTIVATION_GELU, // GeGLU, tanh form (Hendrycks & Gimpel 2016)
+    ACTIVATION_SILU,        // x sigmoid(x): SwiGLU
+    ACTIVATION_GELU,        // tanh form (Hendrycks & Gimpel 2016): GeGLU
+    ACTIVATION_GELU_ERF,    // x / 2 (1 + erf(x / sqrt(2)))
+    ACTIVATION_RELU_SQUARE, // max(x, 0)^2 (So et al. 2021)
+    ACTIVATION_SIGMOID,     // a gate
+    ACTIVATION_TANH,
+    ACTIVATION_SWIGLU_OAI, // gpt-oss, with a gate only: g = min(gate, 7), u = clamp(up, -7, 7):
+                           // g sigmoid(1.702 g) (u + 1)
+    N_ACTIVATIONS,
 };
-// out[t][r] = activation(dot(w_gate[r], x[t])) * dot(w_up[r], x[t])   (Shazeer 2020). w_gate and
-// w_up: one shape, any formats; scratch: F32 of the shape of out, undefined afterwards.
+// out[t][r] = activation(gate) * up with gate = dot(w_gate[r], x[t]) + bias_gate[r] and up =
+// dot(w_up[r], x[t]) + bias_up[r]   (Shazeer 2020). w_gate NULL: out[t][r] = activation(up).
+// w_gate and w_up: one shape, any formats; biases: F32 [1][n_out] or NULL; scratch: F32 of the
+// shape of out, undefined afterwards, NULL without w_gate.
 struct matmul_glu {
     const struct tensor *out, *w_gate, *w_up, *scratch;
     enum activation activation;
+    const struct tensor *bias_gate, *bias_up;
 };
 void op_matmul_glu(struct compute *compute, const struct matmul_glu *glu, const struct matmul_x *x);
 
@@ -167,10 +200,11 @@ enum rope_pairs {
 // How fast each pair turns: all scaling schemes end here. Filled by rope_turns().
 struct rope {
     enum rope_pairs pairs;
-    int32_t n_rot;              // leading dimensions of each head that are rotated (even)
+    int32_t n_rot;              // dimensions of each head that are rotated (even)
     const struct tensor *turns; // I32 [1][n_rot]: for pair i the revolutions a position as a 64-bit
                                 // fraction, high half at 2i, low half at 2i+1; whole ones fall away
     float magnitude;            // cosine and sine are multiplied by it (YaRN); 1 = plain
+    int32_t first;              // the first of these dimensions (even); MLA's come last
 };
 struct rope_scaling {
     float freq_base;            // theta
@@ -187,28 +221,49 @@ void rope_turns(int32_t *turns, float *magnitude, int32_t n_rot,
                 const struct rope_scaling *scaling);
 // q is rotated in place; cache_k[row[t]] = rotated k[t], cache_v[row[t]] = v[t], both converted to
 // the cache's format: F16, or Q8_0 (of each 32 columns d = largest / 127, the integers x * 127 /
-// largest rounded to nearest; d is then rounded to its half float). n_rot 0: nothing turns. q:
-// [n_tokens][n_head * head_dim]; k, v: [n_tokens][n_head_kv * head_dim], k undefined afterwards;
-// pos, row: I32 [1][n_tokens]   (Su et al. 2021)
+// largest rounded to nearest; d is then rounded to its half float). Before they are rotated, heads
+// of q and k may be normalised, each by itself, as by op_rms_norm, and those of v by one without
+// weights. n_rot 0: nothing turns.   (Su et al. 2021)
+//   q     [n_tokens][heads q_stride apart]; k: [n_tokens][n_head_kv * head_dim]; v: [n_tokens]
+//         [n_head_kv * head_dim_v], may be k: it is taken before its norm and rotation. k is
+//         undefined afterwards.
+//   v, cache_v NULL: values are not kept (they are part of the keys, or were kept before). k and v
+//         NULL, and their caches: only q is normalised and rotated. pos, row: I32 [1][n_tokens];
+//         row may then be NULL too.
 struct rope_kv {
     const struct tensor *q, *k, *v, *pos, *row, *cache_k, *cache_v;
     int32_t head_dim;
     struct rope rope;
+    int32_t n_head;                       // 0: q's columns / q_stride
+    int32_t q_stride;                     // numbers from one head of q to the next; 0: head_dim
+    int32_t head_dim_v;                   // 0: head_dim
+    const struct tensor *q_norm, *k_norm; // F32 [1][head_dim], or NULL: not normalised
+    bool v_norm;
+    float eps; // of these norms
 };
 void op_rope_kv(struct compute *compute, const struct rope_kv *args);
 
-// Causal grouped-query attention over a cache of rows. Token t attends to cache rows first[t] ..
-// first[t] + count[t] - 1, of these the last `window` when window > 0. q, out: [n_tokens][n_head *
-// head_dim]; k, v: F16 or Q8_0 [rows][n_head_kv * head_dim]; first, count: I32 [1][n_tokens].
+// Grouped-query attention over a cache of rows. Token t attends to cache rows first[t] .. first[t]
+// + count[t] - 1, of these the last `window` when window > 0. Nothing else is causal in it: tokens
+// of one sequence that have the same count see each other, whatever their order.
+// q: [n_tokens][heads q_stride apart]; k, v: F16 or Q8_0 [rows][n_head_kv * head_dim, head_dim_v];
+// out: [n_tokens][n_head * head_dim_v]; first, count: I32 [1][n_tokens]. v NULL: the values of a
+// head are the first head_dim_v columns of its key.
 // out[t][h] = softmax(score) v, score = q[t][h] . k[.][h / (n_head / n_head_kv)] * scale, in one
 // pass with a running maximum. softcap > 0: score = softcap * tanh(score / softcap). sinks (F32
-// [1][n_head], may be NULL): one more score a head that takes its share and brings no value.
+// [1][n_head], may be NULL): one more score a head that takes its share and brings no value. gate
+// (F32, may be NULL): out is multiplied by sigmoid(gate), a number for each column of out (heads
+// gate_stride apart, 0: head_dim_v), or with gate_heads one for each head: [n_tokens][n_head].
 struct attention {
     int32_t n_head, n_head_kv, head_dim;
     float scale; // 1 / sqrt(head_dim)
     float softcap;
     int32_t window;
     const struct tensor *sinks;
+    int32_t head_dim_v, q_stride; // 0: head_dim
+    const struct tensor *gate;
+    int32_t gate_stride;
+    bool gate_heads;
 };
 void op_attention(struct compute *compute, const struct tensor *out, const struct tensor *q,
                   const struct tensor *k, const struct tensor *v, const struct tensor *first,
@@ -225,8 +280,30 @@ enum { TOP_K_MOST = 64 };
 void op_top_k(struct compute *compute, const struct tensor *id, const struct tensor *value,
               const struct tensor *x);
 
+// ---- element by element -------------------------------------------------------------------------
+// Of one shape; out may be any of the inputs.
+
+// out = activation(gate) * up; up NULL: activation(gate).
+void op_glu(struct compute *compute, const struct tensor *out, const struct tensor *gate,
+            const struct tensor *up, enum activation activation);
+// out = a x + b y; y NULL: a x.
+void op_add(struct compute *compute, const struct tensor *out, float a, const struct tensor *x,
+            float b, const struct tensor *y);
+// out = x y
+void op_multiply(struct compute *compute, const struct tensor *out, const struct tensor *x,
+                 const struct tensor *y);
+// out[t][i] = residual[t][i] + x[t][i] * sigmoid(gate[t][i / (n_cols / n_gate)]); gate: [n_tokens]
+// [n_gate], n_gate a divisor of n_cols: one number a token, a head or a column. residual may be
+// NULL.
+void op_gate_add(struct compute *compute, const struct tensor *out, const struct tensor *residual,
+                 const struct tensor *x, const struct tensor *gate);
+// out = cap * tanh(x / cap)
+void op_softcap(struct compute *compute, const struct tensor *out, const struct tensor *x,
+                float cap);
+
 // ---- mixture of experts (Shazeer et al. 2017; Fedus et al. 2021) --------------------------------
 
+enum { EXPERTS_MOST = 512, EXPERTS_USED_MOST = 32 };
 enum route_score {
     ROUTE_SOFTMAX,     // softmax over all experts, then the n_used largest
     ROUTE_TOP_SOFTMAX, // the n_used largest, softmax over these (gpt-oss)
@@ -236,10 +313,18 @@ struct route {
     enum route_score score;
     bool normalise; // the chosen weights are divided by their sum
     float scale;    // and multiplied by this; 1
+    // Added to the scores (of ROUTE_TOP_SOFTMAX: to the logits) for the choice alone: F32
+    // [1][n_expert] or NULL   (DeepSeek-V3 2024)
+    const struct tensor *bias;
+    // Only experts of the n_group_used best of n_group groups of neighbours are taken; a group is
+    // worth the sum of its two largest. 0: no groups.
+    int32_t n_group, n_group_used;
+    float sum_least; // what weights are divided by is not less than this
 };
 // id: I32 [n_tokens][n_used], weight: F32 [n_tokens][n_used], logits: F32 [n_tokens][n_expert],
-// n_expert <= 512, n_used <= 16. Picked by the logits (softmax and sigmoid keep their order, but
-// round different ones to the same): largest first; of equal ones the lower expert.
+// n_expert <= EXPERTS_MOST, n_used <= EXPERTS_USED_MOST. Without bias and groups picked by the
+// logits (softmax and sigmoid keep their order, but round different ones to the same): largest
+// first; of equal ones the lower expert.
 void op_route(struct compute *compute, const struct tensor *id, const struct tensor *weight,
               const struct tensor *logits, const struct route *route);
 
@@ -251,14 +336,34 @@ struct matmul_experts {
     int32_t x_share;
 };
 void op_matmul_experts(struct compute *compute, const struct matmul_experts *args);
-// out[i] = activation(gate[i]) * up[i], element by element; out may be gate.
-void op_glu(struct compute *compute, const struct tensor *out, const struct tensor *gate,
-            const struct tensor *up, enum activation activation);
 // out[t] = residual[t] + sum over slots of weight[t][slot] * y[t * n_used + slot]; residual may be
 // out.
 void op_experts_sum(struct compute *compute, const struct tensor *out,
                     const struct tensor *residual, const struct tensor *y,
                     const struct tensor *weight);
+
+// The two halves of a layer of experts, each as few dispatches as the device can. i = t * n_used +
+// slot, and expert means id[t][slot]; id: I32 [n_tokens][n_used].
+//
+// out[i][r] = activation(gate) * up, as op_matmul_glu with the rows r of the expert's matrices and
+// biases. w_gate, w_up: [n_expert * n_ff][n_in], w_gate NULL: no gate; or w_gate_up: [n_expert * 2
+// n_ff][n_in] in their place, an expert's gate rows before its up rows. biases: F32
+// [n_expert][n_ff] or NULL (with w_gate_up views of its halves). out, scratch: [n_tokens *
+// n_used][n_ff]; scratch is undefined afterwards, NULL without a gate. x: [n_tokens][n_in].
+struct experts_glu {
+    const struct tensor *out, *w_gate, *w_up, *w_gate_up, *bias_gate, *bias_up, *id, *scratch;
+    enum activation activation;
+};
+void op_experts_glu(struct compute *compute, const struct experts_glu *args,
+                    const struct matmul_x *x);
+// out[t] = residual[t] + sum over slots of weight[t][slot] * (w[expert] y[i] + bias[expert]). w:
+// [n_expert * n_out][n_ff]; y: [n_tokens * n_used][n_ff]; weight: F32 [n_tokens][n_used]; bias: F32
+// [n_expert][n_out] or NULL; scratch: F32 [n_tokens * n_used][n_out], undefined afterwards.
+// residual may be out, or NULL.
+struct experts_down {
+    const struct tensor *out, *residual, *w, *bias, *y, *id, *weight, *scratch;
+};
+void op_experts_down(struct compute *compute, const struct experts_down *args);
 
 // ---- self-test -------------------------------------------------------------------------
 

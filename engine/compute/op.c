@@ -30,22 +30,69 @@ static bool is_vector(const struct tensor *a, enum dtype type, int64_t n)
 }
 
 void op_embed(struct compute *compute, const struct tensor *out, const struct tensor *token_embd,
-              const struct tensor *token)
+              const struct tensor *token, float scale)
 {
     want_recording(compute, "op_embed");
     want(out->type == DTYPE_F32 && dtype_known((uint32_t)token_embd->type), "op_embed", "types");
     want(out->n_cols == token_embd->n_cols && is_vector(token, DTYPE_I32, out->n_rows), "op_embed",
          "shapes");
-    compute->backend->embed(compute, out, token_embd, token);
+    compute->backend->embed(compute, out, token_embd, token, scale);
+}
+
+static bool is_optional_vector(const struct tensor *a, int64_t n)
+{
+    return !a || is_vector(a, DTYPE_F32, n);
+}
+
+static bool is_floats(const struct tensor *a)
+{
+    return !a || a->type == DTYPE_F32;
+}
+
+static void norm(struct compute *compute, const struct norm *norm, const char *op)
+{
+    want_recording(compute, op);
+    want(is_floats(norm->out) && is_floats(norm->x) && is_floats(norm->residual), op, "types");
+    want(same_shape(norm->out, norm->x) &&
+             (!norm->residual || same_shape(norm->out, norm->residual)) &&
+             is_optional_vector(norm->weight, norm->x->n_cols) &&
+             is_optional_vector(norm->bias, norm->x->n_cols),
+         op, "shapes");
+    compute->backend->norm(compute, norm);
 }
 
 void op_rms_norm(struct compute *compute, const struct tensor *out, const struct tensor *x,
                  const struct tensor *weight, float eps)
 {
-    want_recording(compute, "op_rms_norm");
-    want(out->type == DTYPE_F32 && x->type == DTYPE_F32, "op_rms_norm", "types");
-    want(same_shape(out, x) && is_vector(weight, DTYPE_F32, x->n_cols), "op_rms_norm", "shapes");
-    compute->backend->rms_norm(compute, out, x, weight, eps);
+    norm(compute, &(struct norm){.out = out, .x = x, .weight = weight, .eps = eps, .scale = 1},
+         "op_rms_norm");
+}
+
+void op_norm_add(struct compute *compute, const struct norm_add *a)
+{
+    want(a->residual, "op_norm_add", "residual");
+    norm(compute,
+         &(struct norm){.out = a->out,
+                        .x = a->x,
+                        .weight = a->weight,
+                        .residual = a->residual,
+                        .eps = a->eps,
+                        .scale = a->scale},
+         "op_norm_add");
+}
+
+void op_layer_norm(struct compute *compute, const struct tensor *out, const struct tensor *x,
+                   const struct tensor *weight, const struct tensor *bias, float eps)
+{
+    norm(compute,
+         &(struct norm){.out = out,
+                        .x = x,
+                        .weight = weight,
+                        .bias = bias,
+                        .eps = eps,
+                        .scale = 1,
+                        .centred = true},
+         "op_layer_norm");
 }
 
 static void want_matmul_x(const struct matmul_x *x, const char *op)
@@ -78,14 +125,27 @@ void op_matmul(struct compute *compute, const struct matmul *products, int n,
     compute->backend->matmul(compute, products, n, x);
 }
 
+static void want_activation(enum activation activation, bool gate, const char *op)
+{
+    want(activation >= 0 && activation < N_ACTIVATIONS, op, "activation");
+    want(gate || activation != ACTIVATION_SWIGLU_OAI, op, "this activation wants a gate");
+}
+
 void op_matmul_glu(struct compute *compute, const struct matmul_glu *glu, const struct matmul_x *x)
 {
     want_recording(compute, "op_matmul_glu");
     want_matmul_x(x, "op_matmul_glu");
-    want_product(glu->out, glu->w_gate, x->x, "op_matmul_glu");
+    want_activation(glu->activation, glu->w_gate, "op_matmul_glu");
     want_product(glu->out, glu->w_up, x->x, "op_matmul_glu");
-    want(glu->scratch->type == DTYPE_F32 && same_shape(glu->scratch, glu->out), "op_matmul_glu",
-         "scratch");
+    if (glu->w_gate) {
+        want_product(glu->out, glu->w_gate, x->x, "op_matmul_glu");
+        want(glu->scratch && glu->scratch->type == DTYPE_F32 && same_shape(glu->scratch, glu->out),
+             "op_matmul_glu", "scratch");
+    }
+    want(is_optional_vector(glu->bias_up, glu->out->n_cols) &&
+             is_optional_vector(glu->bias_gate, glu->out->n_cols) &&
+             (glu->w_gate || !glu->bias_gate),
+         "op_matmul_glu", "biases");
     compute->backend->matmul_glu(compute, glu, x);
 }
 
@@ -94,45 +154,92 @@ static bool is_cache(const struct tensor *a)
     return a->type == DTYPE_F16 || a->type == DTYPE_Q8_0;
 }
 
-void op_rope_kv(struct compute *compute, const struct rope_kv *a)
+// Heads of `width` columns, `stride` numbers apart, in rows of n_cols.
+static bool holds_heads(int64_t n_cols, int64_t n_head, int64_t stride, int64_t width)
 {
-    const int32_t head_dim = a->head_dim, n_rot = a->rope.n_rot;
+    return n_head > 0 && stride >= width && (n_head - 1) * stride + width <= n_cols;
+}
+
+static void want_kept(const struct rope_kv *a)
+{
+    const int64_t n_head_kv = a->k->n_cols / a->head_dim;
+    want(is_floats(a->k) && is_cache(a->cache_k), "op_rope_kv", "types of k");
+    want(a->k->n_cols % a->head_dim == 0 && a->k->n_rows == a->q->n_rows &&
+             a->cache_k->n_cols == a->k->n_cols,
+         "op_rope_kv", "shapes of k");
+    want(a->row && is_vector(a->row, DTYPE_I32, a->q->n_rows), "op_rope_kv", "row");
+    if (!a->v) {
+        want(!a->cache_v && !a->v_norm, "op_rope_kv", "a cache or a norm without v");
+        return;
+    }
+    want(is_floats(a->v) && a->cache_v && a->cache_v->type == a->cache_k->type, "op_rope_kv",
+         "types of v");
+    want(a->v->n_cols == n_head_kv * a->head_dim_v && a->v->n_rows == a->q->n_rows &&
+             a->cache_v->n_cols == a->v->n_cols && a->cache_v->n_rows == a->cache_k->n_rows,
+         "op_rope_kv", "shapes of v");
+}
+
+void op_rope_kv(struct compute *compute, const struct rope_kv *args)
+{
+    struct rope_kv a = *args;
+    const int32_t head_dim = a.head_dim, n_rot = a.rope.n_rot;
+    a.q_stride = a.q_stride ? a.q_stride : head_dim;
+    a.head_dim_v = a.head_dim_v ? a.head_dim_v : head_dim;
     want_recording(compute, "op_rope_kv");
-    want(a->q->type == DTYPE_F32 && a->k->type == DTYPE_F32 && a->v->type == DTYPE_F32 &&
-             is_cache(a->cache_k) && is_cache(a->cache_v),
-         "op_rope_kv", "types");
-    want(head_dim > 0 && a->q->n_cols % head_dim == 0 && a->k->n_cols % head_dim == 0 &&
-             a->q->n_rows == a->k->n_rows && same_shape(a->k, a->v) &&
-             a->cache_k->n_cols == a->k->n_cols && same_shape(a->cache_k, a->cache_v),
-         "op_rope_kv", "shapes");
-    want(is_vector(a->pos, DTYPE_I32, a->q->n_rows) && is_vector(a->row, DTYPE_I32, a->q->n_rows),
-         "op_rope_kv", "pos or row");
-    want(n_rot >= 0 && n_rot <= head_dim && n_rot % 2 == 0 &&
-             (n_rot == 0 || is_vector(a->rope.turns, DTYPE_I32, n_rot)),
+    want(head_dim > 0 && a.q_stride > 0 && a.q->type == DTYPE_F32, "op_rope_kv", "q");
+    a.n_head = a.n_head ? a.n_head : (int32_t)(a.q->n_cols / a.q_stride);
+    want(holds_heads(a.q->n_cols, a.n_head, a.q_stride, head_dim), "op_rope_kv", "heads of q");
+    want(is_optional_vector(a.q_norm, head_dim) && is_optional_vector(a.k_norm, head_dim) &&
+             (a.k || !a.k_norm),
+         "op_rope_kv", "norms");
+    want(a.k || (!a.v && !a.cache_k && !a.cache_v), "op_rope_kv", "values without keys");
+    if (a.k)
+        want_kept(&a);
+    want(is_vector(a.pos, DTYPE_I32, a.q->n_rows), "op_rope_kv", "pos");
+    want(n_rot >= 0 && n_rot % 2 == 0 && a.rope.first >= 0 && a.rope.first % 2 == 0 &&
+             a.rope.first + n_rot <= head_dim &&
+             (n_rot == 0 || is_vector(a.rope.turns, DTYPE_I32, n_rot)),
          "op_rope_kv", "rope");
-    compute->backend->rope_kv(compute, a);
+    compute->backend->rope_kv(compute, &a);
+}
+
+static void want_gate(const struct tensor *gate, const struct tensor *out,
+                      const struct attention *a)
+{
+    want(
+        gate->type == DTYPE_F32 && gate->n_rows == out->n_rows &&
+            holds_heads(gate->n_cols, a->n_head, a->gate_stride, a->gate_heads ? 1 : a->head_dim_v),
+        "op_attention", "gate");
 }
 
 void op_attention(struct compute *compute, const struct tensor *out, const struct tensor *q,
                   const struct tensor *k, const struct tensor *v, const struct tensor *first,
                   const struct tensor *count, const struct attention *attention)
 {
-    const int64_t n_head = attention->n_head, n_head_kv = attention->n_head_kv,
-                  head_dim = attention->head_dim;
+    struct attention a = *attention;
+    a.head_dim_v = a.head_dim_v ? a.head_dim_v : a.head_dim;
+    a.q_stride = a.q_stride ? a.q_stride : a.head_dim;
+    a.gate_stride = a.gate_heads ? 1 : a.gate_stride ? a.gate_stride : a.head_dim_v;
     want_recording(compute, "op_attention");
-    want(n_head > 0 && n_head_kv > 0 && head_dim > 0 && n_head % n_head_kv == 0, "op_attention",
-         "heads");
-    want(out->type == DTYPE_F32 && q->type == DTYPE_F32 && is_cache(k) && v->type == k->type,
+    want(a.n_head > 0 && a.n_head_kv > 0 && a.head_dim > 0 && a.n_head % a.n_head_kv == 0,
+         "op_attention", "heads");
+    want(out->type == DTYPE_F32 && q->type == DTYPE_F32 && is_cache(k) &&
+             (!v || v->type == k->type),
          "op_attention", "types");
-    want(q->n_cols == n_head * head_dim && same_shape(out, q) &&
-             k->n_cols == n_head_kv * head_dim && same_shape(k, v),
+    want(holds_heads(q->n_cols, a.n_head, a.q_stride, a.head_dim) && out->n_rows == q->n_rows &&
+             out->n_cols == (int64_t)a.n_head * a.head_dim_v &&
+             k->n_cols == (int64_t)a.n_head_kv * a.head_dim,
          "op_attention", "shapes");
+    want(v ? v->n_rows == k->n_rows && v->n_cols == (int64_t)a.n_head_kv * a.head_dim_v
+           : a.head_dim_v <= a.head_dim,
+         "op_attention", "values");
     want(is_vector(first, DTYPE_I32, q->n_rows) && is_vector(count, DTYPE_I32, q->n_rows),
          "op_attention", "first or count");
-    want(!attention->sinks || is_vector(attention->sinks, DTYPE_F32, n_head), "op_attention",
-         "sinks");
-    want(attention->window >= 0 && attention->softcap >= 0, "op_attention", "window or softcap");
-    compute->backend->attention(compute, out, q, k, v, first, count, attention);
+    want(is_optional_vector(a.sinks, a.n_head), "op_attention", "sinks");
+    want(a.window >= 0 && a.softcap >= 0, "op_attention", "window or softcap");
+    if (a.gate)
+        want_gate(a.gate, out, &a);
+    compute->backend->attention(compute, out, q, k, v, first, count, &a);
 }
 
 void op_rows(struct compute *compute, const struct tensor *out, const struct tensor *x,
@@ -156,7 +263,68 @@ void op_top_k(struct compute *compute, const struct tensor *id, const struct ten
     compute->backend->top_k(compute, id, value, x);
 }
 
+// ---- element by element -------------------------------------------------------------------------
+
+static void elementwise(struct compute *compute, const struct elementwise *e, const char *op)
+{
+    const struct tensor *in[] = {e->x, e->y};
+    want_recording(compute, op);
+    want(is_floats(e->out) && is_floats(e->gate), op, "types");
+    for (size_t i = 0; i < COUNT_OF(in); i++)
+        want(!in[i] || (is_floats(in[i]) && same_shape(in[i], e->out)), op, "shapes");
+    want(!e->gate || (e->gate->n_rows == e->out->n_rows && e->gate->n_cols > 0 &&
+                      e->out->n_cols % e->gate->n_cols == 0),
+         op, "gate");
+    compute->backend->elementwise(compute, e);
+}
+
+void op_glu(struct compute *compute, const struct tensor *out, const struct tensor *gate,
+            const struct tensor *up, enum activation activation)
+{
+    want_activation(activation, up, "op_glu");
+    elementwise(compute, &(struct elementwise){ELEMENTWISE_GLU, out, gate, up, NULL, activation},
+                "op_glu");
+}
+
+void op_add(struct compute *compute, const struct tensor *out, float a, const struct tensor *x,
+            float b, const struct tensor *y)
+{
+    elementwise(compute, &(struct elementwise){ELEMENTWISE_ADD, out, x, y, .a = a, .b = b},
+                "op_add");
+}
+
+void op_multiply(struct compute *compute, const struct tensor *out, const struct tensor *x,
+                 const struct tensor *y)
+{
+    want(y, "op_multiply", "y");
+    elementwise(compute, &(struct elementwise){ELEMENTWISE_MULTIPLY, out, x, y}, "op_multiply");
+}
+
+void op_gate_add(struct compute *compute, const struct tensor *out, const struct tensor *residual,
+                 const struct tensor *x, const struct tensor *gate)
+{
+    want(gate, "op_gate_add", "gate");
+    elementwise(compute, &(struct elementwise){ELEMENTWISE_GATE_ADD, out, x, residual, gate},
+                "op_gate_add");
+}
+
+void op_softcap(struct compute *compute, const struct tensor *out, const struct tensor *x,
+                float cap)
+{
+    want(cap > 0, "op_softcap", "cap");
+    elementwise(compute, &(struct elementwise){ELEMENTWISE_SOFTCAP, out, x, .a = cap},
+                "op_softcap");
+}
+
 // ---- mixture of experts -------------------------------------------------------------------------
+
+static void want_groups(const struct route *route, int64_t n_expert, int64_t n_used)
+{
+    const int64_t n = route->n_group;
+    want(n <= n_expert && n_expert % n == 0 && n_expert / n >= 2 && route->n_group_used >= 1 &&
+             route->n_group_used <= n && n_used <= route->n_group_used * (n_expert / n),
+         "op_route", "groups");
+}
 
 void op_route(struct compute *compute, const struct tensor *id, const struct tensor *weight,
               const struct tensor *logits, const struct route *route)
@@ -165,8 +333,12 @@ void op_route(struct compute *compute, const struct tensor *id, const struct ten
     want(id->type == DTYPE_I32 && weight->type == DTYPE_F32 && logits->type == DTYPE_F32,
          "op_route", "types");
     want(same_shape(id, weight) && id->n_rows == logits->n_rows && id->n_cols >= 1 &&
-             id->n_cols <= 16 && id->n_cols <= logits->n_cols && logits->n_cols <= 512,
+             id->n_cols <= EXPERTS_USED_MOST && id->n_cols <= logits->n_cols &&
+             logits->n_cols <= EXPERTS_MOST,
          "op_route", "shapes");
+    want(is_optional_vector(route->bias, logits->n_cols), "op_route", "bias");
+    if (route->n_group > 0)
+        want_groups(route, logits->n_cols, id->n_cols);
     compute->backend->route(compute, id, weight, logits, route);
 }
 
@@ -189,26 +361,68 @@ void op_matmul_experts(struct compute *compute, const struct matmul_experts *a)
     compute->backend->matmul_experts(compute, a);
 }
 
-void op_glu(struct compute *compute, const struct tensor *out, const struct tensor *gate,
-            const struct tensor *up, enum activation activation)
-{
-    want_recording(compute, "op_glu");
-    want(out->type == DTYPE_F32 && gate->type == DTYPE_F32 && up->type == DTYPE_F32, "op_glu",
-         "types");
-    want(same_shape(out, gate) && same_shape(out, up), "op_glu", "shapes");
-    compute->backend->glu(compute, out, gate, up, activation);
-}
-
 void op_experts_sum(struct compute *compute, const struct tensor *out,
                     const struct tensor *residual, const struct tensor *y,
                     const struct tensor *weight)
 {
     want_recording(compute, "op_experts_sum");
-    want(out->type == DTYPE_F32 && residual->type == DTYPE_F32 && y->type == DTYPE_F32 &&
-             weight->type == DTYPE_F32,
+    want(is_floats(out) && is_floats(residual) && is_floats(y) && is_floats(weight),
          "op_experts_sum", "types");
-    want(same_shape(out, residual) && y->n_cols == out->n_cols && weight->n_rows == out->n_rows &&
-             y->n_rows == out->n_rows * weight->n_cols,
+    want((!residual || same_shape(out, residual)) && y->n_cols == out->n_cols &&
+             weight->n_rows == out->n_rows && y->n_rows == out->n_rows * weight->n_cols,
          "op_experts_sum", "shapes");
     compute->backend->experts_sum(compute, out, residual, y, weight);
+}
+
+// The number of experts whose matrices [rows_each][n_cols] w holds; 0: it holds something else.
+static int64_t experts_in(const struct tensor *w, int64_t rows_each, int64_t n_cols)
+{
+    const bool whole = rows_each > 0 && w->n_rows % rows_each == 0 && w->n_cols == n_cols;
+    return dtype_known((uint32_t)w->type) && whole ? w->n_rows / rows_each : 0;
+}
+
+static bool is_expert_bias(const struct tensor *bias, int64_t n_expert, int64_t n_cols)
+{
+    return !bias || (bias->type == DTYPE_F32 && bias->n_rows == n_expert && bias->n_cols == n_cols);
+}
+
+void op_experts_glu(struct compute *compute, const struct experts_glu *a, const struct matmul_x *x)
+{
+    const int64_t n_ff = a->out->n_cols, n_in = x->x->n_cols;
+    const bool fused = a->w_gate_up, gate = fused || a->w_gate;
+    want_recording(compute, "op_experts_glu");
+    want_matmul_x(x, "op_experts_glu");
+    want_activation(a->activation, gate, "op_experts_glu");
+    want(fused ? !a->w_gate && !a->w_up : a->w_up != NULL, "op_experts_glu", "matrices");
+    const int64_t n_expert =
+        fused ? experts_in(a->w_gate_up, 2 * n_ff, n_in) : experts_in(a->w_up, n_ff, n_in);
+    want(n_expert >= 1 && (!a->w_gate || experts_in(a->w_gate, n_ff, n_in) == n_expert),
+         "op_experts_glu", "shapes of the matrices");
+    want(is_expert_bias(a->bias_up, n_expert, n_ff) &&
+             is_expert_bias(a->bias_gate, n_expert, n_ff) && (gate || !a->bias_gate),
+         "op_experts_glu", "biases");
+    want(is_floats(a->out) && a->id->type == DTYPE_I32 && a->id->n_rows == x->x->n_rows &&
+             a->out->n_rows == a->id->n_rows * a->id->n_cols,
+         "op_experts_glu", "shapes");
+    want(!gate || (a->scratch && is_floats(a->scratch) && same_shape(a->scratch, a->out)),
+         "op_experts_glu", "scratch");
+    compute->backend->experts_glu(compute, a, x);
+}
+
+void op_experts_down(struct compute *compute, const struct experts_down *a)
+{
+    want_recording(compute, "op_experts_down");
+    const int64_t n_expert = experts_in(a->w, a->out->n_cols, a->y->n_cols),
+                  n = a->id->n_rows * a->id->n_cols;
+    want(n_expert >= 1 && is_expert_bias(a->bias, n_expert, a->out->n_cols), "op_experts_down",
+         "matrices");
+    want(is_floats(a->out) && is_floats(a->residual) && is_floats(a->y) && is_floats(a->weight) &&
+             is_floats(a->scratch) && a->id->type == DTYPE_I32,
+         "op_experts_down", "types");
+    want(a->out->n_rows == a->id->n_rows && same_shape(a->weight, a->id) && a->y->n_rows == n &&
+             (!a->residual || same_shape(a->residual, a->out)),
+         "op_experts_down", "shapes");
+    want(a->scratch && a->scratch->n_rows == n && a->scratch->n_cols == a->out->n_cols,
+         "op_experts_down", "scratch");
+    compute->backend->experts_down(compute, a);
 }

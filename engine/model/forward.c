@@ -62,7 +62,7 @@ static struct pass pass_of(const struct model *m, int32_t n)
 
 void embed_block(const struct pass *p)
 {
-    op_embed(p->compute, &p->x, &p->w->token_embd, &p->token);
+    op_embed(p->compute, &p->x, &p->w->token_embd, &p->token, 1);
 }
 
 // The n_top largest logits of n_out rows: [n_out][n_top], one row after another.

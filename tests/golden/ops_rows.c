@@ -20,7 +20,7 @@ static void embed(enum dtype type, int64_t n_cols, int32_t n_tokens)
                 *out = both_random(n_tokens, n_cols, 1);
     for (int d = 0; d < N_DEVICES; d++) {
         record(d);
-        op_embed(ops_on[d], &out->on[d], &w->on[d], &ids->on[d]);
+        op_embed(ops_on[d], &out->on[d], &w->on[d], &ids->on[d], 1);
         submit(d);
     }
     compare(out, LIMIT_DECODE);
@@ -260,7 +260,7 @@ static void record_layer(const struct layer *l, int d)
     const struct matmul qkv[] = {{&l->q->on[d], &l->wq->on[d], NULL, NULL},
                                  {&l->k->on[d], &l->wk->on[d], NULL, NULL},
                                  {&l->v->on[d], &l->wv->on[d], NULL, NULL}};
-    op_embed(compute, &l->x->on[d], &l->embd->on[d], &l->token->on[d]);
+    op_embed(compute, &l->x->on[d], &l->embd->on[d], &l->token->on[d], 1);
     op_matmul(compute, qkv, 3, &(struct matmul_x){&l->x->on[d], &l->norm->on[d], 1e-5f});
     op_rope_kv(compute,
                &(struct rope_kv){&l->q->on[d], &l->k->on[d], &l->v->on[d], &l->pos->on[d],

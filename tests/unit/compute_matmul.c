@@ -32,9 +32,10 @@ static double largest(const float *x, int64_t n)
     return most;
 }
 
-// Compares out with double sums; extra: bias and residual, or NULL.
+// Compares out with double sums; extra: bias and residual, or NULL, and a scale.
 static int count_wrong(enum dtype type, struct shape s, double step, const uint8_t *w,
-                       const float *x, const float *bias, const float *residual, const float *out)
+                       const float *x, const float *bias, const float *residual, double scale,
+                       const float *out)
 {
     int wrong = 0;
     size_t row_bytes = dtype_row_bytes(type, s.n_in);
@@ -43,12 +44,12 @@ static int count_wrong(enum dtype type, struct shape s, double step, const uint8
         for (int64_t i = 0; i < s.n_in; i++)
             row[i] = weight_at(type, w + (size_t)r * row_bytes, i);
         for (int64_t t = 0; t < s.n_tokens; t++) {
-            double want = (bias ? bias[r] : 0) + (residual ? residual[t * s.n_out + r] : 0),
+            double want = (bias ? bias[r] * scale : 0) + (residual ? residual[t * s.n_out + r] : 0),
                    size = fabs(want), total = 0;
             for (int64_t i = 0; i < s.n_in; i++) {
-                want += row[i] * x[t * s.n_in + i];
-                size += fabs(row[i] * x[t * s.n_in + i]);
-                total += fabs(row[i]);
+                want += scale * row[i] * x[t * s.n_in + i];
+                size += fabs(scale * row[i] * x[t * s.n_in + i]);
+                total += fabs(scale * row[i]);
             }
             double limit = 0x1p-20 * size + step * total * largest(x + t * s.n_in, s.n_in);
             wrong += !(fabs(out[t * s.n_out + r] - want) <= limit);
@@ -74,14 +75,18 @@ static void check_shape(struct compute *compute, enum dtype type, struct shape s
     struct tensor to = tensor_of(compute, DTYPE_F32, s.n_tokens, s.n_out,
                                  residual); // the residual is `out` itself
     CHECK(compute_weight(compute, &w, type, s.n_out, s.n_in, weights, NULL) == OK);
-    struct matmul product = {
-        .out = &to, .w = &w, .bias = extra ? &tb : NULL, .residual = extra ? &to : NULL};
+    const float scale = extra && s.n_tokens % 2 ? 0.375f : 0; // none: as 1
+    struct matmul product = {.out = &to,
+                             .w = &w,
+                             .bias = extra ? &tb : NULL,
+                             .residual = extra ? &to : NULL,
+                             .scale = scale};
     run_begin(compute);
     op_matmul(compute, &product, 1, &(struct matmul_x){.x = &tx});
     run_end(compute);
     tensor_read(compute, out, &to, n_out * sizeof(*out));
     int wrong = count_wrong(type, s, step_of(compute, type), weights, x, extra ? bias : NULL,
-                            extra ? residual : NULL, out);
+                            extra ? residual : NULL, scale != 0 ? (double)scale : 1, out);
     if (!CHECK(wrong == 0))
         fprintf(stderr, "    %s %s, %lld rows of %lld, %lld tokens%s: %d of %zu outputs\n",
                 compute_info(compute)->device, dtype_name(type), (long long)s.n_out,
@@ -116,7 +121,7 @@ static void check_several(struct compute *compute)
     for (int i = 0; i < 4; i++) {
         tensor_read(compute, out, &to[i], (size_t)(n_out[i] * N_TOKENS) * sizeof(*out));
         CHECK(count_wrong(types[i], (struct shape){n_out[i], N_IN, N_TOKENS},
-                          step_of(compute, types[i]), weights[i], x, NULL, NULL, out) == 0);
+                          step_of(compute, types[i]), weights[i], x, NULL, NULL, 1, out) == 0);
         tensor_free(compute, &w[i]), tensor_free(compute, &to[i]);
         free(weights[i]);
     }
@@ -176,11 +181,21 @@ static double dot_of(enum dtype type, const uint8_t *row, const double *x, int64
     return sum;
 }
 
+static double activated(double g, enum activation activation)
+{
+    if (activation == ACTIVATION_RELU_SQUARE)
+        return g > 0 ? g * g : 0;
+    return activation == ACTIVATION_SILU
+               ? g / (1 + exp(-g))
+               : g / 2 * (1 + tanh(sqrt(2 / acos(-1)) * (g + 0.044715 * g * g * g)));
+}
+
+// How: 0 plain, 1 with biases, 2 with one and no gate.
 static void check_glu(struct compute *compute, enum dtype type, int64_t n_tokens,
-                      enum activation activation)
+                      enum activation activation, int how)
 {
     enum { N_IN = 768, N_OUT = 37, MOST = 20 };
-    static float x[N_IN * MOST], norm[N_IN], out[N_OUT * MOST];
+    static float x[N_IN * MOST], norm[N_IN], out[N_OUT * MOST], bias[2 * N_OUT];
     static double normed[N_IN];
     const float eps = 1e-5f;
     uint8_t *gate = random_weights(type, N_OUT, N_IN),
@@ -188,14 +203,23 @@ static void check_glu(struct compute *compute, enum dtype type, int64_t n_tokens
     int wrong = 0;
     random_floats(x, N_IN * n_tokens);
     random_floats(norm, N_IN);
-    struct tensor wg, wu, tx = tensor_of(compute, DTYPE_F32, n_tokens, N_IN, x),
+    random_floats(bias, 2 * N_OUT);
+    struct tensor wg, wu, tb = tensor_of(compute, DTYPE_F32, 2, N_OUT, bias),
+                          b0 = tensor_rows(&tb, 0, 1), b1 = tensor_rows(&tb, 1, 1),
+                          tx = tensor_of(compute, DTYPE_F32, n_tokens, N_IN, x),
                           tn = tensor_of(compute, DTYPE_F32, 1, N_IN, norm),
                           to = tensor_of(compute, DTYPE_F32, n_tokens, N_OUT, NULL),
                           ts = tensor_of(compute, DTYPE_F32, n_tokens, N_OUT, NULL);
     CHECK(compute_weight(compute, &wg, type, N_OUT, N_IN, gate, NULL) == OK);
     CHECK(compute_weight(compute, &wu, DTYPE_Q6_K, N_OUT, N_IN, up, NULL) == OK);
     run_begin(compute);
-    op_matmul_glu(compute, &(struct matmul_glu){&to, &wg, &wu, &ts, activation},
+    const struct matmul_glu plain = {&to, &wg, &wu, &ts, activation},
+                            biased = {&to, &wg, &wu, &ts, activation, &b0, &b1},
+                            open = {&to, NULL, &wu, NULL, activation, NULL, &b1};
+    op_matmul_glu(compute,
+                  how == 0   ? &plain
+                  : how == 1 ? &biased
+                             : &open,
                   &(struct matmul_x){&tx, &tn, eps});
     run_end(compute);
     tensor_read(compute, out, &to, sizeof(*out) * (size_t)(N_OUT * n_tokens));
@@ -207,19 +231,22 @@ static void check_glu(struct compute *compute, enum dtype type, int64_t n_tokens
                        step_of(compute, type), &dg);
             u = dot_of(DTYPE_Q6_K, up + (size_t)r * dtype_row_bytes(DTYPE_Q6_K, N_IN), normed, N_IN,
                        step_of(compute, DTYPE_Q6_K), &du);
-            double a = activation == ACTIVATION_SILU
-                           ? g / (1 + exp(-g))
-                           : g / 2 * (1 + tanh(sqrt(2 / acos(-1)) * (g + 0.044715 * g * g * g)));
-            // No activation is steeper than 1.13.
-            double limit = 1.13 * dg * (fabs(u) + du) + fabs(a) * (du + 4e-6 * fabs(u)) + 1e-9;
+            if (how > 0)
+                g += bias[r], u += bias[N_OUT + r], dg += 1e-6 * fabs(g), du += 1e-6 * fabs(u);
+            if (how == 2)
+                g = u, dg = du, u = 1, du = 0;
+            // None but the square is steeper than 1.13.
+            double a = activated(g, activation),
+                   steep = activation == ACTIVATION_RELU_SQUARE ? 2 * (fabs(g) + dg) : 1.13;
+            double limit = steep * dg * (fabs(u) + du) + fabs(a) * (du + 4e-6 * fabs(u)) + 1e-9;
             wrong += !(fabs(out[t * N_OUT + r] - a * u) <= limit);
         }
     }
     if (!CHECK(wrong == 0))
-        fprintf(stderr, "    %s %s, gated, %lld tokens: %d wrong\n", compute_info(compute)->device,
-                dtype_name(type), (long long)n_tokens, wrong);
-    tensor_free(compute, &wg), tensor_free(compute, &wu), tensor_free(compute, &tx);
-    tensor_free(compute, &tn), tensor_free(compute, &to), tensor_free(compute, &ts);
+        fprintf(stderr, "    %s %s, gated by %d, way %d, %lld tokens: %d wrong\n",
+                compute_info(compute)->device, dtype_name(type), activation, how,
+                (long long)n_tokens, wrong);
+    FREE_ALL(compute, &wg, &wu, &tb, &tx, &tn, &to, &ts);
     free(gate), free(up);
 }
 
@@ -251,8 +278,12 @@ static void check_all(struct compute *compute)
     }
     check_several(compute);
     for (int64_t n_tokens = 1; n_tokens <= 20; n_tokens = n_tokens * 2 + 2) {
-        check_glu(compute, DTYPE_Q4_K, n_tokens, ACTIVATION_SILU);
-        check_glu(compute, DTYPE_F16, n_tokens, ACTIVATION_GELU);
+        check_glu(compute, DTYPE_Q4_K, n_tokens, ACTIVATION_SILU, 0);
+        check_glu(compute, DTYPE_F16, n_tokens, ACTIVATION_GELU, 0);
+        check_glu(compute, DTYPE_Q4_K, n_tokens, ACTIVATION_GELU, 1);
+        check_glu(compute, DTYPE_Q6_K, n_tokens, ACTIVATION_SILU, 1);
+        check_glu(compute, DTYPE_Q6_K, n_tokens, ACTIVATION_RELU_SQUARE, 2);
+        check_glu(compute, DTYPE_Q6_K, n_tokens, ACTIVATION_GELU, 2);
     }
 }
 

@@ -17,7 +17,7 @@ static void check_gather(struct compute *compute)
         struct tensor embd;
         CHECK(compute_weight(compute, &embd, weight_types[i], ROWS, N, w, NULL) == OK);
         run_begin(compute);
-        op_embed(compute, &to, &embd, &index);
+        op_embed(compute, &to, &embd, &index, 1);
         run_end(compute);
         tensor_read(compute, out, &to, sizeof(out));
         for (int t = 0; t < TOKENS; t++) {

@@ -351,7 +351,7 @@ static void test_weights(bool staged)
     struct tensor out = floats(vk, 3, COLS, 0);
     struct tensor ids = ints(vk, 3, (int32_t[]){0, ROWS / 2 + 1, ROWS - 1});
     CHECK(compute_begin(&vk->compute, 0));
-    op_embed(&vk->compute, &out, &w, &ids);
+    op_embed(&vk->compute, &out, &w, &ids, 1);
     CHECK(compute_finish(&vk->compute, NULL) == OK);
     CHECK(float_at(vk, &out, 0, 5) == 5 && float_at(vk, &out, 2, 0) == (ROWS - 1) * 3 &&
           float_at(vk, &out, 1, 1023) == (ROWS / 2 + 1) * 3 + 1023);

@@ -14,15 +14,15 @@ enum { SPLIT_ROWS = 128 }; // fewest cache rows worth a part of their own
 
 size_t attention_scratch_floats(const struct attention *shape)
 {
-    size_t dim = ((size_t)shape->head_dim + 15) / 16 * 16,
+    size_t both = (size_t)(attention_padded(shape->head_dim) + attention_padded(shape->head_dim_v)),
            n = ATTENTION_TOKENS * (size_t)(shape->n_head / shape->n_head_kv);
-    return 2 * ATTENTION_KV * dim + n * (2 * dim + 8); // 8 floats: a struct query (float_body.h)
+    return ATTENTION_KV * both + n * (both + 8); // 8 floats: a struct query (float_body.h)
 }
 
 static size_t partial_floats(const struct attention *shape)
 {
     return ATTENTION_TOKENS * (size_t)(shape->n_head / shape->n_head_kv) *
-           (2 + (size_t)shape->head_dim);
+           (2 + (size_t)shape->head_dim_v);
 }
 
 static void run_unit(struct cpu *cpu, const struct task *task, int32_t chunk, int32_t thread)
@@ -36,6 +36,7 @@ static void run_unit(struct cpu *cpu, const struct task *task, int32_t chunk, in
         .first = task->attention.first,
         .count = task->attention.count,
         .sinks = task->attention.sinks,
+        .gate = task->attention.gate,
         .shape = task->attention.shape,
         .scratch = (float *)(void *)cpu->thread_scratch[thread].p,
     };
@@ -51,31 +52,35 @@ static void run_join(struct cpu *cpu, const struct task *task, int32_t chunk, in
     (void)thread;
     const struct attention *shape = &task->attention.shape;
     int32_t n_split = task->attention.n_split, group = shape->n_head / shape->n_head_kv,
-            head_dim = shape->head_dim;
+            head_dim_v = shape->head_dim_v;
     const struct attention_unit *unit = &task->attention.unit[(int64_t)chunk * n_split];
     const float *parts =
         (float *)(void *)cpu->partial.p + (size_t)chunk * (size_t)n_split * partial_floats(shape);
     for (int32_t i = 0; i < unit->n_tokens * group; i++) {
-        const float *part = parts + (int64_t)i * (2 + head_dim);
-        float *out = span_row(task->attention.out, unit->token + i / group) +
-                     (int64_t)(unit->head_kv * group + i % group) * head_dim;
+        const float *part = parts + (int64_t)i * (2 + head_dim_v);
+        const int32_t head = unit->head_kv * group + i % group, token = unit->token + i / group;
+        float *out = span_row(task->attention.out, token) + (int64_t)head * head_dim_v;
         const float *sinks = task->attention.sinks;
+        const struct span gate = task->attention.gate;
         float maximum = -INFINITY, sum = 0;
         for (int32_t s = 0; s < n_split; s++)
             maximum = fmaxf(maximum, part[(size_t)s * partial_floats(shape)]);
         if (sinks)
-            sum = expf(sinks[unit->head_kv * group + i % group] - maximum);
-        for (int32_t d = 0; d < head_dim; d++)
+            sum = expf(sinks[head] - maximum);
+        for (int32_t d = 0; d < head_dim_v; d++)
             out[d] = 0;
         for (int32_t s = 0; s < n_split; s++) {
             const float *p = part + (size_t)s * partial_floats(shape);
             float weight = p[1] != 0 ? expf(p[0] - maximum) : 0;
             sum += weight * p[1];
-            for (int32_t d = 0; d < head_dim; d++)
+            for (int32_t d = 0; d < head_dim_v; d++)
                 out[d] += weight * p[2 + d];
         }
-        for (int32_t d = 0; d < head_dim; d++)
+        for (int32_t d = 0; d < head_dim_v; d++)
             out[d] = sum != 0 ? out[d] / sum : 0; // NaN stays
+        if (gate.p)
+            cpu->flt->gate_add(out, NULL, out, span_row(gate, token) + head * shape->gate_stride,
+                               shape->gate_heads, head_dim_v);
     }
 }
 
@@ -142,10 +147,13 @@ void cpu_attention(struct compute *compute, const struct tensor *out, const stru
     struct args_attention args = {.out = cpu_span(out),
                                   .q = cpu_span(q),
                                   .k = cpu_span(k),
-                                  .v = cpu_span(v),
                                   .first = (const int32_t *)(const void *)cpu_span(first).p,
                                   .count = (const int32_t *)(const void *)cpu_span(count).p,
                                   .shape = *shape};
+    if (v)
+        args.v = cpu_span(v);
+    if (shape->gate)
+        args.gate = cpu_span(shape->gate);
     if (shape->sinks)
         args.sinks = span_row(cpu_span(shape->sinks), 0);
     check_rows(args.first, args.count, n_tokens, k->n_rows);

@@ -44,12 +44,14 @@ struct product { // one struct matmul, resolved
     struct span out, w;
     const float *bias;    // [n_out] or NULL
     struct span residual; // p == NULL: none
+    float scale;          // (dot + bias) * scale + residual
     int32_t rows_per_chunk, n_chunks;
 };
 
 struct args_gather {
     struct span out, from;
     const int32_t *index; // [n rows of the activation]
+    float scale;          // embed only
 };
 
 struct args_top_k {
@@ -58,13 +60,16 @@ struct args_top_k {
 
 struct args_route {
     struct span id, weight, logits;
+    const float *bias; // [n_expert] or NULL
     struct route route;
 };
 
 struct args_experts {
     struct span out, w, x, id;
-    struct span bias; // p == NULL: none
-    int32_t x_share;
+    struct span bias;    // p == NULL: none
+    bool normed;         // x is in the device's scratch `normed`, not at x.p
+    int32_t x_share;     // rows of out that read one x
+    int32_t expert_rows; // of w, from the first of one expert to that of the next
     int32_t most_groups, chunks_per_group, rows_per_chunk;
 };
 
@@ -72,24 +77,34 @@ struct args_experts_sum {
     struct span out, residual, y, weight;
 };
 
-struct args_norm {
-    struct span out, x;
-    const float *weight; // [n_cols]
-    float eps;
+struct norm_by {                // how a row is normalised: struct norm
+    const float *weight, *bias; // [n_cols] or NULL
+    float eps, scale;
+    bool centred;
 };
 
-struct args_glu {
-    struct span out, gate, up;
+struct args_norm {
+    struct span out, x;
+    struct span residual; // p == NULL: none
+    struct norm_by by;
+};
+
+struct args_elementwise {
+    struct span out, x, y, gate; // y, gate: p == NULL: none
+    enum elementwise_kind kind;
     enum activation activation;
+    float a, b;
 };
 
 struct args_rope {
-    struct span q, k, v, cache_k, cache_v;
-    const int32_t *pos, *row; // [n_tokens]
-    const int32_t *turns;     // [n_rot]: struct rope
-    float *table;             // [n_tokens][n_rot / 2][cos, sin]
+    struct span q, k, v, cache_k, cache_v; // k, v: p == NULL: none
+    const int32_t *pos, *row;              // [n_tokens]
+    const int32_t *turns;                  // [n_rot]: struct rope
+    float *table;                          // [n_tokens][n_rot / 2][cos, sin]
+    struct norm_by q_norm, k_norm, v_norm; // of heads
+    bool normalise_q, normalise_k, normalise_v;
     float magnitude;
-    int32_t head_dim, n_rot;
+    int32_t n_head, q_stride, head_dim, head_dim_v, n_rot, first;
     enum rope_pairs pairs;
 };
 
@@ -104,6 +119,7 @@ struct args_attention {
     struct span out, q, k, v;
     const int32_t *first, *count;      // [n_tokens]
     const float *sinks;                // [n_head] or NULL
+    struct span gate;                  // p == NULL: none
     const struct attention_unit *unit; // [n_chunks]
     struct attention shape;
     int32_t n_split;
@@ -125,7 +141,7 @@ struct task {
         struct args_experts experts;
         struct args_experts_sum experts_sum;
         struct args_norm norm;
-        struct args_glu glu;
+        struct args_elementwise elementwise;
         struct args_rope rope;
         struct args_matmul matmul;
         struct args_attention attention;
@@ -206,11 +222,12 @@ static inline int32_t attention_start(const struct attention *shape, int32_t fir
 }
 
 struct attention_call {
-    struct span out, q, k, v;
+    struct span out, q, k, v;     // v.p == NULL: values are the first columns of keys
     const int32_t *first, *count; // [n_tokens]
     const float *sinks;           // [n_head] or NULL
+    struct span gate;             // p == NULL: none
     struct attention shape;
-    float *partial; // of this unit: [n_tokens][n_head / n_head_kv][2 + head_dim]: maximum, sum,
+    float *partial; // of this unit: [n_tokens][n_head / n_head_kv][2 + head_dim_v]: maximum, sum,
                     // unnormalised out; NULL: none
     float *scratch; // this thread's
 };
@@ -218,9 +235,14 @@ struct attention_call {
 // F32 arithmetic, one body (float_body.h) for each instruction set.
 struct float_kernels {
     const char *name;
-    void (*rms_norm)(float *out, const float *x, const float *weight, int64_t n, float eps);
-    void (*glu)(float *out, const float *gate, const float *up, int64_t n,
+    void (*norm)(float *out, const float *x, const float *residual, const struct norm_by *by,
+                 int64_t n);
+    void (*glu)(float *out, const float *gate, const float *up, int64_t n, // up may be NULL
                 enum activation activation);
+    // out = residual + x * sigmoid(gate); residual NULL: 0. one_gate: gate is one number.
+    void (*gate_add)(float *out, const float *residual, const float *x, const float *gate,
+                     bool one_gate, int64_t n);
+    void (*softcap)(float *out, const float *x, int64_t n, float cap);
     // Rows of a cache. Q8_0: struct block_q8_0, n a multiple of 32.
     void (*to_f16)(void *out, const float *x, int64_t n);
     void (*to_q8_0)(void *out, const float *x, int64_t n);
@@ -230,6 +252,10 @@ struct float_kernels {
                    void *scratch);
     void (*attention)(const struct attention_call *call, const struct attention_unit *unit);
 };
+static inline int64_t attention_padded(int32_t width) // of a head, to whole vectors
+{
+    return ((int64_t)width + 15) / 16 * 16;
+}
 size_t attention_scratch_floats(const struct attention *shape);
 size_t float_matmul_scratch_bytes(int64_t n_rows); // of a chunk
 bool cpu_has_integer_kernel(enum dtype type);      // quant.h's kernels know the format
@@ -243,15 +269,13 @@ enum status cpu_bandwidth(struct compute *compute, double *copy_bytes_per_s,
 // ---- recording of the operations (one file each or a few) -------------------------------------
 
 void cpu_embed(struct compute *compute, const struct tensor *out, const struct tensor *token_embd,
-               const struct tensor *token);
+               const struct tensor *token, float scale);
 void cpu_rows(struct compute *compute, const struct tensor *out, const struct tensor *x,
               const struct tensor *row);
 void cpu_top_k(struct compute *compute, const struct tensor *id, const struct tensor *value,
                const struct tensor *x);
-void cpu_rms_norm(struct compute *compute, const struct tensor *out, const struct tensor *x,
-                  const struct tensor *weight, float eps);
-void cpu_glu(struct compute *compute, const struct tensor *out, const struct tensor *gate,
-             const struct tensor *up, enum activation activation);
+void cpu_norm(struct compute *compute, const struct norm *args);
+void cpu_elementwise(struct compute *compute, const struct elementwise *args);
 void cpu_rope_kv(struct compute *compute, const struct rope_kv *args);
 void cpu_matmul(struct compute *compute, const struct matmul *products, int n,
                 const struct matmul_x *x);
@@ -266,3 +290,10 @@ void cpu_matmul_experts(struct compute *compute, const struct matmul_experts *ar
 void cpu_experts_sum(struct compute *compute, const struct tensor *out,
                      const struct tensor *residual, const struct tensor *y,
                      const struct tensor *weight);
+void cpu_experts_glu(struct compute *compute, const struct experts_glu *args,
+                     const struct matmul_x *x);
+void cpu_experts_down(struct compute *compute, const struct experts_down *args);
+// x normalised into the scratch `normed`, where `norm` asks for it (matmul.c); returns whether.
+bool cpu_normed(struct cpu *cpu, const struct matmul_x *x);
+// Where x is when the recording runs.
+struct span cpu_normed_span(const struct cpu *cpu, struct span x);

@@ -75,7 +75,7 @@ static void buffer_close(struct compute *compute, struct buffer *buffer)
 
 struct span cpu_span(const struct tensor *tensor)
 {
-    if (tensor->offset + tensor->row_bytes * (size_t)tensor->n_rows > tensor->buffer->n_bytes)
+    if (tensor->offset + tensor_span(tensor) > tensor->buffer->n_bytes)
         die("a tensor view reaches past its buffer");
     return (struct span){tensor->buffer->p + tensor->offset, tensor->row_bytes, tensor->n_rows,
                          tensor->n_cols, tensor->type};
@@ -164,6 +164,8 @@ static enum status finish(struct compute *compute, struct err *err)
     for (int32_t i = 0; i < cpu->n_threads; i++)
         scratch_reserve(&cpu->thread_scratch[i], cpu->thread_bytes);
     pool_run(cpu->pool, cpu->tasks, cpu->n_tasks);
+    const uint32_t n = (uint32_t)cpu->n_tasks; // all threads wait for the end of each
+    compute->counts = (struct compute_counts){n, n, n > 0};
     return OK;
 }
 
@@ -275,7 +277,7 @@ static const struct backend backend = {
     .finish = finish,
     .bandwidth = cpu_bandwidth,
     .embed = cpu_embed,
-    .rms_norm = cpu_rms_norm,
+    .norm = cpu_norm,
     .matmul = cpu_matmul,
     .matmul_glu = cpu_matmul_glu,
     .rope_kv = cpu_rope_kv,
@@ -284,8 +286,10 @@ static const struct backend backend = {
     .top_k = cpu_top_k,
     .route = cpu_route,
     .matmul_experts = cpu_matmul_experts,
-    .glu = cpu_glu,
+    .elementwise = cpu_elementwise,
     .experts_sum = cpu_experts_sum,
+    .experts_glu = cpu_experts_glu,
+    .experts_down = cpu_experts_down,
 };
 
 enum status cpu_open(struct compute **out, const struct compute_options *options, struct err *err)

@@ -1,5 +1,5 @@
-// experts.c - op_matmul_experts and op_experts_sum: products with the few matrices that each token
-// chose.
+// experts.c - products with the few matrices that each token chose (op_matmul_experts,
+// op_experts_glu, op_experts_down), and their sum.
 //
 // Who chose what is known only when the operation runs. A first task sorts the rows of `out` by
 // expert, a second gathers what each reads (as integers where the row kernels take the format), a
@@ -27,7 +27,7 @@ struct sorted {            // views into the scratch `experts`; n: rows of out
 
 static size_t n_experts(const struct args_experts *a)
 {
-    return (size_t)(a->w.n_rows / a->out.n_cols);
+    return (size_t)(a->w.n_rows / a->expert_rows);
 }
 
 static bool as_integers(const struct cpu *cpu, enum dtype type)
@@ -73,8 +73,7 @@ static struct sorted sorted_of(const struct cpu *cpu, const struct args_experts 
     return s;
 }
 
-// ---- the four tasks
-// -------------------------------------------------------------------------------
+// ---- the four tasks -----------------------------------------------------------------------------
 
 static int32_t expert_of(const struct args_experts *a, int32_t i, int32_t n_expert)
 {
@@ -122,7 +121,8 @@ static void run_gather(struct cpu *cpu, const struct task *task, int32_t at, int
     (void)thread;
     const struct args_experts *a = &task->experts;
     struct sorted s = sorted_of(cpu, a);
-    const float *x = span_row(a->x, s.order[at] / a->x_share);
+    const struct span from = a->normed ? cpu_normed_span(cpu, a->x) : a->x;
+    const float *x = span_row(from, s.order[at] / a->x_share);
     if (as_integers(cpu, a->w.type)) {
         struct row_x to = row_x_at(a, &s, at, 1);
         cpu->rows->quantise(&to, 0, x);
@@ -144,8 +144,9 @@ static void run_multiply(struct cpu *cpu, const struct task *task, int32_t chunk
     int32_t at = s.group_start[group], n = s.group_start[group + 1] - at;
     struct product product = {.out = {(uint8_t *)(s.out + (int64_t)at * n_out),
                                       (size_t)n_out * sizeof(float), n, n_out, DTYPE_F32},
-                              .w = a->w};
-    product.w.p += (size_t)(s.group_expert[group] * n_out) * a->w.row_bytes;
+                              .w = a->w,
+                              .scale = 1};
+    product.w.p += (size_t)s.group_expert[group] * (size_t)a->expert_rows * a->w.row_bytes;
     product.w.n_rows = n_out;
     if (a->bias.p)
         product.bias = span_row(a->bias, s.group_expert[group]);
@@ -167,19 +168,9 @@ static void run_scatter(struct cpu *cpu, const struct task *task, int32_t at, in
            (size_t)a->out.n_cols * sizeof(float));
 }
 
-void cpu_matmul_experts(struct compute *compute, const struct matmul_experts *args)
+static void record(struct cpu *cpu, struct args_experts a)
 {
-    struct cpu *cpu = (struct cpu *)compute;
-    struct args_experts a = {.out = cpu_span(args->out),
-                             .w = cpu_span(args->w),
-                             .x = cpu_span(args->x),
-                             .id = cpu_span(args->id),
-                             .x_share = args->x_share};
-    int64_t n = a.out.n_rows, n_out = a.out.n_cols, n_expert = a.w.n_rows / n_out;
-    if (n == 0)
-        return;
-    if (args->bias)
-        a.bias = cpu_span(args->bias);
+    int64_t n = a.out.n_rows, n_out = a.out.n_cols, n_expert = (int64_t)n_experts(&a);
     a.most_groups = (int32_t)(n < n_expert ? n : n_expert);
     // Few groups are cut finely, so that every thread has work; 64 rows at most, as a product of
     // floats keeps the decoded ones in the second-level cache.
@@ -196,8 +187,77 @@ void cpu_matmul_experts(struct compute *compute, const struct matmul_experts *ar
     cpu_task(cpu, run_scatter, n)->experts = a;
 }
 
-// ---- and their results together
-// -------------------------------------------------------------------
+void cpu_matmul_experts(struct compute *compute, const struct matmul_experts *args)
+{
+    struct args_experts a = {.out = cpu_span(args->out),
+                             .w = cpu_span(args->w),
+                             .x = cpu_span(args->x),
+                             .id = cpu_span(args->id),
+                             .x_share = args->x_share,
+                             .expert_rows = (int32_t)args->out->n_cols};
+    if (args->bias)
+        a.bias = cpu_span(args->bias);
+    if (args->out->n_rows > 0)
+        record((struct cpu *)compute, a);
+}
+
+// ---- layers of experts --------------------------------------------------------------------------
+
+// One of the matrices that x meets: its rows from row0 on, of each expert.
+static void record_one(struct cpu *cpu, const struct tensor *out, const struct tensor *w,
+                       int64_t expert_rows, int64_t row0, const struct tensor *bias,
+                       const struct experts_glu *glu, const struct matmul_x *x)
+{
+    struct args_experts a = {.out = cpu_span(out),
+                             .w = cpu_span(w),
+                             .x = cpu_span(x->x),
+                             .id = cpu_span(glu->id),
+                             .normed = x->norm,
+                             .x_share = (int32_t)glu->id->n_cols,
+                             .expert_rows = (int32_t)expert_rows};
+    a.w.p += (size_t)row0 * a.w.row_bytes;
+    if (bias)
+        a.bias = cpu_span(bias);
+    record(cpu, a);
+}
+
+void cpu_experts_glu(struct compute *compute, const struct experts_glu *args,
+                     const struct matmul_x *x)
+{
+    struct cpu *cpu = (struct cpu *)compute;
+    const int64_t n_ff = args->out->n_cols;
+    const bool fused = args->w_gate_up, gate = fused || args->w_gate;
+    const struct tensor *up = gate ? args->scratch : args->out;
+    if (args->out->n_rows == 0)
+        return;
+    (void)cpu_normed(cpu, x);
+    if (fused) {
+        record_one(cpu, args->out, args->w_gate_up, 2 * n_ff, 0, args->bias_gate, args, x);
+        record_one(cpu, up, args->w_gate_up, 2 * n_ff, n_ff, args->bias_up, args, x);
+    } else {
+        if (gate)
+            record_one(cpu, args->out, args->w_gate, n_ff, 0, args->bias_gate, args, x);
+        record_one(cpu, up, args->w_up, n_ff, 0, args->bias_up, args, x);
+    }
+    cpu_elementwise(compute, &(struct elementwise){.kind = ELEMENTWISE_GLU,
+                                                   .out = args->out,
+                                                   .x = args->out,
+                                                   .y = gate ? args->scratch : NULL,
+                                                   .activation = args->activation});
+}
+
+void cpu_experts_down(struct compute *compute, const struct experts_down *args)
+{
+    cpu_matmul_experts(compute, &(struct matmul_experts){.out = args->scratch,
+                                                         .w = args->w,
+                                                         .bias = args->bias,
+                                                         .x = args->y,
+                                                         .id = args->id,
+                                                         .x_share = 1});
+    cpu_experts_sum(compute, args->out, args->residual, args->scratch, args->weight);
+}
+
+// ---- and their results together -----------------------------------------------------------------
 
 static void run_sum(struct cpu *cpu, const struct task *task, int32_t chunk, int32_t thread)
 {
@@ -207,8 +267,11 @@ static void run_sum(struct cpu *cpu, const struct task *task, int32_t chunk, int
             n_used = a->weight.n_cols, t = chunk / per_row, from = chunk % per_row * SUM_COLUMNS,
             to = from + SUM_COLUMNS < n_cols ? from + SUM_COLUMNS : n_cols;
     float *out = span_row(a->out, t);
-    const float *residual = span_row(a->residual, t), *weight = span_row(a->weight, t);
-    memmove(out + from, residual + from, (size_t)(to - from) * sizeof(*out));
+    const float *weight = span_row(a->weight, t);
+    if (a->residual.p)
+        memmove(out + from, span_row(a->residual, t) + from, (size_t)(to - from) * sizeof(*out));
+    else
+        memset(out + from, 0, (size_t)(to - from) * sizeof(*out));
     for (int64_t slot = 0; slot < n_used; slot++) {
         const float *y = span_row(a->y, t * n_used + slot);
         for (int64_t i = from; i < to; i++)
@@ -222,5 +285,6 @@ void cpu_experts_sum(struct compute *compute, const struct tensor *out,
 {
     int64_t per_row = (out->n_cols + SUM_COLUMNS - 1) / SUM_COLUMNS;
     cpu_task((struct cpu *)compute, run_sum, out->n_rows * per_row)->experts_sum =
-        (struct args_experts_sum){cpu_span(out), cpu_span(residual), cpu_span(y), cpu_span(weight)};
+        (struct args_experts_sum){cpu_span(out), residual ? cpu_span(residual) : (struct span){0},
+                                  cpu_span(y), cpu_span(weight)};
 }

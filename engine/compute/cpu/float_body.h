@@ -38,20 +38,75 @@ FORCE_INLINE vf vf_exp(vf x)
 
 // ---- rows of activations ----------------------------------------------------------------------
 
-static void rms_norm(float *out, const float *x, const float *weight, int64_t n, float eps)
+// The sum of (x - mean)^2.
+static float sum_of_squares(const float *x, float mean, int64_t n)
+{
+    vf sum = vf_set(0);
+    int64_t i = 0;
+    for (; i + VF_LANES <= n; i += VF_LANES) {
+        vf v = vf_load(x + i) - vf_set(mean);
+        sum = vf_fma(v, v, sum);
+    }
+    float total = vf_sum(sum);
+    for (; i < n; i++)
+        total += (x[i] - mean) * (x[i] - mean);
+    return total;
+}
+
+static float mean_of(const float *x, int64_t n)
 {
     vf sum = vf_set(0);
     int64_t i = 0;
     for (; i + VF_LANES <= n; i += VF_LANES)
-        sum = vf_fma(vf_load(x + i), vf_load(x + i), sum);
+        sum += vf_load(x + i);
     float total = vf_sum(sum);
     for (; i < n; i++)
-        total += x[i] * x[i];
-    float scale = 1.0f / sqrtf(total / (float)n + eps);
-    for (i = 0; i + VF_LANES <= n; i += VF_LANES)
-        vf_store(out + i, vf_load(x + i) * vf_set(scale) * vf_load(weight + i));
-    for (; i < n; i++)
-        out[i] = x[i] * scale * weight[i];
+        total += x[i];
+    return total / (float)n;
+}
+
+// out = (x - mean) * factor * weight + bias; what is NULL is left out.
+FORCE_INLINE void norm_row(float *out, const float *x, const float *weight, const float *bias,
+                           float mean, float factor, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + VF_LANES <= n; i += VF_LANES) {
+        vf y = (vf_load(x + i) - vf_set(mean)) * vf_set(factor);
+        y = weight ? y * vf_load(weight + i) : y;
+        vf_store(out + i, bias ? y + vf_load(bias + i) : y);
+    }
+    for (; i < n; i++) {
+        float y = (x[i] - mean) * factor;
+        y = weight ? y * weight[i] : y;
+        out[i] = bias ? y + bias[i] : y;
+    }
+}
+
+static void norm(float *out, const float *x, const float *residual, const struct norm_by *by,
+                 int64_t n)
+{
+    float mean = by->centred ? mean_of(x, n) : 0;
+    float factor = 1.0f / sqrtf(sum_of_squares(x, mean, n) / (float)n + by->eps);
+    if (residual) { // out may be residual
+        for (int64_t i = 0; i < n; i++) {
+            float y = (x[i] - mean) * factor;
+            y = by->weight ? y * by->weight[i] : y;
+            out[i] = residual[i] + by->scale * (by->bias ? y + by->bias[i] : y);
+        }
+        return;
+    }
+    if (by->bias)
+        norm_row(out, x, by->weight, by->bias, mean, factor, n);
+    else if (by->weight)
+        norm_row(out, x, by->weight, NULL, mean, factor, n);
+    else
+        norm_row(out, x, NULL, NULL, mean, factor, n);
+}
+
+// What is not finite must show: e^x is held to a range, and 0 x is then what tells.
+FORCE_INLINE vf sigmoid(vf x)
+{
+    return vf_set(1) / (vf_set(1) + vf_exp(-x) + x * vf_set(0));
 }
 
 FORCE_INLINE vf silu(vf x)
@@ -66,17 +121,76 @@ FORCE_INLINE vf gelu(vf x)
     return x / (vf_set(1) + vf_exp(-u2));
 }
 
-FORCE_INLINE void glu_with(vf (*activate)(vf), float *out, const float *gate, const float *up,
-                           int64_t n)
+FORCE_INLINE vf tanh_of(vf x)
+{
+    return vf_set(1) - vf_set(2) / (vf_set(1) + vf_exp(x + x)) + x * vf_set(0);
+}
+
+// x / 2 erfc(-x / sqrt(2)). erfc(z), z >= 0, is t e^(-z^2 + p(t)), t = 1 / (1 + z / 2), relative
+// error below 1.2e-7 (Press et al., Numerical Recipes, 6.2).
+FORCE_INLINE vf gelu_erf(vf x)
+{
+    static const float p[] = {0.17087277f,  -0.82215223f, 1.48851587f, -1.13520398f, 0.27886807f,
+                              -0.18628806f, 0.09678418f,  0.37409196f, 1.00002368f,  -1.26551223f};
+    vf z = vf_max(x, -x) * vf_set(0.70710678f), t = vf_set(1) / vf_fma(z, vf_set(0.5f), vf_set(1));
+    vf sum = vf_set(p[0]);
+    for (size_t i = 1; i < COUNT_OF(p); i++)
+        sum = vf_fma(sum, t, vf_set(p[i]));
+    vf tail = t * vf_exp(sum - z * z), whole = vf_set(2) - tail;
+    vi left = x < vf_set(0);
+    vf erfc = (vf)(((vi)tail & left) | ((vi)whole & ~left));
+    return x * vf_set(0.5f) * erfc;
+}
+
+FORCE_INLINE vf relu_square(vf x)
+{
+    vf y = vf_max(vf_set(0), x); // in this order NaN stays
+    return y * y;
+}
+
+FORCE_INLINE vf swiglu_oai(vf gate, vf up)
+{
+    vf g = -vf_max(vf_set(-7), -gate), u = -vf_max(vf_set(-7), -vf_max(vf_set(-7), up));
+    return g / (vf_set(1) + vf_exp(g * vf_set(-1.702f))) * (u + vf_set(1));
+}
+
+FORCE_INLINE vf activated(enum activation activation, vf x)
+{
+    switch (activation) {
+    case ACTIVATION_GELU:
+        return gelu(x);
+    case ACTIVATION_GELU_ERF:
+        return gelu_erf(x);
+    case ACTIVATION_RELU_SQUARE:
+        return relu_square(x);
+    case ACTIVATION_SIGMOID:
+        return sigmoid(x);
+    case ACTIVATION_TANH:
+        return tanh_of(x);
+    default:
+        return silu(x);
+    }
+}
+
+FORCE_INLINE vf glu_of(enum activation activation, vf gate, vf up)
+{
+    return activation == ACTIVATION_SWIGLU_OAI ? swiglu_oai(gate, up)
+                                               : activated(activation, gate) * up;
+}
+
+// activation is a constant where this is inlined.
+FORCE_INLINE void glu_with(enum activation activation, float *out, const float *gate,
+                           const float *up, int64_t n)
 {
     int64_t i = 0;
     for (; i + VF_LANES <= n; i += VF_LANES)
-        vf_store(out + i, activate(vf_load(gate + i)) * vf_load(up + i));
+        vf_store(out + i, glu_of(activation, vf_load(gate + i), up ? vf_load(up + i) : vf_set(1)));
     if (i < n) {
         float g[VF_LANES] = {0}, u[VF_LANES] = {0};
         memcpy(g, gate + i, (size_t)(n - i) * sizeof(*g));
-        memcpy(u, up + i, (size_t)(n - i) * sizeof(*u));
-        vf_store(g, activate(vf_load(g)) * vf_load(u));
+        if (up)
+            memcpy(u, up + i, (size_t)(n - i) * sizeof(*u));
+        vf_store(g, glu_of(activation, vf_load(g), up ? vf_load(u) : vf_set(1)));
         memcpy(out + i, g, (size_t)(n - i) * sizeof(*g));
     }
 }
@@ -84,10 +198,55 @@ FORCE_INLINE void glu_with(vf (*activate)(vf), float *out, const float *gate, co
 static void glu(float *out, const float *gate, const float *up, int64_t n,
                 enum activation activation)
 {
-    if (activation == ACTIVATION_GELU)
-        glu_with(gelu, out, gate, up, n);
-    else
-        glu_with(silu, out, gate, up, n);
+    switch (activation) {
+    case ACTIVATION_SILU:
+        glu_with(ACTIVATION_SILU, out, gate, up, n);
+        return;
+    case ACTIVATION_GELU:
+        glu_with(ACTIVATION_GELU, out, gate, up, n);
+        return;
+    case ACTIVATION_GELU_ERF:
+        glu_with(ACTIVATION_GELU_ERF, out, gate, up, n);
+        return;
+    case ACTIVATION_RELU_SQUARE:
+        glu_with(ACTIVATION_RELU_SQUARE, out, gate, up, n);
+        return;
+    case ACTIVATION_SIGMOID:
+        glu_with(ACTIVATION_SIGMOID, out, gate, up, n);
+        return;
+    case ACTIVATION_TANH:
+        glu_with(ACTIVATION_TANH, out, gate, up, n);
+        return;
+    case ACTIVATION_SWIGLU_OAI:
+        glu_with(ACTIVATION_SWIGLU_OAI, out, gate, up, n);
+        return;
+    case N_ACTIVATIONS:
+        return;
+    }
+}
+
+static void gate_add(float *out, const float *residual, const float *x, const float *gate,
+                     bool one_gate, int64_t n)
+{
+    int64_t i = 0;
+    const vf all = sigmoid(vf_set(gate[0]));
+    for (; i + VF_LANES <= n; i += VF_LANES) {
+        vf y = vf_load(x + i) * (one_gate ? all : sigmoid(vf_load(gate + i)));
+        vf_store(out + i, residual ? vf_load(residual + i) + y : y);
+    }
+    for (; i < n; i++) {
+        float y = x[i] * (one_gate ? all[0] : sigmoid(vf_set(gate[i]))[0]);
+        out[i] = residual ? residual[i] + y : y;
+    }
+}
+
+static void softcap(float *out, const float *x, int64_t n, float cap)
+{
+    int64_t i = 0;
+    for (; i + VF_LANES <= n; i += VF_LANES)
+        vf_store(out + i, vf_set(cap) * tanh_of(vf_load(x + i) / vf_set(cap)));
+    for (; i < n; i++)
+        out[i] = cap * tanh_of(vf_set(x[i] / cap))[0];
 }
 
 // ---- rows of a cache --------------------------------------------------------------------------
@@ -215,10 +374,10 @@ static void matmul_block(const struct product *product, struct span x, const flo
     for (int t = 0; t < n_tokens; t++) {
         float *out = span_row(product->out, t0 + t) + row;
         for (int r = 0; r < n_rows; r++) {
-            float before = k ? out[r] : product->bias ? product->bias[row + r] : 0;
+            float before = k ? out[r] : product->bias ? product->bias[row + r] * product->scale : 0;
             if (!k && product->residual.p)
                 before += span_row(product->residual, t0 + t)[row + r];
-            out[r] = before + sums[r][t];
+            out[r] = before + sums[r][t] * product->scale;
         }
     }
 }
@@ -247,10 +406,15 @@ static void matmul(const struct product *product, struct span x, int64_t row0, i
 
 // ---- attention --------------------------------------------------------------------------------
 
-// One query's state: maximum and sum of the weights so far, and the unnormalised output, [dim]
-// floats.
+// Widths of a head, padded with zeros to whole vectors: of queries and keys, of values, and how far
+// values in floats lie apart.
+struct widths {
+    int64_t dim, dim_v, v_stride;
+};
+
+// One query's state: maximum and sum of the weights so far, and the unnormalised output.
 struct query {
-    float *q, *out; // [dim], q already scaled
+    float *q, *out; // [dim], already scaled; [dim_v]
     float maximum, sum;
     int32_t first, end; // cache rows it may see
 };
@@ -277,39 +441,30 @@ FORCE_INLINE void scores_of(float scores[ATTENTION_KV], const float *q, const fl
 
 // out = out * keep + sum over j of weights[j] * v[j], for one piece of n_vectors vectors.
 FORCE_INLINE void add_values(int n_vectors, float *out, const float *weights, const float *v,
-                             int64_t dim, float keep)
+                             int64_t v_stride, float keep)
 {
     vf acc[4];
     for (int i = 0; i < n_vectors; i++)
         acc[i] = vf_load(out + i * VF_LANES) * vf_set(keep);
     for (int j = 0; j < ATTENTION_KV; j++)
         for (int i = 0; i < n_vectors; i++)
-            acc[i] = vf_fma(vf_set(weights[j]), vf_load(v + j * dim + i * VF_LANES), acc[i]);
+            acc[i] = vf_fma(vf_set(weights[j]), vf_load(v + j * v_stride + i * VF_LANES), acc[i]);
     for (int i = 0; i < n_vectors; i++)
         vf_store(out + i * VF_LANES, acc[i]);
 }
 
-// scores = softcap * tanh(scores / softcap), tanh x = 1 - 2 / (1 + e^2x).
-static void cap_scores(float scores[ATTENTION_KV], float softcap)
-{
-    for (int j = 0; j < ATTENTION_KV; j += VF_LANES) {
-        vf e = vf_exp(vf_load(scores + j) * vf_set(2 / softcap));
-        vf_store(scores + j, vf_set(softcap) * (vf_set(1) - vf_set(2) / (vf_set(1) + e)));
-    }
-}
-
 // Lets one query see the converted cache rows at .. at + ATTENTION_KV.
-static void query_see(struct query *query, const float *k, const float *v, int64_t dim, int32_t at,
-                      float softcap)
+static void query_see(struct query *query, const float *k, const float *v, struct widths widths,
+                      int32_t at, float cap)
 {
     float weights[ATTENTION_KV];
     int from = query->first > at ? query->first - at : 0;
     int to = query->end - at < ATTENTION_KV ? query->end - at : ATTENTION_KV;
     if (from >= to)
         return;
-    scores_of(weights, query->q, k, dim);
-    if (softcap > 0)
-        cap_scores(weights, softcap);
+    scores_of(weights, query->q, k, widths.dim);
+    if (cap > 0)
+        softcap(weights, weights, ATTENTION_KV, cap);
     float maximum = query->maximum;
     for (int j = from; j < to; j++)
         maximum = weights[j] > maximum ? weights[j] : maximum;
@@ -325,10 +480,10 @@ static void query_see(struct query *query, const float *k, const float *v, int64
     query->maximum = maximum;
     query->sum = query->sum * keep + sum;
     int64_t i = 0;
-    for (; i + 4 * VF_LANES <= dim; i += 4 * VF_LANES)
-        add_values(4, query->out + i, weights, v + i, dim, keep);
-    for (; i < dim; i += VF_LANES)
-        add_values(1, query->out + i, weights, v + i, dim, keep);
+    for (; i + 4 * VF_LANES <= widths.dim_v; i += 4 * VF_LANES)
+        add_values(4, query->out + i, weights, v + i, widths.v_stride, keep);
+    for (; i < widths.dim_v; i += VF_LANES)
+        add_values(1, query->out + i, weights, v + i, widths.v_stride, keep);
 }
 
 // ATTENTION_KV rows of one head from row `at`, as floats, dim apart (head_dim padded with zeros);
@@ -348,17 +503,21 @@ static void convert_rows(float *out, struct span cache, int64_t at, int64_t end,
 }
 
 static void queries_begin(struct query *queries, float *scratch, const struct attention_call *call,
-                          const struct attention_unit *unit, int64_t dim)
+                          const struct attention_unit *unit, struct widths widths)
 {
     int32_t group = call->shape.n_head / call->shape.n_head_kv, head_dim = call->shape.head_dim;
-    for (int32_t i = 0; i < unit->n_tokens * group; i++, scratch += 2 * dim) {
+    int64_t n = widths.dim + widths.dim_v;
+    for (int32_t i = 0; i < unit->n_tokens * group; i++, scratch += n) {
         int32_t token = unit->token + i / group, head = unit->head_kv * group + i % group;
-        const float *q = span_row(call->q, token) + (int64_t)head * head_dim;
+        const float *q = span_row(call->q, token) + (int64_t)head * call->shape.q_stride;
         int32_t first = call->first[token], count = call->count[token];
-        queries[i] = (struct query){
-            scratch,      scratch + dim, -INFINITY, 0, attention_start(&call->shape, first, count),
-            first + count};
-        memset(scratch, 0, (size_t)(2 * dim) * sizeof(*scratch));
+        queries[i] = (struct query){scratch,
+                                    scratch + widths.dim,
+                                    -INFINITY,
+                                    0,
+                                    attention_start(&call->shape, first, count),
+                                    first + count};
+        memset(scratch, 0, (size_t)n * sizeof(*scratch));
         for (int32_t d = 0; d < head_dim; d++)
             scratch[d] = q[d] * call->shape.scale;
     }
@@ -369,39 +528,53 @@ static void queries_begin(struct query *queries, float *scratch, const struct at
 static void queries_end(const struct query *queries, const struct attention_call *call,
                         const struct attention_unit *unit)
 {
-    int32_t group = call->shape.n_head / call->shape.n_head_kv, head_dim = call->shape.head_dim;
+    const struct attention *shape = &call->shape;
+    int32_t group = shape->n_head / shape->n_head_kv, head_dim_v = shape->head_dim_v;
     for (int32_t i = 0; i < unit->n_tokens * group; i++) {
         const struct query *query = &queries[i];
         if (call->partial) {
-            float *partial = call->partial + (int64_t)i * (2 + head_dim);
+            float *partial = call->partial + (int64_t)i * (2 + head_dim_v);
             partial[0] = query->maximum;
             partial[1] = query->sum;
-            memcpy(partial + 2, query->out, (size_t)head_dim * sizeof(*partial));
+            memcpy(partial + 2, query->out, (size_t)head_dim_v * sizeof(*partial));
             continue;
         }
-        int32_t head = unit->head_kv * group + i % group;
-        float *out = span_row(call->out, unit->token + i / group) + (int64_t)head * head_dim;
+        int32_t head = unit->head_kv * group + i % group, token = unit->token + i / group;
+        float *out = span_row(call->out, token) + (int64_t)head * head_dim_v;
         float share = query->sum != 0 ? 1 / query->sum : 0; // NaN stays
         if (call->sinks)
             share = 1 / (query->sum + expf(call->sinks[head] - query->maximum));
-        for (int32_t d = 0; d < head_dim; d++)
+        for (int32_t d = 0; d < head_dim_v; d++)
             out[d] = query->out[d] * share;
+        if (call->gate.p)
+            gate_add(out, NULL, out, span_row(call->gate, token) + head * shape->gate_stride,
+                     shape->gate_heads, head_dim_v);
     }
 }
 
 static void attention(const struct attention_call *call, const struct attention_unit *unit)
 {
-    int64_t head_dim = call->shape.head_dim, dim = (head_dim + 15) / 16 * 16,
-            column = unit->head_kv * head_dim;
-    int32_t n = unit->n_tokens * (call->shape.n_head / call->shape.n_head_kv);
-    float *k = call->scratch, *v = k + ATTENTION_KV * dim, *states = v + ATTENTION_KV * dim;
-    struct query *queries = (struct query *)(void *)(states + 2 * dim * n);
-    queries_begin(queries, states, call, unit, dim);
+    const struct attention *shape = &call->shape;
+    struct widths widths = {attention_padded(shape->head_dim), attention_padded(shape->head_dim_v),
+                            attention_padded(shape->head_dim_v)};
+    int32_t n = unit->n_tokens * (shape->n_head / shape->n_head_kv);
+    float *k = call->scratch, *v = k, *states = k + ATTENTION_KV * widths.dim;
+    if (call->v.p) {
+        v = states;
+        states += ATTENTION_KV * widths.dim_v;
+    } else {
+        widths.v_stride = widths.dim;
+    }
+    struct query *queries = (struct query *)(void *)(states + (widths.dim + widths.dim_v) * n);
+    queries_begin(queries, states, call, unit, widths);
     for (int32_t at = unit->first; at < unit->end; at += ATTENTION_KV) {
-        convert_rows(k, call->k, at, unit->end, column, head_dim, dim);
-        convert_rows(v, call->v, at, unit->end, column, head_dim, dim);
+        convert_rows(k, call->k, at, unit->end, (int64_t)unit->head_kv * shape->head_dim,
+                     shape->head_dim, widths.dim);
+        if (call->v.p)
+            convert_rows(v, call->v, at, unit->end, (int64_t)unit->head_kv * shape->head_dim_v,
+                         shape->head_dim_v, widths.dim_v);
         for (int32_t i = 0; i < n; i++)
-            query_see(&queries[i], k, v, dim, at, call->shape.softcap);
+            query_see(&queries[i], k, v, widths, at, shape->softcap);
     }
     queries_end(queries, call, unit);
 }

@@ -9,8 +9,10 @@
 
 const struct float_kernels float_portable = {
     .name = "portable",
-    .rms_norm = rms_norm,
+    .norm = norm,
     .glu = glu,
+    .gate_add = gate_add,
+    .softcap = softcap,
     .to_f16 = to_f16,
     .to_q8_0 = to_q8_0,
     .matmul = matmul,

@@ -20,32 +20,37 @@ static void run_embed(struct cpu *cpu, const struct task *task, int32_t t, int32
     struct span out = task->gather.out, from = task->gather.from;
     dtype_decode(from.type, span_row(out, t), span_row(from, index_of(task, t, from.n_rows)),
                  out.n_cols);
+    float *x = span_row(out, t), scale = task->gather.scale;
+    for (int64_t i = 0; i < out.n_cols && scale != 1; i++)
+        x[i] *= scale;
 }
 
 static void run_rows(struct cpu *cpu, const struct task *task, int32_t t, int32_t thread)
 {
     (void)cpu, (void)thread;
     struct span out = task->gather.out, from = task->gather.from;
-    memcpy(span_row(out, t), span_row(from, index_of(task, t, from.n_rows)), out.row_bytes);
+    memcpy(span_row(out, t), span_row(from, index_of(task, t, from.n_rows)),
+           (size_t)out.n_cols * sizeof(float));
 }
 
 static void record(struct compute *compute, task_run *run, const struct tensor *out,
-                   const struct tensor *from, const struct tensor *index, int64_t n)
+                   const struct tensor *from, const struct tensor *index, float scale)
 {
-    struct task *task = cpu_task((struct cpu *)compute, run, n);
+    struct task *task = cpu_task((struct cpu *)compute, run, out->n_rows);
     task->gather.out = cpu_span(out);
     task->gather.from = cpu_span(from);
     task->gather.index = (const int32_t *)(const void *)cpu_span(index).p;
+    task->gather.scale = scale;
 }
 
 void cpu_embed(struct compute *compute, const struct tensor *out, const struct tensor *token_embd,
-               const struct tensor *token)
+               const struct tensor *token, float scale)
 {
-    record(compute, run_embed, out, token_embd, token, out->n_rows);
+    record(compute, run_embed, out, token_embd, token, scale);
 }
 
 void cpu_rows(struct compute *compute, const struct tensor *out, const struct tensor *x,
               const struct tensor *row)
 {
-    record(compute, run_rows, out, x, row, out->n_rows);
+    record(compute, run_rows, out, x, row, 1);
 }

@@ -28,14 +28,16 @@ size_t float_matmul_scratch_bytes(int64_t n_rows)
 }
 
 // x as the kernels read it. Scratch has its address only when the recording runs.
+struct span cpu_normed_span(const struct cpu *cpu, struct span x)
+{
+    x.p = cpu->normed.p;
+    x.row_bytes = (size_t)x.n_cols * sizeof(float);
+    return x;
+}
+
 static struct span x_of(const struct cpu *cpu, const struct args_matmul *args)
 {
-    struct span x = args->x;
-    if (args->normed) {
-        x.p = cpu->normed.p;
-        x.row_bytes = (size_t)x.n_cols * sizeof(float);
-    }
-    return x;
+    return args->normed ? cpu_normed_span(cpu, args->x) : args->x;
 }
 
 static struct row_x row_x_of(const struct cpu *cpu, struct span x)
@@ -55,9 +57,9 @@ static struct panel_x panel_x_of(const struct cpu *cpu, struct span x)
 static void run_norm(struct cpu *cpu, const struct task *task, int32_t t, int32_t thread)
 {
     (void)thread;
-    int64_t n = task->norm.x.n_cols;
-    cpu->flt->rms_norm((float *)(void *)cpu->normed.p + (int64_t)t * n, span_row(task->norm.x, t),
-                       task->norm.weight, n, task->norm.eps);
+    const struct span x = task->norm.x;
+    cpu->flt->norm(span_row(cpu_normed_span(cpu, x), t), span_row(x, t), NULL, &task->norm.by,
+                   x.n_cols);
 }
 
 static void run_rows_quantise(struct cpu *cpu, const struct task *task, int32_t t, int32_t thread)
@@ -142,7 +144,9 @@ static int64_t rows_per_chunk(const struct span *w, enum way way, int32_t n_thre
 
 static struct product product_of(const struct cpu *cpu, const struct matmul *matmul, enum way way)
 {
-    struct product product = {.out = cpu_span(matmul->out), .w = cpu_span(matmul->w)};
+    struct product product = {.out = cpu_span(matmul->out),
+                              .w = cpu_span(matmul->w),
+                              .scale = matmul->scale != 0 ? matmul->scale : 1};
     if (matmul->bias)
         product.bias = span_row(cpu_span(matmul->bias), 0);
     if (matmul->residual)
@@ -177,6 +181,18 @@ static void prepare(struct cpu *cpu, enum way way, const struct args_matmul *arg
     }
 }
 
+bool cpu_normed(struct cpu *cpu, const struct matmul_x *x)
+{
+    const int64_t n_tokens = x->x->n_rows;
+    if (!x->norm)
+        return false;
+    cpu_task(cpu, run_norm, n_tokens)->norm = (struct args_norm){
+        .x = cpu_span(x->x),
+        .by = {.weight = span_row(cpu_span(x->norm), 0), .eps = x->eps, .scale = 1}};
+    want_bytes(&cpu->normed_bytes, (size_t)(n_tokens * x->x->n_cols) * sizeof(float));
+    return true;
+}
+
 void cpu_matmul(struct compute *compute, const struct matmul *products, int n,
                 const struct matmul_x *x)
 {
@@ -185,13 +201,9 @@ void cpu_matmul(struct compute *compute, const struct matmul *products, int n,
     int64_t n_tokens = x->x->n_rows;
     if (n_tokens == 0)
         return;
-    if (x->norm) {
-        cpu_task(cpu, run_norm, n_tokens)->norm = (struct args_norm){
-            .x = cpu_span(x->x), .weight = span_row(cpu_span(x->norm), 0), .eps = x->eps};
-        want_bytes(&cpu->normed_bytes, (size_t)(n_tokens * x->x->n_cols) * sizeof(float));
-    }
+    const bool normed = cpu_normed(cpu, x);
     for (int way = 0; way < N_WAYS; way++) {
-        struct args_matmul args = {.x = cpu_span(x->x), .normed = x->norm};
+        struct args_matmul args = {.x = cpu_span(x->x), .normed = normed};
         int64_t n_chunks = 0;
         for (int i = 0; i < n; i++)
             if ((int)way_of(cpu, products[i].w->type, n_tokens) == way) {
@@ -207,8 +219,13 @@ void cpu_matmul(struct compute *compute, const struct matmul *products, int n,
 
 void cpu_matmul_glu(struct compute *compute, const struct matmul_glu *glu, const struct matmul_x *x)
 {
-    const struct matmul gate_up[] = {{glu->out, glu->w_gate, NULL, NULL},
-                                     {glu->scratch, glu->w_up, NULL, NULL}};
-    cpu_matmul(compute, gate_up, 2, x);
-    cpu_glu(compute, glu->out, glu->out, glu->scratch, glu->activation);
+    const struct matmul up = {glu->w_gate ? glu->scratch : glu->out, glu->w_up, glu->bias_up, NULL},
+                        gate = {glu->out, glu->w_gate, glu->bias_gate, NULL};
+    const struct matmul both[] = {up, gate};
+    cpu_matmul(compute, both, glu->w_gate ? 2 : 1, x);
+    cpu_elementwise(compute, &(struct elementwise){.kind = ELEMENTWISE_GLU,
+                                                   .out = glu->out,
+                                                   .x = glu->out,
+                                                   .y = glu->w_gate ? glu->scratch : NULL,
+                                                   .activation = glu->activation});
 }

@@ -307,7 +307,7 @@ static void store(const struct product *product, const __m512 sums[PANEL_TOKENS]
     __m512 bias =
         product->bias ? _mm512_maskz_loadu_ps(in, product->bias + row) : _mm512_setzero_ps();
     for (int t = 0; t < n_tokens; t++) {
-        __m512 value = _mm512_add_ps(sums[t], bias);
+        __m512 value = _mm512_mul_ps(_mm512_add_ps(sums[t], bias), _mm512_set1_ps(product->scale));
         if (product->residual.p)
             value = _mm512_add_ps(
                 value, _mm512_maskz_loadu_ps(in, span_row(product->residual, token + t) + row));

@@ -8,6 +8,7 @@ static void store(const struct product *product, int64_t row, int64_t t, float s
 {
     if (product->bias)
         sum += product->bias[row];
+    sum *= product->scale;
     if (product->residual.p)
         sum += span_row(product->residual, t)[row];
     span_row(product->out, t)[row] = sum;

@@ -1,5 +1,5 @@
-// rope.c - op_rope_kv: queries and keys are turned by position, then keys and values go to their
-// rows of the cache.
+// rope.c - op_rope_kv: heads are normalised, queries and keys turned by position, then keys and
+// values go to their rows of the cache. Values go first: they may be the keys as they came.
 //
 // The angle of pair i is the fraction of a revolution pos * turns[i] modulo 2^64 (compute.h), taken
 // as a signed number: half a revolution either way. Cosines and sines depend on the position alone:
@@ -33,8 +33,8 @@ static void run_table(struct cpu *cpu, const struct task *task, int32_t t, int32
     }
 }
 
-// Turns every head of one row.
-static void turn(const struct args_rope *a, struct span span, int32_t t)
+// Turns one head.
+static void turn(const struct args_rope *a, float *x, int32_t t)
 {
     int32_t n_pairs = a->n_rot / 2;
     if (n_pairs == 0)
@@ -42,14 +42,12 @@ static void turn(const struct args_rope *a, struct span span, int32_t t)
     const float *cos_sin = a->table + (size_t)t * (size_t)n_pairs * 2;
     // Pair i is (x[i * step], x[i * step + apart]).
     int32_t step = a->pairs == ROPE_NORM ? 2 : 1, apart = a->pairs == ROPE_NORM ? 1 : n_pairs;
-    float *x = span_row(span, t), *end = x + span.n_cols;
-    for (; x < end; x += a->head_dim)
-        for (int32_t i = 0; i < n_pairs; i++) {
-            float u = x[i * step], v = x[i * step + apart], c = cos_sin[2 * i],
-                  s = cos_sin[2 * i + 1];
-            x[i * step] = u * c - v * s;
-            x[i * step + apart] = u * s + v * c;
-        }
+    x += a->first;
+    for (int32_t i = 0; i < n_pairs; i++) {
+        float u = x[i * step], v = x[i * step + apart], c = cos_sin[2 * i], s = cos_sin[2 * i + 1];
+        x[i * step] = u * c - v * s;
+        x[i * step + apart] = u * s + v * c;
+    }
 }
 
 static void store(struct cpu *cpu, struct span cache, int64_t row, const float *x)
@@ -61,17 +59,41 @@ static void store(struct cpu *cpu, struct span cache, int64_t row, const float *
         cpu->flt->to_q8_0(to, x, cache.n_cols);
 }
 
+static void store_v(struct cpu *cpu, const struct args_rope *a, int32_t t, int32_t thread)
+{
+    const float *v = span_row(a->v, t);
+    if (a->normalise_v) {
+        float *normed = (float *)(void *)cpu->thread_scratch[thread].p;
+        for (int64_t i = 0; i < a->v.n_cols; i += a->head_dim_v)
+            cpu->flt->norm(normed + i, v + i, NULL, &a->v_norm, a->head_dim_v);
+        v = normed;
+    }
+    store(cpu, a->cache_v, a->row[t], v);
+}
+
 static void run_rope_kv(struct cpu *cpu, const struct task *task, int32_t t, int32_t thread)
 {
-    (void)thread;
     const struct args_rope *a = &task->rope;
+    float *q = span_row(a->q, t);
+    for (int32_t head = 0; head < a->n_head; head++, q += a->q_stride) {
+        if (a->normalise_q)
+            cpu->flt->norm(q, q, NULL, &a->q_norm, a->head_dim);
+        turn(a, q, t);
+    }
+    if (!a->k.p)
+        return;
     int64_t row = a->row[t];
     if (row < 0 || row >= a->cache_k.n_rows)
         die("row %lld of a cache of %lld rows", (long long)row, (long long)a->cache_k.n_rows);
-    turn(a, a->q, t);
-    turn(a, a->k, t);
-    store(cpu, a->cache_k, row, span_row(a->k, t));
-    store(cpu, a->cache_v, row, span_row(a->v, t));
+    if (a->v.p)
+        store_v(cpu, a, t, thread);
+    float *k = span_row(a->k, t);
+    for (int64_t i = 0; i < a->k.n_cols; i += a->head_dim) {
+        if (a->normalise_k)
+            cpu->flt->norm(k + i, k + i, NULL, &a->k_norm, a->head_dim);
+        turn(a, k + i, t);
+    }
+    store(cpu, a->cache_k, row, k);
 }
 
 // Finds this recording's table, or records a task that makes it.
@@ -96,24 +118,45 @@ static const int32_t *ints(const struct tensor *tensor)
     return (const int32_t *)(const void *)cpu_span(tensor).p;
 }
 
+static struct norm_by head_norm(const struct tensor *weight, float eps)
+{
+    return (struct norm_by){
+        .weight = weight ? span_row(cpu_span(weight), 0) : NULL, .eps = eps, .scale = 1};
+}
+
 void cpu_rope_kv(struct compute *compute, const struct rope_kv *args)
 {
     struct cpu *cpu = (struct cpu *)compute;
     struct args_rope a = {
         .q = cpu_span(args->q),
-        .k = cpu_span(args->k),
-        .v = cpu_span(args->v),
-        .cache_k = cpu_span(args->cache_k),
-        .cache_v = cpu_span(args->cache_v),
         .pos = ints(args->pos),
-        .row = ints(args->row),
         .magnitude = args->rope.magnitude,
+        .n_head = args->n_head,
+        .q_stride = args->q_stride,
         .head_dim = args->head_dim,
+        .head_dim_v = args->head_dim_v,
         .n_rot = args->rope.n_rot,
+        .first = args->rope.first,
         .pairs = args->rope.pairs,
+        .normalise_q = args->q_norm,
+        .normalise_k = args->k_norm,
+        .normalise_v = args->v_norm,
+        .q_norm = head_norm(args->q_norm, args->eps),
+        .k_norm = head_norm(args->k_norm, args->eps),
+        .v_norm = head_norm(NULL, args->eps),
     };
     if (args->q->n_rows == 0)
         return;
+    if (args->k) {
+        a.k = cpu_span(args->k);
+        a.cache_k = cpu_span(args->cache_k);
+        a.row = ints(args->row);
+    }
+    if (args->v) {
+        a.v = cpu_span(args->v);
+        a.cache_v = cpu_span(args->cache_v);
+        want_bytes(&cpu->thread_bytes, (size_t)args->v->n_cols * sizeof(float));
+    }
     if (a.n_rot > 0) {
         a.turns = ints(args->rope.turns);
         want_table(cpu, &a, args->q->n_rows);

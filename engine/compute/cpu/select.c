@@ -3,7 +3,8 @@
 // One chunk is one row, looked through once beside a sorted list of the best so far. The order is
 // total, so that every implementation picks the same: NaN above all numbers, then by value, and the
 // lower column first of equal ones (all NaNs are equal, as are 0 and -0). Experts are picked by
-// their logits: softmax and sigmoid keep the order, but round some different ones to the same.
+// their logits: softmax and sigmoid keep the order, but round some different ones to the same. Only
+// where something is added to the scores, or groups are compared, these count themselves.
 #include "cpu.h"
 
 #include <math.h>
@@ -47,17 +48,72 @@ void cpu_top_k(struct compute *compute, const struct tensor *id, const struct te
         (struct args_top_k){cpu_span(id), cpu_span(value), cpu_span(x)};
 }
 
-// ---- experts
-// --------------------------------------------------------------------------------------
+// ---- experts ------------------------------------------------------------------------------------
 
-// weight [n]: the logits of the chosen; all [n_all]: those of all experts.
-static void softmax(float *weight, int32_t n, const float *all, int64_t n_all)
+// e^(logit - most), summed up.
+static float sum_of_exp(const float *logits, int64_t n, float most)
 {
-    float most = weight[0], sum = 0;
-    for (int64_t i = 0; i < n_all; i++)
-        sum += expf(all[i] - most);
+    float sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        sum += expf(logits[i] - most);
+    return sum;
+}
+
+// The scores of all experts, which softmax makes of their logits, or sigmoid, or which these are.
+static void scores_of(float *scores, const float *logits, int32_t n, enum route_score score)
+{
+    float most = -INFINITY;
     for (int32_t i = 0; i < n; i++)
-        weight[i] = expf(weight[i] - most) / sum;
+        most = before(logits[i], most) ? logits[i] : most;
+    float all = score == ROUTE_SOFTMAX ? sum_of_exp(logits, n, most) : 1;
+    for (int32_t i = 0; i < n; i++)
+        scores[i] = score == ROUTE_SOFTMAX   ? expf(logits[i] - most) / all
+                    : score == ROUTE_SIGMOID ? 1 / (1 + expf(-logits[i]))
+                                             : logits[i];
+}
+
+// Takes the experts of all but the best groups out of the choice.
+static void keep_groups(float *choice, int32_t n, const struct route *route)
+{
+    float worth[EXPERTS_MOST], best[2], value[EXPERTS_MOST];
+    int32_t each = n / route->n_group, id[EXPERTS_MOST], two[2];
+    bool kept[EXPERTS_MOST] = {false};
+    for (int32_t g = 0; g < route->n_group; g++) {
+        largest(two, best, 2, choice + g * each, each);
+        worth[g] = best[0] + best[1];
+    }
+    largest(id, value, route->n_group_used, worth, route->n_group);
+    for (int32_t g = 0; g < route->n_group_used; g++)
+        kept[id[g]] = true;
+    for (int32_t i = 0; i < n; i++)
+        choice[i] = kept[i / each] ? choice[i] : -INFINITY;
+}
+
+// The experts of one token, and for each its logit.
+static void choose(int32_t *id, float *logit, int32_t n_used, const float *logits, int32_t n,
+                   const struct args_route *a)
+{
+    float choice[EXPERTS_MOST];
+    if (!a->bias && a->route.n_group == 0) {
+        largest(id, logit, n_used, logits, n);
+        return;
+    }
+    scores_of(choice, logits, n, a->route.score);
+    for (int32_t i = 0; i < n && a->bias; i++)
+        choice[i] += a->bias[i];
+    if (a->route.n_group > 0)
+        keep_groups(choice, n, &a->route);
+    largest(id, logit, n_used, choice, n);
+    for (int32_t i = 0; i < n_used; i++)
+        logit[i] = logits[id[i]];
+}
+
+static float most_of(const float *x, int32_t n)
+{
+    float most = x[0];
+    for (int32_t i = 1; i < n; i++)
+        most = before(x[i], most) ? x[i] : most;
+    return most;
 }
 
 static void run_route(struct cpu *cpu, const struct task *task, int32_t t, int32_t thread)
@@ -65,23 +121,21 @@ static void run_route(struct cpu *cpu, const struct task *task, int32_t t, int32
     (void)cpu, (void)thread;
     const struct args_route *a = &task->route;
     const float *logits = span_row(a->logits, t);
-    float *weight = span_row(a->weight, t), sum = 0, factor = a->route.scale;
-    int32_t n = (int32_t)a->id.n_cols;
-    largest((int32_t *)(void *)span_row(a->id, t), weight, n, logits, a->logits.n_cols);
-    if (a->route.score == ROUTE_SOFTMAX)
-        softmax(weight, n, logits, a->logits.n_cols);
-    else if (a->route.score == ROUTE_TOP_SOFTMAX) {
-        float chosen[16];
-        memcpy(chosen, weight, (size_t)n * sizeof(*chosen));
-        softmax(weight, n, chosen, n);
-    } else
-        for (int32_t i = 0; i < n; i++)
-            weight[i] = 1 / (1 + expf(-weight[i]));
-    for (int32_t i = 0; i < n; i++)
+    float *weight = span_row(a->weight, t), all = 1, sum = 0, factor = a->route.scale;
+    int32_t n_used = (int32_t)a->id.n_cols, n = (int32_t)a->logits.n_cols;
+    choose((int32_t *)(void *)span_row(a->id, t), weight, n_used, logits, n, a);
+    const bool top = a->route.score == ROUTE_TOP_SOFTMAX;
+    const float most = top ? most_of(weight, n_used) : most_of(logits, n);
+    if (a->route.score != ROUTE_SIGMOID)
+        all = top ? sum_of_exp(weight, n_used, most) : sum_of_exp(logits, n, most);
+    for (int32_t i = 0; i < n_used; i++) {
+        weight[i] = a->route.score == ROUTE_SIGMOID ? 1 / (1 + expf(-weight[i]))
+                                                    : expf(weight[i] - most) / all;
         sum += weight[i];
+    }
     if (a->route.normalise)
-        factor /= sum;
-    for (int32_t i = 0; i < n; i++)
+        factor /= sum > a->route.sum_least || isnan(sum) ? sum : a->route.sum_least;
+    for (int32_t i = 0; i < n_used; i++)
         weight[i] *= factor;
 }
 
@@ -89,5 +143,6 @@ void cpu_route(struct compute *compute, const struct tensor *id, const struct te
                const struct tensor *logits, const struct route *route)
 {
     cpu_task((struct cpu *)compute, run_route, logits->n_rows)->route =
-        (struct args_route){cpu_span(id), cpu_span(weight), cpu_span(logits), *route};
+        (struct args_route){cpu_span(id), cpu_span(weight), cpu_span(logits),
+                            route->bias ? span_row(cpu_span(route->bias), 0) : NULL, *route};
 }

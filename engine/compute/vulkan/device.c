@@ -197,7 +197,7 @@ static const struct backend backend = {
     .bandwidth = vk_bandwidth,
     .embed = vk_embed,
     .rows = vk_rows,
-    .rms_norm = vk_rms_norm,
+    .norm = vk_norm,
     .rope_kv = vk_rope_kv,
     .attention = vk_attention,
     .top_k = vk_top_k,
@@ -206,7 +206,9 @@ static const struct backend backend = {
     .matmul = vk_matmul,
     .matmul_glu = vk_matmul_glu,
     .matmul_experts = vk_matmul_experts,
-    .glu = vk_glu,
+    .elementwise = vk_elementwise,
+    .experts_glu = vk_experts_glu,
+    .experts_down = vk_experts_down,
 };
 
 static enum status choose_device(struct vulkan *vk, const char *device, struct err *err)

@@ -2,7 +2,7 @@
 #include "vulkan.h"
 
 void vk_embed(struct compute *compute, const struct tensor *out, const struct tensor *token_embd,
-              const struct tensor *token)
+              const struct tensor *token, float scale)
 {
     char name[48];
     const struct push_embed push = {
@@ -12,6 +12,7 @@ void vk_embed(struct compute *compute, const struct tensor *out, const struct te
         .to_row = (uint32_t)out->row_bytes,
         .w_row = (uint32_t)token_embd->row_bytes,
         .n_cols = (uint32_t)out->n_cols,
+        .scale = scale,
     };
     const double n_tokens = (double)out->n_rows;
     vk_dispatch(vk_of(compute),

@@ -326,7 +326,7 @@ void vk_matmat(struct vulkan *vk, const struct matmul *products, int n, const st
             sum_parts(vk, &products[i], &split[i]);
 }
 
-// ---- op_matmul_glu, op_glu ----------------------------------------------------------------------
+// ---- op_matmul_glu ------------------------------------------------------------------------------
 
 void vk_matmat_glu(struct vulkan *vk, const struct matmul_glu *glu, const struct matmul_x *x)
 {
@@ -335,7 +335,7 @@ void vk_matmat_glu(struct vulkan *vk, const struct matmul_glu *glu, const struct
         const struct matmul products[] = {{.out = glu->out, .w = glu->w_gate},
                                           {.out = glu->scratch, .w = glu->w_up}};
         vk_matmat(vk, products, 2, x);
-        vk_glu((struct compute *)(void *)vk, glu->out, glu->out, glu->scratch, glu->activation);
+        vk_glu_of(vk, glu->out, glu->scratch, glu->activation);
         return;
     }
     struct product product = {.type = glu->w_gate->type,
@@ -353,26 +353,4 @@ void vk_matmat_glu(struct vulkan *vk, const struct matmul_glu *glu, const struct
     const struct tile_shape shape =
         matmat_shape(features, 1, push->n_tokens, 2 * (int64_t)push->n_out);
     matmat_dispatch(vk, &product, &shape, 1);
-}
-
-void vk_glu(struct compute *compute, const struct tensor *out, const struct tensor *gate,
-            const struct tensor *up, enum activation activation)
-{
-    const struct range to = vk_range(out), from = vk_range(gate), with = vk_range(up);
-    const uint64_t n = (uint64_t)(out->n_rows * out->n_cols);
-    const struct push_glu push = {to.address, from.address, with.address, (uint32_t)n};
-    if (to.n_bytes != n * 4 || from.n_bytes != n * 4 || with.n_bytes != n * 4)
-        die("glu: rows with gaps, or more than 2^30 values");
-    vk_dispatch(vk_of(compute), &(struct dispatch){
-                                    .kernel = "glu",
-                                    .spec = {activation},
-                                    .n_spec = 1,
-                                    .push = &push,
-                                    .push_bytes = sizeof(push),
-                                    .groups = {ceil_div(n, 256), 1, 1},
-                                    .read = {from, with},
-                                    .write = {to},
-                                    .bytes = 12.0 * (double)n,
-                                    .flops = 10.0 * (double)n,
-                                });
 }

@@ -215,7 +215,7 @@ void vk_matvec_glu(struct vulkan *vk, const struct matmul_glu *glu, const struct
         const struct matmul products[] = {{.out = glu->out, .w = glu->w_gate},
                                           {.out = glu->scratch, .w = glu->w_up}};
         vk_matvec(vk, products, 2, x);
-        vk_glu((struct compute *)(void *)vk, glu->out, glu->out, glu->scratch, glu->activation);
+        vk_glu_of(vk, glu->out, glu->scratch, glu->activation);
         return;
     }
     struct push_matvec push = {0};

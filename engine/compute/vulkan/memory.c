@@ -492,7 +492,7 @@ void vk_buffer_close(struct compute *compute, struct buffer *buffer)
 
 struct range vk_range(const struct tensor *tensor)
 {
-    uint64_t n_bytes = tensor->row_bytes * (uint64_t)tensor->n_rows;
+    const uint64_t n_bytes = tensor_span(tensor);
     if (tensor->offset + n_bytes > tensor->buffer->n_bytes)
         die("a tensor view reaches past its buffer");
     return (struct range){tensor->buffer->address + tensor->offset, n_bytes};

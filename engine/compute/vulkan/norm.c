@@ -1,10 +1,10 @@
-// norm.c - op_rms_norm: one workgroup a row (kernels/norm.comp).
+// norm.c - all norms of a row: one workgroup a row (kernels/norm.comp).
 //
 // Invocations: about four loads of four columns for each, since with one row a workgroup's latency
 // is all there is to save; on a processor one subgroup, which needs no barriers.
 #include "vulkan.h"
 
-enum { LANES_LEAST = 32, LANES_MOST = 512, COLUMNS_A_LANE = 16 };
+enum { LANES_LEAST = 32, LANES_MOST = 512, COLUMNS_A_LANE = 16, GROUPS_MOST = 65535 };
 
 static uint32_t lanes_for(const struct features *features, int64_t n_cols)
 {
@@ -17,48 +17,62 @@ static uint32_t lanes_for(const struct features *features, int64_t n_cols)
     return lanes;
 }
 
-static void norm_dispatch(struct vulkan *vk, struct range to, size_t to_row, const struct tensor *x,
-                          const struct tensor *weight, float eps)
+static struct range range_of(const struct tensor *tensor) // NULL: none
 {
-    const struct range from = vk_range(x), w = vk_range(weight);
-    const struct push_norm push = {
-        .to = to.address,
-        .x = from.address,
-        .weight = w.address,
-        .to_row = (uint32_t)to_row,
-        .x_row = (uint32_t)x->row_bytes,
-        .n_cols = (uint32_t)x->n_cols,
-        .eps = eps,
-    };
-    if (x->n_rows == 0)
-        return;
-    const uint64_t all = push.to | push.x | push.weight | push.to_row | push.x_row;
-    struct dispatch dispatch = {
-        .kernel = "norm",
-        .spec = {lanes_for(vk_features(vk), x->n_cols), all % 16 == 0},
-        .n_spec = 2,
-        .push = &push,
-        .push_bytes = sizeof(push),
-        .groups = {1, (uint32_t)x->n_rows, 1},
-        .read = {from, w},
-        .write = {to},
-        .bytes = 2.0 * (double)from.n_bytes,
-        .flops = 4.0 * (double)(x->n_rows * x->n_cols),
-    };
-    vk_dispatch(vk, &dispatch);
+    return tensor ? vk_range(tensor) : (struct range){0};
 }
 
-void vk_rms_norm(struct compute *compute, const struct tensor *out, const struct tensor *x,
-                 const struct tensor *weight, float eps)
+// Into `to`, which for norms into scratch is no tensor.
+static void norm_dispatch(struct vulkan *vk, struct range to, size_t to_row, const struct norm *n)
 {
-    struct vulkan *vk = vk_of(compute);
-    norm_dispatch(vk, vk_range(out), out->row_bytes, x, weight, eps);
+    const struct range from = vk_range(n->x), weight = range_of(n->weight),
+                       bias = range_of(n->bias), residual = range_of(n->residual);
+    struct push_norm push = {
+        .to = to.address,
+        .x = from.address,
+        .weight = weight.address,
+        .bias = bias.address,
+        .residual = residual.address,
+        .to_row = (uint32_t)to_row,
+        .x_row = (uint32_t)n->x->row_bytes,
+        .residual_row = n->residual ? (uint32_t)n->residual->row_bytes : 0,
+        .n_cols = (uint32_t)n->x->n_cols,
+        .eps = n->eps,
+        .scale = n->scale,
+    };
+    const uint64_t all = push.to | push.x | push.weight | push.bias | push.residual | push.to_row |
+                         push.x_row | push.residual_row;
+    for (int64_t t = 0; t < n->x->n_rows; t += GROUPS_MOST) { // heads of a long prompt are many
+        const int64_t left = n->x->n_rows - t;
+        vk_dispatch(
+            vk, &(struct dispatch){
+                    .kernel = "norm",
+                    .spec = {lanes_for(vk_features(vk), n->x->n_cols), all % 16 == 0, n->centred},
+                    .n_spec = 3,
+                    .push = &push,
+                    .push_bytes = sizeof(push),
+                    .groups = {1, (uint32_t)(left < GROUPS_MOST ? left : GROUPS_MOST), 1},
+                    .read = {from, weight, bias, residual},
+                    .write = {to},
+                    .bytes = 2.0 * (double)from.n_bytes,
+                    .flops = 4.0 * (double)(n->x->n_rows * n->x->n_cols),
+                });
+        push.to += (uint64_t)GROUPS_MOST * push.to_row;
+        push.x += (uint64_t)GROUPS_MOST * push.x_row;
+        push.residual += push.residual ? (uint64_t)GROUPS_MOST * push.residual_row : 0;
+    }
+}
+
+void vk_norm(struct compute *compute, const struct norm *args)
+{
+    norm_dispatch(vk_of(compute), vk_range(args->out), args->out->row_bytes, args);
 }
 
 struct range vk_normed(struct vulkan *vk, const struct matmul_x *x)
 {
     const size_t row_bytes = (size_t)x->x->n_cols * sizeof(float);
     const struct range to = vk_scratch(vk, row_bytes * (uint64_t)x->x->n_rows);
-    norm_dispatch(vk, to, row_bytes, x->x, x->norm, x->eps);
+    norm_dispatch(vk, to, row_bytes,
+                  &(struct norm){.x = x->x, .weight = x->norm, .eps = x->eps, .scale = 1});
     return to;
 }

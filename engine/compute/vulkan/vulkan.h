@@ -89,11 +89,10 @@ const char *vk_kernel_name(char out[48], const char *family, enum dtype type);
 // ---- the operations (one file a family) ---------------------------------------------------------
 
 void vk_embed(struct compute *compute, const struct tensor *out, const struct tensor *token_embd,
-              const struct tensor *token);
+              const struct tensor *token, float scale);
 void vk_rows(struct compute *compute, const struct tensor *out, const struct tensor *x,
              const struct tensor *row);
-void vk_rms_norm(struct compute *compute, const struct tensor *out, const struct tensor *x,
-                 const struct tensor *weight, float eps);
+void vk_norm(struct compute *compute, const struct norm *args);
 void vk_matmul(struct compute *compute, const struct matmul *products, int n,
                const struct matmul_x *x);
 void vk_matmul_glu(struct compute *compute, const struct matmul_glu *glu, const struct matmul_x *x);
@@ -106,8 +105,10 @@ void vk_top_k(struct compute *compute, const struct tensor *id, const struct ten
 void vk_route(struct compute *compute, const struct tensor *id, const struct tensor *weight,
               const struct tensor *logits, const struct route *route);
 void vk_matmul_experts(struct compute *compute, const struct matmul_experts *args);
-void vk_glu(struct compute *compute, const struct tensor *out, const struct tensor *gate,
-            const struct tensor *up, enum activation activation);
+void vk_elementwise(struct compute *compute, const struct elementwise *args);
+void vk_experts_glu(struct compute *compute, const struct experts_glu *args,
+                    const struct matmul_x *x);
+void vk_experts_down(struct compute *compute, const struct experts_down *args);
 void vk_experts_sum(struct compute *compute, const struct tensor *out,
                     const struct tensor *residual, const struct tensor *y,
                     const struct tensor *weight);
@@ -117,6 +118,10 @@ enum status vk_bandwidth(struct compute *compute, double *copy_bytes_per_s,
 // x normalised into scratch, rows n_cols * 4 bytes apart (norm.c): for products that do not do it
 // themselves.
 struct range vk_normed(struct vulkan *vk, const struct matmul_x *x);
+
+// out = activation(out) * up, or without up activation(out): what a product leaves undone.
+void vk_glu_of(struct vulkan *vk, const struct tensor *out, const struct tensor *up,
+               enum activation activation);
 
 // ---- between the two ways of a product ----------------------------------------------------------
 

@@ -129,7 +129,7 @@ static void dense(const struct shape *s, const struct weights *w, int32_t n)
         {q, w->q, bias, NULL}, {k, w->k, NULL, NULL}, {v, w->k, NULL, NULL}};
     const struct matmul_x normed = {x, norm, 1e-6f};
     begin();
-    op_embed(compute, x, w->output, token);
+    op_embed(compute, x, w->output, token, 1);
     op_matmul(compute, qkv, 3, &normed);
     op_matmul(compute, &(struct matmul){x, w->o, NULL, x}, 1, &(struct matmul_x){q, NULL, 0});
     for (enum activation a = ACTIVATION_SILU; a <= ACTIVATION_GELU; a++)
