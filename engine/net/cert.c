@@ -1,29 +1,21 @@
-// cert.c - the device's CA and server certificates: made, signed, stored, read back, checked (X.509
-// v3, RFC 5280).
+// cert.c - X.509 v3 certificates and keys in memory: made, signed, read back, checked (RFC 5280),
+// and their PEM form.
 //
 // What browsers insist on: at most 825 days (Apple), subjectAltName with DNS names and IP
 // addresses, extended key usage serverAuth, SHA-256, and a CA with basicConstraints and keyUsage
 // critical. Serial numbers are 127 random bits. Times begin a day in the past, for clients whose
-// clock is a little behind.
-//
-// Order of writing: the key first, then the certificate. A power cut between the two leaves a key
-// alone (its certificate is made again), never a certificate without its key.
+// clock is a little behind. Nothing here touches a file: identity.c does.
 #include "cert.h"
 #include "der.h"
-#include "limits.h"
 
 #include <bearssl.h>
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define DAY 86400
 enum {
     CA_DAYS = 3650,
     SERVER_DAYS = 397, // what browsers allow public CAs; under Apple's 825 for private ones
-    SERVER_RENEW_DAYS = 30,
-    FILE_CAP = 16384,
 };
 
 #define OID(...)                                                                                   \
@@ -41,17 +33,6 @@ enum {
 #define OID_EXTENDED_KEY_USAGE OID(0x55, 0x1D, 0x25)
 #define OID_SERVER_AUTH OID(0x2B, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01) // 1.3.6.1.5.5.7.3.1
 
-struct path {
-    char text[1100];
-};
-
-static struct path path_of(const char *state, const char *name)
-{
-    struct path path;
-    snprintf(path.text, sizeof(path.text), "%s/tls/%s", state, name);
-    return path;
-}
-
 // ---- keys --------------------------------------------------------------------------------------
 
 static br_ec_private_key private_key(const uint8_t key[CERT_KEY])
@@ -60,7 +41,7 @@ static br_ec_private_key private_key(const uint8_t key[CERT_KEY])
         .curve = BR_EC_secp256r1, .x = (unsigned char *)key, .xlen = CERT_KEY};
 }
 
-static void make_key(uint8_t key[CERT_KEY])
+void cert_make_key(uint8_t key[CERT_KEY])
 {
     uint8_t seed[48], kept[BR_EC_KBUF_PRIV_MAX_SIZE];
     random_bytes(seed, sizeof(seed));
@@ -100,6 +81,12 @@ static void key_id(uint8_t out[20], struct bytes point)
     uint8_t hash[32];
     sha256(hash, point);
     memcpy(out, hash, 20);
+}
+
+bool cert_has_key(const struct cert_view *cert, const uint8_t key[CERT_KEY])
+{
+    uint8_t point[CERT_POINT];
+    return make_point(point, key) && bytes_equal(cert->point, (struct bytes){point, sizeof(point)});
 }
 
 // ---- writing certificates ----------------------------------------------------------------------
@@ -360,14 +347,7 @@ bool cert_signed_by(const struct cert_view *cert, const struct cert_view *issuer
                                   cert->signature.n) == 1;
 }
 
-// ---- files -------------------------------------------------------------------------------------
-
-static void wipe_and_free(struct buf *buf)
-{
-    if (buf->n > 0)
-        explicit_bzero(buf->p, buf->n);
-    buf_free(buf);
-}
+// ---- PEM ---------------------------------------------------------------------------------------
 
 static void put_collected(void *arg, const void *p, size_t n)
 {
@@ -377,7 +357,7 @@ static void put_collected(void *arg, const void *p, size_t n)
 }
 
 // Decodes the first object of a PEM file, which must have this name.
-static enum status pem_decode(struct buf *out, struct bytes text, const char *name)
+enum status cert_pem_decode(struct buf *out, struct bytes text, const char *name)
 {
     br_pem_decoder_context decoder;
     br_pem_decoder_init(&decoder);
@@ -425,65 +405,22 @@ void cert_fingerprint(const struct cert *cert, char out[96])
         snprintf(out + 3 * i, 96 - 3 * i, i + 1 < sizeof(hash) ? "%02X:" : "%02X", hash[i]);
 }
 
-// NOT_FOUND: missing or empty (a file that a power cut left behind without contents counts as
-// missing).
-static enum status read_pem_file(struct buf *out, const char *path, const char *name,
-                                 struct err *err)
+enum status cert_key_decode(uint8_t key[CERT_KEY], struct bytes der)
 {
-    struct buf text;
-    enum status status = file_read(&text, path, FILE_CAP, err);
-    if (status != OK)
-        return status;
-    if (text.n == 0) {
-        status = err_set(err, NOT_FOUND, "%s is empty", path);
-    } else {
-        status = pem_decode(out, buf_view(&text), name);
-        if (status != OK) {
-            err_set(err, status, "%s is damaged: a PEM file with \"BEGIN %s\" was expected", path,
-                    name);
-        }
-    }
-    wipe_and_free(&text); // it may be a key's file
-    return status;
-}
-
-// A key that others may read is made private again: only its owner ever needs it.
-static void guard_file(const char *path)
-{
-    struct stat at;
-    if (stat(path, &at) == 0 && (at.st_mode & 077) != 0) {
-        log_warn("%s could be read by others (mode %03o): set to 600", path,
-                 (unsigned)(at.st_mode & 0777));
-        if (chmod(path, 0600) != 0)
-            log_warn("cannot change the mode of %s: %s", path, strerror(errno));
-    }
-}
-
-static enum status read_key_file(uint8_t key[CERT_KEY], const char *path, struct err *err)
-{
-    struct buf der;
-    enum status status = read_pem_file(&der, path, "EC PRIVATE KEY", err);
-    if (status != OK)
-        return status;
     br_skey_decoder_context decoder;
     br_skey_decoder_init(&decoder);
     br_skey_decoder_push(&decoder, der.p, der.n);
     const br_ec_private_key *found = br_skey_decoder_get_ec(&decoder);
     uint8_t point[CERT_POINT];
-    if (!found || found->curve != BR_EC_secp256r1 || found->xlen != CERT_KEY ||
-        !make_point(point, found->x)) {
-        status = err_set(err, BAD_INPUT,
-                         "%s is damaged: a private key on the curve P-256 was expected", path);
-    } else {
+    bool good = found && found->curve == BR_EC_secp256r1 && found->xlen == CERT_KEY &&
+                make_point(point, found->x);
+    if (good)
         memcpy(key, found->x, CERT_KEY);
-        guard_file(path);
-    }
     explicit_bzero(&decoder, sizeof(decoder));
-    wipe_and_free(&der);
-    return status;
+    return good ? OK : BAD_INPUT;
 }
 
-static enum status write_key_file(const char *path, const uint8_t key[CERT_KEY], struct err *err)
+enum status cert_key_pem(struct buf *out, const uint8_t key[CERT_KEY])
 {
     br_ec_private_key sk = private_key(key);
     uint8_t point[CERT_POINT], der[256];
@@ -494,58 +431,14 @@ static enum status write_key_file(const char *path, const uint8_t key[CERT_KEY],
     if (n == 0 || n > sizeof(der))
         die("the TLS library cannot encode a P-256 key");
     br_encode_ec_raw_der(der, &sk, &pk);
-    struct buf text;
-    buf_init(&text, FILE_CAP);
-    enum status status = pem_encode(&text, (struct bytes){der, n}, "EC PRIVATE KEY");
-    if (status == OK)
-        status = file_write(path, buf_view(&text), 0600, err);
+    enum status status = pem_encode(out, (struct bytes){der, n}, "EC PRIVATE KEY");
     explicit_bzero(der, sizeof(der));
-    wipe_and_free(&text);
     return status;
 }
 
-// server.crt holds the CA's certificate behind the server's: a chain, as other programs expect it.
-static enum status write_cert_file(const char *path, const struct cert *cert, const struct cert *ca,
-                                   struct err *err)
-{
-    struct buf text;
-    buf_init(&text, FILE_CAP);
-    enum status status = cert_pem(&text, cert);
-    if (status == OK && ca)
-        status = cert_pem(&text, ca);
-    if (status == OK)
-        status = file_write(path, buf_view(&text), 0644, err);
-    else
-        err_set(err, status, "%s: the certificate does not fit %d bytes", path, FILE_CAP);
-    buf_free(&text);
-    return status;
-}
+// ---- issuing -----------------------------------------------------------------------------------
 
-static enum status read_cert_file(struct cert *cert, const char *path, struct cert_view *view,
-                                  struct err *err)
-{
-    struct buf der;
-    enum status status = read_pem_file(&der, path, "CERTIFICATE", err);
-    if (status != OK)
-        return status;
-    if (der.n <= sizeof(cert->der)) {
-        memcpy(cert->der, der.p, der.n);
-        cert->n = der.n;
-        status = cert_read((struct bytes){cert->der, cert->n}, view);
-    } else {
-        status = TOO_LARGE;
-    }
-    buf_free(&der);
-    return status == OK
-               ? OK
-               : err_set(err, BAD_INPUT,
-                         "%s is damaged: it is not an X.509 certificate of this program's making",
-                         path);
-}
-
-// ---- the CA ------------------------------------------------------------------------------------
-
-static enum status make_ca(struct cert *ca, const char *path, struct err *err)
+enum status cert_issue_ca(struct cert *ca, struct err *err)
 {
     uint8_t point[CERT_POINT], id[20];
     if (!make_point(point, ca->key))
@@ -560,74 +453,8 @@ static enum status make_ca(struct cert *ca, const char *path, struct err *err)
         .not_before = clock_unix_s() - DAY,
         .not_after = clock_unix_s() + (int64_t)CA_DAYS * DAY,
     };
-    enum status status = issue(ca, &plan, ca->key, err);
-    return status == OK ? write_cert_file(path, ca, NULL, err) : status;
+    return issue(ca, &plan, ca->key, err);
 }
-
-static enum status with_advice(struct err *err, const char *state)
-{
-    char found[sizeof(err->text)];
-    snprintf(found, sizeof(found), "%s", err->text);
-    return err_set(
-        err, err->status,
-        "%.150s: restore it from a backup; or delete ca.crt and ca.key in %s/tls, and a new CA "
-        "is made, which every client must then be told to trust",
-        found, state);
-}
-
-static enum status check_ca(const struct cert *ca, const struct cert_view *view, const char *path,
-                            struct err *err)
-{
-    uint8_t point[CERT_POINT];
-    if (!make_point(point, ca->key) ||
-        !bytes_equal(view->point, (struct bytes){point, sizeof(point)})) {
-        return err_set(err, BAD_INPUT, "%s does not belong to the key in ca.key", path);
-    }
-    if (!cert_signed_by(view, view))
-        return err_set(err, BAD_INPUT, "%s is damaged: its signature is wrong", path);
-    if (view->not_after < clock_unix_s() || view->not_before > clock_unix_s()) {
-        log_warn(
-            "%s is not valid at the time this machine's clock shows: clients will refuse it. If "
-            "the clock is right, delete "
-            "ca.crt and ca.key: a new CA is made, which every client must then be told to trust",
-            path);
-    }
-    return OK;
-}
-
-enum status cert_ca(struct cert *ca, const char *state, struct err *err)
-{
-    struct path folder = path_of(state, ""), crt = path_of(state, "ca.crt"),
-                key = path_of(state, "ca.key");
-    folder.text[strlen(folder.text) - 1] = 0;
-    enum status status = file_make_dir(folder.text, 0755, err);
-    if (status != OK)
-        return status;
-    struct cert_view view;
-    struct err key_err = {0};
-    enum status has_key = read_key_file(ca->key, key.text, &key_err);
-    enum status has_crt = read_cert_file(ca, crt.text, &view, err);
-    if (has_crt != OK && has_crt != NOT_FOUND)
-        return with_advice(err, state);
-    if (has_key != OK && (has_key != NOT_FOUND || has_crt == OK)) {
-        *err = key_err;
-        return with_advice(err, state);
-    }
-    if (has_key == OK && has_crt == OK)
-        return check_ca(ca, &view, crt.text, err) == OK ? OK : with_advice(err, state);
-    if (has_key == OK) {
-        log_info("%s is missing: made again from ca.key", crt.text);
-        return make_ca(ca, crt.text, err);
-    }
-    make_key(ca->key);
-    status = write_key_file(key.text, ca->key, err);
-    if (status != OK)
-        return status;
-    log_info("a certificate authority of this device's own was made: %s", crt.text);
-    return make_ca(ca, crt.text, err);
-}
-
-// ---- the server's certificate ------------------------------------------------------------------
 
 bool cert_hostname_good(const char *hostname)
 {
@@ -686,56 +513,36 @@ static bool names_do(struct bytes held, struct bytes wanted)
     return true;
 }
 
-// NULL: the certificate on disk fits. Else why it does not.
-static const char *misfit(struct cert *server, const struct cert_view *ca, const char *state,
-                          struct bytes san)
+static enum status encode_names(struct der *der, uint8_t *space, size_t room,
+                                const struct cert_request *request, struct err *err)
 {
-    struct path crt = path_of(state, "server.crt"), key = path_of(state, "server.key");
-    struct cert_view view;
-    struct err err = {0};
-    uint8_t point[CERT_POINT];
-    enum status has_key = read_key_file(server->key, key.text, &err);
-    enum status has_crt = has_key == OK ? read_cert_file(server, crt.text, &view, &err) : OK;
-    if (has_key == NOT_FOUND || has_crt == NOT_FOUND)
-        return "there was none";
-    if (has_key != OK || has_crt != OK) {
-        log_warn("%s", err.text);
-        return "the old one was damaged";
-    }
-    if (!make_point(point, server->key) ||
-        !bytes_equal(view.point, (struct bytes){point, sizeof(point)})) {
-        return "server.crt and server.key did not belong together";
-    }
-    if (!cert_signed_by(&view, ca))
-        return "it was not signed by this device's CA";
-    int64_t now = clock_unix_s();
-    if (view.not_before > now)
-        return "the old one is not valid yet by this machine's clock";
-    if (view.not_after - now < (int64_t)SERVER_RENEW_DAYS * DAY)
-        return "the old one was near its end";
-    return names_do(view.san, san) ? NULL
-                                   : "this machine has a name or an address that it did not name";
+    der_init(der, space, room);
+    put_alt_names(der, request);
+    return der->full ? err_set(err, NO_ROOM, "%zu addresses do not fit one certificate",
+                               request->n_addresses)
+                     : OK;
 }
 
-enum status cert_server(struct cert *server, const struct cert *ca, const char *state,
-                        const struct cert_request *request, const char **why, struct err *err)
+bool cert_names(const struct cert_view *cert, const struct cert_request *request)
 {
-    uint8_t san_space[CERT_ROOM / 2], point[CERT_POINT];
+    uint8_t space[CERT_ROOM / 2];
+    struct der san;
+    return encode_names(&san, space, sizeof(space), request, NULL) == OK &&
+           names_do(cert->san, der_view(&san));
+}
+
+enum status cert_issue_server(struct cert *server, const struct cert *ca,
+                              const struct cert_request *request, struct err *err)
+{
+    uint8_t space[CERT_ROOM / 2], point[CERT_POINT];
     struct der san;
     struct cert_view ca_view;
     if (cert_read((struct bytes){ca->der, ca->n}, &ca_view) != OK)
         return err_set(err, BAD_INPUT, "the CA's certificate cannot be read back");
-    der_init(&san, san_space, sizeof(san_space));
-    put_alt_names(&san, request);
-    if (san.full) {
-        return err_set(err, NO_ROOM, "%zu addresses do not fit one certificate",
-                       request->n_addresses);
-    }
-    const char *reason = misfit(server, &ca_view, state, der_view(&san));
-    *why = reason;
-    if (!reason)
-        return OK;
-    make_key(server->key);
+    enum status status = encode_names(&san, space, sizeof(space), request, err);
+    if (status != OK)
+        return status;
+    cert_make_key(server->key);
     if (!make_point(point, server->key))
         die("a new private key is not on the curve");
     struct plan plan = {
@@ -747,13 +554,5 @@ enum status cert_server(struct cert *server, const struct cert *ca, const char *
         .not_before = clock_unix_s() - DAY,
         .not_after = clock_unix_s() + (int64_t)(SERVER_DAYS - 1) * DAY,
     };
-    enum status status = issue(server, &plan, ca->key, err);
-    if (status != OK)
-        return status;
-    struct err written = {0};
-    if (write_key_file(path_of(state, "server.key").text, server->key, &written) != OK ||
-        write_cert_file(path_of(state, "server.crt").text, server, ca, &written) != OK) {
-        log_warn("the server's new certificate is used but could not be kept: %s", written.text);
-    }
-    return OK;
+    return issue(server, &plan, ca->key, err);
 }

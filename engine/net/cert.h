@@ -1,17 +1,5 @@
-// cert.h - floor 2, inside net/: this device's own certificate authority and the server certificate
-// it issues.
-//
-// A person trusts the CA once (its fingerprint is on the console); the server certificate then
-// changes whenever an address comes up, without anybody noticing. In STATE/tls/: ca.crt, ca.key,
-// server.crt, server.key (PEM; the keys 0600).
-//
-// The CA is never replaced by itself: a damaged file, or a certificate without its key, is an error
-// that says what to do. Only when both files are missing or empty is a new CA made; a key alone
-// gets its certificate made again (same name, same key: who trusted the old one trusts this one).
-// The server certificate is bound to nobody's trust: whenever it is missing, damaged, near its end,
-// or the hostname or an address of the present is not in it, a new one with a new key is issued.
-// An address that went away alone is no reason: it is still this device's key that answers, and at
-// boot the addresses come one after the other.
+// cert.h - floor 2, inside net/: X.509 certificates and P-256 keys in memory. What this device does
+// with them is in identity.h.
 #pragma once
 
 #include "../base/base.h"
@@ -38,15 +26,21 @@ struct cert_request { // what the server certificate has to name
     size_t n_addresses;
 };
 
-// The device's CA: loaded, or made. `state` must exist.
-MUST_USE enum status cert_ca(struct cert *ca, const char *state, struct err *err);
-// The server's certificate: loaded when it still fits, else issued. *why: NULL when loaded, else
-// the reason for issuing. A new one that cannot be written is used all the same, with a warning.
-MUST_USE enum status cert_server(struct cert *server, const struct cert *ca, const char *state,
-                                 const struct cert_request *request, const char **why,
-                                 struct err *err);
+void cert_make_key(uint8_t key[CERT_KEY]);
+// ca->der from ca->key; a name and 10 years of its own.
+MUST_USE enum status cert_issue_ca(struct cert *ca, struct err *err);
+// A new key, and its certificate, signed by the CA.
+MUST_USE enum status cert_issue_server(struct cert *server, const struct cert *ca,
+                                       const struct cert_request *request, struct err *err);
+// Does a certificate still do where `request` is to be named?
+bool cert_names(const struct cert_view *cert, const struct cert_request *request);
+bool cert_has_key(const struct cert_view *cert, const uint8_t key[CERT_KEY]);
 MUST_USE enum status cert_read(struct bytes der, struct cert_view *view);
 bool cert_signed_by(const struct cert_view *cert, const struct cert_view *issuer);
 bool cert_hostname_good(const char *hostname); // letters, digits, hyphens, dots
 MUST_USE enum status cert_pem(struct buf *out, const struct cert *cert);
 void cert_fingerprint(const struct cert *cert, char out[96]); // SHA-256, "AA:BB:..."
+MUST_USE enum status cert_key_pem(struct buf *out, const uint8_t key[CERT_KEY]);
+// Decodes the first object of a PEM text, which must have this name.
+MUST_USE enum status cert_pem_decode(struct buf *out, struct bytes text, const char *name);
+MUST_USE enum status cert_key_decode(uint8_t key[CERT_KEY], struct bytes der);

@@ -16,6 +16,7 @@
 
 #include "address.h"
 #include "http.h"
+#include "identity.h"
 #include "limits.h"
 #include "net.h"
 #include "tls.h"
@@ -86,7 +87,8 @@ struct net {
     uint64_t work_at_ms;      // when the line of those waiting for work is gone through again
     size_t n_held[N_BUDGETS]; // bytes of bodies and unsent answers, of all connections
     struct tls_server *tls;
-    struct cert ca;
+    struct cert ca, server;
+    struct keeper *keeper; // writes server; NULL until there is one
     struct buf ca_pem;
 };
 
@@ -149,6 +151,9 @@ void budget_force(struct conn *conn, enum budget budget, size_t n); // taken ove
 void budget_give(struct conn *conn, enum budget budget, size_t n);
 const char *budget_full(const struct conn *conn, enum budget budget, char out[96]); // why not
 bool work_take(struct conn *conn, uint32_t n); // false: this client has had its share; later
+
+// loop.c
+void net_upkeep(struct net *net); // renews the certificate when it does not fit any more
 
 // conn.c
 void conn_open(struct net *net, const struct listener *listener, int fd,

@@ -46,7 +46,7 @@ struct bytes request_header(const struct request *request, const char *lower_cas
 
 struct bytes request_host_name(const struct request *request)
 {
-    return http_host_without_port(request->host);
+    return host_without_port(request->host);
 }
 
 void exchange_keyed(struct exchange *exchange)
@@ -91,7 +91,7 @@ static bool write_head(struct exchange *exchange, int code, const char *content_
     size_t n_date =
         !gmtime_r(&now, &tm) ? 0 : strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", &tm);
     enum status status = buf_format(&head, "HTTP/1.1 %d %s\r\nX-Content-Type-Options: nosniff\r\n",
-                                    code, http_reason(code));
+                                    code, code_reason(code));
     if (status == OK && n_date > 0)
         status = buf_format(&head, "Date: %s\r\n", date);
     if (status == OK && has_body(code))

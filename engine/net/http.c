@@ -1,5 +1,4 @@
-// http.c - the strict HTTP/1.1 request reader behind http.h, and the one table from status to HTTP
-// code.
+// http.c - the strict HTTP/1.1 request reader behind http.h.
 //
 // The head is collected in http->text and given to llhttp line by line, each as soon as it is
 // whole; a byte that cannot be right is refused when it comes, so that garbage without a line end
@@ -88,41 +87,6 @@ struct bytes http_field(const struct http *http, const char *lower_case_name)
     return (struct bytes){NULL, 0};
 }
 
-// ---- host --------------------------------------------------------------------------------------
-
-struct bytes http_host_without_port(struct bytes host)
-{
-    if (host.n > 0 && host.p[0] == '[') {
-        const uint8_t *end = memchr(host.p, ']', host.n);
-        return !end ? host : (struct bytes){host.p, (size_t)(end - host.p) + 1};
-    }
-    const uint8_t *colon = host.n == 0 ? NULL : memchr(host.p, ':', host.n);
-    return !colon ? host : (struct bytes){host.p, (size_t)(colon - host.p)};
-}
-
-bool http_is_host(struct bytes text)
-{
-    struct bytes name = http_host_without_port(text);
-    bool bracketed = name.n > 0 && name.p[0] == '[';
-    if (name.n == 0 || name.n > 255 || (bracketed && (name.n < 4 || name.p[name.n - 1] != ']')))
-        return false;
-    for (size_t i = bracketed ? 1 : 0; i < name.n - (bracketed ? 1 : 0); i++) {
-        uint8_t c = name.p[i];
-        if (bracketed ? hex_value(c) < 0 && c != ':' && c != '.'
-                      : !is_digit(c) && !is_alpha(c) && c != '-' && c != '.' && c != '_') {
-            return false;
-        }
-    }
-    if (text.n == name.n)
-        return true;
-    if (text.p[name.n] != ':' || text.n - name.n > 6)
-        return false;
-    for (size_t i = name.n + 1; i < text.n; i++)
-        if (!is_digit(text.p[i]))
-            return false;
-    return true;
-}
-
 // ---- request line ------------------------------------------------------------------------------
 
 static bool has_dot_segment(struct bytes path)
@@ -188,7 +152,7 @@ static enum status take_authority(struct http *http, struct bytes *raw)
     while (end < raw->n && raw->p[end] != '/' && raw->p[end] != '?')
         end++;
     http->host = (struct bytes){raw->p + scheme, end - scheme};
-    if (!http_is_host(http->host)) {
+    if (!host_is_good(http->host)) {
         return reject(&http->fault, 400,
                       "the host in the request target is not a name or an address");
     }
@@ -325,7 +289,7 @@ static enum status finish_head(struct http *http)
     struct bytes host = http_field(http, "host");
     if (!host.p && http->minor == 1)
         return reject(&http->fault, 400, "the Host field is missing");
-    if (host.p && !http_is_host(host))
+    if (host.p && !host_is_good(host))
         return reject(&http->fault, 400, "the Host field is not a name or an address");
     if (!http->host.p)
         http->host = host;
@@ -542,82 +506,4 @@ enum status http_body_feed(struct http *http, struct bytes in, size_t *n_used, s
                       "chunk extensions or trailer fields are larger than 4 KiB");
     }
     return status;
-}
-
-// ---- answers -----------------------------------------------------------------------------------
-
-const char *http_reason(int code)
-{
-    static const struct {
-        int code;
-        const char *reason;
-    } table[] = {
-        {100, "Continue"},
-        {200, "OK"},
-        {201, "Created"},
-        {202, "Accepted"},
-        {204, "No Content"},
-        {301, "Moved Permanently"},
-        {302, "Found"},
-        {304, "Not Modified"},
-        {307, "Temporary Redirect"},
-        {308, "Permanent Redirect"},
-        {400, "Bad Request"},
-        {401, "Unauthorized"},
-        {403, "Forbidden"},
-        {404, "Not Found"},
-        {405, "Method Not Allowed"},
-        {406, "Not Acceptable"},
-        {408, "Request Timeout"},
-        {409, "Conflict"},
-        {411, "Length Required"},
-        {413, "Content Too Large"},
-        {414, "URI Too Long"},
-        {415, "Unsupported Media Type"},
-        {417, "Expectation Failed"},
-        {422, "Unprocessable Content"},
-        {429, "Too Many Requests"},
-        {431, "Request Header Fields Too Large"},
-        {500, "Internal Server Error"},
-        {501, "Not Implemented"},
-        {503, "Service Unavailable"},
-        {504, "Gateway Timeout"},
-        {505, "HTTP Version Not Supported"},
-        {507, "Insufficient Storage"},
-    };
-    for (size_t i = 0; i < COUNT_OF(table); i++)
-        if (table[i].code == code)
-            return table[i].reason;
-    return "Answer";
-}
-
-int status_http_code(enum status status)
-{
-    switch (status) {
-    case OK:
-        return 200;
-    case BAD_INPUT:
-        return 400;
-    case UNSUPPORTED:
-        return 400; // well formed, but a value that we do not serve: the client must change it
-    case DENIED:
-        return 401;
-    case NOT_FOUND:
-        return 404;
-    case TOO_LARGE:
-        return 413;
-    case AGAIN:
-        return 503;
-    case NO_ROOM:
-        return 503;
-    case CANCELLED:
-        return 503;
-    case DEVICE_ERROR:
-        return 503;
-    case CLOSED:
-        return 500;
-    case IO_ERROR:
-        return 500;
-    }
-    return 500;
 }

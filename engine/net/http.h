@@ -61,7 +61,8 @@ MUST_USE enum status http_body_feed(struct http *http, struct bytes in, size_t *
 struct bytes http_field(const struct http *http,
                         const char *lower_case_name); // .p NULL when absent
 
-const char *http_reason(int code);
 bool http_is_token(struct bytes text);
-bool http_is_host(struct bytes text); // "name", "name:port", "192.0.2.1:80", "[2001:db8::1]:80"
-struct bytes http_host_without_port(struct bytes host);
+
+const char *code_reason(int code);    // code.c
+bool host_is_good(struct bytes text); // host.c: a name or an address, perhaps with a port
+struct bytes host_without_port(struct bytes host);

@@ -28,42 +28,50 @@ static void add_source(struct net *net, int fd, struct source *source)
 
 // ---- certificate -------------------------------------------------------------------------------
 
-// Loads or issues the server's certificate for the present addresses. *issued: it is another than
-// before.
-static enum status refresh_certificate(struct net *net, bool *issued, struct err *err)
+static void show_certificate(struct net *net, const char *why, size_t n_addresses)
+{
+    if (why)
+        log_info("a server certificate was issued (%s): %s, %zu addresses", why, net->hostname,
+                 n_addresses);
+    tls_server_identity(net->tls, &net->server, &net->ca);
+}
+
+static enum status open_certificate(struct net *net, struct err *err)
 {
     struct address addresses[LIMIT_ADDRESSES];
     struct cert_request request = {net->hostname, addresses,
                                    address_list(addresses, COUNT_OF(addresses))};
-    struct cert *server = mem_alloc(sizeof(*server));
     const char *why = NULL;
-    enum status status = cert_server(server, &net->ca, net->state, &request, &why, err);
-    if (status == OK && why) {
-        log_info("a server certificate was issued (%s): %s, %zu addresses", why, net->hostname,
-                 request.n_addresses);
-    }
-    if (status == OK) {
-        tls_server_identity(net->tls, server, &net->ca);
-        *issued = why;
-    }
-    explicit_bzero(server, sizeof(*server));
-    free(server);
-    return status;
+    enum status status = identity_ca(&net->ca, net->state, err);
+    if (status == OK)
+        status = identity_server(&net->server, &net->ca, net->state, &request, &why, err);
+    if (status != OK)
+        return status;
+    keeper_open(&net->keeper, net->state);
+    show_certificate(net, why, request.n_addresses);
+    return OK;
 }
 
-static void upkeep(struct net *net)
+void net_upkeep(struct net *net)
 {
+    struct address addresses[LIMIT_ADDRESSES];
+    struct cert_request request = {net->hostname, addresses,
+                                   address_list(addresses, COUNT_OF(addresses))};
     struct err err = {0};
-    bool issued = false;
-    if (refresh_certificate(net, &issued, &err) != OK)
+    const char *why = NULL;
+    if (identity_renew(&net->server, &net->ca, &request, &why, &err) != OK) {
         log_warn("the server's certificate stays as it is: %s", err.text);
-    else if (issued && net->changed)
-        net->changed(net->changed_arg);
+    } else if (why) {
+        show_certificate(net, why, request.n_addresses);
+        keeper_take(net->keeper, &net->server, &net->ca);
+        if (net->changed)
+            net->changed(net->changed_arg);
+    }
 }
 
 static void upkeep_hourly(void *arg)
 {
-    upkeep(arg);
+    net_upkeep(arg);
 }
 
 static void forget_sessions(void *arg)
@@ -289,7 +297,7 @@ static void run_timers(struct net *net)
     }
     if (net->readdress_ms != 0 && net->now_ms >= net->readdress_ms) {
         net->readdress_ms = 0;
-        upkeep(net);
+        net_upkeep(net);
     }
     if (net->accept_at_ms != 0 && net->now_ms >= net->accept_at_ms)
         pause_accepting(net, false);
@@ -408,7 +416,6 @@ static void raise_descriptor_limit(void)
 
 static enum status open_all(struct net *net, const struct net_options *options, struct err *err)
 {
-    bool issued;
     net->epoll = epoll_create1(EPOLL_CLOEXEC);
     net->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (net->epoll < 0 || net->stop_fd < 0) {
@@ -426,11 +433,9 @@ static enum status open_all(struct net *net, const struct net_options *options, 
     snprintf(net->hostname, sizeof(net->hostname), "%s", options->hostname);
     snprintf(net->state, sizeof(net->state), "%s", options->state);
     enum status status = file_make_dir(net->state, 0755, err);
-    if (status == OK)
-        status = cert_ca(&net->ca, net->state, err);
     net->address_fd = address_watch(); // before the list is read, so that no change is missed
     if (status == OK)
-        status = refresh_certificate(net, &issued, err);
+        status = open_certificate(net, err);
     if (status == OK && cert_pem(&net->ca_pem, &net->ca) != OK)
         status = err_set(err, TOO_LARGE, "the CA's certificate does not fit its buffer");
     if (status == OK && net->address_fd >= 0) {
@@ -493,7 +498,9 @@ void net_close(struct net *net)
         if (fds[i] >= 0)
             close(fds[i]);
     tls_server_close(net->tls);
+    keeper_close(net->keeper);
     explicit_bzero(&net->ca, sizeof(net->ca));
+    explicit_bzero(&net->server, sizeof(net->server));
     buf_free(&net->ca_pem);
     free(net);
 }

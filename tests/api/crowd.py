@@ -156,7 +156,7 @@ def tls(timeout=20):
 
 
 def stream_request():
-    body = json.dumps({'stream': True, 'max_tokens': 300, 'ignore_eos': True, 'temperature': 1, 'seed': 1,
+    body = json.dumps({'stream': True, 'max_tokens': 300, 'temperature': 2, 'top_p': 1, 'seed': 1,
                        'messages': [{'role': 'user', 'content': 'Count from one to one hundred.'}]}).encode()
     return head('POST', '/v1/chat/completions', with_key(), b'Content-Type: application/json', length(len(body))) + body
 

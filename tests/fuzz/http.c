@@ -1,7 +1,7 @@
 // http.c - fuzz target: any bytes as a request (engine/net/http.c). They are read whole and in two
 // pieces, split where the first byte says; both must end alike: same outcome, same fields, same
 // body, same number of bytes used. Certificates and host names from the same bytes are read too
-// (cert_read, http_is_host).
+// (cert_read, host_is_good).
 //
 // Kept inputs: http/ (requests of every kind, and what fuzzing found). Each begins with the byte
 // that splits it.
@@ -90,6 +90,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     buf_free(&split.body);
     if (cert_read(all, &view) == OK && view.point.n != CERT_POINT)
         abort();
-    (void)http_is_host(all);
+    (void)host_is_good(all);
     return 0;
 }

@@ -4,7 +4,7 @@
 //
 // The clock is this program's own (clock_unix_s below replaces base/clock.c), so that years can
 // pass.
-#include "../../engine/net/cert.h"
+#include "../../engine/net/identity.h"
 #include "../../engine/net/der.h"
 #include "check.h"
 
@@ -254,8 +254,8 @@ static void test_issue(struct cert *ca, struct cert *server)
 {
     struct err err = {0};
     const char *why = NULL;
-    CHECK(cert_ca(ca, state, &err) == OK);
-    CHECK(cert_server(server, ca, state, &request, &why, &err) == OK && why);
+    CHECK(identity_ca(ca, state, &err) == OK);
+    CHECK(identity_server(server, ca, state, &request, &why, &err) == OK && why);
     CHECK(mode_of(path("ca.key")) == 0600 && mode_of(path("server.key")) == 0600);
     CHECK(mode_of(path("ca.crt")) == 0644 && mode_of(path("server.crt")) == 0644);
     CHECK(verdict(server, ca, "tawny", now_s) == 0 &&
@@ -272,9 +272,9 @@ static void test_issue(struct cert *ca, struct cert *server)
           !cert_signed_by(&ca_view, &view));
     CHECK(view.not_after - view.not_before <= (int64_t)398 * 86400);
     struct cert again, ca_again;
-    CHECK(cert_ca(&ca_again, state, &err) == OK && ca_again.n == ca->n &&
+    CHECK(identity_ca(&ca_again, state, &err) == OK && ca_again.n == ca->n &&
           memcmp(ca_again.der, ca->der, ca->n) == 0);
-    CHECK(cert_server(&again, ca, state, &request, &why, &err) == OK && !why);
+    CHECK(identity_server(&again, ca, state, &request, &why, &err) == OK && !why);
     CHECK(again.n == server->n && memcmp(again.der, server->der, again.n) == 0 &&
           memcmp(again.key, server->key, 32) == 0);
     char print[96];
@@ -288,11 +288,11 @@ static void expect_reissue(const struct cert *ca, const struct cert_request *wan
     struct cert server;
     struct err err = {0};
     const char *why = NULL;
-    CHECK(cert_server(&server, ca, state, wanted, &why, &err) == OK);
+    CHECK(identity_server(&server, ca, state, wanted, &why, &err) == OK);
     if (CHECK(why))
         CHECK_TEXT(why, reason);
     CHECK(verdict(&server, ca, wanted->hostname, now_s) == 0);
-    CHECK(cert_server(&server, ca, state, wanted, &why, &err) == OK && !why); // once
+    CHECK(identity_server(&server, ca, state, wanted, &why, &err) == OK && !why); // once
 }
 
 // The certificate on disk is taken as it is.
@@ -303,7 +303,7 @@ static void expect_kept(const struct cert *ca, const struct cert_request *wanted
     struct buf before, after;
     const char *why = NULL;
     CHECK(file_read(&before, path("server.crt"), 1 << 16, &err) == OK);
-    CHECK(cert_server(&server, ca, state, wanted, &why, &err) == OK && !why);
+    CHECK(identity_server(&server, ca, state, wanted, &why, &err) == OK && !why);
     CHECK(verdict(&server, ca, wanted->hostname, now_s) == 0);
     CHECK(file_read(&after, path("server.crt"), 1 << 16, &err) == OK);
     CHECK(bytes_equal(buf_view(&before), buf_view(&after)));
@@ -334,7 +334,7 @@ static void test_reissue(const struct cert *ca)
     struct cert server;
     struct err err = {0};
     const char *why;
-    CHECK(cert_server(&server, ca, state, &request, &why, &err) == OK && !why);
+    CHECK(identity_server(&server, ca, state, &request, &why, &err) == OK && !why);
     CHECK(mode_of(path("server.key")) == 0600); // made private again
     static const char *const files[] = {"server.key", "server.crt"};
     for (size_t i = 0; i < COUNT_OF(files); i++) {
@@ -356,7 +356,7 @@ static void expect_refusal(const char *name, struct bytes content)
     struct err err = {0};
     struct buf after;
     CHECK(file_write(path(name), content, 0600, &err) == OK);
-    if (!CHECK(cert_ca(&ca, state, &err) == BAD_INPUT))
+    if (!CHECK(identity_ca(&ca, state, &err) == BAD_INPUT))
         fprintf(stderr, "    %s, %zu bytes\n", name, content.n);
     CHECK(strstr(err.text, name) && strstr(err.text, "restore it"));
     CHECK(file_read(&after, path(name), 65536, &err) == OK);
@@ -369,7 +369,7 @@ static void test_damaged_ca(void)
     static const char *const files[] = {"ca.crt", "ca.key"};
     struct err err = {0};
     struct cert ca, before;
-    CHECK(cert_ca(&before, state, &err) == OK);
+    CHECK(identity_ca(&before, state, &err) == OK);
     for (size_t i = 0; i < COUNT_OF(files); i++) {
         struct buf good;
         CHECK(file_read(&good, path(files[i]), 65536, &err) == OK);
@@ -391,7 +391,7 @@ static void test_damaged_ca(void)
         CHECK(cert_pem(&pem, &before) == OK);
         if (i == 0) {
             CHECK(file_write(path("ca.crt"), buf_view(&pem), 0644, &err) == OK);
-            CHECK(cert_ca(&ca, state, &err) == OK);
+            CHECK(identity_ca(&ca, state, &err) == OK);
         }
         buf_free(&pem);
     }
@@ -403,18 +403,18 @@ static void test_missing_ca(void)
     struct cert ca, again, server;
     const char *why;
     CHECK(unlink(path("ca.key")) == 0);
-    CHECK(cert_ca(&ca, state, &err) == NOT_FOUND && strstr(err.text, "ca.key"));
+    CHECK(identity_ca(&ca, state, &err) == NOT_FOUND && strstr(err.text, "ca.key"));
     CHECK(file_write(path("ca.key"), bytes_of(""), 0600, &err) == OK);
-    CHECK(cert_ca(&ca, state, &err) == NOT_FOUND && strstr(err.text, "ca.key"));
+    CHECK(identity_ca(&ca, state, &err) == NOT_FOUND && strstr(err.text, "ca.key"));
     CHECK(file_write(path("ca.crt"), bytes_of(""), 0644, &err) == OK); // both empty: a new one
-    CHECK(cert_ca(&ca, state, &err) == OK);
-    CHECK(cert_server(&server, &ca, state, &request, &why, &err) == OK);
+    CHECK(identity_ca(&ca, state, &err) == OK);
+    CHECK(identity_server(&server, &ca, state, &request, &why, &err) == OK);
     CHECK_TEXT(why, "it was not signed by this device's CA");
     CHECK(unlink(path("ca.crt")) == 0); // a power cut between the two: the key keeps the name
     now_s += 3600;
-    CHECK(cert_ca(&again, state, &err) == OK && memcmp(again.key, ca.key, 32) == 0);
+    CHECK(identity_ca(&again, state, &err) == OK && memcmp(again.key, ca.key, 32) == 0);
     CHECK(verdict(&server, &again, "tawny", now_s) == 0);
-    CHECK(cert_server(&server, &again, state, &request, &why, &err) == OK && !why);
+    CHECK(identity_server(&server, &again, state, &request, &why, &err) == OK && !why);
 }
 
 // Every truncation of a certificate, ending at an unreadable page, and every byte changed.

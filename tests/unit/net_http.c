@@ -191,11 +191,11 @@ static void test_meaning(void)
     feed(&out, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", 27, NULL, 0);
     CHECK(out.status == OK && out.http->keep_alive && !out.http->expects_continue);
     outcome_free(&out);
-    CHECK(bytes_equal_text(http_host_without_port(bytes_of("[::1]:80")), "[::1]"));
-    CHECK(bytes_equal_text(http_host_without_port(bytes_of("a.b:80")), "a.b"));
+    CHECK(bytes_equal_text(host_without_port(bytes_of("[::1]:80")), "[::1]"));
+    CHECK(bytes_equal_text(host_without_port(bytes_of("a.b:80")), "a.b"));
     CHECK(status_http_code(OK) == 200 && status_http_code(DENIED) == 401 &&
           status_http_code(NO_ROOM) == 503);
-    CHECK_TEXT(http_reason(431), "Request Header Fields Too Large");
+    CHECK_TEXT(code_reason(431), "Request Header Fields Too Large");
 }
 
 static void test_bad_lines(void)

@@ -3,6 +3,7 @@
 //
 // `wire_step` is how many bytes cross from one machine to the other at once: 1 takes every split
 // there is.
+#include "../../engine/net/identity.h"
 #include "../../engine/net/tls.h"
 #include "check.h"
 
@@ -42,13 +43,13 @@ static void make_certificates(void)
     struct err err = {0};
     const char *why;
     static br_x509_decoder_context decoder;
-    if (!mkdtemp(state) || cert_ca(&ca, state, &err) != OK) {
+    if (!mkdtemp(state) || identity_ca(&ca, state, &err) != OK) {
         fprintf(stderr, "no CA: %s\n", err.text);
         exit(1);
     }
     for (int i = 0; i < 2; i++) {
         struct cert_request request = {i == 0 ? "first" : "second", &local, 1};
-        CHECK(cert_server(&certs[i], &ca, state, &request, &why, &err) == OK);
+        CHECK(identity_server(&certs[i], &ca, state, &request, &why, &err) == OK);
     }
     static const char *const files[] = {"tls/ca.crt",     "tls/ca.key", "tls/server.crt",
                                         "tls/server.key", "tls",        ""};

@@ -1,0 +1,129 @@
+"""edges.py - how the server ends, what it is started with, and pages of other origins; called by tests/api/run.
+
+A stop over real TLS: what waits or arrives is refused at once, a stream that runs gets an error event, [DONE] and its last
+chunk. SIGHUP that was ignored (nohup) stays ignored. The setting cors, off and on.
+"""
+import json
+import signal
+import socket
+import threading
+import time
+
+
+def raw(server, request, timeout=30):
+    """(all that came until the end, seconds it took)"""
+    began = time.time()
+    s = server.context().wrap_socket(socket.create_connection(("127.0.0.1", server.port), timeout=timeout),
+                                     server_hostname="127.0.0.1")
+    s.sendall(request)
+    data = b""
+    try:
+        while piece := s.recv(65536):
+            data += piece
+    except OSError as error:
+        data += b"<" + str(error).encode() + b">"  # not a proper end
+    s.close()
+    return data, time.time() - began
+
+
+def post(server, **fields):
+    body = json.dumps(dict({"messages": [{"role": "user", "content": "Count."}], "max_tokens": 900}, **fields)).encode()
+    return (b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %b\r\nContent-Length: %d\r\n\r\n"
+            % (server.key().encode(), len(body))) + body
+
+
+def long_post(server):
+    """A stream whose prompt alone takes the server under ASan seconds to read."""
+    return post(server, stream=True, messages=[{"role": "user", "content": "Count, then. " * 180}])
+
+
+def in_thread(results, name, *arguments):
+    thread = threading.Thread(target=lambda: results.__setitem__(name, raw(*arguments)))
+    thread.start()
+    return thread
+
+
+def stop(t, model):
+    server = t.Server("stop", model, flavour="asan", options=("--parallel", "1", "--threads", "1"))  # slow: the stream is long
+    server.wait()
+    results = {}
+    threads = [in_thread(results, "running", server, long_post(server))]
+    time.sleep(0.5)
+    if "running" in results:
+        t.check("stop: a long stream runs", False, results)
+    threads += [in_thread(results, "waiting", server, post(server)),
+                in_thread(results, "waiting, streamed", server, post(server, stream=True))]
+    time.sleep(0.3)
+    running = [name for name in ("running", "waiting", "waiting, streamed") if name not in results]
+    t.check("stop: one runs and two wait", len(running) == 3, results)
+    server.process.send_signal(signal.SIGTERM)
+    began = time.time()
+    time.sleep(0.2)
+    arriving, took = raw(server, post(server))
+    t.check("stop: a request that arrives gets 503 at once", arriving.startswith(b"HTTP/1.1 503 ") and b'"stopping"' in arriving and
+            b"<" not in arriving and took < 2, (arriving, took))
+    for thread in threads:
+        thread.join(20)
+    server.process.wait(10)  # a second SIGTERM would end it at once
+    status = server.stop()
+    t.check("stop: it ends within its grace", status == 0 and time.time() - began < 8, (status, time.time() - began))
+    data, took = results["waiting"]
+    t.check("stop: one that waits gets 503 at once", data.startswith(b"HTTP/1.1 503 ") and took < 3 and data.endswith(b"}"), (data, took))
+    data, took = results["waiting, streamed"]
+    t.check("stop: one that waits for its stream is told at once", took < 3 and b"The server is stopping" in data and
+            (data.startswith(b"HTTP/1.1 503 ") or data.endswith(b"[DONE]\n\n\r\n0\r\n\r\n")), (data[-400:], took))
+    data, took = results["running"]
+    events = [line[6:] for line in data.decode(errors="replace").split("\n") if line.startswith("data: ")]
+    ended = events and events[-1].strip() == "[DONE]" and data.endswith(b"\r\n0\r\n\r\n")
+    whole = ended and '"finish_reason":"length"' in events[-2]  # a fast machine
+    t.check("stop: a stream that runs ends with an error event, [DONE] and its last chunk", ended and
+            (whole or json.loads(events[-2])["error"]["message"] == "The server is stopping."), data[-600:])
+
+
+def nohup(t, model):
+    server = t.Server("nohup", model, prefix=("nohup",))
+    server.wait()
+    server.process.send_signal(signal.SIGHUP)
+    time.sleep(1)
+    t.check("edges: under nohup, SIGHUP is ignored", server.process.poll() is None and
+            (server.wait(seconds=5) or {}).get("status") == "ready", server.process.poll())
+    t.check("edges: ... and SIGTERM is not", server.stop() == 0)
+    server = t.Server("hup", model)
+    server.wait()
+    t.check("edges: without nohup, SIGHUP stops it", server.stop(signal.SIGHUP) == 0)
+
+
+def cors(t, model):
+    preflight = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
+    path, good, bad = "/v1/chat/completions", "https://chat.example", "https://evil.example"
+    off = t.Server("cors-off", model)
+    off.wait()
+    status, headers, answer = off.ask("OPTIONS", path, key=False, headers=dict(preflight, Origin=good))
+    t.check("cors: off: a preflight is refused, with the setting's name", status == 403 and "cors" in answer["error"]["message"] and
+            not [h for h in headers if h.startswith("access-control")], (status, headers, answer))
+    _, headers, _ = off.ask("GET", "/v1/models", headers={"Origin": good})
+    t.check("cors: off: no answer names an origin", not [h for h in headers if h.startswith("access-control")], headers)
+    off.stop()
+    on = t.Server("cors-on", model, options=("--cors", "%s, http://localhost:3000" % good))
+    on.wait()
+    status, headers, _ = on.ask("OPTIONS", path, key=False, headers=dict(preflight, Origin=good))
+    t.check("cors: on: a preflight is answered without a key", status == 204 and headers.get("access-control-allow-origin") == good and
+            headers.get("access-control-allow-methods") == "POST" and headers.get("vary") == "Origin" and
+            headers.get("access-control-allow-headers") == preflight["Access-Control-Request-Headers"], (status, headers))
+    status, headers, _ = on.ask("OPTIONS", path, key=False, headers=dict(preflight, Origin=bad))
+    t.check("cors: on: another origin is refused", status == 403 and "access-control-allow-origin" not in headers, (status, headers))
+    status, headers, _ = on.ask("GET", "/v1/models", headers={"Origin": good})
+    t.check("cors: on: an answer can be read by its page", status == 200 and headers.get("access-control-allow-origin") == good, headers)
+    status, headers, _ = on.ask("POST", path, b"{}", key=False, headers={"Origin": good})
+    t.check("cors: on: a refusal too, and the key is wanted", status == 401 and headers.get("access-control-allow-origin") == good, headers)
+    on.stop()
+    for text in ("chat.example", "https://chat.example/", "https://Chat.example", "https://a.example/path", "https://"):
+        done = t.run_verb("serve", "--model", model, "--device", "cpu", "--state", t.WORK / "cors-bad-state", "--listen",
+                          "127.0.0.1:%d" % t.free_ports(1)[0], "--listen-http", "", "--cors", text)
+        t.check("cors: %s is not an origin" % text, done[0] in (1, 2) and "is not an origin" in done[2], done)
+
+
+def run(t, model):
+    stop(t, model)
+    nohup(t, model)
+    cors(t, model)
