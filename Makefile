@@ -4,7 +4,8 @@
 # missing) and runs there with the same goals; /etc/tawny-root tells the two apart. Inside, one compiler makes three
 # flavours of the same sources, which differ only in what they are linked against:
 #   appliance  static, musl: what ships                    host  dynamic, glibc 2.36 (Debian 12): runs on other machines
-#   asan       as host, with AddressSanitizer and UBSan: what the unit, fuzz and api tests run
+#   asan       as host, with AddressSanitizer and UBSan: what the unit and api tests run
+# A fourth, fuzz, is asan compiled for libFuzzer's coverage, libraries included: what `make fuzz` searches with.
 # New .c files are picked up by name. Every object depends on the headers it read (-MD) and on its flags.
 # Use V=1 to see the commands; JOBS=n for n at a time.
 
@@ -16,7 +17,7 @@ JOBS ?= $(shell nproc)
 
 TIERS := unit golden api boot device
 INSIDE_GOALS := host appliance asan init notices image run run-host train lint format \
-                test $(TIERS:%=test-%) test-peer isa-report unit-programs
+                test $(TIERS:%=test-%) test-peer isa-report unit-programs fuzz fuzz-programs
 .PHONY: help clean inside $(INSIDE_GOALS) $(TIERS:%=needs-%)
 
 help: ## this list
@@ -30,7 +31,7 @@ ifeq ($(wildcard /etc/tawny-root),)
 
 INSIDE_NOW := $(filter-out help clean,$(MAKECMDGOALS))
 # Two makes that only compile take turns in one tree; tests and running machines hold up nobody.
-ONLY_COMPILES := $(if $(filter-out host appliance asan init notices unit-programs isa-report lint format build/%,$(INSIDE_NOW)),,yes)
+ONLY_COMPILES := $(if $(filter-out host appliance asan init notices unit-programs fuzz-programs isa-report lint format build/%,$(INSIDE_NOW)),,yes)
 $(INSIDE_NOW): inside
 	@:
 inside:
@@ -53,6 +54,7 @@ export MESA ?=
 LIBRARIES_appliance := $(shell engine/deps/deps.sh appliance list)
 LIBRARIES_host := $(shell engine/deps/deps.sh host list)
 LIBRARIES_asan := $(LIBRARIES_host)
+LIBRARIES_fuzz := $(LIBRARIES_host)
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1)
 
 ENGINE_C := $(sort $(wildcard engine/*.c engine/*/*.c engine/compute/*/*.c engine/model/*/*.c))
@@ -61,6 +63,7 @@ INIT_C := $(sort $(wildcard init/*.c))
 NOT_IN_appliance := %_system.c
 NOT_IN_host := %_static.c
 NOT_IN_asan := %_static.c
+NOT_IN_fuzz := %_static.c
 engine_c = $(filter-out $(NOT_IN_$(1)),$(ENGINE_C))
 # Files that name the version or the commit's time are compiled again when those change; the others are not.
 VERSIONED_C := $(shell grep -lE 'TAWNY_(VERSION|LIBS|BUILD_EPOCH)' $(ENGINE_C) $(INIT_C) /dev/null)
@@ -87,13 +90,16 @@ CC_asan := clang
 CFLAGS_asan := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all \
                -isystem build/deps/host/include
 LINK_asan := -fsanitize=address,undefined -Lbuild/deps/host/lib
+CC_fuzz := clang
+CFLAGS_fuzz := $(subst build/deps/host,build/deps/fuzz,$(CFLAGS_asan)) -fsanitize=fuzzer-no-link
+LINK_fuzz := -fsanitize=address,undefined,fuzzer -Lbuild/deps/fuzz/lib
 
 # CPU kernels: the arithmetic that cannot be observed (errno, traps) is given up; instruction sets by file name, chosen at
 # run time by cpuid. znver4: the default tuning splits vpdpwssd in two, which costs decoding 8-15 %.
 CFLAGS_kernel := -fno-math-errno -fno-trapping-math
 CFLAGS_avx2 := -mavx2 -mfma -mf16c
 CFLAGS_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mtune=znver4 $(CFLAGS_avx2)
-flags_of = $(if $(filter engine/compute/cpu/%,$(1)),$(CFLAGS_kernel) $(if $(filter asan,$(2)),,-O3)) \
+flags_of = $(if $(filter engine/compute/cpu/%,$(1)),$(CFLAGS_kernel) $(if $(filter asan fuzz,$(2)),,-O3)) \
            $(if $(filter %_avx2.c,$(1)),$(CFLAGS_avx2)) $(if $(filter %_avx512.c,$(1)),$(CFLAGS_avx512)) \
            $(if $(filter $(1),$(VERSIONED_C)),-DTAWNY_VERSION='"$(VERSION)"' \
                -DTAWNY_LIBS='"$(LIBRARIES_$(2))"' -DTAWNY_BUILD_EPOCH=$(SOURCE_DATE_EPOCH)L)
@@ -103,6 +109,7 @@ keep = $(shell mkdir -p $(dir $(1)); printf '%s\n' '$(subst ','\'',$(2))' | cmp 
 
 # ---- libraries, notices ----
 DEPS_OF_asan := host
+DEPS_OF_fuzz := fuzz
 DEPS_OF_host := host
 DEPS_OF_appliance := appliance
 RECIPES := $(wildcard engine/deps/*.sh)
@@ -114,7 +121,7 @@ build/deps/$(1).stamp: $$(RECIPES) build/deps/.mesa $$(if $$(wildcard build/deps
 .PHONY: missing-$(1)
 missing-$(1):
 endef
-$(foreach f,host appliance,$(eval $(call deps_rule,$(f))))
+$(foreach f,host appliance fuzz,$(eval $(call deps_rule,$(f))))
 
 build/NOTICES: engine/deps/notices.sh LICENSE build/deps/appliance.stamp
 	@engine/deps/notices.sh build/deps/appliance > $@.new && mv $@.new $@
@@ -126,6 +133,14 @@ build/%/obj/notices.o: build/NOTICES
 	@mkdir -p $(@D)
 	$(Q)printf '%s\n' '.section .rodata' '.global notices_text, notices_text_end' 'notices_text: .incbin "build/NOTICES"' \
 	    'notices_text_end: .byte 0' '.section .note.GNU-stack,"",@progbits' | $(CC_$*) -x assembler -c - -o $@
+
+# So does the built-in model: builtin_gguf[], builtin_gguf_end[].
+build/%/obj/builtin.o: engine/builtin/builtin.gguf
+	$(call say,MODEL $*)
+	@mkdir -p $(@D)
+	$(Q)printf '%s\n' '.section .rodata' '.global builtin_gguf, builtin_gguf_end' '.balign 4096' \
+	    'builtin_gguf: .incbin "$<"' 'builtin_gguf_end: .byte 0' '.section .note.GNU-stack,"",@progbits' | \
+	    $(CC_$*) -x assembler -c - -o $@
 
 # ---- kernels: GLSL to SPIR-V, embedded as objects ----
 # One line a kernel: its name (what C dispatches), its file in kernels/, and for storage formats a -D. The SPIR-V of all
@@ -201,13 +216,13 @@ build/$(1)/obj/%.o: %.c build/$(1)/obj/.flags | build/deps/$$(DEPS_OF_$(1)).stam
 	$$(Q)$$(CC_$(1)) $$(CFLAGS_all) $$(CFLAGS_$(1)) $$(call flags_of,$$<,$(1)) -MD -MP -c $$< -o $$@
 
 build/$(1)/libengine.a: $$(call engine_o,$(1),$$(filter-out engine/main.c,$$(call engine_c,$(1)))) build/$(1)/obj/notices.o build/$(1)/obj/kernels.o \
-                       build/$(1)/obj/.files
+                       build/$(1)/obj/builtin.o                        build/$(1)/obj/.files
 	@rm -f $$@; llvm-ar rcsD $$@ $$(filter %.o,$$^)
 build/$(1)/libinit.a: $$(call engine_o,$(1),$$(filter-out init/main.c,$$(INIT_C))) build/$(1)/obj/.files
 	@rm -f $$@; llvm-ar rcsD $$@ $$(filter %.o,$$^)
 endef
-$(foreach f,appliance host asan,$(eval $(call flavour,$(f))))
--include $(shell find build/appliance/obj build/host/obj build/asan/obj -name '*.d' 2>/dev/null)
+$(foreach f,appliance host asan fuzz,$(eval $(call flavour,$(f))))
+-include $(shell find build/appliance/obj build/host/obj build/asan/obj build/fuzz/obj -name '*.d' 2>/dev/null)
 
 link = $(CC_$(1)) $(LINK_all) $(LINK_$(1))
 build/host/tawny build/asan/tawny: build/%/tawny: build/%/obj/engine/main.o build/%/libengine.a
@@ -253,13 +268,29 @@ build/asan/unit/init_%: build/asan/obj/tests/unit/init_%.o build/asan/libinit.a
 	$(call say,LINK $@)
 	@mkdir -p $(@D)
 	$(Q)$(call link,asan) $^ -o $@
-# Every tests/fuzz/NAME.c is a libFuzzer target; test-unit replays the inputs kept in tests/fuzz/NAME/.
+# Every tests/fuzz/NAME.c is a libFuzzer target of two builds: build/asan/fuzz/NAME, with which test-unit replays the
+# inputs kept in tests/fuzz/NAME/, and build/fuzz/NAME, which searches. Those named init_* are PID 1's. WRAP_NAME are
+# functions that the target stands in for (sockets, clocks, randomness), so that an input means the same each time.
 FUZZ_C := $(sort $(wildcard tests/fuzz/*.c))
-FUZZ := $(FUZZ_C:tests/fuzz/%.c=build/asan/fuzz/%)
-build/asan/fuzz/%: build/asan/obj/tests/fuzz/%.o build/asan/libengine.a
-	$(call say,LINK $@)
-	@mkdir -p $(@D)
-	$(Q)$(call link,asan) -fsanitize=fuzzer $^ $(LIBS) -o $@
+FUZZ_NAMES := $(FUZZ_C:tests/fuzz/%.c=%)
+FUZZ := $(FUZZ_NAMES:%=build/asan/fuzz/%)
+WRAP_tls := random_bytes
+WRAP_init_net := socket bind setsockopt send sendto recv access close getrandom now_ms say complain replace_file
+fuzz_link = $(call link,$(1)) -fsanitize=fuzzer $(WRAP_$(2):%=-Wl,--wrap=%)
+define fuzz_rule
+build/asan/fuzz/$(1): build/asan/obj/tests/fuzz/$(1).o build/asan/$(2)
+	$$(call say,LINK $$@)
+	@mkdir -p $$(@D)
+	$$(Q)$$(call fuzz_link,asan,$(1)) $$^ $(3) -o $$@
+build/fuzz/$(1): build/fuzz/obj/tests/fuzz/$(1).o build/fuzz/$(2)
+	$$(call say,LINK $$@)
+	$$(Q)$$(call fuzz_link,fuzz,$(1)) $$^ $(3) -o $$@
+endef
+$(foreach n,$(filter init_%,$(FUZZ_NAMES)),$(eval $(call fuzz_rule,$(n),libinit.a)))
+$(foreach n,$(filter-out init_%,$(FUZZ_NAMES)),$(eval $(call fuzz_rule,$(n),libengine.a,$$(LIBS))))
+fuzz-programs: $(if $(NAME),$(NAME:%=build/fuzz/%),$(FUZZ_NAMES:%=build/fuzz/%))
+fuzz: fuzz-programs ## search for inputs that break a parser: NAME=gguf (all by turns), SECONDS=600 in all, KEEP=1 keeps them
+	@tests/fuzz/run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(KEEP),--keep) $(if $(NAME),$(NAME),$(FUZZ_NAMES))
 unit-programs: $(UNIT) $(FUZZ)
 # Every operation on a device against the CPU's: build/host/ops DEVICE [WORD...].
 build/appliance/ops: $(patsubst %.c,build/appliance/obj/%.o,$(wildcard tests/golden/ops*.c)) build/appliance/libengine.a

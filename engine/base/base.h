@@ -169,7 +169,7 @@ void random_bytes(void *out, size_t n);              // from the kernel; die()s 
 struct settings {
     char model[1024];      // "builtin", a path, or a name under <state>/models/
     char listen[512];      // comma separated ADDR:PORT, TLS
-    char listen_http[128]; // plain HTTP for /ca.crt and the redirect; "" = off
+    char listen_http[512]; // plain HTTP for /ca.crt and the redirect; "auto", "" = off
     char state[512];       // directory: api-key, tls/, models/
     char device[64];       // auto | vulkan | cpu | a part of a device's name
     char hostname[64];
@@ -185,6 +185,17 @@ void settings_default(struct settings *settings);
 // tawny.conf: `key = value` lines, # comments. An unknown key or a bad value is BAD_INPUT naming
 // file, line, key and what is expected. NOT_FOUND when there is no such file.
 MUST_USE enum status settings_read(struct settings *settings, const char *path, struct err *err);
+// The same over a text in memory; `name` is what its sentences call it.
+MUST_USE enum status settings_parse(struct settings *settings, struct bytes text, const char *name,
+                                    struct err *err);
 // One `key`, `value` pair, as from the command line (without the dashes).
 MUST_USE enum status settings_set(struct settings *settings, const char *key, struct bytes value,
                                   struct err *err);
+
+struct setting { // what --help says of one
+    const char *name;
+    char letter;              // 'm': also -m; 0 = none
+    const char *value, *what; // "FILE", its meaning
+    char fallback[64];        // the default, as a person would write it
+};
+bool settings_describe(size_t i, struct setting *out); // false: there are fewer

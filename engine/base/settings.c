@@ -16,24 +16,37 @@ enum kind { TEXT, NUMBER, LEVEL, KV_TYPE };
 
 static const struct key {
     const char *name;
+    char letter; // -x on a command line; 0: none
     enum kind kind;
     size_t offset, size; // in struct settings; size of a TEXT's array
     int32_t least, most; // of a NUMBER
     bool may_be_empty;
+    const char *value, *what; // for --help
 } keys[] = {
 #define AT(field) offsetof(struct settings, field), sizeof(((struct settings *)0)->field)
-    {"model", TEXT, AT(model), 0, 0, false},
-    {"listen", TEXT, AT(listen), 0, 0, false},
-    {"listen-http", TEXT, AT(listen_http), 0, 0, true},
-    {"state", TEXT, AT(state), 0, 0, true},
-    {"device", TEXT, AT(device), 0, 0, false},
-    {"hostname", TEXT, AT(hostname), 0, 0, false},
-    {"cors", TEXT, AT(cors), 0, 0, true},
-    {"ctx", NUMBER, AT(n_ctx), 0, 1 << 20, false},
-    {"threads", NUMBER, AT(n_threads), 0, 1024, false},
-    {"parallel", NUMBER, AT(n_parallel), 1, 64, false},
-    {"kv-type", KV_TYPE, AT(kv_q8_0), 0, 0, false},
-    {"log", LEVEL, AT(log), 0, 0, false},
+    {"model", 'm', TEXT, AT(model), 0, 0, false, "FILE",
+     "which model: builtin, a file, or a name under STATE/models/"},
+    {"listen", 0, TEXT, AT(listen), 0, 0, false, "ADDR:PORT,...",
+     "addresses for HTTPS; [::] and * are all of them"},
+    {"listen-http", 0, TEXT, AT(listen_http), 0, 0, true, "ADDR:PORT,...",
+     "plain HTTP, for the certificate and the way to HTTPS; auto: port 80 on listen's addresses, "
+     "none when listen stands on the command line; \"\": none"},
+    {"state", 0, TEXT, AT(state), 0, 0, true, "DIR",
+     "keys, certificates and models; \"\": ~/.local/state/tawny"},
+    {"device", 0, TEXT, AT(device), 0, 0, false, "NAME",
+     "what computes: auto, vulkan, cpu, or a part of a device's name"},
+    {"hostname", 0, TEXT, AT(hostname), 0, 0, false, "NAME", "stands in the certificate"},
+    {"cors", 0, TEXT, AT(cors), 0, 0, true, "ORIGIN,...",
+     "web pages of these origins may ask; *: all; \"\": none"},
+    {"ctx", 0, NUMBER, AT(n_ctx), 0, 1 << 20, false, "N",
+     "tokens that a conversation may hold; 0: what the model was trained for"},
+    {"threads", 't', NUMBER, AT(n_threads), 0, 1024, false, "N",
+     "processor threads; 0: one a core"},
+    {"parallel", 0, NUMBER, AT(n_parallel), 1, 64, false, "N",
+     "conversations that are worked on at once"},
+    {"kv-type", 0, KV_TYPE, AT(kv_q8_0), 0, 0, false, "TYPE",
+     "how conversations are kept in memory: f16 or q8_0"},
+    {"log", 0, LEVEL, AT(log), 0, 0, false, "LEVEL", "how much is told: info or debug"},
 #undef AT
 };
 
@@ -42,7 +55,7 @@ void settings_default(struct settings *settings)
     *settings = (struct settings){
         .model = "builtin",
         .listen = "[::]:443,[::]:11434",
-        .listen_http = "[::]:80",
+        .listen_http = "auto",
         .state = "",
         .device = "auto",
         .hostname = "tawny",
@@ -51,6 +64,27 @@ void settings_default(struct settings *settings)
         .n_parallel = 4,
         .log = LOG_INFO,
     };
+}
+
+bool settings_describe(size_t i, struct setting *out)
+{
+    static struct settings defaults; // the same each time
+    if (i >= COUNT_OF(keys))
+        return false;
+    const struct key *key = &keys[i];
+    settings_default(&defaults);
+    *out = (struct setting){key->name, key->letter, key->value, key->what, ""};
+    const char *field = (const char *)&defaults + key->offset;
+    int32_t number = 0;
+    if (key->kind == NUMBER)
+        memcpy(&number, field, sizeof(number));
+    if (key->kind == TEXT)
+        snprintf(out->fallback, sizeof(out->fallback), "%s", field[0] ? field : "\"\"");
+    else if (key->kind == NUMBER)
+        snprintf(out->fallback, sizeof(out->fallback), "%d", (int)number);
+    else
+        snprintf(out->fallback, sizeof(out->fallback), "%s", key->kind == LEVEL ? "info" : "f16");
+    return true;
 }
 
 static struct bytes trim(struct bytes text)
@@ -156,7 +190,7 @@ static const struct key *key_find(struct bytes name)
 
 static enum status unknown_key(struct bytes name, struct err *err)
 {
-    char list[200];
+    char list[240];
     size_t n = 0;
     for (size_t i = 0; i < COUNT_OF(keys); i++) {
         int m = snprintf(list + n, sizeof(list) - n, "%s%s", i ? ", " : "", keys[i].name);
@@ -239,30 +273,37 @@ static enum status read_line(struct settings *settings, struct bytes line, int l
     return settings_set(settings, key->name, value, err);
 }
 
+enum status settings_parse(struct settings *settings, struct bytes text, const char *name,
+                           struct err *err)
+{
+    struct settings changed = *settings;
+    int seen_at[COUNT_OF(keys)] = {0};
+    enum status status = OK;
+    if (text.n >= 3 && memcmp(text.p, "\xef\xbb\xbf", 3) == 0) {
+        text.p += 3;
+        text.n -= 3;
+    }
+    for (int line_at = 1; text.n && status == OK; line_at++) {
+        const uint8_t *end = memchr(text.p, '\n', text.n);
+        size_t n = end ? (size_t)(end - text.p) : text.n, step = end ? n + 1 : n;
+        status = read_line(&changed, (struct bytes){text.p, n}, line_at, seen_at, err);
+        if (status != OK)
+            (void)err_prefix(err, "%s line %d", name, line_at);
+        text.p += step;
+        text.n -= step;
+    }
+    if (status == OK)
+        *settings = changed;
+    return status;
+}
+
 enum status settings_read(struct settings *settings, const char *path, struct err *err)
 {
     struct buf file;
     enum status status = file_read(&file, path, FILE_CAP, err);
     if (status != OK)
         return status;
-    struct bytes rest = buf_view(&file);
-    struct settings changed = *settings;
-    int seen_at[COUNT_OF(keys)] = {0};
-    if (rest.n >= 3 && memcmp(rest.p, "\xef\xbb\xbf", 3) == 0) {
-        rest.p += 3;
-        rest.n -= 3;
-    }
-    for (int line_at = 1; rest.n && status == OK; line_at++) {
-        const uint8_t *end = memchr(rest.p, '\n', rest.n);
-        size_t n = end ? (size_t)(end - rest.p) : rest.n, step = end ? n + 1 : n;
-        status = read_line(&changed, (struct bytes){rest.p, n}, line_at, seen_at, err);
-        if (status != OK)
-            (void)err_prefix(err, "%s line %d", path, line_at);
-        rest.p += step;
-        rest.n -= step;
-    }
+    status = settings_parse(settings, buf_view(&file), path, err);
     buf_free(&file);
-    if (status == OK)
-        *settings = changed;
     return status;
 }

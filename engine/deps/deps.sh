@@ -1,9 +1,9 @@
 #!/bin/bash
-# deps.sh FLAVOUR LINK - makes what FLAVOUR (host or appliance) is compiled against and points LINK at it. Run inside.
+# deps.sh FLAVOUR LINK - makes what FLAVOUR (host, appliance or fuzz) is compiled against and points LINK at it. Run inside.
 # deps.sh FLAVOUR list - prints what is linked into it: "NAME VERSION, NAME VERSION, ..."
 #
 #   LINK/sysroot    C library and kernel headers: musl (appliance), or glibc 2.36 of Debian 12 (host: runs on any
-#                   distribution at least that new)
+#                   distribution at least that new; fuzz: the same, the libraries instrumented for ASan and coverage)
 #   LINK/include, LINK/lib    the libraries of the recipes beside this file, static
 #   LINK/licences/NAME        what each of them wants shown; see notices.sh
 #
@@ -185,14 +185,16 @@ case "$FLAVOUR" in
         SYSROOT=$CACHE/deps/sysroot-musl-$key
         once "$SYSROOT" sysroot_musl
         CC="clang --target=x86_64-linux-musl --sysroot=$SYSROOT" ;;
-    host)
+    host|fuzz)
         SYSROOT=$CACHE/deps/sysroot-glibc-$(declare -f sysroot_glibc | hash)
         once "$SYSROOT" sysroot_glibc
         CC="clang --target=x86_64-linux-gnu --sysroot=$SYSROOT" ;;
-    *) say "deps.sh: unknown flavour $FLAVOUR (host, appliance)"; exit 2 ;;
+    *) say "deps.sh: unknown flavour $FLAVOUR (host, appliance, fuzz)"; exit 2 ;;
 esac
 AR=llvm-ar
 BASE_CFLAGS='-O2 -g0 -fPIC -ffunction-sections -fdata-sections -fstack-protector-strong -w'
+# A fuzzer sees only the branches of what is compiled for it, and most of a stranger's bytes meet a library first.
+[ "$FLAVOUR" != fuzz ] || BASE_CFLAGS='-O1 -g -fPIC -fno-omit-frame-pointer -fsanitize=address,fuzzer-no-link -w'
 CFLAGS=$BASE_CFLAGS
 for name in $RECIPES; do
     once "$CACHE/deps/$name-$FLAVOUR-$(recipe_hash "$name")" build_recipe "$name"

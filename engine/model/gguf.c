@@ -23,6 +23,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -32,8 +33,9 @@
 enum {
     MAX_VALUES = 65536,
     MAX_TENSORS = 65536,
-    MAX_KEY = 65535,       // specification: 2^16 - 1 bytes
-    MAX_TENSOR_NAME = 64,  // specification: 64 bytes
+    MAX_KEY = 65535,      // specification: 2^16 - 1 bytes
+    MAX_TENSOR_NAME = 64, // specification: 64 bytes
+    HEAD_BYTES = 24,
     MIN_VALUE_BYTES = 13,  // empty key, type, one byte
     MIN_TENSOR_BYTES = 32, // empty name, n_dims, one dim, type, offset
 };
@@ -79,6 +81,9 @@ struct cursor {
     const uint8_t *start, *p, *end;
 };
 
+// The model inside this binary (Makefile).
+extern const uint8_t builtin_gguf[], builtin_gguf_end[];
+
 static unsigned long long at(const struct cursor *cursor)
 {
     return (unsigned long long)(cursor->p - cursor->start);
@@ -117,11 +122,10 @@ static enum status truncated(const struct cursor *cursor, const char *what, uint
                              struct err *err)
 {
     return err_set(err, BAD_INPUT,
-                   "the file ends inside %s %llu (reading at offset %llu of %llu bytes): it is "
-                   "truncated or damaged; "
-                   "copy it again",
-                   what, (unsigned long long)index, at(cursor),
-                   (unsigned long long)(cursor->end - cursor->start));
+                   "the file has %llu bytes and ends inside %s %llu, which begins before byte "
+                   "%llu: the end is missing; copy it again",
+                   (unsigned long long)(cursor->end - cursor->start), what,
+                   (unsigned long long)index, at(cursor));
 }
 
 // ---- values -------------------------------------------------------------------------------------
@@ -133,26 +137,31 @@ static size_t scalar_bytes(uint32_t type)
     return type < sizeof(bytes) ? bytes[type] : 0;
 }
 
+static enum status past_end(const struct cursor *cursor, const char *key, const char *what,
+                            unsigned long long offset, struct err *err)
+{
+    return err_set(err, BAD_INPUT,
+                   "the file has %llu bytes, but key '%s' (%s at offset %llu) needs more: the end "
+                   "is missing, or the head is damaged; copy it again",
+                   (unsigned long long)(cursor->end - cursor->start), key, what, offset);
+}
+
 static enum status skip_array(struct cursor *cursor, struct gguf_value *value, const char *key,
                               struct err *err)
 {
+    char what[64];
     unsigned long long offset = at(cursor);
     if (!take(cursor, &value->item_type, 4) || !take(cursor, &value->n_items, 8))
-        return err_set(err, BAD_INPUT,
-                       "key '%s': the file ends inside the array's head at offset %llu", key,
-                       offset);
+        return past_end(cursor, key, "the head of an array", offset, err);
     value->p = cursor->p;
     size_t item = scalar_bytes(value->item_type);
     uint64_t left = (uint64_t)(cursor->end - cursor->p), n_bytes;
-    if (item != 0) {
-        if (mul_overflows(value->n_items, item, &n_bytes) || !skip(cursor, n_bytes))
-            return err_set(err, BAD_INPUT,
-                           "key '%s': an array of %llu items of %zu bytes at offset %llu, but only "
-                           "%llu bytes follow",
-                           key, (unsigned long long)value->n_items, item, offset,
-                           (unsigned long long)left);
-        return OK;
-    }
+    snprintf(what, sizeof(what), "an array of %llu %s", (unsigned long long)value->n_items,
+             item ? "numbers" : "texts");
+    if (item != 0)
+        return mul_overflows(value->n_items, item, &n_bytes) || !skip(cursor, n_bytes)
+                   ? past_end(cursor, key, what, offset, err)
+                   : OK;
     if (value->item_type == GGUF_ARRAY)
         return err_set(err, UNSUPPORTED,
                        "key '%s': an array of arrays at offset %llu; no known model file has one",
@@ -160,20 +169,12 @@ static enum status skip_array(struct cursor *cursor, struct gguf_value *value, c
     if (value->item_type != GGUF_STRING)
         return err_set(err, BAD_INPUT, "key '%s': unknown item type %u at offset %llu", key,
                        value->item_type, offset);
-    if (value->n_items > left / 8)
-        return err_set(
-            err, BAD_INPUT,
-            "key '%s': an array of %llu strings at offset %llu, but only %llu bytes follow", key,
-            (unsigned long long)value->n_items, offset, (unsigned long long)left);
-    for (uint64_t i = 0; i < value->n_items; i++) {
+    bool fits = value->n_items <= left / 8;
+    for (uint64_t i = 0; i < value->n_items && fits; i++) {
         struct bytes text;
-        if (!take_string(cursor, &text))
-            return err_set(
-                err, BAD_INPUT,
-                "key '%s': string %llu of %llu at offset %llu reaches past the end of the file",
-                key, (unsigned long long)i, (unsigned long long)value->n_items, at(cursor));
+        fits = take_string(cursor, &text);
     }
-    return OK;
+    return fits ? OK : past_end(cursor, key, what, offset, err);
 }
 
 static enum status read_value(struct cursor *cursor, struct gguf_value *value, uint64_t index,
@@ -198,9 +199,7 @@ static enum status read_value(struct cursor *cursor, struct gguf_value *value, u
     if (value->type == GGUF_STRING) {
         if (take_string(cursor, &text))
             return OK;
-        return err_set(err, BAD_INPUT,
-                       "key '%s': its string at offset %llu reaches past the end of the file", name,
-                       at(cursor));
+        return past_end(cursor, name, "a text", at(cursor), err);
     }
     if (value->type == GGUF_ARRAY)
         return skip_array(cursor, value, name, err);
@@ -304,11 +303,23 @@ static int compare_offsets(const void *a, const void *b)
     return (x->offset > y->offset) - (x->offset < y->offset);
 }
 
+// The file must reach to `end`, where its last tensor does.
+static enum status check_length(const struct gguf *gguf, uint64_t end, struct err *err)
+{
+    if (end <= gguf->file.n)
+        return OK;
+    return err_set(err, BAD_INPUT,
+                   "the file has %zu bytes, but its tensors reach to byte %llu: the last %llu are "
+                   "missing, or the head is damaged; copy it again",
+                   gguf->file.n, (unsigned long long)end, (unsigned long long)(end - gguf->file.n));
+}
+
 // Turns offsets into positions in the file and checks that they are aligned, inside and apart.
 // Leaves tensors by offset.
 static enum status place_tensors(struct gguf *gguf, uint64_t data_start, struct err *err)
 {
     char name[NAME_TEXT], other[NAME_TEXT];
+    uint64_t last_end = 0;
     for (uint64_t i = 0; i < gguf->n_tensors; i++) {
         struct gguf_tensor *tensor = &gguf->tensors[i];
         uint64_t end;
@@ -319,14 +330,15 @@ static enum status place_tensors(struct gguf *gguf, uint64_t data_start, struct 
                            name, (unsigned long long)tensor->offset,
                            (unsigned long long)gguf->alignment);
         if (add_overflows(tensor->offset, data_start, &tensor->offset) ||
-            add_overflows(tensor->offset, tensor->n_bytes, &end) || end > gguf->file.n)
+            add_overflows(tensor->offset, tensor->n_bytes, &end) || end > INT64_MAX)
             return err_set(err, BAD_INPUT,
-                           "tensor '%s' (%llu bytes at offset %llu) reaches past the end of the "
-                           "file (%llu bytes): it is "
-                           "truncated or damaged; copy it again",
-                           name, (unsigned long long)tensor->n_bytes,
-                           (unsigned long long)tensor->offset, (unsigned long long)gguf->file.n);
+                           "tensor '%s': %llu bytes at offset %llu do not fit any file", name,
+                           (unsigned long long)tensor->n_bytes, (unsigned long long)tensor->offset);
+        last_end = end > last_end ? end : last_end;
     }
+    enum status status = check_length(gguf, last_end, err);
+    if (status != OK)
+        return status;
     qsort(gguf->tensors, (size_t)gguf->n_tensors, sizeof(*gguf->tensors), compare_offsets);
     for (uint64_t i = 1; i < gguf->n_tensors; i++) {
         const struct gguf_tensor *before = &gguf->tensors[i - 1], *after = &gguf->tensors[i];
@@ -371,22 +383,26 @@ static enum status read_head(struct gguf *gguf, struct cursor *cursor, struct er
         return err_set(err, BAD_INPUT, "not a GGUF file: it does not start with \"GGUF\"");
     if (!take(cursor, &gguf->version, 4) || !take(cursor, &gguf->n_tensors, 8) ||
         !take(cursor, &gguf->n_values, 8))
-        return err_set(err, BAD_INPUT, "the file ends inside its head (24 bytes)");
+        return err_set(err, BAD_INPUT, "the file has %zu bytes; its head alone has %d",
+                       gguf->file.n, HEAD_BYTES);
     if ((gguf->version & 0xffff) == 0 && gguf->version != 0)
         return err_set(err, UNSUPPORTED, "a big-endian GGUF file; convert it to little endian");
     if (gguf->version != 2 && gguf->version != 3)
         return err_set(err, UNSUPPORTED, "GGUF version %u; this build reads 2 and 3",
                        gguf->version);
-    uint64_t left = (uint64_t)(cursor->end - cursor->p);
-    if (gguf->n_values > MAX_VALUES || gguf->n_values > left / MIN_VALUE_BYTES)
+    if (gguf->n_values > MAX_VALUES || gguf->n_tensors > MAX_TENSORS)
         return err_set(err, BAD_INPUT,
-                       "the head announces %llu keys; at most %d are read, and %llu bytes follow",
-                       (unsigned long long)gguf->n_values, MAX_VALUES, (unsigned long long)left);
-    if (gguf->n_tensors > MAX_TENSORS || gguf->n_tensors > left / MIN_TENSOR_BYTES)
-        return err_set(
-            err, BAD_INPUT,
-            "the head announces %llu tensors; at most %d are read, and %llu bytes follow",
-            (unsigned long long)gguf->n_tensors, MAX_TENSORS, (unsigned long long)left);
+                       "the head announces %llu keys and %llu tensors; at most %d and %d are read",
+                       (unsigned long long)gguf->n_values, (unsigned long long)gguf->n_tensors,
+                       MAX_VALUES, MAX_TENSORS);
+    uint64_t needed =
+        HEAD_BYTES + gguf->n_values * MIN_VALUE_BYTES + gguf->n_tensors * MIN_TENSOR_BYTES;
+    if (needed > gguf->file.n)
+        return err_set(err, BAD_INPUT,
+                       "the file has %zu bytes, but its head announces %llu keys and %llu tensors, "
+                       "which take at least %llu: the end is missing; copy it again",
+                       gguf->file.n, (unsigned long long)gguf->n_values,
+                       (unsigned long long)gguf->n_tensors, (unsigned long long)needed);
     return OK;
 }
 
@@ -438,17 +454,56 @@ enum status gguf_parse(struct gguf **out, struct bytes file, struct err *err)
     return status;
 }
 
+// What a path names that is no file, or NULL.
+static const char *no_file(mode_t mode)
+{
+    return S_ISREG(mode)    ? NULL
+           : S_ISDIR(mode)  ? "a directory"
+           : S_ISFIFO(mode) ? "a named pipe"
+           : S_ISSOCK(mode) ? "a socket"
+                            : "a device";
+}
+
+// A pipe or a device is refused before it is opened, which could wait for ever or do something.
+static enum status open_file(const char *path, int *out, struct stat *st, struct err *err)
+{
+    const char *what = NULL;
+    int fd = -1;
+    if (stat(path, st) == 0 && !(what = no_file(st->st_mode)))
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (!what && (fd < 0 || fstat(fd, st) != 0)) {
+        int why = errno;
+        if (fd >= 0)
+            close(fd);
+        return err_set(err, why == ENOENT || why == ENOTDIR ? NOT_FOUND : IO_ERROR,
+                       "model file %s: %s", path, strerror(why));
+    }
+    if (!what)
+        what = no_file(st->st_mode); // changed in between
+    if (what && fd >= 0)
+        close(fd);
+    if (what)
+        return err_set(err, BAD_INPUT, "model file %s: it is %s; a model is a regular file (GGUF)",
+                       path, what);
+    *out = fd;
+    return OK;
+}
+
 enum status gguf_open(struct gguf **out, const char *path, struct err *err)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd;
     struct stat st;
-    if (fd < 0)
-        return err_set(err, errno == ENOENT ? NOT_FOUND : IO_ERROR, "model file %s: %s", path,
-                       strerror(errno));
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size < 24) {
+    if (strcmp(path, MODEL_BUILTIN) == 0)
+        return gguf_parse(
+            out, (struct bytes){builtin_gguf, (size_t)(builtin_gguf_end - builtin_gguf)}, err);
+    enum status status = open_file(path, &fd, &st, err);
+    if (status != OK)
+        return status;
+    if (st.st_size < HEAD_BYTES) {
         close(fd);
-        return err_set(err, BAD_INPUT, "model file %s: not a regular file of at least 24 bytes",
-                       path);
+        return err_set(err, BAD_INPUT,
+                       "model file %s: it has %lld bytes; the head of a GGUF file alone has %d",
+                       path, (long long)st.st_size, HEAD_BYTES);
     }
     void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
     int mmap_errno = errno;
@@ -459,7 +514,7 @@ enum status gguf_open(struct gguf **out, const char *path, struct err *err)
     struct gguf *gguf = mem_alloc(sizeof(*gguf));
     gguf->file = (struct bytes){map, (size_t)st.st_size};
     gguf->mapped = true;
-    enum status status = parse(gguf, err);
+    status = parse(gguf, err);
     if (status != OK) {
         gguf_close(gguf);
         return err ? err_prefix(err, "model file %s", path) : status;
@@ -539,12 +594,40 @@ static bool read_integer(const struct gguf_value *value, uint64_t *out, bool *ne
     return true;
 }
 
+// One value for all layers is also written as an array of equal ones, an item a layer: *value
+// becomes the first of them, in `room`.
+static enum status find_scalar(const struct gguf *gguf, const char *key,
+                               const struct gguf_value **value, struct gguf_value *room,
+                               struct err *err)
+{
+    const struct gguf_value *v = gguf_find(gguf, key);
+    if (!v)
+        return NOT_FOUND;
+    *value = v;
+    size_t n = v->type == GGUF_ARRAY ? scalar_bytes(v->item_type) : 0;
+    if (n == 0 || v->n_items == 0)
+        return OK; // a scalar, or what its reader refuses by its type
+    for (uint64_t i = 1; i < v->n_items; i++)
+        if (memcmp(v->p, v->p + i * n, n) != 0)
+            return err_set(err, UNSUPPORTED,
+                           "key '%s' is an array whose item %llu differs from the first; one "
+                           "value for all of them is expected",
+                           key, (unsigned long long)i);
+    *room = *v;
+    room->type = v->item_type;
+    room->n_items = 1;
+    *value = room;
+    return OK;
+}
+
 enum status gguf_get_uint(const struct gguf *gguf, const char *key, uint64_t min, uint64_t max,
                           uint64_t *out, struct err *err)
 {
-    const struct gguf_value *value = gguf_find(gguf, key);
-    if (!value)
-        return NOT_FOUND;
+    const struct gguf_value *value;
+    struct gguf_value room;
+    enum status status = find_scalar(gguf, key, &value, &room, err);
+    if (status != OK)
+        return status;
     uint64_t number;
     bool negative;
     if (!read_integer(value, &number, &negative))
@@ -560,9 +643,11 @@ enum status gguf_get_uint(const struct gguf *gguf, const char *key, uint64_t min
 enum status gguf_get_float(const struct gguf *gguf, const char *key, double min, double max,
                            float *out, struct err *err)
 {
-    const struct gguf_value *value = gguf_find(gguf, key);
-    if (!value)
-        return NOT_FOUND;
+    const struct gguf_value *value;
+    struct gguf_value room;
+    enum status status = find_scalar(gguf, key, &value, &room, err);
+    if (status != OK)
+        return status;
     double number;
     if (value->type == GGUF_F32) {
         float f;
@@ -582,9 +667,11 @@ enum status gguf_get_float(const struct gguf *gguf, const char *key, double min,
 
 enum status gguf_get_bool(const struct gguf *gguf, const char *key, bool *out, struct err *err)
 {
-    const struct gguf_value *value = gguf_find(gguf, key);
-    if (!value)
-        return NOT_FOUND;
+    const struct gguf_value *value;
+    struct gguf_value room;
+    enum status status = find_scalar(gguf, key, &value, &room, err);
+    if (status != OK)
+        return status;
     if (value->type != GGUF_BOOL)
         return wrong_type(value, key, "a truth value", err);
     *out = value->p[0] != 0;

@@ -29,6 +29,10 @@ struct model_info {
     int32_t n_layer_on_device;
 };
 
+// The path that means the model inside this binary. A file of that name in the working directory is
+// ./builtin.
+#define MODEL_BUILTIN "builtin"
+
 // Opens and checks the file, maps the weights, makes the KV cache. On failure the sentence names
 // file, tensor or field.
 MUST_USE enum status model_open(struct model **out, struct compute *compute, const char *path,

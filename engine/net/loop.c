@@ -156,6 +156,13 @@ static enum status open_listeners(struct net *net, const char *key, const char *
     return status;
 }
 
+enum status net_listen_good(const char *key, const char *text, struct err *err)
+{
+    struct listen_at at[LIMIT_LISTENERS];
+    size_t n;
+    return listen_parse(at, LIMIT_LISTENERS, &n, key, text, err);
+}
+
 static void close_listeners(struct net *net)
 {
     for (size_t i = 0; i < net->n_listeners; i++)

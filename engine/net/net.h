@@ -53,6 +53,9 @@ struct net_options {
     const char *hostname;
 };
 
+// Whether `text` is what listen or listen_http may say; BAD_INPUT names `key` and the entry.
+// Nothing is opened.
+MUST_USE enum status net_listen_good(const char *key, const char *text, struct err *err);
 // Opens the listeners, and makes or loads the CA and the server's certificate (re-issued when it
 // does not name a present address).
 MUST_USE enum status net_open(struct net **out, const struct net_options *options,

@@ -1,9 +1,12 @@
-// args.c - reads a verb's command line by its table, and finds the model file a setting means.
+// args.c - reads a verb's command line by its table, prints --help from it, and finds the model
+// file a setting means.
 //
 // Settings of tawny.conf are options too (--ctx 8192): a name that the verb's own table lacks is
 // looked up there, so there is one list of settings and one check of their values
-// (base/settings.c).
+// (base/settings.c). The command line is read twice: first for --config, then on top of what that
+// file says.
 #include "args.h"
+#include "model/model.h"
 
 #include <errno.h>
 #include <math.h>
@@ -12,29 +15,89 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MOST_OPTIONS = 64 };
+enum { OPTIONS_MOST = 64, HELP_COLUMN = 30, HELP_WIDTH = 100 };
 
-static void print_help(const struct arg *args, size_t n_args, const char *verb, bool settings_too)
+// ---- --help -------------------------------------------------------------------------------------
+
+// `what` and the default in lines that begin at column `indent`; the first goes on from `column`.
+static void print_meaning(size_t indent, size_t column, const char *what, const char *fallback)
 {
-    printf("usage: tawny %s [options]\n", verb);
-    for (size_t i = 0; i < n_args; i++) {
-        char letter[8] = "    ";
-        if (args[i].letter)
-            snprintf(letter, sizeof(letter), "-%c, ", args[i].letter);
-        printf("  %s--%-14s %s\n", letter, args[i].name, args[i].what);
+    struct buf text;
+    buf_init(&text, 4096);
+    if (buf_format(&text, "%s%s%s%s", what, fallback ? " (default " : "", fallback ? fallback : "",
+                   fallback ? ")" : "") != OK)
+        die("a meaning of more than 4096 bytes");
+    const char *word = (const char *)text.p, *end = word + text.n;
+    while (word < end) {
+        const char *space = memchr(word, ' ', (size_t)(end - word));
+        size_t n = space ? (size_t)(space - word) : (size_t)(end - word);
+        if (column < indent || column + 1 + n > HELP_WIDTH) {
+            printf("%s%*s", column < indent ? "" : "\n",
+                   (int)(column < indent ? indent - column : indent), "");
+            column = indent;
+        } else if (column > indent) {
+            putchar(' ');
+            column++;
+        }
+        printf("%.*s", (int)n, word);
+        column += n;
+        word += n + 1;
     }
-    if (settings_too)
-        printf("  and every setting of tawny.conf as --KEY VALUE: model, listen, listen-http, "
-               "state, device,\n"
-               "  hostname, ctx, threads, parallel, kv-type, log\n");
-    printf("      --%-14s this text\n", "help");
+    putchar('\n');
+    buf_free(&text);
 }
+
+static void print_option(char letter, const char *name, const char *kind, const char *what,
+                         const char *fallback)
+{
+    char head[HELP_COLUMN * 2], x[8] = "    ";
+    if (letter)
+        snprintf(x, sizeof(x), "-%c, ", letter);
+    int n =
+        snprintf(head, sizeof(head), "  %s--%s%s%s", x, name, kind ? " " : "", kind ? kind : "");
+    fputs(head, stdout);
+    if (n >= HELP_COLUMN) {
+        putchar('\n');
+        n = 0;
+    }
+    print_meaning(HELP_COLUMN, (size_t)n, what, fallback);
+}
+
+static void print_help(const struct command *command, const char *verb)
+{
+    printf("usage: tawny %s [options]\n\n", verb);
+    print_meaning(0, 0, command->what, NULL);
+    printf("\noptions:\n");
+    for (size_t i = 0; i < command->n_args; i++) {
+        const struct arg *arg = &command->args[i];
+        print_option(arg->letter, arg->name, arg->kind, arg->what, arg->value ? *arg->value : NULL);
+    }
+    if (command->settings)
+        print_option('c', "config", "FILE", "a settings file (tawny.conf)", NULL);
+    print_option('h', "help", NULL, "this text", NULL);
+    struct setting setting;
+    if (command->settings)
+        printf("\nsettings, as in tawny.conf:\n");
+    for (size_t i = 0; command->settings && settings_describe(i, &setting); i++)
+        print_option(setting.letter, setting.name, setting.value, setting.what, setting.fallback);
+}
+
+// ---- reading ------------------------------------------------------------------------------------
 
 struct option { // one option as it stands on the command line
     struct bytes name;
     char letter;       // when it was -x
     const char *value; // behind '=', else NULL
     const char *text;  // the whole word, for sentences
+};
+
+struct reading { // of one command line
+    const struct command *command;
+    struct settings *settings; // where settings go: the command's, or a scratch in the first round
+    const char *config;
+    bool seen[OPTIONS_MOST], seen_setting[OPTIONS_MOST], seen_config;
+    int argc, at;
+    char **argv;
 };
 
 static bool option_parse(const char *word, struct option *option)
@@ -54,101 +117,130 @@ static bool option_parse(const char *word, struct option *option)
     return option->name.n > 0;
 }
 
-static const struct arg *arg_find(const struct arg *args, size_t n_args,
-                                  const struct option *option)
+static bool option_is(const struct option *option, char letter, const char *name)
 {
-    for (size_t i = 0; i < n_args; i++)
-        if (option->letter ? args[i].letter == option->letter
-                           : bytes_equal_text(option->name, args[i].name))
-            return &args[i];
-    return NULL;
+    return option->letter ? option->letter == letter : bytes_equal_text(option->name, name);
 }
 
-static enum status value_of(struct option *option, int argc, char **argv, int *at, struct err *err)
+static enum status once(bool *seen, const char *name, struct err *err)
 {
-    if (option->value)
-        return OK;
-    if (*at + 1 >= argc)
-        return err_set(err, BAD_INPUT, "%s: a value is missing", option->text);
-    option->value = argv[++*at];
+    if (*seen)
+        return err_set(err, BAD_INPUT, "--%s is given twice", name);
+    *seen = true;
     return OK;
 }
 
-static enum status set_setting(struct settings *settings, const struct option *option,
-                               struct err *err)
+static enum status take_value(struct reading *r, const struct option *option, const char *name,
+                              bool *seen, const char **value, struct err *err)
 {
-    char name[32];
-    if (option->letter || option->name.n >= sizeof(name))
-        return err_set(err, BAD_INPUT, "there is no option %s (--help lists them)", option->text);
-    memcpy(name, option->name.p, option->name.n);
-    name[option->name.n] = 0;
-    enum status status = settings_set(settings, name, bytes_of(option->value), err);
+    enum status status = once(seen, name, err);
     if (status != OK)
-        (void)err_prefix(err, "%s", option->text);
+        return status;
+    *value = option->value;
+    if (!*value && r->at + 1 >= r->argc)
+        return err_set(err, BAD_INPUT, "--%s: a value is missing", name);
+    if (!*value)
+        *value = r->argv[++r->at];
+    return OK;
+}
+
+static enum status take_arg(struct reading *r, const struct option *option, size_t i,
+                            struct err *err)
+{
+    const struct arg *arg = &r->command->args[i];
+    const char *value;
+    if (arg->flag) {
+        if (option->value)
+            return err_set(err, BAD_INPUT, "--%s takes no value", arg->name);
+        enum status status = once(&r->seen[i], arg->name, err);
+        *arg->flag = *arg->flag || status == OK;
+        return status;
+    }
+    enum status status = take_value(r, option, arg->name, &r->seen[i], &value, err);
+    if (status == OK)
+        *arg->value = value;
     return status;
 }
 
-static enum status read_all(const struct arg *args, size_t n_args, int argc, char **argv,
-                            struct settings *settings, struct err *err)
+static enum status take_setting(struct reading *r, const struct option *option, struct err *err)
 {
-    bool seen[MOST_OPTIONS] = {false};
-    for (int at = 1; at < argc; at++) {
+    struct setting setting;
+    struct err why = {0};
+    size_t i = 0;
+    while (settings_describe(i, &setting) && !option_is(option, setting.letter, setting.name))
+        if (++i == OPTIONS_MOST)
+            die("more than %d settings", OPTIONS_MOST);
+    if (!settings_describe(i, &setting))
+        return err_set(err, BAD_INPUT, "there is no option %.80s (--help lists them)",
+                       option->text);
+    const char *value;
+    enum status status = take_value(r, option, setting.name, &r->seen_setting[i], &value, err);
+    if (status != OK)
+        return status;
+    status = settings_set(r->settings, setting.name, bytes_of(value), &why);
+    return status == OK ? OK : err_set(err, status, "--%s", why.text); // it begins with the name
+}
+
+static enum status take_option(struct reading *r, const struct option *option, struct err *err)
+{
+    const struct command *command = r->command;
+    for (size_t i = 0; i < command->n_args; i++)
+        if (option_is(option, command->args[i].letter, command->args[i].name))
+            return take_arg(r, option, i, err);
+    if (!command->settings)
+        return err_set(err, BAD_INPUT, "there is no option %.80s (--help lists them)",
+                       option->text);
+    if (option_is(option, 'c', "config"))
+        return take_value(r, option, "config", &r->seen_config, &r->config, err);
+    return take_setting(r, option, err);
+}
+
+static bool setting_is_given(const struct reading *r, const char *name)
+{
+    struct setting setting;
+    for (size_t i = 0; settings_describe(i, &setting); i++)
+        if (strcmp(setting.name, name) == 0)
+            return r->seen_setting[i];
+    return false;
+}
+
+static enum status read_all(struct reading *r, struct err *err)
+{
+    if (r->command->n_args > OPTIONS_MOST)
+        die("more than %d options", OPTIONS_MOST);
+    for (r->at = 1; r->at < r->argc; r->at++) {
         struct option option;
-        if (!option_parse(argv[at], &option))
+        if (!option_parse(r->argv[r->at], &option))
             return err_set(err, BAD_INPUT, "\"%.80s\" is not an option (--help lists them)",
-                           argv[at]);
-        if (bytes_equal_text(option.name, "help") || option.letter == 'h') {
-            print_help(args, n_args, argv[0], settings);
+                           r->argv[r->at]);
+        if (option_is(&option, 'h', "help")) {
+            print_help(r->command, r->argv[0]);
             return CANCELLED;
         }
-        const struct arg *arg = arg_find(args, n_args, &option);
-        if (arg && n_args <= MOST_OPTIONS) {
-            if (seen[arg - args])
-                return err_set(err, BAD_INPUT, "--%s is given twice", arg->name);
-            seen[arg - args] = true;
-        }
-        if (arg && arg->flag) {
-            if (option.value)
-                return err_set(err, BAD_INPUT, "--%s takes no value", arg->name);
-            *arg->flag = true;
-            continue;
-        }
-        if (!arg && !settings)
-            return err_set(err, BAD_INPUT, "there is no option %s (--help lists them)",
-                           option.text);
-        enum status status = value_of(&option, argc, argv, &at, err);
-        if (status == OK && arg)
-            *arg->value = option.value;
-        else if (status == OK)
-            status = set_setting(settings, &option, err);
+        enum status status = take_option(r, &option, err);
         if (status != OK)
             return status;
     }
+    // Who says where to listen is not to find another port open as well.
+    if (r->settings && setting_is_given(r, "listen") && !setting_is_given(r, "listen-http"))
+        r->settings->listen_http[0] = 0;
     return OK;
 }
 
-enum status args_read(const struct arg *args, size_t n_args, int argc, char **argv, struct err *err)
-{
-    return read_all(args, n_args, argc, argv, NULL, err);
-}
-
-enum status args_read_settings(const struct arg *args, size_t n_args, int argc, char **argv,
-                               struct settings *settings, struct err *err)
-{
-    return read_all(args, n_args, argc, argv, settings, err);
-}
-
-enum status args_read_config(const struct arg *args, size_t n_args, const char **config, int argc,
-                             char **argv, struct settings *settings, struct err *err)
+enum status args_read(const struct command *command, int argc, char **argv, struct err *err)
 {
     struct settings scratch;
+    struct reading first = {command, command->settings ? &scratch : NULL, .argc = argc,
+                            .argv = argv};
+    if (!command->settings)
+        return read_all(&first, err);
     settings_default(&scratch);
-    settings_default(settings);
-    // Twice over the command line: first for --config, then on top of what that file says.
-    enum status status = args_read_settings(args, n_args, argc, argv, &scratch, err);
-    if (status == OK && *config)
-        status = settings_read(settings, *config, err);
-    return status == OK ? args_read_settings(args, n_args, argc, argv, settings, err) : status;
+    settings_default(command->settings);
+    enum status status = read_all(&first, err);
+    if (status == OK && first.config)
+        status = settings_read(command->settings, first.config, err);
+    struct reading second = {command, command->settings, .argc = argc, .argv = argv};
+    return status == OK ? read_all(&second, err) : status;
 }
 
 enum status args_int(const char *name, const char *text, int64_t least, int64_t most, int64_t *out,
@@ -187,26 +279,48 @@ int args_fail(const char *verb, const struct err *err, int code)
     return code;
 }
 
+// ---- what settings mean -------------------------------------------------------------------------
+
+enum status args_state(struct settings *settings, struct err *err)
+{
+    if (settings->state[0])
+        return OK;
+    char path[sizeof(settings->state)];
+    const char *base = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    int n = -1;
+    if (base && base[0] == '/')
+        n = snprintf(path, sizeof(path), "%s/tawny", base);
+    else if (home && home[0] == '/')
+        n = snprintf(path, sizeof(path), "%s/.local/state/tawny", home);
+    if (n < 0 || (size_t)n >= sizeof(path))
+        return err_set(err, BAD_INPUT,
+                       "there is no home directory to keep keys in; name one with --state DIR");
+    memcpy(settings->state, path, (size_t)n + 1);
+    return OK;
+}
+
 enum status args_model_path(const struct settings *settings, char *out, size_t size,
                             struct err *err)
 {
-    static const char builtin[] = "/usr/share/tawny/builtin.gguf";
+    struct settings with_state = *settings;
     const char *model = settings->model;
     char path[2100];
     if (strcmp(model, "builtin") == 0) {
-        if (access(builtin, R_OK) != 0)
-            return err_set(err, NOT_FOUND,
-                           "the built-in model is not at %s (%s); name a file with --model FILE",
-                           builtin, strerror(errno));
-        snprintf(path, sizeof(path), "%s", builtin);
+        snprintf(path, sizeof(path), "%s", MODEL_BUILTIN);
+    } else if (model[0] == '/') {
+        snprintf(path, sizeof(path), "%s", model);
+        if (access(path, R_OK) != 0)
+            return err_set(err, NOT_FOUND, "model file %s: %s", path, strerror(errno));
     } else {
-        snprintf(path, sizeof(path), "%s/models/%s", settings->state, model);
-        if (model[0] == '/' || !settings->state[0] || access(path, R_OK) != 0)
+        bool state = args_state(&with_state, NULL) == OK;
+        snprintf(path, sizeof(path), "%s/models/%s", with_state.state, model);
+        if (!state || access(path, R_OK) != 0)
             snprintf(path, sizeof(path), "%s", model);
         if (access(path, R_OK) != 0)
             return err_set(err, NOT_FOUND,
-                           "model \"%s\" cannot be read: it is neither %s/models/%s nor %s: %s",
-                           model, settings->state[0] ? settings->state : "STATE", model, model,
+                           "there is no model \"%s\" that can be read, neither %s/models/%s nor "
+                           "%s in this directory: %s",
+                           model, state ? with_state.state : "STATE", model, model,
                            strerror(errno));
     }
     size_t n = strlen(path);

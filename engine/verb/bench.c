@@ -189,27 +189,22 @@ static void print_json(const struct bench *bench, const struct result *results, 
 
 static enum status read_command_line(struct bench *bench, int argc, char **argv, struct err *err)
 {
-    const char *model = NULL, *prompt = "512", *generated = "64", *repeat = "3", *threads = NULL;
+    const char *prompt = "512", *generated = "64", *repeat = "3";
     int64_t n_prompt = 0, n_generate = 0, n_repeat = 0;
     const struct arg args[] = {
-        {"model", 'm', &model, NULL, "FILE   the model (default: the built-in one)"},
-        {"n-prompt", 'p', &prompt, NULL,
-         "N      tokens of the prompt test, 0 = none (default 512)"},
-        {"n-gen", 'n', &generated, NULL,
-         "N      tokens of the generation test, 0 = none (default 64)"},
-        {"repetitions", 'r', &repeat, NULL, "N      (default 3)"},
-        {"threads", 't', &threads, NULL, "N      processor threads (default: one a core)"},
-        {"json", 0, NULL, &bench->json, "       as JSON instead of a table"},
-        {"ops", 0, NULL, &bench->ops, "       single operations instead of a model"},
-        {"op", 0, &bench->op, NULL, "WORD   with --ops: only those with WORD in their name"},
+        {"n-prompt", 'p', &prompt, NULL, "N", "tokens of the prompt test; 0: none"},
+        {"n-gen", 'n', &generated, NULL, "N", "tokens of the generation test; 0: none"},
+        {"repetitions", 'r', &repeat, NULL, "N", "of each test"},
+        {"json", 0, NULL, &bench->json, NULL, "as JSON instead of a table"},
+        {"ops", 0, NULL, &bench->ops, NULL, "single operations instead of a model"},
+        {"op", 0, &bench->op, NULL, "WORD", "with --ops: only those with WORD in their name"},
     };
-    settings_default(&bench->settings);
-    enum status status =
-        args_read_settings(args, COUNT_OF(args), argc, argv, &bench->settings, err);
-    if (status == OK && model)
-        status = settings_set(&bench->settings, "model", bytes_of(model), err);
-    if (status == OK && threads)
-        status = settings_set(&bench->settings, "threads", bytes_of(threads), err);
+    const struct command command = {
+        "measure tokens per second of reading a prompt (pp) and of generating (tg).", args,
+        COUNT_OF(args), &bench->settings};
+    enum status status = args_read(&command, argc, argv, err);
+    if (status == OK && bench->op && !bench->ops)
+        status = err_set(err, BAD_INPUT, "--op: only with --ops (--help lists the options)");
     if (status == OK)
         status = args_int("n-prompt", prompt, 0, 1 << 20, &n_prompt, err);
     if (status == OK)

@@ -259,39 +259,30 @@ static int talk(struct chat *chat)
 
 static enum status read_command_line(struct chat *chat, int argc, char **argv, struct err *err)
 {
-    const char *config = NULL, *model = NULL, *temperature = NULL, *top_p = NULL, *top_k = NULL,
-               *min_p = NULL, *seed = NULL, *most = NULL;
-    int64_t k, seed_number = 0, n_most = 0;
+    const char *temperature = "0.8", *top_p = "0.95", *top_k = "40", *min_p = "0.05", *seed = NULL,
+               *most = NULL;
+    int64_t k = 0, seed_number = 0, n_most = 0;
     const struct arg args[] = {
-        {"config", 'c', &config, NULL, "FILE   settings file (tawny.conf)"},
-        {"model", 'm', &model, NULL, "FILE   the model (default: the built-in one)"},
-        {"system", 's', &chat->system, NULL, "TEXT   the system message"},
-        {"temperature", 0, &temperature, NULL,
-         "T      0 = always the likeliest token (default 0.8)"},
-        {"top-p", 0, &top_p, NULL, "P      (default 0.95)"},
-        {"top-k", 0, &top_k, NULL, "K      0 = off (default 40)"},
-        {"min-p", 0, &min_p, NULL, "P      (default 0.05)"},
-        {"seed", 0, &seed, NULL, "N      the same seed gives the same answer"},
-        {"max-tokens", 'n', &most, NULL, "N      of one answer (default: what the context holds)"},
+        {"system", 's', &chat->system, NULL, "TEXT", "the system message"},
+        {"temperature", 0, &temperature, NULL, "T", "0: always the likeliest token"},
+        {"top-p", 0, &top_p, NULL, "P", "of the likeliest tokens, those whose sum reaches P"},
+        {"top-k", 0, &top_k, NULL, "K", "of the K likeliest tokens; 0: of all"},
+        {"min-p", 0, &min_p, NULL, "P", "of tokens at least P times as likely as the likeliest"},
+        {"seed", 0, &seed, NULL, "N", "the same seed gives the same answer"},
+        {"max-tokens", 'n', &most, NULL, "N", "of one answer; without it, what the context holds"},
     };
-    struct settings scratch;
-    settings_default(&scratch);
-    settings_default(&chat->settings);
+    const struct command command = {
+        "talk to a model in this terminal; without one every line of stdin is a message. Ctrl-C "
+        "stops an answer, /new begins a new conversation, /exit or Ctrl-D ends.",
+        args, COUNT_OF(args), &chat->settings};
     sampling_default(&chat->sampling);
-    enum status status = args_read_settings(args, COUNT_OF(args), argc, argv, &scratch, err);
-    if (status == OK && config)
-        status = settings_read(&chat->settings, config, err);
-    if (status == OK)
-        status = args_read_settings(args, COUNT_OF(args), argc, argv, &chat->settings, err);
-    if (status == OK && model)
-        status = settings_set(&chat->settings, "model", bytes_of(model), err);
+    enum status status = args_read(&command, argc, argv, err);
     if (status == OK)
         status = args_float("temperature", temperature, 0, 2, &chat->sampling.temperature, err);
     if (status == OK)
         status = args_float("top-p", top_p, 0, 1, &chat->sampling.top_p, err);
     if (status == OK)
         status = args_float("min-p", min_p, 0, 1, &chat->sampling.min_p, err);
-    k = chat->sampling.top_k;
     if (status == OK)
         status = args_int("top-k", top_k, 0, 1000000, &k, err);
     if (status == OK)

@@ -27,14 +27,15 @@ int verb_doctor(int argc, char **argv)
 {
     struct settings settings;
     struct err err = {0}, refused = {0};
-    const char *config = NULL;
     bool json = false;
     const struct arg args[] = {
-        {"config", 'c', &config, NULL, "FILE   settings file (tawny.conf)"},
-        {"json", 0, NULL, &json, "       as JSON instead of text"},
+        {"json", 0, NULL, &json, NULL, "as JSON instead of text"},
     };
-    enum status status =
-        args_read_config(args, COUNT_OF(args), &config, argc, argv, &settings, &err);
+    const struct command command = {
+        "say whether a GPU runs here, and if not, which layer refuses it and what to do. Exit "
+        "status 0: a GPU runs, or what `device` names; 1: not.",
+        args, COUNT_OF(args), &settings};
+    enum status status = args_read(&command, argc, argv, &err);
     if (status == CANCELLED)
         return 0;
     if (status != OK)

@@ -20,23 +20,27 @@ struct ids {
     size_t n;
 };
 
-// "1,2,3" (spaces too)
+// "1,2,3", blanks around each allowed
 static enum status read_ids(const char *text, struct ids *ids, struct err *err)
 {
     ids->p = mem_array(strlen(text) / 2 + 1, sizeof(*ids->p));
-    for (const char *at = text; *at;) {
+    for (const char *at = text;;) {
         char *end;
         errno = 0;
-        long id = strtol(at, &end, 10);
-        if (end == at || errno || id < 0 || id > INT32_MAX)
+        at += strspn(at, " ");
+        long id = *at >= '0' && *at <= '9' ? strtol(at, &end, 10) : -1;
+        if (id < 0 || errno || id > INT32_MAX)
             return err_set(err, BAD_INPUT,
-                           "--tokens: \"%.40s\" is not a token id (expected ids like 1,2,3)", at);
+                           "--tokens: \"%.40s\" where a token id was expected (ids like 1,2,3)",
+                           at);
         ids->p[ids->n++] = (int32_t)id;
-        at = end + strspn(end, ", ");
-        if (at == end && *at)
-            return err_set(err, BAD_INPUT, "--tokens: \"%.40s\": expected a comma", at);
+        at = end + strspn(end, " ");
+        if (!*at)
+            return OK;
+        if (*at++ != ',')
+            return err_set(err, BAD_INPUT, "--tokens: \"%.40s\" where a comma was expected",
+                           at - 1);
     }
-    return ids->n ? OK : err_set(err, BAD_INPUT, "--tokens: no ids");
 }
 
 static enum status forward_group(struct model *model, const struct ids *ids, size_t start,
@@ -77,20 +81,18 @@ static enum status write_logits(struct model *model, const struct ids *ids, size
 }
 
 struct request {
-    const char *tokens, *text, *out; // tokens or text is NULL
+    const char *text, *out; // text NULL: ids were given
+    struct ids ids;
     int64_t batch;
 };
 
-static enum status run(const struct settings *settings, const struct request *r, struct err *err)
+static enum status run(const struct settings *settings, struct request *r, struct err *err)
 {
     char path[2100];
     struct compute *compute = NULL;
     struct model *model = NULL;
-    struct ids ids = {NULL, 0};
     enum status status = args_model_path(settings, path, sizeof(path), err);
-    if (status == OK && r->tokens)
-        status = read_ids(r->tokens, &ids, err);
-    size_t most = r->tokens ? ids.n : strlen(r->text) + 1;
+    size_t most = r->text ? strlen(r->text) + 1 : r->ids.n;
     if (status == OK && most > MOST_TOKENS)
         status = err_set(err, TOO_LARGE, "%zu tokens or bytes; at most %d", most, MOST_TOKENS);
     const struct compute_options options = {settings->device, settings->n_threads, settings->state};
@@ -100,52 +102,57 @@ static enum status run(const struct settings *settings, const struct request *r,
         status = model_open(
             &model, compute, path,
             &(struct model_options){(int32_t)most, 1, MOST_GROUP, settings->kv_q8_0}, err);
-    if (status == OK && !r->tokens) {
-        ids.p = mem_array(most, sizeof(*ids.p));
-        status = tokenizer_encode(model_tokenizer(model), bytes_of(r->text), true, ids.p, most,
-                                  &ids.n, err);
+    if (status == OK && r->text) {
+        r->ids.p = mem_array(most, sizeof(*r->ids.p));
+        status = tokenizer_encode(model_tokenizer(model), bytes_of(r->text), true, r->ids.p, most,
+                                  &r->ids.n, err);
     }
     if (status == OK)
-        status = write_logits(model, &ids, (size_t)r->batch, r->out, err);
+        status = write_logits(model, &r->ids, (size_t)r->batch, r->out, err);
     if (status == OK)
-        printf("%s: %zu rows of %d float32\n", r->out, ids.n, model_info(model)->n_vocab);
+        printf("%s: %zu rows of %d float32\n", r->out, r->ids.n, model_info(model)->n_vocab);
     if (model)
         model_close(model);
     if (compute)
         compute_close(compute);
-    free(ids.p);
     return status;
+}
+
+static enum status read_command_line(struct settings *settings, struct request *r, int argc,
+                                     char **argv, struct err *err)
+{
+    const char *tokens = NULL, *batch = "512";
+    const struct arg args[] = {
+        {"tokens", 0, &tokens, NULL, "IDS", "token ids: 1,2,3"},
+        {"text", 0, &r->text, NULL, "TEXT", "or a text to tokenize"},
+        {"out", 'o', &r->out, NULL, "FILE", "gets float32 rows of n_vocab, one a token"},
+        {"batch", 'b', &batch, NULL, "N", "tokens a pass, 1 to 512"},
+    };
+    const struct command command = {
+        "write the raw logits of every position of a text to a file, for comparison with other "
+        "engines.",
+        args, COUNT_OF(args), settings};
+    enum status status = args_read(&command, argc, argv, err);
+    if (status == OK)
+        status = args_int("batch", batch, 1, MOST_GROUP, &r->batch, err);
+    if (status == OK && (!r->out || (!tokens) == (!r->text)))
+        status =
+            err_set(err, BAD_INPUT,
+                    "give --out FILE and one of --tokens and --text (--help lists the options)");
+    return status == OK && tokens ? read_ids(tokens, &r->ids, err) : status;
 }
 
 int verb_logits(int argc, char **argv)
 {
-    const char *model = NULL, *threads = NULL, *batch = NULL;
     struct request r = {0};
-    const struct arg args[] = {
-        {"model", 'm', &model, NULL, "FILE  the model (default: builtin)"},
-        {"tokens", 0, &r.tokens, NULL, "IDS   token ids, 1,2,3"},
-        {"text", 0, &r.text, NULL, "TEXT  or a text to tokenize"},
-        {"out", 'o', &r.out, NULL, "FILE  float32 rows of n_vocab, one a token"},
-        {"batch", 'b', &batch, NULL, "N     tokens a pass, 1 to 512 (default 512)"},
-        {"threads", 't', &threads, NULL, "N     CPU threads (0: one a core)"},
-    };
     struct settings settings;
     struct err err;
-    settings_default(&settings);
-    enum status status = args_read_settings(args, COUNT_OF(args), argc, argv, &settings, &err);
-    if (status == CANCELLED)
-        return 0;
-    if (status == OK && model)
-        status = settings_set(&settings, "model", bytes_of(model), &err);
-    if (status == OK && threads)
-        status = settings_set(&settings, "threads", bytes_of(threads), &err);
-    if (status == OK)
-        status = args_int("batch", batch, 1, MOST_GROUP, &r.batch, &err);
-    if (status == OK && (!r.out || (!r.tokens) == (!r.text)))
-        status =
-            err_set(&err, BAD_INPUT,
-                    "give --out FILE and one of --tokens and --text (--help lists the options)");
-    if (status != OK)
-        return args_fail("logits", &err, 2);
-    return run(&settings, &r, &err) == OK ? 0 : args_fail("logits", &err, 1);
+    enum status status = read_command_line(&settings, &r, argc, argv, &err);
+    int code = status == CANCELLED ? 0 : 2;
+    if (status == OK) {
+        status = run(&settings, &r, &err);
+        code = status == OK ? 0 : 1;
+    }
+    free(r.ids.p);
+    return code ? args_fail("logits", &err, code) : 0;
 }

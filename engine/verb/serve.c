@@ -73,11 +73,50 @@ static void catch_signals(void)
 
 // ---- settings -------------------------------------------------------------------------------
 
+// listen-http = auto: port 80 on the addresses of `listen`, of which a wildcard is alone enough.
+// None where `listen` itself has that port.
+static enum status choose_http(struct settings *settings, struct err *err)
+{
+    struct buf out;
+    enum status status = OK;
+    if (strcmp(settings->listen_http, "auto") != 0)
+        return OK;
+    buf_init(&out, sizeof(settings->listen_http) - 1);
+    for (const char *at = settings->listen; *at && status == OK;) {
+        size_t n = strcspn(at, ", \t"), host = n;
+        while (host > 0 && at[host] != ':')
+            host--;
+        bool any = (host == 4 && memcmp(at, "[::]", 4) == 0) || (host == 1 && at[0] == '*');
+        bool taken = n == host + 3 && memcmp(at + host, ":80", 3) == 0;
+        if (any)
+            out.n = 0;
+        if (n > 0 && !taken && (!out.n || !memmem(out.p, out.n, at, host + 1)))
+            status = buf_format(&out, "%s%.*s:80", out.n ? "," : "", (int)host, at);
+        at += any ? strlen(at) : n;
+        at += strspn(at, ", \t");
+    }
+    if (status == OK) {
+        memset(settings->listen_http, 0, sizeof(settings->listen_http));
+        memcpy(settings->listen_http, out.p, out.n);
+    } else {
+        err_set(err, status, "listen-http: auto has no room for so many addresses; write them out");
+    }
+    buf_free(&out);
+    return status;
+}
+
 static enum status read_settings(struct settings *settings, int argc, char **argv, struct err *err)
 {
-    const char *config = NULL;
-    const struct arg args[] = {{"config", 'c', &config, NULL, "FILE   settings file (tawny.conf)"}};
-    return args_read_config(args, 1, &config, argc, argv, settings, err);
+    const struct command command = {
+        "answer over HTTPS: the server. Prints the addresses, the fingerprint of its certificate "
+        "authority and the API key; ends with Ctrl-C or SIGTERM.",
+        NULL, 0, settings};
+    enum status status = args_read(&command, argc, argv, err);
+    if (status == OK)
+        status = net_listen_good("listen", settings->listen, err);
+    if (status == OK)
+        status = choose_http(settings, err);
+    return status == OK ? net_listen_good("listen-http", settings->listen_http, err) : status;
 }
 
 static enum status make_dirs(const char *path, unsigned mode, struct err *err)
@@ -106,18 +145,10 @@ static enum status make_dirs(const char *path, unsigned mode, struct err *err)
 
 static enum status prepare_state(struct settings *settings, struct err *err)
 {
-    if (!settings->state[0]) {
-        const char *base = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-        int n = -1;
-        if (base && base[0] == '/')
-            n = snprintf(settings->state, sizeof(settings->state), "%s/tawny", base);
-        else if (home && home[0] == '/')
-            n = snprintf(settings->state, sizeof(settings->state), "%s/.local/state/tawny", home);
-        if (n < 0 || (size_t)n >= sizeof(settings->state))
-            return err_set(err, BAD_INPUT,
-                           "there is no home directory to keep keys in; name one with --state DIR");
-    }
-    enum status status = make_dirs(settings->state, 0700, err);
+    enum status status = args_state(settings, err);
+    if (status != OK)
+        return status;
+    status = make_dirs(settings->state, 0700, err);
     if (status != OK)
         (void)err_prefix(err, "the state directory");
     return status;

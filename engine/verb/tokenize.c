@@ -1,4 +1,4 @@
-// tokenize.c - `tawny tokenize`: the ids of a file's text on one line, separated by blanks.
+// tokenize.c - `tawny tokenize`: the ids of a text on one line, separated by blanks.
 //
 // Control tokens in the text count as such and BOS is put in front where the model's file says so,
 // unless told otherwise. Only the tokenizer is opened: no weights, no device.
@@ -6,8 +6,11 @@
 #include "model/model.h"
 #include "verb.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 enum { FILE_CAP = 64 << 20 };
 
@@ -26,8 +29,38 @@ static enum status print_ids(const struct tokenizer *tokenizer, struct bytes tex
     return status;
 }
 
-static enum status run(const struct settings *settings, const char *file, bool plain, bool no_bos,
-                       struct err *err)
+// Not by opening /dev/stdin, which may be another user's pipe.
+static enum status read_stdin(struct buf *out, struct err *err)
+{
+    uint8_t piece[16384];
+    ssize_t n;
+    buf_init(out, FILE_CAP);
+    while ((n = read(STDIN_FILENO, piece, sizeof(piece))) != 0) {
+        if (n < 0 && errno == EINTR)
+            continue;
+        enum status status = n < 0 ? err_set(err, IO_ERROR, "stdin: %s", strerror(errno))
+                                   : buf_add(out, piece, (size_t)n);
+        if (status == NO_ROOM)
+            status = err_set(err, TOO_LARGE, "stdin has more than %d bytes", FILE_CAP);
+        if (status != OK) {
+            buf_free(out);
+            return status;
+        }
+    }
+    return OK;
+}
+
+// The file, "-" for stdin, or else the text itself.
+static enum status read_text(struct buf *out, const char *file, const char *text, struct err *err)
+{
+    if (file)
+        return strcmp(file, "-") == 0 ? read_stdin(out, err) : file_read(out, file, FILE_CAP, err);
+    buf_init(out, FILE_CAP);
+    return buf_add(out, text, strlen(text));
+}
+
+static enum status run(const struct settings *settings, const char *file, const char *words,
+                       bool plain, bool no_bos, struct err *err)
 {
     char path[2100];
     struct buf text;
@@ -35,7 +68,7 @@ static enum status run(const struct settings *settings, const char *file, bool p
     enum status status = args_model_path(settings, path, sizeof(path), err);
     if (status != OK)
         return status;
-    status = file_read(&text, file, FILE_CAP, err);
+    status = read_text(&text, file, words, err);
     if (status != OK)
         return status;
     status = model_tokenizer_open(&tokenizer, path, err);
@@ -49,25 +82,26 @@ static enum status run(const struct settings *settings, const char *file, bool p
 
 int verb_tokenize(int argc, char **argv)
 {
-    const char *model = NULL, *file = NULL;
+    const char *file = NULL, *text = NULL;
     bool plain = false, no_bos = false;
-    const struct arg args[] = {
-        {"model", 'm', &model, NULL, "FILE  the model (default: builtin)"},
-        {"file", 'f', &file, NULL, "FILE  the text"},
-        {"plain", 0, NULL, &plain, "      control tokens in the text are plain text"},
-        {"no-bos", 0, NULL, &no_bos, "      leave out the BOS token"},
-    };
     struct settings settings;
     struct err err;
-    settings_default(&settings);
-    enum status status = args_read_settings(args, COUNT_OF(args), argc, argv, &settings, &err);
+    const struct arg args[] = {
+        {"file", 'f', &file, NULL, "FILE", "the text; -: what stdin says"},
+        {"text", 0, &text, NULL, "TEXT", "or the text itself"},
+        {"plain", 0, NULL, &plain, NULL, "control tokens in the text are plain text"},
+        {"no-bos", 0, NULL, &no_bos, NULL, "leave out the BOS token"},
+    };
+    const struct command command = {"print the token ids of a text on one line.", args,
+                                    COUNT_OF(args), &settings};
+    enum status status = args_read(&command, argc, argv, &err);
     if (status == CANCELLED)
         return 0;
-    if (status == OK && model)
-        status = settings_set(&settings, "model", bytes_of(model), &err);
-    if (status == OK && !file)
-        status = err_set(&err, BAD_INPUT, "give --file FILE (--help lists the options)");
+    if (status == OK && (!file) == (!text))
+        status = err_set(&err, BAD_INPUT,
+                         "give one of --file FILE and --text TEXT (--help lists the options)");
     if (status != OK)
         return args_fail("tokenize", &err, 2);
-    return run(&settings, file, plain, no_bos, &err) == OK ? 0 : args_fail("tokenize", &err, 1);
+    status = run(&settings, file, text, plain, no_bos, &err);
+    return status == OK ? 0 : args_fail("tokenize", &err, 1);
 }

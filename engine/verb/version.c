@@ -12,9 +12,12 @@ int verb_version(int argc, char **argv)
     struct err err = {0};
     bool notices = false;
     const struct arg args[] = {
-        {"notices", 0, NULL, &notices, "the licences of everything that is linked in"},
+        {"notices", 0, NULL, &notices, NULL, "the licences of everything that is linked in"},
     };
-    enum status status = args_read(args, COUNT_OF(args), argc, argv, &err);
+    const struct command command = {
+        "print the version, what is linked in, and the device that would compute here.", args,
+        COUNT_OF(args), NULL};
+    enum status status = args_read(&command, argc, argv, &err);
     if (status == CANCELLED)
         return 0;
     if (status != OK)

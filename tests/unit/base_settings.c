@@ -43,6 +43,37 @@ static void test_good(void)
     CHECK_TEXT(settings.model, "x");
 }
 
+// The list that --help is made of says of each setting what settings_default and settings_set do.
+static void test_described(void)
+{
+    struct settings settings, before;
+    struct setting setting;
+    struct err err = {0};
+    size_t n = 0;
+    settings_default(&before);
+    settings = before;
+    for (; settings_describe(n, &setting); n++) {
+        const char *value = strcmp(setting.fallback, "\"\"") == 0 ? "" : setting.fallback;
+        CHECK(setting.name[0] && setting.value[0] && setting.what[0] && setting.fallback[0]);
+        CHECK(settings_set(&settings, setting.name, bytes_of(value), &err) == OK);
+        CHECK(memcmp(&settings, &before, sizeof(before)) == 0);
+    }
+    CHECK(n == 12);
+}
+
+static void test_parse(void)
+{
+    struct settings settings;
+    struct err err = {0};
+    settings_default(&settings);
+    CHECK(settings_parse(&settings, bytes_of("ctx = 8\nlisten-http = auto\n"), "it", &err) == OK);
+    CHECK(settings.n_ctx == 8);
+    CHECK_TEXT(settings.listen_http, "auto");
+    CHECK(settings_parse(&settings, bytes_of("\nctx = x\n"), "it", &err) == BAD_INPUT);
+    CHECK(strstr(err.text, "it line 2: ctx: \"x\""));
+    CHECK(settings.n_ctx == 8);
+}
+
 static void test_bad(void)
 {
     static const struct {
@@ -128,6 +159,8 @@ int main(void)
         return 1;
     snprintf(path, sizeof(path), "%s/tawny.conf", dir);
     test_good();
+    test_described();
+    test_parse();
     test_bad();
     test_files();
     unlink(path);
