@@ -1,0 +1,67 @@
+// request.c - fuzz target: any bytes as the body of an OpenAI request (engine/api/openai.c). What
+// is refused says why, in JSON that can be read again; what is taken keeps to its bounds.
+//
+// The first byte says whether it is a chat. Kept inputs: request/ (every field once, each fault
+// once, and what fuzzing found).
+#include "api/inside.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void refusal_is_good(const struct refusal *refusal)
+{
+    struct buf json;
+    struct json again;
+    struct refusal ignored = {0};
+    if (refusal->http < 400 || refusal->http > 599 || !refusal->text[0])
+        abort();
+    buf_init(&json, 1 << 16);
+    if (refusal_json(&json, refusal) != OK || !json_open(&again, buf_view(&json), &ignored))
+        abort();
+    json_close(&again);
+    buf_free(&json);
+}
+
+static void job_is_good(const struct job *job)
+{
+    const struct ask *ask = &job->ask;
+    const struct sampling *s = &ask->sampling;
+    if (!isfinite(s->temperature) || !isfinite(s->top_p) || !isfinite(s->min_p) ||
+        !isfinite(s->repeat_penalty) || !isfinite(s->presence_penalty) ||
+        !isfinite(s->frequency_penalty))
+        abort();
+    if (s->temperature < 0 || s->top_p < 0 || s->top_p > 1 || s->min_p < 0 || s->min_p > 1)
+        abort();
+    if (ask->n_messages > MESSAGES_MOST || ask->n_stops > STOPS_MOST)
+        abort();
+    for (size_t i = 0; i < ask->n_messages; i++)
+        if (!utf8_valid(ask->messages[i].role) || !utf8_valid(ask->messages[i].content))
+            abort();
+    for (size_t i = 0; i < ask->n_stops; i++)
+        if (ask->stops[i].n == 0 || ask->stops[i].n > STOP_BYTES_MOST || !utf8_valid(ask->stops[i]))
+            abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct form form = {0};
+    struct refusal refusal = {0};
+    if (size < 1)
+        return 0;
+    struct job *job = job_open();
+    uint8_t *copy = malloc(size);
+    if (!copy)
+        abort();
+    memcpy(copy, data + 1, size - 1);
+    bool taken = openai_read((struct bytes){copy, size - 1}, data[0] & 1, job, &form, &refusal);
+    free(copy); // what was taken views the job's memory alone
+    if (taken)
+        job_is_good(job);
+    else
+        refusal_is_good(&refusal);
+    job_close(job);
+    return 0;
+}
