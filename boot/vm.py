@@ -27,7 +27,8 @@ BUSES = {
     "nvme": ["nvme,drive={d},serial=tawny,bootindex=1"],
     "usb": ["qemu-xhci,id=xhci", "usb-storage,drive={d},bus=xhci.0,removable=on,bootindex=1"],
 }
-ALONE = "hubport,id=n,hubid=0"  # for `net`: a network with nobody else in it
+# For `net`: a network with nobody else in it. What the guest sends goes to a port of this machine that nobody reads.
+ALONE = "socket,id=n,udp=127.0.0.1:9,localaddr=127.0.0.1:0"
 GUEST_PORTS = (443, 11434, 80)
 
 

@@ -161,8 +161,12 @@ static void tell_what_is_left(void)
 
     if (read_file("/proc/meminfo", text, sizeof(text)) > 0)
         kilobytes = shutdown_kilobytes_left(text);
-    say("power", "still writing to the disk, %llu kB to go: leave the machine on",
-        (unsigned long long)kilobytes);
+    if (kilobytes) {
+        say("power", "still writing to the disk, %llu kB to go: leave the machine on",
+            (unsigned long long)kilobytes);
+    } else {
+        say("power", "still writing to the disk, the last of it: leave the machine on");
+    }
 }
 
 bool power_moves(int64_t now)

@@ -3,10 +3,10 @@
 import subprocess
 import time
 
-from tier import boot, check, meet, test
+from tier import LIMIT, boot, check, meet, test
 
 WATCHDOG = ["i6300esb"]
-SLOW = 600  # bytes a second: some 64 kB are written, up to 24 kB in one request
+SLOW = 1200  # bytes a second: some 120 kB are written, up to 24 kB in one request
 
 
 @test("a slow disk: the watchdog is fed until all is written", idle=True)
@@ -18,7 +18,7 @@ def slow_disk():
         machine.throttle(bps_wr=SLOW)
         start, at = time.monotonic(), len(machine.lines)
         machine.qmp("system_powerdown")
-        machine.wait(r"power: still writing to the disk", 60, at)
+        machine.wait(r"power: still writing to the disk", LIMIT, at)
         try:
             machine.process.wait(400)
         except subprocess.TimeoutExpired:
@@ -41,7 +41,7 @@ def hung_disk():
         machine.qmp("system_powerdown")
         machine.wait(r"power: no disk has completed anything for 90 s", 150, at)
         said = time.monotonic() - start
-        machine.wait(r"init: Linux", 60, at)
+        machine.wait(r"init: Linux", LIMIT, at)
         seconds = time.monotonic() - start
         check(said > 85, f"it was given up after {said:.0f} s")
     return f"given up after {said:.0f} s, up again after {seconds:.0f} s"
