@@ -83,29 +83,26 @@ static bool write_head(struct exchange *exchange, int code, const char *content_
     struct conn *conn = exchange->conn;
     bool keep =
         exchange->http.keep_alive && conn->on_tls_port && conn->net->stop_ms == 0 && !conn->unread;
-    struct buf head;
-    buf_init(&head, LIMIT_REPLY_FIELDS + 1024);
-    char date[40];
+    char date[40] = "", length[40] = "", kept[40] = "Connection: close";
     time_t now = (time_t)clock_unix_s();
     struct tm tm;
-    size_t n_date =
-        !gmtime_r(&now, &tm) ? 0 : strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", &tm);
-    enum status status = buf_format(&head, "HTTP/1.1 %d %s\r\nX-Content-Type-Options: nosniff\r\n",
-                                    code, code_reason(code));
-    if (status == OK && n_date > 0)
-        status = buf_format(&head, "Date: %s\r\n", date);
-    if (status == OK && has_body(code))
-        status = buf_format(&head, "Content-Type: %s\r\n", content_type);
-    if (status == OK && has_body(code) && n_body != SIZE_MAX)
-        status = buf_format(&head, "Content-Length: %zu\r\n", n_body);
-    else if (status == OK && exchange->chunked)
-        status = buf_format(&head, "Transfer-Encoding: chunked\r\n");
-    if (status == OK)
-        status = buf_add(&head, exchange->fields.p, exchange->fields.n);
-    if (status == OK) {
-        status = keep ? buf_format(&head, "Keep-Alive: timeout=%d\r\n\r\n", LIMIT_IDLE_TOLD_S)
-                      : buf_format(&head, "Connection: close\r\n\r\n");
-    }
+    if (gmtime_r(&now, &tm))
+        strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", &tm);
+    if (has_body(code) && n_body != SIZE_MAX)
+        snprintf(length, sizeof(length), "Content-Length: %zu\r\n", n_body);
+    else if (exchange->chunked)
+        snprintf(length, sizeof(length), "Transfer-Encoding: chunked\r\n");
+    if (keep)
+        snprintf(kept, sizeof(kept), "Keep-Alive: timeout=%d", LIMIT_IDLE_TOLD_S);
+    struct buf head;
+    buf_init(&head, LIMIT_REPLY_FIELDS + 1024);
+    enum status status = buf_format(
+        &head,
+        "HTTP/1.1 %d %s\r\nX-Content-Type-Options: nosniff\r\nDate: %s\r\n%s%s%s%s%.*s%s\r\n\r\n",
+        code, code_reason(code), date, has_body(code) ? "Content-Type: " : "",
+        has_body(code) ? content_type : "", has_body(code) ? "\r\n" : "", length,
+        (int)exchange->fields.n, exchange->fields.n > 0 ? (const char *)exchange->fields.p : "",
+        kept);
     exchange->http.keep_alive = keep;
     bool good = status == OK && conn_write(conn, buf_view(&head));
     buf_free(&head);

@@ -14,6 +14,7 @@ import asyncio
 import json
 import os
 import re
+import signal
 import socket
 import ssl
 import subprocess
@@ -27,6 +28,7 @@ parser.add_argument('--ca', required=True)
 parser.add_argument('--key', required=True, help='file with the API key')
 parser.add_argument('--connections', type=int, default=48)
 parser.add_argument('--seconds', type=float, default=4)
+parser.add_argument('--pid', type=int, help="the server's: then what its net thread takes of a core is told too")
 parser.add_argument('--crowd', help='be this crowd (the script starts itself so)')
 args = parser.parse_args()
 HOST, PORT = re.fullmatch(r'https://([^:/]+):(\d+)/?', args.url).groups()
@@ -120,8 +122,8 @@ CROWDS = {
 
 
 async def crowd(name):
-    """Says "there" when its bodies are sent or refused, then goes on for so many seconds and says how many ended."""
-    until = time.monotonic() + args.seconds + FILL_S
+    """Says "there" when its bodies are sent or refused; at SIGTERM, how many connections have ended."""
+    until = time.monotonic() + args.seconds + FILL_S + 30
     n_ended = 0
 
     async def one():
@@ -134,15 +136,17 @@ async def crowd(name):
             n_ended += 1
 
     async def tell():
-        nonlocal until
         began = time.monotonic()
         while 'dripping' not in name and 'slow' not in name and n_full + n_ended < min(args.connections, 12) and \
                 time.monotonic() < began + FILL_S:
             await asyncio.sleep(0.1)
         print('there', flush=True)
-        await asyncio.sleep(args.seconds)
+
+    def end(*_):
         print(n_ended, flush=True)
         os._exit(0)
+
+    signal.signal(signal.SIGTERM, end)
 
     await asyncio.gather(tell(), *(one() for _ in range(args.connections)), return_exceptions=True)
 
@@ -203,6 +207,14 @@ def health_checks(stop, times):
         stop.wait(0.25)
 
 
+def net_seconds():
+    """Processor time of the net thread, which is the first one."""
+    if not args.pid:
+        return 0
+    fields = open(f'/proc/{args.pid}/task/{args.pid}/stat').read().rsplit(')', 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
+
 def figures(gaps):
     if not gaps:
         return 'none'
@@ -218,13 +230,17 @@ def beside(name, alone):
     stop, times = threading.Event(), []
     checker = threading.Thread(target=health_checks, args=(stop, times))
     checker.start()
-    gaps, n, good = timed_streams(args.seconds - 0.5)
+    busy, began = net_seconds(), time.monotonic()
+    gaps, n, good = timed_streams(args.seconds)
+    busy = (net_seconds() - busy) / (time.monotonic() - began)
     stop.set()
     checker.join()
-    ended, errors = process.communicate(timeout=30)
+    process.terminate()
+    ended, errors = process.communicate(timeout=60)
     answered = [t for t in times if t is not None]
     print(f'  beside {args.connections} {name} ({ended.strip()} connections in {args.seconds:.0f} s): {figures(gaps)}; '
-          f'/health {len(answered)} of {len(times)}, slowest {max(answered, default=0) * 1e3:.0f} ms', flush=True)
+          f'/health {len(answered)} of {len(times)}, slowest {max(answered, default=0) * 1e3:.0f} ms'
+          + (f'; net thread {busy * 100:.0f} % of a core' if args.pid else ''), flush=True)
     check(there == 'there\n' and ended.strip().isdigit(), f'{name}: the crowd came', ended + errors[-500:])
     check(good and n, f'{name}: streams with the key come to their end', n)
     check(times and len(answered) == len(times) and max(answered) < 5, f'{name}: /health answers throughout', times)
@@ -313,8 +329,10 @@ def main():
     refusals()
     forms_of_paths()
     timed_streams(1)  # warm
+    busy, began = net_seconds(), time.monotonic()
     alone, n, good = timed_streams(args.seconds)
-    print(f'  streams alone: {figures(alone)}')
+    busy = (net_seconds() - busy) / (time.monotonic() - began)
+    print(f'  streams alone: {figures(alone)}' + (f'; net thread {busy * 100:.0f} % of a core' if args.pid else ''), flush=True)
     if check(good and n and alone, 'streams alone come to their end', n):
         for name in CROWDS:
             beside(name, alone)
