@@ -213,6 +213,13 @@ static void read_some(struct conn *conn)
     }
 }
 
+// The client has sent its end: an answer that is ready is still sent, anything else is in vain.
+static void notice_end(struct conn *conn)
+{
+    if (conn->eof && !conn->waits && conn->state != FLUSHING && conn->state != CLOSING)
+        conn_kill(conn);
+}
+
 static void conn_ready(struct source *source, uint32_t events)
 {
     struct conn *conn = (struct conn *)(void *)source; // its first member
@@ -225,14 +232,15 @@ static void conn_ready(struct source *source, uint32_t events)
         conn_wait(conn);
         return;
     }
-    if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) != 0) {
+    if ((events & EPOLLHUP) != 0)
+        conn_kill(conn);
+    else if ((events & (EPOLLIN | EPOLLRDHUP)) != 0) {
         read_some(conn);
-        if ((events & (EPOLLRDHUP | EPOLLHUP)) != 0 && !wants_input(conn))
-            conn->eof = true; // it sent its end behind bytes that we will not read
-        if ((events & EPOLLHUP) != 0 ||
-            (conn->eof && conn->state != FLUSHING && conn->state != CLOSING)) {
-            conn_kill(conn);
-        }
+        // it sent its end behind bytes that we will not read; behind a request that waits, the end
+        // is seen later
+        if ((events & EPOLLRDHUP) != 0 && !wants_input(conn) && !conn->waits)
+            conn->eof = true;
+        notice_end(conn);
     }
 }
 
@@ -285,6 +293,7 @@ void conn_work(struct net *net)
             feed_from_tls(conn);
         else
             read_some(conn);
+        notice_end(conn);
     }
     net->work_at_ms = n_done < LIMIT_OPEN_WORK_PER_TURN ? net->now_ms + LIMIT_OPEN_WORK_NAP_MS : 0;
 }

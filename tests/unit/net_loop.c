@@ -483,6 +483,29 @@ static void test_leavers(void)
     CHECK(n_gone == gone + 4);
 }
 
+// A client that sends its end right behind its request still gets the answer.
+static void test_half_closed(void)
+{
+    for (int i = 0; i < 20; i++) {
+        struct client *client = tls_dial();
+        if (i % 2) // not its first request
+            CHECK(tls_say(client, "GET /echo?one HTTP/1.1\r\nHost: a\r\n\r\n"));
+        if (i % 2)
+            EXPECT(tls_hear(client, "one"), "200 OK");
+        CHECK(tls_say(client, "GET /echo?half HTTP/1.1\r\nHost: a\r\n\r\n"));
+        shutdown(client->fd, SHUT_WR);
+        EXPECT(tls_hear(client, "half"), "200 OK");
+        tls_hang_up(client);
+    }
+    int fd = dial(plain_port);
+    char answer[1024] = "";
+    const char *ask = "GET /echo?half HTTP/1.1\r\nHost: a\r\n\r\n";
+    CHECK(send(fd, ask, strlen(ask), MSG_NOSIGNAL) == (ssize_t)strlen(ask));
+    shutdown(fd, SHUT_WR);
+    CHECK(recv(fd, answer, sizeof(answer) - 1, MSG_WAITALL) > 0 && strstr(answer, "half"));
+    close(fd);
+}
+
 static void test_slow_reader(void)
 {
     int closed = n_closed, gone = n_gone;
@@ -747,6 +770,7 @@ int main(void)
     test_pipelining();
     test_stream();
     test_leavers();
+    test_half_closed();
     test_slow_reader();
     test_refused_heads();
     test_drain();
