@@ -140,6 +140,9 @@ static void handler(void *arg, struct exchange *exchange, const struct request *
         CHECK(exchange_write(exchange, bytes_of("x")) == CLOSED);
     } else if (bytes_equal_text(request->path, "/empty")) {
         exchange_reply(exchange, 204, "text/plain", bytes_of(""));
+    } else if (bytes_equal_text(request->path, "/large")) {
+        static uint8_t large[700000];
+        exchange_reply(exchange, 200, "text/plain", (struct bytes){large, sizeof(large)});
     } else if (bytes_equal_text(request->path, "/peer")) {
         exchange_reply(exchange, 200, "text/plain", bytes_of(request->peer));
     } else {
@@ -614,6 +617,31 @@ static void test_body_budgets(void)
     wait_for(&n_gone, gone + 2);
 }
 
+// Large answers that nobody reads: the budget of those without a key runs out, and they are told so;
+// small answers, and those of a client with the key, are not touched by that.
+static void test_answer_budgets(void)
+{
+    struct client *lazy[6], *keyed = tls_dial();
+    int n_refused = 0;
+    for (size_t i = 0; i < COUNT_OF(lazy); i++) {
+        lazy[i] = tls_dial();
+        CHECK(tls_say(lazy[i], "GET /large HTTP/1.1\r\nHost: a\r\n\r\n"));
+        char *answer = tls_hear(lazy[i], "\r\n\r\n");
+        n_refused += strstr(answer, "HTTP/1.1 503 ") && strstr(answer, "application/json");
+        free(answer);
+    }
+    CHECK(n_refused >= 2);
+    CHECK(tls_say(keyed, "GET /large HTTP/1.1\r\nHost: a\r\nX-Key: 1\r\n\r\n"));
+    EXPECT(tls_hear(keyed, "\r\n\r\n"), "HTTP/1.1 200 OK\r\n", "Content-Length: 700000\r\n");
+    struct client *open = tls_dial();
+    CHECK(tls_say(open, "GET /echo?small HTTP/1.1\r\nHost: a\r\n\r\n"));
+    EXPECT(tls_hear(open, "small"), "HTTP/1.1 200 OK\r\n");
+    tls_hang_up(open);
+    tls_hang_up(keyed);
+    for (size_t i = 0; i < COUNT_OF(lazy); i++)
+        tls_hang_up(lazy[i]);
+}
+
 static void test_sinks(void)
 {
     struct client *client = tls_dial();
@@ -775,6 +803,7 @@ int main(void)
     test_refused_heads();
     test_drain();
     test_body_budgets();
+    test_answer_budgets();
     test_sinks();
     test_places();
     test_wrong_protocol();
