@@ -617,8 +617,8 @@ static void test_body_budgets(void)
     wait_for(&n_gone, gone + 2);
 }
 
-// Large answers that nobody reads: the budget of those without a key runs out, and they are told so;
-// small answers, and those of a client with the key, are not touched by that.
+// Large answers that nobody reads: the budget of those without a key runs out, and they are told
+// so; small answers, and those of a client with the key, are not touched by that.
 static void test_answer_budgets(void)
 {
     struct client *lazy[6], *keyed = tls_dial();
@@ -659,7 +659,8 @@ static void test_sinks(void)
     tls_hang_up(client);
 }
 
-// More connections than one address may have: those that have shown no key make room, oldest first.
+// More connections than one address may have: those that have shown no key make room, oldest
+// first.
 static void test_places(void)
 {
     static int crowd[LIMIT_PER_CLIENT + 20];
