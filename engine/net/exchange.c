@@ -159,6 +159,8 @@ static bool write_whole(struct exchange *exchange, int code, const char *content
              n > LIMIT_REPLY_OUT ? 500 : 503,
              n > LIMIT_REPLY_OUT ? "it is over the cap" : budget_full(conn, budget, why));
     exchange->fields.n = 0;
+    if (n <= LIMIT_REPLY_OUT)
+        exchange_reply_header(exchange, "Retry-After", "3");
     const struct bytes sorry = bytes_of(
         n > LIMIT_REPLY_OUT
             ? "{\"error\":{\"message\":\"The answer is too long to be sent.\",\"type\":"
@@ -254,6 +256,8 @@ void exchange_refuse(struct conn *conn, int code, const char *why)
     conn_enter(conn, ANSWERING, 0);
     exchange->http.keep_alive = false;
     exchange->fields.n = 0;
+    if (code == 503)
+        exchange_reply_header(exchange, "Retry-After", "3");
     exchange_reply(exchange, code, "application/json",
                    (struct bytes){(const uint8_t *)body, (size_t)n});
 }
