@@ -90,6 +90,7 @@ static void stop_begins(void *arg)
 {
     struct api *api = arg;
     api->stopping = true;
+    sched_stop(api->options.sched, UINT32_MAX); // until stop_ends says when
     for (struct running *running = api->running; running; running = running->next)
         if (!running->begun)
             running_stop(running);
@@ -98,6 +99,7 @@ static void stop_begins(void *arg)
 static void stop_ends(void *arg)
 {
     struct api *api = arg;
+    sched_stop(api->options.sched, 0);
     for (struct running *running = api->running; running; running = running->next)
         running_stop(running);
 }

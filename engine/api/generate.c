@@ -78,6 +78,7 @@ static bool submit(struct api *api, struct exchange *exchange, struct job *job,
     struct sched *sched = api->options.sched;
     struct running *running = running_open(api, form, exchange);
     job->id = running->id;
+    job->ask.model = form->model;
     if (sched_submit(sched, job) != OK) {
         buf_free(&running->text);
         free(running);

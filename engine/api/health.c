@@ -13,6 +13,31 @@ static enum status member(struct buf *out, const char *name, const char *text)
     return text && text[0] ? buf_json(out, bytes_of(text)) : buf_format(out, "null");
 }
 
+// How far loading is, in bytes of the weights; then kernels are compiled.
+static enum status loading_json(struct buf *out, const struct sched_loading *loading)
+{
+    const struct model_progress *at = &loading->at;
+    if (at->total_bytes == 0)
+        return OK;
+    enum status status =
+        buf_format(out, ",\"loading\":{\"step\":\"%s\",\"bytes\":%llu,\"of_bytes\":%llu",
+                   at->compiling ? "kernels" : "weights", (unsigned long long)at->done_bytes,
+                   (unsigned long long)at->total_bytes);
+    if (status == OK && loading->left_ms > 0)
+        status = buf_format(out, ",\"seconds_left\":%llu",
+                            (unsigned long long)(loading->left_ms + 999) / 1000);
+    return status == OK ? buf_format(out, "}") : status;
+}
+
+static enum status context_json(struct buf *out, const struct model_info *model)
+{
+    enum status status = buf_format(out, ",\"context\":%d,\"context_trained\":%d",
+                                    (int)model->n_ctx, (int)model->n_ctx_train);
+    if (status == OK && model->n_ctx_asked > model->n_ctx)
+        status = buf_format(out, ",\"context_asked\":%d", (int)model->n_ctx_asked);
+    return status;
+}
+
 static enum status health_json(struct buf *out, const struct api *api, const char *word,
                                const char *error)
 {
@@ -43,7 +68,9 @@ static enum status health_json(struct buf *out, const struct api *api, const cha
     if (status == OK)
         status = member(out, "model", model->id);
     if (status == OK && model->id[0])
-        status = buf_format(out, ",\"context\":%d", (int)model->n_ctx);
+        status = context_json(out, model);
+    if (status == OK && now->state == SCHED_LOADING)
+        status = loading_json(out, &now->loading);
     if (status == OK)
         status = buf_format(out, ",\"running\":%zu,\"waiting\":%zu",
                             n_open < n_together ? n_open : n_together,
@@ -68,6 +95,9 @@ void health_get(struct api *api, struct exchange *exchange, const struct request
         http = 503;
     } else if (now->state == SCHED_LOADING) {
         word = "loading";
+        http = 503;
+    } else if (now->state == SCHED_STOPPING) {
+        word = "stopping";
         http = 503;
     } else if (now->state == SCHED_FAILED) {
         word = "failed";

@@ -226,12 +226,14 @@ static void host_of(const struct api *api, const struct request *request, char *
 static void state_of(const struct api *api, const char **class_name, char *text, size_t size)
 {
     const struct sched_status *now = sched_status(api->options.sched);
-    static const char *const classes[] = {"loading", "ready", "failed"};
+    static const char *const classes[] = {"loading", "ready", "failed", "failed"};
     *class_name = classes[now->state];
     if (now->state == SCHED_READY)
         snprintf(text, size, "ready");
     else if (now->state == SCHED_LOADING)
         snprintf(text, size, "loading the model");
+    else if (now->state == SCHED_STOPPING)
+        snprintf(text, size, "shutting down");
     else
         snprintf(text, size, "failed: %s. GET /v1/doctor (with the key) says what to do.",
                  now->err.text);

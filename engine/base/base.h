@@ -36,6 +36,7 @@ enum status {
     IO_ERROR,     // the operating system refused
     DEVICE_ERROR, // the compute device refused or was lost
     CANCELLED,
+    BROKEN, // what we computed cannot be right (NaN, an impossible state): do not try again
 };
 
 struct err {

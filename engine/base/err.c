@@ -24,6 +24,7 @@ const char *status_name(enum status status)
         [IO_ERROR] = "input/output error",
         [DEVICE_ERROR] = "device error",
         [CANCELLED] = "cancelled",
+        [BROKEN] = "broken",
     };
     if ((size_t)status >= COUNT_OF(names) || !names[status])
         return "unknown status";

@@ -14,8 +14,6 @@
 // no gap.
 size_t tensor_span(const struct tensor *tensor);
 
-enum buffer_use { USE_TENSOR, USE_CACHE, USE_WEIGHT };
-
 // All norms: out = residual + scale * (x [less its mean, when centred] / its size * weight + bias).
 struct norm {
     const struct tensor *out, *x, *weight, *bias, *residual; // the last three may be NULL
@@ -43,10 +41,14 @@ struct backend {
     // Bytes between two rows: dtype_row_bytes, or more.
     size_t (*row_bytes)(const struct compute *compute, enum dtype type, int64_t n_cols,
                         enum buffer_use use);
-    // Zero-filled, or, for USE_WEIGHT, filled with `data` (file layout), borrowed or copied.
+    // Zero-filled, or, for USE_WEIGHT, to be filled by load_rows from `data` (file layout):
+    // borrowed or copied.
     enum status (*buffer_open)(struct compute *compute, struct buffer **out,
                                const struct tensor *shape, enum buffer_use use, const void *data,
                                struct err *err);
+    // Rows row0 .. of a weight; data: of its first row.
+    enum status (*load_rows)(struct compute *compute, const struct tensor *weight, int64_t row0,
+                             int64_t n_rows, const void *data, struct err *err);
     void (*buffer_close)(struct compute *compute, struct buffer *buffer);
     void (*write)(struct compute *compute, const struct tensor *to, const void *from,
                   size_t n_bytes);

@@ -59,12 +59,42 @@ enum status compute_cache(struct compute *compute, struct tensor *out, enum dtyp
     return tensor_open(compute, out, type, n_rows, n_cols, USE_CACHE, NULL, err);
 }
 
-enum status compute_weight(struct compute *compute, struct tensor *out, enum dtype type,
-                           int64_t n_rows, int64_t n_cols, const void *data, struct err *err)
+uint64_t compute_bytes(const struct compute *compute, enum buffer_use use, enum dtype type,
+                       int64_t n_rows, int64_t n_cols)
+{
+    return compute->backend->row_bytes(compute, type, n_cols, use) * (uint64_t)n_rows;
+}
+
+enum status compute_weight_begin(struct compute *compute, struct tensor *out, enum dtype type,
+                                 int64_t n_rows, int64_t n_cols, const void *data, struct err *err)
 {
     if (!data)
         die("a weight without data");
     return tensor_open(compute, out, type, n_rows, n_cols, USE_WEIGHT, data, err);
+}
+
+enum status compute_weight_rows(struct compute *compute, const struct tensor *weight, int64_t row0,
+                                int64_t n_rows, const void *data, struct err *err)
+{
+    if (row0 < 0 || n_rows < 0 || row0 > weight->n_rows || n_rows > weight->n_rows - row0)
+        die("rows %lld .. %lld of weights of %lld rows", (long long)row0,
+            (long long)(row0 + n_rows), (long long)weight->n_rows);
+    return compute->backend->load_rows(compute, weight, row0, n_rows, data, err);
+}
+
+enum status compute_weight(struct compute *compute, struct tensor *out, enum dtype type,
+                           int64_t n_rows, int64_t n_cols, const void *data, struct err *err)
+{
+    struct tensor weight;
+    enum status status = compute_weight_begin(compute, &weight, type, n_rows, n_cols, data, err);
+    if (status != OK)
+        return status;
+    status = compute_weight_rows(compute, &weight, 0, n_rows, data, err);
+    if (status == OK)
+        *out = weight;
+    else
+        tensor_free(compute, &weight);
+    return status;
 }
 
 void tensor_free(struct compute *compute, struct tensor *tensor)

@@ -94,6 +94,10 @@ MUST_USE enum status compute_tensor(struct compute *compute, struct tensor *out,
 // channel. type: F16 or Q8_0. Never read or written by tensor_read and tensor_write.
 MUST_USE enum status compute_cache(struct compute *compute, struct tensor *out, enum dtype type,
                                    int64_t n_rows, int64_t n_cols, struct err *err);
+// Bytes that such a tensor takes.
+enum buffer_use { USE_TENSOR, USE_CACHE, USE_WEIGHT };
+uint64_t compute_bytes(const struct compute *compute, enum buffer_use use, enum dtype type,
+                       int64_t n_rows, int64_t n_cols);
 // Weights: `data` (dtype_row_bytes(type, n_cols) * n_rows bytes, 32-aligned at least, in a mapped
 // file) must outlive the tensor. The CPU borrows it; a GPU reads it into its own memory, in a
 // layout of its own, and lets the file's pages go. Never read or written by tensor_read and
@@ -101,6 +105,15 @@ MUST_USE enum status compute_cache(struct compute *compute, struct tensor *out, 
 MUST_USE enum status compute_weight(struct compute *compute, struct tensor *out, enum dtype type,
                                     int64_t n_rows, int64_t n_cols, const void *data,
                                     struct err *err);
+// The same in pieces, for who must do other things meanwhile: first its place, then its rows, a few
+// at a time, each once, with the same `data`; used when all are there. Loading rows has them read
+// from the file, so that a disk that cannot be read is an error here: IO_ERROR.
+MUST_USE enum status compute_weight_begin(struct compute *compute, struct tensor *out,
+                                          enum dtype type, int64_t n_rows, int64_t n_cols,
+                                          const void *data, struct err *err);
+MUST_USE enum status compute_weight_rows(struct compute *compute, const struct tensor *weight,
+                                         int64_t row0, int64_t n_rows, const void *data,
+                                         struct err *err);
 void tensor_free(struct compute *compute, struct tensor *tensor);
 // Views of some rows, and of some columns (F32, I32). Rows of a view of columns have gaps.
 struct tensor tensor_rows(const struct tensor *tensor, int64_t row0, int64_t n_rows);
@@ -118,7 +131,7 @@ void tensor_read(struct compute *compute, void *to, const struct tensor *from, s
 
 // Starts a recording. key != 0 names everything about it that is not in I32 tensors. true: record
 // the operations, then finish; false: the device still has the recording of that key and submits it
-// again at compute_finish, so nothing may be recorded. Freeing a tensor forgets all keys.
+// again at compute_finish, so nothing may be recorded. Freeing a tensor forgets what uses it.
 MUST_USE bool compute_begin(struct compute *compute, uint64_t key);
 // As compute_begin without a key, but nothing will run: the kernels of what is recorded are
 // compiled, so that the first real recording need not wait for them. false: this device has nothing

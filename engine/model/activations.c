@@ -3,7 +3,7 @@
 // not made.
 #include "arch.h"
 
-enum { N_OUT = 16 };
+enum { OUT_LEAST = 16 };
 
 static const struct {
     uint16_t slot;
@@ -24,11 +24,30 @@ static struct tensor *slot_of(struct activations *act, size_t i)
     return (struct tensor *)(void *)((char *)act + ROWS[i].slot);
 }
 
-enum status activations_open(struct activations *act, struct compute *compute,
-                             const struct hyper *h, int32_t n_batch, struct err *err)
+// A row of logits for every sequence at once, so that the output matrix is read once a pass.
+static int32_t n_out_of(const struct model_options *options)
 {
+    int32_t n = options->n_seq < OUT_LEAST ? OUT_LEAST : options->n_seq;
+    return options->n_batch < n ? options->n_batch : n;
+}
+
+uint64_t activations_bytes(const struct hyper *h, const struct model_options *options)
+{
+    const uint64_t n_batch = (uint64_t)options->n_batch, n_out = (uint64_t)n_out_of(options);
+    uint64_t n =
+        5 * n_batch + n_out * (1 + 2 * TOP_K_MOST + (uint64_t)h->n_embd + (uint64_t)h->n_vocab);
+    for (size_t i = 0; i < COUNT_OF(ROWS); i++)
+        n += n_batch * (uint64_t)hyper_most(h, ROWS[i].cols);
+    return n * sizeof(float);
+}
+
+enum status activations_open(struct activations *act, struct compute *compute,
+                             const struct hyper *h, const struct model_options *options,
+                             struct err *err)
+{
+    const int32_t n_batch = options->n_batch;
     act->n_batch = n_batch;
-    act->n_out = n_batch < N_OUT ? n_batch : N_OUT;
+    act->n_out = n_out_of(options);
     const struct {
         struct tensor *tensor;
         enum dtype type;

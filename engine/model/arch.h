@@ -175,16 +175,26 @@ struct weights {
     struct placement *placements; // [n_placements], in the order of the file
     size_t n_placements, n_loaded;
     uint64_t n_bytes, n_bytes_loaded;
+    int64_t row;         // of the placement that is being loaded: its next one; 0: not begun
+    double bytes_per_ms; // loading, as measured; 0: not yet
 };
 
 // Finds and checks every tensor that the rules name, and that no other is there; loads nothing.
 MUST_USE enum status weights_plan(struct weights *out, const struct gguf *gguf,
                                   const struct hyper *hyper, struct err *err);
-// Hands the next tensor to the device; AGAIN: more are left.
-MUST_USE enum status weights_load_next(struct weights *weights, struct compute *compute,
+// Hands rows to the device for about budget_ms; AGAIN: more are left.
+MUST_USE enum status weights_load_some(struct weights *weights, struct compute *compute,
                                        const struct gguf *gguf, const struct hyper *hyper,
-                                       struct err *err);
+                                       uint32_t budget_ms, struct err *err);
 void weights_close(struct weights *weights, struct compute *compute);
+
+// ---- plan.c -------------------------------------------------------------------------------------
+
+// NO_ROOM, with the numbers and what would fit, when weights, cache and scratch are more than the
+// device has free. hyper->n_ctx is set; nothing is loaded yet.
+MUST_USE enum status plan_check(const struct compute *compute, const struct weights *weights,
+                                const struct hyper *hyper, const struct model_options *options,
+                                struct err *err);
 
 // ---- kv.c ---------------------------------------------------------------------------------------
 
@@ -198,6 +208,8 @@ struct kv {               // row of (seq, pos) in every layer: seq * n_ctx + pos
 MUST_USE enum status kv_open(struct kv *out, struct compute *compute, const struct hyper *hyper,
                              const struct model_options *options, struct err *err);
 void kv_close(struct kv *kv, struct compute *compute);
+// Bytes that one token takes in all layers; 0: this type cannot hold them.
+uint64_t kv_row_bytes(const struct compute *compute, const struct hyper *hyper, bool q8_0);
 
 // ---- the pass -----------------------------------------------------------------------------------
 
@@ -217,7 +229,10 @@ struct activations {                                // n_batch rows each, F32 un
     int32_t n_batch, n_out;
 };
 MUST_USE enum status activations_open(struct activations *act, struct compute *compute,
-                                      const struct hyper *hyper, int32_t n_batch, struct err *err);
+                                      const struct hyper *hyper,
+                                      const struct model_options *options, struct err *err);
+// Bytes that they will take.
+uint64_t activations_bytes(const struct hyper *hyper, const struct model_options *options);
 void activations_close(struct activations *act, struct compute *compute);
 
 struct pass { // one recording of n rows
@@ -266,7 +281,13 @@ struct model {
     struct weights weights;
     struct kv kv;
     struct activations act;
+    bool is_loaded;    // the weights are there
+    int32_t rehearsed; // rows of the largest pass whose kernels are compiled
     int32_t
         *scratch; // [4][n_batch]: row, first, count and the wanted rows, before they are written
     struct model_info info;
 };
+// Lets the device compile the kernels of the next kind of pass before the first request needs them:
+// 1 to 8 rows, then powers of two up to n_batch. AGAIN: there are more; OK at once on a device that
+// compiles nothing.
+MUST_USE enum status forward_rehearse(struct model *model, struct err *err);

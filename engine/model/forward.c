@@ -223,14 +223,15 @@ enum status model_forward(struct model *model, const struct batch *batch, struct
 
 // ---- rehearsal ----------------------------------------------------------------------------------
 
-static enum status rehearse_rows(struct model *m, int32_t n, bool *goes_on, struct err *err)
+static enum status rehearse_rows(struct model *m, int32_t n, struct err *err)
 {
     const int32_t top = m->hyper.n_vocab < TOP_K_MOST ? m->hyper.n_vocab : TOP_K_MOST;
     const struct pass p = pass_of(m, n);
     int32_t n_out = n < m->act.n_out ? n : m->act.n_out;
-    *goes_on = compute_rehearse(m->compute);
-    if (!*goes_on)
+    if (!compute_rehearse(m->compute)) {
+        m->rehearsed = m->act.n_batch;
         return OK;
+    }
     m->hyper.arch->forward(&p);
     forward_output(&p, n_out, 1);
     forward_output(&p, 1, top); // a prompt's end wants one row, whatever n is
@@ -238,15 +239,22 @@ static enum status rehearse_rows(struct model *m, int32_t n, bool *goes_on, stru
     return compute_finish(m->compute, err);
 }
 
-enum status model_rehearse(struct model *model, struct err *err)
+enum status forward_rehearse(struct model *model, struct err *err)
 {
-    enum status status = OK;
-    bool goes_on = true;
-    for (int32_t t = 0; t < model->act.n_batch; t++) // each row is the first of a sequence
-        model->scratch[t] = 1;
-    write_ints(model, &model->act.count, model->scratch, model->act.n_batch);
-    for (int32_t n = 1; n <= model->act.n_batch && goes_on && status == OK;
-         n = n < KEPT_ROWS ? n + 1 : 2 * n)
-        status = rehearse_rows(model, n, &goes_on, err);
-    return status;
+    int32_t n = model->rehearsed < KEPT_ROWS ? model->rehearsed + 1 : 2 * model->rehearsed;
+    if (n > model->act.n_batch)
+        return OK;
+    if (n == 1) { // each row is the first of a sequence
+        for (int32_t t = 0; t < model->act.n_batch; t++)
+            model->scratch[t] = 1;
+        write_ints(model, &model->act.count, model->scratch, model->act.n_batch);
+    }
+    model->rehearsed = n;
+    enum status status = rehearse_rows(model, n, err);
+    return status == OK && model->rehearsed < model->act.n_batch ? AGAIN : status;
+}
+
+int32_t model_held(const struct model *model, int32_t seq)
+{
+    return model->kv.n_filled[seq];
 }

@@ -30,6 +30,23 @@ static enum status open_cache(struct kv *kv, struct compute *compute, struct ten
                             kv->n_seq, kv->n_ctx);
 }
 
+uint64_t kv_row_bytes(const struct compute *compute, const struct hyper *hyper, bool q8_0)
+{
+    const enum dtype type = q8_0 ? DTYPE_Q8_0 : DTYPE_F16;
+    static const enum dim dims[] = {N_K, N_V};
+    uint64_t n_bytes = 0;
+    for (int32_t i = 0; i < hyper->n_layer; i++)
+        for (size_t k = 0; k < COUNT_OF(dims); k++) {
+            const struct layer_hyper *layer = &hyper->layers[i];
+            int64_t n_cols = layer->parts & PART_ATTENTION ? hyper_dim(hyper, layer, dims[k]) : 0;
+            if (n_cols % dtype_block_elements(type) != 0)
+                return 0;
+            if (n_cols > 0)
+                n_bytes += compute_bytes(compute, USE_CACHE, type, 1, n_cols);
+        }
+    return n_bytes;
+}
+
 enum status kv_open(struct kv *out, struct compute *compute, const struct hyper *hyper,
                     const struct model_options *options, struct err *err)
 {

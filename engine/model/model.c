@@ -105,17 +105,6 @@ static enum status check_device(const struct compute *compute, const struct hype
     return OK;
 }
 
-static enum status load_weights(struct model *m, struct err *err)
-{
-    enum status status = weights_plan(&m->weights, m->gguf, &m->hyper, err);
-    if (status != OK)
-        return status;
-    do
-        status = weights_load_next(&m->weights, m->compute, m->gguf, &m->hyper, err);
-    while (status == AGAIN);
-    return status;
-}
-
 static enum status open_parts(struct model *m, const struct model_options *options, struct err *err)
 {
     enum status status = vocabulary_read(&m->tokenizer, m->gguf, err);
@@ -129,17 +118,20 @@ static enum status open_parts(struct model *m, const struct model_options *optio
     h->n_vocab = tokenizer_n_vocab(m->tokenizer);
     h->n_ctx =
         options->n_ctx > 0 && options->n_ctx < h->n_ctx_train ? options->n_ctx : h->n_ctx_train;
-    status = load_weights(m, err);
+    m->info.n_ctx_asked = options->n_ctx;
+    status = weights_plan(&m->weights, m->gguf, h, err);
+    if (status == OK)
+        status = plan_check(m->compute, &m->weights, h, options, err);
     if (status == OK)
         status = kv_open(&m->kv, m->compute, h, options, err);
     if (status == OK)
-        status = activations_open(&m->act, m->compute, h, options->n_batch, err);
+        status = activations_open(&m->act, m->compute, h, options, err);
     m->scratch = mem_array(4 * (size_t)options->n_batch, sizeof(*m->scratch));
     return status;
 }
 
-enum status model_open(struct model **out, struct compute *compute, const char *path,
-                       const struct model_options *options, struct err *err)
+enum status model_begin(struct model **out, struct compute *compute, const char *path,
+                        const struct model_options *options, struct err *err)
 {
     if (options->n_ctx < 0 || options->n_seq < 1 || options->n_seq > MAX_SEQ ||
         options->n_batch < 1 || options->n_batch > MAX_BATCH)
@@ -162,6 +154,50 @@ enum status model_open(struct model **out, struct compute *compute, const char *
     fill_info(m, path);
     *out = m;
     return OK;
+}
+
+// ---- loading ------------------------------------------------------------------------------------
+
+static enum status load_some(struct model *m, uint32_t budget_ms, struct err *err)
+{
+    enum status status =
+        weights_load_some(&m->weights, m->compute, m->gguf, &m->hyper, budget_ms, err);
+    m->is_loaded = status == OK;
+    if (status != OK && status != AGAIN && err)
+        return err_prefix(err, "model %s", m->info.id);
+    return status;
+}
+
+enum status model_load_some(struct model *model, uint32_t budget_ms, struct err *err)
+{
+    if (model->is_loaded)
+        return forward_rehearse(model, err);
+    enum status status = load_some(model, budget_ms, err);
+    return status == OK ? AGAIN : status;
+}
+
+enum status model_open(struct model **out, struct compute *compute, const char *path,
+                       const struct model_options *options, struct err *err)
+{
+    struct model *m;
+    enum status status = model_begin(&m, compute, path, options, err);
+    if (status != OK)
+        return status;
+    do
+        status = load_some(m, UINT32_MAX, err);
+    while (status == AGAIN);
+    if (status == OK)
+        *out = m;
+    else
+        model_close(m);
+    return status;
+}
+
+void model_progress(const struct model *model, struct model_progress *out)
+{
+    *out = (struct model_progress){.done_bytes = model->weights.n_bytes_loaded,
+                                   .total_bytes = model->weights.n_bytes,
+                                   .compiling = model->is_loaded};
 }
 
 void model_close(struct model *model)

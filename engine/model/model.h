@@ -26,6 +26,7 @@ struct model_info {
     int64_t n_params;
     uint64_t file_bytes, kv_bytes;
     int32_t n_layer, n_embd, n_head, n_head_kv, head_dim, n_ff, n_vocab, n_ctx, n_ctx_train;
+    int32_t n_ctx_asked; // 0: the model's own; more than n_ctx: cut to what it was trained for
     int32_t n_layer_on_device;
 };
 
@@ -33,11 +34,24 @@ struct model_info {
 // ./builtin.
 #define MODEL_BUILTIN "builtin"
 
-// Opens and checks the file, maps the weights, makes the KV cache. On failure the sentence names
-// file, tensor or field.
+// Opens and checks the file, loads the weights, makes the KV cache. On failure the sentence names
+// file, tensor or field. NO_ROOM: it does not fit what the device has free, with the numbers and
+// with what would fit; said before anything is taken.
 MUST_USE enum status model_open(struct model **out, struct compute *compute, const char *path,
                                 const struct model_options *options, struct err *err);
-void model_close(struct model *model);
+// The same in slices, for who must do other things meanwhile: model_begin does all that is quick,
+// then model_load_some loads for about budget_ms (a slow disk may overrun it by a few reads) and
+// answers AGAIN until the model may be used: OK. It also lets the device compile its kernels, which
+// model_open leaves to the first passes.
+MUST_USE enum status model_begin(struct model **out, struct compute *compute, const char *path,
+                                 const struct model_options *options, struct err *err);
+MUST_USE enum status model_load_some(struct model *model, uint32_t budget_ms, struct err *err);
+struct model_progress {
+    uint64_t done_bytes, total_bytes; // of the weights
+    bool compiling;                   // they are there; kernels are being compiled
+};
+void model_progress(const struct model *model, struct model_progress *out);
+void model_close(struct model *model); // NULL: nothing
 const struct model_info *model_info(const struct model *model);
 const struct tokenizer *model_tokenizer(const struct model *model);
 
@@ -60,9 +74,8 @@ struct logits {     // of the wanted rows, in row order; the caller's memory
 MUST_USE enum status model_forward(struct model *model, const struct batch *batch,
                                    struct logits logits, struct err *err);
 
-// Lets the device compile the kernels of every kind of pass before the first request needs them: 1
-// to 8 rows, then powers of two up to n_batch. Returns at once on a device that compiles nothing.
-MUST_USE enum status model_rehearse(struct model *model, struct err *err);
+// How many positions of a sequence its memory holds; 0 after a failed pass.
+int32_t model_held(const struct model *model, int32_t seq);
 
 // Opens only the tokenizer of a file (no weights are touched).
 MUST_USE enum status model_tokenizer_open(struct tokenizer **out, const char *path,
@@ -89,7 +102,7 @@ void sampler_close(struct sampler *sampler);
 // A token of the text so far; prompt tokens: generated = false.
 void sampler_see(struct sampler *sampler, int32_t id, bool generated);
 // Picks the next token; logits [n_vocab] are scratch afterwards. Order: penalties, (greedy), top-k,
-// top-p, min-p, temperature. DEVICE_ERROR when a logit is NaN or +Inf, or none is finite.
+// top-p, min-p, temperature. BROKEN when a logit is NaN or +Inf, or none is finite.
 MUST_USE enum status sampler_pick(struct sampler *sampler, float *logits, int32_t *id,
                                   struct err *err);
 

@@ -224,7 +224,7 @@ static int32_t sample(struct sampler *s, int32_t n, float best)
 
 static enum status damaged(struct err *err, int32_t id, float logit)
 {
-    return err_set(err, DEVICE_ERROR,
+    return err_set(err, BROKEN,
                    "the model's logit of token %d is %s: the weights or the device are damaged", id,
                    isnan(logit) ? "not a number" : "infinite");
 }
@@ -240,8 +240,7 @@ enum status sampler_pick(struct sampler *sampler, float *logits, int32_t *id, st
             best = i;
     }
     if (best < 0)
-        return err_set(err, DEVICE_ERROR, "none of the model's %d logits is finite",
-                       sampler->n_vocab);
+        return err_set(err, BROKEN, "none of the model's %d logits is finite", sampler->n_vocab);
     if (sampler->sampling.temperature > 0) {
         for (int32_t i = 0; i < sampler->n_vocab; i++)
             if (logits[i] > -INFINITY)
@@ -271,8 +270,7 @@ enum status sampler_pick_top(struct sampler *sampler, const int32_t *ids, const 
     for (; n_finite < n && logits[n_finite] > -INFINITY; n_finite++)
         sampler->heap[n_finite] = (struct candidate){logits[n_finite], ids[n_finite]};
     if (n_finite == 0)
-        return err_set(err, DEVICE_ERROR, "none of the model's %d logits is finite",
-                       sampler->n_vocab);
+        return err_set(err, BROKEN, "none of the model's %d logits is finite", sampler->n_vocab);
     *id = sampler->sampling.temperature > 0 ? sample(sampler, n_finite, logits[0]) : ids[0];
     return OK;
 }

@@ -2,7 +2,7 @@
 //
 // weights_plan() finds every tensor, checks its name, shape and format, and refuses a file in which
 // one is missing or one is left over: another architecture's file would give wrong text in silence.
-// Nothing is loaded before all of it fits; weights_load_next() then hands over a tensor at a time.
+// Nothing is loaded before all of it fits; weights_load_some() then hands over a slice at a time.
 // GGUF's dims[0] is the row length, so [rows][cols] here is dims {cols, rows} there.
 
 #include "arch.h"
@@ -200,20 +200,63 @@ static enum status load_vector(struct compute *compute, const struct placement *
         return status;
     float *values = mem_array((size_t)n, sizeof(*values));
     dtype_decode((enum dtype)place->tensor->type, values, data, n);
+    for (int64_t i = 0; i < n && status == OK; i++)
+        if (!isfinite(values[i])) // no logit would be a number, and nobody could tell why
+            status = err_set(err, BAD_INPUT,
+                             "number %lld is %g: the file is damaged, or was made "
+                             "wrongly",
+                             (long long)i, (double)values[i]);
     tensor_write(compute, place->slot, values, (size_t)n * sizeof(*values));
     free(values);
-    return OK;
+    return status;
+}
+
+// As many rows as are thought to take what is left of the budget, by the speed measured so far.
+// Nothing is known of a disk before it was read once: the first rows are few.
+static int64_t rows_for(const struct weights *w, const struct placement *place, double ms)
+{
+    const double first_bytes = 256 << 10, most_bytes = 256 << 20;
+    double wanted = w->bytes_per_ms > 0 ? w->bytes_per_ms * ms : first_bytes,
+           row_bytes = (double)place->tensor->n_bytes / (double)place->n_rows,
+           n = (wanted > most_bytes ? most_bytes : wanted) / row_bytes;
+    int64_t left = place->n_rows - w->row;
+    return n >= (double)left ? left : n < 1 ? 1 : (int64_t)n;
+}
+
+// Some rows of a matrix; its place is taken with the first. AGAIN: it has more.
+static enum status load_matrix(struct weights *w, struct compute *compute,
+                               const struct placement *place, const uint8_t *data, double ms,
+                               struct err *err)
+{
+    const uint64_t from_us = clock_us();
+    enum status status = OK;
+    if (w->row == 0)
+        status = compute_weight_begin(compute, place->slot, (enum dtype)place->tensor->type,
+                                      place->n_rows, place->n_cols, data, err);
+    const int64_t n = rows_for(w, place, ms);
+    if (status == OK)
+        status = compute_weight_rows(compute, place->slot, w->row, n, data, err);
+    if (status != OK)
+        return status;
+    const uint64_t took_us = clock_us() - from_us,
+                   n_bytes = place->tensor->n_bytes / (uint64_t)place->n_rows * (uint64_t)n;
+    const double speed = (double)n_bytes / ((double)(took_us ? took_us : 1) / 1e3);
+    w->bytes_per_ms = w->bytes_per_ms > 0 ? (w->bytes_per_ms + speed) / 2 : speed;
+    w->n_bytes_loaded += n_bytes;
+    w->row += n;
+    return w->row < place->n_rows ? AGAIN : OK;
 }
 
 static enum status load(struct weights *w, struct compute *compute, const struct placement *place,
-                        const uint8_t *data, struct err *err)
+                        const uint8_t *data, double ms, struct err *err)
 {
-    if (place->rule->form == FACTORS)
-        return load_factors(w, place, data, err);
-    if (place->rule->form == VECTOR)
-        return load_vector(compute, place, data, err);
-    return compute_weight(compute, place->slot, (enum dtype)place->tensor->type, place->n_rows,
-                          place->n_cols, data, err);
+    if (place->rule->form == MATRIX)
+        return load_matrix(w, compute, place, data, ms, err);
+    enum status status = place->rule->form == FACTORS ? load_factors(w, place, data, err)
+                                                      : load_vector(compute, place, data, err);
+    if (status == OK)
+        w->n_bytes_loaded += place->tensor->n_bytes;
+    return status;
 }
 
 static enum status load_rope(struct compute *compute, struct rope_weights *out,
@@ -245,18 +288,27 @@ static enum status finish(struct weights *w, struct compute *compute, const stru
     return status;
 }
 
-enum status weights_load_next(struct weights *w, struct compute *compute, const struct gguf *gguf,
-                              const struct hyper *hyper, struct err *err)
+enum status weights_load_some(struct weights *w, struct compute *compute, const struct gguf *gguf,
+                              const struct hyper *hyper, uint32_t budget_ms, struct err *err)
 {
+    const uint64_t from_us = clock_us();
     char text[NAME_TEXT];
-    if (w->n_loaded == w->n_placements)
-        return finish(w, compute, hyper, err);
-    const struct placement *place = &w->placements[w->n_loaded++];
-    enum status status = load(w, compute, place, gguf->file.p + place->tensor->offset, err);
-    if (status != OK)
-        return err ? err_prefix(err, "tensor '%s'", name_text(text, place->tensor->name)) : status;
-    w->n_bytes_loaded += place->tensor->n_bytes;
-    return AGAIN;
+    while (w->n_loaded < w->n_placements) {
+        double left_ms = (double)budget_ms - (double)(clock_us() - from_us) / 1e3;
+        if (left_ms <= 0)
+            return AGAIN;
+        const struct placement *place = &w->placements[w->n_loaded];
+        enum status status =
+            load(w, compute, place, gguf->file.p + place->tensor->offset, left_ms, err);
+        if (status == AGAIN)
+            continue;
+        if (status != OK)
+            return err ? err_prefix(err, "tensor '%s'", name_text(text, place->tensor->name))
+                       : status;
+        w->row = 0;
+        w->n_loaded++;
+    }
+    return finish(w, compute, hyper, err);
 }
 
 static void release(struct compute *compute, struct tensor *tensor)
@@ -267,7 +319,7 @@ static void release(struct compute *compute, struct tensor *tensor)
 
 void weights_close(struct weights *w, struct compute *compute)
 {
-    for (size_t i = 0; i < w->n_loaded; i++)
+    for (size_t i = 0; i < w->n_placements; i++)
         release(compute, w->placements[i].slot);
     for (int k = 0; k < N_ROPES; k++)
         release(compute, &w->ropes[k].turns);

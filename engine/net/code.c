@@ -77,6 +77,8 @@ int status_http_code(enum status status)
         return 500;
     case IO_ERROR:
         return 500;
+    case BROKEN:
+        return 500;
     }
     return 500;
 }

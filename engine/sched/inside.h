@@ -1,31 +1,57 @@
-// inside.h - what the files of sched/ share: sequences, jobs under way, and the engine thread's
-// state.
+// inside.h - what the files of sched/ share: models, sequences, jobs under way, and the engine
+// thread's state.
+//
+//   sched.c    the caller's side: rings, events, status      thread.c  the engine thread's loop
+//   load.c     the device, and models in slices              work.c    a job's way to its end
+//   encode.c   the thread that turns prompts into ids        prefix.c  which sequence it gets
+//   step.c     one forward pass
 //
 // Invariants (engine_check walks them after every step):
-//   FREE     work == NULL; token[0 .. n_cached) is what the KV cache holds, kept for a later
-//            prompt that begins the same way
-//   PREFILL  n_cached < n_prompt and token[0 .. n_cached) == prompt[0 .. n_cached)
-//   DECODE   n_cached == n_prompt + n_generated - 1: the token picked last is not in the cache
-//            yet; it is the next row
-//   waiting  works without a sequence, in order of arrival; none while a sequence is FREE
+//   FREE      work == NULL; token[0 .. n_cached) is what the model's memory holds, kept for a
+//             later prompt that begins the same way
+//   PREFILL   n_cached < n_prompt and token[0 .. n_cached) == prompt[0 .. n_cached)
+//   DECODE    n_cached == n_prompt + n_generated - 1: the token picked last is not in the memory
+//             yet; it is the next row
+//   arriving  works whose prompt is not tokenized yet: job == NULL while the encoder has it
+//   waiting   works without a sequence, in order of arrival; none while a sequence is FREE
+// No sequence says that it holds more than the model's memory has of it (model_held).
 #pragma once
 
 #include "sched.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
 
 enum {
     BATCH_TOKENS = 512, // most rows in one forward pass
     CHUNK_LEAST = 16,   // rows of a prompt in one pass, at least
     WAITING_MOST = 32,  // jobs that may wait for a sequence
+    JOB_SLOTS = 1024,   // of the rings that jobs travel on; far above what is open at once
+    LOADED_MOST = 1,    // models
+    LOAD_SLICE_MS = 20, // of loading, between two passes
     // a pass with prompt rows is sized to take so long:
     STEP_ALONE_US = 1000000, // when nobody else waits for a token
     STEP_SHARED_US = 150000, // when others do; on a slow machine STEP_SHARED_TIMES their own pass
     STEP_SHARED_TIMES = 3,
 };
 
+struct encoder;
+
+// A prompt on its way through the encoder: it belongs to whoever holds it.
+struct encoding {
+    struct job *job; // its text; NULL: the encoder is to end
+    const struct tokenizer *tokenizer;
+    int32_t n_ctx, n_ctx_train; // of the model; what the prompt must fit
+    int32_t *ids;               // [n]; NULL when it was refused
+    int32_t n;
+    struct err err; // status != OK: refused
+};
+
 // A job from its arrival to its end.
 struct work {
-    struct work *next; // in the waiting line
-    struct job *job;
+    struct work *next; // in the line of those that arrive or wait
+    uint64_t id;
+    struct job *job; // NULL while its text is with the encoder
     int32_t *prompt; // [n_prompt]
     int32_t n_prompt;
     int32_t n_generated, picked; // picked: the token that is the next row
@@ -39,51 +65,116 @@ enum seq_state { SEQ_FREE, SEQ_PREFILL, SEQ_DECODE };
 
 struct seq {
     enum seq_state state;
-    int32_t index;    // its number in the KV cache
+    int32_t index;    // its number in the model's memory
     int32_t *token;   // [n_ctx]
-    int32_t n_cached; // positions whose KV is computed
+    int32_t n_cached; // positions that are computed
     uint64_t used_at; // engine->n_steps when it was last used
     struct work *work;
 };
 
-struct engine { // all of it belongs to the engine thread
-    struct sched *sched;
-    struct compute *compute;
-    struct doctor_device *layers; // of the device, for whoever asks why
-    struct model *model;
+struct line { // works one behind the other
+    struct work *first, **end;
+    int32_t n;
+};
+
+// A model and all that belongs to it.
+struct loaded {
+    struct engine *engine;
+    enum sched_state state; // LOADING, READY or FAILED
+    struct err err;         // when FAILED
+    char path[2200];
+    struct model *model; // NULL: its file is not opened yet
     const struct tokenizer *tokenizer;
-    int32_t n_ctx, n_vocab, n_seq;
+    int32_t n_ctx, n_ctx_train, n_vocab, n_seq;
     struct seq *seqs; // [n_seq]
-    struct work *waiting, **waiting_end;
-    int32_t n_waiting;
-    uint64_t n_steps;
-    double chunk[2];            // prompt rows in a pass, alone and beside others: see chunk_learn()
+    struct line arriving, waiting;
+    int32_t n_users;            // works in all: of both lines and of the sequences
+    uint64_t used_at;           // engine->n_steps of its last pass
+    uint64_t began_ms, told_ms; // loading: since when, and when it was last told
+    double chunk[2];            // prompt rows in a pass, alone and beside others: chunk_learn()
     double decode_us;           // a pass without prompt rows, running mean
-    int32_t *token, *pos, *seq; // [BATCH_TOKENS] rows of the batch
-    uint8_t *wanted;            // [BATCH_TOKENS]
+    int32_t *n_rows;            // [n_seq] rows of each sequence in the present pass
     float *logits;              // [n_seq][n_vocab], or the largest: [n_seq][n_top]
     int32_t *top;               // [n_seq][TOP_K_MOST]: whose they are
 };
 
+struct engine { // all of it belongs to the engine thread
+    struct sched *sched;
+    struct encoder *encoder;
+    struct compute *compute;
+    struct doctor_device *layers; // of the device, for whoever asks why
+    struct loaded *loaded[LOADED_MOST];
+    int32_t n_loaded;
+    struct err refused; // status != OK: no model can be had; every job fails with it
+    uint64_t n_steps;
+    bool stopping;
+    uint64_t stop_at_ms;        // when running works are cut off; 0: they have been
+    int32_t *token, *pos, *seq; // [BATCH_TOKENS] rows of the batch
+    uint8_t *wanted;            // [BATCH_TOKENS]
+};
+
+struct sched {
+    struct ring *jobs, *events;
+    pthread_t thread;
+    struct encoder *encoder;
+    struct settings settings;
+    char model_path[2200];
+    struct err refused;          // status != OK: there is no model to open
+    struct sched_status *status; // the caller's thread
+    size_t n_open;               // the caller's thread
+    _Atomic uint64_t step_began_ms;
+    struct event *late, **late_end; // the engine thread: events that found the ring full
+};
+
 // sched.c: to the net thread
 void engine_tell(struct engine *engine, struct event *event);
+void engine_tell_late(struct engine *engine); // what found the ring full
 struct event *event_open(enum event_kind kind, const struct work *work);
 // Around what may take long: sched_step_ms() counts from here.
 void engine_step_begins(struct engine *engine, bool begins);
+void nap(int n_ms);
+
+// thread.c
+void *engine_main(void *sched); // the thread's whole life
+
+// load.c
+void engine_load(struct engine *engine);      // the device; the model is begun
+void loaded_load_some(struct loaded *loaded); // a slice; READY or FAILED in the end
+void engine_unload(struct engine *engine);
+// The model a job names; NULL: *err says why not.
+struct loaded *loaded_find(struct engine *engine, const struct job *job, struct err *err);
+void engine_tell_state(struct engine *engine, enum sched_state state, const struct err *err);
+
+// encode.c
+void encoder_open(struct encoder **out);
+// Waits for the prompt it is at and drops the others; before any tokenizer is closed.
+void encoder_stop(struct encoder *encoder);
+void encoder_close(struct encoder *encoder); // after encoder_stop
+void encoder_send(struct encoder *encoder, struct encoding *encoding);
+struct encoding *encoder_take(struct encoder *encoder); // NULL: nothing is ready; yours
+int encoder_fd(const struct encoder *encoder);
+uint64_t encoder_began_ms(const struct encoder *encoder); // of the present prompt; 0: none
+void encoding_close(struct encoding *encoding);
+// Whether the text is too long by its bytes alone.
+MUST_USE enum status encoding_check(const struct encoding *encoding, struct err *err);
 
 // work.c
-// Takes the job: queued, or refused with its event.
+void line_init(struct line *line);
+// Takes the job: under way, or refused with its event.
 void engine_accept(struct engine *engine, struct job *job);
+void engine_encoded(struct engine *engine, struct encoding *encoding); // takes it
 void engine_cancel(struct engine *engine, uint64_t job_id);
-void engine_assign(struct engine *engine); // gives free sequences to waiting works
-void engine_token(struct engine *engine, struct seq *seq, int32_t id);
-void work_finish(struct engine *engine, struct seq *seq, enum finish finish);
-void work_fail(struct engine *engine, struct seq *seq, const struct err *err);
-void engine_drop_all(struct engine *engine); // every work ends as cancelled
+void engine_stop(struct engine *engine, uint64_t grace_ms);
+void engine_cut_off(struct engine *engine);    // running works fail: the grace has ended
+void loaded_encode_all(struct loaded *loaded); // READY: those that came while it was loaded
+void loaded_fail_lines(struct loaded *loaded, const struct err *err); // arriving and waiting
+void loaded_assign(struct loaded *loaded); // gives free sequences to waiting works
+void loaded_token(struct loaded *loaded, struct seq *seq, int32_t id);
+void work_fail(struct loaded *loaded, struct seq *seq, const struct err *err);
 
 // step.c
-bool engine_busy(const struct engine *engine);
-void engine_step(struct engine *engine); // one forward pass
+bool loaded_busy(const struct loaded *loaded); // a pass has work to do
+void loaded_step(struct loaded *loaded);       // one forward pass
 void engine_check(const struct engine *engine);
 
 // prefix.c

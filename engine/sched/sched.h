@@ -1,32 +1,37 @@
-// sched.h - floor 4: the engine thread. It owns the device, the model, the KV cache and every
-// sequence; it takes jobs from one ring and answers with events on another. Nobody waits for a
+// sched.h - floor 5: the engine thread. It owns the device, the models, their sequence memory and
+// every sequence; it takes jobs from one ring and answers with events on another. Prompts become
+// token ids on a thread of their own, so that no stream waits for a long text. Nobody waits for a
 // client here: the net thread buffers, or cancels.
 //
 // Every submitted job ends with exactly one EVENT_DONE or EVENT_FAILED, whatever happens to it. All
 // functions here are called from one thread (the net thread, or the terminal of `tawny chat`).
+//
+// Stopping: sched_stop ends what waits at once (EVENT_FAILED, CANCELLED), gives running jobs a
+// grace and then ends them the same way; a model that is being loaded is given up within a slice.
 #pragma once
 
 #include "../base/base.h"
 #include "../doctor/doctor.h"
 #include "../model/model.h"
 
-// The engine thread works on one thing (a forward pass, the tokenizing of one prompt) for so long:
-// then it hangs. /health says so, and the heartbeat stops. The longest that is honest work is a
-// model's first pass, which reads the weights from the disk: 8 GB from a USB stick at 30 MB/s are
-// 270 s. To give up sooner would restart such a box for ever.
+// The engine works on one thing (a forward pass, the tokenizing of one prompt) for so long: then it
+// hangs. /health says so, and the heartbeat stops. The longest that is honest work is a first pass
+// on a processor whose memory does not hold all weights: 8 GB from a USB stick at 30 MB/s are 270
+// s. To give up sooner would restart such a box for ever.
 enum { SCHED_HUNG_MS = 300000 };
 // While it loads, its one such thing is to open and test the device, which takes a second: after so
 // long a driver hangs, and /health says so. (The heartbeat goes on: a restart would not mend it.)
 enum { SCHED_DEVICE_MS = 60000 };
 
-enum sched_state { SCHED_LOADING, SCHED_READY, SCHED_FAILED };
+enum sched_state { SCHED_LOADING, SCHED_READY, SCHED_FAILED, SCHED_STOPPING };
 
-enum job_kind { JOB_GENERATE, JOB_CANCEL, JOB_STOP };
+enum job_kind { JOB_GENERATE, JOB_CANCEL, JOB_STOP, JOB_QUIT };
 
 // What is asked, whatever dialect asked it: everything the engine must know to answer, and nothing
 // about how the answer is written. What it points to lies on its job's arena.
 struct ask {
-    bool chat; // messages, else prompt
+    struct bytes model; // which of the loaded ones; empty: the one there is
+    bool chat;          // messages, else prompt
     const struct message *messages;
     size_t n_messages;
     struct bytes prompt; // raw: names of control tokens in it are control tokens
@@ -41,7 +46,7 @@ struct ask {
 struct job {
     struct arena arena;
     enum job_kind kind;
-    uint64_t id; // chosen by the caller, unique
+    uint64_t id; // chosen by the caller, unique; of JOB_STOP: the grace in ms
     struct ask ask;
 };
 struct job *job_open(void); // an empty job with its arena
@@ -59,9 +64,13 @@ enum event_kind {
     EVENT_PROGRESS, // n_done of usage.n_prompt tokens are read: a heartbeat for streams
     EVENT_TEXT,     // text: whole UTF-8
     EVENT_DONE,     // finish, usage
-    EVENT_FAILED,   // err (TOO_LARGE: the prompt does not fit, ...)
-    EVENT_STATE,    // loading -> ready | failed: look at sched_status
+    EVENT_FAILED,   // err: see below
+    EVENT_STATE,    // loading -> ready | failed -> stopping, and how far loading is
 };
+// Why a job failed: TOO_LARGE the prompt does not fit; BAD_INPUT, UNSUPPORTED the prompt is not one
+// this model takes; NOT_FOUND no such model is loaded; NO_ROOM memory is short just now: it may be
+// tried again; CANCELLED the server is shutting down; BROKEN the model computes what is not a
+// number, or a pass failed in a way that trying again does not mend.
 
 struct event {          // one malloc; event_close frees it
     struct event *next; // the engine thread's, while the ring is full
@@ -77,9 +86,15 @@ struct event {          // one malloc; event_close frees it
 };
 void event_close(struct event *event);
 
+struct sched_loading { // how far the model is, while SCHED_LOADING
+    struct model_progress at;
+    uint64_t left_ms; // as long as it goes on at this speed; 0: not known yet
+};
+
 struct sched_status { // a snapshot, replaced when EVENT_STATE is taken
     enum sched_state state;
-    struct err err;              // when failed
+    struct err err; // when failed
+    struct sched_loading loading;
     struct compute_info device;  // device[0] == 0: not opened yet
     struct model_info model;     // id[0] == 0: not opened yet
     struct doctor_device layers; // of the device, looked at once before the model is opened
@@ -91,7 +106,11 @@ struct sched;
 // asks.
 void sched_open(struct sched **out, const struct settings *settings, const char *model_path,
                 const struct err *refused);
-void sched_close(struct sched *sched); // stops the thread; running jobs end as FINISH_CANCELLED
+// Jobs that wait, and any that come later, end at once; running ones when they are done or when
+// grace_ms have passed. Returns at once; more than one call: the earliest end counts.
+void sched_stop(struct sched *sched, uint32_t grace_ms);
+// Ends the threads; jobs that still run fail as in a stop without grace. Events not taken are lost.
+void sched_close(struct sched *sched);
 // NO_ROOM: too many jobs are waiting; the job stays yours.
 MUST_USE enum status sched_submit(struct sched *sched, struct job *job);
 void sched_cancel(
@@ -102,6 +121,6 @@ int sched_event_fd(const struct sched *sched);       // readable: take events un
 const struct sched_status *sched_status(const struct sched *sched);
 size_t sched_n_open(const struct sched *sched);     // jobs submitted whose end was not taken yet
 size_t sched_n_together(const struct sched *sched); // of these so many run at once
-uint64_t
-sched_step_ms(const struct sched *sched); // how long the present step (a forward pass, or the
-                                          // tokenizing of a prompt) has been going on; 0 = none
+// How long the present step (a forward pass, a slice of loading, the tokenizing of a prompt) has
+// been going on; 0 = none.
+uint64_t sched_step_ms(const struct sched *sched);

@@ -1,13 +1,51 @@
-// work.c - a job's way through the engine thread: arrival, a sequence, tokens, its end.
+// work.c - a job's way through the engine thread: arrival, its prompt as ids, a sequence, tokens,
+// its end.
 //
 // A prompt is tokenized when it arrives, so that one that does not fit is refused at once, with the
 // numbers, and not after waiting; one far too long by its bytes alone, before that. Every way out
 // passes work_end, which sends the one final event and gives the sequence back; the sequence keeps
-// its KV for prefix.c.
+// what it holds for prefix.c. A work whose text is still with the encoder may end: the encoding
+// comes back to nobody and is dropped.
 #include "inside.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+// ---- lines ----------------------------------------------------------------------------------
+
+void line_init(struct line *line)
+{
+    *line = (struct line){.end = &line->first};
+}
+
+static void line_add(struct line *line, struct work *work)
+{
+    *line->end = work;
+    line->end = &work->next;
+    line->n++;
+}
+
+// at: where the line points to the work.
+static struct work *line_remove(struct line *line, struct work **at)
+{
+    struct work *work = *at;
+    *at = work->next;
+    if (!*at)
+        line->end = at;
+    line->n--;
+    work->next = NULL;
+    return work;
+}
+
+static struct work **line_find(struct line *line, uint64_t id)
+{
+    struct work **at = &line->first;
+    while (*at && (*at)->id != id)
+        at = &(*at)->next;
+    return at;
+}
+
+// ---- the end --------------------------------------------------------------------------------
 
 static void work_close(struct work *work)
 {
@@ -26,13 +64,14 @@ static void tell_text(struct engine *engine, const struct work *work, struct byt
         return;
     struct event *event = mem_alloc(sizeof(*event) + text.n);
     event->kind = EVENT_TEXT;
-    event->job_id = work->job->id;
+    event->job_id = work->id;
     event->n_text = text.n;
     memcpy(event->text, text.p, text.n);
     engine_tell(engine, event);
 }
 
-static void work_end(struct engine *engine, struct seq *seq, struct work *work, struct event *last)
+// seq: NULL, the work has none yet.
+static void work_end(struct loaded *loaded, struct seq *seq, struct work *work, struct event *last)
 {
     uint64_t now = clock_us();
     struct usage *usage = &last->usage;
@@ -44,101 +83,139 @@ static void work_end(struct engine *engine, struct seq *seq, struct work *work, 
     if (work->first_us)
         usage->generate_us = now - work->first_us;
     log_debug("job %llu: %s, %d prompt tokens (%d cached), %d generated",
-              (unsigned long long)work->job->id,
-              last->kind == EVENT_FAILED ? last->err.text : "done", (int)usage->n_prompt,
-              (int)usage->n_prompt_cached, (int)usage->n_generated);
-    engine_tell(engine, last);
+              (unsigned long long)work->id, last->kind == EVENT_FAILED ? last->err.text : "done",
+              (int)usage->n_prompt, (int)usage->n_prompt_cached, (int)usage->n_generated);
+    engine_tell(loaded->engine, last);
     work_close(work);
+    loaded->n_users--;
     if (seq) {
         seq->state = SEQ_FREE;
         seq->work = NULL;
     }
 }
 
-void work_finish(struct engine *engine, struct seq *seq, enum finish finish)
+static void end_done(struct loaded *loaded, struct seq *seq, struct work *work, enum finish finish)
 {
-    struct event *event = event_open(EVENT_DONE, seq->work);
+    struct event *event = event_open(EVENT_DONE, work);
     event->finish = finish;
-    work_end(engine, seq, seq->work, event);
+    work_end(loaded, seq, work, event);
 }
 
-void work_fail(struct engine *engine, struct seq *seq, const struct err *err)
+static void end_failed(struct loaded *loaded, struct seq *seq, struct work *work,
+                       const struct err *err)
 {
-    struct event *event = event_open(EVENT_FAILED, seq->work);
+    struct event *event = event_open(EVENT_FAILED, work);
     event->err = *err;
-    work_end(engine, seq, seq->work, event);
+    work_end(loaded, seq, work, event);
+}
+
+void work_fail(struct loaded *loaded, struct seq *seq, const struct err *err)
+{
+    end_failed(loaded, seq, seq->work, err);
+}
+
+void loaded_fail_lines(struct loaded *loaded, const struct err *err)
+{
+    struct line *const lines[] = {&loaded->arriving, &loaded->waiting};
+    for (size_t i = 0; i < COUNT_OF(lines); i++)
+        while (lines[i]->first)
+            end_failed(loaded, NULL, line_remove(lines[i], &lines[i]->first), err);
 }
 
 // ---- arrival --------------------------------------------------------------------------------
 
-static enum status too_long(const struct engine *engine, const char *at_least, size_t n,
-                            struct err *err)
+static void job_refuse(struct engine *engine, struct job *job, const struct err *why)
 {
-    return err_set(err, TOO_LARGE,
-                   "this model's context holds %d tokens; the prompt has %s%zu. Shorten it, or "
-                   "raise ctx in tawny.conf",
-                   (int)engine->n_ctx, at_least, n);
+    struct event *event = event_open(EVENT_FAILED, NULL);
+    event->job_id = job->id;
+    event->err = *why;
+    engine_tell(engine, event);
+    job_close(job);
 }
 
-static enum status work_tokenize(struct engine *engine, struct work *work, struct err *err)
+static const struct err *shutting_down(void)
 {
-    const struct job *job = work->job;
-    uint64_t n_bytes = job->ask.prompt.n;
-    for (size_t i = 0; i < job->ask.n_messages; i++)
-        n_bytes += job->ask.messages[i].role.n + job->ask.messages[i].content.n;
-    // What cannot fit even in the longest tokens is not tokenized: that would be seconds of work.
-    size_t n_longest = tokenizer_longest(engine->tokenizer);
-    uint64_t n_least = (n_bytes + n_longest - 1) / n_longest;
-    if (n_least > (uint64_t)engine->n_ctx)
-        return too_long(engine, "at least ", (size_t)n_least, err);
-    // no token is shorter than a byte; control tokens and BOS come on top
-    uint64_t cap = n_bytes + 64 + 64 * (uint64_t)job->ask.n_messages;
-    if (cap > INT32_MAX / 8)
-        return err_set(err, TOO_LARGE,
-                       "the prompt has %llu bytes; that is over what is read at all",
-                       (unsigned long long)cap);
-    int32_t *ids = mem_array(cap, sizeof(*ids));
-    size_t n = 0;
-    enum status status = job->ask.chat ? template_encode(engine->tokenizer, job->ask.messages,
-                                                         job->ask.n_messages, ids, cap, &n, err)
-                                       : tokenizer_encode(engine->tokenizer, job->ask.prompt, true,
-                                                          ids, cap, &n, err);
-    if (status == OK && n == 0)
-        status = err_set(err, BAD_INPUT, "the prompt is empty");
-    if (status == OK && n > (size_t)engine->n_ctx)
-        status = too_long(engine, "", n, err);
-    if (status != OK) {
-        free(ids);
-        return status;
+    static const struct err err = {.status = CANCELLED, .text = "the server is shutting down"};
+    return &err;
+}
+
+// Its text goes to the encoder. False: it was refused, and is gone.
+static bool work_encode(struct loaded *loaded, struct work **at)
+{
+    struct work *work = *at;
+    struct encoding *encoding = mem_alloc(sizeof(*encoding));
+    *encoding = (struct encoding){.job = work->job,
+                                  .tokenizer = loaded->tokenizer,
+                                  .n_ctx = loaded->n_ctx,
+                                  .n_ctx_train = loaded->n_ctx_train};
+    if (encoding_check(encoding, &encoding->err) != OK) {
+        end_failed(loaded, NULL, line_remove(&loaded->arriving, at), &encoding->err);
+        free(encoding);
+        return false;
     }
-    work->prompt = mem_resize(ids, n * sizeof(*ids));
-    work->n_prompt = (int32_t)n;
-    work->usage.n_prompt = (int32_t)n;
-    return OK;
+    work->job = NULL;
+    encoder_send(loaded->engine->encoder, encoding);
+    return true;
+}
+
+void loaded_encode_all(struct loaded *loaded)
+{
+    for (struct work **at = &loaded->arriving.first; *at;) {
+        struct err err = {0};
+        if (!loaded_find(loaded->engine, (*at)->job, &err)) // it named a model before one was known
+            end_failed(loaded, NULL, line_remove(&loaded->arriving, at), &err);
+        else if (work_encode(loaded, at))
+            at = &(*at)->next;
+    }
 }
 
 void engine_accept(struct engine *engine, struct job *job)
 {
-    struct work *work = mem_alloc(sizeof(*work));
     struct err err = {0};
-    work->job = job;
-    work->arrived_us = clock_us();
-    enum status status = work_tokenize(engine, work, &err);
-    if (status != OK) {
-        struct event *event = event_open(EVENT_FAILED, work);
-        event->err = err;
-        work_end(engine, NULL, work, event);
+    struct loaded *loaded = engine->stopping ? NULL : loaded_find(engine, job, &err);
+    if (!loaded) {
+        job_refuse(engine, job, engine->stopping ? shutting_down() : &err);
         return;
     }
-    engine_tell(engine, event_open(EVENT_STARTED, work));
-    *engine->waiting_end = work;
-    engine->waiting_end = &work->next;
-    engine->n_waiting++;
+    struct work *work = mem_alloc(sizeof(*work));
+    work->job = job;
+    work->id = job->id;
+    work->arrived_us = clock_us();
+    struct work **at = loaded->arriving.end;
+    line_add(&loaded->arriving, work);
+    loaded->n_users++;
+    if (loaded->state == SCHED_READY)
+        (void)work_encode(loaded, at);
 }
 
-static void work_begin(struct engine *engine, struct seq *seq, struct work *work, int32_t n_reused)
+void engine_encoded(struct engine *engine, struct encoding *encoding)
 {
-    sampler_open(&work->sampler, &work->job->ask.sampling, engine->n_vocab);
+    struct loaded *loaded = NULL;
+    struct work **at = NULL;
+    for (int32_t i = 0; i < engine->n_loaded && !loaded; i++) {
+        at = line_find(&engine->loaded[i]->arriving, encoding->job->id);
+        loaded = *at ? engine->loaded[i] : NULL;
+    }
+    if (loaded) {
+        struct work *work = line_remove(&loaded->arriving, at);
+        work->job = encoding->job;
+        work->prompt = encoding->ids;
+        work->n_prompt = work->usage.n_prompt = encoding->n;
+        encoding->job = NULL;
+        encoding->ids = NULL;
+        if (encoding->err.status != OK) {
+            end_failed(loaded, NULL, work, &encoding->err);
+        } else {
+            engine_tell(engine, event_open(EVENT_STARTED, work));
+            line_add(&loaded->waiting, work);
+        }
+    } // else: it was cancelled meanwhile
+    encoding_close(encoding);
+}
+
+static void work_begin(struct loaded *loaded, struct seq *seq, struct work *work, int32_t n_reused)
+{
+    sampler_open(&work->sampler, &work->job->ask.sampling, loaded->n_vocab);
     stopper_open(&work->stopper, work->job->ask.stops, work->job->ask.n_stops);
     for (int32_t i = 0; i < work->n_prompt; i++)
         sampler_see(work->sampler, work->prompt[i], false);
@@ -147,97 +224,112 @@ static void work_begin(struct engine *engine, struct seq *seq, struct work *work
     seq->n_cached = n_reused;
     seq->state = SEQ_PREFILL;
     seq->work = work;
-    seq->used_at = engine->n_steps;
+    seq->used_at = loaded->engine->n_steps;
 }
 
-void engine_assign(struct engine *engine)
+void loaded_assign(struct loaded *loaded)
 {
-    while (engine->waiting) {
-        struct work *work = engine->waiting;
+    while (loaded->waiting.first) {
+        const struct work *work = loaded->waiting.first;
         int32_t n_reused = 0;
         struct seq *seq =
-            prefix_choose(engine->seqs, engine->n_seq, work->prompt, work->n_prompt, &n_reused);
+            prefix_choose(loaded->seqs, loaded->n_seq, work->prompt, work->n_prompt, &n_reused);
         if (!seq)
             return;
-        engine->waiting = work->next;
-        if (!engine->waiting)
-            engine->waiting_end = &engine->waiting;
-        engine->n_waiting--;
-        work->next = NULL;
-        work_begin(engine, seq, work, n_reused);
+        work_begin(loaded, seq, line_remove(&loaded->waiting, &loaded->waiting.first), n_reused);
     }
 }
 
-// ---- tokens and the end ---------------------------------------------------------------------
+// ---- tokens ---------------------------------------------------------------------------------
 
-void engine_token(struct engine *engine, struct seq *seq, int32_t id)
+static void finish(struct loaded *loaded, struct seq *seq, enum finish why)
 {
+    end_done(loaded, seq, seq->work, why);
+}
+
+void loaded_token(struct loaded *loaded, struct seq *seq, int32_t id)
+{
+    struct engine *engine = loaded->engine;
     struct work *work = seq->work;
     if (!work->first_us)
         work->first_us = clock_us();
-    if (tokenizer_is_end(engine->tokenizer, id)) {
+    if (tokenizer_is_end(loaded->tokenizer, id)) {
         tell_text(engine, work, stopper_flush(work->stopper));
-        work_finish(engine, seq, FINISH_STOP);
+        finish(loaded, seq, FINISH_STOP);
         return;
     }
     work->n_generated++;
     sampler_see(work->sampler, id, true);
     struct bytes text;
-    bool stopped = stopper_feed(work->stopper, tokenizer_decode(engine->tokenizer, id), &text);
+    bool stopped = stopper_feed(work->stopper, tokenizer_decode(loaded->tokenizer, id), &text);
     tell_text(engine, work, text);
     if (stopped) {
-        work_finish(engine, seq, FINISH_STOP);
+        finish(loaded, seq, FINISH_STOP);
         return;
     }
     bool enough = work->job->ask.max_tokens > 0 && work->n_generated >= work->job->ask.max_tokens;
-    if (enough || seq->n_cached >= engine->n_ctx) { // no place for its row
+    if (enough || seq->n_cached >= loaded->n_ctx) { // no place for its row
         tell_text(engine, work, stopper_flush(work->stopper));
-        work_finish(engine, seq, FINISH_LENGTH);
+        finish(loaded, seq, FINISH_LENGTH);
         return;
     }
     work->picked = id;
     seq->state = SEQ_DECODE;
 }
 
-static void waiting_cancelled(struct engine *engine, struct work *work)
+// ---- cancelling and stopping ----------------------------------------------------------------
+
+static bool loaded_cancel(struct loaded *loaded, uint64_t job_id)
 {
-    struct event *event = event_open(EVENT_DONE, work);
-    event->finish = FINISH_CANCELLED;
-    work_end(engine, NULL, work, event);
+    struct line *const lines[] = {&loaded->arriving, &loaded->waiting};
+    for (int32_t i = 0; i < loaded->n_seq; i++) {
+        struct seq *seq = &loaded->seqs[i];
+        if (seq->work && seq->work->id == job_id) {
+            finish(loaded, seq, FINISH_CANCELLED);
+            return true;
+        }
+    }
+    for (size_t i = 0; i < COUNT_OF(lines); i++) {
+        struct work **at = line_find(lines[i], job_id);
+        if (*at) {
+            end_done(loaded, NULL, line_remove(lines[i], at), FINISH_CANCELLED);
+            return true;
+        }
+    }
+    return false;
 }
 
 void engine_cancel(struct engine *engine, uint64_t job_id)
 {
-    for (int32_t i = 0; i < engine->n_seq; i++) {
-        struct seq *seq = &engine->seqs[i];
-        if (seq->work && seq->work->job->id == job_id) {
-            work_finish(engine, seq, FINISH_CANCELLED);
+    for (int32_t i = 0; i < engine->n_loaded; i++)
+        if (loaded_cancel(engine->loaded[i], job_id))
             return;
-        }
-    }
-    for (struct work **at = &engine->waiting; *at; at = &(*at)->next) {
-        struct work *work = *at;
-        if (work->job->id != job_id)
-            continue;
-        *at = work->next;
-        if (!*at)
-            engine->waiting_end = at;
-        engine->n_waiting--;
-        waiting_cancelled(engine, work);
+}
+
+void engine_stop(struct engine *engine, uint64_t grace_ms)
+{
+    uint64_t at_ms = clock_ms() + grace_ms;
+    if (!engine->stopping || at_ms < engine->stop_at_ms)
+        engine->stop_at_ms = at_ms;
+    if (engine->stopping)
         return;
+    engine->stopping = true;
+    engine_tell_state(engine, SCHED_STOPPING, shutting_down());
+    for (int32_t i = 0; i < engine->n_loaded; i++) {
+        struct loaded *loaded = engine->loaded[i];
+        loaded_fail_lines(loaded, shutting_down());
+        if (loaded->state == SCHED_LOADING) { // given up as it is
+            loaded->state = SCHED_FAILED;
+            loaded->err = *shutting_down();
+        }
     }
 }
 
-void engine_drop_all(struct engine *engine)
+void engine_cut_off(struct engine *engine)
 {
-    for (int32_t i = 0; i < engine->n_seq; i++)
-        if (engine->seqs[i].work)
-            work_finish(engine, &engine->seqs[i], FINISH_CANCELLED);
-    while (engine->waiting) {
-        struct work *work = engine->waiting;
-        engine->waiting = work->next;
-        waiting_cancelled(engine, work);
-    }
-    engine->waiting_end = &engine->waiting;
-    engine->n_waiting = 0;
+    engine->stop_at_ms = 0;
+    for (int32_t i = 0; i < engine->n_loaded; i++)
+        for (int32_t k = 0; k < engine->loaded[i]->n_seq; k++)
+            if (engine->loaded[i]->seqs[k].work)
+                work_fail(engine->loaded[i], &engine->loaded[i]->seqs[k], shutting_down());
 }

@@ -26,7 +26,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { BEAT_MS = 5000 };
+enum { BEAT_MS = 5000, LOADING_TOLD_MS = 3000 };
 
 struct server {
     struct settings settings;
@@ -34,8 +34,8 @@ struct server {
     struct api *api;
     struct net *net;
     int heartbeat_fd; // -1: nobody listens
-    bool ready_told, show_key;
-    uint64_t began_ms;
+    bool device_told, ready_told, show_key;
+    uint64_t began_ms, loading_told_ms;
 };
 
 static _Atomic(struct net *) net_to_stop;
@@ -261,36 +261,67 @@ static void print_refusal(const struct doctor_device *layers)
     free(report);
 }
 
+static void tell_device(struct server *server, const struct sched_status *now)
+{
+    const struct compute_info *device = &now->device;
+    server->device_told = true;
+    if (device->driver[0])
+        log_info("device: %s (%s, %s, %s)", device->device, device->kind, device->backend,
+                 device->driver);
+    else
+        log_info("device: %s", device->device);
+    log_info("why this device: %s", device->reason);
+    log_debug("its layers were looked at in %u ms", now->layers.took_ms);
+    heartbeat_say(server, "loading\n");
+}
+
+// Every few seconds, so that a model that takes none is not told about.
+static void tell_loading(struct server *server, const struct sched_loading *loading)
+{
+    const struct model_progress *at = &loading->at;
+    if (at->total_bytes == 0 || clock_ms() - server->loading_told_ms < LOADING_TOLD_MS)
+        return;
+    server->loading_told_ms = clock_ms();
+    if (at->compiling)
+        log_info("loading: the weights are there; kernels are being compiled");
+    else
+        log_info("loading: %.1f of %.1f GB, about %llu s left", (double)at->done_bytes / 1e9,
+                 (double)at->total_bytes / 1e9,
+                 (unsigned long long)(loading->left_ms + 999) / 1000);
+}
+
+static void tell_ready(struct server *server, const struct model_info *model)
+{
+    server->ready_told = true;
+    log_info("model: %s (%s, %s, %.1f M parameters), %d/%d layers on the device, context %d "
+             "tokens, %d at once",
+             model->id, model->arch, model->quantisation, (double)model->n_params / 1e6,
+             (int)model->n_layer_on_device, (int)model->n_layer, (int)model->n_ctx,
+             (int)server->settings.n_parallel);
+    if (model->n_ctx_asked > model->n_ctx)
+        log_warn("ctx = %d was asked for; this model was trained for %d tokens, which is its "
+                 "context",
+                 (int)model->n_ctx_asked, (int)model->n_ctx_train);
+    log_info("ready after %.1f s", (double)(clock_ms() - server->began_ms) / 1000);
+    heartbeat_say(server, "ready\n");
+}
+
 static void state_changed(void *arg)
 {
     struct server *server = arg;
     const struct sched_status *now = sched_status(server->sched);
-    const struct model_info *model = &now->model;
     if (now->state == SCHED_LOADING) {
-        const struct compute_info *device = &now->device;
-        if (device->driver[0])
-            log_info("device: %s (%s, %s, %s)", device->device, device->kind, device->backend,
-                     device->driver);
-        else
-            log_info("device: %s", device->device);
-        log_info("why this device: %s", device->reason);
-        log_debug("its layers were looked at in %u ms", now->layers.took_ms);
-        heartbeat_say(server, "loading\n");
+        if (!server->device_told)
+            tell_device(server, now);
+        tell_loading(server, &now->loading);
     } else if (now->state == SCHED_FAILED) {
         log_error("no model is loaded: %s", now->err.text);
         heartbeat_say(server, "failed\n");
         struct err why;
         if (now->layers.opened.status != OK || doctor_wrong(&now->layers, &why))
             print_refusal(&now->layers);
-    } else if (!server->ready_told) {
-        server->ready_told = true;
-        log_info("model: %s (%s, %s, %.1f M parameters), %d/%d layers on the device, context %d "
-                 "tokens, %d at once",
-                 model->id, model->arch, model->quantisation, (double)model->n_params / 1e6,
-                 (int)model->n_layer_on_device, (int)model->n_layer, (int)model->n_ctx,
-                 (int)server->settings.n_parallel);
-        log_info("ready after %.1f s", (double)(clock_ms() - server->began_ms) / 1000);
-        heartbeat_say(server, "ready\n");
+    } else if (now->state == SCHED_READY && !server->ready_told) {
+        tell_ready(server, &now->model);
     }
 }
 
@@ -346,7 +377,8 @@ static void close_floors(struct server *server)
 
 int verb_serve(int argc, char **argv)
 {
-    struct server server = {.began_ms = clock_ms(), .heartbeat_fd = -1};
+    struct server server = {
+        .began_ms = clock_ms(), .loading_told_ms = clock_ms(), .heartbeat_fd = -1};
     struct err err = {0};
     enum status status = read_settings(&server.settings, argc, argv, &err);
     if (status == CANCELLED)

@@ -175,9 +175,6 @@ uint8_t *buffer_map(const struct buffer *buffer); // NULL: not visible
 // A buffer of `n_bytes` at most (less when it is that large already) to copy through.
 enum status memory_staging(struct vulkan *vk, struct err *err);
 enum { STAGING_BYTES = 32 << 20 };
-// Fills the buffer with the weights, converted row by row by several threads.
-enum status upload(struct vulkan *vk, struct buffer *to, const struct tensor *shape,
-                   const void *data, struct err *err);
 
 // The backend entries (device.c's table).
 size_t vk_row_bytes(const struct compute *compute, enum dtype type, int64_t n_cols,
@@ -185,6 +182,8 @@ size_t vk_row_bytes(const struct compute *compute, enum dtype type, int64_t n_co
 enum status vk_buffer_open(struct compute *compute, struct buffer **out, const struct tensor *shape,
                            enum buffer_use use, const void *data, struct err *err);
 void vk_buffer_close(struct compute *compute, struct buffer *buffer);
+enum status vk_load_rows(struct compute *compute, const struct tensor *weight, int64_t row0,
+                         int64_t n_rows, const void *data, struct err *err); // upload.c
 void vk_write(struct compute *compute, const struct tensor *to, const void *from, size_t n_bytes);
 void vk_read(struct compute *compute, void *to, const struct tensor *from, size_t n_bytes);
 

@@ -188,6 +188,7 @@ static const struct backend backend = {
     .close = vulkan_close,
     .row_bytes = vk_row_bytes,
     .buffer_open = vk_buffer_open,
+    .load_rows = vk_load_rows,
     .buffer_close = vk_buffer_close,
     .write = vk_write,
     .read = vk_read,

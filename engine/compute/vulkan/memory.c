@@ -452,13 +452,15 @@ enum status vk_buffer_open(struct compute *compute, struct buffer **out, const s
     struct vulkan *vk = vk_of(compute);
     struct buffer *buffer = NULL;
     char what[48];
+    (void)data; // copied by vk_load_rows
     bool input = use == USE_TENSOR && shape->type == DTYPE_I32 && shape->n_rows == 1;
     snprintf(what, sizeof(what), uses[use], dtype_name(shape->type));
     enum status status = memory_take(vk, &buffer, input ? MEMORY_INPUT : MEMORY_MAIN,
                                      shape->row_bytes * (uint64_t)shape->n_rows, what, err);
     if (status != OK)
         return status;
-    status = use == USE_WEIGHT ? upload(vk, buffer, shape, data, err) : clear(vk, buffer, err);
+    if (use != USE_WEIGHT)
+        status = clear(vk, buffer, err);
     if (status != OK) {
         memory_release(vk, buffer);
         return status;

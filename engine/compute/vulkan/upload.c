@@ -22,7 +22,7 @@ enum {
     PACK_BYTES = 128 << 10 // converted at a time: stays in the second-level cache
 };
 
-struct load { // one tensor, or as much of it as fits into staging
+struct load { // rows of one tensor, or as many of them as fit into staging
     enum dtype type;
     int64_t n_cols, n_rows, rows_per_chunk, rows_per_pack;
     const uint8_t *from; // the file's rows
@@ -149,8 +149,9 @@ static int64_t rows_in(size_t n_bytes, size_t row_bytes)
     return row_bytes < n_bytes ? (int64_t)(n_bytes / row_bytes) : 1;
 }
 
-static enum status load_staged(struct vulkan *vk, struct buffer *to, struct load *load,
-                               struct err *err)
+// to_at: where in the buffer the first row goes.
+static enum status load_staged(struct vulkan *vk, struct buffer *to, uint64_t to_at,
+                               struct load *load, struct err *err)
 {
     int64_t n_rows = load->n_rows, most = rows_in(STAGING_BYTES, load->to_row);
     enum status status = memory_staging(vk, err);
@@ -162,29 +163,33 @@ static enum status load_staged(struct vulkan *vk, struct buffer *to, struct load
         atomic_store(&load->next_row, 0);
         status = load_rows(load, err);
         if (status == OK)
-            status = vk_copy_now(vk, to, (uint64_t)row * load->to_row, vk->memory.staging, 0,
-                                 (uint64_t)load->n_rows * load->to_row, err);
+            status = vk_copy_now(vk, to, to_at + (uint64_t)row * load->to_row, vk->memory.staging,
+                                 0, (uint64_t)load->n_rows * load->to_row, err);
         load->from += (size_t)load->n_rows * load->from_row;
     }
     return status;
 }
 
-enum status upload(struct vulkan *vk, struct buffer *to, const struct tensor *shape,
-                   const void *data, struct err *err)
+// Rows of the weights, converted by several threads.
+enum status vk_load_rows(struct compute *compute, const struct tensor *weight, int64_t row0,
+                         int64_t n_rows, const void *data, struct err *err)
 {
+    struct vulkan *vk = vk_of(compute);
+    uint8_t *map = buffer_map(weight->buffer);
+    uint64_t to_at = weight->offset + (uint64_t)row0 * weight->row_bytes;
     struct load load = {
-        .type = shape->type,
-        .n_cols = shape->n_cols,
-        .n_rows = shape->n_rows,
-        .from = data,
-        .from_row = dtype_row_bytes(shape->type, shape->n_cols),
-        .to = buffer_map(to),
-        .to_row = shape->row_bytes,
+        .type = weight->type,
+        .n_cols = weight->n_cols,
+        .n_rows = n_rows,
+        .from_row = dtype_row_bytes(weight->type, weight->n_cols),
+        .to = map ? map + to_at : NULL,
+        .to_row = weight->row_bytes,
         .from_file = in_mapped_file(data),
     };
+    load.from = (const uint8_t *)data + (size_t)row0 * load.from_row;
     load.rows_per_chunk = rows_in(CHUNK_BYTES, load.from_row);
     load.rows_per_pack = rows_in(PACK_BYTES, load.to_row);
     if (load.rows_per_pack > load.rows_per_chunk)
         load.rows_per_pack = load.rows_per_chunk;
-    return load.to ? load_rows(&load, err) : load_staged(vk, to, &load, err);
+    return load.to ? load_rows(&load, err) : load_staged(vk, weight->buffer, to_at, &load, err);
 }

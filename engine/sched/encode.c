@@ -1,0 +1,170 @@
+// encode.c - the thread that turns prompts into token ids, so that a long text holds up nobody who
+// is being answered.
+//
+// Prompts come on one ring and go back on another, each in an encoding that belongs to whoever
+// holds it; a tokenizer is only read. On a processor that computes the model too, this thread gives
+// way to it. One text is worked on at a time: what it needs is freed before the next, and ids are
+// kept at their true number.
+#include "inside.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { GIVES_WAY = 10 }; // nice
+
+struct encoder {
+    struct ring *in, *out;
+    pthread_t thread;
+    _Atomic bool quits; // what is still in the ring need not be encoded
+    _Atomic uint64_t began_ms;
+};
+
+void encoding_close(struct encoding *encoding)
+{
+    if (!encoding)
+        return;
+    job_close(encoding->job);
+    free(encoding->ids);
+    free(encoding);
+}
+
+// ---- the text -------------------------------------------------------------------------------
+
+static enum status too_long(const struct encoding *e, const char *at_least, size_t n,
+                            struct err *err)
+{
+    if (e->n_ctx >= e->n_ctx_train)
+        return err_set(
+            err, TOO_LARGE,
+            "this model's context holds %d tokens, which is all that it was trained for; "
+            "the prompt has %s%zu. Shorten it",
+            (int)e->n_ctx, at_least, n);
+    return err_set(err, TOO_LARGE,
+                   "this model's context holds %d tokens; the prompt has %s%zu. Shorten it, or "
+                   "raise ctx in tawny.conf (the model was trained for %d)",
+                   (int)e->n_ctx, at_least, n, (int)e->n_ctx_train);
+}
+
+static uint64_t text_bytes(const struct job *job)
+{
+    uint64_t n = job->ask.prompt.n;
+    for (size_t i = 0; i < job->ask.n_messages; i++)
+        n += job->ask.messages[i].role.n + job->ask.messages[i].content.n;
+    return n;
+}
+
+// What cannot fit even in the longest tokens is not tokenized.
+enum status encoding_check(const struct encoding *e, struct err *err)
+{
+    size_t n_longest = tokenizer_longest(e->tokenizer);
+    uint64_t n_bytes = text_bytes(e->job), n_least = (n_bytes + n_longest - 1) / n_longest;
+    return n_least > (uint64_t)e->n_ctx ? too_long(e, "at least ", (size_t)n_least, err) : OK;
+}
+
+static enum status encode(struct encoding *e, struct err *err)
+{
+    const struct job *job = e->job;
+    // no token is shorter than a byte; control tokens and BOS come on top
+    uint64_t n_bytes = text_bytes(job), cap = n_bytes + 64 + 64 * (uint64_t)job->ask.n_messages;
+    if (cap > INT32_MAX / 8)
+        return err_set(err, TOO_LARGE,
+                       "the prompt has %llu bytes; that is over what is read at all",
+                       (unsigned long long)n_bytes);
+    int32_t *ids = mem_array(cap, sizeof(*ids));
+    size_t n = 0;
+    enum status status =
+        job->ask.chat ? template_encode(e->tokenizer, job->ask.messages, job->ask.n_messages, ids,
+                                        cap, &n, err)
+                      : tokenizer_encode(e->tokenizer, job->ask.prompt, true, ids, cap, &n, err);
+    if (status == OK && n == 0)
+        status = err_set(err, BAD_INPUT, "the prompt is empty");
+    if (status == OK && n > (size_t)e->n_ctx)
+        status = too_long(e, "", n, err);
+    if (status != OK) {
+        free(ids);
+        return status;
+    }
+    e->ids = mem_resize(ids, n * sizeof(*ids));
+    e->n = (int32_t)n;
+    return OK;
+}
+
+// ---- the thread -----------------------------------------------------------------------------
+
+static void *encoder_main(void *arg)
+{
+    struct encoder *encoder = arg;
+    // Linux has one nice value a thread. A GPU's box has cores to spare; a processor that computes
+    // the model has none, and every pass waits for its slowest worker.
+    (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), GIVES_WAY);
+    for (;;) {
+        struct encoding *encoding = ring_pop(encoder->in);
+        if (!encoding) {
+            ring_wait(encoder->in);
+            continue;
+        }
+        if (!encoding->job) {
+            encoding_close(encoding);
+            return NULL;
+        }
+        if (!atomic_load(&encoder->quits)) {
+            atomic_store_explicit(&encoder->began_ms, clock_ms(), memory_order_relaxed);
+            (void)encode(encoding, &encoding->err);
+            atomic_store_explicit(&encoder->began_ms, 0, memory_order_relaxed);
+        }
+        while (ring_push(encoder->out, encoding) != OK)
+            nap(1); // as many slots as the job ring has: never
+    }
+}
+
+void encoder_open(struct encoder **out)
+{
+    struct encoder *encoder = mem_alloc(sizeof(*encoder));
+    ring_open(&encoder->in, JOB_SLOTS);
+    ring_open(&encoder->out, JOB_SLOTS);
+    int code = pthread_create(&encoder->thread, NULL, encoder_main, encoder);
+    if (code)
+        die("the encoder's thread cannot be started: %s", strerror(code));
+    pthread_setname_np(encoder->thread, "encoder");
+    *out = encoder;
+}
+
+void encoder_send(struct encoder *encoder, struct encoding *encoding)
+{
+    if (ring_push(encoder->in, encoding) != OK)
+        die("more than %d prompts are with the encoder", JOB_SLOTS);
+}
+
+struct encoding *encoder_take(struct encoder *encoder)
+{
+    return ring_pop(encoder->out);
+}
+
+int encoder_fd(const struct encoder *encoder)
+{
+    return ring_fd(encoder->out);
+}
+
+uint64_t encoder_began_ms(const struct encoder *encoder)
+{
+    return atomic_load_explicit(&encoder->began_ms, memory_order_relaxed);
+}
+
+void encoder_stop(struct encoder *encoder)
+{
+    atomic_store(&encoder->quits, true);
+    encoder_send(encoder, mem_alloc(sizeof(struct encoding)));
+    pthread_join(encoder->thread, NULL);
+}
+
+void encoder_close(struct encoder *encoder)
+{
+    for (struct encoding *encoding; (encoding = ring_pop(encoder->out)) != NULL;)
+        encoding_close(encoding);
+    ring_close(encoder->in);
+    ring_close(encoder->out);
+    free(encoder);
+}

@@ -1,0 +1,109 @@
+// thread.c - the engine thread's loop: take what came, give waiting jobs a sequence, one slice of
+// loading, one forward pass; with nothing to do it sleeps on its inboxes.
+//
+// Everything in a turn is bounded: a pass by chunk_learn(), loading by its slice, and prompts are
+// tokenized elsewhere. So a job, a cancellation and a stop are seen within a turn.
+#include "inside.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+// Takes what came on the ring. False: the thread is to end.
+static bool take_jobs(struct engine *engine)
+{
+    struct job *job;
+    bool go_on = true;
+    while ((job = ring_pop(engine->sched->jobs)) != NULL) {
+        switch (job->kind) {
+        case JOB_GENERATE:
+            engine_accept(engine, job);
+            continue; // it is not ours any more
+        case JOB_CANCEL:
+            engine_cancel(engine, job->id);
+            break;
+        case JOB_STOP:
+            engine_stop(engine, job->id);
+            break;
+        case JOB_QUIT:
+            engine_stop(engine, 0);
+            go_on = false;
+            break;
+        }
+        job_close(job);
+    }
+    return go_on;
+}
+
+static void take_encoded(struct engine *engine)
+{
+    struct encoding *encoding;
+    while ((encoding = encoder_take(engine->encoder)) != NULL)
+        engine_encoded(engine, encoding);
+}
+
+static void sleep_on_inboxes(struct engine *engine)
+{
+    struct pollfd fds[] = {{.fd = ring_fd(engine->sched->jobs), .events = POLLIN},
+                           {.fd = encoder_fd(engine->encoder), .events = POLLIN}};
+    int patience_ms = engine->sched->late ? 5 : -1;
+    if (poll(fds, COUNT_OF(fds), patience_ms) < 0 && errno != EINTR)
+        die("poll on the engine's rings: %s", strerror(errno));
+}
+
+// One turn of one model. False: there was nothing to do.
+static bool loaded_turn(struct loaded *loaded)
+{
+    if (loaded->state == SCHED_LOADING) {
+        loaded_load_some(loaded);
+        return true;
+    }
+    if (loaded->state != SCHED_READY)
+        return false;
+    loaded_assign(loaded);
+    if (!loaded_busy(loaded))
+        return false;
+    loaded_step(loaded);
+    loaded_assign(loaded);
+    return true;
+}
+
+static void engine_run(struct engine *engine)
+{
+    while (take_jobs(engine)) {
+        bool busy = false;
+        engine_tell_late(engine);
+        take_encoded(engine);
+        if (engine->stop_at_ms && clock_ms() >= engine->stop_at_ms)
+            engine_cut_off(engine);
+        for (int32_t i = 0; i < engine->n_loaded; i++)
+            busy |= loaded_turn(engine->loaded[i]);
+        engine_check(engine);
+        if (!busy)
+            sleep_on_inboxes(engine);
+    }
+}
+
+void *engine_main(void *arg)
+{
+    struct sched *sched = arg;
+    struct engine engine = {.sched = sched, .encoder = sched->encoder};
+    engine.layers = mem_alloc(sizeof(*engine.layers));
+    engine.token = mem_array(BATCH_TOKENS, sizeof(int32_t));
+    engine.pos = mem_array(BATCH_TOKENS, sizeof(int32_t));
+    engine.seq = mem_array(BATCH_TOKENS, sizeof(int32_t));
+    engine.wanted = mem_array(BATCH_TOKENS, 1);
+    engine_load(&engine);
+    engine_run(&engine);
+    engine_cut_off(&engine);
+    engine_tell_late(&engine);
+    encoder_stop(engine.encoder);
+    engine_unload(&engine);
+    free(engine.token);
+    free(engine.pos);
+    free(engine.seq);
+    free(engine.wanted);
+    free(engine.layers);
+    return NULL;
+}

@@ -1,0 +1,416 @@
+// sched_fixture.h - the engine thread against a stand-in model whose every forward pass is checked.
+//
+// The stand-in keeps, for each sequence, the tokens that its memory would hold, and derives the
+// next token from ALL of them: a wrong position, a row of another sequence, a stale prefix or a
+// lost chunk changes what is generated. Like the real one it refuses a row whose past it does not
+// hold, and holds nothing after a failed pass. Expected answers are computed here, independently of
+// batches. A token is one letter; 'z' ends. This file defines model_*, tokenizer_*, template_*,
+// compute_open ...; the linker takes them before the library's.
+#pragma once
+
+#include "../../engine/sched/inside.h"
+#include "check.h"
+
+#include <math.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { VOCAB = 26, N_CTX = 600, SEQS = 3, LONGEST = 4, SLOW_MS = 20, TEXT_MS = 200 };
+
+// ---- the stand-ins --------------------------------------------------------------------------
+
+static int32_t cache[SEQS][N_CTX], held[SEQS];
+static int n_passes, most_rows, most_prefill_beside_decode, n_together, pass_us,
+    n_ctx_train = N_CTX;
+static int fails_at = -1; // the pass that fails, counted in n_passes
+static enum status fails_with = NO_ROOM;
+static int32_t nan_after = -1;    // logits of a text that begins with this token are not numbers
+static _Atomic int n_load_slices; // that loading still takes; it never ends while negative
+static int load_slice_us;
+static bool model_is_open, device_is_open;
+static int dummy;
+static struct sched *sched;
+
+enum status compute_open(struct compute **out, const struct compute_options *options,
+                         struct err *err)
+{
+    if (strcmp(options->device, "none") == 0)
+        return err_set(err, NOT_FOUND, "there is no device \"none\"");
+    *out = (struct compute *)&dummy;
+    device_is_open = true;
+    return OK;
+}
+
+void compute_close(struct compute *compute)
+{
+    (void)compute;
+    device_is_open = false;
+}
+
+const struct compute_info *compute_info(const struct compute *compute)
+{
+    static const struct compute_info info = {.device = "stand-in", .backend = "none"};
+    (void)compute;
+    return &info;
+}
+
+void doctor_survey(struct doctor_device *out, const char *setting, bool all)
+{
+    CHECK(!all && !model_is_open && !device_is_open);
+    *out = (struct doctor_device){0};
+    snprintf(out->setting, sizeof(out->setting), "%s", setting);
+}
+
+void doctor_device(struct doctor_device *out, struct compute *compute, const struct err *refused)
+{
+    CHECK(!model_is_open && device_is_open == (compute != NULL) &&
+          (compute || refused->status != OK));
+    out->looked = true;
+    out->info.n_threads = strcmp(out->setting, "wrong") == 0 ? 7 : 1;
+    if (!compute)
+        out->opened = *refused;
+}
+
+bool doctor_wrong(const struct doctor_device *device, struct err *why)
+{
+    if (device->info.n_threads != 7) // as the test says it
+        return false;
+    (void)err_set(why, DEVICE_ERROR, "it computes wrongly");
+    return true;
+}
+
+enum status model_begin(struct model **out, struct compute *compute, const char *path,
+                        const struct model_options *options, struct err *err)
+{
+    (void)compute, (void)path;
+    CHECK(options->n_ctx == N_CTX && options->n_seq == SEQS && options->n_batch == BATCH_TOKENS);
+    if (strcmp(path, "vast.gguf") == 0)
+        return err_set(err, NO_ROOM, "9 GiB wanted, 1 GiB free");
+    *out = (struct model *)&dummy;
+    model_is_open = true;
+    return OK;
+}
+
+enum status model_load_some(struct model *model, uint32_t budget_ms, struct err *err)
+{
+    (void)model, (void)err;
+    CHECK(budget_ms <= 100);
+    if (n_load_slices != 0 && load_slice_us)
+        usleep((useconds_t)load_slice_us);
+    if (n_load_slices < 0)
+        return AGAIN;
+    return n_load_slices == 0 || --n_load_slices == 0 ? OK : AGAIN;
+}
+
+void model_progress(const struct model *model, struct model_progress *out)
+{
+    (void)model;
+    *out = (struct model_progress){.done_bytes = 1 << 20, .total_bytes = 4 << 20};
+}
+
+int32_t model_held(const struct model *model, int32_t seq)
+{
+    (void)model;
+    return held[seq];
+}
+
+void model_close(struct model *model)
+{
+    model_is_open = model_is_open && !model;
+}
+
+const struct model_info *model_info(const struct model *model)
+{
+    static struct model_info info = {.id = "stand-in", .n_vocab = VOCAB, .n_ctx = N_CTX};
+    (void)model;
+    info.n_ctx_train = n_ctx_train;
+    return &info;
+}
+
+const struct tokenizer *model_tokenizer(const struct model *model)
+{
+    return (const struct tokenizer *)model;
+}
+
+enum status tokenizer_encode(const struct tokenizer *tokenizer, struct bytes text, bool special,
+                             int32_t *ids, size_t cap, size_t *n, struct err *err)
+{
+    (void)tokenizer, (void)special, (void)err;
+    CHECK(text.n <= cap);
+    CHECK(text.n <= (size_t)LONGEST * N_CTX); // longer ones are refused unread
+    if (text.n == 4 && memcmp(text.p, "slow", 4) == 0) {
+        usleep(SLOW_MS * 1000); // as long as this takes, the watchdog sees it
+        CHECK(sched_step_ms(sched) >= SLOW_MS - 1);
+    }
+    if (text.n >= 2000) // plays a long text
+        usleep(TEXT_MS * 1000);
+    for (size_t i = 0; i < text.n; i++)
+        ids[i] = text.p[i] - 'a';
+    *n = text.n;
+    return OK;
+}
+
+enum status template_encode(const struct tokenizer *tokenizer, const struct message *messages,
+                            size_t n_messages, int32_t *ids, size_t cap, size_t *n, struct err *err)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < n_messages; i++) {
+        size_t one;
+        if (tokenizer_encode(tokenizer, messages[i].content, false, ids + total, cap - total, &one,
+                             err) != OK)
+            return BAD_INPUT;
+        total += one;
+    }
+    *n = total;
+    return OK;
+}
+
+struct bytes tokenizer_decode(const struct tokenizer *tokenizer, int32_t id)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz";
+    (void)tokenizer;
+    return (struct bytes){(const uint8_t *)letters + id, 1};
+}
+
+size_t tokenizer_longest(const struct tokenizer *tokenizer)
+{
+    (void)tokenizer;
+    return LONGEST;
+}
+
+bool tokenizer_is_end(const struct tokenizer *tokenizer, int32_t id)
+{
+    (void)tokenizer;
+    return id == VOCAB - 1;
+}
+
+// The token that follows token[0 .. n): a hash of all of them.
+static inline int32_t next_of(const int32_t *token, int32_t n)
+{
+    uint32_t hash = 2166136261u;
+    for (int32_t i = 0; i < n; i++)
+        hash = (hash ^ (uint32_t)token[i]) * 16777619u;
+    hash ^= hash >> 15;
+    return (int32_t)(hash % 40 == 0 ? VOCAB - 1 : hash % (VOCAB - 1));
+}
+
+enum status model_forward(struct model *model, const struct batch *batch, struct logits logits,
+                          struct err *err)
+{
+    int n_wanted = 0, n_decode = 0, n_prefill = 0, n_rows_of[SEQS] = {0};
+    (void)model;
+    n_passes++;
+    if (n_passes - 1 == fails_at) {
+        memset(held, 0, sizeof(held));
+        return err_set(err, fails_with, "the stand-in was told to fail");
+    }
+    CHECK(batch->n_tokens > 0 && batch->n_tokens <= BATCH_TOKENS);
+    for (int32_t i = 0; i < batch->n_tokens; i++) {
+        int32_t seq = batch->seq[i], pos = batch->pos[i];
+        CHECK(seq >= 0 && seq < SEQS && pos >= 0 && pos < N_CTX);
+        if (pos > held[seq]) {
+            memset(held, 0, sizeof(held));
+            return err_set(err, BAD_INPUT, "position %d of sequence %d: its past is not here", pos,
+                           seq);
+        }
+        held[seq] = pos + 1;
+        cache[seq][pos] = batch->token[i];
+        n_rows_of[seq]++;
+        if (!batch->wanted[i])
+            continue;
+        int32_t id = next_of(cache[seq], pos + 1);
+        if (batch->n_top == 0)
+            for (int32_t k = 0; k < VOCAB; k++)
+                logits.value[n_wanted * VOCAB + k] = k == id ? 10 : 0;
+        for (int32_t k = 0; k < batch->n_top; k++) {
+            logits.value[n_wanted * batch->n_top + k] = k == 0 ? 10 : 0;
+            logits.token[n_wanted * batch->n_top + k] = k == 0 ? id : (id + k) % VOCAB;
+        }
+        if (cache[seq][0] == nan_after)
+            logits.value[n_wanted * (batch->n_top ? batch->n_top : VOCAB)] = NAN;
+        n_wanted++;
+    }
+    for (int i = 0; i < SEQS; i++) {
+        n_decode += n_rows_of[i] == 1;
+        n_prefill += n_rows_of[i] > 1 ? n_rows_of[i] : 0;
+    }
+    if (n_decode + (n_prefill > 0) > n_together)
+        n_together = n_decode + (n_prefill > 0);
+    if (batch->n_tokens > most_rows)
+        most_rows = batch->n_tokens;
+    if (n_decode && n_prefill > most_prefill_beside_decode)
+        most_prefill_beside_decode = n_prefill;
+    if (pass_us)
+        usleep((useconds_t)(pass_us * batch->n_tokens));
+    return OK;
+}
+
+// ---- asking ---------------------------------------------------------------------------------
+
+struct answer {
+    uint64_t id;
+    char text[N_CTX + 1];
+    size_t n_text;
+    bool started, ended;
+    int n_progress;
+    uint64_t text_ms, most_gap_ms, ended_ms; // when text last came; the longest wait for more
+    struct event last;
+};
+
+static inline void begin_sched(const char *path)
+{
+    struct settings settings;
+    settings_default(&settings);
+    settings.n_ctx = N_CTX;
+    settings.n_parallel = SEQS;
+    memset(held, 0, sizeof(held));
+    sched_open(&sched, &settings, path, NULL);
+}
+
+static inline void open_sched(void)
+{
+    begin_sched("stand-in.gguf");
+    while (sched_status(sched)->state == SCHED_LOADING) {
+        struct pollfd poll_fd = {.fd = sched_event_fd(sched), .events = POLLIN};
+        (void)poll(&poll_fd, 1, 1000);
+        event_close(sched_take_event(sched));
+    }
+    CHECK(sched_status(sched)->state == SCHED_READY && sched_status(sched)->layers.looked);
+    CHECK(sched_step_ms(sched) == 0);
+    CHECK_TEXT(sched_status(sched)->device.device, "stand-in");
+}
+
+static inline enum status submit_to(struct answer *answer, const char *model, const char *prompt,
+                                    int32_t max_tokens, const char *stop)
+{
+    static uint64_t last_id;
+    struct job *job = job_open();
+    *answer = (struct answer){.id = ++last_id};
+    job->id = answer->id;
+    job->ask.model = bytes_copy(&job->arena, bytes_of(model));
+    job->ask.prompt = bytes_copy(&job->arena, bytes_of(prompt));
+    job->ask.sampling.temperature = 0;
+    job->ask.max_tokens = max_tokens;
+    if (stop) {
+        struct bytes *stops = arena_take(&job->arena, sizeof(*stops));
+        *stops = bytes_copy(&job->arena, bytes_of(stop));
+        job->ask.stops = stops;
+        job->ask.n_stops = 1;
+    }
+    enum status status = sched_submit(sched, job);
+    if (status != OK)
+        job_close(job);
+    return status;
+}
+
+static inline enum status submit(struct answer *answer, const char *prompt, int32_t max_tokens,
+                                 const char *stop)
+{
+    return submit_to(answer, "", prompt, max_tokens, stop);
+}
+
+static inline void take(struct answer *answers, size_t n, const struct event *event)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct answer *answer = &answers[i];
+        if (answer->id != event->job_id)
+            continue;
+        CHECK(!answer->ended); // exactly one end
+        if (event->kind == EVENT_STARTED)
+            answer->started = true;
+        if (event->kind == EVENT_PROGRESS)
+            answer->n_progress++;
+        if (event->kind == EVENT_TEXT && answer->n_text + event->n_text < sizeof(answer->text)) {
+            CHECK(answer->started);
+            uint64_t now_ms = clock_ms();
+            if (answer->text_ms && now_ms - answer->text_ms > answer->most_gap_ms)
+                answer->most_gap_ms = now_ms - answer->text_ms;
+            answer->text_ms = now_ms;
+            memcpy(answer->text + answer->n_text, event->text, event->n_text);
+            answer->n_text += event->n_text;
+        }
+        if (event->kind == EVENT_DONE || event->kind == EVENT_FAILED) {
+            answer->ended = true;
+            answer->ended_ms = clock_ms();
+            answer->last = *event;
+        }
+    }
+}
+
+static inline bool all_ended(const struct answer *answers, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!answers[i].ended)
+            return false;
+    return true;
+}
+
+static inline void take_all(struct answer *answers, size_t n)
+{
+    struct event *event;
+    while ((event = sched_take_event(sched)) != NULL) {
+        take(answers, n, event);
+        event_close(event);
+    }
+}
+
+// Until the answer has said n letters, or has ended.
+static inline void wait_for_text(struct answer *answers, size_t n_answers, size_t i, size_t n)
+{
+    uint64_t until_ms = clock_ms() + 20000;
+    while (answers[i].n_text < n && !answers[i].ended && clock_ms() < until_ms) {
+        struct pollfd poll_fd = {.fd = sched_event_fd(sched), .events = POLLIN};
+        (void)poll(&poll_fd, 1, 100);
+        take_all(answers, n_answers);
+    }
+}
+
+static inline void wait_for(struct answer *answers, size_t n)
+{
+    uint64_t until_ms = clock_ms() + 20000;
+    while (!all_ended(answers, n) && clock_ms() < until_ms) {
+        struct pollfd poll_fd = {.fd = sched_event_fd(sched), .events = POLLIN};
+        (void)poll(&poll_fd, 1, 100);
+        take_all(answers, n);
+    }
+    CHECK(all_ended(answers, n));
+}
+
+// What the stand-in must say, worked out without batches. Returns true when it ends by itself.
+static inline bool expected(const char *prompt, int32_t max_tokens, char out[N_CTX + 1])
+{
+    int32_t token[N_CTX + 1], n = 0, n_out = 0;
+    for (; prompt[n]; n++)
+        token[n] = prompt[n] - 'a';
+    for (;;) {
+        int32_t id = next_of(token, n);
+        bool end = id == VOCAB - 1;
+        if (!end)
+            out[n_out++] = (char)('a' + id);
+        out[n_out] = 0;
+        if (end || (max_tokens && n_out == max_tokens) || n == N_CTX)
+            return end;
+        token[n++] = id;
+    }
+}
+
+static inline void check_answer(const struct answer *answer, const char *prompt, int32_t max_tokens)
+{
+    char want[N_CTX + 1];
+    bool ends = expected(prompt, max_tokens, want);
+    CHECK(answer->last.kind == EVENT_DONE);
+    CHECK_TEXT(answer->text, want);
+    CHECK(answer->last.finish == (ends ? FINISH_STOP : FINISH_LENGTH));
+    CHECK(answer->last.usage.n_prompt == (int32_t)strlen(prompt));
+    CHECK(answer->last.usage.n_generated == (int32_t)strlen(want));
+}
+
+static inline void fill(char *text, size_t n, unsigned seed)
+{
+    for (size_t i = 0; i < n; i++) {
+        seed = seed * 1103515245u + 12345u;
+        text[i] = (char)('a' + (seed >> 16) % 25);
+    }
+    text[n] = 0;
+}
