@@ -122,6 +122,7 @@ void candidate_memory(const struct instance *instance, const struct candidate *c
 // ---- memory.c, upload.c -------------------------------------------------------------------------
 
 struct block { // one VkDeviceMemory with one VkBuffer over it
+    struct vulkan *vk; // whose it is
     struct block *next;
     VkDeviceMemory memory;
     VkBuffer buffer;
@@ -139,6 +140,8 @@ struct buffer {                     // of compute.h: a piece of a block
     struct block *block;
     uint64_t at, n_bytes; // within the block; n_bytes as asked for
     uint64_t address;
+    uint32_t n_kept;       // kept recordings that use it
+    uint64_t noted;        // the serial of the last recording that did
     uint8_t *shadow;       // an input: what the host wrote last, since its map is slow to read
     struct buffer *mirror; // in memory the host reads fast, when the host reads this one
     struct range mirrored; // the part of it that the mirror holds; n_bytes 0: none
@@ -223,6 +226,7 @@ struct pipelines {
     struct pipeline *all;
     uint32_t n, n_allocated, n_unsaved;
     uint64_t saved_ms;
+    struct cache_writer *writer; // NULL: nothing is being written
     uint32_t *slots; // hash of a pipeline -> index + 1
     uint32_t n_slots;
     uint32_t *kernel_slots; // hash of a name -> kernel index + 1
@@ -236,7 +240,10 @@ void pipelines_close(struct vulkan *vk);
 enum status pipeline_find(struct vulkan *vk, const struct dispatch *dispatch, VkPipeline *out,
                           struct err *err);
 VkPipelineCache cache_load(struct vulkan *vk); // from pipelines.path, when it is ours
+// Writes it on a thread of its own: the engine never waits for fsync. One that is still being
+// written is not waited for: a later save brings what is new.
 void cache_save(struct vulkan *vk);
+void cache_finish(struct vulkan *vk); // all of it is on the disk, or cannot be
 
 // ---- record.c -----------------------------------------------------------------------------------
 
@@ -255,6 +262,9 @@ struct recording {
         struct range range;
     } copies[MIRRORS_MOST];
     uint32_t n_copies;
+    uint64_t serial;
+    struct buffer **uses; // whose addresses are in it
+    uint32_t n_uses, n_uses_allocated;
 };
 struct recorder {
     VkCommandPool pool;
@@ -264,7 +274,7 @@ struct recorder {
     uint32_t n_idle, n_idle_allocated;
     struct recording **kept;
     uint32_t n_kept;
-    uint64_t clock;
+    uint64_t clock, serial;
     struct recording *open; // the one in progress
     bool replay;            // open was kept: it is submitted again
     bool rehearsal;         // pipelines are made, nothing is recorded
@@ -286,7 +296,9 @@ struct recorder {
 };
 enum status recorder_open(struct vulkan *vk, struct err *err);
 void recorder_close(struct vulkan *vk);
-void recorder_forget(struct vulkan *vk); // all keys: addresses in them are no longer true
+void recorder_note(struct vulkan *vk, struct buffer *buffer); // the open recording uses it
+// The kept recordings that use the buffer: its address is no longer true. NULL: all.
+void recorder_forget(struct vulkan *vk, const struct buffer *buffer);
 bool vk_begin(struct compute *compute, uint64_t key);
 bool vk_rehearse(struct compute *compute);
 enum status vk_finish(struct compute *compute, struct err *err);

@@ -242,6 +242,7 @@ static VkResult block_fill(struct vulkan *vk, struct block *block)
 static struct block *block_open(struct vulkan *vk, uint32_t type, uint64_t n_bytes)
 {
     struct block *block = mem_alloc(sizeof(*block));
+    block->vk = vk;
     block->type = type;
     block->n_bytes = n_bytes;
     if (block_fill(vk, block) != VK_SUCCESS) {
@@ -487,7 +488,7 @@ static void mirror_drop(struct vulkan *vk, struct buffer *buffer)
 void vk_buffer_close(struct compute *compute, struct buffer *buffer)
 {
     struct vulkan *vk = vk_of(compute);
-    recorder_forget(vk);
+    recorder_forget(vk, buffer);
     mirror_drop(vk, buffer);
     memory_release(vk, buffer);
 }
@@ -497,6 +498,7 @@ struct range vk_range(const struct tensor *tensor)
     const uint64_t n_bytes = tensor_span(tensor);
     if (tensor->offset + n_bytes > tensor->buffer->n_bytes)
         die("a tensor view reaches past its buffer");
+    recorder_note(tensor->buffer->block->vk, tensor->buffer); // no address leaves without it
     return (struct range){tensor->buffer->address + tensor->offset, n_bytes};
 }
 
@@ -536,7 +538,7 @@ static void mirror_make(struct vulkan *vk, struct buffer *buffer)
         memory_take(vk, &buffer->mirror, MEMORY_RESULT, buffer->n_bytes, "a mirror", NULL) != OK)
         return;
     memory->mirrored[memory->n_mirrored++] = buffer;
-    recorder_forget(vk);
+    recorder_forget(vk, buffer); // they end without the copy
 }
 
 void vk_write(struct compute *compute, const struct tensor *to, const void *from, size_t n_bytes)

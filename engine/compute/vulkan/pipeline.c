@@ -262,8 +262,7 @@ enum status pipelines_open(struct vulkan *vk, const char *cache_dir, struct err 
 void pipelines_close(struct vulkan *vk)
 {
     struct pipelines *p = &vk->pipelines;
-    if (p->n_unsaved > 0)
-        cache_save(vk);
+    cache_finish(vk);
     for (uint32_t i = 0; i < p->n; i++)
         vk->call.DestroyPipeline(vk->device, p->all[i].handle, NULL);
     if (p->cache)

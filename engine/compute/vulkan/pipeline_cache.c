@@ -14,6 +14,8 @@
 // save replaces it, atomically.
 #include "core.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,23 +92,79 @@ VkPipelineCache cache_load(struct vulkan *vk)
     return cache;
 }
 
-void cache_save(struct vulkan *vk)
+// ---- saving -------------------------------------------------------------------------------------
+
+struct cache_writer {
+    pthread_t thread;
+    char path[1100];
+    uint8_t *file;
+    size_t n;
+    _Atomic bool done;
+};
+
+static void *writer_main(void *arg)
+{
+    struct cache_writer *writer = arg;
+    struct err err;
+    if (file_write(writer->path, (struct bytes){writer->file, writer->n}, 0600, &err) != OK)
+        log_warn("compiled kernels are not kept: %s", err.text);
+    atomic_store(&writer->done, true);
+    return NULL;
+}
+
+static void writer_join(struct pipelines *p)
+{
+    if (!p->writer)
+        return;
+    pthread_join(p->writer->thread, NULL);
+    free(p->writer->file);
+    free(p->writer);
+    p->writer = NULL;
+}
+
+// NULL: there is nothing to keep, or the driver does not give it.
+static uint8_t *file_make(struct vulkan *vk, size_t *n_bytes)
 {
     struct pipelines *p = &vk->pipelines;
-    struct err err;
     size_t n = 0;
-    p->n_unsaved = 0;
-    p->saved_ms = clock_ms();
     if (!p->path[0] || !p->cache ||
         vk->call.GetPipelineCacheData(vk->device, p->cache, &n, NULL) != VK_SUCCESS || n == 0 ||
         n > FILE_MOST - HEADER_BYTES)
-        return;
+        return NULL;
     uint8_t *file = mem_alloc(HEADER_BYTES + n);
-    if (vk->call.GetPipelineCacheData(vk->device, p->cache, &n, file + HEADER_BYTES) ==
+    if (vk->call.GetPipelineCacheData(vk->device, p->cache, &n, file + HEADER_BYTES) !=
         VK_SUCCESS) {
-        header_fill(vk, file, file + HEADER_BYTES, n);
-        if (file_write(p->path, (struct bytes){file, HEADER_BYTES + n}, 0600, &err) != OK)
-            log_warn("compiled kernels are not kept: %s", err.text);
+        free(file);
+        return NULL;
     }
-    free(file);
+    header_fill(vk, file, file + HEADER_BYTES, n);
+    *n_bytes = HEADER_BYTES + n;
+    return file;
+}
+
+void cache_save(struct vulkan *vk)
+{
+    struct pipelines *p = &vk->pipelines;
+    p->saved_ms = clock_ms();
+    if (p->writer && !atomic_load(&p->writer->done))
+        return; // n_unsaved stays: it is tried again
+    writer_join(p);
+    p->n_unsaved = 0;
+    struct cache_writer *writer = mem_alloc(sizeof(*writer));
+    writer->file = file_make(vk, &writer->n);
+    memcpy(writer->path, p->path, sizeof(writer->path));
+    if (writer->file && pthread_create(&writer->thread, NULL, writer_main, writer) == 0) {
+        p->writer = writer;
+        return;
+    }
+    free(writer->file); // no thread: the next start compiles again
+    free(writer);
+}
+
+void cache_finish(struct vulkan *vk)
+{
+    writer_join(&vk->pipelines);
+    if (vk->pipelines.n_unsaved > 0)
+        cache_save(vk);
+    writer_join(&vk->pipelines);
 }

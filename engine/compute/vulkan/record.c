@@ -282,6 +282,7 @@ static void recording_close(struct vulkan *vk, struct recording *recording)
     for (uint32_t i = 0; i < recording->n; i++)
         commands_give(&vk->recorder, recording->pieces[i].commands);
     free(recording->pieces);
+    free(recording->uses);
     free(recording);
 }
 
@@ -466,13 +467,46 @@ struct range vk_scratch(struct vulkan *vk, uint64_t n_bytes)
 
 // ---- begin and finish ---------------------------------------------------------------------------
 
-void recorder_forget(struct vulkan *vk)
+void recorder_note(struct vulkan *vk, struct buffer *buffer)
+{
+    struct recording *open = vk->recorder.open;
+    if (!open || vk->recorder.replay || buffer->noted == open->serial)
+        return;
+    if (open->n_uses == open->n_uses_allocated) {
+        open->n_uses_allocated = open->n_uses_allocated ? 2 * open->n_uses_allocated : 64;
+        open->uses = mem_resize(open->uses, open->n_uses_allocated * sizeof(*open->uses));
+    }
+    open->uses[open->n_uses++] = buffer;
+    buffer->noted = open->serial;
+}
+
+static bool uses(const struct recording *recording, const struct buffer *buffer)
+{
+    for (uint32_t i = 0; i < recording->n_uses; i++)
+        if (recording->uses[i] == buffer)
+            return true;
+    return false;
+}
+
+// Kept recording i is dropped; the last one takes its place.
+static void kept_drop(struct vulkan *vk, uint32_t i)
 {
     struct recorder *r = &vk->recorder;
-    for (uint32_t i = 0; i < r->n_kept; i++)
-        recording_close(vk, r->kept[i]);
-    r->n_kept = 0;
-    if (!r->open)
+    for (uint32_t k = 0; k < r->kept[i]->n_uses; k++)
+        r->kept[i]->uses[k]->n_kept--;
+    recording_close(vk, r->kept[i]);
+    r->kept[i] = r->kept[--r->n_kept];
+}
+
+void recorder_forget(struct vulkan *vk, const struct buffer *buffer)
+{
+    struct recorder *r = &vk->recorder;
+    if (buffer && buffer->n_kept == 0)
+        return;
+    for (uint32_t i = r->n_kept; i-- > 0;)
+        if (!buffer || uses(r->kept[i], buffer))
+            kept_drop(vk, i);
+    if (!r->open && r->n_kept == 0)
         scratch_release(vk, 1);
 }
 
@@ -494,8 +528,7 @@ static struct recording *kept_find(struct vulkan *vk, uint64_t key)
             continue;
         if (still_fits(vk, r->kept[i]))
             return r->kept[i];
-        recording_close(vk, r->kept[i]);
-        r->kept[i] = r->kept[--r->n_kept];
+        kept_drop(vk, i);
         break;
     }
     return NULL;
@@ -508,10 +541,11 @@ static void keep(struct vulkan *vk, struct recording *recording)
         uint32_t oldest = 0;
         for (uint32_t i = 1; i < r->n_kept; i++)
             oldest = r->kept[i]->used < r->kept[oldest]->used ? i : oldest;
-        recording_close(vk, r->kept[oldest]);
-        r->kept[oldest] = r->kept[--r->n_kept];
+        kept_drop(vk, oldest);
     }
     r->kept[r->n_kept++] = recording;
+    for (uint32_t i = 0; i < recording->n_uses; i++)
+        recording->uses[i]->n_kept++;
 }
 
 bool vk_begin(struct compute *compute, uint64_t key)
@@ -530,6 +564,7 @@ bool vk_begin(struct compute *compute, uint64_t key)
     if (!r->replay) {
         r->open = mem_alloc(sizeof(*r->open));
         r->open->key = key;
+        r->open->serial = ++r->serial;
     }
     return !r->replay;
 }
@@ -635,7 +670,7 @@ void recorder_close(struct vulkan *vk)
 {
     struct recorder *r = &vk->recorder;
     if (r->kept)
-        recorder_forget(vk);
+        recorder_forget(vk, NULL);
     scratch_release(vk, 0);
     free(r->kept);
     free(r->idle);
