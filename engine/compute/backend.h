@@ -87,6 +87,10 @@ struct backend {
     void (*experts_glu)(struct compute *compute, const struct experts_glu *args,
                         const struct matmul_x *x);
     void (*experts_down)(struct compute *compute, const struct experts_down *args);
+    // All three, or NULL: compute_has_recurrent.
+    void (*conv)(struct compute *compute, const struct conv *args);
+    void (*delta_net)(struct compute *compute, const struct delta_net *args);
+    void (*mamba2)(struct compute *compute, const struct mamba2 *args);
 };
 
 struct compute {

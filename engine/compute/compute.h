@@ -378,6 +378,78 @@ struct experts_down {
 };
 void op_experts_down(struct compute *compute, const struct experts_down *args);
 
+// ---- recurrent layers ---------------------------------------------------------------------------
+// The rows of a batch are runs: neighbouring rows of one sequence, in order. What a sequence keeps
+// of one layer is a slot, one row of `state` (F32, zero-filled like all tensors). No slot is
+// written for two rows, and a slot that is written in a run is read by no other run. `out` of these
+// operations is none of their inputs.
+
+enum {
+    SLOT_GOES_ON = -1, // of in: the row goes on from the one before it; never in row 0
+    SLOT_ZERO = -2,    // of in: a run begins with zeros
+    SLOT_NONE = -1,    // of out: the state is not kept
+};
+struct slots {                // I32 [1][n_tokens]
+    const struct tensor *in;  // the slot that stands before row t, which then begins a run
+    const struct tensor *out; // where the state after row t is written
+};
+// Whether the device has the operations below. A model that needs them cannot be opened without.
+bool compute_has_recurrent(const struct compute *compute);
+
+enum { CONV_MOST = 8 }; // taps
+// Causal convolution of each channel by itself, its past in the slot:
+// out[t][c] = silu(sum of weight[c][j] * x'[t - (n_conv - 1) + j][c] + bias[c]) * after[t][c],
+// with x' = x * before. before, after (lfm2's gates): F32 of the shape of x, or NULL.
+// x, out: F32 [n_tokens][n_channels]; weight: F32 [n_channels][n_conv], 2 <= n_conv <= CONV_MOST;
+// bias: F32 [1][n_channels] or NULL; state: [n_slots][(n_conv - 1) * n_channels], the last x' rows,
+// the oldest first.
+struct conv {
+    const struct tensor *out, *x, *before, *after, *weight, *bias, *state;
+    struct slots slots;
+    bool silu;
+};
+void op_conv(struct compute *compute, const struct conv *args);
+
+// The gated delta rule   (Yang et al. 2024). Head h has a state S [d_v][d_k], and reads the q and
+// the k of head h mod n_head_k, or with grouped of h / (n_head / n_head_k):
+//   q' = q / (|q| sqrt(d_k)), k' = k / |k|, neither length taken as less than eps_length
+//   S = e^g S,  g = a[h] * softplus(alpha[t][h] + dt_bias[h])
+//   S += sigmoid(beta[t][h]) (v - S k') k'^T
+//   out[t][h] = S q', or with z   rms(S q') * norm * silu(z[t][h])
+// q, k: F32 [n_tokens][n_head_k * d_k]; v, z, out: [n_tokens][n_head * d_v]; alpha, beta:
+// [n_tokens][...], head h in column h, or with pair_heads, where they come packed as so many betas
+// before as many alphas, in column h / pair_heads * 2 pair_heads + h mod pair_heads. a, dt_bias:
+// F32 [1][n_head]; norm: F32 [1][d_v], NULL without z; state: [n_slots][n_head * d_v * d_k].
+// d_k, d_v <= DELTA_MOST, multiples of 16.
+enum { DELTA_MOST = 256 };
+struct delta_net {
+    const struct tensor *out, *q, *k, *v, *alpha, *beta, *a, *dt_bias, *z, *norm, *state;
+    struct slots slots;
+    int32_t n_head, n_head_k, d_k, d_v, pair_heads;
+    bool grouped;
+    float eps_length, eps; // eps: of the norm
+};
+void op_delta_net(struct compute *compute, const struct delta_net *args);
+
+// Mamba-2   (Dao & Gu 2024). Head h has a state S [head_dim][d_state] and reads b and c of group
+// h / (n_head / n_group):
+//   delta = softplus(dt[t][h] + dt_bias[h])
+//   S = e^(delta a[h]) S + delta x[t][h] b^T
+//   y = S c + d[h] x[t][h]; with z: y * silu(z[t][h])
+// out[t] = y, or with norm each of n_group parts of it rms(y) * norm.
+// x, z, out: F32 [n_tokens][n_head * head_dim]; b, c: [n_tokens][n_group * d_state]; dt: [n_tokens]
+// [n_head]; a, d, dt_bias: F32 [1][n_head]; z or NULL; norm: F32 [1][n_head * head_dim] or NULL;
+// state: [n_slots][n_head * head_dim * d_state]. d_state <= MAMBA_MOST, head_dim and d_state
+// multiples of 16.
+enum { MAMBA_MOST = 256 };
+struct mamba2 {
+    const struct tensor *out, *x, *b, *c, *dt, *a, *d, *dt_bias, *z, *norm, *state;
+    struct slots slots;
+    int32_t n_head, n_group, head_dim, d_state;
+    float eps; // of the norm
+};
+void op_mamba2(struct compute *compute, const struct mamba2 *args);
+
 // ---- self-test -------------------------------------------------------------------------
 
 // self_test.c: runs a product of few rows and of many, a normalisation and an attention whose

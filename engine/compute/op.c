@@ -426,3 +426,91 @@ void op_experts_down(struct compute *compute, const struct experts_down *a)
          "op_experts_down", "scratch");
     compute->backend->experts_down(compute, a);
 }
+
+// ---- recurrent layers ---------------------------------------------------------------------------
+
+bool compute_has_recurrent(const struct compute *compute)
+{
+    const struct backend *b = compute->backend;
+    return b->conv && b->delta_net && b->mamba2;
+}
+
+static void want_recurrent(struct compute *compute, const struct tensor *state,
+                           const struct slots *slots, int64_t n_tokens, int64_t n_state,
+                           const char *op)
+{
+    want_recording(compute, op);
+    if (!compute_has_recurrent(compute))
+        die("%s: %s has no recurrent layers: ask compute_has_recurrent first", op,
+            compute->info.device);
+    want(is_vector(slots->in, DTYPE_I32, n_tokens) && is_vector(slots->out, DTYPE_I32, n_tokens),
+         op, "slots");
+    want(is_floats(state) && state->n_cols == n_state, op, "state");
+}
+
+static bool is_rows(const struct tensor *a, int64_t n_tokens, int64_t n_cols)
+{
+    return a->type == DTYPE_F32 && a->n_rows == n_tokens && a->n_cols == n_cols;
+}
+
+void op_conv(struct compute *compute, const struct conv *a)
+{
+    const int64_t n_tokens = a->x->n_rows, n_channels = a->x->n_cols, n_conv = a->weight->n_cols;
+    want(n_conv >= 2 && n_conv <= CONV_MOST && is_rows(a->weight, n_channels, n_conv) &&
+             is_optional_vector(a->bias, n_channels),
+         "op_conv", "weight or bias");
+    want_recurrent(compute, a->state, &a->slots, n_tokens, (n_conv - 1) * n_channels, "op_conv");
+    want(is_rows(a->x, n_tokens, n_channels) && is_rows(a->out, n_tokens, n_channels) &&
+             (!a->before || is_rows(a->before, n_tokens, n_channels)) &&
+             (!a->after || is_rows(a->after, n_tokens, n_channels)),
+         "op_conv", "shapes");
+    compute->backend->conv(compute, a);
+}
+
+static bool is_width(int64_t n, int64_t most) // of a head's state
+{
+    return n > 0 && n <= most && n % 16 == 0;
+}
+
+void op_delta_net(struct compute *compute, const struct delta_net *args)
+{
+    const struct delta_net a = *args;
+    const int64_t n_tokens = a.q->n_rows, n_k = (int64_t)a.n_head_k * a.d_k,
+                  n_v = (int64_t)a.n_head * a.d_v;
+    want(is_width(a.d_k, DELTA_MOST) && is_width(a.d_v, DELTA_MOST) && a.n_head_k > 0 &&
+             a.n_head > 0 && a.n_head % a.n_head_k == 0,
+         "op_delta_net", "heads");
+    want_recurrent(compute, a.state, &a.slots, n_tokens, n_v * a.d_k, "op_delta_net");
+    want(is_rows(a.q, n_tokens, n_k) && is_rows(a.k, n_tokens, n_k) &&
+             is_rows(a.v, n_tokens, n_v) && is_rows(a.out, n_tokens, n_v),
+         "op_delta_net", "shapes");
+    const int64_t last = a.n_head - 1, pair = a.pair_heads;
+    const int64_t n_gates = pair > 0 ? last / pair * 2 * pair + last % pair + 1 : a.n_head;
+    want(pair >= 0 && is_floats(a.alpha) && a.alpha->n_rows == n_tokens &&
+             a.alpha->n_cols >= n_gates && is_floats(a.beta) && a.beta->n_rows == n_tokens &&
+             a.beta->n_cols >= n_gates && is_vector(a.a, DTYPE_F32, a.n_head) &&
+             is_vector(a.dt_bias, DTYPE_F32, a.n_head),
+         "op_delta_net", "alpha, beta, a or dt_bias");
+    want(!a.z == !a.norm &&
+             (!a.z || (is_rows(a.z, n_tokens, n_v) && is_vector(a.norm, DTYPE_F32, a.d_v))),
+         "op_delta_net", "z or norm");
+    compute->backend->delta_net(compute, &a);
+}
+
+void op_mamba2(struct compute *compute, const struct mamba2 *a)
+{
+    const int64_t n_tokens = a->x->n_rows, n = (int64_t)a->n_head * a->head_dim,
+                  n_b = (int64_t)a->n_group * a->d_state;
+    want(is_width(a->d_state, MAMBA_MOST) && is_width(a->head_dim, INT16_MAX) && a->n_group > 0 &&
+             a->n_head > 0 && a->n_head % a->n_group == 0,
+         "op_mamba2", "heads");
+    want_recurrent(compute, a->state, &a->slots, n_tokens, n * a->d_state, "op_mamba2");
+    want(is_rows(a->x, n_tokens, n) && is_rows(a->out, n_tokens, n) &&
+             is_rows(a->b, n_tokens, n_b) && is_rows(a->c, n_tokens, n_b) &&
+             is_rows(a->dt, n_tokens, a->n_head) && (!a->z || is_rows(a->z, n_tokens, n)),
+         "op_mamba2", "shapes");
+    want(is_vector(a->a, DTYPE_F32, a->n_head) && is_vector(a->d, DTYPE_F32, a->n_head) &&
+             is_vector(a->dt_bias, DTYPE_F32, a->n_head) && is_optional_vector(a->norm, n),
+         "op_mamba2", "a, d, dt_bias or norm");
+    compute->backend->mamba2(compute, a);
+}

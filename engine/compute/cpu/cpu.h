@@ -125,6 +125,36 @@ struct args_attention {
     int32_t n_split;
 };
 
+struct args_slots {
+    const int32_t *in, *out; // [n_tokens]
+    struct span state;
+};
+
+struct args_conv {
+    struct span out, x, before, after, weight; // before, after: p == NULL: none
+    const float *bias;                         // [n_channels] or NULL
+    struct args_slots slots;
+    bool silu;
+};
+
+struct args_delta {
+    struct span out, q, k, v, alpha, beta, z; // z.p == NULL: none
+    const float *a, *dt_bias;                 // [n_head]
+    struct norm_by norm;
+    struct args_slots slots;
+    int32_t n_head, n_head_k, d_k, d_v, pair_heads;
+    bool grouped;
+    float eps_length;
+};
+
+struct args_mamba {
+    struct span out, x, b, c, dt, z;     // z.p == NULL: none
+    const float *a, *d, *dt_bias, *norm; // [n_head]; norm: [n_head * head_dim] or NULL
+    struct args_slots slots;
+    int32_t n_head, n_group, head_dim, d_state;
+    float eps;
+};
+
 struct args_bandwidth {
     uint8_t *from, *to;
 };
@@ -145,6 +175,9 @@ struct task {
         struct args_rope rope;
         struct args_matmul matmul;
         struct args_attention attention;
+        struct args_conv conv;
+        struct args_delta delta;
+        struct args_mamba mamba;
         struct args_bandwidth bandwidth;
     };
 };
@@ -194,7 +227,8 @@ struct cpu {
     struct scratch
         activation; // the quantised x of the matmul being run (tasks run in order: one is enough)
     struct scratch normed;          // the normalised x of the matmul being run
-    struct scratch partial;         // partial results of the attention being run
+    struct scratch partial;         // partial results of the attention being run; what a delta rule
+                                    // prepares
     struct scratch experts;         // what the matmul_experts being run sorts (experts.c)
     struct scratch *thread_scratch; // [n_threads]
     size_t activation_bytes, normed_bytes, partial_bytes, experts_bytes,
@@ -232,7 +266,22 @@ struct attention_call {
     float *scratch; // this thread's
 };
 
-// F32 arithmetic, one body (float_body.h) for each instruction set.
+// One row of the delta rule, for n_rows columns of v: state [n_rows][d_k].
+struct delta_step {
+    float *state, *out;     // out: [n_rows]
+    const float *q, *k, *v; // [d_k], [d_k], [n_rows]
+    float decay, beta;
+    int32_t n_rows, d_k;
+};
+// One row of Mamba-2, for n_rows columns of x: state [n_rows][d_state].
+struct scan_step {
+    float *state, *out;
+    const float *x, *b, *c; // [n_rows], [d_state], [d_state]
+    float decay, dt, d;
+    int32_t n_rows, d_state;
+};
+
+// F32 arithmetic, one body (float_body.h, float_recurrent.h) for each instruction set.
 struct float_kernels {
     const char *name;
     void (*norm)(float *out, const float *x, const float *residual, const struct norm_by *by,
@@ -251,6 +300,12 @@ struct float_kernels {
     void (*matmul)(const struct product *product, struct span x, int64_t row0, int64_t row1,
                    void *scratch);
     void (*attention)(const struct attention_call *call, const struct attention_unit *unit);
+    // float_recurrent.h. out[i] = bias[i] + sum over j of w[j * n + i] * taps[j][i].
+    void (*conv)(float *out, const float *const *taps, const float *w, const float *bias,
+                 int n_conv, int64_t n);
+    void (*unit_length)(float *out, const float *x, float times, float eps_length, int64_t n);
+    void (*delta)(const struct delta_step *step);
+    void (*scan)(const struct scan_step *step);
 };
 static inline int64_t attention_padded(int32_t width) // of a head, to whole vectors
 {
@@ -293,6 +348,9 @@ void cpu_experts_sum(struct compute *compute, const struct tensor *out,
 void cpu_experts_glu(struct compute *compute, const struct experts_glu *args,
                      const struct matmul_x *x);
 void cpu_experts_down(struct compute *compute, const struct experts_down *args);
+void cpu_conv(struct compute *compute, const struct conv *args);
+void cpu_delta_net(struct compute *compute, const struct delta_net *args);
+void cpu_mamba2(struct compute *compute, const struct mamba2 *args);
 // x normalised into the scratch `normed`, where `norm` asks for it (matmul.c); returns whether.
 bool cpu_normed(struct cpu *cpu, const struct matmul_x *x);
 // Where x is when the recording runs.

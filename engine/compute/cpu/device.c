@@ -313,6 +313,9 @@ static const struct backend backend = {
     .experts_sum = cpu_experts_sum,
     .experts_glu = cpu_experts_glu,
     .experts_down = cpu_experts_down,
+    .conv = cpu_conv,
+    .delta_net = cpu_delta_net,
+    .mamba2 = cpu_mamba2,
 };
 
 enum status cpu_open(struct compute **out, const struct compute_options *options, struct err *err)

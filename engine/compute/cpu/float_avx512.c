@@ -6,6 +6,7 @@
 #include "simd_avx512.h"
 
 #include "float_body.h"
+#include "float_recurrent.h"
 
 const struct float_kernels float_avx512 = {
     .name = "avx512",
@@ -17,4 +18,8 @@ const struct float_kernels float_avx512 = {
     .to_q8_0 = to_q8_0,
     .matmul = matmul,
     .attention = attention,
+    .conv = conv,
+    .unit_length = unit_length,
+    .delta = delta,
+    .scan = scan,
 };
