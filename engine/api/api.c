@@ -1,8 +1,8 @@
 // api.c - the API as a whole: its key, the requests under way, and the events that answer them.
 //
-// Everything happens on the net thread: a handler makes a running, events of the engine thread
-// find it again by its job's number, and its last event ends it. A running outlives its exchange
-// when the client leaves: the job is cancelled, and the event that says so comes later.
+// Everything happens on the net thread: a handler makes a reply, events of the engine thread find
+// it again by its job's number, and its last event ends it. A reply outlives its exchange when the
+// client leaves: the job is cancelled, and the event that says so comes later.
 #include "inside.h"
 
 #include <stdio.h>
@@ -26,10 +26,10 @@ enum status api_open(struct api **out, const struct api_options *options, struct
     return status;
 }
 
-static void running_close(struct running *running)
+static void reply_close(struct reply *reply)
 {
-    buf_free(&running->text);
-    free(running);
+    buf_free(&reply->text);
+    free(reply);
 }
 
 // After net_close: no exchange lives any more.
@@ -37,20 +37,31 @@ void api_close(struct api *api)
 {
     if (!api)
         return;
-    while (api->running) {
-        struct running *running = api->running;
-        api->running = running->next;
-        running_close(running);
+    while (api->replies) {
+        struct reply *reply = api->replies;
+        api->replies = reply->next;
+        reply_close(reply);
     }
     free(api);
 }
 
-static struct running **running_find(struct api *api, uint64_t id)
+static struct reply **reply_find(struct api *api, uint64_t id)
 {
-    struct running **at = &api->running;
+    struct reply **at = &api->replies;
     while (*at && (*at)->id != id)
         at = &(*at)->next;
     return at;
+}
+
+static void state_changed(struct api *api)
+{
+    bool ready = sched_status(api->options.sched)->state == SCHED_READY;
+    if (!ready)
+        api->loaded_s = 0;
+    else if (!api->loaded_s)
+        api->loaded_s = clock_unix_s();
+    if (api->changed)
+        api->changed(api->changed_arg);
 }
 
 static void events_ready(void *arg, int fd)
@@ -60,17 +71,16 @@ static void events_ready(void *arg, int fd)
     struct event *event;
     while ((event = sched_take_event(api->options.sched)) != NULL) {
         if (event->kind == EVENT_STATE) {
-            if (api->changed)
-                api->changed(api->changed_arg);
+            state_changed(api);
             event_close(event);
             continue;
         }
-        struct running **at = running_find(api, event->job_id), *running = *at;
-        if (running) {
-            running_event(running, event);
+        struct reply **at = reply_find(api, event->job_id), *reply = *at;
+        if (reply) {
+            reply_event(reply, event);
             if (event_is_last(event)) {
-                *at = running->next;
-                running_close(running);
+                *at = reply->next;
+                reply_close(reply);
             }
         }
         event_close(event);
@@ -81,8 +91,8 @@ static void tick(void *arg)
 {
     struct api *api = arg;
     uint64_t now_ms = clock_ms();
-    for (struct running *running = api->running; running; running = running->next)
-        running_tick(running, now_ms);
+    for (struct reply *reply = api->replies; reply; reply = reply->next)
+        reply_tick(reply, now_ms);
 }
 
 // The server is asked to stop: what only waits is refused at once, what runs may go on for a while.
@@ -91,17 +101,17 @@ static void stop_begins(void *arg)
     struct api *api = arg;
     api->stopping = true;
     sched_stop(api->options.sched, UINT32_MAX); // until stop_ends says when
-    for (struct running *running = api->running; running; running = running->next)
-        if (!running->begun)
-            running_stop(running);
+    for (struct reply *reply = api->replies; reply; reply = reply->next)
+        if (!reply->begun)
+            reply_stop(reply);
 }
 
 static void stop_ends(void *arg)
 {
     struct api *api = arg;
     sched_stop(api->options.sched, 0);
-    for (struct running *running = api->running; running; running = running->next)
-        running_stop(running);
+    for (struct reply *reply = api->replies; reply; reply = reply->next)
+        reply_stop(reply);
 }
 
 void api_attach(struct api *api, struct net *net, void (*changed)(void *), void *arg)

@@ -40,10 +40,10 @@ void doctor_get(struct api *api, struct exchange *exchange, const struct request
     free(report);
     exchange_reply_header(exchange, "Cache-Control", "no-store");
     exchange_reply_header(exchange, "Vary", "Accept");
-    if (json || status != OK) {
-        json_reply(exchange, 200, &body, status);
-        return;
-    }
-    exchange_reply(exchange, 200, "text/plain; charset=utf-8", buf_view(&body));
+    if (status == OK)
+        exchange_reply(exchange, 200, json ? "application/json" : "text/plain; charset=utf-8",
+                       buf_view(&body));
+    else
+        refusal_reply(exchange, &(struct refusal){.http = 500, .text = "The report is too long."});
     buf_free(&body);
 }

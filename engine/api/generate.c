@@ -1,8 +1,10 @@
-// generate.c - POST /v1/chat/completions and /v1/completions: from the request to a job under way.
+// generate.c - POST /v1/chat/completions and /v1/completions: a request becomes an ask, and travels
+// to the engine in a job.
 //
-// The order of refusals: not loaded yet (503), not understood (400), another model than the one
-// loaded (404), too many waiting (503 with Retry-After). When the client leaves, the job is
-// cancelled; the running stays until its last event came.
+// The order of refusals: not loaded yet (503), never to be loaded (500, which invites nobody to try
+// again), not understood (400), another model than the one loaded (404), too many waiting (503 with
+// Retry-After). When the client leaves, the job is cancelled; the reply stays until its last event
+// came.
 #include "inside.h"
 
 #include <stdio.h>
@@ -16,91 +18,92 @@ bool model_is_ready(const struct api *api, struct refusal *refusal)
         return refuse(refusal, 503, "loading", NULL,
                       "The model is being loaded; try again in a few seconds.");
     if (status->state == SCHED_FAILED)
-        return refuse(refusal, 503, "failed", NULL, "No model is loaded: %s", status->err.text);
+        return refuse(refusal, 500, "model_failed", NULL, "No model is loaded: %s",
+                      status->err.text);
     return true;
 }
 
-static bool model_is_ours(const struct api *api, const struct form *form, struct refusal *refusal)
+bool model_is_ours(const struct api *api, struct bytes id, struct refusal *refusal)
 {
-    const char *id = sched_status(api->options.sched)->model.id;
-    if (form->model.n == 0 || bytes_equal_text(form->model, id))
+    const char *ours = sched_status(api->options.sched)->model.id;
+    if (bytes_equal_text(id, ours))
         return true;
+    id.n = id.n < 100 ? id.n : utf8_whole((struct bytes){id.p, 100});
     return refuse(refusal, 404, "model_not_found", "model",
-                  "There is no model '%.*s' here; the one loaded is '%s'.",
-                  (int)(form->model.n < 100 ? form->model.n : 100), (const char *)form->model.p,
-                  id);
+                  "There is no model '%.*s' here; the one loaded is '%s'.", (int)id.n,
+                  (const char *)id.p, ours);
 }
 
 // The client vanished.
 static void gone(void *arg, struct exchange *exchange)
 {
-    struct running *running = arg;
-    if (running->exchange != exchange)
+    struct reply *reply = arg;
+    if (reply->exchange != exchange)
         return;
-    running->exchange = NULL;
-    log_debug("%s: the client is gone", running->name);
-    sched_cancel(running->api->options.sched, running->id);
+    reply->exchange = NULL;
+    log_debug("%s: the client is gone", reply->name);
+    sched_cancel(reply->api->options.sched, reply->id);
 }
 
-static void name_make(struct running *running)
+static void name_make(struct reply *reply)
 {
     uint8_t random[12];
     char text[2 * sizeof(random) + 1];
     random_bytes(random, sizeof(random));
     for (size_t i = 0; i < sizeof(random); i++)
         snprintf(text + 2 * i, 3, "%02x", random[i]);
-    snprintf(running->name, sizeof(running->name), "%s-%s", running->chat ? "chatcmpl" : "cmpl",
-             text);
+    snprintf(reply->name, sizeof(reply->name), "%s-%s", reply->dialect->id_prefix, text);
 }
 
-static struct running *running_open(struct api *api, const struct form *form,
-                                    struct exchange *exchange)
+static struct reply *reply_open(struct api *api, const struct form *form, struct bytes prompt,
+                                struct exchange *exchange)
 {
-    struct running *running = mem_alloc(sizeof(*running));
-    running->api = api;
-    running->exchange = exchange;
-    running->id = ++api->last_id;
-    running->chat = form->chat;
-    running->stream = form->stream;
-    running->include_usage = form->include_usage;
-    running->created = clock_unix_s();
-    running->written_ms = clock_ms();
-    buf_init(&running->text, 3 * (size_t)ANSWER_BYTES_MOST);
-    if (form->echo && buf_add(&running->text, form->prompt.p, form->prompt.n) != OK)
+    struct reply *reply = mem_alloc(sizeof(*reply));
+    reply->api = api;
+    reply->exchange = exchange;
+    reply->id = ++api->last_id;
+    reply->dialect = form->dialect;
+    reply->stream = form->stream;
+    reply->include_usage = form->include_usage;
+    reply->created = clock_unix_s();
+    reply->asked_ms = reply->written_ms = clock_ms();
+    buf_init(&reply->text, 3 * (size_t)ANSWER_BYTES_MOST);
+    if (form->echo && buf_add(&reply->text, prompt.p, prompt.n) != OK)
         log_warn("a prompt is too long to be echoed");
-    name_make(running);
-    return running;
+    name_make(reply);
+    return reply;
 }
 
 static bool submit(struct api *api, struct exchange *exchange, struct job *job,
                    const struct form *form, struct refusal *refusal)
 {
     struct sched *sched = api->options.sched;
-    struct running *running = running_open(api, form, exchange);
-    job->id = running->id;
+    struct reply *reply = reply_open(api, form, job->ask.prompt, exchange);
+    job->id = reply->id;
     job->ask.model = form->model;
     if (sched_submit(sched, job) != OK) {
-        buf_free(&running->text);
-        free(running);
+        buf_free(&reply->text);
+        free(reply);
         return refuse(
             refusal, 503, "busy", NULL,
             "%zu requests are being answered or waiting, which is the most; try again soon.",
             sched_n_open(sched));
     }
-    running->next = api->running;
-    api->running = running;
-    exchange_owner(exchange, gone, running);
+    reply->next = api->replies;
+    api->replies = reply;
+    exchange_owner(exchange, gone, reply);
     return true;
 }
 
 static void generate(struct api *api, struct exchange *exchange, const struct request *request,
-                     bool chat)
+                     const struct dialect *dialect)
 {
     struct refusal refusal;
     struct form form;
     struct job *job = job_open();
-    if (model_is_ready(api, &refusal) && openai_read(request->body, chat, job, &form, &refusal) &&
-        model_is_ours(api, &form, &refusal) && submit(api, exchange, job, &form, &refusal))
+    if (model_is_ready(api, &refusal) && ask_read(dialect, request->body, job, &form, &refusal) &&
+        (form.model.n == 0 || model_is_ours(api, form.model, &refusal)) &&
+        submit(api, exchange, job, &form, &refusal))
         return;
     job_close(job);
     refusal_reply(exchange, &refusal);
@@ -108,10 +111,10 @@ static void generate(struct api *api, struct exchange *exchange, const struct re
 
 void chat_post(struct api *api, struct exchange *exchange, const struct request *request)
 {
-    generate(api, exchange, request, true);
+    generate(api, exchange, request, &openai_chat);
 }
 
 void completions_post(struct api *api, struct exchange *exchange, const struct request *request)
 {
-    generate(api, exchange, request, false);
+    generate(api, exchange, request, &openai_completions);
 }

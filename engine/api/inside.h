@@ -1,4 +1,4 @@
-// inside.h - what the files of api/ share: a request in progress, a refusal, and JSON in and out.
+// inside.h - what the files of api/ share: refusals, dialects, a reply under way, and JSON in.
 //
 // Functions that read a request return true, or false with *refusal filled: the sentence is
 // written where the fact is known, and sent by whoever holds the exchange.
@@ -9,25 +9,25 @@
 #include <yyjson.h>
 
 enum {
-    JSON_DEPTH = 64, // nesting a request may have; the deepest field we know is at 5
+    BODY_DEPTH = 64, // nesting a request may have; the deepest field we know is at 5
     // Of one request: a long conversation is 1 MB; leaves room for images in base64 later.
     BODY_BYTES_MOST = 8 << 20,
     // What the tree of one body may take. yyjson holds a copy of the text and 16 bytes a value, 13
     // times the body at worst ([1,1,...): bodies up to 3.6 MB cannot reach this, nor can one of
     // 8 MB that is mostly text.
-    JSON_BYTES = 48 << 20,
+    BODY_TREE_BYTES = 48 << 20,
     MESSAGES_MOST = 4096,
     STOPS_MOST = 16, // OpenAI allows 4
     STOP_BYTES_MOST = 512,
     ANSWER_BYTES_MOST = 4 << 20, // text of one answer; 4 MB is a million tokens
+    HEAD_MS = 1000,              // a stream has its head after so long, whatever it waits for
     HEARTBEAT_MS = 5000,         // a stream is never silent for longer
 };
 
-// ---- refusals: OpenAI's error object --------------------------------------------------------
+// ---- refusals (refusal.c) -------------------------------------------------------------------
 
 struct refusal {
     int http;         // status code
-    const char *type; // NULL: by the status code
     const char *code; // error.code; NULL = null
     char param[96];   // error.param; "" = null
     char text[480];
@@ -35,30 +35,72 @@ struct refusal {
 // Fills *refusal and returns false, so that `return refuse(...)` reads well. param may be NULL.
 bool refuse(struct refusal *refusal, int http, const char *code, const char *param,
             const char *format, ...) PRINTF_LIKE(5, 6);
+// The same for what a floor below said. input: the field that holds the prompt.
+bool refuse_err(struct refusal *refusal, const struct err *err, const char *input);
+void refusal_write(struct json *json, const struct refusal *refusal);
 void refusal_reply(struct exchange *exchange, const struct refusal *refusal);
-MUST_USE enum status refusal_json(struct buf *out, const struct refusal *refusal);
+// Answers with the JSON, and frees it.
+void json_reply(struct exchange *exchange, int http, struct json *json);
 
-// ---- a generation under way -----------------------------------------------------------------
+// ---- dialects: a table of fields and one writer ---------------------------------------------
 
-struct form { // what of a request is not the engine's business
-    bool chat, stream, include_usage, echo;
-    struct bytes model;  // as asked for; empty = not given
-    struct bytes prompt; // of /v1/completions, for echo
+struct dialect;
+struct reading; // fields.h
+struct field;
+
+struct form { // of a request what is not the engine's business: how its answer is written
+    const struct dialect *dialect;
+    bool stream, include_usage, echo;
+    struct bytes model; // as asked for; empty = not given
 };
 
-struct running { // from sched_submit to the job's last event
-    struct running *next;
+struct reply { // an answer on its way: from sched_submit to the job's last event
+    struct reply *next;
     struct api *api;
     struct exchange *exchange; // NULL: answered, or the client is gone
-    uint64_t id;               // the job's
-    bool chat, stream, include_usage;
+    const struct dialect *dialect;
+    uint64_t id; // the job's
+    bool stream, include_usage;
     bool started;  // the stream's head is out
     bool begun;    // the engine works on it; until then it waits
     char name[48]; // chatcmpl-...
     int64_t created;
     struct buf text;     // the answer so far, when it is not streamed; before that the echo
+    uint64_t asked_ms;   // when it was submitted
     uint64_t written_ms; // when a stream last got something
 };
+
+struct dialect {
+    const char *id_prefix;
+    const char *input;                 // the field that holds the prompt
+    const struct field *fields[4];     // tables, the last pointer NULL
+    bool (*finish)(struct reading *r); // when every field was read: is all there that must be?
+    // A stream, by reply_data: its first words, a piece of text, a sign of life, its last words
+    // (the end of the exchange is reply.c's).
+    void (*begin)(struct reply *reply);
+    void (*text)(struct reply *reply, struct bytes text);
+    void (*alive)(struct reply *reply);
+    void (*end)(struct reply *reply, enum finish finish, const struct usage *usage);
+    void (*fail)(struct reply *reply, const struct refusal *refusal);
+    // A whole answer, into *json (which it inits).
+    void (*whole)(const struct reply *reply, struct json *json, enum finish finish,
+                  const struct usage *usage);
+};
+extern const struct dialect openai_chat, openai_completions; // openai.c
+
+// fields.c: the body of a request. On true job->ask is filled (the job stays the caller's) and
+// *form views the job's arena.
+bool ask_read(const struct dialect *dialect, struct bytes body, struct job *job, struct form *form,
+              struct refusal *refusal);
+
+// reply.c: events into answers
+void reply_event(struct reply *reply, const struct event *event); // not for EVENT_STATE
+void reply_tick(struct reply *reply, uint64_t now_ms);
+void reply_stop(struct reply *reply); // the server stops: its last words
+void reply_data(struct reply *reply, struct json *json); // one event of a stream; frees the JSON
+bool event_is_last(const struct event *event);
+
+// ---- the whole ------------------------------------------------------------------------------
 
 struct api {
     struct api_options options;
@@ -66,23 +108,13 @@ struct api {
     char state[512], version[64], hostname[64], key[API_KEY_BYTES + 1];
     char cors[API_CORS_BYTES];
     bool key_is_new;
-    struct running *running;
+    struct reply *replies; // under way
     uint64_t last_id;
-    bool stopping; // whatever arrives now is refused
+    bool stopping;    // whatever arrives now is refused
+    int64_t loaded_s; // when the model was: unix time; 0: it is not
     void (*changed)(void *);
     void *changed_arg;
 };
-
-// openai.c: the body of POST /v1/chat/completions and /v1/completions. On true *job is filled (it
-// stays the caller's) and *form views the job's arena.
-bool openai_read(struct bytes body, bool chat, struct job *job, struct form *form,
-                 struct refusal *refusal);
-
-// reply.c: events into answers
-void running_event(struct running *running, const struct event *event); // not for EVENT_STATE
-void running_tick(struct running *running, uint64_t now_ms);
-void running_stop(struct running *running); // the server stops: its last words
-bool event_is_last(const struct event *event);
 
 // the routes
 typedef void route_handler(struct api *api, struct exchange *exchange,
@@ -98,6 +130,8 @@ void chat_post(struct api *api, struct exchange *exchange, const struct request 
 void completions_post(struct api *api, struct exchange *exchange, const struct request *request);
 // False (and refused) unless the model is loaded and the device answers.
 bool model_is_ready(const struct api *api, struct refusal *refusal);
+// False (and refused) unless this is the name of the model that is loaded.
+bool model_is_ours(const struct api *api, struct bytes id, struct refusal *refusal);
 
 // cors.c: pages of other origins
 MUST_USE enum status cors_check(const char *setting, struct err *err);
@@ -109,15 +143,13 @@ bool cors_answer(const struct api *api, struct exchange *exchange, const struct 
 MUST_USE enum status key_open(char key[API_KEY_BYTES + 1], bool *is_new, const char *state,
                               struct err *err);
 
-// ---- JSON (json.c) --------------------------------------------------------------------------
+// ---- JSON in (body.c) -----------------------------------------------------------------------
 
-struct json { // a body's tree; stays where it was opened until json_close
+struct body { // the tree of a request's JSON; stays where it was opened until body_close
     yyjson_doc *doc;
     size_t n_bytes; // taken for it
 };
-// Parses strict JSON (RFC 8259) whose root is an object, whose depth is at most JSON_DEPTH and
-// whose tree takes at most JSON_BYTES.
-bool json_open(struct json *json, struct bytes text, struct refusal *refusal);
-void json_close(struct json *json);
-// A reply with the JSON in *body (freed here); `status` is the outcome of writing it.
-void json_reply(struct exchange *exchange, int http, struct buf *body, enum status status);
+// Parses strict JSON (RFC 8259) whose root is an object, whose depth is at most BODY_DEPTH, whose
+// tree takes at most BODY_TREE_BYTES, and in which no object has a key twice.
+bool body_open(struct body *body, struct bytes text, struct refusal *refusal);
+void body_close(struct body *body);

@@ -1,236 +1,17 @@
-// openai.c - the body of OpenAI's chat and completion requests becomes a job.
+// openai.c - OpenAI's dialect: POST /v1/chat/completions and /v1/completions.
 //
-// One table says which fields exist, where, and who reads them. As in OpenAI's API an unknown field
-// is ignored and null means "not given"; but a field we know with a value we cannot honour (n = 2,
-// tools, logprobs ...) is a 400 that names it: silence would look like obedience. A field that
-// stands twice is refused, because two readers of the same text could disagree on it. Strings are
-// copied to the job's arena: the parsed document does not outlive this file.
-#include "inside.h"
+// One table says which fields exist beside those that all dialects share, and who reads them; below
+// it stands what writes an answer. What is asked for and cannot be done (n = 2, tools, logprobs
+// ...) is a 400 that names the field. A stream begins with the role, is never silent for long (a
+// chunk whose delta is empty: every client takes it, where some choke on a comment line), and ends
+// with a finish_reason, the usage where it was asked for, and [DONE]. An error inside a stream is a
+// `data: {"error":...}` event, and the end after it is a proper one.
+#include "fields.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-struct reading { // one request being read
-    struct job *job;
-    struct form *form;
-    struct refusal *refusal;
-    bool max_seen, has_input; // messages or prompt was there
-};
-
-typedef bool field_reader(struct reading *r, const char *name, yyjson_val *value);
-
-struct field {
-    const char *name;
-    bool chat, completions; // where it exists
-    field_reader *read;
-};
-
-// ---- refusals -------------------------------------------------------------------------------
-
-static const char *kind_of(yyjson_val *value)
-{
-    switch (yyjson_get_type(value)) {
-    case YYJSON_TYPE_NULL:
-        return "null";
-    case YYJSON_TYPE_BOOL:
-        return "a boolean";
-    case YYJSON_TYPE_NUM:
-        return "a number";
-    case YYJSON_TYPE_STR:
-        return "a string";
-    case YYJSON_TYPE_ARR:
-        return "an array";
-    case YYJSON_TYPE_OBJ:
-        return "an object";
-    default:
-        return "something else";
-    }
-}
-
-static bool wrong_kind(struct reading *r, const char *name, const char *expected, yyjson_val *value)
-{
-    return refuse(r->refusal, 400, "invalid_type", name, "'%s' must be %s, not %s.", name, expected,
-                  kind_of(value));
-}
-
-static bool not_supported(struct reading *r, const char *name, const char *what)
-{
-    return refuse(r->refusal, 400, "unsupported_value", name, "'%s' is not supported: %s.", name,
-                  what);
-}
-
-static bool no_room(struct reading *r)
-{
-    return refuse(r->refusal, 413, NULL, NULL, "The request is too large to be worked on.");
-}
-
-// ---- values ---------------------------------------------------------------------------------
-
-static bool take_text(struct reading *r, yyjson_val *value, struct bytes *out)
-{
-    struct bytes text = {(const uint8_t *)yyjson_get_str(value), yyjson_get_len(value)};
-    *out = bytes_copy(&r->job->arena, text);
-    return out->p ? true : no_room(r);
-}
-
-static bool take_number(struct reading *r, const char *name, yyjson_val *value, double least,
-                        double most, double *out)
-{
-    if (!yyjson_is_num(value))
-        return wrong_kind(r, name, "a number", value);
-    double number = yyjson_get_num(value);
-    if (!(number >= least && number <= most))
-        return refuse(r->refusal, 400, "invalid_value", name,
-                      "'%s' is %g; it must be from %g to %g.", name, number, least, most);
-    *out = number;
-    return true;
-}
-
-static bool take_float(struct reading *r, const char *name, yyjson_val *value, double least,
-                       double most, float *out)
-{
-    double number;
-    if (!take_number(r, name, value, least, most, &number))
-        return false;
-    *out = (float)number;
-    return true;
-}
-
-static bool take_whole(struct reading *r, const char *name, yyjson_val *value, double least,
-                       double most, double *out)
-{
-    double number;
-    if (!take_number(r, name, value, least, most, &number))
-        return false;
-    if (number != floor(number))
-        return refuse(r->refusal, 400, "invalid_value", name,
-                      "'%s' is %g; it must be a whole number.", name, number);
-    *out = number;
-    return true;
-}
-
-static bool take_flag(struct reading *r, const char *name, yyjson_val *value, bool *out)
-{
-    if (!yyjson_is_bool(value))
-        return wrong_kind(r, name, "true or false", value);
-    *out = yyjson_get_bool(value);
-    return true;
-}
-
-// ---- fields: sampling and length ------------------------------------------------------------
-
-static bool read_temperature(struct reading *r, const char *name, yyjson_val *value)
-{
-    return take_float(r, name, value, 0, 2, &r->job->ask.sampling.temperature);
-}
-
-static bool read_top_p(struct reading *r, const char *name, yyjson_val *value)
-{
-    return take_float(r, name, value, 0, 1, &r->job->ask.sampling.top_p);
-}
-
-static bool read_min_p(struct reading *r, const char *name, yyjson_val *value)
-{
-    return take_float(r, name, value, 0, 1, &r->job->ask.sampling.min_p);
-}
-
-static bool read_top_k(struct reading *r, const char *name, yyjson_val *value)
-{
-    double number;
-    if (!take_whole(r, name, value, -1, 1000000, &number))
-        return false;
-    r->job->ask.sampling.top_k = number > 0 ? (int32_t)number : 0; // -1 and 0: off
-    return true;
-}
-
-static bool read_repeat_penalty(struct reading *r, const char *name, yyjson_val *value)
-{
-    return take_float(r, name, value, 0.1, 10, &r->job->ask.sampling.repeat_penalty);
-}
-
-static bool read_presence_penalty(struct reading *r, const char *name, yyjson_val *value)
-{
-    return take_float(r, name, value, -2, 2, &r->job->ask.sampling.presence_penalty);
-}
-
-static bool read_frequency_penalty(struct reading *r, const char *name, yyjson_val *value)
-{
-    return take_float(r, name, value, -2, 2, &r->job->ask.sampling.frequency_penalty);
-}
-
-static bool read_seed(struct reading *r, const char *name, yyjson_val *value)
-{
-    double number;
-    if (yyjson_is_uint(value))
-        r->job->ask.sampling.seed = yyjson_get_uint(value);
-    else if (yyjson_is_sint(value))
-        r->job->ask.sampling.seed = (uint64_t)yyjson_get_sint(value);
-    else if (!take_whole(r, name, value, -9e15, 9e15, &number))
-        return false;
-    else
-        r->job->ask.sampling.seed = (uint64_t)(int64_t)number;
-    return true;
-}
-
-// max_tokens and its newer name; -1 means "no limit" to several clients.
-static bool read_max_tokens(struct reading *r, const char *name, yyjson_val *value)
-{
-    double number;
-    if (!take_whole(r, name, value, -1, 2147483647.0, &number))
-        return false;
-    if (number == 0)
-        return refuse(r->refusal, 400, "invalid_value", name, "'%s' is 0; it must be at least 1.",
-                      name);
-    int32_t most = number < 0 ? 0 : (int32_t)number;
-    if (r->max_seen && most != r->job->ask.max_tokens)
-        return refuse(r->refusal, 400, "invalid_value", name,
-                      "'max_tokens' and 'max_completion_tokens' are both given, and differ.");
-    r->max_seen = true;
-    r->job->ask.max_tokens = most;
-    return true;
-}
-
-static bool stop_good(struct reading *r, const char *name, yyjson_val *value, struct bytes *out)
-{
-    if (!yyjson_is_str(value))
-        return wrong_kind(r, name, "a string or an array of strings", value);
-    size_t n = yyjson_get_len(value);
-    if (n == 0 || n > STOP_BYTES_MOST)
-        return refuse(r->refusal, 400, "invalid_value", name,
-                      "A string in '%s' has %zu bytes; it must have 1 to %d.", name, n,
-                      STOP_BYTES_MOST);
-    return take_text(r, value, out);
-}
-
-static bool read_stop(struct reading *r, const char *name, yyjson_val *value)
-{
-    bool one = yyjson_is_str(value);
-    size_t n = one ? 1 : yyjson_arr_size(value);
-    if (!one && !yyjson_is_arr(value))
-        return wrong_kind(r, name, "a string or an array of strings", value);
-    if (n > STOPS_MOST)
-        return refuse(r->refusal, 400, "invalid_value", name,
-                      "'%s' has %zu strings; at most %d are allowed.", name, n, STOPS_MOST);
-    struct bytes *stops = arena_take(&r->job->arena, (n ? n : 1) * sizeof(*stops));
-    if (!stops)
-        return no_room(r);
-    for (size_t i = 0; i < n; i++)
-        if (!stop_good(r, name, one ? value : yyjson_arr_get(value, i), &stops[i]))
-            return false;
-    r->job->ask.stops = stops;
-    r->job->ask.n_stops = n;
-    return true;
-}
-
-// ---- fields: what is asked ------------------------------------------------------------------
-
-static bool read_model(struct reading *r, const char *name, yyjson_val *value)
-{
-    if (!yyjson_is_str(value))
-        return wrong_kind(r, name, "a string", value);
-    return take_text(r, value, &r->form->model);
-}
+// ---- fields of its own ----------------------------------------------------------------------
 
 static bool read_prompt(struct reading *r, const char *name, yyjson_val *value)
 {
@@ -244,136 +25,7 @@ static bool read_prompt(struct reading *r, const char *name, yyjson_val *value)
     }
     if (!yyjson_is_str(value))
         return wrong_kind(r, name, "a string", value);
-    r->has_input = true;
-    if (!take_text(r, value, &r->job->ask.prompt))
-        return false;
-    r->form->prompt = r->job->ask.prompt;
-    return true;
-}
-
-// [{"type":"text","text":"..."}, ...]: the texts, joined by newlines as peers do.
-static bool content_parts(struct reading *r, const char *name, yyjson_val *parts, struct bytes *out)
-{
-    size_t i, n_parts, n = 0;
-    yyjson_val *part;
-    yyjson_arr_foreach(parts, i, n_parts, part)
-    {
-        char path[96];
-        yyjson_val *type = yyjson_obj_get(part, "type"), *text = yyjson_obj_get(part, "text");
-        snprintf(path, sizeof(path), "%s[%zu].type", name, i);
-        if (!yyjson_is_str(type))
-            return refuse(r->refusal, 400, "invalid_type", path, "'%s' must be a string.", path);
-        if (!yyjson_equals_str(type, "text"))
-            return refuse(r->refusal, 400, "unsupported_value", path,
-                          "'%s' is \"%.40s\"; this model reads \"text\" only.", path,
-                          yyjson_get_str(type));
-        snprintf(path, sizeof(path), "%s[%zu].text", name, i);
-        if (!yyjson_is_str(text))
-            return refuse(r->refusal, 400, "invalid_type", path, "'%s' must be a string.", path);
-        n += yyjson_get_len(text) + 1;
-    }
-    uint8_t *joined = arena_take(&r->job->arena, n + 1);
-    if (!joined)
-        return no_room(r);
-    size_t at = 0;
-    yyjson_arr_foreach(parts, i, n_parts, part)
-    {
-        yyjson_val *text = yyjson_obj_get(part, "text");
-        if (i)
-            joined[at++] = '\n';
-        memcpy(joined + at, yyjson_get_str(text), yyjson_get_len(text));
-        at += yyjson_get_len(text);
-    }
-    *out = (struct bytes){joined, at};
-    return true;
-}
-
-static bool read_role(struct reading *r, const char *path, yyjson_val *role, struct bytes *out)
-{
-    static const char *const known[] = {"system", "user", "assistant"};
-    if (!yyjson_is_str(role))
-        return refuse(r->refusal, 400, "invalid_type", path,
-                      "'%s' must be \"system\", \"user\" or \"assistant\".", path);
-    *out = bytes_of(known[0]);
-    if (yyjson_equals_str(role, "developer")) // OpenAI's newer name for system
-        return true;
-    for (size_t i = 0; i < COUNT_OF(known); i++) {
-        *out = bytes_of(known[i]);
-        if (yyjson_equals_str(role, known[i]))
-            return true;
-    }
-    return refuse(r->refusal, 400, "unsupported_value", path,
-                  "'%s' is \"%.40s\"; it must be \"system\", \"user\" or \"assistant\".", path,
-                  yyjson_get_str(role));
-}
-
-// One message; its keys are looked at once each, so that a key that stands twice is seen.
-static bool read_message(struct reading *r, size_t at, yyjson_val *object, struct message *message)
-{
-    static const char *const known[] = {"role", "content", "tool_calls", "function_call"};
-    yyjson_val *found[COUNT_OF(known)] = {NULL};
-    char path[64];
-    size_t i, n;
-    yyjson_val *key, *value;
-    snprintf(path, sizeof(path), "messages[%zu]", at);
-    if (!yyjson_is_obj(object))
-        return wrong_kind(r, path, "an object", object);
-    yyjson_obj_foreach(object, i, n, key, value)
-    {
-        for (size_t k = 0; k < COUNT_OF(known); k++) {
-            if (!yyjson_equals_str(key, known[k]))
-                continue;
-            snprintf(path, sizeof(path), "messages[%zu].%s", at, known[k]);
-            if (found[k])
-                return refuse(r->refusal, 400, "invalid_json", path, "'%s' stands twice.", path);
-            found[k] = value;
-        }
-    }
-    for (size_t k = 2; k < COUNT_OF(known); k++) {
-        snprintf(path, sizeof(path), "messages[%zu].%s", at, known[k]);
-        if (found[k] && !yyjson_is_null(found[k]) && yyjson_get_len(found[k]) > 0)
-            return not_supported(r, path, "tools cannot be called yet");
-    }
-    snprintf(path, sizeof(path), "messages[%zu].role", at);
-    if (!read_role(r, path, found[0], &message->role))
-        return false;
-    snprintf(path, sizeof(path), "messages[%zu].content", at);
-    if (yyjson_is_arr(found[1]))
-        return content_parts(r, path, found[1], &message->content);
-    if (!yyjson_is_str(found[1]))
-        return refuse(r->refusal, 400, "invalid_type", path,
-                      "'%s' must be a string or an array of text parts.", path);
-    return take_text(r, found[1], &message->content);
-}
-
-static bool read_messages(struct reading *r, const char *name, yyjson_val *value)
-{
-    size_t n = yyjson_arr_size(value), i, n_all;
-    if (!yyjson_is_arr(value))
-        return wrong_kind(r, name, "an array", value);
-    if (n == 0 || n > MESSAGES_MOST)
-        return refuse(r->refusal, 400, "invalid_value", name,
-                      "'%s' has %zu entries; it must have 1 to %d.", name, n, MESSAGES_MOST);
-    struct message *messages = arena_take(&r->job->arena, n * sizeof(*messages));
-    if (!messages)
-        return no_room(r);
-    yyjson_val *entry;
-    yyjson_arr_foreach(value, i, n_all, entry)
-    {
-        if (!read_message(r, i, entry, &messages[i]))
-            return false;
-    }
-    r->job->ask.messages = messages;
-    r->job->ask.n_messages = n;
-    r->has_input = true;
-    return true;
-}
-
-// ---- fields: how it is answered -------------------------------------------------------------
-
-static bool read_stream(struct reading *r, const char *name, yyjson_val *value)
-{
-    return take_flag(r, name, value, &r->form->stream);
+    return take_text(r, value, &r->ask->prompt);
 }
 
 static bool read_stream_options(struct reading *r, const char *name, yyjson_val *value)
@@ -431,7 +83,7 @@ static bool only_text_format(struct reading *r, const char *name, yyjson_val *va
         return wrong_kind(r, name, "an object", value);
     if (yyjson_equals_str(yyjson_obj_get(value, "type"), "text"))
         return true;
-    return not_supported(r, "response_format", "only {\"type\":\"text\"} is");
+    return not_supported(r, name, "only {\"type\":\"text\"} is");
 }
 
 static bool only_text_modality(struct reading *r, const char *name, yyjson_val *value)
@@ -442,77 +94,231 @@ static bool only_text_modality(struct reading *r, const char *name, yyjson_val *
     return not_supported(r, name, "only [\"text\"] is");
 }
 
-static const struct field fields[] = {
-    // name, in chat, in completions, reader
-    {"model", true, true, read_model},
-    {"messages", true, false, read_messages},
-    {"prompt", false, true, read_prompt},
-    {"stream", true, true, read_stream},
-    {"stream_options", true, true, read_stream_options},
-    {"max_tokens", true, true, read_max_tokens},
-    {"max_completion_tokens", true, false, read_max_tokens},
-    {"temperature", true, true, read_temperature},
-    {"top_p", true, true, read_top_p},
-    {"top_k", true, true, read_top_k},
-    {"min_p", true, true, read_min_p},
-    {"repeat_penalty", true, true, read_repeat_penalty},
-    {"presence_penalty", true, true, read_presence_penalty},
-    {"frequency_penalty", true, true, read_frequency_penalty},
-    {"seed", true, true, read_seed},
-    {"stop", true, true, read_stop},
-    {"echo", false, true, read_echo},
-    {"n", true, true, only_one},
-    {"best_of", false, true, only_one},
-    {"logprobs", true, true, no_logprobs},
-    {"top_logprobs", true, false, no_logprobs},
-    {"logit_bias", true, true, only_empty},
-    {"suffix", false, true, only_empty},
-    {"tools", true, false, only_empty},
-    {"functions", true, false, only_empty},
-    {"tool_choice", true, false, no_tool_choice},
-    {"function_call", true, false, no_tool_choice},
-    {"response_format", true, false, only_text_format},
-    {"modalities", true, false, only_text_modality},
+static const struct field both_fields[] = {
+    {"stream_options", read_stream_options},
+    {"n", only_one},
+    {"logprobs", no_logprobs},
+    {"logit_bias", only_empty},
+    {NULL, NULL},
 };
 
-static bool read_fields(struct reading *r, yyjson_val *root)
+static const struct field chat_fields[] = {
+    {"messages", read_messages},        {"max_completion_tokens", read_max_tokens},
+    {"top_logprobs", no_logprobs},      {"tools", only_empty},
+    {"functions", only_empty},          {"tool_choice", no_tool_choice},
+    {"function_call", no_tool_choice},  {"response_format", only_text_format},
+    {"modalities", only_text_modality}, {NULL, NULL},
+};
+
+static const struct field completions_fields[] = {
+    {"prompt", read_prompt}, {"echo", read_echo}, {"best_of", only_one},
+    {"suffix", only_empty},  {NULL, NULL},
+};
+
+static bool missing(struct reading *r, const char *name)
 {
-    bool seen[COUNT_OF(fields)] = {false};
-    size_t at, n;
-    yyjson_val *key, *value;
-    yyjson_obj_foreach(root, at, n, key, value)
-    {
-        for (size_t i = 0; i < COUNT_OF(fields); i++) {
-            const struct field *field = &fields[i];
-            if (!(r->form->chat ? field->chat : field->completions) ||
-                !yyjson_equals_str(key, field->name))
-                continue;
-            if (seen[i])
-                return refuse(r->refusal, 400, "invalid_json", field->name, "'%s' stands twice.",
-                              field->name);
-            seen[i] = true;
-            if (!yyjson_is_null(value) && !field->read(r, field->name, value))
-                return false;
-        }
-    }
-    return true;
+    return refuse(r->refusal, 400, "missing_required_parameter", name, "'%s' is missing.", name);
 }
 
-bool openai_read(struct bytes body, bool chat, struct job *job, struct form *form,
-                 struct refusal *refusal)
+static bool chat_finish(struct reading *r)
+{
+    r->ask->chat = true;
+    return r->ask->n_messages ? true : missing(r, "messages");
+}
+
+static bool completions_finish(struct reading *r)
+{
+    return r->ask->prompt.p ? true : missing(r, "prompt");
+}
+
+// ---- what all objects of an answer share ----------------------------------------------------
+
+static const char *finish_name(enum finish finish)
+{
+    return finish == FINISH_LENGTH ? "length" : "stop";
+}
+
+// The beginning of every object.
+static void head(struct json *json, const struct reply *reply, const char *kind)
+{
+    char fingerprint[80];
+    snprintf(fingerprint, sizeof(fingerprint), "tawny-%s", reply->api->version);
+    json_init(json, 8 * (size_t)ANSWER_BYTES_MOST);
+    json_object(json, NULL);
+    json_string(json, "id", reply->name);
+    json_string(json, "object", kind);
+    json_whole(json, "created", reply->created);
+    json_string(json, "model", sched_status(reply->api->options.sched)->model.id);
+    json_string(json, "system_fingerprint", fingerprint);
+}
+
+static double per_second(int32_t n, uint64_t us)
+{
+    return us ? n * 1e6 / (double)us : 0;
+}
+
+static void usage_write(struct json *json, const struct usage *usage)
+{
+    int32_t n_read = usage->n_prompt - usage->n_prompt_cached,
+            n_after_first = usage->n_generated > 1 ? usage->n_generated - 1 : 0;
+    json_object(json, "usage");
+    json_whole(json, "prompt_tokens", usage->n_prompt);
+    json_whole(json, "completion_tokens", usage->n_generated);
+    json_whole(json, "total_tokens", usage->n_prompt + usage->n_generated);
+    json_object(json, "prompt_tokens_details");
+    json_whole(json, "cached_tokens", usage->n_prompt_cached);
+    json_end(json);
+    json_end(json);
+    json_object(json, "timings"); // an extension, named as peers do
+    json_real(json, "queue_ms", (double)usage->queue_us / 1e3, 1);
+    json_whole(json, "prompt_n", n_read);
+    json_real(json, "prompt_ms", (double)usage->prompt_us / 1e3, 1);
+    json_real(json, "prompt_per_second", per_second(n_read, usage->prompt_us), 1);
+    json_whole(json, "predicted_n", usage->n_generated);
+    json_real(json, "predicted_ms", (double)usage->generate_us / 1e3, 1);
+    json_real(json, "predicted_per_second", per_second(n_after_first, usage->generate_us), 1);
+    json_end(json);
+}
+
+static void choice_begin(struct json *json)
+{
+    json_array(json, "choices");
+    json_object(json, NULL);
+    json_whole(json, "index", 0);
+}
+
+static void choice_end(struct json *json, const char *finish)
+{
+    json_null(json, "logprobs");
+    json_string(json, "finish_reason", finish);
+    json_end(json);
+    json_end(json);
+}
+
+// ---- streams --------------------------------------------------------------------------------
+
+static bool is_chat(const struct reply *reply)
+{
+    return reply->dialect == &openai_chat;
+}
+
+// One chunk; a role, a text and the reason of the end are each left out when NULL.
+static void chunk(struct reply *reply, const char *role, const struct bytes *text,
+                  const char *finish)
 {
     struct json json;
-    if (!json_open(&json, body, refusal))
-        return false;
-    *form = (struct form){.chat = chat};
-    struct reading r = {.job = job, .form = form, .refusal = refusal};
-    job->ask.chat = chat;
-    random_bytes(&job->ask.sampling.seed, sizeof(job->ask.sampling.seed)); // unless `seed` is given
-    bool good = read_fields(&r, yyjson_doc_get_root(json.doc));
-    json_close(&json);
-    const char *needed = chat ? "messages" : "prompt";
-    if (good && !r.has_input)
-        return refuse(refusal, 400, "missing_required_parameter", needed, "'%s' is missing.",
-                      needed);
-    return good;
+    head(&json, reply, is_chat(reply) ? "chat.completion.chunk" : "text_completion");
+    choice_begin(&json);
+    if (is_chat(reply)) {
+        json_object(&json, "delta");
+        if (role)
+            json_string(&json, "role", role);
+        if (text)
+            json_text(&json, "content", *text);
+        json_end(&json);
+    } else {
+        json_text(&json, "text", text ? *text : bytes_of(""));
+    }
+    choice_end(&json, finish);
+    if (reply->include_usage)
+        json_null(&json, "usage");
+    json_end(&json);
+    reply_data(reply, &json);
 }
+
+static void stream_begin(struct reply *reply)
+{
+    struct bytes text = buf_view(&reply->text); // the echo, or nothing
+    if (is_chat(reply) || text.n)
+        chunk(reply, "assistant", &text, NULL);
+}
+
+static void stream_text(struct reply *reply, struct bytes text)
+{
+    chunk(reply, NULL, &text, NULL);
+}
+
+static void stream_alive(struct reply *reply)
+{
+    chunk(reply, NULL, NULL, NULL);
+}
+
+static void stream_done(struct reply *reply)
+{
+    if (sse_data(reply->exchange, bytes_of("[DONE]")) != OK)
+        log_debug("%s: the client left before the end", reply->name);
+}
+
+static void stream_end(struct reply *reply, enum finish finish, const struct usage *usage)
+{
+    chunk(reply, NULL, NULL, finish_name(finish));
+    if (reply->include_usage) {
+        struct json json;
+        head(&json, reply, is_chat(reply) ? "chat.completion.chunk" : "text_completion");
+        json_array(&json, "choices");
+        json_end(&json);
+        usage_write(&json, usage);
+        json_end(&json);
+        reply_data(reply, &json);
+    }
+    stream_done(reply);
+}
+
+// Clients that know error events stop at the first of these three; the others end as they always
+// do.
+static void stream_fail(struct reply *reply, const struct refusal *refusal)
+{
+    struct json json;
+    json_init(&json, 16384);
+    refusal_write(&json, refusal);
+    reply_data(reply, &json);
+    chunk(reply, NULL, NULL, finish_name(FINISH_LENGTH));
+    stream_done(reply);
+}
+
+// ---- whole answers --------------------------------------------------------------------------
+
+static void whole(const struct reply *reply, struct json *json, enum finish finish,
+                  const struct usage *usage)
+{
+    head(json, reply, is_chat(reply) ? "chat.completion" : "text_completion");
+    choice_begin(json);
+    if (is_chat(reply)) {
+        json_object(json, "message");
+        json_string(json, "role", "assistant");
+        json_text(json, "content", buf_view(&reply->text));
+        json_null(json, "refusal");
+        json_end(json);
+    } else {
+        json_text(json, "text", buf_view(&reply->text));
+    }
+    choice_end(json, finish_name(finish));
+    usage_write(json, usage);
+    json_end(json);
+}
+
+const struct dialect openai_chat = {
+    .id_prefix = "chatcmpl",
+    .input = "messages",
+    .fields = {shared_fields, both_fields, chat_fields},
+    .finish = chat_finish,
+    .begin = stream_begin,
+    .text = stream_text,
+    .alive = stream_alive,
+    .end = stream_end,
+    .fail = stream_fail,
+    .whole = whole,
+};
+
+const struct dialect openai_completions = {
+    .id_prefix = "cmpl",
+    .input = "prompt",
+    .fields = {shared_fields, both_fields, completions_fields},
+    .finish = completions_finish,
+    .begin = stream_begin,
+    .text = stream_text,
+    .alive = stream_alive,
+    .end = stream_end,
+    .fail = stream_fail,
+    .whole = whole,
+};

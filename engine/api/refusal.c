@@ -2,10 +2,32 @@
 // and what is expected.
 //
 //   {"error":{"message":"...","type":"invalid_request_error","param":"temperature","code":null}}
+//
+// One table says which code of HTTP and of OpenAI's a status becomes. 503 is what another try may
+// mend, and says when (Retry-After). 500 is what it will not: x-should-retry keeps clients that
+// repeat every 5xx (OpenAI's own) from doing so for ever.
 #include "inside.h"
 
 #include <stdio.h>
 #include <string.h>
+
+static const struct outcome {
+    enum status status;
+    int http;
+    const char *code;
+    bool input; // it is the input's fault: `param` names it
+} outcomes[] = {
+    {TOO_LARGE, 400, "context_length_exceeded", true},
+    {BAD_INPUT, 400, "invalid_value", true},
+    {UNSUPPORTED, 400, "unsupported_value", true}, // well formed, but the client must change it
+    {DENIED, 401, "invalid_api_key", false},
+    {NOT_FOUND, 404, "model_not_found", false},
+    {NO_ROOM, 503, "busy", false},
+    {AGAIN, 503, "busy", false},
+    {CANCELLED, 503, "stopping", false},
+    {BROKEN, 500, "model_broken", false},
+    {DEVICE_ERROR, 500, "device_failed", false},
+};
 
 bool refuse(struct refusal *refusal, int http, const char *code, const char *param,
             const char *format, ...)
@@ -17,13 +39,23 @@ bool refuse(struct refusal *refusal, int http, const char *code, const char *par
     vsnprintf(refusal->text, sizeof(refusal->text), format, args);
     va_end(args);
     refusal->text[utf8_whole(bytes_of(refusal->text))] = 0;
+    refusal->param[utf8_whole(bytes_of(refusal->param))] = 0;
     return false;
+}
+
+bool refuse_err(struct refusal *refusal, const struct err *err, const char *input)
+{
+    static const struct outcome other = {OK, 500, "internal_error", false};
+    const struct outcome *outcome = &other;
+    for (size_t i = 0; i < COUNT_OF(outcomes); i++)
+        if (outcomes[i].status == err->status)
+            outcome = &outcomes[i];
+    return refuse(refusal, outcome->http, outcome->code, outcome->input ? input : NULL, "%s",
+                  err->text);
 }
 
 static const char *type_of(const struct refusal *refusal)
 {
-    if (refusal->type)
-        return refusal->type;
     if (refusal->http == 401)
         return "authentication_error";
     if (refusal->http == 404)
@@ -31,42 +63,39 @@ static const char *type_of(const struct refusal *refusal)
     return refusal->http >= 500 ? "server_error" : "invalid_request_error";
 }
 
-static enum status text_or_null(struct buf *out, const char *name, const char *text)
+void refusal_write(struct json *json, const struct refusal *refusal)
 {
-    enum status status = buf_format(out, ",\"%s\":", name);
-    if (status != OK)
-        return status;
-    return text && text[0] ? buf_json(out, bytes_of(text)) : buf_format(out, "null");
-}
-
-enum status refusal_json(struct buf *out, const struct refusal *refusal)
-{
-    struct buf clean; // a sentence may quote bytes from outside
-    buf_init(&clean, sizeof(refusal->text) * 3);
-    enum status status = utf8_clean(&clean, bytes_of(refusal->text));
-    if (status == OK)
-        status = buf_format(out, "{\"error\":{\"message\":");
-    if (status == OK)
-        status = buf_json(out, buf_view(&clean));
-    buf_free(&clean);
-    if (status == OK)
-        status = buf_format(out, ",\"type\":\"%s\"", type_of(refusal));
-    if (status == OK)
-        status = text_or_null(out, "param", refusal->param);
-    if (status == OK)
-        status = text_or_null(out, "code", refusal->code);
-    if (status == OK)
-        status = buf_format(out, "}}");
-    return status;
+    json_object(json, NULL);
+    json_object(json, "error");
+    json_text(json, "message", bytes_of(refusal->text));
+    json_string(json, "type", type_of(refusal));
+    json_string(json, "param", refusal->param);
+    json_string(json, "code", refusal->code);
+    json_end(json);
+    json_end(json);
 }
 
 void refusal_reply(struct exchange *exchange, const struct refusal *refusal)
 {
-    struct buf body;
-    buf_init(&body, 16384);
+    struct json json;
     if (refusal->http == 401)
         exchange_reply_header(exchange, "WWW-Authenticate", "Bearer realm=\"tawny\"");
     if (refusal->http == 503)
         exchange_reply_header(exchange, "Retry-After", "3");
-    json_reply(exchange, refusal->http, &body, refusal_json(&body, refusal));
+    if (refusal->http == 500)
+        exchange_reply_header(exchange, "x-should-retry", "false");
+    json_init(&json, 16384);
+    refusal_write(&json, refusal);
+    json_reply(exchange, refusal->http, &json);
+}
+
+void json_reply(struct exchange *exchange, int http, struct json *json)
+{
+    if (json_done(json) == OK)
+        exchange_reply(exchange, http, "application/json", buf_view(&json->text));
+    else
+        exchange_reply(exchange, 500, "application/json",
+                       bytes_of("{\"error\":{\"message\":\"The answer is too long to be sent.\","
+                                "\"type\":\"server_error\",\"param\":null,\"code\":null}}"));
+    json_free(json);
 }

@@ -170,8 +170,10 @@ static void read_body(struct api *api, struct exchange *exchange, const struct e
     enum status status = exchange_read(exchange, route->body_bytes, body_came, api, &err);
     if (status == OK)
         return;
-    (void)refuse(&refusal, status_http_code(status),
-                 status == TOO_LARGE ? "request_too_large" : "busy", NULL, "%s", err.text);
+    if (status == TOO_LARGE)
+        (void)refuse(&refusal, 413, "request_too_large", NULL, "%s", err.text);
+    else
+        (void)refuse_err(&refusal, &err, NULL);
     refusal_reply(exchange, &refusal);
 }
 

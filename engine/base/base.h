@@ -1,5 +1,6 @@
 // base.h - floor 0: what every floor above may use: status and errors, logging, bytes and buffers,
-// arenas, rings between the two threads, the clock, files written atomically, and the settings.
+// arenas, a JSON writer, rings between the two threads, the clock, files written atomically, and
+// the settings.
 //
 // Conventions (they hold in the whole engine):
 //   - what can fail returns `enum status`; results leave through pointers, untouched on failure;
@@ -129,6 +130,32 @@ MUST_USE enum status utf8_clean(struct buf *out, struct bytes text);
 // a terminal shows the text and does not obey it.
 MUST_USE enum status utf8_tame(struct buf *out, struct bytes text);
 bool utf8_valid(struct bytes text);
+
+// ---- JSON writer (json.c) -------------------------------------------------------------------
+
+// Writes one JSON value into `text`. The first error (the cap) is kept, and nothing is written
+// after it. `name` is the member's; NULL in an array and for the whole. To leave one open, or to
+// close one too many, is a programming error.
+struct json {
+    struct buf text;
+    enum status status;
+    uint32_t n_open;
+    char close[32]; // what ends each that is open
+};
+void json_init(struct json *json, size_t cap_bytes);
+void json_free(struct json *json);
+void json_object(struct json *json, const char *name);
+void json_array(struct json *json, const char *name);
+void json_end(struct json *json); // the object or array opened last
+// Bytes that are not UTF-8 become U+FFFD.
+void json_text(struct json *json, const char *name, struct bytes text);
+void json_string(struct json *json, const char *name, const char *text); // NULL and "": null
+void json_whole(struct json *json, const char *name, int64_t value);
+// NaN and the infinities: null.
+void json_real(struct json *json, const char *name, double value, int n_decimals);
+void json_bool(struct json *json, const char *name, bool value);
+void json_null(struct json *json, const char *name);
+MUST_USE enum status json_done(struct json *json); // the first error; the value is in `text`
 
 // ---- ring: one producer thread, one consumer thread (ring.c) --------------------------------
 

@@ -49,36 +49,3 @@ const char *code_reason(int code)
             return table[i].reason;
     return "Answer";
 }
-
-int status_http_code(enum status status)
-{
-    switch (status) {
-    case OK:
-        return 200;
-    case BAD_INPUT:
-        return 400;
-    case UNSUPPORTED:
-        return 400; // well formed, but a value that we do not serve: the client must change it
-    case DENIED:
-        return 401;
-    case NOT_FOUND:
-        return 404;
-    case TOO_LARGE:
-        return 413;
-    case AGAIN:
-        return 503;
-    case NO_ROOM:
-        return 503;
-    case CANCELLED:
-        return 503;
-    case DEVICE_ERROR:
-        return 503;
-    case CLOSED:
-        return 500;
-    case IO_ERROR:
-        return 500;
-    case BROKEN:
-        return 500;
-    }
-    return 500;
-}

@@ -118,9 +118,6 @@ void exchange_stream(struct exchange *exchange, int code, const char *content_ty
 // first); nothing more need be written.
 MUST_USE enum status exchange_write(struct exchange *exchange, struct bytes piece);
 void exchange_end(struct exchange *exchange);
-int status_http_code(enum status status); // the one table
 
-// Server-sent events (sse.c): one `data: ...\n\n`, or a comment line that keeps the connection
-// alive. The JSON must be one line.
+// Server-sent events (sse.c): one `data: ...\n\n`. The JSON must be one line.
 MUST_USE enum status sse_data(struct exchange *exchange, struct bytes json);
-MUST_USE enum status sse_comment(struct exchange *exchange, const char *text);

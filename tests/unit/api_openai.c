@@ -27,7 +27,7 @@ static void test_full(void)
     struct job *job = job_open();
     struct form form;
     struct refusal refusal = {0};
-    if (!CHECK(openai_read(bytes_of(full), true, job, &form, &refusal)))
+    if (!CHECK(ask_read(&openai_chat, bytes_of(full), job, &form, &refusal)))
         fprintf(stderr, "    %s\n", refusal.text);
     CHECK(job->ask.chat && form.stream && form.include_usage && bytes_equal_text(form.model, "m"));
     CHECK(job->ask.n_messages == 3 && bytes_equal_text(job->ask.messages[0].role, "system"));
@@ -66,11 +66,124 @@ static void test_good(void)
         struct job *job = job_open();
         struct form form;
         struct refusal refusal = {0};
-        if (!CHECK(openai_read(bytes_of(vectors[i].body), vectors[i].chat, job, &form, &refusal)))
+        if (!CHECK(ask_read(vectors[i].chat ? &openai_chat : &openai_completions,
+                            bytes_of(vectors[i].body), job, &form, &refusal)))
             fprintf(stderr, "    %s\n    %s\n", vectors[i].body, refusal.text);
         job_close(job);
     }
 }
+
+// ---- messages -------------------------------------------------------------------------------
+
+// What the messages of a body become: "role:content|role:content".
+static const char *conversation(const char *messages)
+{
+    static char text[600];
+    char body[800];
+    struct job *job = job_open();
+    struct form form;
+    struct refusal refusal = {0};
+    size_t n = 0;
+    snprintf(body, sizeof(body), "{\"messages\":[%s]}", messages);
+    text[0] = 0;
+    if (!CHECK(ask_read(&openai_chat, bytes_of(body), job, &form, &refusal)))
+        fprintf(stderr, "    %s\n    %s\n", body, refusal.text);
+    for (size_t i = 0; i < job->ask.n_messages; i++) {
+        const struct message *m = &job->ask.messages[i];
+        n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%.*s:%.*s", i ? "|" : "",
+                              (int)m->role.n, (const char *)m->role.p, (int)m->content.n,
+                              (const char *)m->content.p);
+    }
+    job_close(job);
+    return text;
+}
+
+#define SAYS(role, content) "{\"role\":\"" role "\",\"content\":" content "}"
+#define PARTS "[{\"type\":\"text\",\"text\":\"a\"},{\"type\":\"text\",\"text\":\"b\"}]"
+
+static void test_messages(void)
+{
+    CHECK_TEXT(conversation(SAYS("developer", "\"d\"") "," SAYS("user", "\"u\"")),
+               "system:d|user:u");
+    // an assistant that said nothing, in its three spellings
+    CHECK_TEXT(conversation(SAYS("user", "\"u\"") "," SAYS("assistant", "null")),
+               "user:u|assistant:");
+    CHECK_TEXT(conversation(SAYS("user", "\"u\"") "," SAYS("assistant", "\"\"")),
+               "user:u|assistant:");
+    CHECK_TEXT(conversation(SAYS("user", "\"u\"") ",{\"role\":\"assistant\",\"tool_calls\":[]}"),
+               "user:u|assistant:");
+    // parts, in every role
+    CHECK_TEXT(
+        conversation(SAYS("system", PARTS) "," SAYS("user", PARTS) "," SAYS("assistant", PARTS)),
+        "system:a\nb|user:a\nb|assistant:a\nb");
+    CHECK_TEXT(conversation(SAYS("user", "\"u\"") "," SAYS("assistant", "[{\"type\":\"refusal\","
+                                                                        "\"refusal\":\"no\"}]")),
+               "user:u|assistant:no");
+    // neighbours of one role become one turn
+    CHECK_TEXT(conversation(SAYS("user", "\"a\"") "," SAYS("user", PARTS)), "user:a\n\na\nb");
+    CHECK_TEXT(conversation(SAYS("system", "\"s\"") "," SAYS("developer",
+                                                             "\"d\"") "," SAYS("user", "\"u\"")),
+               "system:s\n\nd|user:u");
+    CHECK_TEXT(conversation(SAYS("user", "\"u\"") "," SAYS("assistant",
+                                                           "\"a\"") "," SAYS("assistant", "\"b\"")),
+               "user:u|assistant:a\n\nb");
+    CHECK_TEXT(conversation(SAYS("user", "\"u\"") "," SAYS("assistant",
+                                                           "\"a\"") "," SAYS("assistant", "\"\"")),
+               "user:u|assistant:a");
+    // a system message in the middle stays where it is
+    CHECK_TEXT(conversation(SAYS("user", "\"u\"") "," SAYS("assistant", "\"a\"") "," SAYS(
+                   "system", "\"s\"") "," SAYS("user", "\"v\"")),
+               "user:u|assistant:a|system:s|user:v");
+}
+
+// What OpenAI's newer clients send: fields unknown here, null for "not given".
+static void test_defaults(void)
+{
+    static const char body[] = "{\"messages\":[" SAYS(
+        "user",
+        "\"x\"") "],\"store\":false,\"service_tier\":\"auto\","
+                 "\"metadata\":{\"a\":\"b\"},\"max_completion_tokens\":8,\"temperature\":null,"
+                 "\"top_p\":null,"
+                 "\"seed\":null,\"stop\":null,\"n\":null,\"tools\":null,\"tool_choice\":null,"
+                 "\"stream\":null,"
+                 "\"stream_options\":null,\"logprobs\":null,\"response_format\":null,\"model\":"
+                 "null,"
+                 "\"max_tokens\":null,\"parallel_tool_calls\":true,\"prompt_cache_key\":\"k\"}";
+    struct job *job = job_open();
+    struct form form;
+    struct refusal refusal = {0};
+    struct sampling sampling;
+    sampling_default(&sampling);
+    if (!CHECK(ask_read(&openai_chat, bytes_of(body), job, &form, &refusal)))
+        fprintf(stderr, "    %s\n", refusal.text);
+    CHECK(job->ask.max_tokens == 8 && job->ask.n_stops == 0 && !form.stream && form.model.n == 0);
+    CHECK(job->ask.sampling.temperature == sampling.temperature &&
+          job->ask.sampling.top_p == sampling.top_p);
+    job_close(job);
+}
+
+static uint64_t seed_of(const char *number)
+{
+    char body[200];
+    struct job *job = job_open();
+    struct form form;
+    struct refusal refusal = {0};
+    snprintf(body, sizeof(body), "{\"prompt\":\"x\",\"seed\":%s}", number);
+    CHECK(ask_read(&openai_completions, bytes_of(body), job, &form, &refusal));
+    uint64_t seed = job->ask.sampling.seed;
+    job_close(job);
+    return seed;
+}
+
+static void test_seeds(void)
+{
+    CHECK(seed_of("18446744073709551615") == UINT64_MAX && seed_of("-1") == UINT64_MAX);
+    CHECK(seed_of("9223372036854775808") == (uint64_t)1 << 63);
+    CHECK(seed_of("-9223372036854775808") == (uint64_t)1 << 63);
+    CHECK(seed_of("0") == 0 && seed_of("1e3") == 1000);
+}
+
+// ---- refusals -------------------------------------------------------------------------------
 
 #define USER "\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]"
 
@@ -101,8 +214,12 @@ static const struct {
     {"{\"messages\":[]}", "invalid_value", "messages", "1 to 4096"},
     {"{\"messages\":\"x\"}", "invalid_type", "messages", "an array, not a string"},
     {"{\"messages\":[5]}", "invalid_type", "messages[0]", "an object, not a number"},
-    {"{\"messages\":[{\"content\":\"x\"}]}", "invalid_type", "messages[0].role", "must be"},
-    {"{\"messages\":[{\"role\":\"user\"}]}", "invalid_type", "messages[0].content", "must be"},
+    {"{\"messages\":[{\"content\":\"x\"}]}", "missing_required_parameter", "messages[0].role",
+     "missing; it must be"},
+    {"{\"messages\":[{\"role\":\"user\"}]}", "missing_required_parameter", "messages[0].content",
+     "missing; it must be"},
+    {"{\"messages\":[{\"role\":\"user\",\"content\":null}]}", "invalid_type", "messages[0].content",
+     "not null"},
     {"{\"messages\":[{\"role\":\"user\",\"content\":5}]}", "invalid_type", "messages[0].content",
      "must be"},
     {"{\"messages\":[{\"role\":\"tool\",\"content\":\"x\"}]}", "unsupported_value",
@@ -110,10 +227,10 @@ static const struct {
     {"{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{"
      "\"url\":\"http://x\"}}]}]}",
      "unsupported_value", "messages[0].content[0].type", "\"image_url\""},
-    {"{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\"}]}]}", "invalid_type",
-     "messages[0].content[0].text", "string"},
+    {"{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\"}]}]}",
+     "missing_required_parameter", "messages[0].content[0].text", "string"},
     {"{\"messages\":[{\"role\":\"user\",\"content\":[7]}]}", "invalid_type",
-     "messages[0].content[0].type", "string"},
+     "messages[0].content[0]", "an object, not a number"},
     {"{\"messages\":[{\"role\":\"assistant\",\"content\":\"x\",\"tool_calls\":[{}]}]}",
      "unsupported_value", "messages[0].tool_calls", "tools"},
     {"{" USER ",\"n\":2}", "unsupported_value", "n", "must be 1"},
@@ -128,12 +245,22 @@ static const struct {
     {"{" USER ",\"modalities\":[\"text\",\"audio\"]}", "unsupported_value", "modalities", "text"},
     {"{" USER ",\"temperature\":\"hot\"}", "invalid_type", "temperature", "a number, not a string"},
     {"{" USER ",\"temperature\":2.5}", "invalid_value", "temperature",
-     "2.5; it must be from 0 to 2"},
+     "2.5; it must be a number from 0 to 2"},
     {"{" USER ",\"temperature\":-1}", "invalid_value", "temperature", "from 0 to 2"},
     {"{" USER ",\"top_p\":1.1}", "invalid_value", "top_p", "from 0 to 1"},
-    {"{" USER ",\"max_tokens\":0}", "invalid_value", "max_tokens", "at least 1"},
-    {"{" USER ",\"max_tokens\":1.5}", "invalid_value", "max_tokens", "whole number"},
-    {"{" USER ",\"max_tokens\":1e300}", "invalid_value", "max_tokens", "from -1"},
+    {"{" USER ",\"max_tokens\":0}", "invalid_value", "max_tokens",
+     "'max_tokens' is 0; it must be a whole number from 1 to 2147483647, or -1: no limit."},
+    {"{" USER ",\"max_tokens\":1.5}", "invalid_value", "max_tokens", "is 1.5; it must be a whole"},
+    {"{" USER ",\"max_tokens\":-2}", "invalid_value", "max_tokens", "is -2; "},
+    {"{" USER ",\"max_tokens\":2147483648}", "invalid_value", "max_tokens", "is 2147483648; "},
+    {"{" USER ",\"max_tokens\":1e300}", "invalid_value", "max_tokens", "from 1 to 2147483647"},
+    {"{" USER ",\"top_k\":99999999999}", "invalid_value", "top_k",
+     "'top_k' is 99999999999; it must be a whole number from -1 to 1000000."},
+    {"{" USER ",\"seed\":18446744073709551616}", "invalid_value", "seed",
+     "'seed' is 18446744073709551616; it must be a whole number from -9223372036854775808 to "
+     "18446744073709551615."},
+    {"{" USER ",\"seed\":-9223372036854775809}", "invalid_value", "seed", "whole number"},
+    {"{" USER ",\"seed\":0.5}", "invalid_value", "seed", "is 0.5"},
     {"{" USER ",\"max_tokens\":5,\"max_completion_tokens\":6}", "invalid_value",
      "max_completion_tokens", "differ"},
     {"{" USER ",\"presence_penalty\":3}", "invalid_value", "presence_penalty", "from -2 to 2"},
@@ -147,7 +274,12 @@ static const struct {
     {"{" USER ",\"stream_options\":{\"include_usage\":1}}", "invalid_type",
      "stream_options.include_usage", "true or false"},
     {"{" USER ",\"model\":5}", "invalid_type", "model", "a string"},
-    {"{" USER ",\"seed\":\"x\"}", "invalid_type", "seed", "a number"},
+    {"{" USER ",\"seed\":\"x\"}", "invalid_type", "seed", "a whole number, not a string"},
+    {"{" USER ",\"stream_options\":{\"include_usage\":true,\"include_usage\":false}}",
+     "invalid_json", "stream_options.include_usage", "stands twice"},
+    {"{" USER ",\"x\":[{},{\"y\":{\"z\":1,\"a\":2,\"z\":3}}]}", "invalid_json", "x[1].y.z",
+     "'x[1].y.z' stands twice"},
+    {"{" USER ",\"x\":{\"\\u00e9\":1,\"\xc3\xa9\":2}}", "invalid_json", "x.\xc3\xa9", "twice"},
 };
 
 static void test_refused(void)
@@ -156,10 +288,11 @@ static void test_refused(void)
         struct job *job = job_open();
         struct form form;
         struct refusal refusal = {0};
-        bool good = !openai_read(bytes_of(refused_vectors[i].body), true, job, &form, &refusal) &&
-                    refusal.http == 400 && strcmp(refusal.code, refused_vectors[i].code) == 0 &&
-                    strcmp(refusal.param, refused_vectors[i].param) == 0 &&
-                    strstr(refusal.text, refused_vectors[i].text);
+        bool good =
+            !ask_read(&openai_chat, bytes_of(refused_vectors[i].body), job, &form, &refusal) &&
+            refusal.http == 400 && strcmp(refusal.code, refused_vectors[i].code) == 0 &&
+            strcmp(refusal.param, refused_vectors[i].param) == 0 &&
+            strstr(refusal.text, refused_vectors[i].text);
         if (!CHECK(good))
             fprintf(stderr, "    %s\n    %d %s %s: %s\n", refused_vectors[i].body, refusal.http,
                     refusal.code ? refusal.code : "-", refusal.param, refusal.text);
@@ -184,7 +317,7 @@ static void test_prompts_refused(void)
         struct job *job = job_open();
         struct form form;
         struct refusal refusal = {0};
-        if (!CHECK(!openai_read(bytes_of(bodies[i]), false, job, &form, &refusal) &&
+        if (!CHECK(!ask_read(&openai_completions, bytes_of(bodies[i]), job, &form, &refusal) &&
                    refusal.param[0]))
             fprintf(stderr, "    %s\n", bodies[i]);
         job_close(job);
@@ -198,13 +331,15 @@ static bool reads(const uint8_t *body, size_t n)
     struct form form;
     struct refusal refusal = {0};
     memcpy(exact, body, n);
-    bool good = openai_read((struct bytes){exact, n}, true, job, &form, &refusal);
+    bool good = ask_read(&openai_chat, (struct bytes){exact, n}, job, &form, &refusal);
     CHECK(good || (refusal.http >= 400 && refusal.text[0]));
-    struct buf json; // whatever was quoted, the answer is valid UTF-8
-    buf_init(&json, 65536);
-    if (!good)
-        CHECK(refusal_json(&json, &refusal) == OK && utf8_valid(buf_view(&json)));
-    buf_free(&json);
+    struct json json; // whatever was quoted, the answer is valid UTF-8
+    json_init(&json, 65536);
+    if (!good) {
+        refusal_write(&json, &refusal);
+        CHECK(json_done(&json) == OK && utf8_valid(buf_view(&json.text)));
+    }
+    json_free(&json);
     job_close(job);
     free(exact);
     return good;
@@ -247,10 +382,32 @@ static bool vast_read(const char *filler, size_t n_bytes, struct refusal *refusa
     }
     body.p[body.n - 1] = ' '; // no comma after the last value
     CHECK(buf_add(&body, tail, sizeof(tail) - 1) == OK);
-    bool good = openai_read(buf_view(&body), true, job, &form, refusal);
+    bool good = ask_read(&openai_chat, buf_view(&body), job, &form, refusal);
     buf_free(&body);
     job_close(job);
     return good;
+}
+
+// Objects of many keys: none twice, and the last as the first.
+static void test_keys(void)
+{
+    for (int twice = 0; twice < 2; twice++) {
+        struct buf body;
+        struct job *job = job_open();
+        struct form form;
+        struct refusal refusal = {0};
+        buf_init(&body, 1 << 20);
+        CHECK(buf_format(&body, "{\"prompt\":\"x\",\"y\":[{") == OK);
+        for (int i = 0; i < 20000; i++)
+            CHECK(buf_format(&body, "\"k%d\":1,", i) == OK);
+        CHECK(buf_format(&body, "\"%s\":2}]}", twice ? "k0" : "k") == OK);
+        bool good = ask_read(&openai_completions, buf_view(&body), job, &form, &refusal);
+        CHECK(good == !twice);
+        if (twice)
+            CHECK_TEXT(refusal.param, "y[0].k0");
+        buf_free(&body);
+        job_close(job);
+    }
 }
 
 static void test_memory(void)
@@ -267,6 +424,10 @@ int main(void)
 {
     test_full();
     test_good();
+    test_messages();
+    test_defaults();
+    test_seeds();
+    test_keys();
     test_refused();
     test_prompts_refused();
     test_broken();

@@ -12,9 +12,9 @@
 // ---------------------------------------------------------------------------------------
 
 static struct {
-    int http, n_ends, n_comments, n_cancels;
-    char comment[100], type[64];
-    struct buf data[64]; // each sse_data, or the one reply
+    int http, n_ends, n_cancels;
+    char type[64], fields[400]; // header fields: "name: value\n"
+    struct buf data[64];        // each sse_data, or the one reply
     size_t n_data;
     bool closed; // the client is too slow
 } sent;
@@ -32,7 +32,9 @@ static void keep(struct bytes text)
 
 void exchange_reply_header(struct exchange *exchange, const char *name, const char *value)
 {
-    (void)exchange, (void)name, (void)value;
+    (void)exchange;
+    size_t n = strlen(sent.fields);
+    snprintf(sent.fields + n, sizeof(sent.fields) - n, "%s: %s\n", name, value);
 }
 
 void exchange_stream(struct exchange *exchange, int code, const char *content_type)
@@ -66,19 +68,6 @@ enum status sse_data(struct exchange *exchange, struct bytes json)
     return OK;
 }
 
-enum status sse_comment(struct exchange *exchange, const char *text)
-{
-    CHECK(exchange && sent.n_ends == 0);
-    snprintf(sent.comment, sizeof(sent.comment), "%s", text);
-    sent.n_comments++;
-    return OK;
-}
-
-int status_http_code(enum status status)
-{
-    return status == CANCELLED ? 503 : 500;
-}
-
 const struct sched_status *sched_status(const struct sched *sched)
 {
     (void)sched;
@@ -96,7 +85,7 @@ void sched_cancel(struct sched *sched, uint64_t job_id)
 // ----------------------------------------------------------------------------------------------
 
 static struct api api;
-static struct running running;
+static struct reply reply;
 
 static void begin(bool chat, bool stream, bool include_usage)
 {
@@ -105,16 +94,17 @@ static void begin(bool chat, bool stream, bool include_usage)
         buf_free(&sent.data[--sent.n_data]);
     memset(&sent, 0, sizeof(sent));
     snprintf(api.version, sizeof(api.version), "0");
-    buf_free(&running.text);
-    running = (struct running){.api = &api,
-                               .exchange = (struct exchange *)&exchange,
-                               .id = 9,
-                               .chat = chat,
-                               .stream = stream,
-                               .include_usage = include_usage,
-                               .name = "chatcmpl-1",
-                               .written_ms = clock_ms()};
-    buf_init(&running.text, 3 * (size_t)ANSWER_BYTES_MOST);
+    buf_free(&reply.text);
+    reply = (struct reply){.api = &api,
+                           .exchange = (struct exchange *)&exchange,
+                           .id = 9,
+                           .dialect = chat ? &openai_chat : &openai_completions,
+                           .stream = stream,
+                           .include_usage = include_usage,
+                           .name = "chatcmpl-1",
+                           .asked_ms = clock_ms(),
+                           .written_ms = clock_ms()};
+    buf_init(&reply.text, 3 * (size_t)ANSWER_BYTES_MOST);
 }
 
 static struct event *event_make(enum event_kind kind, struct bytes text)
@@ -134,7 +124,7 @@ static struct event *event_make(enum event_kind kind, struct bytes text)
 static void happens(enum event_kind kind, const char *text)
 {
     struct event *event = event_make(kind, bytes_of(text));
-    running_event(&running, event);
+    reply_event(&reply, event);
     free(event);
 }
 
@@ -142,7 +132,7 @@ static void fails(enum status status, const char *text)
 {
     struct event *event = event_make(EVENT_FAILED, (struct bytes){NULL, 0});
     err_set(&event->err, status, "%s", text);
-    running_event(&running, event);
+    reply_event(&reply, event);
     free(event);
 }
 
@@ -181,7 +171,7 @@ static void test_stream(void)
     CHECK_TEXT(sent_at(1, "/choices/0/delta/content"), "a \"b\"\n\x01");
     CHECK_TEXT(sent_at(1, "/choices/0/finish_reason"), "null");
     happens(EVENT_DONE, "");
-    CHECK(sent.n_data == 5 && sent.n_ends == 1 && !running.exchange);
+    CHECK(sent.n_data == 5 && sent.n_ends == 1 && !reply.exchange);
     CHECK_TEXT(sent_at(2, "/choices/0/finish_reason"), "stop");
     CHECK_TEXT(sent_at(2, "/choices/0/delta/content"), "?");
     CHECK_TEXT(sent_at(3, "/usage/total_tokens"), "13");
@@ -195,12 +185,12 @@ static void test_stream(void)
 static void test_completions(void)
 {
     begin(false, true, false);
-    CHECK(buf_add(&running.text, "echo", 4) == OK);
+    CHECK(buf_add(&reply.text, "echo", 4) == OK);
     happens(EVENT_STARTED, "");
     happens(EVENT_TEXT, "x");
     struct event *event = event_make(EVENT_DONE, (struct bytes){NULL, 0});
     event->finish = FINISH_LENGTH;
-    running_event(&running, event);
+    reply_event(&reply, event);
     free(event);
     CHECK(sent.n_data == 4);
     CHECK_TEXT(sent_at(0, "/choices/0/text"), "echo");
@@ -218,9 +208,9 @@ static void test_whole(void)
     happens(EVENT_TEXT, "one ");
     happens(EVENT_PROGRESS, "");
     happens(EVENT_TEXT, "two");
-    CHECK(sent.n_data == 0 && sent.http == 0 && sent.n_comments == 0);
+    CHECK(sent.n_data == 0 && sent.http == 0);
     happens(EVENT_DONE, "");
-    CHECK(sent.http == 200 && sent.n_ends == 1 && !running.exchange);
+    CHECK(sent.http == 200 && sent.n_ends == 1 && !reply.exchange);
     CHECK_TEXT(sent.type, "application/json");
     CHECK_TEXT(sent_at(0, "/choices/0/message/content"), "one two");
     CHECK_TEXT(sent_at(0, "/usage/completion_tokens"), "3");
@@ -231,7 +221,7 @@ static void test_failures(void)
 {
     begin(true, true, false); // before the stream began: a plain refusal
     fails(TOO_LARGE, "7 tokens, 8 wanted");
-    CHECK(sent.http == 400 && sent.n_ends == 1 && !running.exchange);
+    CHECK(sent.http == 400 && sent.n_ends == 1 && !reply.exchange);
     CHECK_TEXT(sent_at(0, "/error/code"), "context_length_exceeded");
     CHECK_TEXT(sent_at(0, "/error/param"), "messages");
     begin(false, false, false);
@@ -239,50 +229,95 @@ static void test_failures(void)
     CHECK(sent.http == 400);
     CHECK_TEXT(sent_at(0, "/error/type"), "invalid_request_error");
     CHECK_TEXT(sent_at(0, "/error/param"), "prompt");
-    begin(true, true, false); // inside: an error event, and [DONE]
+    begin(true, true, false); // inside: an error event, and a proper end
     happens(EVENT_STARTED, "");
     fails(NO_ROOM, "no room \xff for it");
-    CHECK(sent.http == 200 && sent.n_data == 3 && sent.n_ends == 1);
+    CHECK(sent.http == 200 && sent.n_data == 4 && sent.n_ends == 1);
     CHECK_TEXT(sent_at(1, "/error/type"), "server_error");
     CHECK_TEXT(sent_at(1, "/error/message"), "no room \xef\xbf\xbd for it");
+    CHECK_TEXT(sent_at(2, "/choices/0/finish_reason"), "length");
+    CHECK(bytes_equal_text(buf_view(&sent.data[3]), "[DONE]"));
     begin(true, true, false); // the server stops
     happens(EVENT_STARTED, "");
     struct event *event = event_make(EVENT_DONE, (struct bytes){NULL, 0});
     event->finish = FINISH_CANCELLED;
-    running_event(&running, event);
+    reply_event(&reply, event);
     free(event);
-    CHECK_TEXT(sent_at(1, "/error/message"), "the server is stopping");
-    CHECK(!running.exchange && sent.n_ends == 1);
+    CHECK_TEXT(sent_at(1, "/error/message"), "The server is stopping.");
+    CHECK_TEXT(sent_at(1, "/error/code"), "stopping");
+    CHECK(!reply.exchange && sent.n_ends == 1);
     begin(true, true, false); // it stops at once: the job is cancelled, and its words come last
     happens(EVENT_STARTED, "");
-    running_stop(&running);
+    reply_stop(&reply);
     CHECK_TEXT(sent_at(1, "/error/type"), "server_error");
-    CHECK(!running.exchange && sent.n_data == 3 && sent.n_ends == 1 && sent.n_cancels == 1);
+    CHECK_TEXT(sent_at(2, "/choices/0/finish_reason"), "length");
+    CHECK(bytes_equal_text(buf_view(&sent.data[3]), "[DONE]"));
+    CHECK(!reply.exchange && sent.n_data == 4 && sent.n_ends == 1 && sent.n_cancels == 1);
     begin(false, true, false); // before it began: a plain refusal
-    running_stop(&running);
-    CHECK(!running.exchange && sent.http == 503 && sent.n_ends == 1 && sent.n_cancels == 1);
+    reply_stop(&reply);
+    CHECK(!reply.exchange && sent.http == 503 && sent.n_ends == 1 && sent.n_cancels == 1);
+}
+
+// Each status' code, and whether it invites to try again.
+static void test_outcomes(void)
+{
+    static const struct {
+        enum status status;
+        int http;
+        const char *code, *field;
+    } vectors[] = {
+        {TOO_LARGE, 400, "context_length_exceeded", ""},
+        {BAD_INPUT, 400, "invalid_value", ""},
+        {UNSUPPORTED, 400, "unsupported_value", ""},
+        {NOT_FOUND, 404, "model_not_found", ""},
+        {NO_ROOM, 503, "busy", "Retry-After: 3\n"},
+        {CANCELLED, 503, "stopping", "Retry-After: 3\n"},
+        {BROKEN, 500, "model_broken", "x-should-retry: false\n"}, // the next try is as wrong
+        {DEVICE_ERROR, 500, "device_failed", "x-should-retry: false\n"},
+        {IO_ERROR, 500, "internal_error", "x-should-retry: false\n"},
+    };
+    for (size_t i = 0; i < COUNT_OF(vectors); i++) {
+        begin(true, false, false);
+        fails(vectors[i].status, "why");
+        CHECK(sent.http == vectors[i].http);
+        CHECK_TEXT(sent_at(0, "/error/code"), vectors[i].code);
+        CHECK_TEXT(sent.fields, vectors[i].field);
+    }
 }
 
 static void test_heartbeats(void)
 {
     begin(true, true, false);
-    running_tick(&running, clock_ms() + 100000);
-    CHECK(sent.n_comments == 0); // nothing has begun: a refusal is still possible
+    reply_tick(&reply, clock_ms() + HEAD_MS / 2);
+    CHECK(sent.http == 0); // a refusal is still possible
+    reply_tick(&reply, clock_ms() + HEAD_MS);
+    CHECK(sent.http == 200 && sent.n_data == 1); // it waits, with a head
     happens(EVENT_STARTED, "");
+    CHECK(sent.n_data == 1); // once
     happens(EVENT_PROGRESS, "");
-    CHECK(sent.n_comments == 0); // something was just sent
-    running.written_ms -= 1500;
+    CHECK(sent.n_data == 1); // something was just sent
+    reply.written_ms -= HEARTBEAT_MS + 500;
     happens(EVENT_PROGRESS, "");
-    CHECK(sent.n_comments == 1);
-    CHECK_TEXT(sent.comment, "prompt 6 of 10 tokens");
-    running_tick(&running, clock_ms() + HEARTBEAT_MS - 1000);
-    CHECK(sent.n_comments == 1);
-    running_tick(&running, clock_ms() + HEARTBEAT_MS + 1000);
-    CHECK(sent.n_comments == 2);
+    CHECK(sent.n_data == 2); // a chunk like all others, that says nothing
+    CHECK_TEXT(sent_at(1, "/object"), "chat.completion.chunk");
+    CHECK_TEXT(sent_at(1, "/choices/0/finish_reason"), "null");
+    CHECK_TEXT(sent_at(1, "/choices/0/delta/content"), "?");
+    reply_tick(&reply, clock_ms() + HEARTBEAT_MS - 1000);
+    CHECK(sent.n_data == 2);
+    reply_tick(&reply, clock_ms() + HEARTBEAT_MS + 1000);
+    CHECK(sent.n_data == 3);
     sent.closed = true; // too slow: nothing breaks, net will say so
     happens(EVENT_TEXT, "x");
     happens(EVENT_DONE, "");
-    CHECK(!running.exchange && sent.n_ends == 1);
+    CHECK(!reply.exchange && sent.n_ends == 1);
+    begin(true, false, false); // a whole answer has no heartbeat
+    reply_tick(&reply, clock_ms() + 100000);
+    CHECK(sent.n_data == 0 && sent.http == 0);
+    begin(true, true, false); // refused after its head was out
+    reply_tick(&reply, clock_ms() + HEAD_MS);
+    fails(TOO_LARGE, "too long");
+    CHECK_TEXT(sent_at(1, "/error/code"), "context_length_exceeded");
+    CHECK(sent.n_data == 4 && sent.n_ends == 1);
 }
 
 static void test_too_long(void)
@@ -293,15 +328,15 @@ static void test_too_long(void)
     uint8_t *many = mem_alloc(n);
     memset(many, 1, n); // escaped, each is six bytes
     struct event *event = event_make(EVENT_TEXT, (struct bytes){many, n});
-    running_event(&running, event);
+    reply_event(&reply, event);
     free(event);
     happens(EVENT_TEXT, "12345");
-    CHECK(running.exchange);
+    CHECK(reply.exchange);
     happens(EVENT_TEXT, "6");
-    CHECK(sent.n_cancels == 1 && sent.http == 500 && !running.exchange);
+    CHECK(sent.n_cancels == 1 && sent.http == 500 && !reply.exchange);
     begin(true, false, false); // right at the cap it is sent
     event = event_make(EVENT_TEXT, (struct bytes){many, n});
-    running_event(&running, event);
+    reply_event(&reply, event);
     free(event);
     happens(EVENT_DONE, "");
     CHECK(sent.http == 200 && sent.data[0].n > 6 * n);
@@ -314,9 +349,10 @@ int main(void)
     test_completions();
     test_whole();
     test_failures();
+    test_outcomes();
     test_heartbeats();
     test_too_long();
     begin(true, true, true);
-    buf_free(&running.text);
+    buf_free(&reply.text);
     return check_done("api_reply");
 }

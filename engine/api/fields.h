@@ -1,0 +1,40 @@
+// fields.h - how the fields of a request are read, for every dialect.
+//
+// A dialect is a table of fields and one writer. As in OpenAI's API an unknown field is ignored and
+// null means "not given"; but a field we know with a value we cannot honour is a 400 that names it:
+// silence would look like obedience. Strings are copied to the job's arena: the parsed body does
+// not outlive the reading.
+#pragma once
+
+#include "inside.h"
+
+struct reading { // one request being read
+    struct ask *ask;
+    struct arena *arena; // the job's
+    struct form *form;
+    struct refusal *refusal;
+    bool max_seen; // a limit was given
+};
+
+typedef bool field_reader(struct reading *r, const char *name, yyjson_val *value);
+
+struct field {
+    const char *name;
+    field_reader *read;
+};
+
+// Those whose name and meaning all dialects share, and what reads the others; a table ends with a
+// field without a name.
+extern const struct field shared_fields[];
+field_reader read_max_tokens, read_stop, read_stream, read_messages;
+
+// Every reader returns true, or false with r->refusal filled.
+bool wrong_kind(struct reading *r, const char *name, const char *expected, yyjson_val *value);
+bool not_supported(struct reading *r, const char *name, const char *what);
+bool no_room(struct reading *r);
+bool take_text(struct reading *r, yyjson_val *value, struct bytes *out);
+bool take_float(struct reading *r, const char *name, yyjson_val *value, double least, double most,
+                float *out);
+bool take_whole(struct reading *r, const char *name, yyjson_val *value, int64_t least, int64_t most,
+                int64_t *out);
+bool take_flag(struct reading *r, const char *name, yyjson_val *value, bool *out);
