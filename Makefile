@@ -203,20 +203,33 @@ build/%/obj/kernels.o: $(foreach k,$(KERNELS),build/spv/$(k).spv)
 	    echo "name_$${k//-/_}: .asciz \"$$k\""; done; \
 	    echo '.section .note.GNU-stack,"",@progbits'; } | $(CC_$*) -x assembler -c - -o $@
 
+# ---- the web page, embedded the same way: page_table[] = {name, text, bytes}, page_count ----
+PAGES := $(sort $(wildcard engine/page/*.html engine/page/*.css engine/page/*.js))
+build/%/obj/page.o: $(PAGES) build/%/obj/.pages
+	$(call say,PAGE $*)
+	@mkdir -p $(@D)
+	$(Q){ echo '.section .data.rel.ro,"aw"'; echo '.global page_table, page_count'; echo '.balign 8'; echo 'page_table:'; \
+	    i=0; for p in $(PAGES); do i=$$((i + 1)); echo ".quad name_$$i, text_$$i, end_$$i - text_$$i"; done; \
+	    echo '.section .rodata'; echo '.balign 4'; echo 'page_count: .long $(words $(PAGES))'; \
+	    i=0; for p in $(PAGES); do i=$$((i + 1)); echo "text_$$i: .incbin \"$$p\""; echo "end_$$i: .byte 0"; \
+	    echo "name_$$i: .asciz \"$${p##*/}\""; done; \
+	    echo '.section .note.GNU-stack,"",@progbits'; } | $(CC_$*) -x assembler -c - -o $@
+
 # ---- one flavour ----
 engine_o = $(patsubst %.c,build/$(1)/obj/%.o,$(2))
 define flavour
 $(call keep,build/$(1)/obj/.flags,$(CC_$(1)) $(CFLAGS_all) $(CFLAGS_$(1)) $(CFLAGS_kernel) $(CFLAGS_avx512))
 $(call keep,build/$(1)/obj/.version,$(VERSION) $(LIBRARIES_$(1)) $(SOURCE_DATE_EPOCH))
 $(call keep,build/$(1)/obj/.files,$(ENGINE_C) $(INIT_C))
+$(call keep,build/$(1)/obj/.pages,$(PAGES))
 $$(call engine_o,$(1),$$(VERSIONED_C)): build/$(1)/obj/.version
 build/$(1)/obj/%.o: %.c build/$(1)/obj/.flags | build/deps/$$(DEPS_OF_$(1)).stamp
 	$$(call say,CC $(1) $$<)
 	@mkdir -p $$(@D)
 	$$(Q)$$(CC_$(1)) $$(CFLAGS_all) $$(CFLAGS_$(1)) $$(call flags_of,$$<,$(1)) -MD -MP -c $$< -o $$@
 
-build/$(1)/libengine.a: $$(call engine_o,$(1),$$(filter-out engine/main.c,$$(call engine_c,$(1)))) build/$(1)/obj/notices.o build/$(1)/obj/kernels.o \
-                       build/$(1)/obj/builtin.o                        build/$(1)/obj/.files
+build/$(1)/libengine.a: $$(call engine_o,$(1),$$(filter-out engine/main.c,$$(call engine_c,$(1)))) $$(patsubst %,build/$(1)/obj/%.o,notices kernels page builtin) \
+                       build/$(1)/obj/.files
 	@rm -f $$@; llvm-ar rcsD $$@ $$(filter %.o,$$^)
 build/$(1)/libinit.a: $$(call engine_o,$(1),$$(filter-out init/main.c,$$(INIT_C))) build/$(1)/obj/.files
 	@rm -f $$@; llvm-ar rcsD $$@ $$(filter %.o,$$^)

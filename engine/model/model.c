@@ -14,12 +14,21 @@ enum { MAX_BATCH = 8192, MAX_SEQ = 4096 };
 
 // ---- what a person reads about the model --------------------------------------------------------
 
+// A name as a person may read it: whole UTF-8, cut to its room, without control characters.
 static void copy_printable(char *out, size_t size, struct bytes text)
 {
-    size_t n = text.n < size - 1 ? text.n : size - 1;
+    struct buf clean, tame;
+    buf_init(&clean, SIZE_MAX);
+    buf_init(&tame, SIZE_MAX);
+    text.n = text.n < 4 * size ? text.n : 4 * size;
+    if (utf8_clean(&clean, text) != OK || utf8_tame(&tame, buf_view(&clean)) != OK)
+        die("a model's name is not to be had");
+    size_t n = tame.n < size - 1 ? tame.n : utf8_whole((struct bytes){tame.p, size - 1});
     for (size_t i = 0; i < n; i++)
-        out[i] = text.p[i] >= 0x20 && text.p[i] < 0x7f ? (char)text.p[i] : '?';
+        out[i] = tame.p[i] < 0x20 ? ' ' : (char)tame.p[i]; // utf8_tame leaves newlines and tabs
     out[n] = 0;
+    buf_free(&clean);
+    buf_free(&tame);
 }
 
 // The mix that general.file_type names, else the storage format with the most bytes.

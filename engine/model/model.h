@@ -22,7 +22,7 @@ struct model_options {
 
 struct model_info {
     char name[128], arch[32], quantisation[32]; // general.name or the file's; "llama"; "Q4_K_M"
-    char id[128]; // how clients name it: the file's base name without .gguf
+    char id[256]; // how clients name it: the file's base name without .gguf
     int64_t n_params;
     uint64_t file_bytes, kv_bytes;
     int32_t n_layer, n_embd, n_head, n_head_kv, head_dim, n_ff, n_vocab, n_ctx, n_ctx_train;

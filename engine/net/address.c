@@ -273,3 +273,29 @@ void address_watch_drain(int fd)
         n = recv(fd, ignored, sizeof(ignored), 0);
     } while (n > 0 || (n < 0 && (errno == EINTR || errno == ENOBUFS)));
 }
+
+// IPv4 as IPv6 writes it, ::ffff:a.b.c.d.
+static void sixteen_bytes(const struct sockaddr_storage *at, uint8_t out[16])
+{
+    static const uint8_t four_in_six[12] = {[10] = 0xff, [11] = 0xff};
+    if (at->ss_family == AF_INET6) {
+        memcpy(out, &((const struct sockaddr_in6 *)(const void *)at)->sin6_addr, 16);
+        return;
+    }
+    memcpy(out, four_in_six, 12);
+    memcpy(out + 12, &((const struct sockaddr_in *)(const void *)at)->sin_addr, 4);
+}
+
+bool listen_covers(const struct listen_at *at, int fd)
+{
+    struct sockaddr_storage local;
+    socklen_t n = sizeof(local);
+    uint8_t ours[16], theirs[16];
+    if (getsockname(fd, (struct sockaddr *)&local, &n) != 0)
+        return false;
+    sixteen_bytes(&at->at, ours);
+    sixteen_bytes(&local, theirs);
+    if (at->any) // [::] takes both
+        return at->at.ss_family == AF_INET6 || (theirs[10] == 0xff && theirs[11] == 0xff);
+    return memcmp(ours, theirs, 16) == 0;
+}

@@ -31,6 +31,9 @@ MUST_USE enum status listen_parse(struct listen_at *out, size_t room, size_t *n,
 // A listening socket, not blocking. [::] falls back to 0.0.0.0 where the kernel has no IPv6.
 MUST_USE enum status listen_open(int *fd, struct listen_at *at, struct err *err);
 
+// Whether the address by which a client came in (fd: its socket) is one that is listened on here.
+bool listen_covers(const struct listen_at *at, int fd);
+
 int address_watch(
     void); // a socket that is readable when an address came or went; -1: not to be had
 void address_watch_drain(int fd); // reads it empty

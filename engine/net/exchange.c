@@ -60,6 +60,15 @@ void exchange_owner(struct exchange *exchange, net_gone *on_gone, void *arg)
     exchange->owner = arg;
 }
 
+int exchange_plain_port(const struct exchange *exchange)
+{
+    const struct net *net = exchange->conn->net;
+    for (size_t i = 0; i < net->n_listeners; i++)
+        if (!net->listeners[i].tls && listen_covers(&net->listeners[i].at, exchange->conn->fd))
+            return net->listeners[i].at.port;
+    return 0;
+}
+
 void exchange_reply_header(struct exchange *exchange, const char *name, const char *value)
 {
     bool good = http_is_token(bytes_of(name));

@@ -84,6 +84,9 @@ bool net_url(const struct net *net, size_t n, char out[128]);
 // people.
 int net_https_port(const struct net *net);
 
+// Port of the plain listener at the address by which this client came in; 0: there is none.
+int exchange_plain_port(const struct exchange *exchange);
+
 // Any header field by its lower-case name; .p is NULL when absent.
 struct bytes request_header(const struct request *request, const char *lower_case_name);
 // request->host without its port: a name, an IPv4 address, or [an IPv6 address].
