@@ -2,6 +2,8 @@
 //
 //   <|im_start|>ROLE\nCONTENT<|im_end|>\n  for each message, then  <|im_start|>assistant\n
 //
+// A last message of the assistant's is left open, and nothing follows it: the answer goes on there.
+//
 // ROLE\nCONTENT is tokenized as one text (words may span the line break) in which control texts
 // mean nothing, so that content cannot open or close a turn.
 
@@ -52,19 +54,22 @@ enum status template_encode(const struct tokenizer *tokenizer, const struct mess
     struct ids out = {ids, 0, cap};
     enum status status =
         tokenizer_add_bos(tokenizer) ? add_id(&out, tokenizer_bos(tokenizer), err) : OK;
+    bool open = false; // the assistant's turn is the last, and the answer goes on where it ends
     for (size_t i = 0; i < n_messages && status == OK; i++) {
+        open = i + 1 == n_messages && bytes_equal_text(messages[i].role, "assistant");
         status = add_id(&out, im_start, err);
         if (status == OK)
             status = add_turn(tokenizer, messages[i].role, messages[i].content, &out, err);
-        if (status == OK)
-            status = add_id(&out, im_end, err);
+        if (status != OK || open)
+            break;
+        status = add_id(&out, im_end, err);
         if (status == OK)
             status =
                 tokenizer_append(tokenizer, bytes_of("\n"), false, out.p, out.cap, &out.n, err);
     }
-    if (status == OK)
+    if (status == OK && !open)
         status = add_id(&out, im_start, err);
-    if (status == OK)
+    if (status == OK && !open)
         status = add_turn(tokenizer, bytes_of("assistant"), (struct bytes){NULL, 0}, &out, err);
     if (status == OK)
         *n = out.n;

@@ -117,6 +117,20 @@ static void test_special(void)
     }
     CHECK(n_ends == 1 && n_starts == 2 && ids[n - 1] == '\n');
     CHECK(template_encode(t, messages, 1, ids, 10, &n, &err) == TOO_LARGE);
+    // a last message of the assistant's is left open: nothing follows its text
+    const struct message begun[] = {{bytes_of("user"), bytes_of("x")},
+                                    {bytes_of("assistant"), bytes_of("abc")}};
+    CHECK(template_encode(t, begun, 2, ids, 64, &n, &err) == OK);
+    CHECK(n > 3 && ids[n - 2] == '\n' && ids[n - 1] == ABC);
+    const struct message said[] = {begun[0], begun[1], begun[0]}; // in the middle it ends
+    size_t n_open = n;
+    CHECK(template_encode(t, said, 3, ids, 64, &n, &err) == OK && ids[n_open] == IM_END);
+    const struct message silent[] = {begun[0], {bytes_of("assistant"), {NULL, 0}}};
+    int32_t fresh[64];
+    size_t n_fresh = 0;
+    CHECK(template_encode(t, silent, 2, ids, 64, &n, &err) == OK);
+    CHECK(template_encode(t, begun, 1, fresh, 64, &n_fresh, &err) == OK);
+    CHECK(n == n_fresh && memcmp(ids, fresh, n * sizeof(*ids)) == 0);
     tokenizer_close(t);
 }
 
