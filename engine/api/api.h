@@ -1,4 +1,4 @@
-// api.h - floor 5: what is spoken on the wire. Requests come from net/ as exchanges, become jobs
+// api.h - floor 6: what is spoken on the wire. Requests come from net/ as exchanges, become jobs
 // for sched/, and its events become answers. Everything here runs on the net thread.
 //
 // Needs no key: GET / (how to trust the box), /health, /ca.crt, /notices. Everything else wants

@@ -70,11 +70,7 @@ struct reply { // an answer on its way: from sched_submit to the job's last even
     uint64_t written_ms; // when a stream last got something
 };
 
-struct dialect {
-    const char *id_prefix;
-    const char *input;                 // the field that holds the prompt
-    const struct field *fields[4];     // tables, the last pointer NULL
-    bool (*finish)(struct reading *r); // when every field was read: is all there that must be?
+struct writer {
     // A stream, by reply_data: its first words, a piece of text, a sign of life, its last words
     // (the end of the exchange is reply.c's).
     void (*begin)(struct reply *reply);
@@ -86,6 +82,14 @@ struct dialect {
     void (*whole)(const struct reply *reply, struct json *json, enum finish finish,
                   const struct usage *usage);
 };
+
+struct dialect {
+    const char *id_prefix;
+    const char *input;                 // the field that holds the prompt
+    const struct field *fields[4];     // tables, the last pointer NULL
+    bool (*finish)(struct reading *r); // when every field was read: is all there that must be?
+    const struct writer *writer;
+};
 extern const struct dialect openai_chat, openai_completions; // openai.c
 
 // fields.c: the body of a request. On true job->ask is filled (the job stays the caller's) and
@@ -96,7 +100,7 @@ bool ask_read(const struct dialect *dialect, struct bytes body, struct job *job,
 // reply.c: events into answers
 void reply_event(struct reply *reply, const struct event *event); // not for EVENT_STATE
 void reply_tick(struct reply *reply, uint64_t now_ms);
-void reply_stop(struct reply *reply); // the server stops: its last words
+void reply_stop(struct reply *reply);                    // the server stops: its last words
 void reply_data(struct reply *reply, struct json *json); // one event of a stream; frees the JSON
 bool event_is_last(const struct event *event);
 

@@ -297,11 +297,7 @@ static void whole(const struct reply *reply, struct json *json, enum finish fini
     json_end(json);
 }
 
-const struct dialect openai_chat = {
-    .id_prefix = "chatcmpl",
-    .input = "messages",
-    .fields = {shared_fields, both_fields, chat_fields},
-    .finish = chat_finish,
+static const struct writer writer = {
     .begin = stream_begin,
     .text = stream_text,
     .alive = stream_alive,
@@ -310,15 +306,18 @@ const struct dialect openai_chat = {
     .whole = whole,
 };
 
+const struct dialect openai_chat = {
+    .id_prefix = "chatcmpl",
+    .input = "messages",
+    .fields = {shared_fields, both_fields, chat_fields},
+    .finish = chat_finish,
+    .writer = &writer,
+};
+
 const struct dialect openai_completions = {
     .id_prefix = "cmpl",
     .input = "prompt",
     .fields = {shared_fields, both_fields, completions_fields},
     .finish = completions_finish,
-    .begin = stream_begin,
-    .text = stream_text,
-    .alive = stream_alive,
-    .end = stream_end,
-    .fail = stream_fail,
-    .whole = whole,
+    .writer = &writer,
 };

@@ -68,8 +68,8 @@ static enum status fill(struct buf *out, struct bytes page, const struct mark *m
             status = buf_add(out, piece.p, piece.n);
         } else {
             const struct mark *mark = mark_find(marks, n_marks, piece);
-            status = mark->raw ? buf_add(out, mark->text.p, mark->text.n)
-                               : html_text(out, mark->text);
+            status =
+                mark->raw ? buf_add(out, mark->text.p, mark->text.n) : html_text(out, mark->text);
         }
         in_name = !in_name;
         page.p += piece.n + (at ? 1 : 0);
@@ -103,8 +103,9 @@ static void host_of(const struct api *api, const struct request *request, char *
 static void state_of(const struct api *api, const char **class_name, char *text, size_t size)
 {
     const struct sched_status *now = sched_status(api->options.sched);
-    static const char *const classes[] = {"loading", "ready", "failed", "failed"};
-    *class_name = classes[now->state];
+    *class_name = now->state == SCHED_READY    ? "ready"
+                  : now->state == SCHED_FAILED ? "failed"
+                                               : "loading";
     if (now->state == SCHED_READY)
         snprintf(text, size, "ready");
     else if (now->state == SCHED_LOADING)

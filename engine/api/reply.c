@@ -36,13 +36,13 @@ static void stream_begin(struct reply *reply)
     exchange_reply_header(reply->exchange, "Cache-Control", "no-cache");
     exchange_reply_header(reply->exchange, "X-Accel-Buffering", "no"); // proxies: do not collect it
     exchange_stream(reply->exchange, 200, "text/event-stream");
-    reply->dialect->begin(reply);
+    reply->dialect->writer->begin(reply);
 }
 
 static void stream_alive(struct reply *reply, uint64_t now_ms)
 {
     if (now_ms - reply->written_ms >= HEARTBEAT_MS)
-        reply->dialect->alive(reply);
+        reply->dialect->writer->alive(reply);
 }
 
 // ---- ends -----------------------------------------------------------------------------------
@@ -51,11 +51,11 @@ static void done(struct reply *reply, const struct event *event)
 {
     if (reply->stream) {
         stream_begin(reply);
-        reply->dialect->end(reply, event->finish, &event->usage);
+        reply->dialect->writer->end(reply, event->finish, &event->usage);
         exchange_end(reply->exchange);
     } else {
         struct json json;
-        reply->dialect->whole(reply, &json, event->finish, &event->usage);
+        reply->dialect->writer->whole(reply, &json, event->finish, &event->usage);
         json_reply(reply->exchange, 200, &json);
     }
     answered(reply);
@@ -66,7 +66,7 @@ static void fail(struct reply *reply, const struct err *err)
     struct refusal refusal;
     (void)refuse_err(&refusal, err, reply->dialect->input);
     if (reply->started) {
-        reply->dialect->fail(reply, &refusal);
+        reply->dialect->writer->fail(reply, &refusal);
         exchange_end(reply->exchange);
     } else {
         refusal_reply(reply->exchange, &refusal);
@@ -88,15 +88,14 @@ static void text_came(struct reply *reply, struct bytes text)
 {
     if (reply->stream) {
         stream_begin(reply);
-        reply->dialect->text(reply, text);
+        reply->dialect->writer->text(reply, text);
         return;
     }
     if (text.n > ANSWER_BYTES_MOST || reply->text.n > ANSWER_BYTES_MOST - text.n ||
         buf_add(&reply->text, text.p, text.n) != OK) {
         sched_cancel(reply->api->options.sched, reply->id);
-        fail(reply,
-                   &(struct err){.status = IO_ERROR,
-                                 .text = "the answer is too long to be sent whole; stream it"});
+        fail(reply, &(struct err){.status = IO_ERROR,
+                                  .text = "the answer is too long to be sent whole; stream it"});
     }
 }
 

@@ -62,8 +62,8 @@ struct message {
     struct bytes role;    // system, user, assistant
     struct bytes content; // UTF-8
 };
-// Ids of the whole conversation plus the opening of the assistant's turn, or with its turn left open
-// when the last message is the assistant's. Content never yields control tokens.
+// Ids of the whole conversation plus the opening of the assistant's turn, or with its turn left
+// open when the last message is the assistant's. Content never yields control tokens.
 MUST_USE enum status template_encode(const struct tokenizer *tokenizer,
                                      const struct message *messages, size_t n_messages,
                                      int32_t *ids, size_t cap, size_t *n, struct err *err);

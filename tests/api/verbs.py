@@ -1,0 +1,35 @@
+"""The other verbs of the binary, and tawny.conf against the list of settings."""
+
+import json
+import re
+
+from tools import ROOT, WORK, check, run_verb
+
+
+def conf_defaults():
+    """tawny.conf with every commented default switched on"""
+    text = (ROOT / "rootfs-overlay/etc/tawny.conf").read_text()
+    return re.sub(r"^#([a-z-]+ = )", r"\1", text, flags=re.M)
+
+
+def run(model):
+    keys = re.findall(r"^#([a-z-]+) = ", (ROOT / "rootfs-overlay/etc/tawny.conf").read_text(), re.M)
+    wanted = re.findall(r'^    \{"([a-z-]+)", (?:0|.m.|.t.), [A-Z_]+, AT', (ROOT / "engine/base/settings.c").read_text(), re.M)
+    check("verbs: tawny.conf lists every setting", sorted(keys) == sorted(wanted) and keys, (keys, wanted))
+    config = WORK / "all.conf"
+    config.write_text(conf_defaults())
+    done = run_verb("chat", "--config", config, "--model", model, "--temperature", "0", text="hello\n\nhello\n")
+    check("verbs: chat from a pipe, with every default of tawny.conf", done[0] == 0 and len(done[1].strip().splitlines()) >= 2, done)
+    done = run_verb("chat", "--model", model, "--ctx", "32", text="word " * 100 + "\n")
+    check("verbs: chat says when a message does not fit", done[0] == 1 and "32 tokens" in done[2], done)
+    done = run_verb("bench", "-m", model, "-p", "32", "-n", "8", "-t", "1", "-r", "2", "--json")
+    rows = json.loads(done[1]) if done[0] == 0 else []
+    check("verbs: bench --json", [r["n_prompt"] for r in rows] == [32, 0] and all(r["avg_ts"] > 0 and len(r["samples_ns"]) == 2
+          and r["n_threads"] == 1 for r in rows), done)
+    done = run_verb("bench", "-m", model, "-p", "16", "-n", "4", "-r", "1")
+    check("verbs: bench's table", done[0] == 0 and "pp16" in done[1] and "tg4" in done[1], done)
+    done = run_verb("version")
+    check("verbs: version", done[0] == 0 and "tawny " in done[1] and "bearssl" in done[1].lower() and "device:" in done[1], done)
+    for arguments in (("nonsense",), (), ("serve", "--nonsense", "1"), ("bench", "-p"), ("chat", "--temperature", "x"), ("serve", "x")):
+        done = run_verb(*arguments)
+        check("verbs: %s is refused" % (" ".join(("tawny", *arguments))), done[0] == 2 and done[2], done)
