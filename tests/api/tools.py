@@ -63,7 +63,7 @@ class Server:
     """tawny serve, in a flavour, behind a prefix of words; .stop() gives its exit status. On the processor, unless told
     otherwise: a GPU of this machine is the device tier's."""
 
-    def __init__(self, name, model, flavour=FLAVOUR, fresh=True, options=(), device="cpu", prefix=()):
+    def __init__(self, name, model, flavour=FLAVOUR, fresh=True, options=(), device="cpu", prefix=(), listen_http=None):
         self.state = WORK / (name + "-state")
         if fresh:
             shutil.rmtree(self.state, ignore_errors=True)
@@ -72,7 +72,8 @@ class Server:
         self.log = WORK / (name + ".log")
         command = [*prefix, str(ROOT / "build" / flavour / "tawny"), "serve", "--model", str(model), "--state", str(self.state),
                    "--device", device,
-                   "--listen", "127.0.0.1:%d" % self.port, "--listen-http", "127.0.0.1:%d" % self.plain,
+                   "--listen", "127.0.0.1:%d" % self.port, "--listen-http",
+                   "127.0.0.1:%d" % self.plain if listen_http is None else listen_http,
                    "--log", "debug", *options]
         environment = dict(os.environ, ASAN_OPTIONS="detect_leaks=1:abort_on_error=0")
         with open(self.log, "wb") as log:
