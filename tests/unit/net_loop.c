@@ -123,7 +123,7 @@ static void handler(void *arg, struct exchange *exchange, const struct request *
     } else if (bytes_equal_text(request->path, "/last")) {
         keep(&last, exchange);
         exchange_stream(exchange, 200, "text/event-stream");
-        CHECK(sse_comment(exchange, "it begins") == OK);
+        CHECK(sse_data(exchange, bytes_of("\"it begins\"")) == OK);
     } else if (bytes_equal_text(request->path, "/later")) {
         keep(&later, exchange); // answered by the tick
     } else if (bytes_equal_text(request->path, "/stream")) {
