@@ -73,10 +73,10 @@ void health_get(struct api *api, struct exchange *exchange, const struct request
     json_init(&json, 16384);
     json_object(&json, NULL);
     json_string(&json, "status",
-                ready                            ? "ready"
-                : error                          ? "failed"
+                ready                          ? "ready"
+                : error                        ? "failed"
                 : now->state == SCHED_STOPPING ? "stopping"
-                                                 : "loading");
+                                               : "loading");
     if (error) {
         json_string(&json, "error", error);
         // with the key: what was wanted, what was found, what to do
