@@ -227,7 +227,7 @@ struct rope_scaling {
     int32_t n_ctx_orig;         // positions the model was trained on
     float beta_fast, beta_slow; // turns within n_ctx_orig above / below which a pair is left alone
                                 // / interpolated: 32, 1
-    float attn_factor;          // multiplies the magnitude
+    float attn_factor;          // multiplies the magnitude, with YaRN or without; 0 = 1
 };
 // turns: [n_rot], as in struct rope. Computed in double precision.
 void rope_turns(int32_t *turns, float *magnitude, int32_t n_rot,

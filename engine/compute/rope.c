@@ -28,9 +28,9 @@ static double left_alone(int32_t i, int32_t n_rot, const struct rope_scaling *s)
 
 void rope_turns(int32_t *turns, float *magnitude, int32_t n_rot, const struct rope_scaling *scaling)
 {
-    *magnitude = 1;
+    *magnitude = scaling->attn_factor > 0 ? scaling->attn_factor : 1;
     if (scaling->yarn)
-        *magnitude = scaling->attn_factor * (float)(1 + 0.1 * log(1 / (double)scaling->freq_scale));
+        *magnitude *= (float)(1 + 0.1 * log(1 / (double)scaling->freq_scale));
     for (int32_t i = 0; i < n_rot / 2; i++) {
         double scale = scaling->freq_scale, alone = 0;
         if (scaling->yarn)

@@ -3,6 +3,8 @@
 // not made.
 #include "arch.h"
 
+#include <stdlib.h>
+
 enum { OUT_LEAST = 16 };
 
 static const struct {
@@ -15,13 +17,45 @@ static const struct {
     {offsetof(struct activations, att), DTYPE_F32, N_ATT},
     {offsetof(struct activations, k), DTYPE_F32, N_K},
     {offsetof(struct activations, v), DTYPE_F32, N_V},
-    {offsetof(struct activations, gate), DTYPE_F32, N_FF},
-    {offsetof(struct activations, up), DTYPE_F32, N_FF},
+    {offsetof(struct activations, qkv), DTYPE_F32, N_QKV_ACT},
+    {offsetof(struct activations, gate_up), DTYPE_F32, N_FF_2_ACT},
+    {offsetof(struct activations, gate), DTYPE_F32, N_FF_ACT},
+    {offsetof(struct activations, up), DTYPE_F32, N_FF_ACT},
+    {offsetof(struct activations, added), DTYPE_F32, N_EMBD},
+    {offsetof(struct activations, attn_gate), DTYPE_F32, N_GATE_ACT},
+    {offsetof(struct activations, lora_q), DTYPE_F32, N_LORA_Q},
+    {offsetof(struct activations, q_mla), DTYPE_F32, N_Q_MLA},
+    {offsetof(struct activations, att_mla), DTYPE_F32, N_V_MLA},
+    {offsetof(struct activations, nope), DTYPE_F32, N_NOPE_ACT},
+    {offsetof(struct activations, absorbed), DTYPE_F32, N_ABSORBED_ACT},
+    {offsetof(struct activations, kv), DTYPE_F32, N_KV_MLA},
+    {offsetof(struct activations, head_id), DTYPE_I32, N_HEAD_ACT},
+    {offsetof(struct activations, per_layer), DTYPE_F32, N_EMBD_LAYERS},
+    {offsetof(struct activations, per_layer_x), DTYPE_F32, N_EMBD_LAYERS},
+    {offsetof(struct activations, layer_x), DTYPE_F32, N_EMBD_LAYER},
+    {offsetof(struct activations, added2), DTYPE_F32, N_ADDED2_ACT},
+    {offsetof(struct activations, router), DTYPE_F32, N_EXPERT},
+    {offsetof(struct activations, expert_id), DTYPE_I32, N_USED},
+    {offsetof(struct activations, expert_weight), DTYPE_F32, N_USED},
+    {offsetof(struct activations, expert_gate), DTYPE_F32, N_USED_FF_EXP},
+    {offsetof(struct activations, expert_up), DTYPE_F32, N_USED_FF_EXP},
+    {offsetof(struct activations, expert_out), DTYPE_F32, N_USED_EMBD},
+    {offsetof(struct activations, shared_gate), DTYPE_F32, ONE},
 };
 
 static struct tensor *slot_of(struct activations *act, size_t i)
 {
     return (struct tensor *)(void *)((char *)act + ROWS[i].slot);
+}
+
+static void number_heads(const struct activations *act, struct compute *compute)
+{
+    const int64_t n = act->head_id.n_rows * act->head_id.n_cols;
+    int32_t *ids = mem_array((size_t)n, sizeof(*ids));
+    for (int64_t i = 0; i < n; i++)
+        ids[i] = (int32_t)(i % act->head_id.n_cols);
+    tensor_write(compute, &act->head_id, ids, (size_t)n * sizeof(*ids));
+    free(ids);
 }
 
 // A row of logits for every sequence at once, so that the output matrix is read once a pass.
@@ -70,6 +104,8 @@ enum status activations_open(struct activations *act, struct compute *compute,
         if (n_cols > 0)
             status = compute_tensor(compute, slot_of(act, i), ROWS[i].type, n_batch, n_cols, err);
     }
+    if (status == OK && act->head_id.buffer)
+        number_heads(act, compute);
     for (size_t i = 0; i < COUNT_OF(others) && status == OK; i++)
         status = compute_tensor(compute, others[i].tensor, others[i].type, others[i].n_rows,
                                 others[i].n_cols, err);

@@ -18,8 +18,6 @@ enum {
     MAX_HEAD = 4096,
     MAX_HEAD_DIM = 1024,
     MAX_CTX = 1 << 24,
-    MAX_EXPERT = 512,
-    MAX_EXPERT_USED = 16,
 };
 
 // ---- hyper-parameters ---------------------------------------------------------------------------
@@ -30,6 +28,9 @@ enum part {
     PART_DENSE = 1 << 1,     // one feed-forward network
     PART_EXPERTS = 1 << 2,   // a mixture of experts
     PART_SHARED = 1 << 3,    // and one expert that every token takes
+    PART_KEYS = 1 << 4,      // attention with keys and values of its own
+    PART_MLA = 1 << 5,       // attention over compressed rows
+    PART_PER_LAYER = 1 << 6, // an embedding for this layer alone
     OPTIONAL = 1 << 30,
 };
 
@@ -39,9 +40,10 @@ struct layer_hyper {
     uint32_t parts;            // bits of enum part
     int32_t n_head, n_head_kv; // both 0 where there is no attention
     int32_t head_dim, head_dim_v;
-    int32_t n_ff;   // of the dense network
-    int32_t window; // rows that a token sees; 0 = all
-    int32_t rope;   // ROPE_MAIN, ROPE_WINDOW or NO_ROPE
+    int32_t n_ff;     // of the dense network
+    int32_t window;   // rows that a token sees; 0 = all
+    int32_t rope;     // ROPE_MAIN, ROPE_WINDOW or NO_ROPE
+    int32_t kv_layer; // whose keys and values are read: its own number, or an earlier layer's
 };
 
 struct rope_hyper {
@@ -54,13 +56,26 @@ struct rope_hyper {
 struct hyper { // the numbers of a model, each bounded
     const struct arch *arch;
     int32_t n_layer, n_embd, n_vocab, n_ctx_train;
-    int32_t n_ctx;         // that the model is opened with
-    float eps;             // of every norm
-    float attention_scale; // of scores
-    float softcap;         // of scores; 0 = none
+    int32_t n_mtp;       // layers behind these that predict further tokens; not loaded
+    int32_t n_ctx;       // that the model is opened with
+    int32_t n_ctx_short; // up to which rope_factors_short are meant
+    float yarn_log_multiplier;
+    float eps;                                      // of every norm
+    float post_eps;                                 // of norms behind a block
+    float attention_scale;                          // of scores
+    float softcap;                                  // of scores; 0 = none
+    float embed_scale, residual_scale, logit_scale; // of embeddings, of what a block adds; 1
+    float final_softcap;                            // of logits; 0 = none
+    bool fused_qkv, fused_ffn;                      // q, k and v, or gate and up, are one tensor
+    bool norm_after_rope;                           // of the heads of q and k
+    bool norm_values;                               // each head of v, without weights
+    bool attention_gate; // attn_gate: what attention gives is multiplied by its sigmoid
+    bool two_networks;   // layers of experts have a dense network too
+    int32_t n_lora_q, n_lora_kv, head_dim_mla, head_dim_v_mla; // MLA: ranks, widths of heads
+    int32_t n_embd_layer;                                      // width of a layer's own embedding
     enum activation activation;
     int32_t n_expert, n_expert_used, n_ff_exp, n_ff_shared;
-    struct route route;
+    struct route route; // .bias: each layer's own
     struct rope_hyper ropes[N_ROPES];
     struct layer_hyper *layers; // [n_layer]
 };
@@ -85,7 +100,16 @@ bool reader_bool(struct reader *r, const char *name, bool fallback);
 // shorter. Numbers may be truth values. false: not there, out untouched (fallback >= 0: filled).
 bool reader_ints(struct reader *r, const char *name, uint64_t min, uint64_t max, int32_t fallback,
                  int32_t *out);
+// Which layers have experts, how many of what width, and how they are chosen: all layers from the
+// key leading_dense_block_count on. Without experts nothing changes, unless they are required.
+void reader_experts(struct reader *r, struct hyper *h, bool required);
+// window: of the layers whose number modulo `period` is less than period - 1, from the key
+// attention.sliding_window; these turn by ROPE_WINDOW when it is told of. Absent: no window.
+void reader_window(struct reader *r, struct hyper *h, int32_t period);
 bool reader_has(struct reader *r, const char *name);
+// Scores grow with the position from attention.temperature_length on; this build computes contexts
+// up to there.
+void reader_temperature(struct reader *r, struct hyper *h);
 void reader_refuse(struct reader *r, enum status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -116,6 +140,23 @@ enum dim { // a length as the hyper-parameters give it; 0 for what a layer has n
     N_USED_EMBD,   // n_expert_used * n_embd
     N_USED_FF_EXP, // n_expert_used * n_ff_exp
     N_USED,
+    N_LORA_Q,
+    N_LORA_KV,
+    N_KV_MLA,  // n_lora_kv and the rotated part of a head
+    HEAD_NOPE, // the part of a head that is not rotated
+    HEAD_V_MLA,
+    N_Q_MLA, // n_head * head_dim_mla
+    N_V_MLA,
+    N_NOPE_ACT,
+    N_EMBD_LAYER,
+    N_EMBD_LAYERS, // of all layers
+    N_QKV_ACT,     // what activations need: 0 where the file has no such tensor
+    N_FF_ACT,
+    N_FF_2_ACT,
+    N_GATE_ACT,
+    N_ABSORBED_ACT,
+    N_HEAD_ACT,
+    N_ADDED2_ACT,
     N_DIMS
 };
 int64_t hyper_dim(const struct hyper *hyper, const struct layer_hyper *layer, enum dim dim);
@@ -124,6 +165,7 @@ int64_t hyper_most(const struct hyper *hyper, enum dim dim); // over all layers
 enum form {
     MATRIX,  // handed to the device as it is stored
     VECTOR,  // small: F32 in the device's memory whatever the file stores
+    NUMBER,  // one number, kept by the host: the slot is a float
     FACTORS, // F32, kept by the host: what rope_turns divides frequencies by
 };
 struct rule {
@@ -142,12 +184,25 @@ struct rule {
 
 struct layer {               // shapes: the rules; .buffer NULL: not in this layer
     struct tensor attn_norm; // before the mixer
-    struct tensor attn_q, attn_k, attn_v, attn_output;
-    struct tensor attn_q_bias, attn_k_bias, attn_v_bias, attn_output_bias;
-    struct tensor attn_q_norm, attn_k_norm; // a head's
-    struct tensor ffn_norm;                 // before the network
+    struct tensor attn_q, attn_k, attn_v, attn_qkv, attn_output;
+    struct tensor attn_q_bias, attn_k_bias, attn_v_bias, attn_qkv_bias, attn_output_bias;
+    struct tensor attn_q_norm, attn_k_norm; // of each head, or as wide as all of them
+    struct tensor attn_sinks;               // one a head
+    struct tensor attn_gate;                // of what attention gives
+    struct tensor attn_q_a, attn_q_a_norm, attn_q_b, attn_kv_a_mqa, attn_kv_a_norm; // MLA
+    struct tensor attn_k_b, attn_v_b;
+    struct tensor attn_post_norm; // of what the mixer adds
+    struct tensor ffn_norm;       // before the network
     struct tensor ffn_gate, ffn_up, ffn_down;
-    struct tensor ffn_gate_inp, ffn_gate_exps, ffn_up_exps, ffn_down_exps; // router, experts
+    struct tensor ffn_post_norm;
+    struct tensor ffn_gate_inp, ffn_gate_inp_bias, exp_probs_b; // router
+    struct tensor ffn_gate_exps, ffn_up_exps, ffn_gate_up_exps, ffn_down_exps;
+    struct tensor ffn_gate_exps_bias, ffn_up_exps_bias, ffn_down_exps_bias;
+    struct tensor ffn_gate_inp_scale, ffn_down_exps_scale; // Gemma 4: of its input; one an expert
+    struct tensor ffn_pre_norm_2, ffn_post_norm_1, ffn_post_norm_2;
+    struct tensor inp_gate, proj, post_norm; // the layer's own embedding
+    float layer_output_scale;                // 0: none
+    struct tensor ffn_gate_inp_shexp, ffn_gate_shexp, ffn_up_shexp, ffn_down_shexp;
 };
 
 struct rope_weights { // of struct rope
@@ -165,10 +220,10 @@ struct placement {
 
 struct weights {
     struct tensor token_embd, output_norm;
+    struct tensor per_layer_token_embd, per_layer_model_proj, per_layer_proj_norm;
     struct tensor output; // a copy of token_embd when tied
     bool tied;
-    struct tensor rope_freqs;  // only the placement's slot: FACTORS stay with the host
-    const float *freq_factors; // [n_rot / 2], in the file; NULL when it has none
+    struct tensor rope_freqs, rope_short, rope_long; // slots only: FACTORS stay with the host
     struct rope_weights ropes[N_ROPES];
     struct layer *layers; // [n_layer]
 
@@ -213,18 +268,25 @@ uint64_t kv_row_bytes(const struct compute *compute, const struct hyper *hyper, 
 
 // ---- the pass -----------------------------------------------------------------------------------
 
-struct activations {                                // n_batch rows each, F32 unless said
-    struct tensor x;                                // [n_embd]: the residual stream
-    struct tensor q, att, k, v;                     // as the widest layer needs them
-    struct tensor gate, up;                         // [n_ff]
-    struct tensor normed;                           // [n_embd], where a norm feeds several blocks
+struct activations {                                          // n_batch rows each, F32 unless said
+    struct tensor x;                                          // [n_embd]: the residual stream
+    struct tensor q, att, k, v;                               // as the widest layer needs them
+    struct tensor qkv, gate_up;                               // where the file has them in one
+    struct tensor gate, up;                                   // [n_ff or n_ff_shared]
+    struct tensor attn_gate;                                  // [N_ATT]
+    struct tensor lora_q, q_mla, nope, absorbed, kv, att_mla; // MLA
+    struct tensor head_id;                          // I32: 0, 1, .. n_head - 1 in each row
+    struct tensor per_layer, per_layer_x, layer_x;  // [N_EMBD_LAYERS] twice, [n_embd_layer]
+    struct tensor added2;                           // [n_embd]
+    struct tensor added;                            // [n_embd]: what a block is about to add
     struct tensor router, expert_id, expert_weight; // [n_expert], [n_used] twice (the first I32)
-    struct tensor expert_gate, expert_up,
-        expert_out;                              // [n_used * n_ff_exp] twice, [n_used * n_embd]
-    struct tensor token, pos, row, first, count; // I32 [1][n_batch]
-    struct tensor out_row;                       // I32 [1][n_out]
-    struct tensor out_x;                         // [n_out][n_embd]: rows whose logits are wanted
-    struct tensor logits;                        // [n_out][n_vocab]
+    struct tensor expert_gate, expert_up;           // [n_used * n_ff_exp]
+    struct tensor expert_out;                       // [n_used * n_embd]
+    struct tensor shared_gate;                      // [1]
+    struct tensor token, pos, row, first, count;    // I32 [1][n_batch]
+    struct tensor out_row;                          // I32 [1][n_out]
+    struct tensor out_x;                            // [n_out][n_embd]: rows whose logits are wanted
+    struct tensor logits;                           // [n_out][n_vocab]
     struct tensor top_id, top_value; // [n_out * TOP_K_MOST] numbers: the largest of logits
     int32_t n_batch, n_out;
 };
@@ -253,9 +315,22 @@ const struct tensor *present(const struct tensor *tensor);
 
 // ---- blocks: each adds its result to pass.x -----------------------------------------------------
 
-void embed_block(const struct pass *p);                // x = token_embd[token]
+void embed_block(const struct pass *p); // x = token_embd[token] * embed_scale
+// x += (w y + bias) * residual_scale, or, with a norm, x += rms(w y + bias) * norm * residual_scale
+void add_product(const struct pass *p, const struct tensor *y, const struct tensor *w,
+                 const struct tensor *bias, const struct tensor *norm);
 void attention_block(const struct pass *p, int32_t i); // block/attention.c
-void ffn_block(const struct pass *p, int32_t i);       // block/ffn.c: dense or experts
+void mla_block(const struct pass *p, int32_t i);       // block/mla.c
+void ffn_block(const struct pass *p, int32_t i);       // block/ffn.c
+void experts_block(const struct pass *p, int32_t i);   // block/experts.c
+// What the dense network, or what the experts give, for architectures that norm and add in ways of
+// their own. The router reads rms(x) * router_norm * router_scale, the experts rms(x) * norm.
+void ffn_into(const struct pass *p, int32_t i, const struct tensor *to);
+void experts_into(const struct pass *p, int32_t i, const struct tensor *to,
+                  const struct tensor *router_norm, float router_scale, const struct tensor *norm);
+// The decoder that most architectures are: embed, then in each layer attention, then the dense
+// network or the experts.
+void decoder_forward(const struct pass *p);
 
 struct arch {
     const char *name; // general.architecture
@@ -264,6 +339,7 @@ struct arch {
     // After what all have was read (every layer PART_ATTENTION and PART_DENSE): sets the rest.
     void (*read)(struct reader *r, struct hyper *h);
     void (*forward)(const struct pass *p); // from tokens to the state before the output norm
+    bool cpu_only;                         // some operation of it is not there on a GPU yet
 };
 #define RULES(table) .rules = table, .n_rules = COUNT_OF(table)
 

@@ -19,6 +19,8 @@ static struct tensor columns(const struct tensor *tensor, int32_t n)
 
 struct tensor pass_view(const struct pass *p, const struct tensor *activation, int64_t n_cols)
 {
+    if (!activation->buffer) // no layer needs it
+        return *activation;
     struct tensor view = tensor_rows(activation, 0, p->n);
     view.n_cols = n_cols;
     view.row_bytes = (size_t)n_cols * sizeof(float);
@@ -62,7 +64,42 @@ static struct pass pass_of(const struct model *m, int32_t n)
 
 void embed_block(const struct pass *p)
 {
-    op_embed(p->compute, &p->x, &p->w->token_embd, &p->token, 1);
+    op_embed(p->compute, &p->x, &p->w->token_embd, &p->token, p->h->embed_scale);
+}
+
+void add_product(const struct pass *p, const struct tensor *y, const struct tensor *w,
+                 const struct tensor *bias, const struct tensor *norm)
+{
+    const struct hyper *h = p->h;
+    const struct matmul_x in = {.x = y};
+    if (!norm) {
+        op_matmul(
+            p->compute,
+            &(struct matmul){
+                .out = &p->x, .w = w, .bias = bias, .residual = &p->x, .scale = h->residual_scale},
+            1, &in);
+        return;
+    }
+    struct tensor added = pass_view(p, &p->act->added, h->n_embd);
+    op_matmul(p->compute, &(struct matmul){.out = &added, .w = w, .bias = bias}, 1, &in);
+    op_norm_add(p->compute, &(struct norm_add){.out = &p->x,
+                                               .x = &added,
+                                               .weight = norm,
+                                               .residual = &p->x,
+                                               .eps = h->post_eps,
+                                               .scale = h->residual_scale});
+}
+
+void decoder_forward(const struct pass *p)
+{
+    embed_block(p);
+    for (int32_t i = 0; i < p->h->n_layer; i++) {
+        attention_block(p, i);
+        if (p->h->layers[i].parts & PART_EXPERTS)
+            experts_block(p, i);
+        else
+            ffn_block(p, i);
+    }
 }
 
 // The n_top largest logits of n_out rows: [n_out][n_top], one row after another.
@@ -81,8 +118,11 @@ static void forward_output(const struct pass *p, int32_t n_out, int32_t n_top)
     struct tensor out_row = columns(&act->out_row, n_out), x = tensor_rows(&act->out_x, 0, n_out),
                   logits = tensor_rows(&act->logits, 0, n_out);
     op_rows(p->compute, &x, &p->x, &out_row);
-    op_matmul(p->compute, &(struct matmul){.out = &logits, .w = &p->w->output}, 1,
+    op_matmul(p->compute,
+              &(struct matmul){.out = &logits, .w = &p->w->output, .scale = p->h->logit_scale}, 1,
               &(struct matmul_x){&x, &p->w->output_norm, p->h->eps});
+    if (p->h->final_softcap > 0)
+        op_softcap(p->compute, &logits, &logits, p->h->final_softcap);
     if (n_top > 0) {
         struct tensor id = top_view(&act->top_id, n_out, n_top),
                       value = top_view(&act->top_value, n_out, n_top);

@@ -162,13 +162,14 @@ static void read_yarn(struct reader *r, struct hyper *h, struct rope_scaling *ro
     rope->beta_slow = reader_float(r, "rope.scaling.yarn_beta_slow", 0.01, 1e6, 1);
     rope->attn_factor = reader_float(r, "rope.scaling.attn_factor", 1e-3, 1e3, 1) *
                         reader_float(r, "rope.scaling.yarn_attn_factor", 1e-3, 1e3, 1);
-    float ext_factor = reader_float(r, "rope.scaling.yarn_ext_factor", -1e6, 1e6, 1),
-          log_multiplier = reader_float(r, "rope.scaling.yarn_log_multiplier", -1e6, 1e6, 0);
-    if ((ext_factor != 1 && ext_factor >= 0) || log_multiplier != 0)
-        reader_refuse(r, UNSUPPORTED,
-                      "YaRN with an extrapolation factor of %g and a log multiplier of %g; "
-                      "this build knows 1 and 0",
-                      (double)ext_factor, (double)log_multiplier);
+    float ext_factor = reader_float(r, "rope.scaling.yarn_ext_factor", -1e6, 1e6, 1);
+    if (ext_factor != 1 && ext_factor >= 0)
+        reader_refuse(r, UNSUPPORTED, "YaRN with an extrapolation factor of %g; this build knows 1",
+                      (double)ext_factor);
+    // What scales scores by the log of the factor already is taken out of the magnitude.
+    h->yarn_log_multiplier = reader_float(r, "rope.scaling.yarn_log_multiplier", 0, 1e6, 0);
+    if (h->yarn_log_multiplier != 0)
+        rope->attn_factor /= 1 + 0.1f * h->yarn_log_multiplier * logf(1 / rope->freq_scale);
 }
 
 static void read_rope_scaling(struct reader *r, struct hyper *h, struct rope_scaling *rope)
@@ -180,10 +181,10 @@ static void read_rope_scaling(struct reader *r, struct hyper *h, struct rope_sca
     settle(r, status, false);
     bool linear = status == NOT_FOUND || bytes_equal_text(kind, "linear"),
          yarn = bytes_equal_text(kind, "yarn");
-    if (!linear && !yarn && !bytes_equal_text(kind, "none"))
+    if (!linear && !yarn && !bytes_equal_text(kind, "none") && !bytes_equal_text(kind, "longrope"))
         reader_refuse(r, UNSUPPORTED,
-                      "key '%s' is '%s'; this build knows none, linear and yarn (and the factors "
-                      "in rope_freqs.weight)",
+                      "key '%s' is '%s'; this build knows none, linear, yarn and longrope (and "
+                      "the factors in rope_freqs.weight)",
                       r->key, name_text(text, kind));
     float factor = 1;
     if (linear)
@@ -196,6 +197,8 @@ static void read_rope_scaling(struct reader *r, struct hyper *h, struct rope_sca
     rope->freq_scale = factor > 0 ? 1 / factor : 1;
     if (yarn)
         read_yarn(r, h, rope);
+    else
+        rope->attn_factor = reader_float(r, "rope.scaling.attn_factor", 1e-3, 1e3, 1);
 }
 
 // ---- what all have ------------------------------------------------------------------------------
@@ -233,16 +236,99 @@ static void read_common(struct reader *r, struct hyper *h)
     int32_t *n_ff = mem_array((size_t)h->n_layer, sizeof(*n_ff));
     reader_ints(r, "feed_forward_length", 0, MAX_FF, 0, n_ff);
     for (int32_t i = 0; i < h->n_layer; i++)
-        h->layers[i] = (struct layer_hyper){
-            .parts = PART_ATTENTION | PART_DENSE, .n_ff = n_ff[i], .rope = ROPE_MAIN};
+        h->layers[i] = (struct layer_hyper){.parts = PART_ATTENTION | PART_KEYS | PART_DENSE,
+                                            .n_ff = n_ff[i],
+                                            .rope = ROPE_MAIN,
+                                            .kv_layer = i};
     free(n_ff);
     read_heads(r, h);
     h->eps = reader_float(r, "attention.layer_norm_rms_epsilon", 0, 1, NAN);
     h->activation = ACTIVATION_SILU;
+    h->embed_scale = h->residual_scale = h->logit_scale = 1;
     struct rope_hyper *rope = &h->ropes[ROPE_MAIN];
     rope->scaling.freq_base = reader_float(r, "rope.freq_base", 1, 1e12, 10000);
     rope->n_rot = reader_int(r, "rope.dimension_count", 2, MAX_HEAD_DIM, h->layers[0].head_dim);
     read_rope_scaling(r, h, &rope->scaling);
+}
+
+// ---- experts, windows ---------------------------------------------------------------------------
+
+static void read_gating(struct reader *r, struct route *route, int32_t n_expert)
+{
+    enum { SOFTMAX = 1, SIGMOID, SOFTMAX_OF_CHOSEN }; // values of the key
+    static const enum route_score SCORES[] = {ROUTE_SOFTMAX, ROUTE_SIGMOID, ROUTE_TOP_SOFTMAX};
+    int32_t gating = reader_int(r, "expert_gating_func", 0, SOFTMAX_OF_CHOSEN, 0);
+    if (gating > 0)
+        route->score = SCORES[gating - 1];
+    float scale = reader_float(r, "expert_weights_scale", 0, 1e6, 1);
+    route->scale = scale == 0 ? 1 : scale;
+    route->normalise = reader_bool(r, "expert_weights_norm", route->normalise);
+    route->n_group = reader_int(r, "expert_group_count", 0, EXPERTS_MOST, 0);
+    route->n_group_used = reader_int(r, "expert_group_used_count", 0, EXPERTS_MOST, 0);
+    if (route->n_group <= 1 || route->n_group_used == 0)
+        route->n_group = route->n_group_used = 0;
+    else if (n_expert % route->n_group != 0 || route->n_group_used > route->n_group)
+        reader_refuse(r, BAD_INPUT, "%d experts in %d groups, of which %d are used", n_expert,
+                      route->n_group, route->n_group_used);
+}
+
+void reader_experts(struct reader *r, struct hyper *h, bool required)
+{
+    h->n_expert = reader_int(r, "expert_count", required, EXPERTS_MOST, required ? REQUIRED : 0);
+    if (h->n_expert == 0 || r->status != OK)
+        return;
+    h->n_expert_used = reader_int(r, "expert_used_count", 1, EXPERTS_USED_MOST, REQUIRED);
+    if (h->n_expert_used > h->n_expert)
+        reader_refuse(r, BAD_INPUT, "key '%s' is %d; there are %d experts", r->key,
+                      h->n_expert_used, h->n_expert);
+    const int32_t n_ff = (int32_t)hyper_most(h, N_FF);
+    h->n_ff_exp =
+        reader_int(r, "expert_feed_forward_length", 1, MAX_FF, n_ff > 0 ? n_ff : REQUIRED);
+    const int32_t n_shared = reader_int(r, "expert_shared_count", 0, 64, 0);
+    h->n_ff_shared = reader_int(r, "expert_shared_feed_forward_length", 0, MAX_FF,
+                                n_shared > 0 ? n_shared * h->n_ff_exp : 0);
+    read_gating(r, &h->route, h->n_expert);
+    for (int32_t i = reader_int(r, "leading_dense_block_count", 0, MAX_LAYER, 0); i < h->n_layer;
+         i++) {
+        h->layers[i].parts &= ~(uint32_t)PART_DENSE;
+        h->layers[i].parts |= (uint32_t)PART_EXPERTS | (h->n_ff_shared > 0 ? PART_SHARED : 0);
+    }
+}
+
+void reader_window(struct reader *r, struct hyper *h, int32_t period)
+{
+    const int32_t window = reader_int(r, "attention.sliding_window", 0, MAX_CTX, 0);
+    int32_t *windowed = mem_array((size_t)h->n_layer, sizeof(*windowed));
+    for (int32_t i = 0; i < h->n_layer; i++)
+        windowed[i] = i % period < period - 1;
+    const struct gguf_value *pattern = find_key(r, "attention.sliding_window_pattern");
+    if (pattern && pattern->type == GGUF_ARRAY)
+        reader_ints(r, "attention.sliding_window_pattern", 0, 1, 0, windowed);
+    else if (pattern)
+        for (int32_t i = 0,
+                     every = reader_int(r, "attention.sliding_window_pattern", 1, MAX_LAYER, 1);
+             i < h->n_layer; i++)
+            windowed[i] = i % every < every - 1;
+    for (int32_t i = 0; i < h->n_layer && window > 0; i++) {
+        h->layers[i].window = windowed[i] ? window : 0;
+        if (windowed[i] && h->ropes[ROPE_WINDOW].n_rot > 0)
+            h->layers[i].rope = ROPE_WINDOW;
+    }
+    free(windowed);
+}
+
+void reader_temperature(struct reader *r, struct hyper *h)
+{
+    const float scale = reader_float(r, "attention.temperature_scale", 0, 1e6, 0);
+    const int32_t length = reader_int(
+        r, "attention.temperature_length", 1, MAX_CTX,
+        h->ropes[ROPE_MAIN].scaling.yarn ? h->ropes[ROPE_MAIN].scaling.n_ctx_orig : h->n_ctx_train);
+    if (r->status != OK || scale == 0 || h->n_ctx_train <= length)
+        return;
+    log_info("scores are scaled by position beyond %d tokens, which this build does not: contexts "
+             "end there, not at %d",
+             length, h->n_ctx_train);
+    h->n_ctx_train = length;
 }
 
 // ---- checks -------------------------------------------------------------------------------------
@@ -357,7 +443,12 @@ enum status hyper_read(struct hyper *out, const struct gguf *gguf, struct err *e
                        .arch = h.arch,
                        .err = err,
                        .asked = mem_array((size_t)gguf->n_values + 1, 1)};
-    h.n_layer = r.n_layer = reader_int(&r, "block_count", 1, MAX_LAYER, REQUIRED);
+    h.n_layer = reader_int(&r, "block_count", 1, MAX_LAYER, REQUIRED);
+    h.n_mtp = reader_int(&r, "nextn_predict_layers", 0, MAX_LAYER, 0);
+    if (h.n_mtp >= h.n_layer)
+        reader_refuse(&r, BAD_INPUT, "key '%s' is %d of %d layers", r.key, h.n_mtp, h.n_layer);
+    h.n_mtp = r.status == OK ? h.n_mtp : 0;
+    r.n_layer = h.n_layer -= h.n_mtp;
     h.layers = mem_array((size_t)h.n_layer, sizeof(*h.layers));
     read_common(&r, &h);
     if (r.status == OK)
@@ -365,6 +456,8 @@ enum status hyper_read(struct hyper *out, const struct gguf *gguf, struct err *e
     for (int32_t i = 0; i < h.n_layer && r.status == OK; i++)
         check_layer(&r, &h, i);
     check_experts(&r, &h);
+    if (h.post_eps == 0)
+        h.post_eps = h.eps;
     if (h.attention_scale == 0)
         h.attention_scale = 1 / sqrtf((float)h.layers[0].head_dim);
     if (r.status == OK) {
@@ -388,7 +481,8 @@ void hyper_free(struct hyper *hyper)
 int64_t hyper_dim(const struct hyper *h, const struct layer_hyper *l, enum dim dim)
 {
     const int64_t n_q = (int64_t)l->n_head * l->head_dim, n_k = (int64_t)l->n_head_kv * l->head_dim,
-                  n_v = (int64_t)l->n_head_kv * l->head_dim_v;
+                  n_v = (int64_t)l->n_head_kv * l->head_dim_v, n_rot = h->ropes[ROPE_MAIN].n_rot;
+    const bool mla = l->parts & PART_MLA;
     const int64_t dims[N_DIMS] = {
         [ONE] = 1,
         [N_EMBD] = h->n_embd,
@@ -409,6 +503,23 @@ int64_t hyper_dim(const struct hyper *h, const struct layer_hyper *l, enum dim d
         [N_FF_SHARED] = h->n_ff_shared,
         [N_USED] = h->n_expert_used,
         [N_USED_EMBD] = (int64_t)h->n_expert_used * h->n_embd,
+        [N_LORA_Q] = h->n_lora_q,
+        [N_LORA_KV] = h->n_lora_kv,
+        [N_KV_MLA] = mla ? h->n_lora_kv + n_rot : 0,
+        [HEAD_NOPE] = h->head_dim_mla - n_rot,
+        [HEAD_V_MLA] = h->head_dim_v_mla,
+        [N_Q_MLA] = (int64_t)l->n_head * h->head_dim_mla,
+        [N_V_MLA] = (int64_t)l->n_head * h->head_dim_v_mla,
+        [N_NOPE_ACT] = mla ? l->n_head * (h->head_dim_mla - n_rot) : 0,
+        [N_EMBD_LAYER] = h->n_embd_layer,
+        [N_EMBD_LAYERS] = (int64_t)h->n_embd_layer * h->n_layer,
+        [N_QKV_ACT] = h->fused_qkv ? n_q + n_k + n_v : 0,
+        [N_FF_ACT] = l->n_ff > h->n_ff_shared ? l->n_ff : h->n_ff_shared,
+        [N_FF_2_ACT] = h->fused_ffn ? 2 * (int64_t)l->n_ff : 0,
+        [N_GATE_ACT] = h->attention_gate ? (int64_t)l->n_head * l->head_dim_v : 0,
+        [N_ABSORBED_ACT] = mla ? (int64_t)l->n_head * h->n_lora_kv : 0,
+        [N_HEAD_ACT] = mla ? l->n_head : 0,
+        [N_ADDED2_ACT] = h->two_networks ? h->n_embd : 0,
         [N_USED_FF_EXP] = (int64_t)h->n_expert_used * h->n_ff_exp,
     };
     return dims[dim];

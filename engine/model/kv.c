@@ -9,6 +9,16 @@
 
 #include <stdlib.h>
 
+// Numbers that a layer keeps of a token: as keys (k 0) and as values (k 1). Latent attention's
+// values are part of its keys, and some layers read what an earlier one keeps.
+static int64_t kept(const struct hyper *hyper, int32_t i, int k)
+{
+    const struct layer_hyper *layer = &hyper->layers[i];
+    if (layer->parts & PART_MLA)
+        return k == 0 ? hyper_dim(hyper, layer, N_KV_MLA) : 0;
+    return layer->parts & PART_KEYS ? hyper_dim(hyper, layer, k == 0 ? N_K : N_V) : 0;
+}
+
 // One cache of a layer, when the layer has one.
 static enum status open_cache(struct kv *kv, struct compute *compute, struct tensor *out,
                               enum dtype type, int64_t n_cols, struct err *err)
@@ -33,12 +43,10 @@ static enum status open_cache(struct kv *kv, struct compute *compute, struct ten
 uint64_t kv_row_bytes(const struct compute *compute, const struct hyper *hyper, bool q8_0)
 {
     const enum dtype type = q8_0 ? DTYPE_Q8_0 : DTYPE_F16;
-    static const enum dim dims[] = {N_K, N_V};
     uint64_t n_bytes = 0;
     for (int32_t i = 0; i < hyper->n_layer; i++)
-        for (size_t k = 0; k < COUNT_OF(dims); k++) {
-            const struct layer_hyper *layer = &hyper->layers[i];
-            int64_t n_cols = layer->parts & PART_ATTENTION ? hyper_dim(hyper, layer, dims[k]) : 0;
+        for (int k = 0; k < 2; k++) {
+            const int64_t n_cols = kept(hyper, i, k);
             if (n_cols % dtype_block_elements(type) != 0)
                 return 0;
             if (n_cols > 0)
@@ -65,12 +73,9 @@ enum status kv_open(struct kv *out, struct compute *compute, const struct hyper 
     };
     enum status status = OK;
     for (int32_t i = 0; i < hyper->n_layer && status == OK; i++) {
-        const struct layer_hyper *layer = &hyper->layers[i];
-        if (!(layer->parts & PART_ATTENTION))
-            continue;
-        status = open_cache(&kv, compute, &kv.k[i], type, hyper_dim(hyper, layer, N_K), err);
+        status = open_cache(&kv, compute, &kv.k[i], type, kept(hyper, i, 0), err);
         if (status == OK)
-            status = open_cache(&kv, compute, &kv.v[i], type, hyper_dim(hyper, layer, N_V), err);
+            status = open_cache(&kv, compute, &kv.v[i], type, kept(hyper, i, 1), err);
     }
     if (status != OK)
         kv_close(&kv, compute);

@@ -99,6 +99,10 @@ static enum status check_device(const struct compute *compute, const struct hype
 {
     if (strcmp(compute_info(compute)->backend, "cpu") == 0)
         return OK;
+    if (h->arch->cpu_only || h->n_expert > 0)
+        return err_set(err, UNSUPPORTED,
+                       "architecture '%s'%s runs on the processor only in this build: device = cpu",
+                       h->arch->name, h->n_expert > 0 ? " with experts" : "");
     for (int32_t i = 0; i < h->n_layer; i++) {
         const struct layer_hyper *layer = &h->layers[i];
         if (layer->head_dim % 8 != 0 || layer->head_dim > 256)

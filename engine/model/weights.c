@@ -128,39 +128,55 @@ static bool starts_with(struct bytes text, const char *start)
     return text.n >= n && memcmp(text.p, start, n) == 0;
 }
 
-// Vision towers travel in some files; text needs none of them.
-static void skip_towers(const struct planner *p)
+static void skip(const struct planner *p, const char *const *starts, size_t n_starts,
+                 const char *what)
 {
-    static const char *const STARTS[] = {"v.", "mm.", "a."};
     uint64_t n = 0, n_bytes = 0;
     for (uint64_t i = 0; i < p->gguf->n_tensors; i++)
-        for (size_t k = 0; k < COUNT_OF(STARTS); k++)
-            if (starts_with(p->gguf->tensors[i].name, STARTS[k])) {
+        for (size_t k = 0; k < n_starts; k++)
+            if (starts_with(p->gguf->tensors[i].name, starts[k])) {
                 p->gguf->tensors[i].used = true;
                 n++;
                 n_bytes += p->gguf->tensors[i].n_bytes;
             }
     if (n > 0)
-        log_info("%llu tensors (%llu MB) for images or sound are in the file; this build computes "
-                 "with text and leaves them out",
-                 (unsigned long long)n, (unsigned long long)(n_bytes >> 20));
+        log_info("%llu tensors (%llu MB) %s are in the file; this build leaves them out",
+                 (unsigned long long)n, (unsigned long long)(n_bytes >> 20), what);
+}
+
+// Vision towers, and layers that predict further tokens, travel in some files; text comes without.
+static void skip_others(const struct planner *p)
+{
+    static const char *const TOWERS[] = {"v.", "mm.", "a."}, *const MTP[] = {"mtp."};
+    char block[16];
+    const char *start = block;
+    skip(p, TOWERS, COUNT_OF(TOWERS), "for images or sound");
+    skip(p, MTP, COUNT_OF(MTP), "that predict further tokens");
+    for (int32_t i = 0; i < p->hyper->n_mtp; i++) {
+        snprintf(block, sizeof(block), "blk.%d.", p->hyper->n_layer + i);
+        skip(p, &start, 1, "that predict further tokens");
+    }
+}
+
+// Does the layer have what the rule is about? A rule of the model asks the first layer.
+static bool is_about(const struct rule *rule, const struct layer_hyper *layer)
+{
+    const uint32_t parts = rule->parts & ~(uint32_t)OPTIONAL;
+    return (layer->parts & parts) == parts;
 }
 
 static enum status apply_all(struct planner *p)
 {
     const struct arch *arch = p->hyper->arch;
     enum status status = OK;
-    for (size_t k = 0; k < arch->n_rules && status == OK; k++)
-        if (!arch->rules[k].of_layer)
-            status = apply(p, &arch->rules[k], 0);
-    for (int32_t i = 0; i < p->hyper->n_layer; i++)
+    for (int32_t i = -1; i < p->hyper->n_layer; i++) // -1: the model's
         for (size_t k = 0; k < arch->n_rules && status == OK; k++) {
             const struct rule *rule = &arch->rules[k];
-            uint32_t parts = rule->parts & ~(uint32_t)OPTIONAL;
-            if (rule->of_layer && (p->hyper->layers[i].parts & parts) == parts)
-                status = apply(p, rule, i);
+            const int32_t layer = i < 0 ? 0 : i;
+            if (rule->of_layer == (i >= 0) && is_about(rule, &p->hyper->layers[layer]))
+                status = apply(p, rule, layer);
         }
-    skip_towers(p);
+    skip_others(p);
     return status == OK ? check_unused(p) : status;
 }
 
@@ -174,8 +190,8 @@ enum status weights_plan(struct weights *out, const struct gguf *gguf, const str
 
 // ---- loading ------------------------------------------------------------------------------------
 
-static enum status load_factors(struct weights *w, const struct placement *place,
-                                const uint8_t *data, struct err *err)
+static enum status check_factors(const struct placement *place, const uint8_t *data,
+                                 struct err *err)
 {
     float factor;
     for (int64_t i = 0; i < place->n_cols; i++) {
@@ -185,7 +201,6 @@ static enum status load_factors(struct weights *w, const struct placement *place
                            "tensor '%s': factor %lld is %g; expected a positive number",
                            place->rule->name, (long long)i, (double)factor);
     }
-    w->freq_factors = (const float *)(const void *)data;
     return OK;
 }
 
@@ -247,16 +262,44 @@ static enum status load_matrix(struct weights *w, struct compute *compute,
     return w->row < place->n_rows ? AGAIN : OK;
 }
 
+static enum status load_small(struct compute *compute, const struct placement *place,
+                              const uint8_t *data, struct err *err)
+{
+    if (place->rule->form == FACTORS)
+        return check_factors(place, data, err);
+    if (place->rule->form == VECTOR)
+        return load_vector(compute, place, data, err);
+    dtype_decode((enum dtype)place->tensor->type, (float *)(void *)place->slot, data, 1);
+    return OK;
+}
+
 static enum status load(struct weights *w, struct compute *compute, const struct placement *place,
                         const uint8_t *data, double ms, struct err *err)
 {
     if (place->rule->form == MATRIX)
         return load_matrix(w, compute, place, data, ms, err);
-    enum status status = place->rule->form == FACTORS ? load_factors(w, place, data, err)
-                                                      : load_vector(compute, place, data, err);
+    enum status status = load_small(compute, place, data, err);
     if (status == OK)
         w->n_bytes_loaded += place->tensor->n_bytes;
     return status;
+}
+
+static const float *factors_in(const struct weights *w, const struct gguf *gguf,
+                               const struct tensor *slot)
+{
+    for (size_t i = 0; i < w->n_placements; i++)
+        if (w->placements[i].slot == slot)
+            return (const float *)(const void *)(gguf->file.p + w->placements[i].tensor->offset);
+    return NULL;
+}
+
+static const float *find_factors(const struct weights *w, const struct gguf *gguf,
+                                 const struct hyper *hyper)
+{
+    const float *all = factors_in(w, gguf, &w->rope_freqs);
+    if (all)
+        return all;
+    return factors_in(w, gguf, hyper->n_ctx > hyper->n_ctx_short ? &w->rope_long : &w->rope_short);
 }
 
 static enum status load_rope(struct compute *compute, struct rope_weights *out,
@@ -276,15 +319,16 @@ static enum status load_rope(struct compute *compute, struct rope_weights *out,
     return OK;
 }
 
-static enum status finish(struct weights *w, struct compute *compute, const struct hyper *hyper,
-                          struct err *err)
+static enum status finish(struct weights *w, struct compute *compute, const struct gguf *gguf,
+                          const struct hyper *hyper, struct err *err)
 {
     enum status status = OK;
+    const float *factors = find_factors(w, gguf, hyper);
     w->tied = !w->output.buffer;
     if (w->tied)
         w->output = w->token_embd;
     for (int k = 0; k < N_ROPES && status == OK; k++)
-        status = load_rope(compute, &w->ropes[k], &hyper->ropes[k], w->freq_factors, err);
+        status = load_rope(compute, &w->ropes[k], &hyper->ropes[k], factors, err);
     return status;
 }
 
@@ -308,7 +352,7 @@ enum status weights_load_some(struct weights *w, struct compute *compute, const 
         w->row = 0;
         w->n_loaded++;
     }
-    return finish(w, compute, hyper, err);
+    return finish(w, compute, gguf, hyper, err);
 }
 
 static void release(struct compute *compute, struct tensor *tensor)
@@ -320,7 +364,8 @@ static void release(struct compute *compute, struct tensor *tensor)
 void weights_close(struct weights *w, struct compute *compute)
 {
     for (size_t i = 0; i < w->n_placements; i++)
-        release(compute, w->placements[i].slot);
+        if (w->placements[i].rule->form != NUMBER)
+            release(compute, w->placements[i].slot);
     for (int k = 0; k < N_ROPES; k++)
         release(compute, &w->ropes[k].turns);
     free(w->placements);

@@ -1,10 +1,10 @@
 """cases.py - what the golden tier runs and peer/compare.py records: models, token ids, corpus."""
 import hashlib, os
-import mkgguf
+import mkarch, mkgguf
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOKENS = HERE + '/tokens'
-TOP = 8
+TOP, ARCH_TOP = 8, 12
 IDS = [(i * i * 37 + i * 11 + 5) % 500 for i in range(40)]
 WORDS = 'the quick Brown fox naïve Größe тест 中文 日本語 한국어 שלום مرحبا हिन्दी return int foo_bar HTTPServer  indented\tx 😀 👩‍💻'.split(' ')
 FAMILIES = ['gpt-2', 'llama-bpe', 'qwen2', 'default']  # values of tokenizer.ggml.pre; without the key it is default
@@ -48,6 +48,10 @@ def corpus():
 def make_model(path, name):
     shape, kind = MODELS[name]
     mkgguf.make(path, shape, kind, 1, corpus(), False, name)
+
+
+def make_arch(path, name):
+    mkarch.make(path, name, corpus())
 
 
 def make_vocab_file(path, pre):

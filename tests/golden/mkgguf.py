@@ -238,7 +238,7 @@ def kv(key, typ, val):
     h = s_(key)
     if isinstance(val, list):
         body = {STR: lambda: b''.join(map(s_, val)), I32: lambda: np.asarray(val, '<i4').tobytes(),
-                FL32: lambda: np.asarray(val, '<f4').tobytes()}[typ]()
+                FL32: lambda: np.asarray(val, '<f4').tobytes(), BOOL: lambda: np.asarray(val, '?').tobytes()}[typ]()
         return h + struct.pack('<IIQ', ARR, typ, len(val)) + body
     pk = {U32: lambda: struct.pack('<I', val), FL32: lambda: struct.pack('<f', val),
           BOOL: lambda: struct.pack('<?', val), STR: lambda: s_(val)}[typ]()

@@ -143,16 +143,21 @@ static inline void add_vocabulary(struct file *f, const char *pre, const char *c
 
 enum { TINY_EMBD = 32, TINY_FF = 64, TINY_HEAD = 4, TINY_KV = 2, TINY_LAYER = 2, TINY_VOCAB = 258 };
 
-static inline void add_hyper(struct file *f)
+static inline void add_other_hyper(struct file *f)
 {
     key_text(f, "general.architecture", "llama");
     key_u32(f, "llama.block_count", TINY_LAYER);
     key_u32(f, "llama.context_length", 64);
     key_u32(f, "llama.embedding_length", TINY_EMBD);
-    key_u32(f, "llama.feed_forward_length", TINY_FF);
     key_u32(f, "llama.attention.head_count", TINY_HEAD);
-    key_u32(f, "llama.attention.head_count_kv", TINY_KV);
     key_f32(f, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
+}
+
+static inline void add_hyper(struct file *f)
+{
+    add_other_hyper(f);
+    key_u32(f, "llama.feed_forward_length", TINY_FF);
+    key_u32(f, "llama.attention.head_count_kv", TINY_KV);
 }
 
 struct shape {
@@ -174,13 +179,18 @@ static const struct shape tiny_shapes[] = {
     {"blk.%d.ffn_down.weight", TINY_FF, TINY_EMBD},
 };
 
-// A whole F32 model with a tied output; weights from a fixed small generator.
-static inline void make_tiny_model(struct file *f)
+// A whole F32 model with a tied output; weights from a fixed small generator. hyper: adds the keys;
+// extra: one more tensor, or NULL.
+static inline void make_model_with(struct file *f, void (*hyper)(struct file *f), const char *extra)
 {
     uint64_t offset = 0, n_floats = 0;
     file_begin(f);
-    add_hyper(f);
+    hyper(f);
     add_vocabulary(f, "gpt-2", NULL, 0, NULL, 0);
+    if (extra) {
+        add_tensor(f, extra, DTYPE_F32, TINY_EMBD, 1, offset);
+        offset += TINY_EMBD * 4;
+    }
     for (size_t i = 0; i < COUNT_OF(tiny_shapes); i++) {
         const struct shape *shape = &tiny_shapes[i];
         int n = strstr(shape->name, "%d") ? TINY_LAYER : 1;
@@ -207,4 +217,9 @@ static inline void make_tiny_model(struct file *f)
         float v = (float)(state >> 8) / (float)(1 << 24) - 0.5f;
         put(f, &v, 4);
     }
+}
+
+static inline void make_tiny_model(struct file *f)
+{
+    make_model_with(f, add_hyper, NULL);
 }

@@ -1,10 +1,16 @@
 // attention.c - softmax attention (Vaswani et al. 2017) with grouped heads (Ainslie et al. 2023)
-// and rotary positions (Su et al. 2021): norm, projections, rotation and storing of keys and
-// values, attention over the sequence's rows, output projection, added to the residual stream.
+// and rotary positions (Su et al. 2021): norm, projections, norms of the heads, rotation and
+// storing of keys and values, attention over the sequence's rows, output projection, its norm,
+// added to the residual stream.
 //
-// The keys and values of all rows of the pass are stored before attention reads them: a token sees
-// exactly the rows 0 .. pos of its own sequence.
+// What a layer has of this is told by its weights (biases, norms, sinks) and its numbers (window,
+// rotation). The keys and values of all rows of the pass are stored before attention reads them: a
+// token sees exactly the rows 0 .. pos of its own sequence.
 #include "../arch.h"
+
+struct heads { // views of the pass's rows
+    struct tensor q, k, v;
+};
 
 static struct rope rope_of(const struct pass *p, const struct layer_hyper *l)
 {
@@ -15,43 +21,114 @@ static struct rope rope_of(const struct pass *p, const struct layer_hyper *l)
     return (struct rope){rope->pairs, rope->n_rot, &w->turns, w->magnitude};
 }
 
+static struct heads project(const struct pass *p, const struct layer_hyper *l,
+                            const struct layer *w)
+{
+    const int64_t n_q = (int64_t)l->n_head * l->head_dim, n_k = (int64_t)l->n_head_kv * l->head_dim,
+                  n_v = (int64_t)l->n_head_kv * l->head_dim_v;
+    const struct matmul_x x = {&p->x, present(&w->attn_norm), p->h->eps};
+    if (w->attn_qkv.buffer) {
+        struct tensor qkv = pass_view(p, &p->act->qkv, n_q + n_k + n_v);
+        op_matmul(
+            p->compute,
+            &(struct matmul){.out = &qkv, .w = &w->attn_qkv, .bias = present(&w->attn_qkv_bias)}, 1,
+            &x);
+        return (struct heads){tensor_columns(&qkv, 0, n_q), tensor_columns(&qkv, n_q, n_k),
+                              tensor_columns(&qkv, n_q + n_k, n_v)};
+    }
+    struct heads heads = {pass_view(p, &p->act->q, n_q), pass_view(p, &p->act->k, n_k),
+                          pass_view(p, &p->act->v, n_v)};
+    struct tensor gate = pass_view(p, &p->act->attn_gate, (int64_t)l->n_head * l->head_dim_v);
+    struct matmul products[4] = {
+        {.out = &heads.q, .w = &w->attn_q, .bias = present(&w->attn_q_bias)}};
+    int n = 1;
+    if (w->attn_k.buffer)
+        products[n++] =
+            (struct matmul){.out = &heads.k, .w = &w->attn_k, .bias = present(&w->attn_k_bias)};
+    if (w->attn_v.buffer)
+        products[n++] =
+            (struct matmul){.out = &heads.v, .w = &w->attn_v, .bias = present(&w->attn_v_bias)};
+    else // values are the keys before their norm and rotation
+        heads.v = heads.k;
+    if (w->attn_gate.buffer)
+        products[n++] = (struct matmul){.out = &gate, .w = &w->attn_gate};
+    op_matmul(p->compute, products, n, &x);
+    return heads;
+}
+
+// A norm as wide as all heads; one of each head is the rotation's work.
+static void norm_all(const struct pass *p, const struct tensor *heads, int32_t head_dim,
+                     const struct tensor *norm)
+{
+    if (norm->buffer && norm->n_cols != head_dim)
+        op_rms_norm(p->compute, heads, heads, norm, p->h->eps);
+}
+
+static const struct tensor *head_norm(const struct layer_hyper *l, const struct tensor *norm)
+{
+    return norm->buffer && norm->n_cols == l->head_dim ? norm : NULL;
+}
+
+static void rotate(const struct pass *p, const struct tensor *heads, const struct layer_hyper *l,
+                   const struct tensor *norm)
+{
+    struct tensor each = pieces_view(heads, l->head_dim);
+    op_rope_kv(p->compute,
+               &(struct rope_kv){
+                   .q = heads, .pos = &p->pos, .head_dim = l->head_dim, .rope = rope_of(p, l)});
+    op_rms_norm(p->compute, &each, &each, norm, p->h->eps);
+}
+
+static void store(const struct pass *p, const struct heads *heads, int32_t i)
+{
+    const struct layer_hyper *l = &p->h->layers[i];
+    const struct layer *w = &p->w->layers[i];
+    const bool before = !p->h->norm_after_rope, keeps = l->parts & PART_KEYS;
+    if (!before) {
+        rotate(p, &heads->q, l, &w->attn_q_norm);
+        rotate(p, &heads->k, l, &w->attn_k_norm);
+    } else {
+        norm_all(p, &heads->q, l->head_dim, &w->attn_q_norm);
+        norm_all(p, &heads->k, l->head_dim, &w->attn_k_norm);
+    }
+    op_rope_kv(p->compute,
+               &(struct rope_kv){.q = &heads->q,
+                                 .k = keeps ? &heads->k : NULL,
+                                 .v = keeps ? &heads->v : NULL,
+                                 .pos = &p->pos,
+                                 .row = &p->row,
+                                 .cache_k = keeps ? &p->kv->k[i] : NULL,
+                                 .cache_v = keeps ? &p->kv->v[i] : NULL,
+                                 .head_dim = l->head_dim,
+                                 .head_dim_v = l->head_dim_v,
+                                 .rope = before ? rope_of(p, l) : (struct rope){.n_rot = 0},
+                                 .q_norm = before ? head_norm(l, &w->attn_q_norm) : NULL,
+                                 .k_norm = before && keeps ? head_norm(l, &w->attn_k_norm) : NULL,
+                                 .v_norm = keeps && p->h->norm_values,
+                                 .eps = p->h->eps});
+}
+
 void attention_block(const struct pass *p, int32_t i)
 {
     const struct hyper *h = p->h;
     const struct layer_hyper *l = &h->layers[i];
     const struct layer *w = &p->w->layers[i];
-    const struct tensor *cache_k = &p->kv->k[i], *cache_v = &p->kv->v[i];
-    const int64_t n_k = (int64_t)l->n_head_kv * l->head_dim;
-    struct tensor q = pass_view(p, &p->act->q, (int64_t)l->n_head * l->head_dim),
-                  k = pass_view(p, &p->act->k, n_k), v = pass_view(p, &p->act->v, n_k),
-                  att = pass_view(p, &p->act->att, q.n_cols);
+    struct tensor att = pass_view(p, &p->act->att, (int64_t)l->n_head * l->head_dim_v),
+                  gate = pass_view(p, &p->act->attn_gate, att.n_cols);
 
-    const struct matmul qkv[] = {
-        {.out = &q, .w = &w->attn_q, .bias = present(&w->attn_q_bias)},
-        {.out = &k, .w = &w->attn_k, .bias = present(&w->attn_k_bias)},
-        {.out = &v, .w = &w->attn_v, .bias = present(&w->attn_v_bias)},
-    };
-    op_matmul(p->compute, qkv, 3, &(struct matmul_x){&p->x, &w->attn_norm, h->eps});
-    op_rope_kv(p->compute, &(struct rope_kv){.q = &q,
-                                             .k = &k,
-                                             .v = &v,
-                                             .pos = &p->pos,
-                                             .row = &p->row,
-                                             .cache_k = cache_k,
-                                             .cache_v = cache_v,
-                                             .head_dim = l->head_dim,
-                                             .rope = rope_of(p, l)});
-    op_attention(p->compute, &att, &q, cache_k, cache_v, &p->first, &p->count,
+    struct heads heads = project(p, l, w);
+    store(p, &heads, i);
+    op_attention(p->compute, &att, &heads.q, &p->kv->k[l->kv_layer], &p->kv->v[l->kv_layer],
+                 &p->first, &p->count,
                  &(struct attention){.n_head = l->n_head,
                                      .n_head_kv = l->n_head_kv,
                                      .head_dim = l->head_dim,
+                                     .head_dim_v = l->head_dim_v,
                                      .scale = h->attention_scale,
                                      .softcap = h->softcap,
-                                     .window = l->window});
-    op_matmul(p->compute,
-              &(struct matmul){.out = &p->x,
-                               .w = &w->attn_output,
-                               .bias = present(&w->attn_output_bias),
-                               .residual = &p->x},
-              1, &(struct matmul_x){.x = &att});
+                                     .window = l->window,
+                                     .sinks = present(&w->attn_sinks),
+                                     .gate = w->attn_gate.buffer ? &gate : NULL});
+    add_product(p, &att, &w->attn_output, present(&w->attn_output_bias),
+                present(&w->attn_post_norm));
 }

@@ -18,7 +18,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 GOLDEN, TREE = os.path.dirname(HERE), os.path.abspath(HERE + '/../../..')
 WORK = TREE + '/build/peer'
 sys.path.insert(0, GOLDEN)
-import cases, mkgguf, reference
+import cases, mkarch, mkgguf, reference
 
 TAWNY = os.environ.get('TAWNY', TREE + '/build/host/tawny')
 PEERLOGITS = WORK + '/peerlogits'
@@ -176,20 +176,51 @@ def record_vectors():
     open(HERE + '/vectors.txt', 'w').write('\n'.join(lines) + '\n')
 
 
+def record_archs(words):
+    """top log-probabilities of a model of every architecture (mkarch.py); words: only these, the other lines stay"""
+    path, blocks = HERE + '/archs.txt', {}
+    for line in open(path) if os.path.exists(path) else []:
+        if line[0] == '#': continue
+        if line.startswith('= '): name = line[2:].split('  ')[0]; blocks[name] = []
+        blocks[name].append(line.rstrip('\n'))
+    for name in mkarch.MODELS:
+        if words and not any(w in name for w in words): continue
+        model = WORK + '/model.gguf'
+        cases.make_arch(model, name)
+        try: z = peer_logits(model, cases.IDS, 'f32').astype('f8')
+        except SystemExit as e:
+            print('NOT recorded', name, str(e)[-700:], flush=True)
+            continue
+        z -= z.max(1, keepdims=True)
+        z -= np.log(np.exp(z).sum(1, keepdims=True))
+        blocks[name] = ['= %s  %s' % (name, hashlib.sha256(open(model, 'rb').read()).hexdigest())]
+        for row in z:
+            best = np.argsort(-row)[:cases.ARCH_TOP]
+            blocks[name].append(' '.join('%d:%.4f' % (t, -row[t]) for t in best))
+        print('recorded %-24s entropy %.2f' % (name, -(np.exp(z) * z).sum(1).mean()), flush=True)
+    head = ['# negated top-%d log-probabilities of each position by %s' % (cases.ARCH_TOP, peer_version()),
+            '# raw command: peerlogits MODEL.gguf OUT.f32 f32 IDS', '# models: tests/golden/mkarch.py; "= NAME  sha256", then a line a position: id:-logprob ...']
+    open(path, 'w').write('\n'.join(head + [line for name in mkarch.MODELS for line in blocks.get(name, [])]) + '\n')
+
+
 def main():
     ap = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__)
     ap.add_argument('--models', default='small,small256,qwen3b'); ap.add_argument('--types', default=','.join(TYPES))
     ap.add_argument('--devices', default='cpu,llvmpipe')
     ap.add_argument('--tokens-only', action='store_true'); ap.add_argument('--logits-only', action='store_true')
     ap.add_argument('--record', action='store_true')
+    ap.add_argument('--record-archs', nargs='*', metavar='WORD', help='records tests/golden/peer/archs.txt alone')
     a = ap.parse_args()
     if not os.access(TAWNY, os.X_OK):
         sys.exit('%s is not there: make host, or name the binary in TAWNY' % TAWNY)
     os.makedirs(WORK, exist_ok=True)
     print('peer:', peer_version())
     sh('gcc', '-O2', HERE + '/peerlogits.c', '-o', PEERLOGITS, '-lllama', '-lggml', '-lggml-base', '-lm')
+    if a.record_archs is not None:
+        return record_archs(a.record_archs)
     if a.record:
         record_vectors()
+        record_archs([])
     if not a.logits_only:
         compare_tokens(a.record)
     for shape in a.models.split(',') if not a.tokens_only and not a.record else []:

@@ -1,0 +1,51 @@
+// rules.h - lines that the tables of most architectures share.
+#pragma once
+
+#include "../arch.h"
+
+// clang-format off
+#define EMBEDDING_RULES \
+    {"token_embd.weight", MODEL(token_embd), MATRIX, N_EMBD, N_VOCAB}, \
+    {"output_norm.weight", MODEL(output_norm), VECTOR, N_EMBD}, \
+    {"output.weight", MODEL(output), MATRIX, N_EMBD, N_VOCAB, .parts = OPTIONAL} /* else tied */
+#define ATTENTION_RULES \
+    {"attn_norm.weight", LAYER(attn_norm), VECTOR, N_EMBD}, \
+    PROJECTION_RULES
+#define PROJECTION_RULES \
+    {"attn_q.weight", LAYER(attn_q), MATRIX, N_EMBD, N_Q}, \
+    {"attn_k.weight", LAYER(attn_k), MATRIX, N_EMBD, N_K}, \
+    {"attn_v.weight", LAYER(attn_v), MATRIX, N_EMBD, N_V}, \
+    {"attn_output.weight", LAYER(attn_output), MATRIX, N_ATT, N_EMBD}
+#define QKV_BIAS_RULES(when) \
+    {"attn_q.bias", LAYER(attn_q_bias), VECTOR, N_Q, .parts = when}, \
+    {"attn_k.bias", LAYER(attn_k_bias), VECTOR, N_K, .parts = when}, \
+    {"attn_v.bias", LAYER(attn_v_bias), VECTOR, N_V, .parts = when}
+#define OUTPUT_BIAS_RULE \
+    {"attn_output.bias", LAYER(attn_output_bias), VECTOR, N_EMBD, .parts = OPTIONAL}
+#define HEAD_NORM_RULES(when) \
+    {"attn_q_norm.weight", LAYER(attn_q_norm), VECTOR, HEAD_DIM, .parts = when}, \
+    {"attn_k_norm.weight", LAYER(attn_k_norm), VECTOR, HEAD_DIM, .parts = when}
+#define ROPE_FREQS_RULE \
+    {"rope_freqs.weight", MODEL(rope_freqs), FACTORS, N_FREQS, .parts = OPTIONAL} /* Llama 3.1 */
+#define FFN_NORM_RULE \
+    {"ffn_norm.weight", LAYER(ffn_norm), VECTOR, N_EMBD}
+#define FFN_RULES \
+    {"ffn_gate.weight", LAYER(ffn_gate), MATRIX, N_EMBD, N_FF, .parts = PART_DENSE}, \
+    {"ffn_up.weight", LAYER(ffn_up), MATRIX, N_EMBD, N_FF, .parts = PART_DENSE}, \
+    {"ffn_down.weight", LAYER(ffn_down), MATRIX, N_FF, N_EMBD, .parts = PART_DENSE}
+#define EXPERT_RULES \
+    {"ffn_gate_inp.weight", LAYER(ffn_gate_inp), MATRIX, N_EMBD, N_EXPERT, .parts = PART_EXPERTS}, \
+    {"ffn_gate_exps.weight", LAYER(ffn_gate_exps), \
+     MATRIX, N_EMBD, N_FF_EXP, N_EXPERT, PART_EXPERTS}, \
+    {"ffn_up_exps.weight", LAYER(ffn_up_exps), MATRIX, N_EMBD, N_FF_EXP, N_EXPERT, PART_EXPERTS}, \
+    {"ffn_down_exps.weight", LAYER(ffn_down_exps), MATRIX, N_FF_EXP, N_EMBD, N_EXPERT, PART_EXPERTS}
+#define EXPERT_BIAS_RULE(when) \
+    {"exp_probs_b.bias", LAYER(exp_probs_b), VECTOR, N_EXPERT, .parts = PART_EXPERTS | when}
+#define SHARED_RULES \
+    {"ffn_gate_shexp.weight", LAYER(ffn_gate_shexp), \
+     MATRIX, N_EMBD, N_FF_SHARED, .parts = PART_SHARED}, \
+    {"ffn_up_shexp.weight", LAYER(ffn_up_shexp), \
+     MATRIX, N_EMBD, N_FF_SHARED, .parts = PART_SHARED}, \
+    {"ffn_down_shexp.weight", LAYER(ffn_down_shexp), \
+     MATRIX, N_FF_SHARED, N_EMBD, .parts = PART_SHARED}
+// clang-format on

@@ -1,0 +1,341 @@
+"""mkarch.py - a small random model of every architecture, true to the real files' keys and tensor names.
+
+One function a family; each call of it is a line in MODELS: NAME -> Shape. To add an architecture: a function and a line. Numbers are
+chosen so that what is particular shows within the 40 tokens of cases.IDS: windows of 12, several layers of each kind, head widths that
+are not n_embd / n_head. All tensors are F32: the comparison is of the computation, not of formats. How weights are set: mkgguf.py.
+"""
+import numpy as np
+import mkgguf
+from mkgguf import ARR, BOOL, FL32, I32, STR, U32, kv
+
+VOCAB = 512
+
+
+class Shape:
+    def __init__(self, arch, L=2, d=128, h=4, hkv=2, hd=32, ffn=192, ctx=256, base=1e4, eps=1e-5, n_rot=None, tied=False, eps_key='layer_norm_rms_epsilon'):
+        self.arch, self.L, self.d, self.h, self.hkv, self.hd, self.ffn = arch, L, d, h, hkv, hd, ffn
+        self.keys, self.tensors, self.tied, self.fills = [], [], tied, {}
+        self.pre, self.causal = 'gpt-2', True
+        for name, val in (('block_count', L), ('context_length', ctx), ('embedding_length', d), ('feed_forward_length', ffn),
+                          ('attention.head_count', h), ('attention.head_count_kv', hkv)):
+            if val is not None: self.u32(name, val)
+        self.f32('attention.' + eps_key, eps)
+        if base: self.f32('rope.freq_base', base)
+        if n_rot is not None: self.u32('rope.dimension_count', n_rot)
+        if hd: self.u32('attention.key_length', hd); self.u32('attention.value_length', hd)
+        self.t('token_embd.weight', VOCAB, d)
+        self.t('output_norm.weight', d)
+        if not tied: self.t('output.weight', VOCAB, d)
+
+    # keys
+    def key(self, name, typ, val): self.keys.append(kv('%s.%s' % (self.arch, name), typ, val))
+    def u32(self, name, val): self.key(name, I32 if isinstance(val, list) else U32, val)
+    def f32(self, name, val): self.key(name, FL32, val)
+    def bool(self, name, val): self.key(name, BOOL, val)
+    def str(self, name, val): self.key(name, STR, val)
+
+    # tensors; shapes as numpy (rows, cols)
+    def t(self, name, *shape): self.tensors.append((name, shape, 'f32'))
+    def per_layer(self, add, layers=None):
+        for i in range(self.L) if layers is None else layers:
+            add(lambda name, *shape: self.t('blk.%d.%s' % (i, name), *shape))
+        return self
+
+    # what most layers have
+    def attention(self, t, norm=True, head_norm=False, bias=False, out_bias=False):
+        dq, dk, d = self.h * self.hd, self.hkv * self.hd, self.d
+        if norm: t('attn_norm.weight', d)
+        t('attn_q.weight', dq, d); t('attn_k.weight', dk, d); t('attn_v.weight', dk, d); t('attn_output.weight', d, dq)
+        if head_norm: t('attn_q_norm.weight', self.hd); t('attn_k_norm.weight', self.hd)
+        if bias: t('attn_q.bias', dq); t('attn_k.bias', dk); t('attn_v.bias', dk)
+        if out_bias: t('attn_output.bias', d)
+
+    def dense(self, t, norm='ffn_norm', ffn=None):
+        ffn = ffn or self.ffn
+        if norm: t(norm + '.weight', self.d)
+        t('ffn_gate.weight', ffn, self.d); t('ffn_up.weight', ffn, self.d); t('ffn_down.weight', self.d, ffn)
+
+    def experts(self, t, n, ff, norm='ffn_norm', bias=False, shared=0):
+        d = self.d
+        if norm: t(norm + '.weight', d)
+        t('ffn_gate_inp.weight', n, d)
+        t('ffn_gate_exps.weight', n, ff, d); t('ffn_up_exps.weight', n, ff, d); t('ffn_down_exps.weight', n, d, ff)
+        if bias: t('exp_probs_b.bias', n)
+        if shared: t('ffn_gate_shexp.weight', shared, d); t('ffn_up_shexp.weight', shared, d); t('ffn_down_shexp.weight', d, shared)
+
+    def expert_keys(self, n, used, ff=None, shared=None):
+        self.u32('expert_count', n); self.u32('expert_used_count', used)
+        if ff: self.u32('expert_feed_forward_length', ff)
+        if shared: self.u32('expert_shared_feed_forward_length', shared)
+
+    def yarn(self, factor, original, **more):
+        self.str('rope.scaling.type', 'yarn'); self.f32('rope.scaling.factor', factor)
+        self.u32('rope.scaling.original_context_length', original)
+        for name, val in more.items(): self.f32('rope.scaling.' + name, val)
+
+
+def fill(s, tensor, shape):
+    name = tensor.split('.', 2)[2] if tensor.startswith('blk.') else tensor
+    w = mkgguf.exact_normal(1, tensor, shape)
+    if name in s.fills: return s.fills[name](w).astype('f4')
+    if 'norm' in name and name.endswith('.weight'): return 1 + np.float32(0.1) * w
+    if name.endswith('.bias') or len(shape) == 1: return np.float32(0.1) * w
+    if name == 'attn_sinks.weight': return w
+    if name == 'token_embd.weight' and not s.tied: return w
+    g = 4.0 if name in ('output.weight', 'token_embd.weight') else 1.7 if 'attn_q' in name or 'attn_k' in name else 1.0
+    return w * np.float32(g / np.sqrt(shape[-1]))
+
+
+# ---- the families ----------------------------------------------------------------------------------------
+def plain(arch, **more):
+    """attention and a gated network, both normed at their input"""
+    s = Shape(arch, **{k: v for k, v in more.items() if k in ('L', 'h', 'hkv', 'hd', 'tied', 'base', 'ffn', 'n_rot')})
+    s.per_layer(lambda t: (s.attention(t, head_norm=more.get('head_norm', False), bias=more.get('bias', False), out_bias=more.get('out_bias', False)),
+                           s.dense(t, more.get('ffn_norm', 'ffn_norm'))))
+    return s
+
+
+def llama3():
+    s = plain('llama', base=5e5, n_rot=32)
+    s.t('rope_freqs.weight', 16)
+    s.fills['rope_freqs.weight'] = lambda w: np.where(np.arange(16) < 6, 1, np.where(np.arange(16) < 10, np.arange(16) - 4, 8))
+    return s
+
+
+def mixtral():
+    s = Shape('llama', L=2, n_rot=32)
+    s.expert_keys(8, 3)
+    return s.per_layer(lambda t: (s.attention(t), s.experts(t, 8, s.ffn)))
+
+
+def qwen_moe(arch, **more):
+    s = Shape(arch, ffn=192, base=1e6, eps=1e-6)
+    shared = 96 if arch == 'qwen2moe' else 0
+    s.expert_keys(8, 3, 64, shared)
+    s.per_layer(lambda t: (s.attention(t, head_norm=arch == 'qwen3moe', bias=arch == 'qwen2moe'), s.experts(t, 8, 64, shared=shared)))
+    if shared: s.per_layer(lambda t: t('ffn_gate_inp_shexp.weight', s.d))
+    s.fills['ffn_gate_inp_shexp.weight'] = lambda w: w * np.float32(1 / np.sqrt(s.d))
+    return s
+
+
+def gpt_oss():
+    s = Shape('gpt-oss', L=4, hd=32, h=8, hkv=2, base=150000.0, ffn=64)
+    s.expert_keys(8, 3, 64)
+    s.u32('attention.sliding_window', 12)
+    s.yarn(32.0, 16)
+    def layer(t):
+        s.attention(t, bias=True, out_bias=True)
+        t('attn_sinks.weight', s.h)
+        s.experts(t, 8, 64, 'post_attention_norm')
+        t('ffn_gate_inp.bias', 8); t('ffn_gate_exps.bias', 8, 64); t('ffn_up_exps.bias', 8, 64); t('ffn_down_exps.bias', 8, s.d)
+    s.fills['attn_sinks.weight'] = lambda w: w
+    return s.per_layer(layer)
+
+
+def gemma(arch, L):
+    s = Shape(arch, L=L, hd=64, h=4, hkv=2, tied=True, base=1e6 if arch == 'gemma3' else 1e4, eps=1e-6)
+    s.u32('attention.sliding_window', 12)
+    s.fills['token_embd.weight'] = lambda w: w * np.float32(0.04)  # small next to what the layers add, or the input is repeated
+    s.fills['output_norm.weight'] = lambda w: 8 + np.float32(0.8) * w
+    if arch == 'gemma2': s.f32('attn_logit_softcapping', 50.0); s.f32('final_logit_softcapping', 30.0)
+    if arch == 'gemma3': s.str('rope.scaling.type', 'linear'); s.f32('rope.scaling.factor', 8.0)
+    def layer(t):
+        s.attention(t, head_norm=arch == 'gemma3')
+        t('post_attention_norm.weight', s.d)
+        s.dense(t)
+        t('post_ffw_norm.weight', s.d)
+    return s.per_layer(layer)
+
+
+def granite(arch):
+    s = Shape(arch, n_rot=32)
+    for k, v in (('embedding_scale', 6.0), ('residual_scale', 0.3), ('attention.scale', 0.2), ('logit_scale', 1.25)): s.f32(k, v)
+    if arch == 'granite': return s.per_layer(lambda t: (s.attention(t), s.dense(t)))
+    s.expert_keys(8, 3, None, 96)
+    return s.per_layer(lambda t: (s.attention(t), s.experts(t, 8, s.ffn, shared=96)))
+
+
+def phi3(long):
+    s = Shape('phi3', h=4, hkv=2, hd=None, ctx=256 if not long else 4096, n_rot=24)
+    s.hd = 32
+    s.u32('rope.scaling.original_context_length', 256 if not long else 16)
+    s.f32('rope.scaling.attn_factor', 1.19 if long else 1.0)
+    def layer(t):
+        t('attn_norm.weight', s.d); t('attn_qkv.weight', (s.h + 2 * s.hkv) * 32, s.d); t('attn_output.weight', s.d, s.h * 32)
+        t('ffn_norm.weight', s.d); t('ffn_up.weight', 2 * s.ffn, s.d); t('ffn_down.weight', s.d, s.ffn)
+    s.t('rope_factors_long.weight', 12); s.t('rope_factors_short.weight', 12)
+    s.fills['rope_factors_long.weight'] = lambda w: 1 + np.arange(12) * 0.7
+    s.fills['rope_factors_short.weight'] = lambda w: 1 + np.arange(12) * 0.05
+    return s.per_layer(layer)
+
+
+def olmo2(window):
+    s = Shape('olmo2', L=4, h=4, hkv=2 if window else 4, base=5e5)
+    if window: s.u32('attention.sliding_window', 12); s.yarn(8.0, 64)
+    def layer(t):
+        s.attention(t, norm=False)
+        t('attn_q_norm.weight', s.h * s.hd); t('attn_k_norm.weight', s.hkv * s.hd); t('post_attention_norm.weight', s.d)
+        s.dense(t, None); t('post_ffw_norm.weight', s.d)
+    return s.per_layer(layer)
+
+
+def ernie_moe():
+    s = Shape('ernie4_5-moe', L=3, base=5e5)
+    s.expert_keys(8, 3, 64, 96)
+    s.u32('interleave_moe_layer_step', 1); s.u32('leading_dense_block_count', 1); s.u32('expert_shared_count', 2)
+    s.per_layer(lambda t: (s.attention(t), s.dense(t)), [0])
+    return s.per_layer(lambda t: (s.attention(t), s.experts(t, 8, 64, bias=True, shared=96)), [1, 2])
+
+
+def hunyuan(arch):
+    s = Shape(arch, ffn=64 if arch == 'hunyuan-moe' else 192)
+    if arch == 'hunyuan-dense': return s.per_layer(lambda t: (s.attention(t, head_norm=True), s.dense(t)))
+    s.expert_keys(8, 3, 64, 96)
+    return s.per_layer(lambda t: (s.attention(t, head_norm=True), s.experts(t, 8, 64, shared=96)))
+
+
+def glm4():
+    s = Shape('glm4', n_rot=16)
+    def layer(t):
+        s.attention(t, bias=True); t('post_attention_norm.weight', s.d); t('ffn_norm.weight', s.d)
+        t('ffn_up.weight', 2 * s.ffn, s.d); t('ffn_down.weight', s.d, s.ffn); t('post_ffw_norm.weight', s.d)
+    return s.per_layer(layer)
+
+
+def glm4moe():
+    s = Shape('glm4moe', L=3, n_rot=16)
+    s.expert_keys(8, 3, 64); s.u32('expert_shared_count', 1); s.u32('leading_dense_block_count', 1)
+    s.u32('expert_gating_func', 2); s.bool('expert_weights_norm', True); s.f32('expert_weights_scale', 1.5)
+    s.per_layer(lambda t: (s.attention(t, bias=True, head_norm=True), s.dense(t, 'post_attention_norm')), [0])
+    return s.per_layer(lambda t: (s.attention(t, bias=True, head_norm=True), s.experts(t, 8, 64, 'post_attention_norm', True, 64)), [1, 2])
+
+
+def minimax():
+    s = Shape('minimax-m2', L=2, n_rot=16, ffn=64)
+    s.expert_keys(8, 3, 64); s.u32('expert_gating_func', 2)
+    return s.per_layer(lambda t: (s.attention(t), t('attn_q_norm.weight', s.h * s.hd), t('attn_k_norm.weight', s.hkv * s.hd), s.experts(t, 8, 64, bias=True)))
+
+
+def mistral3():
+    s = plain('mistral3', L=3, n_rot=32, base=1e6)
+    s.yarn(16.0, 64, yarn_beta_fast=32.0, yarn_beta_slow=1.0, yarn_log_multiplier=1.0)
+    s.f32('attention.temperature_scale', 0.1); s.u32('attention.temperature_length', 64)
+    return s
+
+
+def muse_glimmer():
+    s = Shape('muse-glimmer', L=5, hd=32)
+    s.u32('attention.sliding_window', 12); s.f32('logit_scale', 0.5); s.f32('final_logit_softcapping', 30.0)
+    s.key('attention.sliding_window_pattern', BOOL, [True, True, True, False, True])
+    def layer(t):
+        s.attention(t, head_norm=True); t('attn_gate.weight', s.h * s.hd, s.d); t('post_attention_norm.weight', s.d)
+        s.dense(t); t('post_ffw_norm.weight', s.d)
+    s.fills['output.weight'] = lambda w: w * np.float32(8 / np.sqrt(s.d))
+    return s.per_layer(layer)
+
+
+def gemma4(kind):
+    L, moe, small = 6, kind == 'experts', kind == 'small'
+    swa = [True, True, True, False, True, False]
+    hkv = [2, 2, 2, 1, 2, 1]
+    ffn = [192, 192, 192, 192, 256, 256] if small else 192
+    s = Shape('gemma4', L=L, h=4, hkv=hkv, hd=64, ffn=ffn, tied=True, base=1e6, eps=1e-6, n_rot=64)
+    s.u32('attention.key_length_swa', 32); s.u32('attention.value_length_swa', 32); s.u32('rope.dimension_count_swa', 32); s.f32('rope.freq_base_swa', 1e4)
+    s.u32('attention.sliding_window', 12); s.key('attention.sliding_window_pattern', BOOL, swa)
+    s.u32('attention.shared_kv_layers', 2 if small else 0); s.u32('embedding_length_per_layer_input', 32 if small else 0)
+    s.f32('final_logit_softcapping', 30.0)
+    s.fills['token_embd.weight'] = lambda w: w * np.float32(0.04)
+    s.fills['per_layer_token_embd.weight'] = lambda w: w * np.float32(0.3)
+    s.fills['output_norm.weight'] = lambda w: 8 + np.float32(0.8) * w
+    s.fills['rope_freqs.weight'] = lambda w: np.where(np.arange(32) < 8, 1, 1e30)
+    s.fills['layer_output_scale.weight'] = lambda w: 0.8 + 0 * w
+    s.fills['attn_q_norm.weight'] = lambda w: np.float32(0.3) + np.float32(0.03) * w  # the scale of scores is 1
+    s.t('rope_freqs.weight', 32)
+    if small:
+        s.t('per_layer_token_embd.weight', VOCAB, 32 * L); s.t('per_layer_model_proj.weight', 32 * L, s.d); s.t('per_layer_proj_norm.weight', 32)
+    if moe: s.expert_keys(4, 2, 64)
+    for i in range(L):
+        hd, own, f = 32 if swa[i] else 64, not small or i < 4, ffn[i] if small else ffn
+        t = lambda name, *shape: s.t('blk.%d.%s' % (i, name), *shape)
+        t('attn_norm.weight', s.d); t('attn_q.weight', 4 * hd, s.d); t('attn_q_norm.weight', hd); t('attn_output.weight', s.d, 4 * hd)
+        if own: t('attn_k.weight', hkv[i] * hd, s.d); t('attn_k_norm.weight', hd)
+        if own and (swa[i] or small): t('attn_v.weight', hkv[i] * hd, s.d)
+        t('post_attention_norm.weight', s.d); s.dense(t, ffn=f); t('post_ffw_norm.weight', s.d); t('layer_output_scale.weight', 1)
+        if small: t('inp_gate.weight', 32, s.d); t('proj.weight', s.d, 32); t('post_norm.weight', s.d)
+        if moe:
+            t('ffn_gate_inp.weight', 4, s.d); t('ffn_gate_inp.scale', s.d); t('ffn_gate_up_exps.weight', 4, 128, s.d)
+            t('ffn_down_exps.weight', 4, s.d, 64); t('ffn_down_exps.scale', 4)
+            t('post_ffw_norm_1.weight', s.d); t('pre_ffw_norm_2.weight', s.d); t('post_ffw_norm_2.weight', s.d)
+    s.fills['ffn_gate_inp.scale'] = lambda w: np.float32(11) + w
+    s.fills['ffn_down_exps.scale'] = lambda w: 1 + np.float32(0.2) * w
+    return s
+
+
+def mla(arch, lora_q, sigmoid=False, yarn=None):
+    h, nope, rot, v, kv = 4, 32, 16, 24, 64
+    lite = not lora_q  # which files have no attn_q_a is told from the number of layers
+    s = Shape(arch, L=26 if lite else 3, d=64 if lite else 128, ffn=64 if lite else 192, h=h, hkv=1, hd=None, n_rot=rot, ctx=1024)
+    for name, val in (('attention.key_length', kv + rot), ('attention.value_length', kv), ('attention.key_length_mla', nope + rot),
+                      ('attention.value_length_mla', v), ('attention.kv_lora_rank', kv)): s.u32(name, val)
+    if lora_q: s.u32('attention.q_lora_rank', lora_q)
+    s.expert_keys(8, 3, 64); s.u32('expert_shared_count', 2); s.u32('leading_dense_block_count', s.L - 2)
+    s.f32('expert_weights_scale', 1.3); s.bool('expert_weights_norm', sigmoid); s.u32('expert_gating_func', 2 if sigmoid else 1)
+    if sigmoid: s.u32('expert_group_count', 4); s.u32('expert_group_used_count', 2)
+    if yarn: s.yarn(40.0, 64, yarn_log_multiplier=yarn)
+    def layer(t, i):
+        t('attn_norm.weight', s.d)
+        if lora_q: t('attn_q_a.weight', lora_q, s.d); t('attn_q_a_norm.weight', lora_q); t('attn_q_b.weight', h * (nope + rot), lora_q)
+        else: t('attn_q.weight', h * (nope + rot), s.d)
+        t('attn_kv_a_mqa.weight', kv + rot, s.d); t('attn_kv_a_norm.weight', kv)
+        t('attn_k_b.weight', h, kv, nope); t('attn_v_b.weight', h, v, kv); t('attn_output.weight', s.d, h * v)
+        if i < s.L - 2: s.dense(t)
+        else: s.experts(t, 8, 64, bias=sigmoid, shared=128)
+    for i in range(s.L): layer(lambda name, *shape: s.t('blk.%d.%s' % (i, name), *shape), i)
+    return s
+
+
+MODELS = {  # the first word, up to a blank, is the architecture
+    'llama rope_freqs': llama3,
+    'llama experts': mixtral,
+    'qwen2': lambda: plain('qwen2', bias=True),
+    'qwen3': lambda: plain('qwen3', head_norm=True, tied=True),
+    'qwen3moe': lambda: qwen_moe('qwen3moe'),
+    'qwen2moe': lambda: qwen_moe('qwen2moe'),
+    'gpt-oss': gpt_oss,
+    'gemma2': lambda: gemma('gemma2', 3),
+    'gemma3': lambda: gemma('gemma3', 7),
+    'phi3 short': lambda: phi3(False),
+    'phi3 long': lambda: phi3(True),
+    'granite': lambda: granite('granite'),
+    'granitemoe': lambda: granite('granitemoe'),
+    'olmo2': lambda: olmo2(False),
+    'olmo2 window': lambda: olmo2(True),
+    'smollm3': lambda: plain('smollm3', L=5, n_rot=32),
+    'seed_oss': lambda: plain('seed_oss', bias=True, ffn_norm='post_attention_norm'),
+    'ernie4_5': lambda: plain('ernie4_5', L=3),
+    'ernie4_5-moe': ernie_moe,
+    'hunyuan-dense': lambda: hunyuan('hunyuan-dense'),
+    'hunyuan-moe': lambda: hunyuan('hunyuan-moe'),
+    'glm4': glm4,
+    'glm4moe': glm4moe,
+    'minimax-m2': minimax,
+    'mistral3': mistral3,
+    'muse-glimmer': muse_glimmer,
+    'gemma4': lambda: gemma4('dense'),
+    'gemma4 experts': lambda: gemma4('experts'),
+    'gemma4 small': lambda: gemma4('small'),
+    'deepseek2': lambda: mla('deepseek2', 0),
+    'deepseek2 v3': lambda: mla('deepseek2', 48, True, 0.1),
+    'mistral4': lambda: mla('mistral4', 48, False, 0.1),
+}
+
+
+def make(path, name, corpus):
+    s = MODELS[name]()
+    tokens, types, merges = mkgguf.make_vocab(VOCAB, ['<|endoftext|>', '<|im_start|>', '<|im_end|>'], corpus)
+    eot, ime = tokens.index('<|endoftext|>'), tokens.index('<|im_end|>')
+    keys = [kv('general.architecture', STR, s.arch), kv('general.name', STR, 'random'), kv('general.file_type', U32, 0)] + s.keys + [
+        kv(s.arch + '.vocab_size', U32, VOCAB), kv('tokenizer.ggml.model', STR, 'gpt2'), kv('tokenizer.ggml.pre', STR, s.pre),
+        kv('tokenizer.ggml.tokens', STR, tokens), kv('tokenizer.ggml.token_type', I32, types), kv('tokenizer.ggml.merges', STR, merges),
+        kv('tokenizer.ggml.bos_token_id', U32, eot), kv('tokenizer.ggml.eos_token_id', U32, ime), kv('tokenizer.ggml.add_bos_token', BOOL, False)]
+    mkgguf.write_gguf(path, keys, s.tensors, lambda tensor, shape: fill(s, tensor, shape))

@@ -1,0 +1,161 @@
+// model_arch.c - what a file may say of an architecture: numbers a layer, tensors too many and too
+// few, others' tensors, architectures nobody knows. Each refusal names what was found.
+#include "check.h"
+#include "model_fixture.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+static struct compute *compute;
+static char path[] = "/tmp/model_arch.XXXXXX";
+
+// Opens what was made; expects the status and, when it fails, all of the words.
+static void opens(struct file *f, enum status status, const char *const *words, size_t n_words,
+                  const char *what)
+{
+    struct model *m = NULL;
+    struct err err = {0};
+    struct bytes file = buf_view(&f->buf);
+    int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+    if (fd < 0 || write(fd, file.p, file.n) != (ssize_t)file.n)
+        die("%s cannot be written", path);
+    close(fd);
+    enum status got = model_open(&m, compute, path, &(struct model_options){0, 1, 8}, &err);
+    bool good = got == status;
+    for (size_t i = 0; i < n_words && got != OK; i++)
+        good = good && strstr(err.text, words[i]);
+    if (!CHECK(good))
+        fprintf(stderr, "    %s: %s: \"%s\"\n", what, status_name(got), err.text);
+    if (got == OK)
+        model_close(m);
+    buf_free(&f->buf);
+}
+#define OPENS(f, status, ...)                                                                      \
+    opens(f, status, (const char *const[]){__VA_ARGS__},                                           \
+          COUNT_OF(((const char *const[]){__VA_ARGS__})), __func__)
+
+// ---- numbers a layer ----------------------------------------------------------------------------
+
+static int32_t n_items;
+static uint32_t items[8], item_type;
+
+static void array_hyper(struct file *f, const char *array, const char *scalar, uint32_t value)
+{
+    add_other_hyper(f);
+    key_u32(f, scalar, value);
+    array_begin(f, array, item_type, (uint64_t)n_items);
+    for (int32_t i = 0; i < n_items; i++)
+        if (item_type == GGUF_BOOL)
+            put(f, &items[i], 1);
+        else
+            put_u32(f, items[i]);
+}
+static void heads_hyper(struct file *f)
+{
+    array_hyper(f, "llama.attention.head_count_kv", "llama.feed_forward_length", TINY_FF);
+}
+static void ff_hyper(struct file *f)
+{
+    array_hyper(f, "llama.feed_forward_length", "llama.attention.head_count_kv", TINY_KV);
+}
+
+static void test_arrays(void)
+{
+    struct file f;
+    item_type = GGUF_U32;
+    for (int32_t i = 0; i < 8; i++)
+        items[i] = TINY_KV;
+    for (n_items = 0; n_items <= TINY_LAYER + 1; n_items++) {
+        make_model_with(&f, heads_hyper, NULL);
+        if (n_items >= TINY_LAYER)
+            OPENS(&f, OK, "");
+        else
+            OPENS(&f, BAD_INPUT, "llama.attention.head_count_kv", "2 layers");
+    }
+    n_items = TINY_LAYER;
+    items[1] = 1; // the second layer has fewer heads than its tensors
+    make_model_with(&f, heads_hyper, NULL);
+    OPENS(&f, BAD_INPUT, "blk.1.attn_k.weight", "32 x 16", "32 x 8");
+    items[1] = 0;
+    make_model_with(&f, heads_hyper, NULL);
+    OPENS(&f, BAD_INPUT, "head_count_kv", "layer 1");
+    items[1] = 1u << 31;
+    make_model_with(&f, heads_hyper, NULL);
+    OPENS(&f, BAD_INPUT, "llama.attention.head_count_kv", "layer 1");
+    item_type = GGUF_BOOL;
+    items[0] = items[1] = 1;
+    make_model_with(&f, heads_hyper, NULL);
+    OPENS(&f, BAD_INPUT, "blk.0.attn_k.weight"); // truth values are numbers: one head
+    item_type = GGUF_F32;
+    make_model_with(&f, heads_hyper, NULL);
+    OPENS(&f, BAD_INPUT, "llama.attention.head_count_kv", "items of type 6");
+    item_type = GGUF_I32;
+    items[0] = TINY_FF;
+    items[1] = 32;
+    make_model_with(&f, ff_hyper, NULL);
+    OPENS(&f, BAD_INPUT, "blk.1.ffn_gate.weight");
+}
+
+// ---- tensors ------------------------------------------------------------------------------------
+
+static void test_tensors(void)
+{
+    struct file f;
+    make_model_with(&f, add_hyper, "blk.1.attn_q_norm.weight");
+    OPENS(&f, UNSUPPORTED, "blk.1.attn_q_norm.weight", "llama");
+    make_model_with(&f, add_hyper, "v.blk.0.attn_q.weight");
+    OPENS(&f, OK, "");
+    make_model_with(&f, add_hyper, "mm.0.weight");
+    OPENS(&f, OK, "");
+    make_model_with(&f, add_hyper, "mtp.fc.weight");
+    OPENS(&f, OK, "");
+    make_model_with(&f, add_hyper, "blk.2.nextn.enorm.weight"); // no key tells of such a layer
+    OPENS(&f, UNSUPPORTED, "blk.2.nextn.enorm.weight");
+    make_model_with(&f, add_hyper, "output.weight");
+    OPENS(&f, BAD_INPUT, "output.weight", "32 x 1", "32 x 258");
+}
+
+static void nextn_hyper(struct file *f)
+{
+    add_hyper(f);
+    key_u32(f, "llama.nextn_predict_layers", 1);
+}
+
+static void test_further_tokens(void)
+{
+    struct file f;
+    make_model_with(&f, nextn_hyper, NULL); // the second of two layers is not the trunk's
+    OPENS(&f, OK, "");
+}
+
+// ---- architectures ------------------------------------------------------------------------------
+
+static void other_hyper(struct file *f)
+{
+    key_text(f, "general.architecture", "qwen99");
+}
+
+static void test_unknown(void)
+{
+    struct file f;
+    make_model_with(&f, other_hyper, NULL);
+    OPENS(&f, UNSUPPORTED, "'qwen99'", "llama", "qwen2", "qwen3moe");
+}
+
+int main(void)
+{
+    struct err err;
+    if (compute_open(&compute, &(struct compute_options){"cpu", 2}, &err) != OK)
+        die("%s", err.text);
+    int fd = mkstemp(path);
+    if (fd < 0)
+        die("no temporary file");
+    close(fd);
+    test_arrays();
+    test_tensors();
+    test_further_tokens();
+    test_unknown();
+    unlink(path);
+    compute_close(compute);
+    return check_done("model_arch");
+}
