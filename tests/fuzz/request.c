@@ -1,5 +1,6 @@
-// request.c - fuzz target: any bytes as the body of an OpenAI request (engine/api/openai.c). What
-// is refused says why, in JSON that can be read again; what is taken keeps to its bounds.
+// request.c - fuzz target: any bytes as the body of an OpenAI request (engine/api/fields.c,
+// openai.c). What is refused says why, in JSON that can be read again; what is taken keeps to its
+// bounds.
 //
 // The first byte says whether it is a chat. Kept inputs: request/ (every field once, each fault
 // once, and what fuzzing found).
@@ -13,16 +14,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void refusal_is_good(const struct refusal *refusal)
 {
-    struct buf json;
-    struct json again;
+    struct json json;
+    struct body again;
     struct refusal ignored = {0};
     if (refusal->http < 400 || refusal->http > 599 || !refusal->text[0])
         abort();
-    buf_init(&json, 1 << 16);
-    if (refusal_json(&json, refusal) != OK || !json_open(&again, buf_view(&json), &ignored))
+    json_init(&json, 1 << 16);
+    refusal_write(&json, refusal);
+    if (json_done(&json) != OK || !body_open(&again, buf_view(&json.text), &ignored))
         abort();
-    json_close(&again);
-    buf_free(&json);
+    body_close(&again);
+    json_free(&json);
 }
 
 static void job_is_good(const struct job *job)
@@ -56,7 +58,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!copy)
         abort();
     memcpy(copy, data + 1, size - 1);
-    bool taken = openai_read((struct bytes){copy, size - 1}, data[0] & 1, job, &form, &refusal);
+    const struct dialect *dialect = data[0] & 1 ? &openai_chat : &openai_completions;
+    bool taken = ask_read(dialect, (struct bytes){copy, size - 1}, job, &form, &refusal);
     free(copy); // what was taken views the job's memory alone
     if (taken)
         job_is_good(job);
