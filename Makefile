@@ -345,14 +345,14 @@ needs-boot: image host
 test: ## every tier this machine can run; says which it skipped and why
 	@tests/run $(TIERS)
 test-unit: ## unit tests and fuzz corpora under ASan and UBSan, and lint
-test-golden: ## logits and token ids against an independent engine
+test-golden: ## logits and token ids against llama.cpp's and a float64 reference
 test-api: ## the real server over real TLS: curl, npm clients, a browser, a hostile client
 test-boot: ## the image in QEMU: UEFI, BIOS, USB; kill, power cut, power button
 test-device: ## a real GPU, where there is one
 $(TIERS:%=test-%): test-%:
 	@tests/run $*
 
-# Not a tier of `make test`: it compares with a whole other engine, in a Debian sid root of its own.
+# Not a tier of `make test`: it compares with the whole of llama.cpp, in a Debian sid root of its own.
 test-peer: host build/host/ops ## logits and token ids side by side with llama.cpp, matrices (about 20 minutes)
 	@tests/golden/peer/run
 

@@ -37,14 +37,13 @@ static enum status too_long(const struct encoding *e, const char *at_least, size
                             struct err *err)
 {
     if (e->n_ctx >= e->n_ctx_train)
-        return err_set(
-            err, TOO_LARGE,
-            "this model's context holds %d tokens, which is all that it was trained for; "
-            "the prompt has %s%zu. Shorten it",
-            (int)e->n_ctx, at_least, n);
+        return err_set(err, TOO_LARGE,
+                       "this model's context holds %d tokens, prompt and answer, which is all "
+                       "that it was trained for; the prompt has %s%zu. Shorten it",
+                       (int)e->n_ctx, at_least, n);
     return err_set(err, TOO_LARGE,
-                   "this model's context holds %d tokens; the prompt has %s%zu. Shorten it, or "
-                   "raise ctx in tawny.conf (the model was trained for %d)",
+                   "this model's context holds %d tokens, prompt and answer; the prompt has %s%zu. "
+                   "Shorten it, or raise ctx in tawny.conf (the model was trained for %d)",
                    (int)e->n_ctx, at_least, n, (int)e->n_ctx_train);
 }
 
@@ -61,7 +60,7 @@ enum status encoding_check(const struct encoding *e, struct err *err)
 {
     size_t n_longest = tokenizer_longest(e->tokenizer);
     uint64_t n_bytes = text_bytes(e->job), n_least = (n_bytes + n_longest - 1) / n_longest;
-    return n_least > (uint64_t)e->n_ctx ? too_long(e, "at least ", (size_t)n_least, err) : OK;
+    return n_least >= (uint64_t)e->n_ctx ? too_long(e, "at least ", (size_t)n_least, err) : OK;
 }
 
 static enum status encode(struct encoding *e, struct err *err)
@@ -81,7 +80,7 @@ static enum status encode(struct encoding *e, struct err *err)
                       : tokenizer_encode(e->tokenizer, job->ask.prompt, true, ids, cap, &n, err);
     if (status == OK && n == 0)
         status = err_set(err, BAD_INPUT, "the prompt is empty");
-    if (status == OK && n > (size_t)e->n_ctx)
+    if (status == OK && n >= (size_t)e->n_ctx) // an answer has one token at least
         status = too_long(e, "", n, err);
     if (status != OK) {
         free(ids);

@@ -268,7 +268,7 @@ void loaded_token(struct loaded *loaded, struct seq *seq, int32_t id)
         return;
     }
     bool enough = work->job->ask.max_tokens > 0 && work->n_generated >= work->job->ask.max_tokens;
-    if (enough || seq->n_cached >= loaded->n_ctx) { // no place for its row
+    if (enough || seq->n_cached + 1 >= loaded->n_ctx) { // the context is full
         tell_text(engine, work, stopper_flush(work->stopper));
         finish(loaded, seq, FINISH_LENGTH);
         return;

@@ -72,7 +72,7 @@ bool pretokenizer_whole_words(const struct pretokenizer *pretokenizer);
 bool pretokenizer_adds_bos(const struct pretokenizer *pretokenizer);
 
 // Text as the tokenizer sees it. `text` has what is invalid replaced by U+FFFD; `shape` is the same
-// length and valid UTF-8 (lone surrogates, which `text` keeps as the independent engine does, are
+// length and valid UTF-8 (lone surrogates, which `text` keeps as llama.cpp does, are
 // U+FFFD there): the expressions run on it.
 struct clean_text {
     uint8_t *text, *shape; // shape == text when there is no surrogate

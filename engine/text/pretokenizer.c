@@ -7,7 +7,7 @@
 // list of several expressions is applied one after the other, each inside the pieces left by the
 // one before; what lies between two matches is a piece.
 //
-// The one thing a reader would get wrong: validity. The independent engine lets lone surrogates
+// The one thing a reader would get wrong: validity. llama.cpp lets lone surrogates
 // pass and turns every other invalid byte, one by one, into U+FFFD; the ids depend on it. PCRE2
 // must see valid UTF-8 (we pass PCRE2_NO_UTF_CHECK, else every match would check all the rest of
 // the text again), hence the two texts of struct clean_text.

@@ -36,7 +36,7 @@ void tokenizer_close(struct tokenizer *tokenizer);
 
 // Appends the ids of `text`. special: texts of control tokens (<|im_start|> ...) in it become those
 // tokens; false = they are plain text (what a client sends as content). add_bos as the file says.
-// TOO_LARGE when over cap ids. Invalid UTF-8 is replaced by U+FFFD as the independent engine does.
+// TOO_LARGE when over cap ids. Invalid UTF-8 is replaced by U+FFFD as llama.cpp does.
 MUST_USE enum status tokenizer_encode(const struct tokenizer *tokenizer, struct bytes text,
                                       bool special, int32_t *ids, size_t cap, size_t *n,
                                       struct err *err);

@@ -2,7 +2,7 @@
 // bytes.
 //
 // Encoding: 1. tokens with special texts are cut out, longest text first over the whole input (as
-// the independent engine does); 2. what is between is cleaned and cut into words (pretokenizer.c);
+// llama.cpp does); 2. what is between is cleaned and cut into words (pretokenizer.c);
 // 3. each word is merged: the merge of the lowest rank goes first, at equal rank the leftmost. A
 // priority queue and a linked list make that n log n in the length of a word, so that one long word
 // costs no more than many short ones.
@@ -165,7 +165,7 @@ static void emit(struct speller *s, int32_t id)
         s->full = true;
 }
 
-// A text that only merges speak of has no id: like the independent engine, those of its bytes that
+// A text that only merges speak of has no id: like llama.cpp, those of its bytes that
 // the vocabulary spells with one ASCII character come out alone and the others are lost. No real
 // vocabulary gets here.
 static void emit_bytes(const struct tokenizer *t, struct speller *s, struct bytes text)

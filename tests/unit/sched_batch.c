@@ -11,25 +11,25 @@ static void test_one(void)
     CHECK(submit(&answer, "hello", 20, NULL) == OK);
     wait_for(&answer, 1);
     check_answer(&answer, "hello", 20);
-    fill(text, N_CTX, 5); // exactly full: one token can still be said
+    fill(text, N_CTX - 1, 5); // one token can still be said
     CHECK(submit(&answer, text, 0, NULL) == OK);
     wait_for(&answer, 1);
     check_answer(&answer, text, 0);
     CHECK(answer.n_text == 1 && answer.n_progress > 0);
-    fill(text, N_CTX + 1, 5);
+    fill(text, N_CTX, 5); // none can
     CHECK(submit(&answer, text, 0, NULL) == OK);
     wait_for(&answer, 1);
     CHECK(answer.last.kind == EVENT_FAILED && answer.last.err.status == TOO_LARGE &&
           !answer.started);
-    CHECK(strstr(answer.last.err.text, "600") && strstr(answer.last.err.text, "601"));
-    char vast[LONGEST * N_CTX + 2];
-    for (size_t n = LONGEST * N_CTX; n < sizeof(vast); n++) { // the last one read, the first unread
+    CHECK(strstr(answer.last.err.text, "holds 600") && strstr(answer.last.err.text, "has 600"));
+    char vast[READ_MOST + 2];
+    for (size_t n = READ_MOST; n < sizeof(vast); n++) { // the last one read, the first unread
         fill(vast, n, 5);
         CHECK(submit(&answer, vast, 0, NULL) == OK);
         wait_for(&answer, 1);
         CHECK(answer.last.kind == EVENT_FAILED && answer.last.err.status == TOO_LARGE);
-        const char *want = n > LONGEST * N_CTX ? "600 tokens; the prompt has at least 601."
-                                               : "600 tokens; the prompt has 2400.";
+        const char *want =
+            n > READ_MOST ? "answer; the prompt has at least 600." : "answer; the prompt has 2396.";
         CHECK(strstr(answer.last.err.text, want));
     }
     CHECK(submit(&answer, "slow", 20, NULL) == OK);

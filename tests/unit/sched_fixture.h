@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 enum { VOCAB = 26, N_CTX = 600, SEQS = 3, LONGEST = 4, SLOW_MS = 20, TEXT_MS = 200 };
+enum { READ_MOST = LONGEST * (N_CTX - 1) }; // bytes; longer texts are refused unread
 
 // ---- the stand-ins --------------------------------------------------------------------------
 
@@ -138,7 +139,7 @@ enum status tokenizer_encode(const struct tokenizer *tokenizer, struct bytes tex
 {
     (void)tokenizer, (void)special, (void)err;
     CHECK(text.n <= cap);
-    CHECK(text.n <= (size_t)LONGEST * N_CTX); // longer ones are refused unread
+    CHECK(text.n <= READ_MOST);
     if (text.n == 4 && memcmp(text.p, "slow", 4) == 0) {
         usleep(SLOW_MS * 1000); // as long as this takes, the watchdog sees it
         CHECK(sched_step_ms(sched) >= SLOW_MS - 1);
@@ -389,7 +390,7 @@ static inline bool expected(const char *prompt, int32_t max_tokens, char out[N_C
         if (!end)
             out[n_out++] = (char)('a' + id);
         out[n_out] = 0;
-        if (end || (max_tokens && n_out == max_tokens) || n == N_CTX)
+        if (end || (max_tokens && n_out == max_tokens) || n + 1 == N_CTX)
             return end;
         token[n++] = id;
     }

@@ -27,7 +27,7 @@ static void read(struct reader *r, struct hyper *h)
     h->fused_qkv = h->fused_ffn = true;
     h->n_ctx_short =
         reader_int(r, "rope.scaling.original_context_length", 1, MAX_CTX, h->n_ctx_train);
-    reader_key(r, "attention.sliding_window"); // the independent engine leaves it out, as we do
+    reader_key(r, "attention.sliding_window"); // llama.cpp leaves it out, as we do
 }
 
 const struct arch arch_phi3 = {"phi3", RULES(rules), read, decoder_forward};

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""compare.py - our logits and token ids against the independent engine's, live. Runs inside its root (peer/run).
+"""compare.py - our logits and token ids against llama.cpp's, live. Runs inside its root (peer/run).
 
   compare.py [--models small,small256,qwen3b,builtin] [--types F32,F16,...] [--devices cpu,llvmpipe] [--tokens-only | --logits-only] [--record]
 
 Logits: each shape is written once (mkgguf.py, F32), then stored in every format by llama-quantize. The exact reference of a
-file is the same file requantised to F32 and run by the independent engine with an F32 KV cache. Ours and the engine's own
+file is the same file requantised to F32 and run by llama.cpp with an F32 KV cache. Ours and the engine's own
 CPU path (F16 KV cache, as shipped) are both measured against it; ours must not be further away: rms and mean KL at most the
 engine's. Ours runs on every device named, all tokens in one pass (the kernels for prompts) and one by one (those for
 generation). qwen3b has 2 layers.
@@ -157,7 +157,7 @@ def peer_version():
 
 # ---- the compact form ------------------------------------------------------------------------------------
 def record_vectors():
-    """top log-probabilities of the tiny models, by the independent engine on the exact (F32) form of each file"""
+    """top log-probabilities of the tiny models, by llama.cpp on the exact (F32) form of each file"""
     lines = ['# top-%d log-probabilities of each position by %s' % (cases.TOP, peer_version()),
              '# raw commands: llama-quantize --allow-requantize MODEL.gguf exact.gguf F32; peerlogits exact.gguf OUT.f32 f32 IDS',
              '# models: tests/golden/cases.py (MODELS); CASE sha256, then POSITION id:logprob ...']

@@ -1,4 +1,4 @@
-// peerlogits.c - raw logits of every position of a list of tokens, from the independent engine's
+// peerlogits.c - raw logits of every position of a list of tokens, from llama.cpp's
 // library (libllama).
 //
 //   peerlogits MODEL.gguf OUT.f32 f16|f32 ID,ID,...

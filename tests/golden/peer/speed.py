@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""speed.py - tokens per second beside the independent engine on the same device, alternating, in one run.
+"""speed.py - tokens per second beside llama.cpp on the same device, alternating, in one run.
 
   speed.py [--device llvmpipe|cpu|vulkan] [--models small256,qwen3b,llama8b] [--types Q4_K_M,F16] [-p 128] [-n 32] [-r 3] [--layers N]
 
