@@ -65,8 +65,8 @@ static void tree_free(void *arg, void *p)
 
 // ---- keys that stand twice ------------------------------------------------------------------
 
-struct place { // of a value: the names and numbers that lead to it
-    const struct place *outer;
+struct json_place { // of a value: the names and numbers that lead to it
+    const struct json_place *outer;
     yyjson_val *key; // NULL: in an array
     size_t at;
 };
@@ -76,7 +76,7 @@ static struct bytes text_of(yyjson_val *string)
     return (struct bytes){(const uint8_t *)yyjson_get_str(string), yyjson_get_len(string)};
 }
 
-static void place_write(struct buf *out, const struct place *place)
+static void place_write(struct buf *out, const struct json_place *place)
 {
     char number[32];
     if (place->outer)
@@ -95,7 +95,7 @@ static void place_write(struct buf *out, const struct place *place)
         out->cap_bytes = out->n;
 }
 
-static bool stands_twice(const struct place *place, struct refusal *refusal)
+static bool stands_twice(const struct json_place *place, struct refusal *refusal)
 {
     struct buf path;
     buf_init(&path, 300);
@@ -143,10 +143,10 @@ static yyjson_val *key_again(yyjson_val *object, uint64_t seed)
 }
 
 // Depth was capped, so this may call itself. outer: where the value is, NULL: the whole.
-static bool keys_once(yyjson_val *value, const struct place *outer, uint64_t seed,
+static bool keys_once(yyjson_val *value, const struct json_place *outer, uint64_t seed,
                       struct refusal *refusal)
 {
-    struct place place = {.outer = outer};
+    struct json_place place = {.outer = outer};
     size_t n;
     yyjson_val *element;
     if (yyjson_is_obj(value)) {

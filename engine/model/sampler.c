@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct candidate {
+struct scored {
     float logit;
     int32_t id;
 };
@@ -27,8 +27,8 @@ struct sampler {
     uint32_t *n_generated; // [n_vocab]: how often each token was generated
     int32_t *recent;       // ring of the last repeat_last_n tokens
     int32_t n_recent, at_recent;
-    struct candidate *heap; // [n_vocab]
-    uint8_t *penalised;     // [n_vocab]: scratch, all 0 between calls
+    struct scored *heap; // [n_vocab]
+    uint8_t *penalised;  // [n_vocab]: scratch, all 0 between calls
 };
 
 void sampling_default(struct sampling *sampling)
@@ -146,14 +146,14 @@ static void apply_penalties(struct sampler *s, float *logits)
 // ---- candidates in falling order ----------------------------------------------------------------
 
 // At equal logits the smaller id, for determinism.
-static bool above(const struct candidate *a, const struct candidate *b)
+static bool above(const struct scored *a, const struct scored *b)
 {
     return a->logit != b->logit ? a->logit > b->logit : a->id < b->id;
 }
 
-static void sift_down(struct candidate *heap, int32_t n, int32_t i)
+static void sift_down(struct scored *heap, int32_t n, int32_t i)
 {
-    struct candidate moved = heap[i];
+    struct scored moved = heap[i];
     for (int64_t child = 2 * (int64_t)i + 1; child < n; child = 2 * (int64_t)i + 1) {
         if (child + 1 < n && above(&heap[child + 1], &heap[child]))
             child++;
@@ -167,9 +167,9 @@ static void sift_down(struct candidate *heap, int32_t n, int32_t i)
 
 // Moves the best of heap[0 .. n) to heap[n - 1]: after k calls with falling n the k best lie at the
 // end, best last.
-static void take_best(struct candidate *heap, int32_t n)
+static void take_best(struct scored *heap, int32_t n)
 {
-    struct candidate best = heap[0];
+    struct scored best = heap[0];
     heap[0] = heap[n - 1];
     sift_down(heap, n - 1, 0);
     heap[n - 1] = best;
@@ -177,7 +177,7 @@ static void take_best(struct candidate *heap, int32_t n)
 
 // ---- the draw -----------------------------------------------------------------------------------
 
-static int32_t draw(struct sampler *s, const struct candidate *kept, int32_t n, float best)
+static int32_t draw(struct sampler *s, const struct scored *kept, int32_t n, float best)
 {
     double sum = 0, temperature = (double)s->sampling.temperature;
     for (int32_t i = 0; i < n; i++)
@@ -244,7 +244,7 @@ enum status sampler_pick(struct sampler *sampler, float *logits, int32_t *id, st
     if (sampler->sampling.temperature > 0) {
         for (int32_t i = 0; i < sampler->n_vocab; i++)
             if (logits[i] > -INFINITY)
-                sampler->heap[n++] = (struct candidate){logits[i], i};
+                sampler->heap[n++] = (struct scored){logits[i], i};
         best = sample(sampler, n, logits[best]);
     }
     *id = best;
@@ -268,7 +268,7 @@ enum status sampler_pick_top(struct sampler *sampler, const int32_t *ids, const 
     if (isnan(logits[0]) || logits[0] == INFINITY) // the largest come first, and NaN before them
         return damaged(err, ids[0], logits[0]);
     for (; n_finite < n && logits[n_finite] > -INFINITY; n_finite++)
-        sampler->heap[n_finite] = (struct candidate){logits[n_finite], ids[n_finite]};
+        sampler->heap[n_finite] = (struct scored){logits[n_finite], ids[n_finite]};
     if (n_finite == 0)
         return err_set(err, BROKEN, "none of the model's %d logits is finite", sampler->n_vocab);
     *id = sampler->sampling.temperature > 0 ? sample(sampler, n_finite, logits[0]) : ids[0];

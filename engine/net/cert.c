@@ -191,7 +191,7 @@ static void put_alt_names(struct der *der, const struct cert_request *request)
     der_close(der, names);
 }
 
-struct plan {                // what to_be_signed and sign need
+struct cert_plan {           // what to_be_signed and sign need
     struct bytes issuer;     // Name, encoded; empty: self-signed
     const char *common_name; // of the subject
     struct bytes point, issuer_point;
@@ -199,7 +199,7 @@ struct plan {                // what to_be_signed and sign need
     int64_t not_before, not_after;
 };
 
-static void put_to_be_signed(struct der *der, const struct plan *plan)
+static void put_to_be_signed(struct der *der, const struct cert_plan *plan)
 {
     static const uint8_t version_3 = 2;
     uint8_t serial[16];
@@ -236,8 +236,8 @@ static void put_to_be_signed(struct der *der, const struct plan *plan)
 }
 
 // Fills cert->der; the signature is made with `signer`.
-static enum status issue(struct cert *cert, const struct plan *plan, const uint8_t signer[CERT_KEY],
-                         struct err *err)
+static enum status issue(struct cert *cert, const struct cert_plan *plan,
+                         const uint8_t signer[CERT_KEY], struct err *err)
 {
     struct der der;
     der_init(&der, cert->der, sizeof(cert->der));
@@ -446,7 +446,7 @@ enum status cert_issue_ca(struct cert *ca, struct err *err)
     key_id(id, (struct bytes){point, sizeof(point)});
     char name[40];
     snprintf(name, sizeof(name), "Tawny CA %02x%02x%02x%02x", id[0], id[1], id[2], id[3]);
-    struct plan plan = {
+    struct cert_plan plan = {
         .common_name = name,
         .point = {point, sizeof(point)},
         .issuer_point = {point, sizeof(point)},
@@ -545,7 +545,7 @@ enum status cert_issue_server(struct cert *server, const struct cert *ca,
     cert_make_key(server->key);
     if (!make_point(point, server->key))
         die("a new private key is not on the curve");
-    struct plan plan = {
+    struct cert_plan plan = {
         .issuer = ca_view.subject,
         .common_name = request->hostname,
         .point = {point, sizeof(point)},

@@ -91,7 +91,7 @@ struct option { // one option as it stands on the command line
     const char *text;  // the whole word, for sentences
 };
 
-struct reading { // of one command line
+struct args_reading { // of one command line
     const struct command *command;
     struct settings *settings; // where settings go: the command's, or a scratch in the first round
     const char *config;
@@ -130,7 +130,7 @@ static enum status once(bool *seen, const char *name, struct err *err)
     return OK;
 }
 
-static enum status take_value(struct reading *r, const struct option *option, const char *name,
+static enum status take_value(struct args_reading *r, const struct option *option, const char *name,
                               bool *seen, const char **value, struct err *err)
 {
     enum status status = once(seen, name, err);
@@ -144,7 +144,7 @@ static enum status take_value(struct reading *r, const struct option *option, co
     return OK;
 }
 
-static enum status take_arg(struct reading *r, const struct option *option, size_t i,
+static enum status take_arg(struct args_reading *r, const struct option *option, size_t i,
                             struct err *err)
 {
     const struct arg *arg = &r->command->args[i];
@@ -162,7 +162,8 @@ static enum status take_arg(struct reading *r, const struct option *option, size
     return status;
 }
 
-static enum status take_setting(struct reading *r, const struct option *option, struct err *err)
+static enum status take_setting(struct args_reading *r, const struct option *option,
+                                struct err *err)
 {
     struct setting setting;
     struct err why = {0};
@@ -181,7 +182,7 @@ static enum status take_setting(struct reading *r, const struct option *option, 
     return status == OK ? OK : err_set(err, status, "--%s", why.text); // it begins with the name
 }
 
-static enum status take_option(struct reading *r, const struct option *option, struct err *err)
+static enum status take_option(struct args_reading *r, const struct option *option, struct err *err)
 {
     const struct command *command = r->command;
     for (size_t i = 0; i < command->n_args; i++)
@@ -195,7 +196,7 @@ static enum status take_option(struct reading *r, const struct option *option, s
     return take_setting(r, option, err);
 }
 
-static bool setting_is_given(const struct reading *r, const char *name)
+static bool setting_is_given(const struct args_reading *r, const char *name)
 {
     struct setting setting;
     for (size_t i = 0; settings_describe(i, &setting); i++)
@@ -204,7 +205,7 @@ static bool setting_is_given(const struct reading *r, const char *name)
     return false;
 }
 
-static enum status read_all(struct reading *r, struct err *err)
+static enum status read_all(struct args_reading *r, struct err *err)
 {
     if (r->command->n_args > OPTIONS_MOST)
         die("more than %d options", OPTIONS_MOST);
@@ -230,8 +231,8 @@ static enum status read_all(struct reading *r, struct err *err)
 enum status args_read(const struct command *command, int argc, char **argv, struct err *err)
 {
     struct settings scratch;
-    struct reading first = {command, command->settings ? &scratch : NULL, .argc = argc,
-                            .argv = argv};
+    struct args_reading first = {command, command->settings ? &scratch : NULL, .argc = argc,
+                                 .argv = argv};
     if (!command->settings)
         return read_all(&first, err);
     settings_default(&scratch);
@@ -239,7 +240,7 @@ enum status args_read(const struct command *command, int argc, char **argv, stru
     enum status status = read_all(&first, err);
     if (status == OK && first.config)
         status = settings_read(command->settings, first.config, err);
-    struct reading second = {command, command->settings, .argc = argc, .argv = argv};
+    struct args_reading second = {command, command->settings, .argc = argc, .argv = argv};
     return status == OK ? read_all(&second, err) : status;
 }
 

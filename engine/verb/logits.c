@@ -15,13 +15,13 @@
 
 enum { GROUP_BYTES = 64 << 20, LEAST_GROUP = 32, MOST_GROUP = 512, MOST_TOKENS = 1 << 20 };
 
-struct ids {
+struct token_list {
     int32_t *p;
     size_t n;
 };
 
 // "1,2,3", blanks around each allowed
-static enum status read_ids(const char *text, struct ids *ids, struct err *err)
+static enum status read_ids(const char *text, struct token_list *ids, struct err *err)
 {
     ids->p = mem_array(strlen(text) / 2 + 1, sizeof(*ids->p));
     for (const char *at = text;;) {
@@ -43,7 +43,7 @@ static enum status read_ids(const char *text, struct ids *ids, struct err *err)
     }
 }
 
-static enum status forward_group(struct model *model, const struct ids *ids, size_t start,
+static enum status forward_group(struct model *model, const struct token_list *ids, size_t start,
                                  int32_t n, float *logits, struct err *err)
 {
     int32_t pos[MOST_GROUP], seq[MOST_GROUP] = {0};
@@ -56,7 +56,7 @@ static enum status forward_group(struct model *model, const struct ids *ids, siz
 }
 
 // batch: tokens a pass; 0: as many as the memory for their logits allows.
-static enum status write_logits(struct model *model, const struct ids *ids, size_t batch,
+static enum status write_logits(struct model *model, const struct token_list *ids, size_t batch,
                                 const char *path, struct err *err)
 {
     size_t n_vocab = (size_t)model_info(model)->n_vocab,
@@ -80,13 +80,13 @@ static enum status write_logits(struct model *model, const struct ids *ids, size
     return status;
 }
 
-struct request {
+struct logits_request {
     const char *text, *out; // text NULL: ids were given
-    struct ids ids;
+    struct token_list ids;
     int64_t batch;
 };
 
-static enum status run(const struct settings *settings, struct request *r, struct err *err)
+static enum status run(const struct settings *settings, struct logits_request *r, struct err *err)
 {
     char path[2100];
     struct compute *compute = NULL;
@@ -118,7 +118,7 @@ static enum status run(const struct settings *settings, struct request *r, struc
     return status;
 }
 
-static enum status read_command_line(struct settings *settings, struct request *r, int argc,
+static enum status read_command_line(struct settings *settings, struct logits_request *r, int argc,
                                      char **argv, struct err *err)
 {
     const char *tokens = NULL, *batch = "512";
@@ -144,7 +144,7 @@ static enum status read_command_line(struct settings *settings, struct request *
 
 int verb_logits(int argc, char **argv)
 {
-    struct request r = {0};
+    struct logits_request r = {0};
     struct settings settings;
     struct err err;
     enum status status = read_command_line(&settings, &r, argc, argv, &err);

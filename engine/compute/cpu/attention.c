@@ -84,16 +84,16 @@ static void run_join(struct cpu *cpu, const struct task *task, int32_t chunk, in
     }
 }
 
-struct range { // of cache rows, end exclusive
+struct row_range { // of cache rows, end exclusive
     int32_t first, end;
 };
 
 // How many tokens from t on make a unit, and the rows that they see.
 static int32_t group_of(const struct args_attention *a, int32_t t, int32_t n_tokens,
-                        struct range *rows)
+                        struct row_range *rows)
 {
     int32_t next = t;
-    *rows = (struct range){INT32_MAX, 0};
+    *rows = (struct row_range){INT32_MAX, 0};
     for (; next < n_tokens && next < t + ATTENTION_TOKENS && a->first[next] == a->first[t];
          next++) {
         int32_t start = attention_start(&a->shape, a->first[next], a->count[next]),
@@ -109,7 +109,7 @@ static int64_t cut(struct attention_unit *units, const struct args_attention *a,
                    int32_t n_split)
 {
     int64_t n = 0;
-    struct range rows;
+    struct row_range rows;
     for (int32_t t = 0, n_group; t < n_tokens; t += n_group) {
         n_group = group_of(a, t, n_tokens, &rows);
         int32_t part = ((rows.end - rows.first + n_split - 1) / n_split + ATTENTION_KV - 1) /
