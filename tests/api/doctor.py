@@ -254,7 +254,7 @@ def refusing(tools, model):
     tools.check("doctor: a GPU that nobody has taken: /health says failed, and why", health and health["status"] == "failed" and
                 why in health["error"] and "device = cpu" in health["error"] and health["see"] == "/v1/doctor", health)
     status, _, answer = server.chat()
-    tools.check("doctor: ... requests get a 503 with the reason", status == 503 and why in answer["error"]["message"], answer)
+    tools.check("doctor: ... requests get a 500 with the reason", status == 500 and why in answer["error"]["message"], answer)
     page = server.ask("GET", "/", key=False)[2].decode()
     tools.check("doctor: ... the start page says so and points on", "none has taken" in page and "/v1/doctor" in page, page[:3000])
     _, _, report = server.ask("GET", "/v1/doctor?format=json")
