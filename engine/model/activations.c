@@ -13,7 +13,7 @@ static const struct {
     uint8_t cols; // enum dim; of none of the layers: not made
 } ROWS[] = {
     {offsetof(struct activations, x), DTYPE_F32, N_EMBD},
-    {offsetof(struct activations, q), DTYPE_F32, N_Q},
+    {offsetof(struct activations, q), DTYPE_F32, N_Q_GATED},
     {offsetof(struct activations, att), DTYPE_F32, N_ATT},
     {offsetof(struct activations, k), DTYPE_F32, N_K},
     {offsetof(struct activations, v), DTYPE_F32, N_V},
@@ -33,6 +33,12 @@ static const struct {
     {offsetof(struct activations, per_layer), DTYPE_F32, N_EMBD_LAYERS},
     {offsetof(struct activations, per_layer_x), DTYPE_F32, N_EMBD_LAYERS},
     {offsetof(struct activations, layer_x), DTYPE_F32, N_EMBD_LAYER},
+    {offsetof(struct activations, recurrent_in), DTYPE_F32, N_RECURRENT_ACT},
+    {offsetof(struct activations, conv), DTYPE_F32, N_RECURRENT_ACT},
+    {offsetof(struct activations, z), DTYPE_F32, D_INNER},
+    {offsetof(struct activations, mixed), DTYPE_F32, D_INNER},
+    {offsetof(struct activations, beta), DTYPE_F32, N_BETA_ACT},
+    {offsetof(struct activations, alpha), DTYPE_F32, N_BETA_ACT},
     {offsetof(struct activations, added2), DTYPE_F32, N_ADDED2_ACT},
     {offsetof(struct activations, router), DTYPE_F32, N_EXPERT},
     {offsetof(struct activations, expert_id), DTYPE_I32, N_USED},
@@ -69,7 +75,7 @@ uint64_t activations_bytes(const struct hyper *h, const struct model_options *op
 {
     const uint64_t n_batch = (uint64_t)options->n_batch, n_out = (uint64_t)n_out_of(options);
     uint64_t n =
-        5 * n_batch + n_out * (1 + 2 * TOP_K_MOST + (uint64_t)h->n_embd + (uint64_t)h->n_vocab);
+        7 * n_batch + n_out * (1 + 2 * TOP_K_MOST + (uint64_t)h->n_embd + (uint64_t)h->n_vocab);
     for (size_t i = 0; i < COUNT_OF(ROWS); i++)
         n += n_batch * (uint64_t)hyper_most(h, ROWS[i].cols);
     return n * sizeof(float);
@@ -92,6 +98,8 @@ enum status activations_open(struct activations *act, struct compute *compute,
         {&act->row, DTYPE_I32, 1, n_batch},
         {&act->first, DTYPE_I32, 1, n_batch},
         {&act->count, DTYPE_I32, 1, n_batch},
+        {&act->slot_in, DTYPE_I32, 1, n_batch},
+        {&act->slot_out, DTYPE_I32, 1, n_batch},
         {&act->out_row, DTYPE_I32, 1, act->n_out},
         {&act->out_x, DTYPE_F32, act->n_out, h->n_embd},
         {&act->logits, DTYPE_F32, act->n_out, h->n_vocab},
@@ -114,9 +122,9 @@ enum status activations_open(struct activations *act, struct compute *compute,
 
 void activations_close(struct activations *act, struct compute *compute)
 {
-    struct tensor *others[] = {&act->token,  &act->pos,      &act->row,   &act->first,
-                               &act->count,  &act->out_row,  &act->out_x, &act->logits,
-                               &act->top_id, &act->top_value};
+    struct tensor *others[] = {&act->slot_in, &act->slot_out, &act->token,  &act->pos,
+                               &act->row,     &act->first,    &act->count,  &act->out_row,
+                               &act->out_x,   &act->logits,   &act->top_id, &act->top_value};
     for (size_t i = 0; i < COUNT_OF(ROWS); i++)
         if (slot_of(act, i)->buffer)
             tensor_free(compute, slot_of(act, i));

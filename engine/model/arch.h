@@ -31,6 +31,10 @@ enum part {
     PART_KEYS = 1 << 4,      // attention with keys and values of its own
     PART_MLA = 1 << 5,       // attention over compressed rows
     PART_PER_LAYER = 1 << 6, // an embedding for this layer alone
+    PART_DELTA = 1 << 7,     // recurrent: the gated delta rule,
+    PART_MAMBA = 1 << 8,     // Mamba-2,
+    PART_CONV = 1 << 9,      // a short convolution
+    PART_RECURRENT = PART_DELTA | PART_MAMBA | PART_CONV,
     OPTIONAL = 1 << 30,
 };
 
@@ -72,7 +76,11 @@ struct hyper { // the numbers of a model, each bounded
     bool attention_gate; // attn_gate: what attention gives is multiplied by its sigmoid
     bool two_networks;   // layers of experts have a dense network too
     int32_t n_lora_q, n_lora_kv, head_dim_mla, head_dim_v_mla; // MLA: ranks, widths of heads
-    int32_t n_embd_layer;                                      // width of a layer's own embedding
+    bool gate_in_q; // attn_q gives each head's q, then its gate
+    int32_t n_conv, d_inner, d_state, n_state_head,
+        n_group;          // recurrent layers: taps, widths, heads
+    bool delta_grouped;   // neighbouring heads share a q and k; else every n_group-th
+    int32_t n_embd_layer; // width of a layer's own embedding
     enum activation activation;
     int32_t n_expert, n_expert_used, n_ff_exp, n_ff_shared;
     struct route route; // .bias: each layer's own
@@ -110,6 +118,9 @@ bool reader_has(struct reader *r, const char *name);
 // Scores grow with the position from attention.temperature_length on; this build computes contexts
 // up to there.
 void reader_temperature(struct reader *r, struct hyper *h);
+// ssm.*: taps, widths and heads of recurrent layers.
+void reader_recurrent(struct reader *r, struct hyper *h);
+void layer_recurs(struct layer_hyper *layer, enum part kind); // in the place of attention
 void reader_refuse(struct reader *r, enum status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -150,7 +161,22 @@ enum dim { // a length as the hyper-parameters give it; 0 for what a layer has n
     N_NOPE_ACT,
     N_EMBD_LAYER,
     N_EMBD_LAYERS, // of all layers
-    N_QKV_ACT,     // what activations need: 0 where the file has no such tensor
+    N_Q_GATED,     // N_Q, twice where the gate is among it
+    N_CONV,
+    N_CONV_CHANNELS, // that a recurrent layer's convolution reads
+    D_INNER,
+    N_STATE_HEAD,
+    N_STATE_HEAD_2,
+    N_GROUP,
+    D_STATE,
+    D_GROUP, // d_inner / n_group
+    N_MAMBA_IN,
+    N_EMBD_3,
+    N_CONV_STATE, // what a sequence keeps of a recurrent layer
+    N_STATE,
+    N_RECURRENT_ACT,
+    N_BETA_ACT,
+    N_QKV_ACT, // what activations need: 0 where the file has no such tensor
     N_FF_ACT,
     N_FF_2_ACT,
     N_GATE_ACT,
@@ -192,7 +218,10 @@ struct layer {               // shapes: the rules; .buffer NULL: not in this lay
     struct tensor attn_q_a, attn_q_a_norm, attn_q_b, attn_kv_a_mqa, attn_kv_a_norm; // MLA
     struct tensor attn_k_b, attn_v_b;
     struct tensor attn_post_norm; // of what the mixer adds
-    struct tensor ffn_norm;       // before the network
+    struct tensor ssm_in, ssm_conv1d, ssm_conv1d_bias, ssm_dt, ssm_a, ssm_d, ssm_norm, ssm_out;
+    struct tensor ssm_beta, ssm_alpha, ssm_ba;
+    struct tensor shortconv_conv, shortconv_in_proj, shortconv_out_proj;
+    struct tensor ffn_norm; // before the network
     struct tensor ffn_gate, ffn_up, ffn_down;
     struct tensor ffn_post_norm;
     struct tensor ffn_gate_inp, ffn_gate_inp_bias, exp_probs_b; // router
@@ -253,7 +282,9 @@ MUST_USE enum status plan_check(const struct compute *compute, const struct weig
 
 // ---- kv.c ---------------------------------------------------------------------------------------
 
-struct kv {               // row of (seq, pos) in every layer: seq * n_ctx + pos
+struct kv { // row of (seq, pos) in every layer: seq * n_ctx + pos
+    struct tensor *conv,
+        *state;           // [n_layer] of recurrent layers: F32 [n_seq][...], a slot a sequence
     struct tensor *k, *v; // [n_layer], each F16 or Q8_0 [n_seq * n_ctx][N_K or N_V of the layer]
     int32_t *n_filled; // [n_seq]: rows 0 .. n_filled-1 were written by the sequence's present text
     int32_t n_layer, n_ctx, n_seq;
@@ -275,9 +306,11 @@ struct activations {                                          // n_batch rows ea
     struct tensor gate, up;                                   // [n_ff or n_ff_shared]
     struct tensor attn_gate;                                  // [N_ATT]
     struct tensor lora_q, q_mla, nope, absorbed, kv, att_mla; // MLA
-    struct tensor head_id;                          // I32: 0, 1, .. n_head - 1 in each row
-    struct tensor per_layer, per_layer_x, layer_x;  // [N_EMBD_LAYERS] twice, [n_embd_layer]
-    struct tensor added2;                           // [n_embd]
+    struct tensor head_id;                         // I32: 0, 1, .. n_head - 1 in each row
+    struct tensor per_layer, per_layer_x, layer_x; // [N_EMBD_LAYERS] twice, [n_embd_layer]
+    struct tensor recurrent_in, conv, z, beta, alpha, mixed; // of recurrent layers
+    struct tensor slot_in, slot_out;                         // I32 [1][n_batch]
+    struct tensor added2;                                    // [n_embd]
     struct tensor added;                            // [n_embd]: what a block is about to add
     struct tensor router, expert_id, expert_weight; // [n_expert], [n_used] twice (the first I32)
     struct tensor expert_gate, expert_up;           // [n_used * n_ff_exp]
@@ -304,6 +337,8 @@ struct pass { // one recording of n rows
     const struct kv *kv;
     const struct activations *act;
     int32_t n;
+    struct slots slots; // of recurrent layers
+    struct tensor slot_in, slot_out;
     struct tensor x, token, pos, row, first, count; // views of n rows
 };
 // n rows of an activation, n_cols wide, close together.
@@ -321,6 +356,9 @@ void add_product(const struct pass *p, const struct tensor *y, const struct tens
                  const struct tensor *bias, const struct tensor *norm);
 void attention_block(const struct pass *p, int32_t i); // block/attention.c
 void mla_block(const struct pass *p, int32_t i);       // block/mla.c
+void delta_block(const struct pass *p, int32_t i);     // block/delta.c
+void mamba_block(const struct pass *p, int32_t i);     // block/mamba.c
+void conv_block(const struct pass *p, int32_t i);      // block/conv.c
 void ffn_block(const struct pass *p, int32_t i);       // block/ffn.c
 void experts_block(const struct pass *p, int32_t i);   // block/experts.c
 // What the dense network, or what the experts give, for architectures that norm and add in ways of
@@ -328,8 +366,9 @@ void experts_block(const struct pass *p, int32_t i);   // block/experts.c
 void ffn_into(const struct pass *p, int32_t i, const struct tensor *to);
 void experts_into(const struct pass *p, int32_t i, const struct tensor *to,
                   const struct tensor *router_norm, float router_scale, const struct tensor *norm);
+bool hyper_recurrent(const struct hyper *hyper); // has recurrent layers
 // The decoder that most architectures are: embed, then in each layer attention, then the dense
-// network or the experts.
+// network or the experts; or a recurrent block in the place of attention.
 void decoder_forward(const struct pass *p);
 
 struct arch {

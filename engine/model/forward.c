@@ -57,6 +57,8 @@ static struct pass pass_of(const struct model *m, int32_t n)
         .row = columns(&act->row, n),
         .first = columns(&act->first, n),
         .count = columns(&act->count, n),
+        .slot_in = columns(&act->slot_in, n),
+        .slot_out = columns(&act->slot_out, n),
     };
 }
 
@@ -94,10 +96,18 @@ void decoder_forward(const struct pass *p)
 {
     embed_block(p);
     for (int32_t i = 0; i < p->h->n_layer; i++) {
-        attention_block(p, i);
-        if (p->h->layers[i].parts & PART_EXPERTS)
+        const uint32_t parts = p->h->layers[i].parts;
+        if (parts & PART_ATTENTION)
+            attention_block(p, i);
+        else if (parts & PART_DELTA)
+            delta_block(p, i);
+        else if (parts & PART_MAMBA)
+            mamba_block(p, i);
+        else if (parts & PART_CONV)
+            conv_block(p, i);
+        if (parts & PART_EXPERTS)
             experts_block(p, i);
-        else
+        else if (parts & PART_DENSE)
             ffn_block(p, i);
     }
 }
@@ -149,10 +159,27 @@ static void write_ints(struct model *m, const struct tensor *to, const int32_t *
     tensor_write(m->compute, &view, from, (size_t)n * sizeof(*from));
 }
 
+// A sequence's state is in the slot of its number; its first position begins with zeros.
+static void write_slots(struct model *m, const struct batch *b, int32_t start, int32_t n)
+{
+    int32_t *in = m->scratch, *out = in + m->act.n_batch;
+    for (int32_t t = 0; t < n; t++) {
+        const int32_t seq = b->seq[start + t];
+        const bool goes_on = t > 0 && b->seq[start + t - 1] == seq,
+                   ends = t == n - 1 || b->seq[start + t + 1] != seq;
+        in[t] = b->pos[start + t] == 0 ? SLOT_ZERO : goes_on ? SLOT_GOES_ON : seq;
+        out[t] = ends ? seq : SLOT_NONE;
+    }
+    write_ints(m, &m->act.slot_in, in, n);
+    write_ints(m, &m->act.slot_out, out, n);
+}
+
 static void write_inputs(struct model *m, const struct batch *b, int32_t start, int32_t n)
 {
     int32_t n_batch = m->act.n_batch, *row = m->scratch, *first = row + n_batch,
             *count = first + n_batch;
+    if (hyper_recurrent(&m->hyper))
+        write_slots(m, b, start, n);
     for (int32_t t = 0; t < n; t++) {
         int32_t seq = b->seq[start + t], pos = b->pos[start + t];
         first[t] = seq * m->kv.n_ctx;
@@ -242,19 +269,46 @@ static enum status check_batch(struct model *m, const struct batch *b, struct er
                 err, BAD_INPUT,
                 "position %d of sequence %d, but only %d positions before it were computed",
                 b->pos[t], b->seq[t], *n_filled);
+        if (b->pos[t] != model_keeps(m, *n_filled, b->pos[t]))
+            return err_set(err, BAD_INPUT,
+                           "position %d of sequence %d, which has %d: recurrent layers cannot go "
+                           "back but to the beginning",
+                           b->pos[t], b->seq[t], *n_filled);
         *n_filled = b->pos[t] + 1;
     }
     return OK;
+}
+
+int32_t model_keeps(const struct model *model, int32_t n_held, int32_t n)
+{
+    return n >= n_held || !hyper_recurrent(&model->hyper) ? n : 0;
+}
+
+// Rows from `start` that make one pass: at most n_batch, and with recurrent layers no sequence in
+// two places.
+static int32_t chunk_rows(const struct model *m, const struct batch *b, int32_t start)
+{
+    const int32_t left = b->n_tokens - start, most = left < m->act.n_batch ? left : m->act.n_batch;
+    if (!hyper_recurrent(&m->hyper))
+        return most;
+    for (int32_t n = 1; n < most; n++) {
+        const int32_t seq = b->seq[start + n];
+        if (seq == b->seq[start + n - 1] && b->pos[start + n] > 0)
+            continue;
+        for (int32_t t = 0; t < n; t++)
+            if (b->seq[start + t] == seq)
+                return n;
+    }
+    return most;
 }
 
 enum status model_forward(struct model *model, const struct batch *batch, struct logits logits,
                           struct err *err)
 {
     enum status status = check_batch(model, batch, err);
-    for (int32_t start = 0; start < batch->n_tokens && status == OK; start += model->act.n_batch) {
-        int32_t left = batch->n_tokens - start;
-        status = forward_chunk(model, batch, start,
-                               left < model->act.n_batch ? left : model->act.n_batch, &logits, err);
+    for (int32_t start = 0, n; start < batch->n_tokens && status == OK; start += n) {
+        n = chunk_rows(model, batch, start);
+        status = forward_chunk(model, batch, start, n, &logits, err);
     }
     if (status != OK) // what is in the cache is not known any more
         memset(model->kv.n_filled, 0, (size_t)model->kv.n_seq * sizeof(*model->kv.n_filled));

@@ -229,6 +229,15 @@ static void read_heads(struct reader *r, struct hyper *h)
     free(n_head);
 }
 
+// Layers without attention may have no heads.
+static int32_t first_head_dim(const struct hyper *h)
+{
+    for (int32_t i = 0; i < h->n_layer; i++)
+        if (h->layers[i].head_dim > 0)
+            return h->layers[i].head_dim;
+    return 0;
+}
+
 static void read_common(struct reader *r, struct hyper *h)
 {
     h->n_embd = reader_int(r, "embedding_length", 1, MAX_EMBD, REQUIRED);
@@ -247,7 +256,7 @@ static void read_common(struct reader *r, struct hyper *h)
     h->embed_scale = h->residual_scale = h->logit_scale = 1;
     struct rope_hyper *rope = &h->ropes[ROPE_MAIN];
     rope->scaling.freq_base = reader_float(r, "rope.freq_base", 1, 1e12, 10000);
-    rope->n_rot = reader_int(r, "rope.dimension_count", 2, MAX_HEAD_DIM, h->layers[0].head_dim);
+    rope->n_rot = reader_int(r, "rope.dimension_count", 2, MAX_HEAD_DIM, first_head_dim(h));
     read_rope_scaling(r, h, &rope->scaling);
 }
 
@@ -329,6 +338,28 @@ void reader_temperature(struct reader *r, struct hyper *h)
              "end there, not at %d",
              length, h->n_ctx_train);
     h->n_ctx_train = length;
+}
+
+void reader_recurrent(struct reader *r, struct hyper *h)
+{
+    h->n_conv = reader_int(r, "ssm.conv_kernel", 2, CONV_MOST, REQUIRED);
+    h->d_inner = reader_int(r, "ssm.inner_size", 16, MAX_EMBD, REQUIRED);
+    h->d_state = reader_int(r, "ssm.state_size", 16, MAMBA_MOST, REQUIRED);
+    h->n_state_head = reader_int(r, "ssm.time_step_rank", 1, MAX_HEAD, REQUIRED);
+    h->n_group = reader_int(r, "ssm.group_count", 1, MAX_HEAD, REQUIRED);
+    if (r->status == OK &&
+        (h->d_inner % h->n_state_head != 0 || h->n_state_head % h->n_group != 0 ||
+         h->d_state % 16 != 0 || h->d_inner / h->n_state_head % 16 != 0))
+        reader_refuse(r, UNSUPPORTED,
+                      "recurrent layers of %d numbers in %d heads of %d groups, with a state of %d "
+                      "each: heads must divide evenly and be multiples of 16 wide, as the state",
+                      h->d_inner, h->n_state_head, h->n_group, h->d_state);
+}
+
+void layer_recurs(struct layer_hyper *layer, enum part kind)
+{
+    layer->parts &= ~(uint32_t)(PART_ATTENTION | PART_KEYS);
+    layer->parts |= (uint32_t)kind;
 }
 
 // ---- checks -------------------------------------------------------------------------------------
@@ -459,7 +490,7 @@ enum status hyper_read(struct hyper *out, const struct gguf *gguf, struct err *e
     if (h.post_eps == 0)
         h.post_eps = h.eps;
     if (h.attention_scale == 0)
-        h.attention_scale = 1 / sqrtf((float)h.layers[0].head_dim);
+        h.attention_scale = 1 / sqrtf((float)hyper_most(&h, HEAD_DIM));
     if (r.status == OK) {
         name_unasked(&r);
         *out = h;
@@ -483,6 +514,8 @@ int64_t hyper_dim(const struct hyper *h, const struct layer_hyper *l, enum dim d
     const int64_t n_q = (int64_t)l->n_head * l->head_dim, n_k = (int64_t)l->n_head_kv * l->head_dim,
                   n_v = (int64_t)l->n_head_kv * l->head_dim_v, n_rot = h->ropes[ROPE_MAIN].n_rot;
     const bool mla = l->parts & PART_MLA;
+    const int64_t conv =
+        l->parts & PART_CONV ? h->n_embd : h->d_inner + 2 * (int64_t)h->n_group * h->d_state;
     const int64_t dims[N_DIMS] = {
         [ONE] = 1,
         [N_EMBD] = h->n_embd,
@@ -513,6 +546,24 @@ int64_t hyper_dim(const struct hyper *h, const struct layer_hyper *l, enum dim d
         [N_NOPE_ACT] = mla ? l->n_head * (h->head_dim_mla - n_rot) : 0,
         [N_EMBD_LAYER] = h->n_embd_layer,
         [N_EMBD_LAYERS] = (int64_t)h->n_embd_layer * h->n_layer,
+        [N_Q_GATED] = h->gate_in_q ? 2 * n_q : n_q,
+        [N_CONV] = h->n_conv,
+        [N_CONV_CHANNELS] = conv,
+        [D_INNER] = h->d_inner,
+        [N_STATE_HEAD] = h->n_state_head,
+        [N_STATE_HEAD_2] = 2 * (int64_t)h->n_state_head,
+        [N_GROUP] = h->n_group,
+        [D_STATE] = h->d_state,
+        [D_GROUP] = h->n_group > 0 ? h->d_inner / h->n_group : 0,
+        [N_MAMBA_IN] = h->d_inner + conv + h->n_state_head,
+        [N_EMBD_3] = 3 * (int64_t)h->n_embd,
+        [N_CONV_STATE] = l->parts & PART_RECURRENT ? (h->n_conv - 1) * conv : 0,
+        [N_STATE] = l->parts & (PART_DELTA | PART_MAMBA) ? (int64_t)h->d_inner * h->d_state : 0,
+        [N_RECURRENT_ACT] = l->parts & PART_DELTA   ? conv
+                            : l->parts & PART_MAMBA ? h->d_inner + conv + h->n_state_head
+                            : l->parts & PART_CONV  ? 3 * (int64_t)h->n_embd
+                                                    : 0,
+        [N_BETA_ACT] = l->parts & PART_DELTA ? 2 * (int64_t)h->n_state_head : 0,
         [N_QKV_ACT] = h->fused_qkv ? n_q + n_k + n_v : 0,
         [N_FF_ACT] = l->n_ff > h->n_ff_shared ? l->n_ff : h->n_ff_shared,
         [N_FF_2_ACT] = h->fused_ffn ? 2 * (int64_t)l->n_ff : 0,
@@ -523,6 +574,11 @@ int64_t hyper_dim(const struct hyper *h, const struct layer_hyper *l, enum dim d
         [N_USED_FF_EXP] = (int64_t)h->n_expert_used * h->n_ff_exp,
     };
     return dims[dim];
+}
+
+bool hyper_recurrent(const struct hyper *h)
+{
+    return hyper_most(h, N_CONV_STATE) > 0;
 }
 
 int64_t hyper_most(const struct hyper *h, enum dim dim)

@@ -40,6 +40,23 @@ static enum status open_cache(struct kv *kv, struct compute *compute, struct ten
                             kv->n_seq, kv->n_ctx);
 }
 
+// A slot of state for every sequence, where the layer is recurrent.
+static enum status open_state(struct kv *kv, struct compute *compute, const struct hyper *hyper,
+                              int32_t i, struct err *err)
+{
+    struct tensor *tensors[] = {&kv->conv[i], &kv->state[i]};
+    const enum dim dims[] = {N_CONV_STATE, N_STATE};
+    enum status status = OK;
+    for (int k = 0; k < 2 && status == OK; k++) {
+        const int64_t n_cols = hyper_dim(hyper, &hyper->layers[i], dims[k]);
+        if (n_cols == 0)
+            continue;
+        status = compute_tensor(compute, tensors[k], DTYPE_F32, kv->n_seq, n_cols, err);
+        kv->n_bytes += (uint64_t)kv->n_seq * (uint64_t)n_cols * sizeof(float);
+    }
+    return status;
+}
+
 uint64_t kv_row_bytes(const struct compute *compute, const struct hyper *hyper, bool q8_0)
 {
     const enum dtype type = q8_0 ? DTYPE_Q8_0 : DTYPE_F16;
@@ -64,6 +81,8 @@ enum status kv_open(struct kv *out, struct compute *compute, const struct hyper 
         return err_set(err, TOO_LARGE, "%d sequences of %d tokens: more than %d in all", n_seq,
                        hyper->n_ctx, INT32_MAX);
     struct kv kv = {
+        .conv = mem_array((size_t)hyper->n_layer, sizeof(*kv.conv)),
+        .state = mem_array((size_t)hyper->n_layer, sizeof(*kv.state)),
         .k = mem_array((size_t)hyper->n_layer, sizeof(*kv.k)),
         .v = mem_array((size_t)hyper->n_layer, sizeof(*kv.v)),
         .n_filled = mem_array((size_t)n_seq, sizeof(*kv.n_filled)),
@@ -73,7 +92,9 @@ enum status kv_open(struct kv *out, struct compute *compute, const struct hyper 
     };
     enum status status = OK;
     for (int32_t i = 0; i < hyper->n_layer && status == OK; i++) {
-        status = open_cache(&kv, compute, &kv.k[i], type, kept(hyper, i, 0), err);
+        status = open_state(&kv, compute, hyper, i, err);
+        if (status == OK)
+            status = open_cache(&kv, compute, &kv.k[i], type, kept(hyper, i, 0), err);
         if (status == OK)
             status = open_cache(&kv, compute, &kv.v[i], type, kept(hyper, i, 1), err);
     }
@@ -91,11 +112,17 @@ void kv_close(struct kv *kv, struct compute *compute)
             tensor_free(compute, &kv->k[i]);
         if (kv->v && kv->v[i].buffer)
             tensor_free(compute, &kv->v[i]);
+        if (kv->conv && kv->conv[i].buffer)
+            tensor_free(compute, &kv->conv[i]);
+        if (kv->state && kv->state[i].buffer)
+            tensor_free(compute, &kv->state[i]);
     }
     free(kv->k);
     free(kv->v);
     free(kv->n_filled);
-    kv->k = kv->v = NULL;
+    free(kv->conv);
+    free(kv->state);
+    kv->k = kv->v = kv->conv = kv->state = NULL;
     kv->n_filled = NULL;
     kv->n_layer = 0;
 }

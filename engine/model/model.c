@@ -103,6 +103,11 @@ static enum status check_device(const struct compute *compute, const struct hype
         return err_set(err, UNSUPPORTED,
                        "architecture '%s'%s runs on the processor only in this build: device = cpu",
                        h->arch->name, h->n_expert > 0 ? " with experts" : "");
+    if (hyper_recurrent(h) && !compute_has_recurrent(compute))
+        return err_set(err, UNSUPPORTED,
+                       "architecture '%s' has recurrent layers, which run on the processor only in "
+                       "this build: device = cpu",
+                       h->arch->name);
     for (int32_t i = 0; i < h->n_layer; i++) {
         const struct layer_hyper *layer = &h->layers[i];
         if (layer->head_dim % 8 != 0 || layer->head_dim > 256)

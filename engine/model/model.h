@@ -71,6 +71,9 @@ struct logits {     // of the wanted rows, in row order; the caller's memory
     float *value;   // [number wanted][n_vocab]; with n_top [number wanted][n_top], falling
     int32_t *token; // [number wanted][n_top]: whose they are; unused without n_top
 };
+// How much can stay of a sequence that holds n_held positions when it is cut back to n: all n, but
+// with recurrent layers nothing unless n is n_held.
+int32_t model_keeps(const struct model *model, int32_t n_held, int32_t n);
 MUST_USE enum status model_forward(struct model *model, const struct batch *batch,
                                    struct logits logits, struct err *err);
 

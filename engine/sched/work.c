@@ -236,6 +236,7 @@ void loaded_assign(struct loaded *loaded)
             prefix_choose(loaded->seqs, loaded->n_seq, work->prompt, work->n_prompt, &n_reused);
         if (!seq)
             return;
+        n_reused = model_keeps(loaded->model, seq->n_cached, n_reused);
         work_begin(loaded, seq, line_remove(&loaded->waiting, &loaded->waiting.first), n_reused);
     }
 }

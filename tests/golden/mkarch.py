@@ -294,6 +294,98 @@ def mla(arch, lora_q, sigmoid=False, yarn=None):
     return s
 
 
+def ssm_keys(s, conv, inner, state, heads, groups):
+    for name, val in (('conv_kernel', conv), ('inner_size', inner), ('state_size', state), ('time_step_rank', heads), ('group_count', groups)): s.u32('ssm.' + name, val)
+    s.fills['ssm_a'] = lambda w: -np.exp(np.float32(0.5) * w - 1)
+    s.fills['ssm_d'] = lambda w: 1 + np.float32(0.1) * w
+    s.fills['ssm_dt.bias'] = lambda w: w
+    s.fills['ssm_conv1d.weight'] = lambda w: np.float32(0.5) * w
+
+
+def qwen35(arch):
+    moe, following = arch != 'qwen35', arch == 'qwen3next'
+    L, kh, vh, state = 8 if arch == 'qwen35' else 5, 2, 4, 32
+    s = Shape(arch, L=L, h=4, hkv=2, hd=32, ffn=192, base=1e7, eps=1e-6, n_rot=8 if not following else 8)
+    if not following: s.u32('rope.dimension_sections', [2, 1, 1, 0])
+    ssm_keys(s, 4, vh * state, state, vh, kh)
+    s.u32('full_attention_interval', 4)
+    if moe: s.expert_keys(8, 3, 64, 96)
+    conv = 2 * kh * state + vh * state
+    for i in range(L):
+        t = lambda name, *shape: s.t('blk.%d.%s' % (i, name), *shape)
+        t('attn_norm.weight', s.d); t('post_attention_norm.weight', s.d)
+        if (i + 1) % 4 == 0:
+            t('attn_q.weight', 2 * 128, s.d); t('attn_k.weight', 64, s.d); t('attn_v.weight', 64, s.d); t('attn_output.weight', s.d, 128)
+            t('attn_q_norm.weight', 32); t('attn_k_norm.weight', 32)
+        else:
+            t('attn_qkv.weight', conv, s.d); t('attn_gate.weight', vh * state, s.d); t('ssm_conv1d.weight', conv, 4)
+            t('ssm_dt.bias', vh); t('ssm_a', vh); t('ssm_norm.weight', state); t('ssm_out.weight', s.d, vh * state)
+            if following: t('ssm_ba.weight', 2 * vh, s.d)
+            else: t('ssm_beta.weight', vh, s.d); t('ssm_alpha.weight', vh, s.d)
+        if moe: s.experts(t, 8, 64, None, shared=96); t('ffn_gate_inp_shexp.weight', s.d)
+        else: s.dense(t, None)
+    s.fills['ffn_gate_inp_shexp.weight'] = lambda w: w * np.float32(1 / np.sqrt(s.d))
+    return s
+
+
+def mamba(s, t, inner, state, heads, groups):
+    conv = inner + 2 * groups * state
+    t('ssm_in.weight', inner + conv + heads, s.d); t('ssm_conv1d.weight', conv, 4); t('ssm_conv1d.bias', conv); t('ssm_dt.bias', heads)
+    t('ssm_a', heads, 1); t('ssm_d', heads, 1); t('ssm_norm.weight', groups, inner // groups); t('ssm_out.weight', s.d, inner)
+
+
+def granite_hybrid():
+    s = Shape('granitehybrid', L=5, hkv=[0, 0, 2, 0, 0], n_rot=32, ffn=64)
+    for k, v in (('embedding_scale', 6.0), ('residual_scale', 0.3), ('attention.scale', 0.2), ('logit_scale', 1.25)): s.f32(k, v)
+    s.bool('rope.scaling.finetuned', False)
+    ssm_keys(s, 4, 256, 32, 8, 1)
+    s.expert_keys(8, 3, None, 96)
+    for i in range(5):
+        t = lambda name, *shape: s.t('blk.%d.%s' % (i, name), *shape)
+        t('attn_norm.weight', s.d)
+        if i == 2: s.hkv = 2; s.attention(t, norm=False)
+        else: mamba(s, t, 256, 32, 8, 1)
+        s.experts(t, 8, 64, shared=96)
+    return s
+
+
+def nemotron_h(arch):
+    kinds = 'm-m*-m-'  # Mamba, network, attention
+    moe = arch == 'nemotron_h_moe'
+    s = Shape(arch, L=len(kinds), h=4, hkv=[2 if k == '*' else 0 for k in kinds], ffn=[192 if k == '-' else 0 for k in kinds], n_rot=32)
+    s.f32('attention.layer_norm_epsilon', 1e-5)  # real files have both
+    ssm_keys(s, 4, 256, 32, 8, 2)
+    if moe:
+        s.expert_keys(8, 3, 64, 96); s.u32('expert_shared_count', 1); s.f32('expert_weights_scale', 1.5); s.bool('expert_weights_norm', True); s.u32('expert_gating_func', 2)
+    for i, k in enumerate(kinds):
+        t = lambda name, *shape: s.t('blk.%d.%s' % (i, name), *shape)
+        t('attn_norm.weight', s.d)
+        if k == 'm': mamba(s, t, 256, 32, 8, 2)
+        elif k == '*': s.hkv = 2; s.attention(t, norm=False)
+        elif not moe: t('ffn_up.weight', 192, s.d); t('ffn_down.weight', s.d, 192)
+        else:
+            t('ffn_gate_inp.weight', 8, s.d); t('exp_probs_b.bias', 8); t('ffn_up_exps.weight', 8, 64, s.d); t('ffn_down_exps.weight', 8, s.d, 64)
+            t('ffn_up_shexp.weight', 96, s.d); t('ffn_down_shexp.weight', s.d, 96)
+    return s
+
+
+def lfm2(arch):
+    moe = arch == 'lfm2moe'
+    s = Shape(arch, L=5, hkv=[0, 0, 2, 0, 2], tied=True, base=1e6)
+    s.tensors[1] = ('token_embd_norm.weight', (s.d,), 'f32')
+    s.u32('shortconv.l_cache', 3)
+    if moe: s.expert_keys(8, 3, 64); s.u32('leading_dense_block_count', 2); s.u32('expert_gating_func', 2)
+    for i in range(5):
+        t = lambda name, *shape: s.t('blk.%d.%s' % (i, name), *shape)
+        t('attn_norm.weight', s.d)
+        if i in (2, 4): s.hkv = 2; s.attention(t, norm=False, head_norm=True)
+        else: t('shortconv.conv.weight', s.d, 3); t('shortconv.in_proj.weight', 3 * s.d, s.d); t('shortconv.out_proj.weight', s.d, s.d)
+        if moe and i >= 2: s.experts(t, 8, 64, bias=True)
+        else: s.dense(t)
+    s.fills['shortconv.conv.weight'] = lambda w: np.float32(0.7) * w
+    return s
+
+
 MODELS = {  # the first word, up to a blank, is the architecture
     'llama rope_freqs': llama3,
     'llama experts': mixtral,
@@ -326,6 +418,14 @@ MODELS = {  # the first word, up to a blank, is the architecture
     'gemma4 small': lambda: gemma4('small'),
     'deepseek2': lambda: mla('deepseek2', 0),
     'deepseek2 v3': lambda: mla('deepseek2', 48, True, 0.1),
+    'qwen35': lambda: qwen35('qwen35'),
+    'qwen35moe': lambda: qwen35('qwen35moe'),
+    'qwen3next': lambda: qwen35('qwen3next'),
+    'granitehybrid': granite_hybrid,
+    'nemotron_h': lambda: nemotron_h('nemotron_h'),
+    'nemotron_h_moe': lambda: nemotron_h('nemotron_h_moe'),
+    'lfm2': lambda: lfm2('lfm2'),
+    'lfm2moe': lambda: lfm2('lfm2moe'),
     'mistral4': lambda: mla('mistral4', 48, False, 0.1),
 }
 

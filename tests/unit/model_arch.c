@@ -9,17 +9,22 @@
 static struct compute *compute;
 static char path[] = "/tmp/model_arch.XXXXXX";
 
+static void write_model(const struct file *f)
+{
+    struct bytes file = buf_view(&f->buf);
+    int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+    if (fd < 0 || write(fd, file.p, file.n) != (ssize_t)file.n)
+        die("%s cannot be written", path);
+    close(fd);
+}
+
 // Opens what was made; expects the status and, when it fails, all of the words.
 static void opens(struct file *f, enum status status, const char *const *words, size_t n_words,
                   const char *what)
 {
     struct model *m = NULL;
     struct err err = {0};
-    struct bytes file = buf_view(&f->buf);
-    int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
-    if (fd < 0 || write(fd, file.p, file.n) != (ssize_t)file.n)
-        die("%s cannot be written", path);
-    close(fd);
+    write_model(f);
     enum status got = model_open(&m, compute, path, &(struct model_options){0, 1, 8}, &err);
     bool good = got == status;
     for (size_t i = 0; i < n_words && got != OK; i++)
@@ -142,6 +147,105 @@ static void test_unknown(void)
     OPENS(&f, UNSUPPORTED, "'qwen99'", "llama", "qwen2", "qwen3moe");
 }
 
+// ---- recurrent layers ---------------------------------------------------------------------------
+
+static void lfm2_hyper(struct file *f)
+{
+    key_text(f, "general.architecture", "lfm2");
+    key_u32(f, "lfm2.block_count", 2);
+    key_u32(f, "lfm2.context_length", 64);
+    key_u32(f, "lfm2.embedding_length", TINY_EMBD);
+    key_u32(f, "lfm2.feed_forward_length", TINY_FF);
+    key_u32(f, "lfm2.attention.head_count", TINY_HEAD);
+    array_begin(f, "lfm2.attention.head_count_kv", GGUF_U32, 2);
+    put_u32(f, 0);
+    put_u32(f, TINY_KV);
+    key_u32(f, "lfm2.shortconv.l_cache", 3);
+    key_f32(f, "lfm2.attention.layer_norm_rms_epsilon", 1e-5f);
+}
+static const struct shape lfm2_shapes[] = {
+    {"token_embd.weight", TINY_EMBD, TINY_VOCAB},
+    {"token_embd_norm.weight", TINY_EMBD, 1},
+    {"blk.%d.attn_norm.weight", TINY_EMBD, 1},
+    {"blk.%d.ffn_norm.weight", TINY_EMBD, 1},
+    {"blk.0.shortconv.conv.weight", 3, TINY_EMBD},
+    {"blk.0.shortconv.in_proj.weight", TINY_EMBD, 3 * TINY_EMBD},
+    {"blk.0.shortconv.out_proj.weight", TINY_EMBD, TINY_EMBD},
+    {"blk.1.attn_q.weight", TINY_EMBD, TINY_EMBD},
+    {"blk.1.attn_k.weight", TINY_EMBD, TINY_EMBD / 2},
+    {"blk.1.attn_v.weight", TINY_EMBD, TINY_EMBD / 2},
+    {"blk.1.attn_output.weight", TINY_EMBD, TINY_EMBD},
+    {"blk.1.attn_q_norm.weight", TINY_EMBD / TINY_HEAD, 1},
+    {"blk.1.attn_k_norm.weight", TINY_EMBD / TINY_HEAD, 1},
+    {"blk.%d.ffn_gate.weight", TINY_EMBD, TINY_FF},
+    {"blk.%d.ffn_up.weight", TINY_EMBD, TINY_FF},
+    {"blk.%d.ffn_down.weight", TINY_FF, TINY_EMBD},
+};
+
+enum { LENGTH = 12, SEQS = 3, ALL = SEQS * LENGTH };
+
+struct rows {
+    int32_t n, token[ALL], pos[ALL], seq[ALL];
+};
+static void add_row(struct rows *r, int32_t seq, int32_t pos)
+{
+    r->token[r->n] = (seq * 91 + pos * 37) % TINY_VOCAB;
+    r->pos[r->n] = pos;
+    r->seq[r->n++] = seq;
+}
+static enum status run_rows(struct model *m, const struct rows *r, float *logits)
+{
+    static uint8_t wanted[ALL];
+    struct err err;
+    memset(wanted, 1, sizeof(wanted));
+    return model_forward(m, &(struct batch){r->n, r->token, r->pos, r->seq, wanted, 0},
+                         (struct logits){.value = logits}, &err);
+}
+
+// Sequences whose rows alternate, in passes of every size, give what each gives alone; and no
+// state goes back but to the beginning.
+static void test_recurrent(void)
+{
+    static float alone[ALL * TINY_VOCAB], got[ALL * TINY_VOCAB];
+    struct file f;
+    struct model *m = NULL;
+    struct err err;
+    make_shaped_model(&f, lfm2_hyper, lfm2_shapes, COUNT_OF(lfm2_shapes), NULL);
+    write_model(&f);
+    buf_free(&f.buf);
+    for (int32_t n_batch = 1; n_batch <= ALL; n_batch += 5) {
+        struct rows turns = {0};
+        if (!CHECK(model_open(&m, compute, path, &(struct model_options){32, SEQS, n_batch},
+                              &err) == OK))
+            die("%s", err.text);
+        for (int32_t s = 0; s < SEQS; s++) {
+            struct rows one = {0};
+            for (int32_t i = 0; i < LENGTH; i++)
+                add_row(&one, s, i);
+            CHECK(run_rows(m, &one, alone + s * LENGTH * TINY_VOCAB) == OK);
+        }
+        for (int32_t i = 0; i < LENGTH; i++)
+            for (int32_t s = 0; s < SEQS; s++)
+                add_row(&turns, s, i);
+        CHECK(run_rows(m, &turns, got) == OK);
+        for (int32_t i = 0; i < LENGTH; i++)
+            for (int32_t s = 0; s < SEQS; s++)
+                for (int32_t k = 0; k < TINY_VOCAB; k += 7) {
+                    float a = alone[(s * LENGTH + i) * TINY_VOCAB + k],
+                          b = got[(i * SEQS + s) * TINY_VOCAB + k];
+                    CHECK(a - b < 1e-3f && b - a < 1e-3f);
+                }
+        struct rows back = {0}, first = {0}, next = {0};
+        add_row(&back, 0, LENGTH - 2);
+        add_row(&first, 0, 0);
+        add_row(&next, 0, 1);
+        CHECK(model_keeps(m, LENGTH, LENGTH - 2) == 0 && model_keeps(m, LENGTH, LENGTH) == LENGTH);
+        CHECK(run_rows(m, &back, got) == BAD_INPUT);
+        CHECK(run_rows(m, &first, got) == OK && run_rows(m, &next, got) == OK);
+        model_close(m);
+    }
+}
+
 int main(void)
 {
     struct err err;
@@ -155,6 +259,7 @@ int main(void)
     test_tensors();
     test_further_tokens();
     test_unknown();
+    test_recurrent();
     unlink(path);
     compute_close(compute);
     return check_done("model_arch");

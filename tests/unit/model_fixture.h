@@ -180,8 +180,9 @@ static const struct shape tiny_shapes[] = {
 };
 
 // A whole F32 model with a tied output; weights from a fixed small generator. hyper: adds the keys;
-// extra: one more tensor, or NULL.
-static inline void make_model_with(struct file *f, void (*hyper)(struct file *f), const char *extra)
+// shapes: a name with %d is one tensor a layer; extra: one more tensor, or NULL.
+static inline void make_shaped_model(struct file *f, void (*hyper)(struct file *f),
+                                     const struct shape *shapes, size_t n_shapes, const char *extra)
 {
     uint64_t offset = 0, n_floats = 0;
     file_begin(f);
@@ -191,8 +192,8 @@ static inline void make_model_with(struct file *f, void (*hyper)(struct file *f)
         add_tensor(f, extra, DTYPE_F32, TINY_EMBD, 1, offset);
         offset += TINY_EMBD * 4;
     }
-    for (size_t i = 0; i < COUNT_OF(tiny_shapes); i++) {
-        const struct shape *shape = &tiny_shapes[i];
+    for (size_t i = 0; i < n_shapes; i++) {
+        const struct shape *shape = &shapes[i];
         int n = strstr(shape->name, "%d") ? TINY_LAYER : 1;
         for (int layer = 0; layer < n; layer++) {
             char name[64];
@@ -217,6 +218,11 @@ static inline void make_model_with(struct file *f, void (*hyper)(struct file *f)
         float v = (float)(state >> 8) / (float)(1 << 24) - 0.5f;
         put(f, &v, 4);
     }
+}
+
+static inline void make_model_with(struct file *f, void (*hyper)(struct file *f), const char *extra)
+{
+    make_shaped_model(f, hyper, tiny_shapes, COUNT_OF(tiny_shapes), extra);
 }
 
 static inline void make_tiny_model(struct file *f)

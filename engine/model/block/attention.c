@@ -36,8 +36,8 @@ static struct heads project(const struct pass *p, const struct layer_hyper *l,
         return (struct heads){tensor_columns(&qkv, 0, n_q), tensor_columns(&qkv, n_q, n_k),
                               tensor_columns(&qkv, n_q + n_k, n_v)};
     }
-    struct heads heads = {pass_view(p, &p->act->q, n_q), pass_view(p, &p->act->k, n_k),
-                          pass_view(p, &p->act->v, n_v)};
+    struct heads heads = {pass_view(p, &p->act->q, p->h->gate_in_q ? 2 * n_q : n_q),
+                          pass_view(p, &p->act->k, n_k), pass_view(p, &p->act->v, n_v)};
     struct tensor gate = pass_view(p, &p->act->attn_gate, (int64_t)l->n_head * l->head_dim_v);
     struct matmul products[4] = {
         {.out = &heads.q, .w = &w->attn_q, .bias = present(&w->attn_q_bias)}};
@@ -101,6 +101,7 @@ static void store(const struct pass *p, const struct heads *heads, int32_t i)
                                  .cache_v = keeps ? &p->kv->v[i] : NULL,
                                  .head_dim = l->head_dim,
                                  .head_dim_v = l->head_dim_v,
+                                 .q_stride = p->h->gate_in_q ? 2 * l->head_dim : 0,
                                  .rope = before ? rope_of(p, l) : (struct rope){.n_rot = 0},
                                  .q_norm = before ? head_norm(l, &w->attn_q_norm) : NULL,
                                  .k_norm = before && keeps ? head_norm(l, &w->attn_k_norm) : NULL,
@@ -118,6 +119,8 @@ void attention_block(const struct pass *p, int32_t i)
 
     struct heads heads = project(p, l, w);
     store(p, &heads, i);
+    if (h->gate_in_q) // behind each head's q
+        gate = tensor_columns(&heads.q, l->head_dim, heads.q.n_cols - l->head_dim);
     op_attention(p->compute, &att, &heads.q, &p->kv->k[l->kv_layer], &p->kv->v[l->kv_layer],
                  &p->first, &p->count,
                  &(struct attention){.n_head = l->n_head,
@@ -128,7 +131,9 @@ void attention_block(const struct pass *p, int32_t i)
                                      .softcap = h->softcap,
                                      .window = l->window,
                                      .sinks = present(&w->attn_sinks),
-                                     .gate = w->attn_gate.buffer ? &gate : NULL});
+                                     .gate = w->attn_gate.buffer || h->gate_in_q ? &gate : NULL,
+                                     .q_stride = h->gate_in_q ? 2 * l->head_dim : 0,
+                                     .gate_stride = h->gate_in_q ? 2 * l->head_dim : 0});
     add_product(p, &att, &w->attn_output, present(&w->attn_output_bias),
                 present(&w->attn_post_norm));
 }
