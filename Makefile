@@ -142,6 +142,12 @@ build/%/obj/builtin.o: engine/builtin/builtin.gguf
 	    'builtin_gguf: .incbin "$<"' 'builtin_gguf_end: .byte 0' '.section .note.GNU-stack,"",@progbits' | \
 	    $(CC_$*) -x assembler -c - -o $@
 
+# The tables of engine/text/unicode.c.
+build/unicode_data.c: engine/text/unicode_data.py
+	$(call say,UNICODE)
+	@mkdir -p $(@D)
+	$(Q)python3 $< > $@.new && mv $@.new $@
+
 # ---- kernels: GLSL to SPIR-V, embedded as objects ----
 # One line a kernel: its name (what C dispatches), its file in kernels/, and for storage formats a -D. The SPIR-V of all
 # of them travels inside the binary as a table: kernel_table[] = {name, words, bytes}, kernel_count. Kernels with
@@ -228,7 +234,11 @@ build/$(1)/obj/%.o: %.c build/$(1)/obj/.flags | build/deps/$$(DEPS_OF_$(1)).stam
 	@mkdir -p $$(@D)
 	$$(Q)$$(CC_$(1)) $$(CFLAGS_all) $$(CFLAGS_$(1)) $$(call flags_of,$$<,$(1)) -MD -MP -c $$< -o $$@
 
-build/$(1)/libengine.a: $$(call engine_o,$(1),$$(filter-out engine/main.c,$$(call engine_c,$(1)))) $$(patsubst %,build/$(1)/obj/%.o,notices kernels page builtin) \
+build/$(1)/obj/unicode_data.o: build/unicode_data.c build/$(1)/obj/.flags | build/deps/$$(DEPS_OF_$(1)).stamp
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC_$(1)) $$(CFLAGS_all) $$(CFLAGS_$(1)) -MD -MP -c $$< -o $$@
+
+build/$(1)/libengine.a: $$(call engine_o,$(1),$$(filter-out engine/main.c,$$(call engine_c,$(1)))) $$(patsubst %,build/$(1)/obj/%.o,notices kernels page builtin unicode_data) \
                        build/$(1)/obj/.files
 	@rm -f $$@; llvm-ar rcsD $$@ $$(filter %.o,$$^)
 build/$(1)/libinit.a: $$(call engine_o,$(1),$$(filter-out init/main.c,$$(INIT_C))) build/$(1)/obj/.files
@@ -312,6 +322,10 @@ build/appliance/ops: $(patsubst %.c,build/appliance/obj/%.o,$(wildcard tests/gol
 build/host/ops: $(patsubst %.c,build/host/obj/%.o,$(wildcard tests/golden/ops*.c)) build/host/libengine.a
 	$(call say,LINK $@)
 	$(Q)$(call link,host) $^ $(LIBS) -o $@
+# Token ids of many texts: build/host/words MODEL hash FILE...
+build/host/words: build/host/obj/tests/golden/words.o build/host/libengine.a
+	$(call say,LINK $@)
+	$(Q)$(call link,host) $^ $(LIBS) -o $@
 # The appliance's own drivers, asked alone; and the layer by which tests/golden/vtest lends them a device.
 build/appliance/probe: build/appliance/obj/tests/golden/driver/probe.o build/appliance/obj/tests/golden/driver/add.o \
     build/appliance/libengine.a
@@ -338,7 +352,7 @@ build/host/memfd_layer.so: tests/golden/driver/memfd_layer.c | build/deps/host.s
 
 # What a tier needs built; tests/run asks for it, so that a build failure is that tier's failure and no other's.
 needs-unit: unit-programs
-needs-golden: host appliance build/host/ops $(patsubst %,build/appliance/%,ops probe isa) build/host/memfd_layer.so
+needs-golden: host appliance build/host/ops build/host/words $(patsubst %,build/appliance/%,ops probe isa) build/host/memfd_layer.so
 needs-device: host build/host/ops
 needs-api: host asan appliance
 needs-boot: image host
@@ -353,7 +367,7 @@ $(TIERS:%=test-%): test-%:
 	@tests/run $*
 
 # Not a tier of `make test`: it compares with the whole of llama.cpp, in a Debian sid root of its own.
-test-peer: host build/host/ops ## logits and token ids side by side with llama.cpp, matrices (about 20 minutes)
+test-peer: host build/host/ops build/host/words ## logits and token ids side by side with llama.cpp, matrices (about 20 minutes)
 	@tests/golden/peer/run
 
 isa-report: build/appliance/isa ## what the driver makes of every kernel for gfx1150 and gfx1151, against the record (RECORD=1 records)

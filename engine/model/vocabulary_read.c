@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_VOCAB = 1 << 20, MAX_MERGES = 1 << 22 };
+enum { MAX_VOCAB = 1 << 20, MAX_MERGES = 1 << 22, MAX_CHARSMAP = 16 << 20 };
 
 // Missing keys are no error here: *out stays as it was.
 static enum status read_texts(const struct gguf *gguf, const char *key, uint64_t max,
@@ -27,20 +27,19 @@ static enum status read_texts(const struct gguf *gguf, const char *key, uint64_t
     return OK;
 }
 
-static enum status read_types(const struct gguf *gguf, size_t n_tokens, int32_t **out,
-                              struct err *err)
+// One number of 4 bytes for each token. NULL stays where the key is missing.
+static enum status read_numbers(const struct gguf *gguf, const char *key, enum gguf_type type,
+                                size_t n_tokens, void **out, struct err *err)
 {
     const struct gguf_value *list = NULL;
-    enum status status =
-        gguf_get_array(gguf, "tokenizer.ggml.token_type", GGUF_I32, MAX_VOCAB, &list, err);
+    enum status status = gguf_get_array(gguf, key, type, MAX_VOCAB, &list, err);
     if (status != OK)
         return status == NOT_FOUND ? OK : status;
     if (list->n_items != n_tokens)
-        return err_set(err, BAD_INPUT,
-                       "key 'tokenizer.ggml.token_type' has %llu items for %zu tokens",
+        return err_set(err, BAD_INPUT, "key '%s' has %llu items for %zu tokens", key,
                        (unsigned long long)list->n_items, n_tokens);
-    *out = mem_array(n_tokens, sizeof(**out));
-    memcpy(*out, list->p, n_tokens * sizeof(**out));
+    *out = mem_array(n_tokens, 4);
+    memcpy(*out, list->p, n_tokens * 4);
     return OK;
 }
 
@@ -49,6 +48,21 @@ static enum status read_text(const struct gguf *gguf, const char *key, struct by
 {
     enum status status = gguf_get_string(gguf, key, out, err);
     return status == NOT_FOUND ? OK : status;
+}
+
+// Bytes, signed or not.
+static enum status read_charsmap(const struct gguf *gguf, struct bytes *out, struct err *err)
+{
+    static const char key[] = "tokenizer.ggml.precompiled_charsmap";
+    const struct gguf_value *list = gguf_find(gguf, key);
+    if (!list)
+        return OK;
+    enum gguf_type type =
+        list->type == GGUF_ARRAY && list->item_type == GGUF_I8 ? GGUF_I8 : GGUF_U8;
+    enum status status = gguf_get_array(gguf, key, type, MAX_CHARSMAP, &list, err);
+    if (status == OK)
+        *out = (struct bytes){list->p, (size_t)list->n_items};
+    return status;
 }
 
 // -1 (as u32 too) and absence mean none.
@@ -75,17 +89,35 @@ static enum status read_flag(const struct gguf *gguf, const char *key, enum said
 static enum status read_scalars(const struct gguf *gguf, struct vocabulary_source *s,
                                 struct err *err)
 {
-    enum status status = read_text(gguf, "tokenizer.ggml.model", &s->model, err);
-    if (status == OK)
-        status = read_text(gguf, "tokenizer.ggml.pre", &s->pre, err);
-    if (status == OK)
-        status = read_id(gguf, "tokenizer.ggml.bos_token_id", &s->bos, err);
-    if (status == OK)
-        status = read_id(gguf, "tokenizer.ggml.eos_token_id", &s->eos, err);
-    if (status == OK)
-        status = read_id(gguf, "tokenizer.ggml.eot_token_id", &s->eot, err);
-    if (status == OK)
-        status = read_flag(gguf, "tokenizer.ggml.add_bos_token", &s->add_bos, err);
+    const struct {
+        const char *key;
+        struct bytes *text;
+        int64_t *id;
+        enum said *flag;
+    } keys[] = {
+        {"tokenizer.ggml.model", .text = &s->model},
+        {"tokenizer.ggml.pre", .text = &s->pre},
+        {"general.name", .text = &s->name},
+        {"general.architecture", .text = &s->arch},
+        {"tokenizer.ggml.bos_token_id", .id = &s->bos},
+        {"tokenizer.ggml.eos_token_id", .id = &s->eos},
+        {"tokenizer.ggml.eot_token_id", .id = &s->eot},
+        {"tokenizer.ggml.eom_token_id", .id = &s->eom},
+        {"tokenizer.ggml.seperator_token_id", .id = &s->sep},
+        {"tokenizer.ggml.unknown_token_id", .id = &s->unknown},
+        {"tokenizer.ggml.add_bos_token", .flag = &s->add_bos},
+        {"tokenizer.ggml.add_eos_token", .flag = &s->add_eos},
+        {"tokenizer.ggml.add_space_prefix", .flag = &s->add_space},
+        {"tokenizer.ggml.remove_extra_whitespaces", .flag = &s->merge_spaces},
+        {"tokenizer.ggml.normalizer.lowercase", .flag = &s->lowercase},
+        {"tokenizer.ggml.normalizer.strip_accents", .flag = &s->strip_accents},
+        {"tokenizer.ggml.normalizer.nfc", .flag = &s->nfc},
+    };
+    enum status status = OK;
+    for (size_t i = 0; i < COUNT_OF(keys) && status == OK; i++)
+        status = keys[i].text ? read_text(gguf, keys[i].key, keys[i].text, err)
+                 : keys[i].id ? read_id(gguf, keys[i].key, keys[i].id, err)
+                              : read_flag(gguf, keys[i].key, keys[i].flag, err);
     return status;
 }
 
@@ -93,7 +125,7 @@ enum status vocabulary_read(struct tokenizer **out, const struct gguf *gguf, str
 {
     struct vocabulary_source source = {0};
     struct bytes *tokens = NULL, *merges = NULL;
-    int32_t *types = NULL;
+    void *types = NULL, *scores = NULL;
     enum status status = read_scalars(gguf, &source, err);
     if (status == OK)
         status =
@@ -102,15 +134,23 @@ enum status vocabulary_read(struct tokenizer **out, const struct gguf *gguf, str
         status =
             read_texts(gguf, "tokenizer.ggml.merges", MAX_MERGES, &merges, &source.n_merges, err);
     if (status == OK)
-        status = read_types(gguf, source.n_tokens, &types, err);
+        status =
+            read_numbers(gguf, "tokenizer.ggml.token_type", GGUF_I32, source.n_tokens, &types, err);
+    if (status == OK)
+        status =
+            read_numbers(gguf, "tokenizer.ggml.scores", GGUF_F32, source.n_tokens, &scores, err);
+    if (status == OK)
+        status = read_charsmap(gguf, &source.charsmap, err);
     source.tokens = tokens;
     source.merges = merges;
     source.types = types;
+    source.scores = scores;
     if (status == OK)
         status = tokenizer_open(out, &source, err);
     free(tokens);
     free(merges);
     free(types);
+    free(scores);
     return status;
 }
 

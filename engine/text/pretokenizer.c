@@ -1,16 +1,13 @@
 // pretokenizer.c - cuts text into the words that byte-level BPE works inside, with the expressions
-// of the model's family.
+// of the model's family (families.c).
 //
-// tokenizer.ggml.pre names the family. The expressions are the published ones of the families'
-// tokenizer.json; \s is spelled
-// \p{wspace} because PCRE2's \s also takes U+180E, which the tokenizers' own engine does not. A
-// list of several expressions is applied one after the other, each inside the pieces left by the
+// A list of several expressions is applied one after the other, each inside the pieces left by the
 // one before; what lies between two matches is a piece.
 //
-// The one thing a reader would get wrong: validity. llama.cpp lets lone surrogates
-// pass and turns every other invalid byte, one by one, into U+FFFD; the ids depend on it. PCRE2
-// must see valid UTF-8 (we pass PCRE2_NO_UTF_CHECK, else every match would check all the rest of
-// the text again), hence the two texts of struct clean_text.
+// The one thing a reader would get wrong: validity. llama.cpp lets lone surrogates pass and turns
+// every other invalid byte, one by one, into U+FFFD; the ids depend on it. PCRE2 must see valid
+// UTF-8 (we pass PCRE2_NO_UTF_CHECK, else every match would check all the rest of the text again),
+// hence the two texts of struct clean_text.
 
 #include "inside.h"
 
@@ -19,90 +16,33 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_EXPRESSIONS = 4 };
-
-#define CONTRACTION_ANY_CASE "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])"
-#define WORD_TAIL                                                                                  \
-    "| "                                                                                           \
-    "?[^\\p{wspace}\\p{L}\\p{N}]+[\\r\\n]*|\\p{wspace}*[\\r\\n]+|\\p{wspace}+(?!\\P{wspace})|\\p{" \
-    "wspace}+"
-
-static const char gpt2_expression[] =
-    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\p{wspace}\\p{L}\\p{N}]+"
-    "|\\p{wspace}+(?!\\P{wspace})|\\p{wspace}+";
-static const char llama3_expression[] =
-    CONTRACTION_ANY_CASE "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}" WORD_TAIL;
-static const char qwen2_expression[] =
-    CONTRACTION_ANY_CASE "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}" WORD_TAIL;
-
-static const struct family {
-    const char *names; // space separated values of tokenizer.ggml.pre
-    const char *expressions[MAX_EXPRESSIONS];
-    bool whole_words, adds_bos;
-} families[] = {
-    {"default", {"[\\p{P}$+<=>^~|]+", gpt2_expression, "\\p{N}+", "[0-9][0-9][0-9]"}, false, false},
-    {"gpt-2 phi-2 jina-es jina-de gigachat jina-v2-es jina-v2-de a.x-4.0 mellum modern-bert mpt "
-     "olmo "
-     "jais trillion granite-docling exaone4",
-     {gpt2_expression},
-     false,
-     false},
-    {"llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano",
-     {llama3_expression},
-     true,
-     true},
-    {"dbrx smaug-bpe glm4 chatglm-bpe", {llama3_expression}, false, false},
-    {"qwen2 deepseek-r1-qwen kormo f2llmv2 megrez stablelm2 hunyuan solar-open grok-2",
-     {qwen2_expression},
-     false,
-     false},
-    {"starcoder refact command-r smollm codeshell exaone minerva-7b mellum2",
-     {"\\p{N}", gpt2_expression},
-     false,
-     false},
-};
-
 struct pretokenizer {
     const struct family *family;
-    pcre2_code *code[MAX_EXPRESSIONS];
+    pcre2_code *code[MAX_STEPS];
     int n_codes;
 };
 
-// ---- families -----------------------------------------------------------------------------------
-
-static bool names_contain(const char *names, struct bytes name)
-{
-    for (const char *p = names; *p != 0;) {
-        size_t n = strcspn(p, " ");
-        if (bytes_equal(name, (struct bytes){(const uint8_t *)p, n}))
-            return true;
-        p += n + (p[n] == ' ');
-    }
-    return false;
-}
+// ---- life ---------------------------------------------------------------------------------------
 
 enum status pretokenizer_open(struct pretokenizer **out, struct bytes name, struct err *err)
 {
-    const struct family *family = NULL;
     if (name.n == 0)
         name = bytes_of("default");
-    for (size_t i = 0; i < COUNT_OF(families); i++)
-        if (names_contain(families[i].names, name))
-            family = &families[i];
+    const struct family *family = family_find(name);
     char text[NAME_TEXT];
     if (!family)
         return err_set(err, UNSUPPORTED,
-                       "key 'tokenizer.ggml.pre' is '%s'; this build knows the pre-tokenizers of "
-                       "the families gpt-2, "
-                       "llama-bpe, qwen2, starcoder and default",
+                       "key 'tokenizer.ggml.pre' is '%s': this build does not know how that family "
+                       "cuts text into words; a newer one may",
                        name_text(text, name));
     struct pretokenizer *pre = mem_alloc(sizeof(*pre));
     pre->family = family;
-    for (int i = 0; i < MAX_EXPRESSIONS && family->expressions[i]; i++) {
+    for (int i = 0; i < MAX_STEPS && family->steps[i].expression; i++) {
         int code;
         PCRE2_SIZE offset;
-        pre->code[i] = pcre2_compile((PCRE2_SPTR)family->expressions[i], PCRE2_ZERO_TERMINATED,
-                                     PCRE2_UTF | PCRE2_UCP, &code, &offset, NULL);
+        pre->code[i] =
+            pcre2_compile((PCRE2_SPTR)family->steps[i].expression, PCRE2_ZERO_TERMINATED,
+                          PCRE2_UTF | PCRE2_UCP | PCRE2_NO_AUTO_CAPTURE, &code, &offset, NULL);
         if (!pre->code[i])
             die("pre-tokenizer expression %d of '%s': PCRE2 error %d at %zu", i, family->names,
                 code, (size_t)offset);
@@ -121,65 +61,12 @@ void pretokenizer_close(struct pretokenizer *pretokenizer)
     free(pretokenizer);
 }
 
-bool pretokenizer_whole_words(const struct pretokenizer *pretokenizer)
+const struct family *pretokenizer_family(const struct pretokenizer *pretokenizer)
 {
-    return pretokenizer->family->whole_words;
+    return pretokenizer->family;
 }
 
-bool pretokenizer_adds_bos(const struct pretokenizer *pretokenizer)
-{
-    return pretokenizer->family->adds_bos;
-}
-
-// ---- loose UTF-8 --------------------------------------------------------------------------------
-
-// One code point of p[0 .. n): its length, or 0 when p[0] does not start one. Surrogates count as
-// code points.
-static size_t decode_loose(const uint8_t *p, size_t n, uint32_t *point)
-{
-    static const uint8_t lead_mask[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t length = p[0] < 0x80   ? 1
-                    : p[0] < 0xc0 ? 0
-                    : p[0] < 0xe0 ? 2
-                    : p[0] < 0xf0 ? 3
-                    : p[0] < 0xf8 ? 4
-                                  : 0;
-    if (length == 0 || length > n)
-        return 0;
-    uint32_t value = p[0] & lead_mask[length];
-    for (size_t i = 1; i < length; i++) {
-        if ((p[i] & 0xc0) != 0x80)
-            return 0;
-        value = value << 6 | (p[i] & 0x3f);
-    }
-    *point = value;
-    return value >= least[length] && value <= 0x10ffff ? length : 0;
-}
-
-static size_t encode(uint8_t *out, uint32_t point)
-{
-    if (point < 0x80) {
-        out[0] = (uint8_t)point;
-        return 1;
-    }
-    if (point < 0x800) {
-        out[0] = (uint8_t)(0xc0 | point >> 6);
-        out[1] = (uint8_t)(0x80 | (point & 0x3f));
-        return 2;
-    }
-    if (point < 0x10000) {
-        out[0] = (uint8_t)(0xe0 | point >> 12);
-        out[1] = (uint8_t)(0x80 | (point >> 6 & 0x3f));
-        out[2] = (uint8_t)(0x80 | (point & 0x3f));
-        return 3;
-    }
-    out[0] = (uint8_t)(0xf0 | point >> 18);
-    out[1] = (uint8_t)(0x80 | (point >> 12 & 0x3f));
-    out[2] = (uint8_t)(0x80 | (point >> 6 & 0x3f));
-    out[3] = (uint8_t)(0x80 | (point & 0x3f));
-    return 4;
-}
+// ---- clean text --------------------------------------------------------------------------------
 
 void clean_text_make(struct clean_text *out, struct bytes text)
 {
@@ -187,11 +74,11 @@ void clean_text_make(struct clean_text *out, struct bytes text)
     size_t n = 0, n_surrogates = 0;
     for (size_t i = 0; i < text.n;) {
         uint32_t point = 0xfffd;
-        size_t length = decode_loose(text.p + i, text.n - i, &point);
+        size_t length = unicode_decode(text.p + i, text.n - i, &point);
         if (length == 0)
             point = 0xfffd;
         n_surrogates += point >= 0xd800 && point <= 0xdfff;
-        n += encode(clean + n, point);
+        n += unicode_encode(clean + n, point);
         i += length != 0 ? length : 1;
     }
     out->text = out->shape = clean;
@@ -202,7 +89,7 @@ void clean_text_make(struct clean_text *out, struct bytes text)
     memcpy(out->shape, clean, n);
     for (size_t i = 0; i + 2 < n; i++)
         if (clean[i] == 0xed && clean[i + 1] >= 0xa0)
-            encode(out->shape + i, 0xfffd);
+            unicode_encode(out->shape + i, 0xe000); // no letter, mark or sign, as they
 }
 
 void clean_text_free(struct clean_text *clean)
@@ -223,26 +110,58 @@ static void add_end(struct words *words, size_t end)
     words->end[words->n++] = end;
 }
 
-// Cuts shape[start .. end) with one expression; lookahead sees the piece's end as the end of the
-// text.
-static enum status cut(pcre2_code *code, pcre2_match_data *match, pcre2_match_context *context,
-                       const uint8_t *shape, size_t start, size_t end, struct words *words,
+struct matching {
+    pcre2_code *code;
+    pcre2_match_data *data;
+    pcre2_match_context *context;
+    enum how how;
+    const uint8_t *shape;
+};
+
+// A run of digits in threes from its end: 1234567 is 1, 234, 567. Digits are code points.
+static void add_threes(const uint8_t *shape, size_t start, size_t end, bool first,
+                       struct words *words)
+{
+    size_t n = 0;
+    for (size_t i = start; i < end; i++)
+        n += (shape[i] & 0xc0) != 0x80;
+    for (size_t i = start; i < end; i++) {
+        if ((shape[i] & 0xc0) == 0x80)
+            continue;
+        if (n % 3 == 0 && (i > start || !first))
+            add_end(words, i);
+        n--;
+    }
+    add_end(words, end);
+}
+
+// Cuts shape[start .. end); lookahead sees the piece's end as the end of the text.
+static enum status cut(const struct matching *m, size_t start, size_t end, struct words *words,
                        struct err *err)
 {
-    const uint8_t *piece = shape + start;
+    const uint8_t *piece = m->shape + start;
     size_t n = end - start, at = 0;
+    if (n == unicode_length(*piece)) { // one character
+        add_end(words, end);
+        return OK;
+    }
     while (at < n) {
-        int rc =
-            pcre2_match(code, piece, n, at, PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY, match, context);
+        int rc = pcre2_match(m->code, piece, n, at, PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY, m->data,
+                             m->context);
         if (rc == PCRE2_ERROR_NOMATCH)
             break;
         if (rc < 0)
             return err_set(err, TOO_LARGE,
                            "text of %zu bytes cannot be cut into words (PCRE2 error %d)", n, rc);
-        const PCRE2_SIZE *found = pcre2_get_ovector_pointer(match);
-        if (found[0] > at)
-            add_end(words, start + found[0]);
-        add_end(words, start + found[1]);
+        const PCRE2_SIZE *found = pcre2_get_ovector_pointer(m->data);
+        if (m->how != CUT) {
+            add_threes(m->shape, start + found[0], start + found[1],
+                       m->how == THREES || found[0] == 0, words);
+        } else {
+            if (found[0] > at)
+                add_end(words, start + found[0]);
+            add_end(words, start + found[1]);
+        }
         at = found[1];
     }
     if (at < n)
@@ -258,21 +177,21 @@ enum status pretokenizer_split(const struct pretokenizer *pretokenizer,
     pcre2_match_context *context = pcre2_match_context_create(NULL);
     if (!match || !context)
         die("out of memory");
-    pcre2_set_match_limit(
-        context, UINT32_MAX); // steps grow with the text only; the expressions do not nest repeats
-    pcre2_set_heap_limit(context, 256 * 1024); // KiB
+    pcre2_set_match_limit(context, UINT32_MAX); // steps grow with the text only (families.c)
+    pcre2_set_heap_limit(context, 256 * 1024);  // KiB
     struct words pieces = {NULL, 0, 0};
     words->n = 0;
     if (clean->n > 0)
         add_end(words, clean->n);
     for (int i = 0; i < pretokenizer->n_codes && status == OK; i++) {
+        struct matching m = {pretokenizer->code[i], match, context,
+                             pretokenizer->family->steps[i].how, clean->shape};
         struct words before = *words;
         *words = pieces;
         pieces = before;
         words->n = 0;
         for (size_t w = 0; w < pieces.n && status == OK; w++)
-            status = cut(pretokenizer->code[i], match, context, clean->shape,
-                         w > 0 ? pieces.end[w - 1] : 0, pieces.end[w], words, err);
+            status = cut(&m, w > 0 ? pieces.end[w - 1] : 0, pieces.end[w], words, err);
     }
     words_free(&pieces);
     pcre2_match_data_free(match);

@@ -17,12 +17,17 @@ enum said { UNSAID = 0, SAID_NO, SAID_YES };
 struct vocabulary_source {
     struct bytes model;         // [model]: n == 0: not said
     struct bytes pre;           // [pre]; n == 0: not said
+    struct bytes name, arch;    // general.name, general.architecture; n == 0: not said
     const struct bytes *tokens; // [tokens] [n_tokens]
     const int32_t *types;       // [token_type] [n_tokens]; NULL: not said
+    const float *scores;        // [scores] [n_tokens]; NULL: not said
     const struct bytes *merges; // [merges] [n_merges]; NULL: not said
+    struct bytes charsmap;      // [precompiled_charsmap]; n == 0: not said
     size_t n_tokens, n_merges;
-    int64_t bos, eos, eot; // [bos_token_id] ...; -1: none
-    enum said add_bos;     // [add_bos_token]
+    int64_t bos, eos, eot, eom, sep, unknown; // [bos_token_id] ...; -1: none
+    enum said add_bos, add_eos;               // [add_bos_token], [add_eos_token]
+    enum said add_space, merge_spaces;        // [add_space_prefix], [remove_extra_whitespaces]
+    enum said lowercase, strip_accents, nfc;  // [normalizer.lowercase] ...
 };
 
 // ---- tokenizer (tokenizer.c) --------------------------------------------------------------------
@@ -48,6 +53,9 @@ int32_t tokenizer_find_special(const struct tokenizer *tokenizer,
                                const char *text); // -1 when there is none
 // The bytes of one token (empty for control tokens); a view that lives as long as the tokenizer.
 struct bytes tokenizer_decode(const struct tokenizer *tokenizer, int32_t id);
+// The bytes of all of them, without the space that encoding puts in front of a text.
+MUST_USE enum status tokenizer_decode_all(const struct tokenizer *tokenizer, const int32_t *ids,
+                                          size_t n, struct buf *out);
 bool tokenizer_is_end(const struct tokenizer *tokenizer,
                       int32_t id); // eos, eot: generation ends here
 bool tokenizer_add_bos(const struct tokenizer *tokenizer);

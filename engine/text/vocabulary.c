@@ -1,23 +1,18 @@
 // vocabulary.c - turns the tokens and merges of a file into the tables of inside.h; all is hostile.
 //
-// A file's vocabulary spells every byte as one printable character (GPT-2's table: 33-126, 161-172,
+// Byte-level BPE spells every byte as one printable character (GPT-2's table: 33-126, 161-172,
 // 174-255 as themselves, the other 68 as U+0100 ...). Here everything is turned back into raw bytes
-// once, when the file is opened. A merge (left, right) -> result has a rank, its line in the file.
-// Control tokens are in no table that BPE looks at: text cannot become one by spelling it.
+// once, when the file is opened. The other kinds spell a space as U+2581 and a byte that nothing
+// else covers as <0xNN>. A merge (left, right) -> result has a rank: its line in the file, or,
+// where the file has scores instead, the place of its result in the order of scores. Control tokens
+// are in no table that spelling looks at: text cannot become one by spelling it.
 
 #include "inside.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum token_type {
-    TYPE_NORMAL = 1,
-    TYPE_UNKNOWN = 2,
-    TYPE_CONTROL = 3,
-    TYPE_USER = 4,
-    TYPE_UNUSED = 5,
-    TYPE_BYTE = 6
-};
+enum { MAX_TOKEN_BYTES = 16384, MAX_ALL_BYTES = 128 << 20, MAX_ADDED_BYTES = 16 << 20 };
 
 // ---- GPT-2's table of bytes ---------------------------------------------------------------------
 
@@ -93,12 +88,41 @@ int32_t vocabulary_find(const struct tokenizer *t, struct bytes text)
     }
 }
 
-static void symbol_index(struct tokenizer *t, int32_t symbol)
+// At most two thirds full.
+static size_t table_mask(uint64_t n)
+{
+    size_t size = 64;
+    while (size < n + n / 2)
+        size *= 2;
+    return size - 1;
+}
+
+static void index_symbol(struct tokenizer *t, int32_t symbol)
 {
     size_t slot = hash_bytes(t->hash_seed, vocabulary_text(t, symbol)) & t->by_text_mask;
     while (t->by_text[slot] >= 0)
         slot = (slot + 1) & t->by_text_mask;
     t->by_text[slot] = symbol;
+}
+
+static void make_index(struct tokenizer *t, size_t n)
+{
+    int32_t *old = t->by_text;
+    size_t n_old = old ? t->by_text_mask + 1 : 0;
+    t->by_text_mask = table_mask(n);
+    t->by_text = mem_array(t->by_text_mask + 1, sizeof(*t->by_text));
+    memset(t->by_text, 0xff, (t->by_text_mask + 1) * sizeof(*t->by_text));
+    for (size_t i = 0; i < n_old; i++)
+        if (old[i] >= 0)
+            index_symbol(t, old[i]);
+    free(old);
+}
+
+static void symbol_index(struct tokenizer *t, int32_t symbol)
+{
+    if ((++t->n_indexed) * 3 / 2 > t->by_text_mask)
+        make_index(t, t->n_indexed * 2);
+    index_symbol(t, symbol);
 }
 
 static int32_t symbol_add(struct tokenizer *t, struct bytes text)
@@ -143,108 +167,145 @@ struct merge *vocabulary_merge(const struct tokenizer *t, int32_t left, int32_t 
     return &t->merges[slot];
 }
 
-// At most two thirds full.
-static size_t table_mask(uint64_t n)
+static void make_merges(struct tokenizer *t, size_t n)
 {
-    size_t size = 64;
-    while (size < n + n / 2)
-        size *= 2;
-    return size - 1;
+    struct merge *old = t->merges;
+    size_t n_old = old ? t->merges_mask + 1 : 0;
+    t->merges_mask = table_mask(n);
+    t->merges = mem_array(t->merges_mask + 1, sizeof(*t->merges));
+    for (size_t i = 0; i <= t->merges_mask; i++)
+        t->merges[i].left = -1;
+    for (size_t i = 0; i < n_old; i++)
+        if (old[i].left >= 0)
+            *vocabulary_merge(t, old[i].left, old[i].right) = old[i];
+    free(old);
+}
+
+static void add_merge(struct tokenizer *t, const struct merge *merge)
+{
+    if ((t->n_merges + 1) * 3 / 2 > t->merges_mask)
+        make_merges(t, t->n_merges * 2 + 64);
+    struct merge *slot = vocabulary_merge(t, merge->left, merge->right);
+    if (slot->left < 0) { // a pair named twice keeps its first rank
+        *slot = *merge;
+        t->n_merges++;
+    }
+}
+
+// A text as BPE works with it: raw bytes, or as it stands. False when it cannot be spelled.
+static bool as_symbol(bool raw, const int16_t byte_of[324], struct bytes text, uint8_t *out,
+                      size_t *n)
+{
+    if (!raw)
+        return unspell(byte_of, text, out, n);
+    memcpy(out, text.p, text.n);
+    *n = text.n;
+    return true;
 }
 
 static enum status read_merges(struct tokenizer *t, const struct vocabulary_source *source,
                                const int16_t byte_of[324], struct err *err)
 {
-    if (!source->merges)
+    bool raw = pretokenizer_family(t->pretokenizer)->raw;
+    if (!source->merges && !bytes_equal_text(source->pre, "kimi-k2"))
         return err_set(err, BAD_INPUT,
                        "key 'tokenizer.ggml.merges' is missing: byte-level BPE needs it");
-    t->merges_mask = table_mask(source->n_merges);
-    t->merges = mem_array(t->merges_mask + 1, sizeof(*t->merges));
-    for (size_t i = 0; i <= t->merges_mask; i++)
-        t->merges[i].left = -1;
-    for (size_t rank = 0; rank < source->n_merges; rank++) {
+    make_merges(t, source->n_merges);
+    uint8_t *text = mem_alloc(2 * MAX_TOKEN_BYTES);
+    enum status status = OK;
+    for (size_t rank = 0; rank < source->n_merges && status == OK; rank++) {
         struct bytes line = source->merges[rank];
         const uint8_t *space = line.n > 1 ? memchr(line.p + 1, ' ', line.n - 1) : NULL;
-        if (!space || space + 1 == line.p + line.n)
-            return err_set(
-                err, BAD_INPUT,
-                "key 'tokenizer.ggml.merges': line %zu is not two texts with a space between them",
-                rank);
+        if (!space || space + 1 == line.p + line.n || line.n > MAX_TOKEN_BYTES) {
+            status = err_set(err, BAD_INPUT,
+                             "key 'tokenizer.ggml.merges': line %zu is not two texts with a space "
+                             "between them, of at most %d bytes",
+                             rank, MAX_TOKEN_BYTES);
+            break;
+        }
         struct bytes left = {line.p, (size_t)(space - line.p)},
                      right = {space + 1, line.n - left.n - 1};
-        uint8_t *text = mem_alloc(line.n);
         size_t n_left, n_right;
-        if (unspell(byte_of, left, text, &n_left) &&
-            unspell(byte_of, right, text + n_left, &n_right)) {
-            int32_t a = symbol_need(t, (struct bytes){text, n_left});
-            int32_t b = symbol_need(t, (struct bytes){text + n_left, n_right});
-            struct merge *slot = vocabulary_merge(t, a, b);
-            if (slot->left < 0) // a pair named twice keeps its first rank
-                *slot = (struct merge){a, b, (int32_t)rank,
-                                       symbol_need(t, (struct bytes){text, n_left + n_right})};
-        }
-        free(text);
+        if (!as_symbol(raw, byte_of, left, text, &n_left) ||
+            !as_symbol(raw, byte_of, right, text + n_left, &n_right))
+            continue;
+        int32_t a = symbol_need(t, (struct bytes){text, n_left});
+        int32_t b = symbol_need(t, (struct bytes){text + n_left, n_right});
+        int32_t both = symbol_need(t, (struct bytes){text, n_left + n_right});
+        add_merge(t, &(struct merge){a, b, (int32_t)rank, both});
     }
-    return OK;
+    free(text);
+    return status;
 }
 
-// ---- vocabulary ---------------------------------------------------------------------------------
+// ---- merges by score ----------------------------------------------------------------------------
 
-// Texts that end a turn or a text whatever the file says of their type; llama.cpp's list.
-static bool ends_by_text(struct bytes text)
+struct scored {
+    float score;
+    int32_t id;
+};
+
+static int best_first(const void *a, const void *b)
 {
-    static const char *const texts[] = {
-        "<|eot_id|>",
-        "<|im_end|>",
-        "<|end|>",
-        "<|return|>",
-        "<|call|>",
-        "<|flush|>",
-        "<|calls|>",
-        "<end_of_turn>",
-        "<|endoftext|>",
-        "</s>",
-        "<|eom_id|>",
-        "<EOT>",
-        "_<EOT>",
-        "[EOT]",
-        "[EOS]",
-        "<|end_of_text|>",
-        "<end_of_utterance>",
-        "<|fim_pad|>",
-        "<|repo_name|>",
-        "<|file_sep|>",
-    };
-    for (size_t i = 0; i < COUNT_OF(texts); i++)
-        if (bytes_equal_text(text, texts[i]))
-            return true;
-    return false;
+    const struct scored *x = a, *y = b;
+    if (x->score != y->score)
+        return x->score > y->score ? -1 : 1;
+    return (x->id > y->id) - (x->id < y->id);
 }
 
-static bool control_by_text(struct bytes text)
+// The symbol that a part of a token is before it is merged: a token, or one character.
+static int32_t part_symbol(struct tokenizer *t, struct bytes part)
 {
-    return ends_by_text(text) || bytes_equal_text(text, "<|fim_prefix|>") ||
-           bytes_equal_text(text, "<|fim_suffix|>") || bytes_equal_text(text, "<|fim_middle|>");
+    int32_t symbol = vocabulary_find(t, part);
+    if (symbol >= 0 || unicode_length(part.p[0]) < part.n)
+        return symbol;
+    uint8_t character[4]; // the part lies in t->bytes, which may move
+    memcpy(character, part.p, part.n);
+    return symbol_need(t, (struct bytes){character, part.n});
 }
+
+// Every way to put a token together from two symbols is a merge.
+static void merges_by_score(struct tokenizer *t)
+{
+    struct scored *order = mem_array((size_t)t->n_vocab, sizeof(*order));
+    for (int32_t i = 0; i < t->n_vocab; i++) // what is not a number comes last
+        order[i] = (struct scored){t->score[i] == t->score[i] ? t->score[i] : -1e38f, i};
+    qsort(order, (size_t)t->n_vocab, sizeof(*order), best_first);
+    make_merges(t, (size_t)t->n_vocab * 4);
+    int32_t rank = 0;
+    for (int32_t i = 0; i < t->n_vocab; i++) {
+        rank = i > 0 && order[i].score == order[i - 1].score ? rank : i;
+        int32_t id = order[i].id;
+        size_t n = vocabulary_text(t, id).n;
+        if (n == 0 || vocabulary_find(t, vocabulary_text(t, id)) != id)
+            continue;
+        for (size_t cut = 0; cut < n;) {
+            const uint8_t *p = t->bytes + t->start[id]; // moves when symbols are added
+            cut += unicode_length(p[cut]);
+            if (cut >= n)
+                break;
+            int32_t left = part_symbol(t, (struct bytes){p, cut});
+            p = t->bytes + t->start[id];
+            int32_t right = part_symbol(t, (struct bytes){p + cut, n - cut});
+            if (left >= 0 && right >= 0)
+                add_merge(t, &(struct merge){left, right, rank, id});
+        }
+    }
+    free(order);
+}
+
+// ---- tokens -------------------------------------------------------------------------------------
+
+struct named { // a token's text in the file, to find one that is there twice
+    struct bytes text;
+    int32_t id;
+};
 
 static int compare_texts(struct bytes a, struct bytes b)
 {
     int order = memcmp(a.p, b.p, a.n < b.n ? a.n : b.n);
     return order != 0 ? order : (a.n > b.n) - (a.n < b.n);
 }
-
-static int longest_first(const void *a, const void *b)
-{
-    const struct special *x = a, *y = b;
-    if (x->text.n != y->text.n)
-        return x->text.n > y->text.n ? -1 : 1;
-    return (x->id > y->id) - (x->id < y->id);
-}
-
-struct named { // a token's text in the file, to find one that is there twice
-    struct bytes text;
-    int32_t id;
-};
 
 static int by_name(const void *a, const void *b)
 {
@@ -270,126 +331,245 @@ static enum status check_unique(const struct vocabulary_source *source, struct e
     return status;
 }
 
-static void add_special(struct tokenizer *t, struct bytes text, int32_t id, bool control)
+static enum status check_sizes(const struct vocabulary_source *source, struct err *err)
 {
-    size_t room = (size_t)t->n_specials;
-    if ((room & (room - 1)) == 0) // grows at powers of two
-        t->specials = mem_resize(t->specials, (room != 0 ? 2 * room : 1) * sizeof(*t->specials));
-    t->specials[t->n_specials++] = (struct special){text, id, control};
-    if (text.n > t->longest) // symbol_add() may get it shorter, unspelled
-        t->longest = text.n;
+    uint64_t all = 0;
+    for (size_t i = 0; i < source->n_tokens; i++) {
+        uint64_t n = source->tokens[i].n;
+        all += n;
+        if (n > MAX_TOKEN_BYTES)
+            return err_set(err, TOO_LARGE,
+                           "key 'tokenizer.ggml.tokens': token %zu is a text of %llu bytes; at "
+                           "most %d are read",
+                           i, (unsigned long long)n, MAX_TOKEN_BYTES);
+        if (all > MAX_ALL_BYTES)
+            return err_set(
+                err, TOO_LARGE,
+                "key 'tokenizer.ggml.tokens': the texts up to token %zu have %llu bytes; "
+                "at most %d are read",
+                i, (unsigned long long)all, MAX_ALL_BYTES);
+    }
+    return OK;
+}
+
+// 0 .. 255 of "<0xNN>"; -1: not such a text.
+static int byte_of_text(struct bytes text)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    if (text.n != 6 || memcmp(text.p, "<0x", 3) != 0 || text.p[5] != '>')
+        return -1;
+    const char *high = memchr(digits, text.p[3], 16), *low = memchr(digits, text.p[4], 16);
+    return high && low ? (int)((high - digits) * 16 + (low - digits)) : -1;
+}
+
+// RWKV spells bytes as \\xNN, \\t, \\n, \\r and any other character behind a backslash as itself.
+static size_t unescape(struct bytes text, uint8_t *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < text.n; i++) {
+        uint8_t byte = text.p[i];
+        if (byte == '\\' && i + 1 < text.n) {
+            byte = text.p[++i];
+            unsigned value = 0;
+            if (byte == 'x' && i + 2 < text.n) {
+                for (int k = 0; k < 2; k++) {
+                    uint8_t digit = text.p[++i];
+                    value = value * 16 + (digit >= 'a' ? digit - 'a' + 10u : digit - '0');
+                }
+                byte = (uint8_t)value;
+            } else {
+                byte = byte == 't' ? '\t' : byte == 'n' ? '\n' : byte == 'r' ? '\r' : byte;
+            }
+        }
+        out[n++] = byte;
+    }
+    return n;
+}
+
+// U+2581 -> space.
+static size_t with_spaces(struct bytes text, uint8_t *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < text.n;) {
+        bool space = i + 3 <= text.n && memcmp(text.p + i, "\xe2\x96\x81", 3) == 0;
+        out[n++] = space ? ' ' : text.p[i];
+        i += space ? 3 : 1;
+    }
+    return n;
+}
+
+static void add_piece(struct tokenizer *t, int32_t id, struct bytes piece)
+{
+    if (piece.n > 0)
+        memcpy(t->pieces + t->piece_start[id], piece.p, piece.n);
+    t->piece_start[id + 1] = t->piece_start[id] + piece.n;
+}
+
+static bool is_control(enum token_type type)
+{
+    return type == TYPE_CONTROL || type == TYPE_UNKNOWN || type == TYPE_MARK;
+}
+
+static bool is_raw(const struct tokenizer *t)
+{
+    return t->kind != BPE || pretokenizer_family(t->pretokenizer)->raw;
+}
+
+// The token's text as it is given out; `symbol` is it as it is looked for.
+static void give_out(struct tokenizer *t, int32_t id, struct bytes text, struct bytes symbol,
+                     uint8_t *scratch)
+{
+    enum token_type type = t->type[id];
+    int byte = type == TYPE_BYTE ? byte_of_text(text) : -1;
+    uint8_t one = (uint8_t)byte;
+    if (t->kind == GREEDY)
+        add_piece(t, id, symbol);
+    else if (byte >= 0)
+        add_piece(t, id, (struct bytes){&one, 1});
+    else if (type == TYPE_CONTROL || type == TYPE_UNKNOWN || type == TYPE_UNUSED)
+        add_piece(t, id, (struct bytes){scratch, 0});
+    else if (t->kind == PLAMO || (!is_raw(t) && (type == TYPE_USER || type == TYPE_MARK)))
+        add_piece(t, id, text);
+    else if (!is_raw(t))
+        add_piece(t, id, symbol);
+    else
+        add_piece(t, id, (struct bytes){scratch, with_spaces(text, scratch)});
 }
 
 static void add_token(struct tokenizer *t, const int16_t byte_of[324], struct bytes text,
-                      int32_t id, int32_t type, uint8_t *scratch)
+                      int32_t id, uint8_t *scratch)
 {
-    if (control_by_text(text))
-        type = TYPE_CONTROL;
-    bool control = type == TYPE_CONTROL || type == TYPE_UNKNOWN;
-    if ((control || type == TYPE_USER) && text.n > 0)
-        add_special(t, text, id, control);
-    t->hidden[id] = control || type == TYPE_UNUSED;
+    enum token_type type = t->type[id];
+    bool control = is_control(type), spelled = true;
+    struct bytes symbol = text;
     size_t n;
-    bool spelled = unspell(byte_of, text, scratch, &n);
-    struct bytes raw = {scratch, n};
-    symbol_add(t, spelled && type != TYPE_USER ? raw : text);
-    if (spelled && !control && text.n > 0 && (type != TYPE_USER || bytes_equal(raw, text)) &&
-        vocabulary_find(t, raw) < 0)
-        symbol_index(t, id);
-}
-
-// The specials view the file, which may go away: their texts move into memory of our own.
-static void keep_specials(struct tokenizer *t)
-{
-    size_t n_bytes = 0;
-    for (int32_t i = 0; i < t->n_specials; i++)
-        n_bytes += t->specials[i].text.n;
-    t->special_texts = mem_alloc(n_bytes + 1);
-    if (t->n_specials > 0)
-        qsort(t->specials, (size_t)t->n_specials, sizeof(*t->specials), longest_first);
-    n_bytes = 0;
-    for (int32_t i = 0; i < t->n_specials; i++) {
-        struct special *special = &t->specials[i];
-        memcpy(t->special_texts + n_bytes, special->text.p, special->text.n);
-        special->text.p = t->special_texts + n_bytes;
-        n_bytes += special->text.n;
-        if (ends_by_text(special->text) && t->n_end < MAX_END - 2)
-            t->end[t->n_end++] = special->id;
+    if (t->kind == GREEDY) {
+        symbol = (struct bytes){scratch, unescape(text, scratch)};
+    } else if (!is_raw(t)) {
+        spelled = unspell(byte_of, text, scratch, &n);
+        if (spelled && type != TYPE_USER)
+            symbol = (struct bytes){scratch, n};
+        spelled = spelled && (type != TYPE_USER || bytes_equal((struct bytes){scratch, n}, text));
     }
-    struct named *order = mem_array((size_t)t->n_specials + 1, sizeof(*order));
-    for (int32_t i = 0; i < t->n_specials; i++)
-        order[i] = (struct named){t->specials[i].text, i};
-    qsort(order, (size_t)t->n_specials, sizeof(*order), by_name);
-    t->specials_by_text = mem_array((size_t)t->n_specials + 1, sizeof(*t->specials_by_text));
-    for (int32_t i = 0; i < t->n_specials; i++)
-        t->specials_by_text[i] = order[i].id;
-    free(order);
+    symbol_add(t, symbol);
+    give_out(t, id, text, symbol, scratch + MAX_TOKEN_BYTES);
+    int byte = byte_of_text(text);
+    if (byte >= 0 && t->byte_id[byte] < 0)
+        t->byte_id[byte] = id;
+    if (control || type == TYPE_BYTE || symbol.n == 0 || !spelled)
+        return;
+    if (t->kind == BPE || t->kind == SCORED) {
+        if (vocabulary_find(t, symbol) < 0)
+            symbol_index(t, id);
+    } else {
+        trie_add(&t->trie, symbol, id);
+    }
 }
 
-static enum status read_tokens(struct tokenizer *t, const struct vocabulary_source *source,
-                               const int16_t byte_of[324], struct err *err)
+// ---- tokens that are found by their texts -------------------------------------------------------
+
+static bool contains(struct bytes text, const char *part)
 {
-    if (source->n_tokens == 0)
-        return err_set(
-            err, BAD_INPUT,
-            "key 'tokenizer.ggml.tokens' is missing or empty: the file has no vocabulary");
-    enum status status = check_unique(source, err);
-    if (status != OK)
-        return status;
-    // room for what only merges speak of
-    t->by_text_mask = table_mask(source->n_tokens + 3 * source->n_merges + 256);
-    t->by_text = mem_array(t->by_text_mask + 1, sizeof(*t->by_text));
-    memset(t->by_text, 0xff, (t->by_text_mask + 1) * sizeof(*t->by_text));
-    t->hidden = mem_array(source->n_tokens, 1);
+    return text.n > 0 && memmem(text.p, text.n, part, strlen(part));
+}
+
+// No file says which of them take the white space beside them along; llama.cpp knows these.
+static void set_strips(const struct vocabulary_source *source, struct special *special)
+{
+    bool mask = contains(source->pre, "jina-v2-de") || contains(source->pre, "jina-v2-es") ||
+                contains(source->pre, "jina-v2-code") || contains(source->pre, "mmbert") ||
+                contains(source->arch, "nomic-bert-moe") || contains(source->arch, "jina-bert-v3");
+    char name[64] = {0};
+    for (size_t i = 0; i < source->name.n && i < sizeof(name) - 1; i++) {
+        uint8_t c = source->name.p[i];
+        name[i] = (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
+    }
+    if (mask)
+        special->lstrip = bytes_equal_text(special->text, "<mask>");
+    else if (strstr(name, "phi-3") || strstr(name, "phi3"))
+        special->rstrip = !bytes_equal_text(special->text, "<unk>") &&
+                          !bytes_equal_text(special->text, "<s>") &&
+                          !bytes_equal_text(special->text, "<|endoftext|>");
+    else if (strstr(name, "modern-bert"))
+        special->lstrip = bytes_equal_text(special->text, "[MASK]");
+}
+
+static bool is_added(const struct tokenizer *t, const struct vocabulary_source *source, size_t i)
+{
+    enum token_type type = t->type[i];
+    return (is_control(type) || type == TYPE_USER) && source->tokens[i].n > 0;
+}
+
+static enum status make_added(struct tokenizer *t, const struct vocabulary_source *source,
+                              struct err *err)
+{
+    size_t n = 0, n_bytes = 0;
     for (size_t i = 0; i < source->n_tokens; i++) {
-        struct bytes text = source->tokens[i];
-        uint8_t *scratch = mem_alloc(text.n + 1);
-        add_token(t, byte_of, text, (int32_t)i, source->types ? source->types[i] : TYPE_NORMAL,
-                  scratch);
-        free(scratch);
+        n += is_added(t, source, i);
+        n_bytes += is_added(t, source, i) ? source->tokens[i].n : 0;
     }
+    if (n_bytes > MAX_ADDED_BYTES)
+        return err_set(err, TOO_LARGE,
+                       "key 'tokenizer.ggml.tokens': the texts of the control and user-defined "
+                       "tokens have %zu bytes; at most %d are read",
+                       n_bytes, MAX_ADDED_BYTES);
+    t->added.list = mem_array(n, sizeof(*t->added.list));
+    t->added_texts = mem_alloc(n_bytes);
+    n_bytes = 0;
+    for (size_t i = 0; i < source->n_tokens; i++) {
+        if (!is_added(t, source, i))
+            continue;
+        struct bytes text = {t->added_texts + n_bytes, source->tokens[i].n};
+        memcpy(t->added_texts + n_bytes, source->tokens[i].p, text.n);
+        n_bytes += text.n;
+        struct special *special = &t->added.list[t->added.n++];
+        *special = (struct special){text, (int32_t)i, is_control(t->type[i]), false, false};
+        set_strips(source, special);
+        if (special->lstrip || special->rstrip)
+            t->longest = SIZE_MAX;
+        else if (text.n > t->longest)
+            t->longest = text.n;
+    }
+    added_make(&t->added);
+    return OK;
+}
+
+// ---- all together -------------------------------------------------------------------------------
+
+static void read_tokens(struct tokenizer *t, const struct vocabulary_source *source,
+                        const int16_t byte_of[324])
+{
+    size_t n = source->n_tokens, n_bytes = 0;
+    for (size_t i = 0; i < n; i++)
+        n_bytes += source->tokens[i].n;
+    make_index(t, n + 256);
+    memset(t->byte_id, 0xff, sizeof(t->byte_id));
+    t->pieces = mem_alloc(n_bytes);
+    t->piece_start = mem_array(n + 1, sizeof(*t->piece_start));
+    t->score = mem_array(n, sizeof(*t->score));
+    if (source->scores)
+        memcpy(t->score, source->scores, n * sizeof(*t->score));
+    uint8_t *scratch = mem_alloc(2 * MAX_TOKEN_BYTES);
+    for (size_t i = 0; i < n; i++)
+        add_token(t, byte_of, source->tokens[i], (int32_t)i, scratch);
+    free(scratch);
     t->n_vocab = t->n_symbols;
     for (int byte = 0; byte < 256; byte++) {
         uint8_t one = (uint8_t)byte;
-        t->byte_symbol[byte] = symbol_need(t, (struct bytes){&one, 1});
+        if (!is_raw(t))
+            t->byte_symbol[byte] = symbol_need(t, (struct bytes){&one, 1});
+        if (t->byte_id[byte] < 0 && t->kind == SCORED)
+            t->byte_id[byte] = vocabulary_find(t, (struct bytes){&one, 1});
     }
-    keep_specials(t);
-    return OK;
 }
 
-static enum status read_id(const struct tokenizer *t, const char *key, int64_t id, int32_t *out,
-                           struct err *err)
+static void unknown_score(struct tokenizer *t)
 {
-    if (id >= t->n_vocab)
-        return err_set(err, BAD_INPUT,
-                       "key 'tokenizer.ggml.%s' is %lld; the vocabulary has %d tokens", key,
-                       (long long)id, t->n_vocab);
-    *out = id < 0 ? -1 : (int32_t)id;
-    return OK;
-}
-
-static enum status read_ids(struct tokenizer *t, const struct vocabulary_source *source,
-                            struct err *err)
-{
-    int32_t eos = -1, eot = -1;
-    enum status status = read_id(t, "bos_token_id", source->bos, &t->bos, err);
-    if (status == OK)
-        status = read_id(t, "eos_token_id", source->eos, &eos, err);
-    if (status == OK)
-        status = read_id(t, "eot_token_id", source->eot, &eot, err);
-    if (status != OK)
-        return status;
-    if (eos >= 0)
-        t->end[t->n_end++] = eos;
-    if (eot >= 0)
-        t->end[t->n_end++] = eot;
-    t->add_bos = source->add_bos == UNSAID ? pretokenizer_adds_bos(t->pretokenizer)
-                                           : source->add_bos == SAID_YES;
-    if (t->add_bos && t->bos < 0)
-        return err_set(
-            err, BAD_INPUT,
-            "a BOS token is to be added, but key 'tokenizer.ggml.bos_token_id' names none");
-    return OK;
+    float least = 3.4e38f;
+    for (int32_t i = 0; i < t->n_vocab; i++)
+        if (t->type[i] == TYPE_NORMAL && t->score[i] < least)
+            least = t->score[i];
+    t->unknown_score = least - 10;
 }
 
 enum status vocabulary_fill(struct tokenizer *t, const struct vocabulary_source *source,
@@ -398,22 +578,48 @@ enum status vocabulary_fill(struct tokenizer *t, const struct vocabulary_source 
     int16_t byte_of[324];
     byte_table(byte_of);
     random_bytes(&t->hash_seed, sizeof(t->hash_seed));
-    enum status status = read_tokens(t, source, byte_of, err);
+    trie_init(&t->trie);
+    if (source->n_tokens == 0)
+        return err_set(
+            err, BAD_INPUT,
+            "key 'tokenizer.ggml.tokens' is missing or empty: the file has no vocabulary");
+    enum status status = check_sizes(source, err);
     if (status == OK)
+        status = check_unique(source, err);
+    if (status != OK)
+        return status;
+    t->type = mem_alloc(source->n_tokens);
+    special_types(t->type, source);
+    read_tokens(t, source, byte_of);
+    if (t->kind == BPE)
         status = read_merges(t, source, byte_of, err);
+    else if (t->kind == SCORED)
+        merges_by_score(t);
     if (status == OK)
-        status = read_ids(t, source, err);
-    return status;
+        status = make_added(t, source, err);
+    if (status != OK)
+        return status;
+    unknown_score(t);
+    if (source->charsmap.n > 0) {
+        t->charsmap = mem_alloc(source->charsmap.n);
+        memcpy(t->charsmap, source->charsmap.p, source->charsmap.n);
+        t->n_charsmap = source->charsmap.n;
+    }
+    return special_ids(t, source, err);
 }
 
 void vocabulary_free(struct tokenizer *t)
 {
     free(t->bytes);
     free(t->start);
-    free(t->hidden);
     free(t->by_text);
     free(t->merges);
-    free(t->specials);
-    free(t->specials_by_text);
-    free(t->special_texts);
+    free(t->score);
+    free(t->charsmap);
+    free(t->pieces);
+    free(t->piece_start);
+    free(t->type);
+    free(t->added_texts);
+    trie_free(&t->trie);
+    added_free(&t->added);
 }

@@ -38,7 +38,7 @@ MODELS.update({
 
 
 def token_files():
-    return sorted(n for n in os.listdir(TOKENS) if n != 'ids.txt')
+    return sorted(n for n in os.listdir(TOKENS) if n not in ('ids.txt', 'hashes.txt', 'javascript.txt', 'mixed'))
 
 
 def corpus():

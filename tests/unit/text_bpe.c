@@ -158,11 +158,11 @@ static void spoil_none(struct file *f)
 }
 static void spoil_kind(struct file *f)
 {
-    key_text(f, "tokenizer.ggml.model", "llama");
+    key_text(f, "tokenizer.ggml.model", "runes");
 }
 static void spoil_pre(struct file *f)
 {
-    add_vocabulary(f, "tekken", NULL, 0, NULL, 0);
+    add_vocabulary(f, "tokken", NULL, 0, NULL, 0);
 }
 static void spoil_merge(struct file *f)
 {
@@ -201,8 +201,8 @@ static void spoil_empty(struct file *f)
 static void test_refused(void)
 {
     refused("tokenizer.ggml.model", spoil_none);
-    refused("'llama'", spoil_kind);
-    refused("'tekken'", spoil_pre);
+    refused("'runes'", spoil_kind);
+    refused("'tokken'", spoil_pre);
     refused("line 0", spoil_merge);
     refused("line 0", spoil_merge_end);
     refused("same text 'zz'", spoil_twice);

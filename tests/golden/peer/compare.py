@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """compare.py - our logits and token ids against llama.cpp's, live. Runs inside its root (peer/run).
 
-  compare.py [--models small,small256,qwen3b,builtin] [--types F32,F16,...] [--devices cpu,llvmpipe] [--tokens-only | --logits-only] [--record]
+  compare.py [--models small,small256,qwen3b,builtin] [--types F32,F16,...] [--devices cpu,llvmpipe] [--tokens-only | --logits-only] [--record | --record-tokens]
 
 Logits: each shape is written once (mkgguf.py, F32), then stored in every format by llama-quantize. The exact reference of a
 file is the same file requantised to F32 and run by llama.cpp with an F32 KV cache. Ours and the engine's own
 CPU path (F16 KV cache, as shipped) are both measured against it; ours must not be further away: rms and mean KL at most the
 engine's. Ours runs on every device named, all tokens in one pass (the kernels for prompts) and one by one (those for
 generation). qwen3b has 2 layers.
-Tokens: every file under tests/golden/tokens with every pre-tokenizer family, and random texts on top.
---record rewrites tests/golden/peer/vectors.txt and tests/golden/tokens/ids.txt, what the golden tier replays.
+Tokens: every file under tests/golden/tokens with every pre-tokenizer and kind of tokenizer, with published vocabularies where
+VOCABULARIES names them (published/install), and random texts on top.
+--record rewrites tests/golden/peer/vectors.txt and tests/golden/tokens/{ids,hashes}.txt, what the golden tier replays.
 """
 import argparse, hashlib, os, random, subprocess, sys
 import numpy as np
@@ -18,7 +19,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 GOLDEN, TREE = os.path.dirname(HERE), os.path.abspath(HERE + '/../../..')
 WORK = TREE + '/build/peer'
 sys.path.insert(0, GOLDEN)
-import cases, mkarch, mkgguf, reference
+import cases, mkarch, mkgguf, reference, vocabulary
 
 TAWNY = os.environ.get('TAWNY', TREE + '/build/host/tawny')
 PEERLOGITS = WORK + '/peerlogits'
@@ -150,6 +151,43 @@ def compare_tokens(record):
         open(cases.TOKENS + '/ids.txt', 'w').write('\n'.join(head + lines) + '\n')
 
 
+WORDS = os.environ.get('WORDS', TREE + '/build/host/words')
+PEERTOKENS = WORK + '/peertokens'
+
+
+def compare_vocabularies(record):
+    """ids of every vocabulary, ours and llama.cpp's; returns the lines of hashes.txt"""
+    global failed
+    published, files, model, lines, equal = os.environ.get('VOCABULARIES'), vocabulary.texts(), WORK + '/vocab.gguf', [], 0
+    for name in vocabulary.names(published):
+        vocabulary.make(model, name, published)
+        theirs, got = vocabulary.ask(PEERTOKENS, model, 'ids', files), vocabulary.ask(WORDS, model, 'ids', files)
+        hashes = vocabulary.ask(WORDS if name in vocabulary.OWN else PEERTOKENS, model, 'hash', files)
+        if isinstance(theirs, str) or isinstance(got, str) or isinstance(hashes, str):
+            failed += 1
+            print('%-34s FAILED: peer %s, ours %s' % (name, str(theirs)[:200], str(got)[:200]), flush=True)
+            continue
+        lines += ['%s %s %s' % (name, n, ' '.join(w)) for n, w in hashes.items()]
+        if name in vocabulary.OWN: continue
+        bad = [n for n in theirs if theirs[n] != got.get(n)]
+        failed += bool(bad)
+        equal += not bad
+        total = sum(int(w[0]) for w in theirs.values())
+        print('%-34s %7d ids in %d texts, %s' % (name, total, len(theirs), 'the same' if not bad else 'DIFFERENT in ' + ' '.join(bad)), flush=True)
+        for n in bad[:2]:
+            a, b = theirs[n][1:], got[n][1:]
+            at = next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
+            print('    %s at %d: peer %s, ours %s' % (n, at, a[at:at + 8], b[at:at + 8]))
+    print('%d vocabularies the same' % equal)
+    return lines
+
+
+def record_hashes(lines):
+    head = ['# token ids by %s: number and FNV-1a hash (tests/golden/peer/peertokens.c MODEL hash FILE...)' % peer_version(),
+            '# vocabularies: tests/golden/vocabulary.py; those that it names OWN by our own program', '# VOCABULARY FILE IDS HASH']
+    open(cases.TOKENS + '/hashes.txt', 'w').write('\n'.join(head + lines) + '\n')
+
+
 def peer_version():
     out = subprocess.run(['dpkg-query', '-W', '-f', '${Package} ${Version}', 'llama.cpp-tools'], stdout=subprocess.PIPE).stdout.decode()
     return out or 'unknown'
@@ -208,7 +246,7 @@ def main():
     ap.add_argument('--models', default='small,small256,qwen3b'); ap.add_argument('--types', default=','.join(TYPES))
     ap.add_argument('--devices', default='cpu,llvmpipe')
     ap.add_argument('--tokens-only', action='store_true'); ap.add_argument('--logits-only', action='store_true')
-    ap.add_argument('--record', action='store_true')
+    ap.add_argument('--record', action='store_true'); ap.add_argument('--record-tokens', action='store_true')
     ap.add_argument('--record-archs', nargs='*', metavar='WORD', help='records tests/golden/peer/archs.txt alone')
     a = ap.parse_args()
     if not os.access(TAWNY, os.X_OK):
@@ -222,6 +260,9 @@ def main():
         record_vectors()
         record_archs([])
     if not a.logits_only:
+        sh('gcc', '-O2', HERE + '/peertokens.c', '-o', PEERTOKENS, '-lllama')
+        lines = compare_vocabularies(a.record)
+        if a.record or a.record_tokens: record_hashes(lines)
         compare_tokens(a.record)
     for shape in a.models.split(',') if not a.tokens_only and not a.record else []:
         compare_logits(shape, ['as is'] if shape == 'builtin' else a.types.split(','), a.devices.split(','))
