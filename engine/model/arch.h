@@ -384,7 +384,8 @@ struct arch {
 
 // list.c
 const struct arch *arch_find(struct bytes name);
-const char *arch_names(char *out, size_t size); // "llama, qwen2, ..."
+// "llama, qwen2, ...": as many as fit; size: at least 64.
+const char *arch_names(char *out, size_t size);
 
 // ---- model.c, forward.c -------------------------------------------------------------------------
 

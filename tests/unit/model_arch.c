@@ -144,7 +144,7 @@ static void test_unknown(void)
 {
     struct file f;
     make_model_with(&f, other_hyper, NULL);
-    OPENS(&f, UNSUPPORTED, "'qwen99'", "llama", "qwen2", "qwen3moe");
+    OPENS(&f, UNSUPPORTED, "'qwen99'", "llama", "qwen2", "qwen3moe", ", ... (the README");
 }
 
 // ---- recurrent layers ---------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 #include "../arch.h"
 
 #include <stdio.h>
+#include <string.h>
 
 extern const struct arch arch_llama, arch_qwen2, arch_smollm3, arch_seed_oss, arch_ernie4_5,
     arch_ernie4_5_moe, arch_qwen3, arch_qwen3moe, arch_qwen2moe, arch_gpt_oss, arch_gemma2,
@@ -32,9 +33,16 @@ const struct arch *arch_find(struct bytes name)
 
 const char *arch_names(char *out, size_t size)
 {
+    static const char REST[] = ", ... (the README lists all)";
     size_t n = 0;
     out[0] = 0;
-    for (size_t i = 0; i < COUNT_OF(ALL) && n < size; i++)
+    for (size_t i = 0; i < COUNT_OF(ALL); i++) {
+        const size_t rest = i + 1 < COUNT_OF(ALL) ? sizeof(REST) : 1;
+        if (n + 2 + strlen(ALL[i]->name) + rest > size) {
+            snprintf(out + n, size - n, "%s", REST);
+            break;
+        }
         n += (size_t)snprintf(out + n, size - n, "%s%s", i > 0 ? ", " : "", ALL[i]->name);
+    }
     return out;
 }
