@@ -1,10 +1,10 @@
 // attention.comp - attention of a few rows of queries that share one head of K and V.
 //
-// q, out: F32 [n_tokens][n_head * HEAD_DIM]; caches: -DCACHE_f16 or -DCACHE_q8_0 (cache.glsl).
-// Matches op_attention. Grid: (n_split, n_head_kv * heads in groups of HEADS, tokens in groups of
+// q: F32 [n_tokens][heads Q_STRIDE apart]; out: [n_tokens][n_head * HEAD_DIM_V]; caches: -DCACHE_f16
+// or -DCACHE_q8_0 (cache.glsl), V's heads V_STRIDE columns apart. Matches op_attention. Grid: (n_split, n_head_kv * heads in groups of HEADS, tokens in groups of
 // M / HEADS). A workgroup computes M rows: row m is head m % HEADS of its group, token m / HEADS.
 //   LANES     invocations
-//   HEAD_DIM  32 .. 256, a multiple of 8
+//   HEAD_DIM  32 .. 576, a multiple of 8, as is HEAD_DIM_V: columns of a head of K, and of V
 //   M         rows of queries, a multiple of HEADS; HEADS: at most n_head / n_head_kv
 //   R         cache rows an invocation takes of each tile; a tile has R * LANES / LPR, a multiple
 //             of 4
@@ -14,6 +14,7 @@
 //             do not exceed the smallest subgroup
 //   SPLIT     1: each workgroup takes its n_split-th of the cache rows and leaves maximum, sum and
 //             unnormalised output for attention_join.comp
+//   GATE, GATE_STRIDE  gate.glsl
 // The cache rows go by in tiles: (1) q . k for the tile, (2) the softmax with a running maximum, (3)
 // p v. In (1) the invocations are spread over rows, LPR to a row so that one load instruction covers
 // whole cache lines; in (3) over columns, eight each. Every K and V is loaded once for all M rows.
@@ -37,6 +38,11 @@ layout(constant_id = 4) const uint R = 4;
 layout(constant_id = 5) const uint LPR = 8;
 layout(constant_id = 6) const uint SUB = 16;
 layout(constant_id = 7) const uint SPLIT = 0;
+layout(constant_id = 8) const uint HEAD_DIM_V = 128;
+layout(constant_id = 9) const uint Q_STRIDE = 128;
+layout(constant_id = 10) const uint V_STRIDE = 128;
+layout(constant_id = 11) const uint GATE = 0;
+layout(constant_id = 12) const uint GATE_STRIDE = 0;
 layout(push_constant, scalar) uniform Push { push_attention p; };
 #include "cache.glsl"
 const uint TOKENS = M / HEADS;
@@ -46,16 +52,16 @@ const uint PASS = LANES / LPR;    // cache rows that all invocations take at onc
 const uint TILE = R * PASS;       // cache rows of a tile
 const uint P_ROW = TILE + 4;      // floats between rows of scores: other banks
 const uint P_SIZE = M * P_ROW;    // of one tile's scores; the next tile's go elsewhere
-const uint EIGHTS = HEAD_DIM / 8; // of a cache row
-const uint EACH = (EIGHTS + LANES - 1) / LANES;         // eights an invocation holds of an output
-const uint TEAMS = LANES > EIGHTS ? LANES / EIGHTS : 1; // groups that together hold all of one
+const uint EIGHTS = HEAD_DIM / 8, EIGHTS_V = HEAD_DIM_V / 8; // of a cache row
+const uint EACH = (EIGHTS_V + LANES - 1) / LANES;           // eights an invocation holds of an output
+const uint TEAMS = LANES > EIGHTS_V ? LANES / EIGHTS_V : 1; // groups that together hold all of one
 const uint TEAM_ROWS = ((TILE + TEAMS - 1) / TEAMS + 3) / 4 * 4; // of a tile, by each team
 const uint PER_LANE = (M * SUB + LANES - 1) / LANES;    // rows of scores an invocation takes
 
 shared vec4 q_s[M * HEAD_DIM / 4];
 shared vec4 p_s[2 * P_SIZE / 4]; // scores, then probabilities: [2][M][P_ROW]
 shared float factor_s[2 * M];    // what the output so far is multiplied by
-shared vec4 o_s[TEAMS > 1 ? TEAMS * HEAD_DIM / 4 : 1];
+shared vec4 o_s[TEAMS > 1 ? TEAMS * HEAD_DIM_V / 4 : 1];
 
 uint lane; // a subgroup holds neighbours
 struct query { // a row of queries: the cache rows it sees, its running maximum, and of the sum
@@ -66,8 +72,8 @@ eight acc[M][EACH];
 raw k_next[R], v_next[4]; // loaded ahead: what (1) and (3) will use next
 
 // The first row of a tile that this invocation adds up in (3), and the eights it adds up.
-uint team_row() { return TEAMS > 1 ? min(lane / EIGHTS, TEAMS - 1) * TEAM_ROWS : 0; }
-uint eight_at(uint i) { return EACH > 1 ? min(lane + i * LANES, EIGHTS - 1) : lane % EIGHTS; }
+uint team_row() { return TEAMS > 1 ? min(lane / EIGHTS_V, TEAMS - 1) * TEAM_ROWS : 0; }
+uint eight_at(uint i) { return EACH > 1 ? min(lane + i * LANES, EIGHTS_V - 1) : lane % EIGHTS_V; }
 
 void load_q()
 {
@@ -76,7 +82,7 @@ void load_q()
         vec4 v = vec4(0);
         if (real(m))
             v = load_f4(p.q + uint64_t(token0 + m / HEADS) * p.q_row,
-                        ((head0 + m % HEADS) * HEAD_DIM + d) * 4) *
+                        ((head0 + m % HEADS) * Q_STRIDE + d) * 4) *
                 p.q_scale;
         q_s[i] = v;
     }
@@ -99,7 +105,7 @@ void fetch_v(run r, uint row0, uint j, uint u)
     const uint64_t v = p.v + uint64_t(row0) * p.v_row;
     [[unroll]] for (uint x = 0; x < 4; x++)
         v_next[x] = load_raw(v, min(j + x, r.end_row - row0 - 1) * p.v_row,
-                             head_kv * HEAD_DIM + u * 8, p.n_head_kv * HEAD_DIM);
+                             head_kv * V_STRIDE + u * 8, p.n_head_kv * V_STRIDE);
 }
 
 // (1) p_s[m][row] = q[m] . k[row] for the tile at row0.
@@ -181,7 +187,7 @@ void values(run r, uint row0, uint side)
             acc[m][i].b *= factor;
         }
     }
-    const uint end = lane / EIGHTS < TEAMS ? min(n, from + TEAM_ROWS) : 0;
+    const uint end = lane / EIGHTS_V < TEAMS ? min(n, from + TEAM_ROWS) : 0;
     [[dont_unroll]] for (uint j = from; j < end; j += 4)
         [[unroll]] for (uint i = 0; i < EACH; i++) {
             eight e[4];
@@ -247,21 +253,21 @@ void finish(bool any)
     [[unroll]] for (uint m = 0; m < M; m++)
         if (TEAMS == 1) {
             [[unroll]] for (uint i = 0; i < EACH; i++)
-                if (lane + i * LANES < EIGHTS && real(m)) {
+                if (lane + i * LANES < EIGHTS_V && real(m)) {
                     const uint at = (lane + i * LANES) * 2;
                     store_out(m, at, acc[m][i].a * factor_s[m]);
                     store_out(m, at + 1, acc[m][i].b * factor_s[m]);
                 }
         } else {
-            if (lane / EIGHTS < TEAMS) {
+            if (lane / EIGHTS_V < TEAMS) {
                 o_s[lane * 2] = acc[m][0].a;
                 o_s[lane * 2 + 1] = acc[m][0].b;
             }
             barrier();
-            for (uint i = lane; i < HEAD_DIM / 4; i += LANES) {
+            for (uint i = lane; i < HEAD_DIM_V / 4; i += LANES) {
                 vec4 v = o_s[i];
                 [[dont_unroll]] for (uint team = 1; team < TEAMS; team++)
-                    v += o_s[team * (HEAD_DIM / 4) + i];
+                    v += o_s[team * (HEAD_DIM_V / 4) + i];
                 if (real(m))
                     store_out(m, i, v * factor_s[m]);
             }

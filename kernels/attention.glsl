@@ -1,7 +1,9 @@
 // attention.glsl - what the attention kernels share: which rows of queries a workgroup has, which
 // cache rows these see, and where results go.
 //
-// To be included after HEADS, SPLIT, HEAD_DIM and the push constants `p`; TOKENS is defined after.
+// To be included after HEADS, SPLIT, HEAD_DIM_V, GATE, GATE_STRIDE and the push constants `p`; TOKENS
+// is defined after.
+#include "gate.glsl"
 #define LOG2_E 1.4426950408889634
 
 uint group, head_kv, head0, token0; // heads of a KV head; this workgroup's first head and token
@@ -75,8 +77,9 @@ float finish_row(uint m, float top, float sum)
     if (!real(m))
         return 0;
     if (SPLIT != 0) {
-        store_f(p.sums, partial_of(m) * 8, top);
-        store_f(p.sums, partial_of(m) * 8 + 4, sum);
+        const uint64_t sums = p.parts - 8 * (uint64_t(partial_of(m)) + 1);
+        store_f(sums, 0, top);
+        store_f(sums, 4, sum);
         return 1;
     }
     float factor = 1;
@@ -90,9 +93,10 @@ float finish_row(uint m, float top, float sum)
 
 void store_out(uint m, uint at4, vec4 v) // columns 4 * at4 ..
 {
+    const uint t = token0 + m / HEADS, head = head0 + m % HEADS;
     if (SPLIT != 0)
-        store_f4(p.outputs + uint64_t(partial_of(m)) * (HEAD_DIM * 4), at4 * 16, v);
+        store_f4(p.parts + uint64_t(partial_of(m)) * (HEAD_DIM_V * 4), at4 * 16, v);
     else
-        store_f4(p.to + uint64_t(token0 + m / HEADS) * p.to_row,
-                 (head0 + m % HEADS) * HEAD_DIM * 4 + at4 * 16, v);
+        store_f4(p.to + uint64_t(t) * p.to_row, (head * HEAD_DIM_V + at4 * 4) * 4,
+                 gated(v, t, head, at4));
 }

@@ -3,7 +3,7 @@
 // Inputs, outputs and the grid are attention.comp's, with M = 4 * UNIT rows of queries a workgroup:
 // row m is head m % HEADS of token m / HEADS. Matches op_attention.
 //   LANES     4 * PARTS * SUBGROUP invocations
-//   HEAD_DIM  32 .. 256, a multiple of UNIT * PARTS
+//   HEAD_DIM  32 .. 256, a multiple of UNIT * PARTS, as is HEAD_DIM_V
 //   UNIT      16, or 8 (llvmpipe): rows, columns and depth of a matrix
 //   HEADS     1 .. 16: heads of one KV head
 //   SUBGROUP  the subgroup's size, 4 .. 64
@@ -35,6 +35,11 @@ layout(constant_id = 4) const uint PARTS = 1;
 layout(constant_id = 5) const uint SPLIT = 0;
 layout(constant_id = 6) const uint CAP = 0;
 layout(constant_id = 7) const uint UNIT = 16;
+layout(constant_id = 8) const uint HEAD_DIM_V = 128;
+layout(constant_id = 9) const uint Q_STRIDE = 128;
+layout(constant_id = 10) const uint V_STRIDE = 128;
+layout(constant_id = 11) const uint GATE = 0;
+layout(constant_id = 12) const uint GATE_STRIDE = 0;
 layout(push_constant, scalar) uniform Push { push_attention p; };
 #define HALF
 #include "cache.glsl"
@@ -42,24 +47,25 @@ const uint M = 4 * UNIT, TOKENS = M / HEADS;
 #include "attention.glsl"
 
 const uint TILE = 32;
-const uint EIGHTS = HEAD_DIM / 8;
-const uint STEPS = HEAD_DIM / UNIT / PARTS; // blocks of columns that a subgroup has
+const uint EIGHTS = HEAD_DIM / 8, EIGHTS_V = HEAD_DIM_V / 8;
+const uint STEPS = HEAD_DIM / UNIT / PARTS;     // blocks of columns of q that a subgroup has
+const uint STEPS_V = HEAD_DIM_V / UNIT / PARTS; // and of the outputs
 
 // Shared memory, in 16 bytes: where what lies, and how far its rows are apart.
 const uint K_ROW = EIGHTS + 1, V_ROW = TILE / 8 + 1, S_ROW = TILE / 4 + 1;
-const uint V_AT = TILE * K_ROW, S_AT = V_AT + HEAD_DIM * V_ROW; // q first lies where K and V will
+const uint V_AT = TILE * K_ROW, S_AT = V_AT + HEAD_DIM_V * V_ROW; // q first lies where K and V will
 const uint F_AT = S_AT + PARTS * M * S_ROW; // a row of p lies over its row of s
 shared uvec4 pool[F_AT + M / 4];            // factors at the end
 
 const uint K_ITEMS = (TILE * EIGHTS + LANES - 1) / LANES;     // 8 columns of a row
-const uint V_ITEMS = (TILE / 2 * EIGHTS + LANES - 1) / LANES; // 8 columns of two rows
+const uint V_ITEMS = (TILE / 2 * EIGHTS_V + LANES - 1) / LANES; // 8 columns of two rows
 const uint ROW_LANES = SUBGROUP * PARTS > UNIT ? SUBGROUP * PARTS / UNIT : 1; // share a row of s
 const uint ROWS = SUBGROUP * PARTS > UNIT ? 1 : UNIT / (SUBGROUP * PARTS); // that a lane takes
 const uint SCORES = TILE / ROW_LANES;                                  // of a row, by a lane
 
 uint lane, block, part;
 MATRIX_A(UNIT) q_m[STEPS];
-MATRIX_SUM(UNIT) o_m[STEPS];
+MATRIX_SUM(UNIT) o_m[STEPS_V];
 raw k_next[K_ITEMS], v_next[2 * V_ITEMS];
 struct query {
     uint from, to; // cache rows it sees
@@ -79,7 +85,7 @@ void load_q()
         eight e = eight(vec4(0), vec4(0));
         if (real(m)) {
             const uint64_t q = p.q + uint64_t(token0 + m / HEADS) * p.q_row;
-            const uint at = ((head0 + m % HEADS) * HEAD_DIM + u * 8) * 4;
+            const uint at = ((head0 + m % HEADS) * Q_STRIDE + u * 8) * 4;
             e = eight(load_f4(q, at) * p.q_scale, load_f4(q, at + 16) * p.q_scale);
         }
         pool[m * K_ROW + u] = halves_of(e);
@@ -115,10 +121,10 @@ void load_v(uint row0, uint n)
     const uint64_t v = p.v + uint64_t(row0) * p.v_row;
     [[unroll]] for (uint i = 0; i < V_ITEMS; i++) {
         const uint at = lane + i * LANES, row = at % (TILE / 2) * 2;
-        const uint c = head_kv * HEAD_DIM + min(at / (TILE / 2), EIGHTS - 1) * 8;
+        const uint c = head_kv * V_STRIDE + min(at / (TILE / 2), EIGHTS_V - 1) * 8;
         [[unroll]] for (uint j = 0; j < 2; j++)
             v_next[i * 2 + j] =
-                load_raw(v, min(row + j, n - 1) * p.v_row, c, p.n_head_kv * HEAD_DIM);
+                load_raw(v, min(row + j, n - 1) * p.v_row, c, p.n_head_kv * V_STRIDE);
     }
 }
 
@@ -127,7 +133,7 @@ void store_v()
     [[unroll]] for (uint i = 0; i < V_ITEMS; i++) {
         const uint at = lane + i * LANES, pair = at % (TILE / 2), u = at / (TILE / 2);
         const uvec4 a = halves_of(v_next[i * 2]), b = halves_of(v_next[i * 2 + 1]);
-        if (TILE / 2 * EIGHTS % LANES == 0 || u < EIGHTS)
+        if (TILE / 2 * EIGHTS_V % LANES == 0 || u < EIGHTS_V)
             [[unroll]] for (uint j = 0; j < 8; j++) {
                 const uint x = a[j / 2], y = b[j / 2];
                 const uint both =
@@ -198,15 +204,15 @@ void values()
 {
     MATRIX_SUM(UNIT) factors;
     coopMatLoad(factors, pool, F_AT + block * (UNIT / 4), 0, gl_CooperativeMatrixLayoutColumnMajor);
-    [[unroll]] for (uint o = 0; o < STEPS; o++)
+    [[unroll]] for (uint o = 0; o < STEPS_V; o++)
         o_m[o] = o_m[o] * factors;
     [[unroll]] for (uint i = 0; i < TILE / UNIT; i++) {
         MATRIX_A(UNIT) w;
         coopMatLoad(w, pool, S_AT + block * UNIT * S_ROW + i * (UNIT / 8), S_ROW,
                     gl_CooperativeMatrixLayoutRowMajor);
-        [[unroll]] for (uint o = 0; o < STEPS; o++) {
+        [[unroll]] for (uint o = 0; o < STEPS_V; o++) {
             MATRIX_B(UNIT) v;
-            coopMatLoad(v, pool, V_AT + (part * STEPS + o) * UNIT * V_ROW + i * (UNIT / 8), V_ROW,
+            coopMatLoad(v, pool, V_AT + (part * STEPS_V + o) * UNIT * V_ROW + i * (UNIT / 8), V_ROW,
                         gl_CooperativeMatrixLayoutColumnMajor);
             o_m[o] = coopMatMulAdd(w, v, o_m[o]);
         }
@@ -254,7 +260,7 @@ void finish(bool any)
     }
     if (SPLIT != 0 && !any)
         return; // the sum of 0 says so
-    [[unroll]] for (uint o = 0; o < STEPS; o++) {
+    [[unroll]] for (uint o = 0; o < STEPS_V; o++) {
         shared_barrier();
         const uint fours = UNIT / 4, at = S_AT + (block * PARTS + part) * UNIT * fours;
         coopMatStore(o_m[o], pool, at, fours, gl_CooperativeMatrixLayoutRowMajor);
@@ -262,7 +268,7 @@ void finish(bool any)
         for (uint i = gl_SubgroupInvocationID; i < UNIT * fours; i += SUBGROUP) {
             const uint m = block * UNIT + i / fours;
             if (real(m))
-                store_out(m, (part * STEPS + o) * fours + i % fours,
+                store_out(m, (part * STEPS_V + o) * fours + i % fours,
                           uintBitsToFloat(pool[at + i]) *
                               uintBitsToFloat(pool[F_AT + m / 4][m % 4]));
         }
@@ -279,7 +285,7 @@ void main()
         const uint t = min(token0 + row_of(i) / HEADS, p.n_tokens - 1);
         queries[i] = query(first_row(t), rows_before(t), -1e30, 0);
     }
-    [[unroll]] for (uint o = 0; o < STEPS; o++)
+    [[unroll]] for (uint o = 0; o < STEPS_V; o++)
         o_m[o] = MATRIX_SUM(UNIT)(0);
     load_q();
     const uint n_tokens = min(p.n_tokens - token0, TOKENS);

@@ -1,4 +1,4 @@
-// experts_sum.comp - out[t] = residual[t] + sum over slots of weight[t][slot] * y[t * n_used + slot].
+// experts_sum.comp - out[t] = residual[t] (or 0) + sum over slots of weight[t][slot] * y[t * n_used + slot].
 //
 // One invocation makes four columns, or one where rows are not aligned for that. Grid: (columns /
 // FOUR / LANES, n_tokens). Matches op_experts_sum.
@@ -20,7 +20,9 @@ void main()
     const uint64_t y = p.y + uint64_t(t) * p.n_used * p.y_row,
                    residual = p.residual + uint64_t(t) * p.residual_row,
                    to = p.to + uint64_t(t) * p.to_row;
-    vec4 sum = FOUR == 4 ? load_f4(residual, c * 4) : vec4(load_f(residual, c * 4));
+    vec4 sum = vec4(0);
+    if (p.residual != 0)
+        sum = FOUR == 4 ? load_f4(residual, c * 4) : vec4(load_f(residual, c * 4));
     for (uint slot = 0; slot < p.n_used; slot++) {
         const uint at = slot * p.y_row + c * 4;
         const float weight = load_f(p.weight, t * p.weight_row + slot * 4);

@@ -2,7 +2,7 @@
 //
 // In: w [n_out][n_in] (-DWEIGHT_*); x F16 [n_tokens][n_in], zeros up to a multiple of BK, and what
 // undoes its rows' scale, F32 [n_tokens] (matmat_x.comp); bias, residual as op_matmul. Out: F32
-// to[t][r] = dot(w[r], x[t]) * scale[t] + bias[r] + residual[t][r]. Matches op_matmul; with GLU
+// to[t][r] = (dot(w[r], x[t]) * scale[t] + bias[r]) * factor + residual[t][r]. Matches op_matmul; with GLU
 // op_matmul_glu (w is the gate, w_up the rest); with EXPERTS op_matmul_experts: the rows of x and of
 // `to` are those that slot[] lists for the workgroup's expert_tile, w and bias are that expert's.
 // Constants: 0 = workgroup size, 1 = UNIT (size of a matrix: 16, 8 on llvmpipe), 2 = BM tokens by 3 =
@@ -192,6 +192,7 @@ void main()
                     v = glu(v, uintBitsToFloat(tile[word + UNIT / 4][from % 4]) * scale, GLU - 1);
                 if (p.bias != 0)
                     v += load_f(bias, r * 4);
+                v *= p.factor;
                 if (p.residual != 0)
                     v += load_f(p.residual + uint64_t(s) * p.residual_row, r * 4);
                 store_f(to + uint64_t(s) * p.to_row, r * 4, v);

@@ -1,8 +1,8 @@
 // matmat_tile.comp - out = x w^T for many rows of x, on any device: no cooperative matrices.
 //
 // In: w [n_out][n_in] (-DWEIGHT_*), x F32 [n_tokens][n_in], n_in % 16 == 0; bias F32 [n_out] or none;
-// residual F32 [n_tokens][n_out] or none. Out: out[t][r] = dot(w[r], x[t]) + bias[r] +
-// residual[t][r], all in F32. Matches op_matmul; with EXPERTS op_matmul_experts: the rows of x are
+// residual F32 [n_tokens][n_out] or none. Out: out[t][r] = (dot(w[r], x[t]) + bias[r]) *
+// factor + residual[t][r], all in F32. Matches op_matmul; with EXPERTS op_matmul_experts: the rows of x are
 // those slot[] lists for the tile, and w, bias are those of its expert.
 // Constants: 0 = workgroup size, 1 = LANES (the subgroup's size, asked for), 2 = TOKENS of a tile (a
 // multiple of LANES or a divisor), 3 = ROWS of w a lane takes, 4 = EXPERTS.
@@ -81,7 +81,7 @@ void main()
             if (i >= n)
                 continue;
             uint t = EXPERTS ? load_u(p.slot, (first + i) * 4) : first + i;
-            float sum = acc[i * ROWS + r] + add;
+            float sum = (acc[i * ROWS + r] + add) * p.factor;
             if (p.residual != 0)
                 sum += load_f(p.residual + uint64_t(t) * p.residual_row, row * 4);
             store_f(p.to + uint64_t(t) * p.to_row, row * 4, sum);

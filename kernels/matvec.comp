@@ -1,6 +1,7 @@
-// matvec.comp - out[t][r] = dot(w[r], x[t]) + bias[r] + residual[t][r] for 1 to 8 rows of x, up to
-// three products of one x; or activation(dot(w_gate[r], x[t])) * dot(w_up[r], x[t]); or the product
-// with an expert's rows. Matches op_matmul, op_matmul_glu, op_matmul_experts.
+// matvec.comp - out[t][r] = (dot(w[r], x[t]) + bias[r]) * scale + residual[t][r] for 1 to 8 rows of
+// x, up to three products of one x; or a GLU of two (compute.h). Matches op_matmul, op_matmul_glu.
+// With -DEXPERTS the same of the expert that a slot chose, of one row of x a workgroup: a product, a
+// GLU, or the sum over the slots. Matches op_matmul_experts, op_experts_glu, op_experts_down.
 //
 // A subgroup computes ROWS rows for all N rows of x: its lanes take cells (weight.glsl) in turn,
 // each load of x serves ROWS rows, sums stay in registers and are folded over the lanes at the end,
@@ -11,7 +12,9 @@
 //   WORKGROUP a multiple of SUBGROUP * SPLIT     SUBGROUP 4 .. 64, the real size
 //   SPLIT, ROWS, N powers of two, ROWS * N <= SUBGROUP unless BY_ROW (ROWS = 1)
 // NORM: w * norm * x is summed beside x^2, and 1 / rms multiplies at the end: no dispatch of its
-// own, no barrier. Grid: (workgroups of all products, one after another; slots of experts).
+// own, no barrier. GLU: 1 + activation; UNARY: the activation has no gate. Grid: (workgroups of all
+// products, one after another); with EXPERTS (workgroups, slots), with SUM (workgroups, tokens): the
+// subgroups of SPLIT then take slots in turn, whole rows each, for rows of experts are short.
 //
 // Why float32. gfx1150 (16 CU, 120 GB/s) and gfx1151 (40 CU, 256 GB/s) at 2.9 GHz are brought 2.6
 // and 2.2 bytes a cycle and CU by their memory: 4.6 and 3.9 weights of Q4_K. The two SIMDs of a CU
@@ -37,12 +40,18 @@ layout(constant_id = 3) const uint ROWS = 1;      // of each of these
 layout(constant_id = 4) const uint N = 1;         // rows of x
 layout(constant_id = 5) const uint NORM = 0;
 layout(constant_id = 6) const uint GLU = 0;       // 1 + activation
-layout(constant_id = 7) const uint EXPERTS = 0;
+layout(constant_id = 7) const uint UNARY = 0;
 layout(constant_id = 8) const uint TAIL = 0;      // n_in is not whole supers
 layout(constant_id = 9) const uint BY_ROW = 0;    // a row an invocation
+#ifdef EXPERTS
+layout(constant_id = 10) const uint SUM = 0;
+layout(push_constant, scalar) uniform Push { push_matvec_experts p; };
+#else
+const uint SUM = 0;
 layout(push_constant, scalar) uniform Push { push_matvec p; };
+#endif
 
-const uint BASES = GLU != 0 ? 2 : 1; // matrices read together
+const uint BASES = GLU != 0 && UNARY == 0 ? 2 : 1; // matrices read together
 const uint V = ROWS * N;             // values of each
 const bool WIDE = BASES * V <= 4;    // four sums a value, so that additions need not wait
 // BY_ROW: cells whose x the lanes of a subgroup load together, and cells that share scales.
@@ -78,9 +87,9 @@ float gather(float v, uint part)
     return sum;
 }
 
-struct Product {
-    uint64_t w, to, bias;
-    uint n_out, group; // group: of this product's workgroups
+struct Product { // w_up, bias_up: of a GLU with a gate
+    uint64_t w, w_up, to, bias, bias_up, residual;
+    uint n_out, n_x, group; // n_x: rows of x; group: of this product's workgroups
 };
 Product product;
 uint64_t row[BASES * ROWS], x_row[N]; // addresses
@@ -164,28 +173,37 @@ void add_cells(uint first, uint step)
     }
 }
 
-// Which product, or which expert's, this workgroup computes a part of.
+#ifdef EXPERTS
+// The product of a slot's expert.
+void choose_product(uint slot)
+{
+    const uint64_t expert = load_u(p.id, slot * 4);
+    const uint64_t rows = expert * p.expert_rows * p.w_row, biases = expert * p.bias_row;
+    const uint out_row = SUM != 0 ? gl_WorkGroupID.y : slot;
+    product = Product(p.w[0] + rows, p.w[1] + rows, p.to + uint64_t(out_row) * p.to_row,
+                      p.bias[0] != 0 ? p.bias[0] + biases : 0,
+                      p.bias[1] != 0 ? p.bias[1] + biases : 0,
+                      p.residual != 0 ? p.residual + uint64_t(out_row) * p.residual_row : 0, p.n_out,
+                      1, gl_WorkGroupID.x);
+    x_row[0] = p.x + uint64_t(slot / p.x_share) * p.x_row;
+}
+#else
+// Which product this workgroup computes a part of.
 void choose_product(uint per_group)
 {
-    product = Product(p.w[0], p.to[0], p.bias[0], p.n_out[0], gl_WorkGroupID.x);
-    [[unroll]] for (uint i = 1; i < 3 && GLU + EXPERTS == 0; i++) {
+    product = Product(p.w[0], p.w[1], p.to[0], p.bias[0], p.bias[1], p.residual, p.n_out[0],
+                      p.n_tokens, gl_WorkGroupID.x);
+    [[unroll]] for (uint i = 1; i < 3 && GLU == 0; i++) {
         uint groups = (product.n_out + per_group - 1) / per_group;
         if (product.group < groups)
             break;
-        product = Product(p.w[i], p.to[i], p.bias[i], p.n_out[i], product.group - groups);
-    }
-    uint64_t x = p.x;
-    if (EXPERTS != 0) {
-        uint slot = gl_WorkGroupID.y, expert = uint(load_i(p.norm, slot * 4));
-        product.w += uint64_t(expert) * product.n_out * p.w_row;
-        product.to += uint64_t(slot) * product.n_out * 4;
-        if (product.bias != 0)
-            product.bias += uint64_t(expert) * product.n_out * 4;
-        x += uint64_t(slot / p.x_share) * p.n_in * 4;
+        product = Product(p.w[i], 0, p.to[i], p.bias[i], 0, 0, p.n_out[i], p.n_tokens,
+                          product.group - groups);
     }
     [[unroll]] for (uint n = 0; n < N; n++)
-        x_row[n] = x + uint64_t(min(n, p.n_tokens - 1)) * p.n_in * 4;
+        x_row[n] = p.x + uint64_t(min(n, p.n_tokens - 1)) * p.n_in * 4;
 }
+#endif
 
 void choose_rows(uint row0)
 {
@@ -193,53 +211,94 @@ void choose_rows(uint row0)
         uint64_t at = uint64_t(min(row0 + r, product.n_out - 1)) * p.w_row;
         row[r] = product.w + at;
         if (BASES == 2)
-            row[ROWS + r] = p.w[1] + at;
+            row[ROWS + r] = product.w_up + at;
     }
 }
 
+// Row r of w with row n of x: v, and `up` beside it, are the sums of the products.
 void finish(uint r, uint n, float v, float up, float squares)
 {
-    if (r >= product.n_out || n >= p.n_tokens)
+    if (r >= product.n_out || n >= product.n_x)
         return;
     if (NORM != 0) {
         float scale = 1 / sqrt(squares / float(p.n_in) + p.eps);
         v *= scale, up *= scale;
     }
-    if (GLU != 0)
-        v = glu(v, up, GLU - 1);
-    if (product.bias != 0)
+    if (product.bias != 0 && SUM == 0)
         v += load_f(product.bias, r * 4);
+    if (BASES == 2 && product.bias_up != 0)
+        up += load_f(product.bias_up, r * 4);
+    if (GLU != 0)
+        v = BASES == 2 ? glu(v, up, GLU - 1) : activation(v, GLU - 1);
+#ifndef EXPERTS
+    v *= p.scale;
+#endif
     uint64_t at = uint64_t(n) * product.n_out * 4;
-    if (p.residual != 0)
-        v += load_f(p.residual + at, r * 4);
+    if (product.residual != 0)
+        v += load_f(product.residual + at, r * 4);
     store_f(product.to + at, r * 4, v);
 }
 
 float total(uint i) { return acc[i].x + acc[i].y + acc[i].z + acc[i].w; }
 
+#ifdef EXPERTS
+// Slots first, first + step ...: sum[r] += weight * (dot + bias) of row row0 + r, this lane's part.
+void add_slots(uint first, uint step, uint row0, uint lane, inout float sum[V])
+{
+    for (uint s = first; s < p.n_used; s += step) {
+        const uint slot = gl_WorkGroupID.y * p.n_used + s;
+        const float weight = load_f(p.weight, slot * 4);
+        choose_product(slot);
+        choose_rows(row0);
+        if (BY_ROW != 0)
+            add_cells(0, UNIT);
+        else
+            add_cells(lane, SUBGROUP);
+        [[unroll]] for (uint i = 0; i < V; i++) {
+            float dot = total(i);
+            if (product.bias != 0 && (BY_ROW != 0 || lane == 0) && row0 + i < p.n_out)
+                dot += load_f(product.bias, (row0 + i) * 4);
+            sum[i] += weight * dot;
+        }
+    }
+}
+#endif
+
 void main()
 {
     weight_begin();
-    if (BY_ROW != 0) {
-        choose_product(gl_WorkGroupSize.x);
-        uint r = product.group * gl_WorkGroupSize.x + gl_LocalInvocationIndex;
-        choose_rows(r);
-        add_cells(0, UNIT);
-        [[unroll]] for (uint n = 0; n < N; n++)
-            finish(r, n, total(n), BASES == 2 ? total(V + n) : 0, squares[n]);
-        return;
-    }
     const uint teams = gl_WorkGroupSize.x / SUBGROUP / SPLIT;
-    uint part = gl_SubgroupID % SPLIT, lane = gl_SubgroupInvocationID;
-    choose_product(teams * ROWS);
-    uint row0 = (product.group * teams + gl_SubgroupID / SPLIT) * ROWS;
-    choose_rows(row0);
-    add_cells(part * SUBGROUP + lane, SUBGROUP * SPLIT);
-
+    const uint part = gl_SubgroupID % SPLIT, lane = gl_SubgroupInvocationID;
+    const uint per_group = BY_ROW != 0 ? gl_WorkGroupSize.x : teams * ROWS;
+#ifdef EXPERTS
+    choose_product(SUM != 0 ? gl_WorkGroupID.y * p.n_used : gl_WorkGroupID.y);
+#else
+    choose_product(per_group);
+#endif
+    const uint row0 = product.group * per_group +
+                      (BY_ROW != 0 ? gl_LocalInvocationIndex : gl_SubgroupID / SPLIT * ROWS);
     float sum[V], up[V];
-    [[unroll]] for (uint i = 0; i < V; i++) {
-        sum[i] = total(i);
-        up[i] = BASES == 2 ? total(V + i) : 0;
+    [[unroll]] for (uint i = 0; i < V; i++)
+        sum[i] = up[i] = 0;
+#ifdef EXPERTS
+    if (SUM != 0)
+        add_slots(part, SPLIT, row0, lane, sum);
+#endif
+    if (SUM == 0) {
+        choose_rows(row0);
+        if (BY_ROW != 0)
+            add_cells(0, UNIT);
+        else
+            add_cells(part * SUBGROUP + lane, SUBGROUP * SPLIT);
+        [[unroll]] for (uint i = 0; i < V; i++) {
+            sum[i] = total(i);
+            up[i] = BASES == 2 ? total(V + i) : 0;
+        }
+    }
+    if (BY_ROW != 0) {
+        [[unroll]] for (uint n = 0; n < N; n++)
+            finish(row0, n, sum[n], up[n], squares[n]);
+        return;
     }
     FOLD(sum, V, lane)
     sum[0] = gather(sum[0], part);

@@ -34,10 +34,22 @@ struct push_copy {     // copy.comp
 // ---- products (matvec.c, matmat.c) ----
 
 struct push_matvec {            // matvec.comp
-    uint64_t x, norm, residual; // F32 [n_tokens][n_in]; [n_in], or I32 ids; as out[0], or 0
+    uint64_t x, norm, residual; // F32 [n_tokens][n_in]; [n_in] or 0; as out[0], or 0
     uint64_t w[3], to[3], bias[3];
     uint32_t n_out[3];
-    uint32_t n_in, w_row, n_tokens, x_share;
+    uint32_t n_in, w_row, n_tokens;
+    float eps, scale; // (dot + bias) * scale + residual
+};
+
+struct push_matvec_experts { // matvec.comp with -DEXPERTS
+    uint64_t x, norm;        // F32 [...][n_in]; [n_in] or 0
+    uint64_t id, weight;     // I32, F32 [n_tokens][n_used]; weight: with SUM
+    uint64_t w[2], bias[2];  // of the first expert; of one product [0], of a GLU gate and up
+    uint64_t to, residual;   // F32 [...][n_out]; the same, with SUM, or 0
+    uint32_t x_row, to_row, residual_row, w_row, bias_row; // bytes between rows
+    uint32_t expert_rows;                                  // of w, from one expert to the next
+    uint32_t n_in, n_out, n_used;
+    uint32_t x_share; // slots that read one x
     float eps;
 };
 
@@ -59,7 +71,8 @@ struct push_matmat {         // matmat_tile.comp, matmat_coop.comp
     uint32_t split;       // columns of w to a workgroup (z); n_in without split-k
     uint32_t x_share;     // experts only: row i reads x[i / x_share]
     uint32_t bias_row;    // experts only: bytes between the experts' biases
-    uint32_t expert_rows; // experts only: rows of w an expert has
+    uint32_t expert_rows; // experts only: rows of w, from one expert to the next
+    float factor;         // (dot + bias) * factor + residual
 };
 
 struct push_matmat_sum {     // matmat_sum.comp
@@ -67,6 +80,7 @@ struct push_matmat_sum {     // matmat_sum.comp
     uint64_t bias, residual; // F32 [n_out] or 0; F32 [n_tokens][n_out] or 0
     uint32_t to_row, part_row, residual_row; // bytes between rows
     uint32_t n_out, n_tokens, n_parts;
+    float factor; // (sum + bias) * factor + residual
 };
 
 struct push_elementwise {    // elementwise.comp
@@ -104,25 +118,23 @@ struct push_norm {         // norm.comp
 };
 
 struct push_rope_kv {          // rope_kv.comp
-    uint64_t q, k, v;          // F32 [n_tokens][heads * head_dim]
+    uint64_t q, k, v;          // F32 [n_tokens][heads]; k, v: 0: none
     uint64_t pos, row, turns;  // I32 [n_tokens]; I32 [n_tokens]; I32 [n_rot / 2][high, low]
-    uint64_t cache_k, cache_v; // [n_rows][n_head_kv * head_dim]
+    uint64_t cache_k, cache_v; // [n_rows][n_head_kv * head_dim, head_dim_v]
+    uint64_t q_norm, k_norm;   // F32 [head_dim], where they are wanted
     uint32_t q_row, k_row, v_row, cache_k_row, cache_v_row;
     uint32_t n_head, n_head_kv;
     uint32_t n_rows; // of the caches
-    uint32_t n_rot;
-    uint32_t neox;      // 1: pairs are (i, i + n_rot / 2), 0: (2i, 2i + 1)
-    uint32_t per_group; // heads of q that one workgroup turns
-    float magnitude;
+    float magnitude, eps;
 };
 
-struct push_attention {     // attention.comp, attention_matrix.comp
-    uint64_t to, q;         // F32 [n_tokens][n_head * head_dim]
-    uint64_t k, v;          // F16 or Q8_0 [n_rows][n_head_kv * head_dim]
-    uint64_t first, count;  // I32 [n_tokens]
-    uint64_t sinks;         // F32 [n_head]; 0: none
-    uint64_t sums, outputs; // of a split one: as below
-    uint32_t to_row, q_row, k_row, v_row;
+struct push_attention {    // attention.comp, attention_matrix.comp
+    uint64_t to, q;        // F32 [n_tokens][n_head * head_dim_v]; [n_tokens][heads]
+    uint64_t k, v;         // F16 or Q8_0 [n_rows][n_head_kv heads]; v may be k
+    uint64_t first, count; // I32 [n_tokens]
+    uint64_t sinks, gate;  // F32 [n_head]; [n_tokens][heads]; 0: none
+    uint64_t parts;        // of a split one: struct push_attention_join's
+    uint32_t to_row, q_row, k_row, v_row, gate_row;
     uint32_t n_tokens, token0; // tokens token0 .. n_tokens - 1 are computed
     uint32_t n_head, n_head_kv, n_rows, window;
     float q_scale; // times log2(e), so that the softmax is made of powers of two; or / softcap
@@ -130,10 +142,11 @@ struct push_attention {     // attention.comp, attention_matrix.comp
 };
 
 struct push_attention_join { // attention_join.comp
-    uint64_t to, sinks;
-    uint64_t sums;    // F32 [n_tokens][n_head][n_split][maximum, sum]
-    uint64_t outputs; // F32 [n_tokens][n_head][n_split][head_dim], unnormalised
-    uint32_t to_row, n_head, n_split;
+    uint64_t to, sinks, gate;
+    // Unnormalised outputs F32 [n_tokens][n_head][n_split][head_dim_v], before which lie maximum and
+    // sum of each, the last first: those of the i-th 8 (i + 1) bytes before.
+    uint64_t parts;
+    uint32_t to_row, gate_row, n_head, n_split;
 };
 
 // ---- sampling, mixture of experts (top_k.c, route.c, experts.c) ----
@@ -148,10 +161,12 @@ struct push_top_k {     // top_k.comp
 
 struct push_route {              // route.comp
     uint64_t id, weight, logits; // I32, F32 [n_tokens][n_used]; F32 [n_tokens][n_expert]
+    uint64_t bias;               // F32 [n_expert], or 0
     uint32_t id_row, weight_row, logits_row;
     uint32_t n_expert, n_used;
-    uint32_t score, normalise; // enum route_score; 0 or 1
-    float scale;
+    uint32_t score, normalise;      // enum route_score; 0 or 1
+    uint32_t n_group, n_group_used; // n_group 0: none
+    float scale, sum_least;
 };
 
 struct push_experts_sum {     // experts_sum.comp

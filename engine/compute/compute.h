@@ -131,7 +131,8 @@ void tensor_read(struct compute *compute, void *to, const struct tensor *from, s
 
 // Starts a recording. key != 0 names everything about it that is not in I32 tensors. true: record
 // the operations, then finish; false: the device still has the recording of that key and submits it
-// again at compute_finish, so nothing may be recorded. Freeing a tensor forgets what uses it.
+// again at compute_finish, so nothing may be recorded. Freeing a tensor forgets what uses it. With
+// a key every token of an attention is one that decodes, however many there are.
 MUST_USE bool compute_begin(struct compute *compute, uint64_t key);
 // As compute_begin without a key, but nothing will run: the kernels of what is recorded are
 // compiled, so that the first real recording need not wait for them. false: this device has nothing

@@ -37,7 +37,8 @@ struct result {
     char test[32];
     int32_t n_tokens;
     uint64_t us[REPETITIONS_MOST];
-    double mean, deviation; // tokens per second
+    double mean, deviation;       // tokens per second
+    struct compute_counts counts; // of its last pass
 };
 
 static int32_t random_token(struct bench *bench)
@@ -106,6 +107,7 @@ static enum status measure(struct bench *bench, struct result *result, bool prom
         status = prompt ? read_prompt(bench, n, err) : generate(bench, n, err);
         result->us[i] = clock_us() - from_us;
     }
+    result->counts = compute_counts(bench->compute);
     if (status == OK)
         summarise(result, bench->n_repeat);
     return status;
@@ -134,6 +136,11 @@ static void print_table(const struct bench *bench, const struct result *results,
                compute_info(bench->compute)->backend, (int)compute_info(bench->compute)->n_threads,
                results[i].test, rate);
     }
+    for (size_t i = 0; i < n; i++)
+        if (results[i].test[0] == 't')
+            printf("\none token: %u dispatches, %u barriers, %u submissions\n",
+                   results[i].counts.n_dispatches, results[i].counts.n_barriers,
+                   results[i].counts.n_submissions);
 }
 
 static long peak_kib(void)
@@ -173,11 +180,13 @@ static void print_json(const struct bench *bench, const struct result *results, 
         printf("    \"model_size\": %llu,\n    \"model_n_params\": %lld,\n    \"n_threads\": %d,\n"
                "    \"n_prompt\": %d,\n    \"n_gen\": %d,\n    \"avg_ns\": %.0f,\n    \"avg_ts\": "
                "%.6f,\n"
-               "    \"stddev_ts\": %.6f,\n    \"peak_rss_kib\": %ld,\n    \"samples_ns\": [",
+               "    \"stddev_ts\": %.6f,\n    \"n_dispatches\": %u,\n    \"n_barriers\": %u,\n"
+               "    \"peak_rss_kib\": %ld,\n    \"samples_ns\": [",
                (unsigned long long)info->file_bytes, (long long)info->n_params,
                (int)compute_info(bench->compute)->n_threads, prompt ? (int)results[i].n_tokens : 0,
                prompt ? 0 : (int)results[i].n_tokens, sum_us * 1000 / bench->n_repeat,
-               results[i].mean, results[i].deviation, peak_kib());
+               results[i].mean, results[i].deviation, results[i].counts.n_dispatches,
+               results[i].counts.n_barriers, peak_kib());
         for (int32_t k = 0; k < bench->n_repeat; k++)
             printf("%s%llu", k ? ", " : "", (unsigned long long)results[i].us[k] * 1000);
         printf("]\n  }%s\n", i + 1 < n ? "," : "");

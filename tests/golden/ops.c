@@ -284,6 +284,7 @@ int main(int argc, char **argv)
     matmul_cases();
     attention_cases();
     expert_cases();
+    heads_and_layer_cases();
     recording_cases();
     for (int d = 0; d < N_DEVICES; d++)
         compute_close(ops_on[d]);

@@ -61,3 +61,4 @@ void rope_cases(void);
 void row_cases(void); // embed, rows, norm, glu, top_k
 void recording_cases(void);
 void expert_cases(void);
+void heads_and_layer_cases(void);

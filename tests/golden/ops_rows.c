@@ -63,8 +63,10 @@ static void norm(int64_t n_cols, int64_t n_rows, float size)
 
 static void glu(int64_t n_cols, int64_t n_rows, enum activation activation, bool in_place)
 {
-    if (!case_open("glu %s, %lld rows of %lld%s", activation == ACTIVATION_GELU ? "gelu" : "silu",
-                   (long long)n_rows, (long long)n_cols, in_place ? ", in place" : ""))
+    static const char *const names[N_ACTIVATIONS] = {"silu",    "gelu", "gelu erf",  "relu square",
+                                                     "sigmoid", "tanh", "swiglu oai"};
+    if (!case_open("glu %s, %lld rows of %lld%s", names[activation], (long long)n_rows,
+                   (long long)n_cols, in_place ? ", in place" : ""))
         return;
     struct both *gate = both_random(n_rows, n_cols, 6), *up = both_random(n_rows, n_cols, 1),
                 *out = in_place ? gate : both_random(n_rows, n_cols, 1);
@@ -123,7 +125,7 @@ void row_cases(void)
     rows(64, 1), rows(2048, 3), rows(896, 33);
     norm(32, 1, 1), norm(896, 5, 1), norm(2048, 1, 100), norm(4864, 33, 1), norm(5120, 3, 1e-3f);
     norm(128, 200, 1);
-    for (enum activation a = ACTIVATION_SILU; a <= ACTIVATION_GELU; a++)
+    for (enum activation a = ACTIVATION_SILU; a < N_ACTIVATIONS; a++)
         glu(4864, 1, a, true), glu(131, 9, a, false), glu(2048, 65, a, true);
     for (enum values v = DISTINCT; v <= INFINITE; v++) {
         top_k(1, 2, 1, v), top_k(64, 3, 64, v), top_k(1000, 2, 40, v), top_k(32003, 1, 1, v);

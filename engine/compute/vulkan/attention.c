@@ -4,10 +4,10 @@
 // cooperative matrices where there are any. Where workgroups are few, the cache's length is split
 // over more of them and a second dispatch joins the parts.
 //
-// Up to MATVEC_MOST tokens may be a kept recording, submitted again with other counts: all of them
-// decode, in a number of parts that follows from the cache's size and the device alone; each part
-// finds its rows when it runs. More tokens are recorded anew each time: they are cut into prompts
-// and tokens that decode by what first[] says now.
+// A kept recording may be submitted again with other counts: all of its tokens decode, in a number
+// of parts that follows from the cache's size and the device alone; each part finds its rows when
+// it runs. So do up to MATVEC_MOST tokens. More without a key are cut into prompts and tokens that
+// decode by what first[] says now.
 #include "vulkan.h"
 
 #include <string.h>
@@ -17,8 +17,9 @@ enum {
     HEADS_MOST_MATRIX = 16, // of one KV head in a workgroup of attention_matrix.comp
     PROMPT_LEAST = 5,       // neighbouring tokens of one sequence that are a prompt
     MATRIX_TILE = 32,       // cache rows
+    MATRIX_HEAD_MOST = 256, // columns of a head, whose matrices stay in registers
+    HEAD_MOST = 576,        // columns of a head
     SPLIT_MOST = 64,        // also in attention_join.comp
-    UNITS_UNKNOWN = 16,     // compute units of a device that does not say
 };
 static const double DISPATCH_FLOPS = 50e9; // most of one dispatch: 50 ms of a slow device
 static const float LOG2_E = 1.4426950408889634f;
@@ -26,7 +27,7 @@ static const float LOG2_E = 1.4426950408889634f;
 struct call { // tokens `from` .. `to` - 1 of an operation, one way
     struct vulkan *vk;
     const struct features *features;
-    const struct tensor *out, *q, *k, *v, *first, *count;
+    const struct tensor *out, *q, *k, *v, *first, *count; // v: k where values are a part of it
     const struct attention *shape;
     int64_t from, to;
     bool prompt;
@@ -40,7 +41,9 @@ struct call { // tokens `from` .. `to` - 1 of an operation, one way
     uint32_t groups_a_unit;  // workgroups that a compute unit should have
     uint32_t tiles_at_least; // of one part
     uint32_t n_split;
-    struct range sums, outputs; // of a split one
+    uint32_t v_stride;  // columns from one head of v to the next
+    struct range parts; // of a split one
+    uint64_t outputs;   // where these begin within it: struct push_attention_join
 };
 
 static uint32_t least(uint32_t a, uint32_t b)
@@ -54,12 +57,6 @@ static uint32_t power_of_two_up_to(uint32_t n)
     while (p * 2 <= n)
         p *= 2;
     return p;
-}
-
-// The size to ask for, 32 where the device lets us choose: few rows, short waves.
-static uint32_t subgroup_for(const struct features *features)
-{
-    return features->subgroup_min <= 32 && features->subgroup_max >= 32 ? 32 : 0;
 }
 
 // As many heads of a KV head as fit, in groups of equal size.
@@ -76,6 +73,18 @@ static uint32_t groups_for(const struct call *call, uint32_t heads)
     return n_head_kv * (((uint32_t)call->shape->n_head / n_head_kv + heads - 1) / heads);
 }
 
+// The constants that every kernel of attention ends with.
+enum { N_SHAPE = 5 };
+static void shape_spec(const struct call *call, uint32_t *spec)
+{
+    const struct attention *shape = call->shape;
+    spec[0] = (uint32_t)shape->head_dim_v;
+    spec[1] = (uint32_t)shape->q_stride;
+    spec[2] = call->v_stride;
+    spec[3] = !shape->gate ? 0 : shape->gate_heads ? 2 : 1;
+    spec[4] = shape->gate ? (uint32_t)shape->gate_stride : 0;
+}
+
 static void use_any_device(struct call *call)
 {
     const struct features *features = call->features;
@@ -89,9 +98,10 @@ static void use_any_device(struct call *call)
     const uint32_t spec[] = {lanes, head_dim, m, heads, r, lpr, sub, 0};
     call->kernel = "attention";
     memcpy(call->spec, spec, sizeof(spec));
-    call->n_spec = sizeof(spec) / sizeof(*spec);
+    shape_spec(call, &call->spec[8]);
+    call->n_spec = 8 + N_SHAPE;
     call->split_spec = &call->spec[7];
-    call->subgroup = features->software ? 0 : subgroup_for(features);
+    call->subgroup = features->software ? 0 : vk_subgroup_asked(features);
     call->step = m / heads;
     call->n_groups = groups_for(call, heads);
     call->tile = r * lanes / lpr;
@@ -103,16 +113,17 @@ static void use_any_device(struct call *call)
 static bool use_matrices(struct call *call)
 {
     const struct features *features = call->features;
-    const uint32_t head_dim = (uint32_t)call->shape->head_dim, unit = features->matrix_unit,
-                   parts = head_dim > 128 ? 2 : 1, m = 4 * unit,
-                   heads = heads_for(call, HEADS_MOST_MATRIX), asked = subgroup_for(features),
-                   subgroup = asked > 0 ? asked : features->subgroup_default;
+    const uint32_t head_dim = (uint32_t)call->shape->head_dim,
+                   head_dim_v = (uint32_t)call->shape->head_dim_v, unit = features->matrix_unit,
+                   parts = head_dim > 128 || head_dim_v > 128 ? 2 : 1, m = 4 * unit,
+                   heads = heads_for(call, HEADS_MOST_MATRIX), subgroup = vk_subgroup(features);
     if (unit == 0 || !features->half || features->software || head_dim % (unit * parts) != 0 ||
-        head_dim < 32)
+        head_dim_v % (unit * parts) != 0 || head_dim < 32 || head_dim > MATRIX_HEAD_MOST ||
+        head_dim_v > MATRIX_HEAD_MOST)
         return false;
     const uint32_t lanes = 4 * parts * subgroup,
                    shared =
-                       16 * (MATRIX_TILE * (head_dim / 8 + 1) + head_dim * (MATRIX_TILE / 8 + 1) +
+                       16 * (MATRIX_TILE * (head_dim / 8 + 1) + head_dim_v * (MATRIX_TILE / 8 + 1) +
                              parts * m * (MATRIX_TILE / 4 + 1) + m / 4);
     if (shared > features->shared_bytes || lanes > features->workgroup_most)
         return false;
@@ -120,9 +131,10 @@ static bool use_matrices(struct call *call)
                              unit};
     call->kernel = "attention_matrix";
     memcpy(call->spec, spec, sizeof(spec));
-    call->n_spec = sizeof(spec) / sizeof(*spec);
+    shape_spec(call, &call->spec[8]);
+    call->n_spec = 8 + N_SHAPE;
     call->split_spec = &call->spec[5];
-    call->subgroup = asked;
+    call->subgroup = vk_subgroup_asked(features);
     call->step = m / heads;
     call->n_groups = groups_for(call, heads);
     call->tile = MATRIX_TILE;
@@ -131,8 +143,7 @@ static bool use_matrices(struct call *call)
     return true;
 }
 
-// ---- how much there is to do
-// ---------------------------------------------------------------------
+// ---- how much there is to do --------------------------------------------------------------------
 
 static int64_t in_window(const struct call *call, int64_t n_rows)
 {
@@ -153,7 +164,8 @@ static double rows_seen(const struct call *call, int64_t from, int64_t to)
 
 static double flops_of(const struct call *call, double rows)
 {
-    return 4.0 * rows * (double)call->q->n_cols;
+    return 2.0 * rows * call->shape->n_head *
+           (double)(call->shape->head_dim + call->shape->head_dim_v);
 }
 
 // The most cache rows one token sees: of what may be submitted again, all there are.
@@ -161,7 +173,7 @@ static int64_t longest(const struct call *call)
 {
     const int32_t *count = vk_ints(call->count);
     int64_t most = 1;
-    if (!call->prompt && call->q->n_rows <= MATVEC_MOST)
+    if (!call->prompt && (call->q->n_rows <= MATVEC_MOST || vk_kept(call->vk)))
         return in_window(call, call->k->n_rows);
     for (int64_t t = call->from; count && t < call->to; t++)
         most = count[t] > most ? count[t] : most;
@@ -170,8 +182,7 @@ static int64_t longest(const struct call *call)
 
 static uint32_t split_for(const struct call *call)
 {
-    const uint64_t n_units = call->features->n_compute_units > 0 ? call->features->n_compute_units
-                                                                 : UNITS_UNKNOWN,
+    const uint64_t n_units = vk_units(call->features),
                    n = call->n_groups *
                        (((uint64_t)(call->to - call->from) + call->step - 1) / call->step),
                    wanted = (n_units * call->groups_a_unit + n - 1) / n,
@@ -198,8 +209,7 @@ static int64_t tokens_in_dispatch(const struct call *call, int64_t from)
     return to;
 }
 
-// ---- dispatches
-// ----------------------------------------------------------------------------------
+// ---- dispatches ---------------------------------------------------------------------------------
 
 // Token `from` is the kernel's first.
 static struct push_attention push_of(const struct call *call)
@@ -214,12 +224,13 @@ static struct push_attention push_of(const struct call *call)
         .first = vk_range(call->first).address + from * sizeof(int32_t),
         .count = vk_range(call->count).address + from * sizeof(int32_t),
         .sinks = shape->sinks ? vk_range(shape->sinks).address : 0,
-        .sums = call->sums.address,
-        .outputs = call->outputs.address,
+        .gate = shape->gate ? vk_range(shape->gate).address + from * shape->gate->row_bytes : 0,
+        .parts = call->outputs,
         .to_row = (uint32_t)call->out->row_bytes,
         .q_row = (uint32_t)call->q->row_bytes,
         .k_row = (uint32_t)call->k->row_bytes,
         .v_row = (uint32_t)call->v->row_bytes,
+        .gate_row = shape->gate ? (uint32_t)shape->gate->row_bytes : 0,
         .n_head = (uint32_t)shape->n_head,
         .n_head_kv = (uint32_t)shape->n_head_kv,
         .n_rows = (uint32_t)call->k->n_rows,
@@ -259,10 +270,10 @@ static void attend(const struct call *call)
         memcpy(dispatch.spec, call->spec, sizeof(dispatch.spec));
         if (call->shape->sinks)
             dispatch.read[5] = vk_range(call->shape->sinks);
-        if (call->n_split > 1) {
-            dispatch.write[0] = call->sums;
-            dispatch.write[1] = call->outputs;
-        }
+        if (call->n_split > 1)
+            dispatch.write[0] = call->parts;
+        else if (call->shape->gate)
+            dispatch.read[6] = vk_range(call->shape->gate);
         push.token0 = (uint32_t)(from - call->from);
         push.n_tokens = (uint32_t)(to - call->from);
         vk_dispatch(call->vk, &dispatch);
@@ -275,24 +286,30 @@ static void join(const struct call *call)
     const struct push_attention_join push = {
         .to = from.to,
         .sinks = from.sinks,
-        .sums = from.sums,
-        .outputs = from.outputs,
+        .gate = from.gate,
+        .parts = from.parts,
         .to_row = from.to_row,
+        .gate_row = from.gate_row,
         .n_head = from.n_head,
         .n_split = call->n_split,
     };
     struct dispatch dispatch = {
         .kernel = "attention_join",
-        .spec = {128, (uint32_t)call->shape->head_dim},
-        .n_spec = 2,
-        .subgroup = subgroup_for(call->features),
+        .spec = {128},
+        .n_spec = 4,
+        .subgroup = vk_subgroup_asked(call->features),
         .push = &push,
         .push_bytes = sizeof(push),
         .groups = {push.n_head, (uint32_t)(call->to - call->from), 1},
-        .read = {call->sums, call->outputs},
+        .read = {call->parts},
         .write = {rows_of(call->out, call->from, call->to)},
-        .bytes = (double)call->outputs.n_bytes,
+        .bytes = (double)call->parts.n_bytes,
     };
+    uint32_t shape[N_SHAPE];
+    shape_spec(call, shape);
+    dispatch.spec[1] = shape[0], dispatch.spec[2] = shape[3], dispatch.spec[3] = shape[4];
+    if (call->shape->gate)
+        dispatch.read[1] = vk_range(call->shape->gate);
     if (call->shape->sinks)
         dispatch.read[2] = vk_range(call->shape->sinks);
     vk_dispatch(call->vk, &dispatch);
@@ -309,8 +326,9 @@ static void run(struct call call, int64_t from, int64_t to, bool prompt)
     if (call.n_split > 1) {
         const uint64_t n = (uint64_t)(to - from) * (uint64_t)call.shape->n_head * call.n_split;
         *call.split_spec = 1;
-        call.sums = vk_scratch(call.vk, n * 8);
-        call.outputs = vk_scratch(call.vk, n * (uint64_t)call.shape->head_dim * 4);
+        const uint64_t sums = (n * 8 + 15) / 16 * 16;
+        call.parts = vk_scratch(call.vk, sums + n * (uint64_t)call.shape->head_dim_v * 4);
+        call.outputs = call.parts.address + sums;
     }
     attend(&call);
     if (call.n_split > 1)
@@ -337,15 +355,17 @@ static void run_pieces(const struct call *call, const int32_t *first, int64_t n_
 
 static void check(const struct call *call)
 {
-    const int32_t head_dim = call->shape->head_dim;
+    const struct attention *shape = call->shape;
     const uint64_t all = vk_range(call->out).address | vk_range(call->q).address |
                          vk_range(call->k).address | vk_range(call->v).address |
                          call->out->row_bytes | call->q->row_bytes | call->k->row_bytes |
-                         call->v->row_bytes;
-    if (head_dim % 8 != 0 || head_dim > 256)
-        die("op_attention: heads of %d columns; a multiple of 8 up to 256 is possible", head_dim);
+                         call->v->row_bytes | (uint64_t)shape->q_stride * sizeof(float);
+    if (shape->head_dim % 8 != 0 || shape->head_dim > HEAD_MOST || shape->head_dim_v % 8 != 0 ||
+        shape->head_dim_v > HEAD_MOST)
+        die("op_attention: heads of %d and %d columns; a multiple of 8 up to %d is possible",
+            shape->head_dim, shape->head_dim_v, HEAD_MOST);
     if (all % 16 != 0)
-        die("op_attention: a row that does not start at a multiple of 16 bytes");
+        die("op_attention: a row or a head that does not start at a multiple of 16 bytes");
 }
 
 void vk_attention(struct compute *compute, const struct tensor *out, const struct tensor *q,
@@ -353,12 +373,22 @@ void vk_attention(struct compute *compute, const struct tensor *out, const struc
                   const struct tensor *count, const struct attention *attention)
 {
     struct vulkan *vk = vk_of(compute);
-    const struct call call = {vk, vk_features(vk), out, q, k, v, first, count, attention};
+    const struct call call = {.vk = vk,
+                              .features = vk_features(vk),
+                              .out = out,
+                              .q = q,
+                              .k = k,
+                              .v = v ? v : k,
+                              .first = first,
+                              .count = count,
+                              .shape = attention,
+                              .v_stride =
+                                  (uint32_t)(v ? attention->head_dim_v : attention->head_dim)};
     const int32_t *firsts = vk_ints(first);
     if (q->n_rows == 0)
         return;
     check(&call);
-    if (q->n_rows <= MATVEC_MOST)
+    if (q->n_rows <= MATVEC_MOST || vk_kept(vk))
         run(call, 0, q->n_rows, false);
     else if (firsts)
         run_pieces(&call, firsts, q->n_rows);

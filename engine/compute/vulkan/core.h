@@ -121,7 +121,7 @@ void candidate_memory(const struct instance *instance, const struct candidate *c
 
 // ---- memory.c, upload.c -------------------------------------------------------------------------
 
-struct block { // one VkDeviceMemory with one VkBuffer over it
+struct block {         // one VkDeviceMemory with one VkBuffer over it
     struct vulkan *vk; // whose it is
     struct block *next;
     VkDeviceMemory memory;
@@ -227,7 +227,7 @@ struct pipelines {
     uint32_t n, n_allocated, n_unsaved;
     uint64_t saved_ms;
     struct cache_writer *writer; // NULL: nothing is being written
-    uint32_t *slots; // hash of a pipeline -> index + 1
+    uint32_t *slots;             // hash of a pipeline -> index + 1
     uint32_t n_slots;
     uint32_t *kernel_slots; // hash of a name -> kernel index + 1
     uint32_t n_kernel_slots;
@@ -257,6 +257,7 @@ struct recording {
     uint64_t key, used; // used: recorder.clock when last submitted
     struct piece *pieces;
     uint32_t n, n_allocated;
+    struct compute_counts counts;
     struct copy { // what it leaves in a mirror
         struct buffer *buffer;
         struct range range;

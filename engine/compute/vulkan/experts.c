@@ -56,35 +56,52 @@ static void cut(struct vulkan *vk, uint32_t n_expert, uint32_t rows, const struc
                     });
 }
 
-void vk_matmat_experts(struct vulkan *vk, const struct matmul_experts *a)
+void vk_matmat_experts_of(struct vulkan *vk, const struct tensor *const to[2],
+                          const struct expert_matrices *m, const struct tensor *id,
+                          const struct matmul_x *x, int32_t x_share)
 {
-    const uint32_t n = (uint32_t)a->out->n_rows, n_out = (uint32_t)a->out->n_cols;
-    const uint32_t n_expert = (uint32_t)(a->w->n_rows / n_out), busy = n_expert < n ? n_expert : n;
-    struct product product = {.type = a->w->type, .write = vk_range(a->out)};
+    const uint32_t n = (uint32_t)to[0]->n_rows, n_out = (uint32_t)to[0]->n_cols,
+                   n_expert = (uint32_t)(m->w[0]->n_rows / m->expert_rows),
+                   busy = n_expert < n ? n_expert : n;
+    struct product product = {0};
     struct push_matmat *push = &product.push;
-    matmat_x(vk, &product, a->x, NULL, 0);
+    matmat_x(vk, &product, x->x, x->norm, x->eps);
     const struct tile_shape shape =
         matmat_shape(vk_features(vk), busy, (double)n / (double)busy, n_out);
     struct sorted sorted = {.n_tiles = n / shape.tokens + busy};
     sorted.slot = vk_scratch(vk, 4ull * n);
     sorted.first = vk_scratch(vk, 4ull * (n_expert + 1));
     sorted.tile = vk_scratch(vk, sizeof(struct expert_tile) * sorted.n_tiles);
-    sort(vk, a->id, n_expert, &sorted);
+    sort(vk, id, n_expert, &sorted);
     cut(vk, n_expert, shape.tokens, &sorted);
 
     product.expert_tiles = sorted.n_tiles;
     product.read[2] = sorted.slot;
     product.read[3] = sorted.tile;
-    push->to = product.write.address;
-    push->to_row = (uint32_t)a->out->row_bytes;
-    push->w = vk_range(a->w).address;
-    push->w_row = (uint32_t)a->w->row_bytes;
-    push->bias = a->bias ? vk_range(a->bias).address : 0;
-    push->bias_row = a->bias ? (uint32_t)a->bias->row_bytes : 0;
+    push->expert_rows = m->expert_rows;
     push->tile = sorted.tile.address;
     push->slot = sorted.slot.address;
-    push->n_out = push->expert_rows = n_out;
+    push->n_out = n_out;
     push->n_tokens = n;
-    push->x_share = (uint32_t)a->x_share;
-    matmat_dispatch(vk, &product, &shape, 1);
+    push->x_share = (uint32_t)x_share;
+    push->factor = 1;
+    for (int i = 0; i < m->n; i++) {
+        product.type = m->w[i]->type;
+        product.write = vk_range(to[i]);
+        push->to = product.write.address;
+        push->to_row = (uint32_t)to[i]->row_bytes;
+        push->w_row = (uint32_t)m->w[i]->row_bytes;
+        push->w = vk_range(m->w[i]).address + (uint64_t)m->row0[i] * push->w_row;
+        push->bias = m->bias[i] ? vk_range(m->bias[i]).address : 0;
+        push->bias_row = m->bias[i] ? (uint32_t)m->bias[i]->row_bytes : 0;
+        matmat_dispatch(vk, &product, &shape, 1);
+    }
+}
+
+void vk_matmat_experts(struct vulkan *vk, const struct matmul_experts *a)
+{
+    const struct expert_matrices m = {
+        .n = 1, .w = {a->w}, .bias = {a->bias}, .expert_rows = (uint32_t)a->out->n_cols};
+    const struct tensor *const to[2] = {a->out};
+    vk_matmat_experts_of(vk, to, &m, a->id, &(struct matmul_x){.x = a->x}, a->x_share);
 }

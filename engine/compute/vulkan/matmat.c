@@ -17,7 +17,6 @@
 #include <string.h>
 
 enum {
-    UNITS_UNKNOWN = 32,   // compute units, when the driver does not tell
     TILE_COLUMNS = 32,    // of w at a step (BK of matmat_coop.comp)
     SPLIT_LEAST = 256,    // columns that are worth a part of their own
     SPLIT_MOST = 16,      // parts
@@ -44,17 +43,11 @@ static uint32_t ceil_div(uint64_t n, uint64_t by)
     return (uint32_t)((n + by - 1) / by);
 }
 
-static uint32_t subgroup_of(const struct features *features)
-{
-    bool has_32 = features->subgroup_min <= 32 && features->subgroup_max >= 32;
-    return has_32 ? 32 : features->subgroup_default;
-}
-
 // matmat_coop.comp wants a subgroup to load runs of the same UNIT rows of w. On a processor
 // cooperative matrices are slower than matmat_tile.comp, and used by tests only.
 bool matmat_matrices(const struct features *features)
 {
-    return features->matrix_unit > 0 && subgroup_of(features) <= 2 * features->matrix_unit &&
+    return features->matrix_unit > 0 && vk_subgroup(features) <= 2 * features->matrix_unit &&
            (!features->software || getenv("TAWNY_MATRICES"));
 }
 
@@ -67,7 +60,7 @@ static uint32_t shared_of(const struct tile_shape *s) // bytes; 80 for a row of 
 
 static uint32_t threads_of(const struct features *features, const struct tile_shape *s)
 {
-    return s->tokens / s->wave_tokens * (s->rows / s->wave_rows) * subgroup_of(features);
+    return s->tokens / s->wave_tokens * (s->rows / s->wave_rows) * vk_subgroup(features);
 }
 
 // Time of a product, in tokens x rows that one pair of compute units (which share their local
@@ -75,7 +68,7 @@ static uint32_t threads_of(const struct features *features, const struct tile_sh
 static double cost(const struct features *features, const struct tile_shape *s, double n_groups,
                    double n_tokens, int64_t n_rows)
 {
-    const uint32_t units = features->n_compute_units ? features->n_compute_units : UNITS_UNKNOWN;
+    const uint32_t units = vk_units(features);
     double tiles =
         n_groups == 1 ? ceil(n_tokens / s->tokens) : n_groups * (n_tokens / s->tokens + 0.5);
     tiles *= (double)ceil_div((uint64_t)n_rows, s->rows);
@@ -86,7 +79,7 @@ struct tile_shape matmat_shape(const struct features *features, double n_groups,
                                int64_t n_rows)
 {
     if (!matmat_matrices(features)) {
-        uint32_t lanes = subgroup_of(features), tokens = lanes < 16 ? 16 : lanes > 32 ? 32 : lanes;
+        uint32_t lanes = vk_subgroup(features), tokens = lanes < 16 ? 16 : lanes > 32 ? 32 : lanes;
         return (struct tile_shape){.tokens = tokens, .rows = 2 * lanes};
     }
     const char *test = features->software ? getenv("TAWNY_MATRICES") : NULL;
@@ -110,7 +103,7 @@ struct tile_shape matmat_shape(const struct features *features, double n_groups,
 static uint32_t split_of(const struct features *features, const struct tile_shape *s,
                          const struct push_matmat *push)
 {
-    const uint32_t units = features->n_compute_units ? features->n_compute_units : UNITS_UNKNOWN;
+    const uint32_t units = vk_units(features);
     uint32_t tiles = ceil_div(push->n_tokens, s->tokens) * ceil_div(push->n_out, s->rows);
     if (s->wave_tokens == 0 || tiles * 2 > units)
         return 1;
@@ -128,6 +121,7 @@ void matmat_x(struct vulkan *vk, struct product *product, const struct tensor *x
     struct push_matmat *push = &product->push;
     push->n_in = push->split = (uint32_t)x->n_cols;
     push->x_share = 1;
+    push->factor = 1;
     if (!half && !norm && x->n_cols % 16 == 0) {
         product->read[0] = vk_range(x);
         push->x = product->read[0].address;
@@ -154,7 +148,7 @@ void matmat_x(struct vulkan *vk, struct product *product, const struct tensor *x
     };
     vk_dispatch(vk, &(struct dispatch){
                         .kernel = half ? "matmat_x-f16" : "matmat_x-f32",
-                        .spec = {features->software ? subgroup_of(features) : GPU_X_THREADS},
+                        .spec = {features->software ? vk_subgroup(features) : GPU_X_THREADS},
                         .n_spec = 1,
                         .push = &make,
                         .push_bytes = sizeof(make),
@@ -173,7 +167,7 @@ static void one_dispatch(struct vulkan *vk, const struct product *product,
                          uint32_t parts)
 {
     const struct features *features = vk_features(vk);
-    const uint32_t lanes = subgroup_of(features), n_w = product->glu ? 2 : 1;
+    const uint32_t lanes = vk_subgroup(features), n_w = product->glu ? 2 : 1;
     char name[48];
     struct dispatch d = {
         .subgroup = lanes,
@@ -259,6 +253,7 @@ static void sum_parts(struct vulkan *vk, const struct matmul *m, const struct sp
         .n_out = n_out,
         .n_tokens = n_tokens,
         .n_parts = split->parts,
+        .factor = m->scale != 0 ? m->scale : 1,
     };
     if (m->bias)
         push.bias = vk_range(m->bias).address;
@@ -304,6 +299,7 @@ static struct split one_product(struct vulkan *vk, const struct product *x, cons
         push->to = product.write.address;
         push->to_row = (uint32_t)m->out->row_bytes;
         push->bias = m->bias ? vk_range(m->bias).address : 0;
+        push->factor = m->scale != 0 ? m->scale : 1;
         if (m->residual) {
             product.read[2] = vk_range(m->residual);
             push->residual = product.read[2].address;

@@ -9,27 +9,27 @@
 // an invocation takes a row of its own: x is the same for all lanes, and is loaded once.
 #include "vulkan.h"
 
+#include <string.h>
+
 enum {
     PRODUCTS_MOST = 3,    // in one dispatch: what the push constants have room for
     SUBGROUPS = 4,        // of a workgroup
     WAVES_A_SIMD = 8,     // that hide latency, half with more to compute; a CU has two SIMDs
-    UNITS_UNKNOWN = 32,   // compute units, when the driver does not tell
     ROW_INVOCATIONS = 32, // of a workgroup where each takes a row of its own
     NORM_FUSED_TOKENS =
         2, // more: normalising x again for every few rows costs more than a dispatch
 };
 
-struct shape { // the specialisation constants, in their order
-    uint32_t workgroup, subgroup, split, rows, n, norm, glu, experts, tail, by_row;
+struct shape { // the specialisation constants, in their order; sum: of experts alone
+    uint32_t workgroup, subgroup, split, rows, n, norm, glu, unary, tail, by_row, sum;
 };
 
 struct task { // one dispatch
     enum dtype type;
-    const struct matmul_x *x;
-    const struct tensor *id; // experts
-    uint32_t bases;          // matrices read together
-    int64_t n_rows;          // of w, of all products and slots
-    uint32_t n_slots;        // of experts; else 1
+    int64_t n_in;
+    bool norm, experts;
+    uint32_t bases; // matrices read together
+    int64_t n_rows; // of w, of all products and slots
 };
 
 static uint32_t doubled_to(uint32_t n)
@@ -61,9 +61,8 @@ static int64_t super_of(enum dtype type)
 // them.
 static void choose(struct shape *s, const struct features *features, const struct task *task)
 {
-    const int64_t n_in = task->x->x->n_cols, cells = (n_in + 31) / 32;
-    const bool wave32 = features->subgroup_min <= 32 && features->subgroup_max >= 32;
-    s->subgroup = wave32 ? 32 : features->subgroup_default;
+    const int64_t cells = (task->n_in + 31) / 32;
+    s->subgroup = vk_subgroup(features);
     s->split = 1;
     if (features->software || s->n > s->subgroup) {
         s->by_row = 1;
@@ -73,8 +72,7 @@ static void choose(struct shape *s, const struct features *features, const struc
     }
     s->workgroup = s->subgroup * SUBGROUPS;
     s->rows = (s->n >= 4 ? 4 : 2) / task->bases;
-    const uint32_t units = features->n_compute_units ? features->n_compute_units : UNITS_UNKNOWN;
-    const int64_t enough = (int64_t)units * 2 * WAVES_A_SIMD / (s->n >= 4 ? 2 : 1);
+    const int64_t enough = (int64_t)vk_units(features) * 2 * WAVES_A_SIMD / (s->n >= 4 ? 2 : 1);
     while (s->rows > 1 &&
            (s->rows * s->n > s->subgroup || task->n_rows / (s->rows * task->bases) < enough))
         s->rows /= 2;
@@ -85,14 +83,10 @@ static void choose(struct shape *s, const struct features *features, const struc
 
 static struct shape shape_of(const struct vulkan *vk, const struct task *task, uint32_t n_tokens)
 {
-    struct shape s = {
-        .n = doubled_to(n_tokens),
-        .norm = task->x->norm != NULL,
-        .experts = task->id != NULL,
-    };
+    struct shape s = {.n = doubled_to(n_tokens), .norm = task->norm};
     choose(&s, vk_features(vk), task);
     const int64_t whole = s.by_row ? 4 * s.subgroup : 4, super = super_of(task->type);
-    s.tail = task->x->x->n_cols % (super < whole ? whole : super) != 0;
+    s.tail = task->n_in % (super < whole ? whole : super) != 0;
     return s;
 }
 
@@ -101,30 +95,18 @@ static uint32_t rows_of_group(const struct shape *s)
     return s->by_row ? s->workgroup : s->workgroup / s->subgroup / s->split * s->rows;
 }
 
+// What d has besides its push constants and its grid.
 static void dispatch(struct vulkan *vk, const struct task *task, const struct shape *s,
-                     const struct push_matvec *push, struct dispatch *d)
+                     struct dispatch *d)
 {
     char name[48];
-    uint32_t groups = 0;
-    const uint32_t per_group = rows_of_group(s);
-    for (int i = 0; i < PRODUCTS_MOST; i++)
-        groups += (push->n_out[i] + per_group - 1) / per_group;
-    if (task->bases == 2)
-        groups /= 2;
-    const uint32_t spec[] = {s->workgroup, s->subgroup, s->split,   s->rows, s->n,
-                             s->norm,      s->glu,      s->experts, s->tail, s->by_row};
-    for (size_t i = 0; i < COUNT_OF(spec); i++)
-        d->spec[i] = spec[i];
-    d->n_spec = COUNT_OF(spec);
-    d->kernel = vk_kernel_name(name, "matvec", task->type);
+    const uint32_t spec[] = {s->workgroup, s->subgroup, s->split, s->rows,   s->n,  s->norm,
+                             s->glu,       s->unary,    s->tail,  s->by_row, s->sum};
+    memcpy(d->spec, spec, sizeof(spec));
+    d->n_spec = task->experts ? COUNT_OF(spec) : COUNT_OF(spec) - 1;
+    d->kernel = vk_kernel_name(name, task->experts ? "matvec_experts" : "matvec", task->type);
     d->subgroup = s->subgroup;
-    d->push = push;
-    d->push_bytes = sizeof(*push);
-    d->groups[0] = groups;
-    d->groups[1] = task->n_slots;
-    d->groups[2] = 1;
-    d->bytes = (double)task->n_rows * push->w_row;
-    d->flops = 2.0 * (double)task->n_rows * push->n_in * s->n;
+    d->flops = 2.0 * (double)task->n_rows * (double)task->n_in * s->n;
     vk_dispatch(vk, d);
 }
 
@@ -137,30 +119,44 @@ static void check_rows(const struct tensor *t)
 }
 
 // x normalised in scratch, where that is not done by the product itself.
-static struct matmul_x prepared(struct vulkan *vk, const struct matmul_x *x,
-                                struct push_matvec *push, struct range *read)
+static bool prepare(struct vulkan *vk, const struct matmul_x *x, struct push_matvec *push,
+                    struct range *read)
 {
+    bool norm = x->norm != NULL;
     check_rows(x->x);
     *read = vk_range(x->x);
-    struct matmul_x y = *x;
-    if (x->norm && (vk_features(vk)->software || x->x->n_rows > NORM_FUSED_TOKENS)) {
+    if (norm && (vk_features(vk)->software || x->x->n_rows > NORM_FUSED_TOKENS)) {
         *read = vk_normed(vk, x);
-        y.norm = NULL;
+        norm = false;
     }
     push->x = read->address;
-    push->norm = y.norm ? vk_range(y.norm).address : 0;
+    push->norm = norm ? vk_range(x->norm).address : 0;
     push->n_in = (uint32_t)x->x->n_cols;
     push->n_tokens = (uint32_t)x->x->n_rows;
-    push->x_share = 1;
     push->eps = x->eps;
-    return y;
+    push->scale = 1;
+    return norm;
 }
 
-// Products of one format, at most PRODUCTS_MOST; a residual only where there is one product.
-static void products_dispatch(struct vulkan *vk, const struct matmul *const *products, int n,
-                              const struct matmul_x *x, struct push_matvec push, struct range read)
+static void products_of(struct vulkan *vk, const struct task *task, const struct shape *s,
+                        const struct push_matvec *push, struct dispatch *d)
 {
-    struct task task = {.type = products[0]->w->type, .x = x, .bases = 1, .n_slots = 1};
+    const uint32_t per_group = rows_of_group(s);
+    for (int i = 0; i < (task->bases == 2 ? 1 : PRODUCTS_MOST); i++)
+        d->groups[0] += (push->n_out[i] + per_group - 1) / per_group;
+    d->groups[1] = d->groups[2] = 1;
+    d->push = push;
+    d->push_bytes = sizeof(*push);
+    d->bytes = (double)task->n_rows * push->w_row;
+    dispatch(vk, task, s, d);
+}
+
+// Products of one format, at most PRODUCTS_MOST; a residual or a scale only where there is one
+// product.
+static void products_dispatch(struct vulkan *vk, const struct matmul *const *products, int n,
+                              bool norm, struct push_matvec push, struct range read)
+{
+    struct task task = {.type = products[0]->w->type, .n_in = push.n_in, .norm = norm, .bases = 1};
     struct dispatch d = {.read = {read}};
     push.w_row = (uint32_t)products[0]->w->row_bytes;
     for (int i = 0; i < n; i++) {
@@ -170,6 +166,7 @@ static void products_dispatch(struct vulkan *vk, const struct matmul *const *pro
         push.to[i] = vk_range(p->out).address;
         push.bias[i] = p->bias ? vk_range(p->bias).address : 0;
         push.n_out[i] = (uint32_t)p->w->n_rows;
+        push.scale = p->scale != 0 ? p->scale : 1;
         d.write[i] = vk_range(p->out);
         task.n_rows += p->w->n_rows;
         if (p->residual) {
@@ -179,7 +176,12 @@ static void products_dispatch(struct vulkan *vk, const struct matmul *const *pro
         }
     }
     const struct shape s = shape_of(vk, &task, push.n_tokens);
-    dispatch(vk, &task, &s, &push, &d);
+    products_of(vk, &task, &s, &push, &d);
+}
+
+static bool stands_alone(const struct matmul *m)
+{
+    return m->residual || (m->scale != 0 && m->scale != 1);
 }
 
 void vk_matvec(struct vulkan *vk, const struct matmul *products, int n, const struct matmul_x *x)
@@ -188,20 +190,20 @@ void vk_matvec(struct vulkan *vk, const struct matmul *products, int n, const st
         return;
     struct push_matvec push = {0};
     struct range read;
-    const struct matmul_x y = prepared(vk, x, &push, &read);
+    const bool norm = prepare(vk, x, &push, &read);
     unsigned done = 0; // bits of products
     for (int i = 0; i < n; i++) {
         const struct matmul *same[PRODUCTS_MOST];
         int n_same = 0;
         for (int j = i; j < n && n_same < PRODUCTS_MOST; j++) {
-            bool alone = products[i].residual || products[j].residual;
+            bool alone = stands_alone(&products[i]) || stands_alone(&products[j]);
             if ((done >> j & 1) || products[j].w->type != products[i].w->type || (alone && j != i))
                 continue;
             same[n_same++] = &products[j];
             done |= 1u << j;
         }
         if (n_same > 0)
-            products_dispatch(vk, same, n_same, &y, push, read);
+            products_dispatch(vk, same, n_same, norm, push, read);
     }
 }
 
@@ -209,65 +211,172 @@ void vk_matvec(struct vulkan *vk, const struct matmul *products, int n, const st
 
 void vk_matvec_glu(struct vulkan *vk, const struct matmul_glu *glu, const struct matmul_x *x)
 {
+    const struct tensor *w[] = {glu->w_gate ? glu->w_gate : glu->w_up, glu->w_up};
+    const struct tensor *bias[] = {glu->w_gate ? glu->bias_gate : glu->bias_up, glu->bias_up};
     if (x->x->n_rows == 0)
         return;
-    if (glu->w_gate->type != glu->w_up->type) {
-        const struct matmul products[] = {{.out = glu->out, .w = glu->w_gate},
-                                          {.out = glu->scratch, .w = glu->w_up}};
+    if (w[0]->type != w[1]->type) {
+        const struct matmul products[] = {
+            {.out = glu->out, .w = glu->w_gate, .bias = glu->bias_gate},
+            {.out = glu->scratch, .w = glu->w_up, .bias = glu->bias_up}};
         vk_matvec(vk, products, 2, x);
         vk_glu_of(vk, glu->out, glu->scratch, glu->activation);
         return;
     }
     struct push_matvec push = {0};
     struct dispatch d = {.write = {vk_range(glu->out)}};
-    const struct matmul_x y = prepared(vk, x, &push, &d.read[0]);
+    struct task task = {.type = w[0]->type, .bases = glu->w_gate ? 2 : 1};
+    task.norm = prepare(vk, x, &push, &d.read[0]);
+    task.n_in = push.n_in;
     check_rows(glu->out);
-    const struct tensor *w[] = {glu->w_gate, glu->w_up};
-    for (int i = 0; i < 2; i++) {
+    for (uint32_t i = 0; i < task.bases; i++) {
         push.w[i] = vk_range(w[i]).address;
-        push.n_out[i] = (uint32_t)w[i]->n_rows;
+        push.bias[i] = bias[i] ? vk_range(bias[i]).address : 0;
+        task.n_rows += w[i]->n_rows;
     }
-    push.w_row = (uint32_t)glu->w_gate->row_bytes;
+    push.n_out[0] = (uint32_t)w[0]->n_rows;
+    push.w_row = (uint32_t)w[0]->row_bytes;
     push.to[0] = d.write[0].address;
-    const struct task task = {.type = glu->w_gate->type,
-                              .x = &y,
-                              .bases = 2,
-                              .n_slots = 1,
-                              .n_rows = glu->w_gate->n_rows + glu->w_up->n_rows};
     struct shape s = shape_of(vk, &task, push.n_tokens);
     s.glu = 1 + (uint32_t)glu->activation;
-    dispatch(vk, &task, &s, &push, &d);
+    s.unary = !glu->w_gate;
+    products_of(vk, &task, &s, &push, &d);
 }
 
-// ---- op_matmul_experts --------------------------------------------------------------------------
+// ---- experts ------------------------------------------------------------------------------------
+
+static void experts_dispatch(struct vulkan *vk, struct task *task, const struct shape *s,
+                             const struct push_matvec_experts *push, uint32_t n_y,
+                             struct dispatch *d)
+{
+    const uint32_t per_group = rows_of_group(s);
+    d->groups[0] = (push->n_out + per_group - 1) / per_group;
+    d->groups[1] = n_y;
+    d->groups[2] = 1;
+    d->push = push;
+    d->push_bytes = sizeof(*push);
+    d->bytes = (double)task->n_rows * push->w_row;
+    if (n_y > 0)
+        dispatch(vk, task, s, d);
+}
+
+static void check_ids(const struct tensor *id)
+{
+    if (id->row_bytes != (size_t)id->n_cols * sizeof(int32_t))
+        die("experts: ids or weights with gaps between rows");
+}
 
 void vk_matvec_experts(struct vulkan *vk, const struct matmul_experts *args)
 {
-    const struct matmul_x x = {.x = args->x};
-    const struct task task = {.type = args->w->type,
-                              .x = &x,
-                              .id = args->id,
-                              .bases = 1,
-                              .n_rows = args->out->n_rows * args->out->n_cols,
-                              .n_slots = (uint32_t)args->out->n_rows};
+    const int64_t n_out = args->out->n_cols;
+    struct task task = {.type = args->w->type,
+                        .n_in = args->x->n_cols,
+                        .experts = true,
+                        .bases = 1,
+                        .n_rows = args->out->n_rows * n_out};
     struct dispatch d = {.read = {vk_range(args->x), vk_range(args->id)},
                          .write = {vk_range(args->out)}};
-    check_rows(args->x);
-    check_rows(args->out);
-    const struct push_matvec push = {
+    const struct push_matvec_experts push = {
         .x = d.read[0].address,
-        .norm = d.read[1].address,
+        .id = d.read[1].address,
         .w = {vk_range(args->w).address},
-        .to = {d.write[0].address},
         .bias = {args->bias ? vk_range(args->bias).address : 0},
-        .n_out = {(uint32_t)args->out->n_cols},
-        .n_in = (uint32_t)args->x->n_cols,
+        .to = d.write[0].address,
+        .x_row = (uint32_t)args->x->row_bytes,
+        .to_row = (uint32_t)args->out->row_bytes,
         .w_row = (uint32_t)args->w->row_bytes,
-        .n_tokens = 1,
+        .bias_row = args->bias ? (uint32_t)args->bias->row_bytes : 0,
+        .expert_rows = (uint32_t)n_out,
+        .n_in = (uint32_t)args->x->n_cols,
+        .n_out = (uint32_t)n_out,
+        .n_used = (uint32_t)args->id->n_cols,
         .x_share = (uint32_t)args->x_share,
     };
-    if (args->out->n_rows == 0)
-        return;
+    check_ids(args->id);
     const struct shape s = shape_of(vk, &task, 1);
-    dispatch(vk, &task, &s, &push, &d);
+    experts_dispatch(vk, &task, &s, &push, (uint32_t)args->out->n_rows, &d);
+}
+
+// Gate and up of one format, or up alone: args->w_gate_up is not set.
+void vk_matvec_experts_glu(struct vulkan *vk, const struct expert_matrices *m,
+                           const struct experts_glu *args, const struct matmul_x *x)
+{
+    const int64_t n_ff = args->out->n_cols;
+    struct task task = {.type = m->w[0]->type,
+                        .n_in = x->x->n_cols,
+                        .experts = true,
+                        .norm = x->norm != NULL && !vk_features(vk)->software,
+                        .bases = (uint32_t)m->n,
+                        .n_rows = args->out->n_rows * n_ff * m->n};
+    struct dispatch d = {
+        .read = {x->norm && !task.norm ? vk_normed(vk, x) : vk_range(x->x), vk_range(args->id)},
+        .write = {vk_range(args->out)}};
+    struct push_matvec_experts push = {
+        .x = d.read[0].address,
+        .norm = task.norm ? vk_range(x->norm).address : 0,
+        .id = d.read[1].address,
+        .to = d.write[0].address,
+        .x_row = x->norm && !task.norm ? (uint32_t)x->x->n_cols * 4 : (uint32_t)x->x->row_bytes,
+        .to_row = (uint32_t)args->out->row_bytes,
+        .w_row = (uint32_t)m->w[0]->row_bytes,
+        .expert_rows = m->expert_rows,
+        .n_in = (uint32_t)x->x->n_cols,
+        .n_out = (uint32_t)n_ff,
+        .n_used = (uint32_t)args->id->n_cols,
+        .x_share = (uint32_t)args->id->n_cols,
+        .eps = x->eps,
+    };
+    check_ids(args->id);
+    for (int i = 0; i < m->n; i++) {
+        push.w[i] = vk_range(m->w[i]).address + m->row0[i] * (uint64_t)push.w_row;
+        push.bias[i] = m->bias[i] ? vk_range(m->bias[i]).address : 0;
+        push.bias_row = m->bias[i] ? (uint32_t)m->bias[i]->row_bytes : push.bias_row;
+    }
+    if (m->bias[0] && m->n == 2 && m->bias[1] && m->bias[0]->row_bytes != m->bias[1]->row_bytes)
+        die("experts: biases of gate and up whose rows are not equally far apart");
+    struct shape s = shape_of(vk, &task, 1);
+    s.glu = 1 + (uint32_t)args->activation;
+    s.unary = m->n == 1;
+    experts_dispatch(vk, &task, &s, &push, (uint32_t)args->out->n_rows, &d);
+}
+
+void vk_matvec_experts_down(struct vulkan *vk, const struct experts_down *args)
+{
+    const int64_t n_out = args->out->n_cols, n_used = args->id->n_cols;
+    struct task task = {.type = args->w->type,
+                        .n_in = args->y->n_cols,
+                        .experts = true,
+                        .bases = 1,
+                        .n_rows = args->out->n_rows * n_out * n_used};
+    struct dispatch d = {.read = {vk_range(args->y), vk_range(args->id), vk_range(args->weight)},
+                         .write = {vk_range(args->out)}};
+    if (args->residual)
+        d.read[3] = vk_range(args->residual);
+    const struct push_matvec_experts push = {
+        .x = d.read[0].address,
+        .id = d.read[1].address,
+        .weight = d.read[2].address,
+        .w = {vk_range(args->w).address},
+        .bias = {args->bias ? vk_range(args->bias).address : 0},
+        .to = d.write[0].address,
+        .residual = d.read[3].address,
+        .x_row = (uint32_t)args->y->row_bytes,
+        .to_row = (uint32_t)args->out->row_bytes,
+        .residual_row = args->residual ? (uint32_t)args->residual->row_bytes : 0,
+        .w_row = (uint32_t)args->w->row_bytes,
+        .bias_row = args->bias ? (uint32_t)args->bias->row_bytes : 0,
+        .expert_rows = (uint32_t)n_out,
+        .n_in = (uint32_t)args->y->n_cols,
+        .n_out = (uint32_t)n_out,
+        .n_used = (uint32_t)n_used,
+        .x_share = 1,
+    };
+    check_ids(args->id);
+    check_ids(args->weight);
+    struct shape s = shape_of(vk, &task, 1);
+    s.sum = 1;
+    // Slots are shared out, not columns.
+    for (s.split = 1; !s.by_row && s.split < SUBGROUPS && s.split * 2 <= n_used;)
+        s.split *= 2;
+    experts_dispatch(vk, &task, &s, &push, (uint32_t)args->out->n_rows, &d);
 }

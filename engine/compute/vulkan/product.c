@@ -8,9 +8,6 @@ void vk_matmul(struct compute *compute, const struct matmul *products, int n,
                const struct matmul_x *x)
 {
     struct vulkan *vk = vk_of(compute);
-    for (int i = 0; i < n; i++)
-        if (products[i].scale != 0 && products[i].scale != 1)
-            die("op_matmul: scale");
     if (x->x->n_rows <= MATVEC_MOST)
         vk_matvec(vk, products, n, x);
     else
@@ -20,18 +17,17 @@ void vk_matmul(struct compute *compute, const struct matmul *products, int n,
 void vk_matmul_glu(struct compute *compute, const struct matmul_glu *glu, const struct matmul_x *x)
 {
     struct vulkan *vk = vk_of(compute);
-    if (!glu->w_gate || glu->bias_gate || glu->bias_up) {
+    if (x->x->n_rows <= MATVEC_MOST) {
+        vk_matvec_glu(vk, glu, x);
+    } else if (!glu->w_gate || glu->bias_gate || glu->bias_up) {
         const struct tensor *up = glu->w_gate ? glu->scratch : glu->out;
         const struct matmul both[] = {{up, glu->w_up, glu->bias_up, NULL},
                                       {glu->out, glu->w_gate, glu->bias_gate, NULL}};
-        vk_matmul(compute, both, glu->w_gate ? 2 : 1, x);
+        vk_matmat(vk, both, glu->w_gate ? 2 : 1, x);
         vk_glu_of(vk, glu->out, glu->w_gate ? up : NULL, glu->activation);
-        return;
-    }
-    if (x->x->n_rows <= MATVEC_MOST)
-        vk_matvec_glu(vk, glu, x);
-    else
+    } else {
         vk_matmat_glu(vk, glu, x);
+    }
 }
 
 void vk_matmul_experts(struct compute *compute, const struct matmul_experts *args)
@@ -43,20 +39,51 @@ void vk_matmul_experts(struct compute *compute, const struct matmul_experts *arg
         vk_matmat_experts(vk, args);
 }
 
+static struct expert_matrices matrices_of(const struct experts_glu *args)
+{
+    const uint32_t n_ff = (uint32_t)args->out->n_cols;
+    if (args->w_gate_up)
+        return (struct expert_matrices){.n = 2,
+                                        .w = {args->w_gate_up, args->w_gate_up},
+                                        .bias = {args->bias_gate, args->bias_up},
+                                        .row0 = {0, n_ff},
+                                        .expert_rows = 2 * n_ff};
+    if (args->w_gate)
+        return (struct expert_matrices){.n = 2,
+                                        .w = {args->w_gate, args->w_up},
+                                        .bias = {args->bias_gate, args->bias_up},
+                                        .expert_rows = n_ff};
+    return (struct expert_matrices){
+        .n = 1, .w = {args->w_up}, .bias = {args->bias_up}, .expert_rows = n_ff};
+}
+
 void vk_experts_glu(struct compute *compute, const struct experts_glu *args,
                     const struct matmul_x *x)
 {
-    (void)compute, (void)args, (void)x;
-    die("op_experts_glu");
+    struct vulkan *vk = vk_of(compute);
+    const struct expert_matrices m = matrices_of(args);
+    const struct tensor *const to[2] = {args->out, args->scratch};
+    if (args->out->n_rows == 0)
+        return;
+    if (x->x->n_rows <= MATVEC_MOST && (m.n == 1 || m.w[0]->type == m.w[1]->type)) {
+        vk_matvec_experts_glu(vk, &m, args, x);
+        return;
+    }
+    vk_matmat_experts_of(vk, to, &m, args->id, x, (int32_t)args->id->n_cols);
+    vk_glu_of(vk, args->out, m.n == 2 ? args->scratch : NULL, args->activation);
 }
 
 void vk_experts_down(struct compute *compute, const struct experts_down *args)
 {
-    vk_matmul_experts(compute, &(struct matmul_experts){.out = args->scratch,
-                                                        .w = args->w,
-                                                        .bias = args->bias,
-                                                        .x = args->y,
-                                                        .id = args->id,
-                                                        .x_share = 1});
+    if (args->out->n_rows <= MATVEC_MOST) {
+        vk_matvec_experts_down(vk_of(compute), args);
+        return;
+    }
+    vk_matmat_experts(vk_of(compute), &(struct matmul_experts){.out = args->scratch,
+                                                               .w = args->w,
+                                                               .bias = args->bias,
+                                                               .x = args->y,
+                                                               .id = args->id,
+                                                               .x_share = 1});
     vk_experts_sum(compute, args->out, args->residual, args->scratch, args->weight);
 }

@@ -410,6 +410,7 @@ void vk_dispatch(struct vulkan *vk, const struct dispatch *d)
         return;
     if (must_wait(r, d)) {
         barrier(vk, commands, COMPUTE, SHADER_WRITE, COMPUTE, SHADER_READ | SHADER_WRITE);
+        r->open->counts.n_barriers++;
         r->n_reads = r->n_writes = 0;
     }
     track(vk, d);
@@ -420,6 +421,7 @@ void vk_dispatch(struct vulkan *vk, const struct dispatch *d)
         vk->call.CmdPushConstants(commands, vk->pipelines.layout, VK_SHADER_STAGE_COMPUTE_BIT, 0,
                                   (uint32_t)d->push_bytes, d->push);
     vk->call.CmdDispatch(commands, d->groups[0], d->groups[1], d->groups[2]);
+    r->open->counts.n_dispatches++;
     struct piece *piece = &r->open->pieces[r->open->n - 1];
     piece->s += think(vk, d);
     if (piece->s * r->slow >= piece_limit(vk))
@@ -548,6 +550,11 @@ static void keep(struct vulkan *vk, struct recording *recording)
         recording->uses[i]->n_kept++;
 }
 
+bool vk_kept(const struct vulkan *vk)
+{
+    return vk->recorder.open && vk->recorder.open->key != 0;
+}
+
 bool vk_begin(struct compute *compute, uint64_t key)
 {
     struct vulkan *vk = vk_of(compute);
@@ -631,6 +638,8 @@ enum status vk_finish(struct compute *compute, struct err *err)
     for (uint32_t i = 0; i < open->n_copies && r->failure.status == OK; i++)
         open->copies[i].buffer->mirrored = open->copies[i].range;
     open->used = ++r->clock;
+    vk->compute.counts = open->counts;
+    vk->compute.counts.n_submissions = r->n_sent;
     r->open = NULL;
     r->begun = false;
     if (!r->replay && r->failure.status == OK && open->key != 0)

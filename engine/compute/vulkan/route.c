@@ -14,6 +14,7 @@ void vk_route(struct compute *compute, const struct tensor *id, const struct ten
         .id = to_id.address,
         .weight = to_weight.address,
         .logits = from.address,
+        .bias = route->bias ? vk_range(route->bias).address : 0,
         .id_row = (uint32_t)id->row_bytes,
         .weight_row = (uint32_t)weight->row_bytes,
         .logits_row = (uint32_t)logits->row_bytes,
@@ -21,13 +22,17 @@ void vk_route(struct compute *compute, const struct tensor *id, const struct ten
         .n_used = (uint32_t)id->n_cols,
         .score = (uint32_t)route->score,
         .normalise = route->normalise,
+        .n_group = (uint32_t)route->n_group,
+        .n_group_used = (uint32_t)route->n_group_used,
         .scale = route->scale,
+        .sum_least = route->sum_least,
     };
     const struct dispatch dispatch = {
         .kernel = "route",
-        .spec = {features->software ? features->subgroup_default : 32},
-        .n_spec = 1,
-        .subgroup = features->subgroup_min <= 32 && features->subgroup_max >= 32 ? 32 : 0,
+        .spec = {features->software ? features->subgroup_default : 32,
+                 route->bias || route->n_group > 0},
+        .n_spec = 2,
+        .subgroup = vk_subgroup_asked(features),
         .push = &push,
         .push_bytes = sizeof(push),
         .groups = {1, (uint32_t)logits->n_rows, 1},
@@ -45,15 +50,15 @@ void vk_experts_sum(struct compute *compute, const struct tensor *out,
                     const struct tensor *weight)
 {
     struct vulkan *vk = vk_of(compute);
-    const struct range to = vk_range(out), from = vk_range(residual), of = vk_range(y),
-                       by = vk_range(weight);
+    const struct range to = vk_range(out), of = vk_range(y), by = vk_range(weight),
+                       from = residual ? vk_range(residual) : (struct range){0};
     const struct push_experts_sum push = {
         .to = to.address,
         .residual = from.address,
         .y = of.address,
         .weight = by.address,
         .to_row = (uint32_t)out->row_bytes,
-        .residual_row = (uint32_t)residual->row_bytes,
+        .residual_row = residual ? (uint32_t)residual->row_bytes : 0,
         .y_row = (uint32_t)y->row_bytes,
         .weight_row = (uint32_t)weight->row_bytes,
         .n_cols = (uint32_t)out->n_cols,

@@ -43,6 +43,23 @@ static inline struct vulkan *vk_of(struct compute *compute)
 }
 const struct features *vk_features(const struct vulkan *vk);
 
+// The size of the subgroups that kernels are written for: 32 where a kernel may ask for it.
+static inline uint32_t vk_subgroup_asked(const struct features *features) // 0: it may not
+{
+    return features->subgroup_min <= 32 && features->subgroup_max >= 32 ? 32 : 0;
+}
+static inline uint32_t vk_subgroup(const struct features *features)
+{
+    const uint32_t asked = vk_subgroup_asked(features);
+    return asked > 0 ? asked : features->subgroup_default;
+}
+// Compute units; of a driver that does not tell, a guess at a middling GPU.
+static inline uint32_t vk_units(const struct features *features)
+{
+    enum { UNKNOWN = 32 };
+    return features->n_compute_units > 0 ? features->n_compute_units : UNKNOWN;
+}
+
 // ---- memory.c, layout.c -------------------------------------------------------------------------
 
 struct range { // of device memory
@@ -66,7 +83,7 @@ void layout_pack(enum dtype type, void *out, const void *rows, int64_t n_rows, i
 
 // ---- record.c -----------------------------------------------------------------------------------
 
-enum { SPEC_MOST = 12, RANGES_MOST = 8 };
+enum { SPEC_MOST = 16, RANGES_MOST = 8 };
 
 struct dispatch {
     const char *kernel;       // "matvec-q4_k"
@@ -79,6 +96,8 @@ struct dispatch {
     struct range read[RANGES_MOST], write[RANGES_MOST]; // for the barriers; unused: n_bytes 0
     double bytes, flops; // the work, by which submissions are bounded in time
 };
+// Whether the recording in progress has a key: it may be submitted again with other numbers.
+bool vk_kept(const struct vulkan *vk);
 // Appends it to the recording, with a barrier before it when it touches what an earlier dispatch
 // since the last barrier wrote (or writes what one read).
 void vk_dispatch(struct vulkan *vk, const struct dispatch *dispatch);
@@ -125,12 +144,27 @@ void vk_glu_of(struct vulkan *vk, const struct tensor *out, const struct tensor 
 
 // ---- between the two ways of a product ----------------------------------------------------------
 
+// The matrices that the x of a layer of experts meets: gate and up, or up alone.
+struct expert_matrices {
+    int n;
+    const struct tensor *w[2], *bias[2]; // biases may be NULL
+    int64_t row0[2];                     // where the first expert's rows begin
+    uint32_t expert_rows;                // from one expert to the next
+};
+
 enum { MATVEC_MOST = 8 }; // tokens; more are a matrix-matrix product
 // matvec.c, matmul.c: the two halves of vk_matmul and vk_matmul_glu (dispatch by n_tokens is in
 // product.c) and of vk_matmul_experts.
 void vk_matvec(struct vulkan *vk, const struct matmul *products, int n, const struct matmul_x *x);
 void vk_matvec_glu(struct vulkan *vk, const struct matmul_glu *glu, const struct matmul_x *x);
 void vk_matvec_experts(struct vulkan *vk, const struct matmul_experts *args);
+void vk_matvec_experts_glu(struct vulkan *vk, const struct expert_matrices *m,
+                           const struct experts_glu *args, const struct matmul_x *x);
+void vk_matvec_experts_down(struct vulkan *vk, const struct experts_down *args);
 void vk_matmat(struct vulkan *vk, const struct matmul *products, int n, const struct matmul_x *x);
 void vk_matmat_glu(struct vulkan *vk, const struct matmul_glu *glu, const struct matmul_x *x);
 void vk_matmat_experts(struct vulkan *vk, const struct matmul_experts *args);
+// Each matrix of m into one of `to`, with what x is and who goes where found once.
+void vk_matmat_experts_of(struct vulkan *vk, const struct tensor *const to[2],
+                          const struct expert_matrices *m, const struct tensor *id,
+                          const struct matmul_x *x, int32_t x_share);

@@ -154,7 +154,8 @@ static void experts(const struct shape *s, const struct weights *w, int32_t n)
                         *y = rows(DTYPE_F32, n_rows, s->n_embd),
                         *logits = rows(DTYPE_F32, n, s->n_expert),
                         *id = rows(DTYPE_I32, n, s->n_used), *share = rows(DTYPE_F32, n, s->n_used),
-                        *bias = rows(DTYPE_F32, s->n_expert, s->n_ff);
+                        *bias = rows(DTYPE_F32, s->n_expert, s->n_ff),
+                        *norm = rows(DTYPE_F32, 1, s->n_embd);
     begin();
     for (enum route_score score = ROUTE_SOFTMAX; score <= ROUTE_SIGMOID; score++)
         op_route(compute, id, share, logits, &(struct route){score, true, 1});
@@ -163,6 +164,21 @@ static void experts(const struct shape *s, const struct weights *w, int32_t n)
     op_glu(compute, gate, gate, up, ACTIVATION_SILU);
     op_matmul_experts(compute, &(struct matmul_experts){y, w->down, NULL, gate, id, 1});
     op_experts_sum(compute, x, x, y, share);
+    const struct matmul_x normed = {x, norm, 1e-6f};
+    op_experts_glu(compute,
+                   &(struct experts_glu){.out = gate,
+                                         .w_gate = w->up,
+                                         .w_up = w->up,
+                                         .bias_up = bias,
+                                         .id = id,
+                                         .scratch = up,
+                                         .activation = ACTIVATION_SILU},
+                   &normed);
+    op_experts_glu(compute,
+                   &(struct experts_glu){
+                       .out = gate, .w_up = w->up, .id = id, .activation = ACTIVATION_RELU_SQUARE},
+                   &normed);
+    op_experts_down(compute, &(struct experts_down){x, x, w->down, NULL, gate, id, share, y});
     finish();
 }
 
@@ -197,8 +213,74 @@ static void rest(const struct shape *s, enum dtype cache_type, int32_t n)
                 q, k, v, row, row, cache_k, cache_v, s->head_dim, {pairs, s->head_dim, turns, 1}});
     op_attention(compute, q, q, cache_k, cache_v, first, count, &attention);
     op_rms_norm(compute, x, x, norm, 1e-6f);
+    op_layer_norm(compute, x, x, norm, norm, 1e-6f);
+    op_add(compute, x, 1, x, 2, x);
+    for (enum activation a = ACTIVATION_SILU; a < N_ACTIVATIONS; a++)
+        op_glu(compute, x, x, x, a);
+    op_gate_add(compute, x, x, x, x);
+    op_softcap(compute, x, x, 30);
     op_rows(compute, x, x, row);
     op_top_k(compute, id, value, logits);
+    finish();
+    free_to(0);
+}
+
+// Heads of models whose keys and values are not alike, or stand under gates.
+struct heads {
+    int32_t n_head, n_head_kv, head_dim, head_dim_v, q_stride, first, n_rot;
+    bool norms, v_norm, in_keys, gate;
+};
+static const struct heads special[] = {
+    {32, 4, 128, 128, 128, 0, 128, true, false, false, false},  // Qwen3
+    {16, 2, 256, 256, 512, 0, 64, true, false, false, true},    // Qwen3.5: gates beside q
+    {16, 8, 256, 256, 256, 0, 256, true, true, false, false},   // Gemma 4
+    {20, 1, 576, 512, 576, 512, 64, false, false, true, false}, // GLM-4.7-Flash: MLA
+    {16, 4, 192, 128, 192, 0, 64, false, false, false, false},
+};
+
+static void special_heads(const struct heads *h, enum dtype cache_type, int32_t n)
+{
+    const int64_t q_cols = (int64_t)h->n_head * h->q_stride, k_cols = h->n_head_kv * h->head_dim,
+                  v_cols = h->n_head_kv * h->head_dim_v;
+    int32_t counts[TOKENS_MOST];
+    for (int32_t t = 0; t < n; t++)
+        counts[t] = CACHE_ROWS / 2 + t;
+    const struct tensor *q = rows(DTYPE_F32, n, q_cols), *k = rows(DTYPE_F32, n, k_cols),
+                        *v = rows(DTYPE_F32, n, v_cols), *norm = rows(DTYPE_F32, 1, h->head_dim),
+                        *row = rows(DTYPE_I32, 1, n), *first = rows(DTYPE_I32, 1, n),
+                        *count = rows(DTYPE_I32, 1, n), *turns = rows(DTYPE_I32, 1, h->n_rot),
+                        *out = rows(DTYPE_F32, n, (int64_t)h->n_head * h->head_dim_v),
+                        *cache_k = cache(cache_type, k_cols),
+                        *cache_v = h->in_keys ? NULL : cache(cache_type, v_cols);
+    const struct tensor beside =
+        tensor_columns(q, h->gate ? h->head_dim : 0, q_cols - (h->gate ? h->head_dim : 0));
+    tensor_write(compute, count, counts, (size_t)n * sizeof(*counts));
+    begin();
+    op_rope_kv(compute, &(struct rope_kv){.q = q,
+                                          .k = k,
+                                          .v = h->in_keys ? NULL : v,
+                                          .pos = row,
+                                          .row = row,
+                                          .cache_k = cache_k,
+                                          .cache_v = cache_v,
+                                          .head_dim = h->head_dim,
+                                          .rope = {ROPE_NEOX, h->n_rot, turns, 1, h->first},
+                                          .n_head = h->n_head,
+                                          .q_stride = h->q_stride,
+                                          .head_dim_v = h->head_dim_v,
+                                          .q_norm = h->norms ? norm : NULL,
+                                          .k_norm = h->norms ? norm : NULL,
+                                          .v_norm = h->v_norm,
+                                          .eps = 1e-6f});
+    op_attention(compute, out, q, cache_k, cache_v, first, count,
+                 &(struct attention){.n_head = h->n_head,
+                                     .n_head_kv = h->n_head_kv,
+                                     .head_dim = h->head_dim,
+                                     .scale = 0.1f,
+                                     .head_dim_v = h->head_dim_v,
+                                     .q_stride = h->q_stride,
+                                     .gate = h->gate ? &beside : NULL,
+                                     .gate_stride = h->q_stride});
     finish();
     free_to(0);
 }
@@ -325,6 +407,11 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < COUNT_OF(shapes); i++)
         if (argc < 2 || strcmp(argv[1], shapes[i].name) == 0)
             every(&shapes[i]);
+    for (size_t i = 0; i < COUNT_OF(special); i++)
+        for (size_t n = 0; n < COUNT_OF(token_counts); n++) {
+            special_heads(&special[i], DTYPE_F16, token_counts[n]);
+            special_heads(&special[i], DTYPE_Q8_0, token_counts[n]);
+        }
     decode(&shapes[0], 36, 151936);
     decode(&shapes[1], 32, 128256);
     compute_close(compute);
