@@ -78,6 +78,9 @@ uint64_t activations_bytes(const struct hyper *h, const struct model_options *op
         7 * n_batch + n_out * (1 + 2 * TOP_K_MOST + (uint64_t)h->n_embd + (uint64_t)h->n_vocab);
     for (size_t i = 0; i < COUNT_OF(ROWS); i++)
         n += n_batch * (uint64_t)hyper_most(h, ROWS[i].cols);
+    for (int32_t i = 0; i < h->n_layer; i++) // states of recurrent layers: kv.c makes them
+        n += (uint64_t)options->n_seq * (uint64_t)(hyper_dim(h, &h->layers[i], N_CONV_STATE) +
+                                                   hyper_dim(h, &h->layers[i], N_STATE));
     return n * sizeof(float);
 }
 
