@@ -195,6 +195,10 @@ $(eval $(call kernel,attention_join,attention_join.comp))
 $(eval $(call kernel,attention_matrix-f16,attention_matrix.comp,-DCACHE_f16))
 $(eval $(call kernel,attention_matrix-q8_0,attention_matrix.comp,-DCACHE_q8_0))
 MATRIX += attention_matrix-f16 attention_matrix-q8_0
+# recurrent layers
+$(eval $(call kernel,conv,conv.comp))
+$(eval $(call kernel,delta_net,delta_net.comp))
+$(eval $(call kernel,mamba2,mamba2.comp))
 # sampling, mixture of experts
 $(eval $(call kernel,top_k,top_k.comp))
 $(eval $(call kernel,route,route.comp))

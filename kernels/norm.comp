@@ -1,11 +1,13 @@
 // norm.comp - out[t] = y, or residual[t] + scale * y, with y = x[t] / sqrt(mean(x[t]^2) + eps) *
 // weight + bias, of which the last two may be missing; CENTRED: x less its mean in place of x.
 //
-// One workgroup makes one row; any n_cols. Grid: (1, n_tokens). Matches op_rms_norm, op_norm_add,
+// One workgroup makes one row, or one of N_GROUP parts of it, n_cols wide, each with its part of
+// weight and bias; any n_cols. Grid: (1, n_tokens * N_GROUP). Matches op_rms_norm, op_norm_add,
 // op_layer_norm.
 //   LANES    invocations: 8 .. 1024
 //   FOUR     1: addresses and row distances are multiples of 16, so that four columns travel at once
 //   CENTRED  0 or 1
+//   N_GROUP  parts of a row
 // Decoding has one row, so that one workgroup's latency is all of the time: as many lanes as give
 // each about four loads (norm.c chooses). x is read twice; the second time it is in the cache.
 #version 460
@@ -15,10 +17,11 @@ layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LANES = 256;
 layout(constant_id = 1) const uint FOUR = 1;
 layout(constant_id = 2) const uint CENTRED = 0;
+layout(constant_id = 3) const uint N_GROUP = 1;
 layout(push_constant, scalar) uniform Push { push_norm p; };
 #include "reduce.glsl"
 
-uint64_t x, to, residual;
+uint64_t x, to, residual, weight, bias;
 
 float mean_of(uint lane)
 {
@@ -31,27 +34,29 @@ float mean_of(uint lane)
 vec4 finished4(uint c, vec4 y)
 {
     if (p.weight != 0)
-        y *= load_f4(p.weight, c * 16);
+        y *= load_f4(weight, c * 16);
     if (p.bias != 0)
-        y += load_f4(p.bias, c * 16);
+        y += load_f4(bias, c * 16);
     return p.residual != 0 ? load_f4(residual, c * 16) + p.scale * y : y;
 }
 
 float finished(uint c, float y)
 {
     if (p.weight != 0)
-        y *= load_f(p.weight, c * 4);
+        y *= load_f(weight, c * 4);
     if (p.bias != 0)
-        y += load_f(p.bias, c * 4);
+        y += load_f(bias, c * 4);
     return p.residual != 0 ? load_f(residual, c * 4) + p.scale * y : y;
 }
 
 void main()
 {
-    const uint lane = LANE, t = gl_WorkGroupID.y;
-    x = p.x + uint64_t(t) * p.x_row;
-    to = p.to + uint64_t(t) * p.to_row;
-    residual = p.residual + uint64_t(t) * p.residual_row;
+    const uint lane = LANE, t = gl_WorkGroupID.y / N_GROUP, at = gl_WorkGroupID.y % N_GROUP * p.n_cols * 4;
+    x = p.x + uint64_t(t) * p.x_row + at;
+    to = p.to + uint64_t(t) * p.to_row + at;
+    residual = p.residual + uint64_t(t) * p.residual_row + at;
+    weight = p.weight + at;
+    bias = p.bias + at;
     const float mean = CENTRED != 0 ? mean_of(lane) : 0;
     const uint n4 = FOUR != 0 ? p.n_cols / 4 : 0;
     float sum = 0;

@@ -176,4 +176,40 @@ struct push_experts_sum {     // experts_sum.comp
     uint32_t n_cols, n_used;
 };
 
+// ---- recurrent layers (recurrent.c) ----
+
+struct push_conv {              // conv.comp
+    uint64_t to, x;             // F32 [n_tokens][n_channels]
+    uint64_t before, after;     // the same, or 0
+    uint64_t weight, bias;      // F32 [n_channels][n_conv]; [n_channels] or 0
+    uint64_t state;             // F32 [n_slots][n_conv - 1][n_channels]
+    uint64_t slot_in, slot_out; // I32 [n_tokens]
+    uint32_t to_row, x_row, before_row, after_row, weight_row, state_row; // bytes between rows
+    uint32_t n_channels, n_tokens, n_slots;
+    uint32_t silu; // 0 or 1
+};
+
+struct push_delta_net {         // delta_net.comp
+    uint64_t to, q, k, v;       // F32 [n_tokens][n_head * d_v]; [n_head_k * d_k]; as `to`
+    uint64_t alpha, beta;       // F32 [n_tokens][...]
+    uint64_t a, dt_bias;        // F32 [n_head]
+    uint64_t z, norm;           // F32 as `to`, [d_v]; or 0
+    uint64_t state;             // F32 [n_slots][n_head][d_v][d_k]
+    uint64_t slot_in, slot_out; // I32 [n_tokens]
+    uint32_t to_row, state_row; // bytes between rows
+    uint32_t n_tokens, n_slots;
+    float eps_length, eps;
+};
+
+struct push_mamba2 {            // mamba2.comp
+    uint64_t to, x;             // F32 [n_tokens][n_head * head_dim]
+    uint64_t b, c, dt;          // F32 [n_tokens][n_group * d_state]; [n_head]
+    uint64_t z;                 // as `to`, or 0
+    uint64_t a, d, dt_bias;     // F32 [n_head]
+    uint64_t state;             // F32 [n_slots][n_head][head_dim][d_state]
+    uint64_t slot_in, slot_out; // I32 [n_tokens]
+    uint32_t to_row, x_row, b_row, dt_row, z_row, state_row; // bytes between rows
+    uint32_t n_tokens, n_slots;
+};
+
 #endif

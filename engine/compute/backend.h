@@ -19,6 +19,7 @@ struct norm {
     const struct tensor *out, *x, *weight, *bias, *residual; // the last three may be NULL
     float eps, scale;
     bool centred;
+    int32_t n_group; // parts of a row that are normalised each by itself; 0: 1. A backend's own use
 };
 
 enum elementwise_kind {

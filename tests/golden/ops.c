@@ -285,6 +285,7 @@ int main(int argc, char **argv)
     attention_cases();
     expert_cases();
     heads_and_layer_cases();
+    recurrent_cases();
     recording_cases();
     for (int d = 0; d < N_DEVICES; d++)
         compute_close(ops_on[d]);

@@ -62,3 +62,4 @@ void row_cases(void); // embed, rows, norm, glu, top_k
 void recording_cases(void);
 void expert_cases(void);
 void heads_and_layer_cases(void);
+void recurrent_cases(void);

@@ -210,6 +210,9 @@ static const struct backend backend = {
     .elementwise = vk_elementwise,
     .experts_glu = vk_experts_glu,
     .experts_down = vk_experts_down,
+    .conv = vk_conv,
+    .delta_net = vk_delta_net,
+    .mamba2 = vk_mamba2,
 };
 
 static enum status choose_device(struct vulkan *vk, const char *device, struct err *err)

@@ -25,6 +25,8 @@ static struct range range_of(const struct tensor *tensor) // NULL: none
 // Into `to`, which for norms into scratch is no tensor.
 static void norm_dispatch(struct vulkan *vk, struct range to, size_t to_row, const struct norm *n)
 {
+    const uint32_t n_group = n->n_group ? (uint32_t)n->n_group : 1;
+    const int64_t most = GROUPS_MOST / n_group, n_cols = n->x->n_cols / n_group;
     const struct range from = vk_range(n->x), weight = range_of(n->weight),
                        bias = range_of(n->bias), residual = range_of(n->residual);
     struct push_norm push = {
@@ -36,30 +38,31 @@ static void norm_dispatch(struct vulkan *vk, struct range to, size_t to_row, con
         .to_row = (uint32_t)to_row,
         .x_row = (uint32_t)n->x->row_bytes,
         .residual_row = n->residual ? (uint32_t)n->residual->row_bytes : 0,
-        .n_cols = (uint32_t)n->x->n_cols,
+        .n_cols = (uint32_t)n_cols,
         .eps = n->eps,
         .scale = n->scale,
     };
     const uint64_t all = push.to | push.x | push.weight | push.bias | push.residual | push.to_row |
-                         push.x_row | push.residual_row;
-    for (int64_t t = 0; t < n->x->n_rows; t += GROUPS_MOST) { // heads of a long prompt are many
+                         push.x_row | push.residual_row | (n_group > 1 ? 4 * (uint64_t)n_cols : 0);
+    for (int64_t t = 0; t < n->x->n_rows; t += most) { // heads of a long prompt are many
         const int64_t left = n->x->n_rows - t;
-        vk_dispatch(
-            vk, &(struct dispatch){
-                    .kernel = "norm",
-                    .spec = {lanes_for(vk_features(vk), n->x->n_cols), all % 16 == 0, n->centred},
-                    .n_spec = 3,
-                    .push = &push,
-                    .push_bytes = sizeof(push),
-                    .groups = {1, (uint32_t)(left < GROUPS_MOST ? left : GROUPS_MOST), 1},
-                    .read = {from, weight, bias, residual},
-                    .write = {to},
-                    .bytes = 2.0 * (double)from.n_bytes,
-                    .flops = 4.0 * (double)(n->x->n_rows * n->x->n_cols),
-                });
-        push.to += (uint64_t)GROUPS_MOST * push.to_row;
-        push.x += (uint64_t)GROUPS_MOST * push.x_row;
-        push.residual += push.residual ? (uint64_t)GROUPS_MOST * push.residual_row : 0;
+        const uint32_t rows = (uint32_t)(left < most ? left : most);
+        vk_dispatch(vk, &(struct dispatch){
+                            .kernel = "norm",
+                            .spec = {lanes_for(vk_features(vk), n_cols), all % 16 == 0, n->centred,
+                                     n_group},
+                            .n_spec = 4,
+                            .push = &push,
+                            .push_bytes = sizeof(push),
+                            .groups = {1, rows * n_group, 1},
+                            .read = {from, weight, bias, residual},
+                            .write = {to},
+                            .bytes = 2.0 * (double)from.n_bytes,
+                            .flops = 4.0 * (double)(n->x->n_rows * n->x->n_cols),
+                        });
+        push.to += (uint64_t)most * push.to_row;
+        push.x += (uint64_t)most * push.x_row;
+        push.residual += push.residual ? (uint64_t)most * push.residual_row : 0;
     }
 }
 

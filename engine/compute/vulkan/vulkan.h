@@ -128,6 +128,9 @@ void vk_elementwise(struct compute *compute, const struct elementwise *args);
 void vk_experts_glu(struct compute *compute, const struct experts_glu *args,
                     const struct matmul_x *x);
 void vk_experts_down(struct compute *compute, const struct experts_down *args);
+void vk_conv(struct compute *compute, const struct conv *args);
+void vk_delta_net(struct compute *compute, const struct delta_net *args);
+void vk_mamba2(struct compute *compute, const struct mamba2 *args);
 void vk_experts_sum(struct compute *compute, const struct tensor *out,
                     const struct tensor *residual, const struct tensor *y,
                     const struct tensor *weight);

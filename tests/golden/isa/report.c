@@ -305,6 +305,95 @@ static void every(const struct shape *s)
     }
 }
 
+// ---- recurrent layers ---------------------------------------------------------------------------
+
+static void convolution(int64_t n_channels, int64_t n_conv, bool gates, const struct slots *slots,
+                        int32_t n)
+{
+    const struct tensor *x = rows(DTYPE_F32, n, n_channels);
+    op_conv(compute, &(struct conv){.out = rows(DTYPE_F32, n, n_channels),
+                                    .x = x,
+                                    .before = gates ? x : NULL,
+                                    .after = gates ? x : NULL,
+                                    .weight = rows(DTYPE_F32, n_channels, n_conv),
+                                    .bias = gates ? NULL : rows(DTYPE_F32, 1, n_channels),
+                                    .state = rows(DTYPE_F32, 2, (n_conv - 1) * n_channels),
+                                    .slots = *slots,
+                                    .silu = !gates});
+}
+
+// Qwen3.6-35B-A3B, Qwen3.6-27B
+static void delta_rule(int32_t n_head, const struct slots *slots, int32_t n)
+{
+    enum { D = 128, N_HEAD_K = 16 };
+    const struct tensor *k = rows(DTYPE_F32, n, N_HEAD_K * D),
+                        *v = rows(DTYPE_F32, n, (int64_t)n_head * D),
+                        *gates = rows(DTYPE_F32, n, n_head), *a = rows(DTYPE_F32, 1, n_head);
+    op_delta_net(compute, &(struct delta_net){.out = rows(DTYPE_F32, n, (int64_t)n_head * D),
+                                              .q = k,
+                                              .k = k,
+                                              .v = v,
+                                              .alpha = gates,
+                                              .beta = gates,
+                                              .a = a,
+                                              .dt_bias = a,
+                                              .z = v,
+                                              .norm = rows(DTYPE_F32, 1, D),
+                                              .state = rows(DTYPE_F32, 2, (int64_t)n_head * D * D),
+                                              .slots = *slots,
+                                              .n_head = n_head,
+                                              .n_head_k = N_HEAD_K,
+                                              .d_k = D,
+                                              .d_v = D,
+                                              .eps_length = 1e-6f,
+                                              .eps = 1e-6f});
+}
+
+// Nemotron-3-Nano-30B-A3B, Granite 4.0 H
+static void mamba(int32_t n_head, int32_t n_group, const struct slots *slots, int32_t n)
+{
+    enum { HEAD_DIM = 64, D_STATE = 128 };
+    const int64_t n_x = (int64_t)n_head * HEAD_DIM;
+    const struct tensor *x = rows(DTYPE_F32, n, n_x),
+                        *b = rows(DTYPE_F32, n, (int64_t)n_group * D_STATE),
+                        *dt = rows(DTYPE_F32, n, n_head), *a = rows(DTYPE_F32, 1, n_head);
+    op_mamba2(compute, &(struct mamba2){.out = rows(DTYPE_F32, n, n_x),
+                                        .x = x,
+                                        .b = b,
+                                        .c = b,
+                                        .dt = dt,
+                                        .a = a,
+                                        .d = a,
+                                        .dt_bias = a,
+                                        .z = x,
+                                        .norm = rows(DTYPE_F32, 1, n_x),
+                                        .state = rows(DTYPE_F32, 2, n_x * D_STATE),
+                                        .slots = *slots,
+                                        .n_head = n_head,
+                                        .n_group = n_group,
+                                        .head_dim = HEAD_DIM,
+                                        .d_state = D_STATE,
+                                        .eps = 1e-5f});
+}
+
+static void recurrent(void)
+{
+    for (size_t i = 0; i < COUNT_OF(token_counts); i++) {
+        const int32_t n = token_counts[i];
+        const struct tensor *slot = rows(DTYPE_I32, 1, n);
+        const struct slots slots = {slot, slot};
+        begin();
+        convolution(8192, 4, false, &slots, n);
+        convolution(2048, 3, true, &slots, n); // LFM2
+        delta_rule(32, &slots, n);
+        delta_rule(48, &slots, n);
+        mamba(64, 8, &slots, n);
+        mamba(48, 1, &slots, n);
+        finish();
+        free_to(0);
+    }
+}
+
 // ---- one token of a Q4_K_M model ----------------------------------------------------------------
 
 // Its rule for mixing formats: v and down in Q6_K in the first and the last eighth of the layers
@@ -412,6 +501,8 @@ int main(int argc, char **argv)
             special_heads(&special[i], DTYPE_F16, token_counts[n]);
             special_heads(&special[i], DTYPE_Q8_0, token_counts[n]);
         }
+    if (argc < 2 || strcmp(argv[1], "recurrent") == 0)
+        recurrent();
     decode(&shapes[0], 36, 151936);
     decode(&shapes[1], 32, 128256);
     compute_close(compute);
