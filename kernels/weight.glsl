@@ -26,8 +26,8 @@ const uint WEIGHT_LANES = 1, WEIGHT_GROUPS = 1;
 const uint WEIGHT_LANES = 1, WEIGHT_GROUPS = 2;
 #elif defined WEIGHT_q8_0
 const uint WEIGHT_LANES = 4, WEIGHT_GROUPS = 4;
-#elif defined WEIGHT_q2_k || defined WEIGHT_q3_k || defined WEIGHT_q4_k || defined WEIGHT_q5_k || \
-    defined WEIGHT_q6_k
+#elif defined WEIGHT_tq2_0 || defined WEIGHT_q2_k || defined WEIGHT_q3_k || \
+    defined WEIGHT_q4_k || defined WEIGHT_q5_k || defined WEIGHT_q6_k
 const uint WEIGHT_LANES = 8, WEIGHT_GROUPS = 8;
 #else
 const uint WEIGHT_LANES = 4, WEIGHT_GROUPS = 8;
@@ -130,12 +130,12 @@ uint weight_quad(uint q, uint h, uint s)
     uint high = s % 4 < 3 ? h << (4 - 2 * (s % 4)) : h >> 2;
     return q >> s / 2 % 2 * 4 & 0x0f0f0f0f | high & 0x30303030;
 }
-#elif defined WEIGHT_q2_k || defined WEIGHT_q3_k
+#elif defined WEIGHT_q2_k || defined WEIGHT_q3_k || defined WEIGHT_tq2_0
 #define WEIGHT_Q_WORDS 2
 uint weight_q_word(uint s) { return s / 4; }
 uint weight_quad(uint q, uint h, uint s)
 {
-#if defined WEIGHT_q2_k
+#if defined WEIGHT_q2_k || defined WEIGHT_tq2_0
     return q >> s % 4 * 2 & 0x03030303;
 #else
     uint high = s < 2 ? h << (2 - s) : h >> (s - 2);
@@ -238,6 +238,13 @@ vec2 weight_scale(Scales v, uint s)
     uint six = v.low >> s / 2 * 4 & 15 | (v.high >> s / 2 * 2 & 3) << 4;
     return vec2(v.d * (float(six) - 32), 0);
 }
+#elif defined WEIGHT_tq2_0
+struct Scales { float d; };
+Scales scales_of(uint64_t row, uint at, uint n_in, uint super, uint p)
+{
+    return Scales(load_h(row, at + super * 2));
+}
+vec2 weight_scale(Scales v, uint s) { return vec2(v.d, -v.d); }
 #elif defined WEIGHT_q2_k
 struct Scales { uvec2 v; vec2 d; };
 Scales scales_of(uint64_t row, uint at, uint n_in, uint super, uint p)

@@ -39,6 +39,7 @@ struct elementwise {
 struct backend {
     void (*close)(struct compute *compute);
 
+    bool (*runs)(enum dtype type); // weights of this format; NULL: all that dtype.c knows
     // Bytes between two rows: dtype_row_bytes, or more.
     size_t (*row_bytes)(const struct compute *compute, enum dtype type, int64_t n_cols,
                         enum buffer_use use);

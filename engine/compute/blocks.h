@@ -111,6 +111,85 @@ struct block_iq4_xs { // 136 bytes, 256 weights
     uint8_t q[128];
 };
 
+// What a weight of the formats with codebooks and of the ternary ones is worth:
+//   IQ1_S   d * (2 sc[s] + 1) * (grid + delta[s])     8 sub-blocks, four runs of eight weights each
+//   IQ1_M   d * (2 sc[g] + 1) * (grid + delta[r])     16 groups of 16, 32 runs of eight
+//   IQ2_XXS d * (2 sc[s] + 1) / 8 * grid * sign       8 sub-blocks
+//   IQ2_XS, IQ2_S  d * (2 sc[g] + 1) / 8 * grid * sign     16 groups
+//   IQ3_XXS d * (2 sc[s] + 1) / 4 * grid * sign       8 sub-blocks
+//   IQ3_S   d * (2 sc[s] + 1) * grid * sign           8 sub-blocks
+//   TQ1_0   d * (trit - 1)                            five trits in a byte
+//   TQ2_0   d * (q - 1)                               q as in Q2_K
+// grid: what an index stands for in the format's codebook (kernels/grids.h): a run of eight
+// weights, in IQ3 of four. Signs: a bit a weight, set for minus; where a run has seven bits, the
+// eighth makes their number even. delta: 1/8, or -1/8 where its bit is set.
+
+struct block_iq1_s { // 50 bytes, 256 weights
+    uint16_t d;
+    uint8_t q[32];  // of run r: the low 8 bits of the index
+    uint16_t qh[8]; // of a sub-block: bits 3 i .. 3 i + 2 the upper ones of run i, 12-14 scale, 15
+                    // delta
+};
+
+struct block_iq1_m {    // 56 bytes, 256 weights
+    uint8_t q[32];      // as IQ1_S
+    uint8_t qh[16];     // of run r, nibble r % 2 of byte r / 2: upper 3 bits of the index, delta
+    uint16_t scales[4]; // of group g: bits 3 (g % 4), + 1, + 2 of g / 4; the top four are d's
+};
+
+struct block_iq2_xxs { // 66 bytes, 256 weights
+    uint16_t d;
+    struct {
+        uint8_t q[4];       // indices of the runs
+        uint8_t signs_s[4]; // bits 7 i .. 7 i + 6: signs of run i; 28-31: scale
+    } sub[8];
+};
+
+struct block_iq2_xs { // 74 bytes, 256 weights
+    uint16_t d;
+    uint16_t q[32];    // of a run: index in 9 bits, signs in 7
+    uint8_t scales[8]; // of group g: nibble g % 2 of byte g / 2
+};
+
+struct block_iq2_s { // 82 bytes, 256 weights
+    uint16_t d;
+    uint8_t q[32];     // of a run: the low 8 bits of the index
+    uint8_t signs[32]; // of a run
+    uint8_t qh[8];     // bits 2 (r % 4), + 1 of byte r / 4: the upper ones of run r
+    uint8_t scales[8]; // as IQ2_XS
+};
+
+struct block_iq3_xxs { // 98 bytes, 256 weights
+    uint16_t d;
+    uint8_t q[64];         // indices
+    uint8_t signs_s[8][4]; // of a sub-block, as IQ2_XXS
+};
+
+struct block_iq3_s { // 110 bytes, 256 weights
+    uint16_t d;
+    uint8_t q[64];     // the low 8 bits of the indices
+    uint8_t qh[8];     // bit r % 8 of byte r / 8: the ninth
+    uint8_t signs[32]; // of eight weights
+    uint8_t scales[4]; // of sub-block s: nibble s % 2 of byte s / 2
+};
+
+// Trit t of a byte v is v * 3^t % 256 * 3 / 256. In turn: trits 0-4 of the bytes 0-31 (trit 0 of
+// all of them, then trit 1 ...), trits 0-4 of the bytes 32-47, trits 0-3 of qh.
+struct block_tq1_0 { // 54 bytes, 256 weights
+    uint8_t q[48];
+    uint8_t qh[4];
+    uint16_t d;
+};
+
+struct block_tq2_0 { // 66 bytes, 256 weights
+    uint8_t q[64];
+    uint16_t d;
+};
+
+// The codebooks (kernels/grids.h, which says how they lie).
+extern const uint32_t grid_iq1[1024], grid_iq2_xxs[128], grid_iq2_xs[256], grid_iq2_s[512],
+    grid_iq3_xxs[256], grid_iq3_s[512];
+
 // What the 16 codes stand for: quantiles of the weights of trained models; and the numbers of one
 // sign, two exponent and one mantissa bit, doubled so that they are whole (the scale is halved).
 static const int8_t codebook_iq4[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
@@ -130,6 +209,15 @@ _Static_assert(sizeof(struct block_q3_k) == 110, "Q3_K block");
 _Static_assert(sizeof(struct block_iq4_nl) == 18, "IQ4_NL block");
 _Static_assert(sizeof(struct block_iq4_xs) == 136, "IQ4_XS block");
 _Static_assert(sizeof(struct block_mxfp4) == 17, "MXFP4 block");
+_Static_assert(sizeof(struct block_iq1_s) == 50, "IQ1_S block");
+_Static_assert(sizeof(struct block_iq1_m) == 56, "IQ1_M block");
+_Static_assert(sizeof(struct block_iq2_xxs) == 66, "IQ2_XXS block");
+_Static_assert(sizeof(struct block_iq2_xs) == 74, "IQ2_XS block");
+_Static_assert(sizeof(struct block_iq2_s) == 82, "IQ2_S block");
+_Static_assert(sizeof(struct block_iq3_xxs) == 98, "IQ3_XXS block");
+_Static_assert(sizeof(struct block_iq3_s) == 110, "IQ3_S block");
+_Static_assert(sizeof(struct block_tq1_0) == 54, "TQ1_0 block");
+_Static_assert(sizeof(struct block_tq2_0) == 66, "TQ2_0 block");
 
 // Scale and min of sub-block s (0..7): the first four have their 6 bits in bytes s and s + 4; the
 // last four have 4 bits in byte s + 4 (low nibble scale, high nibble min) and their top two bits in
@@ -156,6 +244,19 @@ static inline int iq4_xs_scale(const struct block_iq4_xs *block, int s)
 {
     return ((block->scales_l[s / 2] >> 4 * (s % 2) & 15) | (block->scales_h >> 2 * s & 3) << 4) -
            32;
+}
+
+// Eight signs of seven bits: the eighth makes their number even.
+static inline uint32_t eight_signs(uint32_t seven)
+{
+    return seven | (uint32_t)__builtin_parity(seven) << 7;
+}
+
+// The bits of an IQ1_M block's d.
+static inline uint16_t iq1_m_d(const struct block_iq1_m *block)
+{
+    const uint16_t *s = block->scales;
+    return (uint16_t)(s[0] >> 12 | (s[1] >> 12) << 4 | (s[2] >> 12) << 8 | (s[3] >> 12) << 12);
 }
 
 static inline float float_from_bits(uint32_t bits)

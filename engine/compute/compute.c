@@ -65,11 +65,19 @@ uint64_t compute_bytes(const struct compute *compute, enum buffer_use use, enum 
     return compute->backend->row_bytes(compute, type, n_cols, use) * (uint64_t)n_rows;
 }
 
+bool compute_runs(const struct compute *compute, enum dtype type)
+{
+    return dtype_known((uint32_t)type) && (!compute->backend->runs || compute->backend->runs(type));
+}
+
 enum status compute_weight_begin(struct compute *compute, struct tensor *out, enum dtype type,
                                  int64_t n_rows, int64_t n_cols, const void *data, struct err *err)
 {
     if (!data)
         die("a weight without data");
+    if (!compute_runs(compute, type))
+        return err_set(err, UNSUPPORTED, "weights in %s: %s has no kernels for them",
+                       dtype_name(type), compute_info(compute)->device);
     return tensor_open(compute, out, type, n_rows, n_cols, USE_WEIGHT, data, err);
 }
 

@@ -33,10 +33,19 @@ enum dtype {
     DTYPE_Q4_K = 12,
     DTYPE_Q5_K = 13,
     DTYPE_Q6_K = 14,
+    DTYPE_IQ2_XXS = 16,
+    DTYPE_IQ2_XS = 17,
+    DTYPE_IQ3_XXS = 18,
+    DTYPE_IQ1_S = 19,
     DTYPE_IQ4_NL = 20,
+    DTYPE_IQ3_S = 21,
+    DTYPE_IQ2_S = 22,
     DTYPE_IQ4_XS = 23,
     DTYPE_I32 = 26,
+    DTYPE_IQ1_M = 29,
     DTYPE_BF16 = 30,
+    DTYPE_TQ1_0 = 34,
+    DTYPE_TQ2_0 = 35,
     DTYPE_MXFP4 = 39,
 };
 
@@ -98,6 +107,8 @@ MUST_USE enum status compute_cache(struct compute *compute, struct tensor *out, 
 enum buffer_use { USE_TENSOR, USE_CACHE, USE_WEIGHT };
 uint64_t compute_bytes(const struct compute *compute, enum buffer_use use, enum dtype type,
                        int64_t n_rows, int64_t n_cols);
+// Whether the device computes with weights of this format. (Decoded, the CPU knows all of them.)
+bool compute_runs(const struct compute *compute, enum dtype type);
 // Weights: `data` (dtype_row_bytes(type, n_cols) * n_rows bytes, 32-aligned at least, in a mapped
 // file) must outlive the tensor. The CPU borrows it; a GPU reads it into its own memory, in a
 // layout of its own, and lets the file's pages go. Never read or written by tensor_read and

@@ -218,6 +218,229 @@ static inline void decode_iq4_xs(float *restrict out, const struct block_iq4_xs 
                          codebook_iq4, block->q + 16 * s);
 }
 
+// ---- blocks of 256 with codebooks: runs of eight weights ----------------------------------------
+
+// Entry `index` of a grid of eight columns: bits 8 (i % 4) + 2 (i / 4) are column i's code.
+static inline uint32_t grid_codes(const uint32_t *grid, uint32_t index)
+{
+    return grid[index / 2] >> 4 * (index % 2);
+}
+
+// Values 8, 25, 43.
+static inline void decode_run(float *restrict out, float scale, uint32_t codes, uint32_t signs)
+{
+    VECTORS
+    for (int i = 0; i < 8; i++) {
+        int code = (int)(codes >> (8 * (i % 4) + 2 * (i / 4)) & 3), minus = -(int)(signs >> i & 1);
+        out[i] = scale * (float)(((8 + 17 * code + code / 2) ^ minus) - minus);
+    }
+}
+
+// Two entries of a grid of four columns.
+static inline void decode_two_runs(float *restrict out, float scale, uint32_t first,
+                                   uint32_t second, uint32_t signs)
+{
+    VECTORS
+    for (int i = 0; i < 4; i++) {
+        int minus = -(int)(signs >> i & 1), minus2 = -(int)(signs >> (i + 4) & 1);
+        out[i] = scale * (float)(((int)(first >> 8 * i & 255) ^ minus) - minus);
+        out[i + 4] = scale * (float)(((int)(second >> 8 * i & 255) ^ minus2) - minus2);
+    }
+}
+
+// IQ1: codes 0 .. 2 are -1 .. 1.
+static inline void decode_run_of_trits(float *restrict out, float scale, uint32_t index, bool minus)
+{
+    const uint32_t codes = grid_codes(grid_iq1, index);
+    const float delta = minus ? -1.125f : -0.875f;
+    VECTORS
+    for (int i = 0; i < 8; i++)
+        out[i] = scale * ((float)(int)(codes >> (8 * (i % 4) + 2 * (i / 4)) & 3) + delta);
+}
+
+static inline void decode_iq1_s(float *restrict out, const struct block_iq1_s *restrict block,
+                                int64_t n)
+{
+    for (; n > 0; n -= 256, block++) {
+        float d = float_from_f16(block->d);
+        for (int r = 0; r < 32; r++, out += 8) {
+            uint32_t qh = block->qh[r / 4], upper = qh >> 3 * (r % 4) & 7;
+            decode_run_of_trits(out, d * (float)(2 * (qh >> 12 & 7) + 1), block->q[r] | upper << 8,
+                                qh >> 15);
+        }
+    }
+}
+
+static inline void decode_iq1_m(float *restrict out, const struct block_iq1_m *restrict block,
+                                int64_t n)
+{
+    for (; n > 0; n -= 256, block++) {
+        float d = float_from_f16(iq1_m_d(block));
+        for (int r = 0; r < 32; r++, out += 8) {
+            uint32_t qh = block->qh[r / 2] >> 4 * (r % 2);
+            uint32_t scale = block->scales[r / 8] >> 3 * (r / 2 % 4) & 7;
+            decode_run_of_trits(out, d * (float)(2 * scale + 1), block->q[r] | (qh & 7) << 8,
+                                qh >> 3 & 1);
+        }
+    }
+}
+
+static inline void decode_iq2_xxs(float *restrict out, const struct block_iq2_xxs *restrict block,
+                                  int64_t n)
+{
+    for (; n > 0; n -= 256, block++) {
+        float d = float_from_f16(block->d) * 0.125f;
+        for (int s = 0; s < 8; s++) {
+            uint32_t bits;
+            memcpy(&bits, block->sub[s].signs_s, sizeof(bits));
+            float scale = d * (float)(2 * (bits >> 28) + 1);
+            for (int r = 0; r < 4; r++, out += 8)
+                decode_run(out, scale, grid_codes(grid_iq2_xxs, block->sub[s].q[r]),
+                           eight_signs(bits >> 7 * r & 127));
+        }
+    }
+}
+
+// Of group g: nibble g % 2 of byte g / 2.
+static inline float iq2_scale(const uint8_t scales[8], int g)
+{
+    return (float)(2 * (scales[g / 2] >> 4 * (g % 2) & 15) + 1);
+}
+
+static inline void decode_iq2_xs(float *restrict out, const struct block_iq2_xs *restrict block,
+                                 int64_t n)
+{
+    for (; n > 0; n -= 256, block++) {
+        float d = float_from_f16(block->d) * 0.125f;
+        for (int r = 0; r < 32; r++, out += 8)
+            decode_run(out, d * iq2_scale(block->scales, r / 2),
+                       grid_codes(grid_iq2_xs, block->q[r] & 511), eight_signs(block->q[r] >> 9));
+    }
+}
+
+static inline void decode_iq2_s(float *restrict out, const struct block_iq2_s *restrict block,
+                                int64_t n)
+{
+    for (; n > 0; n -= 256, block++) {
+        float d = float_from_f16(block->d) * 0.125f;
+        for (int r = 0; r < 32; r++, out += 8) {
+            uint32_t upper = block->qh[r / 4] >> 2 * (r % 4) & 3;
+            decode_run(out, d * iq2_scale(block->scales, r / 2),
+                       grid_codes(grid_iq2_s, block->q[r] | upper << 8), block->signs[r]);
+        }
+    }
+}
+
+static inline void decode_iq3_xxs(float *restrict out, const struct block_iq3_xxs *restrict block,
+                                  int64_t n)
+{
+    for (; n > 0; n -= 256, block++) {
+        float d = float_from_f16(block->d) * 0.25f;
+        for (int s = 0; s < 8; s++) {
+            uint32_t bits;
+            memcpy(&bits, block->signs_s[s], sizeof(bits));
+            float scale = d * (float)(2 * (bits >> 28) + 1);
+            const uint8_t *q = block->q + 8 * s;
+            for (int r = 0; r < 4; r++, out += 8, q += 2)
+                decode_two_runs(out, scale, grid_iq3_xxs[q[0]], grid_iq3_xxs[q[1]],
+                                eight_signs(bits >> 7 * r & 127));
+        }
+    }
+}
+
+static inline void decode_iq3_s(float *restrict out, const struct block_iq3_s *restrict block,
+                                int64_t n)
+{
+    for (; n > 0; n -= 256, block++) {
+        float d = float_from_f16(block->d);
+        for (int r = 0; r < 32; r++, out += 8) {
+            int scale = block->scales[r / 8] >> 4 * (r / 4 % 2) & 15;
+            uint32_t ninth = block->qh[r / 4] >> 2 * (r % 4);
+            decode_two_runs(
+                out, d * (float)(2 * scale + 1), grid_iq3_s[block->q[2 * r] | (ninth & 1) << 8],
+                grid_iq3_s[block->q[2 * r + 1] | (ninth >> 1 & 1) << 8], block->signs[r]);
+        }
+    }
+}
+
+// ---- ternary ------------------------------------------------------------------------------------
+
+// Trits `trit` of n bytes.
+static inline void decode_trits(float *restrict out, float d, const uint8_t *restrict q, int trit,
+                                int n)
+{
+    static const uint8_t power[5] = {1, 3, 9, 27, 81};
+    VECTORS
+    for (int i = 0; i < n; i++)
+        out[i] = d * (float)(((q[i] * power[trit] & 255) * 3 >> 8) - 1);
+}
+
+static inline void decode_tq1_0(float *restrict out, const struct block_tq1_0 *restrict block,
+                                int64_t n)
+{
+    for (; n > 0; n -= 256, block++) {
+        float d = float_from_f16(block->d);
+        for (int t = 0; t < 5; t++, out += 32)
+            decode_trits(out, d, block->q, t, 32);
+        for (int t = 0; t < 5; t++, out += 16)
+            decode_trits(out, d, block->q + 32, t, 16);
+        for (int t = 0; t < 4; t++, out += 4)
+            decode_trits(out, d, block->qh, t, 4);
+    }
+}
+
+static inline void decode_tq2_0(float *restrict out, const struct block_tq2_0 *restrict block,
+                                int64_t n)
+{
+    for (; n > 0; n -= 256, block++) {
+        float d = float_from_f16(block->d);
+        for (int s = 0; s < 8; s++, out += 32) {
+            const uint8_t *restrict q = block->q + 32 * (s / 4);
+            int shift = 2 * (s % 4);
+            VECTORS
+            for (int i = 0; i < 32; i++)
+                out[i] = d * (float)((q[i] >> shift & 3) - 1);
+        }
+    }
+}
+
+// Those with codebooks and the ternary ones.
+static inline void decode_small(enum dtype type, float *out, const void *restrict in, int64_t n)
+{
+    switch (type) {
+    case DTYPE_IQ1_S:
+        decode_iq1_s(out, in, n);
+        return;
+    case DTYPE_IQ1_M:
+        decode_iq1_m(out, in, n);
+        return;
+    case DTYPE_IQ2_XXS:
+        decode_iq2_xxs(out, in, n);
+        return;
+    case DTYPE_IQ2_XS:
+        decode_iq2_xs(out, in, n);
+        return;
+    case DTYPE_IQ2_S:
+        decode_iq2_s(out, in, n);
+        return;
+    case DTYPE_IQ3_XXS:
+        decode_iq3_xxs(out, in, n);
+        return;
+    case DTYPE_IQ3_S:
+        decode_iq3_s(out, in, n);
+        return;
+    case DTYPE_TQ1_0:
+        decode_tq1_0(out, in, n);
+        return;
+    case DTYPE_TQ2_0:
+        decode_tq2_0(out, in, n);
+        return;
+    default:
+        break;
+    }
+    die("tensor type %s cannot be decoded to float", dtype_name(type));
+}
+
 // n elements, a multiple of the format's block.
 static inline void decode_row(enum dtype type, float *out, const void *restrict in, int64_t n)
 {
@@ -270,8 +493,7 @@ static inline void decode_row(enum dtype type, float *out, const void *restrict 
     case DTYPE_MXFP4:
         decode_mxfp4(out, in, n);
         return;
-    case DTYPE_I32:
-        break;
+    default:
+        decode_small(type, out, in, n);
     }
-    die("tensor type %s cannot be decoded to float", dtype_name(type));
 }

@@ -264,8 +264,9 @@ struct weights {
 };
 
 // Finds and checks every tensor that the rules name, and that no other is there; loads nothing.
-MUST_USE enum status weights_plan(struct weights *out, const struct gguf *gguf,
-                                  const struct hyper *hyper, struct err *err);
+MUST_USE enum status weights_plan(struct weights *out, const struct compute *compute,
+                                  const struct gguf *gguf, const struct hyper *hyper,
+                                  struct err *err);
 // Hands rows to the device for about budget_ms; AGAIN: more are left.
 MUST_USE enum status weights_load_some(struct weights *weights, struct compute *compute,
                                        const struct gguf *gguf, const struct hyper *hyper,

@@ -37,11 +37,13 @@ static void name_quantisation(struct model_info *info, const struct gguf *gguf)
     static const struct {
         uint64_t file_type;
         const char *name;
-    } names[] = {{0, "F32"},     {1, "F16"},     {2, "Q4_0"},    {3, "Q4_1"},    {7, "Q8_0"},
-                 {8, "Q5_0"},    {9, "Q5_1"},    {10, "Q2_K"},   {11, "Q3_K_S"}, {12, "Q3_K_M"},
-                 {13, "Q3_K_L"}, {14, "Q4_K_S"}, {15, "Q4_K_M"}, {16, "Q5_K_S"}, {17, "Q5_K_M"},
-                 {18, "Q6_K"},   {21, "Q2_K_S"}, {25, "IQ4_NL"}, {30, "IQ4_XS"}, {32, "BF16"},
-                 {38, "MXFP4"}};
+    } names[] = {{0, "F32"},     {1, "F16"},      {2, "Q4_0"},    {3, "Q4_1"},    {7, "Q8_0"},
+                 {8, "Q5_0"},    {9, "Q5_1"},     {10, "Q2_K"},   {11, "Q3_K_S"}, {12, "Q3_K_M"},
+                 {13, "Q3_K_L"}, {14, "Q4_K_S"},  {15, "Q4_K_M"}, {16, "Q5_K_S"}, {17, "Q5_K_M"},
+                 {18, "Q6_K"},   {21, "Q2_K_S"},  {25, "IQ4_NL"}, {30, "IQ4_XS"}, {32, "BF16"},
+                 {38, "MXFP4"},  {19, "IQ2_XXS"}, {20, "IQ2_XS"}, {22, "IQ3_XS"}, {23, "IQ3_XXS"},
+                 {24, "IQ1_S"},  {26, "IQ3_S"},   {27, "IQ3_M"},  {28, "IQ2_S"},  {29, "IQ2_M"},
+                 {31, "IQ1_M"},  {36, "TQ1_0"},   {37, "TQ2_0"}};
     uint64_t file_type = UINT64_MAX, bytes_of_type[64] = {0}, best = 0;
     if (gguf_get_uint(gguf, "general.file_type", 0, 1024, &file_type, NULL) == OK)
         for (size_t i = 0; i < COUNT_OF(names); i++)
@@ -137,7 +139,7 @@ static enum status open_parts(struct model *m, const struct model_options *optio
     h->n_ctx =
         options->n_ctx > 0 && options->n_ctx < h->n_ctx_train ? options->n_ctx : h->n_ctx_train;
     m->info.n_ctx_asked = options->n_ctx;
-    status = weights_plan(&m->weights, m->gguf, h, err);
+    status = weights_plan(&m->weights, m->compute, m->gguf, h, err);
     if (status == OK)
         status = plan_check(m->compute, &m->weights, h, options, err);
     if (status == OK)

@@ -15,6 +15,7 @@
 // ---- the plan -----------------------------------------------------------------------------------
 
 struct planner {
+    const struct compute *compute;
     const struct gguf *gguf;
     const struct hyper *hyper;
     struct weights *w;
@@ -22,15 +23,17 @@ struct planner {
     struct err *err;
 };
 
-static enum status unknown_format(const char *name, uint32_t type, struct err *err)
+static enum status unknown_format(const struct compute *compute, const char *name, uint32_t type,
+                                  struct err *err)
 {
-    char known[192];
+    char known[256] = "";
     size_t n = 0;
     for (uint32_t i = 0; i < 64; i++)
-        if (dtype_known(i) && n < sizeof(known))
+        if (compute_runs(compute, (enum dtype)i) && n < sizeof(known))
             n += (size_t)snprintf(known + n, sizeof(known) - n, " %s", dtype_name((enum dtype)i));
-    return err_set(err, UNSUPPORTED, "tensor '%s' is stored as %s; this build computes with%s",
-                   name, gguf_tensor_type_name(type), known);
+    return err_set(err, UNSUPPORTED, "tensor '%s' is stored as %s; this build%s computes with%s",
+                   name, gguf_tensor_type_name(type),
+                   dtype_known(type) ? " runs it with device = cpu; on this device it" : "", known);
 }
 
 static enum status check_shape(const struct planner *p, const char *name,
@@ -49,11 +52,12 @@ static enum status check_shape(const struct planner *p, const char *name,
     return OK;
 }
 
-static enum status check_stored(const struct rule *rule, const char *name,
-                                const struct gguf_tensor *tensor, struct err *err)
+static enum status check_stored(const struct compute *compute, const struct rule *rule,
+                                const char *name, const struct gguf_tensor *tensor, struct err *err)
 {
-    if (!dtype_known(tensor->type))
-        return unknown_format(name, tensor->type, err);
+    if (!dtype_known(tensor->type) ||
+        (rule->form == MATRIX && !compute_runs(compute, (enum dtype)tensor->type)))
+        return unknown_format(compute, name, tensor->type, err);
     if (rule->form == FACTORS && tensor->type != DTYPE_F32)
         return err_set(err, UNSUPPORTED, "tensor '%s' is stored as %s; expected F32", name,
                        gguf_tensor_type_name(tensor->type));
@@ -99,7 +103,7 @@ static enum status apply(struct planner *p, const struct rule *rule, int32_t i)
     };
     enum status status = check_shape(p, name, tensor, want);
     if (status == OK)
-        status = check_stored(rule, name, tensor, p->err);
+        status = check_stored(p->compute, rule, name, tensor, p->err);
     if (status != OK)
         return status;
     tensor->used = true;
@@ -180,10 +184,10 @@ static enum status apply_all(struct planner *p)
     return status == OK ? check_unused(p) : status;
 }
 
-enum status weights_plan(struct weights *out, const struct gguf *gguf, const struct hyper *hyper,
-                         struct err *err)
+enum status weights_plan(struct weights *out, const struct compute *compute,
+                         const struct gguf *gguf, const struct hyper *hyper, struct err *err)
 {
-    struct planner planner = {.gguf = gguf, .hyper = hyper, .w = out, .err = err};
+    struct planner planner = {compute, .gguf = gguf, .hyper = hyper, .w = out, .err = err};
     *out = (struct weights){.layers = mem_array((size_t)hyper->n_layer, sizeof(struct layer))};
     return apply_all(&planner);
 }

@@ -48,10 +48,35 @@ static void check_halves(void)
           (f16_from_float(NAN) & 0x7fff) > 0x7c00);
 }
 
+// What the independent engine decodes the sample to, to the last bit: every product is exact.
+static void check_recorded(void)
+{
+    static const struct {
+        enum dtype type;
+        uint64_t hash;
+        double weight[3]; // 0, 77, 255 of the first block
+    } recorded[] = {
+#include "formats_recorded.h"
+    };
+    static float out[SAMPLE_BLOCKS * 256];
+    for (size_t i = 0; i < COUNT_OF(recorded); i++) {
+        uint8_t *blocks = sample_blocks(recorded[i].type);
+        dtype_decode(recorded[i].type, out, blocks, SAMPLE_BLOCKS * 256);
+        const double *want = recorded[i].weight;
+        bool same = sample_hash(out, SAMPLE_BLOCKS * 256) == recorded[i].hash;
+        if (!CHECK(same && out[0] == want[0] && out[77] == want[1] && out[255] == want[2]))
+            fprintf(stderr, "    %s: %a %a %a, recorded %a %a %a\n", dtype_name(recorded[i].type),
+                    out[0], out[77], out[255], want[0], want[1], want[2]);
+        free(blocks);
+    }
+    CHECK(COUNT_OF(recorded) == 9);
+}
+
 int main(void)
 {
     for (size_t i = 0; i < COUNT_OF(weight_types); i++)
         check_type(weight_types[i]);
+    check_recorded();
     check_halves();
     CHECK(!dtype_known(DTYPE_I32) && !dtype_known(9) && !dtype_known(0xffffffff));
     CHECK(strcmp(dtype_name(DTYPE_Q4_K), "Q4_K") == 0 &&

@@ -5,6 +5,7 @@
 // shares nothing with engine/compute/dtype.c or the kernels: it is what they are tested against.
 #pragma once
 
+#include "../../engine/compute/blocks.h"
 #include "../../engine/compute/compute.h"
 
 #include <math.h>
@@ -44,9 +45,10 @@ static inline double half_value(const uint8_t *p) // IEEE binary16, little endia
 }
 
 static const enum dtype weight_types[] = {
-    DTYPE_F32,  DTYPE_F16,    DTYPE_BF16,   DTYPE_Q8_0,  DTYPE_Q4_0, DTYPE_Q4_1,
-    DTYPE_Q5_0, DTYPE_Q5_1,   DTYPE_Q2_K,   DTYPE_Q3_K,  DTYPE_Q4_K, DTYPE_Q5_K,
-    DTYPE_Q6_K, DTYPE_IQ4_NL, DTYPE_IQ4_XS, DTYPE_MXFP4,
+    DTYPE_F32,     DTYPE_F16,   DTYPE_BF16,  DTYPE_Q8_0,  DTYPE_Q4_0,    DTYPE_Q4_1,   DTYPE_Q5_0,
+    DTYPE_Q5_1,    DTYPE_Q2_K,  DTYPE_Q3_K,  DTYPE_Q4_K,  DTYPE_Q5_K,    DTYPE_Q6_K,   DTYPE_IQ4_NL,
+    DTYPE_IQ4_XS,  DTYPE_MXFP4, DTYPE_IQ1_S, DTYPE_IQ1_M, DTYPE_IQ2_XXS, DTYPE_IQ2_XS, DTYPE_IQ2_S,
+    DTYPE_IQ3_XXS, DTYPE_IQ3_S, DTYPE_TQ1_0, DTYPE_TQ2_0,
 };
 
 static inline size_t block_bytes_of(enum dtype type)
@@ -80,6 +82,24 @@ static inline size_t block_bytes_of(enum dtype type)
         return 176;
     case DTYPE_Q6_K:
         return 210;
+    case DTYPE_IQ1_S:
+        return 50;
+    case DTYPE_IQ1_M:
+        return 56;
+    case DTYPE_IQ2_XXS:
+        return 66;
+    case DTYPE_IQ2_XS:
+        return 74;
+    case DTYPE_IQ2_S:
+        return 82;
+    case DTYPE_IQ3_XXS:
+        return 98;
+    case DTYPE_IQ3_S:
+        return 110;
+    case DTYPE_TQ1_0:
+        return 54;
+    case DTYPE_TQ2_0:
+        return 66;
     default:
         return 2;
     }
@@ -119,6 +139,88 @@ static inline double fp4_code(int code) // sign, two bits of exponent, one of ma
     int exponent = code >> 1 & 3, mantissa = code & 1;
     double value = exponent ? ldexp(2 + mantissa, exponent - 2) : mantissa / 2.0;
     return code & 8 ? -value : value;
+}
+
+// Entry `index`, column i of a codebook with eight columns.
+static inline int grid_code(const uint32_t *grid, int index, int i)
+{
+    unsigned byte = grid[index >> 1] >> 8 * (i & 3) & 255;
+    return byte >> ((index & 1 ? 4 : 0) + (i & 4 ? 2 : 0)) & 3;
+}
+
+static inline int sign_of(unsigned seven_bits, int i) // of eight weights, an even number minus
+{
+    int ones = 0;
+    for (int b = 0; b < 7; b++)
+        ones += seven_bits >> b & 1;
+    return (i == 7 ? ones % 2 : (int)(seven_bits >> i & 1)) ? -1 : 1;
+}
+
+// Formats with codebooks: weight j of a block.
+static inline double grid_weight(enum dtype type, const uint8_t *b, int j)
+{
+    static const int value[] = {8, 25, 43};
+    int sub = j / 32, run = j / 8, i = j % 8, in_sub = run % 4;
+    switch (type) {
+    case DTYPE_IQ1_S: {
+        int qh = b[34 + 2 * sub] | b[35 + 2 * sub] << 8;
+        int code = grid_code(grid_iq1, b[2 + run] + 256 * (qh >> 3 * in_sub & 7), i) - 1;
+        return half_value(b) * (2 * (qh >> 12 & 7) + 1) * (code + (qh & 0x8000 ? -0.125 : 0.125));
+    }
+    case DTYPE_IQ1_M: {
+        int qh = run % 2 ? b[32 + run / 2] / 16 : b[32 + run / 2] % 16, group = j / 16;
+        int scales = b[48 + group / 4 * 2] | b[49 + group / 4 * 2] << 8;
+        uint8_t d[2] = {(uint8_t)(b[49] / 16 + b[51] / 16 * 16),
+                        (uint8_t)(b[53] / 16 + b[55] / 16 * 16)};
+        int code = grid_code(grid_iq1, b[run] + 256 * (qh & 7), i) - 1;
+        return half_value(d) * (2 * (scales >> group % 4 * 3 & 7) + 1) *
+               (code + (qh & 8 ? -0.125 : 0.125));
+    }
+    case DTYPE_IQ2_XXS: {
+        const uint8_t *at = b + 2 + 8 * sub;
+        unsigned signs = at[4] | at[5] << 8 | at[6] << 16 | (unsigned)at[7] << 24;
+        return half_value(b) * ((signs >> 28) + 0.5) / 4 *
+               value[grid_code(grid_iq2_xxs, at[in_sub], i)] *
+               sign_of(signs >> 7 * in_sub & 127, i);
+    }
+    case DTYPE_IQ2_XS: {
+        int q = b[2 + 2 * run] | b[3 + 2 * run] << 8;
+        int scale = j % 32 < 16 ? b[66 + sub] % 16 : b[66 + sub] / 16;
+        return half_value(b) * (scale + 0.5) / 4 * value[grid_code(grid_iq2_xs, q % 512, i)] *
+               sign_of((unsigned)q / 512, i);
+    }
+    case DTYPE_IQ2_S: {
+        int index = b[2 + run] + 256 * (b[66 + sub] >> 2 * in_sub & 3);
+        int scale = j % 32 < 16 ? b[74 + sub] % 16 : b[74 + sub] / 16;
+        return half_value(b) * (scale + 0.5) / 4 * value[grid_code(grid_iq2_s, index, i)] *
+               (b[34 + run] >> i & 1 ? -1 : 1);
+    }
+    case DTYPE_IQ3_XXS: {
+        const uint8_t *at = b + 66 + 4 * sub;
+        unsigned signs = at[0] | at[1] << 8 | at[2] << 16 | (unsigned)at[3] << 24;
+        int entry = (int)(grid_iq3_xxs[b[2 + j / 4]] >> 8 * (j % 4) & 255);
+        return half_value(b) * ((signs >> 28) + 0.5) / 2 * entry *
+               sign_of(signs >> 7 * in_sub & 127, i);
+    }
+    case DTYPE_IQ3_S: {
+        int index = b[2 + j / 4] + (b[66 + sub] >> j / 4 % 8 & 1 ? 256 : 0);
+        int scale = sub % 2 ? b[106 + sub / 2] / 16 : b[106 + sub / 2] % 16;
+        return half_value(b) * (1 + 2 * scale) * (int)(grid_iq3_s[index] >> 8 * (j % 4) & 255) *
+               (b[74 + run] >> i & 1 ? -1 : 1);
+    }
+    default:
+        return NAN;
+    }
+}
+
+static inline double ternary_weight(enum dtype type, const uint8_t *b, int j)
+{
+    static const int power[] = {1, 3, 9, 27, 81};
+    if (type == DTYPE_TQ2_0)
+        return half_value(b + 64) * ((b[j / 128 * 32 + j % 32] >> j % 128 / 32 * 2 & 3) - 1);
+    int byte = j < 160 ? j % 32 : j < 240 ? 32 + j % 16 : 48 + j % 4;
+    int trit = j < 160 ? j / 32 : j < 240 ? (j - 160) / 16 : (j - 240) / 4;
+    return half_value(b + 52) * (b[byte] * power[trit] % 256 * 3 / 256 - 1);
 }
 
 static inline double weight_at(enum dtype type, const uint8_t *row, int64_t i)
@@ -188,8 +290,11 @@ static inline double weight_at(enum dtype type, const uint8_t *row, int64_t i)
         int high = b[128 + 32 * half + at] >> 2 * quarter & 3, scale = b[192 + j / 16];
         return half_value(b + 208) * (scale < 128 ? scale : scale - 256) * (low + 16 * high - 32);
     }
+    case DTYPE_TQ1_0:
+    case DTYPE_TQ2_0:
+        return ternary_weight(type, b, j);
     default:
-        return NAN;
+        return grid_weight(type, b, j);
     }
 }
 
@@ -197,7 +302,12 @@ static inline double weight_at(enum dtype type, const uint8_t *row, int64_t i)
 // 2^-9 and 2^-8, either sign).
 static inline void sane_scales(enum dtype type, uint8_t *block)
 {
-    int d = type == DTYPE_Q6_K ? 208 : type == DTYPE_Q3_K ? 108 : type == DTYPE_Q2_K ? 80 : 0;
+    int d = type == DTYPE_Q6_K    ? 208
+            : type == DTYPE_Q3_K  ? 108
+            : type == DTYPE_Q2_K  ? 80
+            : type == DTYPE_TQ1_0 ? 52
+            : type == DTYPE_TQ2_0 ? 64
+                                  : 0;
     float f = random_float();
     switch (type) {
     case DTYPE_F32:
@@ -211,6 +321,10 @@ static inline void sane_scales(enum dtype type, uint8_t *block)
         return;
     case DTYPE_MXFP4:
         block[0] = (uint8_t)(120 + block[0] % 4);
+        return;
+    case DTYPE_IQ1_M: // the top nibbles of 53 and 55 are the upper byte of d
+        block[53] = (uint8_t)((block[53] & 0x3f) | 0x80);
+        block[55] = (uint8_t)((block[55] & 0x8f) | 0x10);
         return;
     default:
         block[d + 1] = (uint8_t)((block[d + 1] & 0x83) | 0x18);
@@ -230,4 +344,23 @@ static inline uint8_t *random_weights(enum dtype type, int64_t n_rows, int64_t n
     for (size_t at = 0; at < n_bytes; at += block)
         sane_scales(type, p + at);
     return p;
+}
+
+// Blocks that every build makes alike, for hashes recorded from an independent decoder
+// (tests/golden/peer/formats.c, formats_recorded.h). FNV-1a over the bits of the floats.
+enum { SAMPLE_BLOCKS = 2048 };
+
+static inline uint8_t *sample_blocks(enum dtype type)
+{
+    random_state = 88172645463325252u + (uint64_t)type;
+    return random_weights(type, SAMPLE_BLOCKS, 256);
+}
+
+static inline uint64_t sample_hash(const float *x, int64_t n)
+{
+    uint64_t hash = 14695981039346656037u;
+    for (int64_t i = 0; i < n; i++)
+        for (int shift = 0; shift < 32; shift += 8)
+            hash = (hash ^ (float_bits(x[i]) >> shift & 255)) * 1099511628211u;
+    return hash;
 }

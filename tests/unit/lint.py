@@ -120,7 +120,7 @@ def local(path, floor, name, line, say):
         say(line, "%s: init/ shares nothing with the engine but the pipe and the settings file" % name)
     if floor is None or other == floor:
         return
-    if path.startswith("engine/compute/vulkan/") and target.startswith("kernels/"):
+    if target.startswith("kernels/") and path.startswith(("engine/compute/vulkan/", "engine/compute/grids.c")):
         return  # the push constants that C and GLSL share
     if other is None:
         if floor == "verb" and target == "engine/version.h":

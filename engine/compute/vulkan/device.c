@@ -186,6 +186,7 @@ static void vulkan_close(struct compute *compute)
 
 static const struct backend backend = {
     .close = vulkan_close,
+    .runs = layout_known,
     .row_bytes = vk_row_bytes,
     .buffer_open = vk_buffer_open,
     .load_rows = vk_load_rows,

@@ -20,6 +20,8 @@
 //                                   h 64 (word s/4 of cell l, bits 2(s%4))   scales 16   d 2
 //   Q2_K         the same           q 64 (word s/4 of cell l, bits 2(s%4))   scales 16   d,dmin 4
 //   Q3_K         the same           q 64   h 32 (word l: bit 8k+s)           scales 12   d 2
+//   TQ2_0, TQ1_0 the same           q 64 as Q2_K (TQ1_0: its trits in two bits each)      d 2
+#include "../blocks.h"
 #include "vulkan.h"
 
 #include <string.h>
@@ -193,6 +195,33 @@ static void pack_iq4_xs(uint8_t *const plane[], const uint8_t *block, int n)
     memcpy(plane[1], block, 8);
 }
 
+// ---- ternary ------------------------------------------------------------------------------------
+
+static void pack_tq2_0(uint8_t *const plane[], const uint8_t *block, int n)
+{
+    (void)n;
+    cells_of_words(plane[0], block, 2);
+    memcpy(plane[1], block + 64, 2);
+}
+
+static void pack_tq1_0(uint8_t *const plane[], const uint8_t *from, int n)
+{
+    static const uint8_t power[5] = {1, 3, 9, 27, 81};
+    struct block_tq1_0 block;
+    memcpy(&block, from, sizeof(block));
+    uint8_t two_bits[66] = {0};
+    for (int i = 0; i < 256; i++) {
+        const int trit = i < 160 ? i / 32 : i < 240 ? (i - 160) / 16 : (i - 240) / 4;
+        const uint8_t v = i < 160   ? block.q[i % 32]
+                          : i < 240 ? block.q[32 + i % 16]
+                                    : block.qh[i % 4];
+        const int q = (v * power[trit] & 255) * 3 >> 8;
+        two_bits[i / 128 * 32 + i % 32] |= (uint8_t)(q << i % 128 / 32 * 2);
+    }
+    memcpy(two_bits + 64, &block.d, 2);
+    pack_tq2_0(plane, two_bits, n);
+}
+
 // ---- the table ----------------------------------------------------------------------------------
 
 struct layout {
@@ -220,13 +249,28 @@ static const struct layout table[] = {
     {DTYPE_Q5_K, 1, {128, 32, 16}, pack_q5_k},
     {DTYPE_Q6_K, 1, {128, 64, 16, 2}, pack_q6_k},
     {DTYPE_IQ4_XS, 1, {128, 8}, pack_iq4_xs},
+    {DTYPE_TQ1_0, 1, {64, 2}, pack_tq1_0},
+    {DTYPE_TQ2_0, 1, {64, 2}, pack_tq2_0},
 };
 
-static const struct layout *layout_of(enum dtype type)
+static const struct layout *layout_find(enum dtype type)
 {
     for (size_t i = 0; i < COUNT_OF(table); i++)
         if (table[i].type == type)
             return &table[i];
+    return NULL;
+}
+
+bool layout_known(enum dtype type)
+{
+    return layout_find(type);
+}
+
+static const struct layout *layout_of(enum dtype type)
+{
+    const struct layout *layout = layout_find(type);
+    if (layout)
+        return layout;
     die("rows of %s have no layout in device memory", dtype_name(type));
 }
 

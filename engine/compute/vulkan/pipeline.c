@@ -24,6 +24,8 @@ const char *vk_kernel_name(char out[48], const char *family, enum dtype type)
     int n = snprintf(out, 48, "%s-", family);
     if (n < 0 || n > 40)
         die("a kernel family of %d letters", n);
+    if (type == DTYPE_TQ1_0) // lies as TQ2_0 does (layout.c)
+        type = DTYPE_TQ2_0;
     snprintf(out + n, 48 - (size_t)n, "%s", dtype_name(type));
     for (char *p = out + n; *p; p++)
         if (*p >= 'A' && *p <= 'Z')

@@ -78,6 +78,7 @@ struct range vk_scratch(struct vulkan *vk, uint64_t n_bytes);
 // format stand in layout.c; kernels/weight.glsl reads them. layout_pack writes 2 to 16 bytes at a
 // time, here and there: `out` should be cached memory, not the device's write-combined one. It may
 // run on several threads.
+bool layout_known(enum dtype type);
 size_t layout_row_bytes(enum dtype type, int64_t n_cols);
 void layout_pack(enum dtype type, void *out, const void *rows, int64_t n_rows, int64_t n_cols);
 
