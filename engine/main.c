@@ -17,6 +17,7 @@ static const struct verb {
     {"serve", verb_serve, "answer over HTTPS (the server)"},
     {"chat", verb_chat, "talk to a model in this terminal; reads from a pipe too"},
     {"bench", verb_bench, "measure tokens per second, prompt and generation"},
+    {"plan", verb_plan, "say what a model would take on this device, and whether it fits"},
     {"logits", verb_logits, "write the raw logits of every position to a file"},
     {"tokenize", verb_tokenize, "print the token ids of a text"},
     {"doctor", verb_doctor, "say whether a GPU runs here, and if not, which layer refuses"},

@@ -30,6 +30,25 @@ static void device_write(struct json *json, const struct compute_info *device)
     json_string(json, "why_this_device", device->reason);
 }
 
+// The context that was asked for, why it is what it is, and the memory it was chosen by, in bytes.
+static void plan_write(struct json *json, const struct model_plan *plan)
+{
+    if (plan->n_ctx_asked == CTX_AUTO)
+        json_string(json, "context_asked", "auto");
+    else if (plan->n_ctx_asked > 0)
+        json_whole(json, "context_asked", plan->n_ctx_asked);
+    json_string(json, "context_why", plan->why);
+    if (plan->is_short)
+        json_string(json, "context_more", plan->advice);
+    json_object(json, "memory");
+    json_whole(json, "weights", (int64_t)plan->weight_bytes);
+    json_whole(json, "keys_and_values", (int64_t)plan->cache_bytes);
+    json_whole(json, "scratch", (int64_t)(plan->pass_bytes + plan->spare_bytes));
+    json_whole(json, "free_before", (int64_t)plan->free_bytes);
+    json_whole(json, "left_to_the_system", (int64_t)plan->system_bytes);
+    json_end(json);
+}
+
 static void model_write(struct json *json, const struct model_info *model)
 {
     char layers[32] = "";
@@ -41,8 +60,7 @@ static void model_write(struct json *json, const struct model_info *model)
     if (model->id[0]) {
         json_whole(json, "context", model->n_ctx);
         json_whole(json, "context_trained", model->n_ctx_train);
-        if (model->n_ctx_asked > model->n_ctx)
-            json_whole(json, "context_asked", model->n_ctx_asked);
+        plan_write(json, &model->plan);
     }
 }
 

@@ -194,6 +194,8 @@ void random_bytes(void *out, size_t n);              // from the kernel; die()s 
 
 // ---- settings (settings.c) ------------------------------------------------------------------
 
+enum { CTX_AUTO = -1 }; // as n_ctx: the largest that fits
+
 struct settings {
     char model[1024];      // "builtin", a path, or a name under <state>/models/
     char listen[512];      // comma separated ADDR:PORT, TLS
@@ -202,7 +204,7 @@ struct settings {
     char device[64];       // auto | vulkan | cpu | a part of a device's name
     char hostname[64];
     char cors[512];     // origins whose pages may use the API, comma separated; "" = none
-    int32_t n_ctx;      // tokens a sequence may hold; 0 = the model's own limit
+    int32_t n_ctx;      // tokens a sequence may hold; 0 = the model's own limit; or CTX_AUTO
     int32_t n_threads;  // CPU threads; 0 = one a core we may run on
     int32_t n_parallel; // sequences decoded together
     bool kv_q8_0;       // kv-type: keys and values in 8 bits (q8_0), else in 16 (f16)

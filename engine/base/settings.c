@@ -12,7 +12,7 @@
 #include <string.h>
 
 enum { FILE_CAP = 65536 };
-enum kind { TEXT, NUMBER, LEVEL, KV_TYPE };
+enum kind { TEXT, NUMBER, CONTEXT, LEVEL, KV_TYPE };
 
 static const struct key {
     const char *name;
@@ -38,8 +38,10 @@ static const struct key {
     {"hostname", 0, TEXT, AT(hostname), 0, 0, false, "NAME", "stands in the certificate"},
     {"cors", 0, TEXT, AT(cors), 0, 0, true, "ORIGIN,...",
      "web pages of these origins may ask; *: all; \"\": none"},
-    {"ctx", 0, NUMBER, AT(n_ctx), 0, 1 << 20, false, "N",
-     "tokens that a conversation may hold; 0: what the model was trained for"},
+    {"ctx", 0, CONTEXT, AT(n_ctx), 0, 1 << 20, false, "N",
+     "tokens that a conversation may hold; auto: as many as fit the memory, at most 131072; 0: "
+     "what "
+     "the model was trained for"},
     {"threads", 't', NUMBER, AT(n_threads), 0, 1024, false, "N",
      "processor threads; 0: one a core"},
     {"parallel", 0, NUMBER, AT(n_parallel), 1, 64, false, "N",
@@ -59,7 +61,7 @@ void settings_default(struct settings *settings)
         .state = "",
         .device = "auto",
         .hostname = "tawny",
-        .n_ctx = 4096,
+        .n_ctx = CTX_AUTO,
         .n_threads = 0,
         .n_parallel = 4,
         .log = LOG_INFO,
@@ -76,11 +78,13 @@ bool settings_describe(size_t i, struct setting *out)
     *out = (struct setting){key->name, key->letter, key->value, key->what, ""};
     const char *field = (const char *)&defaults + key->offset;
     int32_t number = 0;
-    if (key->kind == NUMBER)
+    if (key->kind == NUMBER || key->kind == CONTEXT)
         memcpy(&number, field, sizeof(number));
     if (key->kind == TEXT)
         snprintf(out->fallback, sizeof(out->fallback), "%s", field[0] ? field : "\"\"");
-    else if (key->kind == NUMBER)
+    else if (key->kind == CONTEXT && number == CTX_AUTO)
+        snprintf(out->fallback, sizeof(out->fallback), "auto");
+    else if (key->kind == NUMBER || key->kind == CONTEXT)
         snprintf(out->fallback, sizeof(out->fallback), "%d", (int)number);
     else
         snprintf(out->fallback, sizeof(out->fallback), "%s", key->kind == LEVEL ? "info" : "f16");
@@ -135,10 +139,13 @@ static enum status set_number(struct settings *settings, const struct key *key, 
         good = value.p[i] >= '0' && value.p[i] <= '9';
         number = number * 10 + (value.p[i] - '0');
     }
-    if (!good || number < key->least || number > key->most)
-        return err_set(err, BAD_INPUT, "%s: \"%.*s\" is not a whole number from %d to %d",
+    if (key->kind == CONTEXT && bytes_equal_text(value, "auto")) {
+        number = CTX_AUTO;
+    } else if (!good || number < key->least || number > key->most) {
+        return err_set(err, BAD_INPUT, "%s: \"%.*s\" is not a whole number from %d to %d%s",
                        key->name, shown(value), (const char *)value.p, (int)key->least,
-                       (int)key->most);
+                       (int)key->most, key->kind == CONTEXT ? ", nor auto" : "");
+    }
     int32_t field = (int32_t)number;
     memcpy((char *)settings + key->offset, &field, sizeof(field));
     return OK;
@@ -215,6 +222,7 @@ enum status settings_set(struct settings *settings, const char *name, struct byt
     case TEXT:
         return set_text(settings, key, value, err);
     case NUMBER:
+    case CONTEXT:
         return set_number(settings, key, value, err);
     case LEVEL:
         return set_level(settings, key, value, err);

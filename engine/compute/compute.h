@@ -84,9 +84,10 @@ struct compute_info {
     char kind[16];    // "cpu", "integrated", "discrete", "virtual" (Venus), "software" (llvmpipe)
     char reason[320]; // why this device and not another; one sentence
     int32_t n_threads;
-    int32_t n_compute_units;      // 0: not told by the driver
-    uint64_t memory_bytes;        // what the device can address: on unified memory all its heaps
-    uint64_t memory_usable_bytes; // of that what is free now
+    int32_t n_compute_units;       // 0: not told by the driver
+    uint64_t memory_bytes;         // what the device can address: on unified memory all its heaps
+    uint64_t memory_usable_bytes;  // of that what is free now
+    uint64_t largest_buffer_bytes; // that one tensor may take; 0: all of it
 };
 
 // The policy is open.c's. NOT_FOUND: no device has that name. Other statuses: the one that should

@@ -275,11 +275,15 @@ void weights_close(struct weights *weights, struct compute *compute);
 
 // ---- plan.c -------------------------------------------------------------------------------------
 
-// NO_ROOM, with the numbers and what would fit, when weights, cache and scratch are more than the
-// device has free. hyper->n_ctx is set; nothing is loaded yet.
-MUST_USE enum status plan_check(const struct compute *compute, const struct weights *weights,
-                                const struct hyper *hyper, const struct model_options *options,
-                                struct err *err);
+// Counts what a model takes and what the device has, then settles. UNSUPPORTED: keys or values
+// cannot be kept as the options want. Nothing is loaded yet.
+MUST_USE enum status plan_make(struct model_plan *out, const struct compute *compute,
+                               const struct weights *weights, const struct hyper *hyper,
+                               const struct model_options *options, struct err *err);
+// From the numbers to the choice: n_ctx, cache_bytes, fits, is_short, why and advice.
+void plan_settle(struct model_plan *plan);
+// NO_ROOM with the numbers and what would fit.
+MUST_USE enum status plan_refuse(const struct model_plan *plan, struct err *err);
 
 // ---- kv.c ---------------------------------------------------------------------------------------
 
@@ -295,8 +299,10 @@ struct kv { // row of (seq, pos) in every layer: seq * n_ctx + pos
 MUST_USE enum status kv_open(struct kv *out, struct compute *compute, const struct hyper *hyper,
                              const struct model_options *options, struct err *err);
 void kv_close(struct kv *kv, struct compute *compute);
-// Bytes that one token takes in all layers; 0: this type cannot hold them.
-uint64_t kv_row_bytes(const struct compute *compute, const struct hyper *hyper, bool q8_0);
+// Bytes that one token takes in all layers, and in the cache that is widest; UINT64_MAX: this type
+// cannot hold them.
+uint64_t kv_row_bytes(const struct compute *compute, const struct hyper *hyper, bool q8_0,
+                      uint64_t *widest);
 
 // ---- the pass -----------------------------------------------------------------------------------
 

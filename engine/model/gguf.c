@@ -306,7 +306,7 @@ static int compare_offsets(const void *a, const void *b)
 // The file must reach to `end`, where its last tensor does.
 static enum status check_length(const struct gguf *gguf, uint64_t end, struct err *err)
 {
-    if (end <= gguf->file.n)
+    if (end <= gguf->file.n || gguf->head_alone)
         return OK;
     return err_set(err, BAD_INPUT,
                    "the file has %zu bytes, but its tensors reach to byte %llu: the last %llu are "
@@ -336,6 +336,7 @@ static enum status place_tensors(struct gguf *gguf, uint64_t data_start, struct 
                            (unsigned long long)tensor->n_bytes, (unsigned long long)tensor->offset);
         last_end = end > last_end ? end : last_end;
     }
+    gguf->whole_bytes = last_end;
     enum status status = check_length(gguf, last_end, err);
     if (status != OK)
         return status;
@@ -489,7 +490,7 @@ static enum status open_file(const char *path, int *out, struct stat *st, struct
     return OK;
 }
 
-enum status gguf_open(struct gguf **out, const char *path, struct err *err)
+static enum status open_as(struct gguf **out, const char *path, bool head_alone, struct err *err)
 {
     int fd;
     struct stat st;
@@ -514,6 +515,7 @@ enum status gguf_open(struct gguf **out, const char *path, struct err *err)
     struct gguf *gguf = mem_alloc(sizeof(*gguf));
     gguf->file = (struct bytes){map, (size_t)st.st_size};
     gguf->mapped = true;
+    gguf->head_alone = head_alone;
     status = parse(gguf, err);
     if (status != OK) {
         gguf_close(gguf);
@@ -521,6 +523,16 @@ enum status gguf_open(struct gguf **out, const char *path, struct err *err)
     }
     *out = gguf;
     return OK;
+}
+
+enum status gguf_open(struct gguf **out, const char *path, struct err *err)
+{
+    return open_as(out, path, false, err);
+}
+
+enum status gguf_open_head(struct gguf **out, const char *path, struct err *err)
+{
+    return open_as(out, path, true, err);
 }
 
 void gguf_close(struct gguf *gguf)

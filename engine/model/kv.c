@@ -57,17 +57,20 @@ static enum status open_state(struct kv *kv, struct compute *compute, const stru
     return status;
 }
 
-uint64_t kv_row_bytes(const struct compute *compute, const struct hyper *hyper, bool q8_0)
+uint64_t kv_row_bytes(const struct compute *compute, const struct hyper *hyper, bool q8_0,
+                      uint64_t *widest)
 {
     const enum dtype type = q8_0 ? DTYPE_Q8_0 : DTYPE_F16;
     uint64_t n_bytes = 0;
+    *widest = 0;
     for (int32_t i = 0; i < hyper->n_layer; i++)
         for (int k = 0; k < 2; k++) {
             const int64_t n_cols = kept(hyper, i, k);
             if (n_cols % dtype_block_elements(type) != 0)
-                return 0;
-            if (n_cols > 0)
-                n_bytes += compute_bytes(compute, USE_CACHE, type, 1, n_cols);
+                return UINT64_MAX;
+            uint64_t row = n_cols > 0 ? compute_bytes(compute, USE_CACHE, type, 1, n_cols) : 0;
+            *widest = row > *widest ? row : *widest;
+            n_bytes += row;
         }
     return n_bytes;
 }

@@ -78,6 +78,7 @@ static void fill_info(struct model *m, const char *path)
     for (uint64_t i = 0; i < m->gguf->n_tensors; i++)
         info->n_params += (int64_t)m->gguf->tensors[i].n_elements;
     info->file_bytes = m->gguf->file.n;
+    info->whole_bytes = m->gguf->whole_bytes;
     info->kv_bytes = m->kv.n_bytes;
     info->n_layer = info->n_layer_on_device = h->n_layer;
     info->n_embd = h->n_embd;
@@ -89,7 +90,7 @@ static void fill_info(struct model *m, const char *path)
             info->head_dim = h->layers[i].head_dim;
         }
     info->n_vocab = h->n_vocab;
-    info->n_ctx = m->kv.n_ctx;
+    info->n_ctx = h->n_ctx;
     info->n_ctx_train = h->n_ctx_train;
 }
 
@@ -125,23 +126,32 @@ static enum status check_device(const struct compute *compute, const struct hype
     return OK;
 }
 
-static enum status open_parts(struct model *m, const struct model_options *options, struct err *err)
+// All that the head tells, up to the plan.
+static enum status read_head(struct model *m, int32_t n_vocab, const struct model_options *options,
+                             struct err *err)
 {
-    enum status status = vocabulary_read(&m->tokenizer, m->gguf, err);
+    struct hyper *h = &m->hyper;
+    enum status status = hyper_read(h, m->gguf, err);
     if (status == OK)
-        status = hyper_read(&m->hyper, m->gguf, err);
-    if (status == OK)
-        status = check_device(m->compute, &m->hyper, err);
+        status = check_device(m->compute, h, err);
     if (status != OK)
         return status;
-    struct hyper *h = &m->hyper;
-    h->n_vocab = tokenizer_n_vocab(m->tokenizer);
-    h->n_ctx =
-        options->n_ctx > 0 && options->n_ctx < h->n_ctx_train ? options->n_ctx : h->n_ctx_train;
-    m->info.n_ctx_asked = options->n_ctx;
+    h->n_vocab = n_vocab;
     status = weights_plan(&m->weights, m->compute, m->gguf, h, err);
     if (status == OK)
-        status = plan_check(m->compute, &m->weights, h, options, err);
+        status = plan_make(&m->info.plan, m->compute, &m->weights, h, options, err);
+    h->n_ctx = m->info.plan.n_ctx;
+    return status;
+}
+
+static enum status open_parts(struct model *m, const struct model_options *options, struct err *err)
+{
+    const struct hyper *h = &m->hyper;
+    enum status status = vocabulary_read(&m->tokenizer, m->gguf, err);
+    if (status == OK)
+        status = read_head(m, tokenizer_n_vocab(m->tokenizer), options, err);
+    if (status == OK && !m->info.plan.fits)
+        status = plan_refuse(&m->info.plan, err);
     if (status == OK)
         status = kv_open(&m->kv, m->compute, h, options, err);
     if (status == OK)
@@ -150,18 +160,54 @@ static enum status open_parts(struct model *m, const struct model_options *optio
     return status;
 }
 
+static enum status check_options(const struct model_options *options, struct err *err)
+{
+    if (options->n_ctx >= CTX_AUTO && options->n_seq >= 1 && options->n_seq <= MAX_SEQ &&
+        options->n_batch >= 1 && options->n_batch <= MAX_BATCH)
+        return OK;
+    return err_set(err, BAD_INPUT,
+                   "model options out of range: ctx %d, %d sequences (1 to %d), batch %d (1 to %d)",
+                   options->n_ctx, options->n_seq, MAX_SEQ, options->n_batch, MAX_BATCH);
+}
+
+// A head may come without its vocabulary; what the output matrix must be then tells its length.
+static int32_t vocabulary_length(const struct gguf *gguf)
+{
+    const struct gguf_value *tokens = gguf_find(gguf, "tokenizer.ggml.tokens");
+    const struct gguf_tensor *embd = gguf_find_tensor(gguf, "token_embd.weight");
+    uint64_t n = tokens && tokens->type == GGUF_ARRAY ? tokens->n_items : embd ? embd->dims[1] : 0;
+    return n < INT32_MAX ? (int32_t)n : INT32_MAX;
+}
+
+enum status model_plan(struct model_info *out, struct compute *compute, const char *path,
+                       const struct model_options *options, struct err *err)
+{
+    struct model m = {.compute = compute};
+    enum status status = check_options(options, err);
+    if (status == OK)
+        status = gguf_open_head(&m.gguf, path, err);
+    if (status != OK)
+        return status;
+    status = read_head(&m, vocabulary_length(m.gguf), options, err);
+    if (status == OK) {
+        fill_info(&m, path);
+        *out = m.info;
+    }
+    weights_close(&m.weights, m.compute);
+    hyper_free(&m.hyper);
+    gguf_close(m.gguf);
+    return status != OK && err ? err_prefix(err, "model file %s", path) : status;
+}
+
 enum status model_begin(struct model **out, struct compute *compute, const char *path,
                         const struct model_options *options, struct err *err)
 {
-    if (options->n_ctx < 0 || options->n_seq < 1 || options->n_seq > MAX_SEQ ||
-        options->n_batch < 1 || options->n_batch > MAX_BATCH)
-        return err_set(
-            err, BAD_INPUT,
-            "model options out of range: ctx %d, %d sequences (1 to %d), batch %d (1 to %d)",
-            options->n_ctx, options->n_seq, MAX_SEQ, options->n_batch, MAX_BATCH);
+    enum status status = check_options(options, err);
+    if (status != OK)
+        return status;
     struct model *m = mem_alloc(sizeof(*m));
     m->compute = compute;
-    enum status status = gguf_open(&m->gguf, path, err);
+    status = gguf_open(&m->gguf, path, err);
     if (status != OK) {
         free(m);
         return status;

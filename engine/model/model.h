@@ -14,10 +14,30 @@
 struct model;
 
 struct model_options {
-    int32_t n_ctx;   // tokens a sequence may hold; 0 = the model's own limit
+    int32_t n_ctx;   // tokens a sequence may hold; 0 = the model's own limit; or CTX_AUTO
     int32_t n_seq;   // sequences with a place in the KV cache
     int32_t n_batch; // most tokens in one forward pass
     bool kv_q8_0;    // keys and values in 8 bits (Q8_0) instead of F16
+};
+
+// What a model takes and what the device has, counted before anything is taken, and the context
+// that follows. Sums that do not fit 64 bits are UINT64_MAX.
+struct model_plan {
+    int32_t n_ctx_asked; // as in model_options
+    int32_t n_ctx_train, n_ctx, n_seq;
+    bool kv_q8_0;
+    uint64_t weight_bytes;   // as the device stores them
+    uint64_t cache_bytes;    // keys and values of n_seq sequences of n_ctx tokens
+    uint64_t pass_bytes;     // activations of a pass
+    uint64_t spare_bytes;    // room for what operations, staging and compiled kernels take
+    uint64_t token_bytes[2]; // keys and values of one token, as F16 and as Q8_0; UINT64_MAX: never
+    uint64_t rows_most[2];   // that one buffer of the device holds of the widest layer
+    uint64_t free_bytes;     // of the device, now; 0: it does not tell
+    uint64_t system_bytes;   // of these left to everything else
+    bool fits;
+    bool is_short;    // auto found less than a conversation usually needs
+    char why[200];    // why this context
+    char advice[160]; // what would fit, or give more; empty: nothing to say
 };
 
 struct model_info {
@@ -26,8 +46,9 @@ struct model_info {
     int64_t n_params;
     uint64_t file_bytes, kv_bytes;
     int32_t n_layer, n_embd, n_head, n_head_kv, head_dim, n_ff, n_vocab, n_ctx, n_ctx_train;
-    int32_t n_ctx_asked; // 0: the model's own; more than n_ctx: cut to what it was trained for
     int32_t n_layer_on_device;
+    uint64_t whole_bytes; // that the file has when all its tensors are there
+    struct model_plan plan;
 };
 
 // The path that means the model inside this binary. A file of that name in the working directory is
@@ -46,6 +67,15 @@ MUST_USE enum status model_open(struct model **out, struct compute *compute, con
 MUST_USE enum status model_begin(struct model **out, struct compute *compute, const char *path,
                                  const struct model_options *options, struct err *err);
 MUST_USE enum status model_load_some(struct model *model, uint32_t budget_ms, struct err *err);
+// The same from the file's head alone, whose tensors need not be there: what it would take and
+// whether it fits (out->plan.fits). Nothing is taken.
+MUST_USE enum status model_plan(struct model_info *out, struct compute *compute, const char *path,
+                                const struct model_options *options, struct err *err);
+// The largest context that fits with these keys and values and so many sequences; 0: none.
+int32_t model_plan_largest(const struct model_plan *plan, bool kv_q8_0, int32_t n_seq);
+// n_bytes as a person reads them: "4.6 GiB", "512 MiB".
+enum { SIZE_TEXT = 32 };
+const char *model_size_text(char out[SIZE_TEXT], uint64_t n_bytes);
 struct model_progress {
     uint64_t done_bytes, total_bytes; // of the weights
     bool compiling;                   // they are there; kernels are being compiled

@@ -45,8 +45,10 @@ struct gguf_tensor {
 struct gguf {
     struct bytes file; // mapped or borrowed
     bool mapped;
+    bool head_alone; // tensors may reach behind the file's end: their bytes must not be read
     uint32_t version;
     uint64_t alignment;
+    uint64_t whole_bytes;        // where the last tensor ends
     struct gguf_value *values;   // [n_values], sorted by key
     struct gguf_tensor *tensors; // [n_tensors], sorted by name
     uint64_t n_values, n_tensors;
@@ -56,6 +58,8 @@ const char *gguf_tensor_type_name(uint32_t type);
 
 // Maps the file and checks all of it but the tensors' contents.
 MUST_USE enum status gguf_open(struct gguf **out, const char *path, struct err *err);
+// The same of a file whose tensors need not all be there: what describes them is.
+MUST_USE enum status gguf_open_head(struct gguf **out, const char *path, struct err *err);
 // The same over bytes in memory, which must outlive the result.
 MUST_USE enum status gguf_parse(struct gguf **out, struct bytes file, struct err *err);
 void gguf_close(struct gguf *gguf);

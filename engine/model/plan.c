@@ -1,18 +1,63 @@
-// plan.c - does a model fit? Counted from the file's headers alone, before anything is taken: an
-// answer in milliseconds instead of a machine that swaps, or an engine that the kernel ends later.
+// plan.c - does a model fit, and with what context? Counted from the file's head alone, before
+// anything is taken: an answer in milliseconds instead of a machine that swaps, or an engine that
+// the kernel ends later.
 //
-// Weights as the device stores them, keys and values of every sequence at its full context, and the
-// activations of one pass with what operations take beside them, against what the device has free.
-// The processor borrows the weights from the file's pages; it needs them in memory all the same.
+// Weights as the device stores them, keys and values of every sequence at its full context, the
+// activations of one pass and what operations take beside them, against what the device has free
+// less a share for everything else that runs there. The processor borrows the weights from the
+// file's pages; it needs them in memory all the same.
+//
+// ctx = auto takes the largest context that fits, up to what the model was trained for and to
+// CTX_CAP: longer prompts take minutes to read on the machines this is for, answers get worse long
+// before a trained million is reached, and memory that nobody writes to is better left to others.
+// Below CTX_USUAL a person is told, since agents and long documents need that much; below CTX_LEAST
+// nothing useful fits and the model is refused.
 #include "arch.h"
 
 #include <stdio.h>
+#include <string.h>
 
-enum { OPERATIONS_BYTES = 48 << 20 }; // scratch of operations, staging, compiled kernels
-
-struct plan {
-    uint64_t weight_bytes, cache_bytes, scratch_bytes, free_bytes;
+enum {
+    CTX_CAP = 131072,
+    CTX_USUAL = 16384,
+    CTX_LEAST = 1024,
+    CTX_STEP = 256,
+    SYSTEM_SHARE = 16, // of what is free, one part in so many, at most SYSTEM_MOST
 };
+#define SPARE_BYTES (48ull << 20)
+#define SYSTEM_MOST (4ull << 30)
+
+// A head may announce anything: sums stop at UINT64_MAX, which never fits.
+static uint64_t times(uint64_t a, uint64_t b)
+{
+    uint64_t n;
+    return mul_overflows(a, b, &n) ? UINT64_MAX : n;
+}
+
+static uint64_t plus(uint64_t a, uint64_t b)
+{
+    uint64_t n;
+    return add_overflows(a, b, &n) ? UINT64_MAX : n;
+}
+
+static int32_t least(int32_t a, int32_t b)
+{
+    return a < b ? a : b;
+}
+
+const char *model_size_text(char out[SIZE_TEXT], uint64_t n_bytes)
+{
+    const double mib = (double)n_bytes / (1 << 20);
+    if (mib >= 1000)
+        snprintf(out, SIZE_TEXT, "%.1f GiB", mib / 1024);
+    else if (mib >= 1)
+        snprintf(out, SIZE_TEXT, mib < 10 ? "%.1f MiB" : "%.0f MiB", mib);
+    else
+        snprintf(out, SIZE_TEXT, "%.1f KiB", mib * 1024);
+    return out;
+}
+
+// ---- counting -----------------------------------------------------------------------------------
 
 static uint64_t weights_bytes(const struct compute *compute, const struct weights *weights)
 {
@@ -20,72 +65,162 @@ static uint64_t weights_bytes(const struct compute *compute, const struct weight
     for (size_t i = 0; i < weights->n_placements; i++) {
         const struct placement *p = &weights->placements[i];
         bool stored = p->rule->form == MATRIX;
-        n_bytes +=
+        uint64_t row =
             compute_bytes(compute, stored ? USE_WEIGHT : USE_TENSOR,
-                          stored ? (enum dtype)p->tensor->type : DTYPE_F32, p->n_rows, p->n_cols);
+                          stored ? (enum dtype)p->tensor->type : DTYPE_F32, 1, p->n_cols);
+        n_bytes = plus(n_bytes, times(row, (uint64_t)p->n_rows));
     }
     return n_bytes;
 }
 
-static double gib(uint64_t n_bytes)
+enum status plan_make(struct model_plan *out, const struct compute *compute,
+                      const struct weights *weights, const struct hyper *hyper,
+                      const struct model_options *options, struct err *err)
 {
-    return (double)n_bytes / (double)(1 << 30);
-}
-
-// The largest context, a multiple of 256 tokens, that n_seq sequences may have; 0: none.
-static int32_t fits(const struct compute *compute, const struct hyper *hyper,
-                    const struct plan *plan, bool q8_0, int32_t n_seq)
-{
-    uint64_t fixed = plan->weight_bytes + plan->scratch_bytes,
-             row = kv_row_bytes(compute, hyper, q8_0);
-    if (fixed >= plan->free_bytes || row == 0)
-        return 0;
-    uint64_t most = (plan->free_bytes - fixed) / (row * (uint64_t)n_seq) / 256 * 256;
-    return most < (uint64_t)hyper->n_ctx ? (int32_t)most : hyper->n_ctx;
-}
-
-// What would fit; as many sequences first, then smaller keys and values, then one sequence.
-static void advise(char *out, size_t size, const struct compute *compute, const struct hyper *hyper,
-                   const struct plan *plan, const struct model_options *options)
-{
-    int32_t same = fits(compute, hyper, plan, options->kv_q8_0, options->n_seq),
-            small = fits(compute, hyper, plan, true, options->n_seq),
-            alone = fits(compute, hyper, plan, options->kv_q8_0, 1);
-    int n = 0;
-    if (alone == 0) {
-        snprintf(out, size, "a smaller model, or more memory");
-        return;
-    }
-    out[0] = 0;
-    if (same > 0)
-        n = snprintf(out, size, "ctx = %d", (int)same);
-    if (small > same && n >= 0 && (size_t)n < size)
-        n += snprintf(out + n, size - (size_t)n, "%sctx = %d with kv-type = q8_0", n ? ", " : "",
-                      (int)small);
-    if (alone > same && n >= 0 && (size_t)n < size)
-        (void)snprintf(out + n, size - (size_t)n, "%sctx = %d with parallel = 1", n ? ", or " : "",
-                       (int)alone);
-}
-
-enum status plan_check(const struct compute *compute, const struct weights *weights,
-                       const struct hyper *hyper, const struct model_options *options,
-                       struct err *err)
-{
-    struct plan plan = {
+    const struct compute_info *device = compute_info(compute);
+    const uint64_t share = device->memory_usable_bytes / SYSTEM_SHARE;
+    struct model_plan plan = {
+        .n_ctx_asked = options->n_ctx,
+        .n_ctx_train = hyper->n_ctx_train,
+        .n_seq = options->n_seq,
+        .kv_q8_0 = options->kv_q8_0,
         .weight_bytes = weights_bytes(compute, weights),
-        .cache_bytes = kv_row_bytes(compute, hyper, options->kv_q8_0) * (uint64_t)hyper->n_ctx *
-                       (uint64_t)options->n_seq,
-        .scratch_bytes = activations_bytes(hyper, options) + OPERATIONS_BYTES,
-        .free_bytes = compute_info(compute)->memory_usable_bytes,
+        .pass_bytes = activations_bytes(hyper, options),
+        .spare_bytes = SPARE_BYTES,
+        .free_bytes = device->memory_usable_bytes,
+        .system_bytes = share < SYSTEM_MOST ? share : SYSTEM_MOST,
     };
-    uint64_t wanted = plan.weight_bytes + plan.cache_bytes + plan.scratch_bytes;
-    char advice[160];
-    if (plan.free_bytes == 0 || wanted <= plan.free_bytes) // 0: the device does not tell
-        return OK;
-    advise(advice, sizeof(advice), compute, hyper, &plan, options);
-    return err_set(err, NO_ROOM,
-                   "%.1f GiB wanted (weights %.1f, keys and values of %d x %d tokens %.1f, scratch "
-                   "%.1f), %.1f GiB free; what fits: %s",
-                   gib(wanted), gib(plan.weight_bytes), options->n_seq, hyper->n_ctx,
-                   gib(plan.cache_bytes), gib(plan.scratch_bytes), gib(plan.free_bytes), advice);
+    for (int q8_0 = 0; q8_0 < 2; q8_0++) {
+        uint64_t widest, most = device->largest_buffer_bytes;
+        plan.token_bytes[q8_0] = kv_row_bytes(compute, hyper, q8_0, &widest);
+        plan.rows_most[q8_0] =
+            most && widest && most / widest < INT32_MAX ? most / widest : (uint64_t)INT32_MAX;
+    }
+    if (plan.token_bytes[plan.kv_q8_0] == UINT64_MAX)
+        return err_set(err, UNSUPPORTED,
+                       "kv-type q8_0: this model's keys or values have rows that are not a "
+                       "multiple of 32 numbers; use kv-type = f16");
+    plan_settle(&plan);
+    *out = plan;
+    return OK;
+}
+
+// ---- choosing -----------------------------------------------------------------------------------
+
+static uint64_t fixed_bytes(const struct model_plan *plan)
+{
+    return plus(plan->weight_bytes, plus(plan->pass_bytes, plan->spare_bytes));
+}
+
+// Tokens that each of n_seq sequences may have: what memory and buffers allow.
+static uint64_t room(const struct model_plan *plan, bool q8_0, int32_t n_seq)
+{
+    const uint64_t token = times(plan->token_bytes[q8_0], (uint64_t)n_seq),
+                   usable = plan->free_bytes - plan->system_bytes, fixed = fixed_bytes(plan);
+    uint64_t most = plan->rows_most[q8_0] / (uint64_t)n_seq;
+    if (plan->token_bytes[q8_0] == UINT64_MAX)
+        return 0;
+    if (plan->free_bytes == 0) // the device does not tell
+        return most;
+    if (fixed > usable)
+        return 0;
+    uint64_t held = token ? (usable - fixed) / token : most;
+    return held < most ? held : most;
+}
+
+int32_t model_plan_largest(const struct model_plan *plan, bool q8_0, int32_t n_seq)
+{
+    uint64_t most = room(plan, q8_0, n_seq);
+    return most < (uint64_t)plan->n_ctx_train ? (int32_t)(most / CTX_STEP * CTX_STEP)
+                                              : plan->n_ctx_train;
+}
+
+// What would fit, or give more than `than` tokens: as many sequences first, then smaller keys and
+// values, then one sequence, then both.
+static void advise(struct model_plan *plan, int32_t than)
+{
+    const struct {
+        bool q8_0;
+        int32_t n_seq;
+        const char *how;
+    } ways[] = {
+        {plan->kv_q8_0, plan->n_seq, ""},
+        {true, plan->n_seq, " with kv-type = q8_0"},
+        {plan->kv_q8_0, 1, " with parallel = 1"},
+        {true, 1, " with kv-type = q8_0 and parallel = 1"},
+    };
+    size_t n = 0;
+    for (size_t i = 0; i < COUNT_OF(ways); i++) {
+        int32_t most = model_plan_largest(plan, ways[i].q8_0, ways[i].n_seq);
+        if (most <= than || n >= sizeof(plan->advice))
+            continue;
+        int m = snprintf(plan->advice + n, sizeof(plan->advice) - n, "%sctx = %d%s",
+                         n ? ", or " : "", (int)most, ways[i].how);
+        n += m > 0 ? (size_t)m : 0;
+        than = most;
+    }
+    if (n == 0)
+        snprintf(plan->advice, sizeof(plan->advice), "a smaller model, or more memory");
+}
+
+static void say_why(struct model_plan *plan, int32_t cap)
+{
+    char cache[SIZE_TEXT], beside[SIZE_TEXT], free_text[SIZE_TEXT], system_text[SIZE_TEXT];
+    const bool automatic = plan->n_ctx_asked == CTX_AUTO;
+    if (automatic && plan->n_ctx < cap)
+        snprintf(plan->why, sizeof(plan->why),
+                 "auto: what fits: %s of keys and values beside %s of weights and scratch, in %s "
+                 "free of which %s are the system's",
+                 model_size_text(cache, plan->cache_bytes),
+                 model_size_text(beside, fixed_bytes(plan)),
+                 model_size_text(free_text, plan->free_bytes),
+                 model_size_text(system_text, plan->system_bytes));
+    else if (automatic && cap < plan->n_ctx_train)
+        snprintf(plan->why, sizeof(plan->why),
+                 "auto: at most %d, where the model was trained for %d (ctx = N asks for more)",
+                 CTX_CAP, (int)plan->n_ctx_train);
+    else if (automatic || plan->n_ctx_asked == 0)
+        snprintf(plan->why, sizeof(plan->why), "%swhat the model was trained for",
+                 automatic ? "auto: " : "");
+    else if (plan->n_ctx_asked > plan->n_ctx)
+        snprintf(plan->why, sizeof(plan->why),
+                 "ctx = %d was asked for; this model was trained for %d tokens",
+                 (int)plan->n_ctx_asked, (int)plan->n_ctx_train);
+    else
+        snprintf(plan->why, sizeof(plan->why), "as asked for");
+}
+
+void plan_settle(struct model_plan *plan)
+{
+    const int32_t train = plan->n_ctx_train, cap = least(train, CTX_CAP);
+    const int32_t most = model_plan_largest(plan, plan->kv_q8_0, plan->n_seq);
+    if (plan->n_ctx_asked == CTX_AUTO)
+        plan->n_ctx = most < least(train, CTX_LEAST) ? least(train, CTX_LEAST) : least(most, cap);
+    else
+        plan->n_ctx = plan->n_ctx_asked > 0 ? least(plan->n_ctx_asked, train) : train;
+    plan->cache_bytes = times(times(plan->token_bytes[plan->kv_q8_0], (uint64_t)plan->n_seq),
+                              (uint64_t)plan->n_ctx);
+    plan->fits = fixed_bytes(plan) <= plan->free_bytes - plan->system_bytes || !plan->free_bytes;
+    plan->fits = plan->fits && room(plan, plan->kv_q8_0, plan->n_seq) >= (uint64_t)plan->n_ctx;
+    plan->is_short =
+        plan->fits && plan->n_ctx_asked == CTX_AUTO && plan->n_ctx < least(train, CTX_USUAL);
+    plan->advice[0] = 0;
+    say_why(plan, cap);
+    if (!plan->fits || plan->is_short)
+        advise(plan, plan->is_short ? plan->n_ctx : 0);
+}
+
+enum status plan_refuse(const struct model_plan *plan, struct err *err)
+{
+    char text[6][SIZE_TEXT];
+    const uint64_t scratch = plus(plan->pass_bytes, plan->spare_bytes);
+    return err_set(
+        err, NO_ROOM,
+        "%s wanted (weights %s, keys and values of %d x %d tokens %s, scratch %s); %s are free, "
+        "%s of them the system's; what fits: %s",
+        model_size_text(text[0], plus(fixed_bytes(plan), plan->cache_bytes)),
+        model_size_text(text[1], plan->weight_bytes), plan->n_seq, plan->n_ctx,
+        model_size_text(text[2], plan->cache_bytes), model_size_text(text[3], scratch),
+        model_size_text(text[4], plan->free_bytes), model_size_text(text[5], plan->system_bytes),
+        plan->advice);
 }

@@ -84,15 +84,19 @@ void engine_load(struct engine *engine)
 
 // ---- the model ------------------------------------------------------------------------------
 
-static enum status loaded_begin(struct loaded *loaded, struct err *err)
+struct model_options sched_model_options(const struct settings *settings)
 {
-    const struct settings *settings = &loaded->engine->sched->settings;
-    struct model_options options = {
+    return (struct model_options){
         .n_ctx = settings->n_ctx,
         .n_seq = settings->n_parallel,
         .n_batch = BATCH_TOKENS,
         .kv_q8_0 = settings->kv_q8_0,
     };
+}
+
+static enum status loaded_begin(struct loaded *loaded, struct err *err)
+{
+    const struct model_options options = sched_model_options(&loaded->engine->sched->settings);
     enum status status =
         model_begin(&loaded->model, loaded->engine->compute, loaded->path, &options, err);
     if (status != OK)

@@ -100,6 +100,9 @@ struct sched_status { // a snapshot, replaced when EVENT_STATE is taken
     struct doctor_device layers; // of the device, looked at once before the model is opened
 };
 
+// How the settings have a model opened.
+struct model_options sched_model_options(const struct settings *settings);
+
 struct sched;
 // Starts the engine thread; loading goes on in it. refused: NULL, or why there is no model_path:
 // then the state becomes FAILED with this sentence, and the process can still say so to whoever

@@ -34,7 +34,7 @@ struct server {
     struct api *api;
     struct net *net;
     int heartbeat_fd; // -1: nobody listens
-    bool device_told, ready_told, show_key;
+    bool device_told, plan_told, ready_told, show_key;
     uint64_t began_ms, loading_told_ms;
 };
 
@@ -275,6 +275,27 @@ static void tell_device(struct server *server, const struct sched_status *now)
     heartbeat_say(server, "loading\n");
 }
 
+// The context and why, as soon as it is known: before a byte of the weights is loaded.
+static void tell_plan(struct server *server, const struct model_info *model)
+{
+    const struct model_plan *plan = &model->plan;
+    char text[4][SIZE_TEXT];
+    if (server->plan_told || !model->id[0])
+        return;
+    server->plan_told = true;
+    log_info("context: %d tokens for each of %d conversations (%s)", (int)plan->n_ctx,
+             (int)plan->n_seq, plan->why);
+    log_info("memory: weights %s, keys and values %s, scratch %s; %s are free",
+             model_size_text(text[0], plan->weight_bytes),
+             model_size_text(text[1], plan->cache_bytes),
+             model_size_text(text[2], plan->pass_bytes + plan->spare_bytes),
+             model_size_text(text[3], plan->free_bytes));
+    if (plan->is_short)
+        log_warn("a context of %d tokens is little for long documents and agents; what gives more: "
+                 "%s",
+                 (int)plan->n_ctx, plan->advice);
+}
+
 // Every few seconds, so that a model that takes none is not told about.
 static void tell_loading(struct server *server, const struct sched_loading *loading)
 {
@@ -293,15 +314,12 @@ static void tell_loading(struct server *server, const struct sched_loading *load
 static void tell_ready(struct server *server, const struct model_info *model)
 {
     server->ready_told = true;
+    tell_plan(server, model);
     log_info("model: %s (%s, %s, %.1f M parameters), %d/%d layers on the device, context %d "
              "tokens, %d at once",
              model->id, model->arch, model->quantisation, (double)model->n_params / 1e6,
              (int)model->n_layer_on_device, (int)model->n_layer, (int)model->n_ctx,
              (int)server->settings.n_parallel);
-    if (model->n_ctx_asked > model->n_ctx)
-        log_warn("ctx = %d was asked for; this model was trained for %d tokens, which is its "
-                 "context",
-                 (int)model->n_ctx_asked, (int)model->n_ctx_train);
     log_info("ready after %.1f s", (double)(clock_ms() - server->began_ms) / 1000);
     heartbeat_say(server, "ready\n");
 }
@@ -313,6 +331,7 @@ static void state_changed(void *arg)
     if (now->state == SCHED_LOADING) {
         if (!server->device_told)
             tell_device(server, now);
+        tell_plan(server, &now->model);
         tell_loading(server, &now->loading);
     } else if (now->state == SCHED_FAILED) {
         log_error("no model is loaded: %s", now->err.text);

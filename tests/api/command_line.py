@@ -21,7 +21,7 @@ from pathlib import Path
 
 USER = 1000
 AS_USER = ["setpriv", "--reuid", str(USER), "--regid", str(USER), "--clear-groups"] if os.getuid() == 0 else []
-VERBS = "serve chat bench logits tokenize doctor version".split()
+VERBS = "serve chat bench plan logits tokenize doctor version".split()
 # First words of a code span that is a command.
 PROGRAMS = "make tawny curl openssl qm lsblk sudo dd tests/golden/vtest tests/golden/peer/run".split()
 # Beginnings of commands that are not run here.

@@ -3,13 +3,39 @@
 import json
 import re
 
-from tools import ROOT, WORK, check, run_verb
+from tools import ROOT, WORK, Server, check, run_verb
 
 
 def conf_defaults():
     """tawny.conf with every commented default switched on"""
     text = (ROOT / "rootfs-overlay/etc/tawny.conf").read_text()
     return re.sub(r"^#([a-z-]+ = )", r"\1", text, flags=re.M)
+
+
+def plan(model):
+    """what does it take, of a file and of its head alone; more than the machine has is said with what would fit"""
+    done = run_verb("plan", "-m", model, "--device", "cpu", "--json")
+    whole = json.loads(done[1]) if done[0] == 0 else {"bytes": {}}
+    size = whole["bytes"]
+    check("verbs: plan --json", whole.get("fits") and whole["context_why"].startswith("auto: ") and size["weights"] > 0 and
+          size["keys_and_values"] == size["one_token"] * whole["context"] * 4 and
+          size["together"] == size["weights"] + size["keys_and_values"] + size["scratch"] and len(whole["largest_contexts"]) >= 2, done)
+    head = WORK / "head.gguf"
+    head.write_bytes(model.read_bytes()[:whole["file_bytes"] - 4096])
+    done = run_verb("plan", "-m", head, "--device", "cpu", "--json")
+    check("verbs: plan of a file that is not all there", done[0] == 0 and json.loads(done[1])["bytes"]["weights"] == size["weights"] and
+          json.loads(done[1])["whole_bytes"] == whole["file_bytes"], done)
+    done = run_verb("plan", "-m", model, "--device", "cpu", "--ctx", "64", "--parallel", "2", "--kv-type", "q8_0")
+    check("verbs: plan as a table", done[0] == 0 and "2 x 64 tokens" in done[1] and "parallel = 1, kv-type = q8_0" in done[1] and
+          "It fits." in done[1], done)
+    server = Server("plan", model)
+    health = server.wait()
+    check("verbs: /health says which context, and why", health["status"] == "ready" and health["context"] == whole["context"] and health["context_asked"] == "auto" and
+          health["context_why"] == whole["context_why"] and health["memory"]["weights"] == size["weights"], health)
+    log = server.log.read_text()
+    check("verbs: so does the log, before it is ready", 0 < log.find("context: %d tokens for each of 4 conversations (auto: " %
+          whole["context"]) < log.find("ready after"), log)
+    check("verbs: it stops", server.stop() == 0)
 
 
 def run(model):
@@ -28,6 +54,7 @@ def run(model):
           and r["n_threads"] == 1 for r in rows), done)
     done = run_verb("bench", "-m", model, "-p", "16", "-n", "4", "-r", "1")
     check("verbs: bench's table", done[0] == 0 and "pp16" in done[1] and "tg4" in done[1], done)
+    plan(model)
     done = run_verb("version")
     check("verbs: version", done[0] == 0 and "tawny " in done[1] and "bearssl" in done[1].lower() and "device:" in done[1], done)
     for arguments in (("nonsense",), (), ("serve", "--nonsense", "1"), ("bench", "-p"), ("chat", "--temperature", "x"), ("serve", "x")):

@@ -32,7 +32,7 @@ static void settings_are_good(const struct settings *s)
     text_is_good(s->state, sizeof(s->state));
     text_is_good(s->device, sizeof(s->device));
     text_is_good(s->hostname, sizeof(s->hostname));
-    if (!s->model[0] || !s->listen[0] || !s->device[0] || !s->hostname[0] || s->n_ctx < 0 ||
+    if (!s->model[0] || !s->listen[0] || !s->device[0] || !s->hostname[0] || s->n_ctx < CTX_AUTO ||
         s->n_threads < 0 || s->n_parallel < 1)
         abort();
 }

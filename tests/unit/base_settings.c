@@ -24,7 +24,7 @@ static void test_good(void)
     struct err err = {0};
     CHECK(read_text(&settings, "", &err) == OK);
     CHECK_TEXT(settings.listen, "[::]:443,[::]:11434");
-    CHECK(settings.n_ctx == 4096 && settings.n_parallel == 4 && settings.log == LOG_INFO);
+    CHECK(settings.n_ctx == CTX_AUTO && settings.n_parallel == 4 && settings.log == LOG_INFO);
     CHECK(read_text(&settings,
                     "\xef\xbb\xbf# a comment\r\n\r\n  model =  my model.gguf \t# which one\r\n"
                     "listen-http = \"\"\r\nctx=8192\r\nlog = debug\r\ndevice = \"a # b\" # "
@@ -39,6 +39,10 @@ static void test_good(void)
     CHECK(!settings.kv_q8_0);
     CHECK(settings_set(&settings, "kv-type", bytes_of("q8_0"), &err) == OK && settings.kv_q8_0);
     CHECK(settings_set(&settings, "kv-type", bytes_of("f16"), &err) == OK && !settings.kv_q8_0);
+    CHECK(settings_set(&settings, "ctx", bytes_of("auto"), &err) == OK);
+    CHECK(settings.n_ctx == CTX_AUTO);
+    CHECK(settings_set(&settings, "ctx", bytes_of("0"), &err) == OK && settings.n_ctx == 0);
+    CHECK(settings_set(&settings, "threads", bytes_of("auto"), &err) == BAD_INPUT);
     CHECK(settings_set(&settings, "model", bytes_of("x"), &err) == OK);
     CHECK_TEXT(settings.model, "x");
 }
@@ -82,7 +86,7 @@ static void test_bad(void)
         {"model = a\nmodle = b\n",
          "line 2: there is no setting \"modle\"; the settings are model, listen"},
         {"model = a\n\nmodel = b\n", "line 3: model was set in line 1 already"},
-        {"ctx = many\n", "line 1: ctx: \"many\" is not a whole number from 0 to 1048576"},
+        {"ctx = many\n", "line 1: ctx: \"many\" is not a whole number from 0 to 1048576, nor auto"},
         {"ctx = -1\n", "ctx: \"-1\""},
         {"ctx = 99999999999999999999\n", "ctx: \"99999999999999999999\""},
         {"ctx =\n", "ctx: \"\""},

@@ -132,17 +132,12 @@ static void test_does_not_fit(struct file *file)
     // what it says fits does
     const char *advice = strstr(err.text, "ctx = ");
     int32_t n_ctx = advice ? (int32_t)strtol(advice + 6, NULL, 10) : 0;
-    struct weights none = {0};
-    struct hyper hyper = {0};
-    struct gguf *gguf;
-    CHECK(gguf_open(&gguf, path, &err) == OK && hyper_read(&hyper, gguf, &err) == OK);
-    hyper.n_vocab = TINY_VOCAB;
-    hyper.n_ctx = n_ctx;
-    CHECK(n_ctx > 0 && plan_check(compute, &none, &hyper, &options, &err) == OK);
-    hyper.n_ctx = n_ctx + 512;
-    CHECK(plan_check(compute, &none, &hyper, &options, &err) == NO_ROOM);
-    hyper_free(&hyper);
-    gguf_close(gguf);
+    static struct model_info info;
+    struct model_options other = options;
+    other.n_ctx = n_ctx;
+    CHECK(model_plan(&info, compute, path, &other, &err) == OK && n_ctx > 0 && info.plan.fits);
+    other.n_ctx = n_ctx + 512;
+    CHECK(model_plan(&info, compute, path, &other, &err) == OK && !info.plan.fits);
 }
 
 // A norm that is not a number would make every logit one; the file's tensor is named.

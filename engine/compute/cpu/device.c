@@ -252,6 +252,18 @@ static int32_t threads_allowed(void)
     return n < 1 ? 1 : n > CPU_MAX_THREADS ? CPU_MAX_THREADS : n;
 }
 
+// What the container's limit leaves, where there is one: its pages of files can be taken back.
+static uint64_t container_free(void)
+{
+    static const char stat[] = "/sys/fs/cgroup/memory.stat";
+    const uint64_t most = file_number("/sys/fs/cgroup/memory.max", NULL, 10),
+                   used = file_number("/sys/fs/cgroup/memory.current", NULL, 10),
+                   files = file_number(stat, "inactive_file ", 10) +
+                           file_number(stat, "\nactive_file ", 10);
+    const uint64_t held = used > files ? used - files : 0;
+    return most == 0 ? UINT64_MAX : most > held ? most - held : 1;
+}
+
 static void fill_info(struct cpu *cpu, const struct isa *isa)
 {
     struct compute_info *info = &cpu->compute.info;
@@ -270,6 +282,9 @@ static void fill_info(struct cpu *cpu, const struct isa *isa)
     uint64_t available = file_number("/proc/meminfo", "MemAvailable:", 10) * 1024;
     if (available > 0) // with what the kernel can take back from its caches
         info->memory_usable_bytes = available;
+    const uint64_t contained = container_free();
+    if (info->memory_usable_bytes > contained)
+        info->memory_usable_bytes = contained;
 }
 
 static void cpu_close(struct compute *compute)

@@ -166,6 +166,7 @@ static void fill_info(struct vulkan *vk)
     info->n_compute_units = said->n_compute_units;
     info->memory_bytes = said->memory_bytes;
     info->memory_usable_bytes = said->memory_usable_bytes;
+    info->largest_buffer_bytes = said->largest_buffer_bytes;
 }
 
 static void vulkan_close(struct compute *compute)
