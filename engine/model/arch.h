@@ -385,7 +385,6 @@ struct arch {
     // After what all have was read (every layer PART_ATTENTION and PART_DENSE): sets the rest.
     void (*read)(struct reader *r, struct hyper *h);
     void (*forward)(const struct pass *p); // from tokens to the state before the output norm
-    bool cpu_only;                         // some operation of it is not there on a GPU yet
 };
 #define RULES(table) .rules = table, .n_rules = COUNT_OF(table)
 

@@ -102,10 +102,6 @@ static enum status check_device(const struct compute *compute, const struct hype
 {
     if (strcmp(compute_info(compute)->backend, "cpu") == 0)
         return OK;
-    if (h->arch->cpu_only || h->n_expert > 0)
-        return err_set(err, UNSUPPORTED,
-                       "architecture '%s'%s runs on the processor only in this build: device = cpu",
-                       h->arch->name, h->n_expert > 0 ? " with experts" : "");
     if (hyper_recurrent(h) && !compute_has_recurrent(compute))
         return err_set(err, UNSUPPORTED,
                        "architecture '%s' has recurrent layers, which run on the processor only in "
@@ -113,10 +109,10 @@ static enum status check_device(const struct compute *compute, const struct hype
                        h->arch->name);
     for (int32_t i = 0; i < h->n_layer; i++) {
         const struct layer_hyper *layer = &h->layers[i];
-        if (layer->head_dim % 8 != 0 || layer->head_dim > 256)
+        if (layer->head_dim % 8 != 0 || layer->head_dim > 576)
             return err_set(
                 err, UNSUPPORTED,
-                "heads of %d dimensions; on %s they must be a multiple of 8, at most 256",
+                "heads of %d dimensions; on %s they must be a multiple of 8, at most 576",
                 layer->head_dim, compute_info(compute)->device);
         if (h->n_embd % 32 != 0 || layer->n_ff % 32 != 0)
             return err_set(err, UNSUPPORTED,

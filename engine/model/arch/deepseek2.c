@@ -80,6 +80,5 @@ static void read_mistral4(struct reader *r, struct hyper *h)
     reader_temperature(r, h);
 }
 
-const struct arch arch_deepseek2 = {"deepseek2", RULES(rules), read, forward, .cpu_only = true};
-const struct arch arch_mistral4 = {"mistral4", RULES(rules), read_mistral4, forward,
-                                   .cpu_only = true};
+const struct arch arch_deepseek2 = {"deepseek2", RULES(rules), read, forward};
+const struct arch arch_mistral4 = {"mistral4", RULES(rules), read_mistral4, forward};

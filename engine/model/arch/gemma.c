@@ -51,5 +51,4 @@ static void read_gemma3(struct reader *r, struct hyper *h)
 }
 
 const struct arch arch_gemma2 = {"gemma2", RULES(gemma2_rules), read_gemma2, decoder_forward};
-const struct arch arch_gemma3 = {"gemma3", RULES(gemma3_rules), read_gemma3, decoder_forward,
-                                 .cpu_only = true};
+const struct arch arch_gemma3 = {"gemma3", RULES(gemma3_rules), read_gemma3, decoder_forward};

@@ -25,6 +25,5 @@ static void read_granite(struct reader *r, struct hyper *h)
     reader_experts(r, h, false);
 }
 
-const struct arch arch_granite = {"granite", RULES(rules), read_granite, decoder_forward,
-                                  .cpu_only = true};
+const struct arch arch_granite = {"granite", RULES(rules), read_granite, decoder_forward};
 const struct arch arch_granitemoe = {"granitemoe", RULES(rules), read_granite, decoder_forward};

@@ -30,5 +30,5 @@ static void read_moe(struct reader *r, struct hyper *h)
 }
 
 const struct arch arch_hunyuan_dense = {"hunyuan-dense", RULES(dense_rules), read_dense,
-                                        decoder_forward, .cpu_only = true};
+                                        decoder_forward};
 const struct arch arch_hunyuan_moe = {"hunyuan-moe", RULES(moe_rules), read_moe, decoder_forward};

@@ -41,5 +41,4 @@ static void read(struct reader *r, struct hyper *h)
     reader_window(r, h, 4);
 }
 
-const struct arch arch_muse_glimmer = {"muse-glimmer", RULES(rules), read, forward,
-                                       .cpu_only = true};
+const struct arch arch_muse_glimmer = {"muse-glimmer", RULES(rules), read, forward};

@@ -44,8 +44,7 @@ static void read_qwen2moe(struct reader *r, struct hyper *h)
         reader_refuse(r, BAD_INPUT, "key '%s' is missing", r->key);
 }
 
-const struct arch arch_qwen3 = {"qwen3", RULES(qwen3_rules), read_qwen3, decoder_forward,
-                                .cpu_only = true};
+const struct arch arch_qwen3 = {"qwen3", RULES(qwen3_rules), read_qwen3, decoder_forward};
 const struct arch arch_qwen3moe = {"qwen3moe", RULES(qwen3moe_rules), read_qwen3moe,
                                    decoder_forward};
 const struct arch arch_qwen2moe = {"qwen2moe", RULES(qwen2moe_rules), read_qwen2moe,
