@@ -143,9 +143,17 @@ void tensor_read(struct compute *compute, void *to, const struct tensor *from, s
 
 // Starts a recording. key != 0 names everything about it that is not in I32 tensors. true: record
 // the operations, then finish; false: the device still has the recording of that key and submits it
-// again at compute_finish, so nothing may be recorded. Freeing a tensor forgets what uses it. With
-// a key every token of an attention is one that decodes, however many there are.
+// again at compute_finish, so nothing may be recorded. Freeing a tensor forgets what uses it. How
+// an attention of more than 8 tokens is shared out follows from which of them are one sequence's
+// and from attention_rows of the largest count: its key names these too.
 MUST_USE bool compute_begin(struct compute *compute, uint64_t key);
+static inline int64_t attention_rows(int64_t count) // a power of two
+{
+    int64_t n = 256;
+    while (n < count)
+        n *= 2;
+    return n;
+}
 // As compute_begin without a key, but nothing will run: the kernels of what is recorded are
 // compiled, so that the first real recording need not wait for them. false: this device has nothing
 // to compile ahead, and nothing may be recorded or finished.

@@ -396,6 +396,7 @@ const char *arch_names(char *out, size_t size);
 // ---- model.c, forward.c -------------------------------------------------------------------------
 
 struct model {
+    uint32_t number; // of those this process has opened, from 1: in the keys of its recordings
     struct compute *compute;
     struct gguf *gguf;
     struct tokenizer *tokenizer;

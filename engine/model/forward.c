@@ -7,7 +7,10 @@
 
 #include <string.h>
 
-enum { KEPT_ROWS = 8 };
+enum {
+    FEW_ROWS = 8,   // whose kernels are rehearsed one number of rows after another
+    KEPT_ROWS = 64, // the most rows of a recording that is kept
+};
 
 // The first n columns of a one-row tensor of inputs.
 static struct tensor columns(const struct tensor *tensor, int32_t n)
@@ -193,15 +196,43 @@ static void write_inputs(struct model *m, const struct batch *b, int32_t start, 
     write_ints(m, &m->act.count, count, n);
 }
 
-// The recording of a small chunk comes again with every token that is decoded: n rows (at most
-// KEPT_ROWS), n_out of them wanted, of this model. Larger ones are recorded anew.
-static uint64_t recording_key(const struct model *m, int32_t n, int32_t n_out, int32_t n_top)
+// Whether each of n rows is another sequence's: none of them is a prompt.
+static bool only_decodes(const int32_t *seq, int32_t n)
 {
-    _Static_assert(KEPT_ROWS < 16 && TOP_K_MOST < 128, "the bits below; 48 hold an address");
-    if (n > KEPT_ROWS || n_out > KEPT_ROWS)
-        return 0;
-    return (uint64_t)(uintptr_t)m << 15 | (uint64_t)n << 11 | (uint64_t)n_out << 7 |
-           (uint64_t)n_top;
+    for (int32_t t = 1; t < n; t++)
+        for (int32_t earlier = 0; earlier < t; earlier++)
+            if (seq[earlier] == seq[t])
+                return false;
+    return true;
+}
+
+// What attention makes of the largest of n positions, as a power of two.
+static uint32_t reach_of(const int32_t *pos, int32_t n)
+{
+    int32_t most = 0;
+    uint32_t reach = 0;
+    for (int32_t t = 0; t < n; t++)
+        most = pos[t] > most ? pos[t] : most;
+    for (int64_t rows = attention_rows((int64_t)most + 1); rows > 1; rows /= 2)
+        reach++;
+    return reach;
+}
+
+// The recording of a small chunk comes again with every token that is decoded: n rows from `start`,
+// n_out of them wanted, of this model. A few rows are all alike; of up to KEPT_ROWS those are that
+// only decode and reach about as far back. Others are recorded anew.
+static uint64_t recording_key(const struct model *m, const struct batch *b, int32_t start,
+                              int32_t n, int32_t n_out)
+{
+    _Static_assert(KEPT_ROWS < 128 && TOP_K_MOST < 128, "the bits below");
+    uint32_t reach = 0;
+    if (n > FEW_ROWS) {
+        if (n > KEPT_ROWS || !only_decodes(b->seq + start, n))
+            return 0;
+        reach = reach_of(b->pos + start, n);
+    }
+    return (uint64_t)m->number << 32 | (uint64_t)n << 21 | (uint64_t)n_out << 14 |
+           (uint64_t)b->n_top << 7 | reach;
 }
 
 // Appends what was computed for n_out wanted rows.
@@ -228,7 +259,7 @@ static enum status forward_chunk(struct model *m, const struct batch *b, int32_t
     write_inputs(m, b, start, n);
     int32_t n_out = collect_wanted(&m->act, b->wanted + start, n, &at, rows);
     write_ints(m, &m->act.out_row, rows, n_out > 0 ? n_out : 1);
-    if (compute_begin(m->compute, recording_key(m, n, n_out, n_top))) {
+    if (compute_begin(m->compute, recording_key(m, b, start, n, n_out))) {
         m->hyper.arch->forward(&p);
         if (n_out > 0)
             forward_output(&p, n_out, n_top);
@@ -335,7 +366,7 @@ static enum status rehearse_rows(struct model *m, int32_t n, struct err *err)
 
 enum status forward_rehearse(struct model *model, struct err *err)
 {
-    int32_t n = model->rehearsed < KEPT_ROWS ? model->rehearsed + 1 : 2 * model->rehearsed;
+    int32_t n = model->rehearsed < FEW_ROWS ? model->rehearsed + 1 : 2 * model->rehearsed;
     if (n > model->act.n_batch)
         return OK;
     if (n == 1) { // each row is the first of a sequence

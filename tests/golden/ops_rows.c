@@ -310,7 +310,7 @@ static void decode(int32_t n)
     enum { STEPS = 40 };
     if (!case_open("recording, %d sequences decoded under one key", n))
         return;
-    int32_t turns[L_DIM], ints[8];
+    int32_t turns[L_DIM], ints[24];
     float magnitude;
     rope_turns(turns, &magnitude, L_DIM, &(struct rope_scaling){1e4f, 1});
     struct layer l = {.embd = both_weight(DTYPE_F16, L_VOCAB, L_EMBD),
@@ -369,5 +369,6 @@ void recording_cases(void)
     decode(1);
     decode(3);
     decode(8);
+    decode(24);
     decode(1); // the key of tensors that are gone
 }

@@ -455,7 +455,7 @@ static void test_replay(void)
     for (int k = 0; k < 4; k++)
         CHECK(float_at(vk, &e, k, 0) == (float)(64 * down[k]));
     tensor_free(&vk->compute, &d);
-    tensor_free(&vk->compute, &a); // used by a recording that is gone
+    tensor_free(&vk->compute, &a);   // used by a recording that is gone
     CHECK(vk->recorder.n_kept == 1); // of key 5, which records nothing
     close_device(vk);
 }
@@ -518,20 +518,65 @@ static void dispatch_rows(struct vulkan *vk, const struct tensor *out, const str
                                        .bytes = bytes});
 }
 
-static enum status rows_once(struct vulkan *vk, struct err *err)
+struct turn { // two rows that change places; as long as the device
+    struct tensor a, b, row;
+};
+
+static struct turn turn_of(struct vulkan *vk)
 {
-    static struct tensor a, b, row;
-    static struct vulkan *of;
-    if (of != vk) {
-        a = floats(vk, 2, 64, 0);
-        b = floats(vk, 2, 64, 0);
-        row = ints(vk, 2, (int32_t[]){1, 0});
-        of = vk;
-    }
+    return (struct turn){floats(vk, 2, 64, 0), floats(vk, 2, 64, 0),
+                         ints(vk, 2, (int32_t[]){1, 0})};
+}
+
+static enum status turn_once(struct vulkan *vk, const struct turn *turn, struct err *err)
+{
     *err = (struct err){0};
     if (compute_begin(&vk->compute, 3))
-        op_rows(&vk->compute, &b, &a, &row);
+        op_rows(&vk->compute, &turn->b, &turn->a, &turn->row);
     return compute_finish(&vk->compute, err);
+}
+
+// Kept recordings have a cap in number and one in dispatches: the longest unused go.
+static void test_kept_most(void)
+{
+    struct vulkan *vk = open_device(NULL);
+    struct tensor a = floats(vk, 2, 64, 0), b = floats(vk, 2, 64, 0),
+                  row = ints(vk, 2, (int32_t[]){1, 0});
+    struct recorder *r = &vk->recorder;
+    for (uint64_t key = 1; key <= KEPT_MOST + 20; key++)
+        for (int i = 0; i < 2; i++) { // key 1 is used again after each
+            if (compute_begin(&vk->compute, i ? 1 : key))
+                op_rows(&vk->compute, &b, &a, &row);
+            CHECK(compute_finish(&vk->compute, NULL) == OK);
+        }
+    CHECK(r->n_kept == KEPT_MOST);
+    const struct {
+        uint64_t key;
+        bool gone;
+    } found[] = {{1, false}, {22, false}, {KEPT_MOST + 20, false}, {2, true}};
+    for (size_t i = 0; i < COUNT_OF(found); i++) {
+        CHECK(compute_begin(&vk->compute, found[i].key) == found[i].gone);
+        CHECK(compute_finish(&vk->compute, NULL) == OK);
+    }
+    CHECK(r->n_kept == KEPT_MOST);
+    for (uint32_t i = 0; i < r->n_kept; i++)
+        r->kept[i]->counts.n_dispatches = KEPT_DISPATCHES / KEPT_MOST;
+    CHECK(compute_begin(&vk->compute, 1000));
+    for (int i = 0; i < 3; i++)
+        op_rows(&vk->compute, &b, &a, &row);
+    CHECK(compute_finish(&vk->compute, NULL) == OK &&
+          r->kept[r->n_kept - 1]->counts.n_dispatches == 3);
+    r->kept[0]->counts.n_dispatches = KEPT_DISPATCHES; // one that is as large as all may be
+    CHECK(compute_begin(&vk->compute, 1001));
+    op_rows(&vk->compute, &b, &a, &row);
+    CHECK(compute_finish(&vk->compute, NULL) == OK);
+    uint64_t n_recorded = 0;
+    for (uint32_t i = 0; i < r->n_kept; i++)
+        n_recorded += r->kept[i]->counts.n_dispatches;
+    CHECK(r->n_kept > 0 && r->n_kept < KEPT_MOST && n_recorded <= KEPT_DISPATCHES);
+    CHECK(!compute_begin(&vk->compute, 1001)); // the newest is there
+    CHECK(compute_finish(&vk->compute, NULL) == OK);
+    close_device(vk);
 }
 
 // 100 dispatches that claim 100 ms each: cut into submissions of a second with a key, of less and
@@ -543,7 +588,8 @@ static void test_pieces_of_time(void)
                   row = ints(vk, 2, (int32_t[]){1, 0});
     int cut[3];
     struct err err;
-    CHECK(rows_once(vk, &err) == OK); // compiled
+    const struct turn turn = turn_of(vk);
+    CHECK(turn_once(vk, &turn, &err) == OK); // compiled
     for (int i = 0; i < 3; i++) {
         count_calls(vk);
         if (i == 1)
@@ -620,23 +666,25 @@ static void test_faults(void)
 {
     struct err err;
     struct vulkan *vk = open_device(NULL);
+    struct turn turn = turn_of(vk);
     PFN_vkCreateComputePipelines real_create = vk->call.CreateComputePipelines;
     vk->call.CreateComputePipelines = no_pipeline;
-    CHECK(rows_once(vk, &err) == NO_ROOM && strstr(err.text, "'rows'"));
+    CHECK(turn_once(vk, &turn, &err) == NO_ROOM && strstr(err.text, "'rows'"));
     vk->call.CreateComputePipelines = real_create;
-    CHECK(rows_once(vk, &err) == OK); // memory may come back
+    CHECK(turn_once(vk, &turn, &err) == OK); // memory may come back
     vk->call.QueueSubmit2 = lose_device;
     vk->call.FaultInfo = fault_info;
-    CHECK(rows_once(vk, &err) == DEVICE_ERROR && strstr(err.text, "the device is lost"));
+    CHECK(turn_once(vk, &turn, &err) == DEVICE_ERROR && strstr(err.text, "the device is lost"));
     CHECK(strstr(err.text, "a page fault at address 0xabc000"));
-    CHECK(rows_once(vk, &err) == DEVICE_ERROR); // and stays so
+    CHECK(turn_once(vk, &turn, &err) == DEVICE_ERROR); // and stays so
     close_device(vk);
 
     vk = open_device(NULL);
+    turn = turn_of(vk);
     PFN_vkWaitSemaphores real_wait = vk->call.WaitSemaphores;
-    CHECK(rows_once(vk, &err) == OK);
+    CHECK(turn_once(vk, &turn, &err) == OK);
     vk->call.WaitSemaphores = never_done;
-    CHECK(rows_once(vk, &err) == DEVICE_ERROR && strstr(err.text, "it hangs"));
+    CHECK(turn_once(vk, &turn, &err) == DEVICE_ERROR && strstr(err.text, "it hangs"));
     vk->call.WaitSemaphores = real_wait;
     close_device(vk);
 }
@@ -673,7 +721,8 @@ static size_t loaded_of(const char *with)
     struct err err;
     struct vulkan *vk = open_device(with);
     size_t n = vk->pipelines.n_loaded;
-    CHECK(rows_once(vk, &err) == OK);
+    const struct turn turn = turn_of(vk);
+    CHECK(turn_once(vk, &turn, &err) == OK);
     close_device(vk);
     return n;
 }
@@ -755,6 +804,7 @@ int main(void)
     test_no_barrier();
     test_pieces_of_time();
     test_scratch();
+    test_kept_most();
     test_faults();
     test_spirv();
     test_kept_kernels();

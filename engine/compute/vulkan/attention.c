@@ -4,10 +4,11 @@
 // cooperative matrices where there are any. Where workgroups are few, the cache's length is split
 // over more of them and a second dispatch joins the parts.
 //
-// A kept recording may be submitted again with other counts: all of its tokens decode, in a number
-// of parts that follows from the cache's size and the device alone; each part finds its rows when
-// it runs. So do up to MATVEC_MOST tokens. More without a key are cut into prompts and tokens that
-// decode by what first[] says now.
+// A kept recording is submitted again with other counts: each part finds its rows when it runs, and
+// nothing else may follow from a single count. Up to MATVEC_MOST tokens all decode, in a number of
+// parts that follows from the cache's size and the device alone. More are cut into prompts and
+// tokens that decode by what first[] says now; of those that decode, attention_rows of the largest
+// count stands for every count. Prompts are recorded anew each time.
 #include "vulkan.h"
 
 #include <string.h>
@@ -151,12 +152,30 @@ static int64_t in_window(const struct call *call, int64_t n_rows)
     return window > 0 && window < n_rows ? window : n_rows;
 }
 
+// The most cache rows one token sees: of what may be submitted again, what its key allows.
+static int64_t longest(const struct call *call)
+{
+    const int32_t *count = vk_ints(call->count);
+    int64_t most = 1;
+    if (!call->prompt && call->q->n_rows <= MATVEC_MOST)
+        return in_window(call, call->k->n_rows);
+    for (int64_t t = call->from; count && t < call->to; t++)
+        most = count[t] > most ? count[t] : most;
+    if (!call->prompt && attention_rows(most) < call->k->n_rows)
+        most = attention_rows(most);
+    else if (!call->prompt)
+        most = call->k->n_rows;
+    return in_window(call, most);
+}
+
 // Cache rows that tokens from .. to - 1 see, added up, as the counts stand now; where the host
 // cannot read them, all rows there are.
 static double rows_seen(const struct call *call, int64_t from, int64_t to)
 {
     const int32_t *count = vk_ints(call->count);
     double n = 0;
+    if (count && !call->prompt && call->q->n_rows > MATVEC_MOST)
+        return (double)(to - from) * (double)longest(call);
     for (int64_t t = from; t < to; t++)
         n += (double)in_window(call, count ? count[t] : call->k->n_rows);
     return n;
@@ -166,18 +185,6 @@ static double flops_of(const struct call *call, double rows)
 {
     return 2.0 * rows * call->shape->n_head *
            (double)(call->shape->head_dim + call->shape->head_dim_v);
-}
-
-// The most cache rows one token sees: of what may be submitted again, all there are.
-static int64_t longest(const struct call *call)
-{
-    const int32_t *count = vk_ints(call->count);
-    int64_t most = 1;
-    if (!call->prompt && (call->q->n_rows <= MATVEC_MOST || vk_kept(call->vk)))
-        return in_window(call, call->k->n_rows);
-    for (int64_t t = call->from; count && t < call->to; t++)
-        most = count[t] > most ? count[t] : most;
-    return in_window(call, most);
 }
 
 static uint32_t split_for(const struct call *call)
@@ -388,7 +395,7 @@ void vk_attention(struct compute *compute, const struct tensor *out, const struc
     if (q->n_rows == 0)
         return;
     check(&call);
-    if (q->n_rows <= MATVEC_MOST || vk_kept(vk))
+    if (q->n_rows <= MATVEC_MOST)
         run(call, 0, q->n_rows, false);
     else if (firsts)
         run_pieces(&call, firsts, q->n_rows);

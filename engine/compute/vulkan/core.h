@@ -247,7 +247,11 @@ void cache_finish(struct vulkan *vk); // all of it is on the disk, or cannot be
 
 // ---- record.c -----------------------------------------------------------------------------------
 
-enum { TRACKED_MOST = 96 };
+enum {
+    TRACKED_MOST = 96,
+    KEPT_MOST = 128,         // recordings; a server of 64 sequences has one a number of rows
+    KEPT_DISPATCHES = 65536, // of all of them: some 500 bytes of the driver's memory each
+};
 
 struct piece { // a command buffer and the time it is thought to take
     VkCommandBuffer commands;

@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEPT_MOST = 48, SCRATCH_LEAST = 8 << 20, GPU_PATIENCE_S = 30, SOFTWARE_PATIENCE_S = 600 };
+enum { SCRATCH_LEAST = 8 << 20, GPU_PATIENCE_S = 30, SOFTWARE_PATIENCE_S = 600 };
 static const double PIECE_S = 0.05, FIRST_PIECE_S = 0.002, SOFTWARE_PIECE_S = 1;
 
 // ---- errors -------------------------------------------------------------------------------------
@@ -536,23 +536,23 @@ static struct recording *kept_find(struct vulkan *vk, uint64_t key)
     return NULL;
 }
 
+// Those that were not used for longest make room, in number and in dispatches.
 static void keep(struct vulkan *vk, struct recording *recording)
 {
     struct recorder *r = &vk->recorder;
-    if (r->n_kept == KEPT_MOST) {
+    uint64_t n_recorded = recording->counts.n_dispatches;
+    for (uint32_t i = 0; i < r->n_kept; i++)
+        n_recorded += r->kept[i]->counts.n_dispatches;
+    while (r->n_kept == KEPT_MOST || (r->n_kept > 0 && n_recorded > KEPT_DISPATCHES)) {
         uint32_t oldest = 0;
         for (uint32_t i = 1; i < r->n_kept; i++)
             oldest = r->kept[i]->used < r->kept[oldest]->used ? i : oldest;
+        n_recorded -= r->kept[oldest]->counts.n_dispatches;
         kept_drop(vk, oldest);
     }
     r->kept[r->n_kept++] = recording;
     for (uint32_t i = 0; i < recording->n_uses; i++)
         recording->uses[i]->n_kept++;
-}
-
-bool vk_kept(const struct vulkan *vk)
-{
-    return vk->recorder.open && vk->recorder.open->key != 0;
 }
 
 bool vk_begin(struct compute *compute, uint64_t key)

@@ -97,8 +97,6 @@ struct dispatch {
     struct range read[RANGES_MOST], write[RANGES_MOST]; // for the barriers; unused: n_bytes 0
     double bytes, flops; // the work, by which submissions are bounded in time
 };
-// Whether the recording in progress has a key: it may be submitted again with other numbers.
-bool vk_kept(const struct vulkan *vk);
 // Appends it to the recording, with a barrier before it when it touches what an earlier dispatch
 // since the last barrier wrote (or writes what one read).
 void vk_dispatch(struct vulkan *vk, const struct dispatch *dispatch);
