@@ -198,7 +198,7 @@ enum status model_plan(struct model_info *out, struct compute *compute, const ch
 enum status model_begin(struct model **out, struct compute *compute, const char *path,
                         const struct model_options *options, struct err *err)
 {
-    static uint32_t n_opened; // by the engine\'s thread
+    static uint32_t n_opened; // by the engine's thread
     enum status status = check_options(options, err);
     if (status != OK)
         return status;
