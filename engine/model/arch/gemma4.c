@@ -174,4 +174,4 @@ static void read(struct reader *r, struct hyper *h)
     read_layers(r, h);
 }
 
-const struct arch arch_gemma4 = {"gemma4", RULES(rules), read, forward};
+const struct arch arch_gemma4 = {"gemma4", RULES(rules), read, forward, .cpu_experts = true};
