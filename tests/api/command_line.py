@@ -208,6 +208,13 @@ def readme(place, tools):
                 # The doctor's status says whether a GPU runs here.
                 good = status == 0 or (status == 1 and words.startswith("tawny doctor"))
                 tools.check("readme: %s" % words, good and out, (status, out[-300:], err))
+        elif command.startswith("tawny plan "):
+            values = {"FILE": "model.gguf", "--ctx N": "--ctx 512", "--parallel N": "--parallel 2", "-type T": "-type q8_0", "D]": "cpu]"}
+            for name, value in values.items():
+                command = command.replace(name, value)
+            for words in re.sub(r" \[.*\]", "", command), command.replace("[", "").replace("]", ""):
+                status, out, err = place.run(words)
+                tools.check("readme: %s" % words, status == 0 and out, (status, out[-300:], err))
         elif command in clients:
             continue
         elif why:
