@@ -140,7 +140,7 @@ struct json {
     struct buf text;
     enum status status;
     uint32_t n_open;
-    char close[32]; // what ends each that is open
+    char close[192]; // what ends each that is open
 };
 void json_init(struct json *json, size_t cap_bytes);
 void json_free(struct json *json);
@@ -153,6 +153,8 @@ void json_string(struct json *json, const char *name, const char *text); // NULL
 void json_whole(struct json *json, const char *name, int64_t value);
 // NaN and the infinities: null.
 void json_real(struct json *json, const char *name, double value, int n_decimals);
+// With the digits that give the same double again.
+void json_exact(struct json *json, const char *name, double value);
 void json_bool(struct json *json, const char *name, bool value);
 void json_null(struct json *json, const char *name);
 MUST_USE enum status json_done(struct json *json); // the first error; the value is in `text`

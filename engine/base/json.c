@@ -8,6 +8,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 void json_init(struct json *json, size_t cap_bytes)
@@ -116,6 +117,20 @@ void json_real(struct json *json, const char *name, double value, int n_decimals
 {
     if (isfinite(value))
         number(json, name, "%.*f", n_decimals, value);
+    else
+        json_null(json, name);
+}
+
+void json_exact(struct json *json, const char *name, double value)
+{
+    char text[32];
+    for (int digits = 15; digits <= 17; digits++) { // 17 tell every double apart
+        snprintf(text, sizeof(text), "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    if (isfinite(value))
+        number(json, name, "%s", text);
     else
         json_null(json, name);
 }
