@@ -22,7 +22,7 @@ cmake meson ninja-build python3-mako python3-yaml python3-packaging python3-pycp
 glslang-tools spirv-tools spirv-headers
 clang-format
 libcmocka-dev gdb
-python3 python3-numpy
+python3 python3-numpy python3-jinja2 python3-jsonschema
 mkosi debian-archive-keyring systemd-boot-efi systemd-ukify systemd-repart dosfstools e2fsprogs mtools cpio kmod uidmap
 grub-common grub2-common grub-pc-bin
 qemu-system-x86 qemu-utils ovmf seabios gdisk socat openssl procps iproute2
@@ -31,7 +31,7 @@ mmdebstrap
 P
 }
 # What for, line by line: fetching and unpacking; one compiler for both C libraries; the recipes that use CMake or
-# Meson; kernels and the driver's shaders; format; unit tests; tests and scripts; the image; its BIOS boot path; running it;
+# Meson; kernels and the driver's shaders; format; unit tests; tests and scripts, and what templates and schemas are compared with; the image; its BIOS boot path; running it;
 # a Vulkan device on the processor (lavapipe) and a way to it from the static driver (vtest); making the other roots.
 
 if [ $# -eq 0 ]; then
