@@ -18,8 +18,8 @@ static enum status copy(struct value *out, struct arena *arena, yyjson_val *json
 static enum status copy_text(struct bytes *out, struct arena *arena, yyjson_val *json,
                              struct err *err)
 {
-    *out = bytes_copy(arena, (struct bytes){(const uint8_t *)yyjson_get_str(json),
-                                            yyjson_get_len(json)});
+    *out = bytes_copy(arena,
+                      (struct bytes){(const uint8_t *)yyjson_get_str(json), yyjson_get_len(json)});
     return out->p ? OK : full(err);
 }
 
