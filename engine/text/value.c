@@ -1,8 +1,8 @@
 // value.c - JSON into a tree on an arena, and back.
 //
 // yyjson parses; the tree is a copy, so that it may outlive the parsed text. Nesting is bounded on
-// the way in (VALUE_DEPTH), which bounds every walk over a tree afterwards. A whole number that does
-// not fit 64 signed bits becomes a real one.
+// the way in (VALUE_DEPTH), which bounds every walk over a tree afterwards. A whole number that
+// does not fit 64 signed bits becomes a real one.
 #include "value.h"
 
 #include <yyjson.h>

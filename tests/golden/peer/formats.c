@@ -87,7 +87,9 @@ static void grids(void)
          "// and masked a word is four neighbouring weights, a byte each. An entry of grid_iq3_* "
          "is four\n"
          "// weights, a byte each. Who includes it defines GRIDS, the sum of the bits of what it\n"
-         "// wants, GRID(name, n words), GRID_END, and FOUR for four words.");
+         "// wants, GRID(name, n words), GRID_END, and FOUR for four words.\n"
+         "//\n"
+         "// clang-format off");
     words_of(1, "grid_iq1", "IQ1_S, IQ1_M: 2048 entries", iq1, 1024);
     words_of(2, "grid_iq2_xxs", "IQ2_XXS: 256 entries", iq2_xxs, 128);
     words_of(4, "grid_iq2_xs", "IQ2_XS: 512 entries", iq2_xs, 256);
@@ -113,7 +115,8 @@ static void vectors(void)
         {DTYPE_TQ1_0, "TQ1_0", dequantize_row_tq1_0},
         {DTYPE_TQ2_0, "TQ2_0", dequantize_row_tq2_0},
     };
-    puts("// Made by tests/golden/peer/formats.c: type, hash of what the sample decodes to, "
+    puts("// clang-format off\n"
+         "// Made by tests/golden/peer/formats.c: type, hash of what the sample decodes to, "
          "weights\n"
          "// 0, 77 and 255 of its first block.");
     for (size_t f = 0; f < COUNT_OF(formats); f++) {
