@@ -1,8 +1,7 @@
 // fields.c - the fields that all dialects share, and how a value becomes a number, a text, a flag.
 //
 // What is said of a number is what was sent: integers are printed as integers, with the range that
-// is really taken. Messages are brought into the one form that every model's template takes: roles
-// system, user and assistant, text parts joined, neighbours of one role merged.
+// is really taken.
 #include "fields.h"
 
 #include <math.h>

@@ -26,12 +26,16 @@ struct field {
 // Those whose name and meaning all dialects share, and what reads the others; a table ends with a
 // field without a name.
 extern const struct field shared_fields[];
-field_reader read_max_tokens, read_stop, read_stream, read_messages;
+field_reader read_max_tokens, read_stop, read_stream, read_messages, read_tools, read_tool_choice,
+    read_template_options;
+void finish_tools(struct reading *r); // when every field was read: "none" leaves them out
 
 // Every reader returns true, or false with r->refusal filled.
 bool wrong_kind(struct reading *r, const char *name, const char *expected, yyjson_val *value);
 bool not_supported(struct reading *r, const char *name, const char *what);
 bool no_room(struct reading *r);
+// The whole of it, copied.
+bool take_value(struct reading *r, const char *name, yyjson_val *json, struct value *out);
 bool take_text(struct reading *r, yyjson_val *value, struct bytes *out);
 bool take_float(struct reading *r, const char *name, yyjson_val *value, double least, double most,
                 float *out);

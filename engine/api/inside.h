@@ -17,7 +17,8 @@ enum {
     // 8 MB that is mostly text.
     BODY_TREE_BYTES = 48 << 20,
     MESSAGES_MOST = 4096,
-    STOPS_MOST = 16, // OpenAI allows 4
+    TOOLS_MOST = 1024, // OpenAI allows 128
+    STOPS_MOST = 16,   // OpenAI allows 4
     STOP_BYTES_MOST = 512,
     ANSWER_BYTES_MOST = 4 << 20, // text of one answer; 4 MB is a million tokens
     HEAD_MS = 1000,              // a stream has its head after so long, whatever it waits for

@@ -61,20 +61,13 @@ static bool no_logprobs(struct reading *r, const char *name, yyjson_val *value)
     return not_supported(r, name, "log probabilities are not returned yet");
 }
 
-// tools, functions, logit_bias, suffix: nothing in them is as good as absent
+// functions, logit_bias, suffix: nothing in them is as good as absent
 static bool only_empty(struct reading *r, const char *name, yyjson_val *value)
 {
     if (yyjson_is_ctn(value) ? yyjson_get_len(value) == 0
                              : yyjson_is_str(value) && yyjson_get_len(value) == 0)
         return true;
     return not_supported(r, name, "leave it away");
-}
-
-static bool no_tool_choice(struct reading *r, const char *name, yyjson_val *value)
-{
-    if (yyjson_equals_str(value, "none") || yyjson_equals_str(value, "auto"))
-        return true;
-    return not_supported(r, name, "tools cannot be called yet; \"none\" and \"auto\" are accepted");
 }
 
 static bool only_text_format(struct reading *r, const char *name, yyjson_val *value)
@@ -103,11 +96,17 @@ static const struct field both_fields[] = {
 };
 
 static const struct field chat_fields[] = {
-    {"messages", read_messages},        {"max_completion_tokens", read_max_tokens},
-    {"top_logprobs", no_logprobs},      {"tools", only_empty},
-    {"functions", only_empty},          {"tool_choice", no_tool_choice},
-    {"function_call", no_tool_choice},  {"response_format", only_text_format},
-    {"modalities", only_text_modality}, {NULL, NULL},
+    {"messages", read_messages},
+    {"max_completion_tokens", read_max_tokens},
+    {"top_logprobs", no_logprobs},
+    {"tools", read_tools},
+    {"functions", only_empty},
+    {"tool_choice", read_tool_choice},
+    {"function_call", only_empty},
+    {"response_format", only_text_format},
+    {"modalities", only_text_modality},
+    {"chat_template_kwargs", read_template_options},
+    {NULL, NULL},
 };
 
 static const struct field completions_fields[] = {
@@ -123,7 +122,8 @@ static bool missing(struct reading *r, const char *name)
 static bool chat_finish(struct reading *r)
 {
     r->ask->chat = true;
-    return r->ask->n_messages ? true : missing(r, "messages");
+    finish_tools(r);
+    return r->ask->conversation.messages ? true : missing(r, "messages");
 }
 
 static bool completions_finish(struct reading *r)

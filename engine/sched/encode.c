@@ -49,10 +49,7 @@ static enum status too_long(const struct encoding *e, const char *at_least, size
 
 static uint64_t text_bytes(const struct job *job)
 {
-    uint64_t n = job->ask.prompt.n;
-    for (size_t i = 0; i < job->ask.n_messages; i++)
-        n += job->ask.messages[i].role.n + job->ask.messages[i].content.n;
-    return n;
+    return job->ask.chat ? conversation_bytes(&job->ask.conversation) : job->ask.prompt.n;
 }
 
 // What cannot fit even in the longest tokens is not tokenized.
@@ -67,7 +64,9 @@ static enum status encode(struct encoding *e, struct err *err)
 {
     const struct job *job = e->job;
     // no token is shorter than a byte; control tokens and BOS come on top
-    uint64_t n_bytes = text_bytes(job), cap = n_bytes + 64 + 64 * (uint64_t)job->ask.n_messages;
+    uint64_t n_bytes = text_bytes(job), cap = n_bytes + 64;
+    if (job->ask.chat)
+        cap += 64 * (uint64_t)job->ask.conversation.messages->list.n;
     if (cap > INT32_MAX / 8)
         return err_set(err, TOO_LARGE,
                        "the prompt has %llu bytes; that is over what is read at all",
@@ -75,8 +74,7 @@ static enum status encode(struct encoding *e, struct err *err)
     int32_t *ids = mem_array(cap, sizeof(*ids));
     size_t n = 0;
     enum status status =
-        job->ask.chat ? template_encode(e->tokenizer, job->ask.messages, job->ask.n_messages, ids,
-                                        cap, &n, err)
+        job->ask.chat ? template_encode(e->tokenizer, &job->ask.conversation, ids, cap, &n, err)
                       : tokenizer_encode(e->tokenizer, job->ask.prompt, true, ids, cap, &n, err);
     if (status == OK && n == 0)
         status = err_set(err, BAD_INPUT, "the prompt is empty");

@@ -31,10 +31,10 @@ enum job_kind { JOB_GENERATE, JOB_CANCEL, JOB_STOP, JOB_QUIT };
 // about how the answer is written. What it points to lies on its job's arena.
 struct ask {
     struct bytes model; // which of the loaded ones; empty: the one there is
-    bool chat;          // messages, else prompt
-    const struct message *messages;
-    size_t n_messages;
-    struct bytes prompt; // raw: names of control tokens in it are control tokens
+    bool chat;          // conversation, else prompt
+    struct conversation conversation;
+    const struct value *tool_choice; // as OpenAI writes it; NULL: "auto"
+    struct bytes prompt;             // raw: names of control tokens in it are control tokens
     struct sampling sampling;
     int32_t max_tokens; // 0 = up to the context's end
     const struct bytes *stops;

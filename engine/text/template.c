@@ -41,9 +41,37 @@ static enum status add_turn(const struct tokenizer *tokenizer, struct bytes role
     return status;
 }
 
-enum status template_encode(const struct tokenizer *tokenizer, const struct message *messages,
-                            size_t n_messages, int32_t *ids, size_t cap, size_t *n, struct err *err)
+static struct bytes text_of(const struct value *message, const char *name)
 {
+    const struct value *text = value_get(message, name);
+    return text && text->kind == VALUE_TEXT ? text->text : (struct bytes){NULL, 0};
+}
+
+static uint64_t bytes_in(const struct value *value)
+{
+    uint64_t n = 0;
+    if (!value)
+        return 0;
+    if (value->kind == VALUE_TEXT)
+        return value->text.n;
+    for (size_t i = 0; value->kind == VALUE_LIST && i < value->list.n; i++)
+        n += bytes_in(&value->list.items[i]);
+    for (size_t i = 0; value->kind == VALUE_DICT && i < value->dict.n; i++)
+        n += value->dict.members[i].name.n + bytes_in(&value->dict.members[i].value);
+    return n;
+}
+
+uint64_t conversation_bytes(const struct conversation *conversation)
+{
+    return bytes_in(conversation->messages) + bytes_in(conversation->tools);
+}
+
+enum status template_encode(const struct tokenizer *tokenizer,
+                            const struct conversation *conversation, int32_t *ids, size_t cap,
+                            size_t *n, struct err *err)
+{
+    const struct value *messages = conversation->messages->list.items;
+    size_t n_messages = conversation->messages->list.n;
     int32_t im_start = tokenizer_find_special(tokenizer, "<|im_start|>");
     int32_t im_end = tokenizer_find_special(tokenizer, "<|im_end|>");
     if (im_start < 0 || im_end < 0)
@@ -56,10 +84,11 @@ enum status template_encode(const struct tokenizer *tokenizer, const struct mess
         tokenizer_add_bos(tokenizer) ? add_id(&out, tokenizer_bos(tokenizer), err) : OK;
     bool open = false; // the assistant's turn is the last, and the answer goes on where it ends
     for (size_t i = 0; i < n_messages && status == OK; i++) {
-        open = i + 1 == n_messages && bytes_equal_text(messages[i].role, "assistant");
+        struct bytes role = text_of(&messages[i], "role");
+        open = i + 1 == n_messages && bytes_equal_text(role, "assistant");
         status = add_id(&out, im_start, err);
         if (status == OK)
-            status = add_turn(tokenizer, messages[i].role, messages[i].content, &out, err);
+            status = add_turn(tokenizer, role, text_of(&messages[i], "content"), &out, err);
         if (status != OK || open)
             break;
         status = add_id(&out, im_end, err);

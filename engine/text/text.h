@@ -7,6 +7,7 @@
 #pragma once
 
 #include "../base/base.h"
+#include "value.h"
 
 // ---- vocabulary (vocabulary.c) ------------------------------------------------------------------
 
@@ -66,15 +67,22 @@ size_t tokenizer_longest(const struct tokenizer *tokenizer);
 
 // ---- chat format (template.c): ChatML for now ---------------------------------------------------
 
-struct message {
-    struct bytes role;    // system, user, assistant
-    struct bytes content; // UTF-8
+// What is talked about, in OpenAI's shape. It lives on an arena of whoever made it.
+struct conversation {
+    // A list of objects: "role" (system, user, assistant, tool) and "content", texts both; where
+    // given, "reasoning_content", "name", "tool_call_id", and an assistant's "tool_calls":
+    // a list of {"function": {"name", "arguments": an object, or a text}, "type", "id"}.
+    const struct value *messages;
+    const struct value *tools;   // a list of {"type": "function", "function": {...}}; NULL: none
+    const struct value *options; // an object: variables for the template; NULL: none
 };
 // Ids of the whole conversation plus the opening of the assistant's turn, or with its turn left
 // open when the last message is the assistant's. Content never yields control tokens.
 MUST_USE enum status template_encode(const struct tokenizer *tokenizer,
-                                     const struct message *messages, size_t n_messages,
-                                     int32_t *ids, size_t cap, size_t *n, struct err *err);
+                                     const struct conversation *conversation, int32_t *ids,
+                                     size_t cap, size_t *n, struct err *err);
+// Bytes of all that a client wrote in it.
+uint64_t conversation_bytes(const struct conversation *conversation);
 
 // ---- stop strings (stop.c) ----------------------------------------------------------------------
 

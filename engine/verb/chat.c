@@ -76,24 +76,38 @@ static void conversation_new(struct chat *chat)
         log_warn("the system message is too long and was left away");
 }
 
+// NULL: the arena is full.
+static const struct value *messages_of(const struct chat *chat, struct arena *arena)
+{
+    struct value *list = arena_take(arena, sizeof(*list)),
+                 *items = arena_take(arena, (chat->n_turns + 1) * sizeof(*items));
+    for (size_t i = 0; i < chat->n_turns && list && items; i++) {
+        struct member *members = arena_take(arena, 2 * sizeof(*members));
+        struct bytes text = bytes_copy(arena, buf_view(&chat->turns[i].text));
+        if (!members || !text.p)
+            return NULL;
+        members[0] = (struct member){bytes_of("role"),
+                                     {.kind = VALUE_TEXT, .text = bytes_of(chat->turns[i].role)}};
+        members[1] = (struct member){bytes_of("content"), {.kind = VALUE_TEXT, .text = text}};
+        items[i] = (struct value){.kind = VALUE_DICT, .dict = {members, 2}};
+    }
+    if (!list || !items)
+        return NULL;
+    *list = (struct value){.kind = VALUE_LIST, .list = {items, chat->n_turns}};
+    return list;
+}
+
 static struct job *job_of(struct chat *chat)
 {
     struct job *job = job_open();
-    struct message *messages = arena_take(&job->arena, (chat->n_turns + 1) * sizeof(*messages));
-    for (size_t i = 0; i < chat->n_turns && messages; i++) {
-        messages[i].role = bytes_of(chat->turns[i].role);
-        messages[i].content = bytes_copy(&job->arena, buf_view(&chat->turns[i].text));
-        if (!messages[i].content.p)
-            messages = NULL;
-    }
+    const struct value *messages = messages_of(chat, &job->arena);
     if (!messages) {
         job_close(job);
         return NULL;
     }
     job->id = ++chat->last_id;
     job->ask.chat = true;
-    job->ask.messages = messages;
-    job->ask.n_messages = chat->n_turns;
+    job->ask.conversation.messages = messages;
     job->ask.sampling = chat->sampling;
     if (!chat->seed_given)
         random_bytes(&job->ask.sampling.seed, sizeof(job->ask.sampling.seed));

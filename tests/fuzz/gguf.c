@@ -29,9 +29,14 @@ static void use_tokenizer(const struct tokenizer *t)
             (void)tokenizer_is_end(t, ids[k]);
         }
     }
-    const struct message message = {bytes_of("user"), bytes_of("hi")};
+    const struct member members[] = {
+        {bytes_of("role"), {.kind = VALUE_TEXT, .text = bytes_of("user")}},
+        {bytes_of("content"), {.kind = VALUE_TEXT, .text = bytes_of("hi")}}};
+    const struct value message = {.kind = VALUE_DICT, .dict = {members, 2}},
+                       list = {.kind = VALUE_LIST, .list = {&message, 1}};
+    const struct conversation conversation = {.messages = &list};
     size_t n = 0;
-    (void)template_encode(t, &message, 1, ids, 256, &n, &err);
+    (void)template_encode(t, &conversation, ids, 256, &n, &err);
 }
 
 static void use_model(struct model *m)

@@ -30,11 +30,15 @@ static void test_full(void)
     if (!CHECK(ask_read(&openai_chat, bytes_of(full), job, &form, &refusal)))
         fprintf(stderr, "    %s\n", refusal.text);
     CHECK(job->ask.chat && form.stream && form.include_usage && bytes_equal_text(form.model, "m"));
-    CHECK(job->ask.n_messages == 3 && bytes_equal_text(job->ask.messages[0].role, "system"));
-    CHECK(bytes_equal_text(job->ask.messages[0].content, "be \xc3\xbc"
-                                                         "ber"));
-    CHECK(bytes_equal_text(job->ask.messages[1].content, "one\ntwo"));
-    CHECK(job->ask.messages[2].content.n == 0);
+    const struct value *messages = job->ask.conversation.messages;
+    CHECK(messages && messages->list.n == 3);
+    const struct value *m = messages->list.items;
+    CHECK(bytes_equal_text(value_get(&m[0], "role")->text, "system"));
+    CHECK(bytes_equal_text(value_get(&m[0], "content")->text, "be \xc3\xbc"
+                                                              "ber"));
+    CHECK(bytes_equal_text(value_get(&m[1], "content")->text, "one\ntwo"));
+    CHECK(value_get(&m[2], "content")->text.n == 0 && !value_get(&m[2], "tool_calls"));
+    CHECK(!job->ask.conversation.tools && job->ask.tool_choice);
     CHECK(job->ask.max_tokens == 7 && job->ask.sampling.seed == 42 && job->ask.sampling.top_k == 5);
     CHECK(job->ask.sampling.temperature == 0.5f && job->ask.sampling.top_p == 0.25f &&
           job->ask.sampling.min_p == 0.125f);
@@ -88,11 +92,12 @@ static const char *conversation(const char *messages)
     text[0] = 0;
     if (!CHECK(ask_read(&openai_chat, bytes_of(body), job, &form, &refusal)))
         fprintf(stderr, "    %s\n    %s\n", body, refusal.text);
-    for (size_t i = 0; i < job->ask.n_messages; i++) {
-        const struct message *m = &job->ask.messages[i];
-        n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%.*s:%.*s", i ? "|" : "",
-                              (int)m->role.n, (const char *)m->role.p, (int)m->content.n,
-                              (const char *)m->content.p);
+    const struct value *list = job->ask.conversation.messages;
+    for (size_t i = 0; list && i < list->list.n; i++) {
+        struct bytes role = value_get(&list->list.items[i], "role")->text,
+                     content = value_get(&list->list.items[i], "content")->text;
+        n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%.*s:%.*s", i ? "|" : "", (int)role.n,
+                              (const char *)role.p, (int)content.n, (const char *)content.p);
     }
     job_close(job);
     return text;
@@ -134,6 +139,50 @@ static void test_messages(void)
     CHECK_TEXT(conversation(SAYS("user", "\"u\"") "," SAYS("assistant", "\"a\"") "," SAYS(
                    "system", "\"s\"") "," SAYS("user", "\"v\"")),
                "user:u|assistant:a|system:s|user:v");
+}
+
+// What was called and what it answered, as templates get it; arguments as an object in all three
+// spellings.
+static void test_calls(void)
+{
+    static const char body[] = "{\"messages\":[" SAYS(
+        "user",
+        "\"u\"") ",{\"role\":\"assistant\",\"tool_calls\":["
+                 "{\"id\":\"c1\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":"
+                 "\"{\\\"a\\\":[1]}\"}},{\"function\":{\"name\":\"g\",\"arguments\":{\"b\":2}}},"
+                 "{\"function\":{\"name\":\"h\",\"arguments\":\"no "
+                 "JSON\"}}],\"reasoning_content\":\"r\"},"
+                 "{\"role\":\"tool\",\"tool_call_id\":\"c1\",\"content\":" PARTS "},"
+                 "{\"role\":\"tool\",\"name\":\"g\",\"content\":\"\"}],"
+                 "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}],"
+                 "\"chat_template_kwargs\":{\"enable_thinking\":false}}";
+    struct job *job = job_open();
+    struct form form;
+    struct refusal refusal = {0};
+    if (!CHECK(ask_read(&openai_chat, bytes_of(body), job, &form, &refusal)))
+        fprintf(stderr, "    %s\n", refusal.text);
+    struct json json;
+    json_init(&json, 4096);
+    json_object(&json, NULL);
+    value_write(&json, "m", job->ask.conversation.messages);
+    value_write(&json, "t", job->ask.conversation.tools);
+    value_write(&json, "o", job->ask.conversation.options);
+    json_end(&json);
+    char text[4096];
+    struct bytes view = buf_view(&json.text);
+    snprintf(text, sizeof(text), "%.*s", (int)view.n, (const char *)view.p);
+    CHECK_TEXT(
+        text,
+        "{\"m\":[{\"role\":\"user\",\"content\":\"u\"},{\"role\":\"assistant\",\"content\":"
+        "\"\",\"reasoning_content\":\"r\",\"tool_calls\":[{\"function\":{\"name\":\"f\","
+        "\"arguments\":{\"a\":[1]}},\"type\":\"function\",\"id\":\"c1\"},{\"function\":{"
+        "\"name\":\"g\",\"arguments\":{\"b\":2}},\"type\":\"function\"},{\"function\":{"
+        "\"name\":\"h\",\"arguments\":\"no JSON\"},\"type\":\"function\"}]},{\"role\":\"tool\","
+        "\"content\":\"a\\nb\",\"tool_call_id\":\"c1\"},{\"role\":\"tool\",\"content\":\"\","
+        "\"name\":\"g\"}],\"t\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}],"
+        "\"o\":{\"enable_thinking\":false}}");
+    json_free(&json);
+    job_close(job);
 }
 
 // What OpenAI's newer clients send: fields unknown here, null for "not given".
@@ -222,8 +271,12 @@ static const struct {
      "not null"},
     {"{\"messages\":[{\"role\":\"user\",\"content\":5}]}", "invalid_type", "messages[0].content",
      "must be"},
-    {"{\"messages\":[{\"role\":\"tool\",\"content\":\"x\"}]}", "unsupported_value",
-     "messages[0].role", "\"tool\""},
+    {"{\"messages\":[{\"role\":\"critic\",\"content\":\"x\"}]}", "unsupported_value",
+     "messages[0].role", "\"critic\""},
+    {"{\"messages\":[{\"role\":\"user\",\"content\":\"x\",\"name\":5}]}", "invalid_type",
+     "messages[0].name", "a string, not a number"},
+    {"{\"messages\":[{\"role\":\"tool\",\"content\":\"x\",\"tool_call_id\":5}]}", "invalid_type",
+     "messages[0].tool_call_id", "a string, not a number"},
     {"{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\",\"image_url\":{"
      "\"url\":\"http://x\"}}]}]}",
      "unsupported_value", "messages[0].content[0].type", "\"image_url\""},
@@ -232,13 +285,30 @@ static const struct {
     {"{\"messages\":[{\"role\":\"user\",\"content\":[7]}]}", "invalid_type",
      "messages[0].content[0]", "an object, not a number"},
     {"{\"messages\":[{\"role\":\"assistant\",\"content\":\"x\",\"tool_calls\":[{}]}]}",
-     "unsupported_value", "messages[0].tool_calls", "tools"},
+     "missing_required_parameter", "messages[0].tool_calls[0].function", "an object"},
+    {"{\"messages\":[{\"role\":\"assistant\",\"tool_calls\":{}}]}", "invalid_type",
+     "messages[0].tool_calls", "an array"},
+    {"{\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":5}}]}]}",
+     "invalid_type", "messages[0].tool_calls[0].function.name", "a string, not a number"},
+    {"{\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[{\"function\":{\"name\":\"f\","
+     "\"arguments\":5}}]}]}",
+     "invalid_type", "messages[0].tool_calls[0].function.arguments", "a string or an object"},
+    {"{\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[{\"type\":\"custom\"}]}]}",
+     "unsupported_value", "messages[0].tool_calls[0].type", "\"function\""},
     {"{" USER ",\"n\":2}", "unsupported_value", "n", "must be 1"},
     {"{" USER ",\"n\":\"1\"}", "invalid_type", "n", "a number, not a string"},
     {"{" USER ",\"logprobs\":true}", "unsupported_value", "logprobs", "log probabilities"},
     {"{" USER ",\"top_logprobs\":3}", "unsupported_value", "top_logprobs", "log probabilities"},
-    {"{" USER ",\"tools\":[{\"type\":\"function\"}]}", "unsupported_value", "tools", "tools"},
-    {"{" USER ",\"tool_choice\":\"required\"}", "unsupported_value", "tool_choice", "tools"},
+    {"{" USER ",\"tools\":[{\"type\":\"function\"}]}", "missing_required_parameter",
+     "tools[0].function", "an object"},
+    {"{" USER ",\"tools\":[{\"type\":\"retrieval\"}]}", "unsupported_value", "tools[0].type",
+     "\"retrieval\""},
+    {"{" USER
+     ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":[]}}]}",
+     "invalid_type", "tools[0].function.parameters", "an object, not an array"},
+    {"{" USER ",\"tools\":{}}", "invalid_type", "tools", "an array"},
+    {"{" USER ",\"chat_template_kwargs\":[]}", "invalid_type", "chat_template_kwargs", "an object"},
+    {"{" USER ",\"tool_choice\":\"required\"}", "unsupported_value", "tool_choice", "accepted"},
     {"{" USER ",\"response_format\":{\"type\":\"json_object\"}}", "unsupported_value",
      "response_format", "text"},
     {"{" USER ",\"logit_bias\":{\"5\":1}}", "unsupported_value", "logit_bias", "not supported"},
@@ -425,6 +495,7 @@ int main(void)
     test_full();
     test_good();
     test_messages();
+    test_calls();
     test_defaults();
     test_seeds();
     test_keys();

@@ -159,14 +159,21 @@ enum status tokenizer_encode(const struct tokenizer *tokenizer, struct bytes tex
     return OK;
 }
 
-enum status template_encode(const struct tokenizer *tokenizer, const struct message *messages,
-                            size_t n_messages, int32_t *ids, size_t cap, size_t *n, struct err *err)
+uint64_t conversation_bytes(const struct conversation *conversation)
+{
+    return conversation->messages->list.n;
+}
+
+enum status template_encode(const struct tokenizer *tokenizer,
+                            const struct conversation *conversation, int32_t *ids, size_t cap,
+                            size_t *n, struct err *err)
 {
     size_t total = 0;
-    for (size_t i = 0; i < n_messages; i++) {
+    for (size_t i = 0; i < conversation->messages->list.n; i++) {
+        const struct value *message = &conversation->messages->list.items[i];
         size_t one;
-        if (tokenizer_encode(tokenizer, messages[i].content, false, ids + total, cap - total, &one,
-                             err) != OK)
+        if (tokenizer_encode(tokenizer, value_get(message, "content")->text, false, ids + total,
+                             cap - total, &one, err) != OK)
             return BAD_INPUT;
         total += one;
     }
