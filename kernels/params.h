@@ -155,8 +155,10 @@ struct push_top_k {     // top_k.comp
     uint64_t x;         // F32 [n_rows][...]
     uint64_t from, to;  // [n_rows][n][key, column]; [n_rows][n_slices][k][key, column]
     uint64_t id, value; // I32 [n_rows][k]; F32 [n_rows][k]
-    uint32_t x_row, id_row, value_row;
-    uint32_t n, k; // numbers in a row (of x, or pairs)
+    uint64_t total;     // F32 [n_rows][1], or 0
+    uint64_t sums;      // [n_rows][n_sums][largest, sum of e^(x - largest)] of the first slices
+    uint32_t x_row, id_row, value_row, total_row;
+    uint32_t n, k, n_sums; // numbers in a row (of x, or pairs)
 };
 
 struct push_route {              // route.comp

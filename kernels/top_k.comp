@@ -4,7 +4,7 @@
 //   LANES  invocations, a power of two that divides SLICE / 16
 //   SLICE  numbers; their keys lie in shared memory
 //   FIRST  1: reads x; 0: reads what the slices before found, pairs (key, column)
-//   LAST   1: writes id and value; 0: writes pairs
+//   LAST   1: writes id, value and total; 0: writes pairs
 // Each invocation knows the largest of its numbers; k times the largest of all is taken out, and
 // only the invocation that had it looks again, through 16 numbers and the largest of its other
 // sixteens. So k = 1, the greedy choice, costs one look. Pairs are in an order that keeps the rule for
@@ -23,6 +23,7 @@ layout(constant_id = 2) const uint FIRST = 1;
 layout(constant_id = 3) const uint LAST = 1;
 layout(push_constant, scalar) uniform Push { push_top_k p; };
 #include "select.glsl"
+#include "reduce.glsl"
 
 const uint SIXTEENS = SLICE / LANES / 16; // of an invocation
 
@@ -48,6 +49,26 @@ found best_of_all(uint lane)
     return best;
 }
 
+// Of this slice of x, whose largest is `most`: the sum of e^(x - most).
+float sum_of(uint64_t x, uint n, float most)
+{
+    float sum = 0;
+    for (uint at = LANE; at < n; at += LANES)
+        sum += exp(load_f(x, at * 4) - most);
+    return workgroup_sum(sum);
+}
+
+// log(sum of e^x) of a whole row, of which the slices left their largest and their sums.
+float total_of(uint64_t sums)
+{
+    float most = load_f(sums, 0), sum = 0;
+    for (uint i = 1; i < p.n_sums; i++)
+        most = max(most, load_f(sums, i * 8));
+    for (uint i = 0; i < p.n_sums; i++)
+        sum += exp(load_f(sums, i * 8) - most) * load_f(sums, i * 8 + 4);
+    return most + log(sum);
+}
+
 void main()
 {
     const uint lane = LANE, row = gl_WorkGroupID.y, base = gl_WorkGroupID.x * SLICE;
@@ -68,8 +89,19 @@ void main()
             best_s[c * LANES + lane] = best;
         mine = first_of(mine, best);
     }
+    if (FIRST == 0 && LAST != 0 && p.total != 0 && lane == 0)
+        store_f(p.total, row * p.total_row, total_of(p.sums + row * p.n_sums * 8));
     for (uint i = 0; i < p.k; i++) {
         const found top = workgroup_first(mine, i % 2);
+        if (i == 0 && FIRST != 0 && p.total != 0) {
+            const float most = load_f(x, (base + top.at) * 4);
+            const float sum = sum_of(x + base * 4, n, most);
+            const uint64_t sums = p.sums + (row * gl_NumWorkGroups.x + gl_WorkGroupID.x) * 8;
+            if (lane == 0 && LAST == 0)
+                store_u2(sums, 0, floatBitsToUint(vec2(most, sum)));
+            if (lane == 0 && LAST != 0)
+                store_f(p.total, row * p.total_row, most + log(sum));
+        }
         if (lane == 0) {
             uint id = base + top.at;
             if (FIRST == 0)

@@ -78,7 +78,7 @@ struct backend {
     void (*rows)(struct compute *compute, const struct tensor *out, const struct tensor *x,
                  const struct tensor *row);
     void (*top_k)(struct compute *compute, const struct tensor *id, const struct tensor *value,
-                  const struct tensor *x);
+                  const struct tensor *total, const struct tensor *x);
     void (*route)(struct compute *compute, const struct tensor *id, const struct tensor *weight,
                   const struct tensor *logits, const struct route *route);
     void (*matmul_experts)(struct compute *compute, const struct matmul_experts *args);

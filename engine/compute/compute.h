@@ -310,9 +310,10 @@ void op_rows(struct compute *compute, const struct tensor *out, const struct ten
 enum { TOP_K_MOST = 64 };
 // The k largest of each row of x [n][n_cols], falling; of equal ones the lower column first. id:
 // I32 [n][k], value: F32 [n][k]; 1 <= k <= TOP_K_MOST, k <= n_cols. A NaN counts as largest, so
-// that the caller sees it.
+// that the caller sees it. total (F32 [n][1], or NULL): log(sum of e^x) over the whole row, from
+// which follows what share each of them has.
 void op_top_k(struct compute *compute, const struct tensor *id, const struct tensor *value,
-              const struct tensor *x);
+              const struct tensor *total, const struct tensor *x);
 
 // ---- element by element -------------------------------------------------------------------------
 // Of one shape; out may be any of the inputs.

@@ -252,7 +252,7 @@ void op_rows(struct compute *compute, const struct tensor *out, const struct ten
 }
 
 void op_top_k(struct compute *compute, const struct tensor *id, const struct tensor *value,
-              const struct tensor *x)
+              const struct tensor *total, const struct tensor *x)
 {
     want_recording(compute, "op_top_k");
     want(id->type == DTYPE_I32 && value->type == DTYPE_F32 && x->type == DTYPE_F32, "op_top_k",
@@ -260,7 +260,9 @@ void op_top_k(struct compute *compute, const struct tensor *id, const struct ten
     want(same_shape(id, value) && id->n_rows == x->n_rows && id->n_cols >= 1 &&
              id->n_cols <= TOP_K_MOST && id->n_cols <= x->n_cols,
          "op_top_k", "shapes");
-    compute->backend->top_k(compute, id, value, x);
+    want(!total || (total->type == DTYPE_F32 && total->n_rows == x->n_rows && total->n_cols == 1),
+         "op_top_k", "total");
+    compute->backend->top_k(compute, id, value, total, x);
 }
 
 // ---- element by element -------------------------------------------------------------------------

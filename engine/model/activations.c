@@ -75,7 +75,7 @@ uint64_t activations_bytes(const struct hyper *h, const struct model_options *op
 {
     const uint64_t n_batch = (uint64_t)options->n_batch, n_out = (uint64_t)n_out_of(options);
     uint64_t n =
-        7 * n_batch + n_out * (1 + 2 * TOP_K_MOST + (uint64_t)h->n_embd + (uint64_t)h->n_vocab);
+        7 * n_batch + n_out * (2 + 2 * TOP_K_MOST + (uint64_t)h->n_embd + (uint64_t)h->n_vocab);
     for (size_t i = 0; i < COUNT_OF(ROWS); i++)
         n += n_batch * (uint64_t)hyper_most(h, ROWS[i].cols);
     for (int32_t i = 0; i < h->n_layer; i++) // states of recurrent layers: kv.c makes them
@@ -108,6 +108,7 @@ enum status activations_open(struct activations *act, struct compute *compute,
         {&act->logits, DTYPE_F32, act->n_out, h->n_vocab},
         {&act->top_id, DTYPE_I32, 1, (int64_t)act->n_out * TOP_K_MOST},
         {&act->top_value, DTYPE_F32, 1, (int64_t)act->n_out * TOP_K_MOST},
+        {&act->top_total, DTYPE_F32, act->n_out, 1},
     };
     enum status status = OK;
     for (size_t i = 0; i < COUNT_OF(ROWS) && status == OK; i++) {
@@ -125,9 +126,10 @@ enum status activations_open(struct activations *act, struct compute *compute,
 
 void activations_close(struct activations *act, struct compute *compute)
 {
-    struct tensor *others[] = {&act->slot_in, &act->slot_out, &act->token,  &act->pos,
-                               &act->row,     &act->first,    &act->count,  &act->out_row,
-                               &act->out_x,   &act->logits,   &act->top_id, &act->top_value};
+    struct tensor *others[] = {&act->slot_in,  &act->slot_out, &act->token,  &act->pos,
+                               &act->row,      &act->first,    &act->count,  &act->out_row,
+                               &act->out_x,    &act->logits,   &act->top_id, &act->top_value,
+                               &act->top_total};
     for (size_t i = 0; i < COUNT_OF(ROWS); i++)
         if (slot_of(act, i)->buffer)
             tensor_free(compute, slot_of(act, i));

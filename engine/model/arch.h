@@ -328,6 +328,7 @@ struct activations {                                          // n_batch rows ea
     struct tensor out_x;                            // [n_out][n_embd]: rows whose logits are wanted
     struct tensor logits;                           // [n_out][n_vocab]
     struct tensor top_id, top_value; // [n_out * TOP_K_MOST] numbers: the largest of logits
+    struct tensor top_total;         // [n_out][1]: log(sum of e^logit)
     int32_t n_batch, n_out;
 };
 MUST_USE enum status activations_open(struct activations *act, struct compute *compute,

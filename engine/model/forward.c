@@ -139,7 +139,8 @@ static void forward_output(const struct pass *p, int32_t n_out, int32_t n_top)
     if (n_top > 0) {
         struct tensor id = top_view(&act->top_id, n_out, n_top),
                       value = top_view(&act->top_value, n_out, n_top);
-        op_top_k(p->compute, &id, &value, &logits);
+        struct tensor total = tensor_rows(&act->top_total, 0, n_out);
+        op_top_k(p->compute, &id, &value, &total, &logits);
     }
 }
 
@@ -245,6 +246,11 @@ static void read_output(struct model *m, int32_t n_out, int32_t n_top, struct lo
         value = top_view(&m->act.top_value, n_out, n_top);
         tensor_read(m->compute, logits->token, &id, n * sizeof(*logits->token));
         logits->token += n;
+    }
+    if (n_top > 0 && logits->total) {
+        struct tensor total = tensor_rows(&m->act.top_total, 0, n_out);
+        tensor_read(m->compute, logits->total, &total, (size_t)n_out * sizeof(*logits->total));
+        logits->total += n_out;
     }
     tensor_read(m->compute, logits->value, &value, n * sizeof(*logits->value));
     logits->value += n;

@@ -100,6 +100,7 @@ struct batch {
 struct logits {     // of the wanted rows, in row order; the caller's memory
     float *value;   // [number wanted][n_vocab]; with n_top [number wanted][n_top], falling
     int32_t *token; // [number wanted][n_top]: whose they are; unused without n_top
+    float *total;   // [number wanted]: with n_top log(sum of e^logit) over all of them; or NULL
 };
 // How much can stay of a sequence that holds n_held positions when it is cut back to n: all n, but
 // with recurrent layers nothing unless n is n_held.

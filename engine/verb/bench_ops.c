@@ -167,7 +167,7 @@ static void record_norm(struct compute *compute, const struct op_case *c, int nt
 static void record_top_k(struct compute *compute, const struct op_case *c, int nth)
 {
     (void)nth;
-    op_top_k(compute, &c->tensor[1], &c->tensor[2], &c->tensor[0]);
+    op_top_k(compute, &c->tensor[1], &c->tensor[2], NULL, &c->tensor[0]);
 }
 
 static bool wanted(const struct bench_ops *b, const struct op_case *c)

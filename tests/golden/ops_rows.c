@@ -102,16 +102,19 @@ static void top_k(int64_t n_cols, int64_t n_rows, int32_t k, enum values values)
             x[i] = random_bits() % 50 ? -INFINITY : INFINITY;
     }
     struct both *tx = both_tensor(DTYPE_F32, n_rows, n_cols, x),
-                *id = both_tensor(DTYPE_I32, n_rows, k, NULL), *value = both_random(n_rows, k, 1);
+                *id = both_tensor(DTYPE_I32, n_rows, k, NULL), *value = both_random(n_rows, k, 1),
+                *total = both_random(n_rows, 1, 1);
     free(x);
     for (int d = 0; d < N_DEVICES; d++) {
         record(d);
-        op_top_k(ops_on[d], &id->on[d], &value->on[d], &tx->on[d]);
+        op_top_k(ops_on[d], &id->on[d], &value->on[d], &total->on[d], &tx->on[d]);
         submit(d);
     }
     compare_ints(id);
-    if (values != INFINITE) // infinities differ by NaN; their places were compared
+    if (values != INFINITE) { // infinities differ by NaN; their places were compared
         compare(value, LIMIT_EXACT);
+        compare(total, LIMIT_SOFTMAX);
+    }
     case_close();
 }
 
@@ -294,7 +297,7 @@ static void record_layer(const struct layer *l, int d)
               &(struct matmul_x){.x = &l->att->on[d]});
     op_matmul(compute, &(struct matmul){&l->logits->on[d], &l->embd->on[d], NULL, NULL}, 1,
               &(struct matmul_x){&l->x->on[d], &l->norm->on[d], 1e-5f});
-    op_top_k(compute, &l->id->on[d], &l->value->on[d], &l->logits->on[d]);
+    op_top_k(compute, &l->id->on[d], &l->value->on[d], NULL, &l->logits->on[d]);
 }
 
 static void write_ints(const struct both *to, const int32_t *from, int32_t n)

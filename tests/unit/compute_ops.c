@@ -98,7 +98,7 @@ static void check_norm_and_glu(struct compute *compute, int64_t n, enum activati
 static void check_top_k(struct compute *compute, int64_t n_cols, int32_t k, bool nans)
 {
     enum { ROWS = 3, MOST = 3000 };
-    static float x[ROWS * MOST], value[ROWS * TOP_K_MOST];
+    static float x[ROWS * MOST], value[ROWS * TOP_K_MOST], total[ROWS];
     static int32_t id[ROWS * TOP_K_MOST];
     bool taken[MOST];
     int wrong = 0;
@@ -106,13 +106,19 @@ static void check_top_k(struct compute *compute, int64_t n_cols, int32_t k, bool
         x[i] = nans && random_u32() % 50 == 0 ? NAN : (float)(random_u32() % 40) - 20;
     struct tensor tx = tensor_of(compute, DTYPE_F32, ROWS, n_cols, x),
                   ti = tensor_of(compute, DTYPE_I32, ROWS, k, NULL),
-                  tv = tensor_of(compute, DTYPE_F32, ROWS, k, NULL);
+                  tv = tensor_of(compute, DTYPE_F32, ROWS, k, NULL),
+                  ts = tensor_of(compute, DTYPE_F32, ROWS, 1, NULL);
     run_begin(compute);
-    op_top_k(compute, &ti, &tv, &tx);
+    op_top_k(compute, &ti, &tv, &ts, &tx);
     run_end(compute);
     tensor_read(compute, id, &ti, (size_t)(ROWS * k) * sizeof(*id));
     tensor_read(compute, value, &tv, (size_t)(ROWS * k) * sizeof(*value));
+    tensor_read(compute, total, &ts, sizeof(total));
     for (int t = 0; t < ROWS; t++) {
+        double sum = 0;
+        for (int64_t i = 0; i < n_cols; i++)
+            sum += exp((double)x[t * n_cols + i]);
+        wrong += isnan(sum) ? !isnan(total[t]) : fabs(log(sum) - (double)total[t]) > 1e-5;
         memset(taken, 0, sizeof(taken));
         for (int j = 0; j < k; j++) { // the first of the greatest that are left
             int64_t best = -1;
@@ -127,7 +133,8 @@ static void check_top_k(struct compute *compute, int64_t n_cols, int32_t k, bool
         }
     }
     CHECK(wrong == 0);
-    tensor_free(compute, &tx), tensor_free(compute, &ti), tensor_free(compute, &tv);
+    tensor_free(compute, &tx), tensor_free(compute, &ti), tensor_free(compute, &tv),
+        tensor_free(compute, &ts);
 }
 
 // 200 dependent operations in one recording (y = x, x = x + y), small enough to go wrong if order

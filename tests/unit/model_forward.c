@@ -109,7 +109,7 @@ static void test_batches(void)
 static void test_largest(void)
 {
     size_t row = TINY_VOCAB;
-    float *all = mem_array(LENGTH * row, sizeof(*all)), value[LENGTH * TOP_K_MOST];
+    float *all = mem_array(LENGTH * row, sizeof(*all)), value[LENGTH * TOP_K_MOST], total[LENGTH];
     int32_t token[LENGTH], pos[LENGTH], seq[LENGTH] = {0}, id[LENGTH * TOP_K_MOST];
     uint8_t wanted[LENGTH];
     struct err err;
@@ -122,7 +122,7 @@ static void test_largest(void)
     }
     for (int32_t n = 1; n <= 5; n += 4) {
         CHECK(model_forward(m, &(struct batch){LENGTH, token, pos, seq, wanted, n},
-                            (struct logits){value, id}, &err) == OK);
+                            (struct logits){value, id, total}, &err) == OK);
         for (int32_t i = 0; i < LENGTH * n; i++) {
             const float *whole_row = all + (size_t)(i / n) * row;
             int32_t n_above = 0;
@@ -130,6 +130,12 @@ static void test_largest(void)
                 n_above += whole_row[k] > value[i] + 1e-3f;
             CHECK(fabsf(whole_row[id[i]] - value[i]) < 1e-3f && n_above <= i % n);
             CHECK(i % n == 0 || value[i] <= value[i - 1]);
+        }
+        for (int32_t i = 0; i < LENGTH; i++) {
+            double sum = 0;
+            for (int32_t k = 0; k < TINY_VOCAB; k++)
+                sum += exp((double)all[(size_t)i * row + (size_t)k]);
+            CHECK(fabs(log(sum) - (double)total[i]) < 1e-3);
         }
     }
     CHECK(model_forward(m, &(struct batch){1, token, pos, seq, wanted, TOP_K_MOST + 1},

@@ -55,7 +55,8 @@ struct args_gather {
 };
 
 struct args_top_k {
-    struct span id, value, x;
+    struct span id, value, total, x;
+    bool summed; // total is there
 };
 
 struct args_route {
@@ -328,7 +329,7 @@ void cpu_embed(struct compute *compute, const struct tensor *out, const struct t
 void cpu_rows(struct compute *compute, const struct tensor *out, const struct tensor *x,
               const struct tensor *row);
 void cpu_top_k(struct compute *compute, const struct tensor *id, const struct tensor *value,
-               const struct tensor *x);
+               const struct tensor *total, const struct tensor *x);
 void cpu_norm(struct compute *compute, const struct norm *args);
 void cpu_elementwise(struct compute *compute, const struct elementwise *args);
 void cpu_rope_kv(struct compute *compute, const struct rope_kv *args);

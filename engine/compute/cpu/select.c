@@ -33,31 +33,34 @@ static void largest(int32_t *id, float *value, int32_t k, const float *x, int64_
     }
 }
 
+// e^(logit - most), summed up.
+static float sum_of_exp(const float *logits, int64_t n, float most)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        sum += (double)expf(logits[i] - most);
+    return (float)sum;
+}
+
 static void run_top_k(struct cpu *cpu, const struct task *task, int32_t t, int32_t thread)
 {
     (void)cpu, (void)thread;
     const struct args_top_k *a = &task->top_k;
-    largest((int32_t *)(void *)span_row(a->id, t), span_row(a->value, t), (int32_t)a->id.n_cols,
-            span_row(a->x, t), a->x.n_cols);
+    const float *x = span_row(a->x, t);
+    float *value = span_row(a->value, t);
+    largest((int32_t *)(void *)span_row(a->id, t), value, (int32_t)a->id.n_cols, x, a->x.n_cols);
+    if (a->summed)
+        *span_row(a->total, t) = value[0] + logf(sum_of_exp(x, a->x.n_cols, value[0]));
 }
 
 void cpu_top_k(struct compute *compute, const struct tensor *id, const struct tensor *value,
-               const struct tensor *x)
+               const struct tensor *total, const struct tensor *x)
 {
-    cpu_task((struct cpu *)compute, run_top_k, x->n_rows)->top_k =
-        (struct args_top_k){cpu_span(id), cpu_span(value), cpu_span(x)};
+    cpu_task((struct cpu *)compute, run_top_k, x->n_rows)->top_k = (struct args_top_k){
+        cpu_span(id), cpu_span(value), cpu_span(total ? total : value), cpu_span(x), total != NULL};
 }
 
 // ---- experts ------------------------------------------------------------------------------------
-
-// e^(logit - most), summed up.
-static float sum_of_exp(const float *logits, int64_t n, float most)
-{
-    float sum = 0;
-    for (int64_t i = 0; i < n; i++)
-        sum += expf(logits[i] - most);
-    return sum;
-}
 
 // The scores of all experts, which softmax makes of their logits, or sigmoid, or which these are.
 static void scores_of(float *scores, const float *logits, int32_t n, enum route_score score)

@@ -119,7 +119,7 @@ void vk_attention(struct compute *compute, const struct tensor *out, const struc
                   const struct tensor *k, const struct tensor *v, const struct tensor *first,
                   const struct tensor *count, const struct attention *attention);
 void vk_top_k(struct compute *compute, const struct tensor *id, const struct tensor *value,
-              const struct tensor *x);
+              const struct tensor *total, const struct tensor *x);
 void vk_route(struct compute *compute, const struct tensor *id, const struct tensor *weight,
               const struct tensor *logits, const struct route *route);
 void vk_matmul_experts(struct compute *compute, const struct matmul_experts *args);

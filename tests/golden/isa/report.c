@@ -221,7 +221,7 @@ static void rest(const struct shape *s, enum dtype cache_type, int32_t n)
     op_gate_add(compute, x, x, x, x);
     op_softcap(compute, x, x, 30);
     op_rows(compute, x, x, row);
-    op_top_k(compute, id, value, logits);
+    op_top_k(compute, id, value, NULL, logits);
     finish();
     free_to(0);
 }
