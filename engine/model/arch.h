@@ -259,14 +259,16 @@ struct weights {
     struct placement *placements; // [n_placements], in the order of the file
     size_t n_placements, n_loaded;
     uint64_t n_bytes, n_bytes_loaded;
+    int64_t n_guessed; // weights of parts of the file that are not there, and their bytes
+    uint64_t n_guessed_bytes;
     int64_t row;         // of the placement that is being loaded: its next one; 0: not begun
     double bytes_per_ms; // loading, as measured; 0: not yet
 };
 
 // Finds and checks every tensor that the rules name, and that no other is there; loads nothing.
+// What is in missing parts of the file is guessed (n_guessed).
 MUST_USE enum status weights_plan(struct weights *out, const struct compute *compute,
-                                  const struct gguf *gguf, const struct hyper *hyper,
-                                  struct err *err);
+                                  struct gguf *gguf, const struct hyper *hyper, struct err *err);
 // Hands rows to the device for about budget_ms; AGAIN: more are left.
 MUST_USE enum status weights_load_some(struct weights *weights, struct compute *compute,
                                        const struct gguf *gguf, const struct hyper *hyper,

@@ -1,5 +1,6 @@
 // gguf.c - reads a GGUF file, version 2 or 3, little endian; the whole file is hostile until
-// checked.
+// checked. gguf_file.c maps the files and finds the parts of a split model, gguf_get.c reads
+// values.
 //
 //   offset 0   4 bytes  "GGUF"
 //          4   u32      version
@@ -12,27 +13,20 @@
 //   string = u64 length, bytes;  array = u32 item type, u64 n_items, items;  tensor offsets count
 //   from the data's start
 //
-// Invariant: after gguf_parse returned OK every value's payload lies in the file, keys and tensor
+// Invariant: after gguf_read returned OK every value's payload lies in the file, keys and tensor
 // names are unique, every tensor's bytes lie in the file at an aligned offset and no two tensors
 // overlap. What values mean is not checked here but where they are used. Nothing is allocated from
-// a count before the file is known to be long enough. A file cut short by somebody else while it is
-// mapped still ends the process (SIGBUS); PID 1 starts it again.
+// a count before the file is known to be long enough.
 
 #include "parts.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum {
     MAX_VALUES = 65536,
-    MAX_TENSORS = 65536,
+    MAX_TENSORS = 65536,  // of all parts together
     MAX_KEY = 65535,      // specification: 2^16 - 1 bytes
     MAX_TENSOR_NAME = 64, // specification: 64 bytes
     HEAD_BYTES = 24,
@@ -81,8 +75,10 @@ struct cursor {
     const uint8_t *start, *p, *end;
 };
 
-// The model inside this binary (Makefile).
-extern const uint8_t builtin_gguf[], builtin_gguf_end[];
+static struct bytes file_of(const struct gguf *gguf) // while it is read: the one part there is
+{
+    return gguf->parts[0].file;
+}
 
 static unsigned long long at(const struct cursor *cursor)
 {
@@ -130,8 +126,7 @@ static enum status truncated(const struct cursor *cursor, const char *what, uint
 
 // ---- values -------------------------------------------------------------------------------------
 
-// 0: not a scalar.
-static size_t scalar_bytes(uint32_t type)
+size_t gguf_scalar_bytes(uint32_t type)
 {
     static const uint8_t bytes[] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
     return type < sizeof(bytes) ? bytes[type] : 0;
@@ -154,7 +149,7 @@ static enum status skip_array(struct cursor *cursor, struct gguf_value *value, c
     if (!take(cursor, &value->item_type, 4) || !take(cursor, &value->n_items, 8))
         return past_end(cursor, key, "the head of an array", offset, err);
     value->p = cursor->p;
-    size_t item = scalar_bytes(value->item_type);
+    size_t item = gguf_scalar_bytes(value->item_type);
     uint64_t left = (uint64_t)(cursor->end - cursor->p), n_bytes;
     snprintf(what, sizeof(what), "an array of %llu %s", (unsigned long long)value->n_items,
              item ? "numbers" : "texts");
@@ -192,7 +187,7 @@ static enum status read_value(struct cursor *cursor, struct gguf_value *value, u
         return truncated(cursor, "key", index, err);
     value->n_items = 1;
     value->p = cursor->p;
-    size_t n = scalar_bytes(value->type);
+    size_t n = gguf_scalar_bytes(value->type);
     struct bytes text;
     if (n != 0)
         return skip(cursor, n) ? OK : truncated(cursor, "the value of key", index, err);
@@ -239,7 +234,7 @@ static enum status read_values(struct gguf *gguf, struct cursor *cursor, struct 
 
 // ---- tensors ------------------------------------------------------------------------------------
 
-static enum status measure_tensor(struct gguf_tensor *tensor, const char *name, struct err *err)
+enum status gguf_measure(struct gguf_tensor *tensor, const char *name, struct err *err)
 {
     tensor->n_elements = 1;
     for (uint32_t d = 0; d < tensor->n_dims; d++) {
@@ -288,7 +283,7 @@ static enum status read_tensor(struct cursor *cursor, struct gguf_tensor *tensor
     if (!take(cursor, tensor->dims, 8 * (size_t)tensor->n_dims) ||
         !take(cursor, &tensor->type, 4) || !take(cursor, &tensor->offset, 8))
         return truncated(cursor, "the description of tensor", index, err);
-    return measure_tensor(tensor, name, err);
+    return gguf_measure(tensor, name, err);
 }
 
 static int compare_tensors(const void *a, const void *b)
@@ -306,12 +301,13 @@ static int compare_offsets(const void *a, const void *b)
 // The file must reach to `end`, where its last tensor does.
 static enum status check_length(const struct gguf *gguf, uint64_t end, struct err *err)
 {
-    if (end <= gguf->file.n || gguf->head_alone)
+    if (end <= file_of(gguf).n || gguf->head_alone)
         return OK;
     return err_set(err, BAD_INPUT,
                    "the file has %zu bytes, but its tensors reach to byte %llu: the last %llu are "
                    "missing, or the head is damaged; copy it again",
-                   gguf->file.n, (unsigned long long)end, (unsigned long long)(end - gguf->file.n));
+                   file_of(gguf).n, (unsigned long long)end,
+                   (unsigned long long)(end - file_of(gguf).n));
 }
 
 // Turns offsets into positions in the file and checks that they are aligned, inside and apart.
@@ -351,6 +347,19 @@ static enum status place_tensors(struct gguf *gguf, uint64_t data_start, struct 
     return OK;
 }
 
+static enum status sort_by_name(struct gguf *gguf, struct err *err)
+{
+    qsort(gguf->tensors, (size_t)gguf->n_tensors, sizeof(*gguf->tensors), compare_tensors);
+    for (uint64_t i = 1; i < gguf->n_tensors; i++) {
+        if (compare_tensors(&gguf->tensors[i - 1], &gguf->tensors[i]) == 0) {
+            char name[NAME_TEXT];
+            return err_set(err, BAD_INPUT, "tensor '%s' is there twice",
+                           name_text(name, gguf->tensors[i].name));
+        }
+    }
+    return OK;
+}
+
 static enum status read_tensors(struct gguf *gguf, struct cursor *cursor, struct err *err)
 {
     gguf->tensors = mem_array((size_t)gguf->n_tensors + 1, sizeof(*gguf->tensors));
@@ -364,15 +373,7 @@ static enum status read_tensors(struct gguf *gguf, struct cursor *cursor, struct
     enum status status = gguf->n_tensors > 0 ? place_tensors(gguf, header + padding, err) : OK;
     if (status != OK)
         return status;
-    qsort(gguf->tensors, (size_t)gguf->n_tensors, sizeof(*gguf->tensors), compare_tensors);
-    for (uint64_t i = 1; i < gguf->n_tensors; i++) {
-        if (compare_tensors(&gguf->tensors[i - 1], &gguf->tensors[i]) == 0) {
-            char name[NAME_TEXT];
-            return err_set(err, BAD_INPUT, "tensor '%s' is there twice",
-                           name_text(name, gguf->tensors[i].name));
-        }
-    }
-    return OK;
+    return sort_by_name(gguf, err);
 }
 
 // ---- the file -----------------------------------------------------------------------------------
@@ -385,7 +386,7 @@ static enum status read_head(struct gguf *gguf, struct cursor *cursor, struct er
     if (!take(cursor, &gguf->version, 4) || !take(cursor, &gguf->n_tensors, 8) ||
         !take(cursor, &gguf->n_values, 8))
         return err_set(err, BAD_INPUT, "the file has %zu bytes; its head alone has %d",
-                       gguf->file.n, HEAD_BYTES);
+                       file_of(gguf).n, HEAD_BYTES);
     if ((gguf->version & 0xffff) == 0 && gguf->version != 0)
         return err_set(err, UNSUPPORTED, "a big-endian GGUF file; convert it to little endian");
     if (gguf->version != 2 && gguf->version != 3)
@@ -398,11 +399,11 @@ static enum status read_head(struct gguf *gguf, struct cursor *cursor, struct er
                        MAX_VALUES, MAX_TENSORS);
     uint64_t needed =
         HEAD_BYTES + gguf->n_values * MIN_VALUE_BYTES + gguf->n_tensors * MIN_TENSOR_BYTES;
-    if (needed > gguf->file.n)
+    if (needed > file_of(gguf).n)
         return err_set(err, BAD_INPUT,
                        "the file has %zu bytes, but its head announces %llu keys and %llu tensors, "
                        "which take at least %llu: the end is missing; copy it again",
-                       gguf->file.n, (unsigned long long)gguf->n_values,
+                       file_of(gguf).n, (unsigned long long)gguf->n_values,
                        (unsigned long long)gguf->n_tensors, (unsigned long long)needed);
     return OK;
 }
@@ -418,35 +419,49 @@ static enum status check_layout_keys(struct gguf *gguf, struct err *err)
         return err_set(err, BAD_INPUT,
                        "key 'general.alignment' is %llu; expected a power of two from 8 to %u",
                        (unsigned long long)gguf->alignment, MAX_ALIGNMENT);
-    uint64_t n_parts = 1;
-    status = gguf_get_uint(gguf, "split.count", 0, 65535, &n_parts, err);
+    return OK;
+}
+
+// A part of a split model says so.
+static enum status read_split(struct gguf *gguf, struct err *err)
+{
+    struct gguf_split *split = &gguf->split;
+    *split = (struct gguf_split){.count = 1};
+    enum status status = gguf_get_uint(gguf, "split.count", 0, MAX_PARTS, &split->count, err);
+    if (status == OK && split->count > 1)
+        status = gguf_get_uint(gguf, "split.no", 0, split->count - 1, &split->no, err);
+    if (status == OK && split->count > 1)
+        status = gguf_get_uint(gguf, "split.tensors.count", 0, INT32_MAX, &split->n_tensors, err);
     if (status != OK && status != NOT_FOUND)
         return status;
-    if (n_parts > 1)
-        return err_set(err, UNSUPPORTED,
-                       "one of %llu parts of a split model; join them into one file first "
-                       "(llama-gguf-split --merge)",
-                       (unsigned long long)n_parts);
+    split->count += split->count == 0;
     return OK;
 }
 
 static enum status parse(struct gguf *gguf, struct err *err)
 {
-    struct cursor cursor = {gguf->file.p, gguf->file.p, gguf->file.p + gguf->file.n};
+    const struct bytes file = file_of(gguf);
+    struct cursor cursor = {file.p, file.p, file.p + file.n};
     enum status status = read_head(gguf, &cursor, err);
     if (status == OK)
         status = read_values(gguf, &cursor, err);
     if (status == OK)
         status = check_layout_keys(gguf, err);
     if (status == OK)
+        status = read_split(gguf, err);
+    if (status == OK)
         status = read_tensors(gguf, &cursor, err);
     return status;
 }
 
-enum status gguf_parse(struct gguf **out, struct bytes file, struct err *err)
+enum status gguf_read(struct gguf **out, struct gguf_part part, bool head_alone, struct err *err)
 {
     struct gguf *gguf = mem_alloc(sizeof(*gguf));
-    gguf->file = file;
+    gguf->parts = mem_array(1, sizeof(*gguf->parts));
+    gguf->parts[gguf->n_parts++] = part;
+    gguf->file_bytes = part.file.n;
+    gguf->head_alone = head_alone;
+    arena_init(&gguf->guesses, SIZE_MAX);
     enum status status = parse(gguf, err);
     if (status != OK)
         gguf_close(gguf);
@@ -455,92 +470,53 @@ enum status gguf_parse(struct gguf **out, struct bytes file, struct err *err)
     return status;
 }
 
-// What a path names that is no file, or NULL.
-static const char *no_file(mode_t mode)
+enum status gguf_parse(struct gguf **out, struct bytes file, struct err *err)
 {
-    return S_ISREG(mode)    ? NULL
-           : S_ISDIR(mode)  ? "a directory"
-           : S_ISFIFO(mode) ? "a named pipe"
-           : S_ISSOCK(mode) ? "a socket"
-                            : "a device";
-}
-
-// A pipe or a device is refused before it is opened, which could wait for ever or do something.
-static enum status open_file(const char *path, int *out, struct stat *st, struct err *err)
-{
-    const char *what = NULL;
-    int fd = -1;
-    if (stat(path, st) == 0 && !(what = no_file(st->st_mode)))
-        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (!what && (fd < 0 || fstat(fd, st) != 0)) {
-        int why = errno;
-        if (fd >= 0)
-            close(fd);
-        return err_set(err, why == ENOENT || why == ENOTDIR ? NOT_FOUND : IO_ERROR,
-                       "model file %s: %s", path, strerror(why));
-    }
-    if (!what)
-        what = no_file(st->st_mode); // changed in between
-    if (what && fd >= 0)
-        close(fd);
-    if (what)
-        return err_set(err, BAD_INPUT, "model file %s: it is %s; a model is a regular file (GGUF)",
-                       path, what);
-    *out = fd;
-    return OK;
-}
-
-static enum status open_as(struct gguf **out, const char *path, bool head_alone, struct err *err)
-{
-    int fd;
-    struct stat st;
-    if (strcmp(path, MODEL_BUILTIN) == 0)
-        return gguf_parse(
-            out, (struct bytes){builtin_gguf, (size_t)(builtin_gguf_end - builtin_gguf)}, err);
-    enum status status = open_file(path, &fd, &st, err);
+    struct gguf *gguf;
+    enum status status = gguf_read(&gguf, (struct gguf_part){.file = file}, false, err);
     if (status != OK)
         return status;
-    if (st.st_size < HEAD_BYTES) {
-        close(fd);
-        return err_set(err, BAD_INPUT,
-                       "model file %s: it has %lld bytes; the head of a GGUF file alone has %d",
-                       path, (long long)st.st_size, HEAD_BYTES);
-    }
-    void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    int mmap_errno = errno;
-    close(fd);
-    if (map == MAP_FAILED)
-        return err_set(err, IO_ERROR, "model file %s: cannot be mapped: %s", path,
-                       strerror(mmap_errno));
-    struct gguf *gguf = mem_alloc(sizeof(*gguf));
-    gguf->file = (struct bytes){map, (size_t)st.st_size};
-    gguf->mapped = true;
-    gguf->head_alone = head_alone;
-    status = parse(gguf, err);
-    if (status != OK) {
+    if (gguf->split.count > 1) {
+        status = err_set(err, UNSUPPORTED,
+                         "one of %llu parts of a split model; only a file has others beside it",
+                         (unsigned long long)gguf->split.count);
         gguf_close(gguf);
-        return err ? err_prefix(err, "model file %s", path) : status;
+        return status;
     }
     *out = gguf;
     return OK;
 }
 
-enum status gguf_open(struct gguf **out, const char *path, struct err *err)
+enum status gguf_join(struct gguf *whole, struct gguf *part, struct err *err)
 {
-    return open_as(out, path, false, err);
-}
-
-enum status gguf_open_head(struct gguf **out, const char *path, struct err *err)
-{
-    return open_as(out, path, true, err);
+    const uint64_t n = whole->n_tensors + part->n_tensors;
+    if (n > MAX_TENSORS) {
+        gguf_close(part);
+        return err_set(err, BAD_INPUT, "the parts have %llu tensors; at most %d are read",
+                       (unsigned long long)n, MAX_TENSORS);
+    }
+    whole->tensors = mem_resize(whole->tensors, ((size_t)n + 1) * sizeof(*whole->tensors));
+    for (uint64_t i = 0; i < part->n_tensors; i++) {
+        part->tensors[i].part = whole->n_parts;
+        whole->tensors[whole->n_tensors++] = part->tensors[i];
+    }
+    whole->parts = mem_resize(whole->parts, (whole->n_parts + 1) * sizeof(*whole->parts));
+    whole->parts[whole->n_parts++] = part->parts[0];
+    whole->file_bytes += part->file_bytes;
+    whole->whole_bytes += part->whole_bytes;
+    part->n_parts = 0; // its file is the whole's now
+    gguf_close(part);
+    return sort_by_name(whole, err);
 }
 
 void gguf_close(struct gguf *gguf)
 {
     if (!gguf)
         return;
-    if (gguf->mapped)
-        munmap((void *)(uintptr_t)gguf->file.p, gguf->file.n);
+    for (uint32_t i = 0; i < gguf->n_parts; i++)
+        gguf_unmap(&gguf->parts[i]);
+    arena_free(&gguf->guesses);
+    free(gguf->parts);
     free(gguf->values);
     free(gguf->tensors);
     free(gguf);
@@ -554,178 +530,14 @@ const struct gguf_value *gguf_find(const struct gguf *gguf, const char *key)
     return bsearch(&wanted, gguf->values, (size_t)gguf->n_values, sizeof(wanted), compare_values);
 }
 
+const uint8_t *gguf_bytes(const struct gguf *gguf, const struct gguf_tensor *tensor)
+{
+    return gguf->parts[tensor->part].file.p + tensor->offset;
+}
+
 struct gguf_tensor *gguf_find_tensor(const struct gguf *gguf, const char *name)
 {
     struct gguf_tensor wanted = {.name = bytes_of(name)};
     return bsearch(&wanted, gguf->tensors, (size_t)gguf->n_tensors, sizeof(wanted),
                    compare_tensors);
-}
-
-static enum status wrong_type(const struct gguf_value *value, const char *key, const char *expected,
-                              struct err *err)
-{
-    return err_set(err, BAD_INPUT, "key '%s' has value type %u; expected %s", key, value->type,
-                   expected);
-}
-
-static bool read_integer(const struct gguf_value *value, uint64_t *out, bool *negative)
-{
-    uint64_t u = 0;
-    int64_t s = 0;
-    size_t n = scalar_bytes(value->type);
-    switch (value->type) {
-    case GGUF_U8:
-    case GGUF_U16:
-    case GGUF_U32:
-    case GGUF_U64:
-        memcpy(&u, value->p, n);
-        break;
-    case GGUF_I8:
-        s = (int8_t)value->p[0];
-        break;
-    case GGUF_I16: {
-        int16_t v;
-        memcpy(&v, value->p, 2);
-        s = v;
-        break;
-    }
-    case GGUF_I32: {
-        int32_t v;
-        memcpy(&v, value->p, 4);
-        s = v;
-        break;
-    }
-    case GGUF_I64:
-        memcpy(&s, value->p, 8);
-        break;
-    default:
-        return false;
-    }
-    *negative = s < 0;
-    *out = s != 0 ? (uint64_t)s : u;
-    return true;
-}
-
-// One value for all layers is also written as an array of equal ones, an item a layer: *value
-// becomes the first of them, in `room`.
-static enum status find_scalar(const struct gguf *gguf, const char *key,
-                               const struct gguf_value **value, struct gguf_value *room,
-                               struct err *err)
-{
-    const struct gguf_value *v = gguf_find(gguf, key);
-    if (!v)
-        return NOT_FOUND;
-    *value = v;
-    size_t n = v->type == GGUF_ARRAY ? scalar_bytes(v->item_type) : 0;
-    if (n == 0 || v->n_items == 0)
-        return OK; // a scalar, or what its reader refuses by its type
-    for (uint64_t i = 1; i < v->n_items; i++)
-        if (memcmp(v->p, v->p + i * n, n) != 0)
-            return err_set(err, UNSUPPORTED,
-                           "key '%s' is an array whose item %llu differs from the first; one "
-                           "value for all of them is expected",
-                           key, (unsigned long long)i);
-    *room = *v;
-    room->type = v->item_type;
-    room->n_items = 1;
-    *value = room;
-    return OK;
-}
-
-enum status gguf_get_uint(const struct gguf *gguf, const char *key, uint64_t min, uint64_t max,
-                          uint64_t *out, struct err *err)
-{
-    const struct gguf_value *value;
-    struct gguf_value room;
-    enum status status = find_scalar(gguf, key, &value, &room, err);
-    if (status != OK)
-        return status;
-    uint64_t number;
-    bool negative;
-    if (!read_integer(value, &number, &negative))
-        return wrong_type(value, key, "a whole number", err);
-    if (negative || number < min || number > max)
-        return err_set(err, BAD_INPUT, "key '%s' is %s%llu; allowed are %llu to %llu", key,
-                       negative ? "-" : "", (unsigned long long)(negative ? 0 - number : number),
-                       (unsigned long long)min, (unsigned long long)max);
-    *out = number;
-    return OK;
-}
-
-enum status gguf_get_float(const struct gguf *gguf, const char *key, double min, double max,
-                           float *out, struct err *err)
-{
-    const struct gguf_value *value;
-    struct gguf_value room;
-    enum status status = find_scalar(gguf, key, &value, &room, err);
-    if (status != OK)
-        return status;
-    double number;
-    if (value->type == GGUF_F32) {
-        float f;
-        memcpy(&f, value->p, 4);
-        number = f;
-    } else if (value->type == GGUF_F64) {
-        memcpy(&number, value->p, 8);
-    } else {
-        return wrong_type(value, key, "a floating-point number", err);
-    }
-    if (!(number >= min && number <= max)) // also catches NaN
-        return err_set(err, BAD_INPUT, "key '%s' is %g; allowed are %g to %g", key, number, min,
-                       max);
-    *out = (float)number;
-    return OK;
-}
-
-enum status gguf_get_bool(const struct gguf *gguf, const char *key, bool *out, struct err *err)
-{
-    const struct gguf_value *value;
-    struct gguf_value room;
-    enum status status = find_scalar(gguf, key, &value, &room, err);
-    if (status != OK)
-        return status;
-    if (value->type != GGUF_BOOL)
-        return wrong_type(value, key, "a truth value", err);
-    *out = value->p[0] != 0;
-    return OK;
-}
-
-enum status gguf_get_string(const struct gguf *gguf, const char *key, struct bytes *out,
-                            struct err *err)
-{
-    const struct gguf_value *value = gguf_find(gguf, key);
-    if (!value)
-        return NOT_FOUND;
-    if (value->type != GGUF_STRING)
-        return wrong_type(value, key, "a string", err);
-    const uint8_t *p = value->p;
-    *out = gguf_next_string(&p);
-    return OK;
-}
-
-enum status gguf_get_array(const struct gguf *gguf, const char *key, enum gguf_type item_type,
-                           uint64_t max, const struct gguf_value **out, struct err *err)
-{
-    const struct gguf_value *value = gguf_find(gguf, key);
-    if (!value)
-        return NOT_FOUND;
-    if (value->type != GGUF_ARRAY || value->item_type != (uint32_t)item_type)
-        return err_set(
-            err, BAD_INPUT,
-            "key '%s' has value type %u (items %u); expected an array of items of type %d", key,
-            value->type, value->item_type, (int)item_type);
-    if (value->n_items > max)
-        return err_set(err, BAD_INPUT, "key '%s' has %llu items; at most %llu are read", key,
-                       (unsigned long long)value->n_items, (unsigned long long)max);
-    *out = value;
-    return OK;
-}
-
-struct bytes gguf_next_string(const uint8_t **at_string)
-{
-    uint64_t n;
-    memcpy(&n, *at_string, 8);
-    struct bytes text = {*at_string + 8, (size_t)n};
-    *at_string += 8 + n;
-    return text;
 }

@@ -65,10 +65,7 @@ static void fill_info(struct model *m, const char *path)
 {
     struct model_info *info = &m->info;
     const struct hyper *h = &m->hyper;
-    const char *slash = strrchr(path, '/');
-    struct bytes base = bytes_of(slash ? slash + 1 : path), name = {NULL, 0};
-    if (base.n > 5 && memcmp(base.p + base.n - 5, ".gguf", 5) == 0)
-        base.n -= 5;
+    struct bytes base = gguf_file_name(path), name = {NULL, 0};
     copy_printable(info->id, sizeof(info->id), base);
     if (gguf_get_string(m->gguf, "general.name", &name, NULL) != OK || name.n == 0)
         name = base;
@@ -77,8 +74,11 @@ static void fill_info(struct model *m, const char *path)
     name_quantisation(info, m->gguf);
     for (uint64_t i = 0; i < m->gguf->n_tensors; i++)
         info->n_params += (int64_t)m->gguf->tensors[i].n_elements;
-    info->file_bytes = m->gguf->file.n;
-    info->whole_bytes = m->gguf->whole_bytes;
+    info->n_params += m->weights.n_guessed;
+    info->file_bytes = m->gguf->file_bytes;
+    info->whole_bytes = m->gguf->whole_bytes + m->weights.n_guessed_bytes;
+    info->n_parts = (int32_t)m->gguf->split.count;
+    info->n_parts_missing = (int32_t)m->gguf->n_missing;
     info->kv_bytes = m->kv.n_bytes;
     info->n_layer = info->n_layer_on_device = h->n_layer;
     info->n_embd = h->n_embd;

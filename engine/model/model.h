@@ -9,7 +9,7 @@
 #include "../compute/compute.h"
 #include "../text/text.h"
 
-// ---- model (gguf.c, weights.c, forward.c) -------------------------------------------------------
+// ---- model (gguf*.c, weights.c, forward.c) ------------------------------------------------------
 
 struct model;
 
@@ -42,9 +42,11 @@ struct model_plan {
 
 struct model_info {
     char name[128], arch[32], quantisation[32]; // general.name or the file's; "llama"; "Q4_K_M"
-    char id[256]; // how clients name it: the file's base name without .gguf
+    char id[256]; // how clients name it: the file's name without .gguf and without -00001-of-00003
     int64_t n_params;
-    uint64_t file_bytes, kv_bytes;
+    uint64_t file_bytes, kv_bytes; // file_bytes: of all its files
+    int32_t n_parts,
+        n_parts_missing; // files of a split model, those of model_plan that are not there
     int32_t n_layer, n_embd, n_head, n_head_kv, head_dim, n_ff, n_vocab, n_ctx, n_ctx_train;
     int32_t n_layer_on_device;
     uint64_t whole_bytes; // that the file has when all its tensors are there
@@ -55,9 +57,10 @@ struct model_info {
 // ./builtin.
 #define MODEL_BUILTIN "builtin"
 
-// Opens and checks the file, loads the weights, makes the KV cache. On failure the sentence names
-// file, tensor or field. NO_ROOM: it does not fit what the device has free, with the numbers and
-// with what would fit; said before anything is taken.
+// Opens and checks the file (of the parts of a split model any one is given, and all are opened),
+// loads the weights, makes the KV cache. On failure the sentence names file, tensor or field.
+// NO_ROOM: it does not fit what the device has free, with the numbers and with what would fit; said
+// before anything is taken.
 MUST_USE enum status model_open(struct model **out, struct compute *compute, const char *path,
                                 const struct model_options *options, struct err *err);
 // The same in slices, for who must do other things meanwhile: model_begin does all that is quick,
@@ -68,7 +71,8 @@ MUST_USE enum status model_begin(struct model **out, struct compute *compute, co
                                  const struct model_options *options, struct err *err);
 MUST_USE enum status model_load_some(struct model *model, uint32_t budget_ms, struct err *err);
 // The same from the file's head alone, whose tensors need not be there: what it would take and
-// whether it fits (out->plan.fits). Nothing is taken.
+// whether it fits (out->plan.fits). Nothing is taken. Of a split model the first part is enough:
+// tensors of parts that are not there are counted as stored like those of the parts that are.
 MUST_USE enum status model_plan(struct model_info *out, struct compute *compute, const char *path,
                                 const struct model_options *options, struct err *err);
 // The largest context that fits with these keys and values and so many sequences; 0: none.

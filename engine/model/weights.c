@@ -16,7 +16,7 @@
 
 struct planner {
     const struct compute *compute;
-    const struct gguf *gguf;
+    struct gguf *gguf;
     const struct hyper *hyper;
     struct weights *w;
     size_t n_allocated;
@@ -81,6 +81,56 @@ static void place(struct planner *p, const struct rule *rule, const struct gguf_
     w->n_bytes += tensor->n_bytes;
 }
 
+// What a tensor of a missing part is thought to be stored like: the one of the same rule in another
+// layer, else the largest matrix there is. NULL: neither.
+static const struct gguf_tensor *resembling(const struct planner *p, const struct rule *rule)
+{
+    const struct gguf_tensor *best = NULL;
+    for (int32_t i = 0; i < p->hyper->n_layer && rule->of_layer; i++) {
+        char name[NAME_TEXT];
+        snprintf(name, sizeof(name), "blk.%d.%s", i, rule->name);
+        const struct gguf_tensor *tensor = gguf_find_tensor(p->gguf, name);
+        if (tensor)
+            return tensor;
+    }
+    if (rule->form != MATRIX || (rule->of_layer && (rule->parts & OPTIONAL)))
+        return NULL;
+    for (uint64_t i = 0; i < p->gguf->n_tensors; i++)
+        if (p->gguf->tensors[i].n_dims > 1 &&
+            (!best || p->gguf->tensors[i].n_bytes > best->n_bytes))
+            best = &p->gguf->tensors[i];
+    return best;
+}
+
+static enum status guess(struct planner *p, const struct rule *rule, const char *name,
+                         const uint64_t want[3], struct gguf_tensor **out)
+{
+    const struct gguf_tensor *like = resembling(p, rule);
+    if (!like && (rule->parts & OPTIONAL))
+        return OK;
+    if (!like && rule->form == MATRIX)
+        return err_set(
+            p->err, BAD_INPUT,
+            "%u parts of the model are missing, and those that are there do not tell how "
+            "its matrices are stored: the next part is needed too",
+            p->gguf->n_missing);
+    struct gguf_tensor *tensor = arena_take(&p->gguf->guesses, sizeof(*tensor));
+    *tensor = (struct gguf_tensor){.name = bytes_copy(&p->gguf->guesses, bytes_of(name)),
+                                   .type = like ? like->type : DTYPE_F32,
+                                   .n_dims = 4,
+                                   .dims = {want[0], want[1], want[2], 1}};
+    if (!dtype_known(tensor->type) ||
+        want[0] % (uint64_t)dtype_block_elements((enum dtype)tensor->type) != 0)
+        tensor->type = DTYPE_F16; // as quantisers store rows that are no whole blocks
+    enum status status = gguf_measure(tensor, name, p->err);
+    if (status != OK)
+        return status;
+    p->w->n_guessed += (int64_t)tensor->n_elements;
+    p->w->n_guessed_bytes += tensor->n_bytes;
+    *out = tensor;
+    return OK;
+}
+
 // One rule in one layer (or, layer 0, of the model).
 static enum status apply(struct planner *p, const struct rule *rule, int32_t i)
 {
@@ -90,17 +140,22 @@ static enum status apply(struct planner *p, const struct rule *rule, int32_t i)
         snprintf(name, sizeof(name), "blk.%d.%s", i, rule->name);
     else
         snprintf(name, sizeof(name), "%s", rule->name);
-    struct gguf_tensor *tensor = gguf_find_tensor(p->gguf, name);
-    if (!tensor && (rule->parts & OPTIONAL))
-        return OK;
-    if (!tensor)
-        return err_set(p->err, BAD_INPUT, "tensor '%s' is missing; the architecture '%s' needs it",
-                       name, p->hyper->arch->name);
     const uint64_t want[3] = {
         (uint64_t)hyper_dim(p->hyper, layer, rule->cols),
         (uint64_t)hyper_dim(p->hyper, layer, rule->rows),
         (uint64_t)hyper_dim(p->hyper, layer, rule->planes),
     };
+    struct gguf_tensor *tensor = gguf_find_tensor(p->gguf, name);
+    if (!tensor && p->gguf->n_missing > 0) {
+        enum status status = guess(p, rule, name, want, &tensor);
+        if (status != OK)
+            return status;
+    }
+    if (!tensor && (rule->parts & OPTIONAL))
+        return OK;
+    if (!tensor)
+        return err_set(p->err, BAD_INPUT, "tensor '%s' is missing; the architecture '%s' needs it",
+                       name, p->hyper->arch->name);
     enum status status = check_shape(p, name, tensor, want);
     if (status == OK)
         status = check_stored(p->compute, rule, name, tensor, p->err);
@@ -184,8 +239,8 @@ static enum status apply_all(struct planner *p)
     return status == OK ? check_unused(p) : status;
 }
 
-enum status weights_plan(struct weights *out, const struct compute *compute,
-                         const struct gguf *gguf, const struct hyper *hyper, struct err *err)
+enum status weights_plan(struct weights *out, const struct compute *compute, struct gguf *gguf,
+                         const struct hyper *hyper, struct err *err)
 {
     struct planner planner = {compute, .gguf = gguf, .hyper = hyper, .w = out, .err = err};
     *out = (struct weights){.layers = mem_array((size_t)hyper->n_layer, sizeof(struct layer))};
@@ -293,7 +348,7 @@ static const float *factors_in(const struct weights *w, const struct gguf *gguf,
 {
     for (size_t i = 0; i < w->n_placements; i++)
         if (w->placements[i].slot == slot)
-            return (const float *)(const void *)(gguf->file.p + w->placements[i].tensor->offset);
+            return (const float *)(const void *)gguf_bytes(gguf, w->placements[i].tensor);
     return NULL;
 }
 
@@ -346,8 +401,7 @@ enum status weights_load_some(struct weights *w, struct compute *compute, const 
         if (left_ms <= 0)
             return AGAIN;
         const struct placement *place = &w->placements[w->n_loaded];
-        enum status status =
-            load(w, compute, place, gguf->file.p + place->tensor->offset, left_ms, err);
+        enum status status = load(w, compute, place, gguf_bytes(gguf, place->tensor), left_ms, err);
         if (status == AGAIN)
             continue;
         if (status != OK)

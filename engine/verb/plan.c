@@ -50,6 +50,10 @@ static void print_text(const struct model_info *info, const struct compute_info 
     if (info->whole_bytes > info->file_bytes)
         printf("file: %llu of %llu bytes are there\n", (unsigned long long)info->file_bytes,
                (unsigned long long)info->whole_bytes);
+    if (info->n_parts_missing > 0)
+        printf("parts: %d of %d are there; what is in the others is counted as stored like what is "
+               "in these\n",
+               info->n_parts - info->n_parts_missing, info->n_parts);
     printf("device: %s\n\n", device->device);
     print_size("weights", plan->weight_bytes, "");
     snprintf(of, sizeof(of), "%d x %d tokens, %s a token", (int)plan->n_seq, (int)plan->n_ctx,
@@ -104,6 +108,8 @@ static void print_json(const struct model_info *info, const struct compute_info 
     json_whole(&json, "n_params", info->n_params);
     write_bytes(&json, "file_bytes", info->file_bytes);
     write_bytes(&json, "whole_bytes", info->whole_bytes);
+    json_whole(&json, "parts", info->n_parts);
+    json_whole(&json, "parts_missing", info->n_parts_missing);
     json_string(&json, "device", device->device);
     json_string(&json, "backend", device->backend);
     json_bool(&json, "fits", plan->fits);
