@@ -71,11 +71,17 @@ static int32_t n_out_of(const struct model_options *options)
     return options->n_batch < n ? options->n_batch : n;
 }
 
+// Who sees all of a text writes none.
+static uint64_t n_logits(const struct hyper *h)
+{
+    return h->sees_all ? 0 : (uint64_t)h->n_vocab;
+}
+
 uint64_t activations_bytes(const struct hyper *h, const struct model_options *options)
 {
     const uint64_t n_batch = (uint64_t)options->n_batch, n_out = (uint64_t)n_out_of(options);
-    uint64_t n =
-        7 * n_batch + n_out * (2 + 2 * TOP_K_MOST + (uint64_t)h->n_embd + (uint64_t)h->n_vocab);
+    uint64_t n = 7 * n_batch + n_out * (2 + 2 * TOP_K_MOST + (uint64_t)h->n_embd + n_logits(h) +
+                                        (uint64_t)(h->n_dense_2 + h->n_cls + h->n_cls_out));
     for (size_t i = 0; i < COUNT_OF(ROWS); i++)
         n += n_batch * (uint64_t)hyper_most(h, ROWS[i].cols);
     for (int32_t i = 0; i < h->n_layer; i++) // states of recurrent layers: kv.c makes them
@@ -89,6 +95,9 @@ enum status activations_open(struct activations *act, struct compute *compute,
                              struct err *err)
 {
     const int32_t n_batch = options->n_batch;
+    const bool embeds = h->pooling != POOLING_NONE;
+    const int64_t head = h->n_dense_2 > 0 ? h->n_dense_2 : h->n_cls,
+                  after = h->n_dense_2 > 0 ? h->n_embd : h->n_cls_out;
     act->n_batch = n_batch;
     act->n_out = n_out_of(options);
     const struct {
@@ -105,10 +114,13 @@ enum status activations_open(struct activations *act, struct compute *compute,
         {&act->slot_out, DTYPE_I32, 1, n_batch},
         {&act->out_row, DTYPE_I32, 1, act->n_out},
         {&act->out_x, DTYPE_F32, act->n_out, h->n_embd},
-        {&act->logits, DTYPE_F32, act->n_out, h->n_vocab},
+        {&act->logits, DTYPE_F32, act->n_out, (int64_t)n_logits(h)},
         {&act->top_id, DTYPE_I32, 1, (int64_t)act->n_out * TOP_K_MOST},
         {&act->top_value, DTYPE_F32, 1, (int64_t)act->n_out * TOP_K_MOST},
         {&act->top_total, DTYPE_F32, act->n_out, 1},
+        {&act->type, DTYPE_I32, 1, h->n_token_types > 0 ? n_batch : 0},
+        {&act->cls, DTYPE_F32, act->n_out, embeds ? head : 0},
+        {&act->cls_out, DTYPE_F32, act->n_out, embeds ? after : 0},
     };
     enum status status = OK;
     for (size_t i = 0; i < COUNT_OF(ROWS) && status == OK; i++) {
@@ -119,17 +131,18 @@ enum status activations_open(struct activations *act, struct compute *compute,
     if (status == OK && act->head_id.buffer)
         number_heads(act, compute);
     for (size_t i = 0; i < COUNT_OF(others) && status == OK; i++)
-        status = compute_tensor(compute, others[i].tensor, others[i].type, others[i].n_rows,
-                                others[i].n_cols, err);
+        if (others[i].n_cols > 0)
+            status = compute_tensor(compute, others[i].tensor, others[i].type, others[i].n_rows,
+                                    others[i].n_cols, err);
     return status;
 }
 
 void activations_close(struct activations *act, struct compute *compute)
 {
-    struct tensor *others[] = {&act->slot_in,  &act->slot_out, &act->token,  &act->pos,
-                               &act->row,      &act->first,    &act->count,  &act->out_row,
-                               &act->out_x,    &act->logits,   &act->top_id, &act->top_value,
-                               &act->top_total};
+    struct tensor *others[] = {&act->slot_in,   &act->slot_out, &act->token,  &act->pos,
+                               &act->row,       &act->first,    &act->count,  &act->out_row,
+                               &act->out_x,     &act->logits,   &act->top_id, &act->top_value,
+                               &act->top_total, &act->type,     &act->cls,    &act->cls_out};
     for (size_t i = 0; i < COUNT_OF(ROWS); i++)
         if (slot_of(act, i)->buffer)
             tensor_free(compute, slot_of(act, i));

@@ -84,6 +84,11 @@ struct hyper { // the numbers of a model, each bounded
     enum activation activation;
     int32_t n_expert, n_expert_used, n_ff_exp, n_ff_shared;
     struct route route; // .bias: each layer's own
+    bool sees_all;      // not causal: a token sees all of its text, which is one pass then
+    enum pooling pooling;
+    int32_t n_token_types, n_cls, n_cls_out; // of a classification head: its two products
+    int32_t n_dense_2, n_dense_3;            // what dense_2 gives and dense_3 takes
+    bool softmax_scores;                     // of the head
     struct rope_hyper ropes[N_ROPES];
     struct layer_hyper *layers; // [n_layer]
 };
@@ -127,6 +132,9 @@ void reader_refuse(struct reader *r, enum status status, const char *format, ...
 // Reads what all architectures have (as GGUF's specification names it), then calls arch->read.
 MUST_USE enum status hyper_read(struct hyper *out, const struct gguf *gguf, struct err *err);
 void hyper_free(struct hyper *hyper);
+
+// embed.c: whether tokens see what follows them, and how a text becomes a vector.
+void embed_read(struct reader *r, struct hyper *h);
 
 // ---- rules --------------------------------------------------------------------------------------
 
@@ -183,6 +191,12 @@ enum dim { // a length as the hyper-parameters give it; 0 for what a layer has n
     N_ABSORBED_ACT,
     N_HEAD_ACT,
     N_ADDED2_ACT,
+    N_CTX_TRAIN,
+    N_TOKEN_TYPES,
+    N_CLS,
+    N_CLS_OUT,
+    N_DENSE_2,
+    N_DENSE_3,
     N_DIMS
 };
 int64_t hyper_dim(const struct hyper *hyper, const struct layer_hyper *layer, enum dim dim);
@@ -231,6 +245,11 @@ struct layer {               // shapes: the rules; .buffer NULL: not in this lay
     struct tensor ffn_pre_norm_2, ffn_post_norm_1, ffn_post_norm_2;
     struct tensor inp_gate, proj, post_norm; // the layer's own embedding
     float layer_output_scale;                // 0: none
+    // Encoders: norms behind what was added, biases everywhere.
+    struct tensor attn_output_norm, attn_output_norm_bias, attn_norm_2, attn_norm_2_bias;
+    struct tensor layer_output_norm, layer_output_norm_bias;
+    struct tensor attn_q_norm_bias, attn_k_norm_bias;
+    struct tensor ffn_gate_bias, ffn_up_bias, ffn_down_bias;
     struct tensor ffn_gate_inp_shexp, ffn_gate_shexp, ffn_up_shexp, ffn_down_shexp;
 };
 
@@ -252,6 +271,9 @@ struct weights {
     struct tensor per_layer_token_embd, per_layer_model_proj, per_layer_proj_norm;
     struct tensor output; // a copy of token_embd when tied
     bool tied;
+    struct tensor token_types, position_embd, token_embd_norm, token_embd_norm_bias;
+    struct tensor cls, cls_bias, cls_output, cls_output_bias, dense_2,
+        dense_3;                                     // of a text's vector
     struct tensor rope_freqs, rope_short, rope_long; // slots only: FACTORS stay with the host
     struct rope_weights ropes[N_ROPES];
     struct layer *layers; // [n_layer]
@@ -326,11 +348,13 @@ struct activations {                                          // n_batch rows ea
     struct tensor expert_out;                       // [n_used * n_embd]
     struct tensor shared_gate;                      // [1]
     struct tensor token, pos, row, first, count;    // I32 [1][n_batch]
+    struct tensor type;                             // I32 [1][n_batch]: of tokens; all 0
     struct tensor out_row;                          // I32 [1][n_out]
     struct tensor out_x;                            // [n_out][n_embd]: rows whose logits are wanted
     struct tensor logits;                           // [n_out][n_vocab]
     struct tensor top_id, top_value; // [n_out * TOP_K_MOST] numbers: the largest of logits
     struct tensor top_total;         // [n_out][1]: log(sum of e^logit)
+    struct tensor cls, cls_out; // [n_out][...]: what the head, or the dense layers, make of them
     int32_t n_batch, n_out;
 };
 MUST_USE enum status activations_open(struct activations *act, struct compute *compute,
@@ -350,6 +374,7 @@ struct pass { // one recording of n rows
     struct slots slots; // of recurrent layers
     struct tensor slot_in, slot_out;
     struct tensor x, token, pos, row, first, count; // views of n rows
+    struct tensor type;
 };
 // n rows of an activation, n_cols wide, close together.
 struct tensor pass_view(const struct pass *p, const struct tensor *activation, int64_t n_cols);
@@ -389,6 +414,7 @@ struct arch {
     void (*read)(struct reader *r, struct hyper *h);
     void (*forward)(const struct pass *p); // from tokens to the state before the output norm
     bool cpu_experts; // its layers of experts were not shown to be right on a GPU yet
+    bool layer_norm;  // norms take the mean away (Ba et al. 2016)
 };
 #define RULES(table) .rules = table, .n_rules = COUNT_OF(table)
 
@@ -412,8 +438,23 @@ struct model {
     int32_t rehearsed; // rows of the largest pass whose kernels are compiled
     int32_t
         *scratch; // [4][n_batch]: row, first, count and the wanted rows, before they are written
+    struct model_options options; // as it was opened; n_batch: as large as a text must be
+    double *pooled;               // [n_seq][n_embd]: of texts that are being embedded: embed.c
+    float *ended;                 // [n_seq][n_embd]: those that are whole
     struct model_info info;
 };
+// A pass of n rows; its inputs: rows start .. start + n - 1 of a batch that was checked.
+struct pass pass_of(const struct model *model, int32_t n);
+MUST_USE enum status forward_check(struct model *model, const struct batch *batch, struct err *err);
+void forward_inputs(struct model *model, const struct batch *batch, int32_t start, int32_t n);
+// Rows of x that out_row names, behind the output norm, into out_x.
+void forward_rows(const struct pass *p, int32_t n_out);
+void forward_forget(struct model *model); // what is in the memory is not known any more
+// embed.c: that what makes vectors is there; what the model's info says of it; a rehearsal.
+MUST_USE enum status embed_check(const struct hyper *hyper, const struct weights *weights,
+                                 struct err *err);
+void embed_info(struct model *model);
+void embed_rehearse(const struct pass *p);
 // Lets the device compile the kernels of the next kind of pass before the first request needs them:
 // 1 to 8 rows, then powers of two up to n_batch. AGAIN: there are more; OK at once on a device that
 // compiles nothing.

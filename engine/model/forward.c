@@ -44,7 +44,7 @@ const struct tensor *present(const struct tensor *tensor)
     return tensor->buffer ? tensor : NULL;
 }
 
-static struct pass pass_of(const struct model *m, int32_t n)
+struct pass pass_of(const struct model *m, int32_t n)
 {
     const struct activations *act = &m->act;
     return (struct pass){
@@ -62,6 +62,7 @@ static struct pass pass_of(const struct model *m, int32_t n)
         .count = columns(&act->count, n),
         .slot_in = columns(&act->slot_in, n),
         .slot_out = columns(&act->slot_out, n),
+        .type = columns(&act->type, n), // unused without types
     };
 }
 
@@ -125,6 +126,15 @@ static struct tensor top_view(const struct tensor *tensor, int32_t n_out, int32_
     return view;
 }
 
+void forward_rows(const struct pass *p, int32_t n_out)
+{
+    struct tensor out_row = columns(&p->act->out_row, n_out),
+                  x = tensor_rows(&p->act->out_x, 0, n_out);
+    op_rows(p->compute, &x, &p->x, &out_row);
+    if (p->w->output_norm.buffer)
+        op_rms_norm(p->compute, &x, &x, &p->w->output_norm, p->h->eps);
+}
+
 static void forward_output(const struct pass *p, int32_t n_out, int32_t n_top)
 {
     const struct activations *act = p->act;
@@ -178,7 +188,15 @@ static void write_slots(struct model *m, const struct batch *b, int32_t start, i
     write_ints(m, &m->act.slot_out, out, n);
 }
 
-static void write_inputs(struct model *m, const struct batch *b, int32_t start, int32_t n)
+// Where tokens see all of their text each sees as many rows as its last token.
+static void see_all(const struct batch *b, int32_t start, int32_t n, int32_t *count)
+{
+    for (int32_t t = n - 2; t >= 0; t--)
+        if (b->seq[start + t] == b->seq[start + t + 1])
+            count[t] = count[t + 1];
+}
+
+void forward_inputs(struct model *m, const struct batch *b, int32_t start, int32_t n)
 {
     int32_t n_batch = m->act.n_batch, *row = m->scratch, *first = row + n_batch,
             *count = first + n_batch;
@@ -190,6 +208,8 @@ static void write_inputs(struct model *m, const struct batch *b, int32_t start, 
         row[t] = first[t] + pos;
         count[t] = pos + 1;
     }
+    if (m->hyper.sees_all)
+        see_all(b, start, n, count);
     write_ints(m, &m->act.token, b->token + start, n);
     write_ints(m, &m->act.pos, b->pos + start, n);
     write_ints(m, &m->act.row, row, n);
@@ -262,7 +282,7 @@ static enum status forward_chunk(struct model *m, const struct batch *b, int32_t
 {
     const struct pass p = pass_of(m, n);
     int32_t *rows = m->scratch + 3 * (size_t)m->act.n_batch, at = 0, n_top = b->n_top;
-    write_inputs(m, b, start, n);
+    forward_inputs(m, b, start, n);
     int32_t n_out = collect_wanted(&m->act, b->wanted + start, n, &at, rows);
     write_ints(m, &m->act.out_row, rows, n_out > 0 ? n_out : 1);
     if (compute_begin(m->compute, recording_key(m, b, start, n, n_out))) {
@@ -285,7 +305,7 @@ static enum status forward_chunk(struct model *m, const struct batch *b, int32_t
 }
 
 // Every number in range, and no row that would read what its sequence never computed.
-static enum status check_batch(struct model *m, const struct batch *b, struct err *err)
+enum status forward_check(struct model *m, const struct batch *b, struct err *err)
 {
     int32_t most = m->hyper.n_vocab < TOP_K_MOST ? m->hyper.n_vocab : TOP_K_MOST;
     if (b->n_top < 0 || b->n_top > most)
@@ -342,14 +362,22 @@ static int32_t chunk_rows(const struct model *m, const struct batch *b, int32_t 
 enum status model_forward(struct model *model, const struct batch *batch, struct logits logits,
                           struct err *err)
 {
-    enum status status = check_batch(model, batch, err);
+    if (model->hyper.sees_all)
+        return err_set(err, UNSUPPORTED, "the architecture '%s' has no logits: it embeds texts",
+                       model->hyper.arch->name);
+    enum status status = forward_check(model, batch, err);
     for (int32_t start = 0, n; start < batch->n_tokens && status == OK; start += n) {
         n = chunk_rows(model, batch, start);
         status = forward_chunk(model, batch, start, n, &logits, err);
     }
-    if (status != OK) // what is in the cache is not known any more
-        memset(model->kv.n_filled, 0, (size_t)model->kv.n_seq * sizeof(*model->kv.n_filled));
+    if (status != OK)
+        forward_forget(model);
     return status;
+}
+
+void forward_forget(struct model *model)
+{
+    memset(model->kv.n_filled, 0, (size_t)model->kv.n_seq * sizeof(*model->kv.n_filled));
 }
 
 // ---- rehearsal ----------------------------------------------------------------------------------
@@ -364,6 +392,10 @@ static enum status rehearse_rows(struct model *m, int32_t n, struct err *err)
         return OK;
     }
     m->hyper.arch->forward(&p);
+    if (m->hyper.pooling != POOLING_NONE) {
+        embed_rehearse(&p);
+        return compute_finish(m->compute, err);
+    }
     forward_output(&p, n_out, 1);
     forward_output(&p, 1, top); // a prompt's end wants one row, whatever n is
     forward_output(&p, n_out, top);

@@ -251,7 +251,11 @@ static void read_common(struct reader *r, struct hyper *h)
                                             .kv_layer = i};
     free(n_ff);
     read_heads(r, h);
-    h->eps = reader_float(r, "attention.layer_norm_rms_epsilon", 0, 1, NAN);
+    h->eps = reader_float(r,
+                          r->arch->layer_norm ? "attention.layer_norm_epsilon"
+                                              : "attention.layer_norm_rms_epsilon",
+                          0, 1, NAN);
+    embed_read(r, h);
     h->activation = ACTIVATION_SILU;
     h->embed_scale = h->residual_scale = h->logit_scale = 1;
     struct rope_hyper *rope = &h->ropes[ROPE_MAIN];
@@ -416,7 +420,6 @@ static bool harmless(struct bytes name)
 {
     static const char *const NAMES[] = {
         "vocab_size",
-        "attention.causal",
         "rope.scaling.finetuned",
         "use_parallel_residual",
         "tensor_data_layout",
@@ -572,6 +575,12 @@ int64_t hyper_dim(const struct hyper *h, const struct layer_hyper *l, enum dim d
         [N_HEAD_ACT] = mla ? l->n_head : 0,
         [N_ADDED2_ACT] = h->two_networks ? h->n_embd : 0,
         [N_USED_FF_EXP] = (int64_t)h->n_expert_used * h->n_ff_exp,
+        [N_CTX_TRAIN] = h->n_ctx_train,
+        [N_TOKEN_TYPES] = h->n_token_types,
+        [N_CLS] = h->n_cls,
+        [N_CLS_OUT] = h->n_cls_out,
+        [N_DENSE_2] = h->n_dense_2,
+        [N_DENSE_3] = h->n_dense_3,
     };
     return dims[dim];
 }

@@ -16,7 +16,9 @@ static int64_t kept(const struct hyper *hyper, int32_t i, int k)
     const struct layer_hyper *layer = &hyper->layers[i];
     if (layer->parts & PART_MLA)
         return k == 0 ? hyper_dim(hyper, layer, N_KV_MLA) : 0;
-    return layer->parts & PART_KEYS ? hyper_dim(hyper, layer, k == 0 ? N_K : N_V) : 0;
+    // Some read what another layer keeps; or, in one pass of a whole text, write over it.
+    const bool keeps = layer->parts & PART_KEYS && layer->kv_layer == i;
+    return keeps ? hyper_dim(hyper, layer, k == 0 ? N_K : N_V) : 0;
 }
 
 // One cache of a layer, when the layer has one.

@@ -92,6 +92,7 @@ static void fill_info(struct model *m, const char *path)
     info->n_vocab = h->n_vocab;
     info->n_ctx = h->n_ctx;
     info->n_ctx_train = h->n_ctx_train;
+    embed_info(m);
 }
 
 // ---- open and close -----------------------------------------------------------------------------
@@ -127,10 +128,29 @@ static enum status check_device(const struct compute *compute, const struct hype
     return OK;
 }
 
+// A text whose tokens see all of it is one pass, which then bounds the context: as many rows as its
+// context has, ONE_PASS_MOST at most, or half as many, and again, where memory is short.
+enum { ONE_PASS_MOST = 8192, ONE_PASS_LEAST = 2048 };
+static enum status plan_one_pass(struct model *m, struct err *err)
+{
+    enum status status;
+    for (int32_t most = ONE_PASS_MOST;; most /= 2) {
+        const int32_t train = m->hyper.n_ctx_train, asked = m->options.n_ctx;
+        m->options.n_batch = train < most ? train : most;
+        if (asked > 0 && asked < m->options.n_batch)
+            m->options.n_batch = asked;
+        status = plan_make(&m->info.plan, m->compute, &m->weights, &m->hyper, &m->options, err);
+        if (status != OK || (m->info.plan.fits && m->info.plan.n_ctx == m->options.n_batch) ||
+            most / 2 < ONE_PASS_LEAST)
+            return status;
+    }
+}
+
 // All that the head tells, up to the plan.
 static enum status read_head(struct model *m, int32_t n_vocab, const struct model_options *options,
                              struct err *err)
 {
+    m->options = *options;
     struct hyper *h = &m->hyper;
     enum status status = hyper_read(h, m->gguf, err);
     if (status == OK)
@@ -140,6 +160,10 @@ static enum status read_head(struct model *m, int32_t n_vocab, const struct mode
     h->n_vocab = n_vocab;
     status = weights_plan(&m->weights, m->compute, m->gguf, h, err);
     if (status == OK)
+        status = embed_check(h, &m->weights, err);
+    if (status == OK && h->sees_all)
+        status = plan_one_pass(m, err);
+    else if (status == OK)
         status = plan_make(&m->info.plan, m->compute, &m->weights, h, options, err);
     h->n_ctx = m->info.plan.n_ctx;
     return status;
@@ -154,10 +178,15 @@ static enum status open_parts(struct model *m, const struct model_options *optio
     if (status == OK && !m->info.plan.fits)
         status = plan_refuse(&m->info.plan, err);
     if (status == OK)
-        status = kv_open(&m->kv, m->compute, h, options, err);
+        status = kv_open(&m->kv, m->compute, h, &m->options, err);
     if (status == OK)
-        status = activations_open(&m->act, m->compute, h, options, err);
-    m->scratch = mem_array(4 * (size_t)options->n_batch, sizeof(*m->scratch));
+        status = activations_open(&m->act, m->compute, h, &m->options, err);
+    if (status == OK && h->pooling != POOLING_NONE) {
+        const size_t n = (size_t)options->n_seq * (size_t)h->n_embd;
+        m->pooled = mem_array(n, sizeof(*m->pooled));
+        m->ended = mem_array(n, sizeof(*m->ended));
+    }
+    m->scratch = mem_array(4 * (size_t)m->options.n_batch, sizeof(*m->scratch));
     return status;
 }
 
@@ -280,6 +309,8 @@ void model_close(struct model *model)
     tokenizer_close(model->tokenizer);
     gguf_close(model->gguf);
     free(model->scratch);
+    free(model->pooled);
+    free(model->ended);
     free(model);
 }
 

@@ -13,6 +13,15 @@
 
 struct model;
 
+// How one vector is made of the last states of a text's tokens: values of the key pooling_type.
+enum pooling {
+    POOLING_NONE,  // not said: the model writes text
+    POOLING_MEAN,  // their mean
+    POOLING_FIRST, // the first one's ([CLS])
+    POOLING_LAST,  // the last one's
+    POOLING_RANK,  // a classification head makes scores of one: a reranker
+};
+
 struct model_options {
     int32_t n_ctx;   // tokens a sequence may hold; 0 = the model's own limit; or CTX_AUTO
     int32_t n_seq;   // sequences with a place in the KV cache
@@ -50,6 +59,10 @@ struct model_info {
     int32_t n_layer, n_embd, n_head, n_head_kv, head_dim, n_ff, n_vocab, n_ctx, n_ctx_train;
     int32_t n_layer_on_device;
     uint64_t whole_bytes; // that the file has when all its tensors are there
+    enum pooling pooling;
+    int32_t n_vector; // numbers that a text becomes (POOLING_RANK: scores); 0: it writes text
+    int32_t n_batch;  // most tokens in one forward pass
+    bool one_pass;    // a text must be one pass: its tokens see what follows them
     struct model_plan plan;
 };
 
@@ -111,6 +124,16 @@ struct logits {     // of the wanted rows, in row order; the caller's memory
 int32_t model_keeps(const struct model *model, int32_t n_held, int32_t n);
 MUST_USE enum status model_forward(struct model *model, const struct batch *batch,
                                    struct logits logits, struct err *err);
+
+// The same over rows of texts that become vectors, for a model whose file names a pooling. wanted:
+// the last row of its text; rows of a sequence are neighbours. out: [number wanted][n_vector], in
+// row order, as the pooling makes them: not of length 1; scores as they are. With one_pass a batch
+// holds whole texts, n_batch rows at most: else TOO_LARGE. n_top is not looked at. UNSUPPORTED: the
+// model writes text.
+MUST_USE enum status model_embed(struct model *model, const struct batch *batch, float *out,
+                                 struct err *err);
+// To length 1 (Euclidean); of zeros nothing becomes.
+void vector_normalise(float *vector, int32_t n);
 
 // How many positions of a sequence its memory holds; 0 after a failed pass.
 int32_t model_held(const struct model *model, int32_t seq);

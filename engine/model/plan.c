@@ -81,7 +81,9 @@ enum status plan_make(struct model_plan *out, const struct compute *compute,
     const uint64_t share = device->memory_usable_bytes / SYSTEM_SHARE;
     struct model_plan plan = {
         .n_ctx_asked = options->n_ctx,
-        .n_ctx_train = hyper->n_ctx_train,
+        .n_ctx_train = hyper->sees_all && options->n_batch < hyper->n_ctx_train
+                           ? options->n_batch
+                           : hyper->n_ctx_train, // a text is one pass then
         .n_seq = options->n_seq,
         .kv_q8_0 = options->kv_q8_0,
         .weight_bytes = weights_bytes(compute, weights),

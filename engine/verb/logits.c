@@ -1,7 +1,8 @@
 // logits.c - `tawny logits`: the raw logits of every position of a text, for comparison with
-// other engines.
+// other engines; of a model that embeds, the text's vector or scores.
 //
-// The output file is float32, little endian: one row of n_vocab numbers for each token, in order.
+// The output file is float32, little endian: one row of n_vocab numbers for each token, in order;
+// of a model that embeds, one row as its pooling makes it, not of length 1.
 // Passes of --batch tokens: many take the path that the server uses for a prompt, 1 to 8 that of
 // generation. Text is tokenized with its control tokens and with BOS as the model's file says.
 #include "args.h"
@@ -80,6 +81,33 @@ static enum status write_logits(struct model *model, const struct token_list *id
     return status;
 }
 
+static enum status write_vector(struct model *model, const struct token_list *ids, size_t batch,
+                                const char *path, struct err *err)
+{
+    const struct model_info *info = model_info(model);
+    const int32_t n = (int32_t)ids->n, most = info->one_pass || batch == 0 ? n : (int32_t)batch;
+    int32_t *pos = mem_array(2 * ids->n, sizeof(*pos)), *seq = pos + n;
+    uint8_t *wanted = mem_array(ids->n, 1);
+    float *vector = mem_array((size_t)info->n_vector, sizeof(*vector));
+    enum status status = OK;
+    for (int32_t i = 0; i < n; i++)
+        pos[i] = i;
+    wanted[n - 1] = 1;
+    for (int32_t at = 0, some; at < n && status == OK; at += some) {
+        some = n - at < most ? n - at : most;
+        status = model_embed(
+            model, &(struct batch){some, ids->p + at, pos + at, seq, wanted + at, 0}, vector, err);
+    }
+    if (status == OK)
+        status = file_write(
+            path, (struct bytes){(uint8_t *)vector, (size_t)info->n_vector * sizeof(*vector)}, 0644,
+            err);
+    free(pos);
+    free(wanted);
+    free(vector);
+    return status;
+}
+
 struct logits_request {
     const char *text, *out; // text NULL: ids were given
     struct token_list ids;
@@ -107,10 +135,13 @@ static enum status run(const struct settings *settings, struct logits_request *r
         status = tokenizer_encode(model_tokenizer(model), bytes_of(r->text), true, r->ids.p, most,
                                   &r->ids.n, err);
     }
+    const bool embeds = status == OK && model_info(model)->n_vector > 0;
     if (status == OK)
-        status = write_logits(model, &r->ids, (size_t)r->batch, r->out, err);
+        status =
+            (embeds ? write_vector : write_logits)(model, &r->ids, (size_t)r->batch, r->out, err);
     if (status == OK)
-        printf("%s: %zu rows of %d float32\n", r->out, r->ids.n, model_info(model)->n_vocab);
+        printf("%s: %zu rows of %d float32\n", r->out, embeds ? 1 : r->ids.n,
+               embeds ? model_info(model)->n_vector : model_info(model)->n_vocab);
     if (model)
         model_close(model);
     if (compute)

@@ -69,6 +69,59 @@ def run(work, logits, check, skip, only, devices):
     return table
 
 
+# Vectors: 1 - cosine, and the largest error as a share of the vector's length (of scores: of 1). llama.cpp's GELU is a table of half
+# floats, off by 2^-12 of each number: 3e-4 of what a network adds, in each of three layers.
+COSINE, ERROR = 1e-6, 2e-3
+
+
+def recorded_vectors():
+    """name -> (sha256, {number of tokens: vector})"""
+    out = {}
+    for line in open(HERE + '/peer/embeddings.txt'):
+        if line[0] == '#': continue
+        head, digest, numbers = line.rstrip().split('  ')
+        name, n = head.rsplit('/', 1)
+        out.setdefault(name, (digest, {}))[1][int(n)] = np.array([float(x) for x in numbers.split()])
+    return out
+
+
+def run_vectors(work, vector, check, only, devices):
+    """vector(work, model, ids, device=, batch=) -> (array or None, why); in passes of up to 40 rows, and of 5 where the model allows it"""
+    known, table = recorded_vectors(), {}
+    for name in mkarch.EMBEDDERS:
+        if only and not any(w in 'arch ' + name for w in only): continue
+        model = work + '/model.gguf'
+        cases.make_arch(model, name)
+        if name not in known or known[name][0] != hashlib.sha256(open(model, 'rb').read()).hexdigest():
+            check('arch ' + name, False, 'no record of the model made here: run tests/golden/peer/run --record-embeddings')
+            continue
+        for column, device in devices:
+            for n, want in known[name][1].items():
+                for batch in (512, 5):
+                    label = 'arch %s %s %d of %d' % (name, column, n, batch)
+                    got, why = vector(work, model, cases.IDS[:n], device=device, batch=batch)
+                    if got is None or got.shape != want.shape or not np.isfinite(got).all():
+                        check(label, False, why or 'not finite, or %s numbers' % (got.shape,))
+                        continue
+                    size = np.linalg.norm(want)
+                    scores = 'rank' in name
+                    angle = 0.0 if scores else float(max(1 - got @ want / np.linalg.norm(got) / size, 0))
+                    error = float(np.abs(got - want).max() / (1 if scores else size))
+                    check(label, angle <= COSINE and error <= ERROR, '1 - cosine %.1e (limit %g), largest error %.1e (limit %g)' % (angle, COSINE, error, ERROR))
+                    was = table.get((name, column), (0.0, 0.0))
+                    table[name, column] = (max(was[0], angle), max(was[1], error))
+    return table
+
+
+def vectors_text(table, columns):
+    """their table of the README: the worst of all lengths and passes"""
+    lines = ['| model | %s |' % ' | '.join('%s: 1 - cosine, error' % c for c in columns), '|---|' + '---|' * len(columns)]
+    for name in dict.fromkeys(n for n, _ in table):
+        cells = [('%.0e, %.0e' % table[name, c] if 'rank' not in name else '-, %.0e' % table[name, c][1]) if (name, c) in table else '-' for c in columns]
+        lines.append('| `%s` | %s |' % (name, ' | '.join(cells)))
+    return '\n'.join(lines)
+
+
 def text(table, columns):
     """the table of the README: the worse of all models and passes of an architecture"""
     archs = list(dict.fromkeys(a for a, _ in table))

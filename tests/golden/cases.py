@@ -5,6 +5,7 @@ import mkarch, mkgguf
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOKENS = HERE + '/tokens'
 TOP, ARCH_TOP = 8, 12
+LENGTHS = (1, 7, 40)  # of IDS: texts that become vectors
 IDS = [(i * i * 37 + i * 11 + 5) % 500 for i in range(40)]
 WORDS = 'the quick Brown fox naïve Größe тест 中文 日本語 한국어 שלום مرحبا हिन्दी return int foo_bar HTTPServer  indented\tx 😀 👩‍💻'.split(' ')
 FAMILIES = ['gpt-2', 'llama-bpe', 'qwen2', 'default']  # values of tokenizer.ggml.pre; without the key it is default

@@ -4,6 +4,7 @@ One function a family; each call of it is a line in MODELS: NAME -> Shape. To ad
 chosen so that what is particular shows within the 40 tokens of cases.IDS: windows of 12, several layers of each kind, head widths that
 are not n_embd / n_head. All tensors are F32: the comparison is of the computation, not of formats. How weights are set: mkgguf.py.
 """
+import re
 import numpy as np
 import mkgguf
 from mkgguf import ARR, BOOL, FL32, I32, STR, U32, kv
@@ -15,7 +16,7 @@ class Shape:
     def __init__(self, arch, L=2, d=128, h=4, hkv=2, hd=32, ffn=192, ctx=256, base=1e4, eps=1e-5, n_rot=None, tied=False, eps_key='layer_norm_rms_epsilon'):
         self.arch, self.L, self.d, self.h, self.hkv, self.hd, self.ffn = arch, L, d, h, hkv, hd, ffn
         self.keys, self.tensors, self.tied, self.fills = [], [], tied, {}
-        self.pre, self.causal = 'gpt-2', True
+        self.pre, self.kind = 'gpt-2', 'gpt2'
         for name, val in (('block_count', L), ('context_length', ctx), ('embedding_length', d), ('feed_forward_length', ffn),
                           ('attention.head_count', h), ('attention.head_count_kv', hkv)):
             if val is not None: self.u32(name, val)
@@ -386,6 +387,50 @@ def lfm2(arch):
     return s
 
 
+# ---- those that embed ------------------------------------------------------------------------------------
+POOLING = {'mean': 1, 'first': 2, 'last': 3, 'rank': 4}
+
+
+def encoder(arch, pooling, scores=1):
+    """a post-norm encoder; rank: with the classification head of a cross-encoder"""
+    s = Shape(arch, L=3, h=4, hkv=None, hd=None, ctx=128, base=1000.0 if arch == 'nomic-bert' else None, eps=1e-12, eps_key='layer_norm_epsilon', tied=True)
+    s.hd, s.hkv, s.kind = 32, 4, 'bert'
+    s.bool('attention.causal', False); s.u32('pooling_type', POOLING[pooling])
+    s.tensors = [t for t in s.tensors if t[0] != 'output_norm.weight']
+    def norm(t, name): t(name + '.weight', s.d); t(name + '.bias', s.d)
+    norm(s.t, 'token_embd_norm'); s.t('token_types.weight', 2, s.d)
+    if arch == 'bert': s.t('position_embd.weight', 128, s.d)
+    def layer(t):
+        if arch == 'nomic-bert': t('attn_qkv.weight', 3 * s.d, s.d); t('attn_output.weight', s.d, s.d); t('ffn_gate.weight', s.ffn, s.d)
+        else: s.attention(t, norm=False, bias=True, out_bias=True); t('ffn_up.bias', s.ffn); t('ffn_down.bias', s.d)
+        t('ffn_up.weight', s.ffn, s.d); t('ffn_down.weight', s.d, s.ffn)
+        norm(t, 'attn_output_norm'); norm(t, 'layer_output_norm')
+    if pooling == 'rank':
+        if scores > 1: s.key('classifier.output_labels', STR, ['label %d' % i for i in range(scores)])
+        s.t('cls.weight', s.d, s.d); s.t('cls.bias', s.d); s.t('cls.output.weight', scores, s.d); s.t('cls.output.bias', scores)
+    for name in ('token_embd.weight', 'token_types.weight', 'position_embd.weight'): s.fills[name] = lambda w: w
+    return s.per_layer(layer)
+
+
+def qwen3_embedding(pooling):
+    s = plain('qwen3', head_norm=True, tied=True)
+    s.u32('pooling_type', POOLING[pooling])
+    if pooling == 'rank':
+        s.key('classifier.output_labels', STR, ['yes', 'no']); s.t('cls.output.weight', 2, s.d)
+    return s
+
+
+EMBEDDERS = {  # as MODELS, compared by vectors: peer/embeddings.txt
+    'bert': lambda: encoder('bert', 'mean'),
+    'bert first': lambda: encoder('bert', 'first'),
+    'bert rank': lambda: encoder('bert', 'rank', 3),
+    'nomic-bert': lambda: encoder('nomic-bert', 'mean'),
+    'qwen3 embedding': lambda: qwen3_embedding('last'),
+    'qwen3 mean': lambda: qwen3_embedding('mean'),
+    'qwen3 rank': lambda: qwen3_embedding('rank'),
+}
+
+
 MODELS = {  # the first word, up to a blank, is the architecture
     'llama rope_freqs': llama3,
     'llama experts': mixtral,
@@ -430,12 +475,28 @@ MODELS = {  # the first word, up to a blank, is the architecture
 }
 
 
-def make(path, name, corpus):
-    s = MODELS[name]()
+def wordpieces(corpus):
+    """the keys of a WordPiece vocabulary of VOCAB tokens from the corpus: [CLS], [SEP], words, their ends, characters"""
+    words = list(dict.fromkeys(re.findall(r'[a-z0-9]+|[^\w\s]', corpus.lower())))
+    tokens = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'] + ['\u2581' + c for c in 'abcdefghijklmnopqrstuvwxyz0123456789'] + list('abcdefghijklmnopqrstuvwxyz0123456789')
+    tokens = list(dict.fromkeys(tokens + ['\u2581' + w for w in words]))[:VOCAB]
+    assert len(tokens) == VOCAB
+    return [kv('tokenizer.ggml.model', STR, 'bert'), kv('tokenizer.ggml.pre', STR, 'jina-v2-en'), kv('tokenizer.ggml.tokens', STR, tokens),
+            kv('tokenizer.ggml.token_type', I32, [3] * 5 + [1] * (VOCAB - 5)), kv('tokenizer.ggml.token_type_count', U32, 2),
+            kv('tokenizer.ggml.bos_token_id', U32, 2), kv('tokenizer.ggml.seperator_token_id', U32, 3), kv('tokenizer.ggml.unknown_token_id', U32, 1),
+            kv('tokenizer.ggml.padding_token_id', U32, 0), kv('tokenizer.ggml.mask_token_id', U32, 4)]
+
+
+def bpe(s, corpus):
     tokens, types, merges = mkgguf.make_vocab(VOCAB, ['<|endoftext|>', '<|im_start|>', '<|im_end|>'], corpus)
     eot, ime = tokens.index('<|endoftext|>'), tokens.index('<|im_end|>')
+    return [kv('tokenizer.ggml.model', STR, 'gpt2'), kv('tokenizer.ggml.pre', STR, s.pre),
+            kv('tokenizer.ggml.tokens', STR, tokens), kv('tokenizer.ggml.token_type', I32, types), kv('tokenizer.ggml.merges', STR, merges),
+            kv('tokenizer.ggml.bos_token_id', U32, eot), kv('tokenizer.ggml.eos_token_id', U32, ime), kv('tokenizer.ggml.add_bos_token', BOOL, False)]
+
+
+def make(path, name, corpus):
+    s = (MODELS.get(name) or EMBEDDERS[name])()
     keys = [kv('general.architecture', STR, s.arch), kv('general.name', STR, 'random'), kv('general.file_type', U32, 0)] + s.keys + [
-        kv(s.arch + '.vocab_size', U32, VOCAB), kv('tokenizer.ggml.model', STR, 'gpt2'), kv('tokenizer.ggml.pre', STR, s.pre),
-        kv('tokenizer.ggml.tokens', STR, tokens), kv('tokenizer.ggml.token_type', I32, types), kv('tokenizer.ggml.merges', STR, merges),
-        kv('tokenizer.ggml.bos_token_id', U32, eot), kv('tokenizer.ggml.eos_token_id', U32, ime), kv('tokenizer.ggml.add_bos_token', BOOL, False)]
+        kv(s.arch + '.vocab_size', U32, VOCAB)] + (wordpieces(corpus) if s.kind == 'bert' else bpe(s, corpus))
     mkgguf.write_gguf(path, keys, s.tensors, lambda tensor, shape: fill(s, tensor, shape))

@@ -9,7 +9,8 @@ extern const struct arch arch_llama, arch_qwen2, arch_smollm3, arch_seed_oss, ar
     arch_gemma3, arch_granite, arch_granitemoe, arch_phi3, arch_olmo2, arch_hunyuan_dense,
     arch_hunyuan_moe, arch_glm4, arch_glm4moe, arch_minimax_m2, arch_mistral3, arch_deepseek2,
     arch_mistral4, arch_muse_glimmer, arch_gemma4, arch_qwen35, arch_qwen35moe, arch_qwen3next,
-    arch_granitehybrid, arch_nemotron_h, arch_nemotron_h_moe, arch_lfm2, arch_lfm2moe;
+    arch_granitehybrid, arch_nemotron_h, arch_nemotron_h_moe, arch_lfm2, arch_lfm2moe, arch_bert,
+    arch_nomic_bert;
 
 static const struct arch *const ALL[] = {
     &arch_llama,         &arch_qwen2,         &arch_smollm3,    &arch_seed_oss,
@@ -20,7 +21,7 @@ static const struct arch *const ALL[] = {
     &arch_minimax_m2,    &arch_mistral3,      &arch_deepseek2,  &arch_mistral4,
     &arch_muse_glimmer,  &arch_gemma4,        &arch_qwen35,     &arch_qwen35moe,
     &arch_qwen3next,     &arch_granitehybrid, &arch_nemotron_h, &arch_nemotron_h_moe,
-    &arch_lfm2,          &arch_lfm2moe,
+    &arch_lfm2,          &arch_lfm2moe,       &arch_bert,       &arch_nomic_bert,
 };
 
 const struct arch *arch_find(struct bytes name)

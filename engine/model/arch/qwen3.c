@@ -8,6 +8,7 @@ static const struct rule qwen3_rules[] = {
     EMBEDDING_RULES,
     ATTENTION_RULES, HEAD_NORM_RULES(0),
     FFN_NORM_RULE, FFN_RULES,
+    {"cls.output.weight", MODEL(cls_output), MATRIX, N_EMBD, N_CLS_OUT, .parts = OPTIONAL},
 };
 static const struct rule qwen3moe_rules[] = {
     EMBEDDING_RULES,
@@ -26,6 +27,7 @@ static void read_qwen3(struct reader *r, struct hyper *h)
 {
     (void)r;
     h->ropes[ROPE_MAIN].pairs = ROPE_NEOX;
+    h->softmax_scores = true;
 }
 
 static void read_qwen3moe(struct reader *r, struct hyper *h)

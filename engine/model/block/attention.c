@@ -58,9 +58,11 @@ static struct heads project(const struct pass *p, const struct layer_hyper *l,
 
 // A norm as wide as all heads; one of each head is the rotation's work.
 static void norm_all(const struct pass *p, const struct tensor *heads, int32_t head_dim,
-                     const struct tensor *norm)
+                     const struct tensor *norm, const struct tensor *bias)
 {
-    if (norm->buffer && norm->n_cols != head_dim)
+    if (norm->buffer && p->h->arch->layer_norm)
+        op_layer_norm(p->compute, heads, heads, norm, present(bias), p->h->eps);
+    else if (norm->buffer && norm->n_cols != head_dim)
         op_rms_norm(p->compute, heads, heads, norm, p->h->eps);
 }
 
@@ -88,8 +90,8 @@ static void store(const struct pass *p, const struct heads *heads, int32_t i)
         rotate(p, &heads->q, l, &w->attn_q_norm);
         rotate(p, &heads->k, l, &w->attn_k_norm);
     } else {
-        norm_all(p, &heads->q, l->head_dim, &w->attn_q_norm);
-        norm_all(p, &heads->k, l->head_dim, &w->attn_k_norm);
+        norm_all(p, &heads->q, l->head_dim, &w->attn_q_norm, &w->attn_q_norm_bias);
+        norm_all(p, &heads->k, l->head_dim, &w->attn_k_norm, &w->attn_k_norm_bias);
     }
     op_rope_kv(p->compute,
                &(struct rope_kv){.q = &heads->q,
@@ -97,8 +99,8 @@ static void store(const struct pass *p, const struct heads *heads, int32_t i)
                                  .v = keeps ? &heads->v : NULL,
                                  .pos = &p->pos,
                                  .row = &p->row,
-                                 .cache_k = keeps ? &p->kv->k[i] : NULL,
-                                 .cache_v = keeps ? &p->kv->v[i] : NULL,
+                                 .cache_k = keeps ? &p->kv->k[l->kv_layer] : NULL,
+                                 .cache_v = keeps ? &p->kv->v[l->kv_layer] : NULL,
                                  .head_dim = l->head_dim,
                                  .head_dim_v = l->head_dim_v,
                                  .q_stride = p->h->gate_in_q ? 2 * l->head_dim : 0,

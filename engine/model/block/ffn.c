@@ -21,7 +21,9 @@ static struct tensor inner(const struct pass *p, int32_t i)
                                            .w_gate = present(&w->ffn_gate),
                                            .w_up = &w->ffn_up,
                                            .scratch = w->ffn_gate.buffer ? &up : NULL,
-                                           .activation = h->activation},
+                                           .activation = h->activation,
+                                           .bias_gate = present(&w->ffn_gate_bias),
+                                           .bias_up = present(&w->ffn_up_bias)},
                       &x);
     }
     return gate;
@@ -31,7 +33,7 @@ void ffn_block(const struct pass *p, int32_t i)
 {
     const struct layer *w = &p->w->layers[i];
     struct tensor y = inner(p, i);
-    add_product(p, &y, &w->ffn_down, NULL, present(&w->ffn_post_norm));
+    add_product(p, &y, &w->ffn_down, present(&w->ffn_down_bias), present(&w->ffn_post_norm));
 }
 
 void ffn_into(const struct pass *p, int32_t i, const struct tensor *to)

@@ -241,6 +241,29 @@ def record_archs(words):
     open(path, 'w').write('\n'.join(head + [line for name in mkarch.MODELS for line in blocks.get(name, [])]) + '\n')
 
 
+def record_embeddings(words):
+    """vectors of models that embed (mkarch.EMBEDDERS), of the first n of cases.IDS; words: only these, the other lines stay"""
+    path, lines = HERE + '/embeddings.txt', {}
+    for line in open(path) if os.path.exists(path) else []:
+        if line[0] != '#': lines[line.split('  ')[0]] = line.rstrip('\n')
+    for name in mkarch.EMBEDDERS:
+        if words and not any(w in name for w in words): continue
+        model = WORK + '/model.gguf'
+        cases.make_arch(model, name)
+        digest = hashlib.sha256(open(model, 'rb').read()).hexdigest()
+        for n in cases.LENGTHS:
+            try: sh(PEERLOGITS, model, WORK + '/peer.f32', 'vector', ','.join(map(str, cases.IDS[:n])))
+            except SystemExit as e:
+                print('NOT recorded', name, str(e)[-700:], flush=True)
+                break
+            v = np.fromfile(WORK + '/peer.f32', '<f4')
+            lines['%s/%d' % (name, n)] = '%s/%d  %s  %s' % (name, n, digest, ' '.join('%.5g' % x for x in v))
+        print('recorded %-24s %d numbers, of length %.3f' % (name, len(v), np.linalg.norm(v)), flush=True)
+    head = ['# vectors, and scores of rerankers, by %s' % peer_version(), '# raw command: peerlogits MODEL.gguf OUT.f32 vector IDS',
+            '# models: tests/golden/mkarch.py EMBEDDERS; "NAME/TOKENS  sha256  numbers", not normalised']
+    open(path, 'w').write('\n'.join(head + [lines['%s/%d' % (name, n)] for name in mkarch.EMBEDDERS for n in cases.LENGTHS if '%s/%d' % (name, n) in lines]) + '\n')
+
+
 def main():
     ap = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__)
     ap.add_argument('--models', default='small,small256,qwen3b'); ap.add_argument('--types', default=','.join(TYPES))
@@ -248,6 +271,7 @@ def main():
     ap.add_argument('--tokens-only', action='store_true'); ap.add_argument('--logits-only', action='store_true')
     ap.add_argument('--record', action='store_true'); ap.add_argument('--record-tokens', action='store_true')
     ap.add_argument('--record-archs', nargs='*', metavar='WORD', help='records tests/golden/peer/archs.txt alone')
+    ap.add_argument('--record-embeddings', nargs='*', metavar='WORD', help='records tests/golden/peer/embeddings.txt alone')
     a = ap.parse_args()
     if not os.access(TAWNY, os.X_OK):
         sys.exit('%s is not there: make host, or name the binary in TAWNY' % TAWNY)
@@ -256,9 +280,12 @@ def main():
     sh('gcc', '-O2', HERE + '/peerlogits.c', '-o', PEERLOGITS, '-lllama', '-lggml', '-lggml-base', '-lm')
     if a.record_archs is not None:
         return record_archs(a.record_archs)
+    if a.record_embeddings is not None:
+        return record_embeddings(a.record_embeddings)
     if a.record:
         record_vectors()
         record_archs([])
+        record_embeddings([])
     if not a.logits_only:
         sh('gcc', '-O2', HERE + '/peertokens.c', '-o', PEERTOKENS, '-lllama')
         lines = compare_vocabularies(a.record)

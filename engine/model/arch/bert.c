@@ -1,0 +1,114 @@
+// bert.c - encoders: BERT (Devlin et al. 2018), nomic-bert (Nussbaum et al. 2024): every token sees
+// all of its text, and norms (Ba et al. 2016) stand behind what a block has added. BERT adds an
+// embedding of the position and has biases everywhere; nomic-bert rotates and gates its network.
+//
+// A text is one pass, so that nothing of it is kept for a later one: all layers write their keys
+// and values over those of the layer before. Every token is of type 0, as in llama.cpp.
+#include "rules.h"
+
+// clang-format off
+#define NORM_RULES(name, slot) \
+    {name ".weight", LAYER(slot), VECTOR, N_EMBD}, \
+    {name ".bias", LAYER(slot##_bias), VECTOR, N_EMBD}
+#define ENCODER_RULES \
+    {"token_embd.weight", MODEL(token_embd), MATRIX, N_EMBD, N_VOCAB}, \
+    {"token_types.weight", MODEL(token_types), MATRIX, N_EMBD, N_TOKEN_TYPES, .parts = OPTIONAL}, \
+    {"token_embd_norm.weight", MODEL(token_embd_norm), VECTOR, N_EMBD}, \
+    {"token_embd_norm.bias", MODEL(token_embd_norm_bias), VECTOR, N_EMBD}, \
+    {"cls.weight", MODEL(cls), MATRIX, N_EMBD, N_CLS, .parts = OPTIONAL}, \
+    {"cls.bias", MODEL(cls_bias), VECTOR, N_CLS, .parts = OPTIONAL}, \
+    {"cls.output.weight", MODEL(cls_output), MATRIX, N_EMBD, N_CLS_OUT, .parts = OPTIONAL}, \
+    {"cls.output.bias", MODEL(cls_output_bias), VECTOR, N_CLS_OUT, .parts = OPTIONAL}, \
+    {"attn_output.weight", LAYER(attn_output), MATRIX, N_ATT, N_EMBD}, \
+    OUTPUT_BIAS_RULE, \
+    NORM_RULES("attn_output_norm", attn_output_norm), \
+    NORM_RULES("layer_output_norm", layer_output_norm), \
+    {"ffn_up.weight", LAYER(ffn_up), MATRIX, N_EMBD, N_FF}, \
+    {"ffn_up.bias", LAYER(ffn_up_bias), VECTOR, N_FF, .parts = OPTIONAL}, \
+    {"ffn_down.weight", LAYER(ffn_down), MATRIX, N_FF, N_EMBD}, \
+    {"ffn_down.bias", LAYER(ffn_down_bias), VECTOR, N_EMBD, .parts = OPTIONAL}
+
+static const struct rule bert_rules[] = {
+    ENCODER_RULES,
+    {"position_embd.weight", MODEL(position_embd), MATRIX, N_EMBD, N_CTX_TRAIN},
+    {"attn_q.weight", LAYER(attn_q), MATRIX, N_EMBD, N_Q},
+    {"attn_k.weight", LAYER(attn_k), MATRIX, N_EMBD, N_K},
+    {"attn_v.weight", LAYER(attn_v), MATRIX, N_EMBD, N_V},
+    QKV_BIAS_RULES(OPTIONAL),
+};
+static const struct rule nomic_rules[] = {
+    ENCODER_RULES,
+    {"attn_qkv.weight", LAYER(attn_qkv), MATRIX, N_EMBD, N_QKV},
+    {"attn_qkv.bias", LAYER(attn_qkv_bias), VECTOR, N_QKV, .parts = OPTIONAL},
+    {"ffn_gate.weight", LAYER(ffn_gate), MATRIX, N_EMBD, N_FF},
+};
+// clang-format on
+
+static void read_encoder(struct reader *r, struct hyper *h)
+{
+    uint64_t n_types = 0;
+    if (r->status == OK && gguf_find_tensor(r->gguf, "token_types.weight")) {
+        enum status status =
+            gguf_get_uint(r->gguf, "tokenizer.ggml.token_type_count", 1, 1 << 16, &n_types, r->err);
+        if (status == NOT_FOUND)
+            reader_refuse(r, BAD_INPUT, "key 'tokenizer.ggml.token_type_count' is missing");
+        else if (status != OK)
+            r->status = status;
+    }
+    h->n_token_types = (int32_t)n_types;
+    if (!h->sees_all)
+        reader_refuse(r, UNSUPPORTED, "key '%s.attention.causal' must be false", r->arch->name);
+    for (int32_t i = 0; i < h->n_layer; i++)
+        h->layers[i].kv_layer = 0;
+}
+
+static void read_bert(struct reader *r, struct hyper *h)
+{
+    read_encoder(r, h);
+    h->activation = ACTIVATION_GELU;
+    h->ropes[ROPE_MAIN].n_rot = 0;
+    for (int32_t i = 0; i < h->n_layer; i++)
+        h->layers[i].rope = NO_ROPE;
+}
+
+static void read_nomic(struct reader *r, struct hyper *h)
+{
+    read_encoder(r, h);
+    h->ropes[ROPE_MAIN].pairs = ROPE_NEOX;
+    h->fused_qkv = true;
+}
+
+static void norm(const struct pass *p, const struct tensor *weight, const struct tensor *bias)
+{
+    op_layer_norm(p->compute, &p->x, &p->x, weight, bias, p->h->eps);
+}
+
+// x += rows of a table
+static void add_rows(const struct pass *p, const struct tensor *table, const struct tensor *id)
+{
+    struct tensor row = pass_view(p, &p->act->added, p->h->n_embd);
+    if (!table->buffer)
+        return;
+    op_embed(p->compute, &row, table, id, 1);
+    op_add(p->compute, &p->x, 1, &p->x, 1, &row);
+}
+
+static void forward(const struct pass *p)
+{
+    const struct weights *w = p->w;
+    embed_block(p);
+    add_rows(p, &w->token_types, &p->type);
+    add_rows(p, &w->position_embd, &p->pos);
+    norm(p, &w->token_embd_norm, &w->token_embd_norm_bias);
+    for (int32_t i = 0; i < p->h->n_layer; i++) {
+        const struct layer *l = &w->layers[i];
+        attention_block(p, i);
+        norm(p, &l->attn_output_norm, &l->attn_output_norm_bias);
+        ffn_block(p, i);
+        norm(p, &l->layer_output_norm, &l->layer_output_norm_bias);
+    }
+}
+
+const struct arch arch_bert = {"bert", RULES(bert_rules), read_bert, forward, .layer_norm = true};
+const struct arch arch_nomic_bert = {"nomic-bert", RULES(nomic_rules), read_nomic, forward,
+                                     .layer_norm = true};
