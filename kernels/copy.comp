@@ -3,7 +3,7 @@
 // READ = 1: nothing is copied; each subgroup stores the sum of the words it read at its number, so
 // that reading alone is measured. One workgroup of 256 handles 2048 vectors, 8 an invocation, a
 // workgroup's width apart: the loads of a subgroup are consecutive and 8 are in flight. Grid:
-// ceil(n / 2048). No operation of compute.h: bandwidth.c measures with it, and checks the sums.
+// ceil(n / 2048). What op_copy is, and what bandwidth.c measures with, where the sums are checked.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"

@@ -77,6 +77,8 @@ struct backend {
                       const struct tensor *count, const struct attention *attention);
     void (*rows)(struct compute *compute, const struct tensor *out, const struct tensor *x,
                  const struct tensor *row);
+    void (*copy)(struct compute *compute, const struct tensor *to, const struct tensor *from,
+                 size_t n_bytes);
     void (*top_k)(struct compute *compute, const struct tensor *id, const struct tensor *value,
                   const struct tensor *total, const struct tensor *x);
     void (*route)(struct compute *compute, const struct tensor *id, const struct tensor *weight,

@@ -307,6 +307,10 @@ void op_attention(struct compute *compute, const struct tensor *out, const struc
 void op_rows(struct compute *compute, const struct tensor *out, const struct tensor *x,
              const struct tensor *row);
 
+// to = from, byte by byte: whole rows without gaps between them, in any formats (rows of a cache
+// too), a multiple of 16 bytes and less than 2^31; as many in both, which do not overlap.
+void op_copy(struct compute *compute, const struct tensor *to, const struct tensor *from);
+
 enum { TOP_K_MOST = 64 };
 // The k largest of each row of x [n][n_cols], falling; of equal ones the lower column first. id:
 // I32 [n][k], value: F32 [n][k]; 1 <= k <= TOP_K_MOST, k <= n_cols. A NaN counts as largest, so

@@ -251,6 +251,20 @@ void op_rows(struct compute *compute, const struct tensor *out, const struct ten
     compute->backend->rows(compute, out, x, row);
 }
 
+void op_copy(struct compute *compute, const struct tensor *to, const struct tensor *from)
+{
+    const size_t n_bytes = tensor_span(from);
+    want_recording(compute, "op_copy");
+    want(n_bytes == from->row_bytes * (size_t)from->n_rows && n_bytes == tensor_span(to) &&
+             n_bytes == to->row_bytes * (size_t)to->n_rows,
+         "op_copy", "gaps, or not as many bytes");
+    want(n_bytes % 16 == 0 && n_bytes < (size_t)1 << 31 && to->offset % 16 == 0 &&
+             from->offset % 16 == 0,
+         "op_copy", "bytes");
+    if (n_bytes > 0)
+        compute->backend->copy(compute, to, from, n_bytes);
+}
+
 void op_top_k(struct compute *compute, const struct tensor *id, const struct tensor *value,
               const struct tensor *total, const struct tensor *x)
 {

@@ -45,6 +45,22 @@ static void rows(int64_t n_cols, int32_t n_rows)
     case_close();
 }
 
+static void copy(int64_t n_cols, int32_t n_rows)
+{
+    if (!case_open("copy %d rows of %lld columns", n_rows, (long long)n_cols))
+        return;
+    struct both *x = both_random(n_rows + 5, n_cols, 1), *out = both_random(n_rows + 9, n_cols, 1);
+    for (int d = 0; d < N_DEVICES; d++) {
+        const struct tensor from = tensor_rows(&x->on[d], 2, n_rows),
+                            to = tensor_rows(&out->on[d], 7, n_rows);
+        record(d);
+        op_copy(ops_on[d], &to, &from);
+        submit(d);
+    }
+    compare(out, LIMIT_EXACT);
+    case_close();
+}
+
 static void norm(int64_t n_cols, int64_t n_rows, float size)
 {
     if (!case_open("rms_norm %lld rows of %lld, size %g", (long long)n_rows, (long long)n_cols,
@@ -147,6 +163,9 @@ void row_cases(void)
         embed(weight_types[i], 768, 130);
     }
     rows(64, 1), rows(2048, 3), rows(896, 33);
+    copy(4, 1);
+    copy(520, 256); // a page
+    copy(1028, 41);
     norm(32, 1, 1), norm(896, 5, 1), norm(2048, 1, 100), norm(4864, 33, 1), norm(5120, 3, 1e-3f);
     norm(128, 200, 1);
     for (enum activation a = ACTIVATION_SILU; a < N_ACTIVATIONS; a++)

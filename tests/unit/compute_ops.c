@@ -45,6 +45,28 @@ static void check_gather(struct compute *compute)
     tensor_free(compute, &pick), tensor_free(compute, &two);
 }
 
+// Rows in the middle of both, an odd number of the kernel's workgroups and of the CPU's pieces;
+// nothing around them changes.
+static void check_copy(struct compute *compute)
+{
+    enum { COLS = 1028, ROWS = 50, FROM = 3, TO = 7, N = 41 };
+    static float x[ROWS * COLS], out[ROWS * COLS];
+    random_floats(x, ROWS * COLS);
+    struct tensor from = tensor_of(compute, DTYPE_F32, ROWS, COLS, x),
+                  to = tensor_of(compute, DTYPE_F32, ROWS, COLS, NULL),
+                  some = tensor_rows(&from, FROM, N), there = tensor_rows(&to, TO, N);
+    run_begin(compute);
+    op_copy(compute, &there, &some);
+    run_end(compute);
+    tensor_read(compute, out, &to, sizeof(out));
+    CHECK(memcmp(out + TO * COLS, x + FROM * COLS, sizeof(float) * N * COLS) == 0);
+    int wrong = 0;
+    for (int i = 0; i < ROWS * COLS; i++)
+        wrong += (i < TO * COLS || i >= (TO + N) * COLS) && out[i] != 0;
+    CHECK(wrong == 0);
+    tensor_free(compute, &from), tensor_free(compute, &to);
+}
+
 static double activated(double x, enum activation activation)
 {
     if (activation == ACTIVATION_SILU)
@@ -169,6 +191,7 @@ static void check_order(struct compute *compute)
 static void check_all(struct compute *compute)
 {
     check_gather(compute);
+    check_copy(compute);
     for (int64_t n = 1; n <= 5000; n = n * 3 + 2) {
         check_norm_and_glu(compute, n, ACTIVATION_SILU);
         check_norm_and_glu(compute, n, ACTIVATION_GELU);

@@ -54,6 +54,12 @@ struct args_gather {
     float scale;          // embed only
 };
 
+struct args_copy {
+    const uint8_t *from;
+    uint8_t *to;
+    size_t n_bytes;
+};
+
 struct args_top_k {
     struct span id, value, total, x;
     bool summed; // total is there
@@ -167,6 +173,7 @@ struct task {
     task_run *run;
     union {
         struct args_gather gather; // embed, rows
+        struct args_copy copy;
         struct args_top_k top_k;
         struct args_route route;
         struct args_experts experts;
@@ -328,6 +335,8 @@ void cpu_embed(struct compute *compute, const struct tensor *out, const struct t
                const struct tensor *token, float scale);
 void cpu_rows(struct compute *compute, const struct tensor *out, const struct tensor *x,
               const struct tensor *row);
+void cpu_copy(struct compute *compute, const struct tensor *to, const struct tensor *from,
+              size_t n_bytes);
 void cpu_top_k(struct compute *compute, const struct tensor *id, const struct tensor *value,
                const struct tensor *total, const struct tensor *x);
 void cpu_norm(struct compute *compute, const struct norm *args);

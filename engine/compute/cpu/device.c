@@ -321,6 +321,7 @@ static const struct backend backend = {
     .rope_kv = cpu_rope_kv,
     .attention = cpu_attention,
     .rows = cpu_rows,
+    .copy = cpu_copy,
     .top_k = cpu_top_k,
     .route = cpu_route,
     .matmul_experts = cpu_matmul_experts,

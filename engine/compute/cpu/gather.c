@@ -1,10 +1,13 @@
-// gather.c - the operations that move rows by an index: embed, rows. One chunk is one row.
+// gather.c - the operations that move rows: by an index (embed, rows), where one chunk is one row,
+// or as they are (copy).
 //
 // The indices are read when the chunk runs; one outside its tensor is a programming error of the
 // floor above.
 #include "cpu.h"
 
 #include <string.h>
+
+enum { COPY_BYTES = 64 << 10 }; // a chunk of a copy
 
 static int64_t index_of(const struct task *task, int32_t i, int64_t n_rows)
 {
@@ -53,4 +56,19 @@ void cpu_rows(struct compute *compute, const struct tensor *out, const struct te
               const struct tensor *row)
 {
     record(compute, run_rows, out, x, row, 1);
+}
+
+static void run_copy(struct cpu *cpu, const struct task *task, int32_t chunk, int32_t thread)
+{
+    (void)cpu, (void)thread;
+    const size_t at = (size_t)chunk * COPY_BYTES, left = task->copy.n_bytes - at;
+    memcpy(task->copy.to + at, task->copy.from + at, left < COPY_BYTES ? left : COPY_BYTES);
+}
+
+void cpu_copy(struct compute *compute, const struct tensor *to, const struct tensor *from,
+              size_t n_bytes)
+{
+    struct task *task = cpu_task((struct cpu *)compute, run_copy,
+                                 (int64_t)((n_bytes + COPY_BYTES - 1) / COPY_BYTES));
+    task->copy = (struct args_copy){cpu_span(from).p, cpu_span(to).p, n_bytes};
 }

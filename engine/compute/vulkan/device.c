@@ -200,6 +200,7 @@ static const struct backend backend = {
     .bandwidth = vk_bandwidth,
     .embed = vk_embed,
     .rows = vk_rows,
+    .copy = vk_copy,
     .norm = vk_norm,
     .rope_kv = vk_rope_kv,
     .attention = vk_attention,

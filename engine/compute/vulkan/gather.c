@@ -1,4 +1,4 @@
-// gather.c - rows moved by an index.
+// gather.c - rows moved by an index, or as they are.
 #include "vulkan.h"
 
 void vk_rows(struct compute *compute, const struct tensor *out, const struct tensor *x,
@@ -22,5 +22,26 @@ void vk_rows(struct compute *compute, const struct tensor *out, const struct ten
                     .read = {vk_range(x), vk_range(row)},
                     .write = {vk_range(out)},
                     .bytes = n_bytes,
+                });
+}
+
+void vk_copy(struct compute *compute, const struct tensor *to, const struct tensor *from,
+             size_t n_bytes)
+{
+    enum { GROUP_BYTES = 2048 * 16 }; // what a workgroup of copy.comp takes
+    const struct push_copy push = {vk_range(to).address, vk_range(from).address,
+                                   (uint32_t)(n_bytes / 16)};
+    vk_dispatch(vk_of(compute),
+                &(struct dispatch){
+                    .kernel = "copy",
+                    .spec = {0},
+                    .n_spec = 1,
+                    .subgroup = vk_features(vk_of(compute))->subgroup_default,
+                    .push = &push,
+                    .push_bytes = sizeof(push),
+                    .groups = {(uint32_t)((n_bytes + GROUP_BYTES - 1) / GROUP_BYTES), 1, 1},
+                    .read = {vk_range(from)},
+                    .write = {vk_range(to)},
+                    .bytes = 2 * (double)n_bytes,
                 });
 }

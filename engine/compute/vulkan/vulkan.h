@@ -110,6 +110,8 @@ void vk_embed(struct compute *compute, const struct tensor *out, const struct te
               const struct tensor *token, float scale);
 void vk_rows(struct compute *compute, const struct tensor *out, const struct tensor *x,
              const struct tensor *row);
+void vk_copy(struct compute *compute, const struct tensor *to, const struct tensor *from,
+             size_t n_bytes);
 void vk_norm(struct compute *compute, const struct norm *args);
 void vk_matmul(struct compute *compute, const struct matmul *products, int n,
                const struct matmul_x *x);
