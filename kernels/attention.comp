@@ -5,9 +5,9 @@
 // M / HEADS). A workgroup computes M rows: row m is head m % HEADS of its group, token m / HEADS.
 //   LANES     invocations
 //   HEAD_DIM  32 .. 576, a multiple of 8, as is HEAD_DIM_V: columns of a head of K, and of V
-//   M         rows of queries, a multiple of HEADS; HEADS: at most n_head / n_head_kv
-//   R         cache rows an invocation takes of each tile; a tile has R * LANES / LPR, a multiple
-//             of 4
+//   M         rows of queries, a multiple of HEADS; HEADS: at most GROUP
+//   R         cache rows an invocation takes of each tile; a tile has R * LANES / LPR, 4 to 256, a
+//             power of two
 //   LPR       neighbouring invocations that share a cache row in q . k: a power of two that
 //             divides HEAD_DIM / 8
 //   SUB       neighbouring invocations that share a row of scores: a power of two; LPR and SUB
@@ -15,10 +15,12 @@
 //   SPLIT     1: each workgroup takes its n_split-th of the cache rows and leaves maximum, sum and
 //             unnormalised output for attention_join.comp
 //   GATE, GATE_STRIDE  gate.glsl
+//   GROUP     query heads of a KV head
+//   ALIBI     1: scores fall with the distance; then there are no sinks and no gate
 // The cache rows go by in tiles: (1) q . k for the tile, (2) the softmax with a running maximum, (3)
 // p v. In (1) the invocations are spread over rows, LPR to a row so that one load instruction covers
 // whole cache lines; in (3) over columns, eight each. Every K and V is loaded once for all M rows.
-// Tokens of one sequence have one `first`; tokens of several sequences in a group take turns, since
+// Tokens of one sequence have one `table`; tokens of several sequences in a group take turns, since
 // their cache rows differ.
 //
 // gfx115x decodes with 128 invocations of wave32, LPR 8 (128 bytes of a row), R 4. K and V are loaded
@@ -43,13 +45,14 @@ layout(constant_id = 9) const uint Q_STRIDE = 128;
 layout(constant_id = 10) const uint V_STRIDE = 128;
 layout(constant_id = 11) const uint GATE = 0;
 layout(constant_id = 12) const uint GATE_STRIDE = 0;
+layout(constant_id = 13) const uint GROUP = 4;
+layout(constant_id = 14) const uint ALIBI = 0;
 layout(push_constant, scalar) uniform Push { push_attention p; };
 #include "cache.glsl"
 const uint TOKENS = M / HEADS;
-#include "attention.glsl"
-
 const uint PASS = LANES / LPR;    // cache rows that all invocations take at once
 const uint TILE = R * PASS;       // cache rows of a tile
+#include "attention.glsl"
 const uint P_ROW = TILE + 4;      // floats between rows of scores: other banks
 const uint P_SIZE = M * P_ROW;    // of one tile's scores; the next tile's go elsewhere
 const uint EIGHTS = HEAD_DIM / 8, EIGHTS_V = HEAD_DIM_V / 8; // of a cache row
@@ -64,9 +67,9 @@ shared float factor_s[2 * M];    // what the output so far is multiplied by
 shared vec4 o_s[TEAMS > 1 ? TEAMS * HEAD_DIM_V / 4 : 1];
 
 uint lane; // a subgroup holds neighbours
-struct query { // a row of queries: the cache rows it sees, its running maximum, and of the sum
+struct query { // a row of queries: the positions it sees, its running maximum, and of the sum
     uint from, to; // this invocation's part
-    float top, sum;
+    float top, sum, slope, pos;
 } queries[PER_LANE];
 eight acc[M][EACH];
 raw k_next[R], v_next[4]; // loaded ahead: what (1) and (3) will use next
@@ -88,28 +91,26 @@ void load_q()
     }
 }
 
-// Eights u0 + ... of this invocation's cache rows, which start `ahead` after row0.
-void fetch_k(run r, uint row0, uint ahead, uint u0)
+// Eights u0 + ... of this invocation's cache rows.
+void fetch_k(tile from, uint u0)
 {
-    const uint64_t k = p.k + uint64_t(row0) * p.k_row;
     [[unroll]] for (uint x = 0; x < R; x++) {
-        const uint row = min(ahead + lane / LPR + x * PASS, r.end_row - row0 - 1);
-        k_next[x] = load_raw(k, row * p.k_row, head_kv * HEAD_DIM + (u0 + lane % LPR) * 8,
-                             p.n_head_kv * HEAD_DIM);
+        const uint row = min(lane / LPR + x * PASS, from.n - 1);
+        k_next[x] = load_raw(from.k, row * p.k_row, head_kv * HEAD_DIM + (u0 + lane % LPR) * 8,
+                             n_head_kv * HEAD_DIM);
     }
 }
 
-// Eight u of four cache rows from row0 + j on.
-void fetch_v(run r, uint row0, uint j, uint u)
+// Eight u of four cache rows from the j-th on.
+void fetch_v(tile from, uint j, uint u)
 {
-    const uint64_t v = p.v + uint64_t(row0) * p.v_row;
     [[unroll]] for (uint x = 0; x < 4; x++)
-        v_next[x] = load_raw(v, min(j + x, r.end_row - row0 - 1) * p.v_row,
-                             head_kv * V_STRIDE + u * 8, p.n_head_kv * V_STRIDE);
+        v_next[x] = load_raw(from.v, min(j + x, from.n - 1) * p.v_row, head_kv * V_STRIDE + u * 8,
+                             n_head_kv * V_STRIDE);
 }
 
-// (1) p_s[m][row] = q[m] . k[row] for the tile at row0.
-void scores(run run, uint row0, uint side)
+// (1) p_s[m][row] = q[m] . k[row] for the tile `now`.
+void scores(tile now, tile next, uint side)
 {
     const uint part = lane % LPR, row = lane / LPR;
     float s[M][R];
@@ -122,7 +123,10 @@ void scores(run run, uint row0, uint side)
         eight e[R];
         [[unroll]] for (uint r = 0; r < R; r++)
             e[r] = eight_of(k_next[r]);
-        fetch_k(run, row0, last ? TILE : 0, last ? 0 : u0 + LPR);
+        if (last)
+            fetch_k(next, 0);
+        else
+            fetch_k(now, u0 + LPR);
         [[unroll]] for (uint m = 0; m < M; m++) {
             const vec4 a = q_s[m * (HEAD_DIM / 4) + u * 2], b = q_s[m * (HEAD_DIM / 4) + u * 2 + 1];
             [[unroll]] for (uint r = 0; r < R; r++)
@@ -140,21 +144,23 @@ void scores(run run, uint row0, uint side)
 }
 
 // (2) scores to probabilities, of which the largest so far would be 1.
-void softmax(run r, uint row0, uint side)
+void softmax(run r, uint at0, uint side)
 {
     [[unroll]] for (uint i = 0; i < PER_LANE; i++) {
         const uint m = lane / SUB + i * (LANES / SUB), t = m / HEADS;
         const bool mine = TOKENS == 1 || (t >= r.token && t < r.end_token);
-        const uint from = mine ? max(queries[i].from, row0) - row0 : 0;
-        const uint to = mine ? max(min(queries[i].to, r.end_row), row0) - row0 : 0; // of the tile
+        const uint from = mine ? max(queries[i].from, at0) - at0 : 0;
+        const uint to = mine ? max(min(queries[i].to, r.end), at0) - at0 : 0; // of the tile
         if (m < M) { // for SUB invocations together: they exchange nothing otherwise
-            const uint at0 = side * P_SIZE + m * P_ROW;
+            const uint row = side * P_SIZE + m * P_ROW;
             float most = queries[i].top, part = 0;
             for (uint j = lane % SUB; j < TILE; j += SUB) {
-                const uint at = at0 + j;
+                const uint at = row + j;
                 float s = p_s[at / 4][at % 4];
                 if (p.cap > 0)
                     s = p.cap * tanh(s);
+                if (ALIBI != 0)
+                    s -= queries[i].slope * abs(queries[i].pos - float(at0 + j));
                 s = j >= from && j < to ? s : -1e38;
                 p_s[at / 4][at % 4] = s;
                 most = max(most, s);
@@ -162,7 +168,7 @@ void softmax(run r, uint row0, uint side)
             [[unroll]] for (uint apart = SUB / 2; apart > 0; apart /= 2)
                 most = max(most, subgroupShuffleXor(most, apart));
             for (uint j = lane % SUB; j < TILE; j += SUB) {
-                const uint at = at0 + j;
+                const uint at = row + j;
                 const float s = p_s[at / 4][at % 4], e = s == -1e38 ? 0 : exp2(s - most);
                 p_s[at / 4][at % 4] = e;
                 part += e;
@@ -176,10 +182,10 @@ void softmax(run r, uint row0, uint side)
     }
 }
 
-// (3) acc = acc * factor + p v for the tile at row0.
-void values(run r, uint row0, uint side)
+// (3) acc = acc * factor + p v for the tile `now`.
+void values(run r, tile now, tile next, uint side)
 {
-    const uint n = min(r.end_row - row0, TILE), from = team_row();
+    const uint from = team_row();
     [[unroll]] for (uint m = 0; m < M; m++) {
         const float factor = factor_s[side * M + m];
         [[unroll]] for (uint i = 0; i < EACH; i++) {
@@ -187,18 +193,23 @@ void values(run r, uint row0, uint side)
             acc[m][i].b *= factor;
         }
     }
-    const uint end = lane / EIGHTS_V < TEAMS ? min(n, from + TEAM_ROWS) : 0;
-    [[dont_unroll]] for (uint j = from; j < end; j += 4)
+    const uint n = min(now.n, TEAM_ROWS); // as many for all, so that all load from one tile
+    [[dont_unroll]] for (uint j = 0; j < n; j += 4)
         [[unroll]] for (uint i = 0; i < EACH; i++) {
             eight e[4];
             [[unroll]] for (uint x = 0; x < 4; x++)
                 e[x] = eight_of(v_next[x]);
-            const bool last = i + 1 == EACH;
-            fetch_v(r, row0, !last ? j : j + 4 < end ? j + 4 : TILE + from,
-                    eight_at(last ? 0 : i + 1));
+            if (i + 1 < EACH)
+                fetch_v(now, from + j, eight_at(i + 1));
+            else if (j + 4 < n)
+                fetch_v(now, from + j + 4, eight_at(0));
+            else
+                fetch_v(next, from, eight_at(0));
+            if (TEAMS > 1 && from + j >= now.n)
+                continue;
             [[unroll]] for (uint m = 0; m < M; m++)
                 if (TOKENS == 1 || (m / HEADS >= r.token && m / HEADS < r.end_token)) {
-                    const vec4 w = p_s[(side * P_SIZE + m * P_ROW + j) / 4];
+                    const vec4 w = p_s[(side * P_SIZE + m * P_ROW + from + j) / 4];
                     [[unroll]] for (uint x = 0; x < 4; x++) {
                         acc[m][i].a += w[x] * e[x].a;
                         acc[m][i].b += w[x] * e[x].b;
@@ -209,22 +220,25 @@ void values(run r, uint row0, uint side)
 
 void go_over(run r)
 {
-    if (r.row >= r.end_row)
+    if (r.from >= r.end)
         return;
-    fetch_k(r, r.row, 0, 0);
-    fetch_v(r, r.row, team_row(), eight_at(0));
+    tile now = tile_at(r, r.from);
+    fetch_k(now, 0);
+    fetch_v(now, team_row(), eight_at(0));
     if (TOKENS == 1) { // decoding: q travels beside the first K and V
         load_q();
         barrier();
     }
     uint side = 0;
-    [[dont_unroll]] for (uint row0 = r.row; row0 < r.end_row; row0 += TILE) {
-        scores(r, row0, side);
+    [[dont_unroll]] for (uint at = r.from; at < r.end; at += TILE) {
+        const tile next = tile_at(r, at + TILE);
+        scores(now, next, side);
         barrier();
-        softmax(r, row0, side);
+        softmax(r, at, side);
         barrier();
-        values(r, row0, side);
+        values(r, now, next, side);
         side ^= 1;
+        now = next;
     }
     if (TOKENS > 1)
         barrier(); // another run starts with the same side
@@ -280,8 +294,9 @@ void main()
     lane = gl_SubgroupID * gl_SubgroupSize + gl_SubgroupInvocationID;
     place();
     [[unroll]] for (uint i = 0; i < PER_LANE; i++) {
-        const uint t = min(token0 + (lane / SUB + i * (LANES / SUB)) / HEADS, p.n_tokens - 1);
-        queries[i] = query(first_row(t), rows_before(t), -1e30, 0);
+        const uint m = lane / SUB + i * (LANES / SUB);
+        const uint t = min(token0 + m / HEADS, p.n_tokens - 1);
+        queries[i] = query(from_of(t), end_of(t), -1e30, 0, slope_of(m), pos_of(m));
     }
     [[unroll]] for (uint m = 0; m < M; m++)
         [[unroll]] for (uint i = 0; i < EACH; i++)
@@ -293,8 +308,8 @@ void main()
     const uint n_tokens = min(p.n_tokens - token0, TOKENS);
     bool any = false; // cache rows, for this part
     for (uint token = 0; token < n_tokens;) {
-        const run r = part_of(next_run(token, n_tokens), TILE);
-        any = any || r.row < r.end_row;
+        const run r = part_of(next_run(token, n_tokens));
+        any = any || r.from < r.end;
         go_over(r);
         token = r.end_token;
     }

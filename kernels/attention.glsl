@@ -1,23 +1,33 @@
 // attention.glsl - what the attention kernels share: which rows of queries a workgroup has, which
-// cache rows these see, and where results go.
+// positions these see, in which cache rows these lie, and where results go.
 //
-// To be included after HEADS, SPLIT, HEAD_DIM_V, GATE, GATE_STRIDE and the push constants `p`; TOKENS
-// is defined after.
+// To be included after HEADS, GROUP, SPLIT, HEAD_DIM_V, GATE, GATE_STRIDE, ALIBI, TOKENS, TILE and
+// the push constants `p`. TILE divides PAGE_ROWS and tiles begin at multiples of it, so that the
+// rows of a tile lie in one page: its place is looked up once, a tile ahead.
 #include "gate.glsl"
 #define LOG2_E 1.4426950408889634
 
-uint group, head_kv, head0, token0; // heads of a KV head; this workgroup's first head and token
+#define POS p.sinks   // with ALIBI: params.h
+#define SLOPES p.gate
+const uint PAGE_ROWS = 256; // compute.h
 
-struct run { // tokens of one sequence, counted from token0, and the cache rows that they see
-    uint token, end_token, row, end_row;
+uint n_head_kv, head_kv, head0, token0; // the last three: this workgroup's
+
+struct run { // tokens of one sequence, counted from token0, and the positions that they see
+    uint token, end_token, from, end;
+    uint64_t pages; // of the sequence
+};
+struct tile {
+    uint64_t k, v; // of its first cache row
+    uint n;        // rows
 };
 
 void place()
 {
-    group = p.n_head / p.n_head_kv;
-    const uint n_groups = (group + HEADS - 1) / HEADS;
+    const uint n_groups = (GROUP + HEADS - 1) / HEADS;
+    n_head_kv = gl_NumWorkGroups.y / n_groups;
     head_kv = gl_WorkGroupID.y / n_groups;
-    head0 = head_kv * group + gl_WorkGroupID.y % n_groups * HEADS;
+    head0 = head_kv * GROUP + gl_WorkGroupID.y % n_groups * HEADS;
     // Later tokens of a prompt see more: they go first, so that the last to finish are short.
     token0 = p.token0 + (gl_NumWorkGroups.z - 1 - gl_WorkGroupID.z) * TOKENS;
 }
@@ -25,48 +35,73 @@ void place()
 // Whether row m of queries exists: groups of heads and tokens may be larger than what is left.
 bool real(uint m)
 {
-    return m < TOKENS * HEADS && head0 + m % HEADS < (head_kv + 1) * group &&
+    return m < TOKENS * HEADS && head0 + m % HEADS < (head_kv + 1) * GROUP &&
            token0 + m / HEADS < p.n_tokens;
 }
 
-uint rows_before(uint t) { return min(load_u(p.first, t * 4) + load_u(p.count, t * 4), p.n_rows); }
-uint first_row(uint t)
+// Positions from_of(t) .. end_of(t) - 1 are what token t sees.
+uint end_of(uint t) { return min(load_u(p.count, t * 4), p.pages_row / 4 * PAGE_ROWS); }
+uint from_of(uint t)
 {
-    const uint first = load_u(p.first, t * 4), end = rows_before(t);
-    return p.window > 0 && end > first + p.window ? end - p.window : first;
+    const uint end = end_of(t);
+    return p.window > 0 && end > p.window ? end - p.window : 0;
+}
+
+// What distance costs: the score of position `at` in row m of queries is less by slope_of(m) *
+// |pos_of(m) - at|.
+float slope_of(uint m)
+{
+    const uint head = min(head0 + m % HEADS, n_head_kv * GROUP - 1);
+    return ALIBI != 0 ? load_f(SLOPES, head * 4) * LOG2_E : 0;
+}
+float pos_of(uint m)
+{
+    const uint t = min(token0 + m / HEADS, p.n_tokens - 1);
+    return ALIBI != 0 ? float(load_i(POS, t * 4)) : 0;
 }
 
 run next_run(uint token, uint n_tokens)
 {
-    const uint first = load_u(p.first, (token0 + token) * 4);
-    run r = run(token, token, 0xffffffffu, 0);
+    const uint table = load_u(p.table, (token0 + token) * 4);
+    run r = run(token, token, 0xffffffffu, 0, p.pages + uint64_t(table) * p.pages_row);
     for (uint t = token; t < n_tokens; t++) {
-        if (load_u(p.first, (token0 + t) * 4) != first)
+        if (load_u(p.table, (token0 + t) * 4) != table)
             break;
         r.end_token = t + 1;
-        r.row = min(r.row, first_row(token0 + t));
-        r.end_row = max(r.end_row, rows_before(token0 + t));
+        r.from = min(r.from, from_of(token0 + t));
+        r.end = max(r.end, end_of(token0 + t));
     }
     return r;
 }
 
-// The cache rows of the run that this workgroup goes over. Parts are whole tiles while the run is
-// short; later they differ by less than 16 rows, for the longest part is what all wait for.
-run part_of(run r, uint tile)
+// The positions of the run that this workgroup goes over, from the beginning of a tile on: those
+// before what a token sees are masked for it.
+run part_of(run r)
 {
-    if (SPLIT != 0 && r.end_row > r.row) {
-        const uint n_split = gl_NumWorkGroups.x, n = r.end_row - r.row;
-        const uint each = max(((n + n_split - 1) / n_split + 15) / 16 * 16, tile);
-        r.row += min(gl_WorkGroupID.x * each, n);
-        r.end_row = min(r.row + each, r.end_row);
+    r.from = r.from / TILE * TILE;
+    if (SPLIT != 0 && r.end > r.from) {
+        const uint n_split = gl_NumWorkGroups.x, n_tiles = (r.end - r.from + TILE - 1) / TILE;
+        const uint each = (n_tiles + n_split - 1) / n_split * TILE;
+        r.from = min(r.from + gl_WorkGroupID.x * each, r.end);
+        r.end = min(r.from + each, r.end);
     }
     return r;
+}
+
+// Where the tile from position `at` on lies. Behind the last one: a row of that one, for what is
+// loaded ahead and not used.
+tile tile_at(run r, uint at)
+{
+    const uint there = min(at, (r.end - 1) / TILE * TILE);
+    const uint row = load_u(r.pages, there / PAGE_ROWS * 4) * PAGE_ROWS + there % PAGE_ROWS;
+    return tile(p.k + uint64_t(row) * p.k_row, p.v + uint64_t(row) * p.v_row,
+                at < r.end ? min(r.end - at, TILE) : 1);
 }
 
 // Where split gl_WorkGroupID.x of row m stands among all partial results.
 uint partial_of(uint m)
 {
-    return ((token0 + m / HEADS) * p.n_head + head0 + m % HEADS) * gl_NumWorkGroups.x +
+    return ((token0 + m / HEADS) * n_head_kv * GROUP + head0 + m % HEADS) * gl_NumWorkGroups.x +
            gl_WorkGroupID.x;
 }
 
@@ -83,7 +118,7 @@ float finish_row(uint m, float top, float sum)
         return 1;
     }
     float factor = 1;
-    if (p.sinks != 0) {
+    if (ALIBI == 0 && p.sinks != 0) {
         const float sink = load_f(p.sinks, (head0 + m % HEADS) * 4) * LOG2_E, most = max(top, sink);
         factor = exp2(top - most);
         sum = sum * factor + exp2(sink - most);

@@ -11,6 +11,7 @@
 //             outputs, so that these fit in registers; their scores are added up
 //   SPLIT     as in attention.comp
 //   CAP       1: softcap
+//   GROUP, ALIBI  as in attention.comp
 // A subgroup owns UNIT rows of queries, held as half floats in registers like the F32 outputs. Cache
 // rows go by in tiles of 32: q k^T is stored to shared memory, where a few invocations a row make
 // probabilities of it, as half floats, and p v is added to the outputs. These are multiplied by what
@@ -40,13 +41,14 @@ layout(constant_id = 9) const uint Q_STRIDE = 128;
 layout(constant_id = 10) const uint V_STRIDE = 128;
 layout(constant_id = 11) const uint GATE = 0;
 layout(constant_id = 12) const uint GATE_STRIDE = 0;
+layout(constant_id = 13) const uint GROUP = 4;
+layout(constant_id = 14) const uint ALIBI = 0;
 layout(push_constant, scalar) uniform Push { push_attention p; };
 #define HALF
 #include "cache.glsl"
-const uint M = 4 * UNIT, TOKENS = M / HEADS;
+const uint M = 4 * UNIT, TOKENS = M / HEADS, TILE = 32;
 #include "attention.glsl"
 
-const uint TILE = 32;
 const uint EIGHTS = HEAD_DIM / 8, EIGHTS_V = HEAD_DIM_V / 8;
 const uint STEPS = HEAD_DIM / UNIT / PARTS;     // blocks of columns of q that a subgroup has
 const uint STEPS_V = HEAD_DIM_V / UNIT / PARTS; // and of the outputs
@@ -68,8 +70,8 @@ MATRIX_A(UNIT) q_m[STEPS];
 MATRIX_SUM(UNIT) o_m[STEPS_V];
 raw k_next[K_ITEMS], v_next[2 * V_ITEMS];
 struct query {
-    uint from, to; // cache rows it sees
-    float top, sum;
+    uint from, to; // positions it sees
+    float top, sum, slope, pos;
 } queries[ROWS];
 
 uint row_of(uint i) // of queries, the i-th of this invocation's
@@ -97,13 +99,12 @@ void load_q()
     shared_barrier();
 }
 
-void load_k(uint row0, uint n)
+void load_k(tile from)
 {
-    const uint64_t k = p.k + uint64_t(row0) * p.k_row;
     [[unroll]] for (uint i = 0; i < K_ITEMS; i++) {
-        const uint at = lane + i * LANES, row = min(at / EIGHTS, n - 1);
-        k_next[i] = load_raw(k, row * p.k_row, head_kv * HEAD_DIM + at % EIGHTS * 8,
-                             p.n_head_kv * HEAD_DIM);
+        const uint at = lane + i * LANES, row = min(at / EIGHTS, from.n - 1);
+        k_next[i] = load_raw(from.k, row * p.k_row, head_kv * HEAD_DIM + at % EIGHTS * 8,
+                             n_head_kv * HEAD_DIM);
     }
 }
 
@@ -116,15 +117,14 @@ void store_k()
     }
 }
 
-void load_v(uint row0, uint n)
+void load_v(tile from)
 {
-    const uint64_t v = p.v + uint64_t(row0) * p.v_row;
     [[unroll]] for (uint i = 0; i < V_ITEMS; i++) {
         const uint at = lane + i * LANES, row = at % (TILE / 2) * 2;
         const uint c = head_kv * V_STRIDE + min(at / (TILE / 2), EIGHTS_V - 1) * 8;
         [[unroll]] for (uint j = 0; j < 2; j++)
             v_next[i * 2 + j] =
-                load_raw(v, min(row + j, n - 1) * p.v_row, c, p.n_head_kv * V_STRIDE);
+                load_raw(from.v, min(row + j, from.n - 1) * p.v_row, c, n_head_kv * V_STRIDE);
     }
 }
 
@@ -160,14 +160,14 @@ void scores()
                      gl_CooperativeMatrixLayoutRowMajor);
 }
 
-void softmax(run r, uint row0)
+void softmax(run r, uint at0)
 {
     [[unroll]] for (uint i = 0; i < ROWS; i++) {
         const uint m = row_of(i), t = m / HEADS, column = lane % ROW_LANES * SCORES;
         const bool mine = t >= r.token && t < r.end_token;
         // Scores column + j with (apart0 + j) < visible, as unsigned numbers, are seen.
-        const uint apart0 = row0 + column - queries[i].from;
-        const uint to = min(queries[i].to, r.end_row);
+        const uint apart0 = at0 + column - queries[i].from;
+        const uint to = min(queries[i].to, r.end);
         const uint visible = mine ? max(to, queries[i].from) - queries[i].from : 0;
         float s[SCORES], most = queries[i].top;
         [[unroll]] for (uint j = 0; j < SCORES; j += 4) {
@@ -176,6 +176,9 @@ void softmax(run r, uint row0)
                 four += uintBitsToFloat(pool[S_AT + (M + m) * S_ROW + (column + j) / 4]);
             if (CAP != 0)
                 four = p.cap * tanh(four);
+            if (ALIBI != 0)
+                four -= queries[i].slope *
+                        abs(queries[i].pos - float(at0 + column + j) - vec4(0, 1, 2, 3));
             [[unroll]] for (uint x = 0; x < 4; x++) {
                 s[j + x] = apart0 + j + x < visible ? four[x] : -1e38; // a power of two that is 0
                 most = max(most, s[j + x]);
@@ -221,28 +224,30 @@ void values()
 
 void go_over(run r)
 {
-    if (r.row >= r.end_row)
+    if (r.from >= r.end)
         return;
+    tile now = tile_at(r, r.from);
     shared_barrier(); // the run before has read its last tile
-    load_k(r.row, r.end_row - r.row);
+    load_k(now);
     store_k();
     shared_barrier();
-    [[dont_unroll]] for (uint row0 = r.row; row0 < r.end_row; row0 += TILE) {
-        const uint n = r.end_row - row0;
-        load_v(row0, n);
-        if (n > TILE)
-            load_k(row0 + TILE, n - TILE);
+    [[dont_unroll]] for (uint at = r.from; at < r.end; at += TILE) {
+        const tile next = tile_at(r, at + TILE);
+        load_v(now);
+        if (at + TILE < r.end)
+            load_k(next);
         scores();
         shared_barrier();
         store_v();
         store_k();
-        softmax(r, row0);
+        softmax(r, at);
         shared_barrier();
         values();
         if (PARTS > 1) // all have read p, over which new scores will lie
             shared_barrier();
         else
             shared_barrier_subgroup();
+        now = next;
     }
 }
 
@@ -282,8 +287,8 @@ void main()
     part = gl_SubgroupID / 4;
     place();
     [[unroll]] for (uint i = 0; i < ROWS; i++) {
-        const uint t = min(token0 + row_of(i) / HEADS, p.n_tokens - 1);
-        queries[i] = query(first_row(t), rows_before(t), -1e30, 0);
+        const uint m = row_of(i), t = min(token0 + m / HEADS, p.n_tokens - 1);
+        queries[i] = query(from_of(t), end_of(t), -1e30, 0, slope_of(m), pos_of(m));
     }
     [[unroll]] for (uint o = 0; o < STEPS_V; o++)
         o_m[o] = MATRIX_SUM(UNIT)(0);
@@ -291,8 +296,8 @@ void main()
     const uint n_tokens = min(p.n_tokens - token0, TOKENS);
     bool any = false; // cache rows, for this part
     for (uint token = 0; token < n_tokens;) {
-        const run r = part_of(next_run(token, n_tokens), TILE);
-        any = any || r.row < r.end_row;
+        const run r = part_of(next_run(token, n_tokens));
+        any = any || r.from < r.end;
         go_over(r);
         token = r.end_token;
     }

@@ -130,13 +130,15 @@ struct push_rope_kv {          // rope_kv.comp
 
 struct push_attention {    // attention.comp, attention_matrix.comp
     uint64_t to, q;        // F32 [n_tokens][n_head * head_dim_v]; [n_tokens][heads]
-    uint64_t k, v;         // F16 or Q8_0 [n_rows][n_head_kv heads]; v may be k
-    uint64_t first, count; // I32 [n_tokens]
-    uint64_t sinks, gate;  // F32 [n_head]; [n_tokens][heads]; 0: none
+    uint64_t k, v;         // F16 or Q8_0 [rows][n_head_kv heads]; v may be k
+    uint64_t pages;        // I32 [n_tables][pages]
+    uint64_t table, count; // I32 [n_tokens]
+    uint64_t sinks, gate;  // F32 [n_head]; [n_tokens][heads]; 0: none. Or, with ALIBI, in their
+                           // places I32 pos [n_tokens] and F32 slopes [n_head]
     uint64_t parts;        // of a split one: struct push_attention_join's
-    uint32_t to_row, q_row, k_row, v_row, gate_row;
+    uint32_t to_row, q_row, k_row, v_row, gate_row, pages_row; // bytes between rows
     uint32_t n_tokens, token0; // tokens token0 .. n_tokens - 1 are computed
-    uint32_t n_head, n_head_kv, n_rows, window;
+    uint32_t window;
     float q_scale; // times log2(e), so that the softmax is made of powers of two; or / softcap
     float cap;     // softcap * log2(e); 0: none
 };

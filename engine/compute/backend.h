@@ -73,8 +73,9 @@ struct backend {
                        const struct matmul_x *x);
     void (*rope_kv)(struct compute *compute, const struct rope_kv *args);
     void (*attention)(struct compute *compute, const struct tensor *out, const struct tensor *q,
-                      const struct tensor *k, const struct tensor *v, const struct tensor *first,
-                      const struct tensor *count, const struct attention *attention);
+                      const struct tensor *k, const struct tensor *v, const struct tensor *pages,
+                      const struct tensor *table, const struct tensor *count,
+                      const struct attention *attention);
     void (*rows)(struct compute *compute, const struct tensor *out, const struct tensor *x,
                  const struct tensor *row);
     void (*copy)(struct compute *compute, const struct tensor *to, const struct tensor *from,

@@ -144,8 +144,8 @@ void tensor_read(struct compute *compute, void *to, const struct tensor *from, s
 // Starts a recording. key != 0 names everything about it that is not in I32 tensors. true: record
 // the operations, then finish; false: the device still has the recording of that key and submits it
 // again at compute_finish, so nothing may be recorded. Freeing a tensor forgets what uses it. How
-// an attention of more than 8 tokens is shared out follows from which of them are one sequence's
-// and from attention_rows of the largest count: its key names these too.
+// an attention of more than 8 tokens is shared out follows from which neighbours have one table and
+// from attention_rows of the largest count: its key names these too.
 MUST_USE bool compute_begin(struct compute *compute, uint64_t key);
 static inline int64_t attention_rows(int64_t count) // a power of two
 {
@@ -277,17 +277,27 @@ struct rope_kv {
 };
 void op_rope_kv(struct compute *compute, const struct rope_kv *args);
 
-// Grouped-query attention over a cache of rows. Token t attends to cache rows first[t] .. first[t]
-// + count[t] - 1, of these the last `window` when window > 0. Nothing else is causal in it: tokens
-// of one sequence that have the same count see each other, whatever their order.
+// Cache rows are given out by pages: page i is PAGE_ROWS rows of k and v from i * PAGE_ROWS on, and
+// position p of a sequence is row p % PAGE_ROWS of the page that the sequence's table names for p /
+// PAGE_ROWS. A page may stand in several tables.
+enum { PAGE_ROWS = 256 };
+
+// Grouped-query attention over a cache of pages. Token t attends to the positions 0 .. count[t] - 1
+// of the sequence whose table is row table[t] of pages, of these to the last `window` when window >
+// 0. Nothing else is causal in it: tokens of one table that have the same count see each other,
+// whatever their order.
 // q: [n_tokens][heads q_stride apart]; k, v: F16 or Q8_0 [rows][n_head_kv * head_dim, head_dim_v];
-// out: [n_tokens][n_head * head_dim_v]; first, count: I32 [1][n_tokens]. v NULL: the values of a
-// head are the first head_dim_v columns of its key.
+// out: [n_tokens][n_head * head_dim_v]; pages: I32 [n_tables][pages a sequence may have]; table,
+// count: I32 [1][n_tokens], count from 1 on. Of a table those entries are read that lie between the
+// first and the last position that tokens of the call see; others may be anything, as -1. v NULL:
+// the values of a head are the first head_dim_v columns of its key.
 // out[t][h] = softmax(score) v, score = q[t][h] . k[.][h / (n_head / n_head_kv)] * scale, in one
 // pass with a running maximum. softcap > 0: score = softcap * tanh(score / softcap). sinks (F32
 // [1][n_head], may be NULL): one more score a head that takes its share and brings no value. gate
 // (F32, may be NULL): out is multiplied by sigmoid(gate), a number for each column of out (heads
 // gate_stride apart, 0: head_dim_v), or with gate_heads one for each head: [n_tokens][n_head].
+// alibi (F32 [1][n_head], may be NULL; then pos: I32 [1][n_tokens], and neither sinks nor gate): at
+// last the score of position p is less by alibi[h] * |pos[t] - p|   (Press et al. 2022).
 struct attention {
     int32_t n_head, n_head_kv, head_dim;
     float scale; // 1 / sqrt(head_dim)
@@ -298,10 +308,12 @@ struct attention {
     const struct tensor *gate;
     int32_t gate_stride;
     bool gate_heads;
+    const struct tensor *alibi, *pos;
 };
 void op_attention(struct compute *compute, const struct tensor *out, const struct tensor *q,
-                  const struct tensor *k, const struct tensor *v, const struct tensor *first,
-                  const struct tensor *count, const struct attention *attention);
+                  const struct tensor *k, const struct tensor *v, const struct tensor *pages,
+                  const struct tensor *table, const struct tensor *count,
+                  const struct attention *attention);
 
 // out[i] = x[row[i]]; row: I32 [1][n]. Picks the positions whose logits are wanted.
 void op_rows(struct compute *compute, const struct tensor *out, const struct tensor *x,

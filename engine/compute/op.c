@@ -203,6 +203,14 @@ void op_rope_kv(struct compute *compute, const struct rope_kv *args)
     compute->backend->rope_kv(compute, &a);
 }
 
+static void want_alibi(const struct attention *a, int64_t n_tokens)
+{
+    want(is_vector(a->alibi, DTYPE_F32, a->n_head) && a->pos &&
+             is_vector(a->pos, DTYPE_I32, n_tokens),
+         "op_attention", "alibi or pos");
+    want(!a->sinks && !a->gate, "op_attention", "alibi beside sinks or a gate");
+}
+
 static void want_gate(const struct tensor *gate, const struct tensor *out,
                       const struct attention *a)
 {
@@ -213,8 +221,9 @@ static void want_gate(const struct tensor *gate, const struct tensor *out,
 }
 
 void op_attention(struct compute *compute, const struct tensor *out, const struct tensor *q,
-                  const struct tensor *k, const struct tensor *v, const struct tensor *first,
-                  const struct tensor *count, const struct attention *attention)
+                  const struct tensor *k, const struct tensor *v, const struct tensor *pages,
+                  const struct tensor *table, const struct tensor *count,
+                  const struct attention *attention)
 {
     struct attention a = *attention;
     a.head_dim_v = a.head_dim_v ? a.head_dim_v : a.head_dim;
@@ -233,13 +242,16 @@ void op_attention(struct compute *compute, const struct tensor *out, const struc
     want(v ? v->n_rows == k->n_rows && v->n_cols == (int64_t)a.n_head_kv * a.head_dim_v
            : a.head_dim_v <= a.head_dim,
          "op_attention", "values");
-    want(is_vector(first, DTYPE_I32, q->n_rows) && is_vector(count, DTYPE_I32, q->n_rows),
-         "op_attention", "first or count");
+    want(pages->type == DTYPE_I32 && pages->n_rows >= 1 && pages->n_cols >= 1 &&
+             is_vector(table, DTYPE_I32, q->n_rows) && is_vector(count, DTYPE_I32, q->n_rows),
+         "op_attention", "pages, table or count");
     want(is_optional_vector(a.sinks, a.n_head), "op_attention", "sinks");
     want(a.window >= 0 && a.softcap >= 0, "op_attention", "window or softcap");
     if (a.gate)
         want_gate(a.gate, out, &a);
-    compute->backend->attention(compute, out, q, k, v, first, count, &a);
+    if (a.alibi)
+        want_alibi(&a, q->n_rows);
+    compute->backend->attention(compute, out, q, k, v, pages, table, count, &a);
 }
 
 void op_rows(struct compute *compute, const struct tensor *out, const struct tensor *x,

@@ -124,7 +124,7 @@ static enum status test_norm(struct compute *compute, double *worst, struct err 
     return status;
 }
 
-enum { Q, K, V, OUT, POS, ROW, FIRST, COUNT, N_PARTS };
+enum { Q, K, V, OUT, POS, ROW, PAGES, TABLE, COUNT, N_PARTS };
 
 // What row `row` of head `head` should be: softmax(q k) v over ROWS rows, in double.
 static void expected_attention(double *out, const struct part *parts, int head)
@@ -153,7 +153,8 @@ static enum status attend(struct compute *compute, struct part *parts, struct te
         row[i] = i;
     tensor_write(compute, &parts[POS].tensor, row, sizeof(row));
     tensor_write(compute, &parts[ROW].tensor, row, sizeof(row));
-    tensor_write(compute, &parts[FIRST].tensor, (int32_t[]){0}, sizeof(int32_t));
+    tensor_write(compute, &parts[PAGES].tensor, (int32_t[]){0}, sizeof(int32_t));
+    tensor_write(compute, &parts[TABLE].tensor, (int32_t[]){0}, sizeof(int32_t));
     tensor_write(compute, &parts[COUNT].tensor, (int32_t[]){ROWS}, sizeof(int32_t));
     struct tensor q = tensor_rows(&parts[Q].tensor, 0, 1);
     const struct attention attention = {HEADS, 1, HEAD_DIM, 0.25f, 0, 0, NULL};
@@ -167,8 +168,8 @@ static enum status attend(struct compute *compute, struct part *parts, struct te
                                               .cache_v = &cache[1],
                                               .head_dim = HEAD_DIM,
                                               .rope = {.magnitude = 1}});
-        op_attention(compute, &parts[OUT].tensor, &q, &cache[0], &cache[1], &parts[FIRST].tensor,
-                     &parts[COUNT].tensor, &attention);
+        op_attention(compute, &parts[OUT].tensor, &q, &cache[0], &cache[1], &parts[PAGES].tensor,
+                     &parts[TABLE].tensor, &parts[COUNT].tensor, &attention);
     }
     return compute_finish(compute, err);
 }
@@ -185,7 +186,8 @@ static enum status test_attention(struct compute *compute, double *worst, struct
         [OUT] = {1, HEADS * HEAD_DIM, DTYPE_F32},
         [POS] = {1, ROWS, DTYPE_I32},
         [ROW] = {1, ROWS, DTYPE_I32},
-        [FIRST] = {1, 1, DTYPE_I32},
+        [PAGES] = {1, 1, DTYPE_I32},
+        [TABLE] = {1, 1, DTYPE_I32},
         [COUNT] = {1, 1, DTYPE_I32},
     };
     struct part parts[N_PARTS] = {0};

@@ -108,7 +108,7 @@ enum status activations_open(struct activations *act, struct compute *compute,
         {&act->token, DTYPE_I32, 1, n_batch},
         {&act->pos, DTYPE_I32, 1, n_batch},
         {&act->row, DTYPE_I32, 1, n_batch},
-        {&act->first, DTYPE_I32, 1, n_batch},
+        {&act->table, DTYPE_I32, 1, n_batch},
         {&act->count, DTYPE_I32, 1, n_batch},
         {&act->slot_in, DTYPE_I32, 1, n_batch},
         {&act->slot_out, DTYPE_I32, 1, n_batch},
@@ -140,7 +140,7 @@ enum status activations_open(struct activations *act, struct compute *compute,
 void activations_close(struct activations *act, struct compute *compute)
 {
     struct tensor *others[] = {&act->slot_in,   &act->slot_out, &act->token,  &act->pos,
-                               &act->row,       &act->first,    &act->count,  &act->out_row,
+                               &act->row,       &act->table,    &act->count,  &act->out_row,
                                &act->out_x,     &act->logits,   &act->top_id, &act->top_value,
                                &act->top_total, &act->type,     &act->cls,    &act->cls_out};
     for (size_t i = 0; i < COUNT_OF(ROWS); i++)

@@ -311,12 +311,15 @@ MUST_USE enum status plan_refuse(const struct model_plan *plan, struct err *err)
 
 // ---- kv.c ---------------------------------------------------------------------------------------
 
-struct kv { // row of (seq, pos) in every layer: seq * n_ctx + pos
+struct kv { // row of (seq, pos) in every layer: seq * n_pages * PAGE_ROWS + pos
     struct tensor *conv,
-        *state;           // [n_layer] of recurrent layers: F32 [n_seq][...], a slot a sequence
-    struct tensor *k, *v; // [n_layer], each F16 or Q8_0 [n_seq * n_ctx][N_K or N_V of the layer]
+        *state; // [n_layer] of recurrent layers: F32 [n_seq][...], a slot a sequence
+    // [n_layer], each F16 or Q8_0 [n_seq * n_pages * PAGE_ROWS][N_K or N_V of the layer]
+    struct tensor *k, *v;
+    struct tensor pages; // I32 [n_seq][n_pages]
     int32_t *n_filled; // [n_seq]: rows 0 .. n_filled-1 were written by the sequence's present text
     int32_t n_layer, n_ctx, n_seq;
+    int32_t n_pages; // of a sequence
     uint64_t n_bytes;
 };
 
@@ -347,7 +350,7 @@ struct activations {                                          // n_batch rows ea
     struct tensor expert_gate, expert_up;           // [n_used * n_ff_exp]
     struct tensor expert_out;                       // [n_used * n_embd]
     struct tensor shared_gate;                      // [1]
-    struct tensor token, pos, row, first, count;    // I32 [1][n_batch]
+    struct tensor token, pos, row, table, count;    // I32 [1][n_batch]
     struct tensor type;                             // I32 [1][n_batch]: of tokens; all 0
     struct tensor out_row;                          // I32 [1][n_out]
     struct tensor out_x;                            // [n_out][n_embd]: rows whose logits are wanted
@@ -373,7 +376,7 @@ struct pass { // one recording of n rows
     int32_t n;
     struct slots slots; // of recurrent layers
     struct tensor slot_in, slot_out;
-    struct tensor x, token, pos, row, first, count; // views of n rows
+    struct tensor x, token, pos, row, table, count; // views of n rows
     struct tensor type;
 };
 // n rows of an activation, n_cols wide, close together.
@@ -437,7 +440,7 @@ struct model {
     bool is_loaded;    // the weights are there
     int32_t rehearsed; // rows of the largest pass whose kernels are compiled
     int32_t
-        *scratch; // [4][n_batch]: row, first, count and the wanted rows, before they are written
+        *scratch; // [4][n_batch]: row, table, count and the wanted rows, before they are written
     struct model_options options; // as it was opened; n_batch: as large as a text must be
     double *pooled;               // [n_seq][n_embd]: of texts that are being embedded: embed.c
     float *ended;                 // [n_seq][n_embd]: those that are whole

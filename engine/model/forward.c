@@ -58,7 +58,7 @@ struct pass pass_of(const struct model *m, int32_t n)
         .token = columns(&act->token, n),
         .pos = columns(&act->pos, n),
         .row = columns(&act->row, n),
-        .first = columns(&act->first, n),
+        .table = columns(&act->table, n),
         .count = columns(&act->count, n),
         .slot_in = columns(&act->slot_in, n),
         .slot_out = columns(&act->slot_out, n),
@@ -198,14 +198,14 @@ static void see_all(const struct batch *b, int32_t start, int32_t n, int32_t *co
 
 void forward_inputs(struct model *m, const struct batch *b, int32_t start, int32_t n)
 {
-    int32_t n_batch = m->act.n_batch, *row = m->scratch, *first = row + n_batch,
-            *count = first + n_batch;
+    int32_t n_batch = m->act.n_batch, *row = m->scratch, *table = row + n_batch,
+            *count = table + n_batch;
     if (hyper_recurrent(&m->hyper))
         write_slots(m, b, start, n);
     for (int32_t t = 0; t < n; t++) {
         int32_t seq = b->seq[start + t], pos = b->pos[start + t];
-        first[t] = seq * m->kv.n_ctx;
-        row[t] = first[t] + pos;
+        table[t] = seq;
+        row[t] = seq * m->kv.n_pages * PAGE_ROWS + pos;
         count[t] = pos + 1;
     }
     if (m->hyper.sees_all)
@@ -213,7 +213,7 @@ void forward_inputs(struct model *m, const struct batch *b, int32_t start, int32
     write_ints(m, &m->act.token, b->token + start, n);
     write_ints(m, &m->act.pos, b->pos + start, n);
     write_ints(m, &m->act.row, row, n);
-    write_ints(m, &m->act.first, first, n);
+    write_ints(m, &m->act.table, table, n);
     write_ints(m, &m->act.count, count, n);
 }
 

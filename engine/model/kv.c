@@ -1,9 +1,10 @@
 // kv.c - the rows of keys and values of past tokens, F16 or Q8_0, for every layer.
 //
-// A sequence owns n_ctx consecutive rows: (seq, pos) lives in row seq * n_ctx + pos, so that the
-// rows a token attends to are one run. Invariant: rows 0 .. n_filled[seq]-1 of a sequence were
-// computed for the text it has now; a token at pos may only come when pos <= n_filled[seq] (an
-// earlier pos cuts the text back to it). So nothing stale or of another client is ever read.
+// A sequence owns the n_pages consecutive pages from seq * n_pages on, as many as n_ctx rows want:
+// (seq, pos) lives in row seq * n_pages * PAGE_ROWS + pos. Invariant: rows 0 .. n_filled[seq]-1 of
+// a sequence were computed for the text it has now; a token at pos may only come when pos <=
+// n_filled[seq] (an earlier pos cuts the text back to it). So nothing stale or of another client is
+// ever read.
 
 #include "arch.h"
 
@@ -25,7 +26,7 @@ static int64_t kept(const struct hyper *hyper, int32_t i, int k)
 static enum status open_cache(struct kv *kv, struct compute *compute, struct tensor *out,
                               enum dtype type, int64_t n_cols, struct err *err)
 {
-    const int64_t n_rows = (int64_t)kv->n_ctx * kv->n_seq;
+    const int64_t n_rows = (int64_t)kv->n_pages * PAGE_ROWS * kv->n_seq;
     if (n_cols == 0)
         return OK;
     if (n_cols % dtype_block_elements(type) != 0)
@@ -77,12 +78,29 @@ uint64_t kv_row_bytes(const struct compute *compute, const struct hyper *hyper, 
     return n_bytes;
 }
 
+// Table of sequence s: its own pages, one after another.
+static enum status open_pages(struct kv *kv, struct compute *compute, struct err *err)
+{
+    enum status status =
+        compute_tensor(compute, &kv->pages, DTYPE_I32, kv->n_seq, kv->n_pages, err);
+    if (status != OK)
+        return status;
+    const size_t n = (size_t)kv->n_seq * (size_t)kv->n_pages;
+    int32_t *pages = mem_array(n, sizeof(*pages));
+    for (size_t i = 0; i < n; i++)
+        pages[i] = (int32_t)i;
+    tensor_write(compute, &kv->pages, pages, n * sizeof(*pages));
+    free(pages);
+    return OK;
+}
+
 enum status kv_open(struct kv *out, struct compute *compute, const struct hyper *hyper,
                     const struct model_options *options, struct err *err)
 {
     const enum dtype type = options->kv_q8_0 ? DTYPE_Q8_0 : DTYPE_F16;
     const int32_t n_seq = options->n_seq;
-    if ((int64_t)hyper->n_ctx * n_seq > INT32_MAX)
+    const int32_t n_pages = (hyper->n_ctx + PAGE_ROWS - 1) / PAGE_ROWS;
+    if ((int64_t)n_pages * PAGE_ROWS * n_seq > INT32_MAX)
         return err_set(err, TOO_LARGE, "%d sequences of %d tokens: more than %d in all", n_seq,
                        hyper->n_ctx, INT32_MAX);
     struct kv kv = {
@@ -94,8 +112,9 @@ enum status kv_open(struct kv *out, struct compute *compute, const struct hyper 
         .n_layer = hyper->n_layer,
         .n_ctx = hyper->n_ctx,
         .n_seq = n_seq,
+        .n_pages = n_pages,
     };
-    enum status status = OK;
+    enum status status = open_pages(&kv, compute, err);
     for (int32_t i = 0; i < hyper->n_layer && status == OK; i++) {
         status = open_state(&kv, compute, hyper, i, err);
         if (status == OK)
@@ -122,6 +141,8 @@ void kv_close(struct kv *kv, struct compute *compute)
         if (kv->state && kv->state[i].buffer)
             tensor_free(compute, &kv->state[i]);
     }
+    if (kv->pages.buffer)
+        tensor_free(compute, &kv->pages);
     free(kv->k);
     free(kv->v);
     free(kv->n_filled);

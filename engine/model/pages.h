@@ -4,8 +4,6 @@
 
 #include "../compute/compute.h"
 
-enum { PAGE_ROWS = 256 };
-
 struct page {
     int32_t n_refs; // tables and snapshots that it stands in; 0: it is free
     int32_t owner;  // the sequence that may write rows from n_kept on, or NOBODY

@@ -104,15 +104,16 @@ static enum status tensor(struct bench_ops *b, struct op_case *c, enum dtype typ
     return status;
 }
 
-// The same as ints, all `value`.
-static enum status ints(struct bench_ops *b, struct op_case *c, int64_t n, int32_t value)
+// The same as ints: value, value + step, value + 2 step, ...
+static enum status ints(struct bench_ops *b, struct op_case *c, int64_t n, int32_t value,
+                        int32_t step)
 {
     enum status status = tensor(b, c, DTYPE_I32, 1, n);
     if (status != OK)
         return status;
     int32_t *values = mem_array((size_t)n, sizeof(*values));
     for (int64_t i = 0; i < n; i++)
-        values[i] = value;
+        values[i] = value + (int32_t)i * step;
     tensor_write(b->compute, &c->tensor[c->n_tensors - 1], values, (size_t)n * sizeof(*values));
     free(values);
     return OK;
@@ -155,7 +156,7 @@ static void record_attention(struct compute *compute, const struct op_case *c, i
 {
     (void)nth;
     op_attention(compute, &c->tensor[1], &c->tensor[0], &c->tensor[2], &c->tensor[3], &c->tensor[4],
-                 &c->tensor[5], &c->attention);
+                 &c->tensor[5], &c->tensor[6], &c->attention);
 }
 
 static void record_norm(struct compute *compute, const struct op_case *c, int nth)
@@ -223,9 +224,11 @@ static enum status attention(struct bench_ops *b, enum dtype cache, int64_t n_to
         c.n_tensors += status == OK;
     }
     if (status == OK)
-        status = ints(b, &c, n_tokens, 0);
+        status = ints(b, &c, CACHE_ROWS / PAGE_ROWS, 0, 1);
     if (status == OK)
-        status = ints(b, &c, n_tokens, count);
+        status = ints(b, &c, n_tokens, 0, 0);
+    if (status == OK)
+        status = ints(b, &c, n_tokens, count, 0);
     return run(b, &c, status);
 }
 

@@ -9,7 +9,7 @@
 
 // ---- op_rope_kv and op_attention ----------------------------------------------------------------
 
-enum { ROWS = 300 };
+enum { ROWS = 300, PAGES = 2 };
 
 struct heads {
     const char *name;
@@ -24,14 +24,15 @@ struct heads {
 // Tokens `at` .. at + n - 1 of one sequence: rows into the cache, and what they then see.
 static void heads(struct heads h, int32_t at, int32_t n)
 {
-    int32_t pos[ROWS], row[ROWS], first[ROWS], count[ROWS], turns[256];
+    static const int32_t own[PAGES] = {1, 0};
+    int32_t pos[ROWS], row[ROWS], count[ROWS], turns[256];
     if (!case_open("heads %s, %s, %d at %d", h.name, dtype_name(h.cache), n, at))
         return;
     const int32_t total = at + n;
     for (int32_t t = 0; t < total; t++)
-        pos[t] = 3 * t, row[t] = t + 5;
+        pos[t] = 3 * t, row[t] = own[t / PAGE_ROWS] * PAGE_ROWS + t % PAGE_ROWS;
     for (int32_t t = 0; t < n; t++)
-        first[t] = 5, count[t] = at + t + 1;
+        count[t] = at + t + 1;
     struct rope rope = {.pairs = h.pairs, .n_rot = h.n_rot, .first = h.first};
     rope_turns(turns, &rope.magnitude, h.n_rot, &(struct rope_scaling){1e4f, 1});
     const int64_t q_cols = (int64_t)h.n_head * h.q_stride, k_cols = h.n_head_kv * h.head_dim,
@@ -39,9 +40,12 @@ static void heads(struct heads h, int32_t at, int32_t n)
     struct both *q = both_random(total, q_cols, 1), *k = both_random(total, k_cols, 1),
                 *v = both_random(total, v_cols, 1), *qn = both_random(1, h.head_dim, 1),
                 *kn = both_random(1, h.head_dim, 1), *tp = both_ints(pos, total),
-                *tr = both_ints(row, total), *tf = both_ints(first, n), *tc = both_ints(count, n),
-                *tt = both_ints(turns, h.n_rot), *ck = both_cache(h.cache, ROWS + 5, k_cols),
-                *cv = both_cache(h.cache, ROWS + 5, v_cols), *out = both_random(n, out_cols, 1),
+                *tr = both_ints(row, total), *pages = both_ints(own, PAGES),
+                *table = both_ints(NULL, n), *tc = both_ints(count, n),
+                *tt = both_ints(turns, h.n_rot),
+                *ck = both_cache(h.cache, PAGES * PAGE_ROWS, k_cols),
+                *cv = both_cache(h.cache, PAGES * PAGE_ROWS, v_cols),
+                *out = both_random(n, out_cols, 1),
                 *gates = both_random(total, h.gate == GATE_HEADS ? h.n_head : out_cols, 1);
     for (int d = 0; d < N_DEVICES; d++) {
         const struct tensor beside =
@@ -69,7 +73,7 @@ static void heads(struct heads h, int32_t at, int32_t n)
                                                 .v_norm = h.v_norm,
                                                 .eps = 1e-6f});
         op_attention(ops_on[d], &out->on[d], &q1, &ck->on[d], h.v == V_OF_K ? NULL : &cv->on[d],
-                     &tf->on[d], &tc->on[d],
+                     &pages->on[d], &table->on[d], &tc->on[d],
                      &(struct attention){.n_head = h.n_head,
                                          .n_head_kv = h.n_head_kv,
                                          .head_dim = h.head_dim,

@@ -185,23 +185,25 @@ struct rope_case {
     bool yarn;
 };
 
-// The rows of a cache read back through attention over one row, whose weight is 1. (The oracle's
-// attention over one row gives that row.) Heads are as in ops_attention.c: a device may compile a
-// kernel for each ratio and size, which takes longer than all the rest.
+// The rows of a cache of one page read back through attention with a window of one row, whose
+// weight is 1. (The oracle's attention over one row gives that row.) Heads are as in
+// ops_attention.c: a device may compile a kernel for each ratio and size, which takes longer than
+// all the rest.
 static struct both *cached(const struct both *cache, const int32_t *row, int32_t n_rows,
                            const struct rope_case *c)
 {
-    int32_t ones[64];
+    int32_t counts[64];
     for (int32_t t = 0; t < n_rows; t++)
-        ones[t] = 1;
+        counts[t] = row[t] + 1;
     struct both *q = both_random(n_rows, (int64_t)c->n_head * c->head_dim, 1),
                 *out = both_random(n_rows, (int64_t)c->n_head * c->head_dim, 1),
-                *first = both_ints(row, n_rows), *count = both_ints(ones, n_rows);
-    const struct attention attention = {c->n_head, c->n_head_kv, c->head_dim, 0.01f};
+                *pages = both_ints(NULL, 1), *table = both_ints(NULL, n_rows),
+                *count = both_ints(counts, n_rows);
+    const struct attention attention = {c->n_head, c->n_head_kv, c->head_dim, 0.01f, .window = 1};
     for (int d = 0; d < N_DEVICES; d++) {
         record(d);
-        op_attention(ops_on[d], &out->on[d], &q->on[d], &cache->on[d], &cache->on[d], &first->on[d],
-                     &count->on[d], &attention);
+        op_attention(ops_on[d], &out->on[d], &q->on[d], &cache->on[d], &cache->on[d], &pages->on[d],
+                     &table->on[d], &count->on[d], &attention);
         submit(d);
     }
     return out;
@@ -291,11 +293,11 @@ static void order(void)
 }
 
 struct layer {
-    struct both *embd, *token, *pos, *row, *first, *count, *turns, *x, *q, *k, *v, *att, *ck, *cv,
-        *wq, *wk, *wv, *wo, *norm, *logits, *id, *value;
+    struct both *embd, *token, *pos, *row, *pages, *table, *count, *turns, *x, *q, *k, *v, *att,
+        *ck, *cv, *wq, *wk, *wv, *wo, *norm, *logits, *id, *value;
 };
 
-enum { L_HEADS = 4, L_HEADS_KV = 2, L_DIM = 64, L_EMBD = 256, L_VOCAB = 301, L_ROWS = 200 };
+enum { L_HEADS = 4, L_HEADS_KV = 2, L_DIM = 64, L_EMBD = 256, L_VOCAB = 301, L_PAGES = 2 };
 
 static void record_layer(const struct layer *l, int d)
 {
@@ -311,7 +313,7 @@ static void record_layer(const struct layer *l, int d)
                &(struct rope_kv){&l->q->on[d], &l->k->on[d], &l->v->on[d], &l->pos->on[d],
                                  &l->row->on[d], &l->ck->on[d], &l->cv->on[d], L_DIM, rope});
     op_attention(compute, &l->att->on[d], &l->q->on[d], &l->ck->on[d], &l->cv->on[d],
-                 &l->first->on[d], &l->count->on[d], &attention);
+                 &l->pages->on[d], &l->table->on[d], &l->count->on[d], &attention);
     op_matmul(compute, &(struct matmul){&l->x->on[d], &l->wo->on[d], NULL, &l->x->on[d]}, 1,
               &(struct matmul_x){.x = &l->att->on[d]});
     op_matmul(compute, &(struct matmul){&l->logits->on[d], &l->embd->on[d], NULL, NULL}, 1,
@@ -325,21 +327,23 @@ static void write_ints(const struct both *to, const int32_t *from, int32_t n)
         tensor_write(ops_on[d], &to->on[d], from, (size_t)n * sizeof(*from));
 }
 
-// A layer of a model, `n` sequences, step after step under one key: tokens, positions and lengths
-// change, what is recorded does not. F16 weights, so that all of it is tight.
+// A layer of a model, `n` sequences, step after step under one key: tokens, positions, lengths,
+// pages and whose is which table change, what is recorded does not. F16 weights, so that all of it
+// is tight.
 static void decode(int32_t n)
 {
-    enum { STEPS = 40 };
+    enum { STEPS = 40, N_PAGES = 24 * L_PAGES };
     if (!case_open("recording, %d sequences decoded under one key", n))
         return;
-    int32_t turns[L_DIM], ints[24];
+    int32_t turns[L_DIM], ints[24], pages[N_PAGES];
     float magnitude;
     rope_turns(turns, &magnitude, L_DIM, &(struct rope_scaling){1e4f, 1});
     struct layer l = {.embd = both_weight(DTYPE_F16, L_VOCAB, L_EMBD),
                       .token = both_ints(NULL, n),
                       .pos = both_ints(NULL, n),
                       .row = both_ints(NULL, n),
-                      .first = both_ints(NULL, n),
+                      .pages = both_tensor(DTYPE_I32, n, L_PAGES, NULL),
+                      .table = both_ints(NULL, n),
                       .count = both_ints(NULL, n),
                       .turns = both_ints(turns, L_DIM),
                       .x = both_random(n, L_EMBD, 1),
@@ -347,8 +351,8 @@ static void decode(int32_t n)
                       .k = both_random(n, L_HEADS_KV * L_DIM, 1),
                       .v = both_random(n, L_HEADS_KV * L_DIM, 1),
                       .att = both_random(n, L_HEADS * L_DIM, 1),
-                      .ck = both_cache(DTYPE_F16, L_ROWS * n, L_HEADS_KV * L_DIM),
-                      .cv = both_cache(DTYPE_F16, L_ROWS * n, L_HEADS_KV * L_DIM),
+                      .ck = both_cache(DTYPE_F16, n * L_PAGES * PAGE_ROWS, L_HEADS_KV * L_DIM),
+                      .cv = both_cache(DTYPE_F16, n * L_PAGES * PAGE_ROWS, L_HEADS_KV * L_DIM),
                       .wq = both_weight(DTYPE_F16, L_HEADS * L_DIM, L_EMBD),
                       .wk = both_weight(DTYPE_F16, L_HEADS_KV * L_DIM, L_EMBD),
                       .wv = both_weight(DTYPE_F16, L_HEADS_KV * L_DIM, L_EMBD),
@@ -358,7 +362,10 @@ static void decode(int32_t n)
                       .id = both_tensor(DTYPE_I32, n, 1, NULL),
                       .value = both_random(n, 1, 1)};
     for (int32_t step = 0; step < STEPS; step++) {
-        int32_t pos = step < 5 ? step : step * 4; // jumps leave rows of zeros behind
+        int32_t pos = step < 5 ? step : step * 9; // jumps leave rows of zeros behind
+        for (int32_t i = 0; i < n * L_PAGES; i++) // what was kept goes to others now and then
+            pages[i] = (i + step / 8 * 3) % (n * L_PAGES);
+        write_ints(l.pages, pages, n * L_PAGES);
         for (int32_t t = 0; t < n; t++)
             ints[t] = (step * 31 + t * 7) % L_VOCAB;
         write_ints(l.token, ints, n);
@@ -366,11 +373,11 @@ static void decode(int32_t n)
             ints[t] = pos;
         write_ints(l.pos, ints, n);
         for (int32_t t = 0; t < n; t++)
-            ints[t] = t * L_ROWS + pos;
-        write_ints(l.row, ints, n);
+            ints[t] = (t + step) % n;
+        write_ints(l.table, ints, n);
         for (int32_t t = 0; t < n; t++)
-            ints[t] = t * L_ROWS;
-        write_ints(l.first, ints, n);
+            ints[t] = pages[ints[t] * L_PAGES + pos / PAGE_ROWS] * PAGE_ROWS + pos % PAGE_ROWS;
+        write_ints(l.row, ints, n);
         for (int32_t t = 0; t < n; t++)
             ints[t] = pos + 1;
         write_ints(l.count, ints, n);

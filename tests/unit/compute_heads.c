@@ -8,7 +8,7 @@
 
 #include "../../engine/compute/blocks.h"
 
-enum { ROWS = 40, TOKENS = 6, BASE = 10000 };
+enum { ROWS = PAGE_ROWS + 40, TOKENS = 6, BASE = 10000 };
 
 struct form {
     int32_t n_head, n_head_kv, head_dim, head_dim_v, q_stride, first, n_rot;
@@ -152,18 +152,19 @@ static int q_wrong(const struct form *f, const struct data *d, const float *q, d
 }
 
 struct device_data { // the same on the device, and its results
-    struct tensor q, k, v, gates, q_norm, k_norm, pos, row, first, count, turns, cache_k, cache_v,
-        out;
+    struct tensor q, k, v, gates, q_norm, k_norm, pos, row, pages, table, count, turns, cache_k,
+        cache_v, out;
     struct rope rope;
 };
 
 static struct device_data device_data_of(struct compute *compute, const struct form *f,
                                          const struct data *d)
 {
-    int32_t row[TOKENS], first[TOKENS], count[TOKENS], turns[256];
+    static const int32_t page = 1;
+    int32_t row[TOKENS], count[TOKENS], turns[256];
     struct device_data on = {.rope = {.pairs = f->pairs, .n_rot = f->n_rot, .first = f->first}};
     for (int32_t t = 0; t < TOKENS; t++)
-        row[t] = 7 + t, first[t] = 7, count[t] = f->all ? TOKENS : t + 1;
+        row[t] = page * PAGE_ROWS + t, count[t] = f->all ? TOKENS : t + 1;
     rope_turns(turns, &on.rope.magnitude, f->n_rot, &(struct rope_scaling){BASE, 1});
     on.q = tensor_of(compute, DTYPE_F32, TOKENS, d->q_cols, d->q);
     on.k = tensor_of(compute, DTYPE_F32, TOKENS, d->k_cols, d->k);
@@ -174,7 +175,8 @@ static struct device_data device_data_of(struct compute *compute, const struct f
     on.k_norm = tensor_of(compute, DTYPE_F32, 1, f->head_dim, d->k_norm);
     on.pos = tensor_of(compute, DTYPE_I32, 1, TOKENS, positions);
     on.row = tensor_of(compute, DTYPE_I32, 1, TOKENS, row);
-    on.first = tensor_of(compute, DTYPE_I32, 1, TOKENS, first);
+    on.pages = tensor_of(compute, DTYPE_I32, 1, 1, &page);
+    on.table = tensor_of(compute, DTYPE_I32, 1, TOKENS, NULL);
     on.count = tensor_of(compute, DTYPE_I32, 1, TOKENS, count);
     on.turns = tensor_of(compute, DTYPE_I32, 1, f->n_rot, turns);
     on.cache_k = cache_of(compute, f->cache, ROWS, d->k_cols);
@@ -215,10 +217,10 @@ static void attend(struct compute *compute, const struct form *f, const struct d
                        on->q.n_cols - (f->gate == GATE_BESIDE_Q ? f->head_dim : 0));
     const struct tensor q = tensor_rows(&on->q, t, n), out = tensor_rows(&on->out, t, n),
                         gate = tensor_rows(f->gate == GATE_BESIDE_Q ? &beside : &on->gates, t, n),
-                        first = tensor_columns(&on->first, t, n),
+                        table = tensor_columns(&on->table, t, n),
                         count = tensor_columns(&on->count, t, n);
-    op_attention(compute, &out, &q, &on->cache_k, f->v == V_OF_K ? NULL : &on->cache_v, &first,
-                 &count,
+    op_attention(compute, &out, &q, &on->cache_k, f->v == V_OF_K ? NULL : &on->cache_v, &on->pages,
+                 &table, &count,
                  &(struct attention){.n_head = f->n_head,
                                      .n_head_kv = f->n_head_kv,
                                      .head_dim = f->head_dim,
@@ -266,7 +268,7 @@ static void check_form(struct compute *compute, const struct form *f, bool one_b
                 dtype_name(f->cache), f->v, f->gate, wrong_q, wrong);
     free(q);
     FREE_ALL(compute, &on.q, &on.k, &on.v, &on.gates, &on.q_norm, &on.k_norm, &on.pos, &on.row,
-             &on.first, &on.count, &on.turns, &on.cache_k, &on.cache_v, &on.out);
+             &on.pages, &on.table, &on.count, &on.turns, &on.cache_k, &on.cache_v, &on.out);
     data_free(&d);
 }
 

@@ -121,21 +121,24 @@ static int count_wrong(const double *want, const float *got, int32_t n, enum dty
     return wrong;
 }
 
-// Rows of a cache: attention over one row gives that row of v, whatever the scores.
+// Rows of a cache of one page: attention over one row gives that row of v, whatever the scores.
 static void read_cache(struct compute *compute, float *out, const struct tensor *cache,
                        const int32_t *row, int32_t n, int32_t head_dim)
 {
-    int32_t ones[TOKENS] = {1, 1, 1, 1};
+    int32_t counts[TOKENS];
+    for (int32_t t = 0; t < n; t++)
+        counts[t] = row[t] + 1;
     struct tensor q = tensor_of(compute, DTYPE_F32, n, KV_HEADS * head_dim, NULL),
                   to = tensor_of(compute, DTYPE_F32, n, KV_HEADS * head_dim, NULL),
-                  first = tensor_of(compute, DTYPE_I32, 1, n, row),
-                  count = tensor_of(compute, DTYPE_I32, 1, n, ones);
-    struct attention attention = {KV_HEADS, KV_HEADS, head_dim, 1.0f};
+                  pages = tensor_of(compute, DTYPE_I32, 1, 1, NULL),
+                  table = tensor_of(compute, DTYPE_I32, 1, n, NULL),
+                  count = tensor_of(compute, DTYPE_I32, 1, n, counts);
+    struct attention attention = {KV_HEADS, KV_HEADS, head_dim, 1.0f, .window = 1};
     run_begin(compute);
-    op_attention(compute, &to, &q, cache, cache, &first, &count, &attention);
+    op_attention(compute, &to, &q, cache, cache, &pages, &table, &count, &attention);
     run_end(compute);
     tensor_read(compute, out, &to, (size_t)(n * KV_HEADS * head_dim) * sizeof(*out));
-    FREE_ALL(compute, &q, &to, &first, &count);
+    FREE_ALL(compute, &q, &to, &pages, &table, &count);
 }
 
 static void check_rope(struct compute *compute, const struct how *h)

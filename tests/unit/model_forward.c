@@ -168,7 +168,7 @@ static void test_rules(void)
     const struct model_info *info = model_info(m);
     CHECK(info->n_vocab == TINY_VOCAB && info->n_ctx == 32 && info->n_ctx_train == 64 &&
           info->head_dim == 8);
-    CHECK(info->kv_bytes == 2u * 32 * 2 * 16 * 2 * TINY_LAYER);
+    CHECK(info->kv_bytes == 2u * PAGE_ROWS * 2 * 16 * 2 * TINY_LAYER);
     CHECK_TEXT(info->arch, "llama");
     CHECK_TEXT(info->quantisation, "F32");
     model_close(m);

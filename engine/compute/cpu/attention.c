@@ -1,22 +1,24 @@
 // attention.c - cuts an attention operation into chunks, and joins the parts of one that was split
 // over the cache's length.
 //
-// A unit is: up to ATTENTION_TOKENS neighbouring tokens of one sequence (equal `first`), all query
-// heads of one KV head, and a range of cache rows: those that one of the tokens sees, so a window
+// A unit is: up to ATTENTION_TOKENS neighbouring tokens of one sequence (equal `table`), all query
+// heads of one KV head, and a range of positions: those that one of the tokens sees, so a window
 // costs what it shows. With few units and a long cache (decoding), the range is split so that every
 // thread has work; each part leaves maximum, sum and unnormalised output, and a second task joins
-// them. first[] and count[] are read when the operation is recorded.
+// them. Ranges begin at multiples of ATTENTION_KV, so that the rows converted together lie in one
+// page. pages, table and count are read when the operation is recorded.
 #include "cpu.h"
 
 #include <math.h>
 
 enum { SPLIT_ROWS = 128 }; // fewest cache rows worth a part of their own
+_Static_assert(PAGE_ROWS % ATTENTION_KV == 0, "rows converted together lie in one page");
 
 size_t attention_scratch_floats(const struct attention *shape)
 {
     size_t both = (size_t)(attention_padded(shape->head_dim) + attention_padded(shape->head_dim_v)),
            n = ATTENTION_TOKENS * (size_t)(shape->n_head / shape->n_head_kv);
-    return ATTENTION_KV * both + n * (both + 8); // 8 floats: a struct query (float_body.h)
+    return ATTENTION_KV * both + n * (both + 10); // 10 floats: a struct query (float_body.h)
 }
 
 static size_t partial_floats(const struct attention *shape)
@@ -29,15 +31,7 @@ static void run_unit(struct cpu *cpu, const struct task *task, int32_t chunk, in
 {
     const struct attention_unit *unit = &task->attention.unit[chunk];
     struct attention_call call = {
-        .out = task->attention.out,
-        .q = task->attention.q,
-        .k = task->attention.k,
-        .v = task->attention.v,
-        .first = task->attention.first,
-        .count = task->attention.count,
-        .sinks = task->attention.sinks,
-        .gate = task->attention.gate,
-        .shape = task->attention.shape,
+        .args = &task->attention,
         .scratch = (float *)(void *)cpu->thread_scratch[thread].p,
     };
     if (unit->n_split > 1)
@@ -84,24 +78,29 @@ static void run_join(struct cpu *cpu, const struct task *task, int32_t chunk, in
     }
 }
 
-struct row_range { // of cache rows, end exclusive
-    int32_t first, end;
+struct seen { // positions, from a multiple of ATTENTION_KV on, end exclusive
+    int32_t from, end;
 };
 
-// How many tokens from t on make a unit, and the rows that they see.
+// How many tokens from t on make a unit, and the positions that they see.
 static int32_t group_of(const struct args_attention *a, int32_t t, int32_t n_tokens,
-                        struct row_range *rows)
+                        struct seen *seen)
 {
     int32_t next = t;
-    *rows = (struct row_range){INT32_MAX, 0};
-    for (; next < n_tokens && next < t + ATTENTION_TOKENS && a->first[next] == a->first[t];
+    *seen = (struct seen){INT32_MAX, 0};
+    for (; next < n_tokens && next < t + ATTENTION_TOKENS && a->table[next] == a->table[t];
          next++) {
-        int32_t start = attention_start(&a->shape, a->first[next], a->count[next]),
-                end = a->first[next] + a->count[next];
-        rows->first = start < rows->first ? start : rows->first;
-        rows->end = end > rows->end ? end : rows->end;
+        const int32_t start = attention_start(&a->shape, a->count[next]), end = a->count[next];
+        seen->from = start < seen->from ? start : seen->from;
+        seen->end = end > seen->end ? end : seen->end;
     }
+    seen->from = seen->from / ATTENTION_KV * ATTENTION_KV;
     return next - t;
+}
+
+static const int32_t *table_of(const struct args_attention *a, int32_t table)
+{
+    return (const int32_t *)(const void *)(a->pages.p + (size_t)table * a->pages.row_bytes);
 }
 
 // Cuts the tokens into units; fills them (when not NULL) and returns how many there are.
@@ -109,45 +108,67 @@ static int64_t cut(struct attention_unit *units, const struct args_attention *a,
                    int32_t n_split)
 {
     int64_t n = 0;
-    struct row_range rows;
+    struct seen seen;
     for (int32_t t = 0, n_group; t < n_tokens; t += n_group) {
-        n_group = group_of(a, t, n_tokens, &rows);
-        int32_t part = ((rows.end - rows.first + n_split - 1) / n_split + ATTENTION_KV - 1) /
+        n_group = group_of(a, t, n_tokens, &seen);
+        int32_t part = ((seen.end - seen.from + n_split - 1) / n_split + ATTENTION_KV - 1) /
                        ATTENTION_KV * ATTENTION_KV;
         for (int32_t head_kv = 0; head_kv < a->shape.n_head_kv; head_kv++)
             for (int32_t s = 0; s < n_split; s++, n++)
                 if (units) {
-                    int32_t from = rows.first + s * part, to = from + part;
+                    int32_t from = seen.from + s * part, to = from + part;
                     units[n] = (struct attention_unit){t,
                                                        n_group,
                                                        head_kv,
-                                                       from < rows.end ? from : rows.end,
-                                                       to < rows.end ? to : rows.end,
+                                                       from < seen.end ? from : seen.end,
+                                                       to < seen.end ? to : seen.end,
                                                        s,
-                                                       n_split};
+                                                       n_split,
+                                                       table_of(a, a->table[t])};
                 }
     }
     return n;
 }
 
-static void check_rows(const int32_t *first, const int32_t *count, int64_t n_tokens, int64_t n_rows)
+// That all a unit reads is there.
+static void check_pages(const struct args_attention *a, int32_t t, struct seen seen, int64_t n_rows)
 {
-    for (int64_t t = 0; t < n_tokens; t++)
-        if (first[t] < 0 || count[t] < 1 || (int64_t)first[t] + count[t] > n_rows)
-            die("attention over cache rows %d .. %lld of %lld", first[t],
-                (long long)first[t] + count[t], (long long)n_rows);
+    const int32_t *pages = table_of(a, a->table[t]);
+    for (int32_t i = seen.from / PAGE_ROWS; i * PAGE_ROWS < seen.end; i++) {
+        const int32_t left = seen.end - i * PAGE_ROWS, n = left < PAGE_ROWS ? left : PAGE_ROWS;
+        if (pages[i] < 0 || (int64_t)pages[i] * PAGE_ROWS + n > n_rows)
+            die("attention over page %d of a cache of %lld rows", pages[i], (long long)n_rows);
+    }
+}
+
+static void check(const struct args_attention *a, const struct tensor *pages, int32_t n_tokens,
+                  int64_t n_rows)
+{
+    struct seen seen;
+    for (int32_t t = 0; t < n_tokens; t++)
+        if (a->table[t] < 0 || a->table[t] >= pages->n_rows || a->count[t] < 1 ||
+            a->count[t] > pages->n_cols * PAGE_ROWS)
+            die("attention to %d positions of table %d; there are %lld tables of %lld pages",
+                a->count[t], a->table[t], (long long)pages->n_rows, (long long)pages->n_cols);
+    for (int32_t t = 0; t < n_tokens;) {
+        const int32_t n = group_of(a, t, n_tokens, &seen);
+        check_pages(a, t, seen, n_rows);
+        t += n;
+    }
 }
 
 void cpu_attention(struct compute *compute, const struct tensor *out, const struct tensor *q,
-                   const struct tensor *k, const struct tensor *v, const struct tensor *first,
-                   const struct tensor *count, const struct attention *shape)
+                   const struct tensor *k, const struct tensor *v, const struct tensor *pages,
+                   const struct tensor *table, const struct tensor *count,
+                   const struct attention *shape)
 {
     struct cpu *cpu = (struct cpu *)compute;
     int32_t n_tokens = (int32_t)q->n_rows, longest = 0, n_split = 1;
     struct args_attention args = {.out = cpu_span(out),
                                   .q = cpu_span(q),
                                   .k = cpu_span(k),
-                                  .first = (const int32_t *)(const void *)cpu_span(first).p,
+                                  .pages = cpu_span(pages),
+                                  .table = (const int32_t *)(const void *)cpu_span(table).p,
                                   .count = (const int32_t *)(const void *)cpu_span(count).p,
                                   .shape = *shape};
     if (v)
@@ -156,10 +177,13 @@ void cpu_attention(struct compute *compute, const struct tensor *out, const stru
         args.gate = cpu_span(shape->gate);
     if (shape->sinks)
         args.sinks = span_row(cpu_span(shape->sinks), 0);
-    check_rows(args.first, args.count, n_tokens, k->n_rows);
+    if (shape->alibi) {
+        args.alibi = span_row(cpu_span(shape->alibi), 0);
+        args.pos = (const int32_t *)(const void *)cpu_span(shape->pos).p;
+    }
+    check(&args, pages, n_tokens, k->n_rows);
     for (int32_t t = 0; t < n_tokens; t++) {
-        int32_t n =
-            args.first[t] + args.count[t] - attention_start(shape, args.first[t], args.count[t]);
+        const int32_t n = args.count[t] - attention_start(shape, args.count[t]);
         longest = n > longest ? n : longest;
     }
     int64_t n_whole = cut(NULL, &args, n_tokens, 1);

@@ -24,7 +24,7 @@ enum {
                     // the tiled kernels
     TILE_ROWS = 16, // weight rows side by side in a tile of a quant kernel
     ATTENTION_TOKENS = 8, // most tokens of one sequence that share an attention chunk
-    ATTENTION_KV = 32,    // cache rows converted to float at a time
+    ATTENTION_KV = 32,    // cache rows converted to float at a time; a page is a multiple
 };
 
 // ---- tasks ------------------------------------------------------------------------------------
@@ -123,10 +123,13 @@ struct args_matmul {
 };
 
 struct args_attention {
-    struct span out, q, k, v;
-    const int32_t *first, *count;      // [n_tokens]
+    struct span out, q, k, v;          // v.p == NULL: values are the first columns of keys
+    struct span pages;                 // int32_t [n_tables][pages a sequence may have]
+    const int32_t *table, *count;      // [n_tokens]
     const float *sinks;                // [n_head] or NULL
     struct span gate;                  // p == NULL: none
+    const float *alibi;                // [n_head] or NULL
+    const int32_t *pos;                // [n_tokens], with alibi
     const struct attention_unit *unit; // [n_chunks]
     struct attention shape;
     int32_t n_split;
@@ -249,26 +252,23 @@ void *cpu_take(struct cpu *cpu, size_t n_bytes); // zeroed, from the recording's
 // ---- kernels ----------------------------------------------------------------------------------
 
 // A piece of cached attention: tokens that see the same sequence, all heads of one KV head, a part
-// of the cache rows.
+// of the positions.
 struct attention_unit {
     int32_t token, n_tokens; // rows of q
     int32_t head_kv;
-    int32_t first, end;     // cache rows, end exclusive; a token stops at its own count
+    int32_t from, end;      // positions, `from` a multiple of ATTENTION_KV; a token sees its own
     int32_t split, n_split; // which part; 1 part writes `out` itself
+    const int32_t *pages;   // of the sequence
 };
 
-// The first cache row that a token sees.
-static inline int32_t attention_start(const struct attention *shape, int32_t first, int32_t count)
+// The first position that a token sees.
+static inline int32_t attention_start(const struct attention *shape, int32_t count)
 {
-    return shape->window > 0 && count > shape->window ? first + count - shape->window : first;
+    return shape->window > 0 && count > shape->window ? count - shape->window : 0;
 }
 
 struct attention_call {
-    struct span out, q, k, v;     // v.p == NULL: values are the first columns of keys
-    const int32_t *first, *count; // [n_tokens]
-    const float *sinks;           // [n_head] or NULL
-    struct span gate;             // p == NULL: none
-    struct attention shape;
+    const struct args_attention *args;
     float *partial; // of this unit: [n_tokens][n_head / n_head_kv][2 + head_dim_v]: maximum, sum,
                     // unnormalised out; NULL: none
     float *scratch; // this thread's
@@ -347,8 +347,9 @@ void cpu_matmul(struct compute *compute, const struct matmul *products, int n,
 void cpu_matmul_glu(struct compute *compute, const struct matmul_glu *glu,
                     const struct matmul_x *x);
 void cpu_attention(struct compute *compute, const struct tensor *out, const struct tensor *q,
-                   const struct tensor *k, const struct tensor *v, const struct tensor *first,
-                   const struct tensor *count, const struct attention *attention);
+                   const struct tensor *k, const struct tensor *v, const struct tensor *pages,
+                   const struct tensor *table, const struct tensor *count,
+                   const struct attention *attention);
 void cpu_route(struct compute *compute, const struct tensor *id, const struct tensor *weight,
                const struct tensor *logits, const struct route *route);
 void cpu_matmul_experts(struct compute *compute, const struct matmul_experts *args);

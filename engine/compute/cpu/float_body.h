@@ -416,7 +416,9 @@ struct widths {
 struct query {
     float *q, *out; // [dim], already scaled; [dim_v]
     float maximum, sum;
-    int32_t first, end; // cache rows it may see
+    int32_t from, end; // positions it may see
+    float alibi;       // what one position of distance costs it
+    int32_t pos;
 };
 
 // scores[j] = q . k[j] for ATTENTION_KV rows, four at a time.
@@ -453,18 +455,27 @@ FORCE_INLINE void add_values(int n_vectors, float *out, const float *weights, co
         vf_store(out + i * VF_LANES, acc[i]);
 }
 
-// Lets one query see the converted cache rows at .. at + ATTENTION_KV.
+// What distance costs: of the score of each position at .. at + ATTENTION_KV.
+static void less_by_distance(float scores[ATTENTION_KV], const struct query *query, int32_t at)
+{
+    for (int j = 0; j < ATTENTION_KV; j++)
+        scores[j] -= query->alibi * fabsf((float)(query->pos - (at + j)));
+}
+
+// Lets one query see the converted positions at .. at + ATTENTION_KV.
 static void query_see(struct query *query, const float *k, const float *v, struct widths widths,
                       int32_t at, float cap)
 {
     float weights[ATTENTION_KV];
-    int from = query->first > at ? query->first - at : 0;
+    int from = query->from > at ? query->from - at : 0;
     int to = query->end - at < ATTENTION_KV ? query->end - at : ATTENTION_KV;
     if (from >= to)
         return;
     scores_of(weights, query->q, k, widths.dim);
     if (cap > 0)
         softcap(weights, weights, ATTENTION_KV, cap);
+    if (query->alibi != 0)
+        less_by_distance(weights, query, at);
     float maximum = query->maximum;
     for (int j = from; j < to; j++)
         maximum = weights[j] > maximum ? weights[j] : maximum;
@@ -486,14 +497,14 @@ static void query_see(struct query *query, const float *k, const float *v, struc
         add_values(1, query->out + i, weights, v + i, widths.v_stride, keep);
 }
 
-// ATTENTION_KV rows of one head from row `at`, as floats, dim apart (head_dim padded with zeros);
-// missing rows are zero.
-static void convert_rows(float *out, struct span cache, int64_t at, int64_t end, int64_t column,
+// ATTENTION_KV rows of one head from cache row `row0` on, as floats, dim apart (head_dim padded
+// with zeros); those from n on are zero.
+static void convert_rows(float *out, struct span cache, int64_t row0, int32_t n, int64_t column,
                          int64_t head_dim, int64_t dim)
 {
     for (int j = 0; j < ATTENTION_KV; j++, out += dim) {
-        const uint8_t *row = cache.p + (size_t)(at + j) * cache.row_bytes;
-        int64_t have = at + j < end ? head_dim : 0;
+        const uint8_t *row = cache.p + (size_t)(row0 + j) * cache.row_bytes;
+        int64_t have = j < n ? head_dim : 0;
         if (have && cache.type == DTYPE_F16)
             from_f16(out, (const uint16_t *)(const void *)row + column, head_dim);
         else if (have)
@@ -505,21 +516,22 @@ static void convert_rows(float *out, struct span cache, int64_t at, int64_t end,
 static void queries_begin(struct query *queries, float *scratch, const struct attention_call *call,
                           const struct attention_unit *unit, struct widths widths)
 {
-    int32_t group = call->shape.n_head / call->shape.n_head_kv, head_dim = call->shape.head_dim;
+    const struct args_attention *a = call->args;
+    int32_t group = a->shape.n_head / a->shape.n_head_kv, head_dim = a->shape.head_dim;
     int64_t n = widths.dim + widths.dim_v;
     for (int32_t i = 0; i < unit->n_tokens * group; i++, scratch += n) {
         int32_t token = unit->token + i / group, head = unit->head_kv * group + i % group;
-        const float *q = span_row(call->q, token) + (int64_t)head * call->shape.q_stride;
-        int32_t first = call->first[token], count = call->count[token];
-        queries[i] = (struct query){scratch,
-                                    scratch + widths.dim,
-                                    -INFINITY,
-                                    0,
-                                    attention_start(&call->shape, first, count),
-                                    first + count};
+        const float *q = span_row(a->q, token) + (int64_t)head * a->shape.q_stride;
+        queries[i] = (struct query){.q = scratch,
+                                    .out = scratch + widths.dim,
+                                    .maximum = -INFINITY,
+                                    .from = attention_start(&a->shape, a->count[token]),
+                                    .end = a->count[token],
+                                    .alibi = a->alibi ? a->alibi[head] : 0,
+                                    .pos = a->alibi ? a->pos[token] : 0};
         memset(scratch, 0, (size_t)n * sizeof(*scratch));
         for (int32_t d = 0; d < head_dim; d++)
-            scratch[d] = q[d] * call->shape.scale;
+            scratch[d] = q[d] * a->shape.scale;
     }
 }
 
@@ -528,7 +540,8 @@ static void queries_begin(struct query *queries, float *scratch, const struct at
 static void queries_end(const struct query *queries, const struct attention_call *call,
                         const struct attention_unit *unit)
 {
-    const struct attention *shape = &call->shape;
+    const struct args_attention *a = call->args;
+    const struct attention *shape = &a->shape;
     int32_t group = shape->n_head / shape->n_head_kv, head_dim_v = shape->head_dim_v;
     for (int32_t i = 0; i < unit->n_tokens * group; i++) {
         const struct query *query = &queries[i];
@@ -540,26 +553,27 @@ static void queries_end(const struct query *queries, const struct attention_call
             continue;
         }
         int32_t head = unit->head_kv * group + i % group, token = unit->token + i / group;
-        float *out = span_row(call->out, token) + (int64_t)head * head_dim_v;
+        float *out = span_row(a->out, token) + (int64_t)head * head_dim_v;
         float share = query->sum != 0 ? 1 / query->sum : 0; // NaN stays
-        if (call->sinks)
-            share = 1 / (query->sum + expf(call->sinks[head] - query->maximum));
+        if (a->sinks)
+            share = 1 / (query->sum + expf(a->sinks[head] - query->maximum));
         for (int32_t d = 0; d < head_dim_v; d++)
             out[d] = query->out[d] * share;
-        if (call->gate.p)
-            gate_add(out, NULL, out, span_row(call->gate, token) + head * shape->gate_stride,
+        if (a->gate.p)
+            gate_add(out, NULL, out, span_row(a->gate, token) + head * shape->gate_stride,
                      shape->gate_heads, head_dim_v);
     }
 }
 
 static void attention(const struct attention_call *call, const struct attention_unit *unit)
 {
-    const struct attention *shape = &call->shape;
+    const struct args_attention *a = call->args;
+    const struct attention *shape = &a->shape;
     struct widths widths = {attention_padded(shape->head_dim), attention_padded(shape->head_dim_v),
                             attention_padded(shape->head_dim_v)};
     int32_t n = unit->n_tokens * (shape->n_head / shape->n_head_kv);
     float *k = call->scratch, *v = k, *states = k + ATTENTION_KV * widths.dim;
-    if (call->v.p) {
+    if (a->v.p) {
         v = states;
         states += ATTENTION_KV * widths.dim_v;
     } else {
@@ -567,11 +581,12 @@ static void attention(const struct attention_call *call, const struct attention_
     }
     struct query *queries = (struct query *)(void *)(states + (widths.dim + widths.dim_v) * n);
     queries_begin(queries, states, call, unit, widths);
-    for (int32_t at = unit->first; at < unit->end; at += ATTENTION_KV) {
-        convert_rows(k, call->k, at, unit->end, (int64_t)unit->head_kv * shape->head_dim,
+    for (int32_t at = unit->from; at < unit->end; at += ATTENTION_KV) {
+        const int64_t row0 = (int64_t)unit->pages[at / PAGE_ROWS] * PAGE_ROWS + at % PAGE_ROWS;
+        convert_rows(k, a->k, row0, unit->end - at, (int64_t)unit->head_kv * shape->head_dim,
                      shape->head_dim, widths.dim);
-        if (call->v.p)
-            convert_rows(v, call->v, at, unit->end, (int64_t)unit->head_kv * shape->head_dim_v,
+        if (a->v.p)
+            convert_rows(v, a->v, row0, unit->end - at, (int64_t)unit->head_kv * shape->head_dim_v,
                          shape->head_dim_v, widths.dim_v);
         for (int32_t i = 0; i < n; i++)
             query_see(&queries[i], k, v, widths, at, shape->softcap);

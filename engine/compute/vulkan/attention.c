@@ -6,9 +6,9 @@
 //
 // A kept recording is submitted again with other counts: each part finds its rows when it runs, and
 // nothing else may follow from a single count. Up to MATVEC_MOST tokens all decode, in a number of
-// parts that follows from the cache's size and the device alone. More are cut into prompts and
-// tokens that decode by what first[] says now; of those that decode, attention_rows of the largest
-// count stands for every count. Prompts are recorded anew each time.
+// parts that follows from how long a sequence may be and the device alone. More are cut into
+// prompts and tokens that decode by what table[] says now; of those that decode, attention_rows of
+// the largest count stands for every count. Prompts are recorded anew each time.
 #include "vulkan.h"
 
 #include <string.h>
@@ -28,7 +28,7 @@ static const float LOG2_E = 1.4426950408889634f;
 struct call { // tokens `from` .. `to` - 1 of an operation, one way
     struct vulkan *vk;
     const struct features *features;
-    const struct tensor *out, *q, *k, *v, *first, *count; // v: k where values are a part of it
+    const struct tensor *out, *q, *k, *v, *pages, *table, *count; // v: k where values are in it
     const struct attention *shape;
     int64_t from, to;
     bool prompt;
@@ -75,7 +75,7 @@ static uint32_t groups_for(const struct call *call, uint32_t heads)
 }
 
 // The constants that every kernel of attention ends with.
-enum { N_SHAPE = 5 };
+enum { N_SHAPE = 7 };
 static void shape_spec(const struct call *call, uint32_t *spec)
 {
     const struct attention *shape = call->shape;
@@ -84,17 +84,20 @@ static void shape_spec(const struct call *call, uint32_t *spec)
     spec[2] = call->v_stride;
     spec[3] = !shape->gate ? 0 : shape->gate_heads ? 2 : 1;
     spec[4] = shape->gate ? (uint32_t)shape->gate_stride : 0;
+    spec[5] = (uint32_t)(shape->n_head / shape->n_head_kv);
+    spec[6] = shape->alibi ? 1 : 0;
 }
 
 static void use_any_device(struct call *call)
 {
     const struct features *features = call->features;
     const uint32_t head_dim = (uint32_t)call->shape->head_dim, heads = heads_for(call, ROWS_MOST);
-    const uint32_t m = call->prompt ? ROWS_MOST / heads * heads : heads, r = 4,
+    const uint32_t m = call->prompt ? ROWS_MOST / heads * heads : heads,
                    lanes = features->software ? features->subgroup_default : 128;
     uint32_t lpr = features->software ? 1 : least(8, features->subgroup_min);
     while (head_dim / 8 % lpr != 0)
         lpr /= 2;
+    const uint32_t r = least(4, PAGE_ROWS * lpr / lanes); // a tile lies in one page
     const uint32_t sub = least(features->subgroup_min, power_of_two_up_to(lanes / m));
     const uint32_t spec[] = {lanes, head_dim, m, heads, r, lpr, sub, 0};
     call->kernel = "attention";
@@ -152,24 +155,23 @@ static int64_t in_window(const struct call *call, int64_t n_rows)
     return window > 0 && window < n_rows ? window : n_rows;
 }
 
-// The most cache rows one token sees: of what may be submitted again, what its key allows.
+// The most positions one token sees: of what may be submitted again, what its key allows.
 static int64_t longest(const struct call *call)
 {
     const int32_t *count = vk_ints(call->count);
+    const int64_t limit = call->pages->n_cols * PAGE_ROWS;
     int64_t most = 1;
     if (!call->prompt && call->q->n_rows <= MATVEC_MOST)
-        return in_window(call, call->k->n_rows);
+        return in_window(call, limit);
     for (int64_t t = call->from; count && t < call->to; t++)
         most = count[t] > most ? count[t] : most;
-    if (!call->prompt && attention_rows(most) < call->k->n_rows)
-        most = attention_rows(most);
-    else if (!call->prompt)
-        most = call->k->n_rows;
+    if (!call->prompt)
+        most = attention_rows(most) < limit ? attention_rows(most) : limit;
     return in_window(call, most);
 }
 
-// Cache rows that tokens from .. to - 1 see, added up, as the counts stand now; where the host
-// cannot read them, all rows there are.
+// Positions that tokens from .. to - 1 see, added up, as the counts stand now; where the host
+// cannot read them, the most there may be.
 static double rows_seen(const struct call *call, int64_t from, int64_t to)
 {
     const int32_t *count = vk_ints(call->count);
@@ -177,7 +179,7 @@ static double rows_seen(const struct call *call, int64_t from, int64_t to)
     if (count && !call->prompt && call->q->n_rows > MATVEC_MOST)
         return (double)(to - from) * (double)longest(call);
     for (int64_t t = from; t < to; t++)
-        n += (double)in_window(call, count ? count[t] : call->k->n_rows);
+        n += (double)in_window(call, count ? count[t] : call->pages->n_cols * PAGE_ROWS);
     return n;
 }
 
@@ -218,29 +220,39 @@ static int64_t tokens_in_dispatch(const struct call *call, int64_t from)
 
 // ---- dispatches ---------------------------------------------------------------------------------
 
+static uint64_t ints_from(const struct tensor *ints, uint64_t from)
+{
+    return vk_range(ints).address + from * sizeof(int32_t);
+}
+
 // Token `from` is the kernel's first.
 static struct push_attention push_of(const struct call *call)
 {
     const struct attention *shape = call->shape;
     const uint64_t from = (uint64_t)call->from;
+    uint64_t sinks = shape->sinks ? vk_range(shape->sinks).address : 0,
+             gate = shape->gate ? vk_range(shape->gate).address + from * shape->gate->row_bytes : 0;
+    if (shape->alibi) {
+        sinks = ints_from(shape->pos, from);
+        gate = vk_range(shape->alibi).address;
+    }
     return (struct push_attention){
         .to = vk_range(call->out).address + from * call->out->row_bytes,
         .q = vk_range(call->q).address + from * call->q->row_bytes,
         .k = vk_range(call->k).address,
         .v = vk_range(call->v).address,
-        .first = vk_range(call->first).address + from * sizeof(int32_t),
-        .count = vk_range(call->count).address + from * sizeof(int32_t),
-        .sinks = shape->sinks ? vk_range(shape->sinks).address : 0,
-        .gate = shape->gate ? vk_range(shape->gate).address + from * shape->gate->row_bytes : 0,
+        .pages = vk_range(call->pages).address,
+        .table = ints_from(call->table, from),
+        .count = ints_from(call->count, from),
+        .sinks = sinks,
+        .gate = gate,
         .parts = call->outputs,
         .to_row = (uint32_t)call->out->row_bytes,
         .q_row = (uint32_t)call->q->row_bytes,
         .k_row = (uint32_t)call->k->row_bytes,
         .v_row = (uint32_t)call->v->row_bytes,
         .gate_row = shape->gate ? (uint32_t)shape->gate->row_bytes : 0,
-        .n_head = (uint32_t)shape->n_head,
-        .n_head_kv = (uint32_t)shape->n_head_kv,
-        .n_rows = (uint32_t)call->k->n_rows,
+        .pages_row = (uint32_t)call->pages->row_bytes,
         .window = (uint32_t)shape->window,
         .q_scale = shape->softcap > 0 ? shape->scale / shape->softcap : shape->scale * LOG2_E,
         .cap = shape->softcap * LOG2_E,
@@ -269,18 +281,20 @@ static void attend(const struct call *call)
             .groups = {call->n_split, call->n_groups,
                        ((uint32_t)(to - from) + call->step - 1) / call->step},
             .read = {rows_of(call->q, from, to), vk_range(call->k), vk_range(call->v),
-                     vk_range(call->first), vk_range(call->count)},
+                     vk_range(call->pages), vk_range(call->table), vk_range(call->count)},
             .write = {rows_of(call->out, from, to)},
             .flops = flops_of(call, rows),
             .bytes = rows / call->step * (double)(call->k->row_bytes + call->v->row_bytes),
         };
         memcpy(dispatch.spec, call->spec, sizeof(dispatch.spec));
-        if (call->shape->sinks)
-            dispatch.read[5] = vk_range(call->shape->sinks);
+        if (call->shape->sinks || call->shape->alibi)
+            dispatch.read[6] = vk_range(call->shape->alibi ? call->shape->pos : call->shape->sinks);
+        if (call->shape->alibi)
+            dispatch.read[7] = vk_range(call->shape->alibi);
         if (call->n_split > 1)
             dispatch.write[0] = call->parts;
         else if (call->shape->gate)
-            dispatch.read[6] = vk_range(call->shape->gate);
+            dispatch.read[7] = vk_range(call->shape->gate);
         push.token0 = (uint32_t)(from - call->from);
         push.n_tokens = (uint32_t)(to - call->from);
         vk_dispatch(call->vk, &dispatch);
@@ -292,12 +306,12 @@ static void join(const struct call *call)
     const struct push_attention from = push_of(call);
     const struct push_attention_join push = {
         .to = from.to,
-        .sinks = from.sinks,
+        .sinks = call->shape->sinks ? from.sinks : 0,
         .gate = from.gate,
         .parts = from.parts,
         .to_row = from.to_row,
         .gate_row = from.gate_row,
-        .n_head = from.n_head,
+        .n_head = (uint32_t)call->shape->n_head,
         .n_split = call->n_split,
     };
     struct dispatch dispatch = {
@@ -343,11 +357,11 @@ static void run(struct call call, int64_t from, int64_t to, bool prompt)
 }
 
 // Cuts the tokens where the sequence changes: long runs are prompts, what is between them decodes.
-static void run_pieces(const struct call *call, const int32_t *first, int64_t n_tokens)
+static void run_pieces(const struct call *call, const int32_t *table, int64_t n_tokens)
 {
     int64_t waiting = 0; // tokens from there to t decode
     for (int64_t t = 0, next; t < n_tokens; t = next) {
-        for (next = t + 1; next < n_tokens && first[next] == first[t];)
+        for (next = t + 1; next < n_tokens && table[next] == table[t];)
             next++;
         if (next - t < PROMPT_LEAST)
             continue;
@@ -376,8 +390,9 @@ static void check(const struct call *call)
 }
 
 void vk_attention(struct compute *compute, const struct tensor *out, const struct tensor *q,
-                  const struct tensor *k, const struct tensor *v, const struct tensor *first,
-                  const struct tensor *count, const struct attention *attention)
+                  const struct tensor *k, const struct tensor *v, const struct tensor *pages,
+                  const struct tensor *table, const struct tensor *count,
+                  const struct attention *attention)
 {
     struct vulkan *vk = vk_of(compute);
     const struct call call = {.vk = vk,
@@ -386,19 +401,20 @@ void vk_attention(struct compute *compute, const struct tensor *out, const struc
                               .q = q,
                               .k = k,
                               .v = v ? v : k,
-                              .first = first,
+                              .pages = pages,
+                              .table = table,
                               .count = count,
                               .shape = attention,
                               .v_stride =
                                   (uint32_t)(v ? attention->head_dim_v : attention->head_dim)};
-    const int32_t *firsts = vk_ints(first);
+    const int32_t *tables = vk_ints(table);
     if (q->n_rows == 0)
         return;
     check(&call);
     if (q->n_rows <= MATVEC_MOST)
         run(call, 0, q->n_rows, false);
-    else if (firsts)
-        run_pieces(&call, firsts, q->n_rows);
+    else if (tables)
+        run_pieces(&call, tables, q->n_rows);
     else
         run(call, 0, q->n_rows, true);
 }

@@ -118,8 +118,9 @@ void vk_matmul(struct compute *compute, const struct matmul *products, int n,
 void vk_matmul_glu(struct compute *compute, const struct matmul_glu *glu, const struct matmul_x *x);
 void vk_rope_kv(struct compute *compute, const struct rope_kv *args);
 void vk_attention(struct compute *compute, const struct tensor *out, const struct tensor *q,
-                  const struct tensor *k, const struct tensor *v, const struct tensor *first,
-                  const struct tensor *count, const struct attention *attention);
+                  const struct tensor *k, const struct tensor *v, const struct tensor *pages,
+                  const struct tensor *table, const struct tensor *count,
+                  const struct attention *attention);
 void vk_top_k(struct compute *compute, const struct tensor *id, const struct tensor *value,
               const struct tensor *total, const struct tensor *x);
 void vk_route(struct compute *compute, const struct tensor *id, const struct tensor *weight,

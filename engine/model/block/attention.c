@@ -124,7 +124,7 @@ void attention_block(const struct pass *p, int32_t i)
     if (h->gate_in_q) // behind each head's q
         gate = tensor_columns(&heads.q, l->head_dim, heads.q.n_cols - l->head_dim);
     op_attention(p->compute, &att, &heads.q, &p->kv->k[l->kv_layer], &p->kv->v[l->kv_layer],
-                 &p->first, &p->count,
+                 &p->kv->pages, &p->table, &p->count,
                  &(struct attention){.n_head = l->n_head,
                                      .n_head_kv = l->n_head_kv,
                                      .head_dim = l->head_dim,

@@ -193,7 +193,8 @@ static void rest(const struct shape *s, enum dtype cache_type, int32_t n)
     const struct tensor *x = rows(DTYPE_F32, n, s->n_embd), *q = rows(DTYPE_F32, n, n_q),
                         *k = rows(DTYPE_F32, n, n_kv), *v = rows(DTYPE_F32, n, n_kv),
                         *norm = rows(DTYPE_F32, 1, s->n_embd), *row = rows(DTYPE_I32, 1, n),
-                        *first = rows(DTYPE_I32, 1, n), *count = rows(DTYPE_I32, 1, n),
+                        *pages = rows(DTYPE_I32, 1, CACHE_ROWS / PAGE_ROWS),
+                        *table = rows(DTYPE_I32, 1, n), *count = rows(DTYPE_I32, 1, n),
                         *turns = rows(DTYPE_I32, 1, s->head_dim),
                         *sinks = rows(DTYPE_F32, 1, s->n_head),
                         *logits = rows(DTYPE_F32, n, N_VOCAB), *id = rows(DTYPE_I32, n, 40),
@@ -212,7 +213,7 @@ static void rest(const struct shape *s, enum dtype cache_type, int32_t n)
             compute,
             &(struct rope_kv){
                 q, k, v, row, row, cache_k, cache_v, s->head_dim, {pairs, s->head_dim, turns, 1}});
-    op_attention(compute, q, q, cache_k, cache_v, first, count, &attention);
+    op_attention(compute, q, q, cache_k, cache_v, pages, table, count, &attention);
     op_rms_norm(compute, x, x, norm, 1e-6f);
     op_layer_norm(compute, x, x, norm, norm, 1e-6f);
     op_add(compute, x, 1, x, 2, x);
@@ -248,8 +249,10 @@ static void special_heads(const struct heads *h, enum dtype cache_type, int32_t 
         counts[t] = CACHE_ROWS / 2 + t;
     const struct tensor *q = rows(DTYPE_F32, n, q_cols), *k = rows(DTYPE_F32, n, k_cols),
                         *v = rows(DTYPE_F32, n, v_cols), *norm = rows(DTYPE_F32, 1, h->head_dim),
-                        *row = rows(DTYPE_I32, 1, n), *first = rows(DTYPE_I32, 1, n),
-                        *count = rows(DTYPE_I32, 1, n), *turns = rows(DTYPE_I32, 1, h->n_rot),
+                        *row = rows(DTYPE_I32, 1, n),
+                        *pages = rows(DTYPE_I32, 1, CACHE_ROWS / PAGE_ROWS),
+                        *table = rows(DTYPE_I32, 1, n), *count = rows(DTYPE_I32, 1, n),
+                        *turns = rows(DTYPE_I32, 1, h->n_rot),
                         *out = rows(DTYPE_F32, n, (int64_t)h->n_head * h->head_dim_v),
                         *cache_k = cache(cache_type, k_cols),
                         *cache_v = h->in_keys ? NULL : cache(cache_type, v_cols);
@@ -273,7 +276,7 @@ static void special_heads(const struct heads *h, enum dtype cache_type, int32_t 
                                           .k_norm = h->norms ? norm : NULL,
                                           .v_norm = h->v_norm,
                                           .eps = 1e-6f});
-    op_attention(compute, out, q, cache_k, cache_v, first, count,
+    op_attention(compute, out, q, cache_k, cache_v, pages, table, count,
                  &(struct attention){.n_head = h->n_head,
                                      .n_head_kv = h->n_head_kv,
                                      .head_dim = h->head_dim,
@@ -442,6 +445,7 @@ static void decode_attention(const struct shape *s, int32_t n_layer, int32_t n_s
     int64_t n_q = (int64_t)s->n_head * s->head_dim, n_kv = (int64_t)s->n_head_kv * s->head_dim;
     const struct tensor *q = rows(DTYPE_F32, 1, n_q), *k = rows(DTYPE_F32, 1, n_kv),
                         *v = rows(DTYPE_F32, 1, n_kv), *zero = rows(DTYPE_I32, 1, 1),
+                        *pages = rows(DTYPE_I32, 1, CACHE_ROWS / PAGE_ROWS),
                         *count = rows(DTYPE_I32, 1, 1), *turns = rows(DTYPE_I32, 1, s->head_dim),
                         *cache_k = cache(DTYPE_F16, n_kv), *cache_v = cache(DTYPE_F16, n_kv);
     const struct attention attention = {
@@ -459,7 +463,7 @@ static void decode_attention(const struct shape *s, int32_t n_layer, int32_t n_s
                                           s->head_dim,
                                           {ROPE_NEOX, s->head_dim, turns, 1}});
     printf("op attention times %d f16=%lld\n", n_layer, (long long)(2 * n_kv * n_seen));
-    op_attention(compute, q, q, cache_k, cache_v, zero, count, &attention);
+    op_attention(compute, q, q, cache_k, cache_v, pages, zero, count, &attention);
     finish();
     free_to(0);
 }
