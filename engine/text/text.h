@@ -1,5 +1,5 @@
 // text.h - floor 2: all that is about text and not about tensors: tokenizers, chat format, stop
-// strings.
+// strings, and (answer.h) what a model writes taken apart into content, thinking and calls.
 //
 // A tokenizer only reads once it is open: its calls may come from any thread. What a file or a
 // client says is trusted in nothing; the cost of a call grows with its text as n log n at most,
@@ -7,6 +7,7 @@
 #pragma once
 
 #include "../base/base.h"
+#include "answer.h"
 #include "value.h"
 
 // ---- vocabulary (vocabulary.c) ------------------------------------------------------------------

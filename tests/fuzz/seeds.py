@@ -208,7 +208,41 @@ def devices():
     seed("init_uevent", "twice", "ACTION=\0ACTION=add\0DEVNAME=\0")
 
 
+def answers():
+    """The families' numbers are those of answer.c's table."""
+    call = '{"name": "f", "arguments": {"a": "x\\u00e9", "b": 3, "c": [1, {"d": null}]}}'
+    begin, one, sep, end, ends = ("<\uff5ctool\u2581%s\uff5c>" % w for w in ("calls\u2581begin", "call\u2581begin", "sep", "call\u2581end",
+                                                                           "calls\u2581end"))
+    dsml = "\uff5cDSML\uff5c"
+    texts = {
+        1: ["<think>\nhm\n</think>\n\nok\n<tool_call>\n%s\n</tool_call>\n<tool_call>%s</tool_call>" % (call, call),
+            "<tool_call>{'name': 'f', 'arguments': {'a': 'x\"', 'b': None, 'c': True,}}</tool_call>", "<tool_call> is a mark",
+            '<tool_call>{"arguments": "{\\"a\\": 1}", "name": "g"}</tool_call>'],
+        2: ["<tool_call>\n<function=f>\n<parameter=a>\nx\n</parameter>\n<parameter=b>\n3\n</parameter>\n</function>\n</tool_call>"],
+        3: ["<tool_call>f\n<arg_key>a</arg_key>\n<arg_value>x</arg_value>\n<arg_key>c</arg_key><arg_value>[1]</arg_value>\n</tool_call>"],
+        4: ["<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>commentary to=functions.f <|constrain|>json"
+            '<|message|>{"a": 1}<|call|>', " to=functions.g<|channel|>commentary<|message|>{}<|end|><|start|>assistant<|channel|>final"
+            "<|message|>done"],
+        5: ["[THINK]hm[/THINK]ok[TOOL_CALLS] [%s, %s]" % (call, call), '[TOOL_CALLS]f[CALL_ID]123456789[ARGS]{"a": 1}[TOOL_CALLS]g[ARGS]{}'],
+        6: [begin + one + "function" + sep + 'f\n```json\n{"a": 1}\n```' + end + ends],
+        7: [begin + one + "f" + sep + '{"a": 1}' + end + ends],
+        8: ['<|channel>thought\nhm<channel|><|tool_call>call:f{a:<|"|>x<|"|>,c:{d:[1,true]}}<tool_call|>'],
+        9: ["<|tool_call_start|>[f(a='x', b=3, c={'d': None}), g()]<|tool_call_end|>", "<|tool_call_start|>[f('x', 3)]"],
+        10: ['{"name": "f", "parameters": {"a": "x"}}; {"name": "g", "parameters": {}}', '<|python_tag|>f.call(a="x")', '{"name": "h"}'],
+        11: ['<minimax:tool_call>\n<invoke name="f">\n<parameter name="a">x</parameter>\n</invoke>\n</minimax:tool_call>'],
+        12: ['<%sfunction_calls>\n<%sinvoke name="f">\n<%sparameter name="b" string="false">2</%sparameter>\n</%sinvoke>\n' % ((dsml,) * 5)],
+        13: ['<|tool_calls_section_begin|><|tool_call_begin|>functions.f:0<|tool_call_argument_begin|>{"a": 1}<|tool_call_end|>'
+             '<|tool_calls_section_end|>'],
+        14: ['<|START_THINKING|>hm<|END_THINKING|><|START_ACTION|>[{"tool_call_id": "0", "tool_name": "f", "parameters": {}}]<|END_ACTION|>'],
+        15: ['<function=f>{"a": "x"}</function><function=g>{}</function>'],
+    }
+    for family, its in texts.items():
+        for i, text in enumerate(its):
+            for how in (1, 2) if i == 0 else (1,):
+                seed("answer", "%02d-%d-%d" % (family, i, how), bytes([family, how, 3 * i + 1]) + text.encode())
+
+
 if __name__ == "__main__":
     os.chdir(ROOT)
-    for write in (settings, request, tls, certificates, kernels, tokens, network, partitions, devices):
+    for write in (settings, request, tls, certificates, kernels, tokens, network, partitions, devices, answers):
         write()

@@ -1,0 +1,74 @@
+// answer.h - what a model writes, taken apart as it comes: content, thinking, and calls of tools.
+//
+// A family is how a model marks its thoughts and calls, told by its chat template. The bytes of its
+// tokens go in (those of control tokens too, where the family knows them: answer_knows), events
+// come out. What comes out does not depend on how the bytes were cut. Rules that hold for every
+// family:
+//   - a mark is one only where something that can be a call (a thought) follows; else it is content
+//   - a thought opens at the beginning of an answer, or right behind a thought or a call
+//   - white space around thoughts and calls belongs to nobody and is dropped
+//   - a call begins for the reader when its name is known. Cut off before that, its text without
+//     its mark is content; cut off later, it is a call whose arguments are cut off
+//   - arguments are JSON, whatever the form was: what is known to be meant is put right (Python's
+//     literals, single quotes, commas at the end, line breaks in strings); the rest is passed on
+#pragma once
+
+#include "value.h"
+
+enum answer_channel {
+    ANSWER_CONTENT,
+    ANSWER_THINKING,
+    ANSWER_TOOL_NAME,      // one event, the whole name: the call begins
+    ANSWER_TOOL_ARGUMENTS, // a piece of the call's JSON
+};
+
+struct answer_event {
+    enum answer_channel channel;
+    int32_t call;      // of TOOL_*: 0, 1, ...
+    struct bytes text; // whole UTF-8
+    struct bytes id;   // of TOOL_NAME: what the call is referred to by
+};
+
+struct answer_form;    // how calls are written (answer_forms.c)
+struct answer_thought; // how thoughts are
+struct answer_family {
+    const struct answer_form *form;       // never NULL
+    const struct answer_thought *thought; // NULL: it marks none
+    bool told; // the template has no place for tools: answer_tools_text() goes into the prompt
+};
+
+// By the text of the chat template; n == 0: there is none.
+struct answer_family answer_family_find(struct bytes chat_template);
+const char *answer_form_name(const struct answer_family *family); // "hermes", "harmony" ...
+// Whether the text of a control token is (a part of) a mark, to be fed.
+bool answer_knows(const struct answer_family *family, struct bytes token);
+// Whether a prompt that ends so has opened a thought already.
+bool answer_opens_thought(const struct answer_family *family, struct bytes end_of_prompt);
+// What ends a thought, to be forced on a model that thinks for too long; n == 0: nothing does.
+struct bytes answer_thought_end(const struct answer_family *family);
+// Appends what begins a call of this tool (n == 0: of any), to be forced on a model that must call
+// one. False: nothing is appended, this form has no such beginning.
+MUST_USE bool answer_call_begin(struct buf *out, const struct answer_family *family,
+                                struct bytes tool);
+// Appends what a system message must say of the tools, for a model whose template does not.
+MUST_USE enum status answer_tools_text(struct buf *out, const struct answer_family *family,
+                                       const struct value *tools);
+
+struct answer_options {
+    // As in OpenAI's requests; lives as long as the answer. NULL: calls are not looked for.
+    const struct value *tools;
+    bool in_thought; // the prompt has opened one
+    bool one_call;   // the answer ends behind the first call
+};
+
+struct answer;
+void answer_open(struct answer **out, const struct answer_family *family,
+                 const struct answer_options *options);
+void answer_close(struct answer *answer);
+void answer_feed(struct answer *answer, struct bytes piece);
+void answer_finish(struct answer *answer); // nothing more comes
+// The next event; its views hold until the next answer_feed or answer_finish. False: none yet.
+bool answer_take(struct answer *answer, struct answer_event *event);
+bool answer_thinks(const struct answer *answer);  // a thought is open
+bool answer_is_over(const struct answer *answer); // one_call, and it was made: feed no more
+int32_t answer_n_calls(const struct answer *answer);

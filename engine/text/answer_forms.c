@@ -1,0 +1,438 @@
+// answer_forms.c - how families of models write their calls and their thoughts, as data, and which
+// family a chat template belongs to.
+//
+// Learnt from the published templates and the model cards. The first form counts all of whose signs
+// stand in the template; so what is told by a mark of its own stands above what shares one.
+// <tool_call> alone is shared by many: what stands behind it tells the shape, and every form takes
+// a JSON object behind its mark. Thoughts are told apart by their own marks, whatever the form is.
+#include "answer_inside.h"
+
+#include <string.h>
+
+#define BAR "\xef\xbd\x9c" // U+FF5C
+#define LOW "\xe2\x96\x81" // U+2581
+#define DEEPSEEK(words) "<" BAR "tool" LOW words BAR ">"
+#define DSML BAR "DSML" BAR
+
+static const struct answer_form harmony = {
+    .name = "harmony",
+    .signs = {"<|channel|>", "<|message|>"},
+    .shape = SHAPE_HARMONY,
+    .open = {"<|start|>", "<|channel|>", "<|message|>"},
+    .close = {"<|end|>", "<|call|>"},
+    .drops = {"<|return|>", "<|constrain|>"},
+    .begins = "<|channel|>commentary to=functions.%s <|constrain|>json<|message|>",
+};
+
+static const struct answer_form forms[] = {
+    {.name = "kimi",
+     .signs = {"<|tool_call_argument_begin|>"},
+     .shape = SHAPE_NAMED,
+     .open = {"<|tool_calls_section_begin|>"},
+     .close = {"<|tool_calls_section_end|>"},
+     .call_open = "<|tool_call_begin|>",
+     .name_end = {"<|tool_call_argument_begin|>"},
+     .call_close = "<|tool_call_end|>",
+     .ends_thought = true,
+     .written_id = true,
+     .begins = "<|tool_calls_section_begin|><|tool_call_begin|>functions.%s"},
+    {.name = "deepseek-dsml", // V3.2
+     .signs = {"DSML", "function_calls>"},
+     .shape = SHAPE_TAGGED,
+     .open = {"<" DSML "function_calls>"},
+     .close = {"</" DSML "function_calls>"},
+     .call_open = "<" DSML "invoke name=\"",
+     .name_end = {"\">"},
+     .call_close = "</" DSML "invoke>",
+     .argument_open = "<" DSML "parameter name=\"",
+     .argument_name_end = "\" string=\"",
+     .argument_close = "</" DSML "parameter>",
+     .says_string = true,
+     .begins = "<" DSML "function_calls>\n<" DSML "invoke name=\"%s\">\n"},
+    {.name = "deepseek-r1", // and V3: a name behind a kind, a value in a fence
+     .signs = {DEEPSEEK("calls" LOW "begin"), "```json"},
+     .shape = SHAPE_NAMED,
+     .open = {DEEPSEEK("calls" LOW "begin"), DEEPSEEK("call" LOW "begin")},
+     .open_is_call = true,
+     .close = {DEEPSEEK("calls" LOW "end")},
+     .call_open = DEEPSEEK("call" LOW "begin"),
+     .prefix = {"function" DEEPSEEK("sep")},
+     .name_end = {"\n", "```json", DEEPSEEK("sep")},
+     .call_close = DEEPSEEK("call" LOW "end"),
+     .begins = DEEPSEEK("calls" LOW "begin")
+         DEEPSEEK("call" LOW "begin") "function" DEEPSEEK("sep") "%s\n```json\n"},
+    {.name = "deepseek-v3.1",
+     .signs = {DEEPSEEK("calls" LOW "begin")},
+     .shape = SHAPE_NAMED,
+     .open = {DEEPSEEK("calls" LOW "begin"), DEEPSEEK("call" LOW "begin")},
+     .open_is_call = true,
+     .close = {DEEPSEEK("calls" LOW "end")},
+     .call_open = DEEPSEEK("call" LOW "begin"),
+     .name_end = {DEEPSEEK("sep")},
+     .call_close = DEEPSEEK("call" LOW "end"),
+     .begins = DEEPSEEK("calls" LOW "begin") DEEPSEEK("call" LOW "begin") "%s" DEEPSEEK("sep")},
+    {.name = "minimax",
+     .signs = {"<minimax:tool_call>"},
+     .shape = SHAPE_TAGGED,
+     .open = {"<minimax:tool_call>"},
+     .close = {"</minimax:tool_call>"},
+     .call_open = "<invoke name=\"",
+     .name_end = {"\">"},
+     .call_close = "</invoke>",
+     .argument_open = "<parameter name=\"",
+     .argument_name_end = "\">",
+     .argument_close = "</parameter>",
+     .begins = "<minimax:tool_call>\n<invoke name=\"%s\">\n"},
+    {.name = "seed",
+     .signs = {"<seed:tool_call>"},
+     .shape = SHAPE_TAGGED,
+     .open = {"<seed:tool_call>"},
+     .close = {"</seed:tool_call>"},
+     .call_open = "<function=",
+     .name_end = {">"},
+     .call_close = "</function>",
+     .argument_open = "<parameter=",
+     .argument_name_end = ">",
+     .argument_close = "</parameter>",
+     .drops = {"<seed:cot_budget_reflect>", "</seed:cot_budget_reflect>"},
+     .begins = "<seed:tool_call>\n<function=%s>\n"},
+    {.name = "glm", // 4.5 and later
+     .signs = {"<arg_key>"},
+     .shape = SHAPE_TAGGED,
+     .open = {"<tool_call>"},
+     .name_end = {"\n", "<arg_key>", "</tool_call>"},
+     .call_close = "</tool_call>",
+     .argument_open = "<arg_key>",
+     .argument_name_end = "</arg_key>",
+     .value_open = "<arg_value>",
+     .argument_close = "</arg_value>",
+     .begins = "<tool_call>%s\n"},
+    {.name = "qwen-xml", // Qwen3-Coder, Qwen3.5, Nemotron 3, Step 3.5
+     .signs = {"<tool_call>", "<parameter="},
+     .shape = SHAPE_TAGGED,
+     .open = {"<tool_call>", "<function="},
+     .open_is_call = true,
+     .close = {"</tool_call>"},
+     .call_open = "<function=",
+     .name_end = {">"},
+     .call_close = "</function>",
+     .argument_open = "<parameter=",
+     .argument_name_end = ">",
+     .argument_close = "</parameter>",
+     .trims_line = true,
+     .begins = "<tool_call>\n<function=%s>\n"},
+    {.name = "gemma4",
+     .signs = {"<|tool_call>"},
+     .shape = SHAPE_NAMED,
+     .open = {"<|tool_call>"},
+     .close = {"<tool_call|>"},
+     .call_open = "call:",
+     .name_end = {"{"},
+     .quote = "<|\"|>",
+     .begins = "<|tool_call>call:%s{"},
+    {.name = "functiongemma",
+     .signs = {"<start_function_call>"},
+     .shape = SHAPE_NAMED,
+     .open = {"<start_function_call>"},
+     .close = {"<end_function_call>"},
+     .call_open = "call:",
+     .name_end = {"{"},
+     .quote = "<escape>",
+     .begins = "<start_function_call>call:%s{"},
+    {.name = "lfm2",
+     .signs = {"<|tool_call_start|>"},
+     .shape = SHAPE_KEYWORDS,
+     .open = {"<|tool_call_start|>"},
+     .close = {"<|tool_call_end|>"},
+     .begins = "<|tool_call_start|>[%s("},
+    {.name = "mistral-named", // 2506 and later
+     .signs = {"[TOOL_CALLS]", "[ARGS]"},
+     .shape = SHAPE_NAMED,
+     .open = {"[TOOL_CALLS]"},
+     .name_end = {"[ARGS]", "[CALL_ID]", "{"},
+     .skip_to = "[ARGS]",
+     .short_id = true,
+     .begins = "[TOOL_CALLS]%s[ARGS]"},
+    {.name = "mistral",
+     .signs = {"[TOOL_CALLS]"},
+     .shape = SHAPE_NAMED,
+     .open = {"[TOOL_CALLS]"},
+     .name_end = {"[ARGS]", "[CALL_ID]", "{"},
+     .skip_to = "[ARGS]",
+     .short_id = true,
+     .begins = "[TOOL_CALLS] [{\"name\": \"%s\", \"arguments\": "},
+    {.name = "nemotron",
+     .signs = {"<TOOLCALL>"},
+     .shape = SHAPE_OBJECTS,
+     .open = {"<TOOLCALL>"},
+     .close = {"</TOOLCALL>"},
+     .begins = "<TOOLCALL>[{\"name\": \"%s\", \"arguments\": "},
+    {.name = "nemotron-mini",
+     .signs = {"<toolcall>"},
+     .shape = SHAPE_OBJECTS,
+     .open = {"<toolcall>"},
+     .close = {"</toolcall>"},
+     .begins = "<toolcall> {\"name\": \"%s\", \"arguments\": "},
+    {.name = "command-r7b", // and Command A
+     .signs = {"<|START_ACTION|>"},
+     .shape = SHAPE_OBJECTS,
+     .open = {"<|START_ACTION|>"},
+     .close = {"<|END_ACTION|>"},
+     .drops = {"<|START_RESPONSE|>", "<|END_RESPONSE|>", "<|START_TEXT|>", "<|END_TEXT|>"},
+     .begins = "<|START_ACTION|>[\n    {\"tool_call_id\": \"0\", \"tool_name\": \"%s\", "
+               "\"parameters\": "},
+    {.name = "command-r",
+     .signs = {"Action:", "```json"},
+     .shape = SHAPE_OBJECTS,
+     .open = {"Action: ```json", "Action:```json"},
+     .close = {"```"},
+     .begins = "Action: ```json\n[\n    {\"tool_name\": \"%s\", \"parameters\": "},
+    {.name = "internlm2",
+     .signs = {"<|action_start|>", "<|plugin|>"},
+     .shape = SHAPE_OBJECTS,
+     .open = {"<|action_start|><|plugin|>", "<|action_start|> <|plugin|>"},
+     .close = {"<|action_end|>"},
+     .begins = "<|action_start|><|plugin|>\n{\"name\": \"%s\", \"parameters\": "},
+    {.name = "llama4",
+     .signs = {"<|header_start|>", "tools"},
+     .shape = SHAPE_KEYWORDS,
+     .open = {"<|python_start|>"},
+     .close = {"<|python_end|>"},
+     .drops = {"<|python_start|>", "<|python_end|>"},
+     .bare = true,
+     .begins = "{\"name\": \"%s\", \"parameters\": "},
+    {.name = "llama3",
+     .signs = {"<|python_tag|>"},
+     .shape = SHAPE_KEYWORDS, // behind the mark; a bare one is an object
+     .open = {"<|python_tag|>"},
+     .bare = true,
+     .begins = "{\"name\": \"%s\", \"parameters\": "},
+    {.name = "llama3",
+     .signs = {"<|start_header_id|>", "\"parameters\""},
+     .shape = SHAPE_KEYWORDS,
+     .open = {"<|python_tag|>"},
+     .bare = true,
+     .begins = "{\"name\": \"%s\", \"parameters\": "},
+    {.name = "firefunction",
+     .signs = {"functools["},
+     .shape = SHAPE_OBJECTS,
+     .open = {"functools"},
+     .begins = "functools[{\"name\": \"%s\", \"arguments\": "},
+    {.name = "granite3",
+     .signs = {"<|tool_call|>", "available_tools"},
+     .shape = SHAPE_OBJECTS,
+     .open = {"<|tool_call|>", "<tool_call>"},
+     .close = {"</tool_call>"},
+     .begins = "<|tool_call|>[{\"name\": \"%s\", \"arguments\": "},
+    {.name = "phi4-mini",
+     .signs = {"<|tool_call|>"},
+     .shape = SHAPE_OBJECTS,
+     .open = {"<|tool_call|>"},
+     .close = {"<|/tool_call|>"},
+     .begins = "<|tool_call|>[{\"name\": \"%s\", \"arguments\": "},
+    {.name = "phi4-mini", // its short template lists tools and leaves the form to the model
+     .signs = {"<|tool|>", "<|/tool|>"},
+     .shape = SHAPE_OBJECTS,
+     .open = {"<|tool_call|>"},
+     .close = {"<|/tool_call|>"},
+     .bare = true,
+     .begins = "<|tool_call|>[{\"name\": \"%s\", \"arguments\": "},
+    {.name = "list", // Apriel, Hunyuan, Jamba
+     .signs = {"<tool_calls>"},
+     .shape = SHAPE_OBJECTS,
+     .open = {"<tool_calls>"},
+     .close = {"</tool_calls>"},
+     .begins = "<tool_calls>[{\"name\": \"%s\", \"arguments\": "},
+    {.name = "olmo3",
+     .signs = {"<function_calls>"},
+     .shape = SHAPE_KEYWORDS,
+     .open = {"<function_calls>"},
+     .close = {"</function_calls>"},
+     .begins = "<function_calls>%s("},
+    {.name = "function-tag", // Llama 3.1's own tools, Functionary
+     .signs = {"<function=", "</function>"},
+     .shape = SHAPE_NAMED,
+     .open = {"<function=", "<function="},
+     .open_is_call = true,
+     .call_open = "<function=",
+     .name_end = {">"},
+     .call_close = "</function>",
+     .begins = "<function=%s>"},
+    {.name = "hermes", // Qwen 2.5 and 3, Hermes, Granite 4, SmolLM3, EXAONE 4 and many more
+     .signs = {"<tool_call>"},
+     .shape = SHAPE_OBJECTS,
+     .open = {"<tool_call>"},
+     .close = {"</tool_call>"},
+     .begins = "<tool_call>\n{\"name\": \"%s\", \"arguments\": "},
+};
+
+// For a template without any of these marks: answer_tools_text() asks for Hermes' form; a model
+// that was trained on bare objects may write one.
+static const struct answer_form unknown = {
+    .name = "unknown",
+    .shape = SHAPE_OBJECTS,
+    .open = {"<tool_call>"},
+    .close = {"</tool_call>"},
+    .bare = true,
+    .begins = "<tool_call>\n{\"name\": \"%s\", \"arguments\": ",
+};
+
+static const struct answer_thought harmony_thought = {"<|channel|>analysis<|message|>", "<|end|>",
+                                                      NULL, NULL};
+
+static const struct answer_thought thoughts[] = {
+    {"<seed:think>", "</seed:think>", NULL, NULL},
+    {"<|START_THINKING|>", "<|END_THINKING|>", NULL, NULL},
+    {"<|channel>thought", "<channel|>", NULL, NULL}, // Gemma 4
+    {"<|inner_prefix|>", "<|inner_suffix|>", NULL, NULL},
+    {"[THINK]", "[/THINK]", NULL, NULL},
+    {"Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]", NULL, NULL},
+    {"Here is my thought process:", "Here is my response:", NULL, NULL}, // Granite 3.2
+    {"<think>", "</think>", "<response>", "</response>"},                // Granite 3.3 wraps
+    {"<thought>", "</thought>", NULL, NULL},
+    {"<thinking>", "</thinking>", NULL, NULL},
+};
+
+static bool stands_in(struct bytes text, const char *what)
+{
+    return bytes_find(text, what) < text.n;
+}
+
+static bool is_of(const struct answer_form *form, struct bytes chat_template)
+{
+    for (size_t i = 0; i < FORM_SIGNS && form->signs[i]; i++)
+        if (!stands_in(chat_template, form->signs[i]))
+            return false;
+    return form->signs[0] != NULL;
+}
+
+// Whether a form can be shown in a sentence: a name, then one JSON object.
+static bool can_be_told(const struct answer_form *form)
+{
+    return (form->shape == SHAPE_OBJECTS || form->shape == SHAPE_NAMED) && !form->quote;
+}
+
+struct answer_family answer_family_find(struct bytes chat_template)
+{
+    struct answer_family family = {.form = &unknown, .told = !stands_in(chat_template, "tools")};
+    if (is_of(&harmony, chat_template))
+        return (struct answer_family){.form = &harmony, .thought = &harmony_thought};
+    for (size_t i = 0; i < COUNT_OF(forms) && family.form == &unknown; i++)
+        if (is_of(&forms[i], chat_template) && (!family.told || can_be_told(&forms[i])))
+            family.form = &forms[i];
+    for (size_t i = 0; i < COUNT_OF(thoughts) && !family.thought; i++)
+        if (stands_in(chat_template, thoughts[i].close))
+            family.thought = &thoughts[i];
+    return family;
+}
+
+const char *answer_form_name(const struct answer_family *family)
+{
+    return family->form->name;
+}
+
+bool answer_knows(const struct answer_family *family, struct bytes token)
+{
+    const struct answer_form *form = family->form;
+    const struct answer_thought *thought = family->thought;
+    const char *const marks[] = {form->open[0],
+                                 form->open[1],
+                                 form->open[2],
+                                 form->close[0],
+                                 form->close[1],
+                                 form->call_open,
+                                 form->call_close,
+                                 form->prefix[0],
+                                 form->prefix[1],
+                                 form->name_end[0],
+                                 form->name_end[1],
+                                 form->name_end[2],
+                                 form->skip_to,
+                                 form->argument_open,
+                                 form->argument_name_end,
+                                 form->value_open,
+                                 form->argument_close,
+                                 form->quote,
+                                 form->drops[0],
+                                 form->drops[1],
+                                 form->drops[2],
+                                 form->drops[3],
+                                 thought ? thought->open : NULL,
+                                 thought ? thought->close : NULL};
+    for (size_t i = 0; i < COUNT_OF(marks) && token.n > 0; i++)
+        if (marks[i] && memmem(marks[i], strlen(marks[i]), token.p, token.n))
+            return true;
+    return false;
+}
+
+bool answer_opens_thought(const struct answer_family *family, struct bytes end_of_prompt)
+{
+    if (!family->thought || family->form->shape == SHAPE_HARMONY)
+        return false;
+    const size_t n = strlen(family->thought->open);
+    while (end_of_prompt.n > 0 && bytes_blank(bytes_from(end_of_prompt, end_of_prompt.n - 1)) == 1)
+        end_of_prompt.n--;
+    return end_of_prompt.n >= n &&
+           memcmp(end_of_prompt.p + end_of_prompt.n - n, family->thought->open, n) == 0;
+}
+
+struct bytes answer_thought_end(const struct answer_family *family)
+{
+    if (family->form->shape == SHAPE_HARMONY)
+        return bytes_of("<|end|><|start|>assistant<|channel|>final<|message|>");
+    return family->thought ? bytes_of(family->thought->close) : (struct bytes){NULL, 0};
+}
+
+bool answer_call_begin(struct buf *out, const struct answer_family *family, struct bytes tool)
+{
+    const char *begins = family->form->begins, *at = begins ? strstr(begins, "%s") : NULL;
+    if (!at)
+        return false;
+    if (buf_add(out, begins, (size_t)(at - begins)) != OK ||
+        (tool.n > 0 &&
+         (buf_add(out, tool.p, tool.n) != OK || buf_add(out, at + 2, strlen(at + 2)) != OK)))
+        die("out of memory");
+    return true;
+}
+
+// A call as an example: what begins it, "{...}", and all that was opened, closed.
+static enum status example(struct buf *out, const struct answer_form *form)
+{
+    struct buf begin;
+    buf_init(&begin, 4096);
+    (void)answer_call_begin(&begin, &(struct answer_family){.form = form}, bytes_of("NAME"));
+    const struct bytes text = buf_view(&begin);
+    enum status status = buf_add(out, text.p, text.n);
+    if (status == OK)
+        status = buf_format(
+            out, "{...}%s%s%s%s%s%s", stands_in(text, "{\"") ? "}" : "",
+            stands_in(text, "[{") || stands_in(text, "[\n") ? "]" : "",
+            stands_in(text, "```") ? "\n```" : "", form->call_close ? form->call_close : "",
+            form == &unknown || form->trims_line ? "\n" : "", form->close[0] ? form->close[0] : "");
+    buf_free(&begin);
+    return status;
+}
+
+enum status answer_tools_text(struct buf *out, const struct answer_family *family,
+                              const struct value *tools)
+{
+    enum status status =
+        buf_format(out, "# Tools\n\nYou can call these tools, one JSON object each:\n\n");
+    for (size_t i = 0; tools->kind == VALUE_LIST && i < tools->list.n && status == OK; i++) {
+        struct json json;
+        json_init(&json, out->cap_bytes);
+        value_write(&json, NULL, &tools->list.items[i]);
+        status = json_done(&json);
+        if (status == OK)
+            status = buf_add(out, json.text.p, json.text.n);
+        json_free(&json);
+        if (status == OK)
+            status = buf_add(out, "\n", 1);
+    }
+    if (status == OK)
+        status = buf_format(out, "\nTo call one, write its name and its arguments as a JSON "
+                                 "object, and nothing behind it:\n\n");
+    if (status == OK)
+        status = example(out, family->form);
+    return status == OK ? buf_format(out, "\n\nIts result comes in the next message.") : status;
+}
