@@ -30,6 +30,9 @@ field_reader read_max_tokens, read_stop, read_stream, read_messages, read_tools,
     read_template_options;
 void finish_tools(struct reading *r); // when every field was read: "none" leaves them out
 
+// constraint.c: what the answer must be, in each of its spellings; only one may be given.
+extern const struct field constraint_fields[];
+
 // Every reader returns true, or false with r->refusal filled.
 bool wrong_kind(struct reading *r, const char *name, const char *expected, yyjson_val *value);
 bool not_supported(struct reading *r, const char *name, const char *what);

@@ -52,7 +52,8 @@ struct field;
 struct form { // of a request what is not the engine's business: how its answer is written
     const struct dialect *dialect;
     bool stream, include_usage, echo;
-    struct bytes model; // as asked for; empty = not given
+    struct bytes model;     // as asked for; empty = not given
+    const char *constraint; // the field that says what the answer must be; NULL: none
 };
 
 struct reply { // an answer on its way: from sched_submit to the job's last event
@@ -66,9 +67,11 @@ struct reply { // an answer on its way: from sched_submit to the job's last even
     bool begun;    // the engine works on it; until then it waits
     char name[48]; // chatcmpl-...
     int64_t created;
-    struct buf text;     // the answer so far, when it is not streamed; before that the echo
-    uint64_t asked_ms;   // when it was submitted
-    uint64_t written_ms; // when a stream last got something
+    const char *constraint; // the field that says what the answer must be; NULL: none
+    char notes[400];        // on it
+    struct buf text;        // the answer so far, when it is not streamed; before that the echo
+    uint64_t asked_ms;      // when it was submitted
+    uint64_t written_ms;    // when a stream last got something
 };
 
 struct writer {
@@ -87,7 +90,7 @@ struct writer {
 struct dialect {
     const char *id_prefix;
     const char *input;                 // the field that holds the prompt
-    const struct field *fields[4];     // tables, the last pointer NULL
+    const struct field *fields[5];     // tables, the last pointer NULL
     bool (*finish)(struct reading *r); // when every field was read: is all there that must be?
     const struct writer *writer;
 };

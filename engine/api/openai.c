@@ -70,15 +70,6 @@ static bool only_empty(struct reading *r, const char *name, yyjson_val *value)
     return not_supported(r, name, "leave it away");
 }
 
-static bool only_text_format(struct reading *r, const char *name, yyjson_val *value)
-{
-    if (!yyjson_is_obj(value))
-        return wrong_kind(r, name, "an object", value);
-    if (yyjson_equals_str(yyjson_obj_get(value, "type"), "text"))
-        return true;
-    return not_supported(r, name, "only {\"type\":\"text\"} is");
-}
-
 static bool only_text_modality(struct reading *r, const char *name, yyjson_val *value)
 {
     if (yyjson_is_arr(value) && yyjson_arr_size(value) == 1 &&
@@ -103,7 +94,6 @@ static const struct field chat_fields[] = {
     {"functions", only_empty},
     {"tool_choice", read_tool_choice},
     {"function_call", only_empty},
-    {"response_format", only_text_format},
     {"modalities", only_text_modality},
     {"chat_template_kwargs", read_template_options},
     {NULL, NULL},
@@ -309,7 +299,7 @@ static const struct writer writer = {
 const struct dialect openai_chat = {
     .id_prefix = "chatcmpl",
     .input = "messages",
-    .fields = {shared_fields, both_fields, chat_fields},
+    .fields = {shared_fields, both_fields, constraint_fields, chat_fields},
     .finish = chat_finish,
     .writer = &writer,
 };
@@ -317,7 +307,7 @@ const struct dialect openai_chat = {
 const struct dialect openai_completions = {
     .id_prefix = "cmpl",
     .input = "prompt",
-    .fields = {shared_fields, both_fields, completions_fields},
+    .fields = {shared_fields, both_fields, constraint_fields, completions_fields},
     .finish = completions_finish,
     .writer = &writer,
 };

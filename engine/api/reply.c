@@ -8,6 +8,8 @@
 // still come, and are dropped.
 #include "inside.h"
 
+#include <string.h>
+
 bool event_is_last(const struct event *event)
 {
     return event->kind == EVENT_DONE || event->kind == EVENT_FAILED;
@@ -28,6 +30,23 @@ void reply_data(struct reply *reply, struct json *json)
     json_free(json);
 }
 
+// What a schema asks for and is not enforced.
+static void notes_came(struct reply *reply, struct bytes notes)
+{
+    size_t n = notes.n < sizeof(reply->notes) ? notes.n : sizeof(reply->notes) - 1;
+    memcpy(reply->notes, notes.p, n);
+    for (size_t i = 0; i < n; i++) // a header is printable ASCII
+        if (reply->notes[i] < ' ' || reply->notes[i] > '~')
+            reply->notes[i] = '?';
+    reply->notes[n] = 0;
+}
+
+static void notes_header(struct reply *reply)
+{
+    if (reply->notes[0])
+        exchange_reply_header(reply->exchange, "x-tawny-schema-notes", reply->notes);
+}
+
 static void stream_begin(struct reply *reply)
 {
     if (reply->started)
@@ -35,6 +54,7 @@ static void stream_begin(struct reply *reply)
     reply->started = true;
     exchange_reply_header(reply->exchange, "Cache-Control", "no-cache");
     exchange_reply_header(reply->exchange, "X-Accel-Buffering", "no"); // proxies: do not collect it
+    notes_header(reply);
     exchange_stream(reply->exchange, 200, "text/event-stream");
     reply->dialect->writer->begin(reply);
 }
@@ -55,6 +75,7 @@ static void done(struct reply *reply, const struct event *event)
         exchange_end(reply->exchange);
     } else {
         struct json json;
+        notes_header(reply);
         reply->dialect->writer->whole(reply, &json, event->finish, &event->usage);
         json_reply(reply->exchange, 200, &json);
     }
@@ -64,7 +85,9 @@ static void done(struct reply *reply, const struct event *event)
 static void fail(struct reply *reply, const struct err *err)
 {
     struct refusal refusal;
-    (void)refuse_err(&refusal, err, reply->dialect->input);
+    const char *field = reply->constraint; // its sentences begin with it
+    bool ours = field && strncmp(err->text, field, strlen(field)) == 0;
+    (void)refuse_err(&refusal, err, ours ? field : reply->dialect->input);
     if (reply->started) {
         reply->dialect->writer->fail(reply, &refusal);
         exchange_end(reply->exchange);
@@ -106,6 +129,7 @@ void reply_event(struct reply *reply, const struct event *event)
         return;
     switch (event->kind) {
     case EVENT_STARTED:
+        notes_came(reply, (struct bytes){event->text, event->n_text});
         if (reply->stream)
             stream_begin(reply);
         break;

@@ -380,6 +380,19 @@ void forward_forget(struct model *model)
     memset(model->kv.n_filled, 0, (size_t)model->kv.n_seq * sizeof(*model->kv.n_filled));
 }
 
+// All rows of a chunk are there, unless they were too many to be computed together; recurrent
+// layers may make several chunks of a batch.
+bool model_keeps_logits(const struct model *model, int32_t n_wanted)
+{
+    return n_wanted <= model->act.n_out && !hyper_recurrent(&model->hyper);
+}
+
+void model_read_logits(struct model *model, int32_t wanted, float *out)
+{
+    struct tensor row = tensor_rows(&model->act.logits, wanted, 1);
+    tensor_read(model->compute, out, &row, (size_t)model->hyper.n_vocab * sizeof(*out));
+}
+
 // ---- rehearsal ----------------------------------------------------------------------------------
 
 static enum status rehearse_rows(struct model *m, int32_t n, struct err *err)

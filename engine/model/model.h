@@ -135,6 +135,11 @@ MUST_USE enum status model_embed(struct model *model, const struct batch *batch,
 // To length 1 (Euclidean); of zeros nothing becomes.
 void vector_normalise(float *vector, int32_t n);
 
+// All logits of one of the rows that the last pass was asked for with n_top, `wanted` counts them:
+// [n_vocab]. Only where model_keeps_logits of so many wanted rows, and before the next pass.
+bool model_keeps_logits(const struct model *model, int32_t n_wanted);
+void model_read_logits(struct model *model, int32_t wanted, float *out);
+
 // How many positions of a sequence its memory holds; 0 after a failed pass.
 int32_t model_held(const struct model *model, int32_t seq);
 
@@ -167,9 +172,13 @@ void sampler_see(struct sampler *sampler, int32_t id, bool generated);
 MUST_USE enum status sampler_pick(struct sampler *sampler, float *logits, int32_t *id,
                                   struct err *err);
 
+// Every pick obeys the matcher from now on; NULL: none. It stays the caller's, who tells it what
+// was picked.
+void sampler_obey(struct sampler *sampler, struct matcher *matcher);
 // How many of the largest logits decide the pick; 0: all of them do.
 int32_t sampler_wants(const struct sampler *sampler);
 // The same pick from only the n >= sampler_wants() largest logits (n >= 1), falling, as op_top_k
-// gives them: the same token as sampler_pick from all of them.
+// gives them: the same token as sampler_pick from all of them. With a matcher only what it allows
+// of them is picked from, and it is AGAIN when that is nothing: sampler_pick decides.
 MUST_USE enum status sampler_pick_top(struct sampler *sampler, const int32_t *ids,
                                       const float *logits, int32_t n, int32_t *id, struct err *err);

@@ -1,7 +1,8 @@
 // sampler.c - picks the next token from a row of logits.
 //
-// Order: penalties, greedy when temperature is 0, top-k, top-p, min-p, temperature, one draw. top-p
-// and min-p look at the probabilities before temperature is applied, among what top-k left.
+// Order: what a grammar allows, penalties, greedy when temperature is 0, top-k, top-p, min-p,
+// temperature, one draw. top-p and min-p look at the probabilities before temperature is applied,
+// among what top-k left.
 // Candidates come off a binary heap in falling order, so only as many are sorted as are kept; with
 // every cut off nothing is sorted at all.
 //
@@ -27,8 +28,10 @@ struct sampler {
     uint32_t *n_generated; // [n_vocab]: how often each token was generated
     int32_t *recent;       // ring of the last repeat_last_n tokens
     int32_t n_recent, at_recent;
-    struct scored *heap; // [n_vocab]
-    uint8_t *penalised;  // [n_vocab]: scratch, all 0 between calls
+    struct scored *heap;     // [n_vocab]
+    uint8_t *penalised;      // [n_vocab]: scratch, all 0 between calls
+    struct matcher *matcher; // NULL: every token is allowed
+    uint32_t *allowed;       // [(n_vocab + 31) / 32]: scratch, with a matcher
 };
 
 void sampling_default(struct sampling *sampling)
@@ -102,7 +105,16 @@ void sampler_close(struct sampler *sampler)
     free(sampler->recent);
     free(sampler->heap);
     free(sampler->penalised);
+    free(sampler->allowed);
     free(sampler);
+}
+
+void sampler_obey(struct sampler *sampler, struct matcher *matcher)
+{
+    sampler->matcher = matcher;
+    if (matcher && !sampler->allowed)
+        sampler->allowed =
+            mem_array(((size_t)sampler->n_vocab + 31) / 32, sizeof(*sampler->allowed));
 }
 
 void sampler_see(struct sampler *sampler, int32_t id, bool generated)
@@ -229,8 +241,21 @@ static enum status damaged(struct err *err, int32_t id, float logit)
                    isnan(logit) ? "not a number" : "infinite");
 }
 
+// What the matcher does not allow cannot be drawn.
+static enum status apply_matcher(struct sampler *s, float *logits, struct err *err)
+{
+    enum status status = s->matcher ? matcher_mask(s->matcher, s->allowed, err) : OK;
+    for (int32_t id = 0; s->matcher && id < s->n_vocab && status == OK; id++)
+        if (!(s->allowed[id / 32] >> (id % 32) & 1) && !isnan(logits[id]))
+            logits[id] = -INFINITY;
+    return status;
+}
+
 enum status sampler_pick(struct sampler *sampler, float *logits, int32_t *id, struct err *err)
 {
+    enum status status = apply_matcher(sampler, logits, err);
+    if (status != OK)
+        return status;
     apply_penalties(sampler, logits);
     int32_t best = -1, n = 0;
     for (int32_t i = 0; i < sampler->n_vocab; i++) {
@@ -257,20 +282,24 @@ int32_t sampler_wants(const struct sampler *sampler)
     if (p->repeat_penalty != 1 || p->presence_penalty != 0 || p->frequency_penalty != 0)
         return 0; // any logit may change its place
     if (p->temperature <= 0)
-        return 1;
+        return sampler->matcher ? TOP_K_MOST : 1; // the best that is allowed
     return p->top_k <= TOP_K_MOST ? p->top_k : 0;
 }
 
 enum status sampler_pick_top(struct sampler *sampler, const int32_t *ids, const float *logits,
                              int32_t n, int32_t *id, struct err *err)
 {
-    int32_t n_finite = 0;
+    int32_t n_finite = 0, n_kept = 0;
     if (isnan(logits[0]) || logits[0] == INFINITY) // the largest come first, and NaN before them
         return damaged(err, ids[0], logits[0]);
     for (; n_finite < n && logits[n_finite] > -INFINITY; n_finite++)
-        sampler->heap[n_finite] = (struct scored){logits[n_finite], ids[n_finite]};
+        if (!sampler->matcher || matcher_allows(sampler->matcher, ids[n_finite]))
+            sampler->heap[n_kept++] = (struct scored){logits[n_finite], ids[n_finite]};
     if (n_finite == 0)
         return err_set(err, BROKEN, "none of the model's %d logits is finite", sampler->n_vocab);
-    *id = sampler->sampling.temperature > 0 ? sample(sampler, n_finite, logits[0]) : ids[0];
+    if (n_kept == 0)
+        return AGAIN;
+    const struct scored best = sampler->heap[0];
+    *id = sampler->sampling.temperature > 0 ? sample(sampler, n_kept, best.logit) : best.id;
     return OK;
 }

@@ -27,6 +27,7 @@ void encoding_close(struct encoding *encoding)
     if (!encoding)
         return;
     job_close(encoding->job);
+    grammar_close(encoding->grammar);
     free(encoding->ids);
     free(encoding);
 }
@@ -71,11 +72,14 @@ static enum status encode(struct encoding *e, struct err *err)
         return err_set(err, TOO_LARGE,
                        "the prompt has %llu bytes; that is over what is read at all",
                        (unsigned long long)n_bytes);
+    enum status status = grammar_compile(&e->grammar, &job->ask.constraint, &e->notes, err);
+    if (status != OK)
+        return status;
     int32_t *ids = mem_array(cap, sizeof(*ids));
     size_t n = 0;
-    enum status status =
-        job->ask.chat ? template_encode(e->tokenizer, &job->ask.conversation, ids, cap, &n, err)
-                      : tokenizer_encode(e->tokenizer, job->ask.prompt, true, ids, cap, &n, err);
+    status = job->ask.chat
+                 ? template_encode(e->tokenizer, &job->ask.conversation, ids, cap, &n, err)
+                 : tokenizer_encode(e->tokenizer, job->ask.prompt, true, ids, cap, &n, err);
     if (status == OK && n == 0)
         status = err_set(err, BAD_INPUT, "the prompt is empty");
     if (status == OK && n >= (size_t)e->n_ctx) // an answer has one token at least

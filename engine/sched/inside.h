@@ -44,7 +44,9 @@ struct encoding {
     int32_t n_ctx, n_ctx_train; // of the model; what the prompt must fit
     int32_t *ids;               // [n]; NULL when it was refused
     int32_t n;
-    struct err err; // status != OK: refused
+    struct grammar *grammar; // NULL: the answer is free
+    struct notes notes;      // on it
+    struct err err;          // status != OK: refused
 };
 
 // A job from its arrival to its end.
@@ -56,6 +58,8 @@ struct work {
     int32_t n_prompt;
     int32_t n_generated, picked; // picked: the token that is the next row
     struct sampler *sampler;
+    struct grammar *grammar; // NULL: the answer is free
+    struct matcher *matcher; // how far it is in the grammar
     struct stopper *stopper;
     struct usage usage;
     uint64_t arrived_us, started_us, first_us; // came; got a sequence; first token
@@ -95,6 +99,7 @@ struct loaded {
     double decode_us;           // a pass without prompt rows, running mean
     int32_t *n_rows;            // [n_seq] rows of each sequence in the present pass
     float *logits;              // [n_seq][n_vocab], or the largest: [n_seq][n_top]
+    float *row;                 // [n_vocab]: all logits of one of these
     int32_t *top;               // [n_seq][TOP_K_MOST]: whose they are
 };
 

@@ -120,6 +120,7 @@ static void loaded_ready(struct loaded *loaded)
     }
     loaded->n_rows = mem_array(n_seq, sizeof(*loaded->n_rows));
     loaded->logits = mem_array(n_seq * (size_t)loaded->n_vocab, sizeof(float));
+    loaded->row = mem_array((size_t)loaded->n_vocab, sizeof(float));
     loaded->top = mem_array(n_seq * TOP_K_MOST, sizeof(int32_t));
     loaded->state = SCHED_READY;
     engine_tell_state(loaded->engine, SCHED_READY, NULL);
@@ -192,6 +193,7 @@ static void loaded_close(struct loaded *loaded)
     free(loaded->seqs);
     free(loaded->n_rows);
     free(loaded->logits);
+    free(loaded->row);
     free(loaded->top);
     model_close(loaded->model);
     free(loaded);

@@ -36,7 +36,8 @@ struct ask {
     const struct value *tool_choice; // as OpenAI writes it; NULL: "auto"
     struct bytes prompt;             // raw: names of control tokens in it are control tokens
     struct sampling sampling;
-    int32_t max_tokens; // 0 = up to the context's end
+    struct constraint constraint; // what the answer must be
+    int32_t max_tokens;           // 0 = up to the context's end
     const struct bytes *stops;
     size_t n_stops;
 };
@@ -60,7 +61,7 @@ struct usage {
 };
 
 enum event_kind {
-    EVENT_STARTED,  // the prompt was accepted: usage.n_prompt is known
+    EVENT_STARTED,  // the prompt was accepted: usage.n_prompt is known; text: notes on the schema
     EVENT_PROGRESS, // n_done of usage.n_prompt tokens are read: a heartbeat for streams
     EVENT_TEXT,     // text: whole UTF-8
     EVENT_DONE,     // finish, usage

@@ -142,7 +142,8 @@ static void batch_failed(struct loaded *loaded, struct err *err)
 static int32_t batch_top(const struct loaded *loaded, int32_t n)
 {
     const struct engine *engine = loaded->engine;
-    int32_t most = 0;
+    int32_t most = 0, n_wanted = 0;
+    bool obeys = false;
     for (int32_t row = 0; row < n; row++) {
         if (!engine->wanted[row])
             continue;
@@ -150,22 +151,33 @@ static int32_t batch_top(const struct loaded *loaded, int32_t n)
         if (wants == 0)
             return 0;
         most = wants > most ? wants : most;
+        n_wanted++;
+        obeys = obeys || loaded->seqs[engine->seq[row]].work->matcher;
     }
+    if (obeys && !model_keeps_logits(loaded->model, n_wanted))
+        return 0; // a grammar may refuse the largest
     if (most <= 1)
         return most;
     return loaded->n_vocab < TOP_K_MOST ? loaded->n_vocab : TOP_K_MOST;
 }
 
-static enum status pick(struct seq *seq, struct logits logits, int32_t n_top, int32_t *id,
-                        struct err *err)
+// wanted: which of the pass's wanted rows it is.
+static enum status pick(struct loaded *loaded, struct seq *seq, struct logits logits, int32_t n_top,
+                        int32_t wanted, int32_t *id, struct err *err)
 {
+    struct sampler *sampler = seq->work->sampler;
     if (n_top == 0)
-        return sampler_pick(seq->work->sampler, logits.value, id, err);
-    return sampler_pick_top(seq->work->sampler, logits.token, logits.value, n_top, id, err);
+        return sampler_pick(sampler, logits.value, id, err);
+    enum status status = sampler_pick_top(sampler, logits.token, logits.value, n_top, id, err);
+    if (status != AGAIN)
+        return status;
+    model_read_logits(loaded->model, wanted, loaded->row);
+    return sampler_pick(sampler, loaded->row, id, err);
 }
 
 // logits: of this sequence's wanted row; .value NULL: none is wanted yet.
-static void seq_advance(struct loaded *loaded, struct seq *seq, struct logits logits, int32_t n_top)
+static void seq_advance(struct loaded *loaded, struct seq *seq, struct logits logits, int32_t n_top,
+                        int32_t wanted)
 {
     struct err err = {0};
     int32_t id;
@@ -174,7 +186,7 @@ static void seq_advance(struct loaded *loaded, struct seq *seq, struct logits lo
         struct event *event = event_open(EVENT_PROGRESS, seq->work);
         event->n_done = seq->n_cached;
         engine_tell(loaded->engine, event);
-    } else if (pick(seq, logits, n_top, &id, &err) == OK) {
+    } else if (pick(loaded, seq, logits, n_top, wanted, &id, &err) == OK) {
         loaded_token(loaded, seq, id);
     } else {
         (void)err_prefix(&err, "model %s, after %d tokens", model_info(loaded->model)->id,
@@ -190,12 +202,14 @@ static void batch_done(struct loaded *loaded, int32_t n, int32_t n_top)
     struct engine *engine = loaded->engine;
     struct logits logits = {loaded->logits, loaded->top};
     size_t n_wide = (size_t)(n_top > 0 ? n_top : loaded->n_vocab);
+    int32_t n_wanted = 0;
     for (int32_t row = 0; row < n;) { // logits come in row order
         struct seq *seq = &loaded->seqs[engine->seq[row]];
         row += loaded->n_rows[seq->index];
         bool wanted = engine->wanted[row - 1];
-        seq_advance(loaded, seq, wanted ? logits : (struct logits){0}, n_top);
+        seq_advance(loaded, seq, wanted ? logits : (struct logits){0}, n_top, n_wanted);
         if (wanted) {
+            n_wanted++;
             logits.value += n_wide;
             logits.token += n_top;
         }

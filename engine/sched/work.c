@@ -53,21 +53,28 @@ static void work_close(struct work *work)
         sampler_close(work->sampler);
     if (work->stopper)
         stopper_close(work->stopper);
+    matcher_close(work->matcher);
+    grammar_close(work->grammar);
     free(work->prompt);
     job_close(work->job);
     free(work);
 }
 
-static void tell_text(struct engine *engine, const struct work *work, struct bytes text)
+static struct event *text_event(enum event_kind kind, const struct work *work, struct bytes text)
 {
-    if (text.n == 0)
-        return;
     struct event *event = mem_alloc(sizeof(*event) + text.n);
-    event->kind = EVENT_TEXT;
+    event->kind = kind;
     event->job_id = work->id;
     event->n_text = text.n;
-    memcpy(event->text, text.p, text.n);
-    engine_tell(engine, event);
+    if (text.n)
+        memcpy(event->text, text.p, text.n);
+    return event;
+}
+
+static void tell_text(struct engine *engine, const struct work *work, struct bytes text)
+{
+    if (text.n > 0)
+        engine_tell(engine, text_event(EVENT_TEXT, work, text));
 }
 
 // seq: NULL, the work has none yet.
@@ -201,12 +208,16 @@ void engine_encoded(struct engine *engine, struct encoding *encoding)
         work->job = encoding->job;
         work->prompt = encoding->ids;
         work->n_prompt = work->usage.n_prompt = encoding->n;
+        work->grammar = encoding->grammar;
         encoding->job = NULL;
         encoding->ids = NULL;
+        encoding->grammar = NULL;
         if (encoding->err.status != OK) {
             end_failed(loaded, NULL, work, &encoding->err);
         } else {
-            engine_tell(engine, event_open(EVENT_STARTED, work));
+            struct event *event = text_event(EVENT_STARTED, work, bytes_of(encoding->notes.text));
+            event->usage = work->usage;
+            engine_tell(engine, event);
             line_add(&loaded->waiting, work);
         }
     } // else: it was cancelled meanwhile
@@ -216,6 +227,10 @@ void engine_encoded(struct engine *engine, struct encoding *encoding)
 static void work_begin(struct loaded *loaded, struct seq *seq, struct work *work, int32_t n_reused)
 {
     sampler_open(&work->sampler, &work->job->ask.sampling, loaded->n_vocab);
+    if (work->grammar) {
+        matcher_open(&work->matcher, work->grammar, loaded->tokenizer);
+        sampler_obey(work->sampler, work->matcher);
+    }
     stopper_open(&work->stopper, work->job->ask.stops, work->job->ask.n_stops);
     for (int32_t i = 0; i < work->n_prompt; i++)
         sampler_see(work->sampler, work->prompt[i], false);
@@ -261,10 +276,17 @@ void loaded_token(struct loaded *loaded, struct seq *seq, int32_t id)
     }
     work->n_generated++;
     sampler_see(work->sampler, id, true);
+    if (work->matcher && !matcher_accept(work->matcher, id))
+        die("token %d was picked against the grammar", (int)id);
     struct bytes text;
     bool stopped = stopper_feed(work->stopper, tokenizer_decode(loaded->tokenizer, id), &text);
     tell_text(engine, work, text);
     if (stopped) {
+        finish(loaded, seq, FINISH_STOP);
+        return;
+    }
+    if (work->matcher && matcher_must_end(work->matcher)) { // nothing may follow
+        tell_text(engine, work, stopper_flush(work->stopper));
         finish(loaded, seq, FINISH_STOP);
         return;
     }

@@ -7,6 +7,8 @@
 
 #include "text.h"
 
+#include <stdatomic.h>
+
 enum { MAX_END = 32 };
 
 enum kind {    // tokenizer.ggml.model
@@ -172,6 +174,7 @@ struct tokenizer {
     int n_end;
     bool add_bos, add_eos, add_sep, add_space, merge_spaces, lowercase, strip_accents, nfc;
     bool plamo3, drops_spaces;
+    _Atomic(struct lexicon *) lexicon; // mask.c: made when it is first asked for
 };
 
 // ---- vocabulary.c -------------------------------------------------------------------------------
@@ -203,6 +206,12 @@ void special_types(uint8_t *type, const struct vocabulary_source *source);
 // Which tokens end a text (t->end), and the ids and flags of struct tokenizer.
 MUST_USE enum status special_ids(struct tokenizer *t, const struct vocabulary_source *source,
                                  struct err *err);
+
+// ---- mask.c -------------------------------------------------------------------------------------
+
+struct lexicon; // the vocabulary as a tree of bytes
+const struct lexicon *tokenizer_lexicon(const struct tokenizer *tokenizer); // any thread
+void lexicon_close(struct lexicon *lexicon);
 
 // ---- one encoding call --------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@
 
 #include "../base/base.h"
 #include "answer.h"
+#include "grammar.h"
 #include "value.h"
 
 // ---- vocabulary (vocabulary.c) ------------------------------------------------------------------
@@ -60,6 +61,7 @@ MUST_USE enum status tokenizer_decode_all(const struct tokenizer *tokenizer, con
                                           size_t n, struct buf *out);
 bool tokenizer_is_end(const struct tokenizer *tokenizer,
                       int32_t id); // eos, eot: generation ends here
+bool tokenizer_is_text(const struct tokenizer *tokenizer, int32_t id); // no control token
 bool tokenizer_add_bos(const struct tokenizer *tokenizer);
 int32_t tokenizer_bos(const struct tokenizer *tokenizer);
 int32_t tokenizer_n_vocab(const struct tokenizer *tokenizer);

@@ -85,6 +85,7 @@ void tokenizer_close(struct tokenizer *tokenizer)
         return;
     pretokenizer_close(tokenizer->pretokenizer);
     vocabulary_free(tokenizer);
+    lexicon_close(tokenizer->lexicon);
     free(tokenizer);
 }
 
@@ -121,6 +122,14 @@ bool tokenizer_is_end(const struct tokenizer *tokenizer, int32_t id)
         if (tokenizer->end[i] == id)
             return true;
     return false;
+}
+
+bool tokenizer_is_text(const struct tokenizer *tokenizer, int32_t id)
+{
+    if (id < 0 || id >= tokenizer->n_vocab)
+        return false;
+    const uint8_t type = tokenizer->type[id];
+    return type == TYPE_NORMAL || type == TYPE_USER || type == TYPE_BYTE;
 }
 
 bool tokenizer_add_bos(const struct tokenizer *tokenizer)

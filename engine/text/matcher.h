@@ -1,0 +1,69 @@
+// matcher.h - a matcher from the inside, shared by matcher.c (following a grammar) and mask.c (the
+// vocabulary against it).
+//
+// Stacks are shared: a stack is a set of (state to return to, stack below), found by its contents,
+// so that equal ones are one. A place is everything the text so far may be in the middle of: a set
+// of (state, stack), found by its contents too, with what each byte leads to filled in when it is
+// first asked for. So a grammar is made deterministic as it is used, and only where it is used.
+#pragma once
+
+#include "automaton.h"
+
+enum {
+    PLACES_MOST = 4096,       // kept before they are forgotten
+    PAIRS_MOST = 1 << 20,     // of all of them: 8 MB
+    PLACE_PAIRS_MOST = 20000, // of one place: more is too ambiguous to follow
+    WORK_MOST = 1 << 24,      // pairs looked at for one answer: a fifth of a second
+    MASKS_KEPT = 16,
+};
+
+struct pair {
+    uint32_t state, stack;
+};
+struct pair_span { // of pairs
+    uint32_t first, n;
+};
+
+// Sets of pairs, each once.
+struct pair_sets {
+    struct pair *pairs;
+    struct pair_span *sets;
+    uint32_t *slots; // hash table: set + 1; 0: free
+    uint32_t n_pairs, n_sets, pairs_allocated, sets_allocated, n_slots;
+};
+
+#define BOTTOM UINT32_MAX // as the state of a pair: the text ends here
+enum { PLACE_DEAD = 0 };
+
+struct match_place {
+    bool may_end, must_end;
+};
+
+struct token_mask {
+    uint32_t place; // 0: none
+    uint32_t *bits;
+};
+
+struct matcher {
+    const struct grammar *grammar;
+    const struct tokenizer *tokenizer;
+    struct pair_sets stacks;   // 0: the lowest, {BOTTOM}
+    struct pair_sets places;   // sets of pairs whose states read bytes, or BOTTOM
+    struct match_place *place; // [places.sets_allocated]
+    uint32_t *next;            // [places.sets_allocated][grammar->n_kinds]: place + 1; 0: not known
+    uint32_t next_allocated;
+    uint32_t at;                 // the place it stands at
+    uint32_t back[MATCHER_BACK]; // the places before, a ring
+    uint32_t n_back, at_back;
+    struct closing *closing; // scratch
+    uint64_t work;           // left of WORK_MOST
+    bool overworked;
+    struct token_mask masks[MASKS_KEPT];
+    uint32_t at_mask;
+};
+
+// Where a byte leads from a place; PLACE_DEAD: nowhere.
+uint32_t matcher_step(struct matcher *m, uint32_t place, uint8_t byte);
+// Forgets all places but the present ones and those given, which get new numbers.
+void matcher_forget(struct matcher *m, uint32_t *keep, uint32_t n_keep);
+bool matcher_full(const struct matcher *m); // it is time to forget

@@ -1,0 +1,294 @@
+// text_grammar.c - grammars followed byte by byte: what each accepts and refuses, masks against
+// every token tried alone, going back, forgetting, and what is refused when it is made.
+#include "../../engine/text/matcher.h"
+#include "../../engine/text/inside.h"
+#include "check.h"
+
+#include <stdlib.h>
+
+// A vocabulary of plain texts; the last token is a control token that ends a text.
+static struct tokenizer *vocabulary(const char *const *texts, int32_t n)
+{
+    struct tokenizer *t = mem_alloc(sizeof(*t));
+    size_t n_bytes = 0;
+    for (int32_t i = 0; i < n; i++)
+        n_bytes += strlen(texts[i]);
+    t->kind = GREEDY;
+    t->n_vocab = n + 1;
+    t->pieces = mem_alloc(n_bytes + 1);
+    t->piece_start = mem_array((size_t)n + 2, sizeof(*t->piece_start));
+    t->type = mem_alloc((size_t)n + 1);
+    n_bytes = 0;
+    for (int32_t i = 0; i < n; i++) {
+        t->piece_start[i] = n_bytes;
+        t->type[i] = TYPE_NORMAL;
+        memcpy(t->pieces + n_bytes, texts[i], strlen(texts[i]));
+        n_bytes += strlen(texts[i]);
+    }
+    t->piece_start[n] = t->piece_start[n + 1] = n_bytes;
+    t->type[n] = TYPE_CONTROL;
+    t->end[t->n_end++] = n;
+    return t;
+}
+
+static void vocabulary_close(struct tokenizer *t)
+{
+    lexicon_close(t->lexicon);
+    free(t->pieces);
+    free(t->piece_start);
+    free(t->type);
+    free(t);
+}
+
+static struct tokenizer *bytes_only; // each byte but NUL is a token
+
+static void open_bytes(void)
+{
+    static char texts[255][2];
+    const char *views[255];
+    for (int i = 0; i < 255; i++) {
+        texts[i][0] = (char)(i + 1);
+        views[i] = texts[i];
+    }
+    bytes_only = vocabulary(views, 255);
+}
+
+enum outcome { WRONG, PART, WHOLE }; // refused; may go on; may end
+
+static enum outcome try_text(const struct grammar *g, const char *text)
+{
+    struct matcher *m;
+    matcher_open(&m, g, bytes_only);
+    enum outcome outcome = PART;
+    for (const char *p = text; *p && outcome != WRONG; p++)
+        outcome = matcher_accept_bytes(m, (struct bytes){(const uint8_t *)p, 1}) ? PART : WRONG;
+    if (outcome == PART && matcher_may_end(m))
+        outcome = WHOLE;
+    matcher_close(m);
+    return outcome;
+}
+
+static struct grammar *gbnf(const char *text)
+{
+    struct grammar *g = NULL;
+    struct err err = {0};
+    if (!CHECK(grammar_compile_gbnf(&g, bytes_of(text), &err) == OK))
+        fprintf(stderr, "    %s: %s\n", text, err.text);
+    return g;
+}
+
+static void check_texts(struct grammar *g, const char *const *whole, const char *const *wrong)
+{
+    for (; g && *whole; whole++)
+        if (!CHECK(try_text(g, *whole) == WHOLE))
+            fprintf(stderr, "    whole: %s\n", *whole);
+    for (; g && *wrong; wrong++)
+        if (!CHECK(try_text(g, *wrong) != WHOLE))
+            fprintf(stderr, "    wrong: %s\n", *wrong);
+    grammar_close(g);
+}
+
+#define TEXTS(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+static void test_gbnf(void)
+{
+    check_texts(gbnf("root ::= \"a\" b* # comment\nb ::= [x-z] | \"-\"\n"),
+                TEXTS("a", "ax", "ay-z"), TEXTS("", "b", "a-w", "aa"));
+    check_texts(gbnf("root ::= (\"a\" | \"b\"\n)+ \"c\"?"), TEXTS("a", "abab", "bc"),
+                TEXTS("c", "acc"));
+    check_texts(gbnf("root ::= \"x\"{2,3} [^a]{1}"), TEXTS("xxb", "xxx", "xxx\xc3\xa9"),
+                TEXTS("xx", "xb", "xxxxx", "xxa"));
+    check_texts(gbnf("root ::= \"ab\"{2,}\n"), TEXTS("abab", "ababab"), TEXTS("ab", "aba"));
+    check_texts(gbnf("root ::= \"\\n\\x41\\u00e9\\\"\" ."), TEXTS("\nA\xc3\xa9\"?"),
+                TEXTS("\nA\xc3\xa9\""));
+    // nested, ambiguous, recursive to the right, empty in the middle
+    check_texts(gbnf("root ::= \"(\" root \")\" | \"\""), TEXTS("", "()", "((()))"),
+                TEXTS("(", "())"));
+    check_texts(gbnf("root ::= a a a\na ::= \"x\" a | \"x\" | \"\""),
+                TEXTS("", "x", "xxx", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"), TEXTS("y", "xy"));
+    check_texts(gbnf("root ::= e \"!\" c\ne ::= m | \"\"\nm ::= e2 \"?\"\ne2 ::= \"\"\nc ::= \"\""),
+                TEXTS("!", "?!"), TEXTS("", "?", "?\?!"));
+    check_texts(gbnf("root ::= s\ns ::= \"a\" s \"a\" | \"b\" s \"b\" | \"\""),
+                TEXTS("abba", "aa", "abaaba"), TEXTS("ab", "aba"));
+    // a part that can never end is cut off before anything is chosen
+    check_texts(gbnf("root ::= \"a\" | \"b\" endless\nendless ::= \"x\" endless"), TEXTS("a"),
+                TEXTS("b"));
+    struct grammar *g = gbnf("root ::= \"a\" | \"b\" endless\nendless ::= \"x\" endless");
+    CHECK(try_text(g, "b") == WRONG);
+    grammar_close(g);
+}
+
+static void check_refused(const char *text, const char *word)
+{
+    struct grammar *g = NULL;
+    struct err err = {0};
+    if (!CHECK(grammar_compile_gbnf(&g, bytes_of(text), &err) != OK && strstr(err.text, word)))
+        fprintf(stderr, "    %s: %s\n", text, err.text);
+}
+
+static void test_refused(void)
+{
+    check_refused("", "root");
+    check_refused("root ::= a", "'a'");
+    check_refused("root ::= root \"x\" | \"y\"", "left recursion");
+    check_refused("root ::= a \"x\"\na ::= b? root | \"y\"\nb ::= \"b\"", "left recursion");
+    check_refused("root ::= \"x\nb", "not closed");
+    check_refused("root ::= \"a\"\n\nroot ::= \"b\"", "line 3");
+    check_refused("root ::= [z-a]", "backwards");
+    check_refused("root ::= (\"a\"", "group");
+    check_refused("root ::= \"a\"{3,2}", "backwards");
+    check_refused("root ::= <think>", "tokens");
+    check_refused("root ::= x\nx ::= \"a\" x", "no text");
+    check_refused("root ::= a{9999}\na ::= b{9999}\nb ::= ([a-z] [^a] .){9999} | b2{9999}\n"
+                  "b2 ::= (\"x\"{9999} \"y\"{9999}){9999} (\"z\"{9999}){9999} (\"z\"{9999}){9999}"
+                  "(\"z\"{9999}){9999}(\"z\"{9999}){9999}(\"z\"{9999}){9999}(\"z\"{9999}){9999}"
+                  "(\"z\"{9999}){9999}(\"z\"{9999}){9999}(\"z\"{9999}){9999}(\"z\"{9999}){9999}"
+                  "(\"z\"{9999}){9999}(\"z\"{9999}){9999}(\"z\"{9999}){9999}(\"z\"{9999}){9999}"
+                  "(\"z\"{9999}){9999}(\"z\"{9999}){9999}(\"z\"{9999}){9999}(\"z\"{9999}){9999}",
+                  "too large");
+}
+
+static struct grammar *regex(const char *text)
+{
+    struct grammar *g = NULL;
+    struct err err = {0};
+    if (!CHECK(grammar_compile_regex(&g, bytes_of(text), &err) == OK))
+        fprintf(stderr, "    %s: %s\n", text, err.text);
+    return g;
+}
+
+static void test_regex(void)
+{
+    check_texts(regex("^a+b?$"), TEXTS("a", "aab"), TEXTS("", "b", "abb", "ca"));
+    check_texts(regex("(ab|c){2}\\d"), TEXTS("abc1", "cc0", "abab9"), TEXTS("ab1", "ccc1"));
+    check_texts(regex("[^a-c\\d]+?"), TEXTS("xyz", "\xc3\xa9"), TEXTS("a", "x1"));
+    check_texts(regex("(^a|b$|c)x?"), TEXTS("a", "b", "c", "ax", "cx"), TEXTS("bx", "d"));
+    check_texts(regex("(?:a{0}b){2,}"), TEXTS("bb", "bbb"), TEXTS("b", "ab"));
+    check_texts(regex("\\u00e9\\x41\\.\\S[\\]\\-]"),
+                TEXTS("\xc3\xa9"
+                      "A.x]",
+                      "\xc3\xa9"
+                      "A.?-"),
+                TEXTS("\xc3\xa9"
+                      "A. ]"));
+    check_texts(regex("((a*)*)*b"), TEXTS("b", "aaab"), TEXTS("a", "ba"));
+    check_texts(regex("a{,2}"), TEXTS("a{,2}"), TEXTS("", "aa"));
+    static const char *const refused[] = {
+        "(?=a)", "(?<!a)", "\\bx",   "(a)\\1",   "\\p{L}",          "(a", "a)",
+        "*",     "[z-a]",  "a{2,1}", "a{20000}", "(a{1000}){1000}", "[a", "\\"};
+    for (size_t i = 0; i < COUNT_OF(refused); i++) {
+        struct grammar *g = NULL;
+        struct err err = {0};
+        if (!CHECK(grammar_compile_regex(&g, bytes_of(refused[i]), &err) != OK && err.text[0]))
+            fprintf(stderr, "    %s\n", refused[i]);
+    }
+}
+
+static void test_json(void)
+{
+    struct grammar *g = NULL;
+    struct err err = {0};
+    CHECK(grammar_compile_json(&g, &err) == OK);
+    check_texts(g,
+                TEXTS("{}", "{\"a\": [1, -2.5e+3, true, null, {\"b\":\"\\u00e9\\n\xc3\xa9\"}]}",
+                      "{\n  \"a\": \"\\ud83d\\ude00\"\n}", " {\"\":0}",
+                      "{\"a\":{},\"b\":[[],[{}]]}"),
+                TEXTS("", "[]", "{a:1}", "{\"a\":01}", "{\"a\":1,}", "{\"a\":\"\\ud83d\"}",
+                      "{\"a\":\"\n\"}", "{\"a\" :1}", "{}}", "{\"a\":\"\xff\"}", "{\"a\":.5}",
+                      "{\"a\":\"\xed\xa0\x80\"}"));
+    struct bytes choices[] = {bytes_of("yes"), bytes_of("no"), bytes_of("nothing")};
+    CHECK(grammar_compile_choices(&g, choices, 3, &err) == OK);
+    CHECK(try_text(g, "noth") == PART && try_text(g, "no") == WHOLE);
+    check_texts(g, TEXTS("yes", "no", "nothing"), TEXTS("", "n", "yesno", "maybe"));
+    CHECK(grammar_compile_choices(&g, NULL, 0, &err) == BAD_INPUT);
+}
+
+// The mask's own oracle: every token tried alone. Long walks, so that places are forgotten.
+static void test_masks(void)
+{
+    static const char *const texts[] = {
+        "{",     "}",    "[",   "]",    "\"",       ":",       ",",        " ",      "\n",
+        "a",     "ab",   "abc", "1",    "12",       "-",       ".",        "e",      "true",
+        "false", "null", "tr",  "ue",   "{\"",      "\":",     "\"a\"",    "\", \"", "}}",
+        "]}",    "\\",   "\\n", "\\u0", "\xc3",     "\xa9",    "\xc3\xa9", "a\xc3",  "\xed\xa0",
+        "\": [", "a",    "  ",  "\"}",  "\xf0\x9f", "\x98\x80"};
+    struct tokenizer *t = vocabulary(texts, COUNT_OF(texts));
+    struct grammar *g = NULL;
+    struct err err = {0};
+    CHECK(grammar_compile_json(&g, &err) == OK);
+    uint32_t random = 1, n_different = 0;
+    for (int round = 0; round < 60; round++) {
+        struct matcher *m;
+        matcher_open(&m, g, t);
+        for (int step = 0; step < 300 && !matcher_must_end(m); step++) {
+            uint32_t bits[8] = {0};
+            int32_t allowed[64], n = 0;
+            CHECK(matcher_mask(m, bits, &err) == OK);
+            for (int32_t id = 0; id < t->n_vocab; id++) {
+                bool alone = matcher_allows(m, id), masked = bits[id / 32] >> (id % 32) & 1;
+                n_different += alone != masked;
+                if (alone && !tokenizer_is_end(t, id))
+                    allowed[n++] = id;
+            }
+            if (n == 0)
+                break;
+            random = random * 1664525u + 1013904223u;
+            CHECK(matcher_accept(m, allowed[(random >> 8) % (uint32_t)n]));
+            if (step % 7 == 6) { // back and forth, and everything made anew
+                uint32_t before[8], after[8];
+                CHECK(matcher_mask(m, before, &err) == OK);
+                bool again = n > 1 && matcher_accept(m, allowed[0]);
+                matcher_forget(m, NULL, 0);
+                if (again)
+                    matcher_back(m, 1);
+                CHECK(matcher_mask(m, after, &err) == OK);
+                CHECK(memcmp(before, after, sizeof(uint32_t) * ((COUNT_OF(texts) + 32) / 32)) == 0);
+            }
+        }
+        matcher_close(m);
+    }
+    CHECK(n_different == 0);
+    grammar_close(g);
+    vocabulary_close(t);
+}
+
+// An answer of a million bytes, deep and long: memory stays within its caps.
+static void test_bounds(void)
+{
+    struct grammar *g = NULL;
+    struct err err = {0};
+    struct matcher *m;
+    CHECK(grammar_compile_json(&g, &err) == OK);
+    matcher_open(&m, g, bytes_only);
+    CHECK(matcher_accept_bytes(m, bytes_of("{\"a\":")));
+    bool good = true;
+    for (int i = 0; i < 20000; i++)
+        good = good && matcher_accept_bytes(m, bytes_of("["));
+    CHECK(good && m->places.n_sets <= PLACES_MOST + 100);
+    for (int i = 0; i < 20000; i++)
+        good = good && matcher_accept_bytes(m, bytes_of(i == 0 ? "1]" : "]"));
+    CHECK(good && !matcher_may_end(m));
+    CHECK(matcher_accept_bytes(m, bytes_of("}")) && matcher_must_end(m));
+    matcher_close(m);
+    grammar_close(g);
+    // as ambiguous as can be: it is followed, or given up, and soon
+    g = gbnf("root ::= a\na ::= (\"x\" | \"xx\" | \"x\" a | a2)*\na2 ::= \"x\" (a | \"y\") a a");
+    matcher_open(&m, g, bytes_only);
+    for (int i = 0; i < 200; i++)
+        (void)matcher_accept_bytes(m, bytes_of("x"));
+    matcher_close(m);
+    grammar_close(g);
+}
+
+int main(void)
+{
+    open_bytes();
+    test_gbnf();
+    test_refused();
+    test_regex();
+    test_json();
+    test_masks();
+    test_bounds();
+    vocabulary_close(bytes_only);
+    return check_done("text_grammar");
+}
