@@ -26,9 +26,11 @@ enum status api_open(struct api **out, const struct api_options *options, struct
     return status;
 }
 
-static void reply_close(struct reply *reply)
+void reply_close(struct reply *reply)
 {
     buf_free(&reply->text);
+    free(reply->vectors);
+    free(reply->documents);
     free(reply);
 }
 

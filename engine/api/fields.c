@@ -240,7 +240,7 @@ bool read_stop(struct reading *r, const char *name, yyjson_val *value)
 
 // ---- which model, and how it is answered ----------------------------------------------------
 
-static bool read_model(struct reading *r, const char *name, yyjson_val *value)
+bool read_model(struct reading *r, const char *name, yyjson_val *value)
 {
     if (!yyjson_is_str(value))
         return wrong_kind(r, name, "a string", value);
@@ -288,7 +288,7 @@ bool ask_read(const struct dialect *dialect, struct bytes text, struct job *job,
     *form = (struct form){.dialect = dialect};
     struct reading r = {.ask = &job->ask, .arena = &job->arena, .form = form, .refusal = refusal};
     random_bytes(&r.ask->sampling.seed, sizeof(r.ask->sampling.seed)); // unless `seed` is given
-    bool good = true;
+    bool good = !dialect->begin || dialect->begin(&r);
     size_t at, n;
     yyjson_val *key, *value;
     yyjson_obj_foreach(yyjson_doc_get_root(body.doc), at, n, key, value)

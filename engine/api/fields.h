@@ -26,8 +26,8 @@ struct field {
 // Those whose name and meaning all dialects share, and what reads the others; a table ends with a
 // field without a name.
 extern const struct field shared_fields[];
-field_reader read_max_tokens, read_stop, read_stream, read_messages, read_tools, read_tool_choice,
-    read_template_options;
+field_reader read_model, read_max_tokens, read_stop, read_stream, read_messages, read_tools,
+    read_tool_choice, read_template_options;
 void finish_tools(struct reading *r); // when every field was read: "none" leaves them out
 
 // constraint.c: what the answer must be, in each of its spellings; only one may be given.

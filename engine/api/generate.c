@@ -1,5 +1,5 @@
-// generate.c - POST /v1/chat/completions and /v1/completions: a request becomes an ask, and travels
-// to the engine in a job.
+// generate.c - a request with a dialect (/v1/chat/completions, /v1/embeddings ...) becomes an ask,
+// and travels to the engine in a job.
 //
 // The order of refusals: not loaded yet (503), never to be loaded (500, which invites nobody to try
 // again), not understood (400), another model than the one loaded (404), too many waiting (503 with
@@ -75,6 +75,17 @@ static struct reply *reply_open(struct api *api, const struct form *form, struct
     return reply;
 }
 
+// False (and refused) unless the loaded model does such work.
+static bool model_suits(const struct api *api, const struct job *job, const struct form *form,
+                        struct refusal *refusal)
+{
+    const struct model_info *model = &sched_status(api->options.sched)->model;
+    struct err err = {0};
+    if (job_suits(job, model, &err) != OK)
+        return refuse_err(refusal, &err, "model");
+    return job->kind != JOB_EMBED || vectors_fit(model, job, form, refusal);
+}
+
 static bool submit(struct api *api, struct exchange *exchange, struct job *job,
                    const struct form *form, struct refusal *refusal)
 {
@@ -82,9 +93,11 @@ static bool submit(struct api *api, struct exchange *exchange, struct job *job,
     struct reply *reply = reply_open(api, form, job->ask.prompt, exchange);
     job->id = reply->id;
     job->ask.model = form->model;
+    reply->form = form->vectors;
+    if (form->vectors.documents)
+        reply->documents = documents_copy(&job->ask);
     if (sched_submit(sched, job) != OK) {
-        buf_free(&reply->text);
-        free(reply);
+        reply_close(reply);
         return refuse(
             refusal, 503, "busy", NULL,
             "%zu requests are being answered or waiting, which is the most; try again soon.",
@@ -102,11 +115,13 @@ static void generate(struct api *api, struct exchange *exchange, const struct re
     struct refusal refusal;
     struct form form;
     struct job *job = job_open();
+    job->kind = dialect->kind;
     if (model_is_ready(api, &refusal) && ask_read(dialect, request->body, job, &form, &refusal) &&
         (form.model.n == 0 || model_is_ours(api, form.model, &refusal)) &&
-        submit(api, exchange, job, &form, &refusal))
+        model_suits(api, job, &form, &refusal) && submit(api, exchange, job, &form, &refusal))
         return;
     job_close(job);
+    refusal.bare = dialect->bare_errors;
     refusal_reply(exchange, &refusal);
 }
 
@@ -118,4 +133,25 @@ void chat_post(struct api *api, struct exchange *exchange, const struct request 
 void completions_post(struct api *api, struct exchange *exchange, const struct request *request)
 {
     generate(api, exchange, request, &openai_completions);
+}
+
+void embeddings_post(struct api *api, struct exchange *exchange, const struct request *request)
+{
+    generate(api, exchange, request, &openai_embeddings);
+}
+
+void rerank_post(struct api *api, struct exchange *exchange, const struct request *request)
+{
+    generate(api, exchange, request, &jina_rerank);
+}
+
+void ollama_embed_post(struct api *api, struct exchange *exchange, const struct request *request)
+{
+    generate(api, exchange, request, &ollama_embed);
+}
+
+void ollama_embeddings_post(struct api *api, struct exchange *exchange,
+                            const struct request *request)
+{
+    generate(api, exchange, request, &ollama_embeddings);
 }

@@ -32,6 +32,7 @@ struct refusal {
     const char *code; // error.code; NULL = null
     char param[96];   // error.param; "" = null
     char text[480];
+    bool bare; // is written as Ollama does: {"error": text}
 };
 // Fills *refusal and returns false, so that `return refuse(...)` reads well. param may be NULL.
 bool refuse(struct refusal *refusal, int http, const char *code, const char *param,
@@ -49,11 +50,17 @@ struct dialect;
 struct reading; // fields.h
 struct field;
 
+struct vectors_form { // how vectors or scores are written
+    bool base64, documents, raw;
+    int32_t n_dims, top_n; // 0: all
+};
+
 struct form { // of a request what is not the engine's business: how its answer is written
     const struct dialect *dialect;
     bool stream, include_usage, echo;
     struct bytes model;     // as asked for; empty = not given
     const char *constraint; // the field that says what the answer must be; NULL: none
+    struct vectors_form vectors;
 };
 
 struct reply { // an answer on its way: from sched_submit to the job's last event
@@ -72,7 +79,12 @@ struct reply { // an answer on its way: from sched_submit to the job's last even
     struct buf text;        // the answer so far, when it is not streamed; before that the echo
     uint64_t asked_ms;      // when it was submitted
     uint64_t written_ms;    // when a stream last got something
+    struct vectors_form form;
+    float *vectors; // [n_vectors][n_vector of the model]: ours
+    size_t n_vectors;
+    struct bytes *documents; // [n_vectors], in one piece with their texts, or NULL: ours
 };
+void reply_close(struct reply *reply);
 
 struct writer {
     // A stream, by reply_data: its first words, a piece of text, a sign of life, its last words
@@ -88,13 +100,22 @@ struct writer {
 };
 
 struct dialect {
+    enum job_kind kind;
     const char *id_prefix;
     const char *input;                 // the field that holds the prompt
     const struct field *fields[5];     // tables, the last pointer NULL
+    bool (*begin)(struct reading *r);  // before any field; NULL: nothing to do
     bool (*finish)(struct reading *r); // when every field was read: is all there that must be?
     const struct writer *writer;
+    bool bare_errors;
 };
 extern const struct dialect openai_chat, openai_completions; // openai.c
+// embeddings.c
+extern const struct dialect openai_embeddings, ollama_embed, ollama_embeddings, jina_rerank;
+// Whether the vectors that are asked for can be had, and be one answer.
+bool vectors_fit(const struct model_info *model, const struct job *job, const struct form *form,
+                 struct refusal *refusal);
+struct bytes *documents_copy(const struct ask *ask);
 
 // fields.c: the body of a request. On true job->ask is filled (the job stays the caller's) and
 // *form views the job's arena.
@@ -102,7 +123,7 @@ bool ask_read(const struct dialect *dialect, struct bytes body, struct job *job,
               struct refusal *refusal);
 
 // reply.c: events into answers
-void reply_event(struct reply *reply, const struct event *event); // not for EVENT_STATE
+void reply_event(struct reply *reply, struct event *event); // not for EVENT_STATE
 void reply_tick(struct reply *reply, uint64_t now_ms);
 void reply_stop(struct reply *reply);                    // the server stops: its last words
 void reply_data(struct reply *reply, struct json *json); // one event of a stream; frees the JSON
@@ -136,6 +157,7 @@ void models_get(struct api *api, struct exchange *exchange, const struct request
 void model_get(struct api *api, struct exchange *exchange, const struct request *request);
 void chat_post(struct api *api, struct exchange *exchange, const struct request *request);
 void completions_post(struct api *api, struct exchange *exchange, const struct request *request);
+route_handler embeddings_post, rerank_post, ollama_embed_post, ollama_embeddings_post;
 // False (and refused) unless the model is loaded and the device answers.
 bool model_is_ready(const struct api *api, struct refusal *refusal);
 // False (and refused) unless this is the name of the model that is loaded.

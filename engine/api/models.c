@@ -7,6 +7,13 @@
 
 #include <stdio.h>
 
+static const char *capability(const struct model_info *model)
+{
+    if (model->n_vector == 0)
+        return "completion";
+    return model->pooling == POOLING_RANK ? "rerank" : "embedding";
+}
+
 static void model_write(struct json *json, const struct api *api)
 {
     const struct model_info *model = &sched_status(api->options.sched)->model;
@@ -22,6 +29,11 @@ static void model_write(struct json *json, const struct api *api)
     json_whole(json, "bytes", (int64_t)model->file_bytes);
     json_whole(json, "context", model->n_ctx);
     json_whole(json, "context_trained", model->n_ctx_train);
+    json_array(json, "capabilities"); // Ollama's words, and "rerank"
+    json_string(json, NULL, capability(model));
+    json_end(json);
+    if (model->n_vector > 0 && model->pooling != POOLING_RANK)
+        json_whole(json, "embedding_length", model->n_vector);
     json_end(json);
 }
 

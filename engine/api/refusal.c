@@ -66,6 +66,11 @@ static const char *type_of(const struct refusal *refusal)
 void refusal_write(struct json *json, const struct refusal *refusal)
 {
     json_object(json, NULL);
+    if (refusal->bare) {
+        json_text(json, "error", bytes_of(refusal->text));
+        json_end(json);
+        return;
+    }
     json_object(json, "error");
     json_text(json, "message", bytes_of(refusal->text));
     json_string(json, "type", type_of(refusal));

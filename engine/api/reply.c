@@ -88,6 +88,7 @@ static void fail(struct reply *reply, const struct err *err)
     const char *field = reply->constraint; // its sentences begin with it
     bool ours = field && strncmp(err->text, field, strlen(field)) == 0;
     (void)refuse_err(&refusal, err, ours ? field : reply->dialect->input);
+    refusal.bare = reply->dialect->bare_errors;
     if (reply->started) {
         reply->dialect->writer->fail(reply, &refusal);
         exchange_end(reply->exchange);
@@ -103,6 +104,13 @@ void reply_stop(struct reply *reply)
         return;
     sched_cancel(reply->api->options.sched, reply->id);
     fail(reply, &(struct err){.status = CANCELLED, .text = "The server is stopping."});
+}
+
+static void take_vectors(struct reply *reply, struct event *event)
+{
+    reply->vectors = event->vectors;
+    reply->n_vectors = event->n_vectors;
+    event->vectors = NULL;
 }
 
 // ---- events ---------------------------------------------------------------------------------
@@ -122,7 +130,7 @@ static void text_came(struct reply *reply, struct bytes text)
     }
 }
 
-void reply_event(struct reply *reply, const struct event *event)
+void reply_event(struct reply *reply, struct event *event)
 {
     reply->begun = reply->begun || event->kind == EVENT_PROGRESS || event->kind == EVENT_TEXT;
     if (!reply->exchange)
@@ -141,6 +149,7 @@ void reply_event(struct reply *reply, const struct event *event)
         text_came(reply, (struct bytes){event->text, event->n_text});
         break;
     case EVENT_DONE:
+        take_vectors(reply, event);
         if (event->finish == FINISH_CANCELLED)
             fail(reply, &(struct err){.status = CANCELLED, .text = "The server is stopping."});
         else

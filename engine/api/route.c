@@ -27,6 +27,11 @@ static const struct endpoint {
     {"GET", "/v1/models/", false, 0, model_get},
     {"POST", "/v1/chat/completions", false, BODY_BYTES_MOST, chat_post},
     {"POST", "/v1/completions", false, BODY_BYTES_MOST, completions_post},
+    {"POST", "/v1/embeddings", false, BODY_BYTES_MOST, embeddings_post},
+    {"POST", "/v1/rerank", false, BODY_BYTES_MOST, rerank_post},
+    {"POST", "/v1/reranking", false, BODY_BYTES_MOST, rerank_post},
+    {"POST", "/api/embed", false, BODY_BYTES_MOST, ollama_embed_post},
+    {"POST", "/api/embeddings", false, BODY_BYTES_MOST, ollama_embeddings_post},
 };
 
 enum { PATH_BYTES = 4096 }; // net takes none that is longer

@@ -286,6 +286,14 @@ enum status model_embed(struct model *m, const struct batch *batch, float *out, 
     return status;
 }
 
+struct bytes model_rank_format(const struct model *m)
+{
+    struct bytes format = {NULL, 0};
+    if (gguf_get_string(m->gguf, "tokenizer.chat_template.rerank", &format, NULL) != OK)
+        return (struct bytes){NULL, 0};
+    return format;
+}
+
 void vector_normalise(float *vector, int32_t n)
 {
     double sum = 0;

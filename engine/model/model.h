@@ -132,6 +132,8 @@ MUST_USE enum status model_forward(struct model *model, const struct batch *batc
 // model writes text.
 MUST_USE enum status model_embed(struct model *model, const struct batch *batch, float *out,
                                  struct err *err);
+// How a reranker's file wants query and document put together (pair_encode); empty: not said.
+struct bytes model_rank_format(const struct model *model);
 // To length 1 (Euclidean); of zeros nothing becomes.
 void vector_normalise(float *vector, int32_t n);
 

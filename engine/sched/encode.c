@@ -29,6 +29,7 @@ void encoding_close(struct encoding *encoding)
     job_close(encoding->job);
     grammar_close(encoding->grammar);
     free(encoding->ids);
+    free(encoding->n_each);
     free(encoding);
 }
 
@@ -56,6 +57,8 @@ static uint64_t text_bytes(const struct job *job)
 // What cannot fit even in the longest tokens is not tokenized.
 enum status encoding_check(const struct encoding *e, struct err *err)
 {
+    if (e->job->kind == JOB_EMBED) // each text by itself, when it is encoded
+        return OK;
     size_t n_longest = tokenizer_longest(e->tokenizer);
     uint64_t n_bytes = text_bytes(e->job), n_least = (n_bytes + n_longest - 1) / n_longest;
     return n_least >= (uint64_t)e->n_ctx ? too_long(e, "at least ", (size_t)n_least, err) : OK;
@@ -113,7 +116,8 @@ static void *encoder_main(void *arg)
         }
         if (!atomic_load(&encoder->quits)) {
             atomic_store_explicit(&encoder->began_ms, clock_ms(), memory_order_relaxed);
-            (void)encode(encoding, &encoding->err);
+            (void)(encoding->job->kind == JOB_EMBED ? embed_encode : encode)(encoding,
+                                                                             &encoding->err);
             atomic_store_explicit(&encoder->began_ms, 0, memory_order_relaxed);
         }
         while (ring_push(encoder->out, encoding) != OK)

@@ -4,7 +4,7 @@
 //   sched.c    the caller's side: rings, events, status      thread.c  the engine thread's loop
 //   load.c     the device, and models in slices              work.c    a job's way to its end
 //   encode.c   the thread that turns prompts into ids        prefix.c  which sequence it gets
-//   step.c     one forward pass
+//   step.c     one forward pass            embed.c   and one of a model that embeds
 //
 // Invariants (engine_check walks them after every step):
 //   FREE      work == NULL; token[0 .. n_cached) is what the model's memory holds, kept for a
@@ -42,6 +42,8 @@ struct encoding {
     struct job *job; // its text; NULL: the encoder is to end
     const struct tokenizer *tokenizer;
     int32_t n_ctx, n_ctx_train; // of the model; what the prompt must fit
+    struct bytes rank_format;   // of a reranker's file; a view that outlives this
+    int32_t *n_each;            // [ask.n_texts] of JOB_EMBED: ids of each text, one behind another
     int32_t *ids;               // [n]; NULL when it was refused
     int32_t n;
     struct grammar *grammar; // NULL: the answer is free
@@ -57,6 +59,11 @@ struct work {
     int32_t *prompt; // [n_prompt]
     int32_t n_prompt;
     int32_t n_generated, picked; // picked: the token that is the next row
+    int32_t *n_each;             // [n_texts] of JOB_EMBED: ids of each text in prompt
+    size_t n_texts, at_text;     // at_text: the one that is next
+    int32_t at_token;            // of it, the first that is not in the memory
+    int32_t at_prompt;           // and where that is in prompt
+    float *vectors;              // [n_texts][n_vector]: those before at_text are there
     struct sampler *sampler;
     struct grammar *grammar; // NULL: the answer is free
     struct matcher *matcher; // how far it is in the grammar
@@ -97,6 +104,9 @@ struct loaded {
     uint64_t began_ms, told_ms; // loading: since when, and when it was last told
     double chunk[2];            // prompt rows in a pass, alone and beside others: chunk_learn()
     double decode_us;           // a pass without prompt rows, running mean
+    bool embeds;                // it has no sequences with works: embed.c
+    int32_t n_vector;           // of a text's vector
+    int32_t first_seq;          // that has the text which is next, or begins it
     int32_t *n_rows;            // [n_seq] rows of each sequence in the present pass
     float *logits;              // [n_seq][n_vocab], or the largest: [n_seq][n_top]
     float *row;                 // [n_vocab]: all logits of one of these
@@ -181,6 +191,12 @@ void work_fail(struct loaded *loaded, struct seq *seq, const struct err *err);
 bool loaded_busy(const struct loaded *loaded); // a pass has work to do
 void loaded_step(struct loaded *loaded);       // one forward pass
 void engine_check(const struct engine *engine);
+
+// embed.c
+MUST_USE enum status embed_encode(struct encoding *encoding, struct err *err); // of JOB_EMBED
+bool loaded_embed(struct loaded *loaded); // one pass over texts that wait; false: none does
+void work_done(struct loaded *loaded, struct work *work); // work.c: of JOB_EMBED, waiting
+void work_fail_waiting(struct loaded *loaded, struct work *work, const struct err *err);
 
 // prefix.c
 int32_t prefix_common(const int32_t *a, int32_t n_a, const int32_t *b, int32_t n_b);

@@ -122,6 +122,8 @@ static void loaded_ready(struct loaded *loaded)
     loaded->logits = mem_array(n_seq * (size_t)loaded->n_vocab, sizeof(float));
     loaded->row = mem_array((size_t)loaded->n_vocab, sizeof(float));
     loaded->top = mem_array(n_seq * TOP_K_MOST, sizeof(int32_t));
+    loaded->n_vector = info->n_vector;
+    loaded->embeds = info->n_vector > 0;
     loaded->state = SCHED_READY;
     engine_tell_state(loaded->engine, SCHED_READY, NULL);
     loaded_encode_all(loaded);

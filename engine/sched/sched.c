@@ -48,6 +48,7 @@ void event_close(struct event *event)
     if (!event)
         return;
     free(event->status);
+    free(event->vectors);
     free(event);
 }
 

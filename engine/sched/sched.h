@@ -25,7 +25,7 @@ enum { SCHED_DEVICE_MS = 60000 };
 
 enum sched_state { SCHED_LOADING, SCHED_READY, SCHED_FAILED, SCHED_STOPPING };
 
-enum job_kind { JOB_GENERATE, JOB_CANCEL, JOB_STOP, JOB_QUIT };
+enum job_kind { JOB_GENERATE, JOB_EMBED, JOB_CANCEL, JOB_STOP, JOB_QUIT };
 
 // What is asked, whatever dialect asked it: everything the engine must know to answer, and nothing
 // about how the answer is written. What it points to lies on its job's arena.
@@ -40,6 +40,18 @@ struct ask {
     int32_t max_tokens;           // 0 = up to the context's end
     const struct bytes *stops;
     size_t n_stops;
+    // Of JOB_EMBED alone: what becomes vectors, or the documents that are ranked for a query.
+    const struct text_ask *texts;
+    size_t n_texts;
+    bool rank;
+    struct bytes query;
+    bool truncates; // a text that is too long is cut, and not refused
+};
+
+struct text_ask { // a text, or its ids where ids is not NULL
+    struct bytes text;
+    const int32_t *ids;
+    size_t n_ids;
 };
 
 // A request becomes an ask (api/), the ask travels in a job (here), and the job becomes a work (on
@@ -52,6 +64,10 @@ struct job {
 };
 struct job *job_open(void); // an empty job with its arena
 void job_close(struct job *job);
+// Whether a model does what the job wants: one that embeds writes no text, and the other way round.
+// UNSUPPORTED: the sentence says which it is and what to do.
+MUST_USE enum status job_suits(const struct job *job, const struct model_info *model,
+                               struct err *err);
 
 enum finish { FINISH_STOP, FINISH_LENGTH, FINISH_CANCELLED };
 
@@ -64,7 +80,7 @@ enum event_kind {
     EVENT_STARTED,  // the prompt was accepted: usage.n_prompt is known; text: notes on the schema
     EVENT_PROGRESS, // n_done of usage.n_prompt tokens are read: a heartbeat for streams
     EVENT_TEXT,     // text: whole UTF-8
-    EVENT_DONE,     // finish, usage
+    EVENT_DONE,     // finish, usage; vectors of JOB_EMBED
     EVENT_FAILED,   // err: see below
     EVENT_STATE,    // loading -> ready | failed -> stopping, and how far loading is
 };
@@ -82,6 +98,8 @@ struct event {          // one malloc; event_close frees it
     int32_t n_done;
     struct err err;
     struct sched_status *status; // EVENT_STATE; taken over by sched_take_event
+    float *vectors; // [n_vectors][n_vector of the model], or NULL; event_close frees it
+    size_t n_vectors;
     size_t n_text;
     uint8_t text[];
 };

@@ -278,7 +278,7 @@ static void check_loaded(const struct loaded *loaded)
         check_seq(loaded, &loaded->seqs[i]);
     check_line(&loaded->arriving, "arriving");
     check_line(&loaded->waiting, "waiting");
-    if (loaded->waiting.first && n_free > 0)
+    if (loaded->waiting.first && n_free > 0 && !loaded->embeds)
         die("a job waits although a sequence is free");
     if (loaded->n_users != loaded->arriving.n + loaded->waiting.n + loaded->n_seq - n_free)
         die("%d users: %d arrive, %d wait, %d of %d sequences are free", (int)loaded->n_users,

@@ -18,6 +18,7 @@ static bool take_jobs(struct engine *engine)
     while ((job = ring_pop(engine->sched->jobs)) != NULL) {
         switch (job->kind) {
         case JOB_GENERATE:
+        case JOB_EMBED:
             engine_accept(engine, job);
             continue; // it is not ours any more
         case JOB_CANCEL:
@@ -61,6 +62,8 @@ static bool loaded_turn(struct loaded *loaded)
     }
     if (loaded->state != SCHED_READY)
         return false;
+    if (loaded->embeds)
+        return loaded_embed(loaded);
     loaded_assign(loaded);
     if (!loaded_busy(loaded))
         return false;

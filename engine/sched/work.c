@@ -56,6 +56,8 @@ static void work_close(struct work *work)
     matcher_close(work->matcher);
     grammar_close(work->grammar);
     free(work->prompt);
+    free(work->n_each);
+    free(work->vectors);
     job_close(work->job);
     free(work);
 }
@@ -129,6 +131,23 @@ void loaded_fail_lines(struct loaded *loaded, const struct err *err)
             end_failed(loaded, NULL, line_remove(lines[i], &lines[i]->first), err);
 }
 
+void work_fail_waiting(struct loaded *loaded, struct work *work, const struct err *err)
+{
+    struct work **at = line_find(&loaded->waiting, work->id);
+    end_failed(loaded, NULL, line_remove(&loaded->waiting, at), err);
+}
+
+void work_done(struct loaded *loaded, struct work *work)
+{
+    struct event *event = event_open(EVENT_DONE, work);
+    event->finish = FINISH_STOP;
+    event->vectors = work->vectors;
+    event->n_vectors = work->n_texts;
+    work->vectors = NULL;
+    line_remove(&loaded->waiting, line_find(&loaded->waiting, work->id));
+    work_end(loaded, NULL, work, event);
+}
+
 // ---- arrival --------------------------------------------------------------------------------
 
 static void job_refuse(struct engine *engine, struct job *job, const struct err *why)
@@ -154,8 +173,10 @@ static bool work_encode(struct loaded *loaded, struct work **at)
     *encoding = (struct encoding){.job = work->job,
                                   .tokenizer = loaded->tokenizer,
                                   .n_ctx = loaded->n_ctx,
-                                  .n_ctx_train = loaded->n_ctx_train};
-    if (encoding_check(encoding, &encoding->err) != OK) {
+                                  .n_ctx_train = loaded->n_ctx_train,
+                                  .rank_format = model_rank_format(loaded->model)};
+    if (job_suits(work->job, model_info(loaded->model), &encoding->err) != OK ||
+        encoding_check(encoding, &encoding->err) != OK) {
         end_failed(loaded, NULL, line_remove(&loaded->arriving, at), &encoding->err);
         free(encoding);
         return false;
@@ -209,6 +230,9 @@ void engine_encoded(struct engine *engine, struct encoding *encoding)
         work->prompt = encoding->ids;
         work->n_prompt = work->usage.n_prompt = encoding->n;
         work->grammar = encoding->grammar;
+        work->n_each = encoding->n_each;
+        work->n_texts = encoding->n_each ? encoding->job->ask.n_texts : 0;
+        encoding->n_each = NULL;
         encoding->job = NULL;
         encoding->ids = NULL;
         encoding->grammar = NULL;

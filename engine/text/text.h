@@ -87,6 +87,15 @@ MUST_USE enum status template_encode(const struct tokenizer *tokenizer,
 // Bytes of all that a client wrote in it.
 uint64_t conversation_bytes(const struct conversation *conversation);
 
+// ---- query and document (pair.c) ----------------------------------------------------------------
+
+// Ids of what a reranker reads. format: the file's own, with {query} and {document} in it; empty:
+// both between the vocabulary's separators. Neither text yields control tokens. TOO_LARGE when over
+// cap ids.
+MUST_USE enum status pair_encode(const struct tokenizer *tokenizer, struct bytes format,
+                                 struct bytes query, struct bytes document, int32_t *ids,
+                                 size_t cap, size_t *n, struct err *err);
+
 // ---- stop strings (stop.c) ----------------------------------------------------------------------
 
 // Streaming search over generated text: holds back what could still become a stop string, and

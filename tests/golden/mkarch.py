@@ -16,7 +16,7 @@ class Shape:
     def __init__(self, arch, L=2, d=128, h=4, hkv=2, hd=32, ffn=192, ctx=256, base=1e4, eps=1e-5, n_rot=None, tied=False, eps_key='layer_norm_rms_epsilon'):
         self.arch, self.L, self.d, self.h, self.hkv, self.hd, self.ffn = arch, L, d, h, hkv, hd, ffn
         self.keys, self.tensors, self.tied, self.fills = [], [], tied, {}
-        self.pre, self.kind = 'gpt-2', 'gpt2'
+        self.pre, self.kind, self.format = 'gpt-2', 'gpt2', None
         for name, val in (('block_count', L), ('context_length', ctx), ('embedding_length', d), ('feed_forward_length', ffn),
                           ('attention.head_count', h), ('attention.head_count_kv', hkv)):
             if val is not None: self.u32(name, val)
@@ -417,6 +417,7 @@ def qwen3_embedding(pooling):
     s.u32('pooling_type', POOLING[pooling])
     if pooling == 'rank':
         s.key('classifier.output_labels', STR, ['yes', 'no']); s.t('cls.output.weight', 2, s.d)
+        s.format = '<|im_start|>judge\n<Query>: {query}\n<Document>: {document}<|im_end|>\n'
     return s
 
 
@@ -424,6 +425,7 @@ EMBEDDERS = {  # as MODELS, compared by vectors: peer/embeddings.txt
     'bert': lambda: encoder('bert', 'mean'),
     'bert first': lambda: encoder('bert', 'first'),
     'bert rank': lambda: encoder('bert', 'rank', 3),
+    'bert score': lambda: encoder('bert', 'rank'),
     'nomic-bert': lambda: encoder('nomic-bert', 'mean'),
     'qwen3 embedding': lambda: qwen3_embedding('last'),
     'qwen3 mean': lambda: qwen3_embedding('mean'),
@@ -499,4 +501,5 @@ def make(path, name, corpus):
     s = (MODELS.get(name) or EMBEDDERS[name])()
     keys = [kv('general.architecture', STR, s.arch), kv('general.name', STR, 'random'), kv('general.file_type', U32, 0)] + s.keys + [
         kv(s.arch + '.vocab_size', U32, VOCAB)] + (wordpieces(corpus) if s.kind == 'bert' else bpe(s, corpus))
+    if s.format: keys.append(kv('tokenizer.chat_template.rerank', STR, s.format))
     mkgguf.write_gguf(path, keys, s.tensors, lambda tensor, shape: fill(s, tensor, shape))

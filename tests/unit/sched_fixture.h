@@ -30,6 +30,8 @@ static int32_t nan_after = -1;    // logits of a text that begins with this toke
 static _Atomic int n_load_slices; // that loading still takes; it never ends while negative
 static int load_slice_us;
 static bool model_is_open, device_is_open;
+static int32_t embed_batch; // the stand-in embeds, in passes of so many rows; 0: it writes text
+static bool embed_one_pass;
 static int dummy;
 static struct sched *sched;
 
@@ -133,6 +135,10 @@ const struct model_info *model_info(const struct model *model)
     static struct model_info info = {.id = "stand-in", .n_vocab = VOCAB, .n_ctx = N_CTX};
     (void)model;
     info.n_ctx_train = n_ctx_train;
+    info.n_vector = embed_batch > 0 ? 3 : 0;
+    info.pooling = embed_batch > 0 ? POOLING_MEAN : POOLING_NONE;
+    info.n_batch = embed_batch;
+    info.one_pass = embed_one_pass;
     return &info;
 }
 
@@ -179,6 +185,12 @@ enum status template_encode(const struct tokenizer *tokenizer,
     }
     *n = total;
     return OK;
+}
+
+int32_t tokenizer_n_vocab(const struct tokenizer *tokenizer)
+{
+    (void)tokenizer;
+    return VOCAB;
 }
 
 struct bytes tokenizer_decode(const struct tokenizer *tokenizer, int32_t id)
@@ -275,6 +287,59 @@ enum status model_forward(struct model *model, const struct batch *batch, struct
         most_rows = batch->n_tokens;
     if (n_decode && n_prefill > most_prefill_beside_decode)
         most_prefill_beside_decode = n_prefill;
+    if (pass_us)
+        usleep((useconds_t)(pass_us * batch->n_tokens));
+    return OK;
+}
+
+struct bytes model_rank_format(const struct model *model)
+{
+    (void)model;
+    return (struct bytes){NULL, 0};
+}
+
+enum status pair_encode(const struct tokenizer *tokenizer, struct bytes format, struct bytes query,
+                        struct bytes document, int32_t *ids, size_t cap, size_t *n, struct err *err)
+{
+    size_t n_query, n_document;
+    (void)format;
+    if (tokenizer_encode(tokenizer, query, false, ids, cap, &n_query, err) != OK ||
+        tokenizer_encode(tokenizer, document, false, ids + n_query, cap - n_query, &n_document,
+                         err) != OK)
+        return BAD_INPUT;
+    *n = n_query + n_document;
+    return OK;
+}
+
+// A text's vector: how many tokens it has, their sum, and the next that follows all of them.
+enum status model_embed(struct model *model, const struct batch *batch, float *out, struct err *err)
+{
+    bool seen[SEQS] = {false};
+    (void)model;
+    if (n_passes++ == fails_at)
+        return err_set(err, fails_with, "the stand-in was told to fail");
+    CHECK(batch->n_tokens > 0 && batch->n_tokens <= embed_batch);
+    most_rows = batch->n_tokens > most_rows ? batch->n_tokens : most_rows;
+    for (int32_t i = 0; i < batch->n_tokens; i++) {
+        const int32_t seq = batch->seq[i], pos = batch->pos[i];
+        CHECK(seq >= 0 && seq < SEQS && pos >= 0 && pos < N_CTX && pos <= held[seq]);
+        if (i == 0 || batch->seq[i - 1] != seq) {
+            CHECK(!seen[seq] && (pos == 0 || !embed_one_pass));
+            seen[seq] = true;
+        }
+        held[seq] = pos + 1;
+        cache[seq][pos] = batch->token[i];
+        if (!batch->wanted[i]) {
+            CHECK(!embed_one_pass || (i + 1 < batch->n_tokens && batch->seq[i + 1] == seq));
+            continue;
+        }
+        float sum = 0;
+        for (int32_t k = 0; k <= pos; k++)
+            sum += (float)cache[seq][k];
+        *out++ = (float)pos + 1;
+        *out++ = cache[seq][0] == nan_after ? NAN : sum;
+        *out++ = (float)next_of(cache[seq], pos + 1);
+    }
     if (pass_us)
         usleep((useconds_t)(pass_us * batch->n_tokens));
     return OK;
