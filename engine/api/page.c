@@ -89,15 +89,13 @@ static void host_of(const struct api *api, const struct request *request, char *
         good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
                (c && strchr("-._[]:", c));
     }
+    const struct bytes bare = request_host_name(request);
     snprintf(host, size, "%s.local", api->hostname);
-    if (good) {
-        memcpy(host, request->host.p, request->host.n);
-        host[request->host.n] = 0;
-    }
     snprintf(name, name_size, "%s", host);
-    char *port = strrchr(name, ':'), *bracket = strrchr(name, ']');
-    if (port && port > bracket)
-        *port = 0;
+    if (good) {
+        snprintf(host, size, "%.*s", (int)request->host.n, (const char *)request->host.p);
+        snprintf(name, name_size, "%.*s", (int)bare.n, (const char *)bare.p);
+    }
 }
 
 static void state_of(const struct api *api, const char **class_name, char *text, size_t size)

@@ -62,7 +62,7 @@ static const struct merge *merge_at(const struct tokenizer *t, const struct spel
     const struct node *left = &s->nodes[at];
     if (left->symbol < 0 || left->next < 0 || s->nodes[left->next].symbol < 0)
         return NULL;
-    const struct merge *merge = vocabulary_merge(t, left->symbol, s->nodes[left->next].symbol);
+    const struct merge *merge = symbols_merge(t, left->symbol, s->nodes[left->next].symbol);
     return merge->left >= 0 ? merge : NULL;
 }
 
@@ -130,7 +130,7 @@ static int32_t characters_as_nodes(const struct tokenizer *t, struct speller *s,
         size_t length = unicode_length(word.p[at]);
         if (length > word.n - at)
             length = word.n - at;
-        int32_t symbol = vocabulary_find(t, (struct bytes){word.p + at, length});
+        int32_t symbol = symbols_find(t, (struct bytes){word.p + at, length});
         s->nodes[n] = (struct node){symbol >= 0 ? symbol : UNNAMED, n - 1, n + 1, (uint32_t)at,
                                     (uint32_t)length};
         at += length;
@@ -178,7 +178,7 @@ static void spell_word(const struct tokenizer *t, struct speller *s, const struc
                        struct bytes word)
 {
     if (family->whole_words || (family->whole_newlines && only_newlines(word))) {
-        int32_t id = vocabulary_find(t, word);
+        int32_t id = symbols_find(t, word);
         if (id >= 0 && id < t->n_vocab) {
             speller_emit(s, id);
             return;

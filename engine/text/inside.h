@@ -193,10 +193,19 @@ enum token_type {
 MUST_USE enum status vocabulary_fill(struct tokenizer *t, const struct vocabulary_source *source,
                                      struct err *err);
 void vocabulary_free(struct tokenizer *t);
-struct bytes vocabulary_text(const struct tokenizer *t, int32_t symbol);
-int32_t vocabulary_find(const struct tokenizer *t, struct bytes text); // -1: no such symbol
+
+// ---- symbols.c: the texts that BPE computes with, and their merges ------------------------------
+
+struct bytes symbols_text(const struct tokenizer *t, int32_t symbol);
+int32_t symbols_find(const struct tokenizer *t, struct bytes text); // -1: no such symbol
+void symbols_reserve(struct tokenizer *t, size_t n);          // the index has room for n symbols
+void symbols_index(struct tokenizer *t, int32_t symbol);      // it is found from now on
+int32_t symbols_add(struct tokenizer *t, struct bytes text);  // a new one, not found yet
+int32_t symbols_need(struct tokenizer *t, struct bytes text); // the one of this text
 // The slot of a pair of symbols; its left < 0: the two do not merge.
-struct merge *vocabulary_merge(const struct tokenizer *t, int32_t left, int32_t right);
+struct merge *symbols_merge(const struct tokenizer *t, int32_t left, int32_t right);
+void symbols_reserve_merges(struct tokenizer *t, size_t n);
+void symbols_add_merge(struct tokenizer *t, const struct merge *merge);
 
 // ---- special.c: what a file says, and does not say, of its special tokens -----------------------
 

@@ -51,146 +51,7 @@ static bool unspell(const int16_t byte_of[324], struct bytes text, uint8_t *out,
     return true;
 }
 
-// ---- symbols ------------------------------------------------------------------------------------
-
-static uint64_t mix(uint64_t h, uint64_t word)
-{
-    h = (h ^ word) * 0x9e3779b97f4a7c15ull;
-    return h ^ h >> 29;
-}
-
-static uint64_t hash_bytes(uint64_t seed, struct bytes text)
-{
-    uint64_t h = mix(seed, text.n), word = 0;
-    size_t i = 0;
-    for (; i + 8 <= text.n; i += 8) {
-        memcpy(&word, text.p + i, 8);
-        h = mix(h, word);
-    }
-    word = 0;
-    for (size_t k = 0; i + k < text.n; k++)
-        word |= (uint64_t)text.p[i + k] << 8 * k;
-    return mix(mix(h, word), seed);
-}
-
-struct bytes vocabulary_text(const struct tokenizer *t, int32_t symbol)
-{
-    return (struct bytes){t->bytes + t->start[symbol], t->start[symbol + 1] - t->start[symbol]};
-}
-
-int32_t vocabulary_find(const struct tokenizer *t, struct bytes text)
-{
-    for (size_t slot = hash_bytes(t->hash_seed, text) & t->by_text_mask;;
-         slot = (slot + 1) & t->by_text_mask) {
-        int32_t symbol = t->by_text[slot];
-        if (symbol < 0 || bytes_equal(vocabulary_text(t, symbol), text))
-            return symbol;
-    }
-}
-
-// At most two thirds full.
-static size_t table_mask(uint64_t n)
-{
-    size_t size = 64;
-    while (size < n + n / 2)
-        size *= 2;
-    return size - 1;
-}
-
-static void index_symbol(struct tokenizer *t, int32_t symbol)
-{
-    size_t slot = hash_bytes(t->hash_seed, vocabulary_text(t, symbol)) & t->by_text_mask;
-    while (t->by_text[slot] >= 0)
-        slot = (slot + 1) & t->by_text_mask;
-    t->by_text[slot] = symbol;
-}
-
-static void make_index(struct tokenizer *t, size_t n)
-{
-    int32_t *old = t->by_text;
-    size_t n_old = old ? t->by_text_mask + 1 : 0;
-    t->by_text_mask = table_mask(n);
-    t->by_text = mem_array(t->by_text_mask + 1, sizeof(*t->by_text));
-    memset(t->by_text, 0xff, (t->by_text_mask + 1) * sizeof(*t->by_text));
-    for (size_t i = 0; i < n_old; i++)
-        if (old[i] >= 0)
-            index_symbol(t, old[i]);
-    free(old);
-}
-
-static void symbol_index(struct tokenizer *t, int32_t symbol)
-{
-    if ((++t->n_indexed) * 3 / 2 > t->by_text_mask)
-        make_index(t, t->n_indexed * 2);
-    index_symbol(t, symbol);
-}
-
-static int32_t symbol_add(struct tokenizer *t, struct bytes text)
-{
-    if (t->n_symbols == t->symbols_allocated) {
-        t->symbols_allocated = t->symbols_allocated < 1024 ? 1024 : t->symbols_allocated * 2;
-        t->start = mem_resize(t->start, ((size_t)t->symbols_allocated + 1) * sizeof(*t->start));
-    }
-    if (t->n_bytes + text.n > t->bytes_allocated) {
-        t->bytes_allocated = (t->n_bytes + text.n) * 2 + 4096;
-        t->bytes = mem_resize(t->bytes, t->bytes_allocated);
-    }
-    if (text.n > 0)
-        memcpy(t->bytes + t->n_bytes, text.p, text.n);
-    t->start[t->n_symbols] = t->n_bytes;
-    t->n_bytes += text.n;
-    t->start[t->n_symbols + 1] = t->n_bytes;
-    if (text.n > t->longest)
-        t->longest = text.n;
-    return t->n_symbols++;
-}
-
-static int32_t symbol_need(struct tokenizer *t, struct bytes text)
-{
-    int32_t symbol = vocabulary_find(t, text);
-    if (symbol < 0) {
-        symbol = symbol_add(t, text);
-        symbol_index(t, symbol);
-    }
-    return symbol;
-}
-
 // ---- merges -------------------------------------------------------------------------------------
-
-struct merge *vocabulary_merge(const struct tokenizer *t, int32_t left, int32_t right)
-{
-    uint64_t pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
-    size_t slot = mix(mix(t->hash_seed, pair), pair >> 17) & t->merges_mask;
-    while (t->merges[slot].left >= 0 &&
-           (t->merges[slot].left != left || t->merges[slot].right != right))
-        slot = (slot + 1) & t->merges_mask;
-    return &t->merges[slot];
-}
-
-static void make_merges(struct tokenizer *t, size_t n)
-{
-    struct merge *old = t->merges;
-    size_t n_old = old ? t->merges_mask + 1 : 0;
-    t->merges_mask = table_mask(n);
-    t->merges = mem_array(t->merges_mask + 1, sizeof(*t->merges));
-    for (size_t i = 0; i <= t->merges_mask; i++)
-        t->merges[i].left = -1;
-    for (size_t i = 0; i < n_old; i++)
-        if (old[i].left >= 0)
-            *vocabulary_merge(t, old[i].left, old[i].right) = old[i];
-    free(old);
-}
-
-static void add_merge(struct tokenizer *t, const struct merge *merge)
-{
-    if ((t->n_merges + 1) * 3 / 2 > t->merges_mask)
-        make_merges(t, t->n_merges * 2 + 64);
-    struct merge *slot = vocabulary_merge(t, merge->left, merge->right);
-    if (slot->left < 0) { // a pair named twice keeps its first rank
-        *slot = *merge;
-        t->n_merges++;
-    }
-}
 
 // A text as BPE works with it: raw bytes, or as it stands. False when it cannot be spelled.
 static bool as_symbol(bool raw, const int16_t byte_of[324], struct bytes text, uint8_t *out,
@@ -210,7 +71,7 @@ static enum status read_merges(struct tokenizer *t, const struct vocabulary_sour
     if (!source->merges && !bytes_equal_text(source->pre, "kimi-k2"))
         return err_set(err, BAD_INPUT,
                        "key 'tokenizer.ggml.merges' is missing: byte-level BPE needs it");
-    make_merges(t, source->n_merges);
+    symbols_reserve_merges(t, source->n_merges);
     uint8_t *text = mem_alloc(2 * MAX_TOKEN_BYTES);
     enum status status = OK;
     for (size_t rank = 0; rank < source->n_merges && status == OK; rank++) {
@@ -229,10 +90,10 @@ static enum status read_merges(struct tokenizer *t, const struct vocabulary_sour
         if (!as_symbol(raw, byte_of, left, text, &n_left) ||
             !as_symbol(raw, byte_of, right, text + n_left, &n_right))
             continue;
-        int32_t a = symbol_need(t, (struct bytes){text, n_left});
-        int32_t b = symbol_need(t, (struct bytes){text + n_left, n_right});
-        int32_t both = symbol_need(t, (struct bytes){text, n_left + n_right});
-        add_merge(t, &(struct merge){a, b, (int32_t)rank, both});
+        int32_t a = symbols_need(t, (struct bytes){text, n_left});
+        int32_t b = symbols_need(t, (struct bytes){text + n_left, n_right});
+        int32_t both = symbols_need(t, (struct bytes){text, n_left + n_right});
+        symbols_add_merge(t, &(struct merge){a, b, (int32_t)rank, both});
     }
     free(text);
     return status;
@@ -256,12 +117,12 @@ static int best_first(const void *a, const void *b)
 // The symbol that a part of a token is before it is merged: a token, or one character.
 static int32_t part_symbol(struct tokenizer *t, struct bytes part)
 {
-    int32_t symbol = vocabulary_find(t, part);
+    int32_t symbol = symbols_find(t, part);
     if (symbol >= 0 || unicode_length(part.p[0]) < part.n)
         return symbol;
     uint8_t character[4]; // the part lies in t->bytes, which may move
     memcpy(character, part.p, part.n);
-    return symbol_need(t, (struct bytes){character, part.n});
+    return symbols_need(t, (struct bytes){character, part.n});
 }
 
 // Every way to put a token together from two symbols is a merge.
@@ -271,13 +132,13 @@ static void merges_by_score(struct tokenizer *t)
     for (int32_t i = 0; i < t->n_vocab; i++) // what is not a number comes last
         order[i] = (struct scored){t->score[i] == t->score[i] ? t->score[i] : -1e38f, i};
     qsort(order, (size_t)t->n_vocab, sizeof(*order), best_first);
-    make_merges(t, (size_t)t->n_vocab * 4);
+    symbols_reserve_merges(t, (size_t)t->n_vocab * 4);
     int32_t rank = 0;
     for (int32_t i = 0; i < t->n_vocab; i++) {
         rank = i > 0 && order[i].score == order[i - 1].score ? rank : i;
         int32_t id = order[i].id;
-        size_t n = vocabulary_text(t, id).n;
-        if (n == 0 || vocabulary_find(t, vocabulary_text(t, id)) != id)
+        size_t n = symbols_text(t, id).n;
+        if (n == 0 || symbols_find(t, symbols_text(t, id)) != id)
             continue;
         for (size_t cut = 0; cut < n;) {
             const uint8_t *p = t->bytes + t->start[id]; // moves when symbols are added
@@ -288,7 +149,7 @@ static void merges_by_score(struct tokenizer *t)
             p = t->bytes + t->start[id];
             int32_t right = part_symbol(t, (struct bytes){p + cut, n - cut});
             if (left >= 0 && right >= 0)
-                add_merge(t, &(struct merge){left, right, rank, id});
+                symbols_add_merge(t, &(struct merge){left, right, rank, id});
         }
     }
     free(order);
@@ -451,7 +312,7 @@ static void add_token(struct tokenizer *t, const int16_t byte_of[324], struct by
             symbol = (struct bytes){scratch, n};
         spelled = spelled && (type != TYPE_USER || bytes_equal((struct bytes){scratch, n}, text));
     }
-    symbol_add(t, symbol);
+    symbols_add(t, symbol);
     give_out(t, id, text, symbol, scratch + MAX_TOKEN_BYTES);
     int byte = byte_of_text(text);
     if (byte >= 0 && t->byte_id[byte] < 0)
@@ -459,8 +320,8 @@ static void add_token(struct tokenizer *t, const int16_t byte_of[324], struct by
     if (control || type == TYPE_BYTE || symbol.n == 0 || !spelled)
         return;
     if (t->kind == BPE || t->kind == SCORED) {
-        if (vocabulary_find(t, symbol) < 0)
-            symbol_index(t, id);
+        if (symbols_find(t, symbol) < 0)
+            symbols_index(t, id);
     } else {
         trie_add(&t->trie, symbol, id);
     }
@@ -542,7 +403,7 @@ static void read_tokens(struct tokenizer *t, const struct vocabulary_source *sou
     size_t n = source->n_tokens, n_bytes = 0;
     for (size_t i = 0; i < n; i++)
         n_bytes += source->tokens[i].n;
-    make_index(t, n + 256);
+    symbols_reserve(t, n + 256);
     memset(t->byte_id, 0xff, sizeof(t->byte_id));
     t->pieces = mem_alloc(n_bytes);
     t->piece_start = mem_array(n + 1, sizeof(*t->piece_start));
@@ -557,9 +418,9 @@ static void read_tokens(struct tokenizer *t, const struct vocabulary_source *sou
     for (int byte = 0; byte < 256; byte++) {
         uint8_t one = (uint8_t)byte;
         if (!is_raw(t))
-            t->byte_symbol[byte] = symbol_need(t, (struct bytes){&one, 1});
+            t->byte_symbol[byte] = symbols_need(t, (struct bytes){&one, 1});
         if (t->byte_id[byte] < 0 && t->kind == SCORED)
-            t->byte_id[byte] = vocabulary_find(t, (struct bytes){&one, 1});
+            t->byte_id[byte] = symbols_find(t, (struct bytes){&one, 1});
     }
 }
 

@@ -13,16 +13,21 @@ static const struct rule rules[] = {
 };
 // clang-format on
 
-static void read_granite(struct reader *r, struct hyper *h)
+void granite_read(struct reader *r, struct hyper *h)
 {
     h->ropes[ROPE_MAIN].pairs = ROPE_NORM;
-    h->ropes[ROPE_MAIN].factors = true;
     h->embed_scale = reader_float(r, "embedding_scale", 0, 1e6, 1);
     h->residual_scale = reader_float(r, "residual_scale", 0, 1e6, 1);
     h->attention_scale = reader_float(r, "attention.scale", 0, 1e6, 0);
     h->logit_scale = 1 / reader_float(r, "logit_scale", 1e-6, 1e6, NAN);
     h->route = (struct route){.score = ROUTE_SOFTMAX, .normalise = true};
     reader_experts(r, h, false);
+}
+
+static void read_granite(struct reader *r, struct hyper *h)
+{
+    h->ropes[ROPE_MAIN].factors = true;
+    granite_read(r, h);
 }
 
 const struct arch arch_granite = {"granite", RULES(rules), read_granite, decoder_forward};

@@ -3,8 +3,6 @@
 // numbers of key heads and of the network's width, 0 in the layers without.
 #include "rules.h"
 
-#include <math.h>
-
 // clang-format off
 #define MIXER_RULES \
     {"attn_q.weight", LAYER(attn_q), MATRIX, N_EMBD, N_Q, .parts = PART_ATTENTION}, \
@@ -50,13 +48,7 @@ static const struct rule nemotron_rules[] = {
 
 static void read_granite(struct reader *r, struct hyper *h)
 {
-    h->ropes[ROPE_MAIN].pairs = ROPE_NORM;
-    h->embed_scale = reader_float(r, "embedding_scale", 0, 1e6, 1);
-    h->residual_scale = reader_float(r, "residual_scale", 0, 1e6, 1);
-    h->attention_scale = reader_float(r, "attention.scale", 0, 1e6, 0);
-    h->logit_scale = 1 / reader_float(r, "logit_scale", 1e-6, 1e6, NAN);
-    h->route = (struct route){.score = ROUTE_SOFTMAX, .normalise = true};
-    reader_experts(r, h, false);
+    granite_read(r, h);
     reader_recurrent(r, h);
     const bool rotates = reader_bool(r, "rope.scaling.finetuned", true);
     for (int32_t i = 0; i < h->n_layer; i++) {

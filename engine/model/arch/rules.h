@@ -49,3 +49,6 @@
     {"ffn_down_shexp.weight", LAYER(ffn_down_shexp), \
      MATRIX, N_FF_SHARED, N_EMBD, .parts = PART_SHARED}
 // clang-format on
+
+// granite.c: the scales and experts that all of Granite's kinds have.
+void granite_read(struct reader *r, struct hyper *h);
