@@ -307,6 +307,26 @@ void recorder_forget(struct vulkan *vk, const struct buffer *buffer);
 bool vk_begin(struct compute *compute, uint64_t key);
 bool vk_rehearse(struct compute *compute);
 enum status vk_finish(struct compute *compute, struct err *err);
+
+// ---- commands.c ---------------------------------------------------------------------------------
+
+// What a barrier stands between.
+#define COMPUTE VK_PIPELINE_STAGE_2_COMPUTE_SHADER_BIT
+#define COPY VK_PIPELINE_STAGE_2_ALL_TRANSFER_BIT
+#define SHADER_READ VK_ACCESS_2_SHADER_READ_BIT
+#define SHADER_WRITE VK_ACCESS_2_SHADER_WRITE_BIT
+#define COPY_READ VK_ACCESS_2_TRANSFER_READ_BIT
+#define COPY_WRITE VK_ACCESS_2_TRANSFER_WRITE_BIT
+
+VkResult commands_take(struct vulkan *vk, VkCommandBuffer *out);
+void commands_give(struct recorder *r, VkCommandBuffer commands); // takes it back
+VkResult commands_begin(struct vulkan *vk, VkCommandBuffer commands, bool once);
+void commands_barrier(struct vulkan *vk, VkCommandBuffer commands, VkPipelineStageFlags2 from,
+                      VkAccessFlags2 wrote, VkPipelineStageFlags2 to, VkAccessFlags2 uses);
+VkResult commands_submit(struct vulkan *vk, VkCommandBuffer commands);
+// Until all that was submitted is done. thought_s: how long it should take; far beyond that the
+// device hangs: DEVICE_ERROR.
+enum status commands_wait(struct vulkan *vk, double thought_s, struct err *err);
 // One copy (or, with from NULL, zeros) now, outside a recording; waits for it.
 enum status vk_copy_now(struct vulkan *vk, const struct buffer *to, uint64_t to_at,
                         const struct buffer *from, uint64_t from_at, uint64_t n_bytes,
