@@ -101,14 +101,14 @@ static enum status read_merges(struct tokenizer *t, const struct vocabulary_sour
 
 // ---- merges by score ----------------------------------------------------------------------------
 
-struct scored {
+struct by_score {
     float score;
     int32_t id;
 };
 
 static int best_first(const void *a, const void *b)
 {
-    const struct scored *x = a, *y = b;
+    const struct by_score *x = a, *y = b;
     if (x->score != y->score)
         return x->score > y->score ? -1 : 1;
     return (x->id > y->id) - (x->id < y->id);
@@ -128,9 +128,9 @@ static int32_t part_symbol(struct tokenizer *t, struct bytes part)
 // Every way to put a token together from two symbols is a merge.
 static void merges_by_score(struct tokenizer *t)
 {
-    struct scored *order = mem_array((size_t)t->n_vocab, sizeof(*order));
+    struct by_score *order = mem_array((size_t)t->n_vocab, sizeof(*order));
     for (int32_t i = 0; i < t->n_vocab; i++) // what is not a number comes last
-        order[i] = (struct scored){t->score[i] == t->score[i] ? t->score[i] : -1e38f, i};
+        order[i] = (struct by_score){t->score[i] == t->score[i] ? t->score[i] : -1e38f, i};
     qsort(order, (size_t)t->n_vocab, sizeof(*order), best_first);
     symbols_reserve_merges(t, (size_t)t->n_vocab * 4);
     int32_t rank = 0;

@@ -40,7 +40,7 @@ struct span { // rows of floats or bytes, resolved from a tensor
     enum dtype type;
 };
 
-struct product { // one struct matmul, resolved
+struct args_product { // one struct matmul, resolved
     struct span out, w;
     const float *bias;    // [n_out] or NULL
     struct span residual; // p == NULL: none
@@ -118,7 +118,7 @@ struct args_rope {
 struct args_matmul {
     struct span x;
     bool normed; // x is in the device's scratch `normed`, not at x.p
-    struct product product[4];
+    struct args_product product[4];
     int32_t n;
 };
 
@@ -305,7 +305,7 @@ struct float_kernels {
     void (*to_q8_0)(void *out, const float *x, int64_t n);
     // out[t][row0..row1), weights of any format decoded to float. scratch:
     // float_matmul_scratch_bytes().
-    void (*matmul)(const struct product *product, struct span x, int64_t row0, int64_t row1,
+    void (*matmul)(const struct args_product *product, struct span x, int64_t row0, int64_t row1,
                    void *scratch);
     void (*attention)(const struct attention_call *call, const struct attention_unit *unit);
     // float_recurrent.h. out[i] = bias[i] + sum over j of w[j * n + i] * taps[j][i].

@@ -6,7 +6,7 @@
 // third multiplies one expert's rows with a chunk of its matrix, so that weights are read once
 // whatever the number of tokens, and a fourth puts the results where they belong. Between them:
 //
-//   struct sorted's integers | packed x | packed out
+//   struct by_expert's integers | packed x | packed out
 #include "cpu.h"
 #include "quant.h"
 
@@ -14,7 +14,7 @@
 
 enum { CHUNK_BYTES = 128 << 10, SUM_COLUMNS = 2048 };
 
-struct sorted {            // views into the scratch `experts`; n: rows of out
+struct by_expert {         // views into the scratch `experts`; n: rows of out
     int32_t *n_groups;     // how many experts were chosen
     int32_t *group_expert; // [n_groups]
     int32_t *group_start;  // [n_groups + 1]: in `order`
@@ -58,10 +58,10 @@ static size_t scratch_bytes(const struct cpu *cpu, const struct args_experts *a)
            n * (x_bytes_of(cpu, a) + (size_t)a->out.n_cols * sizeof(float));
 }
 
-static struct sorted sorted_of(const struct cpu *cpu, const struct args_experts *a)
+static struct by_expert sorted_of(const struct cpu *cpu, const struct args_experts *a)
 {
     size_t n = (size_t)a->out.n_rows, n_expert = n_experts(a);
-    struct sorted s;
+    struct by_expert s;
     s.n_groups = (int32_t *)(void *)cpu->experts.p;
     s.group_expert = s.n_groups + 1;
     s.group_start = s.group_expert + n_expert;
@@ -89,7 +89,7 @@ static void run_sort(struct cpu *cpu, const struct task *task, int32_t chunk, in
 {
     (void)chunk, (void)thread;
     const struct args_experts *a = &task->experts;
-    struct sorted s = sorted_of(cpu, a);
+    struct by_expert s = sorted_of(cpu, a);
     int32_t n = (int32_t)a->out.n_rows, n_expert = (int32_t)n_experts(a), n_groups = 0, start = 0;
     memset(s.next, 0, (size_t)n_expert * sizeof(*s.next));
     for (int32_t i = 0; i < n; i++)
@@ -109,7 +109,7 @@ static void run_sort(struct cpu *cpu, const struct task *task, int32_t chunk, in
         s.order[s.next[expert_of(a, i, n_expert)]++] = i;
 }
 
-static struct row_x row_x_at(const struct args_experts *a, const struct sorted *s, int32_t at,
+static struct row_x row_x_at(const struct args_experts *a, const struct by_expert *s, int32_t at,
                              int32_t n)
 {
     return (struct row_x){s->x + (size_t)at * s->x_bytes, s->x_bytes, a->x.n_cols,
@@ -120,7 +120,7 @@ static void run_gather(struct cpu *cpu, const struct task *task, int32_t at, int
 {
     (void)thread;
     const struct args_experts *a = &task->experts;
-    struct sorted s = sorted_of(cpu, a);
+    struct by_expert s = sorted_of(cpu, a);
     const struct span from = a->normed ? cpu_normed_span(cpu, a->x) : a->x;
     const float *x = span_row(from, s.order[at] / a->x_share);
     if (as_integers(cpu, a->w.type)) {
@@ -134,7 +134,7 @@ static void run_gather(struct cpu *cpu, const struct task *task, int32_t at, int
 static void run_multiply(struct cpu *cpu, const struct task *task, int32_t chunk, int32_t thread)
 {
     const struct args_experts *a = &task->experts;
-    struct sorted s = sorted_of(cpu, a);
+    struct by_expert s = sorted_of(cpu, a);
     int32_t group = chunk / a->chunks_per_group;
     if (group >= *s.n_groups)
         return;
@@ -142,10 +142,10 @@ static void run_multiply(struct cpu *cpu, const struct task *task, int32_t chunk
             row0 = (int64_t)(chunk % a->chunks_per_group) * a->rows_per_chunk,
             row1 = row0 + a->rows_per_chunk < n_out ? row0 + a->rows_per_chunk : n_out;
     int32_t at = s.group_start[group], n = s.group_start[group + 1] - at;
-    struct product product = {.out = {(uint8_t *)(s.out + (int64_t)at * n_out),
-                                      (size_t)n_out * sizeof(float), n, n_out, DTYPE_F32},
-                              .w = a->w,
-                              .scale = 1};
+    struct args_product product = {.out = {(uint8_t *)(s.out + (int64_t)at * n_out),
+                                           (size_t)n_out * sizeof(float), n, n_out, DTYPE_F32},
+                                   .w = a->w,
+                                   .scale = 1};
     product.w.p += (size_t)s.group_expert[group] * (size_t)a->expert_rows * a->w.row_bytes;
     product.w.n_rows = n_out;
     if (a->bias.p)
@@ -163,7 +163,7 @@ static void run_scatter(struct cpu *cpu, const struct task *task, int32_t at, in
 {
     (void)thread;
     const struct args_experts *a = &task->experts;
-    struct sorted s = sorted_of(cpu, a);
+    struct by_expert s = sorted_of(cpu, a);
     memcpy(span_row(a->out, s.order[at]), s.out + (int64_t)at * a->out.n_cols,
            (size_t)a->out.n_cols * sizeof(float));
 }

@@ -356,7 +356,7 @@ static void decode_columns(float *out, struct span w, int64_t row, int64_t k, in
 
 // Rows row .. row + n_rows, decoded in `tile`, times tokens t .. t + n_tokens; the first part of
 // the columns adds bias and residual (which may be `out` itself), the others add to what is there.
-static void matmul_block(const struct product *product, struct span x, const float *tile,
+static void matmul_block(const struct args_product *product, struct span x, const float *tile,
                          int64_t row, int n_rows, int64_t t0, int n_tokens, int64_t k, int64_t n)
 {
     const float *xs[BLOCK_TOKENS];
@@ -382,7 +382,7 @@ static void matmul_block(const struct product *product, struct span x, const flo
     }
 }
 
-static void matmul(const struct product *product, struct span x, int64_t row0, int64_t row1,
+static void matmul(const struct args_product *product, struct span x, int64_t row0, int64_t row1,
                    void *scratch)
 {
     float *tile = scratch; // [row1 - row0, rounded up][BLOCK_K]

@@ -78,10 +78,10 @@ static void run_panel_quantise(struct cpu *cpu, const struct task *task, int32_t
 }
 
 // The product a chunk belongs to, and the chunk's rows of it.
-static const struct product *chunk_of(const struct task *task, int32_t chunk, int64_t *row0,
-                                      int64_t *row1)
+static const struct args_product *chunk_of(const struct task *task, int32_t chunk, int64_t *row0,
+                                           int64_t *row1)
 {
-    const struct product *product = task->matmul.product;
+    const struct args_product *product = task->matmul.product;
     for (; chunk >= product->n_chunks; product++)
         chunk -= product->n_chunks;
     *row0 = (int64_t)chunk * product->rows_per_chunk;
@@ -93,7 +93,7 @@ static const struct product *chunk_of(const struct task *task, int32_t chunk, in
 static void run_floats(struct cpu *cpu, const struct task *task, int32_t chunk, int32_t thread)
 {
     int64_t row0, row1;
-    const struct product *product = chunk_of(task, chunk, &row0, &row1);
+    const struct args_product *product = chunk_of(task, chunk, &row0, &row1);
     cpu->flt->matmul(product, x_of(cpu, &task->matmul), row0, row1, cpu->thread_scratch[thread].p);
 }
 
@@ -101,7 +101,7 @@ static void run_rows(struct cpu *cpu, const struct task *task, int32_t chunk, in
 {
     (void)thread;
     int64_t row0, row1;
-    const struct product *product = chunk_of(task, chunk, &row0, &row1);
+    const struct args_product *product = chunk_of(task, chunk, &row0, &row1);
     struct row_x x = row_x_of(cpu, task->matmul.x);
     cpu->rows->multiply(product, &x, row0, row1);
 }
@@ -109,7 +109,7 @@ static void run_rows(struct cpu *cpu, const struct task *task, int32_t chunk, in
 static void run_panels(struct cpu *cpu, const struct task *task, int32_t chunk, int32_t thread)
 {
     int64_t row0, row1;
-    const struct product *product = chunk_of(task, chunk, &row0, &row1);
+    const struct args_product *product = chunk_of(task, chunk, &row0, &row1);
     struct panel_x x = panel_x_of(cpu, task->matmul.x);
     cpu->panels->multiply(product, &x, row0, row1, cpu->thread_scratch[thread].p);
 }
@@ -142,11 +142,12 @@ static int64_t rows_per_chunk(const struct span *w, enum way way, int32_t n_thre
     return rows < unit ? unit : rows;
 }
 
-static struct product product_of(const struct cpu *cpu, const struct matmul *matmul, enum way way)
+static struct args_product product_of(const struct cpu *cpu, const struct matmul *matmul,
+                                      enum way way)
 {
-    struct product product = {.out = cpu_span(matmul->out),
-                              .w = cpu_span(matmul->w),
-                              .scale = matmul->scale != 0 ? matmul->scale : 1};
+    struct args_product product = {.out = cpu_span(matmul->out),
+                                   .w = cpu_span(matmul->w),
+                                   .scale = matmul->scale != 0 ? matmul->scale : 1};
     if (matmul->bias)
         product.bias = span_row(cpu_span(matmul->bias), 0);
     if (matmul->residual)
@@ -162,7 +163,7 @@ static void prepare(struct cpu *cpu, enum way way, const struct args_matmul *arg
 {
     struct span x = args->x;
     for (int32_t i = 0; i < args->n; i++) {
-        const struct product *product = &args->product[i];
+        const struct args_product *product = &args->product[i];
         if (way == WAY_FLOATS)
             want_bytes(&cpu->thread_bytes, float_matmul_scratch_bytes(product->rows_per_chunk));
         if (way == WAY_PANELS)

@@ -300,7 +300,7 @@ static void tile_16(__m512 out[PANEL_TOKENS], const struct tile_block *tile,
 }
 
 // Adds bias and residual and writes what lies inside the output.
-static void store(const struct product *product, const __m512 sums[PANEL_TOKENS], int64_t row,
+static void store(const struct args_product *product, const __m512 sums[PANEL_TOKENS], int64_t row,
                   int n_rows, int64_t token, int n_tokens)
 {
     __mmask16 in = (__mmask16)((1u << n_rows) - 1);
@@ -315,8 +315,8 @@ static void store(const struct product *product, const __m512 sums[PANEL_TOKENS]
     }
 }
 
-static void panel_multiply(const struct product *product, const struct panel_x *x, int64_t row0,
-                           int64_t row1, void *scratch)
+static void panel_multiply(const struct args_product *product, const struct panel_x *x,
+                           int64_t row0, int64_t row1, void *scratch)
 {
     int64_t n_blocks = x->n_in / PANEL_BLOCK;
     struct rows *rows = scratch;

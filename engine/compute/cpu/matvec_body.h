@@ -4,7 +4,7 @@
 // A thread reads its rows one after the other: its weights are one stream of addresses. A row meets
 // its tokens four at a time, the second four finding it in the first-level cache.
 
-static void store(const struct product *product, int64_t row, int64_t t, float sum)
+static void store(const struct args_product *product, int64_t row, int64_t t, float sum)
 {
     if (product->bias)
         sum += product->bias[row];
@@ -16,7 +16,7 @@ static void store(const struct product *product, int64_t row, int64_t t, float s
 
 // One row with tokens t0 .. t0 + n_tokens (or up to the last: missing ones are that one again, and
 // not kept).
-FORCE_INLINE void row_of(enum dtype type, int n_tokens, const struct product *product,
+FORCE_INLINE void row_of(enum dtype type, int n_tokens, const struct args_product *product,
                          const struct row_x *x, int64_t row, int64_t t0)
 {
     struct row_x_token tokens[MOST_TOKENS];
@@ -29,8 +29,8 @@ FORCE_INLINE void row_of(enum dtype type, int n_tokens, const struct product *pr
         store(product, row, t0 + t, dots[t]);
 }
 
-FORCE_INLINE void rows_of(enum dtype type, const struct product *product, const struct row_x *x,
-                          int64_t row0, int64_t row1)
+FORCE_INLINE void rows_of(enum dtype type, const struct args_product *product,
+                          const struct row_x *x, int64_t row0, int64_t row1)
 {
     for (int64_t row = row0; row < row1; row++)
         if (x->n_tokens == 1)
@@ -44,7 +44,7 @@ FORCE_INLINE void rows_of(enum dtype type, const struct product *product, const 
 
 // A function for each format, so that each gets its own registers.
 #define ROWS_FUNCTION(name, type)                                                                  \
-    static __attribute__((noinline)) void name(const struct product *product,                      \
+    static __attribute__((noinline)) void name(const struct args_product *product,                 \
                                                const struct row_x *x, int64_t row0, int64_t row1)  \
     {                                                                                              \
         rows_of(type, product, x, row0, row1);                                                     \
@@ -56,7 +56,7 @@ ROWS_FUNCTION(rows_q4_k, DTYPE_Q4_K)
 ROWS_FUNCTION(rows_q5_k, DTYPE_Q5_K)
 ROWS_FUNCTION(rows_q6_k, DTYPE_Q6_K)
 
-static void rows_multiply(const struct product *product, const struct row_x *x, int64_t row0,
+static void rows_multiply(const struct args_product *product, const struct row_x *x, int64_t row0,
                           int64_t row1)
 {
     switch (product->w.type) {

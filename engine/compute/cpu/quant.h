@@ -75,13 +75,13 @@ struct row_kernels {
     // x [n_in] of token t into its place.
     void (*quantise)(const struct row_x *to, int64_t t, const float *x);
     // out[t][row0..row1) for all tokens of x.
-    void (*multiply)(const struct product *product, const struct row_x *x, int64_t row0,
+    void (*multiply)(const struct args_product *product, const struct row_x *x, int64_t row0,
                      int64_t row1);
 };
 
 struct panel_kernels {
     void (*quantise)(const struct panel_x *to, int64_t panel, struct span x); // its 12 tokens
-    void (*multiply)(const struct product *product, const struct panel_x *x, int64_t row0,
+    void (*multiply)(const struct args_product *product, const struct panel_x *x, int64_t row0,
                      int64_t row1, void *scratch);
     size_t (*scratch_bytes)(int64_t n_rows, int64_t n_in);
 };

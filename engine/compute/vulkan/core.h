@@ -253,13 +253,13 @@ enum {
     KEPT_DISPATCHES = 65536, // of all of them: some 500 bytes of the driver's memory each
 };
 
-struct piece { // a command buffer and the time it is thought to take
+struct submission { // a command buffer and the time it is thought to take
     VkCommandBuffer commands;
     double s;
 };
 struct recording {
     uint64_t key, used; // used: recorder.clock when last submitted
-    struct piece *pieces;
+    struct submission *pieces;
     uint32_t n, n_allocated;
     struct compute_counts counts;
     struct copy { // what it leaves in a mirror

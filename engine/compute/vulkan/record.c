@@ -63,7 +63,7 @@ static void piece_begin(struct vulkan *vk)
         open->n_allocated = open->n_allocated ? 2 * open->n_allocated : 4;
         open->pieces = mem_resize(open->pieces, open->n_allocated * sizeof(*open->pieces));
     }
-    open->pieces[open->n++] = (struct piece){commands, 0};
+    open->pieces[open->n++] = (struct submission){commands, 0};
     result = commands_begin(vk, commands, open->key == 0);
     if (result != VK_SUCCESS)
         fail(vk, "a command buffer", result);
@@ -82,7 +82,7 @@ static VkCommandBuffer piece_commands(struct vulkan *vk) // NULL: failed
     return r->failure.status == OK ? r->open->pieces[r->open->n - 1].commands : NULL;
 }
 
-static void piece_send(struct vulkan *vk, struct piece *piece)
+static void piece_send(struct vulkan *vk, struct submission *piece)
 {
     struct recorder *r = &vk->recorder;
     if (r->n_sent++ == 0)
@@ -97,7 +97,7 @@ static void piece_send(struct vulkan *vk, struct piece *piece)
 static void piece_end(struct vulkan *vk)
 {
     struct recorder *r = &vk->recorder;
-    struct piece *piece = &r->open->pieces[r->open->n - 1];
+    struct submission *piece = &r->open->pieces[r->open->n - 1];
     r->begun = false;
     VkResult result = vk->call.EndCommandBuffer(piece->commands);
     if (result != VK_SUCCESS)
@@ -251,7 +251,7 @@ void vk_dispatch(struct vulkan *vk, const struct dispatch *d)
                                   (uint32_t)d->push_bytes, d->push);
     vk->call.CmdDispatch(commands, d->groups[0], d->groups[1], d->groups[2]);
     r->open->counts.n_dispatches++;
-    struct piece *piece = &r->open->pieces[r->open->n - 1];
+    struct submission *piece = &r->open->pieces[r->open->n - 1];
     piece->s += think(vk, d);
     if (piece->s * r->slow >= piece_limit(vk))
         piece_end(vk);
