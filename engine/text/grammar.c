@@ -1,7 +1,7 @@
 // grammar.c - the small grammars: any JSON object, a regular expression, choices; and which of all
 // kinds a request's constraint becomes. One rule is the whole, and whatever fails takes its grammar
 // along.
-#include "automaton.h"
+#include "schema.h"
 #include "inside.h"
 
 #include <stdlib.h>
@@ -57,11 +57,49 @@ enum status grammar_compile_choices(struct grammar **out, const struct bytes *ch
     return end(out, g, root, err);
 }
 
+enum status grammar_compile_calls(struct grammar **out, const struct grammar_calls *calls,
+                                  struct notes *notes, struct err *err)
+{
+    struct grammar *g;
+    struct schema_maker *maker;
+    enum status status = OK;
+    grammar_open(&g);
+    schema_maker_open(&maker, g, true, notes);
+    const uint32_t root = grammar_rule(g), one = grammar_rule(g);
+    for (size_t i = 0; i < calls->n && status == OK; i++) {
+        const struct grammar_call *call = &calls->calls[i];
+        uint32_t before = grammar_state(g), after = grammar_state(g), rule = plain_object(g);
+        if (call->schema)
+            status = schema_rule(maker, call->schema, call->path, &rule, err);
+        grammar_text(g, g->rules[one].start, call->before, before);
+        grammar_call(g, before, rule, after);
+        grammar_text(g, after, call->after, g->rules[one].end);
+    }
+    schema_maker_close(maker);
+    if (status != OK) {
+        grammar_close(g);
+        return status;
+    }
+    uint32_t at = grammar_state(g), done = grammar_state(g);
+    grammar_text(g, g->rules[root].start, calls->begin, at);
+    for (int32_t i = 0; i < calls->n_most || calls->n_most == 0; i++) {
+        uint32_t next = grammar_state(g), again = calls->n_most ? grammar_state(g) : at;
+        grammar_call(g, at, one, next);
+        grammar_skip(g, next, done);
+        if (i + 1 != calls->n_most)
+            grammar_text(g, next, calls->between, again);
+        if (calls->n_most == 0 || g->full)
+            break;
+        at = again;
+    }
+    grammar_text(g, done, calls->end, g->rules[root].end);
+    return end(out, g, root, err);
+}
+
 enum status grammar_compile(struct grammar **out, const struct constraint *constraint,
                             struct notes *notes, struct err *err)
 {
     enum status status = OK;
-    (void)notes;
     switch (constraint->kind) {
     case CONSTRAINT_NONE:
         *out = NULL;
@@ -70,8 +108,12 @@ enum status grammar_compile(struct grammar **out, const struct constraint *const
         status = grammar_compile_json(out, err);
         break;
     case CONSTRAINT_SCHEMA:
-        status = err_set(err, UNSUPPORTED, "schemas are not followed yet");
-        break;
+        status =
+            grammar_compile_schema(out, constraint->schema,
+                                   &(struct grammar_options){.path = constraint->path}, notes, err);
+        if (status != OK)
+            err->status = BAD_INPUT; // whatever it is, the client must change it
+        return status;               // the path is there already
     case CONSTRAINT_GBNF:
         status = grammar_compile_gbnf(out, constraint->text, err);
         break;
@@ -84,6 +126,6 @@ enum status grammar_compile(struct grammar **out, const struct constraint *const
     }
     if (status == OK)
         return OK;
-    err->status = BAD_INPUT; // whatever it is, the client must change it
+    err->status = BAD_INPUT;
     return err_prefix(err, "%s", constraint->path);
 }

@@ -348,15 +348,50 @@ static void write_json_range(struct grammar *g, uint32_t from, uint32_t lo, uint
             grammar_text(g, from, plain_escape(point, spelled), to);
 }
 
+// Marks what is reached from a state along the edges, or against them.
+static uint8_t *reached(const struct letters *l, uint32_t state, bool against)
+{
+    uint32_t *first = mem_array(l->n_states + 2, sizeof(*first)),
+             *to = mem_array(l->n_edges + 1, sizeof(*to)),
+             *todo = mem_array(l->n_states + 1, sizeof(*todo)), n = 0;
+    uint8_t *mark = mem_array(l->n_states + 1, 1);
+    for (uint32_t i = 0; i < l->n_edges; i++)
+        first[(against ? l->edges[i].to : l->edges[i].from) + 2]++;
+    for (uint32_t s = 0; s < l->n_states; s++)
+        first[s + 2] += first[s + 1];
+    for (uint32_t i = 0; i < l->n_edges; i++)
+        to[first[(against ? l->edges[i].to : l->edges[i].from) + 1]++] =
+            against ? l->edges[i].from : l->edges[i].to;
+    mark[state] = 1;
+    todo[n++] = state;
+    while (n > 0) {
+        const uint32_t at = todo[--n];
+        for (uint32_t i = first[at]; i < first[at + 1]; i++)
+            if (!mark[to[i]]) {
+                mark[to[i]] = 1;
+                todo[n++] = to[i];
+            }
+    }
+    free(first);
+    free(to);
+    free(todo);
+    return mark;
+}
+
 void letters_write(struct letters *l, struct grammar *g, uint32_t from, uint32_t to, bool json)
 {
     uint32_t *states = mem_array(l->n_states, sizeof(*states));
+    uint8_t *begun = reached(l, l->start, false), *ends = reached(l, l->end, true);
     for (uint32_t s = 0; s < l->n_states; s++)
-        states[s] = s == l->end ? to : grammar_state(g);
-    grammar_skip(g, from, states[l->start]); // other edges may lead back to the start
+        if (begun[s] && ends[s])
+            states[s] = s == l->end ? to : grammar_state(g);
+    if (begun[l->end])
+        grammar_skip(g, from, states[l->start]); // other edges may lead back to the start
     g->full = g->full || l->full;
     for (uint32_t i = 0; i < l->n_edges && !g->full; i++) {
         const struct letters_edge *edge = &l->edges[i];
+        if (!begun[edge->from] || !ends[edge->to])
+            continue; // on no way from the start to the end
         if (edge->lo == LETTER_NONE)
             grammar_skip(g, states[edge->from], states[edge->to]);
         else if (json)
@@ -365,4 +400,6 @@ void letters_write(struct letters *l, struct grammar *g, uint32_t from, uint32_t
             grammar_range(g, states[edge->from], edge->lo, edge->hi, states[edge->to]);
     }
     free(states);
+    free(begun);
+    free(ends);
 }
