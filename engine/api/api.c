@@ -28,7 +28,7 @@ enum status api_open(struct api **out, const struct api_options *options, struct
 
 void reply_close(struct reply *reply)
 {
-    buf_free(&reply->text);
+    reply_clear(reply);
     free(reply->vectors);
     free(reply->documents);
     free(reply);

@@ -27,8 +27,12 @@ struct field {
 // field without a name.
 extern const struct field shared_fields[];
 field_reader read_model, read_max_tokens, read_stop, read_stream, read_messages, read_tools,
-    read_tool_choice, read_template_options;
-void finish_tools(struct reading *r); // when every field was read: "none" leaves them out
+    read_tool_choice, read_template_options, read_parallel_calls;
+// When every field was read: which tool must be called; "none" leaves the tools out.
+bool finish_tools(struct reading *r);
+// thinking.c: whether, how much and how long the model thinks, in each of its spellings.
+field_reader read_effort, read_reasoning, read_thinking, read_enable_thinking, read_thinking_budget;
+bool finish_thinking(struct reading *r); // what of it templates read becomes their options
 
 // constraint.c: what the answer must be, in each of its spellings; only one may be given.
 extern const struct field constraint_fields[];

@@ -69,6 +69,7 @@ static struct reply *reply_open(struct api *api, const struct form *form, struct
     reply->created = clock_unix_s();
     reply->asked_ms = reply->written_ms = clock_ms();
     buf_init(&reply->text, 3 * (size_t)ANSWER_BYTES_MOST);
+    buf_init(&reply->thinking, ANSWER_BYTES_MOST);
     if (form->echo && buf_add(&reply->text, prompt.p, prompt.n) != OK)
         log_warn("a prompt is too long to be echoed");
     name_make(reply);

@@ -61,6 +61,13 @@ struct form { // of a request what is not the engine's business: how its answer 
     struct bytes model;     // as asked for; empty = not given
     const char *constraint; // the field that says what the answer must be; NULL: none
     struct vectors_form vectors;
+    enum said thinks;    // whether the model is to think
+    struct bytes effort; // and how much; n == 0: not said
+};
+
+struct reply_call {  // a tool call of an answer that is not streamed
+    struct buf text; // its id, its name, its arguments
+    size_t n_id, n_name;
 };
 
 struct reply { // an answer on its way: from sched_submit to the job's last event
@@ -74,11 +81,15 @@ struct reply { // an answer on its way: from sched_submit to the job's last even
     bool begun;    // the engine works on it; until then it waits
     char name[48]; // chatcmpl-...
     int64_t created;
-    const char *constraint; // the field that says what the answer must be; NULL: none
-    char notes[400];        // on it
-    struct buf text;        // the answer so far, when it is not streamed; before that the echo
-    uint64_t asked_ms;      // when it was submitted
-    uint64_t written_ms;    // when a stream last got something
+    const char *constraint;   // the field that says what the answer must be; NULL: none
+    char notes[400];          // on it
+    struct buf text;          // the answer so far, when it is not streamed; before that the echo
+    struct buf thinking;      // the same of the thoughts
+    struct reply_call *calls; // [n_calls], filled when it is not streamed
+    size_t n_calls, calls_allocated;
+    size_t n_bytes;      // of all these
+    uint64_t asked_ms;   // when it was submitted
+    uint64_t written_ms; // when a stream last got something
     struct vectors_form form;
     float *vectors; // [n_vectors][n_vector of the model]: ours
     size_t n_vectors;
@@ -90,7 +101,7 @@ struct writer {
     // A stream, by reply_data: its first words, a piece of text, a sign of life, its last words
     // (the end of the exchange is reply.c's).
     void (*begin)(struct reply *reply);
-    void (*text)(struct reply *reply, struct bytes text);
+    void (*text)(struct reply *reply, const struct event *event); // EVENT_TEXT
     void (*alive)(struct reply *reply);
     void (*end)(struct reply *reply, enum finish finish, const struct usage *usage);
     void (*fail)(struct reply *reply, const struct refusal *refusal);
@@ -125,6 +136,7 @@ bool ask_read(const struct dialect *dialect, struct bytes body, struct job *job,
 // reply.c: events into answers
 void reply_event(struct reply *reply, struct event *event); // not for EVENT_STATE
 void reply_tick(struct reply *reply, uint64_t now_ms);
+void reply_clear(struct reply *reply);                   // frees what it holds
 void reply_stop(struct reply *reply);                    // the server stops: its last words
 void reply_data(struct reply *reply, struct json *json); // one event of a stream; frees the JSON
 bool event_is_last(const struct event *event);

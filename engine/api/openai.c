@@ -1,8 +1,8 @@
 // openai.c - OpenAI's dialect: POST /v1/chat/completions and /v1/completions.
 //
 // One table says which fields exist beside those that all dialects share, and who reads them; below
-// it stands what writes an answer. What is asked for and cannot be done (n = 2, tools, logprobs
-// ...) is a 400 that names the field. A stream begins with the role, is never silent for long (a
+// it stands what writes an answer. What is asked for and cannot be done (n = 2, logprobs ...) is a
+// 400 that names the field. A stream begins with the role, is never silent for long (a
 // chunk whose delta is empty: every client takes it, where some choke on a comment line), and ends
 // with a finish_reason, the usage where it was asked for, and [DONE]. An error inside a stream is a
 // `data: {"error":...}` event, and the end after it is a proper one.
@@ -61,13 +61,21 @@ static bool no_logprobs(struct reading *r, const char *name, yyjson_val *value)
     return not_supported(r, name, "log probabilities are not returned yet");
 }
 
-// functions, logit_bias, suffix: nothing in them is as good as absent
+// logit_bias, suffix: nothing in them is as good as absent
 static bool only_empty(struct reading *r, const char *name, yyjson_val *value)
 {
     if (yyjson_is_ctn(value) ? yyjson_get_len(value) == 0
                              : yyjson_is_str(value) && yyjson_get_len(value) == 0)
         return true;
     return not_supported(r, name, "leave it away");
+}
+
+// What tools and tool_choice were called before there could be several calls.
+static bool old_tools(struct reading *r, const char *name, yyjson_val *value)
+{
+    if (yyjson_is_ctn(value) && yyjson_get_len(value) == 0)
+        return true;
+    return not_supported(r, name, "send 'tools' and 'tool_choice'");
 }
 
 static bool only_text_modality(struct reading *r, const char *name, yyjson_val *value)
@@ -91,11 +99,17 @@ static const struct field chat_fields[] = {
     {"max_completion_tokens", read_max_tokens},
     {"top_logprobs", no_logprobs},
     {"tools", read_tools},
-    {"functions", only_empty},
+    {"functions", old_tools},
     {"tool_choice", read_tool_choice},
-    {"function_call", only_empty},
+    {"parallel_tool_calls", read_parallel_calls},
+    {"function_call", old_tools},
     {"modalities", only_text_modality},
     {"chat_template_kwargs", read_template_options},
+    {"reasoning_effort", read_effort},
+    {"reasoning", read_reasoning},
+    {"thinking", read_thinking},
+    {"enable_thinking", read_enable_thinking},
+    {"thinking_budget_tokens", read_thinking_budget},
     {NULL, NULL},
 };
 
@@ -112,8 +126,9 @@ static bool missing(struct reading *r, const char *name)
 static bool chat_finish(struct reading *r)
 {
     r->ask->chat = true;
-    finish_tools(r);
-    return r->ask->conversation.messages ? true : missing(r, "messages");
+    if (!r->ask->conversation.messages)
+        return missing(r, "messages");
+    return finish_tools(r) && finish_thinking(r);
 }
 
 static bool completions_finish(struct reading *r)
@@ -123,9 +138,9 @@ static bool completions_finish(struct reading *r)
 
 // ---- what all objects of an answer share ----------------------------------------------------
 
-static const char *finish_name(enum finish finish)
+static const char *finish_name(const struct reply *reply, enum finish finish)
 {
-    return finish == FINISH_LENGTH ? "length" : "stop";
+    return finish == FINISH_LENGTH ? "length" : reply->n_calls > 0 ? "tool_calls" : "stop";
 }
 
 // The beginning of every object.
@@ -157,6 +172,9 @@ static void usage_write(struct json *json, const struct usage *usage)
     json_whole(json, "total_tokens", usage->n_prompt + usage->n_generated);
     json_object(json, "prompt_tokens_details");
     json_whole(json, "cached_tokens", usage->n_prompt_cached);
+    json_end(json);
+    json_object(json, "completion_tokens_details");
+    json_whole(json, "reasoning_tokens", usage->n_thinking);
     json_end(json);
     json_end(json);
     json_object(json, "timings"); // an extension, named as peers do
@@ -192,9 +210,45 @@ static bool is_chat(const struct reply *reply)
     return reply->dialect == &openai_chat;
 }
 
-// One chunk; a role, a text and the reason of the end are each left out when NULL.
+// A call: where `name` is not NULL all that it begins with, else a piece of its arguments.
+static void call_write(struct json *json, int32_t index, struct bytes id, const struct bytes *name,
+                       struct bytes arguments)
+{
+    json_object(json, NULL);
+    if (index >= 0)
+        json_whole(json, "index", index);
+    if (name) {
+        json_text(json, "id", id);
+        json_string(json, "type", "function");
+    }
+    json_object(json, "function");
+    if (name)
+        json_text(json, "name", *name);
+    json_text(json, "arguments", arguments);
+    json_end(json);
+    json_end(json);
+}
+
+// What an event adds to a message.
+static void delta_write(struct json *json, const struct event *event)
+{
+    const struct bytes text = {event->text + event->n_id, event->n_text - event->n_id},
+                       id = {event->text, event->n_id};
+    const bool begins = event->channel == ANSWER_TOOL_NAME;
+    if (event->channel == ANSWER_CONTENT) {
+        json_text(json, "content", text);
+    } else if (event->channel == ANSWER_THINKING) {
+        json_text(json, "reasoning_content", text);
+    } else {
+        json_array(json, "tool_calls");
+        call_write(json, event->call, id, begins ? &text : NULL, begins ? bytes_of("") : text);
+        json_end(json);
+    }
+}
+
+// One chunk; a role, a text, an event and the reason of the end are each left out when NULL.
 static void chunk(struct reply *reply, const char *role, const struct bytes *text,
-                  const char *finish)
+                  const struct event *event, const char *finish)
 {
     struct json json;
     head(&json, reply, is_chat(reply) ? "chat.completion.chunk" : "text_completion");
@@ -205,6 +259,8 @@ static void chunk(struct reply *reply, const char *role, const struct bytes *tex
             json_string(&json, "role", role);
         if (text)
             json_text(&json, "content", *text);
+        if (event)
+            delta_write(&json, event);
         json_end(&json);
     } else {
         json_text(&json, "text", text ? *text : bytes_of(""));
@@ -220,17 +276,21 @@ static void stream_begin(struct reply *reply)
 {
     struct bytes text = buf_view(&reply->text); // the echo, or nothing
     if (is_chat(reply) || text.n)
-        chunk(reply, "assistant", &text, NULL);
+        chunk(reply, "assistant", &text, NULL, NULL);
 }
 
-static void stream_text(struct reply *reply, struct bytes text)
+static void stream_text(struct reply *reply, const struct event *event)
 {
-    chunk(reply, NULL, &text, NULL);
+    const struct bytes text = {event->text, event->n_text};
+    if (is_chat(reply))
+        chunk(reply, NULL, NULL, event, NULL);
+    else
+        chunk(reply, NULL, &text, NULL, NULL);
 }
 
 static void stream_alive(struct reply *reply)
 {
-    chunk(reply, NULL, NULL, NULL);
+    chunk(reply, NULL, NULL, NULL, NULL);
 }
 
 static void stream_done(struct reply *reply)
@@ -241,7 +301,7 @@ static void stream_done(struct reply *reply)
 
 static void stream_end(struct reply *reply, enum finish finish, const struct usage *usage)
 {
-    chunk(reply, NULL, NULL, finish_name(finish));
+    chunk(reply, NULL, NULL, NULL, finish_name(reply, finish));
     if (reply->include_usage) {
         struct json json;
         head(&json, reply, is_chat(reply) ? "chat.completion.chunk" : "text_completion");
@@ -262,27 +322,48 @@ static void stream_fail(struct reply *reply, const struct refusal *refusal)
     json_init(&json, 16384);
     refusal_write(&json, refusal);
     reply_data(reply, &json);
-    chunk(reply, NULL, NULL, finish_name(FINISH_LENGTH));
+    chunk(reply, NULL, NULL, NULL, finish_name(reply, FINISH_LENGTH));
     stream_done(reply);
 }
 
 // ---- whole answers --------------------------------------------------------------------------
+
+// Content is null where there is a call and nothing else.
+static void message_write(struct json *json, const struct reply *reply)
+{
+    json_object(json, "message");
+    json_string(json, "role", "assistant");
+    if (reply->n_calls > 0 && reply->text.n == 0)
+        json_null(json, "content");
+    else
+        json_text(json, "content", buf_view(&reply->text));
+    if (reply->thinking.n > 0)
+        json_text(json, "reasoning_content", buf_view(&reply->thinking));
+    if (reply->n_calls > 0)
+        json_array(json, "tool_calls");
+    for (size_t i = 0; i < reply->n_calls; i++) {
+        const struct reply_call *call = &reply->calls[i];
+        const struct bytes text = buf_view(&call->text), id = {text.p, call->n_id},
+                           name = {text.p + call->n_id, call->n_name};
+        const size_t n = call->n_id + call->n_name;
+        call_write(json, -1, id, &name, (struct bytes){text.p + n, text.n - n});
+    }
+    if (reply->n_calls > 0)
+        json_end(json);
+    json_null(json, "refusal");
+    json_end(json);
+}
 
 static void whole(const struct reply *reply, struct json *json, enum finish finish,
                   const struct usage *usage)
 {
     head(json, reply, is_chat(reply) ? "chat.completion" : "text_completion");
     choice_begin(json);
-    if (is_chat(reply)) {
-        json_object(json, "message");
-        json_string(json, "role", "assistant");
-        json_text(json, "content", buf_view(&reply->text));
-        json_null(json, "refusal");
-        json_end(json);
-    } else {
+    if (is_chat(reply))
+        message_write(json, reply);
+    else
         json_text(json, "text", buf_view(&reply->text));
-    }
-    choice_end(json, finish_name(finish));
+    choice_end(json, finish_name(reply, finish));
     usage_write(json, usage);
     json_end(json);
 }

@@ -8,6 +8,7 @@
 // still come, and are dropped.
 #include "inside.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 bool event_is_last(const struct event *event)
@@ -115,19 +116,63 @@ static void take_vectors(struct reply *reply, struct event *event)
 
 // ---- events ---------------------------------------------------------------------------------
 
-static void text_came(struct reply *reply, struct bytes text)
+static struct reply_call *call_open(struct reply *reply)
+{
+    if (reply->n_calls == reply->calls_allocated) {
+        reply->calls_allocated = reply->calls_allocated ? 2 * reply->calls_allocated : 4;
+        reply->calls = mem_resize(reply->calls, reply->calls_allocated * sizeof(*reply->calls));
+    }
+    struct reply_call *call = &reply->calls[reply->n_calls];
+    *call = (struct reply_call){0};
+    buf_init(&call->text, ANSWER_BYTES_MOST);
+    return call;
+}
+
+// Where the text of an answer that is not streamed goes.
+static struct buf *place_of(struct reply *reply, const struct event *event)
+{
+    switch (event->channel) {
+    case ANSWER_THINKING:
+        return &reply->thinking;
+    case ANSWER_TOOL_NAME: {
+        struct reply_call *call = call_open(reply);
+        call->n_id = event->n_id;
+        call->n_name = event->n_text - event->n_id;
+        return &call->text;
+    }
+    case ANSWER_TOOL_ARGUMENTS:
+        return &reply->calls[reply->n_calls - 1].text;
+    default:
+        return &reply->text;
+    }
+}
+
+static void text_came(struct reply *reply, const struct event *event)
 {
     if (reply->stream) {
         stream_begin(reply);
-        reply->dialect->writer->text(reply, text);
+        reply->dialect->writer->text(reply, event);
+        reply->n_calls += event->channel == ANSWER_TOOL_NAME;
         return;
     }
-    if (text.n > ANSWER_BYTES_MOST || reply->text.n > ANSWER_BYTES_MOST - text.n ||
-        buf_add(&reply->text, text.p, text.n) != OK) {
+    struct buf *place = place_of(reply, event);
+    reply->n_calls += event->channel == ANSWER_TOOL_NAME;
+    if (event->n_text > ANSWER_BYTES_MOST || reply->n_bytes > ANSWER_BYTES_MOST - event->n_text ||
+        buf_add(place, event->text, event->n_text) != OK) {
         sched_cancel(reply->api->options.sched, reply->id);
         fail(reply, &(struct err){.status = IO_ERROR,
                                   .text = "the answer is too long to be sent whole; stream it"});
     }
+    reply->n_bytes += event->n_text;
+}
+
+void reply_clear(struct reply *reply)
+{
+    for (size_t i = 0; i < reply->n_calls && reply->calls; i++)
+        buf_free(&reply->calls[i].text);
+    free(reply->calls);
+    buf_free(&reply->text);
+    buf_free(&reply->thinking);
 }
 
 void reply_event(struct reply *reply, struct event *event)
@@ -146,7 +191,7 @@ void reply_event(struct reply *reply, struct event *event)
             stream_alive(reply, clock_ms());
         break;
     case EVENT_TEXT:
-        text_came(reply, (struct bytes){event->text, event->n_text});
+        text_came(reply, event);
         break;
     case EVENT_DONE:
         take_vectors(reply, event);

@@ -1,5 +1,5 @@
-// tools.c - what a chat may call, and what it tells the template: the fields tools, tool_choice and
-// chat_template_kwargs.
+// tools.c - what a chat may call, and what it tells the template: the fields tools, tool_choice,
+// parallel_tool_calls and chat_template_kwargs.
 //
 // A tool's parameters are a schema that others read; here it must only be an object. With
 // tool_choice "none" the tools are checked and left out of the conversation.
@@ -62,15 +62,34 @@ bool read_tools(struct reading *r, const char *name, yyjson_val *value)
     return take_value(r, name, value, tools);
 }
 
+// "none", "auto", "required" ("any" is Mistral's word for it), or the name of a function.
 bool read_tool_choice(struct reading *r, const char *name, yyjson_val *value)
 {
-    if (!yyjson_equals_str(value, "none") && !yyjson_equals_str(value, "auto"))
-        return not_supported(r, name, "\"none\" and \"auto\" are accepted");
+    static const char *const words[] = {"none", "auto", "required", "any"};
     struct value *choice = arena_take(r->arena, sizeof(*choice));
+    yyjson_val *function = yyjson_obj_get(value, "function");
+    bool good = yyjson_is_str(yyjson_obj_get(function ? function : value, "name")) &&
+                yyjson_equals_str(yyjson_obj_get(value, "type"), "function");
+    for (size_t i = 0; i < COUNT_OF(words); i++)
+        good = good || yyjson_equals_str(value, words[i]);
+    if (!good)
+        return refuse(r->refusal, 400, "invalid_value", name,
+                      "'%s' must be \"none\", \"auto\", \"required\" or {\"type\": \"function\", "
+                      "\"function\": {\"name\": ...}}.",
+                      name);
     if (!choice)
         return no_room(r);
     r->ask->tool_choice = choice;
     return take_value(r, name, value, choice);
+}
+
+bool read_parallel_calls(struct reading *r, const char *name, yyjson_val *value)
+{
+    bool several;
+    if (!take_flag(r, name, value, &several))
+        return false;
+    r->ask->one_call = !several;
+    return true;
 }
 
 bool read_template_options(struct reading *r, const char *name, yyjson_val *value)
@@ -84,9 +103,41 @@ bool read_template_options(struct reading *r, const char *name, yyjson_val *valu
     return take_value(r, name, value, options);
 }
 
-void finish_tools(struct reading *r)
+static struct bytes name_of(const struct value *tool)
+{
+    const struct value *function = value_get(tool, "function"),
+                       *name = value_get(function ? function : tool, "name");
+    return name && name->kind == VALUE_TEXT ? name->text : (struct bytes){NULL, 0};
+}
+
+static bool must_call(struct reading *r, struct bytes name)
+{
+    const struct value *tools = r->ask->conversation.tools;
+    if (!tools)
+        return refuse(r->refusal, 400, "invalid_value", "tool_choice",
+                      "'tool_choice' asks for a call, but there are no 'tools'.");
+    bool known = name.n == 0;
+    for (size_t i = 0; i < tools->list.n; i++)
+        known = known || bytes_equal(name_of(&tools->list.items[i]), name);
+    if (!known)
+        return refuse(r->refusal, 400, "invalid_value", "tool_choice",
+                      "'tool_choice' names '%.*s', which is not one of the tools.",
+                      (int)(name.n < 100 ? name.n : 100), (const char *)name.p);
+    r->ask->must_call = true;
+    r->ask->one_call = r->ask->one_call || name.n > 0;
+    r->ask->must_call_tool = name.n == 0 && tools->list.n == 1 ? name_of(tools->list.items) : name;
+    return true;
+}
+
+bool finish_tools(struct reading *r)
 {
     const struct value *choice = r->ask->tool_choice;
-    if (choice && choice->kind == VALUE_TEXT && bytes_equal_text(choice->text, "none"))
-        r->ask->conversation.tools = NULL;
+    if (choice && choice->kind == VALUE_DICT)
+        return must_call(r, name_of(choice));
+    if (!choice || bytes_equal_text(choice->text, "auto"))
+        return true;
+    if (!bytes_equal_text(choice->text, "none"))
+        return must_call(r, (struct bytes){NULL, 0});
+    r->ask->conversation.tools = NULL;
+    return true;
 }

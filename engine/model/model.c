@@ -323,3 +323,14 @@ const struct tokenizer *model_tokenizer(const struct model *model)
 {
     return model->tokenizer;
 }
+
+struct bytes model_chat_template(const struct model *model)
+{
+    static const char *const keys[] = {"tokenizer.chat_template.tool_use",
+                                       "tokenizer.chat_template"};
+    struct bytes text = {NULL, 0};
+    for (size_t i = 0; i < COUNT_OF(keys) && text.n == 0; i++)
+        if (gguf_get_string(model->gguf, keys[i], &text, NULL) != OK)
+            text.n = 0;
+    return text;
+}

@@ -101,6 +101,8 @@ void model_progress(const struct model *model, struct model_progress *out);
 void model_close(struct model *model); // NULL: nothing
 const struct model_info *model_info(const struct model *model);
 const struct tokenizer *model_tokenizer(const struct model *model);
+// The file's key tokenizer.chat_template, or the one it keeps for tools; n == 0: it has none.
+struct bytes model_chat_template(const struct model *model);
 
 // One forward pass over rows that may belong to different sequences. Rows of one sequence come in
 // rising position; the KV of positions before them must have been computed by earlier passes (or

@@ -5,6 +5,7 @@
 //   load.c     the device, and models in slices              work.c    a job's way to its end
 //   encode.c   the thread that turns prompts into ids        prefix.c  which sequence it gets
 //   step.c     one forward pass            embed.c   and one of a model that embeds
+//   speak.c    from tokens to what is told
 //
 // Invariants (engine_check walks them after every step):
 //   FREE      work == NULL; token[0 .. n_cached) is what the model's memory holds, kept for a
@@ -68,6 +69,11 @@ struct work {
     struct grammar *grammar; // NULL: the answer is free
     struct matcher *matcher; // how far it is in the grammar
     struct stopper *stopper;
+    struct answer_parser *answer; // NULL: its text is told as it is
+    bool obeys;                   // the matcher counts from here
+    bool thought_cut, call_begun; // what was to be forced has been
+    int32_t *forced;              // [n_forced] tokens that count instead of those picked
+    int32_t n_forced, at_forced;
     struct usage usage;
     uint64_t arrived_us, started_us, first_us; // came; got a sequence; first token
 };
@@ -96,6 +102,7 @@ struct loaded {
     char path[2200];
     struct model *model; // NULL: its file is not opened yet
     const struct tokenizer *tokenizer;
+    struct answer_family family; // how it marks its thoughts and calls
     int32_t n_ctx, n_ctx_train, n_vocab, n_seq;
     struct seq *seqs; // [n_seq]
     struct line arriving, waiting;
@@ -186,6 +193,15 @@ void loaded_fail_lines(struct loaded *loaded, const struct err *err); // arrivin
 void loaded_assign(struct loaded *loaded); // gives free sequences to waiting works
 void loaded_token(struct loaded *loaded, struct seq *seq, int32_t id);
 void work_fail(struct loaded *loaded, struct seq *seq, const struct err *err);
+
+// speak.c
+struct event *text_event(enum event_kind kind, const struct work *work, struct bytes text);
+void work_speak_begin(const struct loaded *loaded, struct work *work); // it has a sampler
+int32_t work_counts(struct work *work, int32_t id); // the token that counts where `id` was picked
+// Tells what the token says. True: the answer ends here, and nothing is left to be told.
+bool work_speak(struct loaded *loaded, struct work *work, int32_t id);
+void work_speak_end(struct loaded *loaded, struct work *work); // tells what was held back
+void work_speak_close(struct work *work);
 
 // step.c
 bool loaded_busy(const struct loaded *loaded); // a pass has work to do

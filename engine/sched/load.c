@@ -109,6 +109,7 @@ static void loaded_ready(struct loaded *loaded)
     const struct model_info *info = model_info(loaded->model);
     size_t n_seq = (size_t)loaded->engine->sched->settings.n_parallel;
     loaded->tokenizer = model_tokenizer(loaded->model);
+    loaded->family = answer_family_find(model_chat_template(loaded->model));
     loaded->n_ctx = info->n_ctx;
     loaded->n_ctx_train = info->n_ctx_train;
     loaded->n_vocab = info->n_vocab;

@@ -37,6 +37,9 @@ struct ask {
     struct bytes prompt;             // raw: names of control tokens in it are control tokens
     struct sampling sampling;
     struct constraint constraint; // what the answer must be
+    bool must_call, one_call;     // a tool; at most one
+    struct bytes must_call_tool;  // which; n == 0: any
+    int32_t think_most;           // tokens of thinking; -1: no limit
     int32_t max_tokens;           // 0 = up to the context's end
     const struct bytes *stops;
     size_t n_stops;
@@ -73,13 +76,14 @@ enum finish { FINISH_STOP, FINISH_LENGTH, FINISH_CANCELLED };
 
 struct usage {
     int32_t n_prompt, n_prompt_cached, n_generated; // n_generated: without the token that ended it
+    int32_t n_thinking;                             // of n_generated
     uint64_t queue_us, prompt_us, generate_us;
 };
 
 enum event_kind {
     EVENT_STARTED,  // the prompt was accepted: usage.n_prompt is known; text: notes on the schema
     EVENT_PROGRESS, // n_done of usage.n_prompt tokens are read: a heartbeat for streams
-    EVENT_TEXT,     // text: whole UTF-8
+    EVENT_TEXT,     // text: whole UTF-8, of a channel and call (text/answer.h)
     EVENT_DONE,     // finish, usage; vectors of JOB_EMBED
     EVENT_FAILED,   // err: see below
     EVENT_STATE,    // loading -> ready | failed -> stopping, and how far loading is
@@ -100,6 +104,9 @@ struct event {          // one malloc; event_close frees it
     struct sched_status *status; // EVENT_STATE; taken over by sched_take_event
     float *vectors; // [n_vectors][n_vector of the model], or NULL; event_close frees it
     size_t n_vectors;
+    enum answer_channel channel;
+    int32_t call;
+    size_t n_id; // of ANSWER_TOOL_NAME: text begins with the call's id
     size_t n_text;
     uint8_t text[];
 };

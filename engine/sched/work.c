@@ -51,32 +51,12 @@ static void work_close(struct work *work)
 {
     if (work->sampler)
         sampler_close(work->sampler);
-    if (work->stopper)
-        stopper_close(work->stopper);
-    matcher_close(work->matcher);
-    grammar_close(work->grammar);
+    work_speak_close(work);
     free(work->prompt);
     free(work->n_each);
     free(work->vectors);
     job_close(work->job);
     free(work);
-}
-
-static struct event *text_event(enum event_kind kind, const struct work *work, struct bytes text)
-{
-    struct event *event = mem_alloc(sizeof(*event) + text.n);
-    event->kind = kind;
-    event->job_id = work->id;
-    event->n_text = text.n;
-    if (text.n)
-        memcpy(event->text, text.p, text.n);
-    return event;
-}
-
-static void tell_text(struct engine *engine, const struct work *work, struct bytes text)
-{
-    if (text.n > 0)
-        engine_tell(engine, text_event(EVENT_TEXT, work, text));
 }
 
 // seq: NULL, the work has none yet.
@@ -251,11 +231,7 @@ void engine_encoded(struct engine *engine, struct encoding *encoding)
 static void work_begin(struct loaded *loaded, struct seq *seq, struct work *work, int32_t n_reused)
 {
     sampler_open(&work->sampler, &work->job->ask.sampling, loaded->n_vocab);
-    if (work->grammar) {
-        matcher_open(&work->matcher, work->grammar, loaded->tokenizer);
-        sampler_obey(work->sampler, work->matcher);
-    }
-    stopper_open(&work->stopper, work->job->ask.stops, work->job->ask.n_stops);
+    work_speak_begin(loaded, work);
     for (int32_t i = 0; i < work->n_prompt; i++)
         sampler_see(work->sampler, work->prompt[i], false);
     work->started_us = clock_us();
@@ -289,34 +265,29 @@ static void finish(struct loaded *loaded, struct seq *seq, enum finish why)
 
 void loaded_token(struct loaded *loaded, struct seq *seq, int32_t id)
 {
-    struct engine *engine = loaded->engine;
     struct work *work = seq->work;
+    id = work_counts(work, id);
     if (!work->first_us)
         work->first_us = clock_us();
     if (tokenizer_is_end(loaded->tokenizer, id)) {
-        tell_text(engine, work, stopper_flush(work->stopper));
+        work_speak_end(loaded, work);
         finish(loaded, seq, FINISH_STOP);
         return;
     }
     work->n_generated++;
     sampler_see(work->sampler, id, true);
-    if (work->matcher && !matcher_accept(work->matcher, id))
-        die("token %d was picked against the grammar", (int)id);
-    struct bytes text;
-    bool stopped = stopper_feed(work->stopper, tokenizer_decode(loaded->tokenizer, id), &text);
-    tell_text(engine, work, text);
-    if (stopped) {
+    if (work_speak(loaded, work, id)) {
         finish(loaded, seq, FINISH_STOP);
         return;
     }
-    if (work->matcher && matcher_must_end(work->matcher)) { // nothing may follow
-        tell_text(engine, work, stopper_flush(work->stopper));
+    if (work->obeys && matcher_must_end(work->matcher)) { // nothing may follow
+        work_speak_end(loaded, work);
         finish(loaded, seq, FINISH_STOP);
         return;
     }
     bool enough = work->job->ask.max_tokens > 0 && work->n_generated >= work->job->ask.max_tokens;
     if (enough || seq->n_cached + 1 >= loaded->n_ctx) { // the context is full
-        tell_text(engine, work, stopper_flush(work->stopper));
+        work_speak_end(loaded, work);
         finish(loaded, seq, FINISH_LENGTH);
         return;
     }

@@ -63,7 +63,7 @@ static size_t blank_end(struct bytes text)
 
 // ---- events -------------------------------------------------------------------------------------
 
-static struct note *note_open(struct answer *a, enum answer_channel channel)
+static struct note *note_open(struct answer_parser *a, enum answer_channel channel)
 {
     if (a->n_notes == a->notes_allocated) {
         a->notes_allocated = a->notes_allocated ? 2 * a->notes_allocated : 16;
@@ -75,7 +75,7 @@ static struct note *note_open(struct answer *a, enum answer_channel channel)
 }
 
 // Appends whole characters to the channel's event.
-static void tell_whole(struct answer *a, enum answer_channel channel, struct bytes text)
+static void tell_whole(struct answer_parser *a, enum answer_channel channel, struct bytes text)
 {
     if (text.n == 0)
         return;
@@ -90,14 +90,14 @@ static void tell_whole(struct answer *a, enum answer_channel channel, struct byt
 }
 
 // What is left of a character that never became whole.
-static void flush_part(struct answer *a)
+static void flush_part(struct answer_parser *a)
 {
     if (a->part.n > 0)
         tell_whole(a, a->part_channel, buf_view(&a->part));
     a->part.n = 0;
 }
 
-void answer_tell(struct answer *a, enum answer_channel channel, struct bytes text)
+void answer_tell(struct answer_parser *a, enum answer_channel channel, struct bytes text)
 {
     if (text.n == 0)
         return;
@@ -125,7 +125,7 @@ static void random_id(char out[40], bool is_short)
     out[n] = 0;
 }
 
-void answer_call(struct answer *a, struct bytes name, struct bytes id)
+void answer_call(struct answer_parser *a, struct bytes name, struct bytes id)
 {
     char random[40];
     flush_part(a);
@@ -143,7 +143,7 @@ void answer_call(struct answer *a, struct bytes name, struct bytes id)
     note->n = a->text.n - note->start - note->n_id;
 }
 
-void answer_call_ends(struct answer *a)
+void answer_call_ends(struct answer_parser *a)
 {
     flush_part(a);
     a->state = BETWEEN_CALLS;
@@ -151,7 +151,7 @@ void answer_call_ends(struct answer *a)
     a->over = a->options.one_call;
 }
 
-bool answer_take(struct answer *answer, struct answer_event *event)
+bool answer_take(struct answer_parser *answer, struct answer_event *event)
 {
     if (answer->n_taken == answer->n_notes)
         return false;
@@ -166,7 +166,7 @@ bool answer_take(struct answer *answer, struct answer_event *event)
 
 // ---- text ---------------------------------------------------------------------------------------
 
-static void tell_content(struct answer *a, struct bytes text)
+static void tell_content(struct answer_parser *a, struct bytes text)
 {
     if (a->behind)
         text = bytes_from(text, bytes_blank(text));
@@ -177,20 +177,20 @@ static void tell_content(struct answer *a, struct bytes text)
     answer_tell(a, ANSWER_CONTENT, text);
 }
 
-static void take_content(struct answer *a, size_t n)
+static void take_content(struct answer_parser *a, size_t n)
 {
     tell_content(a, (struct bytes){answer_rest(a).p, n});
     a->at += n;
 }
 
-static void thought_begins(struct answer *a, size_t n)
+static void thought_begins(struct answer_parser *a, size_t n)
 {
     a->at += n;
     a->state = IN_THOUGHT;
     a->fresh = true;
 }
 
-static void thought_ends(struct answer *a, size_t n)
+static void thought_ends(struct answer_parser *a, size_t n)
 {
     flush_part(a);
     a->at += n;
@@ -201,7 +201,7 @@ static void thought_ends(struct answer *a, size_t n)
 enum found { FOUND_NOTHING, FOUND_PART, FOUND_CALL, FOUND_DROP };
 
 // The first mark that may stand anywhere; *at: where, or where what may become one begins.
-static enum found find_mark(const struct answer *a, struct bytes rest, size_t *at,
+static enum found find_mark(const struct answer_parser *a, struct bytes rest, size_t *at,
                             const char **mark)
 {
     const struct answer_form *form = a->form;
@@ -233,7 +233,7 @@ static enum found find_mark(const struct answer *a, struct bytes rest, size_t *a
 // content, a call without a mark. `rest` has no white space in front.
 enum begins { BEGINS_TEXT, BEGINS_UNKNOWN, BEGINS_TAKEN };
 
-static enum begins begin_step(struct answer *a, struct bytes rest, size_t blank)
+static enum begins begin_step(struct answer_parser *a, struct bytes rest, size_t blank)
 {
     const struct answer_thought *t = a->thought;
     struct head head;
@@ -267,7 +267,7 @@ static enum begins begin_step(struct answer *a, struct bytes rest, size_t blank)
 }
 
 // What there is of a call that was cut off: content, without the marks in it.
-static void take_cut(struct answer *a)
+static void take_cut(struct answer_parser *a)
 {
     const struct answer_form *form = a->form;
     const char *const marks[] = {form->call_open,   form->prefix[0],   form->name_end[0],
@@ -290,7 +290,8 @@ static void take_cut(struct answer *a)
 }
 
 // The mark of a call stands at rest[blank ..).
-static bool call_mark_step(struct answer *a, struct bytes rest, size_t blank, const char *mark)
+static bool call_mark_step(struct answer_parser *a, struct bytes rest, size_t blank,
+                           const char *mark)
 {
     const bool is_call =
         a->form->open_is_call && a->form->open[1] && strcmp(mark, a->form->open[1]) == 0;
@@ -313,7 +314,7 @@ static bool call_mark_step(struct answer *a, struct bytes rest, size_t blank, co
     return true;
 }
 
-static bool text_step(struct answer *a)
+static bool text_step(struct answer_parser *a)
 {
     const struct bytes rest = answer_rest(a);
     const char *mark = NULL;
@@ -343,7 +344,7 @@ static bool text_step(struct answer *a)
 
 // ---- thoughts -----------------------------------------------------------------------------------
 
-static bool thought_step(struct answer *a)
+static bool thought_step(struct answer_parser *a)
 {
     const char *close = a->thought->close;
     const char *call = a->form->ends_thought && a->options.tools ? a->form->open[0] : NULL;
@@ -370,7 +371,7 @@ static bool thought_step(struct answer *a)
 
 // ---- behind a call ------------------------------------------------------------------------------
 
-static bool may_follow(const struct answer *a, struct bytes rest)
+static bool may_follow(const struct answer_parser *a, struct bytes rest)
 {
     const struct answer_form *form = a->form;
     if (*rest.p == '{')
@@ -380,7 +381,7 @@ static bool may_follow(const struct answer *a, struct bytes rest)
     return form->call_open && bytes_begin(rest, form->call_open);
 }
 
-static bool between_step(struct answer *a)
+static bool between_step(struct answer_parser *a)
 {
     const struct answer_form *form = a->form;
     const char *const marks[] = {form->close[0], form->close[1], form->call_close};
@@ -420,12 +421,12 @@ static bool between_step(struct answer *a)
 
 // ---- all of it ----------------------------------------------------------------------------------
 
-struct bytes answer_rest(const struct answer *a)
+struct bytes answer_rest(const struct answer_parser *a)
 {
     return bytes_from(buf_view(&a->in), a->at);
 }
 
-static bool step(struct answer *a)
+static bool step(struct answer_parser *a)
 {
     if (a->over)
         return false;
@@ -444,7 +445,7 @@ static bool step(struct answer *a)
     }
 }
 
-static void run(struct answer *a)
+static void run(struct answer_parser *a)
 {
     while (step(a))
         ;
@@ -452,7 +453,7 @@ static void run(struct answer *a)
     a->at = 0;
 }
 
-static void forget_taken(struct answer *a)
+static void forget_taken(struct answer_parser *a)
 {
     if (a->n_taken < a->n_notes)
         return;
@@ -460,10 +461,10 @@ static void forget_taken(struct answer *a)
     a->text.n = 0;
 }
 
-void answer_open(struct answer **out, const struct answer_family *family,
+void answer_open(struct answer_parser **out, const struct answer_family *family,
                  const struct answer_options *options)
 {
-    struct answer *a = mem_alloc(sizeof(*a));
+    struct answer_parser *a = mem_alloc(sizeof(*a));
     struct buf *const bufs[] = {&a->in, &a->text, &a->part, &a->scratch};
     for (size_t i = 0; i < COUNT_OF(bufs); i++)
         buf_init(bufs[i], SIZE_MAX);
@@ -477,7 +478,7 @@ void answer_open(struct answer **out, const struct answer_family *family,
     *out = a;
 }
 
-void answer_close(struct answer *answer)
+void answer_close(struct answer_parser *answer)
 {
     if (!answer)
         return;
@@ -489,7 +490,7 @@ void answer_close(struct answer *answer)
     free(answer);
 }
 
-void answer_feed(struct answer *answer, struct bytes piece)
+void answer_feed(struct answer_parser *answer, struct bytes piece)
 {
     forget_taken(answer);
     if (piece.n > 0 && buf_add(&answer->in, piece.p, piece.n) != OK)
@@ -497,7 +498,7 @@ void answer_feed(struct answer *answer, struct bytes piece)
     run(answer);
 }
 
-void answer_finish(struct answer *answer)
+void answer_finish(struct answer_parser *answer)
 {
     forget_taken(answer);
     answer->final = true;
@@ -505,18 +506,18 @@ void answer_finish(struct answer *answer)
     flush_part(answer);
 }
 
-bool answer_thinks(const struct answer *answer)
+bool answer_thinks(const struct answer_parser *answer)
 {
     return answer->state == IN_THOUGHT ||
            (answer->state == IN_BODY && answer->body == ANSWER_THINKING);
 }
 
-bool answer_is_over(const struct answer *answer)
+bool answer_is_over(const struct answer_parser *answer)
 {
     return answer->over;
 }
 
-int32_t answer_n_calls(const struct answer *answer)
+int32_t answer_n_calls(const struct answer_parser *answer)
 {
     return answer->n_calls;
 }

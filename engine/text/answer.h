@@ -61,14 +61,14 @@ struct answer_options {
     bool one_call;   // the answer ends behind the first call
 };
 
-struct answer;
-void answer_open(struct answer **out, const struct answer_family *family,
+struct answer_parser;
+void answer_open(struct answer_parser **out, const struct answer_family *family,
                  const struct answer_options *options);
-void answer_close(struct answer *answer);
-void answer_feed(struct answer *answer, struct bytes piece);
-void answer_finish(struct answer *answer); // nothing more comes
+void answer_close(struct answer_parser *answer);
+void answer_feed(struct answer_parser *answer, struct bytes piece);
+void answer_finish(struct answer_parser *answer); // nothing more comes
 // The next event; its views hold until the next answer_feed or answer_finish. False: none yet.
-bool answer_take(struct answer *answer, struct answer_event *event);
-bool answer_thinks(const struct answer *answer);  // a thought is open
-bool answer_is_over(const struct answer *answer); // one_call, and it was made: feed no more
-int32_t answer_n_calls(const struct answer *answer);
+bool answer_take(struct answer_parser *answer, struct answer_event *event);
+bool answer_thinks(const struct answer_parser *answer);  // a thought is open
+bool answer_is_over(const struct answer_parser *answer); // one_call, and it was made: feed no more
+int32_t answer_n_calls(const struct answer_parser *answer);

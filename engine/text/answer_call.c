@@ -9,22 +9,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void take(struct answer *a, size_t n)
+static void take(struct answer_parser *a, size_t n)
 {
     a->at += n;
 }
 
-static void tell(struct answer *a, struct bytes text)
+static void tell(struct answer_parser *a, struct bytes text)
 {
     answer_tell(a, ANSWER_TOOL_ARGUMENTS, text);
 }
 
-static void tell_text(struct answer *a, const char *text)
+static void tell_text(struct answer_parser *a, const char *text)
 {
     tell(a, bytes_of(text));
 }
 
-static void tell_scratch(struct answer *a)
+static void tell_scratch(struct answer_parser *a)
 {
     tell(a, buf_view(&a->scratch));
     a->scratch.n = 0;
@@ -110,7 +110,7 @@ static const struct value *properties_of(const struct value *tool)
     return properties && properties->kind == VALUE_DICT ? properties : NULL;
 }
 
-static unsigned types_of_parameter(const struct answer *a, struct bytes name)
+static unsigned types_of_parameter(const struct answer_parser *a, struct bytes name)
 {
     for (size_t i = 0; a->schema && i < a->schema->dict.n; i++)
         if (bytes_equal(a->schema->dict.members[i].name, name))
@@ -120,7 +120,7 @@ static unsigned types_of_parameter(const struct answer *a, struct bytes name)
 
 // ---- beginning ----------------------------------------------------------------------------------
 
-static void tell_before(struct answer *a, struct bytes value)
+static void tell_before(struct answer_parser *a, struct bytes value)
 {
     struct answer_json json;
     answer_json_init(&json, NULL);
@@ -129,7 +129,7 @@ static void tell_before(struct answer *a, struct bytes value)
 }
 
 // "{\"a\": 1}" as a string: its inside. What is no JSON string stays as it is.
-static void tell_inside(struct answer *a, struct bytes string)
+static void tell_inside(struct answer_parser *a, struct bytes string)
 {
     struct arena arena;
     struct value value;
@@ -142,7 +142,7 @@ static void tell_inside(struct answer *a, struct bytes string)
     arena_free(&arena);
 }
 
-void answer_begin(struct answer *a, struct bytes in, const struct head *head)
+void answer_begin(struct answer_parser *a, struct bytes in, const struct head *head)
 {
     answer_call(a, head->name, head->id);
     a->schema = properties_of(answer_tool(a, head->name));
@@ -163,7 +163,7 @@ void answer_begin(struct answer *a, struct bytes in, const struct head *head)
 
 // ---- one value ----------------------------------------------------------------------------------
 
-static void value_ends(struct answer *a)
+static void value_ends(struct answer_parser *a)
 {
     if (a->state == IN_KEYWORD)
         a->state = IN_KEYWORDS;
@@ -171,7 +171,7 @@ static void value_ends(struct answer *a)
         a->state = IN_REST;
 }
 
-static bool value_step(struct answer *a)
+static bool value_step(struct answer_parser *a)
 {
     const size_t n = answer_json_feed(&a->json, answer_rest(a), a->final, &a->scratch);
     take(a, n);
@@ -183,7 +183,7 @@ static bool value_step(struct answer *a)
     return n > 0 || a->json.state != JSON_MORE;
 }
 
-static bool string_step(struct answer *a)
+static bool string_step(struct answer_parser *a)
 {
     enum json_state state;
     const struct bytes rest = answer_rest(a);
@@ -200,7 +200,7 @@ static bool string_step(struct answer *a)
 }
 
 // Up to the next mark.
-static bool broken_step(struct answer *a)
+static bool broken_step(struct answer_parser *a)
 {
     const struct answer_form *form = a->form;
     const char *const marks[] = {form->call_close, form->close[0], form->close[1], form->open[0]};
@@ -224,7 +224,7 @@ static bool broken_step(struct answer *a)
 // ---- what follows it ----------------------------------------------------------------------------
 
 // The rest of the object around the arguments. True: *n bytes of it, all there is.
-static bool object_rest(const struct answer *a, struct bytes in, size_t *n)
+static bool object_rest(const struct answer_parser *a, struct bytes in, size_t *n)
 {
     int n_levels = a->n_levels;
     size_t at = 0;
@@ -251,7 +251,7 @@ static bool object_rest(const struct answer *a, struct bytes in, size_t *n)
     return true;
 }
 
-static bool rest_step(struct answer *a)
+static bool rest_step(struct answer_parser *a)
 {
     const char *const ends[] = {"```", a->form->shape == SHAPE_NAMED ? a->form->call_close : NULL};
     struct bytes rest = answer_rest(a);
@@ -279,7 +279,7 @@ static bool rest_step(struct answer *a)
 
 // ---- parameters between marks -------------------------------------------------------------------
 
-static void member_begins(struct answer *a, struct bytes name)
+static void member_begins(struct answer_parser *a, struct bytes name)
 {
     tell_text(a, a->n_parameters++ > 0 ? ", " : "{");
     if (buf_json(&a->scratch, name) != OK || buf_format(&a->scratch, ": ") != OK)
@@ -287,14 +287,14 @@ static void member_begins(struct answer *a, struct bytes name)
     tell_scratch(a);
 }
 
-static void parameters_end(struct answer *a)
+static void parameters_end(struct answer_parser *a)
 {
     tell_text(a, a->n_parameters > 0 ? "}" : "{}");
     answer_call_ends(a);
 }
 
 // Takes a parameter's name and all that stands before its value; false: it is not all there.
-static bool parameter_begins(struct answer *a, struct bytes rest)
+static bool parameter_begins(struct answer_parser *a, struct bytes rest)
 {
     const struct answer_form *form = a->form;
     const struct bytes behind = bytes_from(rest, strlen(form->argument_open));
@@ -326,7 +326,7 @@ static bool parameter_begins(struct answer *a, struct bytes rest)
     return true;
 }
 
-static bool parameters_step(struct answer *a)
+static bool parameters_step(struct answer_parser *a)
 {
     const struct answer_form *form = a->form;
     const struct bytes rest = answer_rest(a);
@@ -350,7 +350,7 @@ static bool parameters_step(struct answer *a)
     return true;
 }
 
-static struct bytes without_lines(const struct answer *a, struct bytes value)
+static struct bytes without_lines(const struct answer_parser *a, struct bytes value)
 {
     if (!a->form->trims_line)
         return value;
@@ -361,7 +361,7 @@ static struct bytes without_lines(const struct answer *a, struct bytes value)
     return value;
 }
 
-static void add_string(struct answer *a, struct bytes text)
+static void add_string(struct answer_parser *a, struct bytes text)
 {
     if (buf_add(&a->scratch, "\"", 1) != OK)
         die("out of memory");
@@ -372,7 +372,7 @@ static void add_string(struct answer *a, struct bytes text)
 
 // A whole value of which the schema does not say that it is a string: JSON when it is of a type
 // that the schema takes, Python's literals too; else a string.
-static void value_whole(struct answer *a, struct bytes text)
+static void value_whole(struct answer_parser *a, struct bytes text)
 {
     struct arena arena;
     struct value value;
@@ -394,7 +394,7 @@ static void value_whole(struct answer *a, struct bytes text)
     tell_scratch(a);
 }
 
-static bool parameter_step(struct answer *a)
+static bool parameter_step(struct answer_parser *a)
 {
     const char *mark = a->form->argument_close;
     const struct bytes rest = answer_rest(a);
@@ -448,7 +448,7 @@ static size_t keyword(struct bytes in, struct bytes *name, bool *more)
     return n > 0 && at < in.n && in.p[at] == '=' ? at + 1 : 0;
 }
 
-static bool keywords_step(struct answer *a)
+static bool keywords_step(struct answer_parser *a)
 {
     const struct bytes rest = answer_rest(a);
     size_t at = 0;
@@ -481,7 +481,7 @@ static bool keywords_step(struct answer *a)
 
 // ---- all of it ----------------------------------------------------------------------------------
 
-bool answer_call_step(struct answer *a)
+bool answer_call_step(struct answer_parser *a)
 {
     switch (a->state) {
     case IN_VALUE:

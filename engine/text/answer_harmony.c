@@ -29,7 +29,7 @@ static struct bytes word_behind(struct bytes header, const char *mark)
     return word;
 }
 
-static void message_begins(struct answer *a, enum answer_channel channel)
+static void message_begins(struct answer_parser *a, enum answer_channel channel)
 {
     const size_t which = channel == ANSWER_THINKING;
     a->state = IN_BODY;
@@ -38,7 +38,7 @@ static void message_begins(struct answer *a, enum answer_channel channel)
     a->fresh = a->n_bodies[which]++ > 0; // an empty line comes before its first byte
 }
 
-static void header_ends(struct answer *a, struct bytes header)
+static void header_ends(struct answer_parser *a, struct bytes header)
 {
     struct bytes recipient = word_behind(header, "to=");
     const struct bytes channel = word_behind(header, "<|channel|>");
@@ -55,7 +55,7 @@ static void header_ends(struct answer *a, struct bytes header)
     a->fresh = true;
 }
 
-static bool header_step(struct answer *a)
+static bool header_step(struct answer_parser *a)
 {
     static const char *const begins[] = {"<|start|>", "<|channel|>", "<|message|>",
                                          " to=",      "to=",         "assistant"};
@@ -84,7 +84,7 @@ static bool header_step(struct answer *a)
     return true;
 }
 
-static void tell_body(struct answer *a, struct bytes text)
+static void tell_body(struct answer_parser *a, struct bytes text)
 {
     if (text.n == 0)
         return;
@@ -100,7 +100,7 @@ static void tell_body(struct answer *a, struct bytes text)
 }
 
 // Bytes taken of a piece of the arguments; whole: nothing of them comes behind it.
-static size_t tell_arguments(struct answer *a, struct bytes piece, bool whole)
+static size_t tell_arguments(struct answer_parser *a, struct bytes piece, bool whole)
 {
     const size_t n = answer_json_feed(&a->json, piece, whole, &a->scratch);
     tell_body(a, buf_view(&a->scratch));
@@ -112,7 +112,7 @@ static size_t tell_arguments(struct answer *a, struct bytes piece, bool whole)
     return piece.n;
 }
 
-static void body_ends(struct answer *a)
+static void body_ends(struct answer_parser *a)
 {
     a->over = a->body == ANSWER_TOOL_ARGUMENTS && a->options.one_call;
     if (a->body == ANSWER_TOOL_ARGUMENTS && a->fresh)
@@ -120,7 +120,7 @@ static void body_ends(struct answer *a)
     a->state = IN_HEADER;
 }
 
-static bool body_step(struct answer *a)
+static bool body_step(struct answer_parser *a)
 {
     static const char *const ends[] = {"<|end|>", "<|call|>", "<|return|>", "<|start|>",
                                        "<|channel|>"};
@@ -146,7 +146,7 @@ static bool body_step(struct answer *a)
     return found;
 }
 
-bool answer_harmony_step(struct answer *a)
+bool answer_harmony_step(struct answer_parser *a)
 {
     return a->state == IN_HEADER ? header_step(a) : body_step(a);
 }

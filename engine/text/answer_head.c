@@ -19,7 +19,7 @@ static const struct value *function_of(const struct value *tool)
     return function && function->kind == VALUE_DICT ? function : tool;
 }
 
-const struct value *answer_tool(const struct answer *a, struct bytes name)
+const struct value *answer_tool(const struct answer_parser *a, struct bytes name)
 {
     const struct value *tools = a->options.tools;
     for (size_t i = 0; tools && tools->kind == VALUE_LIST && i < tools->list.n; i++) {
@@ -248,7 +248,8 @@ static bool skip(struct bytes in, size_t *at, const char *const texts[], size_t 
     return true;
 }
 
-static enum head_verdict named_head(const struct answer *a, struct bytes in, struct head *head)
+static enum head_verdict named_head(const struct answer_parser *a, struct bytes in,
+                                    struct head *head)
 {
     static const char *const fences[] = {"```json", "```"};
     const struct answer_form *form = a->form;
@@ -277,7 +278,8 @@ static enum head_verdict named_head(const struct answer *a, struct bytes in, str
 
 // ---- any shape ----------------------------------------------------------------------------------
 
-static enum head_verdict read_head(const struct answer *a, struct bytes in, struct head *head)
+static enum head_verdict read_head(const struct answer_parser *a, struct bytes in,
+                                   struct head *head)
 {
     size_t at = bytes_blank(in);
     if (at == in.n)
@@ -302,7 +304,7 @@ static enum head_verdict read_head(const struct answer *a, struct bytes in, stru
     return verdict;
 }
 
-enum head_verdict answer_head(const struct answer *a, struct bytes in, struct head *head)
+enum head_verdict answer_head(const struct answer_parser *a, struct bytes in, struct head *head)
 {
     *head = (struct head){0};
     const enum head_verdict verdict = read_head(a, in, head);

@@ -106,7 +106,7 @@ enum types {
     IS_NOTHING = 32
 };
 
-struct answer {
+struct answer_parser {
     const struct answer_form *form;
     const struct answer_thought *thought;
     struct answer_options options;
@@ -140,10 +140,10 @@ struct answer {
 };
 
 // answer.c
-struct bytes answer_rest(const struct answer *a);
-void answer_tell(struct answer *a, enum answer_channel channel, struct bytes text);
-void answer_call(struct answer *a, struct bytes name, struct bytes id); // a call begins
-void answer_call_ends(struct answer *a);
+struct bytes answer_rest(const struct answer_parser *a);
+void answer_tell(struct answer_parser *a, enum answer_channel channel, struct bytes text);
+void answer_call(struct answer_parser *a, struct bytes name, struct bytes id); // a call begins
+void answer_call_ends(struct answer_parser *a);
 size_t bytes_blank(struct bytes text);                     // of white space that it begins with
 bool bytes_begin(struct bytes text, const char *with);     // false for NULL
 bool bytes_may_begin(struct bytes text, const char *with); // is a part of it, and not all
@@ -165,14 +165,15 @@ struct head {
     int n_levels;
     bool listed;
 };
-enum head_verdict answer_head(const struct answer *a, struct bytes in, struct head *head);
-const struct value *answer_tool(const struct answer *a, struct bytes name); // NULL: no such tool
+enum head_verdict answer_head(const struct answer_parser *a, struct bytes in, struct head *head);
+const struct value *answer_tool(const struct answer_parser *a,
+                                struct bytes name); // NULL: no such tool
 
 // ---- a call's arguments (answer_call.c) ---------------------------------------------------------
 
-void answer_begin(struct answer *a, struct bytes in, const struct head *head);
-bool answer_call_step(struct answer *a); // false: it waits
+void answer_begin(struct answer_parser *a, struct bytes in, const struct head *head);
+bool answer_call_step(struct answer_parser *a); // false: it waits
 
 // ---- harmony (answer_harmony.c) -----------------------------------------------------------------
 
-bool answer_harmony_step(struct answer *a);
+bool answer_harmony_step(struct answer_parser *a);

@@ -56,6 +56,8 @@ int32_t tokenizer_find_special(const struct tokenizer *tokenizer,
                                const char *text); // -1 when there is none
 // The bytes of one token (empty for control tokens); a view that lives as long as the tokenizer.
 struct bytes tokenizer_decode(const struct tokenizer *tokenizer, int32_t id);
+// The same, but of a control token its text.
+struct bytes tokenizer_mark(const struct tokenizer *tokenizer, int32_t id);
 // The bytes of all of them, without the space that encoding puts in front of a text.
 MUST_USE enum status tokenizer_decode_all(const struct tokenizer *tokenizer, const int32_t *ids,
                                           size_t n, struct buf *out);

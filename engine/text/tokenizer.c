@@ -99,6 +99,13 @@ struct bytes tokenizer_decode(const struct tokenizer *tokenizer, int32_t id)
     return (struct bytes){tokenizer->pieces + start, tokenizer->piece_start[id + 1] - start};
 }
 
+struct bytes tokenizer_mark(const struct tokenizer *tokenizer, int32_t id)
+{
+    const struct bytes piece = tokenizer_decode(tokenizer, id);
+    const bool is_control = id >= 0 && id < tokenizer->n_vocab && piece.n == 0;
+    return is_control ? symbols_text(tokenizer, id) : piece;
+}
+
 enum status tokenizer_decode_all(const struct tokenizer *tokenizer, const int32_t *ids, size_t n,
                                  struct buf *out)
 {

@@ -129,6 +129,21 @@ static void print_text(struct bytes text)
     buf_free(&tame);
 }
 
+// Thoughts are dim; without a terminal only answers are printed.
+static void print_piece(const struct chat *chat, const struct event *event)
+{
+    const struct bytes text = {event->text, event->n_text};
+    const bool is_content = event->channel == ANSWER_CONTENT;
+    if (!is_content && !chat->terminal)
+        return;
+    if (!is_content)
+        printf("\x1b[2m");
+    print_text(text);
+    if (!is_content)
+        printf("\x1b[0m");
+    fflush(stdout);
+}
+
 // ---- events ---------------------------------------------------------------------------------
 
 // The next event; Ctrl-C meanwhile cancels the job (0: there is none).
@@ -181,9 +196,9 @@ static enum status ask(struct chat *chat, struct err *err)
     while (status == AGAIN) {
         struct event *event = next_event(chat, id);
         if (event->job_id == id && event->kind == EVENT_TEXT) {
-            print_text((struct bytes){event->text, event->n_text});
-            fflush(stdout);
-            if (buf_add(&answer, event->text, event->n_text) != OK)
+            print_piece(chat, event);
+            if (event->channel == ANSWER_CONTENT &&
+                buf_add(&answer, event->text, event->n_text) != OK)
                 sched_cancel(chat->sched, id);
         } else if (event->job_id == id && event->kind == EVENT_DONE) {
             chat->usage = event->usage;

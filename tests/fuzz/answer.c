@@ -51,7 +51,7 @@ static void add(struct seen *seen, const void *p, size_t n)
         abort();
 }
 
-static void take_all(struct seen *seen, struct answer *answer)
+static void take_all(struct seen *seen, struct answer_parser *answer)
 {
     struct answer_event event;
     while (answer_take(answer, &event)) {
@@ -71,7 +71,7 @@ static void take_all(struct seen *seen, struct answer *answer)
 
 static void read_answer(struct seen *seen, const uint8_t *data, struct bytes text, size_t step)
 {
-    struct answer *answer;
+    struct answer_parser *answer;
     const struct answer_family family =
         answer_family_find(bytes_of(templates[data[0] % COUNT_OF(templates)]));
     const struct answer_options options = {.tools = data[1] & 1 ? &tools : NULL,

@@ -236,6 +236,8 @@ static void test_seeds(void)
 
 #define USER "\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]"
 
+#define TOOL_F ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]"
+
 static const struct {
     const char *body, *code, *param, *text;
 } refused_vectors[] = {
@@ -308,7 +310,14 @@ static const struct {
      "invalid_type", "tools[0].function.parameters", "an object, not an array"},
     {"{" USER ",\"tools\":{}}", "invalid_type", "tools", "an array"},
     {"{" USER ",\"chat_template_kwargs\":[]}", "invalid_type", "chat_template_kwargs", "an object"},
-    {"{" USER ",\"tool_choice\":\"required\"}", "unsupported_value", "tool_choice", "accepted"},
+    {"{" USER ",\"tool_choice\":\"required\"}", "invalid_value", "tool_choice", "no 'tools'"},
+    {"{" USER ",\"tool_choice\":\"some\"}", "invalid_value", "tool_choice", "\"required\""},
+    {"{" USER TOOL_F ",\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"g\"}}}",
+     "invalid_value", "tool_choice", "'g'"},
+    {"{" USER ",\"functions\":[{\"name\":\"f\"}]}", "unsupported_value", "functions", "'tools'"},
+    {"{" USER ",\"reasoning_effort\":\"some\"}", "invalid_value", "reasoning_effort", "medium"},
+    {"{" USER ",\"reasoning\":{\"max_tokens\":-2}}", "invalid_value", "reasoning.max_tokens", "-1"},
+    {"{" USER ",\"thinking\":true}", "invalid_type", "thinking", "an object"},
     {"{" USER ",\"response_format\":{\"type\":\"xml\"}}", "invalid_value", "response_format",
      "json_schema"},
     {"{" USER ",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":7}}", "invalid_type",
@@ -495,8 +504,80 @@ static void test_memory(void)
     CHECK(vast_read("\"some words of a text\",", 8 << 20, &refusal));
 }
 
+// ---- tool choice and thinking ---------------------------------------------------------------
+
+static struct job *read_chat(const char *fields, struct form *form)
+{
+    char body[600];
+    struct job *job = job_open();
+    struct refusal refusal = {0};
+    snprintf(body, sizeof(body), "{" USER "%s}", fields);
+    if (!CHECK(ask_read(&openai_chat, bytes_of(body), job, form, &refusal)))
+        fprintf(stderr, "    %s\n", refusal.text);
+    return job;
+}
+
+static void check_choice(const char *fields, bool must, bool one, const char *tool)
+{
+    struct form form;
+    struct job *job = read_chat(fields, &form);
+    CHECK(job->ask.must_call == must && job->ask.one_call == one);
+    CHECK(bytes_equal_text(job->ask.must_call_tool, tool));
+    job_close(job);
+}
+
+static void test_tool_choice(void)
+{
+    static const char two[] =
+        ",\"tool_choice\":\"required\",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":"
+        "\"f\"}},{\"type\":\"function\",\"function\":{\"name\":\"g\"}}]";
+    check_choice(TOOL_F, false, false, "");
+    check_choice(TOOL_F ",\"parallel_tool_calls\":false", false, true, "");
+    check_choice(TOOL_F ",\"tool_choice\":\"required\",\"parallel_tool_calls\":true", true, false,
+                 "f");
+    check_choice(two, true, false, "");
+    check_choice(TOOL_F ",\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"f\"}}",
+                 true, true, "f");
+    check_choice(TOOL_F ",\"tool_choice\":{\"type\":\"function\",\"name\":\"f\"}", true, true, "f");
+}
+
+static void check_thinking(const char *fields, const char *options, int32_t most)
+{
+    struct form form;
+    struct job *job = read_chat(fields, &form);
+    struct json json;
+    char text[400] = "";
+    json_init(&json, sizeof(text));
+    if (job->ask.conversation.options)
+        value_write(&json, NULL, job->ask.conversation.options);
+    snprintf(text, sizeof(text), "%.*s", (int)json.text.n, (const char *)json.text.p);
+    CHECK_TEXT(text, options);
+    CHECK(job->ask.think_most == most);
+    json_free(&json);
+    job_close(job);
+}
+
+static void test_thinking(void)
+{
+    check_thinking("", "", -1);
+    check_thinking(",\"reasoning_effort\":\"high\"",
+                   "{\"reasoning_effort\":\"high\",\"enable_thinking\":true,\"thinking\":true}",
+                   -1);
+    check_thinking(",\"reasoning_effort\":\"none\"",
+                   "{\"enable_thinking\":false,\"thinking\":false}", -1);
+    check_thinking(",\"reasoning\":{\"effort\":\"low\",\"max_tokens\":9}",
+                   "{\"reasoning_effort\":\"low\",\"enable_thinking\":true,\"thinking\":true}", 9);
+    check_thinking(",\"thinking_budget_tokens\":0", "", 0);
+    check_thinking(",\"thinking\":{\"type\":\"adaptive\",\"budget_tokens\":5}", "", 5);
+    check_thinking(
+        ",\"enable_thinking\":true,\"chat_template_kwargs\":{\"thinking\":false,\"x\":1}",
+        "{\"enable_thinking\":true,\"thinking\":true,\"thinking\":false,\"x\":1}", -1);
+}
+
 int main(void)
 {
+    test_tool_choice();
+    test_thinking();
     test_full();
     test_good();
     test_messages();

@@ -94,7 +94,7 @@ static void begin(bool chat, bool stream, bool include_usage)
         buf_free(&sent.data[--sent.n_data]);
     memset(&sent, 0, sizeof(sent));
     snprintf(api.version, sizeof(api.version), "0");
-    buf_free(&reply.text);
+    reply_clear(&reply);
     reply = (struct reply){.api = &api,
                            .exchange = (struct exchange *)&exchange,
                            .id = 9,
@@ -105,6 +105,7 @@ static void begin(bool chat, bool stream, bool include_usage)
                            .asked_ms = clock_ms(),
                            .written_ms = clock_ms()};
     buf_init(&reply.text, 3 * (size_t)ANSWER_BYTES_MOST);
+    buf_init(&reply.thinking, ANSWER_BYTES_MOST);
 }
 
 static struct event *event_make(enum event_kind kind, struct bytes text)
@@ -215,6 +216,65 @@ static void test_whole(void)
     CHECK_TEXT(sent_at(0, "/choices/0/message/content"), "one two");
     CHECK_TEXT(sent_at(0, "/usage/completion_tokens"), "3");
     CHECK_TEXT(sent_at(0, "/object"), "chat.completion");
+}
+
+static void says(enum answer_channel channel, int32_t call, const char *id, const char *text)
+{
+    char both[100];
+    snprintf(both, sizeof(both), "%s%s", id, text);
+    struct event *event = event_make(EVENT_TEXT, bytes_of(both));
+    event->channel = channel;
+    event->call = call;
+    event->n_id = strlen(id);
+    reply_event(&reply, event);
+    free(event);
+}
+
+static void two_calls(void)
+{
+    happens(EVENT_STARTED, "");
+    says(ANSWER_THINKING, 0, "", "hm");
+    says(ANSWER_TOOL_NAME, 0, "call_1", "f");
+    says(ANSWER_TOOL_ARGUMENTS, 0, "", "{\"a\":");
+    says(ANSWER_TOOL_ARGUMENTS, 0, "", " 1}");
+    says(ANSWER_TOOL_NAME, 1, "call_2", "g");
+    says(ANSWER_TOOL_ARGUMENTS, 1, "", "{}");
+    happens(EVENT_DONE, "");
+}
+
+// As the openai client's helper wants them.
+static void test_call_stream(void)
+{
+    begin(true, true, false);
+    two_calls();
+    CHECK(sent.n_data == 9);
+    CHECK_TEXT(sent_at(1, "/choices/0/delta/reasoning_content"), "hm");
+    CHECK_TEXT(sent_at(1, "/choices/0/delta/content"), "?");
+    CHECK_TEXT(sent_at(2, "/choices/0/delta/tool_calls/0/index"), "0");
+    CHECK_TEXT(sent_at(2, "/choices/0/delta/tool_calls/0/id"), "call_1");
+    CHECK_TEXT(sent_at(2, "/choices/0/delta/tool_calls/0/type"), "function");
+    CHECK_TEXT(sent_at(2, "/choices/0/delta/tool_calls/0/function/name"), "f");
+    CHECK_TEXT(sent_at(2, "/choices/0/delta/tool_calls/0/function/arguments"), "");
+    CHECK_TEXT(sent_at(3, "/choices/0/delta/tool_calls/0/function/arguments"), "{\"a\":");
+    CHECK_TEXT(sent_at(3, "/choices/0/delta/tool_calls/0/function/name"), "?");
+    CHECK_TEXT(sent_at(3, "/choices/0/delta/tool_calls/0/id"), "?");
+    CHECK_TEXT(sent_at(5, "/choices/0/delta/tool_calls/0/index"), "1");
+    CHECK_TEXT(sent_at(5, "/choices/0/delta/tool_calls/0/id"), "call_2");
+    CHECK_TEXT(sent_at(7, "/choices/0/finish_reason"), "tool_calls");
+}
+
+static void test_call_whole(void)
+{
+    begin(true, false, false);
+    two_calls();
+    CHECK_TEXT(sent_at(0, "/choices/0/message/content"), "null");
+    CHECK_TEXT(sent_at(0, "/choices/0/message/reasoning_content"), "hm");
+    CHECK_TEXT(sent_at(0, "/choices/0/message/tool_calls/0/id"), "call_1");
+    CHECK_TEXT(sent_at(0, "/choices/0/message/tool_calls/0/index"), "?");
+    CHECK_TEXT(sent_at(0, "/choices/0/message/tool_calls/0/function/arguments"), "{\"a\": 1}");
+    CHECK_TEXT(sent_at(0, "/choices/0/message/tool_calls/1/function/name"), "g");
+    CHECK_TEXT(sent_at(0, "/choices/0/message/tool_calls/1/function/arguments"), "{}");
+    CHECK_TEXT(sent_at(0, "/choices/0/finish_reason"), "tool_calls");
 }
 
 static void test_failures(void)
@@ -352,7 +412,9 @@ int main(void)
     test_outcomes();
     test_heartbeats();
     test_too_long();
+    test_call_stream();
+    test_call_whole();
     begin(true, true, true);
-    buf_free(&reply.text);
+    reply_clear(&reply);
     return check_done("api_reply");
 }

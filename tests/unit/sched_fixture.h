@@ -26,7 +26,8 @@ static int n_passes, most_rows, most_prefill_beside_decode, n_together, pass_us,
     n_ctx_train = N_CTX;
 static int fails_at = -1; // the pass that fails, counted in n_passes
 static enum status fails_with = NO_ROOM;
-static int32_t nan_after = -1;    // logits of a text that begins with this token are not numbers
+static int32_t nan_after = -1; // logits of a text that begins with this token are not numbers
+static const char *chat_template = "";
 static _Atomic int n_load_slices; // that loading still takes; it never ends while negative
 static int load_slice_us;
 static bool model_is_open, device_is_open;
@@ -198,6 +199,24 @@ struct bytes tokenizer_decode(const struct tokenizer *tokenizer, int32_t id)
     static const char letters[] = "abcdefghijklmnopqrstuvwxyz";
     (void)tokenizer;
     return (struct bytes){(const uint8_t *)letters + id, 1};
+}
+
+struct bytes tokenizer_mark(const struct tokenizer *tokenizer, int32_t id)
+{
+    return tokenizer_decode(tokenizer, id);
+}
+
+// The stand-in's vocabulary has no texts to be forced.
+enum status tokenizer_append(const struct tokenizer *tokenizer, struct bytes text, bool special,
+                             int32_t *ids, size_t cap, size_t *n, struct err *err)
+{
+    return tokenizer_encode(tokenizer, text, special, ids + *n, cap - *n, n, err);
+}
+
+struct bytes model_chat_template(const struct model *model)
+{
+    (void)model;
+    return bytes_of(chat_template);
 }
 
 size_t tokenizer_longest(const struct tokenizer *tokenizer)

@@ -73,16 +73,16 @@ static void show(struct shown *out, const struct answer_event *event)
                  (const char *)event->id.p);
 }
 
-static void take_all(struct shown *out, struct answer *answer)
+static void take_all(struct shown *out, struct answer_parser *answer)
 {
     struct answer_event event;
     while (answer_take(answer, &event))
         show(out, &event);
 }
 
-static struct answer *open_answer(const struct test *test)
+static struct answer_parser *open_answer(const struct test *test)
 {
-    struct answer *answer;
+    struct answer_parser *answer;
     const struct answer_family family = answer_family_find(bytes_of(test->sign));
     const struct answer_options options = {.tools = test->no_tools ? NULL : &tools,
                                            .in_thought = test->in_thought,
@@ -94,7 +94,7 @@ static struct answer *open_answer(const struct test *test)
 // Fed in pieces that end at a, b and then every step bytes.
 static void read_answer(struct shown *out, const struct test *test, size_t n, size_t a, size_t step)
 {
-    struct answer *answer = open_answer(test);
+    struct answer_parser *answer = open_answer(test);
     *out = (struct shown){0};
     for (size_t at = 0, next; at < n; at = next) {
         next = at < a ? a : at + step;
@@ -481,7 +481,7 @@ static void test_ids(void)
 // Characters come whole, and what can never be one becomes U+FFFD.
 static void test_characters(void)
 {
-    struct answer *answer;
+    struct answer_parser *answer;
     struct answer_event event;
     const struct answer_family family = answer_family_find(bytes_of(HERMES));
     answer_open(&answer, &family, &(struct answer_options){.tools = &tools});
@@ -500,7 +500,7 @@ static void test_characters(void)
 static void test_streams(void)
 {
     struct test test = {.sign = QWEN};
-    struct answer *answer = open_answer(&test);
+    struct answer_parser *answer = open_answer(&test);
     struct answer_event event;
     answer_feed(answer, bytes_of("<tool_call>\n<function=write>\n<parameter=text>\none two"));
     CHECK(answer_take(answer, &event) && event.channel == ANSWER_TOOL_NAME);
