@@ -280,6 +280,11 @@ static void write_layers(struct object *o, struct layers *l, uint32_t other, uin
 {
     struct grammar *g = o->m->g;
     const size_t n = o->n_members, wide = n + 1;
+    // two members that are not named may have one name, and be one
+    const bool others_count = o->most >= 0 || o->least > (int64_t)n;
+    if (other && others_count && o->least > 0)
+        schema_note(o->m, o->facts->fact[0].spot, "minProperties",
+                    "members that are not named may repeat a name");
     for (size_t layer = 0; layer < l->n_layers && !g->full; layer++) {
         const size_t next = layer + 1 < l->n_layers ? layer + 1 : layer;
         const bool room = o->most < 0 || (int64_t)layer < o->most;
@@ -298,7 +303,8 @@ static void write_layers(struct object *o, struct layers *l, uint32_t other, uin
             }
         }
         if (other && room)
-            grammar_call(g, l->before[layer * wide + n], other, l->after[next * wide + n]);
+            grammar_call(g, l->before[layer * wide + n], other,
+                         l->after[(others_count ? next : layer) * wide + n]);
     }
 }
 

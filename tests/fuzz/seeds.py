@@ -33,6 +33,31 @@ def settings():
     seed("init_conf", "quoted", 'hostname = "Box-2" # c\r\nhostname="a\nhostname =#\nhostname = a#b\n')
 
 
+def gbnf():
+    for i, text in enumerate(['root ::= "a" b* # c\nb ::= [x-z] | "-"\n', 'root ::= ("a" | "b"\n)+ "c"?', 'root ::= "x"{2,3} [^a]{1} "y"{2,}',
+                              'root ::= "\\n\\x41\\u00e9\\"" .', 'root ::= "(" root ")" | ""', 'root ::= a a\na ::= "x" a | "x" | ""',
+                              'root ::= s\ns ::= "a" s "a" | "b" s "b" | ""', 'root ::= root "x" | "y"', 'root ::= a "x"\na ::= b? root | "y"\nb ::= "b"',
+                              'root ::= x\nx ::= "a" x', 'root ::= [z-a]', 'root ::= "a"{3,2}', 'root ::= <think>', 'root ::= ((((("a")))))',
+                              'root ::= a{999}\na ::= "b"{0,999}', '/^a+b?$', r'/(ab|c){2}\d', r'/[^a-c\d]+?', '/(^a|b$|c)x?', '/(?:a{0}b){2,}',
+                              r'/\u00e9\x41\.\S[\]\-]\u{1f600}', '/((a*)*)*b', '/(?=a)', '/(?<n>a)|(?<!b)', r'/\p{L}\b(a)\1', '/[a-', '/a{1000}{3}']):
+        seed("gbnf", "seed-%02d" % i, text)
+
+
+def schema():
+    for i, text in enumerate(['{"type":"object","properties":{"a":{"type":"integer"},"b":{"type":"string"}},"required":["b"]}',
+                              '{"additionalProperties":{"type":"string"},"properties":{"n":{"type":"null"}}}', '{"patternProperties":{"^x":{"minimum":1}},"additionalProperties":false}',
+                              '{"minProperties":2,"maxProperties":3,"properties":{"a":{"const":1},"b":{},"c":true,"d":false}}',
+                              '{"items":{"type":"integer"},"minItems":3,"maxItems":4}', '{"prefixItems":[{"type":"string"},true],"items":{"const":7}}',
+                              '{"items":[{"type":"string"}],"additionalItems":false}', '{"enum":[1,true,null,"\u00e9",{"a":[2]},1.5]}', '{"const":{"a":1}}',
+                              '{"type":["boolean","number"],"nullable":true}', '{"type":"integer","minimum":-12,"exclusiveMaximum":105,"multipleOf":7}',
+                              '{"type":"number","exclusiveMinimum":0.5,"maximum":1.25}', '{"pattern":"\\S","minLength":2,"maxLength":5}', '{"format":"date-time"}',
+                              '{"allOf":[{"pattern":"a"},{"format":"uuid"}]}', '{"$ref":"#/$defs/n","$defs":{"n":{"properties":{"l":{"$ref":"#/$defs/n"}}}}}',
+                              '{"anyOf":[{"type":"integer"},{"items":{"$ref":"#"}}]}', '{"oneOf":[{"type":"null"},{"type":"string","maxLength":9}]}',
+                              '{"$ref":"#"}', '{"$ref":"#/a~1b%20c","a/b c":{"type":"null"}}', 'true', 'false', '{"not":{},"uniqueItems":true,"if":{}}',
+                              '{"type":"strin"}', '{"required":[1]}', '{"minLength":-1}', '{"minimum":1e300}', '{"enum":[]}', '{"pattern":"(?=x)"}']):
+        seed("schema", "seed-%02d" % i, text)
+
+
 def request():
     chat = '{"model":"m","messages":[{"role":"developer","content":"be \\u00fcber"},{"role":"user","content":[{"type":"text",' \
            '"text":"one"}]},{"role":"assistant","content":null,"tool_calls":[]}],"stream":true,"stream_options":{"include_usage":' \
@@ -244,5 +269,5 @@ def answers():
 
 if __name__ == "__main__":
     os.chdir(ROOT)
-    for write in (settings, request, tls, certificates, kernels, tokens, network, partitions, devices, answers):
+    for write in (settings, request, tls, certificates, kernels, tokens, network, partitions, devices, answers, gbnf, schema):
         write()
