@@ -40,9 +40,11 @@ static void plan_write(struct json *json, const struct model_plan *plan)
     json_string(json, "context_why", plan->why);
     if (plan->is_short)
         json_string(json, "context_more", plan->advice);
+    json_whole(json, "context_of_all", (int64_t)plan->pool_tokens);
     json_object(json, "memory");
     json_whole(json, "weights", (int64_t)plan->weight_bytes);
     json_whole(json, "keys_and_values", (int64_t)plan->cache_bytes);
+    json_whole(json, "states", (int64_t)model_plan_states(plan));
     json_whole(json, "scratch", (int64_t)(plan->pass_bytes + plan->spare_bytes));
     json_whole(json, "free_before", (int64_t)plan->free_bytes);
     json_whole(json, "left_to_the_system", (int64_t)plan->system_bytes);

@@ -80,13 +80,11 @@ static uint64_t n_logits(const struct hyper *h)
 uint64_t activations_bytes(const struct hyper *h, const struct model_options *options)
 {
     const uint64_t n_batch = (uint64_t)options->n_batch, n_out = (uint64_t)n_out_of(options);
-    uint64_t n = 7 * n_batch + n_out * (2 + 2 * TOP_K_MOST + (uint64_t)h->n_embd + n_logits(h) +
-                                        (uint64_t)(h->n_dense_2 + h->n_cls + h->n_cls_out));
+    uint64_t n = (6 + PLAN_POOLS_MOST) * n_batch +
+                 n_out * (2 + 2 * TOP_K_MOST + (uint64_t)h->n_embd + n_logits(h) +
+                          (uint64_t)(h->n_dense_2 + h->n_cls + h->n_cls_out));
     for (size_t i = 0; i < COUNT_OF(ROWS); i++)
         n += n_batch * (uint64_t)hyper_most(h, ROWS[i].cols);
-    for (int32_t i = 0; i < h->n_layer; i++) // states of recurrent layers: kv.c makes them
-        n += (uint64_t)options->n_seq * (uint64_t)(hyper_dim(h, &h->layers[i], N_CONV_STATE) +
-                                                   hyper_dim(h, &h->layers[i], N_STATE));
     return n * sizeof(float);
 }
 
@@ -107,7 +105,6 @@ enum status activations_open(struct activations *act, struct compute *compute,
     } others[] = {
         {&act->token, DTYPE_I32, 1, n_batch},
         {&act->pos, DTYPE_I32, 1, n_batch},
-        {&act->row, DTYPE_I32, 1, n_batch},
         {&act->table, DTYPE_I32, 1, n_batch},
         {&act->count, DTYPE_I32, 1, n_batch},
         {&act->slot_in, DTYPE_I32, 1, n_batch},
@@ -139,10 +136,10 @@ enum status activations_open(struct activations *act, struct compute *compute,
 
 void activations_close(struct activations *act, struct compute *compute)
 {
-    struct tensor *others[] = {&act->slot_in,   &act->slot_out, &act->token,  &act->pos,
-                               &act->row,       &act->table,    &act->count,  &act->out_row,
-                               &act->out_x,     &act->logits,   &act->top_id, &act->top_value,
-                               &act->top_total, &act->type,     &act->cls,    &act->cls_out};
+    struct tensor *others[] = {&act->slot_in, &act->slot_out, &act->token,     &act->pos,
+                               &act->table,   &act->count,    &act->out_row,   &act->out_x,
+                               &act->logits,  &act->top_id,   &act->top_value, &act->top_total,
+                               &act->type,    &act->cls,      &act->cls_out};
     for (size_t i = 0; i < COUNT_OF(ROWS); i++)
         if (slot_of(act, i)->buffer)
             tensor_free(compute, slot_of(act, i));

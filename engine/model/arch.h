@@ -8,6 +8,7 @@
 #pragma once
 
 #include "parts.h"
+#include "past.h"
 
 #include <stddef.h>
 
@@ -304,6 +305,8 @@ void weights_close(struct weights *weights, struct compute *compute);
 MUST_USE enum status plan_make(struct model_plan *out, const struct compute *compute,
                                const struct weights *weights, const struct hyper *hyper,
                                const struct model_options *options, struct err *err);
+// Pages of a pool for n_seq sequences of n_ctx tokens at most.
+int64_t plan_pages(const struct model_plan *plan, int32_t pool, int32_t n_ctx, int32_t n_seq);
 // From the numbers to the choice: n_ctx, cache_bytes, fits, is_short, why and advice.
 void plan_settle(struct model_plan *plan);
 // NO_ROOM with the numbers and what would fit.
@@ -311,25 +314,37 @@ MUST_USE enum status plan_refuse(const struct model_plan *plan, struct err *err)
 
 // ---- kv.c ---------------------------------------------------------------------------------------
 
-struct kv { // row of (seq, pos) in every layer: seq * n_pages * PAGE_ROWS + pos
-    struct tensor *conv,
-        *state; // [n_layer] of recurrent layers: F32 [n_seq][...], a slot a sequence
-    // [n_layer], each F16 or Q8_0 [n_seq * n_pages * PAGE_ROWS][N_K or N_V of the layer]
-    struct tensor *k, *v;
-    struct tensor pages; // I32 [n_seq][n_pages]
-    int32_t *n_filled; // [n_seq]: rows 0 .. n_filled-1 were written by the sequence's present text
-    int32_t n_layer, n_ctx, n_seq;
-    int32_t n_pages; // of a sequence
+struct kv { // what sequences keep of their past; past.h says whose is what
+    struct past *past;
+    struct past_shape shape;
+    struct tensor *conv, *state;          // [n_layer] of recurrent layers: F32 [n_slots][...]
+    struct tensor *k, *v;                 // [n_layer], each F16 or Q8_0 [pages * PAGE_ROWS][...]
+    int32_t *pool;                        // [n_layer]: whose pages k and v are
+    struct tensor pages[PAST_POOLS_MOST]; // I32 [n_seq][n_ctx in pages]: page tables
+    struct tensor row[PAST_POOLS_MOST];   // I32 [1][n_batch]: that the pass writes
+    int32_t *n_rows;                      // [n_seq], zeros: for kv_enter
+    int32_t n_layer;
     uint64_t n_bytes;
 };
 
+// What a model keeps of a token and of a state, into the plan: pools, token_bytes, slot_bytes.
+void kv_count(struct model_plan *plan, const struct compute *compute, const struct hyper *hyper);
+// The tensors that a settled plan says, for passes of n_batch rows.
 MUST_USE enum status kv_open(struct kv *out, struct compute *compute, const struct hyper *hyper,
-                             const struct model_options *options, struct err *err);
+                             const struct model_plan *plan, int32_t n_batch, struct err *err);
 void kv_close(struct kv *kv, struct compute *compute);
-// Bytes that one token takes in all layers, and in the cache that is widest; UINT64_MAX: this type
-// cannot hold them.
-uint64_t kv_row_bytes(const struct compute *compute, const struct hyper *hyper, bool q8_0,
-                      uint64_t *widest);
+struct kv_inputs {               // [n] each
+    int32_t *row;                // scratch
+    int32_t *slot_in, *slot_out; // filled in where there are slots
+};
+// Before the pass over rows start .. start + n - 1, in each of whose sequences these follow one
+// another: cuts sequences back to where their rows begin, makes room, carries out copies, writes
+// tables and rows. The sequences hold these positions then. NO_ROOM: scheduling should have asked
+// model_reserve.
+MUST_USE enum status kv_enter(struct kv *kv, struct compute *compute, const struct batch *batch,
+                              int32_t start, int32_t n, struct kv_inputs *inputs, struct err *err);
+// The copies that are due, now.
+MUST_USE enum status kv_copies(struct kv *kv, struct compute *compute, struct err *err);
 
 // ---- the pass -----------------------------------------------------------------------------------
 
@@ -350,7 +365,7 @@ struct activations {                                          // n_batch rows ea
     struct tensor expert_gate, expert_up;           // [n_used * n_ff_exp]
     struct tensor expert_out;                       // [n_used * n_embd]
     struct tensor shared_gate;                      // [1]
-    struct tensor token, pos, row, table, count;    // I32 [1][n_batch]
+    struct tensor token, pos, table, count;         // I32 [1][n_batch]
     struct tensor type;                             // I32 [1][n_batch]: of tokens; all 0
     struct tensor out_row;                          // I32 [1][n_out]
     struct tensor out_x;                            // [n_out][n_embd]: rows whose logits are wanted
@@ -376,7 +391,8 @@ struct pass { // one recording of n rows
     int32_t n;
     struct slots slots; // of recurrent layers
     struct tensor slot_in, slot_out;
-    struct tensor x, token, pos, row, table, count; // views of n rows
+    struct tensor x, token, pos, table, count; // views of n rows
+    struct tensor row[PAST_POOLS_MOST];        // of the caches of each pool
     struct tensor type;
 };
 // n rows of an activation, n_cols wide, close together.
@@ -439,8 +455,7 @@ struct model {
     struct activations act;
     bool is_loaded;    // the weights are there
     int32_t rehearsed; // rows of the largest pass whose kernels are compiled
-    int32_t
-        *scratch; // [4][n_batch]: row, table, count and the wanted rows, before they are written
+    int32_t *scratch;  // [5][n_batch]: inputs and the wanted rows, before they are written
     struct model_options options; // as it was opened; n_batch: as large as a text must be
     double *pooled;               // [n_seq][n_embd]: of texts that are being embedded: embed.c
     float *ended;                 // [n_seq][n_embd]: those that are whole
@@ -449,7 +464,8 @@ struct model {
 // A pass of n rows; its inputs: rows start .. start + n - 1 of a batch that was checked.
 struct pass pass_of(const struct model *model, int32_t n);
 MUST_USE enum status forward_check(struct model *model, const struct batch *batch, struct err *err);
-void forward_inputs(struct model *model, const struct batch *batch, int32_t start, int32_t n);
+MUST_USE enum status forward_inputs(struct model *model, const struct batch *batch, int32_t start,
+                                    int32_t n, struct err *err);
 // Rows of x that out_row names, behind the output norm, into out_x.
 void forward_rows(const struct pass *p, int32_t n_out);
 void forward_forget(struct model *model); // what is in the memory is not known any more

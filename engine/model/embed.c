@@ -207,7 +207,9 @@ static enum status embed_chunk(struct model *m, const struct batch *b, int32_t s
     const struct pass p = pass_of(m, n);
     const bool means = m->hyper.pooling == POOLING_MEAN;
     const size_t n_embd = (size_t)m->hyper.n_embd;
-    forward_inputs(m, b, start, n);
+    enum status status = forward_inputs(m, b, start, n, err);
+    if (status != OK)
+        return status;
     const int32_t n_states = means ? n : collect(m, b, start, n);
     if (compute_begin(m->compute, 0)) {
         m->hyper.arch->forward(&p);
@@ -216,7 +218,7 @@ static enum status embed_chunk(struct model *m, const struct batch *b, int32_t s
         else if (means && p.w->output_norm.buffer)
             op_rms_norm(p.compute, &p.x, &p.x, &p.w->output_norm, p.h->eps);
     }
-    enum status status = compute_finish(m->compute, err);
+    status = compute_finish(m->compute, err);
     if (status != OK)
         return status;
     const struct tensor from = means ? p.x : tensor_rows(&m->act.out_x, 0, n_states);
@@ -232,6 +234,7 @@ static enum status embed_chunk(struct model *m, const struct batch *b, int32_t s
         for (size_t i = 0; i < n_embd; i++) // never more texts than rows were read or n
             m->ended[(size_t)n_ended * n_embd + i] = (float)pooled[i];
         n_ended++;
+        (void)past_cut(m->kv.past, b->seq[t], 0); // nobody goes on from there
     }
     if (n_ended > 0)
         status = finish(m, m->ended, n_ended, *out, err);
@@ -243,7 +246,7 @@ static enum status embed_chunk(struct model *m, const struct batch *b, int32_t s
 // Rows of a sequence are neighbours; with one_pass they are a whole text.
 static enum status check_texts(const struct model *m, const struct batch *b, struct err *err)
 {
-    uint8_t *seen = mem_array((size_t)m->kv.n_seq, 1);
+    uint8_t *seen = mem_array((size_t)m->kv.shape.n_seq, 1);
     enum status status = OK;
     for (int32_t t = 0; t < b->n_tokens && status == OK; t++) {
         const bool begins = t == 0 || b->seq[t] != b->seq[t - 1],

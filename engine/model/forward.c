@@ -5,7 +5,7 @@
 
 #include "arch.h"
 
-#include <string.h>
+#include <stdlib.h>
 
 enum {
     FEW_ROWS = 8,   // whose kernels are rehearsed one number of rows after another
@@ -47,7 +47,7 @@ const struct tensor *present(const struct tensor *tensor)
 struct pass pass_of(const struct model *m, int32_t n)
 {
     const struct activations *act = &m->act;
-    return (struct pass){
+    struct pass p = {
         .compute = m->compute,
         .h = &m->hyper,
         .w = &m->weights,
@@ -57,13 +57,15 @@ struct pass pass_of(const struct model *m, int32_t n)
         .x = tensor_rows(&act->x, 0, n),
         .token = columns(&act->token, n),
         .pos = columns(&act->pos, n),
-        .row = columns(&act->row, n),
         .table = columns(&act->table, n),
         .count = columns(&act->count, n),
         .slot_in = columns(&act->slot_in, n),
         .slot_out = columns(&act->slot_out, n),
         .type = columns(&act->type, n), // unused without types
     };
+    for (int32_t k = 0; k < m->kv.shape.n_pools; k++)
+        p.row[k] = columns(&m->kv.row[k], n);
+    return p;
 }
 
 // ---- the pass -----------------------------------------------------------------------------------
@@ -173,21 +175,6 @@ static void write_ints(struct model *m, const struct tensor *to, const int32_t *
     tensor_write(m->compute, &view, from, (size_t)n * sizeof(*from));
 }
 
-// A sequence's state is in the slot of its number; its first position begins with zeros.
-static void write_slots(struct model *m, const struct batch *b, int32_t start, int32_t n)
-{
-    int32_t *in = m->scratch, *out = in + m->act.n_batch;
-    for (int32_t t = 0; t < n; t++) {
-        const int32_t seq = b->seq[start + t];
-        const bool goes_on = t > 0 && b->seq[start + t - 1] == seq,
-                   ends = t == n - 1 || b->seq[start + t + 1] != seq;
-        in[t] = b->pos[start + t] == 0 ? SLOT_ZERO : goes_on ? SLOT_GOES_ON : seq;
-        out[t] = ends ? seq : SLOT_NONE;
-    }
-    write_ints(m, &m->act.slot_in, in, n);
-    write_ints(m, &m->act.slot_out, out, n);
-}
-
 // Where tokens see all of their text each sees as many rows as its last token.
 static void see_all(const struct batch *b, int32_t start, int32_t n, int32_t *count)
 {
@@ -196,25 +183,28 @@ static void see_all(const struct batch *b, int32_t start, int32_t n, int32_t *co
             count[t] = count[t + 1];
 }
 
-void forward_inputs(struct model *m, const struct batch *b, int32_t start, int32_t n)
+enum status forward_inputs(struct model *m, const struct batch *b, int32_t start, int32_t n,
+                           struct err *err)
 {
-    int32_t n_batch = m->act.n_batch, *row = m->scratch, *table = row + n_batch,
-            *count = table + n_batch;
-    if (hyper_recurrent(&m->hyper))
-        write_slots(m, b, start, n);
-    for (int32_t t = 0; t < n; t++) {
-        int32_t seq = b->seq[start + t], pos = b->pos[start + t];
-        table[t] = seq;
-        row[t] = seq * m->kv.n_pages * PAGE_ROWS + pos;
-        count[t] = pos + 1;
-    }
+    const size_t n_batch = (size_t)m->act.n_batch;
+    int32_t *count = m->scratch;
+    struct kv_inputs kv = {count + n_batch, count + 2 * n_batch, count + 3 * n_batch};
+    enum status status = kv_enter(&m->kv, m->compute, b, start, n, &kv, err);
+    if (status != OK)
+        return status;
+    for (int32_t t = 0; t < n; t++)
+        count[t] = b->pos[start + t] + 1;
     if (m->hyper.sees_all)
         see_all(b, start, n, count);
     write_ints(m, &m->act.token, b->token + start, n);
     write_ints(m, &m->act.pos, b->pos + start, n);
-    write_ints(m, &m->act.row, row, n);
-    write_ints(m, &m->act.table, table, n);
+    write_ints(m, &m->act.table, b->seq + start, n);
     write_ints(m, &m->act.count, count, n);
+    if (m->kv.shape.n_slots > 0) {
+        write_ints(m, &m->act.slot_in, kv.slot_in, n);
+        write_ints(m, &m->act.slot_out, kv.slot_out, n);
+    }
+    return OK;
 }
 
 // Whether each of n rows is another sequence's: none of them is a prompt.
@@ -281,8 +271,10 @@ static enum status forward_chunk(struct model *m, const struct batch *b, int32_t
                                  struct logits *logits, struct err *err)
 {
     const struct pass p = pass_of(m, n);
-    int32_t *rows = m->scratch + 3 * (size_t)m->act.n_batch, at = 0, n_top = b->n_top;
-    forward_inputs(m, b, start, n);
+    int32_t *rows = m->scratch + 4 * (size_t)m->act.n_batch, at = 0, n_top = b->n_top;
+    enum status status = forward_inputs(m, b, start, n, err);
+    if (status != OK)
+        return status;
     int32_t n_out = collect_wanted(&m->act, b->wanted + start, n, &at, rows);
     write_ints(m, &m->act.out_row, rows, n_out > 0 ? n_out : 1);
     if (compute_begin(m->compute, recording_key(m, b, start, n, n_out))) {
@@ -290,7 +282,7 @@ static enum status forward_chunk(struct model *m, const struct batch *b, int32_t
         if (n_out > 0)
             forward_output(&p, n_out, n_top);
     }
-    enum status status = compute_finish(m->compute, err);
+    status = compute_finish(m->compute, err);
     while (status == OK && n_out > 0) {
         read_output(m, n_out, n_top, logits);
         n_out = collect_wanted(&m->act, b->wanted + start, n, &at, rows);
@@ -304,57 +296,64 @@ static enum status forward_chunk(struct model *m, const struct batch *b, int32_t
     return status;
 }
 
-// Every number in range, and no row that would read what its sequence never computed.
-enum status forward_check(struct model *m, const struct batch *b, struct err *err)
+// A row at pos of a sequence that will hold n positions then; is_old: as its memory does now.
+static enum status check_position(const struct model *m, int32_t seq, int32_t pos, int32_t n,
+                                  bool is_old, struct err *err)
 {
-    int32_t most = m->hyper.n_vocab < TOP_K_MOST ? m->hyper.n_vocab : TOP_K_MOST;
-    if (b->n_top < 0 || b->n_top > most)
-        return err_set(err, BAD_INPUT, "the %d largest logits were asked for; at most %d", b->n_top,
-                       most);
-    for (int32_t t = 0; t < b->n_tokens; t++) {
-        if (b->token[t] < 0 || b->token[t] >= m->hyper.n_vocab)
-            return err_set(err, BAD_INPUT, "token id %d; the vocabulary has %d", b->token[t],
-                           m->hyper.n_vocab);
-        if (b->seq[t] < 0 || b->seq[t] >= m->kv.n_seq)
-            return err_set(err, BAD_INPUT, "sequence %d of %d", b->seq[t], m->kv.n_seq);
-        if (b->pos[t] < 0 || b->pos[t] >= m->kv.n_ctx)
-            return err_set(err, TOO_LARGE, "position %d; a sequence holds %d tokens", b->pos[t],
-                           m->kv.n_ctx);
-        int32_t *n_filled = &m->kv.n_filled[b->seq[t]];
-        if (b->pos[t] > *n_filled)
-            return err_set(
-                err, BAD_INPUT,
-                "position %d of sequence %d, but only %d positions before it were computed",
-                b->pos[t], b->seq[t], *n_filled);
-        if (b->pos[t] != model_keeps(m, *n_filled, b->pos[t]))
-            return err_set(err, BAD_INPUT,
-                           "position %d of sequence %d, which has %d: recurrent layers cannot go "
-                           "back but to the beginning",
-                           b->pos[t], b->seq[t], *n_filled);
-        *n_filled = b->pos[t] + 1;
-    }
+    if (pos > n)
+        return err_set(err, BAD_INPUT,
+                       "position %d of sequence %d, but only %d positions before it were computed",
+                       pos, seq, n);
+    const int32_t stands = is_old ? past_keeps(m->kv.past, seq, pos) : pos;
+    if (stands != pos)
+        return err_set(err, BAD_INPUT,
+                       "position %d of sequence %d, which has %d and cannot go back but to %d", pos,
+                       seq, n, stands);
     return OK;
 }
 
-int32_t model_keeps(const struct model *model, int32_t n_held, int32_t n)
+// Every number in range, and no row that would read what its sequence never computed.
+enum status forward_check(struct model *m, const struct batch *b, struct err *err)
 {
-    return n >= n_held || !hyper_recurrent(&model->hyper) ? n : 0;
+    const int32_t most = m->hyper.n_vocab < TOP_K_MOST ? m->hyper.n_vocab : TOP_K_MOST,
+                  n_seq = m->kv.shape.n_seq, n_ctx = m->kv.shape.n_ctx;
+    if (b->n_top < 0 || b->n_top > most)
+        return err_set(err, BAD_INPUT, "the %d largest logits were asked for; at most %d", b->n_top,
+                       most);
+    int32_t *end = mem_array((size_t)n_seq, sizeof(*end)); // behind the last row; 0: none yet
+    enum status status = OK;
+    for (int32_t t = 0; t < b->n_tokens && status == OK; t++) {
+        const int32_t seq = b->seq[t], pos = b->pos[t];
+        if (b->token[t] < 0 || b->token[t] >= m->hyper.n_vocab) {
+            status = err_set(err, BAD_INPUT, "token id %d; the vocabulary has %d", b->token[t],
+                             m->hyper.n_vocab);
+        } else if (seq < 0 || seq >= n_seq) {
+            status = err_set(err, BAD_INPUT, "sequence %d of %d", seq, n_seq);
+        } else if (pos < 0 || pos >= n_ctx) {
+            status = err_set(err, TOO_LARGE, "position %d; a sequence holds %d tokens", pos, n_ctx);
+        } else {
+            const bool is_old = end[seq] == 0;
+            status = check_position(m, seq, pos, is_old ? past_held(m->kv.past, seq) : end[seq],
+                                    is_old, err);
+            end[seq] = pos + 1;
+        }
+    }
+    free(end);
+    return status;
 }
 
-// Rows from `start` that make one pass: at most n_batch, and with recurrent layers no sequence in
-// two places.
+// Rows from `start` that make one pass: at most n_batch, those of a sequence one behind the other,
+// and with recurrent layers no sequence in two places.
 static int32_t chunk_rows(const struct model *m, const struct batch *b, int32_t start)
 {
     const int32_t left = b->n_tokens - start, most = left < m->act.n_batch ? left : m->act.n_batch;
-    if (!hyper_recurrent(&m->hyper))
-        return most;
     for (int32_t n = 1; n < most; n++) {
-        const int32_t seq = b->seq[start + n];
-        if (seq == b->seq[start + n - 1] && b->pos[start + n] > 0)
-            continue;
-        for (int32_t t = 0; t < n; t++)
-            if (b->seq[start + t] == seq)
-                return n;
+        int32_t before = n - 1; // of the same sequence
+        while (before >= 0 && b->seq[start + before] != b->seq[start + n])
+            before--;
+        if (before >= 0 && (b->pos[start + n] != b->pos[start + before] + 1 ||
+                            (before < n - 1 && hyper_recurrent(&m->hyper))))
+            return n;
     }
     return most;
 }
@@ -377,7 +376,7 @@ enum status model_forward(struct model *model, const struct batch *batch, struct
 
 void forward_forget(struct model *model)
 {
-    memset(model->kv.n_filled, 0, (size_t)model->kv.n_seq * sizeof(*model->kv.n_filled));
+    past_clear(model->kv.past);
 }
 
 // All rows of a chunk are there, unless they were too many to be computed together; recurrent
@@ -428,9 +427,4 @@ enum status forward_rehearse(struct model *model, struct err *err)
     model->rehearsed = n;
     enum status status = rehearse_rows(model, n, err);
     return status == OK && model->rehearsed < model->act.n_batch ? AGAIN : status;
-}
-
-int32_t model_held(const struct model *model, int32_t seq)
-{
-    return model->kv.n_filled[seq];
 }

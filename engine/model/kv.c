@@ -1,14 +1,17 @@
-// kv.c - the rows of keys and values of past tokens, F16 or Q8_0, for every layer.
+// kv.c - the tensors that what sequences keep lies in: for every layer rows of keys and values, F16
+// or Q8_0, and slots of recurrent state. past.c says which rows and slots are whose.
 //
-// A sequence owns the n_pages consecutive pages from seq * n_pages on, as many as n_ctx rows want:
-// (seq, pos) lives in row seq * n_pages * PAGE_ROWS + pos. Invariant: rows 0 .. n_filled[seq]-1 of
-// a sequence were computed for the text it has now; a token at pos may only come when pos <=
-// n_filled[seq] (an earlier pos cuts the text back to it). So nothing stale or of another client is
-// ever read.
-
+// Layers that see equally far back are one pool: a page of it is PAGE_ROWS rows in each of them.
+// Every pool has a table on the device, a row a sequence, and the rows that a pass writes. A layer
+// that reads what another keeps belongs to that one's pool, whose window is the widest of its
+// readers.
+//
+// Invariant: what a table on the device names was computed for the text that its sequence has now
+// (kv_enter brings it up to date); copies that a shared page asks for run before the pass.
 #include "arch.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 // Numbers that a layer keeps of a token: as keys (k 0) and as values (k 1). Latent attention's
 // values are part of its keys, and some layers read what an earlier one keeps.
@@ -22,28 +25,87 @@ static int64_t kept(const struct hyper *hyper, int32_t i, int k)
     return keeps ? hyper_dim(hyper, layer, k == 0 ? N_K : N_V) : 0;
 }
 
-// One cache of a layer, when the layer has one.
-static enum status open_cache(struct kv *kv, struct compute *compute, struct tensor *out,
-                              enum dtype type, int64_t n_cols, struct err *err)
+// How far back a layer's rows are read; 0: all of them.
+static int32_t window_of(const struct hyper *hyper, int32_t i)
 {
-    const int64_t n_rows = (int64_t)kv->n_pages * PAGE_ROWS * kv->n_seq;
-    if (n_cols == 0)
-        return OK;
-    if (n_cols % dtype_block_elements(type) != 0)
-        return err_set(
-            err, UNSUPPORTED,
-            "kv-type q8_0: this model's keys or values have %lld numbers in a row, not a "
-            "multiple of 32",
-            (long long)n_cols);
-    kv->n_bytes += (uint64_t)n_rows * dtype_row_bytes(type, n_cols);
-    enum status status = compute_cache(compute, out, type, n_rows, n_cols, err);
-    return status == OK || !err
-               ? status
-               : err_prefix(err, "memory for %d sequences of %d tokens (lower ctx or parallel)",
-                            kv->n_seq, kv->n_ctx);
+    int32_t widest = hyper->layers[i].window;
+    for (int32_t reader = 0; reader < hyper->n_layer; reader++) {
+        const struct layer_hyper *layer = &hyper->layers[reader];
+        if (!(layer->parts & PART_ATTENTION) || layer->kv_layer != i || widest == 0)
+            continue;
+        widest = layer->window == 0 || layer->window > widest ? layer->window : widest;
+    }
+    return widest;
 }
 
-// A slot of state for every sequence, where the layer is recurrent.
+// The pool of that window, made if need be. More kinds of windows than pools: they keep everything.
+static int32_t pool_of(struct model_plan *plan, int32_t window)
+{
+    for (int32_t k = 0; k < plan->n_pools; k++)
+        if (plan->pools[k].window == window)
+            return k;
+    if (window > 0 && plan->n_pools >= PLAN_POOLS_MOST - 1)
+        return pool_of(plan, 0);
+    plan->pools[plan->n_pools] = (struct model_plan_pool){.window = window};
+    return plan->n_pools++;
+}
+
+static void add_bytes(struct model_plan_pool *pool, const struct compute *compute, int64_t n_cols)
+{
+    const uint64_t most = compute_info(compute)->largest_buffer_bytes;
+    for (int q8_0 = 0; q8_0 < 2; q8_0++) {
+        const enum dtype type = q8_0 ? DTYPE_Q8_0 : DTYPE_F16;
+        if (n_cols % dtype_block_elements(type) != 0)
+            pool->token_bytes[q8_0] = UINT64_MAX;
+        if (n_cols == 0 || pool->token_bytes[q8_0] == UINT64_MAX)
+            continue;
+        const uint64_t row = compute_bytes(compute, USE_CACHE, type, 1, n_cols);
+        const uint64_t rows = most && most / row < INT32_MAX ? most / row : (uint64_t)INT32_MAX;
+        pool->token_bytes[q8_0] += row;
+        if (pool->rows_most[q8_0] == 0 || rows < pool->rows_most[q8_0])
+            pool->rows_most[q8_0] = rows;
+    }
+}
+
+void kv_count(struct model_plan *plan, const struct compute *compute, const struct hyper *hyper)
+{
+    plan->n_pools = 0;
+    plan->slot_bytes = 0;
+    for (int32_t i = 0; i < hyper->n_layer; i++) {
+        plan->slot_bytes += (uint64_t)(hyper_dim(hyper, &hyper->layers[i], N_CONV_STATE) +
+                                       hyper_dim(hyper, &hyper->layers[i], N_STATE)) *
+                            sizeof(float);
+        for (int k = 0; k < 2; k++)
+            if (kept(hyper, i, k) > 0)
+                add_bytes(&plan->pools[pool_of(plan, window_of(hyper, i))], compute,
+                          kept(hyper, i, k));
+    }
+    for (int q8_0 = 0; q8_0 < 2; q8_0++) {
+        plan->token_bytes[q8_0] = 0;
+        for (int32_t k = 0; k < plan->n_pools; k++)
+            if (add_overflows(plan->token_bytes[q8_0], plan->pools[k].token_bytes[q8_0],
+                              &plan->token_bytes[q8_0]))
+                plan->token_bytes[q8_0] = UINT64_MAX;
+    }
+}
+
+// ---- opening ------------------------------------------------------------------------------------
+
+// One cache of a layer, when the layer has one.
+static enum status open_cache(struct kv *kv, struct compute *compute, struct tensor *out,
+                              enum dtype type, int32_t i, int64_t n_cols, struct err *err)
+{
+    if (n_cols == 0)
+        return OK;
+    const int64_t n_rows = (int64_t)kv->shape.pools[kv->pool[i]].n_pages * PAGE_ROWS;
+    kv->n_bytes += (uint64_t)n_rows * dtype_row_bytes(type, n_cols);
+    enum status status = compute_cache(compute, out, type, n_rows, n_cols, err);
+    return status == OK || !err ? status
+                                : err_prefix(err, "memory for %lld tokens (lower ctx or parallel)",
+                                             (long long)n_rows);
+}
+
+// Slots of state, where the layer is recurrent.
 static enum status open_state(struct kv *kv, struct compute *compute, const struct hyper *hyper,
                               int32_t i, struct err *err)
 {
@@ -54,73 +116,78 @@ static enum status open_state(struct kv *kv, struct compute *compute, const stru
         const int64_t n_cols = hyper_dim(hyper, &hyper->layers[i], dims[k]);
         if (n_cols == 0)
             continue;
-        status = compute_tensor(compute, tensors[k], DTYPE_F32, kv->n_seq, n_cols, err);
-        kv->n_bytes += (uint64_t)kv->n_seq * (uint64_t)n_cols * sizeof(float);
+        status = compute_tensor(compute, tensors[k], DTYPE_F32, kv->shape.n_slots, n_cols, err);
+        kv->n_bytes += (uint64_t)kv->shape.n_slots * (uint64_t)n_cols * sizeof(float);
     }
     return status;
 }
 
-uint64_t kv_row_bytes(const struct compute *compute, const struct hyper *hyper, bool q8_0,
-                      uint64_t *widest)
+static enum status open_tables(struct kv *kv, struct compute *compute, int32_t n_batch,
+                               struct err *err)
 {
-    const enum dtype type = q8_0 ? DTYPE_Q8_0 : DTYPE_F16;
-    uint64_t n_bytes = 0;
-    *widest = 0;
-    for (int32_t i = 0; i < hyper->n_layer; i++)
-        for (int k = 0; k < 2; k++) {
-            const int64_t n_cols = kept(hyper, i, k);
-            if (n_cols % dtype_block_elements(type) != 0)
-                return UINT64_MAX;
-            uint64_t row = n_cols > 0 ? compute_bytes(compute, USE_CACHE, type, 1, n_cols) : 0;
-            *widest = row > *widest ? row : *widest;
-            n_bytes += row;
-        }
-    return n_bytes;
+    enum status status = OK;
+    for (int32_t k = 0; k < kv->shape.n_pools && status == OK; k++) {
+        status = compute_tensor(compute, &kv->pages[k], DTYPE_I32, kv->shape.n_seq,
+                                past_table_pages(kv->past), err);
+        if (status == OK)
+            status = compute_tensor(compute, &kv->row[k], DTYPE_I32, 1, n_batch, err);
+    }
+    return status;
 }
 
-// Table of sequence s: its own pages, one after another.
-static enum status open_pages(struct kv *kv, struct compute *compute, struct err *err)
+static enum status shape_of(struct past_shape *out, const struct model_plan *plan, struct err *err)
 {
-    enum status status =
-        compute_tensor(compute, &kv->pages, DTYPE_I32, kv->n_seq, kv->n_pages, err);
-    if (status != OK)
-        return status;
-    const size_t n = (size_t)kv->n_seq * (size_t)kv->n_pages;
-    int32_t *pages = mem_array(n, sizeof(*pages));
-    for (size_t i = 0; i < n; i++)
-        pages[i] = (int32_t)i;
-    tensor_write(compute, &kv->pages, pages, n * sizeof(*pages));
-    free(pages);
+    *out = (struct past_shape){
+        .n_seq = plan->n_seq + plan->n_held,
+        .n_ctx = plan->n_ctx,
+        .n_pools = plan->n_pools,
+        .n_slots = plan->n_slots,
+        .n_snapshots = plan->n_held == 0 ? 0
+                       : plan->n_slots   ? plan->n_slots
+                                         : PAST_SNAPSHOTS_MOST,
+    };
+    for (int32_t k = 0; k < plan->n_pools; k++) {
+        const int64_t n = plan_pages(plan, k, plan->n_ctx, plan->n_seq);
+        if (n * PAGE_ROWS > INT32_MAX)
+            return err_set(err, TOO_LARGE,
+                           "%d sequences of %d tokens: memory for more than %d tokens", plan->n_seq,
+                           plan->n_ctx, INT32_MAX);
+        out->pools[k].n_pages = (int32_t)n;
+        out->pools[k].window = plan->pools[k].window < plan->n_ctx ? plan->pools[k].window : 0;
+    }
     return OK;
 }
 
 enum status kv_open(struct kv *out, struct compute *compute, const struct hyper *hyper,
-                    const struct model_options *options, struct err *err)
+                    const struct model_plan *plan, int32_t n_batch, struct err *err)
 {
-    const enum dtype type = options->kv_q8_0 ? DTYPE_Q8_0 : DTYPE_F16;
-    const int32_t n_seq = options->n_seq;
-    const int32_t n_pages = (hyper->n_ctx + PAGE_ROWS - 1) / PAGE_ROWS;
-    if ((int64_t)n_pages * PAGE_ROWS * n_seq > INT32_MAX)
-        return err_set(err, TOO_LARGE, "%d sequences of %d tokens: more than %d in all", n_seq,
-                       hyper->n_ctx, INT32_MAX);
+    const enum dtype type = plan->kv_q8_0 ? DTYPE_Q8_0 : DTYPE_F16;
+    const size_t n_layer = (size_t)hyper->n_layer;
+    struct model_plan same = *plan; // pool_of finds what is there
+    struct past_shape shape;
+    enum status status = shape_of(&shape, plan, err);
+    if (status != OK)
+        return status;
     struct kv kv = {
-        .conv = mem_array((size_t)hyper->n_layer, sizeof(*kv.conv)),
-        .state = mem_array((size_t)hyper->n_layer, sizeof(*kv.state)),
-        .k = mem_array((size_t)hyper->n_layer, sizeof(*kv.k)),
-        .v = mem_array((size_t)hyper->n_layer, sizeof(*kv.v)),
-        .n_filled = mem_array((size_t)n_seq, sizeof(*kv.n_filled)),
+        .shape = shape,
+        .conv = mem_array(n_layer, sizeof(*kv.conv)),
+        .state = mem_array(n_layer, sizeof(*kv.state)),
+        .k = mem_array(n_layer, sizeof(*kv.k)),
+        .v = mem_array(n_layer, sizeof(*kv.v)),
+        .pool = mem_array(n_layer, sizeof(*kv.pool)),
+        .n_rows = mem_array((size_t)shape.n_seq, sizeof(*kv.n_rows)),
         .n_layer = hyper->n_layer,
-        .n_ctx = hyper->n_ctx,
-        .n_seq = n_seq,
-        .n_pages = n_pages,
     };
-    enum status status = open_pages(&kv, compute, err);
+    past_open(&kv.past, &shape);
+    status = open_tables(&kv, compute, n_batch, err);
     for (int32_t i = 0; i < hyper->n_layer && status == OK; i++) {
+        if (kept(hyper, i, 0) > 0)
+            kv.pool[i] = pool_of(&same, window_of(hyper, i));
         status = open_state(&kv, compute, hyper, i, err);
         if (status == OK)
-            status = open_cache(&kv, compute, &kv.k[i], type, kept(hyper, i, 0), err);
+            status = open_cache(&kv, compute, &kv.k[i], type, i, kept(hyper, i, 0), err);
         if (status == OK)
-            status = open_cache(&kv, compute, &kv.v[i], type, kept(hyper, i, 1), err);
+            status = open_cache(&kv, compute, &kv.v[i], type, i, kept(hyper, i, 1), err);
     }
     if (status != OK)
         kv_close(&kv, compute);
@@ -131,24 +198,120 @@ enum status kv_open(struct kv *out, struct compute *compute, const struct hyper 
 
 void kv_close(struct kv *kv, struct compute *compute)
 {
-    for (int32_t i = 0; i < kv->n_layer; i++) {
-        if (kv->k && kv->k[i].buffer)
-            tensor_free(compute, &kv->k[i]);
-        if (kv->v && kv->v[i].buffer)
-            tensor_free(compute, &kv->v[i]);
-        if (kv->conv && kv->conv[i].buffer)
-            tensor_free(compute, &kv->conv[i]);
-        if (kv->state && kv->state[i].buffer)
-            tensor_free(compute, &kv->state[i]);
+    struct tensor *const of_layers[] = {kv->k, kv->v, kv->conv, kv->state};
+    for (size_t n = 0; n < COUNT_OF(of_layers); n++)
+        for (int32_t i = 0; i < kv->n_layer; i++)
+            if (of_layers[n][i].buffer)
+                tensor_free(compute, &of_layers[n][i]);
+    for (int32_t k = 0; k < PAST_POOLS_MOST; k++) {
+        if (kv->pages[k].buffer)
+            tensor_free(compute, &kv->pages[k]);
+        if (kv->row[k].buffer)
+            tensor_free(compute, &kv->row[k]);
     }
-    if (kv->pages.buffer)
-        tensor_free(compute, &kv->pages);
+    past_close(kv->past);
     free(kv->k);
     free(kv->v);
-    free(kv->n_filled);
     free(kv->conv);
     free(kv->state);
-    kv->k = kv->v = kv->conv = kv->state = NULL;
-    kv->n_filled = NULL;
-    kv->n_layer = 0;
+    free(kv->pool);
+    free(kv->n_rows);
+    *kv = (struct kv){0};
+}
+
+// ---- the pass -----------------------------------------------------------------------------------
+
+// The sequences of rows start .. start + n - 1 stand where these begin, with room for all of them.
+static enum status make_room(struct kv *kv, const struct batch *b, int32_t start, int32_t n,
+                             struct err *err)
+{
+    enum status status = OK;
+    for (int32_t t = start; t < start + n; t++) {
+        const int32_t seq = b->seq[t],
+                      stands = kv->n_rows[seq]++ ? b->pos[t] : past_cut(kv->past, seq, b->pos[t]);
+        if (stands != b->pos[t])
+            status = err_set(err, BAD_INPUT,
+                             "position %d of sequence %d, which cannot go back there, only to %d",
+                             b->pos[t], seq, stands);
+    }
+    for (int32_t t = start; t < start + n; t++) {
+        const int32_t seq = b->seq[t], n_rows = kv->n_rows[seq];
+        kv->n_rows[seq] = 0;
+        if (n_rows > 0 && status == OK && past_reserve(kv->past, seq, n_rows) != OK)
+            status =
+                err_set(err, NO_ROOM, "memory is short for %d more tokens behind %d of sequence %d",
+                        n_rows, b->pos[t], seq);
+    }
+    return status;
+}
+
+static void write_tables(struct kv *kv, struct compute *compute, const struct batch *b,
+                         int32_t start, int32_t n)
+{
+    const size_t n_bytes = (size_t)past_table_pages(kv->past) * sizeof(int32_t);
+    for (int32_t t = start; t < start + n; t++)
+        for (int32_t k = 0; k < kv->shape.n_pools; k++) {
+            bool changed;
+            const int32_t *table = past_table(kv->past, k, b->seq[t], &changed);
+            struct tensor row = tensor_rows(&kv->pages[k], b->seq[t], 1);
+            if (changed)
+                tensor_write(compute, &row, table, n_bytes);
+        }
+}
+
+static void copy_page(const struct kv *kv, struct compute *compute, const struct past_copy *copy)
+{
+    const int64_t n = (copy->n_rows + 15) / 16 * 16; // op_copy moves 16 bytes at a time
+    for (int32_t i = 0; i < kv->n_layer; i++) {
+        const struct tensor *const caches[] = {&kv->k[i], &kv->v[i]};
+        for (size_t c = 0; c < COUNT_OF(caches); c++) {
+            if (!caches[c]->buffer || kv->pool[i] != copy->pool)
+                continue;
+            const struct tensor to = tensor_rows(caches[c], (int64_t)copy->to * PAGE_ROWS, n),
+                                from = tensor_rows(caches[c], (int64_t)copy->from * PAGE_ROWS, n);
+            op_copy(compute, &to, &from);
+        }
+    }
+}
+
+enum status kv_copies(struct kv *kv, struct compute *compute, struct err *err)
+{
+    struct past_copy copy;
+    if (!past_take_copy(kv->past, &copy))
+        return OK;
+    if (compute_begin(compute, 0))
+        do
+            copy_page(kv, compute, &copy);
+        while (past_take_copy(kv->past, &copy));
+    return compute_finish(compute, err);
+}
+
+enum status kv_enter(struct kv *kv, struct compute *compute, const struct batch *b, int32_t start,
+                     int32_t n, struct kv_inputs *inputs, struct err *err)
+{
+    enum status status = make_room(kv, b, start, n, err);
+    if (status == OK)
+        status = kv_copies(kv, compute, err);
+    if (status != OK)
+        return status;
+    write_tables(kv, compute, b, start, n);
+    for (int32_t k = 0; k < kv->shape.n_pools; k++) {
+        struct tensor to = kv->row[k];
+        for (int32_t t = 0; t < n; t++)
+            inputs->row[t] = past_row(kv->past, k, b->seq[start + t], b->pos[start + t]);
+        to.n_cols = n;
+        tensor_write(compute, &to, inputs->row, (size_t)n * sizeof(*inputs->row));
+    }
+    for (int32_t t = 0; t < n && kv->shape.n_slots > 0; t++) {
+        const int32_t seq = b->seq[start + t];
+        const bool begins = t == 0 || b->seq[start + t - 1] != seq,
+                   ends = t == n - 1 || b->seq[start + t + 1] != seq;
+        inputs->slot_in[t] = b->pos[start + t] == 0 ? SLOT_ZERO
+                             : begins               ? past_slot(kv->past, seq)
+                                                    : SLOT_GOES_ON;
+        inputs->slot_out[t] = ends ? past_next_slot(kv->past, seq) : SLOT_NONE;
+    }
+    for (int32_t t = start; t < start + n; t++)
+        past_append(kv->past, b->seq[t], 1);
+    return OK;
 }

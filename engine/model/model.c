@@ -92,6 +92,10 @@ static void fill_info(struct model *m, const char *path)
     info->n_vocab = h->n_vocab;
     info->n_ctx = h->n_ctx;
     info->n_ctx_train = h->n_ctx_train;
+    info->needs_snapshots = hyper_recurrent(h);
+    for (int32_t k = 0; k < info->plan.n_pools; k++)
+        info->needs_snapshots |=
+            info->plan.pools[k].window > 0 && info->plan.pools[k].window < h->n_ctx;
     embed_info(m);
 }
 
@@ -178,22 +182,23 @@ static enum status open_parts(struct model *m, const struct model_options *optio
     if (status == OK && !m->info.plan.fits)
         status = plan_refuse(&m->info.plan, err);
     if (status == OK)
-        status = kv_open(&m->kv, m->compute, h, &m->options, err);
+        status = kv_open(&m->kv, m->compute, h, &m->info.plan, m->options.n_batch, err);
     if (status == OK)
         status = activations_open(&m->act, m->compute, h, &m->options, err);
     if (status == OK && h->pooling != POOLING_NONE) {
-        const size_t n = (size_t)options->n_seq * (size_t)h->n_embd;
+        const size_t n = (size_t)(options->n_seq + options->n_held) * (size_t)h->n_embd;
         m->pooled = mem_array(n, sizeof(*m->pooled));
         m->ended = mem_array(n, sizeof(*m->ended));
     }
-    m->scratch = mem_array(4 * (size_t)m->options.n_batch, sizeof(*m->scratch));
+    m->scratch = mem_array(5 * (size_t)m->options.n_batch, sizeof(*m->scratch));
     return status;
 }
 
 static enum status check_options(const struct model_options *options, struct err *err)
 {
     if (options->n_ctx >= CTX_AUTO && options->n_seq >= 1 && options->n_seq <= MAX_SEQ &&
-        options->n_batch >= 1 && options->n_batch <= MAX_BATCH)
+        options->n_held >= 0 && options->n_held <= MAX_SEQ && options->n_batch >= 1 &&
+        options->n_batch <= MAX_BATCH)
         return OK;
     return err_set(err, BAD_INPUT,
                    "model options out of range: ctx %d, %d sequences (1 to %d), batch %d (1 to %d)",
@@ -333,4 +338,56 @@ struct bytes model_chat_template(const struct model *model)
         if (gguf_get_string(model->gguf, keys[i], &text, NULL) != OK)
             text.n = 0;
     return text;
+}
+
+// ---- what sequences hold ------------------------------------------------------------------------
+
+int32_t model_held(const struct model *model, int32_t seq)
+{
+    return past_held(model->kv.past, seq);
+}
+
+int32_t model_keeps(const struct model *model, int32_t seq, int32_t n)
+{
+    return past_keeps(model->kv.past, seq, n);
+}
+
+int32_t model_cut(struct model *model, int32_t seq, int32_t n)
+{
+    return past_cut(model->kv.past, seq, n);
+}
+
+int32_t model_fork(struct model *model, int32_t from, int32_t to, int32_t n)
+{
+    return past_fork(model->kv.past, from, to, n);
+}
+
+enum status model_reserve(struct model *model, int32_t seq, int32_t n)
+{
+    return past_reserve(model->kv.past, seq, n);
+}
+
+int64_t model_room(const struct model *model)
+{
+    return past_room(model->kv.past);
+}
+
+enum status model_snapshot(struct model *model, int32_t seq)
+{
+    return past_snapshot(model->kv.past, seq);
+}
+
+int32_t model_snapshots(const struct model *model, int32_t seq, int32_t out[MODEL_SNAPSHOTS_MOST])
+{
+    return past_snapshots(model->kv.past, seq, out);
+}
+
+void model_drop(struct model *model, int32_t seq, int32_t pos)
+{
+    past_drop(model->kv.past, seq, pos);
+}
+
+void model_check(const struct model *model)
+{
+    past_check(model->kv.past);
 }

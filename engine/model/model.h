@@ -24,25 +24,40 @@ enum pooling {
 
 struct model_options {
     int32_t n_ctx;   // tokens a sequence may hold; 0 = the model's own limit; or CTX_AUTO
-    int32_t n_seq;   // sequences with a place in the KV cache
+    int32_t n_seq;   // sequences that are computed at once
     int32_t n_batch; // most tokens in one forward pass
     bool kv_q8_0;    // keys and values in 8 bits (Q8_0) instead of F16
+    int32_t n_held;  // further sequences, for what is kept of earlier texts
 };
 
 // What a model takes and what the device has, counted before anything is taken, and the context
 // that follows. Sums that do not fit 64 bits are UINT64_MAX.
+//
+// Keys and values of all sequences lie in pools: one for the layers that see everything, with room
+// for one sequence of n_ctx tokens and a quarter of that for each further one, and one for each
+// width of window, which keeps only what the window sees.
+enum { PLAN_POOLS_MOST = 4 };
+struct model_plan_pool {
+    int32_t window;          // tokens; 0: all
+    uint64_t token_bytes[2]; // of all its layers, as F16 and as Q8_0; UINT64_MAX: never
+    uint64_t rows_most[2];   // that one buffer of the device holds of the widest of them
+};
 struct model_plan {
     int32_t n_ctx_asked; // as in model_options
-    int32_t n_ctx_train, n_ctx, n_seq;
+    int32_t n_ctx_train, n_ctx, n_seq, n_held, n_batch;
     bool kv_q8_0;
-    uint64_t weight_bytes;   // as the device stores them
-    uint64_t cache_bytes;    // keys and values of n_seq sequences of n_ctx tokens
-    uint64_t pass_bytes;     // activations of a pass
-    uint64_t spare_bytes;    // room for what operations, staging and compiled kernels take
-    uint64_t token_bytes[2]; // keys and values of one token, as F16 and as Q8_0; UINT64_MAX: never
-    uint64_t rows_most[2];   // that one buffer of the device holds of the widest layer
-    uint64_t free_bytes;     // of the device, now; 0: it does not tell
-    uint64_t system_bytes;   // of these left to everything else
+    int32_t n_pools, n_slots; // n_slots: of states of recurrent layers
+    int32_t n_pass_pages;     // of a model that embeds: a pass of short texts beside a long one
+    uint64_t weight_bytes;    // as the device stores them
+    uint64_t cache_bytes;     // the pools of keys and values
+    uint64_t pool_tokens;     // that the largest of them holds
+    uint64_t slot_bytes;      // one state of all recurrent layers
+    uint64_t pass_bytes;      // activations of a pass
+    uint64_t spare_bytes;     // room for what operations, staging and compiled kernels take
+    uint64_t token_bytes[2];  // keys and values of one token, as F16 and as Q8_0; UINT64_MAX: never
+    struct model_plan_pool pools[PLAN_POOLS_MOST];
+    uint64_t free_bytes;   // of the device, now; 0: it does not tell
+    uint64_t system_bytes; // of these left to everything else
     bool fits;
     bool is_short;    // auto found less than a conversation usually needs
     char why[200];    // why this context
@@ -60,9 +75,10 @@ struct model_info {
     int32_t n_layer_on_device;
     uint64_t whole_bytes; // that the file has when all its tensors are there
     enum pooling pooling;
-    int32_t n_vector; // numbers that a text becomes (POOLING_RANK: scores); 0: it writes text
-    int32_t n_batch;  // most tokens in one forward pass
-    bool one_pass;    // a text must be one pass: its tokens see what follows them
+    int32_t n_vector;     // numbers that a text becomes (POOLING_RANK: scores); 0: it writes text
+    int32_t n_batch;      // most tokens in one forward pass
+    bool one_pass;        // a text must be one pass: its tokens see what follows them
+    bool needs_snapshots; // what a sequence holds cannot be cut back anywhere
     struct model_plan plan;
 };
 
@@ -90,6 +106,7 @@ MUST_USE enum status model_plan(struct model_info *out, struct compute *compute,
                                 const struct model_options *options, struct err *err);
 // The largest context that fits with these keys and values and so many sequences; 0: none.
 int32_t model_plan_largest(const struct model_plan *plan, bool kv_q8_0, int32_t n_seq);
+uint64_t model_plan_states(const struct model_plan *plan); // bytes of all states
 // n_bytes as a person reads them: "4.6 GiB", "512 MiB".
 enum { SIZE_TEXT = 32 };
 const char *model_size_text(char out[SIZE_TEXT], uint64_t n_bytes);
@@ -121,9 +138,6 @@ struct logits {     // of the wanted rows, in row order; the caller's memory
     int32_t *token; // [number wanted][n_top]: whose they are; unused without n_top
     float *total;   // [number wanted]: with n_top log(sum of e^logit) over all of them; or NULL
 };
-// How much can stay of a sequence that holds n_held positions when it is cut back to n: all n, but
-// with recurrent layers nothing unless n is n_held.
-int32_t model_keeps(const struct model *model, int32_t n_held, int32_t n);
 MUST_USE enum status model_forward(struct model *model, const struct batch *batch,
                                    struct logits logits, struct err *err);
 
@@ -144,8 +158,29 @@ void vector_normalise(float *vector, int32_t n);
 bool model_keeps_logits(const struct model *model, int32_t n_wanted);
 void model_read_logits(struct model *model, int32_t wanted, float *out);
 
-// How many positions of a sequence its memory holds; 0 after a failed pass.
-int32_t model_held(const struct model *model, int32_t seq);
+// ---- what sequences hold (past.c, kv.c) ---------------------------------------------------------
+// Sequences are numbered 0 .. n_seq + n_held - 1; any n_seq of them may be in one pass. What two of
+// them have in common is there once. Before a pass each sequence in it should have room: a pass
+// that finds none fails.
+
+int32_t model_held(const struct model *model, int32_t seq); // positions; 0 after a failed pass
+// What would stay of it if it were cut back to n: n, but with recurrent layers and behind a window
+// the nearest snapshot before, or nothing.
+int32_t model_keeps(const struct model *model, int32_t seq, int32_t n);
+int32_t model_cut(struct model *model, int32_t seq, int32_t n); // answers the same
+// `to`, whatever it held, becomes `from` cut back to n. Returns what it holds then.
+int32_t model_fork(struct model *model, int32_t from, int32_t to, int32_t n);
+// Room for n more positions. NO_ROOM: other sequences, or snapshots, must give some back first.
+MUST_USE enum status model_reserve(struct model *model, int32_t seq, int32_t n);
+// Positions that there is still room for, were all pages one sequence's.
+int64_t model_room(const struct model *model);
+// Makes it possible to cut the sequence back to where it stands. NO_ROOM: too many are kept.
+MUST_USE enum status model_snapshot(struct model *model, int32_t seq);
+// Where a sequence can be cut back to beside where it may be anyway, rising; returns how many.
+enum { MODEL_SNAPSHOTS_MOST = 32 };
+int32_t model_snapshots(const struct model *model, int32_t seq, int32_t out[MODEL_SNAPSHOTS_MOST]);
+void model_drop(struct model *model, int32_t seq, int32_t pos); // gives a snapshot back
+void model_check(const struct model *model); // walks all counts; dies where one is wrong
 
 // Opens only the tokenizer of a file (no weights are touched).
 MUST_USE enum status model_tokenizer_open(struct tokenizer **out, const char *path,

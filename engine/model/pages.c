@@ -220,7 +220,8 @@ void pages_restore(struct pages *pool, int32_t seq, int32_t n, const int32_t *he
 
 // ---- invariants ---------------------------------------------------------------------------------
 
-static void check_table(const struct pages *pool, int32_t seq, int32_t n, int32_t *counted)
+static void check_table(const struct pages *pool, int32_t seq, int32_t n, int32_t *counted,
+                        bool *owned)
 {
     const int32_t *table = pages_table(pool, seq), first = pool->first[seq], end = pool->end[seq];
     if (first > pages_first(pool->window, n) || end < pages_of(n) || end < first)
@@ -230,30 +231,25 @@ static void check_table(const struct pages *pool, int32_t seq, int32_t n, int32_
         const bool inside = i >= first && i < end;
         if (inside ? table[i] < 0 || table[i] >= pool->n_pages : table[i] != -1)
             die("page %d of sequence %d is %d", (int)i, (int)seq, (int)table[i]);
-        if (inside)
-            counted[table[i]]++;
+        if (!inside)
+            continue;
+        counted[table[i]]++;
+        owned[table[i]] |= pool->pages[table[i]].owner == seq;
     }
-}
-
-static bool owns(const struct pages *pool, int32_t seq, int32_t page)
-{
-    for (int32_t i = pool->first[seq]; i < pool->end[seq]; i++)
-        if (pages_table(pool, seq)[i] == page)
-            return true;
-    return false;
 }
 
 void pages_check(const struct pages *pool, const int32_t *n, const int32_t *held)
 {
     int32_t *counted = mem_array((size_t)pool->n_pages, sizeof(*counted)), n_free = 0;
+    bool *owned = mem_array((size_t)pool->n_pages, sizeof(*owned)); // by one that has it
     for (int32_t seq = 0; seq < pool->n_seq; seq++)
-        check_table(pool, seq, n[seq], counted);
+        check_table(pool, seq, n[seq], counted, owned);
     for (int32_t i = 0; i < pool->n_pages; i++) {
         const struct page *page = &pool->pages[i];
         if (page->n_refs != counted[i] + held[i])
             die("page %d is counted %d times and stands in %d tables and %d snapshots", (int)i,
                 (int)page->n_refs, (int)counted[i], (int)held[i]);
-        if (page->n_refs > 0 && page->owner != NOBODY && !owns(pool, page->owner, i))
+        if (page->n_refs > 0 && page->owner != NOBODY && !owned[i])
             die("page %d belongs to sequence %d, which has not got it", (int)i, (int)page->owner);
         n_free += page->n_refs == 0;
     }
@@ -263,4 +259,5 @@ void pages_check(const struct pages *pool, const int32_t *n, const int32_t *held
         if (pool->pages[pool->free[i]].n_refs != 0 || counted[pool->free[i]]++ != 0)
             die("page %d is on the stack, but not free, or twice", (int)pool->free[i]);
     free(counted);
+    free(owned);
 }

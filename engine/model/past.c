@@ -418,6 +418,15 @@ int32_t past_table_pages(const struct past *m)
     return pages_of(m->shape.n_ctx);
 }
 
+int64_t past_room(const struct past *m)
+{
+    int64_t least = INT32_MAX;
+    for (int32_t k = 0; k < m->shape.n_pools; k++)
+        if (m->pools[k].window == 0 && (int64_t)m->pools[k].n_free * PAGE_ROWS < least)
+            least = (int64_t)m->pools[k].n_free * PAGE_ROWS;
+    return least;
+}
+
 int32_t past_pages_free(const struct past *m, int32_t pool)
 {
     return m->pools[pool].n_free;

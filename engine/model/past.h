@@ -17,11 +17,12 @@
 // at snapshots. past_cut says where the sequence stands now.
 #pragma once
 
+#include "model.h"
 #include "pages.h"
 
 enum {
-    PAST_POOLS_MOST = 4,
-    PAST_SNAPSHOTS_MOST = 32, // of one sequence
+    PAST_POOLS_MOST = PLAN_POOLS_MOST,
+    PAST_SNAPSHOTS_MOST = MODEL_SNAPSHOTS_MOST, // of one sequence
 };
 
 struct past_pool_shape {
@@ -92,6 +93,7 @@ bool past_take_copy(struct past *past, struct past_copy *out);
 
 // ---- counts -------------------------------------------------------------------------------------
 
+int64_t past_room(const struct past *past); // positions, by the pool that has least
 int32_t past_pages_free(const struct past *past, int32_t pool);
 int32_t past_slots_free(const struct past *past);
 // Walks every count, table and list; dies where one is wrong.

@@ -2,10 +2,16 @@
 // anything is taken: an answer in milliseconds instead of a machine that swaps, or an engine that
 // the kernel ends later.
 //
-// Weights as the device stores them, keys and values of every sequence at its full context, the
+// Weights as the device stores them, the pools of keys and values, states of recurrent layers, the
 // activations of one pass and what operations take beside them, against what the device has free
 // less a share for everything else that runs there. The processor borrows the weights from the
 // file's pages; it needs them in memory all the same.
+//
+// The pool is shared: one conversation may fill its whole context, and for each further one that
+// runs at once there is a quarter of a context (SEQ_SHARE): long ones are rare, and what they have
+// in common is there once. When all together want more, whoever came last waits. What nobody uses
+// holds the beginnings of earlier texts. States of recurrent layers are kept for SLOTS_KEPT of
+// these, fewer where one is large.
 //
 // ctx = auto takes the largest context that fits, up to what the model was trained for and to
 // CTX_CAP: longer prompts take minutes to read on the machines this is for, answers get worse long
@@ -23,9 +29,14 @@ enum {
     CTX_LEAST = 1024,
     CTX_STEP = 256,
     SYSTEM_SHARE = 16, // of what is free, one part in so many, at most SYSTEM_MOST
+    SEQ_SHARE = 4,     // of a context, for each sequence but the first
+    SLOTS_KEPT = 32,   // states beside those of the sequences that are computed,
+    SLOTS_KEPT_LEAST = 4,
+    SLOTS_SHARE = 16, // in one part in so many of what is free, at most SLOTS_MOST
 };
 #define SPARE_BYTES (48ull << 20)
 #define SYSTEM_MOST (4ull << 30)
+#define SLOTS_MOST (1ull << 30)
 
 // A head may announce anything: sums stop at UINT64_MAX, which never fits.
 static uint64_t times(uint64_t a, uint64_t b)
@@ -85,6 +96,10 @@ enum status plan_make(struct model_plan *out, const struct compute *compute,
                            ? options->n_batch
                            : hyper->n_ctx_train, // a text is one pass then
         .n_seq = options->n_seq,
+        .n_held = options->n_held,
+        .n_batch = options->n_batch,
+        .n_pass_pages =
+            hyper->pooling == POOLING_NONE ? 0 : (options->n_batch + PAGE_ROWS - 1) / PAGE_ROWS,
         .kv_q8_0 = options->kv_q8_0,
         .weight_bytes = weights_bytes(compute, weights),
         .pass_bytes = activations_bytes(hyper, options),
@@ -92,12 +107,7 @@ enum status plan_make(struct model_plan *out, const struct compute *compute,
         .free_bytes = device->memory_usable_bytes,
         .system_bytes = share < SYSTEM_MOST ? share : SYSTEM_MOST,
     };
-    for (int q8_0 = 0; q8_0 < 2; q8_0++) {
-        uint64_t widest, most = device->largest_buffer_bytes;
-        plan.token_bytes[q8_0] = kv_row_bytes(compute, hyper, q8_0, &widest);
-        plan.rows_most[q8_0] =
-            most && widest && most / widest < INT32_MAX ? most / widest : (uint64_t)INT32_MAX;
-    }
+    kv_count(&plan, compute, hyper);
     if (plan.token_bytes[plan.kv_q8_0] == UINT64_MAX)
         return err_set(err, UNSUPPORTED,
                        "kv-type q8_0: this model's keys or values have rows that are not a "
@@ -109,32 +119,79 @@ enum status plan_make(struct model_plan *out, const struct compute *compute,
 
 // ---- choosing -----------------------------------------------------------------------------------
 
-static uint64_t fixed_bytes(const struct model_plan *plan)
+// States that n_seq sequences and what is held beside them have.
+static int32_t slots(const struct model_plan *plan, int32_t n_seq)
 {
-    return plus(plan->weight_bytes, plus(plan->pass_bytes, plan->spare_bytes));
+    const uint64_t share = plan->free_bytes / SLOTS_SHARE,
+                   most = share > 0 && share < SLOTS_MOST ? share : SLOTS_MOST;
+    if (plan->slot_bytes == 0)
+        return 0;
+    if (plan->n_held == 0)
+        return n_seq;
+    const uint64_t kept = most / plan->slot_bytes;
+    return n_seq + (kept < SLOTS_KEPT_LEAST ? SLOTS_KEPT_LEAST
+                    : kept > SLOTS_KEPT     ? SLOTS_KEPT
+                                            : (int32_t)kept);
 }
 
-// Tokens that each of n_seq sequences may have: what memory and buffers allow.
-static uint64_t room(const struct model_plan *plan, bool q8_0, int32_t n_seq)
+uint64_t model_plan_states(const struct model_plan *plan)
 {
-    const uint64_t token = times(plan->token_bytes[q8_0], (uint64_t)n_seq),
-                   usable = plan->free_bytes - plan->system_bytes, fixed = fixed_bytes(plan);
-    uint64_t most = plan->rows_most[q8_0] / (uint64_t)n_seq;
-    if (plan->token_bytes[q8_0] == UINT64_MAX)
-        return 0;
-    if (plan->free_bytes == 0) // the device does not tell
-        return most;
-    if (fixed > usable)
-        return 0;
-    uint64_t held = token ? (usable - fixed) / token : most;
-    return held < most ? held : most;
+    return times((uint64_t)plan->n_slots, plan->slot_bytes);
+}
+
+// What does not grow with the context.
+static uint64_t fixed_bytes(const struct model_plan *plan, int32_t n_seq)
+{
+    return plus(plus(plan->weight_bytes, times((uint64_t)slots(plan, n_seq), plan->slot_bytes)),
+                plus(plan->pass_bytes, plan->spare_bytes));
+}
+
+int64_t plan_pages(const struct model_plan *plan, int32_t pool, int32_t n_ctx, int32_t n_seq)
+{
+    const int32_t window = plan->pools[pool].window;
+    const int64_t whole = ((int64_t)n_ctx + PAGE_ROWS - 1) / PAGE_ROWS,
+                  all = whole + (n_seq - 1) * ((whole + SEQ_SHARE - 1) / SEQ_SHARE) +
+                        plan->n_pass_pages,
+                  seen = (int64_t)past_pages_most(window, n_ctx, plan->n_batch) * n_seq *
+                         (plan->n_held > 0 ? 2 : 1); // as much for what is held
+    return window > 0 && seen < all ? seen : all;
+}
+
+static uint64_t pools_bytes(const struct model_plan *plan, bool q8_0, int32_t n_ctx, int32_t n_seq)
+{
+    uint64_t n_bytes = 0;
+    for (int32_t k = 0; k < plan->n_pools; k++)
+        n_bytes = plus(n_bytes, times(plan->pools[k].token_bytes[q8_0],
+                                      (uint64_t)plan_pages(plan, k, n_ctx, n_seq) * PAGE_ROWS));
+    return n_bytes;
+}
+
+// Whether memory and buffers allow that context.
+static bool has_room(const struct model_plan *plan, bool q8_0, int32_t n_ctx, int32_t n_seq)
+{
+    for (int32_t k = 0; k < plan->n_pools; k++)
+        if (plan->pools[k].token_bytes[q8_0] == UINT64_MAX ||
+            (uint64_t)plan_pages(plan, k, n_ctx, n_seq) * PAGE_ROWS >
+                plan->pools[k].rows_most[q8_0])
+            return false;
+    return plan->free_bytes == 0 || // the device does not tell
+           plus(fixed_bytes(plan, n_seq), pools_bytes(plan, q8_0, n_ctx, n_seq)) <=
+               plan->free_bytes - plan->system_bytes;
 }
 
 int32_t model_plan_largest(const struct model_plan *plan, bool q8_0, int32_t n_seq)
 {
-    uint64_t most = room(plan, q8_0, n_seq);
-    return most < (uint64_t)plan->n_ctx_train ? (int32_t)(most / CTX_STEP * CTX_STEP)
-                                              : plan->n_ctx_train;
+    int32_t fits = 0, not_any_more = plan->n_ctx_train / CTX_STEP + 1; // in steps
+    if (has_room(plan, q8_0, plan->n_ctx_train, n_seq))
+        return plan->n_ctx_train;
+    while (not_any_more - fits > 1) {
+        const int32_t middle = fits + (not_any_more - fits) / 2;
+        if (has_room(plan, q8_0, middle * CTX_STEP, n_seq))
+            fits = middle;
+        else
+            not_any_more = middle;
+    }
+    return fits * CTX_STEP;
 }
 
 // What would fit, or give more than `than` tokens: as many sequences first, then smaller keys and
@@ -174,7 +231,7 @@ static void say_why(struct model_plan *plan, int32_t cap)
                  "auto: what fits: %s of keys and values beside %s of weights and scratch, in %s "
                  "free of which %s are the system's",
                  model_size_text(cache, plan->cache_bytes),
-                 model_size_text(beside, fixed_bytes(plan)),
+                 model_size_text(beside, fixed_bytes(plan, plan->n_seq)),
                  model_size_text(free_text, plan->free_bytes),
                  model_size_text(system_text, plan->system_bytes));
     else if (automatic && cap < plan->n_ctx_train)
@@ -200,10 +257,14 @@ void plan_settle(struct model_plan *plan)
         plan->n_ctx = most < least(train, CTX_LEAST) ? least(train, CTX_LEAST) : least(most, cap);
     else
         plan->n_ctx = plan->n_ctx_asked > 0 ? least(plan->n_ctx_asked, train) : train;
-    plan->cache_bytes = times(times(plan->token_bytes[plan->kv_q8_0], (uint64_t)plan->n_seq),
-                              (uint64_t)plan->n_ctx);
-    plan->fits = fixed_bytes(plan) <= plan->free_bytes - plan->system_bytes || !plan->free_bytes;
-    plan->fits = plan->fits && room(plan, plan->kv_q8_0, plan->n_seq) >= (uint64_t)plan->n_ctx;
+    plan->cache_bytes = pools_bytes(plan, plan->kv_q8_0, plan->n_ctx, plan->n_seq);
+    plan->n_slots = slots(plan, plan->n_seq);
+    plan->pool_tokens = 0;
+    for (int32_t k = 0; k < plan->n_pools; k++) {
+        const uint64_t n = (uint64_t)plan_pages(plan, k, plan->n_ctx, plan->n_seq) * PAGE_ROWS;
+        plan->pool_tokens = n > plan->pool_tokens ? n : plan->pool_tokens;
+    }
+    plan->fits = has_room(plan, plan->kv_q8_0, plan->n_ctx, plan->n_seq);
     plan->is_short =
         plan->fits && plan->n_ctx_asked == CTX_AUTO && plan->n_ctx < least(train, CTX_USUAL);
     plan->advice[0] = 0;
@@ -214,15 +275,17 @@ void plan_settle(struct model_plan *plan)
 
 enum status plan_refuse(const struct model_plan *plan, struct err *err)
 {
-    char text[6][SIZE_TEXT];
-    const uint64_t scratch = plus(plan->pass_bytes, plan->spare_bytes);
+    char text[7][SIZE_TEXT];
+    const uint64_t scratch = plus(plan->pass_bytes, plan->spare_bytes),
+                   states = model_plan_states(plan);
     return err_set(
         err, NO_ROOM,
-        "%s wanted (weights %s, keys and values of %d x %d tokens %s, scratch %s); %s are free, "
+        "%s wanted (weights %s, keys and values of %llu tokens %s, %s%sscratch %s); %s are free, "
         "%s of them the system's; what fits: %s",
-        model_size_text(text[0], plus(fixed_bytes(plan), plan->cache_bytes)),
-        model_size_text(text[1], plan->weight_bytes), plan->n_seq, plan->n_ctx,
-        model_size_text(text[2], plan->cache_bytes), model_size_text(text[3], scratch),
+        model_size_text(text[0], plus(fixed_bytes(plan, plan->n_seq), plan->cache_bytes)),
+        model_size_text(text[1], plan->weight_bytes), (unsigned long long)plan->pool_tokens,
+        model_size_text(text[2], plan->cache_bytes), states ? model_size_text(text[6], states) : "",
+        states ? " of states, " : "", model_size_text(text[3], scratch),
         model_size_text(text[4], plan->free_bytes), model_size_text(text[5], plan->system_bytes),
         plan->advice);
 }

@@ -128,12 +128,12 @@ static bool add_text(const struct loaded *loaded, struct texts_pass *p, const st
     const int32_t left = work->n_each[text] - at_token, take = left < room             ? left
                                                                : p->n == 0 && one_pass ? left
                                                                                        : room;
-    if (take <= 0 || p->n_seqs == loaded->n_seq || (one_pass && take < left))
+    if (take <= 0 || p->n_seqs == loaded->n_together || (one_pass && take < left))
         return false;
     for (int32_t i = 0; i < take; i++, p->n++) {
         p->token[p->n] = work->prompt[at_prompt + i];
         p->pos[p->n] = at_token + i;
-        p->seq[p->n] = (loaded->first_seq + p->n_seqs) % loaded->n_seq;
+        p->seq[p->n] = (loaded->first_seq + p->n_seqs) % loaded->n_together;
         p->wanted[p->n] = i == left - 1;
     }
     p->n_seqs++;
@@ -195,7 +195,7 @@ static void pass_done(struct loaded *loaded, const struct texts_pass *p, const f
     const uint64_t now_us = clock_us();
     int32_t n = p->n;
     loaded->first_seq =
-        p->n_ended < p->n_seqs ? p->seq[p->n - 1] : (p->seq[p->n - 1] + 1) % loaded->n_seq;
+        p->n_ended < p->n_seqs ? p->seq[p->n - 1] : (p->seq[p->n - 1] + 1) % loaded->n_together;
     for (struct work *work = loaded->waiting.first, *next; work && n > 0; work = next) {
         next = work->next;
         const bool good = advance(loaded, work, &n, &vectors);

@@ -9,13 +9,15 @@
 //
 // Invariants (engine_check walks them after every step):
 //   FREE      work == NULL; token[0 .. n_cached) is what the model's memory holds, kept for a
-//             later prompt that begins the same way
+//             later prompt that begins the same way, until memory is short
 //   PREFILL   n_cached < n_prompt and token[0 .. n_cached) == prompt[0 .. n_cached)
-//   DECODE    n_cached == n_prompt + n_generated - 1: the token picked last is not in the memory
-//             yet; it is the next row
+//   DECODE    n_cached == n_prompt + n_generated - n_read - 1: the token picked last is not in the
+//             memory yet; it is the next row
 //   arriving  works whose prompt is not tokenized yet: job == NULL while the encoder has it
-//   waiting   works without a sequence, in order of arrival; none while a sequence is FREE
-// No sequence says that it holds more than the model's memory has of it (model_held).
+//   waiting   works without a sequence, in order of arrival; while fewer than n_together run only
+//             because memory is short, which those that run will give back
+// Every sequence says that it holds what the model's memory has of it (model_held). A work that had
+// a sequence may be sent back to wait (work_suspend): memory was short, and others came before it.
 #pragma once
 
 #include "sched.h"
@@ -24,12 +26,14 @@
 #include <stdatomic.h>
 
 enum {
-    BATCH_TOKENS = 512, // most rows in one forward pass
-    CHUNK_LEAST = 16,   // rows of a prompt in one pass, at least
-    WAITING_MOST = 32,  // jobs that may wait for a sequence
-    JOB_SLOTS = 1024,   // of the rings that jobs travel on; far above what is open at once
-    LOADED_MOST = 1,    // models
-    LOAD_SLICE_MS = 20, // of loading, between two passes
+    BATCH_TOKENS = 512,      // most rows in one forward pass
+    CHUNK_LEAST = 16,        // rows of a prompt in one pass, at least
+    WAITING_MOST = 32,       // jobs that may wait for a sequence
+    JOB_SLOTS = 1024,        // of the rings that jobs travel on; far above what is open at once
+    LOADED_MOST = 1,         // models
+    HELD_MOST = 32,          // earlier texts that are kept beside those that are worked on
+    LOAD_SLICE_MS = 20,      // of loading, between two passes
+    MEMORY_CHECK_STEPS = 64, // the model's memory is walked after one in so many: it has pages
     // a pass with prompt rows is sized to take so long:
     STEP_ALONE_US = 1000000, // when nobody else waits for a token
     STEP_SHARED_US = 150000, // when others do; on a slow machine STEP_SHARED_TIMES their own pass
@@ -57,14 +61,16 @@ struct work {
     struct work *next; // in the line of those that arrive or wait
     uint64_t id;
     struct job *job; // NULL while its text is with the encoder
-    int32_t *prompt; // [n_prompt]
+    int32_t *prompt; // [n_prompt]: what is to be read; of a suspended work with what it generated
     int32_t n_prompt;
-    int32_t n_generated, picked; // picked: the token that is the next row
-    int32_t *n_each;             // [n_texts] of JOB_EMBED: ids of each text in prompt
-    size_t n_texts, at_text;     // at_text: the one that is next
-    int32_t at_token;            // of it, the first that is not in the memory
-    int32_t at_prompt;           // and where that is in prompt
-    float *vectors;              // [n_texts][n_vector]: those before at_text are there
+    int32_t n_read;                            // of n_generated these are part of the prompt
+    int32_t mark_first, mark_last, mark_every; // where snapshots are taken: prefix_marks
+    int32_t n_generated, picked;               // picked: the token that is the next row
+    int32_t *n_each;                           // [n_texts] of JOB_EMBED: ids of each text in prompt
+    size_t n_texts, at_text;                   // at_text: the one that is next
+    int32_t at_token;                          // of it, the first that is not in the memory
+    int32_t at_prompt;                         // and where that is in prompt
+    float *vectors; // [n_texts][n_vector]: those before at_text are there
     struct sampler *sampler;
     struct grammar *grammar; // NULL: the answer is free
     struct matcher *matcher; // how far it is in the grammar
@@ -103,8 +109,10 @@ struct loaded {
     struct model *model; // NULL: its file is not opened yet
     const struct tokenizer *tokenizer;
     struct answer_family family; // how it marks its thoughts and calls
-    int32_t n_ctx, n_ctx_train, n_vocab, n_seq;
-    struct seq *seqs; // [n_seq]
+    int32_t n_ctx, n_ctx_train, n_vocab;
+    int32_t n_together, n_seq; // works at once; sequences: HELD_MOST more
+    bool needs_snapshots;      // the model cannot go back anywhere
+    struct seq *seqs;          // [n_seq]
     struct line arriving, waiting;
     int32_t n_users;            // works in all: of both lines and of the sequences
     uint64_t used_at;           // engine->n_steps of its last pass
@@ -115,9 +123,9 @@ struct loaded {
     int32_t n_vector;           // of a text's vector
     int32_t first_seq;          // that has the text which is next, or begins it
     int32_t *n_rows;            // [n_seq] rows of each sequence in the present pass
-    float *logits;              // [n_seq][n_vocab], or the largest: [n_seq][n_top]
+    float *logits;              // [n_together][n_vocab], or the largest: [..][n_top]
     float *row;                 // [n_vocab]: all logits of one of these
-    int32_t *top;               // [n_seq][TOP_K_MOST]: whose they are
+    int32_t *top;               // [n_together][TOP_K_MOST]: whose they are
 };
 
 struct engine { // all of it belongs to the engine thread
@@ -193,6 +201,8 @@ void loaded_fail_lines(struct loaded *loaded, const struct err *err); // arrivin
 void loaded_assign(struct loaded *loaded); // gives free sequences to waiting works
 void loaded_token(struct loaded *loaded, struct seq *seq, int32_t id);
 void work_fail(struct loaded *loaded, struct seq *seq, const struct err *err);
+// It waits again, before all others; what its sequence holds is kept as long as may be.
+void work_suspend(struct loaded *loaded, struct seq *seq);
 
 // speak.c
 struct event *text_event(enum event_kind kind, const struct work *work, struct bytes text);
@@ -204,8 +214,8 @@ void work_speak_end(struct loaded *loaded, struct work *work); // tells what was
 void work_speak_close(struct work *work);
 
 // step.c
-bool loaded_busy(const struct loaded *loaded); // a pass has work to do
-void loaded_step(struct loaded *loaded);       // one forward pass
+int32_t loaded_running(const struct loaded *loaded); // sequences with works: a pass has work to do
+void loaded_step(struct loaded *loaded);             // one forward pass
 void engine_check(const struct engine *engine);
 
 // embed.c
@@ -216,5 +226,15 @@ void work_fail_waiting(struct loaded *loaded, struct work *work, const struct er
 
 // prefix.c
 int32_t prefix_common(const int32_t *a, int32_t n_a, const int32_t *b, int32_t n_b);
-struct seq *prefix_choose(struct seq *seqs, int32_t n_seq, const int32_t *prompt, int32_t n_prompt,
-                          int32_t *n_reused);
+// A free sequence that holds as much of the work's prompt as can be had: n_cached of it. There must
+// be two free ones.
+struct seq *prefix_take(struct loaded *loaded, const struct work *work);
+void prefix_forget(struct loaded *loaded, struct seq *seq); // it holds nothing
+// Forgets the free sequence that was unused for longest. False: there is none.
+bool prefix_evict(struct loaded *loaded, const struct seq *but);
+// Room for n more positions, if need be at the cost of what nobody works on.
+bool prefix_reserve(struct loaded *loaded, const struct seq *seq, int32_t n);
+void prefix_marks(const struct loaded *loaded, struct work *work);
+// Where a pass over its prompt must end that begins at n.
+int32_t prefix_next_mark(const struct loaded *loaded, const struct work *work, int32_t n);
+void prefix_snapshot(struct loaded *loaded, const struct seq *seq); // where it is to be taken

@@ -89,6 +89,7 @@ struct model_options sched_model_options(const struct settings *settings)
     return (struct model_options){
         .n_ctx = settings->n_ctx,
         .n_seq = settings->n_parallel,
+        .n_held = HELD_MOST,
         .n_batch = BATCH_TOKENS,
         .kv_q8_0 = settings->kv_q8_0,
     };
@@ -107,22 +108,25 @@ static enum status loaded_begin(struct loaded *loaded, struct err *err)
 static void loaded_ready(struct loaded *loaded)
 {
     const struct model_info *info = model_info(loaded->model);
-    size_t n_seq = (size_t)loaded->engine->sched->settings.n_parallel;
+    const size_t n_together = (size_t)loaded->engine->sched->settings.n_parallel,
+                 n_seq = n_together + HELD_MOST;
     loaded->tokenizer = model_tokenizer(loaded->model);
     loaded->family = answer_family_find(model_chat_template(loaded->model));
     loaded->n_ctx = info->n_ctx;
     loaded->n_ctx_train = info->n_ctx_train;
     loaded->n_vocab = info->n_vocab;
+    loaded->n_together = (int32_t)n_together;
     loaded->n_seq = (int32_t)n_seq;
+    loaded->needs_snapshots = info->needs_snapshots;
     loaded->seqs = mem_array(n_seq, sizeof(*loaded->seqs));
     for (int32_t i = 0; i < loaded->n_seq; i++) {
         loaded->seqs[i].index = i;
         loaded->seqs[i].token = mem_array((size_t)loaded->n_ctx, sizeof(int32_t));
     }
     loaded->n_rows = mem_array(n_seq, sizeof(*loaded->n_rows));
-    loaded->logits = mem_array(n_seq * (size_t)loaded->n_vocab, sizeof(float));
+    loaded->logits = mem_array(n_together * (size_t)loaded->n_vocab, sizeof(float));
     loaded->row = mem_array((size_t)loaded->n_vocab, sizeof(float));
-    loaded->top = mem_array(n_seq * TOP_K_MOST, sizeof(int32_t));
+    loaded->top = mem_array(n_together * TOP_K_MOST, sizeof(int32_t));
     loaded->n_vector = info->n_vector;
     loaded->embeds = info->n_vector > 0;
     loaded->state = SCHED_READY;

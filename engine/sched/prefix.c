@@ -1,11 +1,27 @@
-// prefix.c - which sequence a prompt gets, and how much of what that sequence holds can stay.
+// prefix.c - what stays in the model's memory of texts that were computed, and who gets it.
 //
-// A conversation's next request begins with everything said before, so the KV of the longest common
-// beginning need not be computed again. The sequence that shares most is chosen, but not when that
-// would throw away a long conversation for the sake of a short shared beginning (a system prompt):
-// then the one unused for longest is. At least the prompt's last token is always computed, because
-// its logits are needed.
+// A conversation's next request begins with everything said before, and several begin with the same
+// system prompt: what the longest common beginning leaves in the memory need not be computed again.
+// A sequence without a work holds an earlier text. A new prompt takes the one it continues whole,
+// or becomes a fork of the one, free or not, that shares most with it; the other stays as it is,
+// and what they have in common is there once. At least the prompt's last token is always computed,
+// because its logits are needed. Whose texts may be shared is prefix_find's to say: today all.
+//
+// When memory is short, texts that nobody works on go first, those unused for longest, then
+// snapshots. Snapshots are where a model with recurrent layers or windows can go back to. Those of
+// a prompt are taken behind its first message (a system prompt that others share), behind its last
+// (the next turn may begin its answer in another way) and at even distances between; where a text
+// ends it can be continued without one.
 #include "inside.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    MARK_LEAST = 512, // tokens between the snapshots of a long prompt, or more:
+    MARKS_MOST = 12,  // so many of them
+    SHARED_LEAST = 32 // tokens that a first message is worth a snapshot from
+};
 
 int32_t prefix_common(const int32_t *a, int32_t n_a, const int32_t *b, int32_t n_b)
 {
@@ -15,40 +31,162 @@ int32_t prefix_common(const int32_t *a, int32_t n_a, const int32_t *b, int32_t n
     return n;
 }
 
-// True when `a` is the better one to overwrite: an empty one, else the one unused for longer.
-static bool older(const struct seq *a, const struct seq *b)
+// ---- finding ------------------------------------------------------------------------------------
+
+// The sequence from which most of a prompt can be taken; NULL: from none.
+static struct seq *prefix_find(const struct loaded *loaded, const struct work *work,
+                               int32_t *n_reused)
 {
-    if ((a->n_cached == 0) != (b->n_cached == 0))
-        return a->n_cached == 0;
-    return a->used_at < b->used_at;
+    struct seq *best = NULL;
+    *n_reused = 0;
+    for (int32_t i = 0; i < loaded->n_seq; i++) {
+        struct seq *seq = &loaded->seqs[i];
+        int32_t n = prefix_common(seq->token, seq->n_cached, work->prompt, work->n_prompt - 1);
+        n = model_keeps(loaded->model, seq->index, n);
+        const bool whole = n == seq->n_cached && seq->state == SEQ_FREE;
+        if (n == 0 || n < *n_reused || (n == *n_reused && !whole))
+            continue;
+        best = seq;
+        *n_reused = n;
+    }
+    return best;
 }
 
-struct seq *prefix_choose(struct seq *seqs, int32_t n_seq, const int32_t *prompt, int32_t n_prompt,
-                          int32_t *n_reused)
+// The free sequence to overwrite: an empty one, else the one unused for longest.
+static struct seq *oldest_free(const struct loaded *loaded, const struct seq *but)
 {
-    struct seq *oldest = NULL, *best = NULL;
-    int32_t n_best = 0, n_oldest = 0;
-    for (int32_t i = 0; i < n_seq; i++) {
-        struct seq *seq = &seqs[i];
-        if (seq->state != SEQ_FREE)
+    struct seq *oldest = NULL;
+    for (int32_t i = 0; i < loaded->n_seq; i++) {
+        struct seq *seq = &loaded->seqs[i];
+        if (seq->state != SEQ_FREE || seq == but)
             continue;
-        int32_t n = prefix_common(seq->token, seq->n_cached, prompt, n_prompt);
-        if (!oldest || older(seq, oldest)) {
+        if (!oldest || (seq->n_cached == 0) > (oldest->n_cached == 0) ||
+            ((seq->n_cached == 0) == (oldest->n_cached == 0) && seq->used_at < oldest->used_at))
             oldest = seq;
-            n_oldest = n;
-        }
-        // more than half of what it holds stays of use
-        if (n > n_best && n > seq->n_cached / 2) {
-            best = seq;
-            n_best = n;
-        }
     }
-    if (!oldest)
-        return NULL;
+    return oldest;
+}
+
+struct seq *prefix_take(struct loaded *loaded, const struct work *work)
+{
+    int32_t n_reused;
+    struct seq *best = prefix_find(loaded, work, &n_reused);
+    if (best && best->state == SEQ_FREE && best->n_cached == n_reused)
+        return best;
+    struct seq *seq = oldest_free(loaded, best);
+    seq->n_cached = 0;
     if (!best) {
-        best = oldest;
-        n_best = n_oldest;
+        (void)model_cut(loaded->model, seq->index, 0);
+        return seq;
     }
-    *n_reused = n_best < n_prompt ? n_best : n_prompt - 1;
-    return best;
+    seq->n_cached = model_fork(loaded->model, best->index, seq->index, n_reused);
+    memcpy(seq->token, best->token, (size_t)seq->n_cached * sizeof(*seq->token));
+    best->used_at = seq->used_at = loaded->engine->n_steps;
+    return seq;
+}
+
+// ---- giving back --------------------------------------------------------------------------------
+
+void prefix_forget(struct loaded *loaded, struct seq *seq)
+{
+    (void)model_cut(loaded->model, seq->index, 0);
+    seq->n_cached = 0;
+}
+
+bool prefix_evict(struct loaded *loaded, const struct seq *but)
+{
+    struct seq *oldest = NULL;
+    for (int32_t i = 0; i < loaded->n_seq; i++) {
+        struct seq *seq = &loaded->seqs[i];
+        if (seq->state == SEQ_FREE && seq->n_cached > 0 && seq != but &&
+            (!oldest || seq->used_at < oldest->used_at))
+            oldest = seq;
+    }
+    if (oldest)
+        prefix_forget(loaded, oldest);
+    return oldest != NULL;
+}
+
+// Drops the snapshot of a sequence that is closest behind another.
+static bool drop_snapshot(struct loaded *loaded, const struct seq *seq)
+{
+    int32_t at[MODEL_SNAPSHOTS_MOST], least = INT32_MAX, drop = -1;
+    const int32_t n = model_snapshots(loaded->model, seq->index, at);
+    for (int32_t i = 0; i < n; i++) {
+        const int32_t before = i > 0 ? at[i - 1] : 0;
+        if (at[i] - before < least) {
+            least = at[i] - before;
+            drop = at[i];
+        }
+    }
+    if (n > 0)
+        model_drop(loaded->model, seq->index, drop);
+    return n > 0;
+}
+
+// Of texts that nobody works on first, those unused for longest; then of others.
+static bool drop_any_snapshot(struct loaded *loaded)
+{
+    int32_t at[MODEL_SNAPSHOTS_MOST];
+    struct seq *oldest = NULL;
+    for (int32_t i = 0; i < loaded->n_seq; i++) {
+        struct seq *seq = &loaded->seqs[i];
+        if (model_snapshots(loaded->model, seq->index, at) == 0)
+            continue;
+        const bool is_free = seq->state == SEQ_FREE;
+        if (!oldest || is_free > (oldest->state == SEQ_FREE) ||
+            (is_free == (oldest->state == SEQ_FREE) && seq->used_at < oldest->used_at))
+            oldest = seq;
+    }
+    return oldest && drop_snapshot(loaded, oldest);
+}
+
+bool prefix_reserve(struct loaded *loaded, const struct seq *seq, int32_t n)
+{
+    while (model_reserve(loaded->model, seq->index, n) != OK)
+        if (!prefix_evict(loaded, seq) && !drop_any_snapshot(loaded))
+            return false;
+    return true;
+}
+
+// ---- snapshots ----------------------------------------------------------------------------------
+
+void prefix_marks(const struct loaded *loaded, struct work *work)
+{
+    int32_t first = 0, last = 0;
+    for (int32_t i = 0; i + 1 < work->n_prompt; i++)
+        if (tokenizer_is_end(loaded->tokenizer, work->prompt[i])) {
+            first = first ? first : i + 1;
+            last = i + 1;
+        }
+    work->mark_first = first >= SHARED_LEAST ? first : 0;
+    work->mark_last = last ? last : work->n_prompt - 1;
+    work->mark_every = MARK_LEAST;
+    while (work->n_prompt / work->mark_every > MARKS_MOST)
+        work->mark_every *= 2;
+}
+
+int32_t prefix_next_mark(const struct loaded *loaded, const struct work *work, int32_t n)
+{
+    int32_t next = work->n_prompt;
+    if (!loaded->needs_snapshots)
+        return next;
+    const int32_t marks[] = {work->mark_first, work->mark_last,
+                             (n / work->mark_every + 1) * work->mark_every};
+    for (size_t i = 0; i < COUNT_OF(marks); i++)
+        if (marks[i] > n && marks[i] < next)
+            next = marks[i];
+    return next;
+}
+
+void prefix_snapshot(struct loaded *loaded, const struct seq *seq)
+{
+    const struct work *work = seq->work;
+    const int32_t n = seq->n_cached;
+    if (!loaded->needs_snapshots ||
+        (n != work->mark_first && n != work->mark_last && n % work->mark_every != 0))
+        return;
+    while (model_snapshot(loaded->model, seq->index) != OK)
+        if (!drop_any_snapshot(loaded) && !prefix_evict(loaded, seq))
+            return;
 }

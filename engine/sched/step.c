@@ -16,9 +16,9 @@ static int32_t count_state(const struct loaded *loaded, enum seq_state state)
     return n;
 }
 
-bool loaded_busy(const struct loaded *loaded)
+int32_t loaded_running(const struct loaded *loaded)
 {
-    return count_state(loaded, SEQ_FREE) < loaded->n_seq;
+    return loaded->n_seq - count_state(loaded, SEQ_FREE);
 }
 
 // How long a pass with prompt rows should take.
@@ -76,44 +76,89 @@ static void add_row(struct engine *engine, int32_t *n, struct seq *seq, int32_t 
     ++*n;
 }
 
-// The prefilling sequence that has waited longest, of those not yet in this pass.
-static struct seq *oldest_prefill(struct loaded *loaded)
+// Of the sequences in that state that have no rows in this pass yet the one whose work came first.
+static struct seq *oldest(const struct loaded *loaded, enum seq_state state)
 {
     struct seq *oldest = NULL;
     for (int32_t i = 0; i < loaded->n_seq; i++) {
         struct seq *seq = &loaded->seqs[i];
-        if (seq->state != SEQ_PREFILL || loaded->n_rows[i])
-            continue;
-        if (!oldest || seq->work->arrived_us < oldest->work->arrived_us)
+        if (seq->state == state && !loaded->n_rows[i] &&
+            (!oldest || seq->work->arrived_us < oldest->work->arrived_us))
             oldest = seq;
     }
     return oldest;
 }
 
-// Fills the batch and n_rows. Returns the number of rows.
-static int32_t batch_fill(struct loaded *loaded)
+// Of those that run and have no rows yet the one whose work came last.
+static struct seq *youngest(const struct loaded *loaded)
 {
-    struct engine *engine = loaded->engine;
-    int32_t n = 0;
+    struct seq *youngest = NULL;
     for (int32_t i = 0; i < loaded->n_seq; i++) {
         struct seq *seq = &loaded->seqs[i];
-        loaded->n_rows[i] = seq->state == SEQ_DECODE;
-        if (seq->state == SEQ_DECODE)
-            add_row(engine, &n, seq, seq->work->picked, seq->n_cached, true);
+        if (seq->state != SEQ_FREE && !loaded->n_rows[i] &&
+            (!youngest || seq->work->arrived_us > youngest->work->arrived_us))
+            youngest = seq;
     }
+    return youngest;
+}
+
+// Room for n more positions, at the cost of whoever came later. False: the sequence has no work any
+// more: it waits, or, when nobody else is in the way, has failed.
+static bool make_room(struct loaded *loaded, struct seq *seq, int32_t n)
+{
+    while (!prefix_reserve(loaded, seq, n)) {
+        struct seq *last = youngest(loaded);
+        if (last == seq && loaded_running(loaded) == 1) {
+            struct err err = {0};
+            (void)err_set(&err, NO_ROOM, "the model's memory has no room for %d more tokens",
+                          (int)n);
+            work_fail(loaded, seq, &err);
+            return false;
+        }
+        work_suspend(loaded, last);
+        if (last == seq)
+            return false;
+    }
+    return true;
+}
+
+// Rows of the prompts, oldest first, until the pass is as long as it should be. What reads a prompt
+// sends nobody back to wait, unless there would be no pass at all.
+static int32_t fill_prompts(struct loaded *loaded, int32_t n)
+{
     int32_t budget = chunk_rows(loaded, n);
     struct seq *seq;
-    while (budget > 0 && (seq = oldest_prefill(loaded)) != NULL) {
+    while (budget > 0 && (seq = oldest(loaded, SEQ_PREFILL)) != NULL) {
         const struct work *work = seq->work;
-        int32_t left = work->n_prompt - seq->n_cached, take = left < budget ? left : budget;
+        int32_t left = prefix_next_mark(loaded, work, seq->n_cached) - seq->n_cached,
+                take = left < budget ? left : budget;
+        if (n > 0 && !prefix_reserve(loaded, seq, take))
+            break;
+        if (n == 0 && !make_room(loaded, seq, take))
+            continue;
         for (int32_t k = 0; k < take; k++) {
             int32_t pos = seq->n_cached + k;
-            add_row(engine, &n, seq, work->prompt[pos], pos, pos == work->n_prompt - 1);
+            add_row(loaded->engine, &n, seq, work->prompt[pos], pos, pos == work->n_prompt - 1);
         }
         loaded->n_rows[seq->index] = take;
         budget -= take;
     }
     return n;
+}
+
+// Fills the batch and n_rows. Returns the number of rows. Those that generate come first, and the
+// oldest of them, so that whoever is sent back to wait has no row yet.
+static int32_t batch_fill(struct loaded *loaded)
+{
+    int32_t n = 0;
+    struct seq *seq;
+    memset(loaded->n_rows, 0, (size_t)loaded->n_seq * sizeof(*loaded->n_rows));
+    while ((seq = oldest(loaded, SEQ_DECODE)) != NULL)
+        if (make_room(loaded, seq, 1)) {
+            add_row(loaded->engine, &n, seq, seq->work->picked, seq->n_cached, true);
+            loaded->n_rows[seq->index] = 1;
+        }
+    return fill_prompts(loaded, n);
 }
 
 // A failed pass: the model's memory holds nothing any more, so nobody may build on it. Works that
@@ -182,6 +227,8 @@ static void seq_advance(struct loaded *loaded, struct seq *seq, struct logits lo
     struct err err = {0};
     int32_t id;
     seq->n_cached += loaded->n_rows[seq->index];
+    if (seq->state == SEQ_PREFILL)
+        prefix_snapshot(loaded, seq);
     if (!logits.value) { // the prompt goes on
         struct event *event = event_open(EVENT_PROGRESS, seq->work);
         event->n_done = seq->n_cached;
@@ -192,7 +239,7 @@ static void seq_advance(struct loaded *loaded, struct seq *seq, struct logits lo
         (void)err_prefix(&err, "model %s, after %d tokens", model_info(loaded->model)->id,
                          (int)seq->n_cached);
         log_error("job %llu: %s", (unsigned long long)seq->work->id, err.text);
-        seq->n_cached = 0;
+        prefix_forget(loaded, seq);
         work_fail(loaded, seq, &err);
     }
 }
@@ -220,7 +267,11 @@ void loaded_step(struct loaded *loaded)
 {
     struct engine *engine = loaded->engine;
     struct err err = {0};
-    int32_t n_decode = count_state(loaded, SEQ_DECODE), n = batch_fill(loaded);
+    int32_t n = batch_fill(loaded), n_decode = 0;
+    for (int32_t i = 0; i < loaded->n_seq; i++)
+        n_decode += loaded->seqs[i].state == SEQ_DECODE && loaded->n_rows[i] > 0;
+    if (n == 0) // those that had room have failed
+        return;
     struct batch batch = {.n_tokens = n,
                           .token = engine->token,
                           .pos = engine->pos,
@@ -248,7 +299,7 @@ static void check_seq(const struct loaded *loaded, const struct seq *seq)
     if ((seq->state == SEQ_FREE) != (!work) || seq->n_cached < 0 || seq->n_cached > loaded->n_ctx)
         die("sequence %d: state %d, %d cached", (int)seq->index, (int)seq->state,
             (int)seq->n_cached);
-    if (seq->n_cached > model_held(loaded->model, seq->index))
+    if (!loaded->embeds && seq->n_cached != model_held(loaded->model, seq->index))
         die("sequence %d: %d cached, but the model's memory holds %d of it", (int)seq->index,
             (int)seq->n_cached, (int)model_held(loaded->model, seq->index));
     if (seq->state == SEQ_PREFILL &&
@@ -256,7 +307,8 @@ static void check_seq(const struct loaded *loaded, const struct seq *seq)
          memcmp(seq->token, work->prompt, (size_t)seq->n_cached * sizeof(*seq->token)) != 0))
         die("sequence %d: its cache is not its prompt", (int)seq->index);
     if (seq->state == SEQ_DECODE &&
-        (seq->n_cached != work->n_prompt + work->n_generated - 1 || seq->n_cached >= loaded->n_ctx))
+        (seq->n_cached != work->n_prompt + work->n_generated - work->n_read - 1 ||
+         seq->n_cached >= loaded->n_ctx))
         die("sequence %d: %d cached, %d + %d tokens", (int)seq->index, (int)seq->n_cached,
             (int)work->n_prompt, (int)work->n_generated);
 }
@@ -278,11 +330,15 @@ static void check_loaded(const struct loaded *loaded)
         check_seq(loaded, &loaded->seqs[i]);
     check_line(&loaded->arriving, "arriving");
     check_line(&loaded->waiting, "waiting");
-    if (loaded->waiting.first && n_free > 0 && !loaded->embeds)
-        die("a job waits although a sequence is free");
+    if (loaded->waiting.first && n_free == loaded->n_seq && !loaded->embeds)
+        die("a job waits although none runs");
+    if (loaded->n_seq - n_free > loaded->n_together)
+        die("%d works run; %d may", (int)(loaded->n_seq - n_free), (int)loaded->n_together);
     if (loaded->n_users != loaded->arriving.n + loaded->waiting.n + loaded->n_seq - n_free)
         die("%d users: %d arrive, %d wait, %d of %d sequences are free", (int)loaded->n_users,
             (int)loaded->arriving.n, (int)loaded->waiting.n, (int)n_free, (int)loaded->n_seq);
+    if (loaded->state == SCHED_READY && loaded->engine->n_steps % MEMORY_CHECK_STEPS == 0)
+        model_check(loaded->model);
     if (loaded->state != SCHED_READY && (loaded->waiting.first || n_free < loaded->n_seq) &&
         !loaded->engine->stopping)
         die("a model that is not ready has works");

@@ -65,7 +65,7 @@ static bool loaded_turn(struct loaded *loaded)
     if (loaded->embeds)
         return loaded_embed(loaded);
     loaded_assign(loaded);
-    if (!loaded_busy(loaded))
+    if (loaded_running(loaded) == 0)
         return false;
     loaded_step(loaded);
     loaded_assign(loaded);

@@ -25,6 +25,15 @@ static void line_add(struct line *line, struct work *work)
     line->n++;
 }
 
+static void line_add_first(struct line *line, struct work *work)
+{
+    work->next = line->first;
+    line->first = work;
+    if (!work->next)
+        line->end = &work->next;
+    line->n++;
+}
+
 // at: where the line points to the work.
 static struct work *line_remove(struct line *line, struct work **at)
 {
@@ -228,7 +237,8 @@ void engine_encoded(struct engine *engine, struct encoding *encoding)
     encoding_close(encoding);
 }
 
-static void work_begin(struct loaded *loaded, struct seq *seq, struct work *work, int32_t n_reused)
+// What a work needs besides its prompt; a suspended one has it.
+static void work_open(struct loaded *loaded, struct work *work, int32_t n_reused)
 {
     sampler_open(&work->sampler, &work->job->ask.sampling, loaded->n_vocab);
     work_speak_begin(loaded, work);
@@ -236,23 +246,69 @@ static void work_begin(struct loaded *loaded, struct seq *seq, struct work *work
         sampler_see(work->sampler, work->prompt[i], false);
     work->started_us = clock_us();
     work->usage.n_prompt_cached = n_reused;
-    seq->n_cached = n_reused;
+}
+
+static void work_begin(struct loaded *loaded, struct seq *seq, struct work *work)
+{
+    if (!work->sampler)
+        work_open(loaded, work, seq->n_cached);
+    prefix_marks(loaded, work);
     seq->state = SEQ_PREFILL;
     seq->work = work;
     seq->used_at = loaded->engine->n_steps;
 }
 
+void work_suspend(struct loaded *loaded, struct seq *seq)
+{
+    struct work *work = seq->work;
+    if (loaded->engine->stopping) { // nobody waits any more
+        work_fail(loaded, seq, shutting_down());
+        return;
+    }
+    if (seq->state == SEQ_DECODE) {
+        work->n_prompt = seq->n_cached + 1;
+        work->n_read = work->n_generated;
+        work->prompt = mem_resize(work->prompt, (size_t)work->n_prompt * sizeof(*work->prompt));
+        memcpy(work->prompt, seq->token, (size_t)seq->n_cached * sizeof(*work->prompt));
+        work->prompt[seq->n_cached] = work->picked;
+    }
+    log_debug("job %llu waits: memory is short", (unsigned long long)work->id);
+    seq->state = SEQ_FREE;
+    seq->work = NULL;
+    line_add_first(&loaded->waiting, work);
+}
+
+// Pages of the memory that n tokens want beyond those of n_cached.
+static int64_t pages_wanted(int32_t n, int32_t n_cached)
+{
+    return (n + PAGE_ROWS - 1) / PAGE_ROWS - (n_cached + PAGE_ROWS - 1) / PAGE_ROWS;
+}
+
+// Whether there is room for a work's prompt beside what those that run have still to read, with a
+// page for each to go on. What nobody works on is given up for it. Alone it has all there is.
+static bool has_room(struct loaded *loaded, const struct seq *seq, const struct work *work)
+{
+    int64_t wanted = pages_wanted(work->n_prompt + 1, seq->n_cached);
+    for (int32_t i = 0; i < loaded->n_seq; i++) {
+        const struct seq *other = &loaded->seqs[i];
+        if (other->state == SEQ_PREFILL)
+            wanted += pages_wanted(other->work->n_prompt + 1, other->n_cached);
+        wanted += other->state != SEQ_FREE;
+    }
+    while (model_room(loaded->model) < wanted * PAGE_ROWS)
+        if (!prefix_evict(loaded, seq))
+            return loaded_running(loaded) == 0;
+    return true;
+}
+
 void loaded_assign(struct loaded *loaded)
 {
-    while (loaded->waiting.first) {
+    while (loaded->waiting.first && loaded_running(loaded) < loaded->n_together) {
         const struct work *work = loaded->waiting.first;
-        int32_t n_reused = 0;
-        struct seq *seq =
-            prefix_choose(loaded->seqs, loaded->n_seq, work->prompt, work->n_prompt, &n_reused);
-        if (!seq)
+        struct seq *seq = prefix_take(loaded, work);
+        if (!has_room(loaded, seq, work))
             return;
-        n_reused = model_keeps(loaded->model, seq->n_cached, n_reused);
-        work_begin(loaded, seq, line_remove(&loaded->waiting, &loaded->waiting.first), n_reused);
+        work_begin(loaded, seq, line_remove(&loaded->waiting, &loaded->waiting.first));
     }
 }
 

@@ -13,8 +13,8 @@
 
 static uint64_t sum(const struct model_plan *plan)
 {
-    const uint64_t parts[] = {plan->weight_bytes, plan->cache_bytes, plan->pass_bytes,
-                              plan->spare_bytes};
+    const uint64_t parts[] = {plan->weight_bytes, plan->cache_bytes, model_plan_states(plan),
+                              plan->pass_bytes, plan->spare_bytes};
     uint64_t n = 0;
     for (size_t i = 0; i < COUNT_OF(parts); i++)
         n = add_overflows(n, parts[i], &n) ? UINT64_MAX : n;
@@ -56,9 +56,13 @@ static void print_text(const struct model_info *info, const struct compute_info 
                info->n_parts - info->n_parts_missing, info->n_parts);
     printf("device: %s\n\n", device->device);
     print_size("weights", plan->weight_bytes, "");
-    snprintf(of, sizeof(of), "%d x %d tokens, %s a token", (int)plan->n_seq, (int)plan->n_ctx,
+    snprintf(of, sizeof(of), "%llu tokens of all conversations, %s a token",
+             (unsigned long long)plan->pool_tokens,
              model_size_text(text, plan->token_bytes[plan->kv_q8_0]));
     print_size("keys and values", plan->cache_bytes, of);
+    snprintf(of, sizeof(of), "%d of recurrent layers", (int)plan->n_slots);
+    if (plan->n_slots > 0)
+        print_size("states", model_plan_states(plan), of);
     print_size("scratch", plan->pass_bytes + plan->spare_bytes, "");
     print_size("together", sum(plan), "");
     snprintf(of, sizeof(of), "%s of them left to the system",
@@ -116,11 +120,13 @@ static void print_json(const struct model_info *info, const struct compute_info 
     json_whole(&json, "context", plan->n_ctx);
     json_whole(&json, "context_trained", plan->n_ctx_train);
     json_string(&json, "context_why", plan->why);
+    write_bytes(&json, "context_of_all", plan->pool_tokens);
     json_whole(&json, "parallel", plan->n_seq);
     json_string(&json, "kv_type", plan->kv_q8_0 ? "q8_0" : "f16");
     json_object(&json, "bytes");
     write_bytes(&json, "weights", plan->weight_bytes);
     write_bytes(&json, "keys_and_values", plan->cache_bytes);
+    write_bytes(&json, "states", model_plan_states(plan));
     write_bytes(&json, "one_token", plan->token_bytes[plan->kv_q8_0]);
     write_bytes(&json, "scratch", plan->pass_bytes + plan->spare_bytes);
     write_bytes(&json, "together", sum(plan));

@@ -279,15 +279,16 @@ static void tell_device(struct server *server, const struct sched_status *now)
 static void tell_plan(struct server *server, const struct model_info *model)
 {
     const struct model_plan *plan = &model->plan;
-    char text[4][SIZE_TEXT];
+    char text[5][SIZE_TEXT];
     if (server->plan_told || !model->id[0])
         return;
     server->plan_told = true;
-    log_info("context: %d tokens for each of %d conversations (%s)", (int)plan->n_ctx,
-             (int)plan->n_seq, plan->why);
-    log_info("memory: weights %s, keys and values %s, scratch %s; %s are free",
+    log_info("context: %d tokens of a conversation (%s); %llu of all, %d at once", (int)plan->n_ctx,
+             plan->why, (unsigned long long)plan->pool_tokens, (int)plan->n_seq);
+    log_info("memory: weights %s, keys and values %s, states %s, scratch %s; %s are free",
              model_size_text(text[0], plan->weight_bytes),
              model_size_text(text[1], plan->cache_bytes),
+             model_size_text(text[4], model_plan_states(plan)),
              model_size_text(text[2], plan->pass_bytes + plan->spare_bytes),
              model_size_text(text[3], plan->free_bytes));
     if (plan->is_short)

@@ -18,7 +18,7 @@ def plan(model):
     whole = json.loads(done[1]) if done[0] == 0 else {"bytes": {}}
     size = whole["bytes"]
     check("verbs: plan --json", whole.get("fits") and whole["context_why"].startswith("auto: ") and size["weights"] > 0 and
-          size["keys_and_values"] == size["one_token"] * whole["context"] * 4 and
+          size["keys_and_values"] == size["one_token"] * whole["context_of_all"] and
           size["together"] == size["weights"] + size["keys_and_values"] + size["scratch"] and len(whole["largest_contexts"]) >= 2, done)
     head = WORK / "head.gguf"
     head.write_bytes(model.read_bytes()[:whole["file_bytes"] - 4096])
@@ -33,7 +33,7 @@ def plan(model):
     check("verbs: /health says which context, and why", health["status"] == "ready" and health["context"] == whole["context"] and health["context_asked"] == "auto" and
           health["context_why"] == whole["context_why"] and health["memory"]["weights"] == size["weights"], health)
     log = server.log.read_text()
-    check("verbs: so does the log, before it is ready", 0 < log.find("context: %d tokens for each of 4 conversations (auto: " %
+    check("verbs: so does the log, before it is ready", 0 < log.find("context: %d tokens of a conversation (auto: " %
           whole["context"]) < log.find("ready after"), log)
     check("verbs: it stops", server.stop() == 0)
 

@@ -239,7 +239,7 @@ static void test_recurrent(void)
         add_row(&back, 0, LENGTH - 2);
         add_row(&first, 0, 0);
         add_row(&next, 0, 1);
-        CHECK(model_keeps(m, LENGTH, LENGTH - 2) == 0 && model_keeps(m, LENGTH, LENGTH) == LENGTH);
+        CHECK(model_keeps(m, 0, LENGTH - 2) == 0 && model_keeps(m, 0, LENGTH) == LENGTH);
         CHECK(run_rows(m, &back, got) == BAD_INPUT);
         CHECK(run_rows(m, &first, got) == OK && run_rows(m, &next, got) == OK);
         model_close(m);

@@ -23,8 +23,9 @@ static struct model_plan plan_8b(uint64_t free_bytes, int32_t asked, int32_t n_s
         .weight_bytes = 4608 * MIB,
         .pass_bytes = 80 * MIB,
         .spare_bytes = 48 * MIB,
-        .token_bytes = {131072, 131072 * 34 / 64},
-        .rows_most = {INT32_MAX, INT32_MAX},
+        .n_batch = 512,
+        .n_pools = 1,
+        .pools = {{0, {131072, 131072 * 34 / 64}, {INT32_MAX, INT32_MAX}}},
         .free_bytes = free_bytes,
         .system_bytes = free_bytes / 16,
     };
@@ -34,8 +35,11 @@ static int32_t settled(struct model_plan plan)
 {
     plan_settle(&plan);
     CHECK(plan.fits && plan.why[0]);
-    CHECK(plan.cache_bytes ==
-          plan.token_bytes[plan.kv_q8_0] * (uint64_t)plan.n_ctx * (uint64_t)plan.n_seq);
+    // whole pages: a context, and a quarter of one for each further sequence
+    const uint64_t whole = ((uint64_t)plan.n_ctx + 255) / 256,
+                   pages = whole + (whole + 3) / 4 * (uint64_t)(plan.n_seq - 1);
+    CHECK(plan.cache_bytes == plan.pools[0].token_bytes[plan.kv_q8_0] * pages * 256);
+    CHECK(plan.pool_tokens == pages * 256);
     CHECK(plan.free_bytes == 0 || plan.weight_bytes + plan.pass_bytes + plan.spare_bytes +
                                           plan.cache_bytes + plan.system_bytes <=
                                       plan.free_bytes);
@@ -48,26 +52,29 @@ static int32_t settled(struct model_plan plan)
 static void test_auto(void)
 {
     struct model_plan plan;
-    // all that it was trained for: 4 x 40960 x 128 KiB are 20 GiB
+    // all that it was trained for: 1.75 x 40960 x 128 KiB are 8.75 GiB
     CHECK(settled(plan_8b(64 * GIB, CTX_AUTO, 4)) == 40960);
-    // 16 GiB: 15 less 4.625 leave 10.375 GiB, 84992 tokens, a quarter each in steps of 256
-    CHECK(settled(plan_8b(16 * GIB, CTX_AUTO, 4)) == 21248 / 256 * 256);
-    CHECK(settled(plan_8b(16 * GIB, CTX_AUTO, 1)) == 40960);
-    // 8 GiB: 2.875 GiB are 23552 tokens: little for four, and it is said what gives more
+    // 12 GiB: 11.25 less 4.625 leave 6.625 GiB, 212 pages of 32 MiB: 121 and three times 31 are too
+    // many, 120 and three times 30 are 210
+    CHECK(settled(plan_8b(12 * GIB, CTX_AUTO, 4)) == 120 * 256);
+    CHECK(settled(plan_8b(12 * GIB, CTX_AUTO, 1)) == 40960);
+    // 8 GiB: 2.875 GiB are 92 pages: 52 and three times 13 are 91
     plan = plan_8b(8 * GIB, CTX_AUTO, 4);
-    CHECK(settled(plan) == 23552 / 4 / 256 * 256);
+    CHECK(settled(plan) == 52 * 256);
     plan_settle(&plan);
     CHECK(plan.is_short && strstr(plan.why, "of weights and scratch, in 8.0 GiB free"));
-    CHECK_TEXT(plan.advice, "ctx = 11008 with kv-type = q8_0, or ctx = 23552 with parallel = 1, or "
-                            "ctx = 40960 with kv-type = q8_0 and parallel = 1");
+    // with pages of 17 MiB 173: 98 and three times 25
+    CHECK_TEXT(plan.advice,
+               "ctx = 25088 with kv-type = q8_0, or ctx = 40960 with kv-type = q8_0 and "
+               "parallel = 1");
     plan.kv_q8_0 = true;
-    CHECK(settled(plan) == 11008);
+    CHECK(settled(plan) == 25088);
     // a device that does not tell
     CHECK(settled(plan_8b(0, CTX_AUTO, 4)) == 40960);
     // a buffer that holds fewer rows than memory does
     plan = plan_8b(64 * GIB, CTX_AUTO, 4);
-    plan.rows_most[0] = 4 * 20000;
-    CHECK(settled(plan) == 20000 / 256 * 256);
+    plan.pools[0].rows_most[0] = 20000; // 78 pages: 44 and three times 11 are 77
+    CHECK(settled(plan) == 44 * 256);
 }
 
 static void test_cap(void)
@@ -94,26 +101,51 @@ static void test_cap(void)
     CHECK(settled(plan) == 1000);
 }
 
+// Most layers see 1024 tokens only: their rows are what 4 sequences, and as many that are held, see
+// and write in a pass of 512, 8 pages each. States: 32 beside the sequences', or what a sixteenth
+// of the memory holds.
+static void test_windows_and_states(void)
+{
+    struct model_plan plan = plan_8b(64 * GIB, 32768, 4);
+    plan.n_held = 32;
+    plan.n_pools = 2;
+    plan.pools[1] = (struct model_plan_pool){1024, {65536, 65536}, {INT32_MAX, INT32_MAX}};
+    plan.slot_bytes = 16 * MIB;
+    plan_settle(&plan);
+    CHECK(plan.fits && plan.n_slots == 4 + 32 && plan.pool_tokens == 32768 * 7 / 4);
+    CHECK(plan.cache_bytes == 32768ull * 7 / 4 * 131072 + 2 * 4 * 8 * 256 * 65536ull);
+    plan.free_bytes = 12 * GIB;
+    plan.slot_bytes = 100 * MIB;
+    plan_settle(&plan);
+    CHECK(plan.n_slots == 4 + 7);
+    plan.slot_bytes = 400 * MIB;
+    plan_settle(&plan);
+    CHECK(plan.n_slots == 4 + 4);
+    plan.n_ctx_asked = 512; // no longer than the window: no more than layers without one
+    plan_settle(&plan);
+    CHECK(plan.cache_bytes == 5 * 256 * (131072ull + 65536));
+}
+
 static void test_refused(void)
 {
     struct err err = {0};
-    // 6 GiB: 1 GiB is left, 2048 tokens for each of four: it still runs
-    CHECK(settled(plan_8b(6 * GIB, CTX_AUTO, 4)) == 2048);
-    // 5200 MiB: 4875 less 4736 are 139 MiB, 1112 tokens: not for four, with 8 bits not either
+    // 6 GiB: 1 GiB is left, 32 pages, 17 and three times 5: it still runs
+    CHECK(settled(plan_8b(6 * GIB, CTX_AUTO, 4)) == 17 * 256);
+    // 5200 MiB: 4875 less 4736 are 139 MiB, 4 pages: not enough for 1024 tokens and three quarters
     struct model_plan plan = plan_8b(5200 * MIB, CTX_AUTO, 4);
     plan_settle(&plan);
     CHECK(!plan.fits && plan.n_ctx == 1024);
     CHECK(plan_refuse(&plan, &err) == NO_ROOM);
-    CHECK_TEXT(err.text,
-               "5.1 GiB wanted (weights 4.5 GiB, keys and values of 4 x 1024 tokens 512 MiB, "
-               "scratch 128 MiB); 5.1 GiB are free, 325 MiB of them the system's; what fits: ctx = "
-               "256, or ctx = 512 with kv-type = q8_0, or ctx = 1024 with parallel = 1, or ctx = "
-               "2048 with kv-type = q8_0 and parallel = 1");
+    CHECK_TEXT(
+        err.text,
+        "4.8 GiB wanted (weights 4.5 GiB, keys and values of 1792 tokens 224 MiB, scratch "
+        "128 MiB); 5.1 GiB are free, 325 MiB of them the system's; what fits: ctx = 256, or "
+        "ctx = 1024 with kv-type = q8_0, or ctx = 2048 with kv-type = q8_0 and parallel = 1");
     // a context that was asked for and is a step too much; one that fits to the token
-    plan = plan_8b(16 * GIB, 21249, 4);
+    plan = plan_8b(12 * GIB, 30721, 4);
     plan_settle(&plan);
-    CHECK(!plan.fits && strncmp(plan.advice, "ctx = 21248, or ", 16) == 0);
-    CHECK(settled(plan_8b(16 * GIB, 21248, 4)) == 21248);
+    CHECK(!plan.fits && strncmp(plan.advice, "ctx = 30720, or ", 16) == 0);
+    CHECK(settled(plan_8b(12 * GIB, 30720, 4)) == 30720);
     // not even the weights
     plan = plan_8b(4 * GIB, CTX_AUTO, 1);
     plan_settle(&plan);
@@ -121,7 +153,7 @@ static void test_refused(void)
     // numbers that no memory has
     plan = plan_8b(16 * GIB, 0, 4096);
     plan.weight_bytes = UINT64_MAX - 5;
-    plan.token_bytes[0] = UINT64_MAX / 2;
+    plan.pools[0].token_bytes[0] = UINT64_MAX / 2;
     plan_settle(&plan);
     CHECK(!plan.fits && plan.cache_bytes == UINT64_MAX);
     CHECK(plan_refuse(&plan, &err) == NO_ROOM && strstr(err.text, "a smaller model"));
@@ -277,6 +309,7 @@ int main(void)
     test_auto();
     test_cap();
     test_refused();
+    test_windows_and_states();
     test_predicted();
     test_head();
     compute_close(compute);

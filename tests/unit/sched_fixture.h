@@ -1,13 +1,16 @@
 // sched_fixture.h - the engine thread against a stand-in model whose every forward pass is checked.
 //
-// The stand-in keeps, for each sequence, the tokens that its memory would hold, and derives the
-// next token from ALL of them: a wrong position, a row of another sequence, a stale prefix or a
-// lost chunk changes what is generated. Like the real one it refuses a row whose past it does not
-// hold, and holds nothing after a failed pass. Expected answers are computed here, independently of
-// batches. A token is one letter; 'z' ends. This file defines model_*, tokenizer_*, template_*,
-// compute_open ...; the linker takes them before the library's.
+// The stand-in has the real book-keeping of pages and slots (model/past.c), over rows that are the
+// tokens themselves and states that are hashes of all tokens before, and derives the next token
+// from ALL of them: a wrong position, a row of another sequence, a stale prefix, a page that was
+// not copied or a lost chunk changes what is generated. Like the real one it refuses a row whose
+// past it does not hold, and holds nothing after a failed pass. Expected answers are computed here,
+// independently of batches. A token is one letter; 'z' ends. It also embeds (embed_batch > 0). This
+// file defines model_*, tokenizer_*, template_*, compute_open ...; the linker takes them before the
+// library's.
 #pragma once
 
+#include "../../engine/model/past.h"
 #include "../../engine/sched/inside.h"
 #include "check.h"
 
@@ -21,7 +24,12 @@ enum { READ_MOST = LONGEST * (N_CTX - 1) }; // bytes; longer texts are refused u
 
 // ---- the stand-ins --------------------------------------------------------------------------
 
-static int32_t cache[SEQS][N_CTX], held[SEQS];
+enum { PAGES_MOST = 256, SLOTS_MOST = 64, NUMBERS = SEQS + HELD_MOST };
+static struct past *past;
+static int32_t rows[PAGES_MOST * PAGE_ROWS];  // the tokens that its memory holds
+static uint32_t states[SLOTS_MOST];           // hashes of a sequence's tokens
+static int32_t n_pages = PAGES_MOST, n_slots; // n_slots > 0: a model with recurrent layers
+static int n_computed;                        // rows of all passes
 static int n_passes, most_rows, most_prefill_beside_decode, n_together, pass_us,
     n_ctx_train = N_CTX;
 static int fails_at = -1; // the pass that fails, counted in n_passes
@@ -91,6 +99,14 @@ enum status model_begin(struct model **out, struct compute *compute, const char 
     CHECK(options->n_ctx == N_CTX && options->n_seq == SEQS && options->n_batch == BATCH_TOKENS);
     if (strcmp(path, "vast.gguf") == 0)
         return err_set(err, NO_ROOM, "9 GiB wanted, 1 GiB free");
+    CHECK(options->n_held == HELD_MOST);
+    const struct past_shape shape = {.n_seq = NUMBERS,
+                                     .n_ctx = N_CTX,
+                                     .n_pools = 1,
+                                     .pools = {{0, n_pages}},
+                                     .n_slots = n_slots,
+                                     .n_snapshots = n_slots};
+    past_open(&past, &shape);
     *out = (struct model *)&dummy;
     model_is_open = true;
     return OK;
@@ -113,22 +129,71 @@ void model_progress(const struct model *model, struct model_progress *out)
     *out = (struct model_progress){.done_bytes = 1 << 20, .total_bytes = 4 << 20};
 }
 
-int32_t model_keeps(const struct model *model, int32_t n_held, int32_t n)
+int32_t model_keeps(const struct model *model, int32_t seq, int32_t n)
 {
     (void)model;
-    (void)n_held;
-    return n;
+    return past_keeps(past, seq, n);
 }
 
 int32_t model_held(const struct model *model, int32_t seq)
 {
     (void)model;
-    return held[seq];
+    return past_held(past, seq);
+}
+
+int32_t model_cut(struct model *model, int32_t seq, int32_t n)
+{
+    (void)model;
+    return past_cut(past, seq, n);
+}
+
+int32_t model_fork(struct model *model, int32_t from, int32_t to, int32_t n)
+{
+    (void)model;
+    return past_fork(past, from, to, n);
+}
+
+enum status model_reserve(struct model *model, int32_t seq, int32_t n)
+{
+    (void)model;
+    return past_reserve(past, seq, n);
+}
+
+int64_t model_room(const struct model *model)
+{
+    (void)model;
+    return past_room(past);
+}
+
+enum status model_snapshot(struct model *model, int32_t seq)
+{
+    (void)model;
+    return past_snapshot(past, seq);
+}
+
+int32_t model_snapshots(const struct model *model, int32_t seq, int32_t out[MODEL_SNAPSHOTS_MOST])
+{
+    (void)model;
+    return past_snapshots(past, seq, out);
+}
+
+void model_drop(struct model *model, int32_t seq, int32_t pos)
+{
+    (void)model;
+    past_drop(past, seq, pos);
+}
+
+void model_check(const struct model *model)
+{
+    (void)model;
+    past_check(past);
 }
 
 void model_close(struct model *model)
 {
     model_is_open = model_is_open && !model;
+    if (model)
+        past_close(past);
 }
 
 const struct model_info *model_info(const struct model *model)
@@ -140,6 +205,7 @@ const struct model_info *model_info(const struct model *model)
     info.pooling = embed_batch > 0 ? POOLING_MEAN : POOLING_NONE;
     info.n_batch = embed_batch;
     info.one_pass = embed_one_pass;
+    info.needs_snapshots = n_slots > 0;
     return &info;
 }
 
@@ -250,41 +316,81 @@ void model_read_logits(struct model *model, int32_t wanted, float *out)
     die("row %d is read: nothing obeys a grammar here", (int)wanted);
 }
 
+static inline uint32_t hash_on(uint32_t hash, int32_t token)
+{
+    return (hash ^ (uint32_t)token) * 16777619u;
+}
+enum { HASH_OF_NOTHING = 0x1234567 };
+
+static inline int32_t token_of(uint32_t hash)
+{
+    hash ^= hash >> 15;
+    return (int32_t)(hash % 40 == 0 ? VOCAB - 1 : hash % (VOCAB - 1));
+}
+
 // The token that follows token[0 .. n): a hash of all of them.
 static inline int32_t next_of(const int32_t *token, int32_t n)
 {
-    uint32_t hash = 2166136261u;
+    uint32_t hash = HASH_OF_NOTHING;
     for (int32_t i = 0; i < n; i++)
-        hash = (hash ^ (uint32_t)token[i]) * 16777619u;
-    hash ^= hash >> 15;
-    return (int32_t)(hash % 40 == 0 ? VOCAB - 1 : hash % (VOCAB - 1));
+        hash = hash_on(hash, token[i]);
+    return token_of(hash);
+}
+
+// One row, whose sequence has room for it. Returns the token that follows.
+static int32_t compute_row(int32_t seq, int32_t token)
+{
+    const int32_t n = past_held(past, seq), slot = past_slot(past, seq);
+    uint32_t hash = HASH_OF_NOTHING;
+    rows[past_row(past, 0, seq, n)] = token;
+    for (int32_t pos = 0; pos <= n; pos++)
+        hash = hash_on(hash, rows[past_row(past, 0, seq, pos)]);
+    if (n_slots > 0) {
+        const uint32_t state = hash_on(n > 0 ? states[slot] : HASH_OF_NOTHING, token);
+        CHECK(state == hash); // the state is that of these very tokens
+        states[past_next_slot(past, seq)] = state;
+    }
+    past_append(past, seq, 1);
+    return token_of(hash);
+}
+
+static void copy_pages(void)
+{
+    struct past_copy copy;
+    while (past_take_copy(past, &copy))
+        memcpy(rows + copy.to * PAGE_ROWS, rows + copy.from * PAGE_ROWS,
+               (size_t)copy.n_rows * sizeof(*rows));
 }
 
 enum status model_forward(struct model *model, const struct batch *batch, struct logits logits,
                           struct err *err)
 {
-    int n_wanted = 0, n_decode = 0, n_prefill = 0, n_rows_of[SEQS] = {0};
+    int n_wanted = 0, n_decode = 0, n_prefill = 0, n_rows_of[NUMBERS] = {0};
     (void)model;
     n_passes++;
+    past_check(past);
     if (n_passes - 1 == fails_at) {
-        memset(held, 0, sizeof(held));
+        past_clear(past);
         return err_set(err, fails_with, "the stand-in was told to fail");
     }
     CHECK(batch->n_tokens > 0 && batch->n_tokens <= BATCH_TOKENS);
+    copy_pages();
+    n_computed += batch->n_tokens;
     for (int32_t i = 0; i < batch->n_tokens; i++) {
         int32_t seq = batch->seq[i], pos = batch->pos[i];
-        CHECK(seq >= 0 && seq < SEQS && pos >= 0 && pos < N_CTX);
-        if (pos > held[seq]) {
-            memset(held, 0, sizeof(held));
+        CHECK(seq >= 0 && seq < NUMBERS && pos >= 0 && pos < N_CTX);
+        if (pos != past_held(past, seq)) {
+            past_clear(past);
             return err_set(err, BAD_INPUT, "position %d of sequence %d: its past is not here", pos,
                            seq);
         }
-        held[seq] = pos + 1;
-        cache[seq][pos] = batch->token[i];
+        const int64_t room = past_room(past);
+        if (past_reserve(past, seq, 1) != OK || past_room(past) != room)
+            die("a row of sequence %d came without room made for it", (int)seq);
+        const int32_t id = compute_row(seq, batch->token[i]);
         n_rows_of[seq]++;
         if (!batch->wanted[i])
             continue;
-        int32_t id = next_of(cache[seq], pos + 1);
         if (batch->n_top == 0)
             for (int32_t k = 0; k < VOCAB; k++)
                 logits.value[n_wanted * VOCAB + k] = k == id ? 10 : 0;
@@ -292,11 +398,11 @@ enum status model_forward(struct model *model, const struct batch *batch, struct
             logits.value[n_wanted * batch->n_top + k] = k == 0 ? 10 : 0;
             logits.token[n_wanted * batch->n_top + k] = k == 0 ? id : (id + k) % VOCAB;
         }
-        if (cache[seq][0] == nan_after)
+        if (rows[past_row(past, 0, seq, 0)] == nan_after)
             logits.value[n_wanted * (batch->n_top ? batch->n_top : VOCAB)] = NAN;
         n_wanted++;
     }
-    for (int i = 0; i < SEQS; i++) {
+    for (int i = 0; i < NUMBERS; i++) {
         n_decode += n_rows_of[i] == 1;
         n_prefill += n_rows_of[i] > 1 ? n_rows_of[i] : 0;
     }
@@ -333,6 +439,7 @@ enum status pair_encode(const struct tokenizer *tokenizer, struct bytes format, 
 // A text's vector: how many tokens it has, their sum, and the next that follows all of them.
 enum status model_embed(struct model *model, const struct batch *batch, float *out, struct err *err)
 {
+    static int32_t text[SEQS][N_CTX], text_held[SEQS];
     bool seen[SEQS] = {false};
     (void)model;
     if (n_passes++ == fails_at)
@@ -341,23 +448,24 @@ enum status model_embed(struct model *model, const struct batch *batch, float *o
     most_rows = batch->n_tokens > most_rows ? batch->n_tokens : most_rows;
     for (int32_t i = 0; i < batch->n_tokens; i++) {
         const int32_t seq = batch->seq[i], pos = batch->pos[i];
-        CHECK(seq >= 0 && seq < SEQS && pos >= 0 && pos < N_CTX && pos <= held[seq]);
+        CHECK(seq >= 0 && seq < SEQS && pos >= 0 && pos < N_CTX &&
+              (pos == 0 || pos == text_held[seq]));
         if (i == 0 || batch->seq[i - 1] != seq) {
             CHECK(!seen[seq] && (pos == 0 || !embed_one_pass));
             seen[seq] = true;
         }
-        held[seq] = pos + 1;
-        cache[seq][pos] = batch->token[i];
+        text_held[seq] = pos + 1;
+        text[seq][pos] = batch->token[i];
         if (!batch->wanted[i]) {
             CHECK(!embed_one_pass || (i + 1 < batch->n_tokens && batch->seq[i + 1] == seq));
             continue;
         }
         float sum = 0;
         for (int32_t k = 0; k <= pos; k++)
-            sum += (float)cache[seq][k];
+            sum += (float)text[seq][k];
         *out++ = (float)pos + 1;
-        *out++ = cache[seq][0] == nan_after ? NAN : sum;
-        *out++ = (float)next_of(cache[seq], pos + 1);
+        *out++ = text[seq][0] == nan_after ? NAN : sum;
+        *out++ = (float)next_of(text[seq], pos + 1);
     }
     if (pass_us)
         usleep((useconds_t)(pass_us * batch->n_tokens));
@@ -382,7 +490,6 @@ static inline void begin_sched(const char *path)
     settings_default(&settings);
     settings.n_ctx = N_CTX;
     settings.n_parallel = SEQS;
-    memset(held, 0, sizeof(held));
     sched_open(&sched, &settings, path, NULL);
 }
 

@@ -98,7 +98,7 @@ static void store(const struct pass *p, const struct heads *heads, int32_t i)
                                  .k = keeps ? &heads->k : NULL,
                                  .v = keeps ? &heads->v : NULL,
                                  .pos = &p->pos,
-                                 .row = &p->row,
+                                 .row = &p->row[p->kv->pool[l->kv_layer]],
                                  .cache_k = keeps ? &p->kv->k[l->kv_layer] : NULL,
                                  .cache_v = keeps ? &p->kv->v[l->kv_layer] : NULL,
                                  .head_dim = l->head_dim,
@@ -124,7 +124,7 @@ void attention_block(const struct pass *p, int32_t i)
     if (h->gate_in_q) // behind each head's q
         gate = tensor_columns(&heads.q, l->head_dim, heads.q.n_cols - l->head_dim);
     op_attention(p->compute, &att, &heads.q, &p->kv->k[l->kv_layer], &p->kv->v[l->kv_layer],
-                 &p->kv->pages, &p->table, &p->count,
+                 &p->kv->pages[p->kv->pool[l->kv_layer]], &p->table, &p->count,
                  &(struct attention){.n_head = l->n_head,
                                      .n_head_kv = l->n_head_kv,
                                      .head_dim = l->head_dim,

@@ -77,7 +77,7 @@ void mla_block(const struct pass *p, int32_t i)
     op_rope_kv(p->compute, &(struct rope_kv){.q = &q,
                                              .k = &kv,
                                              .pos = &p->pos,
-                                             .row = &p->row,
+                                             .row = &p->row[p->kv->pool[i]],
                                              .cache_k = &p->kv->k[i],
                                              .head_dim = wide,
                                              .rope = {.pairs = rope->pairs,
@@ -85,7 +85,8 @@ void mla_block(const struct pass *p, int32_t i)
                                                       .turns = &p->w->ropes[ROPE_MAIN].turns,
                                                       .magnitude = p->w->ropes[ROPE_MAIN].magnitude,
                                                       .first = h->n_lora_kv}});
-    op_attention(p->compute, &latent, &q, &p->kv->k[i], NULL, &p->kv->pages, &p->table, &p->count,
+    op_attention(p->compute, &latent, &q, &p->kv->k[i], NULL, &p->kv->pages[p->kv->pool[i]],
+                 &p->table, &p->count,
                  &(struct attention){.n_head = n_head,
                                      .n_head_kv = 1,
                                      .head_dim = wide,

@@ -1,0 +1,191 @@
+// sched_share.c - what texts have in common is computed once, and memory that is short: prefixes
+// shared by forking, models that cannot go back but to snapshots, what is given up first, and works
+// that are sent back to wait.
+#include "sched_fixture.h"
+
+static struct answer ask(const char *prompt, int32_t max_tokens)
+{
+    struct answer answer;
+    CHECK(submit(&answer, prompt, max_tokens, NULL) == OK);
+    wait_for(&answer, 1);
+    check_answer(&answer, prompt, max_tokens);
+    return answer;
+}
+
+// A text that begins with `n` letters of one seed and goes on with `more` of another.
+static void text_of(char *text, size_t n, unsigned seed, size_t more, unsigned other)
+{
+    fill(text, n, seed);
+    fill(text + n, more, other);
+}
+
+static int32_t pages_used(void) // between jobs: the engine thread sleeps
+{
+    return n_pages - past_pages_free(past, 0);
+}
+
+// Two conversations with one system prompt: it is computed and kept once, and neither destroys the
+// other.
+static void test_shared(void)
+{
+    char a[N_CTX + 1], b[N_CTX + 1];
+    text_of(a, 520, 1, 20, 2);
+    text_of(b, 520, 1, 20, 3);
+    open_sched();
+    CHECK(ask(a, 10).last.usage.n_prompt_cached == 0);
+    const int32_t one = pages_used();
+    CHECK(one == 3);
+    CHECK(ask(b, 10).last.usage.n_prompt_cached == 520);
+    CHECK(pages_used() == one + 1); // of its own it has the last, partly filled page
+    const int before = n_computed;
+    CHECK(ask(a, 10).last.usage.n_prompt_cached == 539 &&
+          ask(b, 10).last.usage.n_prompt_cached == 539);
+    CHECK(n_computed - before <= 2 * 11);
+    sched_close(sched);
+}
+
+// Side by side, one of them while the other runs.
+static void test_shared_while_running(void)
+{
+    static struct answer answers[2];
+    char texts[2][N_CTX + 1], want[N_CTX + 1];
+    unsigned seed = 1;
+    open_sched();
+    do // that is answered at length
+        text_of(texts[0], 520, 1, 20, seed++);
+    while (!(expected(texts[0], 30, want), strlen(want) == 30));
+    text_of(texts[1], 520, 1, 30, 77);
+    pass_us = 300;
+    CHECK(submit(&answers[0], texts[0], 30, NULL) == OK);
+    wait_for_text(answers, 2, 0, 1);
+    CHECK(submit(&answers[1], texts[1], 10, NULL) == OK);
+    wait_for(answers, 2);
+    pass_us = 0;
+    check_answer(&answers[0], texts[0], 30);
+    check_answer(&answers[1], texts[1], 10);
+    int32_t n_common = 0;
+    while (texts[0][n_common] == texts[1][n_common])
+        n_common++;
+    CHECK(n_common >= 520 && answers[1].last.usage.n_prompt_cached == n_common);
+    sched_close(sched);
+}
+
+// Held texts make room for new ones, those unused for longest first.
+static void test_evicted(void)
+{
+    char texts[4][N_CTX + 1];
+    n_pages = 6; // two texts of 3 pages
+    open_sched();
+    for (unsigned i = 0; i < 4; i++)
+        fill(texts[i], 530, 10 + i);
+    (void)ask(texts[0], 3);
+    (void)ask(texts[1], 3);
+    CHECK(ask(texts[0], 3).last.usage.n_prompt_cached == 529); // used again
+    (void)ask(texts[2], 3);                                    // in the place of the second
+    CHECK(ask(texts[0], 3).last.usage.n_prompt_cached == 529);
+    CHECK(ask(texts[1], 3).last.usage.n_prompt_cached == 0);
+    sched_close(sched);
+    n_pages = PAGES_MOST;
+}
+
+// More is generated at once than memory has pages for: whoever came last waits, and goes on where
+// it was; every answer is whole.
+static void test_suspended(void)
+{
+    enum { N = 5 };
+    static struct answer answers[N];
+    static char texts[N][N_CTX + 1], want[N_CTX + 1];
+    n_slots = 0;
+    for (int with_states = 0; with_states < 2; with_states++) {
+        unsigned seed = 300;
+        n_pages = 5; // 3 at once begin with a page each, and would grow to 2
+        n_slots = with_states ? SEQS + 4 : 0;
+        open_sched();
+        int n_least = 0;
+        n_together = 0;
+        const int before = n_computed;
+        for (unsigned i = 0; i < N; i++) {
+            do
+                fill(texts[i], 200 + i, seed++);
+            while (!(expected(texts[i], 100, want), strlen(want) == 100));
+            CHECK(submit(&answers[i], texts[i], 100, NULL) == OK);
+            n_least += 200 + (int)i + 99;
+        }
+        wait_for(answers, N);
+        for (unsigned i = 0; i < N; i++)
+            check_answer(&answers[i], texts[i], 100);
+        CHECK(n_together == SEQS); // at the end they would have 6 pages
+        printf("sched_share: %d rows, of which %d are needed\n", n_computed - before, n_least);
+        sched_close(sched);
+    }
+    n_pages = PAGES_MOST;
+    n_slots = 0;
+}
+
+// A model with recurrent layers: the next turn computes what is new, the same turn again what
+// follows its last message, and another conversation what follows the system prompt.
+static void test_recurrent(void)
+{
+    char text[N_CTX + 1], other[N_CTX + 1];
+    n_slots = SEQS + 16;
+    open_sched();
+    fill(text, 100, 1);
+    text[99] = 'z'; // the end of a message
+    fill(text + 100, 150, 2);
+    text[240] = 'z';
+    struct answer answer = ask(text, 10);
+    memcpy(other, text, sizeof(text));
+    size_t n = strlen(text);
+    memcpy(text + n, answer.text, answer.n_text);
+    fill(text + n + answer.n_text, 50, 3);
+    int before = n_computed;
+    struct answer next = ask(text, 5);
+    CHECK(next.last.usage.n_prompt_cached >= (int32_t)(n + answer.n_text) - 1);
+    CHECK(n_computed - before <= 50 + 1 + 5);
+    CHECK(ask(other, 10).last.usage.n_prompt_cached == 241);
+    fill(other + 100, 120, 9);
+    CHECK(ask(other, 10).last.usage.n_prompt_cached == 100);
+    CHECK(ask(text, 5).last.usage.n_prompt_cached >= 241); // still there
+    // a long prompt that is told to differ at its 590th letter goes back to the 512th
+    fill(text, 595, 20);
+    (void)ask(text, 2);
+    text[589] = text[589] == 'a' ? 'b' : 'a';
+    CHECK(ask(text, 2).last.usage.n_prompt_cached == 512);
+    sched_close(sched);
+    n_slots = 0;
+}
+
+// Few slots: snapshots and held texts give way, and every answer is right.
+static void test_few_slots(void)
+{
+    char text[N_CTX + 1];
+    n_slots = SEQS + 2;
+    open_sched();
+    for (unsigned i = 0; i < 30; i++) {
+        static struct answer answers[SEQS];
+        static char texts[SEQS][N_CTX + 1];
+        for (unsigned k = 0; k < SEQS; k++) {
+            text_of(texts[k], 40 + 7 * (i % 5), i % 3, 100 + 10 * k, 50 * i + k);
+            texts[k][39] = texts[k][90] = 'z';
+            CHECK(submit(&answers[k], texts[k], 20, NULL) == OK);
+        }
+        wait_for(answers, SEQS);
+        for (unsigned k = 0; k < SEQS; k++)
+            check_answer(&answers[k], texts[k], 20);
+    }
+    fill(text, 200, 99);
+    (void)ask(text, 5);
+    sched_close(sched);
+    n_slots = 0;
+}
+
+int main(void)
+{
+    test_shared();
+    test_shared_while_running();
+    test_evicted();
+    test_suspended();
+    test_recurrent();
+    test_few_slots();
+    return check_done("sched_share");
+}
