@@ -164,7 +164,8 @@ build/spv/$(1).spv: kernels/$(2) build/spv/$(1).flags
 endef
 order_by_barriers = spirv-dis $(1) | sed -E 's/MakePointer(Visible|Available)\|(NonPrivatePointer) %uint_[0-9]+/\2/' | \
     spirv-as --target-env vulkan1.3 --preserve-numeric-ids -o $(1) - || { rm -f $(1); exit 1; }
-WEIGHTS := f32 f16 bf16 q8_0 q4_0 q4_1 q5_0 q5_1 q2_k q3_k q4_k q5_k q6_k iq4_nl iq4_xs mxfp4 tq2_0
+WEIGHTS := f32 f16 bf16 q8_0 q4_0 q4_1 q5_0 q5_1 q2_k q3_k q4_k q5_k q6_k iq4_nl iq4_xs mxfp4 tq2_0 \
+    iq1_s iq1_m iq2_xxs iq2_xs iq2_s iq3_xxs iq3_s
 define kernel_of_weights
 $(foreach w,$(WEIGHTS),$(eval $(call kernel,$(1)-$(w),$(2),-DWEIGHT_$(w) $(3))))
 endef

@@ -10,7 +10,7 @@ layout(local_size_x = 64) in;
 layout(push_constant, scalar) uniform Push { push_embed p; };
 void main()
 {
-    weight_begin();
+    weight_begin(p.grid);
     uint at = gl_GlobalInvocationID.x * 16, t = gl_WorkGroupID.y;
     if (at >= p.n_cols)
         return;

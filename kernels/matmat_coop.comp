@@ -104,8 +104,8 @@ void store(Next next, uint k, uint side)
 
 void main()
 {
-    weight_begin();
-#if defined WEIGHT_CODEBOOK
+    weight_begin(p.grid);
+#if defined WEIGHT_CODEBOOK || defined WEIGHT_GRID
     shared_barrier();
 #endif
     uint wave = gl_SubgroupID, lane = gl_SubgroupInvocationID, me = gl_LocalInvocationIndex;

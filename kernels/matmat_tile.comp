@@ -29,7 +29,7 @@ const uint PARTS = TOKENS / PART;
 
 void main()
 {
-    weight_begin();
+    weight_begin(p.grid);
     uint lane = gl_SubgroupInvocationID;
     uint row0 = (gl_WorkGroupID.y * gl_NumSubgroups + gl_SubgroupID) * LANES * ROWS + lane;
     uint first = gl_WorkGroupID.x * TOKENS, n = p.n_tokens - first;

@@ -266,7 +266,7 @@ void add_slots(uint first, uint step, uint row0, uint lane, inout float sum[V])
 
 void main()
 {
-    weight_begin();
+    weight_begin(p.grid);
     const uint teams = gl_WorkGroupSize.x / SUBGROUP / SPLIT;
     const uint part = gl_SubgroupID % SPLIT, lane = gl_SubgroupInvocationID;
     const uint per_group = BY_ROW != 0 ? gl_WorkGroupSize.x : teams * ROWS;

@@ -3,7 +3,8 @@
 // A tensor is passed as its 64-bit device address (`uint64_t x`), rows as their distance in bytes
 // (`x_row`). GLSL lays them out with the scalar rules, which are C's for these types as long as
 // 64-bit members come first; pipeline.c checks the size that the SPIR-V declares against sizeof.
-// At most 128 bytes (what every device has).
+// At most 136 bytes: AMD has 256, as every device of Vulkan 1.4. grid: the codebook of the weights'
+// format (kernels/grids.h), where it has one.
 #ifndef TAWNY_PARAMS_H
 #define TAWNY_PARAMS_H
 
@@ -19,8 +20,9 @@ struct push_rows {          // rows.comp
     uint32_t n_cols;
 };
 
-struct push_embed {         // embed.comp
-    uint64_t to, w, token;  // F32 [n_tokens][n_cols]; [n_vocab][n_cols]; I32 [n_tokens]
+struct push_embed {        // embed.comp
+    uint64_t to, w, token; // F32 [n_tokens][n_cols]; [n_vocab][n_cols]; I32 [n_tokens]
+    uint64_t grid;
     uint32_t to_row, w_row; // bytes between rows
     uint32_t n_cols;
     float scale;
@@ -35,7 +37,7 @@ struct push_copy {     // copy.comp
 
 struct push_matvec {            // matvec.comp
     uint64_t x, norm, residual; // F32 [n_tokens][n_in]; [n_in] or 0; as out[0], or 0
-    uint64_t w[3], to[3], bias[3];
+    uint64_t w[3], to[3], bias[3], grid;
     uint32_t n_out[3];
     uint32_t n_in, w_row, n_tokens;
     float eps, scale; // (dot + bias) * scale + residual
@@ -46,6 +48,7 @@ struct push_matvec_experts { // matvec.comp with -DEXPERTS
     uint64_t id, weight;     // I32, F32 [n_tokens][n_used]; weight: with SUM
     uint64_t w[2], bias[2];  // of the first expert; of one product [0], of a GLU gate and up
     uint64_t to, residual;   // F32 [...][n_out]; the same, with SUM, or 0
+    uint64_t grid;
     uint32_t x_row, to_row, residual_row, w_row, bias_row; // bytes between rows
     uint32_t expert_rows;                                  // of w, from one expert to the next
     uint32_t n_in, n_out, n_used;
@@ -66,6 +69,7 @@ struct push_matmat {         // matmat_tile.comp, matmat_coop.comp
     uint64_t x, scale;       // [n_tokens][n_in], F32 or F16; F32 [n_tokens], of F16
     uint64_t bias, residual; // F32 [n_out] or 0; F32 [n_tokens][n_out] or 0
     uint64_t tile, slot;     // experts only: struct expert_tile [groups]; I32, rows by expert
+    uint64_t grid;
     uint32_t to_row, w_row, x_row, residual_row; // bytes between rows
     uint32_t n_in, n_out, n_tokens;
     uint32_t split;       // columns of w to a workgroup (z); n_in without split-k

@@ -2,8 +2,10 @@
 //
 // How rows lie in memory is said in compute/vulkan/layout.c: supers of WEIGHT_COLS columns, each
 // cut into WEIGHT_LANES cells; a cell is WEIGHT_GROUPS groups of four neighbouring columns, the
-// group s beginning at weight_col(cell, s). What a kernel calls:
-//   weight_begin()                   once, first thing in main, by every invocation (has a barrier)
+// group s beginning at weight_col(cell, s). IQ1, IQ2 and IQ3 have weight_grid.glsl.
+// What a kernel calls:
+//   weight_begin(grid)               once, first thing in main, by every invocation (has a barrier);
+//                                    grid: the address of the format's codebook, where it has one
 //   weight_cell(row, n_in, cell)     loads a cell of the row at that address, cell <
 //                                    weight_cells(n_in)
 //   weight_cell(row, n_in, cell, scales)  the same, with scales = weight_scales(row, n_in, cell),
@@ -26,6 +28,10 @@ const uint WEIGHT_LANES = 1, WEIGHT_GROUPS = 1;
 const uint WEIGHT_LANES = 1, WEIGHT_GROUPS = 2;
 #elif defined WEIGHT_q8_0
 const uint WEIGHT_LANES = 4, WEIGHT_GROUPS = 4;
+#elif defined WEIGHT_iq1_s || defined WEIGHT_iq1_m || defined WEIGHT_iq2_xxs || \
+    defined WEIGHT_iq2_xs || defined WEIGHT_iq2_s || defined WEIGHT_iq3_xxs || defined WEIGHT_iq3_s
+#define WEIGHT_GRID
+const uint WEIGHT_LANES = 8, WEIGHT_GROUPS = 8;
 #elif defined WEIGHT_tq2_0 || defined WEIGHT_q2_k || defined WEIGHT_q3_k || \
     defined WEIGHT_q4_k || defined WEIGHT_q5_k || defined WEIGHT_q6_k
 const uint WEIGHT_LANES = 8, WEIGHT_GROUPS = 8;
@@ -37,7 +43,17 @@ const uint WEIGHT_COLS = 4 * WEIGHT_LANES * WEIGHT_GROUPS;
 uint weight_cells(uint n_in) { return (n_in + WEIGHT_COLS - 1) / WEIGHT_COLS * WEIGHT_LANES; }
 uint weight_col(uint cell, uint s)
 {
+#if defined WEIGHT_GRID
+    return cell / 8 * 256 + s / 2 * 64 + cell % 8 * 8 + s % 2 * 4;
+#else
     return cell / WEIGHT_LANES * WEIGHT_COLS + s * (4 * WEIGHT_LANES) + cell % WEIGHT_LANES * 4;
+#endif
+}
+
+// Bytes of a plane with n bytes a super.
+uint weight_plane(uint n_in, uint n)
+{
+    return ((n_in + WEIGHT_COLS - 1) / WEIGHT_COLS * n + 15) & ~15u;
 }
 
 #if defined WEIGHT_iq4_nl || defined WEIGHT_iq4_xs || defined WEIGHT_mxfp4
@@ -51,14 +67,14 @@ const float weight_values[16] = float[](0, 1, 2, 3, 4, 6, 8, 12, -0., -1, -2, -3
 const float weight_values[16] = float[](-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53,
                                         69, 89, 113);
 #endif
-void weight_begin()
+void weight_begin(uint64_t grid)
 {
     for (uint i = gl_LocalInvocationIndex; i < 16; i += gl_WorkGroupSize.x)
         weight_value[i] = weight_values[i];
     barrier();
 }
-#else
-void weight_begin() {}
+#elif !defined WEIGHT_GRID
+void weight_begin(uint64_t grid) {}
 #endif
 
 #if defined WEIGHT_FLOAT
@@ -106,16 +122,12 @@ void weight_run_decode(Run run, uint k, uint upper, out vec4 w[4])
         w[i] = weight_four(Cell(run.q[i / WEIGHT_GROUPS]), i % WEIGHT_GROUPS);
 }
 
+#elif defined WEIGHT_GRID
+#include "weight_grid.glsl"
 #else
 // ---- quantised ----------------------------------------------------------------------------------
 // Each format: where its planes are, which words of a cell hold group s (weight_q_word), how four
 // quants come out of them (weight_quad), and d and m of group s (weight_scale).
-
-// Bytes of a plane with n bytes a super.
-uint weight_plane(uint n_in, uint n)
-{
-    return ((n_in + WEIGHT_COLS - 1) / WEIGHT_COLS * n + 15) & ~15u;
-}
 
 #if defined WEIGHT_q8_0
 #define WEIGHT_Q_WORDS 4

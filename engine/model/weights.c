@@ -31,9 +31,8 @@ static enum status unknown_format(const struct compute *compute, const char *nam
     for (uint32_t i = 0; i < 64; i++)
         if (compute_runs(compute, (enum dtype)i) && n < sizeof(known))
             n += (size_t)snprintf(known + n, sizeof(known) - n, " %s", dtype_name((enum dtype)i));
-    return err_set(err, UNSUPPORTED, "tensor '%s' is stored as %s; this build%s computes with%s",
-                   name, gguf_tensor_type_name(type),
-                   dtype_known(type) ? " runs it with device = cpu; on this device it" : "", known);
+    return err_set(err, UNSUPPORTED, "tensor '%s' is stored as %s; this build computes with%s",
+                   name, gguf_tensor_type_name(type), known);
 }
 
 static enum status check_shape(const struct planner *p, const char *name,

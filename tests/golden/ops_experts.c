@@ -114,8 +114,6 @@ void expert_cases(void)
     }
     for (size_t i = 0; i < COUNT_OF(weight_types); i++) {
         enum dtype type = weight_types[i];
-        if (!compute_runs(ops_on[DEVICE], type))
-            continue; // refused: row_cases()
         int64_t n_in = block_size_of(type) == 256 ? 256 : 288;
         experts(type, (struct shape){8, 2, 1, 67, n_in, false, i % 2});
         experts(type, (struct shape){8, 2, 5, 33, 2 * n_in, true, true});

@@ -164,8 +164,6 @@ void matmul_cases(void)
     static const int64_t tokens[] = {1, 2, 5, 8, 9, 33, 130};
     for (size_t i = 0; i < COUNT_OF(weight_types); i++) {
         enum dtype type = weight_types[i];
-        if (!compute_runs(ops_on[DEVICE], type))
-            continue; // refused: row_cases()
         bool often =
             type == DTYPE_F16 || type == DTYPE_Q8_0 || type == DTYPE_Q4_K || type == DTYPE_Q6_K;
         few_tokens(type, i);

@@ -134,30 +134,9 @@ static void top_k(int64_t n_cols, int64_t n_rows, int32_t k, enum values values)
     case_close();
 }
 
-// A format that the device has no kernels for: said, not tried.
-static void refused(enum dtype type)
-{
-    if (!case_open("weights in %s are refused", dtype_name(type)))
-        return;
-    void *data = random_weights(type, 1, 256);
-    struct tensor w;
-    struct err err;
-    int32_t got = compute_weight(ops_on[DEVICE], &w, type, 1, 256, data, &err) == UNSUPPORTED &&
-                  strstr(err.text, dtype_name(type));
-    const struct both *is = both_ints(&got, 1);
-    tensor_write(ops_on[ORACLE], &is->on[ORACLE], &(int32_t){1}, sizeof(got));
-    compare_ints(is);
-    free(data);
-    case_close();
-}
-
 void row_cases(void)
 {
     for (size_t i = 0; i < COUNT_OF(weight_types); i++) {
-        if (!compute_runs(ops_on[DEVICE], weight_types[i])) {
-            refused(weight_types[i]);
-            continue;
-        }
         embed(weight_types[i], 256, 1);
         embed(weight_types[i], 1280, 7);
         embed(weight_types[i], 768, 130);

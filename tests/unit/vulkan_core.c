@@ -699,7 +699,7 @@ static void test_spirv(void)
     for (uint32_t i = 0; i < kernel_count; i++) {
         const struct kernel *k = &kernel_table[i];
         CHECK(spirv_read(&s, k->code, k->n_bytes, &wrong) && !s.bindings);
-        CHECK(s.push_bytes > 0 && s.push_bytes <= 128 && s.n_spec <= SPEC_MOST);
+        CHECK(s.push_bytes > 0 && s.push_bytes <= PUSH_MOST && s.n_spec <= SPEC_MOST);
     }
     const struct kernel *k = kernel_table;
     for (size_t n = 0; n < k->n_bytes; n += n < 4000 ? 4 : 52) { // every cut: no more than a no

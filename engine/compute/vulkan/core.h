@@ -190,6 +190,11 @@ enum status vk_load_rows(struct compute *compute, const struct tensor *weight, i
 void vk_write(struct compute *compute, const struct tensor *to, const void *from, size_t n_bytes);
 void vk_read(struct compute *compute, void *to, const struct tensor *from, size_t n_bytes);
 
+// ---- codebook.c ---------------------------------------------------------------------------------
+
+// Has the codebooks in device memory, when weights of this format need one.
+enum status codebook_open(struct vulkan *vk, enum dtype type, struct err *err);
+
 // ---- spirv.c ------------------------------------------------------------------------------------
 
 struct spirv {             // what C must agree with
@@ -352,4 +357,5 @@ struct vulkan {
     struct memory memory;
     struct pipelines pipelines;
     struct recorder recorder;
+    struct buffer *codebooks; // NULL until weights want one
 };

@@ -9,6 +9,7 @@ void vk_embed(struct compute *compute, const struct tensor *out, const struct te
         .to = vk_range(out).address,
         .w = vk_range(token_embd).address,
         .token = vk_range(token).address,
+        .grid = vk_codebook(vk_of(compute), token_embd->type),
         .to_row = (uint32_t)out->row_bytes,
         .w_row = (uint32_t)token_embd->row_bytes,
         .n_cols = (uint32_t)out->n_cols,

@@ -66,8 +66,11 @@ void vk_matmat_experts_of(struct vulkan *vk, const struct tensor *const to[2],
     struct product product = {0};
     struct push_matmat *push = &product.push;
     matmat_x(vk, &product, x->x, x->norm, x->eps);
+    uint32_t codebook = codebook_bytes(m->w[0]->type);
+    if (m->n == 2 && codebook_bytes(m->w[1]->type) > codebook)
+        codebook = codebook_bytes(m->w[1]->type);
     const struct tile_shape shape =
-        matmat_shape(vk_features(vk), busy, (double)n / (double)busy, n_out);
+        matmat_shape(vk_features(vk), busy, (double)n / (double)busy, n_out, codebook);
     struct sorted sorted = {.n_tiles = n / shape.tokens + busy};
     sorted.slot = vk_scratch(vk, 4ull * n);
     sorted.first = vk_scratch(vk, 4ull * (n_expert + 1));

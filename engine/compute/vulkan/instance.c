@@ -348,7 +348,7 @@ static bool limits_suffice(struct candidate *c, const struct properties *p)
         const char *name;
         uint64_t wanted, found;
     } limits[] = {
-        {"maxPushConstantsSize", 128, c->limits.push_bytes},
+        {"maxPushConstantsSize", PUSH_MOST, c->limits.push_bytes},
         {"maxComputeWorkGroupInvocations", 256, c->features.workgroup_most},
         {"maxComputeSharedMemorySize", 32768, c->features.shared_bytes},
         {"maxBufferSize and maxMemoryAllocationSize", 256 << 20, c->limits.largest_buffer_bytes},

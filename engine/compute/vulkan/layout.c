@@ -21,12 +21,13 @@
 //   Q2_K         the same           q 64 (word s/4 of cell l, bits 2(s%4))   scales 16   d,dmin 4
 //   Q3_K         the same           q 64   h 32 (word l: bit 8k+s)           scales 12   d 2
 //   TQ2_0, TQ1_0 the same           q 64 as Q2_K (TQ1_0: its trits in two bits each)      d 2
+// IQ1, IQ2 and IQ3 cut their supers in another way, which is told where they are packed.
 #include "../blocks.h"
 #include "vulkan.h"
 
 #include <string.h>
 
-enum { PLANES_MOST = 4 };
+enum { PLANES_MOST = 5 };
 
 // One super; plane: where each plane continues; n: blocks there are (the last super of a row of
 // 32-weight blocks may have fewer).
@@ -195,6 +196,168 @@ static void pack_iq4_xs(uint8_t *const plane[], const uint8_t *block, int n)
     memcpy(plane[1], block, 8);
 }
 
+// ---- with codebooks -----------------------------------------------------------------------------
+// IQ1, IQ2, IQ3 (256 cols, 8 lanes) have runs of eight weights that are one entry of a codebook. Run
+// e (0 .. 3) of cell l has the columns 64 e + 8 l on, and is run l % 4 of sub-block 2 e + l / 4; the
+// group 2 e + k is its half k. u: upper bits of an index; a scale in a nibble: bits 4 e of ...
+//   IQ1_S    q 32 (byte e: index)  h 16 (u16 of a cell: u 3e, above them bits 12-15 of sub-block
+//            2 (l % 4) + l / 4: scale, shift)   d 2
+//   IQ1_M    q 32                  h 16 (u16 of a cell: nibble e: u, shift)   scales 8 (the file's)
+//   IQ2_XXS  q 32                  signs 32 (word of a cell: 7 bits e, scale as IQ1_S at 28)   d 2
+//   IQ2_XS   q 64 (u16 e: index, signs)   scales 8 (byte 4 (l / 4) + e: both halves')   d 2
+//   IQ2_S    q 64 (word 0: index, 1: signs)   h 8 (byte of a cell: u 2e)   scales 8   d 2
+//   IQ3_XXS  q 64 (word k: indices of the halves k)   signs 32 as IQ2_XXS   d 2
+//   IQ3_S    q 64                  h 8 (bit 2e + k)   signs 32 (byte e)   scales 4 (u16 l / 4)  d 2
+
+// The run of the file that is run e of cell l.
+static int run_of(int l, int e)
+{
+    return 8 * e + l;
+}
+
+// Four bits that a sub-block has: the four cells of one half (l / 4) have those of four sub-blocks,
+// one each.
+static uint32_t shared_nibble(const uint32_t of_sub[8], int l)
+{
+    return of_sub[2 * (l % 4) + l / 4] & 15;
+}
+
+static void half_put(uint8_t *to, int i, uint32_t v)
+{
+    const uint16_t half = (uint16_t)v;
+    memcpy(to + (size_t)i * 2, &half, sizeof(half));
+}
+
+static void pack_iq1_s(uint8_t *const plane[], const uint8_t *from, int n)
+{
+    struct block_iq1_s block;
+    uint32_t shared[8];
+    (void)n;
+    memcpy(&block, from, sizeof(block));
+    for (int s = 0; s < 8; s++)
+        shared[s] = block.qh[s] >> 12;
+    for (int l = 0; l < 8; l++) {
+        uint32_t upper = 0;
+        for (int e = 0; e < 4; e++) {
+            const int run = run_of(l, e);
+            plane[0][4 * l + e] = block.q[run];
+            upper |= (uint32_t)(block.qh[run / 4] >> 3 * (run % 4) & 7) << 3 * e;
+        }
+        half_put(plane[1], l, upper | shared_nibble(shared, l) << 12);
+    }
+    memcpy(plane[2], &block.d, 2);
+}
+
+static void pack_iq1_m(uint8_t *const plane[], const uint8_t *from, int n)
+{
+    struct block_iq1_m block;
+    (void)n;
+    memcpy(&block, from, sizeof(block));
+    for (int l = 0; l < 8; l++) {
+        uint32_t upper = 0;
+        for (int e = 0; e < 4; e++) {
+            const int run = run_of(l, e);
+            plane[0][4 * l + e] = block.q[run];
+            upper |= (uint32_t)(block.qh[run / 2] >> 4 * (run % 2) & 15) << 4 * e;
+        }
+        half_put(plane[1], l, upper);
+    }
+    memcpy(plane[2], block.scales, 8);
+}
+
+// Seven signs a run, and a scale of four bits a sub-block: the words of the cells from those of the
+// sub-blocks.
+static void cells_of_signs(uint8_t *to, const uint32_t word[8])
+{
+    uint32_t shared[8];
+    for (int s = 0; s < 8; s++)
+        shared[s] = word[s] >> 28;
+    for (int l = 0; l < 8; l++) {
+        uint32_t signs = 0;
+        for (int e = 0; e < 4; e++) {
+            const int run = run_of(l, e);
+            signs |= (word[run / 4] >> 7 * (run % 4) & 127) << 7 * e;
+        }
+        word_put(to, l, signs | shared_nibble(shared, l) << 28);
+    }
+}
+
+static void pack_iq2_xxs(uint8_t *const plane[], const uint8_t *from, int n)
+{
+    struct block_iq2_xxs block;
+    uint32_t word[8];
+    (void)n;
+    memcpy(&block, from, sizeof(block));
+    for (int s = 0; s < 8; s++)
+        word[s] = word_get(block.sub[s].signs_s);
+    for (int run = 0; run < 32; run++)
+        plane[0][4 * (run % 8) + run / 8] = block.sub[run / 4].q[run % 4];
+    cells_of_signs(plane[1], word);
+    memcpy(plane[2], &block.d, 2);
+}
+
+static void pack_iq2_xs(uint8_t *const plane[], const uint8_t *from, int n)
+{
+    struct block_iq2_xs block;
+    (void)n;
+    memcpy(&block, from, sizeof(block));
+    for (int run = 0; run < 32; run++)
+        half_put(plane[0], 4 * (run % 8) + run / 8, block.q[run]);
+    for (int s = 0; s < 8; s++)
+        plane[1][4 * (s % 2) + s / 2] = block.scales[s];
+    memcpy(plane[2], &block.d, 2);
+}
+
+static void pack_iq2_s(uint8_t *const plane[], const uint8_t *from, int n)
+{
+    struct block_iq2_s block;
+    (void)n;
+    memcpy(&block, from, sizeof(block));
+    for (int run = 0; run < 32; run++) {
+        const int l = run % 8, e = run / 8;
+        plane[0][8 * l + e] = block.q[run];
+        plane[0][8 * l + 4 + e] = block.signs[run];
+        plane[1][l] |= (uint8_t)((block.qh[run / 4] >> 2 * (run % 4) & 3) << 2 * e);
+    }
+    for (int s = 0; s < 8; s++)
+        plane[2][4 * (s % 2) + s / 2] = block.scales[s];
+    memcpy(plane[3], &block.d, 2);
+}
+
+static void pack_iq3_xxs(uint8_t *const plane[], const uint8_t *from, int n)
+{
+    struct block_iq3_xxs block;
+    uint32_t word[8];
+    (void)n;
+    memcpy(&block, from, sizeof(block));
+    for (int s = 0; s < 8; s++)
+        word[s] = word_get(block.signs_s[s]);
+    for (int i = 0; i < 64; i++)
+        plane[0][8 * (i / 2 % 8) + 4 * (i % 2) + i / 16] = block.q[i];
+    cells_of_signs(plane[1], word);
+    memcpy(plane[2], &block.d, 2);
+}
+
+static void pack_iq3_s(uint8_t *const plane[], const uint8_t *from, int n)
+{
+    struct block_iq3_s block;
+    uint32_t scales[2] = {0, 0};
+    (void)n;
+    memcpy(&block, from, sizeof(block));
+    for (int run = 0; run < 32; run++) {
+        const int l = run % 8, e = run / 8;
+        plane[0][8 * l + e] = block.q[2 * run];
+        plane[0][8 * l + 4 + e] = block.q[2 * run + 1];
+        plane[1][l] |= (uint8_t)((block.qh[run / 4] >> 2 * (run % 4) & 3) << 2 * e);
+        plane[2][4 * l + e] = block.signs[run];
+    }
+    for (int s = 0; s < 8; s++)
+        scales[s % 2] |= (uint32_t)(block.scales[s / 2] >> 4 * (s % 2) & 15) << 4 * (s / 2);
+    half_put(plane[3], 0, scales[0]);
+    half_put(plane[3], 1, scales[1]);
+    memcpy(plane[4], &block.d, 2);
+}
+
 // ---- ternary ------------------------------------------------------------------------------------
 
 static void pack_tq2_0(uint8_t *const plane[], const uint8_t *block, int n)
@@ -251,6 +414,13 @@ static const struct layout table[] = {
     {DTYPE_IQ4_XS, 1, {128, 8}, pack_iq4_xs},
     {DTYPE_TQ1_0, 1, {64, 2}, pack_tq1_0},
     {DTYPE_TQ2_0, 1, {64, 2}, pack_tq2_0},
+    {DTYPE_IQ1_S, 1, {32, 16, 2}, pack_iq1_s},
+    {DTYPE_IQ1_M, 1, {32, 16, 8}, pack_iq1_m},
+    {DTYPE_IQ2_XXS, 1, {32, 32, 2}, pack_iq2_xxs},
+    {DTYPE_IQ2_XS, 1, {64, 8, 2}, pack_iq2_xs},
+    {DTYPE_IQ2_S, 1, {64, 8, 8, 2}, pack_iq2_s},
+    {DTYPE_IQ3_XXS, 1, {64, 32, 2}, pack_iq3_xxs},
+    {DTYPE_IQ3_S, 1, {64, 8, 32, 4, 2}, pack_iq3_s},
 };
 
 static const struct layout *layout_find(enum dtype type)

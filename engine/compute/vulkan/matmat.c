@@ -76,7 +76,7 @@ static double cost(const struct features *features, const struct tile_shape *s, 
 }
 
 struct tile_shape matmat_shape(const struct features *features, double n_groups, double n_tokens,
-                               int64_t n_rows)
+                               int64_t n_rows, uint32_t shared_bytes)
 {
     if (!matmat_matrices(features)) {
         uint32_t lanes = vk_subgroup(features), tokens = lanes < 16 ? 16 : lanes > 32 ? 32 : lanes;
@@ -88,7 +88,7 @@ struct tile_shape matmat_shape(const struct features *features, double n_groups,
     const struct tile_shape *best = NULL;
     for (size_t i = 0; i < COUNT_OF(matrix_shapes); i++) {
         const struct tile_shape *s = &matrix_shapes[i];
-        if (shared_of(s) > features->shared_bytes ||
+        if (shared_of(s) + shared_bytes > features->shared_bytes ||
             threads_of(features, s) > features->workgroup_most)
             continue;
         if (!best || cost(features, s, n_groups, n_tokens, n_rows) <
@@ -223,6 +223,7 @@ void matmat_dispatch(struct vulkan *vk, const struct product *product,
     const uint32_t rows = rows_at_once(vk, product);
     for (uint32_t r = 0; r < product->push.n_out; r += rows) {
         struct push_matmat push = product->push;
+        push.grid = vk_codebook(vk, product->type);
         push.to += 4 * (uint64_t)r;
         push.w += (uint64_t)r * push.w_row;
         push.w_up += (uint64_t)r * push.w_row;
@@ -282,7 +283,8 @@ static struct split one_product(struct vulkan *vk, const struct product *x, cons
     push->w_row = (uint32_t)m->w->row_bytes;
     push->n_out = (uint32_t)m->out->n_cols;
     push->n_tokens = (uint32_t)m->out->n_rows;
-    const struct tile_shape shape = matmat_shape(features, 1, push->n_tokens, push->n_out);
+    const struct tile_shape shape =
+        matmat_shape(features, 1, push->n_tokens, push->n_out, codebook_bytes(product.type));
     struct split split = {.parts = split_of(features, &shape, push)};
     if (split.parts > 1) {
         uint32_t steps = ceil_div(ceil_div(push->n_in, split.parts), SPLIT_LEAST);
@@ -346,7 +348,7 @@ void vk_matmat_glu(struct vulkan *vk, const struct matmul_glu *glu, const struct
     push->w_row = (uint32_t)glu->w_gate->row_bytes;
     push->n_out = (uint32_t)glu->out->n_cols;
     push->n_tokens = (uint32_t)glu->out->n_rows;
-    const struct tile_shape shape =
-        matmat_shape(features, 1, push->n_tokens, 2 * (int64_t)push->n_out);
+    const struct tile_shape shape = matmat_shape(
+        features, 1, push->n_tokens, 2 * (int64_t)push->n_out, codebook_bytes(product.type));
     matmat_dispatch(vk, &product, &shape, 1);
 }

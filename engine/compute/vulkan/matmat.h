@@ -19,9 +19,9 @@ struct product {
 // Whether products use cooperative matrices (matmat_coop.comp, x in F16) or not (matmat_tile.comp).
 bool matmat_matrices(const struct features *features);
 // The shape by which n_groups times n_tokens rows of x (experts: n_groups of them) meet n_rows rows
-// of w soonest.
+// of w soonest; shared_bytes: what the format's codebook takes of shared memory.
 struct tile_shape matmat_shape(const struct features *features, double n_groups, double n_tokens,
-                               int64_t n_rows);
+                               int64_t n_rows, uint32_t shared_bytes);
 // x as the kernels read it: push.x, x_row, scale, n_in, and what is read. norm may be NULL.
 void matmat_x(struct vulkan *vk, struct product *product, const struct tensor *x,
               const struct tensor *norm, float eps);

@@ -159,6 +159,7 @@ static void products_dispatch(struct vulkan *vk, const struct matmul *const *pro
     struct task task = {.type = products[0]->w->type, .n_in = push.n_in, .norm = norm, .bases = 1};
     struct dispatch d = {.read = {read}};
     push.w_row = (uint32_t)products[0]->w->row_bytes;
+    push.grid = vk_codebook(vk, task.type);
     for (int i = 0; i < n; i++) {
         const struct matmul *p = products[i];
         check_rows(p->out);
@@ -236,6 +237,7 @@ void vk_matvec_glu(struct vulkan *vk, const struct matmul_glu *glu, const struct
     }
     push.n_out[0] = (uint32_t)w[0]->n_rows;
     push.w_row = (uint32_t)w[0]->row_bytes;
+    push.grid = vk_codebook(vk, task.type);
     push.to[0] = d.write[0].address;
     struct shape s = shape_of(vk, &task, push.n_tokens);
     s.glu = 1 + (uint32_t)glu->activation;
@@ -285,6 +287,7 @@ void vk_matvec_experts(struct vulkan *vk, const struct matmul_experts *args)
         .x_row = (uint32_t)args->x->row_bytes,
         .to_row = (uint32_t)args->out->row_bytes,
         .w_row = (uint32_t)args->w->row_bytes,
+        .grid = vk_codebook(vk, task.type),
         .bias_row = args->bias ? (uint32_t)args->bias->row_bytes : 0,
         .expert_rows = (uint32_t)n_out,
         .n_in = (uint32_t)args->x->n_cols,
@@ -319,6 +322,7 @@ void vk_matvec_experts_glu(struct vulkan *vk, const struct expert_matrices *m,
         .x_row = x->norm && !task.norm ? (uint32_t)x->x->n_cols * 4 : (uint32_t)x->x->row_bytes,
         .to_row = (uint32_t)args->out->row_bytes,
         .w_row = (uint32_t)m->w[0]->row_bytes,
+        .grid = vk_codebook(vk, task.type),
         .expert_rows = m->expert_rows,
         .n_in = (uint32_t)x->x->n_cols,
         .n_out = (uint32_t)n_ff,
@@ -364,6 +368,7 @@ void vk_matvec_experts_down(struct vulkan *vk, const struct experts_down *args)
         .to_row = (uint32_t)args->out->row_bytes,
         .residual_row = args->residual ? (uint32_t)args->residual->row_bytes : 0,
         .w_row = (uint32_t)args->w->row_bytes,
+        .grid = vk_codebook(vk, task.type),
         .bias_row = args->bias ? (uint32_t)args->bias->row_bytes : 0,
         .expert_rows = (uint32_t)n_out,
         .n_in = (uint32_t)args->y->n_cols,

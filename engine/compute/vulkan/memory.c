@@ -456,8 +456,10 @@ enum status vk_buffer_open(struct compute *compute, struct buffer **out, const s
     (void)data; // copied by vk_load_rows
     bool input = use == USE_TENSOR && shape->type == DTYPE_I32 && shape->n_rows == 1;
     snprintf(what, sizeof(what), uses[use], dtype_name(shape->type));
-    enum status status = memory_take(vk, &buffer, input ? MEMORY_INPUT : MEMORY_MAIN,
-                                     shape->row_bytes * (uint64_t)shape->n_rows, what, err);
+    enum status status = use == USE_WEIGHT ? codebook_open(vk, shape->type, err) : OK;
+    if (status == OK)
+        status = memory_take(vk, &buffer, input ? MEMORY_INPUT : MEMORY_MAIN,
+                             shape->row_bytes * (uint64_t)shape->n_rows, what, err);
     if (status != OK)
         return status;
     if (use != USE_WEIGHT)

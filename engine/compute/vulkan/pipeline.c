@@ -240,7 +240,7 @@ enum status pipelines_open(struct vulkan *vk, const char *cache_dir, struct err 
 {
     struct pipelines *p = &vk->pipelines;
     const struct survey_device *said = &vk->chosen.said;
-    const VkPushConstantRange range = {VK_SHADER_STAGE_COMPUTE_BIT, 0, 128};
+    const VkPushConstantRange range = {VK_SHADER_STAGE_COMPUTE_BIT, 0, PUSH_MOST};
     const VkPipelineLayoutCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
         .pushConstantRangeCount = 1,

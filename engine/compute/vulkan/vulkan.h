@@ -4,6 +4,7 @@
 //   instance.c   instance and survey: what Vulkan enumerates, and why a device is refused
 //   device.c     choice of the device, its features, queue, opening and closing
 //   memory.c     heaps, buffers, how inputs get in and results get out
+//   codebook.c   the codebooks of IQ1, IQ2 and IQ3
 //   upload.c     weights from the file into device memory; layout.c: how their rows lie there
 //   pipeline.c   embedded kernels, their checks (spirv.c), pipelines; pipeline_cache.c: on disk
 //   record.c     recordings: dispatches, barriers, submissions, recordings kept under a key
@@ -82,9 +83,16 @@ bool layout_known(enum dtype type);
 size_t layout_row_bytes(enum dtype type, int64_t n_cols);
 void layout_pack(enum dtype type, void *out, const void *rows, int64_t n_rows, int64_t n_cols);
 
+// ---- codebook.c ---------------------------------------------------------------------------------
+
+// Where a kernel finds the codebook of a format that weights were made in; 0: it has none. As many
+// bytes of shared memory the kernel takes for it.
+uint64_t vk_codebook(const struct vulkan *vk, enum dtype type);
+uint32_t codebook_bytes(enum dtype type);
+
 // ---- record.c -----------------------------------------------------------------------------------
 
-enum { SPEC_MOST = 16, RANGES_MOST = 8 };
+enum { SPEC_MOST = 16, RANGES_MOST = 8, PUSH_MOST = 136 }; // PUSH_MOST: bytes (params.h)
 
 struct dispatch {
     const char *kernel;       // "matvec-q4_k"

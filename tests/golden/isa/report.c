@@ -30,10 +30,12 @@ static const struct shape shapes[] = {
     {"20b-a4b", 2880, 64, 8, 64, 2880, 16, 4, 128, true, true}, // gpt-oss-20b
 };
 static const enum dtype formats[] = {
-    DTYPE_F32,   DTYPE_F16,    DTYPE_BF16,   DTYPE_Q8_0,  DTYPE_Q4_0, DTYPE_Q4_1,
-    DTYPE_Q5_0,  DTYPE_Q5_1,   DTYPE_Q2_K,   DTYPE_Q3_K,  DTYPE_Q4_K, DTYPE_Q5_K,
-    DTYPE_Q6_K,  DTYPE_IQ4_NL, DTYPE_IQ4_XS, DTYPE_MXFP4,
+    DTYPE_F32,   DTYPE_F16,    DTYPE_BF16,    DTYPE_Q8_0,   DTYPE_Q4_0,  DTYPE_Q4_1,
+    DTYPE_Q5_0,  DTYPE_Q5_1,   DTYPE_Q2_K,    DTYPE_Q3_K,   DTYPE_Q4_K,  DTYPE_Q5_K,
+    DTYPE_Q6_K,  DTYPE_IQ4_NL, DTYPE_IQ4_XS,  DTYPE_MXFP4,
     DTYPE_TQ2_0, // TQ1_0 takes its kernels
+    DTYPE_IQ1_S, DTYPE_IQ1_M,  DTYPE_IQ2_XXS, DTYPE_IQ2_XS, DTYPE_IQ2_S, DTYPE_IQ3_XXS,
+    DTYPE_IQ3_S,
 };
 static const int32_t token_counts[] = {1, 2, 4, 8, 64, 512};
 enum { TOKENS_MOST = 512, N_VOCAB = 16384, CACHE_ROWS = 8192, TENSORS_MOST = 64 };
