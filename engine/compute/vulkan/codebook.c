@@ -1,6 +1,6 @@
 // codebook.c - the codebooks of IQ1, IQ2 and IQ3 in device memory (kernels/grids.h): one buffer of
-// 11 KB, made when the first weights that need one are, kept until the device is closed. Kernels get
-// the address of their format's (weight_grid.glsl).
+// 11 KB, made when the first weights that need one are, kept until the device is closed. Kernels
+// get the address of their format's (weight_grid.glsl).
 #include "../blocks.h"
 #include "core.h"
 

@@ -197,9 +197,9 @@ static void pack_iq4_xs(uint8_t *const plane[], const uint8_t *block, int n)
 }
 
 // ---- with codebooks -----------------------------------------------------------------------------
-// IQ1, IQ2, IQ3 (256 cols, 8 lanes) have runs of eight weights that are one entry of a codebook. Run
-// e (0 .. 3) of cell l has the columns 64 e + 8 l on, and is run l % 4 of sub-block 2 e + l / 4; the
-// group 2 e + k is its half k. u: upper bits of an index; a scale in a nibble: bits 4 e of ...
+// IQ1, IQ2, IQ3 (256 cols, 8 lanes) have runs of eight weights that are one entry of a codebook.
+// Run e (0 .. 3) of cell l has the columns 64 e + 8 l on, and is run l % 4 of the sub-block
+// 2 e + l / 4; the group 2 e + k is its half k. u: upper bits of an index; 3e: they begin there.
 //   IQ1_S    q 32 (byte e: index)  h 16 (u16 of a cell: u 3e, above them bits 12-15 of sub-block
 //            2 (l % 4) + l / 4: scale, shift)   d 2
 //   IQ1_M    q 32                  h 16 (u16 of a cell: nibble e: u, shift)   scales 8 (the file's)
