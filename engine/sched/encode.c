@@ -64,6 +64,16 @@ enum status encoding_check(const struct encoding *e, struct err *err)
     return n_least >= (uint64_t)e->n_ctx ? too_long(e, "at least ", (size_t)n_least, err) : OK;
 }
 
+// What the answer must be: a call that has to be made, or what the request says of it.
+static enum status obey(struct encoding *e, struct err *err)
+{
+    const struct ask *ask = &e->job->ask;
+    if (ask->must_call)
+        return answer_call_grammar(&e->grammar, &e->family, ask->conversation.tools,
+                                   ask->must_call_tool, &e->notes, err);
+    return grammar_compile(&e->grammar, &ask->constraint, &e->notes, err);
+}
+
 static enum status encode(struct encoding *e, struct err *err)
 {
     const struct job *job = e->job;
@@ -75,7 +85,7 @@ static enum status encode(struct encoding *e, struct err *err)
         return err_set(err, TOO_LARGE,
                        "the prompt has %llu bytes; that is over what is read at all",
                        (unsigned long long)n_bytes);
-    enum status status = grammar_compile(&e->grammar, &job->ask.constraint, &e->notes, err);
+    enum status status = obey(e, err);
     if (status != OK)
         return status;
     int32_t *ids = mem_array(cap, sizeof(*ids));

@@ -46,6 +46,7 @@ struct encoder;
 struct encoding {
     struct job *job; // its text; NULL: the encoder is to end
     const struct tokenizer *tokenizer;
+    struct answer_family family;
     int32_t n_ctx, n_ctx_train; // of the model; what the prompt must fit
     struct bytes rank_format;   // of a reranker's file; a view that outlives this
     int32_t *n_each;            // [ask.n_texts] of JOB_EMBED: ids of each text, one behind another

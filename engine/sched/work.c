@@ -161,6 +161,7 @@ static bool work_encode(struct loaded *loaded, struct work **at)
     struct encoding *encoding = mem_alloc(sizeof(*encoding));
     *encoding = (struct encoding){.job = work->job,
                                   .tokenizer = loaded->tokenizer,
+                                  .family = loaded->family,
                                   .n_ctx = loaded->n_ctx,
                                   .n_ctx_train = loaded->n_ctx_train,
                                   .rank_format = model_rank_format(loaded->model)};

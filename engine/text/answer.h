@@ -50,6 +50,13 @@ struct bytes answer_thought_end(const struct answer_family *family);
 // one. False: nothing is appended, this form has no such beginning.
 MUST_USE bool answer_call_begin(struct buf *out, const struct answer_family *family,
                                 struct bytes tool);
+// What a call must be whose beginning was forced so (of `tool`; n == 0: of any of them), as a
+// grammar; NULL: this form has none, and its arguments are free. answer_grammar.c.
+struct grammar;
+struct notes;
+MUST_USE enum status answer_call_grammar(struct grammar **out, const struct answer_family *family,
+                                         const struct value *tools, struct bytes tool,
+                                         struct notes *notes, struct err *err);
 // Appends what a system message must say of the tools, for a model whose template does not.
 MUST_USE enum status answer_tools_text(struct buf *out, const struct answer_family *family,
                                        const struct value *tools);

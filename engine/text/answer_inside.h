@@ -7,6 +7,7 @@
 //   answer_call.c   a call's arguments and its end
 //   answer_json.c   a value, as models write it, into JSON
 //   answer_harmony.c  gpt-oss: messages with a header
+//   answer_grammar.c  a call that must be made, as a grammar
 //
 // Every step looks at `in` from `at` on and does one of three things: it takes bytes, it changes
 // the state, or it waits. It waits exactly when more bytes could change what it does: so the events

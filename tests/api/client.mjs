@@ -105,8 +105,8 @@ await check("a stream that is left half way", async () => {
 
 await check("n = 2 is a 400", () => refused(OpenAI.BadRequestError, 400,
     () => client.chat.completions.create({ model, messages, n: 2 })));
-await check("tools are a 400", () => refused(OpenAI.BadRequestError, 400,
-    () => client.chat.completions.create({ model, messages, tools: [{ type: "function", function: { name: "f" } }] })));
+await check("functions, the older tools, are a 400", () => refused(OpenAI.BadRequestError, 400,
+    () => client.chat.completions.create({ model, messages, functions: [{ name: "f" }] })));
 await check("a prompt over the context is a 400 with its code", async () => {
     const long = [{ role: "user", content: "word ".repeat(5000) }];
     try {

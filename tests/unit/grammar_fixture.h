@@ -68,7 +68,8 @@ static enum outcome try_text(const struct grammar *g, const char *text)
     return outcome;
 }
 
-static void check_texts(struct grammar *g, const char *const *whole, const char *const *wrong)
+static inline void check_texts(struct grammar *g, const char *const *whole,
+                               const char *const *wrong)
 {
     for (; g && *whole; whole++)
         if (!CHECK(try_text(g, *whole) == WHOLE))
