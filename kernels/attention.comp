@@ -95,9 +95,9 @@ void load_q()
 void fetch_k(tile from, uint u0)
 {
     [[unroll]] for (uint x = 0; x < R; x++) {
-        const uint row = min(lane / LPR + x * PASS, from.n - 1);
-        k_next[x] = load_raw(from.k, row * p.k_row, head_kv * HEAD_DIM + (u0 + lane % LPR) * 8,
-                             n_head_kv * HEAD_DIM);
+        const uint row0 = min(x * PASS, from.n - 1), row = min(lane / LPR, from.n - 1 - row0);
+        k_next[x] = load_raw(from.k + row0 * p.k_row, row * p.k_row,
+                             head_kv * HEAD_DIM + (u0 + lane % LPR) * 8, n_head_kv * HEAD_DIM);
     }
 }
 
@@ -123,10 +123,7 @@ void scores(tile now, tile next, uint side)
         eight e[R];
         [[unroll]] for (uint r = 0; r < R; r++)
             e[r] = eight_of(k_next[r]);
-        if (last)
-            fetch_k(next, 0);
-        else
-            fetch_k(now, u0 + LPR);
+        fetch_k(either(last, next, now), last ? 0 : u0 + LPR);
         [[unroll]] for (uint m = 0; m < M; m++) {
             const vec4 a = q_s[m * (HEAD_DIM / 4) + u * 2], b = q_s[m * (HEAD_DIM / 4) + u * 2 + 1];
             [[unroll]] for (uint r = 0; r < R; r++)
@@ -199,17 +196,14 @@ void values(run r, tile now, tile next, uint side)
             eight e[4];
             [[unroll]] for (uint x = 0; x < 4; x++)
                 e[x] = eight_of(v_next[x]);
-            if (i + 1 < EACH)
-                fetch_v(now, from + j, eight_at(i + 1));
-            else if (j + 4 < n)
-                fetch_v(now, from + j + 4, eight_at(0));
-            else
-                fetch_v(next, from, eight_at(0));
-            if (TEAMS > 1 && from + j >= now.n)
-                continue;
+            const bool last = i + 1 == EACH;
+            fetch_v(either(last && j + 4 >= n, next, now),
+                    from + (!last ? j : j + 4 < n ? j + 4 : 0), eight_at(last ? 0 : i + 1));
             [[unroll]] for (uint m = 0; m < M; m++)
                 if (TOKENS == 1 || (m / HEADS >= r.token && m / HEADS < r.end_token)) {
-                    const vec4 w = p_s[(side * P_SIZE + m * P_ROW + from + j) / 4];
+                    vec4 w = p_s[(side * P_SIZE + m * P_ROW + from + j) / 4];
+                    if (TEAMS * TEAM_ROWS > TILE) // the last team may have none
+                        w = from + j < TILE ? w : vec4(0);
                     [[unroll]] for (uint x = 0; x < 4; x++) {
                         acc[m][i].a += w[x] * e[x].a;
                         acc[m][i].b += w[x] * e[x].b;

@@ -10,6 +10,9 @@
 #define POS p.sinks   // with ALIBI: params.h
 #define SLOPES p.gate
 const uint PAGE_ROWS = 256; // compute.h
+layout(buffer_reference, scalar, buffer_reference_align = 4) restrict readonly buffer MemPage {
+    uint v;
+};
 
 uint n_head_kv, head_kv, head0, token0; // the last three: this workgroup's
 
@@ -21,6 +24,11 @@ struct tile {
     uint64_t k, v; // of its first cache row
     uint n;        // rows
 };
+
+tile either(bool first, tile a, tile b) // without a branch
+{
+    return tile(first ? a.k : b.k, first ? a.v : b.v, first ? a.n : b.n);
+}
 
 void place()
 {
@@ -93,7 +101,8 @@ run part_of(run r)
 tile tile_at(run r, uint at)
 {
     const uint there = min(at, (r.end - 1) / TILE * TILE);
-    const uint row = load_u(r.pages, there / PAGE_ROWS * 4) * PAGE_ROWS + there % PAGE_ROWS;
+    const uint page = AT(MemPage, r.pages, there / PAGE_ROWS * 4);
+    const uint row = page * PAGE_ROWS + there % PAGE_ROWS;
     return tile(p.k + uint64_t(row) * p.k_row, p.v + uint64_t(row) * p.v_row,
                 at < r.end ? min(r.end - at, TILE) : 1);
 }
