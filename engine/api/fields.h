@@ -36,6 +36,7 @@ bool finish_thinking(struct reading *r); // what of it templates read becomes th
 
 // constraint.c: what the answer must be, in each of its spellings; only one may be given.
 extern const struct field constraint_fields[];
+extern const struct field sampling_fields[]; // sampling.c: how tokens are drawn
 
 // Every reader returns true, or false with r->refusal filled.
 bool wrong_kind(struct reading *r, const char *name, const char *expected, yyjson_val *value);

@@ -114,7 +114,7 @@ struct dialect {
     enum job_kind kind;
     const char *id_prefix;
     const char *input;                 // the field that holds the prompt
-    const struct field *fields[5];     // tables, the last pointer NULL
+    const struct field *fields[6];     // tables, the last pointer NULL
     bool (*begin)(struct reading *r);  // before any field; NULL: nothing to do
     bool (*finish)(struct reading *r); // when every field was read: is all there that must be?
     const struct writer *writer;

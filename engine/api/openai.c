@@ -61,7 +61,7 @@ static bool no_logprobs(struct reading *r, const char *name, yyjson_val *value)
     return not_supported(r, name, "log probabilities are not returned yet");
 }
 
-// logit_bias, suffix: nothing in them is as good as absent
+// suffix: nothing in them is as good as absent
 static bool only_empty(struct reading *r, const char *name, yyjson_val *value)
 {
     if (yyjson_is_ctn(value) ? yyjson_get_len(value) == 0
@@ -90,7 +90,6 @@ static const struct field both_fields[] = {
     {"stream_options", read_stream_options},
     {"n", only_one},
     {"logprobs", no_logprobs},
-    {"logit_bias", only_empty},
     {NULL, NULL},
 };
 
@@ -380,7 +379,7 @@ static const struct writer writer = {
 const struct dialect openai_chat = {
     .id_prefix = "chatcmpl",
     .input = "messages",
-    .fields = {shared_fields, both_fields, constraint_fields, chat_fields},
+    .fields = {shared_fields, both_fields, constraint_fields, sampling_fields, chat_fields},
     .finish = chat_finish,
     .writer = &writer,
 };
@@ -388,7 +387,7 @@ const struct dialect openai_chat = {
 const struct dialect openai_completions = {
     .id_prefix = "cmpl",
     .input = "prompt",
-    .fields = {shared_fields, both_fields, constraint_fields, completions_fields},
+    .fields = {shared_fields, both_fields, constraint_fields, sampling_fields, completions_fields},
     .finish = completions_finish,
     .writer = &writer,
 };

@@ -188,6 +188,23 @@ MUST_USE enum status model_tokenizer_open(struct tokenizer **out, const char *pa
 
 // ---- sampler (sampler.c) ------------------------------------------------------------------------
 
+// The steps that choose among the candidates, in the order they are taken by default. What changes
+// logits (bias, penalties, DRY) always comes before them.
+enum sampler_step {
+    STEP_TOP_N_SIGMA,
+    STEP_TOP_K,
+    STEP_TYPICAL,
+    STEP_TOP_P,
+    STEP_MIN_P,
+    STEP_XTC,
+    STEP_TEMPERATURE,
+    SAMPLER_STEPS
+};
+struct token_bias {
+    int32_t id;
+    float bias; // added to the logit; -infinity: never
+};
+
 struct sampling {
     float temperature;    // 0 = greedy
     int32_t top_k;        // 0 = off
@@ -197,17 +214,43 @@ struct sampling {
     float presence_penalty, frequency_penalty; // 0 = off; OpenAI's, over generated tokens
     int32_t repeat_last_n;                     // tokens looked back on by repeat_penalty
     uint64_t seed;
+    float typical_p;   // 1 = off (Meister et al. 2022)
+    float top_n_sigma; // 0 = off: logits within so many standard deviations of the largest
+    // Exclude top choices: with this probability all that reach the threshold but the least of
+    // them are left out. 0 = off.
+    float xtc_probability, xtc_threshold;
+    // The temperature runs from temperature - range to + range with the entropy's share of its
+    // most, to the power of the exponent. 0 = off.
+    float dynatemp_range, dynatemp_exponent;
+    int32_t mirostat; // 0 = off, 1, 2 (Basu et al. 2021): instead of all steps but the temperature
+    float mirostat_tau, mirostat_eta; // bits of surprise aimed at; how fast
+    // Don't repeat yourself: a token that would prolong a repetition of n tokens loses multiplier *
+    // base ^ (n - allowed). Repetitions end at tokens that hold a breaker. 0 = off.
+    float dry_multiplier, dry_base;
+    int32_t dry_allowed_length, dry_last_n; // dry_last_n < 0: all of the text
+    const struct bytes *dry_breakers;       // NULL: new line, colon, quotation mark, asterisk
+    size_t n_dry_breakers;
+    const struct token_bias *biases;
+    size_t n_biases;
+    int32_t min_tokens;           // so many are generated before a token that ends the text may be
+    bool ignore_eos;              // none ever is
+    uint8_t order[SAMPLER_STEPS]; // enum sampler_step
+    int32_t n_order;              // 0: the default order; a step that is not there is not taken
 };
-// temperature 0.8, top_k 40, top_p 0.95, min_p 0.05, penalties off
+// temperature 0.8, top_k 40, top_p 0.95, min_p 0.05, all else off
 void sampling_default(struct sampling *sampling);
 
 struct sampler; // one a generation: parameters, RNG, recent tokens
+// What `sampling` points to must live as long.
 void sampler_open(struct sampler **out, const struct sampling *sampling, int32_t n_vocab);
 void sampler_close(struct sampler *sampler);
 // A token of the text so far; prompt tokens: generated = false.
 void sampler_see(struct sampler *sampler, int32_t id, bool generated);
-// Picks the next token; logits [n_vocab] are scratch afterwards. Order: penalties, (greedy), top-k,
-// top-p, min-p, temperature. BROKEN when a logit is NaN or +Inf, or none is finite.
+// Which tokens end a text, and what holds a breaker; without it min_tokens, ignore_eos and breakers
+// mean nothing. It must live as long.
+void sampler_speaks(struct sampler *sampler, const struct tokenizer *tokenizer);
+// Picks the next token; logits [n_vocab] are scratch afterwards. BROKEN when a logit is NaN or
+// +Inf, or none is finite.
 MUST_USE enum status sampler_pick(struct sampler *sampler, float *logits, int32_t *id,
                                   struct err *err);
 
@@ -217,7 +260,8 @@ void sampler_obey(struct sampler *sampler, struct matcher *matcher);
 // How many of the largest logits decide the pick; 0: all of them do.
 int32_t sampler_wants(const struct sampler *sampler);
 // The same pick from only the n >= sampler_wants() largest logits (n >= 1), falling, as op_top_k
-// gives them: the same token as sampler_pick from all of them. With a matcher only what it allows
-// of them is picked from, and it is AGAIN when that is nothing: sampler_pick decides.
+// gives them: the same token as sampler_pick from all of them. Where a matcher or min_tokens leaves
+// tokens out it is picked from what is left of these, and is AGAIN when that is nothing:
+// sampler_pick decides.
 MUST_USE enum status sampler_pick_top(struct sampler *sampler, const int32_t *ids,
                                       const float *logits, int32_t n, int32_t *id, struct err *err);

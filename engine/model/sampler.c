@@ -1,38 +1,20 @@
 // sampler.c - picks the next token from a row of logits.
 //
-// Order: what a grammar allows, penalties, greedy when temperature is 0, top-k, top-p, min-p,
-// temperature, one draw. top-p and min-p look at the probabilities before temperature is applied,
-// among what top-k left.
+// Order: what may not be picked (a grammar, tokens that end a text too soon), bias, penalties and
+// DRY (sampler_adjust.c), greedy when temperature is 0, top-k, top-p, min-p, temperature, one draw.
+// top-p and min-p look at the probabilities before temperature is applied, among what top-k left.
 // Candidates come off a binary heap in falling order, so only as many are sorted as are kept; with
-// every cut off nothing is sorted at all.
+// every cut off nothing is sorted at all. Any other step, or another order, is sampler_chain.c's.
 //
 // Random numbers: xoshiro256** (Blackman & Vigna 2018), its state filled by splitmix64 from the
 // seed; a draw is the top 53 bits over 2^53. The same seed, logits and parameters give the same
 // token on every machine of this build.
 
-#include "parts.h"
+#include "sampler.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct scored {
-    float logit;
-    int32_t id;
-};
-
-struct sampler {
-    struct sampling sampling;
-    int32_t n_vocab;
-    uint64_t random[4];
-    uint32_t *n_generated; // [n_vocab]: how often each token was generated
-    int32_t *recent;       // ring of the last repeat_last_n tokens
-    int32_t n_recent, at_recent;
-    struct scored *heap;     // [n_vocab]
-    uint8_t *penalised;      // [n_vocab]: scratch, all 0 between calls
-    struct matcher *matcher; // NULL: every token is allowed
-    uint32_t *allowed;       // [(n_vocab + 31) / 32]: scratch, with a matcher
-};
 
 void sampling_default(struct sampling *sampling)
 {
@@ -43,6 +25,14 @@ void sampling_default(struct sampling *sampling)
         .min_p = 0.05f,
         .repeat_penalty = 1,
         .repeat_last_n = 64,
+        .typical_p = 1,
+        .xtc_threshold = 0.1f,
+        .dynatemp_exponent = 1,
+        .mirostat_tau = 5,
+        .mirostat_eta = 0.1f,
+        .dry_base = 1.75f,
+        .dry_allowed_length = 2,
+        .dry_last_n = -1,
     };
 }
 
@@ -76,9 +66,9 @@ static void random_seed(uint64_t s[4], uint64_t seed)
 }
 
 // [0, 1).
-static double random_unit(uint64_t s[4])
+double sampler_random(struct sampler *sampler)
 {
-    return (double)(random_next(s) >> 11) * 0x1p-53;
+    return (double)(random_next(sampler->random) >> 11) * 0x1p-53;
 }
 
 // ---- life ---------------------------------------------------------------------------------------
@@ -94,6 +84,9 @@ void sampler_open(struct sampler **out, const struct sampling *sampling, int32_t
     if (sampling->repeat_last_n > 0)
         s->recent = mem_array((size_t)sampling->repeat_last_n, sizeof(*s->recent));
     random_seed(s->random, sampling->seed);
+    if (sampling->dry_multiplier > 0)
+        s->longest = mem_array((size_t)n_vocab, sizeof(*s->longest));
+    s->surprise = 2 * (double)sampling->mirostat_tau;
     *out = s;
 }
 
@@ -106,6 +99,10 @@ void sampler_close(struct sampler *sampler)
     free(sampler->heap);
     free(sampler->penalised);
     free(sampler->allowed);
+    free(sampler->share);
+    free(sampler->history);
+    free(sampler->matches);
+    free(sampler->longest);
     free(sampler);
 }
 
@@ -117,12 +114,20 @@ void sampler_obey(struct sampler *sampler, struct matcher *matcher)
             mem_array(((size_t)sampler->n_vocab + 31) / 32, sizeof(*sampler->allowed));
 }
 
+void sampler_speaks(struct sampler *sampler, const struct tokenizer *tokenizer)
+{
+    sampler->tokenizer = tokenizer;
+}
+
 void sampler_see(struct sampler *sampler, int32_t id, bool generated)
 {
     if (id < 0 || id >= sampler->n_vocab)
         return;
     if (generated && sampler->n_generated[id] < UINT32_MAX)
         sampler->n_generated[id]++;
+    sampler->n_generated_all += generated;
+    if (sampler->sampling.dry_multiplier > 0)
+        adjust_see(sampler, id);
     if (!sampler->recent)
         return;
     sampler->recent[sampler->at_recent] = id;
@@ -131,34 +136,10 @@ void sampler_see(struct sampler *sampler, int32_t id, bool generated)
         sampler->n_recent++;
 }
 
-// ---- penalties ----------------------------------------------------------------------------------
-
-static void apply_penalties(struct sampler *s, float *logits)
-{
-    const struct sampling *p = &s->sampling;
-    if (p->repeat_penalty != 1) {
-        for (int32_t i = 0; i < s->n_recent; i++) { // each token once, however often it is there
-            int32_t id = s->recent[i];
-            if (s->penalised[id])
-                continue;
-            s->penalised[id] = 1;
-            logits[id] =
-                logits[id] > 0 ? logits[id] / p->repeat_penalty : logits[id] * p->repeat_penalty;
-        }
-        for (int32_t i = 0; i < s->n_recent; i++)
-            s->penalised[s->recent[i]] = 0;
-    }
-    if (p->presence_penalty == 0 && p->frequency_penalty == 0)
-        return;
-    for (int32_t id = 0; id < s->n_vocab; id++)
-        if (s->n_generated[id] > 0)
-            logits[id] -= p->presence_penalty + (float)s->n_generated[id] * p->frequency_penalty;
-}
-
 // ---- candidates in falling order ----------------------------------------------------------------
 
 // At equal logits the smaller id, for determinism.
-static bool above(const struct scored *a, const struct scored *b)
+bool scored_above(const struct scored *a, const struct scored *b)
 {
     return a->logit != b->logit ? a->logit > b->logit : a->id < b->id;
 }
@@ -167,9 +148,9 @@ static void sift_down(struct scored *heap, int32_t n, int32_t i)
 {
     struct scored moved = heap[i];
     for (int64_t child = 2 * (int64_t)i + 1; child < n; child = 2 * (int64_t)i + 1) {
-        if (child + 1 < n && above(&heap[child + 1], &heap[child]))
+        if (child + 1 < n && scored_above(&heap[child + 1], &heap[child]))
             child++;
-        if (!above(&heap[child], &moved))
+        if (!scored_above(&heap[child], &moved))
             break;
         heap[i] = heap[child];
         i = (int32_t)child;
@@ -194,7 +175,7 @@ static int32_t draw(struct sampler *s, const struct scored *kept, int32_t n, flo
     double sum = 0, temperature = (double)s->sampling.temperature;
     for (int32_t i = 0; i < n; i++)
         sum += exp(((double)kept[i].logit - (double)best) / temperature);
-    double target = random_unit(s->random) * sum, passed = 0;
+    double target = sampler_random(s) * sum, passed = 0;
     for (int32_t i = n - 1; i > 0; i--) { // best first
         passed += exp(((double)kept[i].logit - (double)best) / temperature);
         if (passed > target)
@@ -241,22 +222,18 @@ static enum status damaged(struct err *err, int32_t id, float logit)
                    isnan(logit) ? "not a number" : "infinite");
 }
 
-// What the matcher does not allow cannot be drawn.
-static enum status apply_matcher(struct sampler *s, float *logits, struct err *err)
+// ---- the pick -----------------------------------------------------------------------------------
+
+static int32_t choose(struct sampler *s, int32_t n, float best)
 {
-    enum status status = s->matcher ? matcher_mask(s->matcher, s->allowed, err) : OK;
-    for (int32_t id = 0; s->matcher && id < s->n_vocab && status == OK; id++)
-        if (!(s->allowed[id / 32] >> (id % 32) & 1) && !isnan(logits[id]))
-            logits[id] = -INFINITY;
-    return status;
+    return chain_is_needed(&s->sampling) ? chain_pick(s, n) : sample(s, n, best);
 }
 
 enum status sampler_pick(struct sampler *sampler, float *logits, int32_t *id, struct err *err)
 {
-    enum status status = apply_matcher(sampler, logits, err);
+    enum status status = adjust_logits(sampler, logits, err);
     if (status != OK)
         return status;
-    apply_penalties(sampler, logits);
     int32_t best = -1, n = 0;
     for (int32_t i = 0; i < sampler->n_vocab; i++) {
         if (isnan(logits[i]) || logits[i] == INFINITY)
@@ -270,7 +247,7 @@ enum status sampler_pick(struct sampler *sampler, float *logits, int32_t *id, st
         for (int32_t i = 0; i < sampler->n_vocab; i++)
             if (logits[i] > -INFINITY)
                 sampler->heap[n++] = (struct scored){logits[i], i};
-        best = sample(sampler, n, logits[best]);
+        best = choose(sampler, n, logits[best]);
     }
     *id = best;
     return OK;
@@ -279,10 +256,12 @@ enum status sampler_pick(struct sampler *sampler, float *logits, int32_t *id, st
 int32_t sampler_wants(const struct sampler *sampler)
 {
     const struct sampling *p = &sampler->sampling;
-    if (p->repeat_penalty != 1 || p->presence_penalty != 0 || p->frequency_penalty != 0)
-        return 0; // any logit may change its place
-    if (p->temperature <= 0)
-        return sampler->matcher ? TOP_K_MOST : 1; // the best that is allowed
+    if (adjust_is_needed(p))
+        return 0;            // any logit may change its place
+    if (p->temperature <= 0) // the best that may be picked
+        return sampler->matcher || adjust_bans_ends(sampler) ? TOP_K_MOST : 1;
+    if (chain_is_needed(p) && !chain_begins_with_top_k(p))
+        return 0;
     return p->top_k <= TOP_K_MOST ? p->top_k : 0;
 }
 
@@ -293,13 +272,13 @@ enum status sampler_pick_top(struct sampler *sampler, const int32_t *ids, const 
     if (isnan(logits[0]) || logits[0] == INFINITY) // the largest come first, and NaN before them
         return damaged(err, ids[0], logits[0]);
     for (; n_finite < n && logits[n_finite] > -INFINITY; n_finite++)
-        if (!sampler->matcher || matcher_allows(sampler->matcher, ids[n_finite]))
+        if (adjust_allows(sampler, ids[n_finite]))
             sampler->heap[n_kept++] = (struct scored){logits[n_finite], ids[n_finite]};
     if (n_finite == 0)
         return err_set(err, BROKEN, "none of the model's %d logits is finite", sampler->n_vocab);
     if (n_kept == 0)
         return AGAIN;
     const struct scored best = sampler->heap[0];
-    *id = sampler->sampling.temperature > 0 ? sample(sampler, n_kept, best.logit) : best.id;
+    *id = sampler->sampling.temperature > 0 ? choose(sampler, n_kept, best.logit) : best.id;
     return OK;
 }

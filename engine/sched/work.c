@@ -242,6 +242,7 @@ void engine_encoded(struct engine *engine, struct encoding *encoding)
 static void work_open(struct loaded *loaded, struct work *work, int32_t n_reused)
 {
     sampler_open(&work->sampler, &work->job->ask.sampling, loaded->n_vocab);
+    sampler_speaks(work->sampler, loaded->tokenizer);
     work_speak_begin(loaded, work);
     for (int32_t i = 0; i < work->n_prompt; i++)
         sampler_see(work->sampler, work->prompt[i], false);

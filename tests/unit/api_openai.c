@@ -325,7 +325,11 @@ static const struct {
     {"{" USER ",\"grammar\":\"root ::= [a]\",\"guided_choice\":[\"a\"]}", "invalid_value",
      "guided_choice", "one of them"},
     {"{" USER ",\"guided_choice\":[1]}", "invalid_type", "guided_choice", "strings"},
-    {"{" USER ",\"logit_bias\":{\"5\":1}}", "unsupported_value", "logit_bias", "not supported"},
+    {"{" USER ",\"logit_bias\":{\"five\":1}}", "invalid_value", "logit_bias", "token ids"},
+    {"{" USER ",\"logit_bias\":{\"5\":101}}", "invalid_value", "logit_bias", "-100 to 100"},
+    {"{" USER ",\"logit_bias\":[[5]]}", "invalid_value", "logit_bias", "pairs"},
+    {"{" USER ",\"samplers\":[\"top_k\",\"top_k\"]}", "invalid_value", "samplers", "once"},
+    {"{" USER ",\"mirostat\":3}", "invalid_value", "mirostat", "from 0 to 2"},
     {"{" USER ",\"modalities\":[\"text\",\"audio\"]}", "unsupported_value", "modalities", "text"},
     {"{" USER ",\"temperature\":\"hot\"}", "invalid_type", "temperature", "a number, not a string"},
     {"{" USER ",\"temperature\":2.5}", "invalid_value", "temperature",
@@ -365,6 +369,29 @@ static const struct {
      "'x[1].y.z' stands twice"},
     {"{" USER ",\"x\":{\"\\u00e9\":1,\"\xc3\xa9\":2}}", "invalid_json", "x.\xc3\xa9", "twice"},
 };
+
+static void test_sampling_fields(void)
+{
+    static const char body[] =
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"typical_p\":0.5,\"mirostat\":2,"
+        "\"xtc_probability\":0.25,\"dry_multiplier\":2,\"dry_sequence_breakers\":[\"\\n\",\"ab\"],"
+        "\"logit_bias\":{\"7\":-3.5,\"12\":100},\"samplers\":[\"dry\",\"temperature\",\"top_k\"],"
+        "\"min_tokens\":9,\"ignore_eos\":true,\"repetition_penalty\":1.5,\"dry_penalty_last_n\":"
+        "64}";
+    struct job *job = job_open();
+    struct form form;
+    struct refusal refusal = {0};
+    const struct sampling *p = &job->ask.sampling;
+    CHECK(ask_read(&openai_chat, bytes_of(body), job, &form, &refusal));
+    CHECK(p->typical_p == 0.5f && p->mirostat == 2 && p->xtc_probability == 0.25f);
+    CHECK(p->dry_multiplier == 2 && p->n_dry_breakers == 2 && p->dry_last_n == 64 &&
+          bytes_equal_text(p->dry_breakers[1], "ab"));
+    CHECK(p->n_biases == 2 && p->biases[0].id == 7 && p->biases[0].bias == -3.5f &&
+          p->biases[1].id == 12 && p->biases[1].bias == 100);
+    CHECK(p->n_order == 2 && p->order[0] == STEP_TEMPERATURE && p->order[1] == STEP_TOP_K);
+    CHECK(p->min_tokens == 9 && p->ignore_eos && p->repeat_penalty == 1.5f);
+    job_close(job);
+}
 
 static void test_refused(void)
 {
@@ -585,6 +612,7 @@ int main(void)
     test_defaults();
     test_seeds();
     test_keys();
+    test_sampling_fields();
     test_refused();
     test_prompts_refused();
     test_broken();
