@@ -449,6 +449,7 @@ struct model {
     struct compute *compute;
     struct gguf *gguf;
     struct tokenizer *tokenizer;
+    struct template *template;
     struct hyper hyper;
     struct weights weights;
     struct kv kv;

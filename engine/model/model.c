@@ -178,6 +178,8 @@ static enum status open_parts(struct model *m, const struct model_options *optio
     const struct hyper *h = &m->hyper;
     enum status status = vocabulary_read(&m->tokenizer, m->gguf, err);
     if (status == OK)
+        template_read(&m->template, m->gguf, m->tokenizer);
+    if (status == OK)
         status = read_head(m, tokenizer_n_vocab(m->tokenizer), options, err);
     if (status == OK && !m->info.plan.fits)
         status = plan_refuse(&m->info.plan, err);
@@ -311,6 +313,7 @@ void model_close(struct model *model)
     kv_close(&model->kv, model->compute);
     weights_close(&model->weights, model->compute);
     hyper_free(&model->hyper);
+    template_close(model->template);
     tokenizer_close(model->tokenizer);
     gguf_close(model->gguf);
     free(model->scratch);
@@ -327,6 +330,11 @@ const struct model_info *model_info(const struct model *model)
 const struct tokenizer *model_tokenizer(const struct model *model)
 {
     return model->tokenizer;
+}
+
+const struct template *model_template(const struct model *model)
+{
+    return model->template;
 }
 
 struct bytes model_chat_template(const struct model *model)

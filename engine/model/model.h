@@ -118,6 +118,7 @@ void model_progress(const struct model *model, struct model_progress *out);
 void model_close(struct model *model); // NULL: nothing
 const struct model_info *model_info(const struct model *model);
 const struct tokenizer *model_tokenizer(const struct model *model);
+const struct template *model_template(const struct model *model);
 // The file's key tokenizer.chat_template, or the one it keeps for tools; n == 0: it has none.
 struct bytes model_chat_template(const struct model *model);
 
@@ -182,7 +183,8 @@ int32_t model_snapshots(const struct model *model, int32_t seq, int32_t out[MODE
 void model_drop(struct model *model, int32_t seq, int32_t pos); // gives a snapshot back
 void model_check(const struct model *model); // walks all counts; dies where one is wrong
 
-// Opens only the tokenizer of a file (no weights are touched).
+// Opens only the tokenizer, the chat template of a file (no weights are touched).
+MUST_USE enum status model_template_open(struct template **out, const char *path, struct err *err);
 MUST_USE enum status model_tokenizer_open(struct tokenizer **out, const char *path,
                                           struct err *err);
 

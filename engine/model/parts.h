@@ -120,6 +120,9 @@ struct bytes gguf_next_string(const uint8_t **at);
 
 // ---- vocabulary_read.c --------------------------------------------------------------------------
 
+// The file's chat templates; nothing of the file is kept.
+void template_read(struct template **out, const struct gguf *gguf,
+                   const struct tokenizer *tokenizer);
 // The tokenizer that a file's keys describe; it keeps nothing of the file.
 MUST_USE enum status vocabulary_read(struct tokenizer **out, const struct gguf *gguf,
                                      struct err *err);

@@ -154,6 +154,41 @@ enum status vocabulary_read(struct tokenizer **out, const struct gguf *gguf, str
     return status;
 }
 
+// Of a key with a text; n == 0: there is none.
+static struct bytes text_at(const struct gguf *gguf, const char *key)
+{
+    struct bytes text;
+    return gguf_get_string(gguf, key, &text, NULL) == OK ? text : (struct bytes){NULL, 0};
+}
+
+void template_read(struct template **out, const struct gguf *gguf,
+                   const struct tokenizer *tokenizer)
+{
+    struct template_source source = {
+        .text = text_at(gguf, "tokenizer.chat_template"),
+        .tools = text_at(gguf, "tokenizer.chat_template.tool_use"),
+    };
+    if (source.text.n == 0)
+        source.text = text_at(gguf, "tokenizer.chat_template.default");
+    template_open(out, &source, tokenizer);
+}
+
+enum status model_template_open(struct template **out, const char *path, struct err *err)
+{
+    struct gguf *gguf;
+    struct tokenizer *tokenizer;
+    enum status status = gguf_open(&gguf, path, err);
+    if (status != OK)
+        return status;
+    status = vocabulary_read(&tokenizer, gguf, err);
+    if (status == OK) {
+        template_read(out, gguf, tokenizer);
+        tokenizer_close(tokenizer);
+    }
+    gguf_close(gguf);
+    return status != OK && err ? err_prefix(err, "model file %s", path) : status;
+}
+
 enum status model_tokenizer_open(struct tokenizer **out, const char *path, struct err *err)
 {
     struct gguf *gguf;

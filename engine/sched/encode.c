@@ -77,10 +77,8 @@ static enum status obey(struct encoding *e, struct err *err)
 static enum status encode(struct encoding *e, struct err *err)
 {
     const struct job *job = e->job;
-    // no token is shorter than a byte; control tokens and BOS come on top
+    // no token is shorter than a byte; BOS comes on top
     uint64_t n_bytes = text_bytes(job), cap = n_bytes + 64;
-    if (job->ask.chat)
-        cap += 64 * (uint64_t)job->ask.conversation.messages->list.n;
     if (cap > INT32_MAX / 8)
         return err_set(err, TOO_LARGE,
                        "the prompt has %llu bytes; that is over what is read at all",
@@ -88,10 +86,10 @@ static enum status encode(struct encoding *e, struct err *err)
     enum status status = obey(e, err);
     if (status != OK)
         return status;
-    int32_t *ids = mem_array(cap, sizeof(*ids));
+    int32_t *ids = job->ask.chat ? NULL : mem_array(cap, sizeof(*ids));
     size_t n = 0;
     status = job->ask.chat
-                 ? template_encode(e->tokenizer, &job->ask.conversation, ids, cap, &n, err)
+                 ? template_encode(e->template, e->tokenizer, &job->ask.conversation, &ids, &n, err)
                  : tokenizer_encode(e->tokenizer, job->ask.prompt, true, ids, cap, &n, err);
     if (status == OK && n == 0)
         status = err_set(err, BAD_INPUT, "the prompt is empty");

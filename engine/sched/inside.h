@@ -47,6 +47,7 @@ struct encoding {
     struct job *job; // its text; NULL: the encoder is to end
     const struct tokenizer *tokenizer;
     struct answer_family family;
+    const struct template *template;
     int32_t n_ctx, n_ctx_train; // of the model; what the prompt must fit
     struct bytes rank_format;   // of a reranker's file; a view that outlives this
     int32_t *n_each;            // [ask.n_texts] of JOB_EMBED: ids of each text, one behind another
@@ -109,6 +110,7 @@ struct loaded {
     char path[2200];
     struct model *model; // NULL: its file is not opened yet
     const struct tokenizer *tokenizer;
+    const struct template *template;
     struct answer_family family; // how it marks its thoughts and calls
     int32_t n_ctx, n_ctx_train, n_vocab;
     int32_t n_together, n_seq; // works at once; sequences: HELD_MOST more

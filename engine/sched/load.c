@@ -111,6 +111,10 @@ static void loaded_ready(struct loaded *loaded)
     const size_t n_together = (size_t)loaded->engine->sched->settings.n_parallel,
                  n_seq = n_together + HELD_MOST;
     loaded->tokenizer = model_tokenizer(loaded->model);
+    loaded->template = model_template(loaded->model);
+    const struct err *fault = template_fault(loaded->template);
+    if (fault && !info->n_vector) // a model that embeds talks to nobody
+        log_warn("%s: %s", info->id, fault->text);
     loaded->family = answer_family_find(model_chat_template(loaded->model));
     loaded->n_ctx = info->n_ctx;
     loaded->n_ctx_train = info->n_ctx_train;

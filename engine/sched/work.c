@@ -162,6 +162,7 @@ static bool work_encode(struct loaded *loaded, struct work **at)
     *encoding = (struct encoding){.job = work->job,
                                   .tokenizer = loaded->tokenizer,
                                   .family = loaded->family,
+                                  .template = loaded->template,
                                   .n_ctx = loaded->n_ctx,
                                   .n_ctx_train = loaded->n_ctx_train,
                                   .rank_format = model_rank_format(loaded->model)};

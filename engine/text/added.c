@@ -112,6 +112,7 @@ struct found { // a place where one begins
 struct cutting {
     const struct added *added;
     struct bytes text;
+    const uint8_t *client; // [text.n] 1: no part of a control token; NULL: the set says it all
     int set;
     struct found *found; // places fall
     size_t n_found, found_allocated;
@@ -131,12 +132,21 @@ static void take(struct cutting *c, size_t at)
     c->taken[at / 64] |= (uint64_t)1 << at % 64;
 }
 
+// The rank itself, or of the next shorter ones the first that may count at this place; -1.
+static int32_t first_allowed(const struct cutting *c, size_t at, int32_t rank)
+{
+    while (rank >= 0 && c->client && c->added->list[rank].control &&
+           memchr(c->client + at, 1, c->added->list[rank].text.n))
+        rank = c->added->shorter[c->set][rank];
+    return rank;
+}
+
 static void find_all(struct cutting *c)
 {
     int32_t node = 0;
     for (size_t at = c->text.n; at-- > 0;) {
         node = fed(c->added, node, c->text.p[at]);
-        int32_t rank = c->added->longest[c->set][node];
+        int32_t rank = first_allowed(c, at, c->added->longest[c->set][node]);
         if (rank < 0)
             continue;
         if (c->n_found == c->found_allocated) {
@@ -224,7 +234,7 @@ static void decide(struct cutting *c, size_t index)
         choose(c, found, special);
         return;
     }
-    found->rank = c->added->shorter[c->set][found->rank];
+    found->rank = first_allowed(c, found->at, c->added->shorter[c->set][found->rank]);
     if (found->rank >= 0)
         heap_add(c, index);
 }
@@ -272,16 +282,26 @@ static void cut_found(struct cutting *c, struct pieces *out)
     add_text(c, out, end, c->text.n);
 }
 
-void added_cut(const struct added *added, struct bytes text, bool special, struct pieces *out)
+static void cut(struct cutting c, struct pieces *out)
 {
-    struct cutting c = {.added = added, .text = text, .set = special};
     find_all(&c);
     if (c.n_found > 0)
         cut_found(&c, out);
     else
-        add_piece(out, text, -1);
+        add_piece(out, c.text, -1);
     free(c.found);
     free(c.order);
     free(c.heap);
     free(c.taken);
+}
+
+void added_cut(const struct added *added, struct bytes text, bool special, struct pieces *out)
+{
+    cut((struct cutting){.added = added, .text = text, .set = special}, out);
+}
+
+void added_cut_written(const struct added *added, struct bytes text, const uint8_t *client,
+                       struct pieces *out)
+{
+    cut((struct cutting){.added = added, .text = text, .client = client, .set = 1}, out);
 }

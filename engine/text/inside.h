@@ -71,6 +71,9 @@ void added_free(struct added *added);
 // Longest text first over the whole input, at equal length the lower id, then from left to right:
 // what llama.cpp does with a pass for each. One pass here.
 void added_cut(const struct added *added, struct bytes text, bool special, struct pieces *out);
+// All of them, but control tokens only where no byte is a client's (client [text.n]: 1).
+void added_cut_written(const struct added *added, struct bytes text, const uint8_t *client,
+                       struct pieces *out);
 
 // ---- unicode.c ----------------------------------------------------------------------------------
 

@@ -25,7 +25,8 @@ void jinja_close(struct jinja *jinja); // NULL: nothing
 struct jinja_variable {
     const char *name;
     const struct value *value;
-    bool ours; // its texts may spell control tokens; else they came from a client
+    bool ours;  // its texts may spell control tokens; else they came from a client
+    bool roles; // a list of messages: what is called "role" in each is ours
 };
 
 // What came out. Of every byte it is known who wrote it.

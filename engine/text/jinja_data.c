@@ -341,7 +341,7 @@ void dict_set(struct run *run, struct dict *dict, struct datum key, struct datum
         return;
     if (dict->n == dict->allocated) {
         size_t n = dict->allocated ? 2 * dict->allocated : 8;
-        struct entry *p = run_take(run, n * sizeof(*p));
+        struct key_value *p = run_take(run, n * sizeof(*p));
         if (!p)
             return;
         if (dict->n > 0)
@@ -349,7 +349,7 @@ void dict_set(struct run *run, struct dict *dict, struct datum key, struct datum
         dict->p = p;
         dict->allocated = n;
     }
-    dict->p[dict->n++] = (struct entry){key, value};
+    dict->p[dict->n++] = (struct key_value){key, value};
 }
 
 // ---- items --------------------------------------------------------------------------------------
@@ -447,7 +447,7 @@ static struct datum from_dict(struct run *run, const struct value *value, const 
                               int depth)
 {
     struct datum dict = dict_new(run, D_DICT);
-    struct entry *p = run_take(run, value->dict.n * sizeof(*p));
+    struct key_value *p = run_take(run, value->dict.n * sizeof(*p));
     for (size_t i = 0; i < value->dict.n && !run->failed; i++) {
         const struct member *member = &value->dict.members[i];
         p[i].key = datum_view(member->name, client);

@@ -423,7 +423,7 @@ static void add_named(struct run *run, struct args *out, struct datum name, stru
     for (size_t i = 0; i < out->n_named; i++)
         if (datum_equal(run, out->named[i].key, name))
             run_fail(run, BAD_INPUT, "an argument is given twice");
-    out->named[out->n_named++] = (struct entry){name, value};
+    out->named[out->n_named++] = (struct key_value){name, value};
 }
 
 static size_t n_of_spread(struct datum datum)

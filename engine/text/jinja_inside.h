@@ -77,11 +77,11 @@ struct list {
     struct datum *p;
     size_t n, allocated;
 };
-struct entry {
+struct key_value {
     struct datum key, value;
 };
 struct dict {
-    struct entry *p; // in the order of insertion
+    struct key_value *p; // in the order of insertion
     size_t n, allocated;
 };
 struct cycler { // of a joiner: items.n is 0, at: whether it was called
@@ -277,7 +277,7 @@ struct run {
 struct args {
     struct datum *p;
     size_t n;
-    struct entry *named; // keys are texts
+    struct key_value *named; // keys are texts
     size_t n_named;
 };
 enum { PARAMETERS_MOST = 8 };

@@ -361,13 +361,28 @@ static void count(const struct value *value, uint64_t *n_values, uint64_t *n_byt
     }
 }
 
+// Who made the messages chose the roles from a list of its own.
+static void own_roles(struct run *run, struct datum messages)
+{
+    for (size_t i = 0; messages.kind == D_LIST && i < messages.list->n && !run->failed; i++) {
+        struct datum *message = &messages.list->p[i];
+        struct datum *role =
+            message->kind == D_DICT ? dict_get_text(run, message->dict, bytes_of("role")) : NULL;
+        if (role && role->kind == D_TEXT)
+            role->text.client = NULL;
+    }
+}
+
 static void set_variables(struct run *run, const struct jinja_variable *variables, size_t n)
 {
     for (size_t i = 0; i < n && !run->failed; i++) {
         int32_t name = jinja_symbol_find(run->jinja, bytes_of(variables[i].name));
-        if (name >= 0)
-            run->top.all[name] =
-                datum_from_value(run, variables[i].value, variables[i].ours ? NULL : all_client, 0);
+        if (name < 0)
+            continue;
+        run->top.all[name] =
+            datum_from_value(run, variables[i].value, variables[i].ours ? NULL : all_client, 0);
+        if (variables[i].roles)
+            own_roles(run, run->top.all[name]);
     }
 }
 
@@ -394,7 +409,7 @@ enum status jinja_render(struct jinja_text *out, const struct jinja *jinja,
     struct run run = {.jinja = jinja, .err = err ? err : &own, .now_s = now_s};
     run.steps = (int64_t)(RUN_STEPS + RUN_STEPS_A_VALUE * n_values + n_bytes);
     run.out_cap = RUN_BYTES + RUN_BYTES_A_BYTE * n_bytes;
-    arena_init(&run.arena, run.out_cap + 4 * sizeof(struct entry) * n_values);
+    arena_init(&run.arena, run.out_cap + 4 * sizeof(struct key_value) * n_values);
     run.top.all = run_take(&run, (size_t)jinja->n_symbols * sizeof(*run.top.all));
     set_variables(&run, variables, n_variables);
     if (!run.failed) // the outermost scope is the top itself

@@ -331,15 +331,15 @@ static void dump_key(struct dump *d, struct datum key)
         run_fail(d->run, BAD_INPUT, "tojson: a '%s' cannot be a key", datum_type(key));
 }
 
-static int by_key(struct run *run, const struct entry *a, const struct entry *b)
+static int by_key(struct run *run, const struct key_value *a, const struct key_value *b)
 {
     return datum_order(run, a->key, b->key, "<");
 }
 
 // Insertion into a copy: few objects have many members; each step is counted.
-static const struct entry *sorted_pairs(struct run *run, const struct dict *dict)
+static const struct key_value *sorted_pairs(struct run *run, const struct dict *dict)
 {
-    struct entry *p = run_take(run, (dict->n + 1) * sizeof(*p));
+    struct key_value *p = run_take(run, (dict->n + 1) * sizeof(*p));
     for (size_t i = 0; i < dict->n && !run->failed; i++) {
         size_t at = i;
         for (; at > 0 && by_key(run, &p[at - 1], &dict->p[i]) > 0; at--)
@@ -351,7 +351,7 @@ static const struct entry *sorted_pairs(struct run *run, const struct dict *dict
 
 static void dump_dict(struct dump *d, const struct dict *dict, int level)
 {
-    const struct entry *p = d->sorted ? sorted_pairs(d->run, dict) : dict->p;
+    const struct key_value *p = d->sorted ? sorted_pairs(d->run, dict) : dict->p;
     write_string(d->run, "{");
     for (size_t i = 0; i < dict->n && !d->run->failed; i++) {
         if (i > 0)

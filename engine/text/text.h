@@ -9,6 +9,7 @@
 #include "../base/base.h"
 #include "answer.h"
 #include "grammar.h"
+#include "jinja.h"
 #include "value.h"
 
 // ---- vocabulary (vocabulary.c) ------------------------------------------------------------------
@@ -52,6 +53,11 @@ MUST_USE enum status tokenizer_encode(const struct tokenizer *tokenizer, struct 
 MUST_USE enum status tokenizer_append(const struct tokenizer *tokenizer, struct bytes text,
                                       bool special, int32_t *ids, size_t cap, size_t *n,
                                       struct err *err);
+// The same of a text with two authors: client [text.n] is 1 where a client wrote the byte; control
+// texts count only where none of their bytes is a client's.
+MUST_USE enum status tokenizer_append_written(const struct tokenizer *tokenizer, struct bytes text,
+                                              const uint8_t *client, int32_t *ids, size_t cap,
+                                              size_t *n, struct err *err);
 int32_t tokenizer_find_special(const struct tokenizer *tokenizer,
                                const char *text); // -1 when there is none
 // The bytes of one token (empty for control tokens); a view that lives as long as the tokenizer.
@@ -70,7 +76,7 @@ int32_t tokenizer_n_vocab(const struct tokenizer *tokenizer);
 // Bytes of the longest token: text of n bytes (whole UTF-8) is n / this tokens at least.
 size_t tokenizer_longest(const struct tokenizer *tokenizer);
 
-// ---- chat format (template.c): ChatML for now ---------------------------------------------------
+// ---- chat format (template.c) -------------------------------------------------------------------
 
 // What is talked about, in OpenAI's shape. It lives on an arena of whoever made it.
 struct conversation {
@@ -81,11 +87,30 @@ struct conversation {
     const struct value *tools;   // a list of {"type": "function", "function": {...}}; NULL: none
     const struct value *options; // an object: variables for the template; NULL: none
 };
-// Ids of the whole conversation plus the opening of the assistant's turn, or with its turn left
-// open when the last message is the assistant's. Content never yields control tokens.
-MUST_USE enum status template_encode(const struct tokenizer *tokenizer,
-                                     const struct conversation *conversation, int32_t *ids,
-                                     size_t cap, size_t *n, struct err *err);
+
+struct template; // how a model wants conversations written; read-only once opened
+struct template_source {
+    struct bytes text;     // [tokenizer.chat_template]; n == 0: it has none
+    struct bytes tools;    // the variant for conversations with tools; n == 0: there is none
+    struct bytes bos, eos; // their texts; n == 0: the tokenizer's
+};
+// Nothing of the source is kept; tokenizer may be NULL, then only template_render works. A template
+// that cannot be used does not fail here: template_fault says why, and so does each rendering.
+void template_open(struct template **out, const struct template_source *source,
+                   const struct tokenizer *tokenizer);
+void template_close(struct template *template);                    // NULL: nothing
+const struct err *template_fault(const struct template *template); // NULL: there is none
+// The whole conversation plus the opening of the assistant's turn, or with its turn left open when
+// the last message is the assistant's. What the template has no place for is folded in elsewhere;
+// BAD_INPUT is the template's own refusal of what is left. jinja_text_free() it.
+MUST_USE enum status template_render(struct jinja_text *out, const struct template *template,
+                                     const struct conversation *conversation, struct err *err);
+// Its ids, with BOS where the file or the template wants it; free() them. What a client wrote never
+// yields control tokens.
+MUST_USE enum status template_encode(const struct template *template,
+                                     const struct tokenizer *tokenizer,
+                                     const struct conversation *conversation, int32_t **ids,
+                                     size_t *n, struct err *err);
 // Bytes of all that a client wrote in it.
 uint64_t conversation_bytes(const struct conversation *conversation);
 

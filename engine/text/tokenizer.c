@@ -202,8 +202,10 @@ static enum status spell(const struct tokenizer *t, struct speller *s, struct by
     die("tokenizer kind %d", t->kind);
 }
 
-enum status tokenizer_append(const struct tokenizer *tokenizer, struct bytes text, bool special,
-                             int32_t *ids, size_t cap, size_t *n, struct err *err)
+// client: NULL, or who wrote what; then `special` does not count.
+static enum status append(const struct tokenizer *tokenizer, struct bytes text, bool special,
+                          const uint8_t *client, int32_t *ids, size_t cap, size_t *n,
+                          struct err *err)
 {
     if (text.n > MAX_TEXT_BYTES)
         return err_set(err, TOO_LARGE, "text of %zu bytes; at most %d are tokenized", text.n,
@@ -214,7 +216,10 @@ enum status tokenizer_append(const struct tokenizer *tokenizer, struct bytes tex
     size_t n_before = *n;
     buf_init(&speller.text, SIZE_MAX);
     buf_init(&speller.composed, SIZE_MAX);
-    added_cut(&tokenizer->added, text, special, &pieces);
+    if (client)
+        added_cut_written(&tokenizer->added, text, client, &pieces);
+    else
+        added_cut(&tokenizer->added, text, special, &pieces);
     for (size_t i = 0; i < pieces.n && status == OK && !speller.full; i++) {
         if (pieces.p[i].id >= 0)
             speller_emit(&speller, pieces.p[i].id);
@@ -233,6 +238,19 @@ enum status tokenizer_append(const struct tokenizer *tokenizer, struct bytes tex
     if (status != OK)
         *n = n_before;
     return status;
+}
+
+enum status tokenizer_append(const struct tokenizer *tokenizer, struct bytes text, bool special,
+                             int32_t *ids, size_t cap, size_t *n, struct err *err)
+{
+    return append(tokenizer, text, special, NULL, ids, cap, n, err);
+}
+
+enum status tokenizer_append_written(const struct tokenizer *tokenizer, struct bytes text,
+                                     const uint8_t *client, int32_t *ids, size_t cap, size_t *n,
+                                     struct err *err)
+{
+    return append(tokenizer, text, true, client, ids, cap, n, err);
 }
 
 enum status tokenizer_encode(const struct tokenizer *tokenizer, struct bytes text, bool special,

@@ -12,7 +12,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void use_tokenizer(const struct tokenizer *t)
+static void use_tokenizer(const struct gguf *gguf, const struct tokenizer *t)
 {
     static const char *const texts[] = {
         "Hello, w\xc3\xb6rld! 123  <|im_start|>user\n\xff\xed\xa0\x80", "a a  ab abc   \n\n", ""};
@@ -35,8 +35,13 @@ static void use_tokenizer(const struct tokenizer *t)
     const struct value message = {.kind = VALUE_DICT, .dict = {members, 2}},
                        list = {.kind = VALUE_LIST, .list = {&message, 1}};
     const struct conversation conversation = {.messages = &list};
+    struct template *template;
+    int32_t *prompt;
     size_t n = 0;
-    (void)template_encode(t, &conversation, ids, 256, &n, &err);
+    template_read(&template, gguf, t);
+    if (template_encode(template, t, &conversation, &prompt, &n, &err) == OK)
+        free(prompt);
+    template_close(template);
 }
 
 static void use_model(struct model *m)
@@ -91,7 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         copy[i] = data[i];
     if (gguf_parse(&gguf, (struct bytes){copy, size}, &err) == OK) {
         if (vocabulary_read(&tokenizer, gguf, &err) == OK) {
-            use_tokenizer(tokenizer);
+            use_tokenizer(gguf, tokenizer);
             open_model(compute, data, size);
         }
         tokenizer_close(tokenizer);

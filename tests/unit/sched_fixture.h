@@ -237,19 +237,36 @@ uint64_t conversation_bytes(const struct conversation *conversation)
     return conversation->messages->list.n;
 }
 
-enum status template_encode(const struct tokenizer *tokenizer,
-                            const struct conversation *conversation, int32_t *ids, size_t cap,
-                            size_t *n, struct err *err)
+const struct template *model_template(const struct model *model)
 {
+    return (const struct template *)model;
+}
+
+const struct err *template_fault(const struct template *template)
+{
+    (void)template;
+    return NULL;
+}
+
+enum status template_encode(const struct template *template, const struct tokenizer *tokenizer,
+                            const struct conversation *conversation, int32_t **out, size_t *n,
+                            struct err *err)
+{
+    const size_t cap = N_CTX + 64;
+    int32_t *ids = mem_array(cap, sizeof(*ids));
     size_t total = 0;
+    (void)template;
     for (size_t i = 0; i < conversation->messages->list.n; i++) {
         const struct value *message = &conversation->messages->list.items[i];
         size_t one;
         if (tokenizer_encode(tokenizer, value_get(message, "content")->text, false, ids + total,
-                             cap - total, &one, err) != OK)
+                             cap - total, &one, err) != OK) {
+            free(ids);
             return BAD_INPUT;
+        }
         total += one;
     }
+    *out = ids;
     *n = total;
     return OK;
 }

@@ -96,16 +96,6 @@ static void test_whole_words(void)
     buf_free(&f.buf);
 }
 
-#define SAYS(role, content) "{\"role\":\"" role "\",\"content\":\"" content "\"}"
-
-static struct conversation talk(struct arena *arena, const char *messages)
-{
-    struct err err;
-    struct value *value = arena_take(arena, sizeof(*value));
-    CHECK(value_read(value, arena, bytes_of(messages), &err) == OK);
-    return (struct conversation){.messages = value};
-}
-
 static void test_special(void)
 {
     struct err err;
@@ -116,37 +106,6 @@ static void test_special(void)
     CHECK(tokenizer_encode(t, bytes_of("<|im_start|>"), false, ids, 64, &n, &err) == OK && n == 12);
     ENCODES(t, "<|im_start|<|im_end|>", true, '<', '|', 'i', 'm', '_', 's', 't', 'a', 'r', 't', '|',
             IM_END);
-    struct arena arena;
-    arena_init(&arena, 1 << 16);
-    const struct conversation asked = talk(&arena, "[" SAYS("user", "ab<|im_end|>") "]");
-    CHECK(template_encode(t, &asked, ids, 64, &n, &err) == OK);
-    const int32_t head[] = {IM_START, USER, '\n', AB, '<', '|', 'i', 'm'};
-    CHECK(n > 8 && memcmp(ids, head, sizeof(head)) == 0);
-    size_t n_ends = 0, n_starts = 0;
-    for (size_t i = 0; i < n; i++) {
-        n_ends += ids[i] == IM_END;
-        n_starts += ids[i] == IM_START;
-    }
-    CHECK(n_ends == 1 && n_starts == 2 && ids[n - 1] == '\n');
-    CHECK(template_encode(t, &asked, ids, 10, &n, &err) == TOO_LARGE);
-    // a last message of the assistant's is left open: nothing follows its text
-    const struct conversation begun =
-        talk(&arena, "[" SAYS("user", "x") "," SAYS("assistant", "abc") "]");
-    CHECK(template_encode(t, &begun, ids, 64, &n, &err) == OK);
-    CHECK(n > 3 && ids[n - 2] == '\n' && ids[n - 1] == ABC);
-    const struct conversation went_on = // in the middle it ends
-        talk(&arena, "[" SAYS("user", "x") "," SAYS("assistant", "abc") "," SAYS("user", "x") "]");
-    size_t n_open = n;
-    CHECK(template_encode(t, &went_on, ids, 64, &n, &err) == OK && ids[n_open] == IM_END);
-    const struct conversation silent =
-        talk(&arena, "[" SAYS("user", "x") "," SAYS("assistant", "") "]");
-    const struct conversation one = talk(&arena, "[" SAYS("user", "x") "]");
-    int32_t fresh[64];
-    size_t n_fresh = 0;
-    CHECK(template_encode(t, &silent, ids, 64, &n, &err) == OK);
-    CHECK(template_encode(t, &one, fresh, 64, &n_fresh, &err) == OK);
-    CHECK(n == n_fresh && memcmp(ids, fresh, n * sizeof(*ids)) == 0);
-    arena_free(&arena);
     tokenizer_close(t);
 }
 
