@@ -182,6 +182,15 @@ enum { MODEL_SNAPSHOTS_MOST = 32 };
 int32_t model_snapshots(const struct model *model, int32_t seq, int32_t out[MODEL_SNAPSHOTS_MOST]);
 void model_drop(struct model *model, int32_t seq, int32_t pos); // gives a snapshot back
 void model_check(const struct model *model); // walks all counts; dies where one is wrong
+// A file with what a sequence holds and the tokens it was computed from, [model_held]; without its
+// snapshots. Written whole or not at all.
+MUST_USE enum status model_save(struct model *model, int32_t seq, const int32_t *token,
+                                const char *path, struct err *err);
+// The sequence becomes what a file holds; its tokens are yours, to be freed. NO_ROOM as in
+// model_reserve. BAD_INPUT, UNSUPPORTED, TOO_LARGE: what in it is not as here, or damaged; the
+// sequence is empty then.
+MUST_USE enum status model_restore(struct model *model, int32_t seq, int32_t **token,
+                                   const char *path, struct err *err);
 
 // Opens only the tokenizer, the chat template of a file (no weights are touched).
 MUST_USE enum status model_template_open(struct template **out, const char *path, struct err *err);

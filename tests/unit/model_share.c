@@ -1,0 +1,294 @@
+// model_share.c - real passes over shared pages, windows and states: a text that forks, is cut back
+// or comes from a file goes on as if it had been computed alone, on the processor and on lavapipe.
+//
+// Passes have other rows side by side than the text alone has, which changes the order of sums:
+// logits of a few units may differ by 1e-3.
+#include "check.h"
+#include "model/model.h"
+#include "model_fixture.h"
+
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum { CTX = 1024, LENGTH = 700, CUT = 600, SNAPSHOT = 500, PASS = 128, CHECKED = 20 };
+
+static char path[] = "/tmp/model_share.XXXXXX", saved[64];
+static const char *device;
+static int32_t text[LENGTH], other[LENGTH]; // they differ from SNAPSHOT on
+static float want[CHECKED * TINY_VOCAB], got[CHECKED * TINY_VOCAB];
+
+// ---- models -------------------------------------------------------------------------------------
+
+static void hyper_of(struct file *f, const char *arch)
+{
+    static const char *const names[] = {"block_count", "context_length", "embedding_length",
+                                        "feed_forward_length", "attention.head_count"};
+    const uint32_t values[] = {TINY_LAYER, CTX, TINY_EMBD, TINY_FF, TINY_HEAD};
+    char key[96];
+    key_text(f, "general.architecture", arch);
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        snprintf(key, sizeof(key), "%s.%s", arch, names[i]);
+        key_u32(f, key, values[i]);
+    }
+    snprintf(key, sizeof(key), "%s.attention.layer_norm_rms_epsilon", arch);
+    key_f32(f, key, 1e-5f);
+}
+
+static void llama_hyper(struct file *f)
+{
+    hyper_of(f, "llama");
+    key_u32(f, "llama.attention.head_count_kv", TINY_KV);
+}
+
+static void gemma2_hyper(struct file *f) // the first of two layers has a window
+{
+    hyper_of(f, "gemma2");
+    key_u32(f, "gemma2.attention.head_count_kv", TINY_KV);
+    key_u32(f, "gemma2.attention.sliding_window", 100);
+}
+static const struct shape gemma2_shapes[] = {
+    {"token_embd.weight", TINY_EMBD, TINY_VOCAB},
+    {"output_norm.weight", TINY_EMBD, 1},
+    {"blk.%d.attn_norm.weight", TINY_EMBD, 1},
+    {"blk.%d.ffn_norm.weight", TINY_EMBD, 1},
+    {"blk.%d.post_attention_norm.weight", TINY_EMBD, 1},
+    {"blk.%d.post_ffw_norm.weight", TINY_EMBD, 1},
+    {"blk.%d.attn_q.weight", TINY_EMBD, TINY_EMBD},
+    {"blk.%d.attn_k.weight", TINY_EMBD, TINY_EMBD / 2},
+    {"blk.%d.attn_v.weight", TINY_EMBD, TINY_EMBD / 2},
+    {"blk.%d.attn_output.weight", TINY_EMBD, TINY_EMBD},
+    {"blk.%d.ffn_gate.weight", TINY_EMBD, TINY_FF},
+    {"blk.%d.ffn_up.weight", TINY_EMBD, TINY_FF},
+    {"blk.%d.ffn_down.weight", TINY_FF, TINY_EMBD},
+};
+
+static void lfm2_hyper(struct file *f) // a recurrent layer, then one of attention
+{
+    hyper_of(f, "lfm2");
+    array_begin(f, "lfm2.attention.head_count_kv", GGUF_U32, 2);
+    put_u32(f, 0);
+    put_u32(f, TINY_KV);
+    key_u32(f, "lfm2.shortconv.l_cache", 3);
+}
+static const struct shape lfm2_shapes[] = {
+    {"token_embd.weight", TINY_EMBD, TINY_VOCAB},
+    {"token_embd_norm.weight", TINY_EMBD, 1},
+    {"blk.%d.attn_norm.weight", TINY_EMBD, 1},
+    {"blk.%d.ffn_norm.weight", TINY_EMBD, 1},
+    {"blk.0.shortconv.conv.weight", 3, TINY_EMBD},
+    {"blk.0.shortconv.in_proj.weight", TINY_EMBD, 3 * TINY_EMBD},
+    {"blk.0.shortconv.out_proj.weight", TINY_EMBD, TINY_EMBD},
+    {"blk.1.attn_q.weight", TINY_EMBD, TINY_EMBD},
+    {"blk.1.attn_k.weight", TINY_EMBD, TINY_EMBD / 2},
+    {"blk.1.attn_v.weight", TINY_EMBD, TINY_EMBD / 2},
+    {"blk.1.attn_output.weight", TINY_EMBD, TINY_EMBD},
+    {"blk.1.attn_q_norm.weight", TINY_EMBD / TINY_HEAD, 1},
+    {"blk.1.attn_k_norm.weight", TINY_EMBD / TINY_HEAD, 1},
+    {"blk.%d.ffn_gate.weight", TINY_EMBD, TINY_FF},
+    {"blk.%d.ffn_up.weight", TINY_EMBD, TINY_FF},
+    {"blk.%d.ffn_down.weight", TINY_FF, TINY_EMBD},
+};
+
+static void write_model(const struct file *f)
+{
+    int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+    if (fd < 0 || write(fd, f->buf.p, f->buf.n) != (ssize_t)f->buf.n)
+        die("%s cannot be written", path);
+    close(fd);
+}
+
+// ---- passes -------------------------------------------------------------------------------------
+
+struct part { // of a pass: the positions of a sequence up to `end`
+    int32_t seq, end;
+    const int32_t *token;
+};
+
+// Until each of n sequences has got to its end; the logits of the first one's last rows.
+static void go_on(struct model *m, const struct part *parts, int32_t n, float *logits)
+{
+    static float all[PASS * TINY_VOCAB];
+    static uint8_t wanted[PASS];
+    int32_t token[PASS], pos[PASS], seq[PASS];
+    struct err err = {0};
+    for (int32_t rows = 1; rows > 0;) {
+        rows = 0;
+        for (int32_t i = 0; i < n; i++) {
+            const int32_t held = model_held(m, parts[i].seq), left = parts[i].end - held,
+                          most = PASS / n, take = left < most ? left : most;
+            for (int32_t k = 0; k < take; k++, rows++) {
+                token[rows] = parts[i].token[held + k];
+                pos[rows] = held + k;
+                seq[rows] = parts[i].seq;
+                wanted[rows] = i == 0 && logits && held + k >= parts[i].end - CHECKED;
+            }
+        }
+        if (rows == 0)
+            break;
+        if (!CHECK(model_forward(m, &(struct batch){rows, token, pos, seq, wanted, 0},
+                                 (struct logits){.value = all}, &err) == OK))
+            die("%s", err.text);
+        const float *from = all;
+        for (int32_t r = 0; r < rows; r++)
+            if (wanted[r]) {
+                const int32_t row = pos[r] - (parts[0].end - CHECKED);
+                memcpy(logits + row * TINY_VOCAB, from, TINY_VOCAB * sizeof(*from));
+                from += TINY_VOCAB;
+            }
+        model_check(m);
+    }
+}
+
+static void check_same(const char *what)
+{
+    double worst = 0;
+    for (int i = 0; i < CHECKED * TINY_VOCAB; i++) {
+        const double off = fabs((double)want[i] - (double)got[i]);
+        worst = off > worst || isnan(off) ? off : worst;
+    }
+    if (!CHECK(worst < 1e-3))
+        fprintf(stderr, "    %s on %s: off by %g\n", what, device, worst);
+}
+
+static void check_go_on(struct model *m, int32_t seq, const char *what)
+{
+    memset(got, 0, sizeof(got));
+    go_on(m, &(struct part){seq, LENGTH, text}, 1, got);
+    check_same(what);
+}
+
+// ---- the tests ----------------------------------------------------------------------------------
+
+// Sequence 0: the text alone. 1: the text up to CUT, with a snapshot on the way.
+static void test_forks(struct model *m, bool anywhere)
+{
+    go_on(m, &(struct part){0, LENGTH, text}, 1, want);
+    go_on(m, &(struct part){1, SNAPSHOT, text}, 1, NULL);
+    CHECK(model_snapshot(m, 1) == OK);
+    go_on(m, &(struct part){1, CUT, text}, 1, NULL);
+    const int64_t room = model_room(m);
+    CHECK(model_fork(m, 1, 2, CUT) == CUT && model_room(m) == room);
+    // side by side: one as the text goes on, the other not
+    memset(got, 0, sizeof(got));
+    go_on(m, (struct part[]){{2, LENGTH, text}, {1, LENGTH, other}}, 2, got);
+    check_same("a fork beside its origin");
+    // back to before they parted
+    CHECK(model_keeps(m, 1, 510) == (anywhere ? 510 : SNAPSHOT));
+    CHECK(model_fork(m, 1, 3, SNAPSHOT) == SNAPSHOT);
+    check_go_on(m, 3, "a fork of what went on otherwise");
+    CHECK(model_cut(m, 1, SNAPSHOT) == SNAPSHOT);
+    check_go_on(m, 1, "cut back");
+    CHECK(model_cut(m, 2, 0) == 0 && model_cut(m, 3, 0) == 0);
+    go_on(m, &(struct part){2, LENGTH, text}, 1, got);
+    check_same("computed anew in pages that others had");
+    for (int32_t seq = 1; seq < 4; seq++)
+        CHECK(model_cut(m, seq, 0) == 0);
+}
+
+static void refused(struct model *m, enum status status, const char *says)
+{
+    struct err err = {0};
+    int32_t *tokens = NULL;
+    const enum status found = model_restore(m, 4, &tokens, saved, &err);
+    if (!CHECK(found == status && strstr(err.text, says) && strstr(err.text, saved)))
+        fprintf(stderr, "    %d: %s\n", (int)found, err.text);
+    CHECK(!tokens && model_held(m, 4) == 0);
+    model_check(m);
+}
+
+// The file with one byte changed, and cut off behind n_bytes.
+static void damage(const struct buf *whole, size_t at, size_t n_bytes)
+{
+    struct err err = {0};
+    whole->p[at] ^= 0x10;
+    CHECK(file_write(saved, (struct bytes){whole->p, n_bytes}, 0600, &err) == OK);
+    whole->p[at] ^= 0x10;
+}
+
+static void test_file(struct model *m)
+{
+    struct err err = {0};
+    struct buf whole;
+    int32_t *tokens = NULL;
+    go_on(m, &(struct part){1, CUT, text}, 1, NULL);
+    if (!CHECK(model_save(m, 1, text, saved, &err) == OK))
+        die("%s", err.text);
+    go_on(m, &(struct part){1, LENGTH, other}, 1, NULL);
+    CHECK(model_restore(m, 4, &tokens, saved, &err) == OK && model_held(m, 4) == CUT);
+    CHECK(tokens && memcmp(tokens, text, CUT * sizeof(*text)) == 0);
+    free(tokens);
+    check_go_on(m, 4, "from a file");
+    CHECK(file_read(&whole, saved, 64 << 20, &err) == OK);
+    damage(&whole, 0, whole.n), refused(m, BAD_INPUT, "does not begin with");
+    damage(&whole, 8, whole.n), refused(m, UNSUPPORTED, "version");
+    damage(&whole, 16, whole.n), refused(m, BAD_INPUT, "another model");
+    damage(&whole, 24, whole.n), refused(m, BAD_INPUT, "was written on");
+    damage(&whole, 40, whole.n), refused(m, BAD_INPUT, "kv-type");
+    damage(&whole, 14, whole.n), refused(m, TOO_LARGE, "the context has");
+    damage(&whole, 70, whole.n), refused(m, BAD_INPUT, "damaged");
+    damage(&whole, whole.n / 2, whole.n), refused(m, BAD_INPUT, "damaged");
+    damage(&whole, whole.n - 1, whole.n), refused(m, BAD_INPUT, "damaged");
+    damage(&whole, 8, whole.n / 2), refused(m, UNSUPPORTED, "version");
+    for (size_t n = 0; n < whole.n; n += whole.n / 13 + 1)
+        CHECK(file_write(saved, (struct bytes){whole.p, n}, 0600, &err) == OK),
+            refused(m, BAD_INPUT, "too early");
+    CHECK(file_write(saved, (struct bytes){whole.p, whole.n}, 0600, &err) == OK);
+    CHECK(model_save(m, 5, text, saved, &err) == BAD_INPUT); // nothing to write
+    CHECK(model_save(m, 0, text, "/nowhere/at/all", &err) == IO_ERROR);
+    buf_free(&whole);
+}
+
+static void test_model(struct compute *compute, void (*hyper)(struct file *f),
+                       const struct shape *shapes, size_t n_shapes, bool anywhere)
+{
+    const struct model_options options = {.n_ctx = CTX, .n_seq = 14, .n_batch = PASS, .n_held = 2};
+    struct err err = {0};
+    struct file f;
+    struct model *m = NULL, *another = NULL;
+    make_shaped_model(&f, hyper, shapes, n_shapes, NULL);
+    write_model(&f);
+    if (!CHECK(model_open(&m, compute, path, &options, &err) == OK))
+        die("%s", err.text);
+    CHECK(model_info(m)->needs_snapshots == !anywhere);
+    test_forks(m, anywhere);
+    test_file(m);
+    model_close(m);
+    f.buf.p[f.buf.n - TINY_EMBD * TINY_FF * 2] ^= 1; // another training of the same architecture
+    write_model(&f);
+    if (CHECK(model_open(&another, compute, path, &options, &err) == OK))
+        refused(another, BAD_INPUT, "another model");
+    model_close(another);
+    buf_free(&f.buf);
+}
+
+int main(void)
+{
+    static const char *const devices[] = {"cpu", "llvmpipe"};
+    int fd = mkstemp(path);
+    struct err err = {0};
+    if (fd < 0)
+        die("no file");
+    close(fd);
+    snprintf(saved, sizeof(saved), "%s.seq", path);
+    for (int32_t i = 0; i < LENGTH; i++) {
+        text[i] = (i * 37 + i / 11) % (TINY_VOCAB - 2);
+        other[i] = i < SNAPSHOT ? text[i] : (i * 53 + 5) % (TINY_VOCAB - 2);
+    }
+    for (size_t d = 0; d < COUNT_OF(devices); d++) {
+        struct compute *compute;
+        device = devices[d];
+        if (!CHECK(compute_open(&compute,
+                                &(struct compute_options){.device = device, .n_threads = 2},
+                                &err) == OK))
+            die("%s", err.text);
+        test_model(compute, llama_hyper, tiny_shapes, COUNT_OF(tiny_shapes), true);
+        test_model(compute, gemma2_hyper, gemma2_shapes, COUNT_OF(gemma2_shapes), false);
+        test_model(compute, lfm2_hyper, lfm2_shapes, COUNT_OF(lfm2_shapes), false);
+        compute_close(compute);
+    }
+    unlink(path);
+    unlink(saved);
+    return check_done("model_share");
+}
