@@ -36,6 +36,7 @@ enum part {
     PART_MAMBA = 1 << 8,     // Mamba-2,
     PART_CONV = 1 << 9,      // a short convolution
     PART_RECURRENT = PART_DELTA | PART_MAMBA | PART_CONV,
+    UNREAD = 1 << 29, // layers without these parts may have it all the same: nothing reads it there
     OPTIONAL = 1 << 30,
 };
 
@@ -215,7 +216,8 @@ struct rule {
     uint16_t slot; // offset in struct layer or struct weights
     uint8_t form;
     uint8_t cols, rows, planes; // enum dim, in GGUF's order: cols is the row length
-    uint32_t parts;             // what the layer must be made of; OPTIONAL
+    uint32_t parts;             // what the layer must be made of; OPTIONAL, UNREAD
+    const char *also;           // another name that some files have it by; NULL: none
 };
 // {"attn_q.weight", LAYER(attn_q), MATRIX, N_EMBD, N_Q}
 #define LAYER(field) true, offsetof(struct layer, field)

@@ -415,9 +415,10 @@ static void check_experts(struct reader *r, const struct hyper *h)
                       r->arch->name);
 }
 
-// Keys that describe and change nothing that is computed.
+// Keys that describe and change nothing that is computed, and those of towers for images and sound.
 static bool harmless(struct bytes name)
 {
+    static const char *const TOWERS[] = {"vision.", "audio.", "mm."};
     static const char *const NAMES[] = {
         "vocab_size",
         "rope.scaling.finetuned",
@@ -428,6 +429,9 @@ static bool harmless(struct bytes name)
         "expert_used_count",
         "expert_count",
     };
+    for (size_t i = 0; i < COUNT_OF(TOWERS); i++)
+        if (name.n > strlen(TOWERS[i]) && memcmp(name.p, TOWERS[i], strlen(TOWERS[i])) == 0)
+            return true;
     for (size_t i = 0; i < COUNT_OF(NAMES); i++)
         if (bytes_equal_text(name, NAMES[i]))
             return true;

@@ -23,11 +23,12 @@ enum pooling {
 };
 
 struct model_options {
-    int32_t n_ctx;   // tokens a sequence may hold; 0 = the model's own limit; or CTX_AUTO
-    int32_t n_seq;   // sequences that are computed at once
-    int32_t n_batch; // most tokens in one forward pass
-    bool kv_q8_0;    // keys and values in 8 bits (Q8_0) instead of F16
-    int32_t n_held;  // further sequences, for what is kept of earlier texts
+    int32_t n_ctx;         // tokens a sequence may hold; 0 = the model's own limit; or CTX_AUTO
+    int32_t n_seq;         // sequences that are computed at once
+    int32_t n_batch;       // most tokens in one forward pass
+    bool kv_q8_0;          // keys and values in 8 bits (Q8_0) instead of F16
+    int32_t n_held;        // further sequences, for what is kept of earlier texts
+    uint64_t memory_bytes; // model_plan: as if the device had so many free; 0: what it has
 };
 
 // What a model takes and what the device has, counted before anything is taken, and the context

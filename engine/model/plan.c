@@ -89,7 +89,9 @@ enum status plan_make(struct model_plan *out, const struct compute *compute,
                       const struct model_options *options, struct err *err)
 {
     const struct compute_info *device = compute_info(compute);
-    const uint64_t share = device->memory_usable_bytes / SYSTEM_SHARE;
+    const uint64_t free_bytes =
+        options->memory_bytes ? options->memory_bytes : device->memory_usable_bytes;
+    const uint64_t share = free_bytes / SYSTEM_SHARE;
     struct model_plan plan = {
         .n_ctx_asked = options->n_ctx,
         .n_ctx_train = hyper->sees_all && options->n_batch < hyper->n_ctx_train
@@ -104,7 +106,7 @@ enum status plan_make(struct model_plan *out, const struct compute *compute,
         .weight_bytes = weights_bytes(compute, weights),
         .pass_bytes = activations_bytes(hyper, options),
         .spare_bytes = SPARE_BYTES,
-        .free_bytes = device->memory_usable_bytes,
+        .free_bytes = free_bytes,
         .system_bytes = share < SYSTEM_MOST ? share : SYSTEM_MOST,
     };
     kv_count(&plan, compute, hyper);

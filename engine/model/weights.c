@@ -130,21 +130,34 @@ static enum status guess(struct planner *p, const struct rule *rule, const char 
     return OK;
 }
 
+// The tensor of a rule in layer i, by either of its names. name: the first one, for sentences.
+static struct gguf_tensor *find_tensor(const struct planner *p, const struct rule *rule, int32_t i,
+                                       char name[NAME_TEXT])
+{
+    char other[NAME_TEXT];
+    if (!rule->of_layer) {
+        snprintf(name, NAME_TEXT, "%s", rule->name);
+        return gguf_find_tensor(p->gguf, name);
+    }
+    snprintf(name, NAME_TEXT, "blk.%d.%s", i, rule->name);
+    struct gguf_tensor *tensor = gguf_find_tensor(p->gguf, name);
+    if (tensor || !rule->also)
+        return tensor;
+    snprintf(other, sizeof(other), "blk.%d.%s", i, rule->also);
+    return gguf_find_tensor(p->gguf, other);
+}
+
 // One rule in one layer (or, layer 0, of the model).
 static enum status apply(struct planner *p, const struct rule *rule, int32_t i)
 {
     char name[NAME_TEXT];
     const struct layer_hyper *layer = &p->hyper->layers[i];
-    if (rule->of_layer)
-        snprintf(name, sizeof(name), "blk.%d.%s", i, rule->name);
-    else
-        snprintf(name, sizeof(name), "%s", rule->name);
     const uint64_t want[3] = {
         (uint64_t)hyper_dim(p->hyper, layer, rule->cols),
         (uint64_t)hyper_dim(p->hyper, layer, rule->rows),
         (uint64_t)hyper_dim(p->hyper, layer, rule->planes),
     };
-    struct gguf_tensor *tensor = gguf_find_tensor(p->gguf, name);
+    struct gguf_tensor *tensor = find_tensor(p, rule, i, name);
     if (!tensor && p->gguf->n_missing > 0) {
         enum status status = guess(p, rule, name, want, &tensor);
         if (status != OK)
@@ -178,6 +191,29 @@ static enum status check_unused(const struct planner *p)
                            p->hyper->n_layer);
     }
     return OK;
+}
+
+// Keys and values of a layer that reads an earlier one's, and the like.
+static void skip_unread(const struct planner *p)
+{
+    const struct arch *arch = p->hyper->arch;
+    uint64_t n = 0, n_bytes = 0;
+    char name[NAME_TEXT];
+    for (int32_t i = 0; i < p->hyper->n_layer; i++)
+        for (size_t k = 0; k < arch->n_rules; k++) {
+            struct gguf_tensor *tensor = NULL;
+            if (arch->rules[k].parts & UNREAD)
+                tensor = find_tensor(p, &arch->rules[k], i, name);
+            if (!tensor || tensor->used)
+                continue;
+            tensor->used = true;
+            n++;
+            n_bytes += tensor->n_bytes;
+        }
+    if (n > 0)
+        log_info("%llu tensors (%llu MB) are in layers that do not read them; this build leaves "
+                 "them out",
+                 (unsigned long long)n, (unsigned long long)(n_bytes >> 20));
 }
 
 static bool starts_with(struct bytes text, const char *start)
@@ -219,7 +255,7 @@ static void skip_others(const struct planner *p)
 // Does the layer have what the rule is about? A rule of the model asks the first layer.
 static bool is_about(const struct rule *rule, const struct layer_hyper *layer)
 {
-    const uint32_t parts = rule->parts & ~(uint32_t)OPTIONAL;
+    const uint32_t parts = rule->parts & ~(uint32_t)(OPTIONAL | UNREAD);
     return (layer->parts & parts) == parts;
 }
 
@@ -234,6 +270,7 @@ static enum status apply_all(struct planner *p)
             if (rule->of_layer == (i >= 0) && is_about(rule, &p->hyper->layers[layer]))
                 status = apply(p, rule, layer);
         }
+    skip_unread(p);
     skip_others(p);
     return status == OK ? check_unused(p) : status;
 }

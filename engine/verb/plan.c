@@ -1,6 +1,6 @@
 // plan.c - `tawny plan`: what a model file would take on this device, and with what context it
 // fits. Read from the file's head alone, so that it may be asked of a file that is only begun to be
-// copied, and before one is bought memory for.
+// copied, and before one is bought memory for (--memory).
 //
 // The same count decides whether `tawny serve` loads a model (model/plan.c).
 #include "args.h"
@@ -143,14 +143,16 @@ static void print_json(const struct model_info *info, const struct compute_info 
 
 // ---- the verb -----------------------------------------------------------------------------------
 
-static enum status run(const struct settings *settings, bool json, bool *fits, struct err *err)
+static enum status run(const struct settings *settings, uint64_t memory_bytes, bool json,
+                       bool *fits, struct err *err)
 {
     char path[2100];
     struct compute *compute = NULL;
     struct model_info *info = mem_alloc(sizeof(*info));
     const struct compute_options device = {
         .device = settings->device, .n_threads = settings->n_threads, .cache_dir = settings->state};
-    const struct model_options options = sched_model_options(settings);
+    struct model_options options = sched_model_options(settings);
+    options.memory_bytes = memory_bytes;
     enum status status = args_model_path(settings, path, sizeof(path), err);
     if (status == OK)
         status = compute_open(&compute, &device, err);
@@ -171,8 +173,11 @@ int verb_plan(int argc, char **argv)
     struct settings settings;
     struct err err = {0};
     bool json = false, fits = false;
+    const char *memory = NULL;
+    int64_t memory_bytes = 0;
     const struct arg args[] = {
         {"json", 0, NULL, &json, NULL, "as JSON instead of text"},
+        {"memory", 0, &memory, NULL, "BYTES", "as if the device had so many bytes free"},
     };
     const struct command command = {
         "say what a model would take on this device and with what context it fits, from the head "
@@ -181,9 +186,11 @@ int verb_plan(int argc, char **argv)
     enum status status = args_read(&command, argc, argv, &err);
     if (status == CANCELLED)
         return 0;
+    if (status == OK)
+        status = args_int("memory", memory, 1, INT64_MAX, &memory_bytes, &err);
     if (status != OK)
         return args_fail("plan", &err, 2);
     log_level_set(settings.log);
-    status = run(&settings, json, &fits, &err);
+    status = run(&settings, (uint64_t)memory_bytes, json, &fits, &err);
     return status != OK ? args_fail("plan", &err, 1) : !fits;
 }

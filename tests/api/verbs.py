@@ -28,6 +28,12 @@ def plan(model):
     done = run_verb("plan", "-m", model, "--device", "cpu", "--ctx", "64", "--parallel", "2", "--kv-type", "q8_0")
     check("verbs: plan as a table", done[0] == 0 and "2 x 64 tokens" in done[1] and "parallel = 1, kv-type = q8_0" in done[1] and
           "It fits." in done[1], done)
+    done = run_verb("plan", "-m", model, "--device", "cpu", "--memory", str(8 << 30), "--json")
+    check("verbs: plan of another machine's memory", done[0] == 0 and json.loads(done[1])["bytes"]["free"] == 8 << 30, done)
+    done = run_verb("plan", "-m", model, "--device", "cpu", "--memory", "1000")
+    check("verbs: plan where nothing fits", done[0] == 1 and "It does not fit." in done[1], done)
+    done = run_verb("plan", "-m", model, "--memory", "8G")
+    check("verbs: plan with a memory that is no number", done[0] == 2 and "--memory" in done[2], done)
     server = Server("plan", model)
     health = server.wait()
     check("verbs: /health says which context, and why", health["status"] == "ready" and health["context"] == whole["context"] and health["context_asked"] == "auto" and

@@ -273,6 +273,14 @@ static void test_head(void)
     CHECK(info.plan.weight_bytes == n_data && info.n_vocab == TINY_VOCAB);
     CHECK(info.plan.token_bytes[0] == 80 * 2 * 1024 * 2);
     CHECK(info.plan.token_bytes[1] == 80 * 2 * 1024 * 34 / 32);
+    // the same where another machine's memory is named
+    struct model_options other = options;
+    other.memory_bytes = 320 * GIB;
+    CHECK(model_plan(&info, compute, path, &other, &err) == OK && info.plan.fits);
+    CHECK(info.plan.free_bytes == 320 * GIB && info.plan.system_bytes == 4 * GIB);
+    other.memory_bytes = 128 * GIB;
+    CHECK(model_plan(&info, compute, path, &other, &err) == OK && !info.plan.fits);
+    CHECK(model_plan(&info, compute, path, &options, &err) == OK);
     // the whole of it, refused by its head
     write_file(&file, n_data);
     if (info.plan.fits)

@@ -18,7 +18,8 @@
     {"attn_gate.weight", LAYER(attn_gate), MATRIX, N_EMBD, D_INNER, .parts = PART_DELTA}, \
     {"ssm_conv1d.weight", LAYER(ssm_conv1d), \
      VECTOR, N_CONV, N_CONV_CHANNELS, .parts = PART_DELTA}, \
-    {"ssm_dt.bias", LAYER(ssm_dt), VECTOR, N_STATE_HEAD, .parts = PART_DELTA}, \
+    {"ssm_dt.bias", LAYER(ssm_dt), \
+     VECTOR, N_STATE_HEAD, .parts = PART_DELTA, .also = "ssm_dt"}, /* Ollama's files */ \
     {"ssm_a", LAYER(ssm_a), VECTOR, N_STATE_HEAD, .parts = PART_DELTA}, \
     {"ssm_norm.weight", LAYER(ssm_norm), VECTOR, D_STATE, .parts = PART_DELTA}, \
     {"ssm_out.weight", LAYER(ssm_out), MATRIX, D_INNER, N_EMBD, .parts = PART_DELTA}, \
