@@ -16,7 +16,8 @@
 //             unnormalised output for attention_join.comp
 //   GATE, GATE_STRIDE  gate.glsl
 //   GROUP     query heads of a KV head
-//   ALIBI     1: scores fall with the distance; then there are no sinks and no gate
+//   PLACE     what is made of the token's own position: 1 (ALIBI): scores fall with the distance; 2
+//             (AROUND): windows begin so far before it. Then there are no sinks, with 1 no gate
 // The cache rows go by in tiles: (1) q . k for the tile, (2) the softmax with a running maximum, (3)
 // p v. In (1) the invocations are spread over rows, LPR to a row so that one load instruction covers
 // whole cache lines; in (3) over columns, eight each. Every K and V is loaded once for all M rows.
@@ -46,7 +47,7 @@ layout(constant_id = 10) const uint V_STRIDE = 128;
 layout(constant_id = 11) const uint GATE = 0;
 layout(constant_id = 12) const uint GATE_STRIDE = 0;
 layout(constant_id = 13) const uint GROUP = 4;
-layout(constant_id = 14) const uint ALIBI = 0;
+layout(constant_id = 14) const uint PLACE = 0;
 layout(push_constant, scalar) uniform Push { push_attention p; };
 #include "cache.glsl"
 const uint TOKENS = M / HEADS;
@@ -156,7 +157,7 @@ void softmax(run r, uint at0, uint side)
                 float s = p_s[at / 4][at % 4];
                 if (p.cap > 0)
                     s = p.cap * tanh(s);
-                if (ALIBI != 0)
+                if (PLACE == ALIBI)
                     s -= queries[i].slope * abs(queries[i].pos - float(at0 + j));
                 s = j >= from && j < to ? s : -1e38;
                 p_s[at / 4][at % 4] = s;

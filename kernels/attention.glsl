@@ -1,18 +1,19 @@
 // attention.glsl - what the attention kernels share: which rows of queries a workgroup has, which
 // positions these see, in which cache rows these lie, and where results go.
 //
-// To be included after HEADS, GROUP, SPLIT, HEAD_DIM_V, GATE, GATE_STRIDE, ALIBI, TOKENS, TILE and
+// To be included after HEADS, GROUP, SPLIT, HEAD_DIM_V, GATE, GATE_STRIDE, PLACE, TOKENS, TILE and
 // the push constants `p`. TILE divides PAGE_ROWS and tiles begin at multiples of it, so that the
 // rows of a tile lie in one page: its place is looked up once, a tile ahead.
 #include "gate.glsl"
 #define LOG2_E 1.4426950408889634
 
-#define POS p.sinks   // with ALIBI: params.h
+#define POS p.sinks   // with PLACE: params.h
 #define SLOPES p.gate
 const uint PAGE_ROWS = 256; // compute.h
 layout(buffer_reference, scalar, buffer_reference_align = 4) restrict readonly buffer MemPage {
     uint v;
 };
+const uint ALIBI = 1, AROUND = 2; // values of PLACE
 
 uint n_head_kv, head_kv, head0, token0; // the last three: this workgroup's
 
@@ -51,7 +52,7 @@ bool real(uint m)
 uint end_of(uint t) { return min(load_u(p.count, t * 4), p.pages_row / 4 * PAGE_ROWS); }
 uint from_of(uint t)
 {
-    const uint end = end_of(t);
+    const uint end = PLACE == AROUND ? load_u(POS, t * 4) : end_of(t);
     return p.window > 0 && end > p.window ? end - p.window : 0;
 }
 
@@ -60,12 +61,12 @@ uint from_of(uint t)
 float slope_of(uint m)
 {
     const uint head = min(head0 + m % HEADS, n_head_kv * GROUP - 1);
-    return ALIBI != 0 ? load_f(SLOPES, head * 4) * LOG2_E : 0;
+    return PLACE == ALIBI ? load_f(SLOPES, head * 4) * LOG2_E : 0;
 }
 float pos_of(uint m)
 {
     const uint t = min(token0 + m / HEADS, p.n_tokens - 1);
-    return ALIBI != 0 ? float(load_i(POS, t * 4)) : 0;
+    return PLACE == ALIBI ? float(load_i(POS, t * 4)) : 0;
 }
 
 run next_run(uint token, uint n_tokens)
@@ -127,7 +128,7 @@ float finish_row(uint m, float top, float sum)
         return 1;
     }
     float factor = 1;
-    if (ALIBI == 0 && p.sinks != 0) {
+    if (PLACE == 0 && p.sinks != 0) {
         const float sink = load_f(p.sinks, (head0 + m % HEADS) * 4) * LOG2_E, most = max(top, sink);
         factor = exp2(top - most);
         sum = sum * factor + exp2(sink - most);

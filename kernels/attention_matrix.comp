@@ -11,7 +11,7 @@
 //             outputs, so that these fit in registers; their scores are added up
 //   SPLIT     as in attention.comp
 //   CAP       1: softcap
-//   GROUP, ALIBI  as in attention.comp
+//   GROUP, PLACE  as in attention.comp
 // A subgroup owns UNIT rows of queries, held as half floats in registers like the F32 outputs. Cache
 // rows go by in tiles of 32: q k^T is stored to shared memory, where a few invocations a row make
 // probabilities of it, as half floats, and p v is added to the outputs. These are multiplied by what
@@ -42,7 +42,7 @@ layout(constant_id = 10) const uint V_STRIDE = 128;
 layout(constant_id = 11) const uint GATE = 0;
 layout(constant_id = 12) const uint GATE_STRIDE = 0;
 layout(constant_id = 13) const uint GROUP = 4;
-layout(constant_id = 14) const uint ALIBI = 0;
+layout(constant_id = 14) const uint PLACE = 0;
 layout(push_constant, scalar) uniform Push { push_attention p; };
 #define HALF
 #include "cache.glsl"
@@ -176,7 +176,7 @@ void softmax(run r, uint at0)
                 four += uintBitsToFloat(pool[S_AT + (M + m) * S_ROW + (column + j) / 4]);
             if (CAP != 0)
                 four = p.cap * tanh(four);
-            if (ALIBI != 0)
+            if (PLACE == ALIBI)
                 four -= queries[i].slope *
                         abs(queries[i].pos - float(at0 + column + j) - vec4(0, 1, 2, 3));
             [[unroll]] for (uint x = 0; x < 4; x++) {

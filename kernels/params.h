@@ -137,8 +137,9 @@ struct push_attention {    // attention.comp, attention_matrix.comp
     uint64_t k, v;         // F16 or Q8_0 [rows][n_head_kv heads]; v may be k
     uint64_t pages;        // I32 [n_tables][pages]
     uint64_t table, count; // I32 [n_tokens]
-    uint64_t sinks, gate;  // F32 [n_head]; [n_tokens][heads]; 0: none. Or, with ALIBI, in their
-                           // places I32 pos [n_tokens] and F32 slopes [n_head]
+    uint64_t sinks, gate;  // F32 [n_head]; [n_tokens][heads]; 0: none. Or, with PLACE, in the first
+                           // one's place I32 pos [n_tokens], and with ALIBI F32 slopes [n_head] in
+                           // the other's
     uint64_t parts;        // of a split one: struct push_attention_join's
     uint32_t to_row, q_row, k_row, v_row, gate_row, pages_row; // bytes between rows
     uint32_t n_tokens, token0; // tokens token0 .. n_tokens - 1 are computed

@@ -297,7 +297,9 @@ enum { PAGE_ROWS = 256 };
 // (F32, may be NULL): out is multiplied by sigmoid(gate), a number for each column of out (heads
 // gate_stride apart, 0: head_dim_v), or with gate_heads one for each head: [n_tokens][n_head].
 // alibi (F32 [1][n_head], may be NULL; then pos: I32 [1][n_tokens], and neither sinks nor gate): at
-// last the score of position p is less by alibi[h] * |pos[t] - p|   (Press et al. 2022).
+// last the score of position p is less by alibi[h] * |pos[t] - p|   (Press et al. 2022). pos with a
+// window, without alibi and sinks: the window reaches back from the token's own place, and count
+// says how far it goes on: positions pos[t] - window .. count[t] - 1.
 struct attention {
     int32_t n_head, n_head_kv, head_dim;
     float scale; // 1 / sqrt(head_dim)

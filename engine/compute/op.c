@@ -251,6 +251,9 @@ void op_attention(struct compute *compute, const struct tensor *out, const struc
         want_gate(a.gate, out, &a);
     if (a.alibi)
         want_alibi(&a, q->n_rows);
+    else if (a.pos)
+        want(is_vector(a.pos, DTYPE_I32, q->n_rows) && a.window > 0 && !a.sinks, "op_attention",
+             "pos");
     compute->backend->attention(compute, out, q, k, v, pages, table, count, &a);
 }
 

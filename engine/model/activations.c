@@ -116,6 +116,7 @@ enum status activations_open(struct activations *act, struct compute *compute,
         {&act->top_value, DTYPE_F32, 1, (int64_t)act->n_out * TOP_K_MOST},
         {&act->top_total, DTYPE_F32, act->n_out, 1},
         {&act->type, DTYPE_I32, 1, h->n_token_types > 0 ? n_batch : 0},
+        {&act->near, DTYPE_I32, 1, h->sees_all ? n_batch : 0},
         {&act->cls, DTYPE_F32, act->n_out, embeds ? head : 0},
         {&act->cls_out, DTYPE_F32, act->n_out, embeds ? after : 0},
     };
@@ -139,7 +140,7 @@ void activations_close(struct activations *act, struct compute *compute)
     struct tensor *others[] = {&act->slot_in, &act->slot_out, &act->token,     &act->pos,
                                &act->table,   &act->count,    &act->out_row,   &act->out_x,
                                &act->logits,  &act->top_id,   &act->top_value, &act->top_total,
-                               &act->type,    &act->cls,      &act->cls_out};
+                               &act->type,    &act->cls,      &act->cls_out,   &act->near};
     for (size_t i = 0; i < COUNT_OF(ROWS); i++)
         if (slot_of(act, i)->buffer)
             tensor_free(compute, slot_of(act, i));

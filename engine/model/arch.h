@@ -91,6 +91,7 @@ struct hyper { // the numbers of a model, each bounded
     int32_t n_token_types, n_cls, n_cls_out; // of a classification head: its two products
     int32_t n_dense_2, n_dense_3;            // what dense_2 gives and dense_3 takes
     bool softmax_scores;                     // of the head
+    float alibi_bias; // how fast scores fall with the distance (Press et al. 2022); 0: they do not
     struct rope_hyper ropes[N_ROPES];
     struct layer_hyper *layers; // [n_layer]
 };
@@ -199,6 +200,7 @@ enum dim { // a length as the hyper-parameters give it; 0 for what a layer has n
     N_CLS_OUT,
     N_DENSE_2,
     N_DENSE_3,
+    N_UP, // n_ff, twice where the gate is among it
     N_DIMS
 };
 int64_t hyper_dim(const struct hyper *hyper, const struct layer_hyper *layer, enum dim dim);
@@ -275,6 +277,7 @@ struct weights {
     struct tensor output; // a copy of token_embd when tied
     bool tied;
     struct tensor token_types, position_embd, token_embd_norm, token_embd_norm_bias;
+    struct tensor alibi; // F32 [1][n_head]: made from hyper's alibi_bias
     struct tensor cls, cls_bias, cls_output, cls_output_bias, dense_2,
         dense_3;                                     // of a text's vector
     struct tensor rope_freqs, rope_short, rope_long; // slots only: FACTORS stay with the host
@@ -369,9 +372,10 @@ struct activations {                                          // n_batch rows ea
     struct tensor shared_gate;                      // [1]
     struct tensor token, pos, table, count;         // I32 [1][n_batch]
     struct tensor type;                             // I32 [1][n_batch]: of tokens; all 0
-    struct tensor out_row;                          // I32 [1][n_out]
-    struct tensor out_x;                            // [n_out][n_embd]: rows whose logits are wanted
-    struct tensor logits;                           // [n_out][n_vocab]
+    struct tensor near;    // I32 [1][n_batch]: as count, in layers with a window both ways
+    struct tensor out_row; // I32 [1][n_out]
+    struct tensor out_x;   // [n_out][n_embd]: rows whose logits are wanted
+    struct tensor logits;  // [n_out][n_vocab]
     struct tensor top_id, top_value; // [n_out * TOP_K_MOST] numbers: the largest of logits
     struct tensor top_total;         // [n_out][1]: log(sum of e^logit)
     struct tensor cls, cls_out; // [n_out][...]: what the head, or the dense layers, make of them
@@ -395,7 +399,7 @@ struct pass { // one recording of n rows
     struct tensor slot_in, slot_out;
     struct tensor x, token, pos, table, count; // views of n rows
     struct tensor row[PAST_POOLS_MOST];        // of the caches of each pool
-    struct tensor type;
+    struct tensor type, near;
 };
 // n rows of an activation, n_cols wide, close together.
 struct tensor pass_view(const struct pass *p, const struct tensor *activation, int64_t n_cols);

@@ -25,6 +25,12 @@ void embed_read(struct reader *r, struct hyper *h)
         labels && labels->type == GGUF_ARRAY && labels->n_items > 0 && labels->n_items < MAX_EMBD
             ? (int32_t)labels->n_items
             : 1;
+    // A text is one pass, so that nothing of it is kept for a later one: a layer writes over what
+    // an earlier one of its shape kept.
+    for (int32_t i = 0; i < h->n_layer && h->sees_all && r->status == OK; i++)
+        for (int32_t k = i; k >= 0; k--)
+            if (h->layers[k].n_head_kv == h->layers[i].n_head_kv)
+                h->layers[i].kv_layer = k;
 }
 
 // Whether the file has the tensor of this slot; before anything is loaded too.

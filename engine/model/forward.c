@@ -61,7 +61,8 @@ struct pass pass_of(const struct model *m, int32_t n)
         .count = columns(&act->count, n),
         .slot_in = columns(&act->slot_in, n),
         .slot_out = columns(&act->slot_out, n),
-        .type = columns(&act->type, n), // unused without types
+        .type = columns(&act->type, n), // unused without types, and so on
+        .near = columns(&act->near, n),
     };
     for (int32_t k = 0; k < m->kv.shape.n_pools; k++)
         p.row[k] = columns(&m->kv.row[k], n);
@@ -175,12 +176,28 @@ static void write_ints(struct model *m, const struct tensor *to, const int32_t *
     tensor_write(m->compute, &view, from, (size_t)n * sizeof(*from));
 }
 
-// Where tokens see all of their text each sees as many rows as its last token.
-static void see_all(const struct batch *b, int32_t start, int32_t n, int32_t *count)
+// The one window of a model that sees both ways: half of it before a token, half behind.
+static int32_t reach_behind(const struct hyper *h)
 {
-    for (int32_t t = n - 2; t >= 0; t--)
-        if (b->seq[start + t] == b->seq[start + t + 1])
+    for (int32_t i = 0; i < h->n_layer; i++)
+        if (h->layers[i].window > 0)
+            return h->layers[i].window / 2;
+    return h->n_ctx;
+}
+
+// Where tokens see all of their text each sees as many rows as its last token, or as many as its
+// window reaches behind it.
+static void see_all(struct model *m, const struct batch *b, int32_t start, int32_t n,
+                    int32_t *count, int32_t *near)
+{
+    const int32_t behind = reach_behind(&m->hyper);
+    for (int32_t t = n - 1; t >= 0; t--) {
+        const int32_t end = b->pos[start + t] + behind + 1;
+        if (t + 1 < n && b->seq[start + t] == b->seq[start + t + 1])
             count[t] = count[t + 1];
+        near[t] = end < count[t] ? end : count[t];
+    }
+    write_ints(m, &m->act.near, near, n);
 }
 
 enum status forward_inputs(struct model *m, const struct batch *b, int32_t start, int32_t n,
@@ -195,7 +212,7 @@ enum status forward_inputs(struct model *m, const struct batch *b, int32_t start
     for (int32_t t = 0; t < n; t++)
         count[t] = b->pos[start + t] + 1;
     if (m->hyper.sees_all)
-        see_all(b, start, n, count);
+        see_all(m, b, start, n, count, count + 4 * n_batch);
     write_ints(m, &m->act.token, b->token + start, n);
     write_ints(m, &m->act.pos, b->pos + start, n);
     write_ints(m, &m->act.table, b->seq + start, n);
@@ -423,6 +440,8 @@ enum status forward_rehearse(struct model *model, struct err *err)
         for (int32_t t = 0; t < model->act.n_batch; t++)
             model->scratch[t] = 1;
         write_ints(model, &model->act.count, model->scratch, model->act.n_batch);
+        if (model->hyper.sees_all)
+            write_ints(model, &model->act.near, model->scratch, model->act.n_batch);
     }
     model->rehearsed = n;
     enum status status = rehearse_rows(model, n, err);

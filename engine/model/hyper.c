@@ -585,6 +585,7 @@ int64_t hyper_dim(const struct hyper *h, const struct layer_hyper *l, enum dim d
         [N_CLS_OUT] = h->n_cls_out,
         [N_DENSE_2] = h->n_dense_2,
         [N_DENSE_3] = h->n_dense_3,
+        [N_UP] = h->fused_ffn ? 2 * (int64_t)l->n_ff : l->n_ff,
     };
     return dims[dim];
 }

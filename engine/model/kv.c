@@ -28,7 +28,7 @@ static int64_t kept(const struct hyper *hyper, int32_t i, int k)
 // How far back a layer's rows are read; 0: all of them.
 static int32_t window_of(const struct hyper *hyper, int32_t i)
 {
-    int32_t widest = hyper->layers[i].window;
+    int32_t widest = hyper->sees_all ? 0 : hyper->layers[i].window; // all is read in one pass
     for (int32_t reader = 0; reader < hyper->n_layer; reader++) {
         const struct layer_hyper *layer = &hyper->layers[reader];
         if (!(layer->parts & PART_ATTENTION) || layer->kv_layer != i || widest == 0)

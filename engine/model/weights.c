@@ -414,6 +414,27 @@ static enum status load_rope(struct compute *compute, struct rope_weights *out,
     return OK;
 }
 
+// Head h of n, a power of two: 2^(-bias (h + 1) / n). Of other numbers those of the power of two
+// below, then every second of twice as many   (Press et al. 2022).
+static enum status make_alibi(struct weights *w, struct compute *compute, const struct hyper *hyper,
+                              struct err *err)
+{
+    const int32_t n_head = hyper->layers[0].n_head;
+    int32_t n = 1;
+    enum status status = compute_tensor(compute, &w->alibi, DTYPE_F32, 1, n_head, err);
+    if (status != OK)
+        return status;
+    while (2 * n <= n_head)
+        n *= 2;
+    float *slopes = mem_array((size_t)n_head, sizeof(*slopes));
+    for (int32_t h = 0; h < n_head; h++)
+        slopes[h] = exp2f(h < n ? -hyper->alibi_bias * (float)(h + 1) / (float)n
+                                : -hyper->alibi_bias * (float)(2 * (h - n) + 1) / (float)(2 * n));
+    tensor_write(compute, &w->alibi, slopes, (size_t)n_head * sizeof(*slopes));
+    free(slopes);
+    return OK;
+}
+
 static enum status finish(struct weights *w, struct compute *compute, const struct gguf *gguf,
                           const struct hyper *hyper, struct err *err)
 {
@@ -424,7 +445,7 @@ static enum status finish(struct weights *w, struct compute *compute, const stru
         w->output = w->token_embd;
     for (int k = 0; k < N_ROPES && status == OK; k++)
         status = load_rope(compute, &w->ropes[k], &hyper->ropes[k], factors, err);
-    return status;
+    return status == OK && hyper->alibi_bias > 0 ? make_alibi(w, compute, hyper, err) : status;
 }
 
 enum status weights_load_some(struct weights *w, struct compute *compute, const struct gguf *gguf,
@@ -462,6 +483,7 @@ void weights_close(struct weights *w, struct compute *compute)
             release(compute, w->placements[i].slot);
     for (int k = 0; k < N_ROPES; k++)
         release(compute, &w->ropes[k].turns);
+    release(compute, &w->alibi);
     free(w->placements);
     free(w->layers);
     *w = (struct weights){0};

@@ -391,10 +391,10 @@ def lfm2(arch):
 POOLING = {'mean': 1, 'first': 2, 'last': 3, 'rank': 4}
 
 
-def encoder(arch, pooling, scores=1):
-    """a post-norm encoder; rank: with the classification head of a cross-encoder"""
-    s = Shape(arch, L=3, h=4, hkv=None, hd=None, ctx=128, base=1000.0 if arch == 'nomic-bert' else None, eps=1e-12, eps_key='layer_norm_epsilon', tied=True)
-    s.hd, s.hkv, s.kind = 32, 4, 'bert'
+def encoder(arch, pooling, scores=1, heads=4, gate=True, norms=False):
+    """a post-norm encoder; rank: with the classification head of a cross-encoder; jina: gate as a tensor of its own or in ffn_up, more norms"""
+    s = Shape(arch, L=3, d=32 * heads, h=heads, hkv=None, hd=None, ctx=128, base=1000.0 if arch == 'nomic-bert' else None, eps=1e-12, eps_key='layer_norm_epsilon', tied=True)
+    s.hd, s.hkv, s.kind = 32, heads, 'bert'
     s.bool('attention.causal', False); s.u32('pooling_type', POOLING[pooling])
     s.tensors = [t for t in s.tensors if t[0] != 'output_norm.weight']
     def norm(t, name): t(name + '.weight', s.d); t(name + '.bias', s.d)
@@ -402,10 +402,16 @@ def encoder(arch, pooling, scores=1):
     if arch == 'bert': s.t('position_embd.weight', 128, s.d)
     def layer(t):
         if arch == 'nomic-bert': t('attn_qkv.weight', 3 * s.d, s.d); t('attn_output.weight', s.d, s.d); t('ffn_gate.weight', s.ffn, s.d)
-        else: s.attention(t, norm=False, bias=True, out_bias=True); t('ffn_up.bias', s.ffn); t('ffn_down.bias', s.d)
-        t('ffn_up.weight', s.ffn, s.d); t('ffn_down.weight', s.d, s.ffn)
+        else: s.attention(t, norm=False, bias=True, out_bias=True); t('ffn_down.bias', s.d)
+        if arch == 'bert': t('ffn_up.bias', s.ffn)
+        jina = arch == 'jina-bert-v2'
+        if jina and gate: t('ffn_gate.weight', s.ffn, s.d)
+        if jina and norms:
+            for name in ('attn_q_norm', 'attn_k_norm', 'attn_norm_2'): norm(t, name)
+        t('ffn_up.weight', (2 if jina and not gate else 1) * s.ffn, s.d); t('ffn_down.weight', s.d, s.ffn)
         norm(t, 'attn_output_norm'); norm(t, 'layer_output_norm')
-    if pooling == 'rank':
+    if pooling == 'rank' and arch == 'jina-bert-v2': s.t('cls.weight', 1, s.d); s.t('cls.bias', 1)
+    elif pooling == 'rank':
         if scores > 1: s.key('classifier.output_labels', STR, ['label %d' % i for i in range(scores)])
         s.t('cls.weight', s.d, s.d); s.t('cls.bias', s.d); s.t('cls.output.weight', scores, s.d); s.t('cls.output.bias', scores)
     for name in ('token_embd.weight', 'token_types.weight', 'position_embd.weight'): s.fills[name] = lambda w: w
@@ -421,12 +427,27 @@ def qwen3_embedding(pooling):
     return s
 
 
+def gemma_embedding(dense):
+    s = Shape('gemma-embedding', L=7, hd=64, h=3, hkv=1, tied=True, base=1e6, eps=1e-6)
+    s.u32('attention.sliding_window', 12); s.bool('attention.causal', False); s.u32('pooling_type', 1)
+    if dense:
+        s.u32('dense_2_feat_in', s.d); s.u32('dense_2_feat_out', 192); s.u32('dense_3_feat_in', 192); s.u32('dense_3_feat_out', s.d)
+        s.t('dense_2.weight', 192, s.d); s.t('dense_3.weight', s.d, 192)
+    s.fills['token_embd.weight'] = lambda w: w * np.float32(0.2)
+    return s.per_layer(lambda t: (s.attention(t, head_norm=True), t('post_attention_norm.weight', s.d), s.dense(t), t('post_ffw_norm.weight', s.d)))
+
+
 EMBEDDERS = {  # as MODELS, compared by vectors: peer/embeddings.txt
     'bert': lambda: encoder('bert', 'mean'),
     'bert first': lambda: encoder('bert', 'first'),
     'bert rank': lambda: encoder('bert', 'rank', 3),
     'bert score': lambda: encoder('bert', 'rank'),
     'nomic-bert': lambda: encoder('nomic-bert', 'mean'),
+    'jina-bert-v2': lambda: encoder('jina-bert-v2', 'mean', heads=6),
+    'jina-bert-v2 norms': lambda: encoder('jina-bert-v2', 'mean', gate=False, norms=True),
+    'jina-bert-v2 rank': lambda: encoder('jina-bert-v2', 'rank'),
+    'gemma-embedding': lambda: gemma_embedding(False),
+    'gemma-embedding dense': lambda: gemma_embedding(True),
     'qwen3 embedding': lambda: qwen3_embedding('last'),
     'qwen3 mean': lambda: qwen3_embedding('mean'),
     'qwen3 rank': lambda: qwen3_embedding('rank'),

@@ -23,7 +23,7 @@ struct shape {
     enum dtype cache;
     float softcap;
     int32_t window;
-    bool sinks, alibi;
+    bool sinks, alibi, around; // around: a window about the token's own position
 };
 
 struct token {
@@ -61,8 +61,11 @@ static void attend(struct shape s, const struct token *tokens, int32_t n_tokens,
         at += snprintf(extra, sizeof(extra), ", softcap");
     if (s.window > 0)
         at += snprintf(extra + at, sizeof(extra) - (size_t)at, ", window %d", s.window);
-    if (s.sinks || s.alibi)
-        snprintf(extra + at, sizeof(extra) - (size_t)at, s.sinks ? ", sinks" : ", alibi");
+    if (s.sinks || s.alibi || s.around)
+        snprintf(extra + at, sizeof(extra) - (size_t)at,
+                 s.sinks   ? ", sinks"
+                 : s.alibi ? ", alibi"
+                           : " both ways");
     if (!case_open("attention %s %d/%d x %d%s, %s", dtype_name(s.cache), s.n_head, s.n_head_kv,
                    s.head_dim, extra, what))
         return;
@@ -91,7 +94,7 @@ static void attend(struct shape s, const struct token *tokens, int32_t n_tokens,
                                             s.window,
                                             sinks ? &sinks->on[d] : NULL,
                                             .alibi = alibi ? &alibi->on[d] : NULL,
-                                            .pos = alibi ? &tp->on[d] : NULL};
+                                            .pos = alibi || s.around ? &tp->on[d] : NULL};
         record(d);
         op_attention(ops_on[d], &out->on[d], &q->on[d], &ck->on[d], &cv->on[d], &pages->on[d],
                      &tt->on[d], &tc->on[d], &attention);
@@ -128,7 +131,8 @@ static void all_see_all(struct shape s, int32_t n)
     static struct token tokens[600];
     char what[48];
     for (int32_t t = 0; t < n; t++)
-        tokens[t] = (struct token){OTHER, n, t};
+        tokens[t] =
+            (struct token){OTHER, s.around && t + s.window + 1 < n ? t + s.window + 1 : n, t};
     snprintf(what, sizeof(what), "%d tokens see each other", n);
     attend(s, tokens, n, what);
 }
@@ -184,6 +188,11 @@ void attention_cases(void)
         {12, 12, 64, DTYPE_F16, 0, 0, false, true}, // jina-bert-v2
         {8, 2, 128, DTYPE_Q8_0, 8, 100, false, true},
     };
+    static const struct shape both_ways[] = {
+        {3, 1, 256, DTYPE_F16, 0, 256, false, false, true}, // gemma-embedding
+        {4, 4, 64, DTYPE_F16, 0, 64, false, false, true},
+        {4, 2, 64, DTYPE_Q8_0, 5, 31, false, false, true},
+    };
     static const int32_t lengths[] = {1,   2,   31,  32,  33,  63,  64,  65,  127,  128,  129,
                                       255, 256, 257, 300, 511, 512, 513, 700, 1023, 1025, 1100};
     static const int32_t prompts[][2] = {{0, 9},   {0, 16},   {0, 33},  {0, 64},
@@ -207,4 +216,7 @@ void attention_cases(void)
         if (special[i].alibi)
             all_see_all(special[i], 7), all_see_all(special[i], 300);
     }
+    for (size_t i = 0; i < COUNT_OF(both_ways); i++)
+        all_see_all(both_ways[i], 7), all_see_all(both_ways[i], 300),
+            all_see_all(both_ways[i], 590);
 }

@@ -40,7 +40,7 @@ struct shape {
     enum dtype cache;
     float softcap;
     int32_t window;
-    bool sinks, alibi;
+    bool sinks, alibi, around;
 };
 
 static float slope_of(const struct shape *s, int32_t head)
@@ -128,7 +128,8 @@ static void reference(double *out, const float *q, const struct cached *k, const
     double maximum = sinks ? sinks[head] : -INFINITY, sum = 0,
            *scores = calloc((size_t)token.count, sizeof(*scores));
     int64_t column = head / (s->n_head / s->n_head_kv) * s->head_dim;
-    int32_t from = s->window > 0 && token.count > s->window ? token.count - s->window : 0;
+    const int32_t end = s->around ? pos_of(token) : token.count;
+    int32_t from = s->window > 0 && end > s->window ? end - s->window : 0;
     for (int32_t j = from; j < token.count; j++) {
         for (int32_t i = 0; i < s->head_dim; i++)
             scores[j] += (double)q[head * s->head_dim + i] *
@@ -187,7 +188,7 @@ static void check_batch(struct compute *compute, const struct shape *s, const st
         s->window,
         s->sinks ? &ts : NULL,
         .alibi = s->alibi ? &ta : NULL,
-        .pos = s->alibi ? &tp : NULL,
+        .pos = s->alibi || s->around ? &tp : NULL,
     };
     run_begin(compute);
     op_attention(compute, &to, &tq, &k.tensor, &v.tensor, &pages, &tt, &tc, &attention);
@@ -260,10 +261,10 @@ static void check_shape(struct compute *compute, const struct shape *s)
     tokens[0] = (struct token){FORKED, 700, 0};
     check_batch(compute, s, tokens, 1, "long");
     for (int32_t t = 0; t < 40; t++) // all see all
-        tokens[t] = (struct token){OTHER, 40, t};
+        tokens[t] = (struct token){OTHER, s->around && t + 21 < 40 ? t + 21 : 40, t};
     check_batch(compute, s, tokens, 40, "both ways");
     for (int32_t t = 0; t < 9; t++) // nobody sees the page that is not there
-        tokens[t] = (struct token){GONE, PAGE_ROWS + s->window + t * 20, 0};
+        tokens[t] = (struct token){GONE, PAGE_ROWS + s->window + s->around + t * 20, 0};
     if (s->window > 0)
         check_batch(compute, s, tokens, 9, "behind the window");
     if (is_cpu(compute))
@@ -275,13 +276,20 @@ static void check_shape(struct compute *compute, const struct shape *s)
 static void check_all(struct compute *compute)
 {
     static const struct shape shapes[] = {
-        {4, 2, 64, DTYPE_F16, 0, 0, false},         {3, 1, 40, DTYPE_F16, 0, 0, false},
-        {2, 2, 7, DTYPE_F16, 0, 0, false},          {8, 1, 128, DTYPE_F16, 0, 0, false},
-        {4, 2, 64, DTYPE_F16, 0, 40, false},        {4, 2, 64, DTYPE_F16, 5, 0, false},
-        {4, 2, 64, DTYPE_F16, 0, 0, true},          {4, 2, 64, DTYPE_Q8_0, 0, 0, false},
-        {6, 2, 80, DTYPE_Q8_0, 8, 100, true},       {2, 1, 256, DTYPE_Q8_0, 0, 1, true},
-        {4, 1, 32, DTYPE_F16, 30, 129, true},       {12, 12, 64, DTYPE_F16, 0, 0, false, true},
+        {4, 2, 64, DTYPE_F16, 0, 0, false},
+        {3, 1, 40, DTYPE_F16, 0, 0, false},
+        {2, 2, 7, DTYPE_F16, 0, 0, false},
+        {8, 1, 128, DTYPE_F16, 0, 0, false},
+        {4, 2, 64, DTYPE_F16, 0, 40, false},
+        {4, 2, 64, DTYPE_F16, 5, 0, false},
+        {4, 2, 64, DTYPE_F16, 0, 0, true},
+        {4, 2, 64, DTYPE_Q8_0, 0, 0, false},
+        {6, 2, 80, DTYPE_Q8_0, 8, 100, true},
+        {2, 1, 256, DTYPE_Q8_0, 0, 1, true},
+        {4, 1, 32, DTYPE_F16, 30, 129, true},
+        {12, 12, 64, DTYPE_F16, 0, 0, false, true},
         {4, 2, 64, DTYPE_Q8_0, 5, 50, false, true},
+        {4, 2, 64, DTYPE_F16, 0, 20, false, false, true},
     };
     for (size_t i = 0; i < COUNT_OF(shapes); i++)
         if (is_cpu(compute) || shapes[i].head_dim % 8 == 0) // what any device must have

@@ -90,7 +90,7 @@ static int32_t group_of(const struct args_attention *a, int32_t t, int32_t n_tok
     *seen = (struct seen){INT32_MAX, 0};
     for (; next < n_tokens && next < t + ATTENTION_TOKENS && a->table[next] == a->table[t];
          next++) {
-        const int32_t start = attention_start(&a->shape, a->count[next]), end = a->count[next];
+        const int32_t start = attention_start(a, next), end = a->count[next];
         seen->from = start < seen->from ? start : seen->from;
         seen->end = end > seen->end ? end : seen->end;
     }
@@ -177,13 +177,13 @@ void cpu_attention(struct compute *compute, const struct tensor *out, const stru
         args.gate = cpu_span(shape->gate);
     if (shape->sinks)
         args.sinks = span_row(cpu_span(shape->sinks), 0);
-    if (shape->alibi) {
+    if (shape->alibi)
         args.alibi = span_row(cpu_span(shape->alibi), 0);
+    if (shape->pos)
         args.pos = (const int32_t *)(const void *)cpu_span(shape->pos).p;
-    }
     check(&args, pages, n_tokens, k->n_rows);
     for (int32_t t = 0; t < n_tokens; t++) {
-        const int32_t n = args.count[t] - attention_start(shape, args.count[t]);
+        const int32_t n = args.count[t] - attention_start(&args, t);
         longest = n > longest ? n : longest;
     }
     int64_t n_whole = cut(NULL, &args, n_tokens, 1);

@@ -129,7 +129,7 @@ struct args_attention {
     const float *sinks;                // [n_head] or NULL
     struct span gate;                  // p == NULL: none
     const float *alibi;                // [n_head] or NULL
-    const int32_t *pos;                // [n_tokens], with alibi
+    const int32_t *pos;                // [n_tokens], with alibi or a window around it; or NULL
     const struct attention_unit *unit; // [n_chunks]
     struct attention shape;
     int32_t n_split;
@@ -262,9 +262,10 @@ struct attention_unit {
 };
 
 // The first position that a token sees.
-static inline int32_t attention_start(const struct attention *shape, int32_t count)
+static inline int32_t attention_start(const struct args_attention *a, int32_t t)
 {
-    return shape->window > 0 && count > shape->window ? count - shape->window : 0;
+    const int32_t end = a->pos && !a->alibi ? a->pos[t] : a->count[t];
+    return a->shape.window > 0 && end > a->shape.window ? end - a->shape.window : 0;
 }
 
 struct attention_call {

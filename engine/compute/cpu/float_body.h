@@ -525,7 +525,7 @@ static void queries_begin(struct query *queries, float *scratch, const struct at
         queries[i] = (struct query){.q = scratch,
                                     .out = scratch + widths.dim,
                                     .maximum = -INFINITY,
-                                    .from = attention_start(&a->shape, a->count[token]),
+                                    .from = attention_start(a, token),
                                     .end = a->count[token],
                                     .alibi = a->alibi ? a->alibi[head] : 0,
                                     .pos = a->alibi ? a->pos[token] : 0};

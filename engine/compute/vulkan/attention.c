@@ -85,7 +85,7 @@ static void shape_spec(const struct call *call, uint32_t *spec)
     spec[3] = !shape->gate ? 0 : shape->gate_heads ? 2 : 1;
     spec[4] = shape->gate ? (uint32_t)shape->gate_stride : 0;
     spec[5] = (uint32_t)(shape->n_head / shape->n_head_kv);
-    spec[6] = shape->alibi ? 1 : 0;
+    spec[6] = shape->alibi ? 1 : shape->pos ? 2 : 0;
 }
 
 static void use_any_device(struct call *call)
@@ -151,7 +151,9 @@ static bool use_matrices(struct call *call)
 
 static int64_t in_window(const struct call *call, int64_t n_rows)
 {
-    const int64_t window = call->shape->window;
+    const struct attention *shape = call->shape;
+    const int64_t window = shape->pos && !shape->alibi ? 2 * (int64_t)shape->window + 1 // both ways
+                                                       : shape->window;
     return window > 0 && window < n_rows ? window : n_rows;
 }
 
@@ -232,10 +234,10 @@ static struct push_attention push_of(const struct call *call)
     const uint64_t from = (uint64_t)call->from;
     uint64_t sinks = shape->sinks ? vk_range(shape->sinks).address : 0,
              gate = shape->gate ? vk_range(shape->gate).address + from * shape->gate->row_bytes : 0;
-    if (shape->alibi) {
+    if (shape->pos)
         sinks = ints_from(shape->pos, from);
+    if (shape->alibi)
         gate = vk_range(shape->alibi).address;
-    }
     return (struct push_attention){
         .to = vk_range(call->out).address + from * call->out->row_bytes,
         .q = vk_range(call->q).address + from * call->q->row_bytes,
@@ -287,8 +289,8 @@ static void attend(const struct call *call)
             .bytes = rows / call->step * (double)(call->k->row_bytes + call->v->row_bytes),
         };
         memcpy(dispatch.spec, call->spec, sizeof(dispatch.spec));
-        if (call->shape->sinks || call->shape->alibi)
-            dispatch.read[6] = vk_range(call->shape->alibi ? call->shape->pos : call->shape->sinks);
+        if (call->shape->sinks || call->shape->pos)
+            dispatch.read[6] = vk_range(call->shape->pos ? call->shape->pos : call->shape->sinks);
         if (call->shape->alibi)
             dispatch.read[7] = vk_range(call->shape->alibi);
         if (call->n_split > 1)

@@ -1,15 +1,20 @@
-// bert.c - encoders: BERT (Devlin et al. 2018), nomic-bert (Nussbaum et al. 2024): every token sees
-// all of its text, and norms (Ba et al. 2016) stand behind what a block has added. BERT adds an
-// embedding of the position and has biases everywhere; nomic-bert rotates and gates its network.
+// bert.c - encoders: BERT (Devlin et al. 2018), nomic-bert (Nussbaum et al. 2024), jina-bert-v2
+// (Guenther et al. 2023): every token sees all of its text, and norms (Ba et al. 2016) stand behind
+// what a block has added. BERT adds an embedding of the position and has biases everywhere;
+// nomic-bert rotates and gates its network; jina-bert-v2 lets scores fall with the distance.
 //
-// A text is one pass, so that nothing of it is kept for a later one: all layers write their keys
-// and values over those of the layer before. Every token is of type 0, as in llama.cpp.
+// Every token is of type 0, as in llama.cpp.
 #include "rules.h"
 
 // clang-format off
 #define NORM_RULES(name, slot) \
     {name ".weight", LAYER(slot), VECTOR, N_EMBD}, \
     {name ".bias", LAYER(slot##_bias), VECTOR, N_EMBD}
+#define Q_K_V_RULES \
+    {"attn_q.weight", LAYER(attn_q), MATRIX, N_EMBD, N_Q}, \
+    {"attn_k.weight", LAYER(attn_k), MATRIX, N_EMBD, N_K}, \
+    {"attn_v.weight", LAYER(attn_v), MATRIX, N_EMBD, N_V}, \
+    QKV_BIAS_RULES(OPTIONAL)
 #define ENCODER_RULES \
     {"token_embd.weight", MODEL(token_embd), MATRIX, N_EMBD, N_VOCAB}, \
     {"token_types.weight", MODEL(token_types), MATRIX, N_EMBD, N_TOKEN_TYPES, .parts = OPTIONAL}, \
@@ -23,7 +28,7 @@
     OUTPUT_BIAS_RULE, \
     NORM_RULES("attn_output_norm", attn_output_norm), \
     NORM_RULES("layer_output_norm", layer_output_norm), \
-    {"ffn_up.weight", LAYER(ffn_up), MATRIX, N_EMBD, N_FF}, \
+    {"ffn_up.weight", LAYER(ffn_up), MATRIX, N_EMBD, N_UP}, \
     {"ffn_up.bias", LAYER(ffn_up_bias), VECTOR, N_FF, .parts = OPTIONAL}, \
     {"ffn_down.weight", LAYER(ffn_down), MATRIX, N_FF, N_EMBD}, \
     {"ffn_down.bias", LAYER(ffn_down_bias), VECTOR, N_EMBD, .parts = OPTIONAL}
@@ -31,16 +36,24 @@
 static const struct rule bert_rules[] = {
     ENCODER_RULES,
     {"position_embd.weight", MODEL(position_embd), MATRIX, N_EMBD, N_CTX_TRAIN},
-    {"attn_q.weight", LAYER(attn_q), MATRIX, N_EMBD, N_Q},
-    {"attn_k.weight", LAYER(attn_k), MATRIX, N_EMBD, N_K},
-    {"attn_v.weight", LAYER(attn_v), MATRIX, N_EMBD, N_V},
-    QKV_BIAS_RULES(OPTIONAL),
+    Q_K_V_RULES,
 };
 static const struct rule nomic_rules[] = {
     ENCODER_RULES,
     {"attn_qkv.weight", LAYER(attn_qkv), MATRIX, N_EMBD, N_QKV},
     {"attn_qkv.bias", LAYER(attn_qkv_bias), VECTOR, N_QKV, .parts = OPTIONAL},
     {"ffn_gate.weight", LAYER(ffn_gate), MATRIX, N_EMBD, N_FF},
+};
+#define OPTIONAL_NORM_RULES(name, slot, n) \
+    {name ".weight", LAYER(slot), VECTOR, n, .parts = OPTIONAL}, \
+    {name ".bias", LAYER(slot##_bias), VECTOR, n, .parts = OPTIONAL}
+static const struct rule jina_rules[] = {
+    ENCODER_RULES,
+    Q_K_V_RULES,
+    OPTIONAL_NORM_RULES("attn_q_norm", attn_q_norm, N_Q),
+    OPTIONAL_NORM_RULES("attn_k_norm", attn_k_norm, N_K),
+    OPTIONAL_NORM_RULES("attn_norm_2", attn_norm_2, N_EMBD),
+    {"ffn_gate.weight", LAYER(ffn_gate), MATRIX, N_EMBD, N_FF, .parts = OPTIONAL},
 };
 // clang-format on
 
@@ -58,8 +71,6 @@ static void read_encoder(struct reader *r, struct hyper *h)
     h->n_token_types = (int32_t)n_types;
     if (!h->sees_all)
         reader_refuse(r, UNSUPPORTED, "key '%s.attention.causal' must be false", r->arch->name);
-    for (int32_t i = 0; i < h->n_layer; i++)
-        h->layers[i].kv_layer = 0;
 }
 
 static void read_bert(struct reader *r, struct hyper *h)
@@ -69,6 +80,17 @@ static void read_bert(struct reader *r, struct hyper *h)
     h->ropes[ROPE_MAIN].n_rot = 0;
     for (int32_t i = 0; i < h->n_layer; i++)
         h->layers[i].rope = NO_ROPE;
+}
+
+// Its network's gate is a tensor of its own, or the first half of ffn_up; its head is one row.
+static void read_jina(struct reader *r, struct hyper *h)
+{
+    const struct gguf_tensor *up = gguf_find_tensor(r->gguf, "blk.0.ffn_up.weight");
+    read_bert(r, h);
+    h->alibi_bias = reader_float(r, "attention.max_alibi_bias", 0, 64, 8);
+    h->fused_ffn = up && up->dims[1] == 2 * (uint64_t)h->layers[0].n_ff &&
+                   !gguf_find_tensor(r->gguf, "blk.0.ffn_gate.weight");
+    h->n_cls = 1;
 }
 
 static void read_nomic(struct reader *r, struct hyper *h)
@@ -102,13 +124,22 @@ static void forward(const struct pass *p)
     norm(p, &w->token_embd_norm, &w->token_embd_norm_bias);
     for (int32_t i = 0; i < p->h->n_layer; i++) {
         const struct layer *l = &w->layers[i];
+        const struct tensor before = pass_view(p, &p->act->added, p->h->n_embd);
+        if (l->attn_norm_2.buffer)
+            op_add(p->compute, &before, 1, &p->x, 0, NULL);
         attention_block(p, i);
         norm(p, &l->attn_output_norm, &l->attn_output_norm_bias);
+        if (l->attn_norm_2.buffer) {
+            op_add(p->compute, &p->x, 1, &p->x, 1, &before);
+            norm(p, &l->attn_norm_2, present(&l->attn_norm_2_bias));
+        }
         ffn_block(p, i);
         norm(p, &l->layer_output_norm, &l->layer_output_norm_bias);
     }
 }
 
 const struct arch arch_bert = {"bert", RULES(bert_rules), read_bert, forward, .layer_norm = true};
+const struct arch arch_jina_bert_v2 = {"jina-bert-v2", RULES(jina_rules), read_jina, forward,
+                                       .layer_norm = true};
 const struct arch arch_nomic_bert = {"nomic-bert", RULES(nomic_rules), read_nomic, forward,
                                      .layer_norm = true};

@@ -119,23 +119,27 @@ void attention_block(const struct pass *p, int32_t i)
     struct tensor att = pass_view(p, &p->act->att, (int64_t)l->n_head * l->head_dim_v),
                   gate = pass_view(p, &p->act->attn_gate, att.n_cols);
 
+    const bool both_ways = h->sees_all && l->window > 0;
     struct heads heads = project(p, l, w);
     store(p, &heads, i);
     if (h->gate_in_q) // behind each head's q
         gate = tensor_columns(&heads.q, l->head_dim, heads.q.n_cols - l->head_dim);
     op_attention(p->compute, &att, &heads.q, &p->kv->k[l->kv_layer], &p->kv->v[l->kv_layer],
-                 &p->kv->pages[p->kv->pool[l->kv_layer]], &p->table, &p->count,
+                 &p->kv->pages[p->kv->pool[l->kv_layer]], &p->table,
+                 both_ways ? &p->near : &p->count,
                  &(struct attention){.n_head = l->n_head,
                                      .n_head_kv = l->n_head_kv,
                                      .head_dim = l->head_dim,
                                      .head_dim_v = l->head_dim_v,
                                      .scale = h->attention_scale,
                                      .softcap = h->softcap,
-                                     .window = l->window,
+                                     .window = both_ways ? l->window / 2 : l->window,
                                      .sinks = present(&w->attn_sinks),
                                      .gate = w->attn_gate.buffer || h->gate_in_q ? &gate : NULL,
                                      .q_stride = h->gate_in_q ? 2 * l->head_dim : 0,
-                                     .gate_stride = h->gate_in_q ? 2 * l->head_dim : 0});
+                                     .gate_stride = h->gate_in_q ? 2 * l->head_dim : 0,
+                                     .alibi = present(&p->w->alibi),
+                                     .pos = both_ways || p->w->alibi.buffer ? &p->pos : NULL});
     add_product(p, &att, &w->attn_output, present(&w->attn_output_bias),
                 present(&w->attn_post_norm));
 }
