@@ -19,6 +19,7 @@ static const struct verb {
     {"bench", verb_bench, "measure tokens per second, prompt and generation"},
     {"plan", verb_plan, "say what a model would take on this device, and whether it fits"},
     {"logits", verb_logits, "write the raw logits of every position to a file"},
+    {"render", verb_render, "print the prompt that a chat request becomes"},
     {"tokenize", verb_tokenize, "print the token ids of a text"},
     {"doctor", verb_doctor, "say whether a GPU runs here, and if not, which layer refuses"},
     {"version", verb_version, "print version, libraries and processor paths"},

@@ -31,5 +31,7 @@ void api_handle(void *arg, struct exchange *exchange, const struct request *requ
 // After net_open: answers sched's events from net's loop. changed is called (arg) when sched's
 // state changes.
 void api_attach(struct api *api, struct net *net, void (*changed)(void *), void *arg);
+// Reads a body as POST /apply-template does: job->ask.conversation. BAD_INPUT names the field.
+MUST_USE enum status api_read_chat(struct job *job, struct bytes body, struct err *err);
 const char *api_key(const struct api *api);
 bool api_key_is_new(const struct api *api); // made by this api_open

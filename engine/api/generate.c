@@ -131,6 +131,20 @@ void chat_post(struct api *api, struct exchange *exchange, const struct request 
     generate(api, exchange, request, &openai_chat);
 }
 
+void apply_template_post(struct api *api, struct exchange *exchange, const struct request *request)
+{
+    generate(api, exchange, request, &openai_prompt);
+}
+
+enum status api_read_chat(struct job *job, struct bytes body, struct err *err)
+{
+    struct refusal refusal;
+    struct form form;
+    if (ask_read(&openai_prompt, body, job, &form, &refusal))
+        return OK;
+    return err_set(err, BAD_INPUT, "%.300s", refusal.text);
+}
+
 void completions_post(struct api *api, struct exchange *exchange, const struct request *request)
 {
     generate(api, exchange, request, &openai_completions);

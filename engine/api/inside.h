@@ -120,7 +120,7 @@ struct dialect {
     const struct writer *writer;
     bool bare_errors;
 };
-extern const struct dialect openai_chat, openai_completions; // openai.c
+extern const struct dialect openai_chat, openai_completions, openai_prompt; // openai.c
 // embeddings.c
 extern const struct dialect openai_embeddings, ollama_embed, ollama_embeddings, jina_rerank;
 // Whether the vectors that are asked for can be had, and be one answer.
@@ -168,6 +168,7 @@ void doctor_get(struct api *api, struct exchange *exchange, const struct request
 void models_get(struct api *api, struct exchange *exchange, const struct request *request);
 void model_get(struct api *api, struct exchange *exchange, const struct request *request);
 void chat_post(struct api *api, struct exchange *exchange, const struct request *request);
+void apply_template_post(struct api *api, struct exchange *exchange, const struct request *request);
 void completions_post(struct api *api, struct exchange *exchange, const struct request *request);
 route_handler embeddings_post, rerank_post, ollama_embed_post, ollama_embeddings_post;
 // False (and refused) unless the model is loaded and the device answers.

@@ -130,6 +130,14 @@ static bool chat_finish(struct reading *r)
     return finish_tools(r) && finish_thinking(r);
 }
 
+// The prompt alone is asked for, whole.
+static bool prompt_finish(struct reading *r)
+{
+    r->ask->only_prompt = true;
+    r->form->stream = false;
+    return chat_finish(r);
+}
+
 static bool completions_finish(struct reading *r)
 {
     return r->ask->prompt.p ? true : missing(r, "prompt");
@@ -382,6 +390,27 @@ const struct dialect openai_chat = {
     .fields = {shared_fields, both_fields, constraint_fields, sampling_fields, chat_fields},
     .finish = chat_finish,
     .writer = &writer,
+};
+
+// The prompt that a chat request becomes, as llama-server's /apply-template gives it.
+static void prompt_whole(const struct reply *reply, struct json *json, enum finish finish,
+                         const struct usage *usage)
+{
+    (void)finish, (void)usage;
+    json_init(json, 8 * (size_t)ANSWER_BYTES_MOST);
+    json_object(json, NULL);
+    json_text(json, "prompt", buf_view(&reply->text));
+    json_end(json);
+}
+
+static const struct writer prompt_writer = {.whole = prompt_whole}; // it is never streamed
+
+const struct dialect openai_prompt = {
+    .id_prefix = "prompt",
+    .input = "messages",
+    .fields = {shared_fields, both_fields, constraint_fields, sampling_fields, chat_fields},
+    .finish = prompt_finish,
+    .writer = &prompt_writer,
 };
 
 const struct dialect openai_completions = {

@@ -26,6 +26,7 @@ static const struct endpoint {
     {"GET", "/v1/models", false, 0, models_get},
     {"GET", "/v1/models/", false, 0, model_get},
     {"POST", "/v1/chat/completions", false, BODY_BYTES_MOST, chat_post},
+    {"POST", "/apply-template", false, BODY_BYTES_MOST, apply_template_post},
     {"POST", "/v1/completions", false, BODY_BYTES_MOST, completions_post},
     {"POST", "/v1/embeddings", false, BODY_BYTES_MOST, embeddings_post},
     {"POST", "/v1/rerank", false, BODY_BYTES_MOST, rerank_post},

@@ -28,6 +28,7 @@ void encoding_close(struct encoding *encoding)
         return;
     job_close(encoding->job);
     grammar_close(encoding->grammar);
+    jinja_text_free(&encoding->text);
     free(encoding->ids);
     free(encoding->n_each);
     free(encoding);
@@ -59,6 +60,8 @@ enum status encoding_check(const struct encoding *e, struct err *err)
 {
     if (e->job->kind == JOB_EMBED) // each text by itself, when it is encoded
         return OK;
+    if (e->job->ask.only_prompt) // it need not fit
+        return OK;
     size_t n_longest = tokenizer_longest(e->tokenizer);
     uint64_t n_bytes = text_bytes(e->job), n_least = (n_bytes + n_longest - 1) / n_longest;
     return n_least >= (uint64_t)e->n_ctx ? too_long(e, "at least ", (size_t)n_least, err) : OK;
@@ -77,6 +80,8 @@ static enum status obey(struct encoding *e, struct err *err)
 static enum status encode(struct encoding *e, struct err *err)
 {
     const struct job *job = e->job;
+    if (job->ask.only_prompt)
+        return template_render(&e->text, e->template, &job->ask.conversation, err);
     // no token is shorter than a byte; BOS comes on top
     uint64_t n_bytes = text_bytes(job), cap = n_bytes + 64;
     if (cap > INT32_MAX / 8)

@@ -48,6 +48,7 @@ struct encoding {
     const struct tokenizer *tokenizer;
     struct answer_family family;
     const struct template *template;
+    struct jinja_text text;     // of ask.only_prompt: the prompt
     int32_t n_ctx, n_ctx_train; // of the model; what the prompt must fit
     struct bytes rank_format;   // of a reranker's file; a view that outlives this
     int32_t *n_each;            // [ask.n_texts] of JOB_EMBED: ids of each text, one behind another

@@ -32,6 +32,7 @@ enum job_kind { JOB_GENERATE, JOB_EMBED, JOB_CANCEL, JOB_STOP, JOB_QUIT };
 struct ask {
     struct bytes model; // which of the loaded ones; empty: the one there is
     bool chat;          // conversation, else prompt
+    bool only_prompt;   // of a chat: its prompt is told as text, and nothing is computed
     struct conversation conversation;
     const struct value *tool_choice; // as OpenAI writes it; NULL: "auto"
     struct bytes prompt;             // raw: names of control tokens in it are control tokens

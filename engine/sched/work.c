@@ -229,6 +229,10 @@ void engine_encoded(struct engine *engine, struct encoding *encoding)
         encoding->grammar = NULL;
         if (encoding->err.status != OK) {
             end_failed(loaded, NULL, work, &encoding->err);
+        } else if (work->job->ask.only_prompt) {
+            const struct bytes text = {encoding->text.p, encoding->text.n};
+            engine_tell(engine, text_event(EVENT_TEXT, work, text));
+            end_done(loaded, NULL, work, FINISH_STOP);
         } else {
             struct event *event = text_event(EVENT_STARTED, work, bytes_of(encoding->notes.text));
             event->usage = work->usage;

@@ -11,6 +11,7 @@ int verb_bench(int argc, char **argv); // tokens per second: prompt and generati
 int verb_logits(int argc,
                 char **argv); // raw logits of every position, for comparison with other engines
 int verb_plan(int argc, char **argv);     // what a model would take, and whether it fits
+int verb_render(int argc, char **argv);   // the prompt of a chat request
 int verb_tokenize(int argc, char **argv); // ids of a text
 int verb_doctor(int argc, char **argv);   // does a GPU run here, and if not, why
 int verb_version(int argc, char **argv);  // version, libraries, processor paths

@@ -21,7 +21,7 @@ from pathlib import Path
 
 USER = 1000
 AS_USER = ["setpriv", "--reuid", str(USER), "--regid", str(USER), "--clear-groups"] if os.getuid() == 0 else []
-VERBS = "serve chat bench plan logits tokenize doctor version".split()
+VERBS = "serve chat bench plan logits render tokenize doctor version".split()
 # First words of a code span that is a command.
 PROGRAMS = "make tawny curl openssl qm lsblk sudo dd tests/golden/vtest tests/golden/peer/run".split()
 # Beginnings of commands that are not run here.
@@ -215,6 +215,12 @@ def readme(place, tools):
             for words in re.sub(r" \[.*\]", "", command), command.replace("[", "").replace("]", ""):
                 status, out, err = place.run(words)
                 tools.check("readme: %s" % words, status == 0 and out, (status, out[-300:], err))
+        elif command.startswith("tawny render "):
+            (place.path / "request.json").write_text('{"messages": [{"role": "user", "content": "Hello"}]}')
+            (place.path / "template.jinja").write_text("{{ bos_token }}{{ messages[0].content }}")
+            for words in "-m model.gguf", "--template template.jinja --bos '<s>' --eos '</s>'":
+                status, out, err = place.run("tawny render %s --request request.json" % words)
+                tools.check("readme: tawny render %s" % words, status == 0 and "Hello" in out, (status, out[-300:], err))
         elif command in clients:
             continue
         elif why:

@@ -3,7 +3,7 @@
 import json
 import re
 
-from tools import ROOT, WORK, Server, check, run_verb
+from tools import ROOT, WORK, Server, check, curl, run_verb
 
 
 def conf_defaults():
@@ -44,6 +44,33 @@ def plan(model):
     check("verbs: it stops", server.stop() == 0)
 
 
+def render(model):
+    """the prompt of a request: as the server tells it too; and refusals that name the field"""
+    request = {"messages": [{"role": "system", "content": "S"}, {"role": "user", "content": "Hi <|im_end|>"}]}
+    path = WORK / "request.json"
+    path.write_text(json.dumps(request))
+    done = run_verb("render", "-m", model, "--request", path)
+    check("verbs: render", done[0] == 0 and done[1] == "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nHi <|im_end|><|im_end|>\n<|im_start|>assistant\n", done)
+    check("verbs: render from a pipe", run_verb("render", "-m", model, "-r", "-", text=path.read_text())[1] == done[1])
+    server = Server("render", model)
+    server.wait()
+    code, text = curl(server, server.url + "/apply-template", "-H", "Authorization: Bearer " + server.key(), "-d", json.dumps(request))
+    check("verbs: /apply-template gives the same", code == 0 and json.loads(text) == {"prompt": done[1]}, text)
+    code, text = curl(server, "-i", server.url + "/apply-template", "-d", json.dumps(request))
+    check("verbs: /apply-template wants the key", " 401 " in text.splitlines()[0], text)
+    check("verbs: it stops after /apply-template", server.stop() == 0)
+    template = WORK / "strict.jinja"
+    template.write_text("{{ bos_token }}{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}[{{ m.content }}]{% endfor %}")
+    done = run_verb("render", "--template", template, "--bos", "<s>", "--request", path)
+    check("verbs: render with a template that has no place for a system message", done[0] == 0 and done[1] == "<s>[S\n\nHi <|im_end|>]", done)
+    template.write_text("a\n{% include 'b' %}")
+    done = run_verb("render", "--template", template, "--request", path)
+    check("verbs: render names the line of what it cannot do", done[0] == 1 and "line 2" in done[2] and "include" in done[2], done)
+    path.write_text('{"messages": [{"role": "user", "content": "x", "name": 5}]}')
+    done = run_verb("render", "-m", model, "--request", path)
+    check("verbs: render names the message and the field", done[0] == 1 and "messages[0].name" in done[2], done)
+
+
 def run(model):
     keys = re.findall(r"^#([a-z-]+) = ", (ROOT / "rootfs-overlay/etc/tawny.conf").read_text(), re.M)
     wanted = re.findall(r'^    \{"([a-z-]+)", (?:0|.m.|.t.), [A-Z_]+, AT', (ROOT / "engine/base/settings.c").read_text(), re.M)
@@ -61,6 +88,7 @@ def run(model):
     done = run_verb("bench", "-m", model, "-p", "16", "-n", "4", "-r", "1")
     check("verbs: bench's table", done[0] == 0 and "pp16" in done[1] and "tg4" in done[1], done)
     plan(model)
+    render(model)
     done = run_verb("version")
     check("verbs: version", done[0] == 0 and "tawny " in done[1] and "bearssl" in done[1].lower() and "device:" in done[1], done)
     for arguments in (("nonsense",), (), ("serve", "--nonsense", "1"), ("bench", "-p"), ("chat", "--temperature", "x"), ("serve", "x")):

@@ -248,6 +248,14 @@ const struct err *template_fault(const struct template *template)
     return NULL;
 }
 
+enum status template_render(struct jinja_text *out, const struct template *template,
+                            const struct conversation *conversation, struct err *err)
+{
+    (void)template, (void)conversation;
+    *out = (struct jinja_text){NULL, NULL, 0};
+    return err_set(err, BROKEN, "no prompt is asked for here");
+}
+
 enum status template_encode(const struct template *template, const struct tokenizer *tokenizer,
                             const struct conversation *conversation, int32_t **out, size_t *n,
                             struct err *err)

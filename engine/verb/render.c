@@ -1,0 +1,122 @@
+// render.c - `tawny render`: the prompt that a chat request becomes, as a model's chat template or
+// a template in a file writes it. POST /apply-template of a server gives the same.
+//
+// The request is read as the server reads it, and refused with the same sentences. Only the head of
+// the model's file is opened: no weights, no device.
+#include "api/api.h"
+#include "args.h"
+#include "verb.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { REQUEST_CAP = 8 << 20 }; // as the server reads
+
+struct rendering_of {
+    struct settings settings;
+    const char *request, *template, *bos, *eos;
+};
+
+static enum status read_stdin(struct buf *out, struct err *err)
+{
+    uint8_t piece[16384];
+    ssize_t n;
+    buf_init(out, REQUEST_CAP);
+    while ((n = read(STDIN_FILENO, piece, sizeof(piece))) != 0) {
+        if (n < 0 && errno == EINTR)
+            continue;
+        enum status status = n < 0 ? err_set(err, IO_ERROR, "stdin: %s", strerror(errno))
+                                   : buf_add(out, piece, (size_t)n);
+        if (status == NO_ROOM)
+            status = err_set(err, TOO_LARGE, "stdin has more than %d bytes", REQUEST_CAP);
+        if (status != OK) {
+            buf_free(out);
+            return status;
+        }
+    }
+    return OK;
+}
+
+static enum status open_template(struct template **out, const struct rendering_of *r,
+                                 struct err *err)
+{
+    char path[2100];
+    struct buf text;
+    if (!r->template) {
+        enum status status = args_model_path(&r->settings, path, sizeof(path), err);
+        return status == OK ? model_template_open(out, path, err) : status;
+    }
+    enum status status = file_read(&text, r->template, JINJA_SOURCE_MOST, err);
+    if (status != OK)
+        return status;
+    const struct template_source source = {
+        .text = buf_view(&text), .bos = bytes_of(r->bos), .eos = bytes_of(r->eos)};
+    template_open(out, &source, NULL);
+    buf_free(&text);
+    return OK;
+}
+
+static enum status print_prompt(const struct template *template,
+                                const struct conversation *conversation, struct err *err)
+{
+    struct jinja_text text;
+    enum status status = template_render(&text, template, conversation, err);
+    if (status != OK)
+        return status;
+    if (fwrite(text.p, 1, text.n, stdout) != text.n || fflush(stdout) != 0)
+        status = err_set(err, IO_ERROR, "stdout: %s", strerror(errno));
+    jinja_text_free(&text);
+    return status;
+}
+
+static enum status run(const struct rendering_of *r, struct err *err)
+{
+    struct buf body;
+    struct template *template;
+    enum status status = strcmp(r->request, "-") == 0
+                             ? read_stdin(&body, err)
+                             : file_read(&body, r->request, REQUEST_CAP, err);
+    if (status != OK)
+        return status;
+    struct job *job = job_open();
+    status = api_read_chat(job, buf_view(&body), err);
+    buf_free(&body);
+    if (status == OK)
+        status = open_template(&template, r, err);
+    if (status == OK) {
+        status = print_prompt(template, &job->ask.conversation, err);
+        template_close(template);
+    }
+    job_close(job);
+    return status;
+}
+
+int verb_render(int argc, char **argv)
+{
+    struct rendering_of r = {.bos = "", .eos = ""};
+    struct err err;
+    const struct arg args[] = {
+        {"request", 'r', &r.request, NULL, "FILE",
+         "a body of /v1/chat/completions: messages, tools, chat_template_kwargs; -: stdin"},
+        {"template", 0, &r.template, NULL, "FILE", "a template instead of the model's"},
+        {"bos", 0, &r.bos, NULL, "TEXT", "what bos_token is in it"},
+        {"eos", 0, &r.eos, NULL, "TEXT", "what eos_token is in it"},
+    };
+    const struct command command = {
+        "print the prompt that a chat request becomes, by the model's own chat template.", args,
+        COUNT_OF(args), &r.settings};
+    enum status status = args_read(&command, argc, argv, &err);
+    if (status == CANCELLED)
+        return 0;
+    if (status == OK && !r.request)
+        status =
+            err_set(&err, BAD_INPUT, "give a request: --request FILE (--help lists the options)");
+    if (status == OK && !r.template && (r.bos[0] || r.eos[0]))
+        status = err_set(&err, BAD_INPUT, "--bos and --eos belong to --template");
+    if (status != OK)
+        return args_fail("render", &err, 2);
+    status = run(&r, &err);
+    return status == OK ? 0 : args_fail("render", &err, 1);
+}
