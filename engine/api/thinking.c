@@ -1,10 +1,10 @@
 // thinking.c - the fields that say whether a model thinks, how much and for how long, as clients of
 // several servers spell them.
 //
-// What a template can be told becomes its variables: reasoning_effort as it is called (gpt-oss),
-// and a yes or no under both names that templates have for it; what chat_template_kwargs says
-// itself comes first. How long a thought may be is the engine's affair: behind so many tokens its
-// end is forced.
+// What a template can be told becomes its variables: reasoning_effort (gpt-oss) or thinking_effort
+// (Kimi K3), and a yes or no under both names that templates have for it; what chat_template_kwargs
+// says itself comes first. How long a thought may be is the engine's affair: behind so many tokens
+// its end is forced.
 #include "fields.h"
 
 #include <string.h>
@@ -101,6 +101,7 @@ bool finish_thinking(struct reading *r)
     const struct value yes = {.kind = VALUE_BOOL, .yes = r->form->thinks == SAID_YES};
     const struct member ours[] = {
         {bytes_of("reasoning_effort"), {.kind = VALUE_TEXT, .text = r->form->effort}},
+        {bytes_of("thinking_effort"), {.kind = VALUE_TEXT, .text = r->form->effort}},
         {bytes_of("enable_thinking"), yes},
         {bytes_of("thinking"), yes},
     };
@@ -113,7 +114,7 @@ bool finish_thinking(struct reading *r)
     if (!all || !options)
         return no_room(r);
     for (size_t i = 0; i < COUNT_OF(ours); i++) // of two of one name the last counts
-        if (i > 0 || r->form->effort.n > 0)
+        if (i > 1 || r->form->effort.n > 0)
             all[n++] = ours[i];
     if (n_said > 0)
         memcpy(all + n, said->dict.members, n_said * sizeof(*all));

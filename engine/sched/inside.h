@@ -211,7 +211,8 @@ void work_suspend(struct loaded *loaded, struct seq *seq);
 // speak.c
 struct event *text_event(enum event_kind kind, const struct work *work, struct bytes text);
 void work_speak_begin(const struct loaded *loaded, struct work *work); // it has a sampler
-int32_t work_counts(struct work *work, int32_t id); // the token that counts where `id` was picked
+// The token that counts where `id` was picked.
+int32_t work_counts(const struct loaded *loaded, struct work *work, int32_t id);
 // Tells what the token says. True: the answer ends here, and nothing is left to be told.
 bool work_speak(struct loaded *loaded, struct work *work, int32_t id);
 void work_speak_end(struct loaded *loaded, struct work *work); // tells what was held back

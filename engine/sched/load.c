@@ -115,7 +115,7 @@ static void loaded_ready(struct loaded *loaded)
     const struct err *fault = template_fault(loaded->template);
     if (fault && !info->n_vector) // a model that embeds talks to nobody
         log_warn("%s: %s", info->id, fault->text);
-    loaded->family = answer_family_find(model_chat_template(loaded->model));
+    loaded->family = answer_family_find(model_chat_template(loaded->model), loaded->tokenizer);
     loaded->n_ctx = info->n_ctx;
     loaded->n_ctx_train = info->n_ctx_train;
     loaded->n_vocab = info->n_vocab;

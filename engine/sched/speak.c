@@ -78,8 +78,13 @@ static void force(const struct loaded *loaded, struct work *work, struct bytes t
     work->n_forced = (int32_t)n;
 }
 
-int32_t work_counts(struct work *work, int32_t id)
+int32_t work_counts(const struct loaded *loaded, struct work *work, int32_t id)
 {
+    const bool due = work->job->ask.must_call && !work->call_begun && !work->thought_cut;
+    if (due && tokenizer_is_end(loaded->tokenizer, id)) { // it thought, and would end with that
+        work->thought_cut = true;
+        force(loaded, work, answer_thought_end(&loaded->family));
+    }
     return work->at_forced < work->n_forced ? work->forced[work->at_forced++] : id;
 }
 

@@ -37,8 +37,11 @@ struct answer_family {
     bool told; // the template has no place for tools: answer_tools_text() goes into the prompt
 };
 
-// By the text of the chat template; n == 0: there is none.
-struct answer_family answer_family_find(struct bytes chat_template);
+// By the text of the chat template (n == 0: there is none), and where that says nothing by the
+// marks among the tokens (NULL: these are not asked).
+struct tokenizer;
+struct answer_family answer_family_find(struct bytes chat_template,
+                                        const struct tokenizer *tokenizer);
 const char *answer_form_name(const struct answer_family *family); // "hermes", "harmony" ...
 // Whether the text of a control token is (a part of) a mark, to be fed.
 bool answer_knows(const struct answer_family *family, struct bytes token);

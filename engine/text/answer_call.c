@@ -308,7 +308,8 @@ static bool parameter_begins(struct answer_parser *a, struct bytes rest)
         const size_t end = bytes_find(bytes_from(behind, at), ">");
         if (at + end == behind.n)
             return false;
-        a->types = bytes_begin(bytes_from(behind, at), "true") ? IS_STRING : 0;
+        const struct bytes said = bytes_from(behind, at);
+        a->types = bytes_begin(said, "true") || bytes_begin(said, "string") ? IS_STRING : 0;
         at += end + 1;
     }
     if (form->value_open) {

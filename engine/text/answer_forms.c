@@ -6,6 +6,7 @@
 // <tool_call> alone is shared by many: what stands behind it tells the shape, and every form takes
 // a JSON object behind its mark. Thoughts are told apart by their own marks, whatever the form is.
 #include "answer_inside.h"
+#include "text.h"
 
 #include <string.h>
 
@@ -13,6 +14,8 @@
 #define LOW "\xe2\x96\x81" // U+2581
 #define DEEPSEEK(words) "<" BAR "tool" LOW words BAR ">"
 #define DSML BAR "DSML" BAR
+#define K3(what) "<|open|>" what "<|sep|>"
+#define K3_ENDS(what) "<|close|>" what "<|sep|>"
 
 static const struct answer_form harmony = {
     .name = "harmony",
@@ -37,6 +40,28 @@ static const struct answer_form forms[] = {
      .written_id = true,
      .begins = "<|tool_calls_section_begin|><|tool_call_begin|>functions.%s:0<|tool_call_argument_"
                "begin|>"},
+    {.name = "kimi-k3",
+     .signs = {"<|open|>", "open_tag('call'"},
+     .shape = SHAPE_TAGGED,
+     .open = {K3("tools")},
+     .close = {K3_ENDS("tools")},
+     .call_open = "<|open|>call tool=\"",
+     .name_end = {"\"<|sep|>", "\""},
+     .skip_to = "<|sep|>",
+     .call_close = K3_ENDS("call"),
+     .argument_open = "<|open|>argument key=\"",
+     .argument_name_end = "\" type=\"",
+     .argument_close = K3_ENDS("argument"),
+     .drops = {K3_ENDS("message")},
+     .says_string = true,
+     .begins = K3("tools") "<|open|>call tool=\"%s\" index=\"1\"<|sep|>"},
+    {.name = "gigachat3",
+     .signs = {"<|role_sep|>", "function call"},
+     .shape = SHAPE_OBJECTS,
+     .open = {"function call<|role_sep|>"},
+     .close = {"<|message_sep|>"},
+     .drops = {"<|message_sep|>"},
+     .begins = "<|message_sep|>\n\nfunction call<|role_sep|>\n{\"name\": \"%s\", \"arguments\": "},
     {.name = "deepseek-dsml", // V3.2
      .signs = {"DSML", "function_calls>"},
      .shape = SHAPE_TAGGED,
@@ -284,20 +309,21 @@ static const struct answer_form unknown = {
     .begins = "<tool_call>\n{\"name\": \"%s\", \"arguments\": ",
 };
 
-static const struct answer_thought harmony_thought = {"<|channel|>analysis<|message|>", "<|end|>",
-                                                      NULL, NULL};
+static const struct answer_thought harmony_thought = {.open = "<|channel|>analysis<|message|>",
+                                                      .close = "<|end|>"};
 
 static const struct answer_thought thoughts[] = {
-    {"<seed:think>", "</seed:think>", NULL, NULL},
-    {"<|START_THINKING|>", "<|END_THINKING|>", NULL, NULL},
-    {"<|channel>thought", "<channel|>", NULL, NULL}, // Gemma 4
-    {"<|inner_prefix|>", "<|inner_suffix|>", NULL, NULL},
-    {"[THINK]", "[/THINK]", NULL, NULL},
-    {"Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]", NULL, NULL},
-    {"Here is my thought process:", "Here is my response:", NULL, NULL}, // Granite 3.2
-    {"<think>", "</think>", "<response>", "</response>"},                // Granite 3.3 wraps
-    {"<thought>", "</thought>", NULL, NULL},
-    {"<thinking>", "</thinking>", NULL, NULL},
+    {"<seed:think>", "</seed:think>"},
+    {"<|START_THINKING|>", "<|END_THINKING|>"},
+    {"<|channel>thought", "<channel|>"}, // Gemma 4
+    {K3("think"), K3_ENDS("think"), K3("response"), K3_ENDS("response"), .how = "open_tag('think'"},
+    {"<|inner_prefix|>", "<|inner_suffix|>"},
+    {"[THINK]", "[/THINK]"},
+    {"Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]"},
+    {"Here is my thought process:", "Here is my response:"}, // Granite 3.2
+    {"<think>", "</think>", "<response>", "</response>"},    // Granite 3.3 wraps
+    {"<thought>", "</thought>"},
+    {"<thinking>", "</thinking>"},
 };
 
 static bool stands_in(struct bytes text, const char *what)
@@ -319,7 +345,24 @@ static bool can_be_told(const struct answer_form *form)
     return (form->shape == SHAPE_OBJECTS || form->shape == SHAPE_NAMED) && !form->quote;
 }
 
-struct answer_family answer_family_find(struct bytes chat_template)
+static bool has_mark(const struct tokenizer *tokenizer, const char *mark)
+{
+    return tokenizer && mark && tokenizer_find_special(tokenizer, mark) >= 0;
+}
+
+// Of a file without a template, or with one that knows nothing of calls.
+static void find_by_marks(struct answer_family *family, const struct tokenizer *tokenizer)
+{
+    for (size_t i = 0; i < COUNT_OF(forms) && family->form == &unknown; i++)
+        if (has_mark(tokenizer, forms[i].open[0]) && can_be_told(&forms[i]))
+            family->form = &forms[i];
+    for (size_t i = 0; i < COUNT_OF(thoughts) && !family->thought; i++)
+        if (has_mark(tokenizer, thoughts[i].open) && has_mark(tokenizer, thoughts[i].close))
+            family->thought = &thoughts[i];
+}
+
+struct answer_family answer_family_find(struct bytes chat_template,
+                                        const struct tokenizer *tokenizer)
 {
     struct answer_family family = {.form = &unknown, .told = !stands_in(chat_template, "tools")};
     if (is_of(&harmony, chat_template))
@@ -328,8 +371,10 @@ struct answer_family answer_family_find(struct bytes chat_template)
         if (is_of(&forms[i], chat_template) && (!family.told || can_be_told(&forms[i])))
             family.form = &forms[i];
     for (size_t i = 0; i < COUNT_OF(thoughts) && !family.thought; i++)
-        if (stands_in(chat_template, thoughts[i].close))
+        if (stands_in(chat_template, thoughts[i].close) ||
+            (thoughts[i].how && stands_in(chat_template, thoughts[i].how)))
             family.thought = &thoughts[i];
+    find_by_marks(&family, tokenizer);
     return family;
 }
 
@@ -365,7 +410,9 @@ bool answer_knows(const struct answer_family *family, struct bytes token)
                                  form->drops[2],
                                  form->drops[3],
                                  thought ? thought->open : NULL,
-                                 thought ? thought->close : NULL};
+                                 thought ? thought->close : NULL,
+                                 thought ? thought->wrap_open : NULL,
+                                 thought ? thought->wrap_close : NULL};
     for (size_t i = 0; i < COUNT_OF(marks) && token.n > 0; i++)
         if (marks[i] && memmem(marks[i], strlen(marks[i]), token.p, token.n))
             return true;

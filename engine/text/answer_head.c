@@ -50,6 +50,7 @@ static struct bytes trimmed(struct bytes text)
 // ---- {"name": ..., "arguments": ...} ------------------------------------------------------------
 
 struct object { // a head being read
+    const struct answer_parser *a;
     struct bytes in;
     size_t at;
     struct head *head;
@@ -89,11 +90,14 @@ static enum answer_state value_state(uint8_t first)
     return first == '"' ? IN_STRING : IN_VALUE;
 }
 
-// One member. HEAD_CALL: it is read, or it opens an object, or (*whole) the arguments begin.
+// One member. HEAD_CALL: it is read, or it opens an object, or (*whole) the arguments begin. Where
+// a call may stand without a mark, an object with other members, or of no such tool, is just an
+// object: it is not held back until its end.
 static enum head_verdict read_member(struct object *o, bool *whole)
 {
     static const char *const names[] = {"name", "tool_name", "function", NULL};
     static const char *const arguments[] = {"arguments", "parameters", NULL};
+    static const char *const others[] = {"type", "id", "tool_call_id", NULL};
     struct head *head = o->head;
     struct bytes key;
     enum head_verdict verdict = read_key(o, &key);
@@ -111,6 +115,9 @@ static enum head_verdict read_member(struct object *o, bool *whole)
         *whole = true;
         return HEAD_CALL;
     }
+    const bool is_tool = head->name.n == 0 && key_is(key, names);
+    if (o->a->form->bare && !is_arguments && !is_tool && !key_is(key, others))
+        return HEAD_NOT;
     enum json_state state;
     const size_t n = answer_json_skip(rest, NULL, false, &state);
     if (n == 0)
@@ -118,9 +125,11 @@ static enum head_verdict read_member(struct object *o, bool *whole)
     if (is_arguments) {
         head->from = o->at;
         head->to = o->at + n;
-    } else if (head->name.n == 0 && key_is(key, names)) {
+    } else if (is_tool) {
         head->name = (struct bytes){rest.p + 1, n - 2};
         if ((*rest.p != '"' && *rest.p != '\'') || !is_name(head->name))
+            return HEAD_NOT;
+        if (o->a->form->bare && !answer_tool(o->a, head->name))
             return HEAD_NOT;
     }
     o->at += n;
@@ -128,9 +137,10 @@ static enum head_verdict read_member(struct object *o, bool *whole)
 }
 
 // in begins with '{'
-static enum head_verdict object_head(struct bytes in, struct head *head)
+static enum head_verdict object_head(const struct answer_parser *a, struct bytes in,
+                                     struct head *head)
 {
-    struct object o = {.in = in, .at = 1, .head = head};
+    struct object o = {.a = a, .in = in, .at = 1, .head = head};
     bool whole = false;
     head->n_levels = 1;
     while (!whole) {
@@ -294,7 +304,7 @@ static enum head_verdict read_head(const struct answer_parser *a, struct bytes i
             return HEAD_NOT;
     }
     const struct bytes rest = bytes_from(in, at);
-    enum head_verdict verdict = *rest.p == '{'                     ? object_head(rest, head)
+    enum head_verdict verdict = *rest.p == '{'                     ? object_head(a, rest, head)
                                 : a->form->shape == SHAPE_KEYWORDS ? keywords_head(rest, head)
                                 : a->form->shape == SHAPE_OBJECTS  ? HEAD_NOT
                                                                    : named_head(a, rest, head);

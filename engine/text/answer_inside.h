@@ -45,7 +45,7 @@ struct answer_form {
     bool bare;                     // an answer may begin with a call, without any mark
     bool open_is_call;             // open[1] is a call_open whose mark was forgotten
     bool trims_line;    // the line breaks next to a parameter's marks are not part of its value
-    bool says_string;   // argument_name_end is followed by true or false: whether it is a string
+    bool says_string;   // argument_name_end is followed by whether it is a string, or by its type
     bool ends_thought;  // open[0] ends a thought that was left open
     bool short_id;      // 9 letters and digits
     bool written_id;    // the name is written as functions.NAME:N, which is the id
@@ -54,7 +54,8 @@ struct answer_form {
 
 struct answer_thought {
     const char *open, *close;
-    const char *wrap_open, *wrap_close; // around the content that follows
+    const char *wrap_open, *wrap_close; // around the content that follows; NULL: nothing is
+    const char *how; // a template that makes these marks in pieces has this text; NULL: none does
 };
 
 // ---- a value into JSON (answer_json.c) ----------------------------------------------------------

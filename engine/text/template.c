@@ -36,11 +36,11 @@ static struct bytes token_text(const struct tokenizer *t, int32_t id, struct byt
     return owned(said.n > 0 || !t || id < 0 ? said : tokenizer_mark(t, id));
 }
 
-static enum status open_format(struct template *t, struct format *format, struct bytes source,
-                               struct err *err)
+static enum status open_format(struct template *t, const struct tokenizer *tokenizer,
+                               struct format *format, struct bytes source, struct err *err)
 {
     format->source = owned(source);
-    format->family = answer_family_find(source);
+    format->family = answer_family_find(source, tokenizer);
     enum status status = jinja_open(&format->jinja, source, err);
     if (status != OK)
         return err_prefix(err, "the model's chat template cannot be used");
@@ -60,17 +60,17 @@ void template_open(struct template **out, const struct template_source *source,
                  tokenizer_find_special(tokenizer, "<|im_end|>") >= 0;
     enum status status;
     if (source->text.n > 0)
-        status = open_format(t, &t->plain, source->text, &t->fault);
+        status = open_format(t, tokenizer, &t->plain, source->text, &t->fault);
     else if (marks)
-        status = open_format(t, &t->plain, bytes_of(chatml), &t->fault);
+        status = open_format(t, tokenizer, &t->plain, bytes_of(chatml), &t->fault);
     else
         status = err_set(&t->fault, UNSUPPORTED,
                          "the model has no chat template, and no <|im_start|> and <|im_end|> in "
                          "its vocabulary: use /v1/completions with it");
     if (source->text.n == 0)
-        t->plain.family = answer_family_find((struct bytes){NULL, 0});
+        t->plain.family = answer_family_find((struct bytes){NULL, 0}, tokenizer);
     if (status == OK && source->tools.n > 0)
-        status = open_format(t, &t->tools, source->tools, &t->fault);
+        status = open_format(t, tokenizer, &t->tools, source->tools, &t->fault);
     *out = t;
 }
 

@@ -73,7 +73,7 @@ static void read_answer(struct seen *seen, const uint8_t *data, struct bytes tex
 {
     struct answer_parser *answer;
     const struct answer_family family =
-        answer_family_find(bytes_of(templates[data[0] % COUNT_OF(templates)]));
+        answer_family_find(bytes_of(templates[data[0] % COUNT_OF(templates)]), NULL);
     const struct answer_options options = {.tools = data[1] & 1 ? &tools : NULL,
                                            .in_thought = (data[1] & 2) != 0,
                                            .one_call = (data[1] & 4) != 0};

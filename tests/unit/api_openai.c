@@ -588,12 +588,15 @@ static void test_thinking(void)
 {
     check_thinking("", "", -1);
     check_thinking(",\"reasoning_effort\":\"high\"",
-                   "{\"reasoning_effort\":\"high\",\"enable_thinking\":true,\"thinking\":true}",
+                   "{\"reasoning_effort\":\"high\",\"thinking_effort\":\"high\",\"enable_"
+                   "thinking\":true,\"thinking\":true}",
                    -1);
     check_thinking(",\"reasoning_effort\":\"none\"",
                    "{\"enable_thinking\":false,\"thinking\":false}", -1);
     check_thinking(",\"reasoning\":{\"effort\":\"low\",\"max_tokens\":9}",
-                   "{\"reasoning_effort\":\"low\",\"enable_thinking\":true,\"thinking\":true}", 9);
+                   "{\"reasoning_effort\":\"low\",\"thinking_effort\":\"low\",\"enable_thinking\":"
+                   "true,\"thinking\":true}",
+                   9);
     check_thinking(",\"thinking_budget_tokens\":0", "", 0);
     check_thinking(",\"thinking\":{\"type\":\"adaptive\",\"budget_tokens\":5}", "", 5);
     check_thinking(

@@ -292,6 +292,12 @@ struct bytes tokenizer_decode(const struct tokenizer *tokenizer, int32_t id)
     return (struct bytes){(const uint8_t *)letters + id, 1};
 }
 
+int32_t tokenizer_find_special(const struct tokenizer *tokenizer, const char *text)
+{
+    (void)tokenizer, (void)text;
+    return -1;
+}
+
 struct bytes tokenizer_mark(const struct tokenizer *tokenizer, int32_t id)
 {
     return tokenizer_decode(tokenizer, id);

@@ -83,7 +83,7 @@ static void take_all(struct shown *out, struct answer_parser *answer)
 static struct answer_parser *open_answer(const struct test *test)
 {
     struct answer_parser *answer;
-    const struct answer_family family = answer_family_find(bytes_of(test->sign));
+    const struct answer_family family = answer_family_find(bytes_of(test->sign), NULL);
     const struct answer_options options = {.tools = test->no_tools ? NULL : &tools,
                                            .in_thought = test->in_thought,
                                            .one_call = test->one_call};
@@ -315,6 +315,25 @@ static const struct test tagged[] = {
     {GLM, "glm", "<tool_call>now</tool_call>", "N0[now]A0[{}]"},
 };
 
+#define K3 "tools <|open|> open_tag('call') open_tag('think')"
+#define O(what) "<|open|>" what "<|sep|>"
+#define E(what) "<|close|>" what "<|sep|>"
+
+static const struct test later[] = {
+    {K3, "kimi-k3",
+     "Hm." E("think") O("response") "I look." E("response") O("tools")
+         O("call tool=\"get_weather\" index=\"1\"")
+             O("argument key=\"city\" type=\"string\"") "X" E("argument")
+                 O("argument key=\"days\" type=\"number\"") "2" E("argument") E("call")
+                     O("call tool=\"now\" index=\"2\"") E("call") E("tools") E("message"),
+     "T[Hm.]C[I look.]N0[get_weather]A0[{\"city\": \"X\", \"days\": 2}]N1[now]A1[{}]",
+     .in_thought = true},
+    {"tools <|role_sep|> function call", "gigachat3",
+     "I look.<|message_sep|>\n\nfunction call<|role_sep|>\n{\"name\": \"get_weather\", "
+     "\"arguments\": {\"city\": \"X\"}}<|message_sep|>\n\n",
+     "C[I look.]" CALL("{\"city\": \"X\"}")},
+};
+
 #define LLAMA3 "tools <|python_tag|>"
 
 static const struct test keywords[] = {
@@ -338,6 +357,8 @@ static const struct test keywords[] = {
      "{\"type\": \"function\", \"name\": \"now\", \"parameters\": {}}; {\"name\": \"now\", "
      "\"parameters\": {}}",
      "N0[now]A0[{}]N1[now]A1[{}]"},
+    {LLAMA3, "llama3", "{\"weather\": {\"city\": \"X\"}, \"name\": \"now\", \"parameters\": {}}",
+     "C[{\"weather\": {\"city\": \"X\"}, \"name\": \"now\", \"parameters\": {}}]"},
     {LLAMA3, "llama3", "{\"name\": \"Ann\", \"age\": 3}", "C[{\"name\": \"Ann\", \"age\": 3}]"},
     {LLAMA3, "llama3", "<|python_tag|>get_weather.call(city=\"X\")", CALL("{\"city\": \"X\"}")},
     {LLAMA3, "llama3",
@@ -440,7 +461,7 @@ static void check_one_test(const struct test *test)
 {
     static struct shown shown;
     const size_t n = strlen(test->text);
-    const struct answer_family family = answer_family_find(bytes_of(test->sign));
+    const struct answer_family family = answer_family_find(bytes_of(test->sign), NULL);
     CHECK_TEXT(answer_form_name(&family), test->form);
     read_answer(&shown, test, n, n, 1);
     CHECK_TEXT(shown.text, test->want);
@@ -483,7 +504,7 @@ static void test_characters(void)
 {
     struct answer_parser *answer;
     struct answer_event event;
-    const struct answer_family family = answer_family_find(bytes_of(HERMES));
+    const struct answer_family family = answer_family_find(bytes_of(HERMES), NULL);
     answer_open(&answer, &family, &(struct answer_options){.tools = &tools});
     answer_feed(answer, bytes_of("a\xe2\x82"));
     CHECK(answer_take(answer, &event) && bytes_equal_text(event.text, "a"));
@@ -496,9 +517,15 @@ static void test_characters(void)
     answer_close(answer);
 }
 
-// Arguments come while they are written.
+// Arguments come while they are written, and an object that is no call does too.
 static void test_streams(void)
 {
+    struct test bare = {.sign = LLAMA3};
+    struct answer_parser *plain = open_answer(&bare);
+    struct answer_event piece;
+    answer_feed(plain, bytes_of("{\"weather\": \"rai"));
+    CHECK(answer_take(plain, &piece) && bytes_equal_text(piece.text, "{\"weather\": \"rai"));
+    answer_close(plain);
     struct test test = {.sign = QWEN};
     struct answer_parser *answer = open_answer(&test);
     struct answer_event event;
@@ -513,14 +540,14 @@ static void test_streams(void)
 
 static void test_family(void)
 {
-    struct answer_family family = answer_family_find(bytes_of(HERMES));
+    struct answer_family family = answer_family_find(bytes_of(HERMES), NULL);
     CHECK(!family.told && answer_knows(&family, bytes_of("<tool_call>")));
     CHECK(!answer_knows(&family, bytes_of("<|im_start|>")));
     CHECK(!answer_knows(&family, bytes_of("")));
     CHECK(answer_opens_thought(&family, bytes_of("assistant\n<think>\n\n")));
     CHECK(!answer_opens_thought(&family, bytes_of("what is <think> ?\nassistant\n")));
     CHECK(bytes_equal_text(answer_thought_end(&family), "</think>"));
-    family = answer_family_find(bytes_of(""));
+    family = answer_family_find(bytes_of(""), NULL);
     CHECK(family.told && !family.thought && answer_thought_end(&family).n == 0);
     CHECK_TEXT(answer_form_name(&family), "unknown");
     struct buf text;
@@ -530,7 +557,7 @@ static void test_family(void)
     CHECK(strstr((char *)text.p, "<tool_call>\n{\"name\": \"NAME\", \"arguments\": "
                                  "{...}}\n</tool_call>"));
     text.n = 0;
-    family = answer_family_find(bytes_of(R1));
+    family = answer_family_find(bytes_of(R1), NULL);
     CHECK(answer_call_begin(&text, &family, bytes_of("now")));
     CHECK(bytes_equal_text(buf_view(&text), CALLS ONE "function" SEP "now\n```json\n"));
     buf_free(&text);
@@ -555,7 +582,7 @@ static void check_forced(const struct test *test, const struct buf *begin, const
 // beginning at least.
 static void check_must(const struct test *test, struct bytes tool)
 {
-    const struct answer_family family = answer_family_find(bytes_of(test->sign));
+    const struct answer_family family = answer_family_find(bytes_of(test->sign), NULL);
     struct grammar *grammar;
     struct notes notes = {""};
     struct err err = {0};
@@ -606,6 +633,7 @@ int main(void)
     check_all(tagged, COUNT_OF(tagged));
     check_all(keywords, COUNT_OF(keywords));
     check_all(harmony, COUNT_OF(harmony));
+    check_all(later, COUNT_OF(later));
     test_ids();
     test_characters();
     test_streams();
@@ -615,6 +643,7 @@ int main(void)
     check_must_all(tagged, COUNT_OF(tagged));
     check_must_all(keywords, COUNT_OF(keywords));
     check_must_all(harmony, COUNT_OF(harmony));
+    check_must_all(later, COUNT_OF(later));
     vocabulary_close(bytes_only);
     arena_free(&arena);
     return check_done("text_answer");
