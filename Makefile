@@ -332,6 +332,10 @@ build/host/ops: $(patsubst %.c,build/host/obj/%.o,$(wildcard tests/golden/ops*.c
 build/host/words: build/host/obj/tests/golden/words.o build/host/libengine.a
 	$(call say,LINK $@)
 	$(Q)$(call link,host) $^ $(LIBS) -o $@
+# Two turns of a conversation through the scheduler: build/host/turns MODEL DEVICE CTX PROMPT MORE MAX
+build/host/turns: build/host/obj/tests/golden/turns.o build/host/libengine.a
+	$(call say,LINK $@)
+	$(Q)$(call link,host) $^ $(LIBS) -o $@
 # Templates and variables in, texts out: build/host/render < LINES.
 build/host/render build/asan/render: build/%/render: build/%/obj/tests/golden/render.o build/%/libengine.a
 	$(call say,LINK $@)
@@ -366,7 +370,7 @@ build/host/memfd_layer.so: tests/golden/driver/memfd_layer.c | build/deps/host.s
 
 # What a tier needs built; tests/run asks for it, so that a build failure is that tier's failure and no other's.
 needs-unit: unit-programs
-needs-golden: host appliance build/host/ops build/host/words build/host/render build/host/obeys $(patsubst %,build/appliance/%,ops probe isa) build/host/memfd_layer.so
+needs-golden: host appliance build/host/ops build/host/words build/host/turns build/host/render build/host/obeys $(patsubst %,build/appliance/%,ops probe isa) build/host/memfd_layer.so
 needs-device: host build/host/ops
 needs-api: host asan appliance
 needs-boot: image host

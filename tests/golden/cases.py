@@ -51,8 +51,8 @@ def make_model(path, name):
     mkgguf.make(path, shape, kind, 1, corpus(), False, name)
 
 
-def make_arch(path, name):
-    mkarch.make(path, name, corpus())
+def make_arch(path, name, ctx=None):
+    mkarch.make(path, name, corpus(), ctx)
 
 
 def make_vocab_file(path, pre):

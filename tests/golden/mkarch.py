@@ -518,8 +518,12 @@ def bpe(s, corpus):
             kv('tokenizer.ggml.bos_token_id', U32, eot), kv('tokenizer.ggml.eos_token_id', U32, ime), kv('tokenizer.ggml.add_bos_token', BOOL, False)]
 
 
-def make(path, name, corpus):
+def make(path, name, corpus, ctx=None):
+    """ctx: positions that it was trained for, where the shape's own are too few"""
     s = (MODELS.get(name) or EMBEDDERS[name])()
+    if ctx:
+        length = s.arch + '.context_length'
+        s.keys = [kv(length, U32, ctx) if length.encode() in k else k for k in s.keys]
     keys = [kv('general.architecture', STR, s.arch), kv('general.name', STR, 'random'), kv('general.file_type', U32, 0)] + s.keys + [
         kv(s.arch + '.vocab_size', U32, VOCAB)] + (wordpieces(corpus) if s.kind == 'bert' else bpe(s, corpus))
     if s.format: keys.append(kv('tokenizer.chat_template.rerank', STR, s.format))
