@@ -36,6 +36,9 @@ bool finish_thinking(struct reading *r); // what of it templates read becomes th
 
 // constraint.c: what the answer must be, in each of its spellings; only one may be given.
 extern const struct field constraint_fields[];
+// logprobs.c; finish_logprobs: when every field of a chat was read.
+extern const struct field chat_logprobs_fields[], completions_logprobs_fields[];
+bool finish_logprobs(struct reading *r);
 extern const struct field sampling_fields[]; // sampling.c: how tokens are drawn
 
 // Every reader returns true, or false with r->refusal filled.

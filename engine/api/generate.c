@@ -66,6 +66,8 @@ static struct reply *reply_open(struct api *api, const struct form *form, struct
     reply->stream = form->stream;
     reply->include_usage = form->include_usage;
     reply->constraint = form->constraint;
+    reply->logprobs = form->logprobs;
+    buf_init(&reply->chances, SIZE_MAX);
     reply->created = clock_unix_s();
     reply->asked_ms = reply->written_ms = clock_ms();
     buf_init(&reply->text, 3 * (size_t)ANSWER_BYTES_MOST);

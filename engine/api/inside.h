@@ -60,6 +60,8 @@ struct form { // of a request what is not the engine's business: how its answer 
     bool stream, include_usage, echo;
     struct bytes model;     // as asked for; empty = not given
     const char *constraint; // the field that says what the answer must be; NULL: none
+    bool logprobs;
+    int32_t top_logprobs;
     struct vectors_form vectors;
     enum said thinks;    // whether the model is to think
     struct bytes effort; // and how much; n == 0: not said
@@ -88,6 +90,9 @@ struct reply { // an answer on its way: from sched_submit to the job's last even
     struct reply_call *calls; // [n_calls], filled when it is not streamed
     size_t n_calls, calls_allocated;
     size_t n_bytes;      // of all these
+    bool logprobs;       // they are asked for
+    struct buf chances;  // what came of them and is not written yet (logprobs.c)
+    size_t chances_at;   // characters of the answer before their text
     uint64_t asked_ms;   // when it was submitted
     uint64_t written_ms; // when a stream last got something
     struct vectors_form form;
@@ -114,7 +119,7 @@ struct dialect {
     enum job_kind kind;
     const char *id_prefix;
     const char *input;                 // the field that holds the prompt
-    const struct field *fields[6];     // tables, the last pointer NULL
+    const struct field *fields[7];     // tables, the last pointer NULL
     bool (*begin)(struct reading *r);  // before any field; NULL: nothing to do
     bool (*finish)(struct reading *r); // when every field was read: is all there that must be?
     const struct writer *writer;
@@ -140,6 +145,11 @@ void reply_clear(struct reply *reply);                   // frees what it holds
 void reply_stop(struct reply *reply);                    // the server stops: its last words
 void reply_data(struct reply *reply, struct json *json); // one event of a stream; frees the JSON
 bool event_is_last(const struct event *event);
+
+// logprobs.c
+MUST_USE enum status logprobs_keep(struct reply *reply, const struct event *event);
+void logprobs_write(struct json *json, const struct reply *reply); // null when there are none
+size_t logprobs_characters(struct bytes chances);
 
 // ---- the whole ------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 // openai.c - OpenAI's dialect: POST /v1/chat/completions and /v1/completions.
 //
 // One table says which fields exist beside those that all dialects share, and who reads them; below
-// it stands what writes an answer. What is asked for and cannot be done (n = 2, logprobs ...) is a
+// it stands what writes an answer. What is asked for and cannot be done (n = 2, suffix ...) is a
 // 400 that names the field. A stream begins with the role, is never silent for long (a
 // chunk whose delta is empty: every client takes it, where some choke on a comment line), and ends
 // with a finish_reason, the usage where it was asked for, and [DONE]. An error inside a stream is a
@@ -53,14 +53,6 @@ static bool only_one(struct reading *r, const char *name, yyjson_val *value)
     return true;
 }
 
-// logprobs (a boolean in chat, a number in completions), top_logprobs
-static bool no_logprobs(struct reading *r, const char *name, yyjson_val *value)
-{
-    if (yyjson_is_false(value) || (yyjson_is_num(value) && yyjson_get_num(value) == 0))
-        return true;
-    return not_supported(r, name, "log probabilities are not returned yet");
-}
-
 // suffix: nothing in them is as good as absent
 static bool only_empty(struct reading *r, const char *name, yyjson_val *value)
 {
@@ -89,14 +81,12 @@ static bool only_text_modality(struct reading *r, const char *name, yyjson_val *
 static const struct field both_fields[] = {
     {"stream_options", read_stream_options},
     {"n", only_one},
-    {"logprobs", no_logprobs},
     {NULL, NULL},
 };
 
 static const struct field chat_fields[] = {
     {"messages", read_messages},
     {"max_completion_tokens", read_max_tokens},
-    {"top_logprobs", no_logprobs},
     {"tools", read_tools},
     {"functions", old_tools},
     {"tool_choice", read_tool_choice},
@@ -127,7 +117,7 @@ static bool chat_finish(struct reading *r)
     r->ask->chat = true;
     if (!r->ask->conversation.messages)
         return missing(r, "messages");
-    return finish_tools(r) && finish_thinking(r);
+    return finish_tools(r) && finish_thinking(r) && finish_logprobs(r);
 }
 
 // The prompt alone is asked for, whole.
@@ -202,9 +192,9 @@ static void choice_begin(struct json *json)
     json_whole(json, "index", 0);
 }
 
-static void choice_end(struct json *json, const char *finish)
+static void choice_end(struct json *json, const struct reply *reply, const char *finish)
 {
-    json_null(json, "logprobs");
+    logprobs_write(json, reply);
     json_string(json, "finish_reason", finish);
     json_end(json);
     json_end(json);
@@ -272,7 +262,9 @@ static void chunk(struct reply *reply, const char *role, const struct bytes *tex
     } else {
         json_text(&json, "text", text ? *text : bytes_of(""));
     }
-    choice_end(&json, finish);
+    choice_end(&json, reply, finish);
+    reply->chances_at += logprobs_characters(buf_view(&reply->chances));
+    reply->chances.n = 0;
     if (reply->include_usage)
         json_null(&json, "usage");
     json_end(&json);
@@ -370,7 +362,7 @@ static void whole(const struct reply *reply, struct json *json, enum finish fini
         message_write(json, reply);
     else
         json_text(json, "text", buf_view(&reply->text));
-    choice_end(json, finish_name(reply, finish));
+    choice_end(json, reply, finish_name(reply, finish));
     usage_write(json, usage);
     json_end(json);
 }
@@ -387,7 +379,8 @@ static const struct writer writer = {
 const struct dialect openai_chat = {
     .id_prefix = "chatcmpl",
     .input = "messages",
-    .fields = {shared_fields, both_fields, constraint_fields, sampling_fields, chat_fields},
+    .fields = {shared_fields, both_fields, constraint_fields, sampling_fields, chat_logprobs_fields,
+               chat_fields},
     .finish = chat_finish,
     .writer = &writer,
 };
@@ -416,7 +409,8 @@ const struct dialect openai_prompt = {
 const struct dialect openai_completions = {
     .id_prefix = "cmpl",
     .input = "prompt",
-    .fields = {shared_fields, both_fields, constraint_fields, sampling_fields, completions_fields},
+    .fields = {shared_fields, both_fields, constraint_fields, sampling_fields,
+               completions_logprobs_fields, completions_fields},
     .finish = completions_finish,
     .writer = &writer,
 };

@@ -166,6 +166,16 @@ static void text_came(struct reply *reply, const struct event *event)
     reply->n_bytes += event->n_text;
 }
 
+static void chance_came(struct reply *reply, const struct event *event)
+{
+    if (logprobs_keep(reply, event) == OK)
+        return;
+    sched_cancel(reply->api->options.sched, reply->id);
+    fail(reply, &(struct err){.status = IO_ERROR,
+                              .text = "the log-probabilities are too many to be sent whole; "
+                                      "stream them"});
+}
+
 void reply_clear(struct reply *reply)
 {
     for (size_t i = 0; i < reply->n_calls && reply->calls; i++)
@@ -173,6 +183,7 @@ void reply_clear(struct reply *reply)
     free(reply->calls);
     buf_free(&reply->text);
     buf_free(&reply->thinking);
+    buf_free(&reply->chances);
 }
 
 void reply_event(struct reply *reply, struct event *event)
@@ -189,6 +200,9 @@ void reply_event(struct reply *reply, struct event *event)
     case EVENT_PROGRESS:
         if (reply->started)
             stream_alive(reply, clock_ms());
+        break;
+    case EVENT_CHANCE:
+        chance_came(reply, event);
         break;
     case EVENT_TEXT:
         text_came(reply, event);

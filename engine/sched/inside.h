@@ -103,6 +103,15 @@ struct line { // works one behind the other
     int32_t n;
 };
 
+struct chance_row { // the present row as the model gave it, where log-probabilities are asked for
+    int32_t id[CHANCES_MOST]; // [n] the largest, falling
+    float logit[CHANCES_MOST];
+    int32_t n, n_top;
+    struct logits top; // [n_top] of the row
+    const float *all;  // [n_vocab]; NULL: not read yet
+    double total;      // log(sum of e^logit)
+};
+
 // A model and all that belongs to it.
 struct loaded {
     struct engine *engine;
@@ -129,7 +138,10 @@ struct loaded {
     int32_t *n_rows;            // [n_seq] rows of each sequence in the present pass
     float *logits;              // [n_together][n_vocab], or the largest: [..][n_top]
     float *row;                 // [n_vocab]: all logits of one of these
-    int32_t *top;               // [n_together][TOP_K_MOST]: whose they are
+    float *raw;                 // [n_vocab]: the same, which nothing changes
+    float *total;               // [n_seq]: log(sum of e^logit) of each wanted row
+    struct chance_row chance;
+    int32_t *top; // [n_together][TOP_K_MOST]: whose they are
 };
 
 struct engine { // all of it belongs to the engine thread
@@ -217,6 +229,12 @@ int32_t work_counts(const struct loaded *loaded, struct work *work, int32_t id);
 bool work_speak(struct loaded *loaded, struct work *work, int32_t id);
 void work_speak_end(struct loaded *loaded, struct work *work); // tells what was held back
 void work_speak_close(struct work *work);
+
+// chance.c: for a work that asks for log-probabilities, before its row is picked from, and when it
+// is known which token counts. wanted: which of the pass's wanted rows it is.
+void chance_begin(struct loaded *loaded, const struct work *work, struct logits logits,
+                  int32_t n_top);
+void chance_tell(struct loaded *loaded, const struct work *work, int32_t wanted, int32_t id);
 
 // step.c
 int32_t loaded_running(const struct loaded *loaded); // sequences with works: a pass has work to do

@@ -130,6 +130,8 @@ static void loaded_ready(struct loaded *loaded)
     loaded->n_rows = mem_array(n_seq, sizeof(*loaded->n_rows));
     loaded->logits = mem_array(n_together * (size_t)loaded->n_vocab, sizeof(float));
     loaded->row = mem_array((size_t)loaded->n_vocab, sizeof(float));
+    loaded->raw = mem_array((size_t)loaded->n_vocab, sizeof(float));
+    loaded->total = mem_array(n_seq, sizeof(float));
     loaded->top = mem_array(n_together * TOP_K_MOST, sizeof(int32_t));
     loaded->n_vector = info->n_vector;
     loaded->embeds = info->n_vector > 0;
@@ -205,6 +207,8 @@ static void loaded_close(struct loaded *loaded)
     free(loaded->n_rows);
     free(loaded->logits);
     free(loaded->row);
+    free(loaded->raw);
+    free(loaded->total);
     free(loaded->top);
     model_close(loaded->model);
     free(loaded);

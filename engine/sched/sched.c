@@ -21,6 +21,7 @@ struct job *job_open(void)
     struct job *job = mem_alloc(sizeof(*job));
     arena_init(&job->arena, JOB_ARENA_BYTES);
     sampling_default(&job->ask.sampling);
+    job->ask.n_chances = -1;
     job->ask.think_most = -1;
     return job;
 }

@@ -38,6 +38,7 @@ struct ask {
     struct bytes prompt;             // raw: names of control tokens in it are control tokens
     struct sampling sampling;
     struct constraint constraint; // what the answer must be
+    int32_t n_chances;            // likeliest tokens told with each; -1: no log-probabilities
     bool must_call, one_call;     // a tool; at most one
     struct bytes must_call_tool;  // which; n == 0: any
     int32_t think_most;           // tokens of thinking; -1: no limit
@@ -84,6 +85,7 @@ struct usage {
 enum event_kind {
     EVENT_STARTED,  // the prompt was accepted: usage.n_prompt is known; text: notes on the schema
     EVENT_PROGRESS, // n_done of usage.n_prompt tokens are read: a heartbeat for streams
+    EVENT_CHANCE,   // log-probabilities of a token whose text follows: see below
     EVENT_TEXT,     // text: whole UTF-8, of a channel and call (text/answer.h)
     EVENT_DONE,     // finish, usage; vectors of JOB_EMBED
     EVENT_FAILED,   // err: see below
@@ -93,6 +95,12 @@ enum event_kind {
 // this model takes; NOT_FOUND no such model is loaded; NO_ROOM memory is short just now: it may be
 // tried again; CANCELLED the server is shutting down; BROKEN the model computes what is not a
 // number, or a pass failed in a way that trying again does not mend.
+
+// An EVENT_CHANCE's text is 1 + n_done tokens one behind the other, the one that was taken first,
+// then the likeliest in falling order: a float, the natural logarithm of its probability; a
+// uint16_t, the bytes of its text; the text.
+enum { CHANCES_MOST = 20 };  // OpenAI's limit
+#define CHANCE_LEAST -9999.0 // of what is as good as impossible
 
 struct event {          // one malloc; event_close frees it
     struct event *next; // the engine thread's, while the ring is full

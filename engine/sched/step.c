@@ -196,6 +196,8 @@ static int32_t batch_top(const struct loaded *loaded, int32_t n)
         if (wants == 0)
             return 0;
         most = wants > most ? wants : most;
+        if (loaded->seqs[engine->seq[row]].work->job->ask.n_chances >= 0)
+            most = TOP_K_MOST;
         n_wanted++;
         obeys = obeys || loaded->seqs[engine->seq[row]].work->matcher;
     }
@@ -211,6 +213,7 @@ static enum status pick(struct loaded *loaded, struct seq *seq, struct logits lo
                         int32_t wanted, int32_t *id, struct err *err)
 {
     struct sampler *sampler = seq->work->sampler;
+    chance_begin(loaded, seq->work, logits, n_top);
     if (n_top == 0)
         return sampler_pick(sampler, logits.value, id, err);
     enum status status = sampler_pick_top(sampler, logits.token, logits.value, n_top, id, err);
@@ -234,6 +237,8 @@ static void seq_advance(struct loaded *loaded, struct seq *seq, struct logits lo
         event->n_done = seq->n_cached;
         engine_tell(loaded->engine, event);
     } else if (pick(loaded, seq, logits, n_top, wanted, &id, &err) == OK) {
+        id = work_counts(loaded, seq->work, id);
+        chance_tell(loaded, seq->work, wanted, id);
         loaded_token(loaded, seq, id);
     } else {
         (void)err_prefix(&err, "model %s, after %d tokens", model_info(loaded->model)->id,
@@ -247,7 +252,7 @@ static void seq_advance(struct loaded *loaded, struct seq *seq, struct logits lo
 static void batch_done(struct loaded *loaded, int32_t n, int32_t n_top)
 {
     struct engine *engine = loaded->engine;
-    struct logits logits = {loaded->logits, loaded->top};
+    struct logits logits = {loaded->logits, loaded->top, loaded->total};
     size_t n_wide = (size_t)(n_top > 0 ? n_top : loaded->n_vocab);
     int32_t n_wanted = 0;
     for (int32_t row = 0; row < n;) { // logits come in row order
@@ -259,8 +264,17 @@ static void batch_done(struct loaded *loaded, int32_t n, int32_t n_top)
             n_wanted++;
             logits.value += n_wide;
             logits.token += n_top;
+            logits.total++;
         }
     }
+}
+
+static bool tells_chances(const struct loaded *loaded)
+{
+    for (int32_t i = 0; i < loaded->n_seq; i++)
+        if (loaded->seqs[i].work && loaded->seqs[i].work->job->ask.n_chances >= 0)
+            return true;
+    return false;
 }
 
 void loaded_step(struct loaded *loaded)
@@ -278,10 +292,11 @@ void loaded_step(struct loaded *loaded)
                           .seq = engine->seq,
                           .wanted = engine->wanted,
                           .n_top = batch_top(loaded, n)};
+    const struct logits logits = {loaded->logits, loaded->top,
+                                  tells_chances(loaded) ? loaded->total : NULL};
     engine_step_begins(engine, true);
     uint64_t from_us = clock_us();
-    enum status status =
-        model_forward(loaded->model, &batch, (struct logits){loaded->logits, loaded->top}, &err);
+    enum status status = model_forward(loaded->model, &batch, logits, &err);
     chunk_learn(loaded, n - n_decode, n_decode, clock_us() - from_us);
     engine_step_begins(engine, false);
     loaded->used_at = ++engine->n_steps;

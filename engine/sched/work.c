@@ -329,7 +329,6 @@ static void finish(struct loaded *loaded, struct seq *seq, enum finish why)
 void loaded_token(struct loaded *loaded, struct seq *seq, int32_t id)
 {
     struct work *work = seq->work;
-    id = work_counts(loaded, work, id);
     if (!work->first_us)
         work->first_us = clock_us();
     if (tokenizer_is_end(loaded->tokenizer, id)) {

@@ -299,8 +299,9 @@ static const struct {
      "unsupported_value", "messages[0].tool_calls[0].type", "\"function\""},
     {"{" USER ",\"n\":2}", "unsupported_value", "n", "must be 1"},
     {"{" USER ",\"n\":\"1\"}", "invalid_type", "n", "a number, not a string"},
-    {"{" USER ",\"logprobs\":true}", "unsupported_value", "logprobs", "log probabilities"},
-    {"{" USER ",\"top_logprobs\":3}", "unsupported_value", "top_logprobs", "log probabilities"},
+    {"{" USER ",\"logprobs\":2}", "invalid_type", "logprobs", "true or false"},
+    {"{" USER ",\"top_logprobs\":3}", "invalid_value", "top_logprobs", "must be true"},
+    {"{" USER ",\"logprobs\":true,\"top_logprobs\":21}", "invalid_value", "top_logprobs", "20"},
     {"{" USER ",\"tools\":[{\"type\":\"function\"}]}", "missing_required_parameter",
      "tools[0].function", "an object"},
     {"{" USER ",\"tools\":[{\"type\":\"retrieval\"}]}", "unsupported_value", "tools[0].type",
@@ -421,7 +422,7 @@ static void test_prompts_refused(void)
         "{\"prompt\":[]}",
         "{\"prompt\":\"x\",\"best_of\":3}",
         "{\"prompt\":\"x\",\"suffix\":\"y\"}",
-        "{\"prompt\":\"x\",\"logprobs\":2}",
+        "{\"prompt\":\"x\",\"logprobs\":21}",
         "{\"prompt\":\"x\",\"echo\":1}",
     };
     for (size_t i = 0; i < COUNT_OF(bodies); i++) {

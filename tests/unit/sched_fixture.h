@@ -429,6 +429,8 @@ enum status model_forward(struct model *model, const struct batch *batch, struct
             logits.value[n_wanted * batch->n_top + k] = k == 0 ? 10 : 0;
             logits.token[n_wanted * batch->n_top + k] = k == 0 ? id : (id + k) % VOCAB;
         }
+        if (batch->n_top && logits.total) // one of 10, the others 0
+            logits.total[n_wanted] = (float)log(exp(10) + VOCAB - 1);
         if (rows[past_row(past, 0, seq, 0)] == nan_after)
             logits.value[n_wanted * (batch->n_top ? batch->n_top : VOCAB)] = NAN;
         n_wanted++;
