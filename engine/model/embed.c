@@ -68,6 +68,7 @@ void embed_info(struct model *m)
     m->info.pooling = h->pooling;
     m->info.one_pass = h->sees_all;
     m->info.n_batch = m->options.n_batch;
+    m->info.n_texts = m->options.n_seq;
     if (h->pooling == POOLING_RANK)
         m->info.n_vector = has(&m->weights, &m->weights.cls_output) ? h->n_cls_out : h->n_cls;
     else if (h->pooling != POOLING_NONE)

@@ -138,6 +138,8 @@ enum { ONE_PASS_MOST = 8192, ONE_PASS_LEAST = 2048 };
 static enum status plan_one_pass(struct model *m, struct err *err)
 {
     enum status status;
+    m->options.n_seq += m->options.n_held; // nothing is held of texts: they are read together
+    m->options.n_held = 0;
     for (int32_t most = ONE_PASS_MOST;; most /= 2) {
         const int32_t train = m->hyper.n_ctx_train, asked = m->options.n_ctx;
         m->options.n_batch = train < most ? train : most;
@@ -188,7 +190,7 @@ static enum status open_parts(struct model *m, const struct model_options *optio
     if (status == OK)
         status = activations_open(&m->act, m->compute, h, &m->options, err);
     if (status == OK && h->pooling != POOLING_NONE) {
-        const size_t n = (size_t)(options->n_seq + options->n_held) * (size_t)h->n_embd;
+        const size_t n = (size_t)m->options.n_seq * (size_t)h->n_embd;
         m->pooled = mem_array(n, sizeof(*m->pooled));
         m->ended = mem_array(n, sizeof(*m->ended));
     }

@@ -49,6 +49,7 @@ struct model_plan {
     bool kv_q8_0;
     int32_t n_pools, n_slots; // n_slots: of states of recurrent layers
     int32_t n_pass_pages;     // of a model that embeds: a pass of short texts beside a long one
+    bool one_pass;            // nothing is kept behind a pass
     uint64_t weight_bytes;    // as the device stores them
     uint64_t cache_bytes;     // the pools of keys and values
     uint64_t pool_tokens;     // that the largest of them holds
@@ -79,6 +80,7 @@ struct model_info {
     int32_t n_vector;     // numbers that a text becomes (POOLING_RANK: scores); 0: it writes text
     int32_t n_batch;      // most tokens in one forward pass
     bool one_pass;        // a text must be one pass: its tokens see what follows them
+    int32_t n_texts;      // most that one pass of model_embed may have
     bool needs_snapshots; // what a sequence holds cannot be cut back anywhere
     struct model_plan plan;
 };

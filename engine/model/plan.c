@@ -102,6 +102,7 @@ enum status plan_make(struct model_plan *out, const struct compute *compute,
         .n_batch = options->n_batch,
         .n_pass_pages =
             hyper->pooling == POOLING_NONE ? 0 : (options->n_batch + PAGE_ROWS - 1) / PAGE_ROWS,
+        .one_pass = hyper->sees_all,
         .kv_q8_0 = options->kv_q8_0,
         .weight_bytes = weights_bytes(compute, weights),
         .pass_bytes = activations_bytes(hyper, options),
@@ -156,6 +157,8 @@ int64_t plan_pages(const struct model_plan *plan, int32_t pool, int32_t n_ctx, i
                         plan->n_pass_pages,
                   seen = (int64_t)past_pages_most(window, n_ctx, plan->n_batch) * n_seq *
                          (plan->n_held > 0 ? 2 : 1); // as much for what is held
+    if (plan->one_pass)                              // each text begins a page
+        return plan->n_pass_pages + n_seq;
     return window > 0 && seen < all ? seen : all;
 }
 

@@ -124,16 +124,17 @@ struct texts_pass {             // what is being put together
 static bool add_text(const struct loaded *loaded, struct texts_pass *p, const struct work *work,
                      size_t text, int32_t at_token, int32_t at_prompt, int32_t room)
 {
-    const bool one_pass = model_info(loaded->model)->one_pass;
+    const struct model_info *info = model_info(loaded->model);
+    const bool one_pass = info->one_pass;
     const int32_t left = work->n_each[text] - at_token, take = left < room             ? left
                                                                : p->n == 0 && one_pass ? left
                                                                                        : room;
-    if (take <= 0 || p->n_seqs == loaded->n_together || (one_pass && take < left))
+    if (take <= 0 || p->n_seqs == info->n_texts || (one_pass && take < left))
         return false;
     for (int32_t i = 0; i < take; i++, p->n++) {
         p->token[p->n] = work->prompt[at_prompt + i];
         p->pos[p->n] = at_token + i;
-        p->seq[p->n] = (loaded->first_seq + p->n_seqs) % loaded->n_together;
+        p->seq[p->n] = (loaded->first_seq + p->n_seqs) % info->n_texts;
         p->wanted[p->n] = i == left - 1;
     }
     p->n_seqs++;
@@ -193,9 +194,10 @@ static void pass_done(struct loaded *loaded, const struct texts_pass *p, const f
                       uint64_t from_us)
 {
     const uint64_t now_us = clock_us();
+    const int32_t n_texts = model_info(loaded->model)->n_texts;
     int32_t n = p->n;
     loaded->first_seq =
-        p->n_ended < p->n_seqs ? p->seq[p->n - 1] : (p->seq[p->n - 1] + 1) % loaded->n_together;
+        p->n_ended < p->n_seqs ? p->seq[p->n - 1] : (p->seq[p->n - 1] + 1) % n_texts;
     for (struct work *work = loaded->waiting.first, *next; work && n > 0; work = next) {
         next = work->next;
         const bool good = advance(loaded, work, &n, &vectors);

@@ -13,6 +13,7 @@ static struct compute *compute;
 static char path[] = "/tmp/model_embed.XXXXXX";
 static uint32_t pooling;
 static bool causal;
+static int32_t n_held;
 
 static void embed_hyper(struct file *f)
 {
@@ -36,7 +37,8 @@ static enum status open_model(struct model **m, uint32_t how, bool is_causal, in
         die("%s cannot be written", path);
     close(fd);
     buf_free(&f.buf);
-    return model_open(m, compute, path, &(struct model_options){32, SEQS, n_batch}, err);
+    return model_open(m, compute, path,
+                      &(struct model_options){32, SEQS, n_batch, .n_held = n_held}, err);
 }
 
 struct rows {
@@ -136,6 +138,37 @@ static void test_neighbours(void)
     model_close(m);
 }
 
+// As many texts in one pass as may be, each in a page of its own, are what they are alone.
+static void test_many(void)
+{
+    enum { MANY = 20 };
+    float alone[TINY_EMBD], all[MANY][TINY_EMBD];
+    struct model *m;
+    struct err err = {0};
+    struct rows rows = {0};
+    n_held = MANY - SEQS;
+    CHECK(open_model(&m, POOLING_MEAN, false, 64, &err) == OK && model_info(m)->n_texts == MANY);
+    for (int32_t round = 0; round < 3; round++) {
+        rows.n = 0;
+        for (int32_t s = 0; s < MANY; s++) {
+            const int32_t seq = (s + round) % MANY, from = rows.n;
+            rows.token[from] = s * 7 + round;
+            rows.pos[from] = 0;
+            rows.seq[from] = seq;
+            rows.wanted[from] = 1;
+            rows.n++;
+        }
+        CHECK(embed(m, &rows, all[0], &err) == OK);
+        for (int32_t s = 0; s < MANY; s++) {
+            struct rows one = {1, {s * 7 + round}, {0}, {0}, {1}};
+            CHECK(embed(m, &one, alone, &err) == OK);
+            CHECK(worst(alone, all[s], TINY_EMBD) < 1e-4f);
+        }
+    }
+    model_close(m);
+    n_held = 0;
+}
+
 // A token early in the text changes with what follows it where all is seen, and only there.
 static void test_sees_all(void)
 {
@@ -203,6 +236,7 @@ int main(void)
         test_batches(how, false);
     }
     test_neighbours();
+    test_many();
     test_sees_all();
     test_refusals();
     test_normalise();

@@ -205,6 +205,7 @@ const struct model_info *model_info(const struct model *model)
     info.pooling = embed_batch > 0 ? POOLING_MEAN : POOLING_NONE;
     info.n_batch = embed_batch;
     info.one_pass = embed_one_pass;
+    info.n_texts = SEQS;
     info.needs_snapshots = n_slots > 0;
     return &info;
 }
