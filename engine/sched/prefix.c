@@ -8,7 +8,8 @@
 // because its logits are needed. Whose texts may be shared is prefix_find's to say: today all.
 //
 // When memory is short, texts that nobody works on go first, those unused for longest, then
-// snapshots. Snapshots are where a model with recurrent layers or windows can go back to. Those of
+// snapshots; the other way round where what is short are slots and windows' pages, of which
+// snapshots hold most. Snapshots are where a model with recurrent layers or windows can go back to. Those of
 // a prompt are taken behind its first message (a system prompt that others share), behind its last
 // (the next turn may begin its answer in another way) and at even distances between; where a text
 // ends it can be continued without one.
@@ -143,9 +144,13 @@ static bool drop_any_snapshot(struct loaded *loaded)
 
 bool prefix_reserve(struct loaded *loaded, const struct seq *seq, int32_t n)
 {
-    while (model_reserve(loaded->model, seq->index, n) != OK)
-        if (!prefix_evict(loaded, seq) && !drop_any_snapshot(loaded))
+    while (model_reserve(loaded->model, seq->index, n) != OK) {
+        // a page more than n fill: the last one may have to be copied
+        const bool short_of_pages = model_room(loaded->model) < n + 2 * PAGE_ROWS;
+        if (short_of_pages ? !prefix_evict(loaded, seq) && !drop_any_snapshot(loaded)
+                           : !drop_any_snapshot(loaded) && !prefix_evict(loaded, seq))
             return false;
+    }
     return true;
 }
 

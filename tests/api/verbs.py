@@ -19,14 +19,14 @@ def plan(model):
     size = whole["bytes"]
     check("verbs: plan --json", whole.get("fits") and whole["context_why"].startswith("auto: ") and size["weights"] > 0 and
           size["keys_and_values"] == size["one_token"] * whole["context_of_all"] and
-          size["together"] == size["weights"] + size["keys_and_values"] + size["scratch"] and len(whole["largest_contexts"]) >= 2, done)
+          size["together"] == size["weights"] + size["keys_and_values"] + size["states"] + size["scratch"] and len(whole["largest_contexts"]) >= 2, done)
     head = WORK / "head.gguf"
     head.write_bytes(model.read_bytes()[:whole["file_bytes"] - 4096])
     done = run_verb("plan", "-m", head, "--device", "cpu", "--json")
     check("verbs: plan of a file that is not all there", done[0] == 0 and json.loads(done[1])["bytes"]["weights"] == size["weights"] and
           json.loads(done[1])["whole_bytes"] == whole["file_bytes"], done)
     done = run_verb("plan", "-m", model, "--device", "cpu", "--ctx", "64", "--parallel", "2", "--kv-type", "q8_0")
-    check("verbs: plan as a table", done[0] == 0 and "2 x 64 tokens" in done[1] and "parallel = 1, kv-type = q8_0" in done[1] and
+    check("verbs: plan as a table", done[0] == 0 and "512 tokens of all conversations" in done[1] and "parallel = 1, kv-type = q8_0" in done[1] and
           "It fits." in done[1], done)
     done = run_verb("plan", "-m", model, "--device", "cpu", "--memory", str(8 << 30), "--json")
     check("verbs: plan of another machine's memory", done[0] == 0 and json.loads(done[1])["bytes"]["free"] == 8 << 30, done)
