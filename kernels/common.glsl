@@ -46,6 +46,7 @@ uvec4 load_u4(uint64_t base, uint byte)
 }
 vec2 load_f2(uint64_t base, uint byte) { return uintBitsToFloat(load_u2(base, byte)); }
 vec4 load_f4(uint64_t base, uint byte) { return uintBitsToFloat(load_u4(base, byte)); }
+uint64_t load_address(uint64_t base, uint byte) { return AT(MemL1, base, byte); }
 int load_i(uint64_t base, uint byte) { return AT(MemI1, base, byte); }
 float load_h(uint64_t base, uint byte) { return float(AT(MemH1, base, byte)); }
 uint load_s(uint64_t base, uint byte) { return uint(AT(MemS1, base, byte)); }

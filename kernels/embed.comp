@@ -1,7 +1,7 @@
 // embed.comp - out[t] = decode(token_embd[token[t]]) * scale.
 //
 // One invocation decodes 16 columns (n_cols % 4 == 0). Grid: (ceil(n_cols / 16 / 64), n_tokens).
-// Matches op_embed, exactly.
+// Tokens outside row0 .. row0 + n_rows - 1 are another dispatch's. Matches op_embed, exactly.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"
@@ -14,7 +14,10 @@ void main()
     uint at = gl_GlobalInvocationID.x * 16, t = gl_WorkGroupID.y;
     if (at >= p.n_cols)
         return;
-    uint64_t row = p.w + uint64_t(load_i(p.token, t * 4)) * p.w_row;
+    uint at_row = load_u(p.token, t * 4) - p.row0;
+    if (at_row >= p.n_rows)
+        return;
+    uint64_t row = p.w + uint64_t(at_row) * p.w_row;
     vec4 w[4];
     weight_run(row, p.n_cols, at, w);
     [[unroll]] for (uint i = 0; i < 4; i++)

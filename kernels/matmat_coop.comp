@@ -7,7 +7,7 @@
 // `to` are those that slot[] lists for the workgroup's expert_tile, w and bias are that expert's.
 // Constants: 0 = workgroup size, 1 = UNIT (size of a matrix: 16, 8 on llvmpipe), 2 = BM tokens by 3 =
 // BN rows of w that a workgroup takes, 4 = WM by 5 = WN of these that a subgroup does (multiples of
-// UNIT; GLU: of 2 UNIT), 6 = GLU (0, or 1 + enum activation), 7 = EXPERTS. Grid: (n_tokens / BM,
+// UNIT; GLU: of 2 UNIT), 6 = GLU (0, or 1 + enum activation), 7 = EXPERTS, 8 = TABLE. Grid: (n_tokens / BM,
 // n_out / BN (GLU: of both), parts of n_in, `split` columns each).
 //
 // A step is BK columns: x and decoded weights of the next step go into one half of shared memory
@@ -36,6 +36,7 @@ layout(constant_id = 4) const uint WM = 64;
 layout(constant_id = 5) const uint WN = 64;
 layout(constant_id = 6) const uint GLU = 0;
 layout(constant_id = 7) const bool EXPERTS = false;
+layout(constant_id = 8) const bool TABLE = false; // of experts: w is addresses of theirs
 layout(push_constant, scalar) uniform Push { push_matmat p; };
 #include "weight.glsl"
 #include "activation.glsl"
@@ -118,7 +119,10 @@ void main()
         first = t.y, n = t.z;
         if (n == 0)
             return;
-        w += uint64_t(t.x * p.expert_rows) * p.w_row;
+        if (TABLE)
+            w = load_address(w, t.x * 8) + p.w_at;
+        else
+            w += uint64_t(t.x * p.expert_rows) * p.w_row;
         bias += t.x * p.bias_row;
         for (uint i = me; i < BM; i += THREADS)
             slot[i] = load_u(p.slot, (first + min(i, n - 1)) * 4);

@@ -21,6 +21,7 @@ layout(constant_id = 1) const uint LANES = 8;
 layout(constant_id = 2) const uint TOKENS = 16;
 layout(constant_id = 3) const uint ROWS = 2;
 layout(constant_id = 4) const bool EXPERTS = false;
+layout(constant_id = 5) const bool TABLE = false; // of experts: w is addresses of theirs
 layout(push_constant, scalar) uniform Push { push_matmat p; };
 #include "weight.glsl"
 
@@ -36,7 +37,10 @@ void main()
     uint64_t w = p.w, bias = p.bias;
     if (EXPERTS) {
         uvec4 tile = load_u4(p.tile, gl_WorkGroupID.x * 16);
-        w += uint64_t(tile.x * p.expert_rows) * p.w_row;
+        if (TABLE)
+            w = load_address(w, tile.x * 8) + p.w_at;
+        else
+            w += uint64_t(tile.x * p.expert_rows) * p.w_row;
         bias += tile.x * p.bias_row;
         first = tile.y;
         n = tile.z;

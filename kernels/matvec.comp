@@ -45,6 +45,7 @@ layout(constant_id = 8) const uint TAIL = 0;      // n_in is not whole supers
 layout(constant_id = 9) const uint BY_ROW = 0;    // a row an invocation
 #ifdef EXPERTS
 layout(constant_id = 10) const uint SUM = 0;
+layout(constant_id = 11) const uint TABLE = 0; // w: addresses of experts
 layout(push_constant, scalar) uniform Push { push_matvec_experts p; };
 #else
 const uint SUM = 0;
@@ -178,9 +179,17 @@ void add_cells(uint first, uint step)
 void choose_product(uint slot)
 {
     const uint64_t expert = load_u(p.id, slot * 4);
-    const uint64_t rows = expert * p.expert_rows * p.w_row, biases = expert * p.bias_row;
+    const uint64_t biases = expert * p.bias_row;
+    uint64_t w = p.w[0], up = p.w[1];
+    if (TABLE != 0) {
+        w = load_address(w, uint(expert) * 8);
+        up = load_address(up, uint(expert) * 8) + p.up_at;
+    } else {
+        w += expert * p.expert_rows * p.w_row;
+        up += expert * p.expert_rows * p.w_row;
+    }
     const uint out_row = SUM != 0 ? gl_WorkGroupID.y : slot;
-    product = Product(p.w[0] + rows, p.w[1] + rows, p.to + uint64_t(out_row) * p.to_row,
+    product = Product(w, up, p.to + uint64_t(out_row) * p.to_row,
                       p.bias[0] != 0 ? p.bias[0] + biases : 0,
                       p.bias[1] != 0 ? p.bias[1] + biases : 0,
                       p.residual != 0 ? p.residual + uint64_t(out_row) * p.residual_row : 0, p.n_out,

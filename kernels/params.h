@@ -25,6 +25,7 @@ struct push_embed {        // embed.comp
     uint64_t grid;
     uint32_t to_row, w_row; // bytes between rows
     uint32_t n_cols;
+    uint32_t row0, n_rows; // w's: other tokens are left alone
     float scale;
 };
 
@@ -46,13 +47,15 @@ struct push_matvec {            // matvec.comp
 struct push_matvec_experts { // matvec.comp with -DEXPERTS
     uint64_t x, norm;        // F32 [...][n_in]; [n_in] or 0
     uint64_t id, weight;     // I32, F32 [n_tokens][n_used]; weight: with SUM
-    uint64_t w[2], bias[2];  // of the first expert; of one product [0], of a GLU gate and up
+    uint64_t w[2], bias[2];  // of the first expert; of one product [0], of a GLU gate and up; with
+                             // TABLE w: u64 [n_expert], where the rows of each are
     uint64_t to, residual;   // F32 [...][n_out]; the same, with SUM, or 0
     uint64_t grid;
     uint32_t x_row, to_row, residual_row, w_row, bias_row; // bytes between rows
     uint32_t expert_rows;                                  // of w, from one expert to the next
     uint32_t n_in, n_out, n_used;
     uint32_t x_share; // slots that read one x
+    uint32_t up_at;   // with TABLE: bytes from an expert's first row to its first of up
     float eps;
 };
 
@@ -65,7 +68,8 @@ struct push_matmat_x {      // matmat_x.comp
 };
 
 struct push_matmat {         // matmat_tile.comp, matmat_coop.comp
-    uint64_t to, w, w_up;    // F32 [n_tokens][n_out]; [n_out][n_in]; the same, GLU only
+    uint64_t to, w, w_up;    // F32 [n_tokens][n_out]; [n_out][n_in]; the same, GLU only; with TABLE
+                             // w: u64 [n_expert], where the rows of each are
     uint64_t x, scale;       // [n_tokens][n_in], F32 or F16; F32 [n_tokens], of F16
     uint64_t bias, residual; // F32 [n_out] or 0; F32 [n_tokens][n_out] or 0
     uint64_t tile, slot;     // experts only: struct expert_tile [groups]; I32, rows by expert
@@ -76,6 +80,7 @@ struct push_matmat {         // matmat_tile.comp, matmat_coop.comp
     uint32_t x_share;     // experts only: row i reads x[i / x_share]
     uint32_t bias_row;    // experts only: bytes between the experts' biases
     uint32_t expert_rows; // experts only: rows of w, from one expert to the next
+    uint32_t w_at;        // with TABLE: bytes from an expert's first row to the first that is wanted
     float factor;         // (dot + bias) * factor + residual
 };
 

@@ -44,10 +44,10 @@ struct backend {
     size_t (*row_bytes)(const struct compute *compute, enum dtype type, int64_t n_cols,
                         enum buffer_use use);
     // Zero-filled, or, for USE_WEIGHT, to be filled by load_rows from `data` (file layout):
-    // borrowed or copied.
+    // borrowed or copied. whole_rows: as in compute_weight_begin.
     enum status (*buffer_open)(struct compute *compute, struct buffer **out,
-                               const struct tensor *shape, enum buffer_use use, const void *data,
-                               struct err *err);
+                               const struct tensor *shape, enum buffer_use use, int64_t whole_rows,
+                               const void *data, struct err *err);
     // Rows row0 .. of a weight; data: of its first row.
     enum status (*load_rows)(struct compute *compute, const struct tensor *weight, int64_t row0,
                              int64_t n_rows, const void *data, struct err *err);

@@ -24,7 +24,7 @@ struct compute_counts compute_counts(const struct compute *compute)
 
 static enum status tensor_open(struct compute *compute, struct tensor *out, enum dtype type,
                                int64_t n_rows, int64_t n_cols, enum buffer_use use,
-                               const void *data, struct err *err)
+                               int64_t whole_rows, const void *data, struct err *err)
 {
     uint64_t n_bytes;
     if (n_rows < 1 || n_cols < 1)
@@ -39,7 +39,7 @@ static enum status tensor_open(struct compute *compute, struct tensor *out, enum
         return err_set(err, NO_ROOM, "a %s tensor of %lld x %lld is larger than any memory",
                        dtype_name(type), (long long)n_rows, (long long)n_cols);
     enum status status =
-        compute->backend->buffer_open(compute, &tensor.buffer, &tensor, use, data, err);
+        compute->backend->buffer_open(compute, &tensor.buffer, &tensor, use, whole_rows, data, err);
     if (status == OK)
         *out = tensor;
     return status;
@@ -48,7 +48,7 @@ static enum status tensor_open(struct compute *compute, struct tensor *out, enum
 enum status compute_tensor(struct compute *compute, struct tensor *out, enum dtype type,
                            int64_t n_rows, int64_t n_cols, struct err *err)
 {
-    return tensor_open(compute, out, type, n_rows, n_cols, USE_TENSOR, NULL, err);
+    return tensor_open(compute, out, type, n_rows, n_cols, USE_TENSOR, 1, NULL, err);
 }
 
 enum status compute_cache(struct compute *compute, struct tensor *out, enum dtype type,
@@ -56,7 +56,7 @@ enum status compute_cache(struct compute *compute, struct tensor *out, enum dtyp
 {
     if (type != DTYPE_F16 && type != DTYPE_Q8_0)
         die("a KV cache of %s", dtype_name(type));
-    return tensor_open(compute, out, type, n_rows, n_cols, USE_CACHE, NULL, err);
+    return tensor_open(compute, out, type, n_rows, n_cols, USE_CACHE, 1, NULL, err);
 }
 
 uint64_t compute_bytes(const struct compute *compute, enum buffer_use use, enum dtype type,
@@ -71,14 +71,18 @@ bool compute_runs(const struct compute *compute, enum dtype type)
 }
 
 enum status compute_weight_begin(struct compute *compute, struct tensor *out, enum dtype type,
-                                 int64_t n_rows, int64_t n_cols, const void *data, struct err *err)
+                                 int64_t n_rows, int64_t n_cols, int64_t whole_rows,
+                                 const void *data, struct err *err)
 {
     if (!data)
         die("a weight without data");
+    if (whole_rows < 1 || n_rows % whole_rows != 0)
+        die("weights of %lld rows, %lld of them together", (long long)n_rows,
+            (long long)whole_rows);
     if (!compute_runs(compute, type))
         return err_set(err, UNSUPPORTED, "weights in %s: %s has no kernels for them",
                        dtype_name(type), compute_info(compute)->device);
-    return tensor_open(compute, out, type, n_rows, n_cols, USE_WEIGHT, data, err);
+    return tensor_open(compute, out, type, n_rows, n_cols, USE_WEIGHT, whole_rows, data, err);
 }
 
 enum status compute_weight_rows(struct compute *compute, const struct tensor *weight, int64_t row0,
@@ -94,7 +98,7 @@ enum status compute_weight(struct compute *compute, struct tensor *out, enum dty
                            int64_t n_rows, int64_t n_cols, const void *data, struct err *err)
 {
     struct tensor weight;
-    enum status status = compute_weight_begin(compute, &weight, type, n_rows, n_cols, data, err);
+    enum status status = compute_weight_begin(compute, &weight, type, n_rows, n_cols, 1, data, err);
     if (status != OK)
         return status;
     status = compute_weight_rows(compute, &weight, 0, n_rows, data, err);

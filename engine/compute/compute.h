@@ -75,6 +75,7 @@ struct compute_options {
     const char *device;    // "auto", "vulkan", "cpu" or (part of) a device's name
     int32_t n_threads;     // CPU threads; 0 = one a core this process may run on
     const char *cache_dir; // where compiled kernels are kept between starts; NULL, "": nowhere
+    uint64_t weight_buffer_bytes; // most of one buffer of weights, for tests; 0: what is possible
 };
 
 struct compute_info {
@@ -87,7 +88,7 @@ struct compute_info {
     int32_t n_compute_units;       // 0: not told by the driver
     uint64_t memory_bytes;         // what the device can address: on unified memory all its heaps
     uint64_t memory_usable_bytes;  // of that what is free now
-    uint64_t largest_buffer_bytes; // that one tensor may take; 0: all of it
+    uint64_t largest_buffer_bytes; // that one tensor may take, weights apart; 0: all of it
 };
 
 // The policy is open.c's. NOT_FOUND: no device has that name. Other statuses: the one that should
@@ -118,11 +119,13 @@ MUST_USE enum status compute_weight(struct compute *compute, struct tensor *out,
                                     int64_t n_rows, int64_t n_cols, const void *data,
                                     struct err *err);
 // The same in pieces, for who must do other things meanwhile: first its place, then its rows, a few
-// at a time, each once, with the same `data`; used when all are there. Loading rows has them read
+// at a time, each once, with the same `data`; used when all are there. whole_rows: rows that a
+// device must keep together when it splits weights that are larger than one of its buffers: those
+// of an expert; 1: none. Loading rows has them read
 // from the file, so that a disk that cannot be read is an error here: IO_ERROR.
 MUST_USE enum status compute_weight_begin(struct compute *compute, struct tensor *out,
                                           enum dtype type, int64_t n_rows, int64_t n_cols,
-                                          const void *data, struct err *err);
+                                          int64_t whole_rows, const void *data, struct err *err);
 MUST_USE enum status compute_weight_rows(struct compute *compute, const struct tensor *weight,
                                          int64_t row0, int64_t n_rows, const void *data,
                                          struct err *err);

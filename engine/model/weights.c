@@ -341,8 +341,9 @@ static enum status load_matrix(struct weights *w, struct compute *compute,
     const uint64_t from_us = clock_us();
     enum status status = OK;
     if (w->row == 0)
-        status = compute_weight_begin(compute, place->slot, (enum dtype)place->tensor->type,
-                                      place->n_rows, place->n_cols, data, err);
+        status = compute_weight_begin(
+            compute, place->slot, (enum dtype)place->tensor->type, place->n_rows, place->n_cols,
+            (int64_t)(place->tensor->dims[2] > 1 ? place->tensor->dims[1] : 1), data, err);
     const int64_t n = rows_for(w, place, ms);
     if (status == OK)
         status = compute_weight_rows(compute, place->slot, w->row, n, data, err);

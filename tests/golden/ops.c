@@ -66,13 +66,19 @@ static struct both *next_tensor(void)
     return &now.tensors[now.n_tensors++];
 }
 
+static struct compute *splitting; // what ops_on[DEVICE] is when it is not the one that splits
+static bool treated_as_gpu;
+static const char *device_name;
+
 bool case_open(const char *format, ...)
 {
     va_list args;
     memset(&now, 0, sizeof(now));
     va_start(args, format);
-    vsnprintf(now.name, sizeof(now.name), format, args);
+    int n = vsnprintf(now.name, sizeof(now.name), format, args);
     va_end(args);
+    if (splitting && n > 0 && (size_t)n < sizeof(now.name))
+        snprintf(now.name + n, sizeof(now.name) - (size_t)n, ", split");
     random_state = 88172645463325252u;
     for (const char *p = now.name; *p; p++)
         random_state = (random_state ^ (uint8_t)*p) * 1099511628211u;
@@ -129,14 +135,20 @@ struct both *both_ints(const int32_t *data, int64_t n)
     return both_tensor(DTYPE_I32, 1, n, data);
 }
 
-struct both *both_weight(enum dtype type, int64_t n_rows, int64_t n_cols)
+static struct both *weight(enum dtype type, int64_t n_rows, int64_t n_cols, int64_t whole_rows)
 {
     struct both *both = next_tensor();
     struct err err;
     void *data = random_weights(type, n_rows, n_cols);
     now.weights[now.n_weights++] = data;
-    for (int d = 0; d < N_DEVICES; d++)
-        must(compute_weight(ops_on[d], &both->on[d], type, n_rows, n_cols, data, &err), &err);
+    for (int d = 0; d < N_DEVICES; d++) {
+        must(compute_weight_begin(ops_on[d], &both->on[d], type, n_rows, n_cols, whole_rows, data,
+                                  &err),
+             &err);
+        const int64_t half = n_rows / 2; // in pieces, as a model is loaded
+        must(compute_weight_rows(ops_on[d], &both->on[d], 0, half, data, &err), &err);
+        must(compute_weight_rows(ops_on[d], &both->on[d], half, n_rows - half, data, &err), &err);
+    }
     float *row = mem_array((size_t)n_cols, sizeof(*row));
     dtype_decode(type, row, data, n_cols);
     for (int64_t i = 0; i < n_cols; i++)
@@ -144,6 +156,16 @@ struct both *both_weight(enum dtype type, int64_t n_rows, int64_t n_cols)
     both->rms = sqrt(both->rms);
     free(row);
     return both;
+}
+
+struct both *both_weight(enum dtype type, int64_t n_rows, int64_t n_cols)
+{
+    return weight(type, n_rows, n_cols, 1);
+}
+
+struct both *both_experts(enum dtype type, int64_t n_expert, int64_t n_rows, int64_t n_cols)
+{
+    return weight(type, n_expert * n_rows, n_cols, n_rows);
 }
 
 struct both *both_cache(enum dtype type, int64_t n_rows, int64_t n_cols)
@@ -248,6 +270,29 @@ static void as_gpu(struct compute *compute)
     ((struct features *)vk_features(vk_of(compute)))->software = false;
 }
 
+bool split_begin(uint64_t n_bytes)
+{
+    struct err err;
+    if (strcmp(compute_info(ops_on[DEVICE])->backend, "vulkan") != 0)
+        return false;
+    splitting = ops_on[DEVICE];
+    must(compute_open(
+             &ops_on[DEVICE],
+             &(struct compute_options){.device = device_name, .weight_buffer_bytes = n_bytes},
+             &err),
+         &err);
+    if (treated_as_gpu)
+        as_gpu(ops_on[DEVICE]);
+    return true;
+}
+
+void split_end(void)
+{
+    compute_close(ops_on[DEVICE]);
+    ops_on[DEVICE] = splitting;
+    splitting = NULL;
+}
+
 static int open_both(const char *device)
 {
     struct err err;
@@ -274,6 +319,7 @@ int main(int argc, char **argv)
         return 2;
     }
     words = argv + 2, n_words = argc - 2;
+    device_name = argv[1], treated_as_gpu = gpu;
     if (!open_both(argv[1]))
         return 1;
     if (gpu)
@@ -287,6 +333,16 @@ int main(int argc, char **argv)
     heads_and_layer_cases();
     recurrent_cases();
     recording_cases();
+    if (split_begin(16 << 10)) {
+        split_rows();
+        split_products();
+        split_experts();
+        split_end();
+    }
+    if (split_begin(300 << 10)) {
+        split_layers();
+        split_end();
+    }
     for (int d = 0; d < N_DEVICES; d++)
         compute_close(ops_on[d]);
     printf("%.1f s\nops: %d passed, %d failed\n", (double)(clock_ms() - start_ms) / 1000, n_passed,

@@ -38,6 +38,7 @@ struct both *both_tensor(enum dtype type, int64_t n_rows, int64_t n_cols, const 
 struct both *both_random(int64_t n_rows, int64_t n_cols, float size); // F32, normal
 struct both *both_ints(const int32_t *data, int64_t n);
 struct both *both_weight(enum dtype type, int64_t n_rows, int64_t n_cols);
+struct both *both_experts(enum dtype type, int64_t n_expert, int64_t n_rows, int64_t n_cols);
 struct both *both_cache(enum dtype type, int64_t n_rows, int64_t n_cols);
 
 // for (int d = 0; d < N_DEVICES; d++) { record(d); op_...(ops_on[d], &x->on[d], ...); submit(d); }
@@ -53,6 +54,11 @@ void compare_to(const struct both *out, enum limit limit, double size);
 void compare(const struct both *out, enum limit limit);
 void compare_ints(const struct both *out);
 
+// Until split_end() the cases run on a device whose buffers of weights hold n_bytes at most, so that
+// small weights lie in several. false: the device is none that splits any.
+bool split_begin(uint64_t n_bytes);
+void split_end(void);
+
 // ---- the cases ----------------------------------------------------------------------------------
 
 void matmul_cases(void);
@@ -61,5 +67,9 @@ void rope_cases(void);
 void row_cases(void); // embed, rows, norm, glu, top_k
 void recording_cases(void);
 void expert_cases(void);
+void split_rows(void); // weights in several buffers
+void split_products(void);
+void split_experts(void);
+void split_layers(void);
 void heads_and_layer_cases(void);
 void recurrent_cases(void);

@@ -62,7 +62,7 @@ static void experts(enum dtype type, struct shape s)
     int64_t n = s.n_tokens * s.n_used;
     int32_t *ids = mem_array((size_t)n, sizeof(*ids));
     choose(ids, &s);
-    struct both *w = both_weight(type, s.n_expert * s.n_out, s.n_in),
+    struct both *w = both_experts(type, s.n_expert, s.n_out, s.n_in),
                 *x = both_random(s.each ? n : s.n_tokens, s.n_in, 1),
                 *id = both_tensor(DTYPE_I32, s.n_tokens, s.n_used, ids),
                 *bias = s.bias ? both_random(s.n_expert, s.n_out, 1) : NULL,
@@ -129,4 +129,16 @@ void expert_cases(void)
     experts(DTYPE_F16, (struct shape){4, 1, 600, 129, 96, false, false}); // all with few experts
     experts(DTYPE_Q8_0, (struct shape){512, 16, 70, 32, 64, true, true});
     experts_sum(2048, 8, 1, true), experts_sum(131, 2, 9, false), experts_sum(2880, 4, 65, true);
+}
+
+// Two experts of 31 x 256 in Q8_0 lie in 16 KiB, one of 40 x 256.
+void split_experts(void)
+{
+    for (int64_t n_tokens = 1; n_tokens <= 33; n_tokens += 8) {
+        experts(DTYPE_Q8_0, (struct shape){9, 2, n_tokens, 31, 256, false, true});
+        experts(DTYPE_Q8_0, (struct shape){8, 4, n_tokens, 40, 256, true, false});
+        experts(DTYPE_Q4_K, (struct shape){8, 2, n_tokens, 67, 256, false, true});
+    }
+    experts(DTYPE_F16, (struct shape){6, 2, 70, 200, 32, false, false});
+    experts(DTYPE_IQ2_XS, (struct shape){8, 3, 5, 131, 256, false, false});
 }

@@ -146,9 +146,9 @@ static void layer(enum dtype type, int64_t n_tokens, enum matrices matrices,
     const int64_t n = n_tokens * N_USED;
     for (int64_t i = 0; i < n; i++)
         ids[i] = (int32_t)((random_bits() % 3 + (uint32_t)(i % N_USED) * 3) % N_EXPERT);
-    struct both *gate = both_weight(type, (matrices == FUSED ? 2 : 1) * N_EXPERT * N_FF, N_IN),
-                *up = both_weight(type, N_EXPERT * N_FF, N_IN),
-                *down = both_weight(type, N_EXPERT * N_IN, N_FF),
+    struct both *gate = both_experts(type, N_EXPERT, (matrices == FUSED ? 2 : 1) * N_FF, N_IN),
+                *up = both_experts(type, N_EXPERT, N_FF, N_IN),
+                *down = both_experts(type, N_EXPERT, N_IN, N_FF),
                 *x = both_random(n_tokens, N_IN, 1), *norm = both_random(1, N_IN, 0.3f),
                 *b = both_random(N_EXPERT, 2 * N_FF, 0.3f), *bd = both_random(N_EXPERT, N_IN, 0.3f),
                 *id = both_tensor(DTYPE_I32, n_tokens, N_USED, ids),
@@ -232,4 +232,14 @@ void heads_and_layer_cases(void)
     }
     elements(64, 3, true), elements(2880, 1, false), elements(130, 70, false);
     elements(1024, 9, true);
+}
+
+// Experts of 73 to 262 KB: one to four of them in 300 KiB.
+void split_layers(void)
+{
+    for (int64_t n = 1; n <= 100; n = n * 6 + 2) {
+        layer(DTYPE_Q4_K, n, SEPARATE, ACTIVATION_SILU, true);
+        layer(DTYPE_Q4_K, n, FUSED, ACTIVATION_GELU, true);
+        layer(DTYPE_F16, n, NO_GATE_AT_ALL, ACTIVATION_RELU_SQUARE, false);
+    }
 }

@@ -186,3 +186,15 @@ void matmul_cases(void)
         gated(DTYPE_Q6_K, DTYPE_Q5_K, tokens[i], false, ACTIVATION_SILU);
     }
 }
+
+void split_products(void)
+{
+    static const int64_t tokens[] = {1, 2, 8, 9, 33, 130};
+    for (size_t i = 0; i < COUNT_OF(tokens); i++) {
+        product(DTYPE_Q8_0, 257, 256, tokens[i], extras[i]);
+        product(DTYPE_F32, 131, 96, tokens[i], extras[(i + 2) % COUNT_OF(extras)]);
+        product(DTYPE_Q4_K, 203, 512, tokens[i], extras[(i + 3) % COUNT_OF(extras)]);
+        several((const enum dtype[]){DTYPE_F16, DTYPE_F16, DTYPE_Q4_K}, 3, tokens[i], i % 2);
+        gated(DTYPE_Q8_0, DTYPE_Q8_0, tokens[i], i % 2, ACTIVATION_SILU);
+    }
+}

@@ -134,6 +134,14 @@ static void top_k(int64_t n_cols, int64_t n_rows, int32_t k, enum values values)
     case_close();
 }
 
+// 64 rows of 256 numbers in F32 lie in 16 KiB at most.
+void split_rows(void)
+{
+    embed(DTYPE_F32, 256, 130);
+    embed(DTYPE_Q6_K, 768, 33);
+    embed(DTYPE_IQ3_S, 256, 1);
+}
+
 void row_cases(void)
 {
     for (size_t i = 0; i < COUNT_OF(weight_types); i++) {

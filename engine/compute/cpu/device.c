@@ -45,10 +45,10 @@ static size_t row_bytes(const struct compute *compute, enum dtype type, int64_t 
 }
 
 static enum status buffer_open(struct compute *compute, struct buffer **out,
-                               const struct tensor *shape, enum buffer_use use,
+                               const struct tensor *shape, enum buffer_use use, int64_t whole_rows,
                                const void *borrowed, struct err *err)
 {
-    (void)compute, (void)use;
+    (void)compute, (void)use, (void)whole_rows;
     size_t n_bytes = shape->row_bytes * (size_t)shape->n_rows;
     uint8_t *p = (uint8_t *)(uintptr_t)borrowed; // never written: weights are inputs only
     if (borrowed) {

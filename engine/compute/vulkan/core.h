@@ -145,6 +145,9 @@ struct buffer {                     // of compute.h: a piece of a block
     uint8_t *shadow;       // an input: what the host wrote last, since its map is slow to read
     struct buffer *mirror; // in memory the host reads fast, when the host reads this one
     struct range mirrored; // the part of it that the mirror holds; n_bytes 0: none
+    struct buffer **parts; // [n_parts], of weights that are split (split.c); NULL: not so
+    uint32_t n_parts;
+    int64_t part_rows, whole_rows; // of a part; of what an address in the table is that of
 };
 
 enum memory_class {
@@ -183,12 +186,22 @@ enum { STAGING_BYTES = 32 << 20 };
 size_t vk_row_bytes(const struct compute *compute, enum dtype type, int64_t n_cols,
                     enum buffer_use use);
 enum status vk_buffer_open(struct compute *compute, struct buffer **out, const struct tensor *shape,
-                           enum buffer_use use, const void *data, struct err *err);
+                           enum buffer_use use, int64_t whole_rows, const void *data,
+                           struct err *err);
 void vk_buffer_close(struct compute *compute, struct buffer *buffer);
 enum status vk_load_rows(struct compute *compute, const struct tensor *weight, int64_t row0,
                          int64_t n_rows, const void *data, struct err *err); // upload.c
 void vk_write(struct compute *compute, const struct tensor *to, const void *from, size_t n_bytes);
 void vk_read(struct compute *compute, void *to, const struct tensor *from, size_t n_bytes);
+
+// ---- split.c ------------------------------------------------------------------------------------
+
+uint64_t split_most(const struct vulkan *vk); // bytes that one buffer of weights may have
+// Weights in several buffers, none of whole_rows rows across a border. NO_ROOM: these alone are
+// larger than a buffer.
+enum status split_open(struct vulkan *vk, struct buffer **out, const struct tensor *shape,
+                       int64_t whole_rows, const char *what, struct err *err);
+void split_close(struct vulkan *vk, struct buffer *table); // its parts; itself: memory_release
 
 // ---- codebook.c ---------------------------------------------------------------------------------
 
@@ -357,5 +370,6 @@ struct vulkan {
     struct memory memory;
     struct pipelines pipelines;
     struct recorder recorder;
-    struct buffer *codebooks; // NULL until weights want one
+    struct buffer *codebooks;     // NULL until weights want one
+    uint64_t weight_buffer_bytes; // of compute_options
 };

@@ -238,6 +238,7 @@ enum status vulkan_open(struct compute **out, const struct compute_options *opti
 {
     struct vulkan *vk = mem_alloc(sizeof(*vk));
     vk->compute.backend = &backend;
+    vk->weight_buffer_bytes = options->weight_buffer_bytes;
     enum status status = instance_open(&vk->instance, err);
     if (status == OK)
         status = choose_device(vk, options->device ? options->device : "auto", err);

@@ -1,8 +1,10 @@
 // embed.c - rows of the embedding matrix, decoded (kernels/embed.comp).
 #include "vulkan.h"
 
-void vk_embed(struct compute *compute, const struct tensor *out, const struct tensor *token_embd,
-              const struct tensor *token, float scale)
+// Tokens whose rows are row0 .. of the matrix.
+static void embed_part(struct compute *compute, const struct tensor *out,
+                       const struct tensor *token_embd, int64_t row0, const struct tensor *token,
+                       float scale)
 {
     char name[48];
     const struct push_embed push = {
@@ -13,6 +15,8 @@ void vk_embed(struct compute *compute, const struct tensor *out, const struct te
         .to_row = (uint32_t)out->row_bytes,
         .w_row = (uint32_t)token_embd->row_bytes,
         .n_cols = (uint32_t)out->n_cols,
+        .row0 = (uint32_t)row0,
+        .n_rows = (uint32_t)token_embd->n_rows,
         .scale = scale,
     };
     const double n_tokens = (double)out->n_rows;
@@ -27,4 +31,14 @@ void vk_embed(struct compute *compute, const struct tensor *out, const struct te
                     .bytes = n_tokens * (double)(token_embd->row_bytes + out->row_bytes),
                     .flops = n_tokens * (double)out->n_cols,
                 });
+}
+
+void vk_embed(struct compute *compute, const struct tensor *out, const struct tensor *token_embd,
+              const struct tensor *token, float scale)
+{
+    for (int64_t i = 0; i < vk_n_parts(token_embd); i++) {
+        int64_t row0;
+        const struct tensor part = vk_part(token_embd, i, &row0);
+        embed_part(compute, out, &part, row0, token, scale);
+    }
 }

@@ -94,7 +94,11 @@ void vk_matmat_experts_of(struct vulkan *vk, const struct tensor *const to[2],
         push->to = product.write.address;
         push->to_row = (uint32_t)to[i]->row_bytes;
         push->w_row = (uint32_t)m->w[i]->row_bytes;
-        push->w = vk_range(m->w[i]).address + (uint64_t)m->row0[i] * push->w_row;
+        const struct expert_place place = vk_experts(m->w[i], m->expert_rows);
+        const uint64_t first = (uint64_t)m->row0[i] * push->w_row;
+        product.table = place.table;
+        push->w = place.address + (place.table ? 0 : first);
+        push->w_at = place.table ? (uint32_t)first : 0;
         push->bias = m->bias[i] ? vk_range(m->bias[i]).address : 0;
         push->bias_row = m->bias[i] ? (uint32_t)m->bias[i]->row_bytes : 0;
         matmat_dispatch(vk, &product, &shape, 1);

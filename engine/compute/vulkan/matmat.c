@@ -184,8 +184,9 @@ static void one_dispatch(struct vulkan *vk, const struct product *product,
     memcpy(d.read, product->read, sizeof(d.read));
     if (shape->wave_tokens == 0) {
         const uint32_t waves = features->software ? 1 : 4;
-        const uint32_t spec[] = {waves * lanes, lanes, shape->tokens, shape->rows / lanes,
-                                 product->expert_tiles > 0};
+        const uint32_t spec[] = {
+            waves * lanes, lanes, shape->tokens, shape->rows / lanes, product->expert_tiles > 0,
+            product->table};
         d.kernel = vk_kernel_name(name, "matmat_tile", product->type);
         d.groups[1] = ceil_div(push->n_out, (uint64_t)shape->rows * waves);
         d.n_spec = COUNT_OF(spec);
@@ -198,7 +199,8 @@ static void one_dispatch(struct vulkan *vk, const struct product *product,
                                  shape->wave_tokens,
                                  shape->wave_rows,
                                  product->glu,
-                                 product->expert_tiles > 0};
+                                 product->expert_tiles > 0,
+                                 product->table};
         d.kernel = vk_kernel_name(name, "matmat_coop", product->type);
         d.n_spec = COUNT_OF(spec);
         memcpy(d.spec, spec, sizeof(spec));
@@ -225,7 +227,10 @@ void matmat_dispatch(struct vulkan *vk, const struct product *product,
         struct push_matmat push = product->push;
         push.grid = vk_codebook(vk, product->type);
         push.to += 4 * (uint64_t)r;
-        push.w += (uint64_t)r * push.w_row;
+        if (product->table)
+            push.w_at += r * push.w_row;
+        else
+            push.w += (uint64_t)r * push.w_row;
         push.w_up += (uint64_t)r * push.w_row;
         push.bias += push.bias ? 4 * (uint64_t)r : 0;
         push.residual += push.residual ? 4 * (uint64_t)r : 0;

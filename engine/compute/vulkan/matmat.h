@@ -13,6 +13,7 @@ struct product {
     struct push_matmat push;
     uint32_t glu;          // 1 + enum activation, or 0
     uint32_t expert_tiles; // workgroups along the tokens; 0: no experts
+    uint32_t table;        // push.w is a table of the experts' addresses (vk_experts)
     struct range read[RANGES_MOST], write;
 };
 

@@ -20,8 +20,8 @@ enum {
         2, // more: normalising x again for every few rows costs more than a dispatch
 };
 
-struct shape { // the specialisation constants, in their order; sum: of experts alone
-    uint32_t workgroup, subgroup, split, rows, n, norm, glu, unary, tail, by_row, sum;
+struct shape { // the specialisation constants, in their order; sum, table: of experts alone
+    uint32_t workgroup, subgroup, split, rows, n, norm, glu, unary, tail, by_row, sum, table;
 };
 
 struct task { // one dispatch
@@ -100,10 +100,10 @@ static void dispatch(struct vulkan *vk, const struct task *task, const struct sh
                      struct dispatch *d)
 {
     char name[48];
-    const uint32_t spec[] = {s->workgroup, s->subgroup, s->split, s->rows,   s->n,  s->norm,
-                             s->glu,       s->unary,    s->tail,  s->by_row, s->sum};
+    const uint32_t spec[] = {s->workgroup, s->subgroup, s->split, s->rows,   s->n,   s->norm,
+                             s->glu,       s->unary,    s->tail,  s->by_row, s->sum, s->table};
     memcpy(d->spec, spec, sizeof(spec));
-    d->n_spec = task->experts ? COUNT_OF(spec) : COUNT_OF(spec) - 1;
+    d->n_spec = task->experts ? COUNT_OF(spec) : COUNT_OF(spec) - 2;
     d->kernel = vk_kernel_name(name, task->experts ? "matvec_experts" : "matvec", task->type);
     d->subgroup = s->subgroup;
     d->flops = 2.0 * (double)task->n_rows * (double)task->n_in * s->n;
@@ -278,10 +278,11 @@ void vk_matvec_experts(struct vulkan *vk, const struct matmul_experts *args)
                         .n_rows = args->out->n_rows * n_out};
     struct dispatch d = {.read = {vk_range(args->x), vk_range(args->id)},
                          .write = {vk_range(args->out)}};
+    const struct expert_place place = vk_experts(args->w, (uint32_t)n_out);
     const struct push_matvec_experts push = {
         .x = d.read[0].address,
         .id = d.read[1].address,
-        .w = {vk_range(args->w).address},
+        .w = {place.address, place.address},
         .bias = {args->bias ? vk_range(args->bias).address : 0},
         .to = d.write[0].address,
         .x_row = (uint32_t)args->x->row_bytes,
@@ -296,7 +297,8 @@ void vk_matvec_experts(struct vulkan *vk, const struct matmul_experts *args)
         .x_share = (uint32_t)args->x_share,
     };
     check_ids(args->id);
-    const struct shape s = shape_of(vk, &task, 1);
+    struct shape s = shape_of(vk, &task, 1);
+    s.table = place.table;
     experts_dispatch(vk, &task, &s, &push, (uint32_t)args->out->n_rows, &d);
 }
 
@@ -330,9 +332,16 @@ void vk_matvec_experts_glu(struct vulkan *vk, const struct expert_matrices *m,
         .x_share = (uint32_t)args->id->n_cols,
         .eps = x->eps,
     };
+    uint32_t table = 0;
     check_ids(args->id);
     for (int i = 0; i < m->n; i++) {
-        push.w[i] = vk_range(m->w[i]).address + m->row0[i] * (uint64_t)push.w_row;
+        const struct expert_place place = vk_experts(m->w[i], m->expert_rows);
+        const uint64_t first = m->row0[i] * (uint64_t)push.w_row;
+        if (i > 0 && place.table != table)
+            die("experts: of gate and up one is split");
+        table = place.table;
+        push.w[i] = place.address + (table ? 0 : first);
+        push.up_at = table ? (uint32_t)first : 0;
         push.bias[i] = m->bias[i] ? vk_range(m->bias[i]).address : 0;
         push.bias_row = m->bias[i] ? (uint32_t)m->bias[i]->row_bytes : push.bias_row;
     }
@@ -341,6 +350,9 @@ void vk_matvec_experts_glu(struct vulkan *vk, const struct expert_matrices *m,
     struct shape s = shape_of(vk, &task, 1);
     s.glu = 1 + (uint32_t)args->activation;
     s.unary = m->n == 1;
+    s.table = table;
+    if (m->n == 1)
+        push.w[1] = push.w[0]; // a table is read for both
     experts_dispatch(vk, &task, &s, &push, (uint32_t)args->out->n_rows, &d);
 }
 
@@ -356,11 +368,12 @@ void vk_matvec_experts_down(struct vulkan *vk, const struct experts_down *args)
                          .write = {vk_range(args->out)}};
     if (args->residual)
         d.read[3] = vk_range(args->residual);
+    const struct expert_place place = vk_experts(args->w, (uint32_t)n_out);
     const struct push_matvec_experts push = {
         .x = d.read[0].address,
         .id = d.read[1].address,
         .weight = d.read[2].address,
-        .w = {vk_range(args->w).address},
+        .w = {place.address, place.address}, // a table is read for both
         .bias = {args->bias ? vk_range(args->bias).address : 0},
         .to = d.write[0].address,
         .residual = d.read[3].address,
@@ -380,6 +393,7 @@ void vk_matvec_experts_down(struct vulkan *vk, const struct experts_down *args)
     check_ids(args->weight);
     struct shape s = shape_of(vk, &task, 1);
     s.sum = 1;
+    s.table = place.table;
     // Slots are shared out, not columns.
     for (s.split = 1; !s.by_row && s.split < SUBGROUPS && s.split * 2 <= n_used;)
         s.split *= 2;

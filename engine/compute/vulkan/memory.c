@@ -392,6 +392,7 @@ void memory_release(struct vulkan *vk, struct buffer *buffer)
         buffer->next->previous = buffer->previous;
     *(buffer->previous ? &buffer->previous->next : &vk->memory.buffers) = buffer->next;
     free(buffer->shadow);
+    free(buffer->parts);
     free(buffer);
     if (block->n_holes != 1 || block->holes[0].n_bytes != block->n_bytes)
         return;
@@ -447,19 +448,22 @@ static enum status clear(struct vulkan *vk, struct buffer *buffer, struct err *e
 }
 
 enum status vk_buffer_open(struct compute *compute, struct buffer **out, const struct tensor *shape,
-                           enum buffer_use use, const void *data, struct err *err)
+                           enum buffer_use use, int64_t whole_rows, const void *data,
+                           struct err *err)
 {
     static const char *const uses[] = {"a %s tensor", "a %s cache", "%s weights"};
     struct vulkan *vk = vk_of(compute);
     struct buffer *buffer = NULL;
+    const uint64_t n_bytes = shape->row_bytes * (uint64_t)shape->n_rows;
     char what[48];
     (void)data; // copied by vk_load_rows
     bool input = use == USE_TENSOR && shape->type == DTYPE_I32 && shape->n_rows == 1;
     snprintf(what, sizeof(what), uses[use], dtype_name(shape->type));
     enum status status = use == USE_WEIGHT ? codebook_open(vk, shape->type, err) : OK;
+    if (status == OK && use == USE_WEIGHT && n_bytes > split_most(vk))
+        return split_open(vk, out, shape, whole_rows, what, err);
     if (status == OK)
-        status = memory_take(vk, &buffer, input ? MEMORY_INPUT : MEMORY_MAIN,
-                             shape->row_bytes * (uint64_t)shape->n_rows, what, err);
+        status = memory_take(vk, &buffer, input ? MEMORY_INPUT : MEMORY_MAIN, n_bytes, what, err);
     if (status != OK)
         return status;
     if (use != USE_WEIGHT)
@@ -492,6 +496,7 @@ void vk_buffer_close(struct compute *compute, struct buffer *buffer)
     struct vulkan *vk = vk_of(compute);
     recorder_forget(vk, buffer);
     mirror_drop(vk, buffer);
+    split_close(vk, buffer);
     memory_release(vk, buffer);
 }
 

@@ -4,11 +4,55 @@
 // What the kernels of neither take in one dispatch is put together here from those that there are.
 #include "vulkan.h"
 
+// Columns of a result that a part of the weights makes; one row has no gaps then.
+static struct tensor columns_of(const struct tensor *tensor, int64_t column0, int64_t n)
+{
+    struct tensor view = tensor_columns(tensor, column0, n);
+    if (view.n_rows == 1)
+        view.row_bytes = (size_t)n * sizeof(float);
+    return view;
+}
+
+// One product whose weights are split, a part after another. The vector kernels want rows of results
+// without gaps, which only one row has.
+static void split_product(struct vulkan *vk, const struct matmul *m, const struct matmul_x *x)
+{
+    for (int64_t i = 0; i < vk_n_parts(m->w); i++) {
+        int64_t row0;
+        struct tensor w = vk_part(m->w, i, &row0), out = columns_of(m->out, row0, w.n_rows), bias,
+                      residual;
+        struct matmul part = {.out = &out, .w = &w, .scale = m->scale};
+        if (m->bias) {
+            bias = columns_of(m->bias, row0, w.n_rows);
+            part.bias = &bias;
+        }
+        if (m->residual) {
+            residual = columns_of(m->residual, row0, w.n_rows);
+            part.residual = &residual;
+        }
+        if (x->x->n_rows == 1)
+            vk_matvec(vk, &part, 1, x);
+        else
+            vk_matmat(vk, &part, 1, x);
+    }
+}
+
+static bool is_split(const struct tensor *weight)
+{
+    return weight && vk_n_parts(weight) > 1;
+}
+
 void vk_matmul(struct compute *compute, const struct matmul *products, int n,
                const struct matmul_x *x)
 {
     struct vulkan *vk = vk_of(compute);
-    if (x->x->n_rows <= MATVEC_MOST)
+    bool split = false;
+    for (int i = 0; i < n; i++)
+        split |= is_split(products[i].w);
+    if (split && x->x->n_rows > 0)
+        for (int i = 0; i < n; i++)
+            split_product(vk, &products[i], x);
+    else if (x->x->n_rows <= MATVEC_MOST)
         vk_matvec(vk, products, n, x);
     else
         vk_matmat(vk, products, n, x);
@@ -17,13 +61,14 @@ void vk_matmul(struct compute *compute, const struct matmul *products, int n,
 void vk_matmul_glu(struct compute *compute, const struct matmul_glu *glu, const struct matmul_x *x)
 {
     struct vulkan *vk = vk_of(compute);
-    if (x->x->n_rows <= MATVEC_MOST) {
+    const bool split = is_split(glu->w_gate) || is_split(glu->w_up);
+    if (x->x->n_rows <= MATVEC_MOST && !split) {
         vk_matvec_glu(vk, glu, x);
-    } else if (!glu->w_gate || glu->bias_gate || glu->bias_up) {
+    } else if (!glu->w_gate || glu->bias_gate || glu->bias_up || split) {
         const struct tensor *up = glu->w_gate ? glu->scratch : glu->out;
         const struct matmul both[] = {{up, glu->w_up, glu->bias_up, NULL},
                                       {glu->out, glu->w_gate, glu->bias_gate, NULL}};
-        vk_matmat(vk, both, glu->w_gate ? 2 : 1, x);
+        vk_matmul(compute, both, glu->w_gate ? 2 : 1, x);
         vk_glu_of(vk, glu->out, glu->w_gate ? up : NULL, glu->activation);
     } else {
         vk_matmat_glu(vk, glu, x);

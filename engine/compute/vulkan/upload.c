@@ -170,9 +170,9 @@ static enum status load_staged(struct vulkan *vk, struct buffer *to, uint64_t to
     return status;
 }
 
-// Rows of the weights, converted by several threads.
-enum status vk_load_rows(struct compute *compute, const struct tensor *weight, int64_t row0,
-                         int64_t n_rows, const void *data, struct err *err)
+// Rows of weights in one buffer, converted by several threads.
+static enum status load_part(struct compute *compute, const struct tensor *weight, int64_t row0,
+                             int64_t n_rows, const uint8_t *data, struct err *err)
 {
     struct vulkan *vk = vk_of(compute);
     uint8_t *map = buffer_map(weight->buffer);
@@ -186,10 +186,28 @@ enum status vk_load_rows(struct compute *compute, const struct tensor *weight, i
         .to_row = weight->row_bytes,
         .from_file = in_mapped_file(data),
     };
-    load.from = (const uint8_t *)data + (size_t)row0 * load.from_row;
+    load.from = data + (size_t)row0 * load.from_row;
     load.rows_per_chunk = rows_in(CHUNK_BYTES, load.from_row);
     load.rows_per_pack = rows_in(PACK_BYTES, load.to_row);
     if (load.rows_per_pack > load.rows_per_chunk)
         load.rows_per_pack = load.rows_per_chunk;
     return load.to ? load_rows(&load, err) : load_staged(vk, weight->buffer, to_at, &load, err);
+}
+
+enum status vk_load_rows(struct compute *compute, const struct tensor *weight, int64_t row0,
+                         int64_t n_rows, const void *data, struct err *err)
+{
+    const size_t from_row = dtype_row_bytes(weight->type, weight->n_cols);
+    enum status status = OK;
+    for (int64_t i = 0; i < vk_n_parts(weight) && status == OK; i++) {
+        int64_t part0;
+        const struct tensor part = vk_part(weight, i, &part0);
+        const int64_t first = row0 > part0 ? row0 : part0, end = row0 + n_rows < part0 + part.n_rows
+                                                                     ? row0 + n_rows
+                                                                     : part0 + part.n_rows;
+        if (first < end)
+            status = load_part(compute, &part, first - part0, end - first,
+                               (const uint8_t *)data + (size_t)part0 * from_row, err);
+    }
+    return status;
 }

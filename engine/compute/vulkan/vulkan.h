@@ -4,6 +4,7 @@
 //   instance.c   instance and survey: what Vulkan enumerates, and why a device is refused
 //   device.c     choice of the device, its features, queue, opening and closing
 //   memory.c     heaps, buffers, how inputs get in and results get out
+//   split.c      weights larger than one buffer
 //   codebook.c   the codebooks of IQ1, IQ2 and IQ3
 //   upload.c     weights from the file into device memory; layout.c: how their rows lie there
 //   pipeline.c   embedded kernels, their checks (spirv.c), pipelines; pipeline_cache.c: on disk
@@ -82,6 +83,19 @@ struct range vk_scratch(struct vulkan *vk, uint64_t n_bytes);
 bool layout_known(enum dtype type);
 size_t layout_row_bytes(enum dtype type, int64_t n_cols);
 void layout_pack(enum dtype type, void *out, const void *rows, int64_t n_rows, int64_t n_cols);
+
+// ---- split.c ------------------------------------------------------------------------------------
+
+// Weights that are larger than one buffer lie in several, whole rows in each: 1 for all others.
+int64_t vk_n_parts(const struct tensor *weight);
+struct tensor vk_part(const struct tensor *weight, int64_t i, int64_t *row0); // a view of one
+// Where kernels find experts of `rows` rows each: the first one's row, or (table = 1) a table of
+// their addresses. Both are named in a recording by this call.
+struct expert_place {
+    uint64_t address;
+    uint32_t table;
+};
+struct expert_place vk_experts(const struct tensor *weight, uint32_t rows);
 
 // ---- codebook.c ---------------------------------------------------------------------------------
 
