@@ -54,8 +54,8 @@ void compare_to(const struct both *out, enum limit limit, double size);
 void compare(const struct both *out, enum limit limit);
 void compare_ints(const struct both *out);
 
-// Until split_end() the cases run on a device whose buffers of weights hold n_bytes at most, so that
-// small weights lie in several. false: the device is none that splits any.
+// Until split_end() the cases run on a device whose buffers of weights hold n_bytes at most, so
+// that small weights lie in several. false: the device is none that splits any.
 bool split_begin(uint64_t n_bytes);
 void split_end(void);
 

@@ -13,8 +13,8 @@ static struct tensor columns_of(const struct tensor *tensor, int64_t column0, in
     return view;
 }
 
-// One product whose weights are split, a part after another. The vector kernels want rows of results
-// without gaps, which only one row has.
+// One product whose weights are split, a part after another. The vector kernels want rows of
+// results without gaps, which only one row has.
 static void split_product(struct vulkan *vk, const struct matmul *m, const struct matmul_x *x)
 {
     for (int64_t i = 0; i < vk_n_parts(m->w); i++) {
