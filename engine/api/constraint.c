@@ -23,20 +23,21 @@ static struct constraint *only_one_of(struct reading *r, const char *name)
     return &r->ask->constraint;
 }
 
+// path: how sentences call it; NULL: as the field is called.
 static bool take_schema(struct reading *r, const char *name, yyjson_val *json, const char *path)
 {
     struct constraint *c = only_one_of(r, name);
     if (!c)
         return false;
     if (!yyjson_is_obj(json) && !yyjson_is_bool(json))
-        return wrong_kind(r, path, "a JSON schema", json);
+        return wrong_kind(r, path ? path : name, "a JSON schema", json);
     struct value *schema = arena_take(r->arena, sizeof(*schema));
     if (!schema)
         return no_room(r);
     c->kind = CONSTRAINT_SCHEMA;
     c->schema = schema;
-    c->path = path;
-    return take_value(r, path, json, schema);
+    c->path = path ? path : c->path;
+    return take_value(r, c->path, json, schema);
 }
 
 // Some servers take the schema beside the type, or have it named `schema`.
@@ -78,7 +79,7 @@ static bool read_response_format(struct reading *r, const char *name, yyjson_val
 
 static bool read_json_schema(struct reading *r, const char *name, yyjson_val *value)
 {
-    return take_schema(r, name, value, name);
+    return take_schema(r, name, value, NULL);
 }
 
 static bool take_constraint_text(struct reading *r, const char *name, yyjson_val *value,

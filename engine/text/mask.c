@@ -104,6 +104,11 @@ const struct lexicon *tokenizer_lexicon(const struct tokenizer *tokenizer)
     return there;
 }
 
+void matcher_prepare(const struct tokenizer *tokenizer)
+{
+    (void)tokenizer_lexicon(tokenizer);
+}
+
 static void allow(uint32_t *bits, int32_t id)
 {
     bits[id / 32] |= 1u << (id % 32);
