@@ -340,6 +340,10 @@ build/host/turns: build/host/obj/tests/golden/turns.o build/host/libengine.a
 build/host/render build/asan/render: build/%/render: build/%/obj/tests/golden/render.o build/%/libengine.a
 	$(call say,LINK $@)
 	$(Q)$(call link,$*) $^ $(LIBS) -o $@
+# What models write in, taken apart out: build/host/answers < LINES.
+build/host/answers: build/host/obj/tests/golden/answers.o build/host/libengine.a
+	$(call say,LINK $@)
+	$(Q)$(call link,host) $^ $(LIBS) -o $@
 # Random walks through the grammars of JSON schemas: build/host/obeys MODEL SEED < SCHEMAS
 build/host/obeys: build/host/obj/tests/golden/obeys.o build/host/libengine.a
 	$(call say,LINK $@)
@@ -370,7 +374,7 @@ build/host/memfd_layer.so: tests/golden/driver/memfd_layer.c | build/deps/host.s
 
 # What a tier needs built; tests/run asks for it, so that a build failure is that tier's failure and no other's.
 needs-unit: unit-programs
-needs-golden: host appliance build/host/ops build/host/words build/host/turns build/host/render build/host/obeys $(patsubst %,build/appliance/%,ops probe isa) build/host/memfd_layer.so
+needs-golden: host appliance build/host/ops build/host/words build/host/turns build/host/render build/host/answers build/host/obeys $(patsubst %,build/appliance/%,ops probe isa) build/host/memfd_layer.so
 needs-device: host build/host/ops
 needs-api: host asan appliance
 needs-boot: image host

@@ -332,6 +332,7 @@ static bool text_step(struct answer_parser *a)
         return call_mark_step(a, rest, blank, mark);
     if (at == blank && found == FOUND_DROP) {
         a->at += blank + strlen(mark);
+        a->fresh = a->fresh || a->form->bare; // a call may begin behind it
         return true;
     }
     if (a->final && found != FOUND_CALL && found != FOUND_DROP)
