@@ -9,10 +9,10 @@
 //
 // When memory is short, texts that nobody works on go first, those unused for longest, then
 // snapshots; the other way round where what is short are slots and windows' pages, of which
-// snapshots hold most. Snapshots are where a model with recurrent layers or windows can go back to. Those of
-// a prompt are taken behind its first message (a system prompt that others share), behind its last
-// (the next turn may begin its answer in another way) and at even distances between; where a text
-// ends it can be continued without one.
+// snapshots hold most. Snapshots are where a model with recurrent layers or windows can go back to.
+// Those of a prompt are taken behind its first message (a system prompt that others share), behind
+// its last (the next turn may begin its answer in another way) and at even distances between; where
+// a text ends it can be continued without one.
 #include "inside.h"
 
 #include <stdlib.h>

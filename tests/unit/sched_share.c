@@ -179,6 +179,47 @@ static void test_few_slots(void)
     n_slots = 0;
 }
 
+// Texts that branch off each other at random places, several at once, some cancelled, in memory of
+// every size that holds one text: every answer is that of the text alone.
+static void test_many(void)
+{
+    enum { TEXTS = 12, AT_ONCE = 6, ROUNDS = 40 };
+    static char texts[TEXTS][N_CTX + 1];
+    static char copies[AT_ONCE][N_CTX + 1]; // as they were asked
+    static struct answer answers[AT_ONCE];
+    uint32_t random = 1;
+    for (int world = 0; world < 8; world++) {
+        n_pages = 3 + world;
+        n_slots = world % 2 ? 2 + 2 * world : 0;
+        for (unsigned i = 0; i < TEXTS; i++)
+            fill(texts[i], 20, 7 * i);
+        open_sched();
+        for (int round = 0; round < ROUNDS; round++) {
+            for (int k = 0; k < AT_ONCE; k++) {
+                random = random * 1664525u + 1013904223u;
+                char *text = texts[(random >> 8) % TEXTS];
+                const char *from = texts[(random >> 12) % TEXTS];
+                size_t keep = (random >> 4) % (strlen(from) + 1), more = 1 + (random >> 6) % 150;
+                keep = keep < N_CTX - 200 ? keep : N_CTX - 200;
+                memmove(text, from, keep);
+                fill(text + keep, more, random);
+                text[keep + (more - 1) / 3] = 'z'; // the end of a message
+                memcpy(copies[k], text, sizeof(copies[k]));
+                CHECK(submit(&answers[k], text, 1 + round % 30, NULL) == OK);
+                if (random % 11 == 0)
+                    sched_cancel(sched, answers[k].id);
+            }
+            wait_for(answers, AT_ONCE);
+            for (int k = 0; k < AT_ONCE; k++)
+                if (answers[k].last.finish != FINISH_CANCELLED)
+                    check_answer(&answers[k], copies[k], 1 + round % 30);
+        }
+        sched_close(sched);
+    }
+    n_pages = PAGES_MOST;
+    n_slots = 0;
+}
+
 int main(void)
 {
     test_shared();
@@ -187,5 +228,6 @@ int main(void)
     test_suspended();
     test_recurrent();
     test_few_slots();
+    test_many();
     return check_done("sched_share");
 }
