@@ -43,6 +43,35 @@ static enum status read_numbers(const struct gguf *gguf, const char *key, enum g
     return OK;
 }
 
+// Mistral's own files keep scores as whole numbers.
+static enum status read_scores(const struct gguf *gguf, size_t n_tokens, void **out,
+                               struct err *err)
+{
+    static const char key[] = "tokenizer.ggml.scores";
+    const struct gguf_value *list = gguf_find(gguf, key);
+    const bool whole = list && list->type == GGUF_ARRAY && list->item_type == GGUF_I32;
+    enum status status = read_numbers(gguf, key, whole ? GGUF_I32 : GGUF_F32, n_tokens, out, err);
+    for (size_t i = 0; status == OK && whole && i < n_tokens; i++) {
+        int32_t score;
+        memcpy(&score, (char *)*out + 4 * i, sizeof(score));
+        ((float *)*out)[i] = (float)score;
+    }
+    return status;
+}
+
+// Tokens that end a text beside the one of eos_token_id; Ollama's files name them all.
+static enum status read_ends(const struct gguf *gguf, struct vocabulary_source *s, struct err *err)
+{
+    static const char key[] = "tokenizer.ggml.eos_token_ids";
+    const struct gguf_value *list = NULL;
+    enum status status = gguf_get_array(gguf, key, GGUF_I32, COUNT_OF(s->ends), &list, err);
+    if (status != OK)
+        return status == NOT_FOUND ? OK : status;
+    s->n_ends = (size_t)list->n_items;
+    memcpy(s->ends, list->p, s->n_ends * sizeof(*s->ends));
+    return OK;
+}
+
 static enum status read_text(const struct gguf *gguf, const char *key, struct bytes *out,
                              struct err *err)
 {
@@ -137,8 +166,9 @@ enum status vocabulary_read(struct tokenizer **out, const struct gguf *gguf, str
         status =
             read_numbers(gguf, "tokenizer.ggml.token_type", GGUF_I32, source.n_tokens, &types, err);
     if (status == OK)
-        status =
-            read_numbers(gguf, "tokenizer.ggml.scores", GGUF_F32, source.n_tokens, &scores, err);
+        status = read_scores(gguf, source.n_tokens, &scores, err);
+    if (status == OK)
+        status = read_ends(gguf, &source, err);
     if (status == OK)
         status = read_charsmap(gguf, &source.charsmap, err);
     source.tokens = tokens;

@@ -249,6 +249,13 @@ static enum status read_ids(struct tokenizer *t, const struct vocabulary_source 
     add_end(t, t->eos);
     add_end(t, eot);
     add_end(t, eom);
+    for (size_t i = 0; i < source->n_ends; i++) {
+        int32_t end = -1;
+        enum status status = read_id(t, "eos_token_ids", source->ends[i], -1, &end, err);
+        if (status != OK)
+            return status;
+        add_end(t, end);
+    }
     return OK;
 }
 

@@ -29,9 +29,11 @@ struct vocabulary_source {
     struct bytes charsmap;      // [precompiled_charsmap]; n == 0: not said
     size_t n_tokens, n_merges;
     int64_t bos, eos, eot, eom, sep, unknown; // [bos_token_id] ...; -1: none
-    enum said add_bos, add_eos;               // [add_bos_token], [add_eos_token]
-    enum said add_space, merge_spaces;        // [add_space_prefix], [remove_extra_whitespaces]
-    enum said lowercase, strip_accents, nfc;  // [normalizer.lowercase] ...
+    int32_t ends[16];                         // [eos_token_ids] [n_ends]
+    size_t n_ends;
+    enum said add_bos, add_eos;              // [add_bos_token], [add_eos_token]
+    enum said add_space, merge_spaces;       // [add_space_prefix], [remove_extra_whitespaces]
+    enum said lowercase, strip_accents, nfc; // [normalizer.lowercase] ...
 };
 
 // ---- tokenizer (tokenizer.c) --------------------------------------------------------------------

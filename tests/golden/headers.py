@@ -7,9 +7,13 @@ how many tensors are stored in which format, and how many bytes they are. header
   size 20.70                GiB of all tensors, as the loader says (two decimals)
   key KEY TYPE = VALUE      as logged; a list has its length in the type, arr[i32,30], and its items are repeated until there are
                             so many: "5*8 2" is 8 8 8 8 8 2 8 8 ...; texts and numbers of a vocabulary are made up (...)
+  tensors 733               all of them
   count q8_0 312            tensors of a format
   store q5_K PATTERN [N]    how the tensors that match (a regular expression; the first N of them) are stored, where no earlier
                             line says so; what no line is about is F32
+  named NAME OTHER          tensors called otherwise than usual
+  tensor NAME COLS ROWS     one of those that text does without
+What a log does not say has no line.
 
 Which tensors there are follows from the keys by TENSORS below, written from the models' papers and the names in llama.cpp's
 converter, not from the engine's rules. That the table is right, is checked by the log: as many tensors of every format, and
@@ -46,10 +50,14 @@ def items(text, kind):
 class Header:
     def __init__(self, path):
         self.name = os.path.basename(path)[:-4]
-        self.keys, self.types, self.counts, self.stores = {}, {}, {}, []
+        self.keys, self.types, self.counts, self.stores, self.more, self.names = {}, {}, {}, [], [], {}
+        self.bytes, self.n_tensors = None, None
         for line in open(path, encoding='utf-8'):
             word, _, rest = line.strip().partition(' ')
             if word == 'size': self.bytes = float(rest) * GIB
+            elif word == 'tensors': self.n_tensors = int(rest)
+            elif word == 'named': self.names.update([rest.split()])
+            elif word == 'tensor': self.more.append((rest.split()[0], tuple(map(int, rest.split()[1:]))))
             elif word == 'count': self.counts[rest.split()[0]] = int(rest.split()[1])
             elif word == 'store': self.stores.append((rest.split() + [None])[:3])
             elif word == 'key': self.add_key(*re.fullmatch(r'(\S+) (\S+) = ?(.*)', rest).groups())
@@ -106,7 +114,7 @@ def dense(h, i, names=('ffn_gate', 'ffn_up'), suffix='', ff=None):
 
 
 def experts(h, names=('ffn_gate', 'ffn_up'), router_bias=False):
-    d, E, ff = h.get('embedding_length'), h.get('expert_count'), h.get('expert_feed_forward_length')
+    d, E, ff = h.get('embedding_length'), h.get('expert_count'), h.get('expert_feed_forward_length', default=h.get('feed_forward_length'))
     out = [('ffn_gate_inp.weight', (d, E))] + ([('exp_probs_b.bias', (E,))] if router_bias else [])
     return out + [(name + '_exps.weight', (d, ff, E)) for name in names] + [('ffn_down_exps.weight', (ff, d, E))]
 
@@ -122,7 +130,9 @@ def qwen35(h, i, n_trunk):
     if (i + 1) % h.get('full_attention_interval', default=4) == 0 or i >= n_trunk:
         out += attention(h, i, q_rows=2) + head_norms(h, i)
     else:
-        out += [('attn_qkv.weight', (d, channels)), ('attn_gate.weight', (d, inner)), ('ssm_conv1d.weight', (h.get('ssm.conv_kernel'), channels)),
+        packed = h.arch == 'qwen3next'  # as first converters wrote it: of each key head its q, k, values and gates
+        out += [('ssm_in.weight', (d, channels + inner))] if packed else [('attn_qkv.weight', (d, channels)), ('attn_gate.weight', (d, inner))]
+        out += [('ssm_conv1d.weight', (h.get('ssm.conv_kernel'), channels)),
                 ('ssm_dt.bias', (heads,)), ('ssm_a', (heads,)), ('ssm_norm.weight', (inner // heads,)), ('ssm_out.weight', (inner, d))]
         out += [('ssm_ba.weight', (d, 2 * heads))] if h.arch == 'qwen3next' else [('ssm_alpha.weight', (d, heads)), ('ssm_beta.weight', (d, heads))]
     if not h.get('expert_count'):
@@ -206,9 +216,78 @@ def outer(h, tied=False, norm='output_norm'):
     return [('token_embd.weight', (d, vocab)), (norm + '.weight', (d,))] + ([] if tied else [('output.weight', (d, vocab))])
 
 
+def decoder(h, i, n_trunk):
+    """the plain one; with norms of the heads of q and k, with experts, with biases where an architecture has them"""
+    out = vectors(h, 'attn_norm', 'ffn_norm') + attention(h, i) + (head_norms(h, i) if h.arch.startswith('qwen3') else [])
+    return out + (dense(h, i) if is_dense(h, i) else experts(h))
+
+
+def gemma3(h, i, n_trunk):
+    return vectors(h, 'attn_norm', 'post_attention_norm', 'ffn_norm', 'post_ffw_norm') + attention(h, i) + head_norms(h, i) + dense(h, i)
+
+
+def muse(h, i, n_trunk):
+    d, (k, v), n = h.get('embedding_length'), widths(h, i), h.get('attention.head_count')
+    return gemma3(h, i, n_trunk) + [('attn_gate.weight', (d, n * v))]
+
+
+def deepseek2(h, i, n_trunk):
+    d, n, q, kv = h.get('embedding_length'), h.get('attention.head_count'), h.get('attention.q_lora_rank'), h.get('attention.kv_lora_rank')
+    k, v, rot = h.get('attention.key_length_mla'), h.get('attention.value_length_mla'), h.get('rope.dimension_count')
+    out = vectors(h, 'attn_norm', 'ffn_norm') + vectors(h, 'attn_q_a_norm', width=q) + vectors(h, 'attn_kv_a_norm', width=kv)
+    out += [('attn_q_a.weight', (d, q)), ('attn_q_b.weight', (q, n * k)), ('attn_kv_a_mqa.weight', (d, kv + rot)), ('attn_k_b.weight', (k - rot, kv, n)), ('attn_v_b.weight', (kv, v, n)),
+            ('attn_output.weight', (n * v, d))]
+    return out + (dense(h, i) if is_dense(h, i) else experts(h, router_bias=True) + shared(h, i))
+
+
+def mamba(h):
+    d, inner, heads, group = h.get('embedding_length'), h.get('ssm.inner_size'), h.get('ssm.time_step_rank'), h.get('ssm.group_count')
+    channels = inner + 2 * group * h.get('ssm.state_size')
+    return [('ssm_in.weight', (d, inner + channels + heads)), ('ssm_conv1d.weight', (h.get('ssm.conv_kernel'), channels)), ('ssm_conv1d.bias', (channels,)), ('ssm_dt.bias', (heads,)), ('ssm_a', (1, heads)),
+            ('ssm_d', (1, heads)), ('ssm_norm.weight', (inner // group, group)), ('ssm_out.weight', (inner, d))]
+
+
+def granite(h, i, n_trunk):
+    mixer = attention(h, i) if h.get('attention.head_count_kv', i) else mamba(h)
+    return vectors(h, 'attn_norm', 'ffn_norm') + mixer + experts(h) + dense(h, i, suffix='_shexp', ff=h.get('expert_shared_feed_forward_length'))
+
+
+def nemotron(h, i, n_trunk):
+    if h.get('feed_forward_length', i):
+        return vectors(h, 'attn_norm') + experts(h, names=('ffn_up',), router_bias=True) + dense(h, i, names=('ffn_up',), suffix='_shexp', ff=h.get('expert_shared_feed_forward_length'))
+    return vectors(h, 'attn_norm') + (attention(h, i) if h.get('attention.head_count_kv', i) else mamba(h))
+
+
+def lfm2(h, i, n_trunk):
+    d = h.get('embedding_length')
+    conv = [('shortconv.conv.weight', (h.get('shortconv.l_cache'), d)), ('shortconv.in_proj.weight', (d, 3 * d)), ('shortconv.out_proj.weight', (d, d))]
+    out = vectors(h, 'attn_norm', 'ffn_norm') + (attention(h, i) + head_norms(h, i) if h.get('attention.head_count_kv', i) else conv)
+    return out + (dense(h, i) if is_dense(h, i) else experts(h, router_bias=True))
+
+
+def lfm2_model(h):
+    return outer(h, tied=True, norm='token_embd_norm')
+
+
+def nomic(h, i, n_trunk):
+    d = h.get('embedding_length')
+    norms = [(name + end, (d,)) for name in ('attn_output_norm', 'layer_output_norm') for end in ('.weight', '.bias')]
+    return [('attn_qkv.weight', (d, 3 * d)), ('attn_output.weight', (d, d))] + norms + dense(h, i)
+
+
+def nomic_model(h):
+    return [t for t in bert_model(h) if t[0] != 'position_embd.weight']
+
+
+def tied(h):
+    return outer(h, tied=True)
+
+
 TENSORS = {  # architecture: (of the model, of layer i)
     'qwen35': (outer, qwen35), 'qwen35moe': (outer, qwen35), 'qwen3next': (outer, qwen35), 'gpt-oss': (outer, gpt_oss), 'gemma4': (gemma4_model, gemma4),
-    'glm4moe': (outer, glm4moe), 'minimax-m2': (outer, minimax), 'bert': (bert_model, bert),
+    'glm4moe': (outer, glm4moe), 'minimax-m2': (outer, minimax), 'bert': (bert_model, bert), 'nomic-bert': (nomic_model, nomic),
+    'qwen3': (outer, decoder), 'qwen3moe': (outer, decoder), 'mistral3': (tied, decoder), 'gemma3': (tied, gemma3), 'muse-glimmer': (outer, muse), 'deepseek2': (outer, deepseek2),
+    'granitehybrid': (tied, granite), 'nemotron_h_moe': (outer, nemotron), 'lfm2': (lfm2_model, lfm2), 'lfm2moe': (lfm2_model, lfm2),
 }
 
 
@@ -218,7 +297,8 @@ def tensors(h):
     out = of_model(h)
     n = h.get('block_count')
     for i in range(n):
-        out += [('blk.%d.%s' % (i, name), dims) for name, dims in of_layer(h, i, n - h.get('nextn_predict_layers'))]
+        out += [('blk.%d.%s' % (i, h.names.get(name, name)), dims) for name, dims in of_layer(h, i, n - h.get('nextn_predict_layers'))]
+    out += h.more
     formats = {}
     for form, pattern, most in h.stores:
         names = [name for name, _ in out if name not in formats and re.search(pattern, name)]
@@ -284,6 +364,8 @@ IGNORED = {  # keys outside the architecture's own that the engine does not read
     r'general\.sampling\..*': 'how to sample is said by the request, else by the defaults that the README names',
     r'quantize\..*|mradermacher\..*': 'how the quantiser came to its choices',
     r'tokenizer\.ggml\.(padding|mask)_token_id': 'nothing is padded or masked',
+    r'tokenizer\.ggml\.cls_token_id': 'BERT names it bos_token_id too, or has it at 101',
+    r'tokenizer\.ggml\.suppress_tokens': 'the marks that end an image or a sound (Gemma 4): control tokens, of which no text comes',
     r'tokenizer\.ggml\.add_sep_token': 'WordPiece always adds it, the others never do',
     r'split\.count|split\.no|split\.tensors\.count': 'of files, not of the model; parts are tested where there are parts (tests/unit/model_parts.c)',
     r'tokenizer\.ggml\.add_(padding|mask|unknown)_token': 'no text is padded or masked; unknown ones are added where a text has them',
@@ -321,7 +403,12 @@ def kept(h):
 
 DELTA, ONE_PASS = ('qwen35', 'qwen35moe', 'qwen3next'), ('bert', 'nomic-bert', 'gemma-embedding')
 PERIODS = {'gpt-oss': 2, 'gemma2': 2, 'gemma3': 6, 'gemma4': 6, 'muse-glimmer': 4, 'olmo2': 4}  # where the file does not say
-PAGE, BATCH, SEQS = 256, 512, 4  # rows a page, tokens a pass, conversations at once
+PAGE, SEQS = 256, 4  # rows a page, conversations at once
+
+
+def batch(h):
+    """tokens a pass: where tokens see all of a text, one"""
+    return h.get('context_length') if h.arch in ONE_PASS else 512
 
 
 def state_bytes(h):
@@ -346,15 +433,16 @@ def states(h, memory):
 def cache_bytes(h, n):
     """one conversation of n tokens and a quarter for each further one; where there is a window, what it sees, and as much for earlier texts"""
     whole, layers = -(-n // PAGE), kept(h)
-    pages = whole + (SEQS - 1) * -(-whole // 4) + (BATCH // PAGE if h.get('pooling_type') else 0)
-    seen = {w: 2 * SEQS * (whole if w >= n else min((w + BATCH) // PAGE + 2, whole)) for w, _ in layers if w}
+    pages = whole + (SEQS - 1) * -(-whole // 4) + (-(-batch(h) // PAGE) if h.get('pooling_type') else 0)
+    seen = {w: 2 * SEQS * (whole if w >= n else min((w + batch(h)) // PAGE + 2, whole)) for w, _ in layers if w}
     return sum(2 * PAGE * numbers * min(pages, seen.get(w, pages)) for w, numbers in layers)
 
 
 def context(h, size, memory):
     """what ctx = auto gives, by what the plan says that weights and scratch take: (tokens, fits)"""
     usable = memory - min(memory // 16, 4 * GIB)
-    train = min(h.get('context_length'), BATCH if h.arch in ONE_PASS else 1 << 30)
+    train = h.get('context_length')
+    if h.get('attention.temperature_scale'): train = min(train, h.get('rope.scaling.original_context_length'))  # what the engine's log says
 
     def fits(n): return size['weights'] + size['scratch'] + states(h, memory) + cache_bytes(h, n) <= usable
     most = train if fits(train) else max((n for n in range(0, train, PAGE) if fits(n)), default=0)
@@ -367,11 +455,16 @@ def plan(tawny, path, *more):
     return json.loads(r.stdout) if r.stdout else None, r.stderr.strip()
 
 
+def total_bytes(h):
+    return sum(tensor_bytes(dims, form) for _, dims, form in tensors(h))
+
+
 def check_table(h, check):
     counts = {}
     for _, _, form in tensors(h): counts[form] = counts.get(form, 0) + 1
-    n = sum(tensor_bytes(dims, form) for _, dims, form in tensors(h))
-    check('headers %s as logged' % h.name, counts == h.counts and abs(n / h.bytes - 1) < 0.01, 'formats %s, logged %s; %.3f GiB, logged %.3f' % (counts, h.counts, n / GIB, h.bytes / GIB))
+    n, logged = total_bytes(h), h.bytes or total_bytes(h)
+    check('headers %s as logged' % h.name, (counts == h.counts or not h.counts) and h.n_tensors in (None, sum(counts.values())) and abs(n / logged - 1) < 0.01,
+          '%d tensors, logged %s; formats %s, logged %s; %.3f GiB, logged %.3f' % (sum(counts.values()), h.n_tensors, counts, h.counts, n / GIB, logged / GIB))
 
 
 def check_plan(tawny, path, h, check):
@@ -380,7 +473,7 @@ def check_plan(tawny, path, h, check):
     check('headers %s opens' % h.name, 'means nothing' not in said, said[-300:])
     size = got['bytes']
     want = sum(tensor_bytes(dims, form) for name, dims, form in tensors(h) if not left_out(h, name))
-    want += h.bytes - sum(tensor_bytes(dims, form) for _, dims, form in tensors(h))  # the log's number, not the table's
+    want += (h.bytes or total_bytes(h)) - total_bytes(h)  # the log's number, not the table's
     check('headers %s weights' % h.name, abs(size['weights'] / want - 1) < 0.01, '%.3f GiB, logged %.3f' % (size['weights'] / GIB, want / GIB))
     halves = plan(tawny, path, '--kv-type', 'q8_0')[0]['bytes']['one_token']
     numbers = sum(n for _, n in kept(h))
@@ -418,10 +511,5 @@ def run(work, tawny, tree, check, only):
 
 
 if __name__ == '__main__':  # how a header stands against its log
-    for path in sorted(glob.glob(HERE + '/headers/*.txt')):
-        h, got, n = Header(path), {}, 0
-        for _, dims, form in tensors(h):
-            got[form] = got.get(form, 0) + 1
-            n += tensor_bytes(dims, form)
-        print('%-28s %4d tensors, %.2f GiB of %.2f (%+.2f %%)%s' % (h.name, sum(got.values()), n / GIB, h.bytes / GIB, 100 * (n / h.bytes - 1),
-              '' if got == {k.lower(): v for k, v in h.counts.items()} else ' counts %s, logged %s' % (got, h.counts)))
+    def say(name, good, detail): print('%s %-44s %s' % ('ok    ' if good else 'FAILED', name, detail))
+    for path in sorted(glob.glob(HERE + '/headers/*.txt')): check_table(Header(path), say)

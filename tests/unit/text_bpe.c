@@ -109,6 +109,31 @@ static void test_special(void)
     tokenizer_close(t);
 }
 
+// What real files have beside: scores that are whole numbers (Mistral's), a list of ends (Ollama's).
+static void test_ends(void)
+{
+    struct file f;
+    struct gguf *g = NULL;
+    struct tokenizer *t = NULL;
+    struct err err = {0};
+    file_begin(&f);
+    add_vocabulary(&f, "gpt-2", NULL, 0, NULL, 0);
+    array_begin(&f, "tokenizer.ggml.scores", GGUF_I32, 258);
+    for (int i = 0; i < 258; i++)
+        put_u32(&f, 0);
+    array_begin(&f, "tokenizer.ggml.eos_token_ids", GGUF_I32, 2);
+    put_u32(&f, 257);
+    put_u32(&f, 'q');
+    file_counts(&f);
+    CHECK(gguf_parse(&g, buf_view(&f.buf), &err) == OK);
+    if (CHECK(vocabulary_read(&t, g, &err) == OK)) {
+        CHECK(tokenizer_is_end(t, 257) && tokenizer_is_end(t, 'q') && !tokenizer_is_end(t, 'r'));
+        tokenizer_close(t);
+    }
+    gguf_close(g);
+    buf_free(&f.buf);
+}
+
 // A vocabulary that must be refused, with a word of the sentence.
 static void refused(const char *word, void (*spoil)(struct file *f))
 {
@@ -156,6 +181,12 @@ static void spoil_bos(struct file *f)
     add_vocabulary(f, NULL, NULL, 0, NULL, 0);
     key_u32(f, "tokenizer.ggml.bos_token_id", 258);
 }
+static void spoil_ends(struct file *f)
+{
+    add_vocabulary(f, NULL, NULL, 0, NULL, 0);
+    array_begin(f, "tokenizer.ggml.eos_token_ids", GGUF_I32, 1);
+    put_u32(f, 258);
+}
 static void spoil_no_bos(struct file *f)
 {
     add_vocabulary(f, "llama-bpe", NULL, 0, NULL, 0);
@@ -183,6 +214,7 @@ static void test_refused(void)
     refused("same text 'zz'", spoil_twice);
     refused("bos_token_id", spoil_bos);
     refused("bos_token_id", spoil_no_bos);
+    refused("eos_token_ids", spoil_ends);
     refused("token_type", spoil_types);
     refused("no vocabulary", spoil_empty);
 }
@@ -300,6 +332,7 @@ int main(void)
     test_merges();
     test_whole_words();
     test_special();
+    test_ends();
     test_refused();
     test_long_words();
     test_stops();
