@@ -219,9 +219,11 @@ static void read_heads(struct reader *r, struct hyper *h)
         layer->head_dim = head_dim;
         if (head_dim == 0 && n_head[i] > 0 &&
             (h->n_embd % n_head[i] != 0 || h->n_embd / n_head[i] > MAX_HEAD_DIM))
-            reader_refuse(r, BAD_INPUT,
-                          "an embedding of %d cannot be divided among %d heads of at most %d",
-                          h->n_embd, n_head[i], MAX_HEAD_DIM);
+            reader_refuse(
+                r, BAD_INPUT,
+                "key '%s.attention.head_count': an embedding of %d cannot be divided among "
+                "%d heads of at most %d",
+                r->arch->name, h->n_embd, n_head[i], MAX_HEAD_DIM);
         else if (head_dim == 0 && n_head[i] > 0)
             layer->head_dim = h->n_embd / n_head[i];
         layer->head_dim_v = head_dim_v > 0 ? head_dim_v : layer->head_dim;
@@ -281,8 +283,9 @@ static void read_gating(struct reader *r, struct route *route, int32_t n_expert)
     if (route->n_group <= 1 || route->n_group_used == 0)
         route->n_group = route->n_group_used = 0;
     else if (n_expert % route->n_group != 0 || route->n_group_used > route->n_group)
-        reader_refuse(r, BAD_INPUT, "%d experts in %d groups, of which %d are used", n_expert,
-                      route->n_group, route->n_group_used);
+        reader_refuse(r, BAD_INPUT,
+                      "key '%s.expert_group_count': %d experts in %d groups, of which %d are used",
+                      r->arch->name, n_expert, route->n_group, route->n_group_used);
 }
 
 void reader_experts(struct reader *r, struct hyper *h, bool required)
@@ -355,9 +358,10 @@ void reader_recurrent(struct reader *r, struct hyper *h)
         (h->d_inner % h->n_state_head != 0 || h->n_state_head % h->n_group != 0 ||
          h->d_state % 16 != 0 || h->d_inner / h->n_state_head % 16 != 0))
         reader_refuse(r, UNSUPPORTED,
-                      "recurrent layers of %d numbers in %d heads of %d groups, with a state of %d "
-                      "each: heads must divide evenly and be multiples of 16 wide, as the state",
-                      h->d_inner, h->n_state_head, h->n_group, h->d_state);
+                      "keys '%s.ssm.*': recurrent layers of %d numbers in %d heads of %d groups, "
+                      "with a state of %d each: heads must divide evenly and be multiples of 16 "
+                      "wide, as the state",
+                      r->arch->name, h->d_inner, h->n_state_head, h->n_group, h->d_state);
 }
 
 void layer_recurs(struct layer_hyper *layer, enum part kind)
@@ -380,16 +384,21 @@ static void check_layer(struct reader *r, const struct hyper *h, int32_t i)
                 "it needs one head at least",
                 r->arch->name, layer->n_head, layer->n_head_kv, i);
         else if (layer->n_head % layer->n_head_kv != 0)
-            reader_refuse(r, BAD_INPUT, "%d attention heads cannot share %d key/value heads",
-                          layer->n_head, layer->n_head_kv);
+            reader_refuse(r, BAD_INPUT,
+                          "key '%s.attention.head_count_kv': %d attention heads cannot share %d "
+                          "key/value heads",
+                          r->arch->name, layer->n_head, layer->n_head_kv);
         else if (layer->head_dim % 2 != 0 || n_rot % 2 != 0 || n_rot > layer->head_dim)
             reader_refuse(r, BAD_INPUT,
-                          "heads of %d dimensions with %d of them rotated: both must be even, the "
-                          "second no larger",
-                          layer->head_dim, n_rot);
+                          "key '%s.rope.dimension_count': heads of %d dimensions with %d of them "
+                          "rotated: both must be even, the second no larger",
+                          r->arch->name, layer->head_dim, n_rot);
         else if ((int64_t)layer->n_head * layer->head_dim > MAX_EMBD)
-            reader_refuse(r, BAD_INPUT, "%d heads of %d dimensions: more than %d in all",
-                          layer->n_head, layer->head_dim, MAX_EMBD);
+            reader_refuse(
+                r, BAD_INPUT,
+                "key '%s.attention.head_count': %d heads of %d dimensions: more than %d in "
+                "all",
+                r->arch->name, layer->n_head, layer->head_dim, MAX_EMBD);
         else if (layer->head_dim_v != layer->head_dim)
             reader_refuse(r, UNSUPPORTED,
                           "key '%s.attention.value_length' is %d, the key length %d; this build "

@@ -1,8 +1,9 @@
-// gguf.c - fuzz target: any bytes as a model file. They are read, the tokenizer is opened and used,
-// the architecture checked, and where the whole model opens, a few tokens are computed and one is
-// sampled. Nothing may crash, hang or leak.
+// gguf.c - fuzz target: any bytes as a model file. They are read, planned as a head whose tensors
+// need not be there, the tokenizer is opened and used, the architecture checked, and where the
+// whole model opens, a few tokens are computed and one is sampled. Nothing may crash, hang or leak.
 //
-// Kept inputs: gguf/ (made by gguf_seeds.py, one for each class of malice, and what fuzzing found).
+// Kept inputs: gguf/ (made by gguf_seeds.py, one for each class of malice, by arch_seeds.py, a head
+// of every architecture, and what fuzzing found).
 #include "model/parts.h"
 
 #include <stdio.h>
@@ -80,6 +81,23 @@ static void open_model(struct compute *compute, const uint8_t *data, size_t size
     close(fd);
 }
 
+// What the head tells. A refusal is a sentence.
+static void plan(struct compute *compute, const uint8_t *data, size_t size)
+{
+    static struct model_info info;
+    char path[64];
+    struct err err = {0};
+    int fd = memfd_create("head", MFD_CLOEXEC);
+    if (fd < 0 || write(fd, data, size) != (ssize_t)size)
+        abort();
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    if (model_plan(&info, compute, path, &(struct model_options){CTX_AUTO, 2, 64, false}, &err) !=
+            OK &&
+        !err.text[0])
+        abort();
+    close(fd);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct compute *compute;
@@ -103,5 +121,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         gguf_close(gguf);
     }
     free(copy);
+    plan(compute, data, size);
     return 0;
 }

@@ -60,8 +60,10 @@ static void read(struct reader *r, struct hyper *h)
     h->head_dim_v_mla = reader_int(r, "attention.value_length_mla", 1, MAX_HEAD_DIM, REQUIRED);
     h->ropes[ROPE_MAIN].n_rot = reader_int(r, "rope.dimension_count", 2, MAX_HEAD_DIM, REQUIRED);
     if (h->head_dim_mla <= h->ropes[ROPE_MAIN].n_rot)
-        reader_refuse(r, BAD_INPUT, "heads of %d dimensions, of which %d are rotated",
-                      h->head_dim_mla, h->ropes[ROPE_MAIN].n_rot);
+        reader_refuse(r, BAD_INPUT,
+                      "key '%s.rope.dimension_count': heads of %d dimensions, of which %d are "
+                      "rotated",
+                      r->arch->name, h->head_dim_mla, h->ropes[ROPE_MAIN].n_rot);
     h->route = (struct route){.score = ROUTE_SOFTMAX};
     reader_experts(r, h, false);
     for (int32_t i = 0; i < h->n_layer; i++) {

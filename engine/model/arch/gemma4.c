@@ -146,8 +146,10 @@ static void read_layers(struct reader *r, struct hyper *h)
         layer->parts &= ~(uint32_t)PART_KEYS;
         layer->kv_layer = last[windowed];
         if (layer->kv_layer < 0)
-            reader_refuse(r, BAD_INPUT, "layer %d reads an earlier layer's keys, but there is none",
-                          i);
+            reader_refuse(r, BAD_INPUT,
+                          "key '%s.attention.shared_kv_layers': layer %d reads an earlier layer's "
+                          "keys, but there is none",
+                          r->arch->name, i);
     }
 }
 

@@ -45,8 +45,10 @@ static void read(struct reader *r, struct hyper *h)
     reader_key(r, "rope.dimension_sections");
     reader_recurrent(r, h);
     if (r->status == OK && h->d_inner != h->n_state_head * h->d_state)
-        reader_refuse(r, UNSUPPORTED, "%d heads of %d numbers are not %d; keys and values differ",
-                      h->n_state_head, h->d_state, h->d_inner);
+        reader_refuse(r, UNSUPPORTED,
+                      "key '%s.ssm.inner_size': %d heads of %d numbers are not %d; keys and values "
+                      "differ",
+                      r->arch->name, h->n_state_head, h->d_state, h->d_inner);
     const int32_t interval = reader_int(r, "full_attention_interval", 1, MAX_LAYER, 4);
     int32_t *recurrent = mem_array((size_t)h->n_layer, sizeof(*recurrent));
     if (!reader_ints(r, "attention.recurrent_layers", 0, 1, 0, recurrent))
