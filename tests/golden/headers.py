@@ -403,7 +403,7 @@ def kept(h):
 
 DELTA, ONE_PASS = ('qwen35', 'qwen35moe', 'qwen3next'), ('bert', 'nomic-bert', 'gemma-embedding')
 PERIODS = {'gpt-oss': 2, 'gemma2': 2, 'gemma3': 6, 'gemma4': 6, 'muse-glimmer': 4, 'olmo2': 4}  # where the file does not say
-PAGE, SEQS = 256, 4  # rows a page, conversations at once
+PAGE, SEQS, HELD = 256, 4, 32  # rows a page, conversations at once, earlier texts that are held
 
 
 def batch(h):
@@ -433,6 +433,7 @@ def states(h, memory):
 def cache_bytes(h, n):
     """one conversation of n tokens and a quarter for each further one; where there is a window, what it sees, and as much for earlier texts"""
     whole, layers = -(-n // PAGE), kept(h)
+    if h.arch in ONE_PASS: return sum(2 * PAGE * numbers for _, numbers in layers) * (-(-batch(h) // PAGE) + SEQS + HELD)  # each text begins a page
     pages = whole + (SEQS - 1) * -(-whole // 4) + (-(-batch(h) // PAGE) if h.get('pooling_type') else 0)
     seen = {w: 2 * SEQS * (whole if w >= n else min((w + batch(h)) // PAGE + 2, whole)) for w, _ in layers if w}
     return sum(2 * PAGE * numbers * min(pages, seen.get(w, pages)) for w, numbers in layers)
