@@ -142,7 +142,8 @@ void tensor_read(struct compute *compute, void *to, const struct tensor *from, s
 // model/forward.c. A field of an argument struct that is left 0 or NULL is not there: no bias, no
 // scale, no window. Activations may be views with gaps between their rows, but for what a product
 // of the kind op_matmul reads and writes. The CPU takes any shape; a GPU may want a head_dim that
-// is a multiple of 8 up to 576, and products whose n_in is one of 32.
+// is a multiple of 8 up to 576, products whose n_in is one of 32, and embeddings whose n_cols is
+// one of 4.
 
 // Starts a recording. key != 0 names everything about it that is not in I32 tensors. true: record
 // the operations, then finish; false: the device still has the recording of that key and submits it

@@ -438,8 +438,7 @@ struct arch {
     // After what all have was read (every layer PART_ATTENTION and PART_DENSE): sets the rest.
     void (*read)(struct reader *r, struct hyper *h);
     void (*forward)(const struct pass *p); // from tokens to the state before the output norm
-    bool cpu_experts; // its layers of experts were not shown to be right on a GPU yet
-    bool layer_norm;  // norms take the mean away (Ba et al. 2016)
+    bool layer_norm;                       // norms take the mean away (Ba et al. 2016)
 };
 #define RULES(table) .rules = table, .n_rules = COUNT_OF(table)
 

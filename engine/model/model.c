@@ -107,11 +107,6 @@ static enum status check_device(const struct compute *compute, const struct hype
 {
     if (strcmp(compute_info(compute)->backend, "cpu") == 0)
         return OK;
-    if (h->arch->cpu_experts && h->n_expert > 0)
-        return err_set(err, UNSUPPORTED,
-                       "architecture '%s' with experts runs on the processor only in this build: "
-                       "device = cpu",
-                       h->arch->name);
     if (hyper_recurrent(h) && !compute_has_recurrent(compute))
         return err_set(err, UNSUPPORTED,
                        "architecture '%s' has recurrent layers, which run on the processor only in "

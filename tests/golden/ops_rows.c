@@ -45,6 +45,27 @@ static void rows(int64_t n_cols, int32_t n_rows)
     case_close();
 }
 
+// Of n_cols columns within wider rows: what stands beside them stays.
+static void rows_within(int64_t n_cols, int32_t n_rows)
+{
+    int32_t row[64];
+    if (!case_open("rows %d of %lld columns within wider ones", n_rows, (long long)n_cols))
+        return;
+    for (int32_t t = 0; t < n_rows; t++)
+        row[t] = (int32_t)(random_bits() % 70);
+    struct both *x = both_random(70, n_cols + 3, 1), *ids = both_ints(row, n_rows),
+                *out = both_random(n_rows, n_cols + 3, 1);
+    for (int d = 0; d < N_DEVICES; d++) {
+        const struct tensor from = tensor_columns(&x->on[d], 2, n_cols),
+                            to = tensor_columns(&out->on[d], 1, n_cols);
+        record(d);
+        op_rows(ops_on[d], &to, &from, &ids->on[d]);
+        submit(d);
+    }
+    compare(out, LIMIT_EXACT);
+    case_close();
+}
+
 static void copy(int64_t n_cols, int32_t n_rows)
 {
     if (!case_open("copy %d rows of %lld columns", n_rows, (long long)n_cols))
@@ -149,7 +170,8 @@ void row_cases(void)
         embed(weight_types[i], 1280, 7);
         embed(weight_types[i], 768, 130);
     }
-    rows(64, 1), rows(2048, 3), rows(896, 33);
+    rows(64, 1), rows(2048, 3), rows(896, 33), rows(1, 2), rows(1, 64), rows(70, 5);
+    rows_within(1, 1), rows_within(1, 9), rows_within(6, 5), rows_within(128, 7);
     copy(4, 1);
     copy(520, 256); // a page
     copy(1028, 41);

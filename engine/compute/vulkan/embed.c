@@ -20,6 +20,9 @@ static void embed_part(struct compute *compute, const struct tensor *out,
         .scale = scale,
     };
     const double n_tokens = (double)out->n_rows;
+    if (push.n_cols % 4 != 0 || (push.to | push.to_row) % 16 != 0)
+        die("op_embed: rows of %u columns, %u bytes apart; multiples of 4 and of 16 are possible",
+            push.n_cols, push.to_row);
     vk_dispatch(vk_of(compute),
                 &(struct dispatch){
                     .kernel = vk_kernel_name(name, "embed", token_embd->type),

@@ -12,13 +12,18 @@ void vk_rows(struct compute *compute, const struct tensor *out, const struct ten
         .x_row = (uint32_t)x->row_bytes,
         .n_cols = (uint32_t)out->n_cols,
     };
+    const uint64_t all = push.to | push.x | push.to_row | push.x_row;
+    const uint32_t four = all % 16 == 0 && push.n_cols % 4 == 0 ? 4 : 1,
+                   group = 64 * four; // columns of a workgroup of rows.comp
     const double n_bytes = 2.0 * 4 * (double)out->n_rows * (double)out->n_cols;
     vk_dispatch(vk_of(compute),
                 &(struct dispatch){
                     .kernel = "rows",
+                    .spec = {four},
+                    .n_spec = 1,
                     .push = &push,
                     .push_bytes = sizeof(push),
-                    .groups = {(uint32_t)((out->n_cols + 255) / 256), (uint32_t)out->n_rows, 1},
+                    .groups = {(push.n_cols + group - 1) / group, (uint32_t)out->n_rows, 1},
                     .read = {vk_range(x), vk_range(row)},
                     .write = {vk_range(out)},
                     .bytes = n_bytes,

@@ -177,4 +177,4 @@ static void read(struct reader *r, struct hyper *h)
     read_layers(r, h);
 }
 
-const struct arch arch_gemma4 = {"gemma4", RULES(rules), read, forward, .cpu_experts = true};
+const struct arch arch_gemma4 = {"gemma4", RULES(rules), read, forward};

@@ -123,7 +123,7 @@ static void scale_weights(const struct pass *p, const struct chosen *chosen,
     scales = pieces_view(&scales, 1);
     id.n_cols *= id.n_rows;
     id.n_rows = 1;
-    op_embed(p->compute, &scales, &of_expert, &id, 1);
+    op_rows(p->compute, &scales, &of_expert, &id);
     op_multiply(p->compute, &weights, &weights, &scales);
 }
 
