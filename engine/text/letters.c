@@ -3,12 +3,15 @@
 //
 // Characters are code points; a text's beginning and end count as characters of their own, so that
 // anchors are edges like all others until regex.c takes them out. Nothing is deterministic but what
-// letters_not makes. Over a cap an automaton is `full`, and what follows from it is refused.
+// letters_not makes. Over a cap, of its size or of the work to make it, an automaton is `full`, and
+// what follows from it is refused.
 #include "automaton.h"
 #include "inside.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+enum { LETTERS_WORK_MOST = 1 << 26 }; // edges looked at for one automaton: a fifth of a second
 
 void letters_init(struct letters *l)
 {
@@ -105,6 +108,7 @@ static uint32_t couple(struct couples *c, uint32_t a, uint32_t b)
 void letters_both(struct letters *out, struct letters *a, struct letters *b)
 {
     struct couples c = {.out = out, .n_slots = 2 * 65536};
+    uint64_t work = 0;
     _Static_assert(LETTERS_STATES_MOST < 65536, "the table is never full");
     c.keys = mem_array(LETTERS_STATES_MOST, sizeof(*c.keys));
     c.slots = mem_array(c.n_slots, sizeof(*c.slots));
@@ -118,6 +122,8 @@ void letters_both(struct letters *out, struct letters *a, struct letters *b)
         const uint32_t p = (uint32_t)(c.keys[s] >> 32), q = (uint32_t)c.keys[s];
         if (p == a->end && q == b->end)
             letters_skip(out, s, out->end);
+        work += (uint64_t)(a->first[p + 1] - a->first[p] + 1) * (b->first[q + 1] - b->first[q] + 1);
+        out->full = out->full || work > LETTERS_WORK_MOST;
         for (uint32_t j = b->first[q]; j < b->first[q + 1]; j++)
             if (b->edges[j].lo == LETTER_NONE)
                 letters_skip(out, s, couple(&c, p, b->edges[j].to));
@@ -168,6 +174,7 @@ struct state_sets {
     uint32_t *first;   // [SETS_MOST + 1]
     uint32_t n_sets, members_allocated;
     uint8_t *mark; // [in->n_states]
+    uint64_t work; // edges looked at
     bool full;
 };
 
@@ -183,7 +190,7 @@ static uint32_t find_set(struct state_sets *s, uint32_t *todo, uint32_t n)
     struct letters *in = s->in;
     const uint32_t first = s->first[s->n_sets];
     for (uint32_t i = 0; i < n; i++)
-        for (uint32_t k = in->first[todo[i]]; k < in->first[todo[i] + 1]; k++)
+        for (uint32_t k = in->first[todo[i]]; k < in->first[todo[i] + 1]; k++, s->work++)
             if (in->edges[k].lo == LETTER_NONE && !s->mark[in->edges[k].to]) {
                 s->mark[in->edges[k].to] = 1;
                 todo[n++] = in->edges[k].to;
@@ -191,11 +198,12 @@ static uint32_t find_set(struct state_sets *s, uint32_t *todo, uint32_t n)
     qsort(todo, n, sizeof(*todo), by_number);
     for (uint32_t i = 0; i < n; i++)
         s->mark[todo[i]] = 0;
+    s->work += s->n_sets;
     for (uint32_t i = 0; i < s->n_sets; i++)
         if (s->first[i + 1] - s->first[i] == n &&
             memcmp(s->members + s->first[i], todo, n * sizeof(*todo)) == 0)
             return i;
-    if (s->n_sets == SETS_MOST || first + n > 4000000) {
+    if (s->n_sets == SETS_MOST || first + n > 4000000 || s->work > LETTERS_WORK_MOST) {
         s->full = true;
         return 0;
     }
@@ -236,6 +244,7 @@ static uint32_t step_set(struct state_sets *s, uint32_t set, uint32_t point, uin
     uint32_t n = 0;
     for (uint32_t i = s->first[set]; i < s->first[set + 1]; i++) {
         const uint32_t state = s->members[i];
+        s->work += s->in->first[state + 1] - s->in->first[state] + 1;
         for (uint32_t k = s->in->first[state]; k < s->in->first[state + 1]; k++) {
             const struct letters_edge *edge = &s->in->edges[k];
             if (edge->lo <= point && point <= edge->hi && !s->mark[edge->to]) {

@@ -73,8 +73,11 @@ void schema_dead(struct schema_maker *m, const struct spot *spot, const char *ke
         say(&m->dead, BAD_INPUT, spot, keyword, what);
 }
 
-bool schema_failed(const struct schema_maker *m)
+bool schema_failed(struct schema_maker *m)
 {
+    if (m->err.status == OK && clock_ms() > m->until_ms)
+        schema_fail(m, TOO_LARGE, m->root_spot, NULL, "it takes longer than %d ms to be understood",
+                    MADE_MS_MOST);
     return m->err.status != OK || m->g->full;
 }
 
@@ -570,6 +573,7 @@ enum status schema_rule(struct schema_maker *maker, const struct value *schema, 
 {
     struct schema_maker *m = maker;
     struct facts facts = {.n = 0};
+    m->until_ms = clock_ms() + MADE_MS_MOST;
     m->root = schema;
     m->root_spot = NULL;
     m->root_spot = spot_make(m, (struct spot){.root = path});

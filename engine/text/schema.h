@@ -10,10 +10,11 @@
 #include "automaton.h"
 
 enum {
-    FACTS_MOST = 64,    // schemas that one value must obey
-    SETS_MOST = 20000,  // rules made of sets
-    COUNT_MOST = 10000, // of characters, items, members that are counted
-    SHARED_MOST = 64,   // rules of strings and numbers that are found again by their bounds
+    FACTS_MOST = 64,     // schemas that one value must obey
+    SETS_MOST = 20000,   // rules made of sets
+    COUNT_MOST = 10000,  // of characters, items, members that are counted
+    MADE_MS_MOST = 2000, // a schema takes milliseconds; others wait for the thread
+    SHARED_MOST = 64,    // rules of strings and numbers that are found again by their bounds
 };
 
 struct spot { // where in the schema: the way back to the root
@@ -67,6 +68,7 @@ struct schema_maker {
     size_t n_made;
     struct shared_rule shared[SHARED_MOST];
     size_t n_shared;
+    uint64_t until_ms; // then it has taken too long
     bool lenient;
     struct notes *notes;
     struct err err;  // the first failure
@@ -90,7 +92,7 @@ void schema_note(struct schema_maker *m, const struct spot *spot, const char *ke
 // Nothing can satisfy this: told when nothing satisfies the whole.
 void schema_dead(struct schema_maker *m, const struct spot *spot, const char *keyword,
                  const char *what);
-bool schema_failed(const struct schema_maker *m);
+bool schema_failed(struct schema_maker *m); // or it has taken too long
 const struct spot *spot_name(struct schema_maker *m, const struct spot *up, struct bytes name);
 const struct spot *spot_item(struct schema_maker *m, const struct spot *up, size_t index);
 // The member, when it is there and not null.

@@ -359,7 +359,7 @@ void schema_object(struct schema_maker *m, const struct facts *facts, uint32_t f
     if (plain && !schema_failed(m)) {
         grammar_call(m->g, from, plain_object(m->g), to);
     } else if (!schema_failed(m)) {
-        for (size_t i = 0; i < o->n_members; i++) {
+        for (size_t i = 0; i < o->n_members && !schema_failed(m); i++) {
             o->members[i].rule = member_rule(o, o->members[i].name);
             if (o->members[i].required && !o->members[i].rule)
                 schema_dead(m, facts->fact[0].spot, "required", "one of them is not allowed");

@@ -160,19 +160,87 @@ static struct bounds read_bounds(struct schema_maker *m, const struct facts *fac
     return b;
 }
 
-// ---- enum, const --------------------------------------------------------------------------------
+// ---- patterns and formats -----------------------------------------------------------------------
 
-static bool pattern_fits(struct schema_maker *m, const struct fact *fact, struct bytes text)
+bool schema_pattern(struct schema_maker *m, const struct spot *spot, const char *keyword,
+                    struct bytes pattern, struct letters *out)
 {
-    const struct value *pattern = schema_get(fact, "pattern");
-    struct letters l;
-    if (!pattern || pattern->kind != VALUE_TEXT ||
-        !schema_pattern(m, fact->spot, "pattern", pattern->text, &l))
+    struct err err = {0};
+    if (regex_read(out, pattern, false, &err) == OK)
         return true;
-    bool fits = letters_match(&l, text);
-    letters_free(&l);
-    return fits;
+    if (m->lenient)
+        schema_note(m, spot, keyword, err.text);
+    else
+        schema_fail(m, err.status, spot, keyword, "%s", err.text);
+    return false;
 }
+
+#define DAY_OF_MONTH                                                                               \
+    "(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\\d|30)|"          \
+    "02-(?:0[1-9]|1\\d|2[0-8]))"
+#define DATE "(?:[1-9]\\d\\d\\d|0[1-9]\\d\\d)-" DAY_OF_MONTH
+#define TIME                                                                                       \
+    "(?:[01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(?:\\.\\d{1,6})?(?:Z|[+-](?:[01]\\d|2[0-3]):[0-5]\\d)"
+#define BYTE "(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)"
+
+static const struct {
+    const char *name, *pattern;
+} formats[] = {
+    {"date", "^" DATE "$"}, // the 29th of February is left out
+    {"time", "^" TIME "$"},
+    {"date-time", "^" DATE "T" TIME "$"},
+    {"uuid", "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"},
+    {"ipv4", "^" BYTE "(?:\\." BYTE "){3}$"},
+    {"email", "^[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\\.[A-Za-z0-9-]{1,63}){1,8}$"},
+};
+
+static const char *format_pattern(struct schema_maker *m, const struct fact *fact)
+{
+    const struct value *format = schema_get(fact, "format");
+    if (!format)
+        return NULL;
+    for (size_t i = 0; format->kind == VALUE_TEXT && i < COUNT_OF(formats); i++)
+        if (bytes_equal_text(format->text, formats[i].name))
+            return formats[i].pattern;
+    schema_note(m, fact->spot, "format", "not enforced");
+    return NULL;
+}
+
+// Joins another expression to those so far.
+static void join(struct schema_maker *m, const struct fact *fact, const char *keyword,
+                 struct bytes pattern, struct letters *all, bool *any)
+{
+    struct letters one, both;
+    if (!schema_pattern(m, fact->spot, keyword, pattern, &one))
+        return;
+    if (*any) {
+        letters_both(&both, all, &one);
+        letters_free(all);
+        letters_free(&one);
+        one = both;
+    }
+    *all = one;
+    *any = true;
+}
+
+static bool read_patterns(struct schema_maker *m, const struct facts *facts, struct letters *all)
+{
+    bool any = false;
+    for (size_t i = 0; i < facts->n && !schema_failed(m); i++) {
+        const struct fact *fact = &facts->fact[i];
+        const struct value *pattern = schema_get(fact, "pattern");
+        const char *format = format_pattern(m, fact);
+        if (pattern && pattern->kind != VALUE_TEXT)
+            schema_fail(m, BAD_INPUT, fact->spot, "pattern", "it must be a string");
+        else if (pattern)
+            join(m, fact, "pattern", pattern->text, all, &any);
+        if (format)
+            join(m, fact, "format", bytes_of(format), all, &any);
+    }
+    return any;
+}
+
+// ---- enum, const --------------------------------------------------------------------------------
 
 static size_t n_characters(struct bytes text)
 {
@@ -204,18 +272,18 @@ static bool fits(struct schema_maker *m, const struct value *value, const struct
     if (value->kind == VALUE_TEXT) {
         int64_t least = schema_count(m, fact, "minLength"),
                 most = schema_count(m, fact, "maxLength"), n = (int64_t)n_characters(value->text);
-        return n >= least && (most < 0 || n <= most) && pattern_fits(m, fact, value->text);
+        return n >= least && (most < 0 || n <= most);
     }
     return true;
 }
 
 static bool fits_all(struct schema_maker *m, const struct value *value, const struct facts *facts,
-                     const struct fact *source, int types)
+                     const struct fact *source, int types, struct letters *pattern)
 {
     bool good = value_types(value) & types;
     for (size_t i = 0; good && i < facts->n; i++)
         good = fits(m, value, &facts->fact[i], source);
-    return good;
+    return good && (value->kind != VALUE_TEXT || !pattern || letters_match(pattern, value->text));
 }
 
 bool schema_fixed(struct schema_maker *m, const struct facts *facts, int types, uint32_t from,
@@ -238,8 +306,10 @@ bool schema_fixed(struct schema_maker *m, const struct facts *facts, int types, 
     size_t n = fixed ? 1 : list->list.n, kept = 0;
     struct bytes *texts = mem_array(n + 1, sizeof(*texts));
     struct json *written = mem_array(n + 1, sizeof(*written));
+    struct letters pattern;
+    const bool has_pattern = read_patterns(m, facts, &pattern);
     for (size_t i = 0; i < n && !schema_failed(m); i++) {
-        if (!fits_all(m, &values[i], facts, fact, types))
+        if (!fits_all(m, &values[i], facts, fact, types, has_pattern ? &pattern : NULL))
             continue;
         json_init(&written[kept], 4 << 20);
         value_write(&written[kept], NULL, &values[i]);
@@ -253,6 +323,8 @@ bool schema_fixed(struct schema_maker *m, const struct facts *facts, int types, 
     grammar_any_of(m->g, from, texts, kept, to);
     for (size_t i = 0; i < kept; i++)
         json_free(&written[i]);
+    if (has_pattern)
+        letters_free(&pattern);
     free(written);
     free(texts);
     return true;
@@ -452,84 +524,6 @@ void schema_number(struct schema_maker *m, const struct facts *facts, bool whole
 }
 
 // ---- strings ------------------------------------------------------------------------------------
-
-bool schema_pattern(struct schema_maker *m, const struct spot *spot, const char *keyword,
-                    struct bytes pattern, struct letters *out)
-{
-    struct err err = {0};
-    if (regex_read(out, pattern, false, &err) == OK)
-        return true;
-    if (m->lenient)
-        schema_note(m, spot, keyword, err.text);
-    else
-        schema_fail(m, err.status, spot, keyword, "%s", err.text);
-    return false;
-}
-
-#define DAY_OF_MONTH                                                                               \
-    "(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\\d|30)|"          \
-    "02-(?:0[1-9]|1\\d|2[0-8]))"
-#define DATE "(?:[1-9]\\d\\d\\d|0[1-9]\\d\\d)-" DAY_OF_MONTH
-#define TIME                                                                                       \
-    "(?:[01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(?:\\.\\d{1,6})?(?:Z|[+-](?:[01]\\d|2[0-3]):[0-5]\\d)"
-#define BYTE "(?:25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)"
-
-static const struct {
-    const char *name, *pattern;
-} formats[] = {
-    {"date", "^" DATE "$"}, // the 29th of February is left out
-    {"time", "^" TIME "$"},
-    {"date-time", "^" DATE "T" TIME "$"},
-    {"uuid", "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"},
-    {"ipv4", "^" BYTE "(?:\\." BYTE "){3}$"},
-    {"email", "^[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\\.[A-Za-z0-9-]{1,63}){1,8}$"},
-};
-
-static const char *format_pattern(struct schema_maker *m, const struct fact *fact)
-{
-    const struct value *format = schema_get(fact, "format");
-    if (!format)
-        return NULL;
-    for (size_t i = 0; format->kind == VALUE_TEXT && i < COUNT_OF(formats); i++)
-        if (bytes_equal_text(format->text, formats[i].name))
-            return formats[i].pattern;
-    schema_note(m, fact->spot, "format", "not enforced");
-    return NULL;
-}
-
-// Joins another expression to those so far.
-static void join(struct schema_maker *m, const struct fact *fact, const char *keyword,
-                 struct bytes pattern, struct letters *all, bool *any)
-{
-    struct letters one, both;
-    if (!schema_pattern(m, fact->spot, keyword, pattern, &one))
-        return;
-    if (*any) {
-        letters_both(&both, all, &one);
-        letters_free(all);
-        letters_free(&one);
-        one = both;
-    }
-    *all = one;
-    *any = true;
-}
-
-static bool read_patterns(struct schema_maker *m, const struct facts *facts, struct letters *all)
-{
-    bool any = false;
-    for (size_t i = 0; i < facts->n && !schema_failed(m); i++) {
-        const struct fact *fact = &facts->fact[i];
-        const struct value *pattern = schema_get(fact, "pattern");
-        const char *format = format_pattern(m, fact);
-        if (pattern && pattern->kind != VALUE_TEXT)
-            schema_fail(m, BAD_INPUT, fact->spot, "pattern", "it must be a string");
-        else if (pattern)
-            join(m, fact, "pattern", pattern->text, all, &any);
-        if (format)
-            join(m, fact, "format", bytes_of(format), all, &any);
-    }
-    return any;
-}
 
 // least to most characters in quotation marks; most < 0: no limit.
 static void write_lengths(struct grammar *g, uint32_t rule, int64_t least, int64_t most)
