@@ -36,6 +36,8 @@ MODELS.update({
     'llama-mxfp4': (ODD, 'mxfp4'),
     'qwen2-untied': (dict(QWEN2, tied=False), 'f32'),
 })
+# Formats with codebooks: their weights are noise (mkgguf.py), the vectors of llama.cpp are in tests/unit/formats_recorded.h.
+CODEBOOKS = {'llama-' + k: (TINY, k) for k in ['iq1_s', 'iq1_m', 'iq2_xxs', 'iq2_xs', 'iq2_s', 'iq3_xxs', 'iq3_s']}
 
 
 def token_files():
@@ -47,7 +49,7 @@ def corpus():
 
 
 def make_model(path, name):
-    shape, kind = MODELS[name]
+    shape, kind = (MODELS.get(name) or CODEBOOKS[name])
     mkgguf.make(path, shape, kind, 1, corpus(), False, name)
 
 

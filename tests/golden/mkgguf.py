@@ -7,7 +7,7 @@
           small              llama, 8 x 512, heads 8/4, ffn 1408, vocabulary 4096
           small256           the same with ffn 1536: every row a multiple of 256, so that K-quants apply everywhere
           qwen3b             qwen2, the shape of Qwen2.5-Coder-3B (tied embedding)
-  --type  f32 f16 bf16 q8_0 q4_0 q4_1 q5_0 q5_1 q2_k q3_k q4_k q5_k q6_k iq4_nl iq4_xs mxfp4: how matrices are stored. The quantisers here are plain (the range of a
+  --type  f32 f16 bf16 q8_0 q4_0 q4_1 q5_0 q5_1 q2_k q3_k q4_k q5_k q6_k iq4_nl iq4_xs mxfp4 iq1_s iq1_m iq2_xxs iq2_xs iq2_s iq3_xxs iq3_s: how matrices are stored. The quantisers here are plain (the range of a
           block cut into equal steps): they fill every field of the formats, they do not aim at quality.
 
 Needs python3 and numpy. The tiny shapes are the same bytes everywhere and always (integer arithmetic only); the large ones use
@@ -28,9 +28,11 @@ TYPES = {  # name: (ggml type, block elements, block bytes)
     'f32': (0, 1, 4), 'f16': (1, 1, 2), 'q4_0': (2, 32, 18), 'q4_1': (3, 32, 20), 'q5_0': (6, 32, 22),
     'q5_1': (7, 32, 24), 'q8_0': (8, 32, 34), 'q2_k': (10, 256, 84), 'q3_k': (11, 256, 110), 'q4_k': (12, 256, 144),
     'q5_k': (13, 256, 176), 'q6_k': (14, 256, 210), 'iq4_nl': (20, 32, 18), 'iq4_xs': (23, 256, 136), 'bf16': (30, 1, 2),
-    'mxfp4': (39, 32, 17)}
+    'mxfp4': (39, 32, 17), 'iq2_xxs': (16, 256, 66), 'iq2_xs': (17, 256, 74), 'iq3_xxs': (18, 256, 98), 'iq1_s': (19, 256, 50),
+    'iq3_s': (21, 256, 110), 'iq2_s': (22, 256, 82), 'iq1_m': (29, 256, 56)}
 FILE_TYPES = {'f32': 0, 'f16': 1, 'q4_0': 2, 'q4_1': 3, 'q5_0': 8, 'q5_1': 9, 'q8_0': 7, 'q2_k': 10, 'q3_k': 11, 'q4_k': 14,
-              'q5_k': 16, 'q6_k': 18, 'iq4_nl': 25, 'iq4_xs': 30, 'bf16': 32, 'mxfp4': 38}
+              'q5_k': 16, 'q6_k': 18, 'iq4_nl': 25, 'iq4_xs': 30, 'bf16': 32, 'mxfp4': 38,
+              'iq2_xxs': 19, 'iq2_xs': 20, 'iq3_xxs': 23, 'iq1_s': 24, 'iq3_s': 26, 'iq2_s': 28, 'iq1_m': 31}
 ALIGN = 32
 
 
@@ -203,7 +205,24 @@ def mxfp4(x):
     return np.concatenate([(e + 127).astype('u1')[:, None], codes(x / np.ldexp(np.float32(0.5), e)[:, None], FP4)], 1)
 
 
+# rms of a block of random bits with d = 1: of these formats the weights are noise as loud as x, not x
+NOISE = {'iq1_s': 7.2, 'iq1_m': 7.2, 'iq2_xxs': 55, 'iq2_xs': 55, 'iq2_s': 55, 'iq3_xxs': 142, 'iq3_s': 140}
+
+
+def noise(x, kind):
+    """every field of the format from a hash of x's bits, d by x's largest"""
+    x = np.ascontiguousarray(x, '<f4').reshape(-1, 256)
+    b = ((x.view('<u4') * np.uint32(2654435761)) >> np.uint32(24)).astype('u1')[:, :TYPES[kind][2]]
+    d = (np.abs(x).max(1) * np.float32(1 / (2.9 * NOISE[kind]))).astype('<f2')[:, None].view('u1')
+    if kind == 'iq1_m':  # its d is in the upper nibbles of the scales
+        for i in range(4): b[:, 49 + 2 * i] = b[:, 49 + 2 * i] & 15 | (d[:, i // 2] >> 4 * (i % 2) & 15) << 4
+    else:
+        b[:, :2] = d
+    return b
+
+
 def encode(x, kind):
+    if kind in NOISE: return noise(x, kind).tobytes()
     if kind == 'bf16':  # round to nearest even
         u = x.astype('<f4').view('<u4')
         return ((u + 0x7fff + (u >> 16 & 1)) >> 16).astype('<u2').tobytes()

@@ -5,7 +5,7 @@
 
 Written from the papers and the format's description, for clarity and not for speed; shares no line with the engine.
 """
-import struct, sys
+import os, re, struct, sys
 import numpy as np
 
 SCALAR = {0: 'B', 1: 'b', 2: 'H', 3: 'h', 4: 'I', 5: 'i', 6: 'f', 7: '?', 10: 'Q', 11: 'q', 12: 'd'}
@@ -150,6 +150,83 @@ def iq4_xs(b):
     return half(b[:, :2]) * np.concatenate(out, 1)
 
 
+# ---- formats with codebooks: runs of eight weights are an entry, in IQ3 two of four ----
+def codebook(name, fours=False, cache={}):
+    """float64 [entries][8 or 4] from kernels/grids.h, which peer/formats.c made of llama.cpp's"""
+    if name not in cache:
+        text = open(os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../kernels/grids.h')).read()
+        body = re.search(r'GRID\(grid_%s, \d+\)(.*?)GRID_END' % name, text, re.S)[1]
+        words = np.array([int(w, 16) for w in re.findall(r'0x[0-9a-f]+', body)])
+        if fours:
+            cache[name] = np.stack([words >> 8 * i & 255 for i in range(4)], 1).astype('f8')
+        else:
+            two = np.stack([np.stack([words >> 8 * (i % 4) + 4 * e + 2 * (i // 4) & 3 for i in range(8)], 1) for e in range(2)], 1)
+            cache[name] = (np.array([-1, 0, 1] if name == 'iq1' else [8, 25, 43], 'f8')[two]).reshape(-1, 8)
+    return cache[name]
+
+
+def bits(b, at, n):
+    """n bits of each row, from bit `at` on, least first"""
+    return sum(((b[:, (at + i) // 8] >> (at + i) % 8 & 1).astype(int) << i) for i in range(n))
+
+
+def runs(b, part):
+    """[blocks][256] from part(run), which is [blocks][8], of the 32 runs"""
+    return half(b[:, :2]) * np.concatenate([part(r) for r in range(32)], 1)
+
+
+def signs(v, n):
+    """[blocks][8]: of seven bits the eighth makes their number even"""
+    s = np.stack([v.astype(int) >> i & 1 for i in range(n)], 1)
+    return 1 - 2 * (np.concatenate([s, s.sum(1, keepdims=True) % 2], 1) if n == 7 else s)
+
+
+def odd(scale): return (2 * scale + 1)[:, None]
+
+
+def trits(index, minus): return codebook('iq1')[index] + np.where(minus, -0.125, 0.125)[:, None]
+
+
+def iq1_s(b):
+    qh = lambda r, at, n: bits(b[:, 34:50], 16 * (r // 4) + at, n)
+    return runs(b, lambda r: odd(qh(r, 12, 3)) * trits(b[:, 2 + r] + (qh(r, 3 * (r % 4), 3) << 8), qh(r, 15, 1)))
+
+
+def iq1_m(b):
+    d = half(np.packbits(np.stack([b[:, 48 + 2 * (i // 4) + 1] >> 4 + i % 4 & 1 for i in range(16)], 1), axis=1, bitorder='little'))
+    qh = lambda r, at, n: bits(b[:, 32:48], 4 * r + at, n)
+    part = lambda r: odd(bits(b[:, 48:56], 16 * (r // 8) + 3 * (r // 2 % 4), 3)) * trits(b[:, r] + (qh(r, 0, 3) << 8), qh(r, 3, 1))
+    return d * np.concatenate([part(r) for r in range(32)], 1)
+
+
+def iq2_xxs(b):
+    sub = lambda r: b[:, 2 + 8 * (r // 4):10 + 8 * (r // 4)]
+    return runs(b, lambda r: odd(bits(sub(r), 60, 4)) / 8 * codebook('iq2_xxs')[sub(r)[:, r % 4]] * signs(bits(sub(r), 32 + 7 * (r % 4), 7), 7))
+
+
+def iq2_xs(b):
+    return runs(b, lambda r: odd(bits(b[:, 66:74], 4 * (r // 2), 4)) / 8 * codebook('iq2_xs')[bits(b[:, 2:66], 16 * r, 9)] *
+                signs(bits(b[:, 2:66], 16 * r + 9, 7), 7))
+
+
+def iq2_s(b):
+    return runs(b, lambda r: odd(bits(b[:, 74:82], 4 * (r // 2), 4)) / 8 * codebook('iq2_s')[b[:, 2 + r] + (bits(b[:, 66:74], 2 * r, 2) << 8)] *
+                signs(b[:, 34 + r], 8))
+
+
+def iq3_xxs(b):
+    book = codebook('iq3_xxs', True)
+    sub = lambda r: b[:, 66 + 4 * (r // 4):70 + 4 * (r // 4)]
+    return runs(b, lambda r: odd(bits(sub(r), 28, 4)) / 4 * np.concatenate([book[b[:, 2 + 2 * r]], book[b[:, 3 + 2 * r]]], 1) *
+                signs(bits(sub(r), 7 * (r % 4), 7), 7))
+
+
+def iq3_s(b):
+    book = codebook('iq3_s', True)
+    entry = lambda i: book[b[:, 2 + i] + (bits(b[:, 66:74], i, 1) << 8)]
+    return runs(b, lambda r: odd(bits(b[:, 106:110], 4 * (r // 4), 4)) * np.concatenate([entry(2 * r), entry(2 * r + 1)], 1) * signs(b[:, 74 + r], 8))
+
+
 def mxfp4(b):
     return 2.0 ** (b[:, :1].astype('f8') - 127) * FP4[nibbles(b[:, 1:])]
 
@@ -161,7 +238,8 @@ def bf16(b):
 FORMATS = {0: (1, 4, lambda b: np.ascontiguousarray(b).view('<f4')), 1: (1, 2, half), 2: (32, 18, q4_0), 3: (32, 20, q4_1),
            6: (32, 22, q5_0), 7: (32, 24, q5_1), 8: (32, 34, q8_0),
            10: (256, 84, q2_k), 11: (256, 110, q3_k), 20: (32, 18, lambda b: half(b[:, :2]) * IQ4[nibbles(b[:, 2:])]),
-           23: (256, 136, iq4_xs), 39: (32, 17, mxfp4),
+           16: (256, 66, iq2_xxs), 17: (256, 74, iq2_xs), 18: (256, 98, iq3_xxs), 19: (256, 50, iq1_s), 21: (256, 110, iq3_s),
+           22: (256, 82, iq2_s), 29: (256, 56, iq1_m), 23: (256, 136, iq4_xs), 39: (32, 17, mxfp4),
            12: (256, 144, lambda b: q45_k(b, False)), 13: (256, 176, lambda b: q45_k(b, True)), 14: (256, 210, q6_k), 30: (1, 2, bf16)}
 
 
