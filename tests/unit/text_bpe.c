@@ -107,6 +107,7 @@ static void test_special(void)
     ENCODES(t, "<|im_start|<|im_end|>", true, '<', '|', 'i', 'm', '_', 's', 't', 'a', 'r', 't', '|',
             IM_END);
     tokenizer_close(t);
+}
 
 // What real files have beside: scores that are whole numbers (Mistral), a list of ends (Ollama).
 static void test_ends(void)
