@@ -229,10 +229,12 @@ static void rest(const struct shape *s, enum dtype cache_type, int32_t n)
     free_to(0);
 }
 
-// Heads of models whose keys and values are not alike, or stand under gates.
+// Heads of models whose keys and values are not alike, or stand under gates, or to whom their place
+// matters.
 struct heads {
     int32_t n_head, n_head_kv, head_dim, head_dim_v, q_stride, first, n_rot;
-    bool norms, v_norm, in_keys, gate;
+    bool norms, v_norm, in_keys, gate, alibi;
+    int32_t around; // a window about the token
 };
 static const struct heads special[] = {
     {32, 4, 128, 128, 128, 0, 128, true, false, false, false},  // Qwen3
@@ -240,6 +242,8 @@ static const struct heads special[] = {
     {16, 8, 256, 256, 256, 0, 256, true, true, false, false},   // Gemma 4
     {20, 1, 576, 512, 576, 512, 64, false, false, true, false}, // GLM-4.7-Flash: MLA
     {16, 4, 192, 128, 192, 0, 64, false, false, false, false},
+    {12, 12, 64, 64, 64, 0, 64, .alibi = true},   // jina-bert-v2
+    {3, 1, 256, 256, 256, 0, 256, .around = 256}, // EmbeddingGemma
 };
 
 static void special_heads(const struct heads *h, enum dtype cache_type, int32_t n)
@@ -255,6 +259,7 @@ static void special_heads(const struct heads *h, enum dtype cache_type, int32_t 
                         *pages = rows(DTYPE_I32, 1, CACHE_ROWS / PAGE_ROWS),
                         *table = rows(DTYPE_I32, 1, n), *count = rows(DTYPE_I32, 1, n),
                         *turns = rows(DTYPE_I32, 1, h->n_rot),
+                        *slopes = rows(DTYPE_F32, 1, h->n_head),
                         *out = rows(DTYPE_F32, n, (int64_t)h->n_head * h->head_dim_v),
                         *cache_k = cache(cache_type, k_cols),
                         *cache_v = h->in_keys ? NULL : cache(cache_type, v_cols);
@@ -286,7 +291,10 @@ static void special_heads(const struct heads *h, enum dtype cache_type, int32_t 
                                      .head_dim_v = h->head_dim_v,
                                      .q_stride = h->q_stride,
                                      .gate = h->gate ? &beside : NULL,
-                                     .gate_stride = h->q_stride});
+                                     .gate_stride = h->q_stride,
+                                     .alibi = h->alibi ? slopes : NULL,
+                                     .pos = h->alibi || h->around > 0 ? row : NULL,
+                                     .window = h->around});
     finish();
     free_to(0);
 }
