@@ -36,7 +36,7 @@ enum {
 };
 #define SPARE_BYTES (48ull << 20)
 #define SYSTEM_MOST (4ull << 30)
-#define SLOTS_MOST (1ull << 30)
+#define SLOTS_MOST (4ull << 30)
 
 // A head may announce anything: sums stop at UINT64_MAX, which never fits.
 static uint64_t times(uint64_t a, uint64_t b)

@@ -71,10 +71,10 @@ enum status encoding_check(const struct encoding *e, struct err *err)
 static enum status obey(struct encoding *e, struct err *err)
 {
     const struct ask *ask = &e->job->ask;
-    enum status status =
-        ask->must_call ? answer_call_grammar(&e->grammar, &e->family, ask->conversation.tools,
-                                             ask->must_call_tool, &e->notes, err)
-                       : grammar_compile(&e->grammar, &ask->constraint, &e->notes, err);
+    enum status status = ask->must_call
+                             ? answer_call_grammar(&e->grammar, &e->family, ask->conversation.tools,
+                                                   ask->must_call_tool, &e->notes, err)
+                             : grammar_compile(&e->grammar, &ask->constraint, &e->notes, err);
     if (e->grammar)
         matcher_prepare(e->tokenizer);
     return status;

@@ -31,6 +31,7 @@ enum {
     WAITING_MOST = 32,       // jobs that may wait for a sequence
     JOB_SLOTS = 1024,        // of the rings that jobs travel on; far above what is open at once
     LOADED_MOST = 1,         // models
+    WORK_MARKS = 3,          // ends of messages in a prompt that may be gone back to
     HELD_MOST = 32,          // earlier texts that are kept beside those that are worked on
     LOAD_SLICE_MS = 20,      // of loading, between two passes
     MEMORY_CHECK_STEPS = 64, // the model's memory is walked after one in so many: it has pages
@@ -66,14 +67,14 @@ struct work {
     struct job *job; // NULL while its text is with the encoder
     int32_t *prompt; // [n_prompt]: what is to be read; of a suspended work with what it generated
     int32_t n_prompt;
-    int32_t n_read;                            // of n_generated these are part of the prompt
-    int32_t mark_first, mark_last, mark_every; // where snapshots are taken: prefix_marks
-    int32_t n_generated, picked;               // picked: the token that is the next row
-    int32_t *n_each;                           // [n_texts] of JOB_EMBED: ids of each text in prompt
-    size_t n_texts, at_text;                   // at_text: the one that is next
-    int32_t at_token;                          // of it, the first that is not in the memory
-    int32_t at_prompt;                         // and where that is in prompt
-    float *vectors; // [n_texts][n_vector]: those before at_text are there
+    int32_t n_read;                        // of n_generated these are part of the prompt
+    int32_t marks[WORK_MARKS], mark_every; // where snapshots are taken: prefix_marks
+    int32_t n_generated, picked;           // picked: the token that is the next row
+    int32_t *n_each;                       // [n_texts] of JOB_EMBED: ids of each text in prompt
+    size_t n_texts, at_text;               // at_text: the one that is next
+    int32_t at_token;                      // of it, the first that is not in the memory
+    int32_t at_prompt;                     // and where that is in prompt
+    float *vectors;                        // [n_texts][n_vector]: those before at_text are there
     struct sampler *sampler;
     struct grammar *grammar; // NULL: the answer is free
     struct matcher *matcher; // how far it is in the grammar

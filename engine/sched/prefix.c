@@ -11,8 +11,9 @@
 // snapshots; the other way round where what is short are slots and windows' pages, of which
 // snapshots hold most. Snapshots are where a model with recurrent layers or windows can go back to.
 // Those of a prompt are taken behind its first message (a system prompt that others share), behind
-// its last (the next turn may begin its answer in another way) and at even distances between; where
-// a text ends it can be continued without one.
+// the one before its last (which may be asked anew in other words), behind its last (the next turn
+// may begin its answer in another way) and at even distances between; where a text ends it can be
+// continued without one.
 #include "inside.h"
 
 #include <stdlib.h>
@@ -158,14 +159,16 @@ bool prefix_reserve(struct loaded *loaded, const struct seq *seq, int32_t n)
 
 void prefix_marks(const struct loaded *loaded, struct work *work)
 {
-    int32_t first = 0, last = 0;
+    int32_t first = 0, before_last = 0, last = 0;
     for (int32_t i = 0; i + 1 < work->n_prompt; i++)
         if (tokenizer_is_end(loaded->tokenizer, work->prompt[i])) {
             first = first ? first : i + 1;
+            before_last = last;
             last = i + 1;
         }
-    work->mark_first = first >= SHARED_LEAST ? first : 0;
-    work->mark_last = last ? last : work->n_prompt - 1;
+    work->marks[0] = first >= SHARED_LEAST ? first : 0;
+    work->marks[1] = before_last;
+    work->marks[2] = last ? last : work->n_prompt - 1;
     work->mark_every = MARK_LEAST;
     while (work->n_prompt / work->mark_every > MARKS_MOST)
         work->mark_every *= 2;
@@ -176,20 +179,21 @@ int32_t prefix_next_mark(const struct loaded *loaded, const struct work *work, i
     int32_t next = work->n_prompt;
     if (!loaded->needs_snapshots)
         return next;
-    const int32_t marks[] = {work->mark_first, work->mark_last,
-                             (n / work->mark_every + 1) * work->mark_every};
-    for (size_t i = 0; i < COUNT_OF(marks); i++)
-        if (marks[i] > n && marks[i] < next)
-            next = marks[i];
+    const int32_t even = (n / work->mark_every + 1) * work->mark_every;
+    next = even < next ? even : next;
+    for (size_t i = 0; i < WORK_MARKS; i++)
+        if (work->marks[i] > n && work->marks[i] < next)
+            next = work->marks[i];
     return next;
 }
 
 void prefix_snapshot(struct loaded *loaded, const struct seq *seq)
 {
     const struct work *work = seq->work;
-    const int32_t n = seq->n_cached;
-    if (!loaded->needs_snapshots ||
-        (n != work->mark_first && n != work->mark_last && n % work->mark_every != 0))
+    bool is_mark = seq->n_cached % work->mark_every == 0;
+    for (size_t i = 0; i < WORK_MARKS; i++)
+        is_mark |= work->marks[i] == seq->n_cached;
+    if (!loaded->needs_snapshots || !is_mark)
         return;
     while (model_snapshot(loaded->model, seq->index) != OK)
         if (!drop_any_snapshot(loaded) && !prefix_evict(loaded, seq))

@@ -426,8 +426,8 @@ def state_bytes(h):
 
 
 def states(h, memory):
-    """one for each conversation, and up to 32 of earlier texts in a sixteenth of the memory, 1 GiB at most; 4 at least"""
-    return (SEQS + max(4, min(32, min(memory // 16, GIB) // state_bytes(h)))) * state_bytes(h) if state_bytes(h) else 0
+    """one for each conversation, and up to 32 of earlier texts in a sixteenth of the memory, 4 GiB at most; 4 at least"""
+    return (SEQS + max(4, min(32, min(memory // 16, 4 * GIB) // state_bytes(h)))) * state_bytes(h) if state_bytes(h) else 0
 
 
 def cache_bytes(h, n):

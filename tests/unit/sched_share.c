@@ -103,6 +103,7 @@ static void test_suspended(void)
         open_sched();
         int n_least = 0;
         n_together = 0;
+        pass_us = 200; // all have come before the first is half done
         const int before = n_computed;
         for (unsigned i = 0; i < N; i++) {
             do
@@ -118,6 +119,7 @@ static void test_suspended(void)
         printf("sched_share: %d rows, of which %d are needed\n", n_computed - before, n_least);
         sched_close(sched);
     }
+    pass_us = 0;
     n_pages = PAGES_MOST;
     n_slots = 0;
 }
@@ -143,6 +145,10 @@ static void test_recurrent(void)
     CHECK(next.last.usage.n_prompt_cached >= (int32_t)(n + answer.n_text) - 1);
     CHECK(n_computed - before <= 50 + 1 + 5);
     CHECK(ask(other, 10).last.usage.n_prompt_cached == 241);
+    memcpy(other + 170, "z", 1); // three messages: the last in other words
+    (void)ask(other, 10);
+    fill(other + 171, 60, 8);
+    CHECK(ask(other, 10).last.usage.n_prompt_cached == 171);
     fill(other + 100, 120, 9);
     CHECK(ask(other, 10).last.usage.n_prompt_cached == 100);
     CHECK(ask(text, 5).last.usage.n_prompt_cached >= 241); // still there
