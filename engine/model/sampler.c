@@ -229,28 +229,45 @@ static int32_t choose(struct sampler *s, int32_t n, float best)
     return chain_is_needed(&s->sampling) ? chain_pick(s, n) : sample(s, n, best);
 }
 
-enum status sampler_pick(struct sampler *sampler, float *logits, int32_t *id, struct err *err)
+static enum status pick_of(struct sampler *s, const float *logits, int32_t *id, struct err *err)
 {
-    enum status status = adjust_logits(sampler, logits, err);
-    if (status != OK)
-        return status;
     int32_t best = -1, n = 0;
-    for (int32_t i = 0; i < sampler->n_vocab; i++) {
+    for (int32_t i = 0; i < s->n_vocab; i++) {
         if (isnan(logits[i]) || logits[i] == INFINITY)
             return damaged(err, i, logits[i]);
         if (logits[i] > -INFINITY && (best < 0 || logits[i] > logits[best]))
             best = i;
     }
     if (best < 0)
-        return err_set(err, BROKEN, "none of the model's %d logits is finite", sampler->n_vocab);
-    if (sampler->sampling.temperature > 0) {
-        for (int32_t i = 0; i < sampler->n_vocab; i++)
+        return err_set(err, BROKEN, "none of the model's %d logits is finite", s->n_vocab);
+    if (s->sampling.temperature > 0) {
+        for (int32_t i = 0; i < s->n_vocab; i++)
             if (logits[i] > -INFINITY)
-                sampler->heap[n++] = (struct scored){logits[i], i};
-        best = choose(sampler, n, logits[best]);
+                s->heap[n++] = (struct scored){logits[i], i};
+        best = choose(s, n, logits[best]);
     }
     *id = best;
     return OK;
+}
+
+// With a grammar first as if there were none: where it allows much, what is picked so is nearly
+// always allowed, and a mask of the whole vocabulary would cost milliseconds; where it allows
+// little, a mask costs little.
+enum status sampler_pick(struct sampler *sampler, float *logits, int32_t *id, struct err *err)
+{
+    const double surprise = sampler->surprise;
+    int32_t picked = -1;
+    adjust_logits(sampler, logits);
+    enum status status = pick_of(sampler, logits, &picked, err);
+    if (status == OK && !adjust_allows(sampler, picked)) {
+        sampler->surprise = surprise;
+        status = adjust_mask(sampler, logits, err);
+        if (status == OK)
+            status = pick_of(sampler, logits, &picked, err);
+    }
+    if (status == OK)
+        *id = picked;
+    return status;
 }
 
 int32_t sampler_wants(const struct sampler *sampler)

@@ -39,8 +39,10 @@ bool adjust_is_needed(const struct sampling *sampling); // a logit may change
 bool adjust_bans_ends(const struct sampler *sampler);
 bool adjust_allows(struct sampler *sampler, int32_t id); // may it be picked now?
 void adjust_see(struct sampler *sampler, int32_t id);    // DRY's history
-// What may not be picked becomes -infinity, then bias, penalties, DRY.
-MUST_USE enum status adjust_logits(struct sampler *sampler, float *logits, struct err *err);
+// Ends that may not be picked become -infinity, then bias, penalties, DRY.
+void adjust_logits(struct sampler *sampler, float *logits);
+// What the grammar does not allow becomes -infinity.
+MUST_USE enum status adjust_mask(struct sampler *sampler, float *logits, struct err *err);
 
 // ---- sampler_chain.c ----------------------------------------------------------------------------
 

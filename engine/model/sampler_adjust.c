@@ -35,15 +35,20 @@ bool adjust_allows(struct sampler *s, int32_t id)
     return !s->matcher || matcher_allows(s->matcher, id);
 }
 
-static enum status apply_bans(struct sampler *s, float *logits, struct err *err)
+static void apply_bans(const struct sampler *s, float *logits)
 {
-    const bool bans_ends = adjust_bans_ends(s);
-    enum status status = s->matcher ? matcher_mask(s->matcher, s->allowed, err) : OK;
-    for (int32_t id = 0; s->matcher && id < s->n_vocab && status == OK; id++)
-        if (!(s->allowed[id / 32] >> (id % 32) & 1) && !isnan(logits[id]))
-            logits[id] = -INFINITY;
-    for (int32_t id = 0; bans_ends && id < s->n_vocab && status == OK; id++)
+    for (int32_t id = 0; adjust_bans_ends(s) && id < s->n_vocab; id++)
         if (tokenizer_is_end(s->tokenizer, id) && !isnan(logits[id]))
+            logits[id] = -INFINITY;
+}
+
+enum status adjust_mask(struct sampler *sampler, float *logits, struct err *err)
+{
+    if (!sampler->matcher)
+        return OK;
+    enum status status = matcher_mask(sampler->matcher, sampler->allowed, err);
+    for (int32_t id = 0; id < sampler->n_vocab && status == OK; id++)
+        if (!(sampler->allowed[id / 32] >> (id % 32) & 1) && !isnan(logits[id]))
             logits[id] = -INFINITY;
     return status;
 }
@@ -166,13 +171,10 @@ static void apply_dry(struct sampler *s, float *logits)
     }
 }
 
-enum status adjust_logits(struct sampler *sampler, float *logits, struct err *err)
+void adjust_logits(struct sampler *sampler, float *logits)
 {
-    enum status status = apply_bans(sampler, logits, err);
-    if (status != OK)
-        return status;
+    apply_bans(sampler, logits);
     apply_biases(sampler, logits);
     apply_penalties(sampler, logits);
     apply_dry(sampler, logits);
-    return OK;
 }

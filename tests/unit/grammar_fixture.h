@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 // A vocabulary of plain texts; the last token is a control token that ends a text.
-static struct tokenizer *vocabulary(const char *const *texts, int32_t n)
+static inline struct tokenizer *vocabulary(const char *const *texts, int32_t n)
 {
     struct tokenizer *t = mem_alloc(sizeof(*t));
     size_t n_bytes = 0;
@@ -31,7 +31,7 @@ static struct tokenizer *vocabulary(const char *const *texts, int32_t n)
     return t;
 }
 
-static void vocabulary_close(struct tokenizer *t)
+static inline void vocabulary_close(struct tokenizer *t)
 {
     lexicon_close(t->lexicon);
     free(t->pieces);
@@ -42,7 +42,7 @@ static void vocabulary_close(struct tokenizer *t)
 
 static struct tokenizer *bytes_only; // each byte but NUL is a token
 
-static void open_bytes(void)
+static inline void open_bytes(void)
 {
     static char texts[255][2];
     const char *views[255];
@@ -55,7 +55,7 @@ static void open_bytes(void)
 
 enum outcome { WRONG, PART, WHOLE }; // refused; may go on; may end
 
-static enum outcome try_text(const struct grammar *g, const char *text)
+static inline enum outcome try_text(const struct grammar *g, const char *text)
 {
     struct matcher *m;
     matcher_open(&m, g, bytes_only);

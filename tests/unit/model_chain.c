@@ -2,6 +2,7 @@
 // which candidates are left, with what shares; DRY's losses against a search by comparing; Mirostat
 // against its recurrence; bans, biases, the same seed twice.
 #include "check.h"
+#include "grammar_fixture.h"
 #include "model_fixture.h"
 
 #include <math.h>
@@ -366,6 +367,58 @@ static void test_bias_and_seed(void)
     sampler_close(s);
 }
 
+// Picks obey a grammar, from the whole row and from the largest, and texts do not end too soon.
+static void test_obeys(void)
+{
+    static const char *const texts[] = {"a", "b", "c", "bc", "d"};
+    struct tokenizer *t = vocabulary(texts, COUNT_OF(texts)); // token 5 ends the text
+    enum { N_TOKENS = COUNT_OF(texts) + 1 };
+    struct grammar *g = NULL;
+    struct err err = {0};
+    CHECK(grammar_compile_gbnf(&g, bytes_of("root ::= \"b\" \"c\"*"), &err) == OK);
+    for (int greedy = 0; greedy < 2; greedy++) {
+        struct sampling p = plain();
+        struct sampler *s;
+        struct matcher *m;
+        int32_t id, counts[N_TOKENS] = {0};
+        p.temperature = greedy ? 0 : 1;
+        sampler_open(&s, &p, N_TOKENS);
+        sampler_speaks(s, t);
+        matcher_open(&m, g, t);
+        sampler_obey(s, m);
+        CHECK(!greedy || sampler_wants(s) > 1);
+        for (int i = 0; i < 2000; i++) {
+            float logits[N_TOKENS] = {5, 1, 4, 2, 0, 3};
+            CHECK(sampler_pick(s, logits, &id, &err) == OK);
+            counts[id]++;
+        }
+        CHECK(counts[1] + counts[3] == 2000 && counts[3] > counts[1]); // e to 1
+        CHECK(greedy ? counts[1] == 0 : fabs(counts[1] - 2000 / (1 + exp(1))) < 100);
+        const int32_t ids[] = {0, 2, 5, 3};
+        const float top[] = {5, 4, 3, 2};
+        CHECK(sampler_pick_top(s, ids, top, 3, &id, &err) == AGAIN);
+        CHECK(sampler_pick_top(s, ids, top, 4, &id, &err) == OK && id == 3);
+        CHECK(matcher_accept(m, 1)); // now c, or the end
+        CHECK(sampler_pick_top(s, ids, top, 3, &id, &err) == OK && (id == 2 || id == 5));
+        sampler_close(s);
+        p.min_tokens = 2;
+        sampler_open(&s, &p, N_TOKENS);
+        sampler_speaks(s, t);
+        sampler_obey(s, m);
+        for (int round = 0; round < 3; round++) {
+            float logits[N_TOKENS] = {0, 0, -4, 0, 0, 90};
+            CHECK(sampler_pick(s, logits, &id, &err) == OK && id == (round < 2 ? 2 : 5));
+            CHECK(sampler_pick_top(s, (int32_t[]){5, 2}, (float[]){90, -4}, 2, &id, &err) == OK &&
+                  id == (round < 2 ? 2 : 5));
+            sampler_see(s, 2, true);
+        }
+        sampler_close(s);
+        matcher_close(m);
+    }
+    grammar_close(g);
+    vocabulary_close(t);
+}
+
 int main(void)
 {
     test_typical();
@@ -377,5 +430,6 @@ int main(void)
     test_mirostat();
     test_dry();
     test_bias_and_seed();
+    test_obeys();
     return check_done("model_chain");
 }
