@@ -195,8 +195,9 @@ MUST_USE enum status model_save(struct model *model, int32_t seq, const int32_t 
 MUST_USE enum status model_restore(struct model *model, int32_t seq, int32_t **token,
                                    const char *path, struct err *err);
 
-// Opens only the tokenizer, the chat template of a file (no weights are touched).
-MUST_USE enum status model_template_open(struct template **out, const char *path, struct err *err);
+// Opens only the tokenizer of a file, with its chat template (no weights are touched).
+MUST_USE enum status model_template_open(struct template **out, struct tokenizer **tokenizer,
+                                         const char *path, struct err *err);
 MUST_USE enum status model_tokenizer_open(struct tokenizer **out, const char *path,
                                           struct err *err);
 

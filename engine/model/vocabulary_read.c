@@ -203,18 +203,16 @@ void template_read(struct template **out, const struct gguf *gguf,
     template_open(out, &source, tokenizer);
 }
 
-enum status model_template_open(struct template **out, const char *path, struct err *err)
+enum status model_template_open(struct template **out, struct tokenizer **tokenizer,
+                                const char *path, struct err *err)
 {
     struct gguf *gguf;
-    struct tokenizer *tokenizer;
     enum status status = gguf_open(&gguf, path, err);
     if (status != OK)
         return status;
-    status = vocabulary_read(&tokenizer, gguf, err);
-    if (status == OK) {
-        template_read(out, gguf, tokenizer);
-        tokenizer_close(tokenizer);
-    }
+    status = vocabulary_read(tokenizer, gguf, err);
+    if (status == OK)
+        template_read(out, gguf, *tokenizer);
     gguf_close(gguf);
     return status != OK && err ? err_prefix(err, "model file %s", path) : status;
 }

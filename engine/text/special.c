@@ -108,6 +108,20 @@ static int what_is(struct bytes text)
     return 0;
 }
 
+// <|user|>, and DeepSeek's with wide bars: files often call them a text like any other, but turns
+// are made of them.
+static bool is_mark_shaped(struct bytes text)
+{
+    static const char *const sides[][2] = {{"<|", "|>"}, {"<\xef\xbd\x9c", "\xef\xbd\x9c>"}};
+    for (size_t i = 0; i < COUNT_OF(sides); i++) {
+        const size_t n = strlen(sides[i][0]);
+        if (text.n > 2 * n && memcmp(text.p, sides[i][0], n) == 0 &&
+            memcmp(text.p + text.n - n, sides[i][1], n) == 0)
+            return true;
+    }
+    return false;
+}
+
 static bool has_token(const struct vocabulary_source *source, const char *text)
 {
     for (size_t i = 0; i < source->n_tokens; i++)
@@ -145,6 +159,8 @@ void special_types(uint8_t *type, const struct vocabulary_source *source)
                                                                                        : type[i];
         else if (what != 0)
             type[i] = TYPE_CONTROL;
+        else if (said == TYPE_USER && is_mark_shaped(text))
+            type[i] = TYPE_MARK;
     }
 }
 

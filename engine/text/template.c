@@ -11,6 +11,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static const char chatml[] =
     "{% for m in messages %}"
@@ -96,11 +97,32 @@ const struct err *template_fault(const struct template *template)
 
 // ---- rendering ----------------------------------------------------------------------------------
 
+// FireFunction's templates want the tools as a JSON text, and the day.
+static struct value tools_json(struct json *json, const struct value *tools)
+{
+    json_init(json, 64 << 20); // what does not fit is left out: no other template reads it
+    if (tools)
+        value_write(json, NULL, tools);
+    bool good = tools && json_done(json) == OK;
+    return (struct value){.kind = VALUE_TEXT,
+                          .text = good ? buf_view(&json->text) : bytes_of("[]")};
+}
+
+static struct value today(void)
+{
+    static _Thread_local char text[32];
+    const time_t now = (time_t)clock_unix_s();
+    struct tm tm;
+    if (!localtime_r(&now, &tm) || strftime(text, sizeof(text), "%b %d %Y", &tm) == 0)
+        text[0] = 0;
+    return (struct value){.kind = VALUE_TEXT, .text = bytes_of(text)};
+}
+
 enum status template_run(struct jinja_text *out, const struct template *template,
                          const struct format *format, const struct value *messages,
                          const struct conversation *conversation, struct err *err)
 {
-    enum { OPTIONS_MOST = 64, OURS_MOST = 8 };
+    enum { OPTIONS_MOST = 64, OURS_MOST = 10 };
     static const struct value none = {.kind = VALUE_NULL}, yes = {.kind = VALUE_BOOL, .yes = true};
     struct jinja_variable variables[OPTIONS_MOST + OURS_MOST];
     const struct value *options = conversation->options;
@@ -114,7 +136,11 @@ enum status template_run(struct jinja_text *out, const struct template *template
     for (size_t i = 0; options && i < options->dict.n; i++)
         variables[n++] = (struct jinja_variable){(const char *)options->dict.members[i].name.p,
                                                  &options->dict.members[i].value, false};
+    struct json functions_json;
+    const struct value functions = tools_json(&functions_json, conversation->tools), now = today();
     const struct jinja_variable ours[] = {
+        {"functions", &functions, false},
+        {"datetime", &now, true},
         {"messages", messages, .roles = true},
         {"tools", conversation->tools ? conversation->tools : &none, false},
         {"documents", &none, false},
@@ -124,7 +150,10 @@ enum status template_run(struct jinja_text *out, const struct template *template
         {"unk_token", &unknown, true},
     };
     memcpy(variables + n, ours, sizeof(ours)); // the last of a name counts
-    return jinja_render(out, format->jinja, variables, n + COUNT_OF(ours), clock_unix_s(), err);
+    enum status status =
+        jinja_render(out, format->jinja, variables, n + COUNT_OF(ours), clock_unix_s(), err);
+    json_free(&functions_json);
+    return status;
 }
 
 static void append(struct jinja_text *out, struct bytes text, bool client)

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@ enum { REQUEST_CAP = 8 << 20 }; // as the server reads
 struct rendering_of {
     struct settings settings;
     const char *request, *template, *bos, *eos;
+    bool ids;
 };
 
 static enum status read_stdin(struct buf *out, struct err *err)
@@ -39,14 +41,16 @@ static enum status read_stdin(struct buf *out, struct err *err)
     return OK;
 }
 
-static enum status open_template(struct template **out, const struct rendering_of *r,
-                                 struct err *err)
+// *tokenizer: NULL with a template of a file.
+static enum status open_template(struct template **out, struct tokenizer **tokenizer,
+                                 const struct rendering_of *r, struct err *err)
 {
     char path[2100];
     struct buf text;
+    *tokenizer = NULL;
     if (!r->template) {
         enum status status = args_model_path(&r->settings, path, sizeof(path), err);
-        return status == OK ? model_template_open(out, path, err) : status;
+        return status == OK ? model_template_open(out, tokenizer, path, err) : status;
     }
     enum status status = file_read(&text, r->template, JINJA_SOURCE_MOST, err);
     if (status != OK)
@@ -71,10 +75,26 @@ static enum status print_prompt(const struct template *template,
     return status;
 }
 
+static enum status print_ids(const struct template *template, const struct tokenizer *tokenizer,
+                             const struct conversation *conversation, struct err *err)
+{
+    int32_t *ids;
+    size_t n;
+    enum status status = template_encode(template, tokenizer, conversation, &ids, &n, err);
+    if (status != OK)
+        return status;
+    for (size_t i = 0; i < n; i++)
+        printf(i > 0 ? " %d" : "%d", ids[i]);
+    putchar('\n');
+    free(ids);
+    return OK;
+}
+
 static enum status run(const struct rendering_of *r, struct err *err)
 {
     struct buf body;
     struct template *template;
+    struct tokenizer *tokenizer;
     enum status status = strcmp(r->request, "-") == 0
                              ? read_stdin(&body, err)
                              : file_read(&body, r->request, REQUEST_CAP, err);
@@ -84,10 +104,13 @@ static enum status run(const struct rendering_of *r, struct err *err)
     status = api_read_chat(job, buf_view(&body), err);
     buf_free(&body);
     if (status == OK)
-        status = open_template(&template, r, err);
+        status = open_template(&template, &tokenizer, r, err);
     if (status == OK) {
-        status = print_prompt(template, &job->ask.conversation, err);
+        const struct conversation *conversation = &job->ask.conversation;
+        status = r->ids ? print_ids(template, tokenizer, conversation, err)
+                        : print_prompt(template, conversation, err);
         template_close(template);
+        tokenizer_close(tokenizer);
     }
     job_close(job);
     return status;
@@ -101,6 +124,7 @@ int verb_render(int argc, char **argv)
         {"request", 'r', &r.request, NULL, "FILE",
          "a body of /v1/chat/completions: messages, tools, chat_template_kwargs; -: stdin"},
         {"template", 0, &r.template, NULL, "FILE", "a template instead of the model's"},
+        {"ids", 0, NULL, &r.ids, NULL, "print the ids of its tokens on one line"},
         {"bos", 0, &r.bos, NULL, "TEXT", "what bos_token is in it"},
         {"eos", 0, &r.eos, NULL, "TEXT", "what eos_token is in it"},
     };
@@ -113,6 +137,8 @@ int verb_render(int argc, char **argv)
     if (status == OK && !r.request)
         status =
             err_set(&err, BAD_INPUT, "give a request: --request FILE (--help lists the options)");
+    if (status == OK && r.template && r.ids)
+        status = err_set(&err, BAD_INPUT, "--ids wants a model: a template has no tokens");
     if (status == OK && !r.template && (r.bos[0] || r.eos[0]))
         status = err_set(&err, BAD_INPUT, "--bos and --eos belong to --template");
     if (status != OK)

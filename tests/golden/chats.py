@@ -159,7 +159,7 @@ def install(folder):
     return r.stdout.decode().strip(), ''
 
 
-def run_published(render, check, skip, tally):
+def run_published(render, tawny, work, check, skip, tally):
     folder, why = install('templates')
     vocabularies, _ = install('published')
     if not folder:
@@ -171,7 +171,76 @@ def run_published(render, check, skip, tally):
         wrong = ['%s: %s' % (c, d) for c, v in CONVERSATIONS.items() for d in [compare(render, name + ' ' + c, template, variables_of(v), tally)] if d]
         check('templates published ' + name, not wrong, '; '.join(wrong)[:600] or '%d conversations' % len(CONVERSATIONS))
     print('templates: %d published, %d renderings the same as Jinja2\'s, %d refused by both' % (len(all_of_them), tally['same'], sum(map(len, tally['refused'].values()))))
+    run_places(tawny, work, check, all_of_them)
     for name, which in sorted(tally['refused'].items()): print('  refused by both: %-36s %s' % (name, ' '.join(which)))
+
+
+# What a template drops although it shows it elsewhere: the words beside several calls.
+PLACES, IDS = ('turns', 'tools', 'parallel', 'late_system', 'called_on'), ('turns', 'reasoning')  # a process each
+DROPS = {('llama3.2-vision:latest', 'parallel'): ['I look.']}
+
+
+def wanted_of(conversation):
+    """every text that must reach the model, but for thoughts in the history"""
+    out = []
+    for m in conversation['messages']:
+        content = m['content'] or ''
+        out += [p['text'] for p in content] if isinstance(content, list) else [content.split('</think>')[-1]]
+        for c in m.get('tool_calls', []):
+            arguments = c['function']['arguments']
+            arguments = json.loads(arguments) if isinstance(arguments, str) else arguments
+            out += [c['function']['name'], *map(str, arguments.values())]
+    if 'tools' in conversation: out += [t['function']['name'] for t in conversation['tools']]
+    return [w.strip() for w in out if w.strip()]
+
+
+def run_request(tawny, where, conversation, *more):
+    """tawny render of a conversation as a request"""
+    body = {k: v for k, v in conversation.items() if k in ('messages', 'tools')}
+    body['chat_template_kwargs'] = {k: v for k, v in conversation.items() if k not in body}
+    r = subprocess.run([tawny, 'render', *where, *more, '-r', '-'], input=json.dumps(body).encode(), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return (r.stdout.decode(), '') if r.returncode == 0 else (None, r.stderr.decode(errors='replace').strip())
+
+
+def run_places(tawny, work, check, templates):
+    """no published template refuses a conversation, and nothing of one is lost: what has no place is folded in elsewhere"""
+    path = work + '/template.jinja'
+    for name, template in templates.items():
+        open(path, 'w', encoding='utf-8').write(template)
+        wrong = []
+        for which in PLACES:
+            conversation = CONVERSATIONS[which]
+            text, why = run_request(tawny, ('--template', path, '--bos', '<s>', '--eos', '</s>'), conversation)
+            spelled = lambda w: (w, json.dumps(w)[1:-1], json.dumps(w, ensure_ascii=False)[1:-1])
+            lost = [w for w in wanted_of(conversation) if text is not None and not any(s in text for s in spelled(w))]
+            if text is None or lost != DROPS.get((name, which), []): wrong.append('%s: %s' % (which, why or 'lost: %r' % lost))
+        check('templates place ' + name, not wrong, '; '.join(wrong)[:600] or '%d conversations' % len(PLACES))
+
+
+def run_ids(tawny, work, check, skip):
+    """with published vocabularies: the ids of a prompt are those of its text, and a client's words never become a mark"""
+    import vocabulary
+    vocabularies, why = install('published')
+    if not vocabularies: return skip('templates ids', why)
+    model = work + '/ids.gguf'
+    for name in vocabulary.PUBLISHED:
+        vocabulary.make(model, 'published-' + name, vocabularies)
+        ids = lambda c: run_request(tawny, ('-m', model), c, '--ids')[0]
+        if ids(CONVERSATIONS['one']) is None: continue  # it has no template
+        wrong = []
+        for which in IDS:
+            conversation = CONVERSATIONS[which]
+            text, _ = run_request(tawny, ('-m', model), conversation)
+            whole = subprocess.run([tawny, 'tokenize', '-m', model, '--no-bos', '-f', '-'], input=text.encode(), stdout=subprocess.PIPE).stdout.decode().split()
+            got = ids(conversation).split()
+            if got != whole and got[1:] != whole: wrong.append('%s: %s, the text\'s %s' % (which, got[:12], whole[:12]))
+        marks = [t for t in re.findall(r'<[^<>\s]{2,30}>', run_request(tawny, ('-m', model), CONVERSATIONS['turns'])[0])]
+        marks = list(dict.fromkeys(marks))[:4]
+        used = lambda content: set(ids(dict(messages=[says('user', content)])).split())
+        bare = used('x')
+        for mark in marks:
+            if len(used('x' + mark) - bare) < 2: wrong.append('%s of a client is one token' % mark)
+        check('templates ids ' + name, not wrong, '; '.join(wrong)[:600] or '%d conversations, marks %s' % (len(IDS), ' '.join(marks)))
 
 
 def run_language(render, check):
@@ -200,10 +269,11 @@ def run_hostile(program, check):
     print('templates: %d hostile ones, the slowest took %.1f ms, the largest %.1f MiB' % (len(sources), slowest, largest / 2 ** 20))
 
 
-def run(program, check, skip):
+def run(program, tawny, work, check, skip):
     tally = {'same': 0, 'refused': {}, 'sandbox': 0}
     render = Render(program)
     run_language(render, check)
-    run_published(render, check, skip, tally)
+    run_published(render, tawny, work, check, skip, tally)
+    run_ids(tawny, work, check, skip)
     check('templates: the program ends cleanly', render.close() == 0, '')
     run_hostile(program, check)

@@ -65,11 +65,13 @@ def install():
 
 
 def write(path, model, tokens, types, scores=None, merges=None, pre=None, **keys):
+    template = keys.pop('template', None)
     kvs = [kv('general.architecture', STR, 'llama'), kv('general.name', STR, keys.pop('name', 'vocabulary')), kv('tokenizer.ggml.model', STR, model)]
     if pre: kvs.append(kv('tokenizer.ggml.pre', STR, pre))
     kvs += [kv('tokenizer.ggml.tokens', STR, tokens), kv('tokenizer.ggml.token_type', I32, types)]
     if scores: kvs.append(kv('tokenizer.ggml.scores', FL32, scores))
     if merges is not None: kvs.append(kv('tokenizer.ggml.merges', STR, merges))
+    if template: kvs.append(kv('tokenizer.chat_template', STR, template))
     for key, value in keys.items():
         kind = BOOL if isinstance(value, bool) else U32 if isinstance(value, int) else None
         name = 'tokenizer.ggml.' + key.replace('__', '.')
@@ -246,6 +248,7 @@ def convert(folder, path, what):
     named = lambda key: (config.get(key) or {}).get('content') if isinstance(config.get(key), dict) else config.get(key)
     keys = {k + '_id': ids[named(k)] for k in ('bos_token', 'eos_token') if named(k) in ids}
     keys.update(more)
+    if isinstance(config.get('chat_template'), str): keys['template'] = config['chat_template']
     if config.get('unk_token') and model == 'llama': keys['unknown_token_id'] = ids[named('unk_token')]
     if model == 'llama':
         # SentencePiece's scores are the negative ranks of what the merges make.
