@@ -12,25 +12,14 @@
 
 // ---- building -----------------------------------------------------------------------------------
 
-void grammar_open(struct grammar **out)
+void automaton_open(struct grammar **out)
 {
     struct grammar *g = mem_alloc(sizeof(*g));
-    grammar_rule(g);
+    automaton_rule(g);
     *out = g;
 }
 
-void grammar_close(struct grammar *grammar)
-{
-    if (!grammar)
-        return;
-    free(grammar->rules);
-    free(grammar->edges);
-    free(grammar->first);
-    free(grammar->flags);
-    free(grammar);
-}
-
-uint32_t grammar_state(struct grammar *g)
+uint32_t automaton_state(struct grammar *g)
 {
     if (g->n_states >= GRAMMAR_STATES_MOST) {
         g->full = true;
@@ -39,7 +28,7 @@ uint32_t grammar_state(struct grammar *g)
     return g->n_states++;
 }
 
-uint32_t grammar_rule_of(struct grammar *g, uint32_t start, uint32_t end)
+uint32_t automaton_rule_of(struct grammar *g, uint32_t start, uint32_t end)
 {
     if (g->n_rules >= GRAMMAR_RULES_MOST) {
         g->full = true;
@@ -53,10 +42,10 @@ uint32_t grammar_rule_of(struct grammar *g, uint32_t start, uint32_t end)
     return g->n_rules++;
 }
 
-uint32_t grammar_rule(struct grammar *g)
+uint32_t automaton_rule(struct grammar *g)
 {
-    const uint32_t start = grammar_state(g);
-    return grammar_rule_of(g, start, grammar_state(g));
+    const uint32_t start = automaton_state(g);
+    return automaton_rule_of(g, start, automaton_state(g));
 }
 
 static void add_edge(struct grammar *g, struct grammar_edge edge)
@@ -72,30 +61,30 @@ static void add_edge(struct grammar *g, struct grammar_edge edge)
     g->edges[g->n_edges++] = edge;
 }
 
-void grammar_bytes(struct grammar *g, uint32_t from, uint8_t lo, uint8_t hi, uint32_t to)
+void automaton_bytes(struct grammar *g, uint32_t from, uint8_t lo, uint8_t hi, uint32_t to)
 {
     add_edge(g, (struct grammar_edge){from, to, EDGE_BYTES, lo | (uint32_t)hi << 8});
 }
 
-void grammar_call(struct grammar *g, uint32_t from, uint32_t rule, uint32_t to)
+void automaton_call(struct grammar *g, uint32_t from, uint32_t rule, uint32_t to)
 {
     add_edge(g, (struct grammar_edge){from, to, EDGE_CALL, rule});
 }
 
-void grammar_skip(struct grammar *g, uint32_t from, uint32_t to)
+void automaton_skip(struct grammar *g, uint32_t from, uint32_t to)
 {
     add_edge(g, (struct grammar_edge){from, to, EDGE_EMPTY, 0});
 }
 
-void grammar_text(struct grammar *g, uint32_t from, struct bytes text, uint32_t to)
+void automaton_text(struct grammar *g, uint32_t from, struct bytes text, uint32_t to)
 {
     for (size_t i = 0; i < text.n; i++) {
-        uint32_t next = i + 1 == text.n ? to : grammar_state(g);
-        grammar_bytes(g, from, text.p[i], text.p[i], next);
+        uint32_t next = i + 1 == text.n ? to : automaton_state(g);
+        automaton_bytes(g, from, text.p[i], text.p[i], next);
         from = next;
     }
     if (text.n == 0)
-        grammar_skip(g, from, to);
+        automaton_skip(g, from, to);
 }
 
 // All texts of n bytes between lo and hi, byte by byte, where every byte after the first differing
@@ -104,37 +93,37 @@ static void range_of_length(struct grammar *g, uint32_t from, const uint8_t *lo,
                             size_t n, uint32_t to)
 {
     if (n == 1 || g->full) {
-        grammar_bytes(g, from, lo[0], hi[0], to);
+        automaton_bytes(g, from, lo[0], hi[0], to);
         return;
     }
     static const uint8_t lowest[3] = {0x80, 0x80, 0x80}, highest[3] = {0xbf, 0xbf, 0xbf};
     if (lo[0] == hi[0]) {
-        uint32_t next = grammar_state(g);
-        grammar_bytes(g, from, lo[0], lo[0], next);
+        uint32_t next = automaton_state(g);
+        automaton_bytes(g, from, lo[0], lo[0], next);
         range_of_length(g, next, lo + 1, hi + 1, n - 1, to);
         return;
     }
     uint8_t first = lo[0], last = hi[0];
     if (memcmp(lo + 1, lowest, n - 1) != 0) {
-        uint32_t next = grammar_state(g);
-        grammar_bytes(g, from, first, first, next);
+        uint32_t next = automaton_state(g);
+        automaton_bytes(g, from, first, first, next);
         range_of_length(g, next, lo + 1, highest, n - 1, to);
         first++;
     }
     if (memcmp(hi + 1, highest, n - 1) != 0) {
-        uint32_t next = grammar_state(g);
-        grammar_bytes(g, from, last, last, next);
+        uint32_t next = automaton_state(g);
+        automaton_bytes(g, from, last, last, next);
         range_of_length(g, next, lowest, hi + 1, n - 1, to);
         last--;
     }
     if (first <= last) {
-        uint32_t next = grammar_state(g);
-        grammar_bytes(g, from, first, last, next);
+        uint32_t next = automaton_state(g);
+        automaton_bytes(g, from, first, last, next);
         range_of_length(g, next, lowest, highest, n - 1, to);
     }
 }
 
-void grammar_range(struct grammar *g, uint32_t from, uint32_t lo, uint32_t hi, uint32_t to)
+void automaton_range(struct grammar *g, uint32_t from, uint32_t lo, uint32_t hi, uint32_t to)
 {
     // where the length of UTF-8 changes, and where surrogates would be
     static const uint32_t parts[][2] = {
@@ -158,7 +147,7 @@ static int by_bytes(const void *a, const void *b)
     return order ? order : (x->n > y->n) - (x->n < y->n);
 }
 
-void grammar_any_of(struct grammar *g, uint32_t from, struct bytes *texts, size_t n, uint32_t to)
+void automaton_any_of(struct grammar *g, uint32_t from, struct bytes *texts, size_t n, uint32_t to)
 {
     size_t longest = 0, shared;
     for (size_t i = 0; i < n; i++)
@@ -172,10 +161,10 @@ void grammar_any_of(struct grammar *g, uint32_t from, struct bytes *texts, size_
             if (text.p[shared] != before.p[shared])
                 break;
         for (size_t k = shared; k < text.n; k++) {
-            path[k + 1] = grammar_state(g);
-            grammar_bytes(g, path[k], text.p[k], text.p[k], path[k + 1]);
+            path[k + 1] = automaton_state(g);
+            automaton_bytes(g, path[k], text.p[k], text.p[k], path[k + 1]);
         }
-        grammar_skip(g, path[text.n], to);
+        automaton_skip(g, path[text.n], to);
     }
     free(path);
 }
@@ -419,7 +408,7 @@ static void sort_bytes(struct grammar *g)
     }
 }
 
-enum status grammar_finish(struct grammar *g, uint32_t root, uint32_t *loops, struct err *err)
+enum status automaton_finish(struct grammar *g, uint32_t root, uint32_t *loops, struct err *err)
 {
     *loops = 0;
     if (g->full)

@@ -67,22 +67,22 @@ enum {
     STATE_TAIL = 2, // nothing but the end follows
 };
 
-void grammar_open(struct grammar **out); // rule 0 is reserved: it fails
-uint32_t grammar_rule(struct grammar *g);
-uint32_t grammar_state(struct grammar *g);
+void automaton_open(struct grammar **out); // rule 0 is reserved: it fails
+uint32_t automaton_rule(struct grammar *g);
+uint32_t automaton_state(struct grammar *g);
 // Makes a rule of two states that nothing else uses.
-uint32_t grammar_rule_of(struct grammar *g, uint32_t start, uint32_t end);
-void grammar_bytes(struct grammar *g, uint32_t from, uint8_t lo, uint8_t hi, uint32_t to);
-void grammar_call(struct grammar *g, uint32_t from, uint32_t rule, uint32_t to);
-void grammar_skip(struct grammar *g, uint32_t from, uint32_t to);
-void grammar_text(struct grammar *g, uint32_t from, struct bytes text, uint32_t to);
+uint32_t automaton_rule_of(struct grammar *g, uint32_t start, uint32_t end);
+void automaton_bytes(struct grammar *g, uint32_t from, uint8_t lo, uint8_t hi, uint32_t to);
+void automaton_call(struct grammar *g, uint32_t from, uint32_t rule, uint32_t to);
+void automaton_skip(struct grammar *g, uint32_t from, uint32_t to);
+void automaton_text(struct grammar *g, uint32_t from, struct bytes text, uint32_t to);
 // Characters of a range as UTF-8; surrogates are left out.
-void grammar_range(struct grammar *g, uint32_t from, uint32_t lo, uint32_t hi, uint32_t to);
+void automaton_range(struct grammar *g, uint32_t from, uint32_t lo, uint32_t hi, uint32_t to);
 // Any of the texts, which it sorts.
-void grammar_any_of(struct grammar *g, uint32_t from, struct bytes *texts, size_t n, uint32_t to);
+void automaton_any_of(struct grammar *g, uint32_t from, struct bytes *texts, size_t n, uint32_t to);
 // Ends the building. TOO_LARGE: over a cap. BAD_INPUT: a rule begins with itself; *loops is it.
-MUST_USE enum status grammar_finish(struct grammar *g, uint32_t root, uint32_t *loops,
-                                    struct err *err);
+MUST_USE enum status automaton_finish(struct grammar *g, uint32_t root, uint32_t *loops,
+                                      struct err *err);
 
 // ---- plain.c: what all JSON shares; each makes its rule once ------------------------------------
 

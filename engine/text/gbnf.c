@@ -87,7 +87,7 @@ static struct gbnf_name *name_of(struct gbnf *b, struct bytes text)
         return NULL;
     }
     b->slots[at] = ++b->n_names;
-    b->names[b->n_names - 1] = (struct gbnf_name){text, grammar_rule(b->g), false};
+    b->names[b->n_names - 1] = (struct gbnf_name){text, automaton_rule(b->g), false};
     return &b->names[b->n_names - 1];
 }
 
@@ -140,13 +140,13 @@ static bool character(struct gbnf *b, uint32_t *point)
 static bool read_literal(struct gbnf *b, uint32_t from, uint32_t to)
 {
     while (more(b) && b->p[b->at] != '"') {
-        uint32_t point = 0, next = grammar_state(b->g);
+        uint32_t point = 0, next = automaton_state(b->g);
         if (!character(b, &point))
             return false;
-        grammar_range(b->g, from, point, point, next);
+        automaton_range(b->g, from, point, point, next);
         from = next;
     }
-    grammar_skip(b->g, from, to);
+    automaton_skip(b->g, from, to);
     return next_is(b, "\"") ? true : wrong(b, "a text is not closed");
 }
 
@@ -180,13 +180,13 @@ static bool read_class(struct gbnf *b, uint32_t from, uint32_t to)
         qsort(ranges, n, sizeof(*ranges), by_low);
     for (size_t i = 0; good && i < n; i++) {
         if (!negated)
-            grammar_range(b->g, from, ranges[i][0], ranges[i][1], to);
+            automaton_range(b->g, from, ranges[i][0], ranges[i][1], to);
         else if (ranges[i][0] > low)
-            grammar_range(b->g, from, low, ranges[i][0] - 1, to);
+            automaton_range(b->g, from, low, ranges[i][0] - 1, to);
         low = ranges[i][1] + 1 > low ? ranges[i][1] + 1 : low;
     }
     if (good && negated)
-        grammar_range(b->g, from, low, LETTER_LAST, to);
+        automaton_range(b->g, from, low, LETTER_LAST, to);
     free(ranges);
     return good;
 }
@@ -202,7 +202,7 @@ static bool read_element(struct gbnf *b, uint32_t from, uint32_t to)
     if (next_is(b, "["))
         return read_class(b, from, to);
     if (next_is(b, ".")) {
-        grammar_range(b->g, from, 0, LETTER_LAST, to);
+        automaton_range(b->g, from, 0, LETTER_LAST, to);
         return true;
     }
     if (next_is(b, "(")) {
@@ -222,7 +222,7 @@ static bool read_element(struct gbnf *b, uint32_t from, uint32_t to)
     const struct gbnf_name *name = name_of(b, text);
     if (!name)
         return false;
-    grammar_call(b->g, from, name->rule, to);
+    automaton_call(b->g, from, name->rule, to);
     return true;
 }
 
@@ -257,21 +257,21 @@ static bool read_counts(struct gbnf *b, int64_t *least, int64_t *most)
 // The rule of one element, least to most times (-1: no limit); returns where it ends.
 static uint32_t repeat(struct grammar *g, uint32_t at, uint32_t rule, int64_t least, int64_t most)
 {
-    const uint32_t end = grammar_state(g);
+    const uint32_t end = automaton_state(g);
     for (int64_t i = 0; i < (most < 0 ? least : most) && !g->full; i++) {
-        uint32_t next = grammar_state(g);
+        uint32_t next = automaton_state(g);
         if (i >= least)
-            grammar_skip(g, at, end);
-        grammar_call(g, at, rule, next);
+            automaton_skip(g, at, end);
+        automaton_call(g, at, rule, next);
         at = next;
     }
     if (most < 0) {
-        uint32_t loop = grammar_state(g);
-        grammar_skip(g, at, loop);
-        grammar_call(g, loop, rule, loop);
+        uint32_t loop = automaton_state(g);
+        automaton_skip(g, at, loop);
+        automaton_call(g, loop, rule, loop);
         at = loop;
     }
-    grammar_skip(g, at, end);
+    automaton_skip(g, at, end);
     return end;
 }
 
@@ -279,25 +279,25 @@ static uint32_t repeat(struct grammar *g, uint32_t at, uint32_t rule, int64_t le
 static bool read_repeated(struct gbnf *b, uint32_t *at)
 {
     struct grammar *g = b->g;
-    uint32_t from = grammar_state(g), to = grammar_state(g), end;
+    uint32_t from = automaton_state(g), to = automaton_state(g), end;
     int64_t least, most;
     if (!read_element(b, from, to))
         return false;
     if (next_is(b, "{")) {
         if (!read_counts(b, &least, &most))
             return false;
-        *at = repeat(g, *at, grammar_rule_of(g, from, to), least, most);
+        *at = repeat(g, *at, automaton_rule_of(g, from, to), least, most);
         return true;
     }
-    end = grammar_state(g);
-    grammar_skip(g, *at, from);
-    grammar_skip(g, to, end);
+    end = automaton_state(g);
+    automaton_skip(g, *at, from);
+    automaton_skip(g, to, end);
     bool star = next_is(b, "*"), plus = !star && next_is(b, "+"),
          maybe = !star && !plus && next_is(b, "?");
     if (star || plus)
-        grammar_skip(g, to, from);
+        automaton_skip(g, to, from);
     if (star || maybe)
-        grammar_skip(g, *at, end);
+        automaton_skip(g, *at, end);
     *at = end;
     if (more(b) && strchr("*+?", b->p[b->at]) && b->p[b->at])
         return wrong(b, "a repetition of a repetition: put the inner one in a group");
@@ -320,8 +320,8 @@ static bool bar_follows(struct gbnf *b)
 static bool read_choice(struct gbnf *b, uint32_t from, uint32_t to, bool nested)
 {
     do {
-        uint32_t at = grammar_state(b->g);
-        grammar_skip(b->g, from, at);
+        uint32_t at = automaton_state(b->g);
+        automaton_skip(b->g, from, at);
         for (;;) {
             space(b, nested);
             if (!more(b) || strchr("|)\n\r", b->p[b->at]))
@@ -331,7 +331,7 @@ static bool read_choice(struct gbnf *b, uint32_t from, uint32_t to, bool nested)
             if (b->g->full)
                 return wrong(b, "the grammar is too large");
         }
-        grammar_skip(b->g, at, to);
+        automaton_skip(b->g, at, to);
     } while (bar_follows(b));
     return true;
 }
@@ -369,7 +369,7 @@ static enum status finish(struct gbnf *b)
     if (!root || !root->defined)
         return err_set(b->err, BAD_INPUT, "there is no rule 'root'");
     uint32_t loops;
-    enum status status = grammar_finish(b->g, root->rule, &loops, b->err);
+    enum status status = automaton_finish(b->g, root->rule, &loops, b->err);
     for (uint32_t i = 0; loops && i < b->n_names; i++)
         if (b->names[i].rule == loops)
             return err_set(b->err, BAD_INPUT,
@@ -387,7 +387,7 @@ enum status grammar_compile_gbnf(struct grammar **out, struct bytes text, struct
     struct gbnf b = {.p = text.p, .n = text.n, .err = err};
     b.names = mem_array(NAMES_MOST, sizeof(*b.names));
     b.slots = mem_array(SLOTS, sizeof(*b.slots));
-    grammar_open(&b.g);
+    automaton_open(&b.g);
     space(&b, true);
     enum status status = OK;
     while (status == OK && more(&b))

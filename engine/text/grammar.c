@@ -6,10 +6,21 @@
 
 #include <stdlib.h>
 
+void grammar_close(struct grammar *grammar)
+{
+    if (!grammar)
+        return;
+    free(grammar->rules);
+    free(grammar->edges);
+    free(grammar->first);
+    free(grammar->flags);
+    free(grammar);
+}
+
 static enum status end(struct grammar **out, struct grammar *g, uint32_t root, struct err *err)
 {
     uint32_t loops;
-    enum status status = grammar_finish(g, root, &loops, err);
+    enum status status = automaton_finish(g, root, &loops, err);
     if (status == OK)
         *out = g;
     else
@@ -20,10 +31,10 @@ static enum status end(struct grammar **out, struct grammar *g, uint32_t root, s
 enum status grammar_compile_json(struct grammar **out, struct err *err)
 {
     struct grammar *g;
-    grammar_open(&g);
-    uint32_t root = grammar_rule(g), first = grammar_state(g);
-    grammar_call(g, g->rules[root].start, plain_space(g), first);
-    grammar_call(g, first, plain_object(g), g->rules[root].end);
+    automaton_open(&g);
+    uint32_t root = automaton_rule(g), first = automaton_state(g);
+    automaton_call(g, g->rules[root].start, plain_space(g), first);
+    automaton_call(g, first, plain_object(g), g->rules[root].end);
     return end(out, g, root, err);
 }
 
@@ -34,8 +45,8 @@ enum status grammar_compile_regex(struct grammar **out, struct bytes expression,
     enum status status = regex_read(&l, expression, true, err);
     if (status != OK)
         return status;
-    grammar_open(&g);
-    uint32_t root = grammar_rule(g);
+    automaton_open(&g);
+    uint32_t root = automaton_rule(g);
     letters_write(&l, g, g->rules[root].start, g->rules[root].end, false);
     letters_free(&l);
     return end(out, g, root, err);
@@ -50,9 +61,9 @@ enum status grammar_compile_choices(struct grammar **out, const struct bytes *ch
     struct bytes *sorted = mem_array(n, sizeof(*sorted));
     for (size_t i = 0; i < n; i++)
         sorted[i] = choices[i];
-    grammar_open(&g);
-    uint32_t root = grammar_rule(g);
-    grammar_any_of(g, g->rules[root].start, sorted, n, g->rules[root].end);
+    automaton_open(&g);
+    uint32_t root = automaton_rule(g);
+    automaton_any_of(g, g->rules[root].start, sorted, n, g->rules[root].end);
     free(sorted);
     return end(out, g, root, err);
 }
@@ -63,36 +74,36 @@ enum status grammar_compile_calls(struct grammar **out, const struct grammar_cal
     struct grammar *g;
     struct schema_maker *maker;
     enum status status = OK;
-    grammar_open(&g);
+    automaton_open(&g);
     schema_maker_open(&maker, g, true, notes);
-    const uint32_t root = grammar_rule(g), one = grammar_rule(g);
+    const uint32_t root = automaton_rule(g), one = automaton_rule(g);
     for (size_t i = 0; i < calls->n && status == OK; i++) {
         const struct grammar_call *call = &calls->calls[i];
-        uint32_t before = grammar_state(g), after = grammar_state(g), rule = plain_object(g);
+        uint32_t before = automaton_state(g), after = automaton_state(g), rule = plain_object(g);
         if (call->schema)
             status = schema_rule(maker, call->schema, call->path, &rule, err);
-        grammar_text(g, g->rules[one].start, call->before, before);
-        grammar_call(g, before, rule, after);
-        grammar_text(g, after, call->after, g->rules[one].end);
+        automaton_text(g, g->rules[one].start, call->before, before);
+        automaton_call(g, before, rule, after);
+        automaton_text(g, after, call->after, g->rules[one].end);
     }
     schema_maker_close(maker);
     if (status != OK) {
         grammar_close(g);
         return status;
     }
-    uint32_t at = grammar_state(g), done = grammar_state(g);
-    grammar_text(g, g->rules[root].start, calls->begin, at);
+    uint32_t at = automaton_state(g), done = automaton_state(g);
+    automaton_text(g, g->rules[root].start, calls->begin, at);
     for (int32_t i = 0; i < calls->n_most || calls->n_most == 0; i++) {
-        uint32_t next = grammar_state(g), again = calls->n_most ? grammar_state(g) : at;
-        grammar_call(g, at, one, next);
-        grammar_skip(g, next, done);
+        uint32_t next = automaton_state(g), again = calls->n_most ? automaton_state(g) : at;
+        automaton_call(g, at, one, next);
+        automaton_skip(g, next, done);
         if (i + 1 != calls->n_most)
-            grammar_text(g, next, calls->between, again);
+            automaton_text(g, next, calls->between, again);
         if (calls->n_most == 0 || g->full)
             break;
         at = again;
     }
-    grammar_text(g, done, calls->end, g->rules[root].end);
+    automaton_text(g, done, calls->end, g->rules[root].end);
     return end(out, g, root, err);
 }
 

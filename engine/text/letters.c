@@ -339,22 +339,22 @@ static void write_json_range(struct grammar *g, uint32_t from, uint32_t lo, uint
     static const uint32_t plain[][2] = {
         {0x20, '"' - 1}, {'"' + 1, '\\' - 1}, {'\\' + 1, 0x7f}, {0x80, LETTER_LAST}};
     if (lo == 0 && hi == LETTER_LAST) {
-        grammar_call(g, from, plain_letter(g), to);
+        automaton_call(g, from, plain_letter(g), to);
         return;
     }
     for (size_t i = 0; i < COUNT_OF(plain); i++) {
         uint32_t a = lo > plain[i][0] ? lo : plain[i][0], b = hi < plain[i][1] ? hi : plain[i][1];
         if (a == 0x80 && b == LETTER_LAST)
-            grammar_call(g, from, plain_beyond_ascii(g), to);
+            automaton_call(g, from, plain_beyond_ascii(g), to);
         else if (a <= b)
-            grammar_range(g, from, a, b, to);
+            automaton_range(g, from, a, b, to);
     }
     if (lo == 0 && hi >= 0x1f)
-        grammar_call(g, from, plain_control(g), to);
+        automaton_call(g, from, plain_control(g), to);
     char spelled[PLAIN_ESCAPE];
     for (uint32_t point = lo == 0 && hi >= 0x1f ? 0x20 : lo; point <= '\\' && point <= hi; point++)
         if (point < 0x20 || point == '"' || point == '\\')
-            grammar_text(g, from, plain_escape(point, spelled), to);
+            automaton_text(g, from, plain_escape(point, spelled), to);
 }
 
 // Marks what is reached from a state along the edges, or against them.
@@ -393,20 +393,20 @@ void letters_write(struct letters *l, struct grammar *g, uint32_t from, uint32_t
     uint8_t *begun = reached(l, l->start, false), *ends = reached(l, l->end, true);
     for (uint32_t s = 0; s < l->n_states; s++)
         if (begun[s] && ends[s])
-            states[s] = s == l->end ? to : grammar_state(g);
+            states[s] = s == l->end ? to : automaton_state(g);
     if (begun[l->end])
-        grammar_skip(g, from, states[l->start]); // other edges may lead back to the start
+        automaton_skip(g, from, states[l->start]); // other edges may lead back to the start
     g->full = g->full || l->full;
     for (uint32_t i = 0; i < l->n_edges && !g->full; i++) {
         const struct letters_edge *edge = &l->edges[i];
         if (!begun[edge->from] || !ends[edge->to])
             continue; // on no way from the start to the end
         if (edge->lo == LETTER_NONE)
-            grammar_skip(g, states[edge->from], states[edge->to]);
+            automaton_skip(g, states[edge->from], states[edge->to]);
         else if (json)
             write_json_range(g, states[edge->from], edge->lo, edge->hi, states[edge->to]);
         else
-            grammar_range(g, states[edge->from], edge->lo, edge->hi, states[edge->to]);
+            automaton_range(g, states[edge->from], edge->lo, edge->hi, states[edge->to]);
     }
     free(states);
     free(begun);

@@ -18,7 +18,7 @@ static bool there(struct grammar *g, int which, uint32_t *rule)
     *rule = g->plain[which];
     if (*rule)
         return true;
-    *rule = g->plain[which] = grammar_rule(g);
+    *rule = g->plain[which] = automaton_rule(g);
     return false;
 }
 
@@ -33,16 +33,16 @@ uint32_t plain_space(struct grammar *g)
     if (there(g, PLAIN_SPACE, &rule))
         return rule;
     const uint32_t start = rule_at(g, rule)->start, end = rule_at(g, rule)->end;
-    grammar_skip(g, start, end);
-    grammar_bytes(g, start, ' ', ' ', end);
-    uint32_t at = grammar_state(g);
-    grammar_bytes(g, start, '\n', '\n', at);
-    grammar_skip(g, at, end);
+    automaton_skip(g, start, end);
+    automaton_bytes(g, start, ' ', ' ', end);
+    uint32_t at = automaton_state(g);
+    automaton_bytes(g, start, '\n', '\n', at);
+    automaton_skip(g, at, end);
     for (int i = 0; i < INDENT_MOST; i++) {
-        uint32_t next = grammar_state(g);
-        grammar_bytes(g, at, ' ', ' ', next);
-        grammar_bytes(g, at, '\t', '\t', next);
-        grammar_skip(g, next, end);
+        uint32_t next = automaton_state(g);
+        automaton_bytes(g, at, ' ', ' ', next);
+        automaton_bytes(g, at, '\t', '\t', next);
+        automaton_skip(g, next, end);
         at = next;
     }
     return rule;
@@ -70,7 +70,7 @@ uint32_t plain_control(struct grammar *g)
     struct bytes texts[32];
     for (uint32_t point = 0; point < 32; point++)
         texts[point] = plain_escape(point, spelled[point]);
-    grammar_any_of(g, rule_at(g, rule)->start, texts, 32, rule_at(g, rule)->end);
+    automaton_any_of(g, rule_at(g, rule)->start, texts, 32, rule_at(g, rule)->end);
     return rule;
 }
 
@@ -78,17 +78,17 @@ uint32_t plain_beyond_ascii(struct grammar *g)
 {
     uint32_t rule;
     if (!there(g, PLAIN_BEYOND_ASCII, &rule))
-        grammar_range(g, rule_at(g, rule)->start, 0x80, LETTER_LAST, rule_at(g, rule)->end);
+        automaton_range(g, rule_at(g, rule)->start, 0x80, LETTER_LAST, rule_at(g, rule)->end);
     return rule;
 }
 
 // What a string may hold as it is.
 static void unescaped(struct grammar *g, uint32_t from, uint32_t to)
 {
-    grammar_bytes(g, from, 0x20, '"' - 1, to);
-    grammar_bytes(g, from, '"' + 1, '\\' - 1, to);
-    grammar_bytes(g, from, '\\' + 1, 0x7f, to);
-    grammar_range(g, from, 0x80, LETTER_LAST, to);
+    automaton_bytes(g, from, 0x20, '"' - 1, to);
+    automaton_bytes(g, from, '"' + 1, '\\' - 1, to);
+    automaton_bytes(g, from, '\\' + 1, 0x7f, to);
+    automaton_range(g, from, 0x80, LETTER_LAST, to);
 }
 
 uint32_t plain_letter(struct grammar *g)
@@ -99,19 +99,19 @@ uint32_t plain_letter(struct grammar *g)
     const uint32_t start = rule_at(g, rule)->start, end = rule_at(g, rule)->end,
                    control = plain_control(g);
     unescaped(g, start, end);
-    grammar_text(g, start, bytes_of("\\\""), end);
-    grammar_text(g, start, bytes_of("\\\\"), end);
-    grammar_call(g, start, control, end);
+    automaton_text(g, start, bytes_of("\\\""), end);
+    automaton_text(g, start, bytes_of("\\\\"), end);
+    automaton_call(g, start, control, end);
     return rule;
 }
 
 static void hex_digits(struct grammar *g, uint32_t from, int n, uint32_t to)
 {
     for (int i = 0; i < n; i++) {
-        uint32_t next = i + 1 == n ? to : grammar_state(g);
-        grammar_bytes(g, from, '0', '9', next);
-        grammar_bytes(g, from, 'a', 'f', next);
-        grammar_bytes(g, from, 'A', 'F', next);
+        uint32_t next = i + 1 == n ? to : automaton_state(g);
+        automaton_bytes(g, from, '0', '9', next);
+        automaton_bytes(g, from, 'a', 'f', next);
+        automaton_bytes(g, from, 'A', 'F', next);
         from = next;
     }
 }
@@ -119,30 +119,30 @@ static void hex_digits(struct grammar *g, uint32_t from, int n, uint32_t to)
 // d or D, then a digit of the list in either case.
 static void after_d(struct grammar *g, uint32_t from, const char *digits, uint32_t to)
 {
-    uint32_t second = grammar_state(g), rest = grammar_state(g);
-    grammar_bytes(g, from, 'd', 'd', second);
-    grammar_bytes(g, from, 'D', 'D', second);
+    uint32_t second = automaton_state(g), rest = automaton_state(g);
+    automaton_bytes(g, from, 'd', 'd', second);
+    automaton_bytes(g, from, 'D', 'D', second);
     for (; *digits; digits++)
-        grammar_bytes(g, second, (uint8_t)*digits, (uint8_t)*digits, rest);
+        automaton_bytes(g, second, (uint8_t)*digits, (uint8_t)*digits, rest);
     hex_digits(g, rest, 2, to);
 }
 
 // Backslash and what may follow; surrogates only as a pair.
 static void escaped(struct grammar *g, uint32_t from, uint32_t to)
 {
-    uint32_t slash = grammar_state(g), u = grammar_state(g), high = grammar_state(g),
-             low = grammar_state(g), after = grammar_state(g);
-    grammar_bytes(g, from, '\\', '\\', slash);
+    uint32_t slash = automaton_state(g), u = automaton_state(g), high = automaton_state(g),
+             low = automaton_state(g), after = automaton_state(g);
+    automaton_bytes(g, from, '\\', '\\', slash);
     for (const char *p = "\"\\/bfnrt"; *p; p++)
-        grammar_bytes(g, slash, (uint8_t)*p, (uint8_t)*p, to);
-    grammar_bytes(g, slash, 'u', 'u', u);
-    grammar_bytes(g, u, '0', '9', after);
+        automaton_bytes(g, slash, (uint8_t)*p, (uint8_t)*p, to);
+    automaton_bytes(g, slash, 'u', 'u', u);
+    automaton_bytes(g, u, '0', '9', after);
     for (const char *p = "abcefABCEF"; *p; p++)
-        grammar_bytes(g, u, (uint8_t)*p, (uint8_t)*p, after);
+        automaton_bytes(g, u, (uint8_t)*p, (uint8_t)*p, after);
     hex_digits(g, after, 3, to);
     after_d(g, u, "01234567", to);
     after_d(g, u, "89abAB", high);
-    grammar_text(g, high, bytes_of("\\u"), low);
+    automaton_text(g, high, bytes_of("\\u"), low);
     after_d(g, low, "cdefCDEF", to);
 }
 
@@ -161,11 +161,11 @@ uint32_t plain_string(struct grammar *g)
     uint32_t rule;
     if (there(g, PLAIN_STRING, &rule))
         return rule;
-    uint32_t inside = grammar_state(g);
-    grammar_bytes(g, rule_at(g, rule)->start, '"', '"', inside);
+    uint32_t inside = automaton_state(g);
+    automaton_bytes(g, rule_at(g, rule)->start, '"', '"', inside);
     unescaped(g, inside, inside);
     escaped(g, inside, inside);
-    grammar_bytes(g, inside, '"', '"', rule_at(g, rule)->end);
+    automaton_bytes(g, inside, '"', '"', rule_at(g, rule)->end);
     return rule;
 }
 
@@ -175,21 +175,21 @@ uint32_t plain_string(struct grammar *g)
 static void digits(struct grammar *g, uint32_t from, int n, uint32_t to)
 {
     for (int i = 0; i < n; i++) {
-        uint32_t next = grammar_state(g);
-        grammar_bytes(g, from, '0', '9', next);
-        grammar_skip(g, next, to);
+        uint32_t next = automaton_state(g);
+        automaton_bytes(g, from, '0', '9', next);
+        automaton_skip(g, next, to);
         from = next;
     }
 }
 
 static void whole_part(struct grammar *g, uint32_t from, uint32_t to)
 {
-    uint32_t first = grammar_state(g), more = grammar_state(g);
-    grammar_skip(g, from, first);
-    grammar_bytes(g, from, '-', '-', first);
-    grammar_bytes(g, first, '0', '0', to);
-    grammar_bytes(g, first, '1', '9', more);
-    grammar_skip(g, more, to);
+    uint32_t first = automaton_state(g), more = automaton_state(g);
+    automaton_skip(g, from, first);
+    automaton_bytes(g, from, '-', '-', first);
+    automaton_bytes(g, first, '0', '0', to);
+    automaton_bytes(g, first, '1', '9', more);
+    automaton_skip(g, more, to);
     digits(g, more, DIGITS_MOST - 1, to);
 }
 
@@ -207,18 +207,18 @@ uint32_t plain_number(struct grammar *g)
     if (there(g, PLAIN_NUMBER, &rule))
         return rule;
     const uint32_t end = rule_at(g, rule)->end;
-    uint32_t whole = grammar_state(g), point = grammar_state(g), fraction = grammar_state(g),
-             e = grammar_state(g), sign = grammar_state(g);
+    uint32_t whole = automaton_state(g), point = automaton_state(g), fraction = automaton_state(g),
+             e = automaton_state(g), sign = automaton_state(g);
     whole_part(g, rule_at(g, rule)->start, whole);
-    grammar_skip(g, whole, fraction);
-    grammar_bytes(g, whole, '.', '.', point);
+    automaton_skip(g, whole, fraction);
+    automaton_bytes(g, whole, '.', '.', point);
     digits(g, point, DIGITS_MOST, fraction);
-    grammar_skip(g, fraction, end);
-    grammar_bytes(g, fraction, 'e', 'e', e);
-    grammar_bytes(g, fraction, 'E', 'E', e);
-    grammar_skip(g, e, sign);
-    grammar_bytes(g, e, '+', '+', sign);
-    grammar_bytes(g, e, '-', '-', sign);
+    automaton_skip(g, fraction, end);
+    automaton_bytes(g, fraction, 'e', 'e', e);
+    automaton_bytes(g, fraction, 'E', 'E', e);
+    automaton_skip(g, e, sign);
+    automaton_bytes(g, e, '+', '+', sign);
+    automaton_bytes(g, e, '-', '-', sign);
     digits(g, sign, EXPONENT_DIGITS, end);
     return rule;
 }
@@ -229,16 +229,16 @@ uint32_t plain_number(struct grammar *g)
 static void listed(struct grammar *g, uint32_t rule, const char *brackets, uint32_t item)
 {
     const uint32_t space = plain_space(g);
-    uint32_t opened = grammar_state(g), first = grammar_state(g), next = grammar_state(g),
-             comma = grammar_state(g), closing = grammar_state(g);
-    grammar_bytes(g, rule_at(g, rule)->start, (uint8_t)brackets[0], (uint8_t)brackets[0], opened);
-    grammar_call(g, opened, space, first);
-    grammar_call(g, first, item, next);
-    grammar_bytes(g, next, ',', ',', comma);
-    grammar_call(g, comma, space, first);
-    grammar_call(g, opened, space, closing);
-    grammar_call(g, next, space, closing);
-    grammar_bytes(g, closing, (uint8_t)brackets[1], (uint8_t)brackets[1], rule_at(g, rule)->end);
+    uint32_t opened = automaton_state(g), first = automaton_state(g), next = automaton_state(g),
+             comma = automaton_state(g), closing = automaton_state(g);
+    automaton_bytes(g, rule_at(g, rule)->start, (uint8_t)brackets[0], (uint8_t)brackets[0], opened);
+    automaton_call(g, opened, space, first);
+    automaton_call(g, first, item, next);
+    automaton_bytes(g, next, ',', ',', comma);
+    automaton_call(g, comma, space, first);
+    automaton_call(g, opened, space, closing);
+    automaton_call(g, next, space, closing);
+    automaton_bytes(g, closing, (uint8_t)brackets[1], (uint8_t)brackets[1], rule_at(g, rule)->end);
 }
 
 uint32_t plain_object(struct grammar *g)
@@ -246,13 +246,13 @@ uint32_t plain_object(struct grammar *g)
     uint32_t rule;
     if (there(g, PLAIN_OBJECT, &rule))
         return rule;
-    const uint32_t any = plain_any(g), string = plain_string(g), member = grammar_rule(g);
-    uint32_t name = grammar_state(g), colon = grammar_state(g), value = grammar_state(g);
-    grammar_call(g, rule_at(g, member)->start, string, name);
-    grammar_bytes(g, name, ':', ':', colon);
-    grammar_skip(g, colon, value);
-    grammar_bytes(g, colon, ' ', ' ', value);
-    grammar_call(g, value, any, rule_at(g, member)->end);
+    const uint32_t any = plain_any(g), string = plain_string(g), member = automaton_rule(g);
+    uint32_t name = automaton_state(g), colon = automaton_state(g), value = automaton_state(g);
+    automaton_call(g, rule_at(g, member)->start, string, name);
+    automaton_bytes(g, name, ':', ':', colon);
+    automaton_skip(g, colon, value);
+    automaton_bytes(g, colon, ' ', ' ', value);
+    automaton_call(g, value, any, rule_at(g, member)->end);
     listed(g, rule, "{}", member);
     return rule;
 }
@@ -262,12 +262,12 @@ uint32_t plain_any(struct grammar *g)
     uint32_t rule;
     if (there(g, PLAIN_ANY, &rule))
         return rule;
-    const uint32_t list = grammar_rule(g),
+    const uint32_t list = automaton_rule(g),
                    parts[] = {plain_object(g), list, plain_string(g), plain_number(g)};
     struct bytes words[] = {bytes_of("true"), bytes_of("false"), bytes_of("null")};
     listed(g, list, "[]", rule);
     for (size_t i = 0; i < COUNT_OF(parts); i++)
-        grammar_call(g, rule_at(g, rule)->start, parts[i], rule_at(g, rule)->end);
-    grammar_any_of(g, rule_at(g, rule)->start, words, COUNT_OF(words), rule_at(g, rule)->end);
+        automaton_call(g, rule_at(g, rule)->start, parts[i], rule_at(g, rule)->end);
+    automaton_any_of(g, rule_at(g, rule)->start, words, COUNT_OF(words), rule_at(g, rule)->end);
     return rule;
 }

@@ -208,7 +208,7 @@ uint32_t facts_rule(struct schema_maker *m, const struct facts *facts)
     }
     memcpy(p->fact, facts->fact, facts->n * sizeof(p->fact[0]));
     p->n = facts->n;
-    p->rule = grammar_rule(m->g);
+    p->rule = automaton_rule(m->g);
     m->made[at] = p;
     m->n_made++;
     *m->end = p;
@@ -406,7 +406,7 @@ static bool alternatives(struct schema_maker *m, const struct facts *facts, uint
                 struct facts one = *facts;
                 one.fact[i].done |= keywords[k].bit;
                 facts_add(m, &one, &list->list.items[n], spot_item(m, spot, n), i + 1);
-                grammar_call(m->g, from, facts_rule(m, &one), to);
+                automaton_call(m->g, from, facts_rule(m, &one), to);
             }
             return true;
         }
@@ -518,10 +518,10 @@ static void plain_set(struct schema_maker *m, const struct facts *facts, uint32_
     if (types == 0)
         schema_dead(m, facts->fact[0].spot, NULL, "no type is left that all of it allows");
     if (types & TYPE_NULL_BIT)
-        grammar_text(g, from, bytes_of("null"), to);
+        automaton_text(g, from, bytes_of("null"), to);
     if (types & TYPE_BOOL_BIT) {
-        grammar_text(g, from, bytes_of("true"), to);
-        grammar_text(g, from, bytes_of("false"), to);
+        automaton_text(g, from, bytes_of("true"), to);
+        automaton_text(g, from, bytes_of("false"), to);
     }
     if (types & TYPE_INTEGER_BIT)
         schema_number(m, facts, !(types & TYPE_REAL_BIT), from, to);
@@ -599,14 +599,14 @@ enum status grammar_compile_schema(struct grammar **out, const struct value *sch
     struct grammar *g;
     struct schema_maker *m;
     uint32_t rule, loops;
-    grammar_open(&g);
+    automaton_open(&g);
     schema_maker_open(&m, g, options->lenient, notes);
     enum status status = schema_rule(m, schema, options->path, &rule, err);
     if (status == OK) {
-        uint32_t root = grammar_rule(g), first = grammar_state(g);
-        grammar_call(g, g->rules[root].start, plain_space(g), first);
-        grammar_call(g, first, rule, g->rules[root].end);
-        status = grammar_finish(g, root, &loops, err);
+        uint32_t root = automaton_rule(g), first = automaton_state(g);
+        automaton_call(g, g->rules[root].start, plain_space(g), first);
+        automaton_call(g, first, rule, g->rules[root].end);
+        status = automaton_finish(g, root, &loops, err);
         if (status == BAD_INPUT && m->dead.status != OK)
             *err = m->dead;
         else if (status != OK)

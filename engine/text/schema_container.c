@@ -164,25 +164,25 @@ static uint32_t member_rule(struct object *o, struct bytes name)
 
 static void write_member(struct grammar *g, uint32_t colon, uint32_t value_rule, uint32_t to)
 {
-    uint32_t value = grammar_state(g), after = grammar_state(g);
-    grammar_bytes(g, colon, ':', ':', after);
-    grammar_skip(g, after, value);
-    grammar_bytes(g, after, ' ', ' ', value);
-    grammar_call(g, value, value_rule, to);
+    uint32_t value = automaton_state(g), after = automaton_state(g);
+    automaton_bytes(g, colon, ':', ':', after);
+    automaton_skip(g, after, value);
+    automaton_bytes(g, after, ' ', ' ', value);
+    automaton_call(g, value, value_rule, to);
 }
 
 // A member whose name `keys` describes, which it frees.
 static void write_keys(struct object *o, struct letters *keys, uint32_t value_rule, uint32_t rule)
 {
     struct grammar *g = o->m->g;
-    uint32_t inside = grammar_state(g), end = grammar_state(g), colon = grammar_state(g);
+    uint32_t inside = automaton_state(g), end = automaton_state(g), colon = automaton_state(g);
     if (keys->full)
         schema_fail(o->m, TOO_LARGE, o->facts->fact[0].spot, "patternProperties",
                     "its patterns are too large together");
     else if (value_rule) {
-        grammar_bytes(g, g->rules[rule].start, '"', '"', inside);
+        automaton_bytes(g, g->rules[rule].start, '"', '"', inside);
         letters_write(keys, g, inside, end, true);
-        grammar_bytes(g, end, '"', '"', colon);
+        automaton_bytes(g, end, '"', '"', colon);
         write_member(g, colon, value_rule, g->rules[rule].end);
     }
     letters_free(keys);
@@ -225,7 +225,7 @@ static uint32_t other_rule(struct object *o)
     const bool wanted = o->more || (all_free && !given) || (o->least > (int64_t)o->n_members);
     if ((!wanted || forbidden) && o->n_patterns == 0)
         return 0;
-    const uint32_t rule = grammar_rule(o->m->g);
+    const uint32_t rule = automaton_rule(o->m->g);
     struct letters names, both;
     if (wanted && !forbidden) {
         struct facts facts = {.n = 0};
@@ -264,13 +264,13 @@ static void write_named(struct object *o, struct layers *l, size_t layer, size_t
     const uint32_t before = l->before[layer * wide + i];
     struct json name;
     if (!member->required)
-        grammar_skip(g, before, l->before[layer * wide + i + 1]);
+        automaton_skip(g, before, l->before[layer * wide + i + 1]);
     if (!member->rule || (o->most >= 0 && (int64_t)layer >= o->most))
         return;
     json_init(&name, 1 << 20);
     json_text(&name, NULL, member->name);
-    uint32_t colon = grammar_state(g);
-    grammar_text(g, before, buf_view(&name.text), colon);
+    uint32_t colon = automaton_state(g);
+    automaton_text(g, before, buf_view(&name.text), colon);
     write_member(g, colon, member->rule, l->after[next_layer * wide + i + 1]);
     json_free(&name);
 }
@@ -295,16 +295,16 @@ static void write_layers(struct object *o, struct layers *l, uint32_t other, uin
                 write_named(o, l, layer, i);
             rest_optional = rest_optional && (i == n || !o->members[i].required);
             if (rest_optional && (int64_t)layer >= o->least)
-                grammar_call(g, after, plain_space(g), closing);
+                automaton_call(g, after, plain_space(g), closing);
             if (room) {
-                uint32_t comma = grammar_state(g);
-                grammar_bytes(g, after, ',', ',', comma);
-                grammar_call(g, comma, plain_space(g), l->before[layer * wide + i]);
+                uint32_t comma = automaton_state(g);
+                automaton_bytes(g, after, ',', ',', comma);
+                automaton_call(g, comma, plain_space(g), l->before[layer * wide + i]);
             }
         }
         if (other && room)
-            grammar_call(g, l->before[layer * wide + n], other,
-                         l->after[(others_count ? next : layer) * wide + n]);
+            automaton_call(g, l->before[layer * wide + n], other,
+                           l->after[(others_count ? next : layer) * wide + n]);
     }
 }
 
@@ -326,19 +326,19 @@ static void write_object(struct object *o, uint32_t from, uint32_t to)
     l.before = mem_array(l.n_layers * wide, sizeof(*l.before));
     l.after = mem_array(l.n_layers * wide, sizeof(*l.after));
     for (size_t i = 0; i < l.n_layers * wide; i++) {
-        l.before[i] = grammar_state(g);
-        l.after[i] = grammar_state(g);
+        l.before[i] = automaton_state(g);
+        l.after[i] = automaton_state(g);
     }
-    uint32_t opened = grammar_state(g), closing = grammar_state(g);
-    grammar_bytes(g, from, '{', '{', opened);
-    grammar_call(g, opened, plain_space(g), l.before[0]);
+    uint32_t opened = automaton_state(g), closing = automaton_state(g);
+    automaton_bytes(g, from, '{', '{', opened);
+    automaton_call(g, opened, plain_space(g), l.before[0]);
     bool may_be_empty = o->least == 0;
     for (size_t i = 0; i < o->n_members; i++)
         may_be_empty = may_be_empty && !o->members[i].required;
     if (may_be_empty)
-        grammar_call(g, opened, plain_space(g), closing);
+        automaton_call(g, opened, plain_space(g), closing);
     write_layers(o, &l, other, closing);
-    grammar_bytes(g, closing, '}', '}', to);
+    automaton_bytes(g, closing, '}', '}', to);
     free(l.before);
     free(l.after);
 }
@@ -357,7 +357,7 @@ void schema_object(struct schema_maker *m, const struct facts *facts, uint32_t f
         plain = plain && !schema_get(&facts->fact[i], "additionalProperties");
     plain = plain && !o->named && !o->n_members && !o->n_patterns && !o->least && o->most < 0;
     if (plain && !schema_failed(m)) {
-        grammar_call(m->g, from, plain_object(m->g), to);
+        automaton_call(m->g, from, plain_object(m->g), to);
     } else if (!schema_failed(m)) {
         for (size_t i = 0; i < o->n_members && !schema_failed(m); i++) {
             o->members[i].rule = member_rule(o, o->members[i].name);
@@ -452,24 +452,24 @@ void schema_array(struct schema_maker *m, const struct facts *facts, uint32_t fr
     const int64_t counted = a.most >= 0                    ? a.most
                             : a.least > (int64_t)a.n_given ? a.least
                                                            : (int64_t)a.n_given;
-    uint32_t at = grammar_state(g), closing = grammar_state(g), open = grammar_state(g);
-    grammar_bytes(g, from, '[', '[', open);
-    grammar_bytes(g, closing, ']', ']', to);
+    uint32_t at = automaton_state(g), closing = automaton_state(g), open = automaton_state(g);
+    automaton_bytes(g, from, '[', '[', open);
+    automaton_bytes(g, closing, ']', ']', to);
     if (a.least == 0)
-        grammar_call(g, open, space, closing);
-    grammar_call(g, open, space, at);
+        automaton_call(g, open, space, closing);
+    automaton_call(g, open, space, at);
     for (int64_t i = 0; !schema_failed(m); i++) { // `at`: item i may begin
         const bool beyond = i >= (int64_t)a.n_given, loops = i >= counted && a.most < 0;
         uint32_t rule = beyond ? rest : item_rule(m, facts, (size_t)i, false);
-        uint32_t after = grammar_state(g), comma = grammar_state(g),
-                 next = loops ? at : grammar_state(g);
+        uint32_t after = automaton_state(g), comma = automaton_state(g),
+                 next = loops ? at : automaton_state(g);
         if (a.most >= 0 && i >= a.most)
             break;
-        grammar_call(g, at, rule, after);
+        automaton_call(g, at, rule, after);
         if (i + 1 >= a.least)
-            grammar_call(g, after, space, closing);
-        grammar_bytes(g, after, ',', ',', comma);
-        grammar_call(g, comma, space, next);
+            automaton_call(g, after, space, closing);
+        automaton_bytes(g, after, ',', ',', comma);
+        automaton_call(g, comma, space, next);
         if (loops)
             break;
         at = next;

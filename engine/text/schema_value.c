@@ -320,7 +320,7 @@ bool schema_fixed(struct schema_maker *m, const struct facts *facts, int types, 
     }
     if (kept == 0)
         schema_dead(m, fact->spot, fixed ? "const" : "enum", "none of its values is allowed");
-    grammar_any_of(m->g, from, texts, kept, to);
+    automaton_any_of(m->g, from, texts, kept, to);
     for (size_t i = 0; i < kept; i++)
         json_free(&written[i]);
     if (has_pattern)
@@ -495,7 +495,7 @@ static uint32_t shared_rule(struct schema_maker *m, char kind, const struct boun
             s->multiple == b->multiple)
             return s->rule;
     *is_new = true;
-    uint32_t rule = grammar_rule(m->g);
+    uint32_t rule = automaton_rule(m->g);
     if (m->n_shared < SHARED_MOST)
         m->shared[m->n_shared++] = (struct shared_rule){
             kind, b->least, b->most, b->least_open, b->most_open, b->multiple, rule};
@@ -510,7 +510,7 @@ void schema_number(struct schema_maker *m, const struct facts *facts, bool whole
     if (schema_failed(m))
         return;
     if (isinf(b.least) && isinf(b.most) && b.multiple == 1) {
-        grammar_call(m->g, from, whole ? plain_integer(m->g) : plain_number(m->g), to);
+        automaton_call(m->g, from, whole ? plain_integer(m->g) : plain_number(m->g), to);
         return;
     }
     if (b.least > b.most || (b.least == b.most && (b.least_open || b.most_open)))
@@ -520,7 +520,7 @@ void schema_number(struct schema_maker *m, const struct facts *facts, bool whole
     uint32_t rule = shared_rule(m, whole ? 'i' : 'n', &b, &is_new);
     if (is_new)
         write_number(m, &b, whole, rule);
-    grammar_call(m->g, from, rule, to);
+    automaton_call(m->g, from, rule, to);
 }
 
 // ---- strings ------------------------------------------------------------------------------------
@@ -528,26 +528,26 @@ void schema_number(struct schema_maker *m, const struct facts *facts, bool whole
 // least to most characters in quotation marks; most < 0: no limit.
 static void write_lengths(struct grammar *g, uint32_t rule, int64_t least, int64_t most)
 {
-    uint32_t at = grammar_state(g), end = grammar_state(g);
-    grammar_bytes(g, g->rules[rule].start, '"', '"', at);
-    grammar_bytes(g, end, '"', '"', g->rules[rule].end);
+    uint32_t at = automaton_state(g), end = automaton_state(g);
+    automaton_bytes(g, g->rules[rule].start, '"', '"', at);
+    automaton_bytes(g, end, '"', '"', g->rules[rule].end);
     for (int64_t i = 0; i < (most < 0 ? least : most) && !g->full; i++) {
-        uint32_t next = grammar_state(g);
+        uint32_t next = automaton_state(g);
         if (i >= least)
-            grammar_skip(g, at, end);
-        grammar_call(g, at, plain_character(g), next);
+            automaton_skip(g, at, end);
+        automaton_call(g, at, plain_character(g), next);
         at = next;
     }
     if (most < 0)
-        grammar_call(g, at, plain_character(g), at);
-    grammar_skip(g, at, end);
+        automaton_call(g, at, plain_character(g), at);
+    automaton_skip(g, at, end);
 }
 
 static void write_pattern(struct schema_maker *m, const struct fact *fact, struct letters *l,
                           int64_t least, int64_t most, uint32_t from, uint32_t to)
 {
     struct letters lengths, both;
-    uint32_t inside = grammar_state(m->g), end = grammar_state(m->g);
+    uint32_t inside = automaton_state(m->g), end = automaton_state(m->g);
     if (least > 0 || most >= 0) {
         letters_count(&lengths, least, most);
         letters_both(&both, l, &lengths);
@@ -565,8 +565,8 @@ static void write_pattern(struct schema_maker *m, const struct fact *fact, struc
                     "it is too large, alone or together with the length");
     else
         letters_write(l, m->g, inside, end, true);
-    grammar_bytes(m->g, from, '"', '"', inside);
-    grammar_bytes(m->g, end, '"', '"', to);
+    automaton_bytes(m->g, from, '"', '"', inside);
+    automaton_bytes(m->g, end, '"', '"', to);
 }
 
 void schema_string(struct schema_maker *m, const struct facts *facts, uint32_t from, uint32_t to)
@@ -601,11 +601,11 @@ void schema_string(struct schema_maker *m, const struct facts *facts, uint32_t f
         return;
     }
     if (lengths.least <= 0 && lengths.most < 0) {
-        grammar_call(m->g, from, plain_string(m->g), to);
+        automaton_call(m->g, from, plain_string(m->g), to);
         return;
     }
     uint32_t rule = shared_rule(m, 's', &lengths, &is_new);
     if (is_new)
         write_lengths(m->g, rule, (int64_t)lengths.least, (int64_t)lengths.most);
-    grammar_call(m->g, from, rule, to);
+    automaton_call(m->g, from, rule, to);
 }
