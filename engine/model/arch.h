@@ -91,6 +91,8 @@ struct hyper { // the numbers of a model, each bounded
     int32_t n_token_types, n_cls, n_cls_out; // of a classification head: its two products
     int32_t n_dense_2, n_dense_3;            // what dense_2 gives and dense_3 takes
     bool softmax_scores;                     // of the head
+    enum activation cls_activation;          // behind its first product
+    bool scores_of_mean;                     // it reads the mean of all states, not one of them
     float alibi_bias; // how fast scores fall with the distance (Press et al. 2022); 0: they do not
     struct rope_hyper ropes[N_ROPES];
     struct layer_hyper *layers; // [n_layer]
@@ -278,7 +280,7 @@ struct weights {
     bool tied;
     struct tensor token_types, position_embd, token_embd_norm, token_embd_norm_bias;
     struct tensor alibi; // F32 [1][n_head]: made from hyper's alibi_bias
-    struct tensor cls, cls_bias, cls_output, cls_output_bias, dense_2,
+    struct tensor cls, cls_bias, cls_output, cls_output_bias, cls_norm, dense_2,
         dense_3;                                     // of a text's vector
     struct tensor rope_freqs, rope_short, rope_long; // slots only: FACTORS stay with the host
     struct rope_weights ropes[N_ROPES];
@@ -405,6 +407,12 @@ struct pass { // one recording of n rows
 struct tensor pass_view(const struct pass *p, const struct tensor *activation, int64_t n_cols);
 // Rows of n_cols, each cut into pieces of `piece`: the same memory with more and shorter rows.
 struct tensor pieces_view(const struct tensor *rows, int64_t piece);
+// What a product reads of the residual stream, behind a norm where there is one; a norm that takes
+// the mean away is computed into *room, a row of `added`.
+struct matmul_x normed_x(const struct pass *p, const struct tensor *norm, struct tensor *room);
+// x behind a norm of the architecture's kind; out may be x.
+void norm_rows(const struct pass *p, const struct tensor *out, const struct tensor *x,
+               const struct tensor *norm);
 // NULL for a tensor that this model has not.
 const struct tensor *present(const struct tensor *tensor);
 

@@ -21,6 +21,7 @@ void embed_read(struct reader *r, struct hyper *h)
     h->sees_all = !reader_bool(r, "attention.causal", true);
     h->pooling = (enum pooling)reader_int(r, "pooling_type", 0, POOLING_RANK, POOLING_NONE);
     h->n_cls = h->n_embd;
+    h->cls_activation = ACTIVATION_TANH;
     h->n_cls_out =
         labels && labels->type == GGUF_ARRAY && labels->n_items > 0 && labels->n_items < MAX_EMBD
             ? (int32_t)labels->n_items
@@ -104,7 +105,9 @@ static struct tensor head(const struct pass *p, int32_t n)
     }
     if (w->cls.buffer) {
         product(p, &a, &w->cls, &w->cls_bias, &x);
-        op_glu(p->compute, &a, &a, NULL, ACTIVATION_TANH);
+        op_glu(p->compute, &a, &a, NULL, p->h->cls_activation);
+        if (w->cls_norm.buffer)
+            norm_rows(p, &a, &a, &w->cls_norm);
         x = a;
     }
     if (!w->cls_output.buffer)
@@ -157,6 +160,11 @@ void embed_rehearse(const struct pass *p)
 }
 
 // ---- pooling ------------------------------------------------------------------------------------
+
+static bool takes_means(const struct hyper *h)
+{
+    return h->pooling == POOLING_MEAN || (h->pooling == POOLING_RANK && h->scores_of_mean);
+}
 
 // Whether the row is what its text's vector is made of, but for means, which are of all.
 static bool is_pooled(const struct hyper *h, const struct batch *b, int32_t t)
@@ -212,7 +220,7 @@ static enum status embed_chunk(struct model *m, const struct batch *b, int32_t s
                                float **out, struct err *err)
 {
     const struct pass p = pass_of(m, n);
-    const bool means = m->hyper.pooling == POOLING_MEAN;
+    const bool means = takes_means(&m->hyper);
     const size_t n_embd = (size_t)m->hyper.n_embd;
     enum status status = forward_inputs(m, b, start, n, err);
     if (status != OK)
@@ -223,7 +231,7 @@ static enum status embed_chunk(struct model *m, const struct batch *b, int32_t s
         if (!means && n_states > 0)
             forward_rows(&p, n_states);
         else if (means && p.w->output_norm.buffer)
-            op_rms_norm(p.compute, &p.x, &p.x, &p.w->output_norm, p.h->eps);
+            norm_rows(&p, &p.x, &p.x, &p.w->output_norm);
     }
     status = compute_finish(m->compute, err);
     if (status != OK)

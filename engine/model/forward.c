@@ -71,6 +71,24 @@ struct pass pass_of(const struct model *m, int32_t n)
 
 // ---- the pass -----------------------------------------------------------------------------------
 
+void norm_rows(const struct pass *p, const struct tensor *out, const struct tensor *x,
+               const struct tensor *norm)
+{
+    if (p->h->arch->layer_norm)
+        op_layer_norm(p->compute, out, x, norm, NULL, p->h->eps);
+    else
+        op_rms_norm(p->compute, out, x, norm, p->h->eps);
+}
+
+struct matmul_x normed_x(const struct pass *p, const struct tensor *norm, struct tensor *room)
+{
+    if (!norm->buffer || !p->h->arch->layer_norm) // on the way
+        return (struct matmul_x){&p->x, present(norm), p->h->eps};
+    *room = pass_view(p, &p->act->added, p->h->n_embd);
+    norm_rows(p, room, &p->x, norm);
+    return (struct matmul_x){.x = room};
+}
+
 void embed_block(const struct pass *p)
 {
     op_embed(p->compute, &p->x, &p->w->token_embd, &p->token, p->h->embed_scale);
@@ -135,7 +153,7 @@ void forward_rows(const struct pass *p, int32_t n_out)
                   x = tensor_rows(&p->act->out_x, 0, n_out);
     op_rows(p->compute, &x, &p->x, &out_row);
     if (p->w->output_norm.buffer)
-        op_rms_norm(p->compute, &x, &x, &p->w->output_norm, p->h->eps);
+        norm_rows(p, &x, &x, &p->w->output_norm);
 }
 
 static void forward_output(const struct pass *p, int32_t n_out, int32_t n_top)

@@ -393,28 +393,34 @@ POOLING = {'mean': 1, 'first': 2, 'last': 3, 'rank': 4}
 
 def encoder(arch, pooling, scores=1, heads=4, gate=True, norms=False):
     """a post-norm encoder; rank: with the classification head of a cross-encoder; jina: gate as a tensor of its own or in ffn_up, more norms"""
-    s = Shape(arch, L=3, d=32 * heads, h=heads, hkv=None, hd=None, ctx=128, base=1000.0 if arch == 'nomic-bert' else None, eps=1e-12, eps_key='layer_norm_epsilon', tied=True)
+    s = Shape(arch, L=3, d=32 * heads, h=heads, hkv=None, hd=None, ctx=128, base=1000.0 if arch.startswith('nomic') else None, eps=1e-12, eps_key='layer_norm_epsilon', tied=True)
     s.hd, s.hkv, s.kind = 32, heads, 'bert'
     s.bool('attention.causal', False); s.u32('pooling_type', POOLING[pooling])
     s.tensors = [t for t in s.tensors if t[0] != 'output_norm.weight']
     def norm(t, name): t(name + '.weight', s.d); t(name + '.bias', s.d)
     norm(s.t, 'token_embd_norm'); s.t('token_types.weight', 2, s.d)
     if arch == 'bert': s.t('position_embd.weight', 128, s.d)
-    def layer(t):
-        if arch == 'nomic-bert': t('attn_qkv.weight', 3 * s.d, s.d); t('attn_output.weight', s.d, s.d); t('ffn_gate.weight', s.ffn, s.d)
+    moe = arch == 'nomic-bert-moe'
+    if moe: s.expert_keys(8, 2); s.u32('moe_every_n_layers', 2)
+    def layer(t, experts=False):
+        if moe: t('attn_qkv.weight', 3 * s.d, s.d); t('attn_qkv.bias', 3 * s.d); t('attn_output.weight', s.d, s.d); t('attn_output.bias', s.d)
+        elif arch == 'nomic-bert': t('attn_qkv.weight', 3 * s.d, s.d); t('attn_output.weight', s.d, s.d); t('ffn_gate.weight', s.ffn, s.d)
         else: s.attention(t, norm=False, bias=True, out_bias=True); t('ffn_down.bias', s.d)
         if arch == 'bert': t('ffn_up.bias', s.ffn)
         jina = arch == 'jina-bert-v2'
         if jina and gate: t('ffn_gate.weight', s.ffn, s.d)
         if jina and norms:
             for name in ('attn_q_norm', 'attn_k_norm', 'attn_norm_2'): norm(t, name)
-        t('ffn_up.weight', (2 if jina and not gate else 1) * s.ffn, s.d); t('ffn_down.weight', s.d, s.ffn)
+        if experts: t('ffn_gate_inp.weight', 8, s.d); t('ffn_up_exps.weight', 8, s.ffn, s.d); t('ffn_down_exps.weight', 8, s.d, s.ffn)
+        elif moe: t('ffn_up.bias', s.ffn); t('ffn_down.bias', s.d)
+        if not experts: t('ffn_up.weight', (2 if jina and not gate else 1) * s.ffn, s.d); t('ffn_down.weight', s.d, s.ffn)
         norm(t, 'attn_output_norm'); norm(t, 'layer_output_norm')
     if pooling == 'rank' and arch == 'jina-bert-v2': s.t('cls.weight', 1, s.d); s.t('cls.bias', 1)
     elif pooling == 'rank':
         if scores > 1: s.key('classifier.output_labels', STR, ['label %d' % i for i in range(scores)])
         s.t('cls.weight', s.d, s.d); s.t('cls.bias', s.d); s.t('cls.output.weight', scores, s.d); s.t('cls.output.bias', scores)
     for name in ('token_embd.weight', 'token_types.weight', 'position_embd.weight'): s.fills[name] = lambda w: w
+    if moe: s.per_layer(layer, [0, 2]); return s.per_layer(lambda t: layer(t, True), [1])
     return s.per_layer(layer)
 
 
@@ -425,6 +431,19 @@ def qwen3_embedding(pooling):
         s.key('classifier.output_labels', STR, ['yes', 'no']); s.t('cls.output.weight', 2, s.d)
         s.format = '<|im_start|>judge\n<Query>: {query}\n<Document>: {document}<|im_end|>\n'
     return s
+
+
+def modern_bert(pooling):
+    s = Shape('modern-bert', L=4, h=4, hkv=None, hd=None, ctx=128, base=160000.0, eps_key='layer_norm_epsilon', tied=True)
+    s.u32('attention.sliding_window', 12); s.f32('rope.freq_base_swa', 1e4); s.bool('attention.causal', False); s.u32('pooling_type', POOLING[pooling])
+    s.t('token_embd_norm.weight', s.d)
+    s.fills['token_embd.weight'] = lambda w: w
+    if pooling == 'rank': s.t('cls.weight', s.d, s.d); s.t('cls.norm.weight', s.d); s.t('cls.output.weight', 1, s.d); s.t('cls.output.bias', 1)
+    def layer(t):
+        t('attn_qkv.weight', 3 * s.d, s.d); t('attn_output.weight', s.d, s.d)
+        t('ffn_norm.weight', s.d); t('ffn_up.weight', 2 * s.ffn, s.d); t('ffn_down.weight', s.d, s.ffn)
+    s.per_layer(lambda t: t('attn_norm.weight', s.d), range(1, 4))
+    return s.per_layer(layer)
 
 
 def gemma_embedding(dense):
@@ -446,6 +465,9 @@ EMBEDDERS = {  # as MODELS, compared by vectors: peer/embeddings.txt
     'jina-bert-v2': lambda: encoder('jina-bert-v2', 'mean', heads=6),
     'jina-bert-v2 norms': lambda: encoder('jina-bert-v2', 'mean', gate=False, norms=True),
     'jina-bert-v2 rank': lambda: encoder('jina-bert-v2', 'rank'),
+    'nomic-bert-moe': lambda: encoder('nomic-bert-moe', 'mean'),
+    'modern-bert': lambda: modern_bert('first'),
+    'modern-bert rank': lambda: modern_bert('rank'),
     'gemma-embedding': lambda: gemma_embedding(False),
     'gemma-embedding dense': lambda: gemma_embedding(True),
     'qwen3 embedding': lambda: qwen3_embedding('last'),

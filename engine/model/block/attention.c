@@ -26,7 +26,8 @@ static struct heads project(const struct pass *p, const struct layer_hyper *l,
 {
     const int64_t n_q = (int64_t)l->n_head * l->head_dim, n_k = (int64_t)l->n_head_kv * l->head_dim,
                   n_v = (int64_t)l->n_head_kv * l->head_dim_v;
-    const struct matmul_x x = {&p->x, present(&w->attn_norm), p->h->eps};
+    struct tensor room;
+    const struct matmul_x x = normed_x(p, &w->attn_norm, &room);
     if (w->attn_qkv.buffer) {
         struct tensor qkv = pass_view(p, &p->act->qkv, n_q + n_k + n_v);
         op_matmul(

@@ -7,7 +7,8 @@ static struct tensor inner(const struct pass *p, int32_t i)
     const struct hyper *h = p->h;
     const struct layer *w = &p->w->layers[i];
     const int64_t n_ff = h->layers[i].n_ff;
-    const struct matmul_x x = {&p->x, present(&w->ffn_norm), h->eps};
+    struct tensor room;
+    const struct matmul_x x = normed_x(p, &w->ffn_norm, &room);
     struct tensor gate = pass_view(p, &p->act->gate, n_ff), up = pass_view(p, &p->act->up, n_ff);
 
     if (h->fused_ffn) {
