@@ -1,6 +1,6 @@
 // schema.h - a JSON schema on its way to rules: what schema.c (which schemas a value must obey,
-// and what alternatives it has), schema_value.c (numbers, strings, fixed values) and
-// schema_container.c (objects, arrays) share.
+// and what alternatives it has), schema_spot.c (places, sentences), schema_value.c (fixed values,
+// numbers), schema_string.c and schema_container.c (objects, arrays) share.
 //
 // A value obeys several schemas at once (allOf, a $ref beside other keywords, a property that is
 // named by two): they are a set of facts, and a rule is made once for each set. Rules that are
@@ -58,6 +58,12 @@ struct shared_rule {
     uint32_t rule;
 };
 
+struct bounds {
+    double least, most; // infinite: none
+    bool least_open, most_open;
+    int64_t multiple; // 1: any
+};
+
 struct schema_maker {
     struct grammar *g;
     struct arena arena; // of spots and waiting sets
@@ -93,6 +99,7 @@ void schema_note(struct schema_maker *m, const struct spot *spot, const char *ke
 void schema_dead(struct schema_maker *m, const struct spot *spot, const char *keyword,
                  const char *what);
 bool schema_failed(struct schema_maker *m); // or it has taken too long
+const struct spot *spot_root(struct schema_maker *m, const char *name);
 const struct spot *spot_name(struct schema_maker *m, const struct spot *up, struct bytes name);
 const struct spot *spot_item(struct schema_maker *m, const struct spot *up, size_t index);
 // The member, when it is there and not null.
@@ -106,6 +113,11 @@ uint32_t facts_rule(struct schema_maker *m, const struct facts *facts); // it is
 int schema_types(struct schema_maker *m, const struct fact *fact);
 int value_types(const struct value *value);
 bool value_same(const struct value *a, const struct value *b);
+
+// The rule of these bounds of strings ('s') or numbers ('i', 'n'); *is_new: it is to be made.
+uint32_t schema_shared(struct schema_maker *m, char kind, const struct bounds *b, bool *is_new);
+// All patterns and formats of the facts, joined; false: there is none.
+bool schema_patterns(struct schema_maker *m, const struct facts *facts, struct letters *all);
 
 // Each adds to the edges between two states what the facts allow of its kind.
 // enum and const; false: none of the facts has one.
