@@ -52,11 +52,11 @@ size_t bytes_find(struct bytes text, const char *mark)
     return found ? (size_t)(found - text.p) : text.n;
 }
 
-// White space at the end.
+// White space at the end, as much as is held back.
 static size_t blank_end(struct bytes text)
 {
     size_t n = 0;
-    while (n < text.n && bytes_blank(bytes_from(text, text.n - n - 1)) > 0)
+    while (n < text.n && n < BLANK_MOST && memchr(" \n\t\r", text.p[text.n - n - 1], 4))
         n++;
     return n;
 }
@@ -322,6 +322,10 @@ static bool text_step(struct answer_parser *a)
     const size_t blank = bytes_blank(rest);
     if (rest.n == 0)
         return false;
+    if (blank > BLANK_MOST) {
+        take_content(a, blank - BLANK_MOST);
+        return true;
+    }
     if (a->fresh && blank < rest.n) {
         const enum begins begins = begin_step(a, bytes_from(rest, blank), blank);
         if (begins != BEGINS_TEXT)

@@ -120,26 +120,28 @@ static unsigned types_of_parameter(const struct answer_parser *a, struct bytes n
 
 // ---- beginning ----------------------------------------------------------------------------------
 
+// Of "{\"a\": 1}" as a string, in scratch, its inside.
+static void tell_inside(struct answer_parser *a)
+{
+    struct arena arena;
+    struct value value;
+    arena_init(&arena, SIZE_MAX);
+    const enum status status = value_read(&value, &arena, buf_view(&a->scratch), NULL);
+    tell(a, status == OK && value.kind == VALUE_TEXT ? value.text : buf_view(&a->scratch));
+    a->scratch.n = 0;
+    arena_free(&arena);
+}
+
+// Arguments that stood before the name.
 static void tell_before(struct answer_parser *a, struct bytes value)
 {
     struct answer_json json;
     answer_json_init(&json, NULL);
     (void)answer_json_feed(&json, value, true, &a->scratch);
-    tell_scratch(a);
-}
-
-// "{\"a\": 1}" as a string: its inside. What is no JSON string stays as it is.
-static void tell_inside(struct answer_parser *a, struct bytes string)
-{
-    struct arena arena;
-    struct value value;
-    arena_init(&arena, SIZE_MAX);
-    answer_json_init(&a->json, NULL);
-    (void)answer_json_feed(&a->json, string, true, &a->scratch);
-    const enum status status = value_read(&value, &arena, buf_view(&a->scratch), NULL);
-    a->scratch.n = 0;
-    tell(a, status == OK && value.kind == VALUE_TEXT ? value.text : string);
-    arena_free(&arena);
+    if (*value.p == '"')
+        tell_inside(a);
+    else
+        tell_scratch(a);
 }
 
 void answer_begin(struct answer_parser *a, struct bytes in, const struct head *head)
@@ -152,9 +154,7 @@ void answer_begin(struct answer_parser *a, struct bytes in, const struct head *h
     a->state = head->state;
     answer_json_init(&a->json, a->form->quote);
     const struct bytes before = {in.p + head->from, head->to - head->from};
-    if (head->to > 0 && *before.p == '"')
-        tell_inside(a, before);
-    else if (head->to > 0)
+    if (head->to > 0)
         tell_before(a, before);
     else if (head->state == IN_REST)
         tell_text(a, "{}");
@@ -183,18 +183,18 @@ static bool value_step(struct answer_parser *a)
     return n > 0 || a->json.state != JSON_MORE;
 }
 
+// The string is gathered, and told when it is whole, or as far as it came.
 static bool string_step(struct answer_parser *a)
 {
-    enum json_state state;
-    const struct bytes rest = answer_rest(a);
-    const size_t n = answer_json_skip(rest, NULL, a->final, &state);
-    if (n == 0 && !a->final)
+    take(a, answer_json_feed(&a->json, answer_rest(a), a->final, &a->scratch));
+    if (a->json.state == JSON_MORE && !a->final)
         return false;
-    if (n > 0)
-        tell_inside(a, (struct bytes){rest.p, n});
-    else
-        tell(a, rest);
-    take(a, n > 0 ? n : rest.n);
+    if (a->json.state == JSON_DONE) {
+        tell_inside(a);
+    } else if (a->scratch.n > 0) {
+        tell(a, bytes_from(buf_view(&a->scratch), 1));
+        a->scratch.n = 0;
+    }
     a->state = IN_REST;
     return true;
 }
@@ -257,9 +257,10 @@ static bool rest_step(struct answer_parser *a)
     struct bytes rest = answer_rest(a);
     if (a->n_levels > 0) {
         size_t n = rest.n;
-        if (!object_rest(a, rest, &n) && !a->final)
+        const bool whole = object_rest(a, rest, &n);
+        if (!whole && !a->final && rest.n <= HEAD_MOST)
             return false;
-        take(a, n);
+        take(a, n <= HEAD_MOST || a->final ? n : 0);
         a->n_levels = 0;
         return true;
     }
@@ -300,8 +301,10 @@ static bool parameter_begins(struct answer_parser *a, struct bytes rest)
     const struct bytes behind = bytes_from(rest, strlen(form->argument_open));
     const size_t n = bytes_find(behind, form->argument_name_end);
     size_t at = n + strlen(form->argument_name_end);
-    if (n == behind.n)
-        return false;
+    if (n > NAME_MOST)
+        a->state = IN_BROKEN; // no name is so long
+    if (n > NAME_MOST || n == behind.n)
+        return n > NAME_MOST;
     const struct bytes name = {behind.p, n};
     a->types = types_of_parameter(a, name);
     if (form->says_string) {
@@ -322,6 +325,7 @@ static bool parameter_begins(struct answer_parser *a, struct bytes rest)
     member_begins(a, name);
     a->is_string = a->types == IS_STRING;
     a->begun = false;
+    a->n_searched = 0;
     take(a, rest.n - behind.n + at);
     a->state = IN_PARAMETER;
     return true;
@@ -399,8 +403,11 @@ static bool parameter_step(struct answer_parser *a)
 {
     const char *mark = a->form->argument_close;
     const struct bytes rest = answer_rest(a);
-    size_t end = bytes_find(rest, mark);
+    const size_t from = a->is_string ? 0 : a->n_searched;
+    size_t end = from + bytes_find(bytes_from(rest, from), mark);
     const bool found = end < rest.n;
+    if (!found)
+        a->n_searched = rest.n - bytes_open_end(rest, mark);
     if (!a->is_string && (found || a->final)) {
         const struct bytes value = {rest.p, end};
         if (found)

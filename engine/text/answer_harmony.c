@@ -62,13 +62,15 @@ static bool header_step(struct answer_parser *a)
     const struct bytes rest = answer_rest(a);
     const size_t end = bytes_find(rest, "<|message|>");
     bool is_header = false, may_be = false;
+    size_t n_mark = 0;
     for (size_t i = 0; i < COUNT_OF(begins); i++) {
+        n_mark = i < 3 && bytes_begin(rest, begins[i]) ? strlen(begins[i]) : n_mark;
         is_header = is_header || bytes_begin(rest, begins[i]);
         may_be = may_be || bytes_may_begin(rest, begins[i]);
     }
     if (rest.n == 0)
         return false;
-    if (is_header && end < rest.n) {
+    if (is_header && end < rest.n && end <= HEADER_MOST) {
         const struct bytes header = {rest.p, end};
         a->at += end + strlen("<|message|>");
         header_ends(a, header);
@@ -80,6 +82,7 @@ static bool header_step(struct answer_parser *a)
     }
     if ((is_header && rest.n <= HEADER_MOST) || may_be)
         return false;
+    a->at += n_mark;
     message_begins(a, ANSWER_CONTENT); // no header where one should be: the model just talks
     return true;
 }

@@ -8,8 +8,6 @@
 
 #include <string.h>
 
-enum { HEAD_MOST = 1 << 16, NAME_MOST = 200 };
-
 // ---- tools --------------------------------------------------------------------------------------
 
 // {"type": "function", "function": {...}}, or the inner object alone
@@ -318,5 +316,6 @@ enum head_verdict answer_head(const struct answer_parser *a, struct bytes in, st
 {
     *head = (struct head){0};
     const enum head_verdict verdict = read_head(a, in, head);
-    return verdict == HEAD_MORE && in.n > HEAD_MOST ? HEAD_NOT : verdict;
+    const bool is_long = verdict == HEAD_MORE ? in.n > HEAD_MOST : head->n > HEAD_MOST;
+    return is_long ? HEAD_NOT : verdict;
 }

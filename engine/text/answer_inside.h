@@ -127,6 +127,7 @@ struct answer_parser {
     const struct value *schema; // of the tool's parameters
     size_t n_parameters;        // begun
     bool is_string, begun;      // of the parameter
+    size_t n_searched;          // bytes of it that do not hold its end
     unsigned types;
     enum answer_channel body; // of harmony's message
     size_t n_bodies[2];       // messages of CONTENT and THINKING
@@ -146,6 +147,9 @@ struct bytes answer_rest(const struct answer_parser *a);
 void answer_tell(struct answer_parser *a, enum answer_channel channel, struct bytes text);
 void answer_call(struct answer_parser *a, struct bytes name, struct bytes id); // a call begins
 void answer_call_ends(struct answer_parser *a);
+// What is waited for has an end: more white space than this belongs to no mark, and a head (a name,
+// the rest of an object) that is longer is none.
+enum { BLANK_MOST = 256, HEAD_MOST = 1 << 14, NAME_MOST = 200 };
 size_t bytes_blank(struct bytes text);                     // of white space that it begins with
 bool bytes_begin(struct bytes text, const char *with);     // false for NULL
 bool bytes_may_begin(struct bytes text, const char *with); // is a part of it, and not all

@@ -217,7 +217,7 @@ static size_t word_feed(struct answer_json *json, struct bytes in, bool final, s
     size_t n = 0;
     while (n < in.n && is_word(in.p[n]))
         n++;
-    if (n == 0) {
+    if (n == 0 || n > NAME_MOST) {
         json->state = JSON_BAD;
         return 0;
     }
@@ -265,9 +265,9 @@ static size_t next_feed(struct answer_json *json, struct bytes in, bool final, s
         return 0;
     }
     const size_t blank = bytes_blank(bytes_from(in, 1));
-    if (1 + blank == in.n)
+    if (1 + blank == in.n && blank <= BLANK_MOST)
         return final ? in.n : 0;
-    if (in.p[1 + blank] != closes) {
+    if (blank > BLANK_MOST || in.p[1 + blank] != closes) {
         add(out, ",", 1);
         json->wants = closes == '}' ? WANTS_KEY : WANTS_VALUE;
     }

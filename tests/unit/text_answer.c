@@ -544,6 +544,43 @@ static void test_streams(void)
     answer_close(answer);
 }
 
+// Answers without an end: what is waited for has one, so that a megabyte takes less than a second a
+// form (some microseconds a piece, under ASan).
+static void test_endless(void)
+{
+    static const struct {
+        const char *sign, *begin, *again;
+    } endless[] = {
+        {HERMES, "", " "},
+        {HERMES, "<think>", "\n"},
+        {HERMES, "<tool_call>{\"a\":\"", "x"},
+        {HERMES, "<tool_call>{\"name\":\"now\",\"arguments\":\"", "x"},
+        {HERMES, "<tool_call>{\"name\":\"now\",\"arguments\":{},\"z\":\"", "x"},
+        {HERMES, "<tool_call>{\"name\":\"now\",\"arguments\":{\"a\":1,", " "},
+        {QWEN, "<function=now><parameter=x>", "[1,"},
+        {GLM, "<tool_call>now\n<arg_key>", "x"},
+        {LLAMA3, "{\"type\":\"", "x"},
+        {"tools <|tool_call_start|>", "<|tool_call_start|>[now(a=", "1"},
+        {HARMONY, "", "<|channel|>"},
+        {MISTRAL, "[TOOL_CALLS]", "n"},
+    };
+    for (size_t i = 0; i < COUNT_OF(endless); i++) {
+        struct answer_event event;
+        struct answer_parser *answer = open_answer(&(struct test){.sign = endless[i].sign});
+        const uint64_t from_ms = clock_ms();
+        answer_feed(answer, bytes_of(endless[i].begin));
+        for (size_t n = 0; n < 1 << 17; n++) {
+            answer_feed(answer, bytes_of(endless[i].again));
+            while (answer_take(answer, &event))
+                ;
+        }
+        answer_finish(answer);
+        answer_close(answer);
+        if (!CHECK(clock_ms() - from_ms < 20000)) // quadratic it would be minutes
+            fprintf(stderr, "    endless %zu: %d ms\n", i, (int)(clock_ms() - from_ms));
+    }
+}
+
 static void test_family(void)
 {
     struct answer_family family = answer_family_find(bytes_of(HERMES), NULL);
@@ -644,6 +681,7 @@ int main(void)
     test_characters();
     test_streams();
     test_family();
+    test_endless();
     check_must_all(hermes, COUNT_OF(hermes));
     check_must_all(named, COUNT_OF(named));
     check_must_all(tagged, COUNT_OF(tagged));
