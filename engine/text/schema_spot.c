@@ -1,6 +1,6 @@
 // schema_spot.c - places in a JSON schema, and what is said of them: failures, notes, and why
 // nothing can satisfy it. A place is the way back to the root, and a sentence begins with it; of a
-// long one the beginning gives way, for its end is what is looked for.
+// long one what is in the middle gives way.
 #include "schema.h"
 
 #include <stdio.h>
@@ -10,25 +10,30 @@ enum { SPOT_TEXT = 200 };
 
 // ---- sentences ----------------------------------------------------------------------------------
 
-// The path, its end at the end of text[0 .. at); returns where it begins.
+// The path, its end at the end of text[0 .. at); returns where it begins. The root is at most half
+// as long.
 static size_t spot_text(const struct spot *spot, char *text, size_t at)
 {
     char part[NAME_TEXT + 4], name[NAME_TEXT];
-    for (; spot; spot = spot->up) {
-        if (!spot->up)
-            snprintf(part, sizeof(part), "%s", spot->root);
-        else if (spot->name.p)
+    const struct spot *root = spot;
+    while (root->up)
+        root = root->up;
+    const size_t n_root = strlen(root->root);
+    for (; spot->up; spot = spot->up) {
+        if (spot->name.p)
             snprintf(part, sizeof(part), ".%s", name_text(name, spot->name));
         else
             snprintf(part, sizeof(part), "[%zu]", spot->index);
         size_t n = strlen(part);
-        if (n > at) { // the root counts more than what is between
-            memcpy(text, "...", 3);
-            return 0;
-        }
+        const bool fits = n + n_root + 3 <= at;
+        n = fits ? n : 3;
         at -= n;
-        memcpy(text + at, part, n);
+        memcpy(text + at, fits ? part : "...", n);
+        if (!fits)
+            break;
     }
+    at -= n_root;
+    memcpy(text + at, root->root, n_root);
     return at;
 }
 

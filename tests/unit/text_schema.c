@@ -217,6 +217,24 @@ static void test_refused(void)
         "schema: ");
 }
 
+// Of a long path the root and the end are told.
+static void test_long_path(void)
+{
+    struct buf json;
+    struct notes notes;
+    struct err err;
+    buf_init(&json, 1 << 20);
+    for (int i = 0; i < 40; i++)
+        CHECK(buf_format(&json, "{\"properties\":{\"name_%d\":", i) == OK);
+    CHECK(buf_format(&json, "{\"type\":7}") == OK);
+    for (int i = 0; i < 40; i++)
+        CHECK(buf_add(&json, "}}", i < 39 ? 2 : 3) == OK);
+    CHECK(!compile((const char *)json.p, &notes, &err));
+    CHECK(strncmp(err.text, "schema...", 9) == 0 && strstr(err.text, ".properties.name_39.type: "));
+    CHECK(strlen(err.text) < 300 && utf8_valid(bytes_of(err.text)));
+    buf_free(&json);
+}
+
 static void check_note(const char *json, const char *note)
 {
     struct notes notes;
@@ -389,6 +407,7 @@ int main(void)
     test_strings();
     test_joined();
     test_refused();
+    test_long_path();
     test_notes();
     test_calls();
     test_large();
