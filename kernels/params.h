@@ -80,8 +80,8 @@ struct push_matmat {         // matmat_tile.comp, matmat_coop.comp
     uint32_t x_share;     // experts only: row i reads x[i / x_share]
     uint32_t bias_row;    // experts only: bytes between the experts' biases
     uint32_t expert_rows; // experts only: rows of w, from one expert to the next
-    uint32_t w_at;        // with TABLE: bytes from an expert's first row to the first that is wanted
-    float factor;         // (dot + bias) * factor + residual
+    uint32_t w_at; // with TABLE: bytes from an expert's first row to the first that is wanted
+    float factor;  // (dot + bias) * factor + residual
 };
 
 struct push_matmat_sum {     // matmat_sum.comp

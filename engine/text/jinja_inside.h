@@ -141,6 +141,7 @@ struct construct {
     enum operator op;
     bool flag;    // N_FOR: recursive; N_MACRO: takes varargs
     bool kwargs;  // N_MACRO
+    bool keeps;   // N_FOR: a macro in it may keep a round's scope
     int32_t line; // from 1
     int32_t name; // a symbol
     struct construct *a, *b, *c, *d, *e, *next;
@@ -204,6 +205,7 @@ struct parser {
     bool failed; // *err is filled: nothing more is read
     struct err *err;
     bool in_macro, uses_varargs, uses_kwargs; // of the macro being read
+    int n_macros;                             // read so far, and call blocks
     int loops;                                // for statements around, within the macro
 };
 void jinja_refuse(struct parser *p, enum status status, const char *what, ...) PRINTF_LIKE(3, 4);
@@ -229,11 +231,13 @@ struct construct *jinja_target(struct parser *p, bool members); // what may be a
 // ---- a rendering --------------------------------------------------------------------------------
 
 enum {
-    RUN_DEPTH = 700,          // calls of eval and run within each other
-    RUN_STEPS = 250000,       // about 15 ms
-    RUN_STEPS_A_VALUE = 4000, // more for each value in the variables
-    RUN_BYTES = 8 << 20,      // of memory and of output
-    RUN_BYTES_A_BYTE = 24,    // more for each byte of the variables
+    RUN_DEPTH = 700,             // calls of eval and run within each other
+    RUN_STEPS = 250000,          // about 15 ms
+    RUN_STEPS_A_VALUE = 4000,    // more for each value in the variables
+    RUN_BYTES = 8 << 20,         // of memory and of output
+    RUN_STEPS_A_BYTE = 12,       // and for each byte: some templates look at every character
+    RUN_BYTES_COUNTED = 8 << 20, // of them; no request has more
+    RUN_BYTES_A_BYTE = 64,       // more for each byte of the variables
 };
 
 struct binding {

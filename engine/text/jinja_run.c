@@ -120,7 +120,7 @@ struct datum scope_get(struct run *run, const struct scope *scope, int32_t name)
             return scope->all[name];
         }
         for (const struct binding *at = scope->first; at; at = at->next, n++)
-            if (at->name == name)
+            if (at->name == name && at->value.kind != D_MISSING)
                 return at->value;
         n++;
     }
@@ -135,6 +135,14 @@ static struct scope *scope_new(struct run *run, struct scope *outer)
     if (!scope)
         return &nowhere; // failed: nothing is set any more
     scope->outer = outer;
+    return scope;
+}
+
+// The same for another round, of which nothing is set yet.
+static struct scope *scope_again(struct scope *scope)
+{
+    for (struct binding *at = scope->first; at; at = at->next)
+        at->value = datum_of(D_MISSING);
     return scope;
 }
 
@@ -205,8 +213,9 @@ static void run_rounds(struct run *run, const struct construct *node, struct dat
         (struct loop){.items = items.p, .n = items.n, .depth = depth, .node = node, .scope = scope};
     struct datum self = datum_of(D_LOOP);
     self.loop = loop;
+    struct scope *inner = NULL;
     for (; loop->at < loop->n && run_charge(run, 1); loop->at++) {
-        struct scope *inner = scope_new(run, scope);
+        inner = inner && !node->keeps ? scope_again(inner) : scope_new(run, scope);
         scope_set(run, inner, run->jinja->loop, self);
         run_assign(run, node->a, items.p[loop->at], inner);
         if (run_list(run, node->c, inner) == LEAVE)
@@ -407,8 +416,10 @@ enum status jinja_render(struct jinja_text *out, const struct jinja *jinja,
     for (size_t i = 0; i < n_variables; i++)
         count(variables[i].value, &n_values, &n_bytes);
     struct run run = {.jinja = jinja, .err = err ? err : &own, .now_s = now_s};
-    run.steps = (int64_t)(RUN_STEPS + RUN_STEPS_A_VALUE * n_values + n_bytes);
-    run.out_cap = RUN_BYTES + RUN_BYTES_A_BYTE * n_bytes;
+    // a client's bytes count up to a bound, whatever the template does with them
+    const uint64_t n_counted = n_bytes < RUN_BYTES_COUNTED ? n_bytes : RUN_BYTES_COUNTED;
+    run.steps = (int64_t)(RUN_STEPS + RUN_STEPS_A_VALUE * n_values + RUN_STEPS_A_BYTE * n_counted);
+    run.out_cap = RUN_BYTES + RUN_BYTES_A_BYTE * n_counted;
     arena_init(&run.arena, run.out_cap + 4 * sizeof(struct key_value) * n_values);
     run.top.all = run_take(&run, (size_t)jinja->n_symbols * sizeof(*run.top.all));
     set_variables(&run, variables, n_variables);

@@ -76,9 +76,11 @@ static struct construct *parse_for(struct parser *p)
         node->e = jinja_expression(p);
     node->flag = jinja_skip(p, "recursive");
     close_tag(p);
+    const int n_macros = p->n_macros;
     p->loops++;
     node->c = parse_body(p, "else endfor");
     p->loops--;
+    node->keeps = p->n_macros > n_macros;
     jinja_expect(p, T_OPEN_BLOCK, NULL);
     if (jinja_skip(p, "else")) {
         close_tag(p);
@@ -129,6 +131,7 @@ static struct construct *parse_parameters(struct parser *p)
 static void parse_macro_body(struct parser *p, struct construct *node, const char *end)
 {
     struct parser outer = *p;
+    p->n_macros++;
     p->uses_varargs = p->uses_kwargs = false;
     p->loops = 0;
     node->c = parse_whole_body(p, end);

@@ -55,8 +55,9 @@ static enum status open_template(struct template **out, struct tokenizer **token
     enum status status = file_read(&text, r->template, JINJA_SOURCE_MOST, err);
     if (status != OK)
         return status;
-    const struct template_source source = {
-        .text = buf_view(&text), .bos = bytes_of(r->bos), .eos = bytes_of(r->eos)};
+    const struct template_source source = {.text = buf_view(&text),
+                                           .bos = bytes_of(r->bos ? r->bos : ""),
+                                           .eos = bytes_of(r->eos ? r->eos : "")};
     template_open(out, &source, NULL);
     buf_free(&text);
     return OK;
@@ -118,7 +119,7 @@ static enum status run(const struct rendering_of *r, struct err *err)
 
 int verb_render(int argc, char **argv)
 {
-    struct rendering_of r = {.bos = "", .eos = ""};
+    struct rendering_of r = {.bos = NULL};
     struct err err;
     const struct arg args[] = {
         {"request", 'r', &r.request, NULL, "FILE",
@@ -139,7 +140,7 @@ int verb_render(int argc, char **argv)
             err_set(&err, BAD_INPUT, "give a request: --request FILE (--help lists the options)");
     if (status == OK && r.template && r.ids)
         status = err_set(&err, BAD_INPUT, "--ids wants a model: a template has no tokens");
-    if (status == OK && !r.template && (r.bos[0] || r.eos[0]))
+    if (status == OK && !r.template && (r.bos || r.eos))
         status = err_set(&err, BAD_INPUT, "--bos and --eos belong to --template");
     if (status != OK)
         return args_fail("render", &err, 2);
