@@ -42,12 +42,12 @@ static void header_ends(struct answer_parser *a, struct bytes header)
 {
     struct bytes recipient = word_behind(header, "to=");
     const struct bytes channel = word_behind(header, "<|channel|>");
+    if (bytes_begin(recipient, "functions."))
+        recipient = bytes_from(recipient, 10);
     if (recipient.n == 0 || bytes_equal_text(recipient, "all") || !a->options.tools) {
         message_begins(a, bytes_equal_text(channel, "analysis") ? ANSWER_THINKING : ANSWER_CONTENT);
         return;
     }
-    if (bytes_begin(recipient, "functions."))
-        recipient = bytes_from(recipient, 10);
     answer_call(a, recipient, (struct bytes){NULL, 0});
     answer_json_init(&a->json, NULL);
     a->state = IN_BODY;

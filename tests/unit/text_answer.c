@@ -392,6 +392,7 @@ static const struct test harmony[] = {
      "<|channel|>analysis<|message|>One.<|end|><|start|>assistant<|channel|>analysis<|message|>"
      "Two.<|end|>",
      "T[One.\n\nTwo.]"},
+    {HARMONY, "harmony", " to=functions.<|channel|>commentary<|message|>To whom?", "C[To whom?]"},
     {HARMONY, "harmony", "It just talks.", "C[It just talks.]"},
 };
 
