@@ -284,4 +284,6 @@ line
 ----
 {% set tools = '[{"a": 1}]' %}{{ tools|tojson }}{% for t in [d] %}{{ t|tojson(indent=4) }}{% endfor %}
 ----
-{%- macro render(v, depth) -%}{%- if v is mapping -%}{ {%- for k, x in v|dictsort -%}{{ k }}: {{ render(x, depth + 1) }}{{ ", " if not loop.last }}{%- endfor -%} }{%- elif v is sequence and v is not string -%}[{%- for x in v -%}{{ render(x, depth + 1) }}{{ ", " if not loop.last }}{%- endfor -%}]{%- else -%}{{ v|string|lower if v is boolean else v }}{%- endif -%}{%- endmacro -%}{{ render(d, 0) }}'''.split('\n----\n')
+{%- macro render(v, depth) -%}{%- if v is mapping -%}{ {%- for k, x in v|dictsort -%}{{ k }}: {{ render(x, depth + 1) }}{{ ", " if not loop.last }}{%- endfor -%} }{%- elif v is sequence and v is not string -%}[{%- for x in v -%}{{ render(x, depth + 1) }}{{ ", " if not loop.last }}{%- endfor -%}]{%- else -%}{{ v|string|lower if v is boolean else v }}{%- endif -%}{%- endmacro -%}{{ render(d, 0) }}
+----
+{% for i in [1, 2, 3] %}{% if i == 2 %}{% set z = i %}{% endif %}[{{ z }}]{% endfor %}{% set z = 9 %}{% for i in [1, 2] %}{{ z }}{% set z = i %}{{ z }}{% for k in [1] %}{{ z }}{% endfor %}{% endfor %}{% for i in [1, 2] %}{% if i == 1 %}{% set q = i %}{% endif %}{% macro f() %}{{ q }}{{ i }}{% endmacro %}{{ f() }}{% endfor %}'''.split('\n----\n')
