@@ -28,7 +28,7 @@ struct model_options {
     int32_t n_batch;       // most tokens in one forward pass
     bool kv_q8_0;          // keys and values in 8 bits (Q8_0) instead of F16
     int32_t n_held;        // further sequences, for what is kept of earlier texts
-    uint64_t memory_bytes; // model_plan: as if the device had so many free; 0: what it has
+    uint64_t memory_bytes; // as if the device had so many free; 0: what it has
 };
 
 // What a model takes and what the device has, counted before anything is taken, and the context

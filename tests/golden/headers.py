@@ -317,26 +317,26 @@ def tensor_bytes(dims, form):
 TEMPLATE = mkgguf.CHATML
 
 
-def made_up(h, key, n, bare):
-    """a list whose items the log does not say; bare: of the vocabulary file, whose tokenizer is opened"""
+def made_up(h, key, n, what):
+    """a list whose items the log does not say; a tokenizer takes no merge twice"""
     base = [mkgguf.byte_chars()[b] for b in range(256)]
     if key.endswith('.tokens'):
         return [c if i < 256 and h.keys['tokenizer.ggml.model'] == 'gpt2' else '<0x%02X>' % i if i < 256 else '[%d]' % i for i, c in zip(range(n), base + [''] * n)]
     if key.endswith('.merges'):
-        return [base[97] + ' ' + base[98]] * (0 if bare else n)
+        return [base[97] + ' ' + base[98]] * (n if what == 'head' else 0)
     if key.endswith('.token_type'):
         return [1 if h.keys['tokenizer.ggml.model'] == 'gpt2' or i > 255 else 6 for i in range(n)]
     return [0] * n
 
 
-def pack(h, key, kind, value, bare):
+def pack(h, key, kind, value, what):
     array = re.fullmatch(r'arr\[(\w+),(\d+)\]', kind)
     head = mkgguf.s_(key)
     if kind == 'str':
         return head + struct.pack('<I', STR) + mkgguf.s_(TEMPLATE if key.startswith('tokenizer.chat_template') else value)
     if not array:
         return head + struct.pack('<I' + SCALARS[kind][1], SCALARS[kind][0], value)
-    values = value if isinstance(value, list) else made_up(h, key, value, bare)
+    values = value if isinstance(value, list) else made_up(h, key, value, what)
     if array[1] == 'str':
         body = b''.join(map(mkgguf.s_, values))
         return head + struct.pack('<IIQ', ARR, STR, len(values)) + body
@@ -344,16 +344,23 @@ def pack(h, key, kind, value, bare):
     return head + struct.pack('<IIQ', ARR, number, len(values)) + struct.pack('<%d%s' % (len(values), code), *values)
 
 
-def write(path, h, bare=False):
-    """the head of the file; bare: without its tensors, a whole file"""
-    keys = b''.join(pack(h, key, h.types[key], value, bare) for key, value in h.keys.items() if not key.startswith('split.'))
-    n_keys = sum(not key.startswith('split.') for key in h.keys)
-    infos, offset, all_of_them = [], 0, [] if bare else tensors(h)
-    for name, dims, form in all_of_them:
+def write(path, h, what):
+    """head: the head of the file; vocabulary: without its tensors, a whole file; whole: with room for its numbers, all zeros, which no disk is written with"""
+    keys = [pack(h, key, h.types[key], value, what) for key, value in h.keys.items() if not key.startswith('split.')]
+    infos, offset, ones = [], 0, []
+    for name, dims, form in [] if what == 'vocabulary' else tensors(h):
         infos.append(mkgguf.s_(name) + struct.pack('<I%dQIQ' % len(dims), len(dims), *dims, FORMATS[form][0], offset))
+        if name == 'rope_freqs.weight': ones.append((offset, dims[0]))  # what frequencies are divided by
         offset += -(-tensor_bytes(dims, form) // mkgguf.ALIGN) * mkgguf.ALIGN
+    head = struct.pack('<4sIQQ', b'GGUF', 3, len(infos), len(keys)) + b''.join(keys) + b''.join(infos)
     with open(path, 'wb') as f:
-        f.write(struct.pack('<4sIQQ', b'GGUF', 3, len(infos), n_keys) + keys + b''.join(infos))
+        f.write(head + bytes(-len(head) % mkgguf.ALIGN))
+        if what == 'whole':
+            start = f.tell()
+            f.truncate(start + offset)
+            for at, n in ones:
+                f.seek(start + at)
+                f.write(struct.pack('<%df' % n, *[1] * n))
 
 
 # ---- what the engine makes of them -----------------------------------------------------------------------
@@ -499,16 +506,30 @@ def check_vocabulary(tawny, path, h, check):
     check('headers %s vocabulary' % h.name, r.returncode == 0 and len(r.stdout.split()) > 0, (r.stdout + r.stderr).strip()[-300:])
 
 
-def run(work, tawny, tree, check, only):
+TAKEN = {'ministral-3-3b': 32, 'lfm2.5-8b-a1b': 32, 'gpt-oss-20b': 32, 'qwen3.5-35b-a3b': 64, 'gpt-oss-120b': 128}  # 3B to 120B, in so many GiB
+
+
+def check_taken(takes, path, h, check):
+    """of a whole file whose numbers are zeros: the address space that really grows, on the processor, which maps the weights"""
+    write(path, h, 'whole')
+    r = subprocess.run([takes, 'cpu', str(TAKEN[h.name]), path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if r.returncode: return check('headers %s taken' % h.name, False, r.stderr.strip()[-300:])
+    _, n_ctx, planned, taken = r.stdout.split()
+    check('headers %s taken' % h.name, abs(int(planned) / int(taken) - 1) < 0.05, '%s tokens in %d GiB: %.3f GiB planned, %.3f taken: %+.1f %%' % (
+        n_ctx, TAKEN[h.name], int(planned) / GIB, int(taken) / GIB, 100 * (int(planned) / int(taken) - 1)))
+
+
+def run(work, tawny, takes, tree, check, only):
     for path in sorted(glob.glob(HERE + '/headers/*.txt')):
         h, head = Header(path), work + '/head.gguf'
         if only and not any(w in 'headers ' + h.name for w in only): continue
         check_table(h, check)
         check_keys(tree, h, check)
-        write(head, h)
+        write(head, h, 'head')
         check_plan(tawny, head, h, check)
-        write(head, h, bare=True)
+        write(head, h, 'vocabulary')
         check_vocabulary(tawny, head, h, check)
+        if h.name in TAKEN: check_taken(takes, head, h, check)
 
 
 if __name__ == '__main__':  # how a header stands against its log
