@@ -27,6 +27,33 @@ static void refusal_is_good(const struct refusal *refusal)
     json_free(&json);
 }
 
+static bool is_text(const struct value *value)
+{
+    return value && value->kind == VALUE_TEXT && utf8_valid(value->text);
+}
+
+// What templates rely on.
+static void conversation_is_good(const struct conversation *conversation)
+{
+    const struct value *messages = conversation->messages, *tools = conversation->tools;
+    if (!messages || messages->kind != VALUE_LIST || messages->list.n == 0 ||
+        messages->list.n > MESSAGES_MOST)
+        abort();
+    for (size_t i = 0; i < messages->list.n; i++) {
+        const struct value *message = &messages->list.items[i],
+                           *calls = value_get(message, "tool_calls");
+        if (!is_text(value_get(message, "role")) || !is_text(value_get(message, "content")))
+            abort();
+        for (size_t k = 0; calls && k < calls->list.n; k++)
+            if (!is_text(value_get(value_get(&calls->list.items[k], "function"), "name")))
+                abort();
+    }
+    if (tools && (tools->kind != VALUE_LIST || tools->list.n == 0 || tools->list.n > TOOLS_MOST))
+        abort();
+    if (conversation->options && conversation->options->kind != VALUE_DICT)
+        abort();
+}
+
 static void job_is_good(const struct job *job)
 {
     const struct ask *ask = &job->ask;
@@ -37,11 +64,10 @@ static void job_is_good(const struct job *job)
         abort();
     if (s->temperature < 0 || s->top_p < 0 || s->top_p > 1 || s->min_p < 0 || s->min_p > 1)
         abort();
-    if (ask->n_messages > MESSAGES_MOST || ask->n_stops > STOPS_MOST)
+    if (ask->n_stops > STOPS_MOST)
         abort();
-    for (size_t i = 0; i < ask->n_messages; i++)
-        if (!utf8_valid(ask->messages[i].role) || !utf8_valid(ask->messages[i].content))
-            abort();
+    if (ask->chat)
+        conversation_is_good(&ask->conversation);
     for (size_t i = 0; i < ask->n_stops; i++)
         if (ask->stops[i].n == 0 || ask->stops[i].n > STOP_BYTES_MOST || !utf8_valid(ask->stops[i]))
             abort();
