@@ -8,7 +8,8 @@
 //
 // The codebook comes by its address and lies in shared memory: 512 bytes (IQ2_XXS) to 4 KiB (IQ1),
 // as kernels/grids.h says, for a constant array would be read from memory for every weight, and
-// takes llvmpipe's compiler 12 s a kernel. Values are kept as bytes, four to a word, to the end:
+// takes llvmpipe's compiler 12 s a kernel. That of IQ2_XXS is spread to a byte a weight there, 2 KiB:
+// of the larger ones that would cost waves or tiles. Values are kept as bytes, four to a word, to the end:
 // signs and codes are worked on four at a time, and the byte q of weight d (q - 128) has 128 added.
 #if defined WEIGHT_iq1_s || defined WEIGHT_iq1_m
 #define WEIGHT_TRITS
@@ -23,14 +24,29 @@ const uint GRID_WORDS = 512;
 #if defined WEIGHT_iq3_xxs || defined WEIGHT_iq3_s
 #define WEIGHT_FOURS
 #endif
-shared uint weight_grid[GRID_WORDS];
 
+// Codes 0 .. 2 of IQ2, a byte each: 8, 25, 43.
+uint grid_values(uint q) { return q * 16 + q + (q >> 1 & 0x01010101) + 0x08080808; }
+
+#if defined WEIGHT_iq2_xxs
+shared uvec2 weight_grid[2 * GRID_WORDS];
+void weight_begin(uint64_t grid)
+{
+    for (uint i = gl_LocalInvocationIndex; i < 2 * GRID_WORDS; i += gl_WorkGroupSize.x) {
+        uint word = load_u(grid, i / 2 * 4) >> i % 2 * 4;
+        weight_grid[i] = uvec2(grid_values(word & 0x03030303), grid_values(word >> 2 & 0x03030303));
+    }
+    barrier();
+}
+#else
+shared uint weight_grid[GRID_WORDS];
 void weight_begin(uint64_t grid)
 {
     for (uint i = gl_LocalInvocationIndex; i < GRID_WORDS; i += gl_WorkGroupSize.x)
         weight_grid[i] = load_u(grid, i * 4);
     barrier();
 }
+#endif
 
 // Bytes of the planes of a super, in their order.
 #if defined WEIGHT_iq1_s
@@ -174,7 +190,7 @@ uint run_signs(Cell c, uint e)
 #endif
 }
 
-// The four bytes of one half of run e: codes 0 .. 2, or of IQ3 values.
+// The four bytes of one half of run e: values, of IQ1 codes 0 .. 2.
 uint run_bytes(Cell c, uint e, uint upper)
 {
 #if defined WEIGHT_FOURS
@@ -183,19 +199,25 @@ uint run_bytes(Cell c, uint e, uint upper)
     index |= (own_8(c) >> 2 * e + upper & 1) << 8;
 #endif
     return weight_grid[index];
+#elif defined WEIGHT_iq2_xxs
+    uvec2 both = weight_grid[c.q.x >> e * 8 & 255];
+    return upper == 0 ? both.x : both.y;
 #else
 #if defined WEIGHT_iq1_s
     uint index = c.q.x >> e * 8 & 255 | (own_16(c) >> e * 3 & 7) << 8;
 #elif defined WEIGHT_iq1_m
     uint index = c.q.x >> e * 8 & 255 | (own_16(c) >> e * 4 & 7) << 8;
-#elif defined WEIGHT_iq2_xxs
-    uint index = c.q.x >> e * 8 & 255;
 #elif defined WEIGHT_iq2_xs
     uint index = (e < 2 ? c.q.x : c.q.y) >> e % 2 * 16 & 511;
 #else
     uint index = c.q.x >> e * 8 & 255 | (own_8(c) >> e * 2 & 3) << 8;
 #endif
-    return weight_grid[index / 2] >> index % 2 * 4 + upper * 2 & 0x03030303;
+    uint codes = weight_grid[index / 2] >> index % 2 * 4 + upper * 2 & 0x03030303;
+#if defined WEIGHT_TRITS
+    return codes;
+#else
+    return grid_values(codes);
+#endif
 #endif
 }
 
@@ -211,11 +233,8 @@ vec4 half_run(Cell c, uint e, uint upper)
 #endif
     float m = d * (minus ? -1.125 : -0.875);
 #else
-#if !defined WEIGHT_FOURS // 8, 25, 43
-    q = q * 16 + q + (q >> 1 & 0x01010101) + 0x08080808;
-#endif
     uint four = run_signs(c, e) >> upper * 4 & 15;
-    uint minus = (four | four << 7 | four << 14 | four << 21) & 0x01010101;
+    uint minus = four * 0x00204081 & 0x01010101; // below 2^24 each: at full rate
     q = ((q ^ (minus << 8) - minus) + minus) ^ 0x80808080; // a byte is 128 + or - its value
     float m = -128 * d;
 #endif

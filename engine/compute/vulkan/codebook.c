@@ -10,7 +10,7 @@ static const struct codebook {
     uint32_t n_words;
 } codebooks[] = {
     {DTYPE_IQ1_S, grid_iq1, COUNT_OF(grid_iq1)},
-    {DTYPE_IQ2_XXS, grid_iq2_xxs, COUNT_OF(grid_iq2_xxs)},
+    {DTYPE_IQ2_XXS, grid_iq2_xxs, COUNT_OF(grid_iq2_xxs)}, // spread by kernels
     {DTYPE_IQ2_XS, grid_iq2_xs, COUNT_OF(grid_iq2_xs)},
     {DTYPE_IQ2_S, grid_iq2_s, COUNT_OF(grid_iq2_s)},
     {DTYPE_IQ3_XXS, grid_iq3_xxs, COUNT_OF(grid_iq3_xxs)},
@@ -36,7 +36,7 @@ uint32_t codebook_bytes(enum dtype type)
 {
     uint32_t n_words;
     (void)find(type, &n_words);
-    return 4 * n_words;
+    return (type == DTYPE_IQ2_XXS ? 16 : 4) * n_words;
 }
 
 enum status codebook_open(struct vulkan *vk, enum dtype type, struct err *err)

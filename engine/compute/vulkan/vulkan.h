@@ -99,8 +99,8 @@ struct expert_place vk_experts(const struct tensor *weight, uint32_t rows);
 
 // ---- codebook.c ---------------------------------------------------------------------------------
 
-// Where a kernel finds the codebook of a format that weights were made in; 0: it has none. As many
-// bytes of shared memory the kernel takes for it.
+// Where a kernel finds the codebook of a format that weights were made in; 0: it has none. And the
+// bytes of shared memory that the kernel takes for it.
 uint64_t vk_codebook(const struct vulkan *vk, enum dtype type);
 uint32_t codebook_bytes(enum dtype type);
 
