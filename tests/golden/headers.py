@@ -12,6 +12,7 @@ how many tensors are stored in which format, and how many bytes they are. header
   store q5_K PATTERN [N]    how the tensors that match (a regular expression; the first N of them) are stored, where no earlier
                             line says so; what no line is about is F32
   named NAME OTHER          tensors called otherwise than usual
+  refused TEXT              what is said of the file, which does not open
   tensor NAME COLS ROWS     one of those that text does without
 What a log does not say has no line.
 
@@ -51,11 +52,12 @@ class Header:
     def __init__(self, path):
         self.name = os.path.basename(path)[:-4]
         self.keys, self.types, self.counts, self.stores, self.more, self.names = {}, {}, {}, [], [], {}
-        self.bytes, self.n_tensors = None, None
+        self.bytes, self.n_tensors, self.refused = None, None, None
         for line in open(path, encoding='utf-8'):
             word, _, rest = line.strip().partition(' ')
             if word == 'size': self.bytes = float(rest) * GIB
             elif word == 'tensors': self.n_tensors = int(rest)
+            elif word == 'refused': self.refused = rest
             elif word == 'named': self.names.update([rest.split()])
             elif word == 'tensor': self.more.append((rest.split()[0], tuple(map(int, rest.split()[1:]))))
             elif word == 'count': self.counts[rest.split()[0]] = int(rest.split()[1])
@@ -130,7 +132,7 @@ def qwen35(h, i, n_trunk):
     if (i + 1) % h.get('full_attention_interval', default=4) == 0 or i >= n_trunk:
         out += attention(h, i, q_rows=2) + head_norms(h, i)
     else:
-        packed = h.arch == 'qwen3next'  # as first converters wrote it: of each key head its q, k, values and gates
+        packed = h.arch == 'qwen3next' and not h.get('full_attention_interval')  # as first converters wrote it: of each key head its q, k, values and gates
         out += [('ssm_in.weight', (d, channels + inner))] if packed else [('attn_qkv.weight', (d, channels)), ('attn_gate.weight', (d, inner))]
         out += [('ssm_conv1d.weight', (h.get('ssm.conv_kernel'), channels)),
                 ('ssm_dt.bias', (heads,)), ('ssm_a', (heads,)), ('ssm_norm.weight', (inner // heads,)), ('ssm_out.weight', (inner, d))]
@@ -477,6 +479,7 @@ def check_table(h, check):
 
 def check_plan(tawny, path, h, check):
     got, said = plan(tawny, path)
+    if h.refused: return check('headers %s is refused' % h.name, not got and h.refused in said, said[-300:])
     if not got: return check('headers %s opens' % h.name, False, said[-300:])
     check('headers %s opens' % h.name, 'means nothing' not in said, said[-300:])
     size = got['bytes']

@@ -46,7 +46,8 @@ static const struct rule rules[] = {
     {"ffn_down_exps.weight", LAYER(ffn_down_exps),
      MATRIX, N_FF_EXP, N_EMBD, N_EXPERT, PART_EXPERTS},
     {"ffn_down_exps.scale", LAYER(ffn_down_exps_scale),
-     VECTOR, N_EXPERT, .parts = PART_EXPERTS | OPTIONAL},
+     VECTOR, N_EXPERT, .parts = PART_EXPERTS | OPTIONAL,
+     .also = "ffn_gate_inp.per_expert_scale"}, // Ollama's files
     {"inp_gate.weight", LAYER(inp_gate), MATRIX, N_EMBD, N_EMBD_LAYER, .parts = PART_PER_LAYER},
     {"proj.weight", LAYER(proj), MATRIX, N_EMBD_LAYER, N_EMBD, .parts = PART_PER_LAYER},
     {"post_norm.weight", LAYER(post_norm), VECTOR, N_EMBD, .parts = PART_PER_LAYER},
