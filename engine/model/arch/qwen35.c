@@ -72,8 +72,8 @@ static void read_next(struct reader *r, struct hyper *h)
 {
     if (r->status == OK && gguf_find_tensor(r->gguf, "blk.0.ssm_in.weight"))
         reader_refuse(r, UNSUPPORTED,
-                      "tensor 'blk.0.ssm_in.weight': this file was converted in the first way there "
-                      "was for '%s', whose layers pack what later files have as attn_qkv and "
+                      "tensor 'blk.0.ssm_in.weight': this file was converted in the first way "
+                      "there was for '%s', whose layers pack what later files have as attn_qkv and "
                       "attn_gate; take a later file of the model",
                       r->arch->name);
     read_moe(r, h);
