@@ -330,3 +330,30 @@ enum status args_model_path(const struct settings *settings, char *out, size_t s
     memcpy(out, path, n + 1);
     return OK;
 }
+
+// Not by opening /dev/stdin, which may be another user's pipe.
+static enum status read_stdin(struct buf *out, size_t cap_bytes, struct err *err)
+{
+    uint8_t piece[16384];
+    ssize_t n;
+    buf_init(out, cap_bytes);
+    while ((n = read(STDIN_FILENO, piece, sizeof(piece))) != 0) {
+        if (n < 0 && errno == EINTR)
+            continue;
+        enum status status = n < 0 ? err_set(err, IO_ERROR, "stdin: %s", strerror(errno))
+                                   : buf_add(out, piece, (size_t)n);
+        if (status == NO_ROOM)
+            status = err_set(err, TOO_LARGE, "stdin has more than %zu bytes", cap_bytes);
+        if (status != OK) {
+            buf_free(out);
+            return status;
+        }
+    }
+    return OK;
+}
+
+enum status args_read_file(struct buf *out, const char *file, size_t cap_bytes, struct err *err)
+{
+    return strcmp(file, "-") == 0 ? read_stdin(out, cap_bytes, err)
+                                  : file_read(out, file, cap_bytes, err);
+}

@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { REQUEST_CAP = 8 << 20 }; // as the server reads
 
@@ -20,26 +19,6 @@ struct rendering_of {
     const char *request, *template, *bos, *eos;
     bool ids;
 };
-
-static enum status read_stdin(struct buf *out, struct err *err)
-{
-    uint8_t piece[16384];
-    ssize_t n;
-    buf_init(out, REQUEST_CAP);
-    while ((n = read(STDIN_FILENO, piece, sizeof(piece))) != 0) {
-        if (n < 0 && errno == EINTR)
-            continue;
-        enum status status = n < 0 ? err_set(err, IO_ERROR, "stdin: %s", strerror(errno))
-                                   : buf_add(out, piece, (size_t)n);
-        if (status == NO_ROOM)
-            status = err_set(err, TOO_LARGE, "stdin has more than %d bytes", REQUEST_CAP);
-        if (status != OK) {
-            buf_free(out);
-            return status;
-        }
-    }
-    return OK;
-}
 
 // *tokenizer: NULL with a template of a file.
 static enum status open_template(struct template **out, struct tokenizer **tokenizer,
@@ -96,9 +75,7 @@ static enum status run(const struct rendering_of *r, struct err *err)
     struct buf body;
     struct template *template;
     struct tokenizer *tokenizer;
-    enum status status = strcmp(r->request, "-") == 0
-                             ? read_stdin(&body, err)
-                             : file_read(&body, r->request, REQUEST_CAP, err);
+    enum status status = args_read_file(&body, r->request, REQUEST_CAP, err);
     if (status != OK)
         return status;
     struct job *job = job_open();

@@ -6,11 +6,9 @@
 #include "model/model.h"
 #include "verb.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { FILE_CAP = 64 << 20 };
 
@@ -29,32 +27,11 @@ static enum status print_ids(const struct tokenizer *tokenizer, struct bytes tex
     return status;
 }
 
-// Not by opening /dev/stdin, which may be another user's pipe.
-static enum status read_stdin(struct buf *out, struct err *err)
-{
-    uint8_t piece[16384];
-    ssize_t n;
-    buf_init(out, FILE_CAP);
-    while ((n = read(STDIN_FILENO, piece, sizeof(piece))) != 0) {
-        if (n < 0 && errno == EINTR)
-            continue;
-        enum status status = n < 0 ? err_set(err, IO_ERROR, "stdin: %s", strerror(errno))
-                                   : buf_add(out, piece, (size_t)n);
-        if (status == NO_ROOM)
-            status = err_set(err, TOO_LARGE, "stdin has more than %d bytes", FILE_CAP);
-        if (status != OK) {
-            buf_free(out);
-            return status;
-        }
-    }
-    return OK;
-}
-
 // The file, "-" for stdin, or else the text itself.
 static enum status read_text(struct buf *out, const char *file, const char *text, struct err *err)
 {
     if (file)
-        return strcmp(file, "-") == 0 ? read_stdin(out, err) : file_read(out, file, FILE_CAP, err);
+        return args_read_file(out, file, FILE_CAP, err);
     buf_init(out, FILE_CAP);
     return buf_add(out, text, strlen(text));
 }
