@@ -510,6 +510,8 @@ static void dispatch_rows(struct vulkan *vk, const struct tensor *out, const str
                                    vk_range(row).address,  (uint32_t)out->row_bytes,
                                    (uint32_t)x->row_bytes, (uint32_t)x->n_cols};
     vk_dispatch(vk, &(struct dispatch){.kernel = "rows",
+                                       .spec = {4},
+                                       .n_spec = 1,
                                        .push = &push,
                                        .push_bytes = sizeof(push),
                                        .groups = {1, 2, 1},
