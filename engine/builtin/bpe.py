@@ -5,7 +5,8 @@ written in GPT-2's printable alphabet, and the learnt merges are applied inside 
 rank first.  The expression here is written for Python's re ([^\\W\\d_] for \\p{L}, \\d for \\p{N}):
 the same for the ASCII text that we train on, not for all of Unicode.  The engine has the exact one.
 
-Token ids: 0..255 the bytes in GPT-2's order, then one token a merge, then the special tokens.
+Token ids: 0..255 the bytes in GPT-2's order, then one token a merge, then the special tokens and
+the marks of tool calls.
 """
 import heapq
 import re
@@ -13,6 +14,9 @@ import re
 PRE = re.compile(r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|(?:[^\r\n\w]|_)?[^\W\d_]+|\d|"
                  r" ?(?:[^\s\w]|_)+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 SPECIALS = ['<|endoftext|>', '<|im_start|>', '<|im_end|>']
+# the marks of template.jinja, one token each: whether it calls is then decided at one token
+MARKS = ['<tools>', '</tools>', '<tool_call>', '</tool_call>', '<tool_response>',
+         '</tool_response>']
 
 
 def byte_chars():
@@ -82,11 +86,12 @@ class Bpe:
         self.bc = byte_chars()
         self.merges = [tuple(m) for m in merges]
         self.tokens = [self.bc[b] for b in sorted(self.bc)] + [a + b for a,
-                                                               b in self.merges] + SPECIALS
+                                                               b in self.merges] + SPECIALS + MARKS
         self.ids = {t: i for i, t in enumerate(self.tokens)}
         self.rank = {m: i for i, m in enumerate(self.merges)}
         self.eot, self.im_start, self.im_end = (self.ids[s] for s in SPECIALS)
         self.cache = {}
+        self.whole = re.compile('(%s)' % '|'.join(map(re.escape, SPECIALS + MARKS)))
 
     def piece(self, w):
         got = self.cache.get(w)
@@ -106,18 +111,31 @@ class Bpe:
 
     def decode(self, ids):
         back = {c: b for b, c in self.bc.items()}
-        return b''.join(t.encode() if t in SPECIALS else bytes(back[c] for c in t)
+        return b''.join(t.encode() if self.whole.fullmatch(t) else bytes(back[c] for c in t)
                         for t in (self.tokens[i] for i in ids)).decode(errors='replace')
 
-    def chat(self, messages, prompt=False):
-        """ChatML -> (ids, learn); learn[i] is 1 for the assistant's text and its <|im_end|>"""
-        ids, learn = [], []
-        for role, text in messages:
-            head = [self.im_start] + self.encode(role + '\n')
-            body = self.encode(text) + [self.im_end]
-            ids += head + body + self.encode('\n')
-            learn += [0] * len(head) + [int(role == 'assistant')] * len(body) + [0]
-        if prompt:
-            ids += [self.im_start] + self.encode('assistant\n')
-            learn += [0] * (len(ids) - len(learn))
-        return ids, learn
+    def chat(self, text):
+        """a rendered conversation -> (ids, learn, ends); learn[i] is 1 for what the assistant writes
+        and its <|im_end|>; ends: the indices behind the ends of lines, where more text may stand"""
+        ids, learn, ends, own, head = [], [], [], False, False
+        for part in self.whole.split(text):
+            if not part:
+                continue
+            new = [self.ids[part]] if part in self.ids and self.whole.match(part) else None
+            if head:                                # of a message: its role, the first line
+                role, part = part.split('\n', 1)
+                header = self.encode(role + '\n')
+                ids += header
+                learn += [0] * len(header)
+                head, own = False, role == 'assistant'
+            new = new or self.encode(part)
+            ids += new
+            learn += [int(own)] * len(new)
+            if part == '<|im_start|>':
+                head = True
+            elif part == '<|im_end|>':
+                own = False
+            elif '\n' in part:
+                ends += [len(ids) - len(new) + i + 1 for i, t in enumerate(new)
+                         if self.tokens[t].endswith(self.bc[10])]
+        return ids, learn, ends

@@ -5,14 +5,17 @@ the row length first, type, offset), zeros up to a multiple of 32, the data, eve
 32 bytes.  A Q8_0 block is 32 weights in 34 bytes: an f16 scale d = max|w| / 127, then 32 signed
 bytes round(w / d).
 """
+import os
 import struct
 
 import numpy as np
 
+import bpe
+
 U32, F32, BOOL, STR, ARR, I32 = 4, 6, 7, 8, 9, 5        # value types
 T_F32, T_Q8_0 = 0, 8                                    # tensor types
-CHATML = ("{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n"
-          "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
+LEARNT = 'tawny.learnt'         # our own key: what kinds of examples the model was trained on
+TEMPLATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'template.jinja')
 
 
 def string(s):
@@ -41,7 +44,9 @@ def q8_0(w):
     return np.concatenate([d.view(np.uint8), q.view(np.uint8)], 1).tobytes()
 
 
-def write(path, hp, voc, tensors):
+def write(path, hp, voc, tensors, learnt):
+    with open(TEMPLATE) as f:
+        template = f.read()
     A, n = 'llama.', len(voc.tokens)
     keys = [('general.architecture', STR, 'llama'), ('general.name', STR, 'tawny-builtin'),
             ('general.type', STR, 'model'),
@@ -58,13 +63,13 @@ def write(path, hp, voc, tensors):
             ('tokenizer.ggml.model', STR, 'gpt2'), ('tokenizer.ggml.pre', STR, 'qwen2'),
             ('tokenizer.ggml.tokens', STR, voc.tokens),
             ('tokenizer.ggml.token_type', I32,
-             [3 if t.startswith('<|') and t.endswith('|>') else 1 for t in voc.tokens]),
+             [3 if t in bpe.SPECIALS else 4 if t in bpe.MARKS else 1 for t in voc.tokens]),
             ('tokenizer.ggml.merges', STR, ['%s %s' % m for m in voc.merges]),
             ('tokenizer.ggml.bos_token_id', U32, voc.eot),
             ('tokenizer.ggml.eos_token_id', U32, voc.im_end),
             ('tokenizer.ggml.padding_token_id', U32, voc.eot),
             ('tokenizer.ggml.add_bos_token', BOOL, False),
-            ('tokenizer.chat_template', STR, CHATML)]
+            ('tokenizer.chat_template', STR, template), (LEARNT, STR, learnt)]
     infos, data = b'', b''
     for name, w in tensors:
         typ = T_Q8_0 if w.ndim == 2 else T_F32
@@ -76,3 +81,25 @@ def write(path, hp, voc, tensors):
                        len(keys)) + b''.join(key(*k) for k in keys) + infos
     with open(path, 'wb') as f:
         f.write(head + bytes(-len(head) % 32) + data)
+
+
+def learnt(path):
+    """the kinds that the model of a file was trained on; none where the file has no such key"""
+    size = {0: 1, 1: 1, 2: 2, 3: 2, U32: 4, I32: 4, F32: 4, BOOL: 1, 10: 8, 11: 8, 12: 8}
+    with open(path, 'rb') as f:
+        def take(form):
+            return struct.unpack('<' + form, f.read(struct.calcsize('<' + form)))
+
+        def text():
+            return f.read(take('Q')[0]).decode(errors='replace')
+        _, _, _, n_keys = take('4sIQQ')
+        for _ in range(n_keys):
+            name, typ = text(), take('I')[0]
+            item, n = take('IQ') if typ == ARR else (typ, 1)
+            if item == STR:
+                values = [text() for _ in range(n)]
+                if name == LEARNT:
+                    return values
+            else:
+                f.seek(size[item] * n, 1)
+    return []

@@ -6,10 +6,13 @@
 
 Works with any server that has POST /v1/chat/completions (plain http:// too, for another engine's).
 Decoding is greedy (temperature 0). A line of heldout.jsonl: skill, messages, answer (what the
-model was taught to say) and must, the regular expression that a right answer contains. --limit
+model was taught to say) and must, the regular expression that a right answer contains.
+heldout_calls.jsonl also has tools, and in the place of must may have calls: the names and arguments
+that must come back, no more and no fewer, in any order; `distraction` is text around the system
+message, which calls.py makes. That file is for models that have learnt calls (gguf.learnt). --limit
 takes every skill's first N only. One line per skill goes to stdout, then the sums; exit status 1
 if the share of the skills, or of the questions (qa and unknown), is below its minimum. Standard
-library only.
+library only (and calls.py).
 """
 import argparse
 import http.client
@@ -21,6 +24,8 @@ import sys
 import threading
 import time
 import urllib.parse
+
+import calls
 
 QUESTIONS = ('qa', 'unknown')
 
@@ -41,15 +46,36 @@ class Server:
         else:
             self.http = http.client.HTTPConnection(u.hostname, u.port or 80, timeout=120)
 
-    def ask(self, messages, model):
-        body = {'model': model, 'messages': messages, 'temperature': 0, 'max_tokens': 120}
+    def ask(self, test, model):
+        """the message that comes back"""
+        body = {'model': model, 'messages': calls.lengthen(test), 'temperature': 0,
+                'max_tokens': 120}
+        if test.get('tools'):
+            body['tools'] = test['tools']
+        for m in body['messages']:                       # on the wire arguments are text
+            if 'tool_calls' in m:
+                m['tool_calls'] = [dict(c, function=dict(c['function'], arguments=json.dumps(
+                    c['function']['arguments']))) for c in m['tool_calls']]
         self.http.request('POST', self.path, json.dumps(body), self.headers)
         r = self.http.getresponse()
         text = r.read()
         if r.status != 200:
             raise RuntimeError('HTTP %d from %s: %s' % (r.status, self.path,
                                                         text[:300].decode(errors='replace')))
-        return json.loads(text)['choices'][0]['message']['content']
+        return json.loads(text)['choices'][0]['message']
+
+
+def is_right(test, message):
+    called = message.get('tool_calls') or []
+    if 'calls' not in test:
+        return not called and re.search(test['must'], (message.get('content') or '').strip(),
+                                        re.S) is not None
+    try:
+        got = [(c['function']['name'], json.loads(c['function']['arguments'])) for c in called]
+    except ValueError:                                   # cut off, or no JSON
+        return False
+    want = [(c['name'], c['arguments']) for c in test['calls']]
+    return len(got) == len(want) and all(got.count(w) == want.count(w) for w in want)
 
 
 def main():
@@ -82,15 +108,16 @@ def main():
                     t = next(todo, None)
                 if t is None or errors:
                     return
-                reply = server.ask(t['messages'], a.model).strip()
-                ok = re.search(t['must'], reply, re.S) is not None
+                reply = server.ask(t, a.model)
+                ok = is_right(t, reply)
                 with lock:
                     s = got.setdefault(t['skill'], [0, 0])
                     s[0] += ok
                     s[1] += 1
                     if a.show and not ok:
                         print('wrong %-8s %s\n      wanted  %s\n      got     %s' % (
-                            t['skill'], t['messages'][-1]['content'], t['answer'], reply))
+                            t['skill'], t['messages'][-1]['content'], t.get('calls', t['answer']),
+                            reply.get('tool_calls') or reply['content']))
         except (OSError, RuntimeError, ValueError, KeyError, http.client.HTTPException) as e:
             errors.append('%s: %s' % (type(e).__name__, e))
 
@@ -104,12 +131,14 @@ def main():
         sys.exit('score: could not finish: ' + errors[0])
     for k in sorted(got):
         print('%-9s %3d of %3d' % (k, *got[k]))
-    fail = False
+    fail = not got
     for name, kinds, least in (('skills', [k for k in got if k not in QUESTIONS], a.min_skills),
                                ('questions', [k for k in got if k in QUESTIONS], a.min_questions)):
         good, n = sum(got[k][0] for k in kinds), sum(got[k][1] for k in kinds)
-        share = 100.0 * good / max(n, 1)
-        fail |= n == 0 or share < least
+        if not n:                          # the file asks no such thing
+            continue
+        share = 100.0 * good / n
+        fail |= share < least
         print('%-9s %3d of %3d  %.1f %% (at least %.1f %% wanted)' % (name, good, n, share, least))
     print('%.1f s' % (time.time() - t0))
     return 1 if fail else 0

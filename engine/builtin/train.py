@@ -4,16 +4,22 @@
     train.py --dir DIR [--steps N] [--out builtin.gguf]     train (or go on from DIR), then export
     train.py --dir DIR --export-only --out FILE             export the last checkpoint
 
-Needs python3-torch (Debian 13: 2.6) and numpy. All text comes from corpus.py, drawn anew for
-every step from (SEED, step), so nothing is read but this folder and a run can be stopped
-(SIGTERM) and taken up again at its last checkpoint in DIR. The same command on the same machine
-type gives the same model; on another CPU the last bits of the sums differ, and the weights with
-them. The committed model took 2500 steps, 10.4 M tokens and 62 minutes on two cores shared with
-other work.
+Needs python3-torch (Debian 13: 2.6), numpy and Jinja2. All text comes from corpus.py and calls.py,
+drawn anew for every step from (SEED, step), so nothing is read but this folder and a run can be
+stopped (SIGTERM) and taken up again at its last checkpoint in DIR. The same command on the same
+machine type gives the same model; on another CPU the last bits of the sums differ, and the weights
+with them.
+
+PREPARED, NOT TRAINED YET: tools, the long context and all that stands for them here (calls.py,
+template.jinja, `long` and `tools` in MIX, skips, N_CTX and ROPE_BASE). The committed builtin.gguf
+was made by this script before them, as of commit fae0ed4: corpus.py alone, 1024 positions, rope base
+10000, a template without tools; 2500 steps, 10.4 M tokens and 62 minutes on two cores shared with
+other work. Its file has no key tawny.learnt, which the next one will have.
 
 Shape: llama, 4 layers x 256, 4 heads and 2 kv heads of 64, ffn 768, vocabulary 3072, untied output.
-A step is BATCH tokens of short conversations, sorted by length into micro-batches: one conversation
-a row, so that none sees another.  The loss is on the assistant's tokens only.
+A step is BATCH tokens of short conversations and some of conversations with tools, sorted by length
+into micro-batches: one conversation a row, so that none sees another.  The loss is on the
+assistant's tokens only.
 Optimisers: Muon (momentum, orthogonalised by five Newton-Schulz steps; Jordan et al. 2024) for
 the matrices inside the layers, AdamW for embedding, output and norms. Learning rate: warm-up,
 then the points of RATE. MIX says how often each kind of
@@ -21,12 +27,24 @@ example is drawn from which step on; it was shifted to the weak skills as valida
 
 RoPE is trained on half-split pairs (i, i+32) and q, k are permuted at export: GGUF's llama wants
 the interleaved pairs (2i, 2i+1).
+
+Long context: windows are short, positions are not (PoSE: Zhu et al. 2023). skip() leaves gaps between
+lines, as if more text had stood there, so that a window of n tokens reaches up to position N_CTX.
+ROPE_BASE: the least of 1, 1.5, 2, 3 million for which the sum of cos(m theta_i) over the 32 pairs is
+not negative at any distance m < N_CTX: below it a query finds far keys worse than random ones (Men
+et al. 2024). What a token costs, forward and backward: 6 x 3.1 M in the matrices = 19 MFLOP, and in
+attention 4 layers x 4 heads x 64 x T/2 x 4 x 3.5 = 7.2 k x T: 0.7 MFLOP in a row of T = 100 tokens,
+7 at 1024, 29 at 4096 and 235 at 32768. So a skipped window of 1024 costs 1.3 times what short rows
+cost, a true one of 32768 13 times. Skipping alone does not show how many keys compete in a long text:
+for that every EIGHTH step late in the run has a row of up to WIDE true tokens (197 GFLOP each: 22 of
+the run's 340 TFLOP).
 """
 import argparse
 import json
 import math
 import os
 import random
+import re
 import signal
 import sys
 import time
@@ -39,27 +57,31 @@ import torch.multiprocessing as mp
 import torch.nn.functional as F
 
 import bpe
+import calls
 import corpus
 import gguf
+import template
 
 SEED = 20260
 N_VOCAB, N_LAYER, N_EMBD, N_HEAD, N_KV, HEAD_DIM, N_FF = 3072, 4, 256, 4, 2, 64, 768
-N_CTX, ROPE_BASE, EPS = 1024, 10000.0, 1e-5
+N_CTX, ROPE_BASE, EPS = 32768, 2e6, 1e-5
 BATCH, MICRO = 4096, 1024                      # tokens
+WINDOW, WIDE, EIGHTH = 1024, 4096, 8           # tokens of a row, of one in every EIGHTH late step
 WORKERS = 2                                    # processes; part of what makes a run repeatable
 LR_MUON, LR_ADAM, WARMUP = 0.02, 0.004, 40
 KINDS = corpus.SKILLS + ('qa', 'unknown', 'limits')
 RATE = [(0, 1.0), (1000, 1.0), (1600, 0.4), (2500, 0.0)]      # of the learning rates, linear between
 # from step, weights in the order of KINDS, share of questions that are roughened (corpus.roughen),
-# how wide the ranges are that corpus.py draws from
+# how wide the ranges are that corpus.py draws from; then for calls.py: a step's tokens of
+# conversations with tools, the share of them that is long, whether WIDE rows come
 MIX = [
     #       copy reverse add count capital upper json qa unknown limits
-    (0,    (1.2, 1.8,    2.5, 0.7, 0.6,    0.8,  0.7, 3.0, 0.4,  0.15), 0.0, 0),
-    (740,  (1.6, 1.8,    3.5, 1.3, 0.3,    0.9,  0.5, 2.8, 0.7,  0.25), 0.4, 0),
-    (1000, (2.2, 1.6,    2.8, 2.0, 0.35,   1.2,  0.5, 2.4, 0.6,  0.2),  0.4, 0),
-    (1600, (2.4, 1.6,    3.2, 2.8, 0.3,    0.9,  0.6, 2.0, 0.5,  0.2),  0.4, 1),
-    (1800, (2.2, 1.5,    3.2, 2.2, 0.3,    0.8,  0.6, 2.8, 0.6,  0.2),  0.6, 1),
-    (1900, (2.0, 1.4,    2.8, 3.2, 0.3,    0.8,  0.6, 2.6, 0.6,  0.2),  0.6, 2),
+    (0,    (1.2, 1.8,    2.5, 0.7, 0.6,    0.8,  0.7, 3.0, 0.4,  0.15), 0.0, 0, 1024, 0.0, 0),
+    (740,  (1.6, 1.8,    3.5, 1.3, 0.3,    0.9,  0.5, 2.8, 0.7,  0.25), 0.4, 0, 2048, 0.2, 0),
+    (1000, (2.2, 1.6,    2.8, 2.0, 0.35,   1.2,  0.5, 2.4, 0.6,  0.2),  0.4, 0, 2048, 0.3, 0),
+    (1600, (2.4, 1.6,    3.2, 2.8, 0.3,    0.9,  0.6, 2.0, 0.5,  0.2),  0.4, 1, 2048, 0.4, 1),
+    (1800, (2.2, 1.5,    3.2, 2.2, 0.3,    0.8,  0.6, 2.8, 0.6,  0.2),  0.6, 1, 2048, 0.4, 1),
+    (1900, (2.0, 1.4,    2.8, 3.2, 0.3,    0.8,  0.6, 2.6, 0.6,  0.2),  0.6, 2, 2048, 0.4, 1),
 ]
 
 
@@ -89,13 +111,14 @@ class Model(torch.nn.Module):
             m.down = P(torch.zeros(N_EMBD, N_FF))
             self.layers.append(m)
         freq = ROPE_BASE ** (-torch.arange(0, HEAD_DIM, 2).float() / HEAD_DIM)
-        ang = torch.outer(torch.arange(N_CTX).float(), freq)
-        self.cos, self.sin = ang.cos(), ang.sin()
+        ang = torch.outer(torch.arange(N_CTX).double(), freq.double())
+        self.cos, self.sin = ang.cos().float(), ang.sin().float()
 
-    def hidden(self, ids):
+    def hidden(self, ids, at):
+        """at: the position of every token"""
         B, T = ids.shape
         x = F.embedding(ids, self.embd)
-        cos, sin = self.cos[:T, None, :], self.sin[:T, None, :]
+        cos, sin = self.cos[at][:, :, None, :], self.sin[at][:, :, None, :]
         for m in self.layers:
             qkv = F.linear(norm(x, m.norm1), m.qkv).view(B, T, N_HEAD + 2 * N_KV, HEAD_DIM)
             qk, v = qkv.split((N_HEAD + N_KV, N_KV), 2)
@@ -169,14 +192,17 @@ def vocabulary(path):
         for _ in range(60000):
             msgs, _kind = corpus.chat(rng, KINDS, MIX[0][1], multi=0)
             texts += [t for _, t in msgs]
-        texts += ['system\n', 'user\n', 'assistant\n'] * 60000
+        for i in range(12000):
+            c, _kind = calls.chat(rng, words=100 if i % 8 == 0 else 0)
+            texts += re.split('|'.join(map(re.escape, bpe.SPECIALS + bpe.MARKS)), template.render(c))
+        texts += ['system\n', 'user\n', 'assistant\n', 'tool\n'] * 60000
         # one token for each word in each form: copying and capital letters then map token to token
         for w in corpus.WORDS:
             texts += [w, ' ' + w, w.upper(), ' ' + w.upper()] * 3000
         for w in corpus.NAMES + corpus.CITIES:
             texts += [w, ' ' + w] * 3000
         with open(path, 'w') as f:
-            json.dump(bpe.train(texts, N_VOCAB - 256 - len(bpe.SPECIALS)), f)
+            json.dump(bpe.train(texts, N_VOCAB - 256 - len(bpe.SPECIALS + bpe.MARKS)), f)
     with open(path) as f:
         return bpe.Bpe(json.load(f))
 
@@ -186,58 +212,134 @@ def pad(rows, fill):
     return torch.tensor([r + [fill] * (n - len(r)) for r in rows])
 
 
-def micro_batches(voc, chats, limit):
-    """conversations -> [(ids, target, learn)], each a rectangle of at most `limit` tokens"""
-    rows = sorted((voc.chat(m) for m in chats), key=lambda r: len(r[0]))
+def said(msgs):
+    """corpus.py's messages as a conversation"""
+    return {'messages': [{'role': r, 'content': t} for r, t in msgs]}
+
+
+def skip(rng, n, ends, reach):
+    """positions of n tokens that reach up to `reach`: up to three gaps behind ends of lines"""
+    at, left = list(range(n)), max(reach - n, 0)
+    cuts = sorted(rng.sample(ends, min(len(ends), rng.randint(1, 3)))) if left else []
+    marks = sorted(rng.randint(0, left) for _ in cuts[1:]) + [left]
+    for cut, gap in zip(cuts, [b - a for a, b in zip([0] + marks, marks)]):
+        for i in range(cut, n):
+            at[i] += gap
+    return at
+
+
+def row(voc, conversation, rng=None, reach=0):
+    """(ids, learn, positions)"""
+    ids, learn, ends = voc.chat(template.render(conversation))
+    ends = [e for e in ends if e < len(ids)]
+    return ids, learn, skip(rng, len(ids), ends, reach) if reach else list(range(len(ids)))
+
+
+def micro_batches(voc, rows, limit):
+    """rows -> [(ids, positions, target, learn)], each a rectangle of at most `limit` tokens, or one
+    row"""
     out, cur = [], []
-    for r in rows:
+    for r in sorted(rows, key=lambda r: len(r[0])):
         if cur and (len(cur) + 1) * len(r[0]) > limit:
             out.append(cur)
             cur = []
         cur.append(r)
     out.append(cur)
-    return [(pad([r[0][:-1] for r in c], voc.eot), pad([r[0][1:] for r in c], voc.eot),
-             pad([r[1][1:] for r in c], 0).bool())
+    return [(pad([r[0][:-1] for r in c], voc.eot), pad([r[2][:-1] for r in c], 0),
+             pad([r[0][1:] for r in c], voc.eot), pad([r[1][1:] for r in c], 0).bool())
             for c in out]
+
+
+def reach_of(rng, n):
+    """how far a long row's positions go: each doubling up to N_CTX as often as the others"""
+    return int(math.exp(rng.uniform(math.log(n), math.log(N_CTX))))
+
+
+def row_with_tools(rng, voc, long_share, window):
+    """a conversation of calls.py that fits the window; window > WINDOW: one that nearly fills it"""
+    wide = window > WINDOW
+    while True:
+        far = wide or rng.random() < long_share
+        words = rng.randint(window // 3, window // 2) if wide else rng.randint(20, 400) if far else 0
+        c, _kind = calls.chat(rng, words=words)
+        ids, learn, at = row(voc, c)
+        if len(ids) > window:
+            continue
+        if far or rng.random() < 0.15:          # also: as if the tools or the turns stood far apart
+            ids, learn, at = row(voc, c, rng, reach_of(rng, len(ids)))
+        return ids, learn, at
 
 
 def batch(voc, step):
     rng = random.Random(SEED * 1000003 + step)
-    _, mix, rough, wide = [row for row in MIX if row[0] <= step][-1]
-    chats, n = [], 0
+    _, mix, rough, wide, n_tools, long_share, true_long = [m for m in MIX if m[0] <= step][-1]
+    rows, n = [], 0
     while n < BATCH:
-        c, _kind = corpus.chat(rng, KINDS, mix, rough=rough, wide=wide)
-        n_ids = len(voc.chat(c)[0])
-        if n_ids <= N_CTX:
-            chats.append(c)
-            n += n_ids
-    return micro_batches(voc, chats, MICRO), n
+        r = row(voc, said(corpus.chat(rng, KINDS, mix, rough=rough, wide=wide)[0]))
+        if len(r[0]) <= WINDOW:
+            rows.append(r)
+            n += len(r[0])
+    if true_long and step % EIGHTH == 0:
+        rows.append(row_with_tools(rng, voc, 1.0, WIDE))
+        n += len(rows[-1][0])
+    while n_tools > 0:
+        rows.append(row_with_tools(rng, voc, long_share, WINDOW))
+        n, n_tools = n + len(rows[-1][0]), n_tools - len(rows[-1][0])
+    return micro_batches(voc, rows, MICRO), n
+
+
+def right(model, voc, rows):
+    """the share of rows whose every token is the first choice (greedy decoding)"""
+    good = 0
+    for ids, at, target, learn in micro_batches(voc, rows, 4096):
+        with torch.no_grad():
+            top = model.logits(model.hidden(ids, at)).argmax(-1)
+        good += ((top == target) | ~learn).all(-1).sum().item()
+    return good / len(rows)
 
 
 def validate(model, voc, n=96, split=corpus.VALID):
-    """per kind: the share of answers whose every token is the first choice (greedy decoding)"""
+    """per kind; far: a call whose positions go up to the end of the context"""
     res = {}
     for kind in KINDS:
         rng = random.Random(SEED + 7)
-        chats = [corpus.chat(rng, [kind], [1], split, multi=0)[0] for _ in range(n)]
-        good = 0
-        for ids, target, learn in micro_batches(voc, chats, 4096):
-            with torch.no_grad():
-                top = model.logits(model.hidden(ids)).argmax(-1)
-            good += ((top == target) | ~learn).all(-1).sum().item()
-        res[kind] = good / n
+        res[kind] = right(model, voc, [row(voc, said(corpus.chat(rng, [kind], [1], split, multi=0)[0]))
+                                       for _ in range(n)])
+    for kind in calls.KINDS + ('far',):
+        rng = random.Random(SEED + 7)
+        words = 150 if kind in ('find', 'far') else 0
+        chats = [calls.chat(rng, split, 'call' if kind == 'far' else kind, words)[0]
+                 for _ in range(n // 2)]
+        reach = N_CTX if kind in ('find', 'far') else 0
+        res[kind] = right(model, voc, [row(voc, c, rng, reach) for c in chats])
     return res
+
+
+def cost(micro):
+    """of a micro-batch, in matrix tokens: attention costs as much as the matrices at 2700 tokens"""
+    rows, length = micro[0].shape
+    return rows * length * (1 + length / 2700)
+
+
+def part_of(micros, rank):
+    """worker `rank`'s micro-batches: the dearest first, each to whom has least"""
+    shares = [[0.0, []] for _ in range(WORKERS)]
+    for m in sorted(micros, key=cost, reverse=True):
+        least = min(shares, key=lambda s: s[0])
+        least[0] += cost(m)
+        least[1].append(m)
+    return shares[rank][1]
 
 
 def share_of_step(model, voc, step, rank):
     """worker `rank`'s part of a step into p.grad -> (its share of the loss, the step's tokens)"""
     mbs, n = batch(voc, step)
-    n_learn = sum(m[2].sum().item() for m in mbs)
+    n_learn = sum(m[3].sum().item() for m in mbs)
     for p in model.parameters():
         p.grad.zero_()
     total = 0.0
-    for ids, target, learn in sorted(mbs, key=lambda m: -m[0].numel())[rank::WORKERS]:
-        loss = F.cross_entropy(model.logits(model.hidden(ids)[learn]), target[learn],
+    for ids, at, target, learn in part_of(mbs, rank):
+        loss = F.cross_entropy(model.logits(model.hidden(ids, at)[learn]), target[learn],
                                reduction='sum') / n_learn
         loss.backward()
         total += loss.item()
@@ -301,7 +403,8 @@ def export(model, voc, path):
     hp = dict(n_layer=N_LAYER, n_embd=N_EMBD, n_head=N_HEAD, n_kv=N_KV, head_dim=HEAD_DIM,
               n_ff=N_FF, n_ctx=N_CTX,
               rope_base=ROPE_BASE, eps=EPS)
-    gguf.write(path, hp, voc, [(n, w.detach().float().numpy()) for n, w in t])
+    gguf.write(path, hp, voc, [(n, w.detach().float().numpy()) for n, w in t],
+               list(KINDS + calls.KINDS))
 
 
 def main():

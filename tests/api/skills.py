@@ -6,15 +6,23 @@ import sys
 
 from tools import ROOT, Server, check, find_model, skip
 
+sys.path.append(str(ROOT / "engine" / "builtin"))
+import gguf  # noqa: E402
 
-def skills(model, device):
-    """The score of the held-out prompts on a device, as score.py says it; None after a failure."""
+# file of held-out prompts -> (the kind that a model must have learnt for it, what is asked of it)
+HELDOUT = {"heldout.jsonl": (None, "at least 95 % of the held-out prompts"),
+           "heldout_calls.jsonl": ("call", "at least 95 % of the held-out prompts with tools")}
+
+
+def skills(model, device, heldout):
+    """The score of a file of held-out prompts on a device, as score.py says it; None after a failure."""
     server = Server("skills-" + device, model, options=("--ctx", "0"), device=device)
     server.wait()
     done = subprocess.run([sys.executable, ROOT / "engine/builtin/score.py", "--url", server.url, "--cacert", server.ca, "--key",
-                           server.key(), "--jobs", "4"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900)
+                           server.key(), "--jobs", "4", "--heldout", ROOT / "engine/builtin" / heldout],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900)
     print(done.stdout, end="")
-    check("skills: at least 95 % of the held-out prompts, through HTTPS, on " + device, done.returncode == 0, done.stdout[-300:])
+    check("skills: %s, through HTTPS, on %s" % (HELDOUT[heldout][1], device), done.returncode == 0, done.stdout[-300:])
     server.stop()
     found = re.search(r"skills +(\d+) of +(\d+)", done.stdout)
     return int(found[1]) if found else None
@@ -24,7 +32,12 @@ def run(model):
     if not find_model()[1]:
         skip("skills", "the model tested is not the built-in one")
         return
-    cpu, vulkan = skills(model, "cpu"), skills(model, "llvmpipe")
-    # Two rounded differently may part at one close call; a kernel that is wrong loses dozens.
-    check("skills: the same score on Vulkan as on the processor", None not in (cpu, vulkan) and abs(cpu - vulkan) <= 1,
-          "%s on the processor, %s on llvmpipe" % (cpu, vulkan))
+    learnt = gguf.learnt(model)  # nothing before the model that calls tools; then it must say so
+    for heldout, (kind, _) in HELDOUT.items():
+        if kind and kind not in learnt:
+            print("skills: the built-in model does not say that it has learnt tool calls: %s is not asked" % heldout)
+            continue
+        cpu, vulkan = skills(model, "cpu", heldout), skills(model, "llvmpipe", heldout)
+        # Two rounded differently may part at one close call; a kernel that is wrong loses dozens.
+        check("skills: the same score on Vulkan as on the processor, " + heldout, None not in (cpu, vulkan) and abs(cpu - vulkan) <= 1,
+              "%s on the processor, %s on llvmpipe" % (cpu, vulkan))
