@@ -209,7 +209,7 @@ def readme(place, tools):
                 good = status == 0 or (status == 1 and words.startswith("tawny doctor"))
                 tools.check("readme: %s" % words, good and out, (status, out[-300:], err))
         elif command.startswith("tawny plan "):
-            values = {"FILE": "model.gguf", "--ctx N": "--ctx 512", "--parallel N": "--parallel 2", "-type T": "-type q8_0", "D]": "cpu]"}
+            values = {"FILE": "model.gguf", "--ctx N": "--ctx 512", "--parallel N": "--parallel 2", "-type T": "-type q8_0", "D]": "cpu]", "BYTES": "8589934592"}
             for name, value in values.items():
                 command = command.replace(name, value)
             for words in re.sub(r" \[.*\]", "", command), command.replace("[", "").replace("]", ""):

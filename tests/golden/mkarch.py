@@ -75,9 +75,9 @@ class Shape:
         for name, val in more.items(): self.f32('rope.scaling.' + name, val)
 
 
-def fill(s, tensor, shape):
+def fill(s, tensor, shape, normal=mkgguf.exact_normal):
     name = tensor.split('.', 2)[2] if tensor.startswith('blk.') else tensor
-    w = mkgguf.exact_normal(1, tensor, shape)
+    w = normal(1, tensor, shape)
     if name in s.fills: return s.fills[name](w).astype('f4')
     if 'norm' in name and name.endswith('.weight'): return 1 + np.float32(0.1) * w
     if name.endswith('.bias') or len(shape) == 1: return np.float32(0.1) * w
@@ -109,11 +109,11 @@ def mixtral():
     return s.per_layer(lambda t: (s.attention(t), s.experts(t, 8, s.ffn)))
 
 
-def qwen_moe(arch, **more):
-    s = Shape(arch, ffn=192, base=1e6, eps=1e-6)
+def qwen_moe(arch, n=8, used=3, ff=64, **more):
+    s = Shape(arch, base=1e6, eps=1e-6, **more)
     shared = 96 if arch == 'qwen2moe' else 0
-    s.expert_keys(8, 3, 64, shared)
-    s.per_layer(lambda t: (s.attention(t, head_norm=arch == 'qwen3moe', bias=arch == 'qwen2moe'), s.experts(t, 8, 64, shared=shared)))
+    s.expert_keys(n, used, ff, shared)
+    s.per_layer(lambda t: (s.attention(t, head_norm=arch == 'qwen3moe', bias=arch == 'qwen2moe'), s.experts(t, n, ff, shared=shared)))
     if shared: s.per_layer(lambda t: t('ffn_gate_inp_shexp.weight', s.d))
     s.fills['ffn_gate_inp_shexp.weight'] = lambda w: w * np.float32(1 / np.sqrt(s.d))
     return s
@@ -303,11 +303,11 @@ def ssm_keys(s, conv, inner, state, heads, groups):
     s.fills['ssm_conv1d.weight'] = lambda w: np.float32(0.5) * w
 
 
-def qwen35(arch):
+def qwen35(arch, L=None, d=128, h=4, hkv=2, hd=32, ffn=192, kh=2, vh=4, state=32, n_rot=8):
     moe, following = arch != 'qwen35', arch == 'qwen3next'
-    L, kh, vh, state = 8 if arch == 'qwen35' else 5, 2, 4, 32
-    s = Shape(arch, L=L, h=4, hkv=2, hd=32, ffn=192, base=1e7, eps=1e-6, n_rot=8 if not following else 8)
-    if not following: s.u32('rope.dimension_sections', [2, 1, 1, 0])
+    L = L or (8 if arch == 'qwen35' else 5)
+    s = Shape(arch, L=L, d=d, h=h, hkv=hkv, hd=hd, ffn=ffn, base=1e7, eps=1e-6, n_rot=n_rot)
+    if not following: s.u32('rope.dimension_sections', [n_rot // 4, n_rot // 8, n_rot // 8, 0])
     ssm_keys(s, 4, vh * state, state, vh, kh)
     s.u32('full_attention_interval', 4)
     if moe: s.expert_keys(8, 3, 64, 96)
@@ -316,8 +316,8 @@ def qwen35(arch):
         t = lambda name, *shape: s.t('blk.%d.%s' % (i, name), *shape)
         t('attn_norm.weight', s.d); t('post_attention_norm.weight', s.d)
         if (i + 1) % 4 == 0:
-            t('attn_q.weight', 2 * 128, s.d); t('attn_k.weight', 64, s.d); t('attn_v.weight', 64, s.d); t('attn_output.weight', s.d, 128)
-            t('attn_q_norm.weight', 32); t('attn_k_norm.weight', 32)
+            t('attn_q.weight', 2 * h * hd, s.d); t('attn_k.weight', hkv * hd, s.d); t('attn_v.weight', hkv * hd, s.d); t('attn_output.weight', s.d, h * hd)
+            t('attn_q_norm.weight', hd); t('attn_k_norm.weight', hd)
         else:
             t('attn_qkv.weight', conv, s.d); t('attn_gate.weight', vh * state, s.d); t('ssm_conv1d.weight', conv, 4)
             t('ssm_dt.bias', vh); t('ssm_a', vh); t('ssm_norm.weight', state); t('ssm_out.weight', s.d, vh * state)
@@ -540,13 +540,31 @@ def bpe(s, corpus):
             kv('tokenizer.ggml.bos_token_id', U32, eot), kv('tokenizer.ggml.eos_token_id', U32, ime), kv('tokenizer.ggml.add_bos_token', BOOL, False)]
 
 
+def write(path, s, corpus, values):
+    keys = [kv('general.architecture', STR, s.arch), kv('general.name', STR, 'random'), kv('general.file_type', U32, 0)] + s.keys + [
+        kv(s.arch + '.vocab_size', U32, VOCAB)] + (wordpieces(corpus) if s.kind == 'bert' else bpe(s, corpus))
+    if s.format: keys.append(kv('tokenizer.chat_template.rerank', STR, s.format))
+    mkgguf.write_gguf(path, keys, s.tensors, values)
+
+
 def make(path, name, corpus, ctx=None):
     """ctx: positions that it was trained for, where the shape's own are too few"""
     s = (MODELS.get(name) or EMBEDDERS[name])()
     if ctx:
         length = s.arch + '.context_length'
         s.keys = [kv(length, U32, ctx) if length.encode() in k else k for k in s.keys]
-    keys = [kv('general.architecture', STR, s.arch), kv('general.name', STR, 'random'), kv('general.file_type', U32, 0)] + s.keys + [
-        kv(s.arch + '.vocab_size', U32, VOCAB)] + (wordpieces(corpus) if s.kind == 'bert' else bpe(s, corpus))
-    if s.format: keys.append(kv('tokenizer.chat_template.rerank', STR, s.format))
-    mkgguf.write_gguf(path, keys, s.tensors, lambda tensor, shape: fill(s, tensor, shape))
+    write(path, s, corpus, lambda tensor, shape: fill(s, tensor, shape))
+
+
+LARGE = {  # whose speed is compared (peer/speed.py): wide enough that the time goes into weights
+    'qwen3moe': lambda: qwen_moe('qwen3moe', 64, 8, 384, L=8, d=1024, h=16, hkv=4, hd=128, ctx=4096),
+    'qwen35': lambda: qwen35('qwen35', 8, 1024, 8, 2, 256, 3072, 8, 16, 128, 64),
+}
+
+
+def make_large(path, name, corpus):
+    """matrices in F16, of numbers that are made quickly"""
+    s = LARGE[name]()
+    small = re.compile(r'(ffn_gate_inp|ssm_conv1d|norm)\b')
+    s.tensors = [(tensor, shape, 'f16' if len(shape) > 1 and not small.search(tensor) else t) for tensor, shape, t in s.tensors]
+    write(path, s, corpus, lambda tensor, shape: fill(s, tensor, shape, mkgguf.numpy_normal))

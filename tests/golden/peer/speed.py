@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """speed.py - tokens per second beside llama.cpp on the same device, alternating, in one run.
 
-  speed.py [--device llvmpipe|cpu|vulkan] [--models small256,qwen3b,llama8b] [--types Q4_K_M,F16] [-p 128] [-n 32] [-r 3] [--layers N]
+  speed.py [--device llvmpipe|cpu|vulkan] [--models small256,qwen3b,llama8b,qwen3moe,qwen35] [--types Q4_K_M,F16] [-p 128] [-n 32] [-r 3] [--layers N]
 
 Runs inside the peer's root (peer/run --speed ...). llvmpipe is Mesa's software device, for both engines: a figure about
 kernels and overhead, not about a GPU. Prints one line a test: ours, the peer's, the ratio of the medians; the machine's
@@ -13,7 +13,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 GOLDEN, TREE = os.path.dirname(HERE), os.path.abspath(HERE + '/../../..')
 WORK = TREE + '/build/peer'
 sys.path.insert(0, GOLDEN)
-import cases, mkgguf
+import cases, mkarch, mkgguf
 from compare import quantize, peer_version
 
 TAWNY = os.environ.get('TAWNY', TREE + '/build/host/tawny')
@@ -24,9 +24,10 @@ def model_of(shape, kind, layers):
     if not os.path.exists(path):
         source = WORK + '/%s%s-f16.gguf' % (shape, '-%d' % layers if layers else '')
         if not os.path.exists(source):
-            c = dict(mkgguf.SHAPES[shape])
+            c = dict(mkgguf.SHAPES.get(shape, {}))
             if layers: c['L'] = layers
-            mkgguf.make(source + '.new', c, 'f16', 1, cases.corpus(), False, 'random-' + shape)
+            if shape in mkarch.LARGE: mkarch.make_large(source + '.new', shape, cases.corpus())
+            else: mkgguf.make(source + '.new', c, 'f16', 1, cases.corpus(), False, 'random-' + shape)
             os.rename(source + '.new', source)
         if kind == 'F16': return source
         quantize(source, path, kind)
