@@ -92,8 +92,11 @@ static void begin_call(const struct loaded *loaded, struct work *work)
 {
     struct buf text;
     buf_init(&text, SIZE_MAX);
-    if (answer_call_begin(&text, &loaded->family, work->job->ask.must_call_tool))
+    if (answer_call_begin(&text, &loaded->family, work->job->ask.must_call_tool)) {
         force(loaded, work, buf_view(&text));
+        if (work->answer)
+            answer_force(work->answer);
+    }
     buf_free(&text);
 }
 

@@ -129,6 +129,7 @@ void answer_call(struct answer_parser *a, struct bytes name, struct bytes id)
 {
     char random[40];
     flush_part(a);
+    a->forced = false;
     a->n_calls++;
     if (id.n == 0) {
         random_id(random, a->form->short_id);
@@ -170,8 +171,9 @@ static void tell_content(struct answer_parser *a, struct bytes text)
 {
     if (a->behind)
         text = bytes_from(text, bytes_blank(text));
-    if (text.n == 0)
+    if (text.n == 0 || (a->forced && a->final))
         return;
+    a->forced = false; // it was none
     a->behind = false;
     a->fresh = a->fresh && bytes_blank(text) == text.n;
     answer_tell(a, ANSWER_CONTENT, text);
@@ -309,6 +311,7 @@ static bool call_mark_step(struct answer_parser *a, struct bytes rest, size_t bl
         take_content(a, blank + strlen(mark)); // it was no mark
     } else {
         a->at += blank + strlen(mark);
+        a->behind = true;
         take_cut(a);
     }
     return true;
@@ -493,6 +496,11 @@ void answer_close(struct answer_parser *answer)
     buf_free(&answer->scratch);
     free(answer->notes);
     free(answer);
+}
+
+void answer_force(struct answer_parser *answer)
+{
+    answer->forced = true;
 }
 
 void answer_feed(struct answer_parser *answer, struct bytes piece)

@@ -8,7 +8,8 @@
 //   - a thought opens at the beginning of an answer, or right behind a thought or a call
 //   - white space around thoughts and calls belongs to nobody and is dropped
 //   - a call begins for the reader when its name is known. Cut off before that, its text without
-//     its mark is content; cut off later, it is a call whose arguments are cut off
+//     its mark is content, unless the call was forced; cut off later, it is a call whose arguments
+//     are cut off
 //   - arguments are JSON, whatever the form was: what is known to be meant is put right (Python's
 //     literals, single quotes, commas at the end, line breaks in strings); the rest is passed on
 #pragma once
@@ -75,6 +76,9 @@ struct answer_parser;
 void answer_open(struct answer_parser **out, const struct answer_family *family,
                  const struct answer_options *options);
 void answer_close(struct answer_parser *answer);
+// What is fed now begins with answer_call_begin(): where it ends before the call's name is known,
+// none of it is content.
+void answer_force(struct answer_parser *answer);
 void answer_feed(struct answer_parser *answer, struct bytes piece);
 void answer_finish(struct answer_parser *answer); // nothing more comes
 // The next event; its views hold until the next answer_feed or answer_finish. False: none yet.

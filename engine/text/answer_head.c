@@ -3,7 +3,8 @@
 //
 // A head is looked at whole, again and again as it grows, and nothing of it is taken before it is
 // known to be one: HEAD_NOT leaves the text as it is. So a head has a limit, above any name and
-// above the arguments that some models write before it.
+// above the arguments that some models write before it. head->name is set when the name is whole:
+// an answer that is cut off behind it is a call, whose arguments are empty.
 #include "answer_inside.h"
 
 #include <string.h>
@@ -181,9 +182,9 @@ static enum head_verdict keywords_head(struct bytes in, struct head *head)
     size_t n = 0;
     while (n < in.n && n <= NAME_MOST && is_identifier(in.p[n]))
         n++;
-    head->name = (struct bytes){in.p, n};
     if (n == in.n)
         return HEAD_MORE;
+    head->name = (struct bytes){in.p, n};
     if (in.p[n] != '(' || !is_name(head->name))
         return HEAD_NOT;
     if (n > 5 && memcmp(in.p + n - 5, ".call", 5) == 0) // Llama's tools of its own
@@ -218,13 +219,15 @@ static enum head_verdict read_name(const struct answer_form *form, struct bytes 
         at = found < at ? found : at;
         open = part > open ? part : open;
     }
-    head->name = trimmed((struct bytes){in.p, at});
     if (at == in.n) {
         const struct bytes sure = trimmed((struct bytes){in.p, in.n - open});
         return sure.n == 0 || is_name(sure) ? HEAD_MORE : HEAD_NOT;
     }
+    head->name = trimmed((struct bytes){in.p, at});
     if (!is_name(head->name))
         return HEAD_NOT;
+    if (form->written_id)
+        written_id(head);
     const char *end = form->name_end[which];
     const bool stays = *end == '{' || (form->shape == SHAPE_TAGGED && which > 0);
     head->n = at + (stays ? 0 : strlen(end));
@@ -234,8 +237,6 @@ static enum head_verdict read_name(const struct answer_form *form, struct bytes 
             return HEAD_MORE;
         head->n += to + strlen(form->skip_to);
     }
-    if (form->written_id)
-        written_id(head);
     return head->name.n > 0 ? HEAD_CALL : HEAD_NOT;
 }
 
@@ -315,7 +316,11 @@ static enum head_verdict read_head(const struct answer_parser *a, struct bytes i
 enum head_verdict answer_head(const struct answer_parser *a, struct bytes in, struct head *head)
 {
     *head = (struct head){0};
-    const enum head_verdict verdict = read_head(a, in, head);
+    enum head_verdict verdict = read_head(a, in, head);
+    if (verdict == HEAD_MORE && a->final && head->name.n > 0) { // cut off behind its name
+        *head = (struct head){.name = head->name, .id = head->id, .n = in.n, .state = IN_VALUE};
+        verdict = HEAD_CALL;
+    }
     const bool is_long = verdict == HEAD_MORE ? in.n > HEAD_MOST : head->n > HEAD_MOST;
     return is_long ? HEAD_NOT : verdict;
 }

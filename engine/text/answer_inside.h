@@ -119,6 +119,7 @@ struct answer_parser {
     bool fresh;   // only white space since the beginning, a thought, a call
     bool behind;  // a thought or a call was last: white space belongs to it
     bool wrapped; // inside wrap_open
+    bool forced;  // a call's beginning is forced, and what came since may be it
     // the call
     int32_t n_calls;
     bool listed;  // inside [ ]

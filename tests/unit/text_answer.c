@@ -460,7 +460,7 @@ static void check_cut(const struct test *test, size_t n, const char *whole)
     char *call = strstr(shown.text, "N0["), *end = call ? strchr(call, ']') : NULL;
     if (call) {
         const char *known = strstr(whole, "N0[");
-        CHECK(known && strncmp(call, known, (size_t)(end - call)) == 0);
+        CHECK(known && strncmp(call, known, (size_t)(end - call) + 1) == 0);
     }
 }
 
@@ -487,6 +487,49 @@ static void check_all(const struct test *tests, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         check_one_test(&tests[i]);
+}
+
+// Answers that end too early: behind the name there is a call, before it content without marks, or
+// nothing where the call's beginning was forced.
+static void test_cut(void)
+{
+    static const struct {
+        const char *sign, *text, *want;
+        bool forced;
+    } cuts[] = {
+        {HERMES, "<tool_c", "C[<tool_c]", false},
+        {HERMES, "<tool_call>\n{\"name\": \"get_weath", "C[{\"name\": \"get_weath]", false},
+        {HERMES, "<tool_call>\n{\"name\": \"get_weather\"", "N0[get_weather]", false},
+        {HERMES, "<tool_call>\n{\"name\": \"now\", \"arguments\": ", "N0[now]", false},
+        {HERMES, "<tool_call>\n{\"name\": \"now\", \"arguments\": {\"a", "N0[now]A0[{\"a]", false},
+        {HERMES,
+         "<tool_call>{\"name\":\"now\",\"arguments\":{}}</tool_call><tool_call>{\"name\":\"now\"",
+         "N0[now]A0[{}]N1[now]", false},
+        {LLAMA3, "{\"name\": \"now\", \"param", "N0[now]", false},
+        {LLAMA3, "{\"name\": \"Ann\", \"age", "C[{\"name\": \"Ann\", \"age]", false},
+        {MISTRAL, "[TOOL_CALLS]now[ARGS]", "N0[now]", false},
+        {R1, CALLS ONE "function" SEP "now\n", "N0[now]", false},
+        {HERMES, "<tool_c", "", true},
+        {HERMES, "<tool_call>\n{\"name\": \"get_weath", "", true},
+        {HERMES, "<tool_call>\n{\"name\": \"now\", \"arg", "N0[now]", true},
+        {LLAMA3, "{\"name\": \"no", "", true},
+        {HERMES, "no call at all", "C[no call at all]", true},
+    };
+    for (size_t i = 0; i < COUNT_OF(cuts); i++) {
+        struct shown shown = {0};
+        struct answer_parser *answer = open_answer(&(struct test){.sign = cuts[i].sign});
+        if (cuts[i].forced)
+            answer_force(answer);
+        for (const char *p = cuts[i].text; *p; p++) {
+            answer_feed(answer, (struct bytes){(const uint8_t *)p, 1});
+            take_all(&shown, answer);
+        }
+        answer_finish(answer);
+        take_all(&shown, answer);
+        answer_close(answer);
+        if (!CHECK(strcmp(shown.text, cuts[i].want) == 0))
+            fprintf(stderr, "    cut %zu: %s\n", i, shown.text);
+    }
 }
 
 static void test_ids(void)
@@ -678,6 +721,7 @@ int main(void)
     check_all(keywords, COUNT_OF(keywords));
     check_all(harmony, COUNT_OF(harmony));
     check_all(later, COUNT_OF(later));
+    test_cut();
     test_ids();
     test_characters();
     test_streams();
