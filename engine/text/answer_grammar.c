@@ -17,13 +17,22 @@ static bool takes_json(const struct answer_form *form)
            (form->shape == SHAPE_NAMED && !form->quote) || strstr(form->begins, "{\"");
 }
 
+static const struct member nothing_more[] = {
+    {{(const uint8_t *)"type", 4}, {.kind = VALUE_TEXT, .text = {(const uint8_t *)"object", 6}}},
+    {{(const uint8_t *)"additionalProperties", 20}, {.kind = VALUE_BOOL, .yes = false}},
+};
+static const struct value no_arguments = {.kind = VALUE_DICT,
+                                          .dict = {nothing_more, COUNT_OF(nothing_more)}};
+
 static void call_of(struct grammar_call *call, const struct value *tool, size_t at)
 {
     const struct value *function = value_get(tool, "function"), *parameters;
     function = function ? function : tool;
     parameters = value_get(function, "parameters");
-    call->schema =
-        parameters && parameters->kind == VALUE_DICT && parameters->dict.n > 0 ? parameters : NULL;
+    if (!parameters || parameters->kind != VALUE_DICT)
+        call->schema = &no_arguments; // as OpenAI reads a function without parameters
+    else
+        call->schema = parameters->dict.n > 0 ? parameters : NULL;
     call->before = value_get(function, "name")->text;
     snprintf(call->path, sizeof(call->path), "tools[%zu].function.parameters", at);
 }

@@ -174,7 +174,7 @@ static enum head_verdict object_head(const struct answer_parser *a, struct bytes
 static bool is_identifier(uint8_t c)
 {
     return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '_' ||
-           c == '.' || c == '-' || c == ':';
+           c == '.' || c == '-' || c == ':' || c == '/';
 }
 
 static enum head_verdict keywords_head(struct bytes in, struct head *head)

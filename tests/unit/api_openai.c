@@ -238,6 +238,8 @@ static void test_seeds(void)
 
 #define TOOL_F ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}]"
 
+#define TOOL_NAMED(name) ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"" name "\"}}]"
+
 static const struct {
     const char *body, *code, *param, *text;
 } refused_vectors[] = {
@@ -312,9 +314,38 @@ static const struct {
     {"{" USER ",\"tools\":{}}", "invalid_type", "tools", "an array"},
     {"{" USER ",\"chat_template_kwargs\":[]}", "invalid_type", "chat_template_kwargs", "an object"},
     {"{" USER ",\"tool_choice\":\"required\"}", "invalid_value", "tool_choice", "no 'tools'"},
-    {"{" USER ",\"tool_choice\":\"some\"}", "invalid_value", "tool_choice", "\"required\""},
+    {"{" USER ",\"tool_choice\":\"some\"}", "invalid_value", "tool_choice",
+     "\"some\", which is not one of the tools; it must be \"none\""},
+    {"{" USER TOOL_F ",\"tool_choice\":\"\"}", "invalid_value", "tool_choice", "\"required\""},
+    {"{" USER TOOL_F ",\"tool_choice\":5}", "invalid_type", "tool_choice", "not a number"},
+    {"{" USER TOOL_F ",\"tool_choice\":{\"type\":\"custom\"}}", "unsupported_value",
+     "tool_choice.type", "\"custom\""},
+    {"{" USER TOOL_F ",\"tool_choice\":{\"type\":\"function\"}}", "missing_required_parameter",
+     "tool_choice.function.name", "a string"},
+    {"{" USER TOOL_F ",\"tool_choice\":{\"type\":\"allowed_tools\",\"allowed_tools\":{\"mode\":"
+     "\"none\"}}}",
+     "invalid_value", "tool_choice.allowed_tools.mode", "\"auto\""},
+    {"{" USER TOOL_F ",\"tool_choice\":{\"type\":\"allowed_tools\",\"allowed_tools\":{\"mode\":"
+     "\"auto\",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"g\"}}]}}}",
+     "invalid_value", "tool_choice", "\"g\""},
+    {"{" USER TOOL_F
+     ",\"tool_choice\":{\"type\":\"allowed_tools\",\"mode\":\"auto\",\"tools\":[7]}}",
+     "missing_required_parameter", "tool_choice.allowed_tools.tools[0].function.name", "a string"},
+    {"{" USER TOOL_F ",\"tool_choice\":\"required\",\"guided_choice\":[\"yes\"]}", "invalid_value",
+     "guided_choice", "'tool_choice'"},
+    {"{" USER TOOL_F ",\"tool_choice\":\"f\",\"response_format\":{\"type\":\"json_object\"}}",
+     "invalid_value", "response_format", "'tool_choice'"},
+    {"{" USER TOOL_NAMED("a b\\n\\\"c") "}", "invalid_value", "tools[0].function.name", "a b\n\"c"},
+    {"{" USER TOOL_NAMED("</tool_call>") "}", "invalid_value", "tools[0].function.name", "letters"},
+    {"{" USER TOOL_NAMED("") "}", "invalid_value", "tools[0].function.name", "1 to 128"},
+    {"{" USER TOOL_NAMED("f\"}},{\"type\":\"function\",\"function\":{\"name\":\"f") "}",
+     "invalid_value", "tools[1].function.name", "tools[0]"},
+    {"{" USER
+     ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":{\"type\":"
+     "\"string\"}}}]}",
+     "invalid_value", "tools[0].function.parameters", "\"object\", not \"string\""},
     {"{" USER TOOL_F ",\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"g\"}}}",
-     "invalid_value", "tool_choice", "'g'"},
+     "invalid_value", "tool_choice", "\"g\""},
     {"{" USER ",\"functions\":[{\"name\":\"f\"}]}", "unsupported_value", "functions", "'tools'"},
     {"{" USER ",\"reasoning_effort\":\"some\"}", "invalid_value", "reasoning_effort", "medium"},
     {"{" USER ",\"reasoning\":{\"max_tokens\":-2}}", "invalid_value", "reasoning.max_tokens", "-1"},
@@ -559,6 +590,7 @@ static void test_tool_choice(void)
     static const char two[] =
         ",\"tool_choice\":\"required\",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":"
         "\"f\"}},{\"type\":\"function\",\"function\":{\"name\":\"g\"}}]";
+    char allowed[400];
     check_choice(TOOL_F, false, false, "");
     check_choice(TOOL_F ",\"parallel_tool_calls\":false", false, true, "");
     check_choice(TOOL_F ",\"tool_choice\":\"required\",\"parallel_tool_calls\":true", true, false,
@@ -567,6 +599,19 @@ static void test_tool_choice(void)
     check_choice(TOOL_F ",\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"f\"}}",
                  true, true, "f");
     check_choice(TOOL_F ",\"tool_choice\":{\"type\":\"function\",\"name\":\"f\"}", true, true, "f");
+    check_choice(TOOL_F ",\"tool_choice\":\"f\"", true, true, "f");
+    check_choice(TOOL_F ",\"tool_choice\":\"auto\",\"response_format\":{\"type\":\"json_object\"}",
+                 false, false, "");
+    // of two tools one is allowed: it is the one that must be called
+    snprintf(
+        allowed, sizeof(allowed), "%s%s", strchr(two + 1, ','),
+        ",\"tool_choice\":{\"type\":\"allowed_tools\",\"allowed_tools\":{\"mode\":\"required\","
+        "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"g\"}}]}}");
+    check_choice(allowed, true, false, "g");
+    struct form form;
+    struct job *job = read_chat(allowed, &form);
+    CHECK(job->ask.conversation.tools->list.n == 1);
+    job_close(job);
 }
 
 static void check_thinking(const char *fields, const char *options, int32_t most)

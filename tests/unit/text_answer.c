@@ -700,6 +700,19 @@ static void check_must(const struct test *test, struct bytes tool)
     buf_free(&begin);
 }
 
+// A function without parameters is called without arguments.
+static void check_must_nothing(void)
+{
+    const struct answer_family family = answer_family_find(bytes_of(HERMES), NULL);
+    struct grammar *grammar;
+    struct notes notes = {""};
+    struct err err = {0};
+    CHECK(answer_call_grammar(&grammar, &family, &tools, bytes_of("now"), &notes, &err) == OK);
+    CHECK(grammar && try_text(grammar, "{}}") == WHOLE);
+    CHECK(try_text(grammar, "{\"a\"") == WRONG);
+    grammar_close(grammar);
+}
+
 static void check_must_all(const struct test *tests, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -727,6 +740,7 @@ int main(void)
     test_streams();
     test_family();
     test_endless();
+    check_must_nothing();
     check_must_all(hermes, COUNT_OF(hermes));
     check_must_all(named, COUNT_OF(named));
     check_must_all(tagged, COUNT_OF(tagged));
