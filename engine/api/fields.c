@@ -59,6 +59,8 @@ bool take_text(struct reading *r, yyjson_val *value, struct bytes *out)
     return out->p ? true : no_room(r);
 }
 
+static const double EXACT_MOST = 9007199254740992.0; // 2^53: above it not every whole number is one
+
 static const char *number_text(yyjson_val *value, char text[32])
 {
     double real = yyjson_get_num(value);
@@ -66,8 +68,10 @@ static const char *number_text(yyjson_val *value, char text[32])
         snprintf(text, 32, "%llu", (unsigned long long)yyjson_get_uint(value));
     else if (yyjson_is_sint(value))
         snprintf(text, 32, "%lld", (long long)yyjson_get_sint(value));
-    else if (real == floor(real) && fabs(real) < 1e21)
+    else if (real == floor(real) && fabs(real) <= EXACT_MOST)
         snprintf(text, 32, "%.0f", real);
+    else if (real == floor(real)) // what was written may have been another number
+        snprintf(text, 32, "about %.9g", real);
     else
         snprintf(text, 32, "%.9g", real);
     return text;
@@ -96,7 +100,7 @@ static bool whole_value(yyjson_val *value, int64_t *out)
         *out = yyjson_get_sint(value);
     else if (yyjson_is_uint(value) && yyjson_get_uint(value) <= INT64_MAX)
         *out = (int64_t)yyjson_get_uint(value);
-    else if (yyjson_is_real(value) && real == floor(real) && fabs(real) <= 9007199254740992.0)
+    else if (yyjson_is_real(value) && real == floor(real) && fabs(real) <= EXACT_MOST)
         *out = (int64_t)real;
     else
         return false;
@@ -180,8 +184,9 @@ static bool read_seed(struct reading *r, const char *name, yyjson_val *value)
         r->ask->sampling.seed = (uint64_t)number;
     else
         return refuse(r->refusal, 400, "invalid_value", name,
-                      "'%s' is %s; it must be a whole number from %lld to %llu.", name,
-                      number_text(value, text), (long long)INT64_MIN,
+                      "'%s' is %s; it must be a whole number, its digits written out, from %lld to "
+                      "%llu.",
+                      name, number_text(value, text), (long long)INT64_MIN,
                       (unsigned long long)UINT64_MAX);
     return true;
 }
@@ -268,6 +273,43 @@ const struct field shared_fields[] = {
     {NULL, NULL},
 };
 
+// ---- two names of one thing -----------------------------------------------------------------
+
+static yyjson_val *said(yyjson_val *root, const char *path)
+{
+    const char *dot = strchr(path, '.');
+    if (!dot)
+        return yyjson_obj_get(root, path);
+    return yyjson_obj_get(yyjson_obj_getn(root, path, (size_t)(dot - path)), dot + 1);
+}
+
+static bool same(yyjson_val *a, yyjson_val *b)
+{
+    if (yyjson_is_num(a) && yyjson_is_num(b))
+        return !(yyjson_get_num(a) < yyjson_get_num(b)) && !(yyjson_get_num(a) > yyjson_get_num(b));
+    return yyjson_equals(a, b);
+}
+
+// False: a thing that has two names is said under both, and not the same.
+static bool names_agree(struct reading *r, yyjson_val *root)
+{
+    static const char *const names[][2] = {
+        {"repeat_penalty", "repetition_penalty"},
+        {"typical_p", "typ_p"},
+        {"reasoning_effort", "reasoning.effort"},
+        {"enable_thinking", "reasoning.enabled"},
+        {"thinking_budget_tokens", "reasoning.max_tokens"},
+        {"thinking_budget_tokens", "thinking.budget_tokens"},
+    };
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        yyjson_val *a = said(root, names[i][0]), *b = said(root, names[i][1]);
+        if (a && b && !yyjson_is_null(a) && !yyjson_is_null(b) && !same(a, b))
+            return refuse(r->refusal, 400, "invalid_value", names[i][1],
+                          "'%s' and '%s' are both given, and differ.", names[i][0], names[i][1]);
+    }
+    return true;
+}
+
 // ---- the whole ------------------------------------------------------------------------------
 
 static field_reader *reader_of(const struct dialect *dialect, yyjson_val *key)
@@ -296,6 +338,8 @@ bool ask_read(const struct dialect *dialect, struct bytes text, struct job *job,
         field_reader *read = good && !yyjson_is_null(value) ? reader_of(dialect, key) : NULL;
         good = good && (!read || read(&r, yyjson_get_str(key), value));
     }
+    good =
+        good && (dialect->kind != JOB_GENERATE || names_agree(&r, yyjson_doc_get_root(body.doc)));
     body_close(&body);
     return good && dialect->finish(&r);
 }

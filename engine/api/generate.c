@@ -78,6 +78,19 @@ static struct reply *reply_open(struct api *api, const struct form *form, struct
     return reply;
 }
 
+static bool biases_fit(const struct model_info *model, const struct job *job,
+                       struct refusal *refusal)
+{
+    const struct sampling *sampling = &job->ask.sampling;
+    for (size_t i = 0; i < sampling->n_biases; i++)
+        if (sampling->biases[i].id >= model->n_vocab)
+            return refuse(refusal, 400, "invalid_value", "logit_bias",
+                          "'logit_bias' has an entry for token %d; this model's vocabulary has %d, "
+                          "counted from 0.",
+                          (int)sampling->biases[i].id, (int)model->n_vocab);
+    return true;
+}
+
 // False (and refused) unless the loaded model does such work.
 static bool model_suits(const struct api *api, const struct job *job, const struct form *form,
                         struct refusal *refusal)
@@ -86,6 +99,8 @@ static bool model_suits(const struct api *api, const struct job *job, const stru
     struct err err = {0};
     if (job_suits(job, model, &err) != OK)
         return refuse_err(refusal, &err, "model");
+    if (!biases_fit(model, job, refusal))
+        return false;
     return job->kind != JOB_EMBED || vectors_fit(model, job, form, refusal);
 }
 

@@ -251,6 +251,10 @@ static bool read_old_call(struct reading *r, const char *path, yyjson_val *call,
 
 // ---- one message ----------------------------------------------------------------------------
 
+#define ROLES                                                                                      \
+    "\"system\", \"developer\", \"user\", \"assistant\" or \"tool\" (or \"function\", its older "  \
+    "name)"
+
 static bool read_role(struct reading *r, const char *path, yyjson_val *role, struct bytes *out)
 {
     static const struct {
@@ -259,7 +263,7 @@ static bool read_role(struct reading *r, const char *path, yyjson_val *role, str
                  {"user", "user"},     {"assistant", "assistant"},
                  {"tool", "tool"},     {"function", "tool"}}; // and its older name for that
     if (!yyjson_is_str(role))
-        return wrong_kind(r, path, "\"system\", \"user\", \"assistant\" or \"tool\"", role);
+        return wrong_kind(r, path, ROLES, role);
     for (size_t i = 0; i < COUNT_OF(roles); i++) {
         if (yyjson_equals_str(role, roles[i].theirs)) {
             *out = bytes_of(roles[i].ours);
@@ -267,8 +271,7 @@ static bool read_role(struct reading *r, const char *path, yyjson_val *role, str
         }
     }
     return refuse(r->refusal, 400, "unsupported_value", path,
-                  "'%s' is \"%.40s\"; it must be \"system\", \"user\", \"assistant\" or \"tool\".",
-                  path, yyjson_get_str(role));
+                  "'%s' is \"%.40s\"; it must be " ROLES ".", path, yyjson_get_str(role));
 }
 
 static bool read_extras(struct reading *r, size_t at, yyjson_val *object, struct message *message)

@@ -130,7 +130,13 @@ static bool prompt_finish(struct reading *r)
 
 static bool completions_finish(struct reading *r)
 {
-    return r->ask->prompt.p ? true : missing(r, "prompt");
+    if (!r->ask->prompt.p)
+        return missing(r, "prompt");
+    if (r->form->echo && r->form->logprobs) // silence about the prompt's tokens would mislead
+        return not_supported(r, "echo",
+                             "with 'logprobs' it asks for those of the prompt, which are not "
+                             "computed; leave one of them away");
+    return true;
 }
 
 // ---- what all objects of an answer share ----------------------------------------------------

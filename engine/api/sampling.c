@@ -4,7 +4,7 @@
 #include "fields.h"
 
 #include <math.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { BIASES_MOST = 1024, BREAKERS_MOST = 32, BREAKER_BYTES_MOST = 64 };
@@ -61,71 +61,102 @@ static bool read_ignore_eos(struct reading *r, const char *name, yyjson_val *val
 
 // ---- logit_bias ---------------------------------------------------------------------------------
 
-static bool wrong_bias(struct reading *r, const char *name)
-{
-    return refuse(
-        r->refusal, 400, "invalid_value", name,
-        "'%s' must be an object of token ids and numbers from -100 to 100, or an array of "
-        "such pairs.",
-        name);
-}
+struct bias_list {
+    struct token_bias *items;
+    size_t n;
+};
 
-// false, as llama-server takes it: never.
-static bool take_bias(yyjson_val *value, float *out)
+// path: how sentences call the value. false, as llama-server takes it: never.
+static bool add_bias(struct reading *r, const char *name, const char *path, uint64_t id,
+                     yyjson_val *value, struct bias_list *list)
 {
-    if (yyjson_is_false(value)) {
-        *out = -INFINITY;
-        return true;
-    }
-    const double number = yyjson_get_num(value);
-    *out = (float)number;
-    return yyjson_is_num(value) && number >= -100 && number <= 100;
-}
-
-static bool take_id(const char *text, int32_t *out)
-{
-    char *end;
-    if (!text || text[0] < '0' || text[0] > '9')
+    float bias = -INFINITY;
+    if (!yyjson_is_false(value) && !take_float(r, path, value, -100, 100, &bias))
         return false;
-    const long long number = strtoll(text, &end, 10);
-    *out = (int32_t)number;
-    return *end == 0 && number <= INT32_MAX;
+    for (size_t i = 0; i < list->n; i++)
+        if ((uint64_t)list->items[i].id == id)
+            return refuse(r->refusal, 400, "invalid_value", path, "'%s' has token %d twice.", name,
+                          (int)id);
+    list->items[list->n++] = (struct token_bias){(int32_t)id, bias};
+    return true;
+}
+
+// A token's id as it is written, without zeros in front.
+static bool id_of(yyjson_val *key, uint64_t *out)
+{
+    const char *text = yyjson_get_str(key);
+    const size_t n = yyjson_get_len(key);
+    *out = 0;
+    for (size_t i = 0; i < n && i < 10; i++) {
+        if (text[i] < '0' || text[i] > '9')
+            return false;
+        *out = *out * 10 + (uint64_t)(text[i] - '0');
+    }
+    return n > 0 && n <= 10 && (text[0] != '0' || n == 1) && *out <= INT32_MAX;
+}
+
+static bool biases_of_object(struct reading *r, const char *name, yyjson_val *value,
+                             struct bias_list *list)
+{
+    size_t i, n;
+    yyjson_val *key, *item;
+    char path[64];
+    uint64_t id;
+    yyjson_obj_foreach(value, i, n, key, item)
+    {
+        snprintf(path, sizeof(path), "%s.%.40s", name, yyjson_get_str(key));
+        if (!id_of(key, &id))
+            return refuse(r->refusal, 400, "invalid_value", path,
+                          "'%s' has an entry for \"%.40s\"; it must be the id of a token, a whole "
+                          "number.",
+                          name, yyjson_get_str(key));
+        if (!add_bias(r, name, path, id, item, list))
+            return false;
+    }
+    return true;
+}
+
+static bool biases_of_array(struct reading *r, const char *name, yyjson_val *value,
+                            struct bias_list *list)
+{
+    size_t i, n;
+    yyjson_val *item;
+    char path[64];
+    int64_t id;
+    yyjson_arr_foreach(value, i, n, item)
+    {
+        snprintf(path, sizeof(path), "%s[%zu]", name, i);
+        if (!yyjson_is_arr(item) || yyjson_arr_size(item) != 2)
+            return refuse(r->refusal, 400, "invalid_value", path,
+                          "'%s' must be a pair: the id of a token and a number.", path);
+        snprintf(path, sizeof(path), "%s[%zu][0]", name, i);
+        if (!take_whole(r, path, yyjson_arr_get(item, 0), 0, INT32_MAX, &id))
+            return false;
+        snprintf(path, sizeof(path), "%s[%zu][1]", name, i);
+        if (!add_bias(r, name, path, (uint64_t)id, yyjson_arr_get(item, 1), list))
+            return false;
+    }
+    return true;
 }
 
 static bool read_logit_bias(struct reading *r, const char *name, yyjson_val *value)
 {
     const size_t n = yyjson_get_len(value);
-    size_t i, most, kept = 0;
-    yyjson_val *key, *item;
-    bool good = yyjson_is_obj(value) || yyjson_is_arr(value);
-    if (!good)
-        return wrong_bias(r, name);
+    if (!yyjson_is_ctn(value))
+        return wrong_kind(r, name, "an object of token ids and numbers, or an array of such pairs",
+                          value);
     if (n > BIASES_MOST)
         return refuse(r->refusal, 400, "invalid_value", name,
                       "'%s' has %zu entries; at most %d are taken.", name, n, BIASES_MOST);
-    struct token_bias *biases = arena_take(r->arena, (n + 1) * sizeof(*biases));
-    if (!biases)
+    struct bias_list list = {arena_take(r->arena, (n + 1) * sizeof(*list.items)), 0};
+    if (!list.items)
         return no_room(r);
-    if (yyjson_is_obj(value)) {
-        yyjson_obj_foreach(value, i, most, key, item)
-        {
-            good = good && take_id(yyjson_get_str(key), &biases[kept].id) &&
-                   take_bias(item, &biases[kept].bias);
-            kept++;
-        }
-    } else {
-        yyjson_arr_foreach(value, i, most, item)
-        {
-            yyjson_val *id = yyjson_arr_get(item, 0);
-            good = good && yyjson_arr_size(item) == 2 && yyjson_is_uint(id) &&
-                   yyjson_get_uint(id) <= INT32_MAX &&
-                   take_bias(yyjson_arr_get(item, 1), &biases[kept].bias);
-            biases[kept++].id = (int32_t)yyjson_get_uint(id);
-        }
-    }
-    r->ask->sampling.biases = biases;
-    r->ask->sampling.n_biases = kept;
-    return good ? true : wrong_bias(r, name);
+    if (yyjson_is_obj(value) ? !biases_of_object(r, name, value, &list)
+                             : !biases_of_array(r, name, value, &list))
+        return false;
+    r->ask->sampling.biases = list.items;
+    r->ask->sampling.n_biases = list.n;
+    return true;
 }
 
 // ---- lists of words -----------------------------------------------------------------------------
@@ -190,12 +221,21 @@ static bool read_samplers(struct reading *r, const char *name, yyjson_val *value
     if (!yyjson_is_arr(value))
         return wrong_kind(r, name, "an array of strings", value);
     for (size_t i = 0; i < n; i++) {
-        const int step = step_of(yyjson_arr_get(value, i));
-        if (step == -2 || (step >= 0 && seen[step]))
-            return refuse(r->refusal, 400, "invalid_value", name,
-                          "'%s' must name each of top_n_sigma, top_k, typ_p, top_p, min_p, xtc and "
-                          "temperature at most once; penalties and dry always come first.",
-                          name);
+        yyjson_val *item = yyjson_arr_get(value, i);
+        const int step = step_of(item);
+        char path[32];
+        snprintf(path, sizeof(path), "%s[%zu]", name, i);
+        if (!yyjson_is_str(item))
+            return wrong_kind(r, path, "a string", item);
+        if (step == -2)
+            return refuse(r->refusal, 400, "invalid_value", path,
+                          "'%s' is \"%.40s\"; it must be top_n_sigma, top_k, typ_p, top_p, min_p, "
+                          "xtc, temperature, penalties or dry.",
+                          path, yyjson_get_str(item));
+        if (step >= 0 && seen[step])
+            return refuse(r->refusal, 400, "invalid_value", path,
+                          "'%s' names \"%.40s\" a second time; each is taken once.", path,
+                          yyjson_get_str(item));
         if (step < 0)
             continue;
         seen[step] = true;

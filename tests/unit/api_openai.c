@@ -63,6 +63,8 @@ static void test_good(void)
         {true,
          "{\"messages\":[{\"role\":\"user\",\"content\":\"x\",\"name\":\"n\"}],\"max_tokens\":5,"
          "\"max_completion_tokens\":5}"},
+        {true, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"repeat_penalty\":1,"
+               "\"repetition_penalty\":1.0,\"logit_bias\":[[0,false],[1,-1.5]]}"},
         {true, "{\"messages\":[{\"role\":\"user\",\"content\":[]}],\"temperature\":null,\"stream\":"
                "null}"},
     };
@@ -276,7 +278,7 @@ static const struct {
     {"{\"messages\":[{\"role\":\"user\",\"content\":5}]}", "invalid_type", "messages[0].content",
      "must be"},
     {"{\"messages\":[{\"role\":\"critic\",\"content\":\"x\"}]}", "unsupported_value",
-     "messages[0].role", "\"critic\""},
+     "messages[0].role", "\"critic\"; it must be \"system\", \"developer\""},
     {"{\"messages\":[{\"role\":\"user\",\"content\":\"x\",\"name\":5}]}", "invalid_type",
      "messages[0].name", "a string, not a number"},
     {"{\"messages\":[{\"role\":\"tool\",\"content\":\"x\",\"tool_call_id\":5}]}", "invalid_type",
@@ -357,10 +359,26 @@ static const struct {
     {"{" USER ",\"grammar\":\"root ::= [a]\",\"guided_choice\":[\"a\"]}", "invalid_value",
      "guided_choice", "one of them"},
     {"{" USER ",\"guided_choice\":[1]}", "invalid_type", "guided_choice", "strings"},
-    {"{" USER ",\"logit_bias\":{\"five\":1}}", "invalid_value", "logit_bias", "token ids"},
-    {"{" USER ",\"logit_bias\":{\"5\":101}}", "invalid_value", "logit_bias", "-100 to 100"},
-    {"{" USER ",\"logit_bias\":[[5]]}", "invalid_value", "logit_bias", "pairs"},
-    {"{" USER ",\"samplers\":[\"top_k\",\"top_k\"]}", "invalid_value", "samplers", "once"},
+    {"{" USER ",\"logit_bias\":{\"five\":1}}", "invalid_value", "logit_bias.five", "for \"five\""},
+    {"{" USER ",\"logit_bias\":{\"05\":1}}", "invalid_value", "logit_bias.05", "for \"05\""},
+    {"{" USER ",\"logit_bias\":{\"2147483648\":1}}", "invalid_value", "logit_bias.2147483648",
+     "id"},
+    {"{" USER ",\"logit_bias\":{\"5\":101}}", "invalid_value", "logit_bias.5",
+     "is 101; it must be a number from -100 to 100"},
+    {"{" USER ",\"logit_bias\":{\"5\":\"x\"}}", "invalid_type", "logit_bias.5", "not a string"},
+    {"{" USER ",\"logit_bias\":[[5]]}", "invalid_value", "logit_bias[0]", "a pair"},
+    {"{" USER ",\"logit_bias\":[[5,1],[5,2]]}", "invalid_value", "logit_bias[1][1]",
+     "token 5 twice"},
+    {"{" USER ",\"logit_bias\":[[-1,1]]}", "invalid_value", "logit_bias[0][0]", "is -1"},
+    {"{" USER ",\"logit_bias\":7}", "invalid_type", "logit_bias", "not a number"},
+    {"{" USER ",\"samplers\":[\"top_k\",\"top_k\"]}", "invalid_value", "samplers[1]",
+     "\"top_k\" a second time"},
+    {"{" USER ",\"samplers\":[\"dry\",\"infill\"]}", "invalid_value", "samplers[1]", "\"infill\""},
+    {"{" USER ",\"samplers\":[2]}", "invalid_type", "samplers[0]", "not a number"},
+    {"{" USER ",\"repeat_penalty\":1.5,\"repetition_penalty\":1}", "invalid_value",
+     "repetition_penalty", "'repeat_penalty' and"},
+    {"{" USER ",\"reasoning\":{\"effort\":\"low\"},\"reasoning_effort\":\"high\"}", "invalid_value",
+     "reasoning.effort", "differ"},
     {"{" USER ",\"mirostat\":3}", "invalid_value", "mirostat", "from 0 to 2"},
     {"{" USER ",\"modalities\":[\"text\",\"audio\"]}", "unsupported_value", "modalities", "text"},
     {"{" USER ",\"temperature\":\"hot\"}", "invalid_type", "temperature", "a number, not a string"},
@@ -377,9 +395,11 @@ static const struct {
     {"{" USER ",\"top_k\":99999999999}", "invalid_value", "top_k",
      "'top_k' is 99999999999; it must be a whole number from -1 to 1000000."},
     {"{" USER ",\"seed\":18446744073709551616}", "invalid_value", "seed",
-     "'seed' is 18446744073709551616; it must be a whole number from -9223372036854775808 to "
-     "18446744073709551615."},
-    {"{" USER ",\"seed\":-9223372036854775809}", "invalid_value", "seed", "whole number"},
+     "'seed' is about 1.84467441e+19; it must be a whole number, its digits written out, from "
+     "-9223372036854775808 to 18446744073709551615."},
+    {"{" USER ",\"seed\":-9223372036854775809}", "invalid_value", "seed",
+     "is about -9.22337204e+18"},
+    {"{" USER ",\"seed\":1e18}", "invalid_value", "seed", "digits written out"},
     {"{" USER ",\"seed\":0.5}", "invalid_value", "seed", "is 0.5"},
     {"{" USER ",\"max_tokens\":5,\"max_completion_tokens\":6}", "invalid_value",
      "max_completion_tokens", "differ"},
@@ -455,6 +475,7 @@ static void test_prompts_refused(void)
         "{\"prompt\":\"x\",\"suffix\":\"y\"}",
         "{\"prompt\":\"x\",\"logprobs\":21}",
         "{\"prompt\":\"x\",\"echo\":1}",
+        "{\"prompt\":\"x\",\"echo\":true,\"logprobs\":1}",
     };
     for (size_t i = 0; i < COUNT_OF(bodies); i++) {
         struct job *job = job_open();
