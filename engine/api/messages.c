@@ -4,7 +4,8 @@
 // What clients really send is taken: "developer" for system, contents as text or as an array of
 // text parts (joined by newlines), an assistant's content that is null or missing, arguments as
 // JSON in a string or as an object, the older function_call. Neighbours of one role become one
-// turn, since most templates insist that turns alternate; what a tool answered stays by itself.
+// turn, with all their calls, since most templates insist that turns alternate; what a tool
+// answered stays by itself.
 // When the last message is the assistant's, the answer goes on where it ends.
 #include "fields.h"
 
@@ -319,26 +320,57 @@ static bool read_message(struct reading *r, size_t at, yyjson_val *object, struc
 
 // ---- the conversation -----------------------------------------------------------------------
 
+// What was called stays behind what was said: calls go on with more calls alone.
 static bool one_turn(const struct message *a, const struct message *b)
 {
     bool same_name = (!a->name.p && !b->name.p) || bytes_equal(a->name, b->name);
-    return bytes_equal(a->role, b->role) && same_name && !a->calls && !a->reasoning.p &&
-           !bytes_equal_text(a->role, "tool");
+    return bytes_equal(a->role, b->role) && same_name && !bytes_equal_text(a->role, "tool") &&
+           (!a->calls || (b->calls && b->content.n == 0));
 }
 
-// Of `n` messages that are one turn, the last becomes all of them: only it may hold calls.
+// The last gets the calls of all.
+static bool merge_calls(struct reading *r, struct message *messages, size_t n)
+{
+    size_t n_calls = 0;
+    for (size_t i = 0; i < n; i++)
+        n_calls += messages[i].calls ? messages[i].calls->list.n : 0;
+    if (n_calls == 0)
+        return true;
+    struct value *list = arena_take(r->arena, sizeof(*list)),
+                 *items = arena_take(r->arena, n_calls * sizeof(*items));
+    if (!list || !items)
+        return no_room(r);
+    n_calls = 0;
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; messages[i].calls && k < messages[i].calls->list.n; k++)
+            items[n_calls++] = messages[i].calls->list.items[k];
+    *list = (struct value){.kind = VALUE_LIST, .list = {items, n_calls}};
+    messages[n - 1].calls = list;
+    return true;
+}
+
+// Of `n` messages that are one turn, the last becomes all of them. Some clients send a thought, a
+// sentence and each call as messages of their own.
 static bool merge(struct reading *r, struct message *messages, size_t n)
 {
-    size_t n_bytes = 1;
-    for (size_t i = 0; i < n; i++)
+    struct message *last = &messages[n - 1];
+    size_t n_bytes = 1, n_thoughts = 1;
+    for (size_t i = 0; i < n; i++) {
         n_bytes += messages[i].content.n + 2;
-    struct joined text = {arena_take(r->arena, n_bytes), 0};
-    if (!text.p)
+        n_thoughts += messages[i].reasoning.n + 2;
+    }
+    struct joined text = {arena_take(r->arena, n_bytes), 0},
+                  thoughts = {arena_take(r->arena, n_thoughts), 0};
+    if (!text.p || !thoughts.p)
         return no_room(r);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         join(&text, "\n\n", messages[i].content);
-    messages[n - 1].content = (struct bytes){text.p, text.n};
-    return true;
+        join(&thoughts, "\n\n", messages[i].reasoning);
+    }
+    last->content = (struct bytes){text.p, text.n};
+    if (thoughts.n > 0)
+        last->reasoning = (struct bytes){thoughts.p, thoughts.n};
+    return merge_calls(r, messages, n);
 }
 
 static bool merge_all(struct reading *r, struct message *messages, size_t *n_messages)

@@ -187,6 +187,44 @@ static void test_calls(void)
     job_close(job);
 }
 
+// A thought, a sentence and two calls are one turn, in however many messages they are sent; what is
+// said behind a call is another.
+static void test_turns(void)
+{
+    static const char call[] = "{\"id\":\"%s\",\"type\":\"function\",\"function\":{"
+                               "\"name\":\"f\",\"arguments\":\"\"}}";
+    char c1[120], c2[120], body[1200], text[1200];
+    struct job *job = job_open();
+    struct form form;
+    struct refusal refusal = {0};
+    snprintf(c1, sizeof(c1), call, "c1");
+    snprintf(c2, sizeof(c2), call, "c2");
+    snprintf(body, sizeof(body),
+             "{\"messages\":[" SAYS(
+                 "user", "\"u\"") ",{\"role\":\"assistant\",\"content\":\"a\",\"reasoning\":\"r\"},"
+                                  "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[%s]},"
+                                  "{\"role\":\"assistant\",\"tool_calls\":[%s],"
+                                  "\"reasoning_content\":\"s\"}," SAYS("assistant", "\"b\"") "]}",
+             c1, c2);
+    if (!CHECK(ask_read(&openai_chat, bytes_of(body), job, &form, &refusal)))
+        fprintf(stderr, "    %s\n", refusal.text);
+    struct json json;
+    json_init(&json, sizeof(text));
+    json_object(&json, NULL);
+    value_write(&json, "m", job->ask.conversation.messages);
+    json_end(&json);
+    struct bytes view = buf_view(&json.text);
+    snprintf(text, sizeof(text), "%.*s", (int)view.n, (const char *)view.p);
+    CHECK_TEXT(text,
+               "{\"m\":[{\"role\":\"user\",\"content\":\"u\"},{\"role\":\"assistant\","
+               "\"content\":\"a\",\"reasoning_content\":\"r\\n\\ns\",\"tool_calls\":["
+               "{\"function\":{\"name\":\"f\",\"arguments\":{}},\"type\":\"function\",\"id\":"
+               "\"c1\"},{\"function\":{\"name\":\"f\",\"arguments\":{}},\"type\":\"function\","
+               "\"id\":\"c2\"}]},{\"role\":\"assistant\",\"content\":\"b\"}]}");
+    json_free(&json);
+    job_close(job);
+}
+
 // What OpenAI's newer clients send: fields unknown here, null for "not given".
 static void test_defaults(void)
 {
@@ -679,6 +717,7 @@ int main(void)
     test_good();
     test_messages();
     test_calls();
+    test_turns();
     test_defaults();
     test_seeds();
     test_keys();
