@@ -5,12 +5,12 @@ tests/golden/mkarch.py; vectors and scores are compared with those recorded from
 
 import base64
 import math
-import os
-import shutil
 import struct
 import sys
 import threading
 from pathlib import Path
+
+import npm
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 sys.path.insert(0, str(GOLDEN))
@@ -119,27 +119,6 @@ def ollama(t, server, alone):
         t.check("ollama: %s: an error is a text" % name, answer[0] in (400, 404) and isinstance(answer[2]["error"], str), answer)
 
 
-def npm(t, server):
-    root, why = t.test_root()
-    if not root:
-        return t.skip("openai npm: embeddings", why)
-    place = t.WORK / "npm"
-    place.mkdir(exist_ok=True)
-    for name in ("package.json", "package-lock.json", "embeddings.mjs"):
-        shutil.copy(t.HERE / name, place / name)
-    cache = Path(os.environ.get("TAWNY_CACHE", t.WORK)) / "npm"
-    code, text = t.in_test_root(root, "env", "npm_config_cafile=/etc/ssl/certs/ca-certificates.crt", "npm", "ci", "--no-audit", "--no-fund",
-                                "--ignore-scripts", "--cache", cache, "--prefer-offline", cwd=place)
-    if code:
-        return t.skip("openai npm: embeddings", "npm could not install it: %s" % text.strip()[-300:])
-    code, text = t.in_test_root(root, "env", "NODE_EXTRA_CA_CERTS=%s" % server.ca, "TAWNY_URL=" + server.url, "TAWNY_KEY=" + server.key(), "node",
-                                place / "embeddings.mjs", cwd=place)
-    lines = [line for line in text.splitlines() if line.startswith(("ok ", "FAILED "))]
-    for line in lines:
-        t.check(line.split(" ", 1)[1].split(": FAILED")[0], line.startswith("ok "), line)
-    t.check("openai npm: embeddings ran to their end", code == 0 and len(lines) == 3, text[-500:])
-
-
 def rerank(t, server, name, n_scores):
     def ask(**fields):
         return server.ask("POST", "/v1/rerank", dict({"query": "where is the fox", "documents": TEXTS}, **fields))
@@ -199,7 +178,7 @@ def run(t, model):
         alone = openai(t, server, cases.IDS)
         crowd(t, server, alone)
         ollama(t, server, alone)
-        npm(t, server)
+        npm.client("openai npm: embeddings", "embeddings.mjs", server, 3)
     t.check("embeddings: the server stops cleanly", server.stop() == 0, server.log.read_text()[-500:])
     for name, n_scores in (("bert score", 1), ("qwen3 rank", 2)):
         server = t.Server("rerank", paths[name])

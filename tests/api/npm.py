@@ -1,35 +1,53 @@
-"""OpenAI's own client for Node, with the CA and without."""
+"""OpenAI's own client for Node, with the CA and without; and how every topic has its clients from npm."""
 
+import functools
 import os
 import shutil
 from pathlib import Path
 
 from tools import HERE, Server, WORK, check, in_test_root, skip, test_root
 
+PLACE = WORK / "npm"
 
-def run(model):
+
+@functools.cache
+def install():
+    """Once a run, the versions of package-lock.json: (the root with node, None), or (None, why there are no clients)."""
     root, why = test_root()
     if not root:
-        skip("openai npm", why)
-        return
-    place = WORK / "npm"
-    place.mkdir(exist_ok=True)
-    for name in ("package.json", "package-lock.json", "client.mjs"):
-        shutil.copy(HERE / name, place / name)
-    cache = Path(os.environ.get("TAWNY_CACHE", WORK)) / "npm"
+        return None, why
+    PLACE.mkdir(exist_ok=True)
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(HERE / name, PLACE / name)
+    cache = Path(os.environ.get("TAWNY_CACHE") or WORK) / "npm"
     code, text = in_test_root(root, "env", "npm_config_cafile=/etc/ssl/certs/ca-certificates.crt", "npm", "ci", "--no-audit",
-                              "--no-fund", "--ignore-scripts", "--cache", cache, "--prefer-offline", cwd=place)
-    if code:
-        skip("openai npm", "npm could not install it: %s" % text.strip()[-300:])
+                              "--no-fund", "--ignore-scripts", "--cache", cache, "--prefer-offline", cwd=PLACE)
+    return (None, "npm could not install the clients: %s" % text.strip()[-300:]) if code else (root, None)
+
+
+def client(topic, script, server, n_least):
+    """A script beside this file, run against a server; each line it prints is a check, and there must be n_least of them."""
+    root, why = install()
+    if not root:
+        skip(topic, why)
         return
-    server = Server("npm", model)
-    server.wait()
+    shutil.copy(HERE / script, PLACE / script)
     code, text = in_test_root(root, "env", "NODE_EXTRA_CA_CERTS=%s" % server.ca, "TAWNY_URL=" + server.url,
-                              "TAWNY_KEY=" + server.key(), "node", place / "client.mjs", cwd=place)
+                              "TAWNY_KEY=" + server.key(), "node", PLACE / script, cwd=PLACE)
     lines = [line for line in text.splitlines() if line.startswith(("ok ", "FAILED "))]
     for line in lines:
         check(line.split(" ", 1)[1].split(": FAILED")[0], line.startswith("ok "), line)
-    check("openai npm: the client ran to its end", code == 0 and len(lines) >= 14, text[-500:])
+    check("%s: the client ran to its end" % topic, code == 0 and len(lines) >= n_least, text[-500:])
+
+
+def run(model):
+    root, why = install()
+    if not root:
+        skip("openai npm", why)
+        return
+    server = Server("npm", model)
+    server.wait()
+    client("openai npm", "client.mjs", server, 14)
     code, text = in_test_root(root, "env", "TAWNY_URL=" + server.url, "TAWNY_KEY=" + server.key(), "node", "-e",
                               "fetch(process.env.TAWNY_URL + '/health').then(() => console.log('trusted'), e => console.log(e.cause.code))")
     check("node: without the CA the certificate is refused", "trusted" not in text and "CERT" in text.upper(), text)
