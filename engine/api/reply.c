@@ -86,9 +86,13 @@ static void done(struct reply *reply, const struct event *event)
 static void fail(struct reply *reply, const struct err *err)
 {
     struct refusal refusal;
-    const char *field = reply->constraint; // its sentences begin with it
-    bool ours = field && strncmp(err->text, field, strlen(field)) == 0;
-    (void)refuse_err(&refusal, err, ours ? field : reply->dialect->input);
+    // sentences on what the answer must be begin with the field that says it
+    const char *const fields[] = {reply->constraint, "tools"};
+    const char *field = reply->dialect->input;
+    for (size_t i = 0; i < COUNT_OF(fields); i++)
+        if (fields[i] && strncmp(err->text, fields[i], strlen(fields[i])) == 0)
+            field = fields[i];
+    (void)refuse_err(&refusal, err, field);
     refusal.bare = reply->dialect->bare_errors;
     if (reply->started) {
         reply->dialect->writer->fail(reply, &refusal);

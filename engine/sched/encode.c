@@ -27,6 +27,7 @@ void encoding_close(struct encoding *encoding)
     if (!encoding)
         return;
     job_close(encoding->job);
+    matcher_close(encoding->matcher);
     grammar_close(encoding->grammar);
     jinja_text_free(&encoding->text);
     free(encoding->ids);
@@ -67,6 +68,24 @@ enum status encoding_check(const struct encoding *e, struct err *err)
     return n_least >= (uint64_t)e->n_ctx ? too_long(e, "at least ", (size_t)n_least, err) : OK;
 }
 
+const char *ask_obeys(const struct ask *ask)
+{
+    return ask->must_call ? "tools" : ask->constraint.path;
+}
+
+// Where the answer begins is looked at here, so that what cannot be followed is refused before
+// anything is generated, and the first mask costs the engine's thread nothing.
+static enum status begin_matcher(struct encoding *e, struct err *err)
+{
+    const size_t n = ((size_t)tokenizer_n_vocab(e->tokenizer) + 31) / 32;
+    uint32_t *bits = mem_array(n, sizeof(*bits));
+    matcher_prepare(e->tokenizer);
+    matcher_open(&e->matcher, e->grammar, e->tokenizer);
+    enum status status = matcher_mask(e->matcher, bits, err);
+    free(bits);
+    return status == OK ? OK : err_prefix(err, "%s", ask_obeys(&e->job->ask));
+}
+
 // What the answer must be: a call that has to be made, or what the request says of it.
 static enum status obey(struct encoding *e, struct err *err)
 {
@@ -75,9 +94,7 @@ static enum status obey(struct encoding *e, struct err *err)
                              ? answer_call_grammar(&e->grammar, &e->family, ask->conversation.tools,
                                                    ask->must_call_tool, &e->notes, err)
                              : grammar_compile(&e->grammar, &ask->constraint, &e->notes, err);
-    if (e->grammar)
-        matcher_prepare(e->tokenizer);
-    return status;
+    return status == OK && e->grammar ? begin_matcher(e, err) : status;
 }
 
 static enum status encode(struct encoding *e, struct err *err)

@@ -56,6 +56,7 @@ struct encoding {
     int32_t *ids;               // [n]; NULL when it was refused
     int32_t n;
     struct grammar *grammar; // NULL: the answer is free
+    struct matcher *matcher; // at its beginning
     struct notes notes;      // on it
     struct err err;          // status != OK: refused
 };
@@ -202,6 +203,8 @@ struct encoding *encoder_take(struct encoder *encoder); // NULL: nothing is read
 int encoder_fd(const struct encoder *encoder);
 uint64_t encoder_began_ms(const struct encoder *encoder); // of the present prompt; 0: none
 void encoding_close(struct encoding *encoding);
+// The field of the request that says what the answer must be, as sentences call it.
+const char *ask_obeys(const struct ask *ask);
 // Whether the text is too long by its bytes alone.
 MUST_USE enum status encoding_check(const struct encoding *encoding, struct err *err);
 

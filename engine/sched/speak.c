@@ -141,8 +141,6 @@ static bool opens_thought(const struct loaded *loaded, const struct work *work)
 void work_speak_begin(const struct loaded *loaded, struct work *work)
 {
     const struct ask *ask = &work->job->ask;
-    if (work->grammar)
-        matcher_open(&work->matcher, work->grammar, loaded->tokenizer);
     stopper_open(&work->stopper, ask->stops, ask->n_stops);
     if (ask->chat && (ask->conversation.tools || loaded->family.thought)) {
         const struct answer_options options = {.tools = ask->conversation.tools,

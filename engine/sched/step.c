@@ -240,6 +240,11 @@ static void seq_advance(struct loaded *loaded, struct seq *seq, struct logits lo
         id = work_counts(loaded, seq->work, id);
         chance_tell(loaded, seq->work, wanted, id);
         loaded_token(loaded, seq, id);
+    } else if (err.status == BAD_INPUT) { // what the answer must be cannot be followed
+        (void)err_prefix(&err, "%s: after %d tokens of the answer", ask_obeys(&seq->work->job->ask),
+                         (int)seq->work->n_generated);
+        log_info("job %llu: %s", (unsigned long long)seq->work->id, err.text);
+        work_fail(loaded, seq, &err);
     } else {
         (void)err_prefix(&err, "model %s, after %d tokens", model_info(loaded->model)->id,
                          (int)seq->n_cached);

@@ -227,6 +227,8 @@ void engine_encoded(struct engine *engine, struct encoding *encoding)
         encoding->job = NULL;
         encoding->ids = NULL;
         encoding->grammar = NULL;
+        work->matcher = encoding->matcher;
+        encoding->matcher = NULL;
         if (encoding->err.status != OK) {
             end_failed(loaded, NULL, work, &encoding->err);
         } else if (work->job->ask.only_prompt) {

@@ -408,6 +408,48 @@ static void sort_bytes(struct grammar *g)
     }
 }
 
+// ---- places that are too wide -------------------------------------------------------------------
+
+enum { FORK = 1000 }; // edges of a state from which its place is measured: few states have so many
+
+// How many states a text may be in that has come to this one.
+static uint32_t place_ways(const struct grammar *g, uint32_t from, uint32_t *seen, uint32_t *todo)
+{
+    uint32_t n = 0, n_ways = 0;
+    todo[n++] = from;
+    seen[from] = from + 1;
+    while (n > 0 && n_ways <= PLACE_WAYS_MOST) {
+        const uint32_t state = todo[--n];
+        n_ways++;
+        for (uint32_t i = g->first[state]; i < g->first[state + 1]; i++) {
+            const struct grammar_edge *edge = &g->edges[i];
+            const bool calls = edge->kind == EDGE_CALL;
+            const uint32_t next[] = {calls ? g->rules[edge->what].start : edge->to, edge->to};
+            const bool twice = calls && g->rules[edge->what].may_be_empty;
+            for (size_t k = 0; k < 1 + (size_t)twice && edge->kind != EDGE_BYTES; k++)
+                if (seen[next[k]] != from + 1) {
+                    seen[next[k]] = from + 1;
+                    todo[n++] = next[k];
+                }
+        }
+    }
+    return n_ways;
+}
+
+// Whether a matcher would have to give up where a grammar forks into very many ways.
+static bool too_wide(const struct grammar *g)
+{
+    uint32_t *seen = mem_array(g->n_states + 1, sizeof(*seen)),
+             *todo = mem_array(g->n_states + 1, sizeof(*todo));
+    bool wide = false;
+    for (uint32_t s = 0; s < g->n_states && !wide; s++)
+        wide =
+            g->first[s + 1] - g->first[s] >= FORK && place_ways(g, s, seen, todo) > PLACE_WAYS_MOST;
+    free(seen);
+    free(todo);
+    return wide;
+}
+
 enum status automaton_finish(struct grammar *g, uint32_t root, uint32_t *loops, struct err *err)
 {
     *loops = 0;
@@ -427,5 +469,11 @@ enum status automaton_finish(struct grammar *g, uint32_t root, uint32_t *loops, 
     if (g->rules[root].fails)
         return err_set(err, BAD_INPUT, "no text can satisfy it");
     *loops = rank_all(g);
-    return *loops ? err_set(err, BAD_INPUT, "a rule begins with itself") : OK;
+    if (*loops)
+        return err_set(err, BAD_INPUT, "a rule begins with itself");
+    return too_wide(g) ? err_set(err, TOO_LARGE,
+                                 "it is too wide: at one place it can go on in more than %d ways "
+                                 "(alternatives that are a text and no more count as one)",
+                                 PLACE_WAYS_MOST)
+                       : OK;
 }

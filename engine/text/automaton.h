@@ -5,7 +5,7 @@
 //   matcher.c    following it, byte by byte              regex.c    expressions into letters
 //   mask.c       which tokens may come next              gbnf.c     GBNF into rules
 //   plain.c      what all JSON shares                    schema*.c  JSON schemas into rules
-//   grammar.c    choices, calls, JSON
+//   grammar.c    choices, calls, JSON                    sets.c     a matcher's stacks and places
 //
 // A rule is a start and an end state; what lies between belongs to no other rule. An end state has
 // no edges. States may be joined by edges that read nothing: nothing is made deterministic here,
@@ -18,6 +18,7 @@ enum {
     GRAMMAR_STATES_MOST = 400000, // 3 MB of them, and 12 MB of edges while it is built
     GRAMMAR_EDGES_MOST = 1000000,
     GRAMMAR_RULES_MOST = 50000,
+    PLACE_WAYS_MOST = 20000, // states that a text may be in at once
 };
 
 enum { EDGE_BYTES = 0, EDGE_CALL = 1, EDGE_EMPTY = 2 };

@@ -137,17 +137,31 @@ static bool character(struct gbnf *b, uint32_t *point)
     return wrong(b, "an unknown escape");
 }
 
-static bool read_literal(struct gbnf *b, uint32_t from, uint32_t to)
+// The rest of a text in quotation marks, which is added to *text.
+static bool literal(struct gbnf *b, struct buf *text)
 {
     while (more(b) && b->p[b->at] != '"') {
-        uint32_t point = 0, next = automaton_state(b->g);
+        uint32_t point = 0;
+        uint8_t utf8[4];
         if (!character(b, &point))
             return false;
-        automaton_range(b->g, from, point, point, next);
-        from = next;
+        if (point >= 0xd800 && point <= 0xdfff)
+            return wrong(b, "a text has half of a surrogate pair: write the character itself");
+        if (buf_add(text, utf8, unicode_encode(utf8, point)) != OK)
+            die("out of memory");
     }
-    automaton_skip(b->g, from, to);
     return next_is(b, "\"") ? true : wrong(b, "a text is not closed");
+}
+
+static bool read_literal(struct gbnf *b, uint32_t from, uint32_t to)
+{
+    struct buf text;
+    buf_init(&text, SIZE_MAX);
+    const bool good = literal(b, &text);
+    if (good)
+        automaton_text(b->g, from, buf_view(&text), to);
+    buf_free(&text);
+    return good;
 }
 
 static int by_low(const void *a, const void *b)
@@ -317,23 +331,86 @@ static bool bar_follows(struct gbnf *b)
     return false;
 }
 
+static bool sequence_ends(struct gbnf *b, bool nested)
+{
+    space(b, nested);
+    return !more(b) || strchr("|)\n\r", b->p[b->at]);
+}
+
+static bool read_sequence(struct gbnf *b, uint32_t from, uint32_t to, bool nested)
+{
+    uint32_t at = automaton_state(b->g);
+    automaton_skip(b->g, from, at);
+    while (!sequence_ends(b, nested)) {
+        if (!read_repeated(b, &at))
+            return false;
+        if (b->g->full)
+            return wrong(b, "the grammar is too large");
+    }
+    automaton_skip(b->g, at, to);
+    return true;
+}
+
+// Alternatives that are a text and no more share the states of what they begin with: a list of
+// thousands of words is at one place at a time, not at thousands.
+struct gbnf_texts {
+    struct buf all;
+    size_t *ends; // [n]
+    size_t n, allocated;
+};
+
+// False: the alternative is something else, and is still to be read.
+static bool take_text(struct gbnf *b, struct gbnf_texts *texts, bool nested)
+{
+    const size_t from = b->at, n_before = texts->all.n;
+    struct err *err = b->err, unused;
+    b->err = &unused; // whatever is wrong is said when it is read again
+    space(b, nested);
+    const bool alone = next_is(b, "\"") && literal(b, &texts->all) && sequence_ends(b, nested);
+    b->err = err;
+    if (!alone) {
+        b->at = from;
+        texts->all.n = n_before;
+        return false;
+    }
+    if (texts->n == texts->allocated) {
+        texts->allocated = texts->allocated ? 2 * texts->allocated : 16;
+        texts->ends = mem_resize(texts->ends, texts->allocated * sizeof(*texts->ends));
+    }
+    texts->ends[texts->n++] = texts->all.n;
+    return true;
+}
+
+static void write_texts(struct gbnf *b, const struct gbnf_texts *texts, uint32_t from, uint32_t to)
+{
+    struct bytes *each = mem_array(texts->n + 1, sizeof(*each));
+    for (size_t i = 0; i < texts->n; i++) {
+        const size_t begin = i ? texts->ends[i - 1] : 0;
+        if (texts->ends[i] > begin)
+            each[i] = (struct bytes){texts->all.p + begin, texts->ends[i] - begin};
+    }
+    if (texts->n == 1)
+        automaton_text(b->g, from, each[0], to);
+    else
+        automaton_any_of(b->g, from, each, texts->n, to);
+    free(each);
+}
+
 static bool read_choice(struct gbnf *b, uint32_t from, uint32_t to, bool nested)
 {
-    do {
-        uint32_t at = automaton_state(b->g);
-        automaton_skip(b->g, from, at);
-        for (;;) {
-            space(b, nested);
-            if (!more(b) || strchr("|)\n\r", b->p[b->at]))
-                break;
-            if (!read_repeated(b, &at))
-                return false;
-            if (b->g->full)
-                return wrong(b, "the grammar is too large");
-        }
-        automaton_skip(b->g, at, to);
-    } while (bar_follows(b));
-    return true;
+    struct gbnf_texts texts = {.n = 0};
+    bool good = true;
+    buf_init(&texts.all, SIZE_MAX);
+    do
+        good = take_text(b, &texts, nested) || read_sequence(b, from, to, nested);
+    while (good && bar_follows(b));
+    if (good && texts.n > 0)
+        write_texts(b, &texts, from, to);
+    if (good && b->g->full)
+        good = wrong(b, "the grammar is too large");
+    buf_free(&texts.all);
+    free(texts.ends);
+    return good;
 }
 
 static bool read_rule(struct gbnf *b)

@@ -148,15 +148,13 @@ enum status matcher_mask(struct matcher *matcher, uint32_t *bits, struct err *er
 {
     const struct tokenizer *t = matcher->tokenizer;
     const size_t n_words = ((size_t)t->n_vocab + 31) / 32;
-    matcher->work = WORK_MOST;
-    matcher->overworked = false;
+    matcher_ask(matcher);
     struct token_mask *kept = kept_mask(matcher);
     if (!kept) {
         memset(bits, 0, n_words * sizeof(*bits));
         walk_lexicon(matcher, tokenizer_lexicon(t), bits);
         if (matcher->overworked)
-            return err_set(err, BAD_INPUT,
-                           "the grammar is too ambiguous to be followed: simplify it");
+            return matcher_gave_up(matcher, err);
         for (int i = 0; i < t->n_end; i++)
             if (matcher_may_end(matcher) && t->end[i] >= 0 && t->end[i] < t->n_vocab)
                 allow(bits, t->end[i]);

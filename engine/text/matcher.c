@@ -12,80 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-// ---- sets of pairs ------------------------------------------------------------------------------
-
-static uint64_t hash_pairs(const struct pair *pairs, uint32_t n)
-{
-    uint64_t hash = 0x9e3779b97f4a7c15ull ^ n;
-    for (uint32_t i = 0; i < n; i++) {
-        hash ^= (uint64_t)pairs[i].state << 32 | pairs[i].stack;
-        hash *= 0xff51afd7ed558ccdull;
-        hash ^= hash >> 32;
-    }
-    return hash;
-}
-
-static void sets_init(struct pair_sets *s)
-{
-    *s = (struct pair_sets){.n_slots = 1024};
-    s->slots = mem_array(s->n_slots, sizeof(*s->slots));
-}
-
-static void sets_free(struct pair_sets *s)
-{
-    free(s->pairs);
-    free(s->sets);
-    free(s->slots);
-}
-
-static uint32_t *sets_slot(const struct pair_sets *s, const struct pair *pairs, uint32_t n)
-{
-    uint32_t at = (uint32_t)hash_pairs(pairs, n) & (s->n_slots - 1);
-    for (; s->slots[at]; at = (at + 1) & (s->n_slots - 1)) {
-        const struct pair_span *set = &s->sets[s->slots[at] - 1];
-        if (set->n == n &&
-            (n == 0 || memcmp(s->pairs + set->first, pairs, n * sizeof(*pairs)) == 0))
-            break;
-    }
-    return &s->slots[at];
-}
-
-static void sets_grow(struct pair_sets *s, uint32_t n)
-{
-    while (s->n_pairs + n > s->pairs_allocated) {
-        s->pairs_allocated = s->pairs_allocated ? 2 * s->pairs_allocated : 1024;
-        s->pairs = mem_resize(s->pairs, s->pairs_allocated * sizeof(*s->pairs));
-    }
-    if (s->n_sets == s->sets_allocated) {
-        s->sets_allocated = s->sets_allocated ? 2 * s->sets_allocated : 256;
-        s->sets = mem_resize(s->sets, s->sets_allocated * sizeof(*s->sets));
-    }
-    if (2 * s->n_sets < s->n_slots)
-        return;
-    free(s->slots);
-    s->n_slots *= 2;
-    s->slots = mem_array(s->n_slots, sizeof(*s->slots));
-    for (uint32_t i = 0; i < s->n_sets; i++)
-        *sets_slot(s, s->pairs + s->sets[i].first, s->sets[i].n) = i + 1;
-}
-
-// The set of these pairs, sorted and each once; *is_new when it was not there.
-static uint32_t sets_find(struct pair_sets *s, const struct pair *pairs, uint32_t n, bool *is_new)
-{
-    uint32_t *slot = sets_slot(s, pairs, n);
-    *is_new = !*slot;
-    if (*slot)
-        return *slot - 1;
-    sets_grow(s, n);
-    slot = sets_slot(s, pairs, n);
-    if (n)
-        memcpy(s->pairs + s->n_pairs, pairs, n * sizeof(*pairs));
-    s->sets[s->n_sets] = (struct pair_span){s->n_pairs, n};
-    s->n_pairs += n;
-    *slot = ++s->n_sets;
-    return s->n_sets - 1;
-}
-
 // ---- one step -----------------------------------------------------------------------------------
 
 struct caller { // a caller of a rule that is not entered yet
@@ -107,6 +33,24 @@ struct closing { // the pairs of a place while it is made
     uint32_t sorted_allocated;
     bool may_end;
 };
+
+// Pays for what is looked at; the question is given up when there is not enough left.
+static bool spend(struct matcher *m, uint64_t n)
+{
+    if (m->work < n)
+        m->overworked = true;
+    m->work -= m->work < n ? m->work : n;
+    return !m->overworked;
+}
+
+// Sorting takes that many comparisons.
+static bool spend_sorting(struct matcher *m, uint32_t n)
+{
+    uint64_t n_bits = 1;
+    while (n >> n_bits)
+        n_bits++;
+    return spend(m, n * n_bits);
+}
 
 static struct closing *closing_open(uint32_t n_rules)
 {
@@ -131,7 +75,7 @@ static void closing_close(struct closing *c)
 
 static uint32_t *pair_slot(const struct closing *c, struct pair pair)
 {
-    uint32_t at = (uint32_t)hash_pairs(&pair, 1) & (c->n_slots - 1);
+    uint32_t at = (uint32_t)sets_hash(&pair, 1) & (c->n_slots - 1);
     while (c->slots[at] && (c->pairs[c->slots[at] - 1].state != pair.state ||
                             c->pairs[c->slots[at] - 1].stack != pair.stack))
         at = (at + 1) & (c->n_slots - 1);
@@ -141,14 +85,15 @@ static uint32_t *pair_slot(const struct closing *c, struct pair pair)
 static void add_pair(struct matcher *m, struct pair pair)
 {
     struct closing *c = m->closing;
-    uint32_t *slot = pair_slot(c, pair);
-    if (*slot || m->overworked)
+    if (!spend(m, 1))
         return;
-    if (m->work == 0 || c->n_pairs == PLACE_PAIRS_MOST) {
-        m->overworked = true;
+    uint32_t *slot = pair_slot(c, pair);
+    if (*slot)
+        return;
+    if (c->n_pairs == PLACE_PAIRS_MOST) {
+        m->overworked = m->too_wide = true;
         return;
     }
-    m->work--;
     if (c->n_pairs == c->pairs_allocated) {
         c->pairs_allocated = c->pairs_allocated ? 2 * c->pairs_allocated : 128;
         c->pairs = mem_resize(c->pairs, c->pairs_allocated * sizeof(*c->pairs));
@@ -167,11 +112,8 @@ static void add_pair(struct matcher *m, struct pair pair)
 static void add_waiting(struct matcher *m, uint32_t rule, struct pair back)
 {
     struct closing *c = m->closing;
-    if (m->work == 0) {
-        m->overworked = true;
+    if (!spend(m, 1))
         return;
-    }
-    m->work--;
     if (c->n_waiting == c->waiting_allocated) {
         c->waiting_allocated = c->waiting_allocated ? 2 * c->waiting_allocated : 128;
         c->waiting = mem_resize(c->waiting, c->waiting_allocated * sizeof(*c->waiting));
@@ -187,7 +129,7 @@ static void call(struct matcher *m, const struct grammar_edge *edge, uint32_t st
     const struct grammar *g = m->grammar;
     if (g->flags[edge->to] & STATE_TAIL) {
         const struct pair_span below = m->stacks.sets[stack];
-        for (uint32_t i = 0; i < below.n; i++)
+        for (uint32_t i = 0; i < below.n && !m->overworked; i++)
             add_waiting(m, edge->what, m->stacks.pairs[below.first + i]);
     } else {
         add_waiting(m, edge->what, (struct pair){edge->to, stack});
@@ -200,7 +142,7 @@ static void call(struct matcher *m, const struct grammar_edge *edge, uint32_t st
 static void give_back(struct matcher *m, uint32_t stack)
 {
     const struct pair_span below = m->stacks.sets[stack];
-    for (uint32_t i = 0; i < below.n; i++) {
+    for (uint32_t i = 0; i < below.n && !m->overworked; i++) {
         const struct pair pair = m->stacks.pairs[below.first + i];
         if (pair.state == BOTTOM)
             m->closing->may_end = true;
@@ -217,6 +159,8 @@ static uint32_t close_pairs(struct matcher *m, uint32_t done, bool returns)
     const struct grammar *g = m->grammar;
     for (; done < c->n_pairs && !m->overworked; done++) {
         const struct pair pair = c->pairs[done];
+        if (!spend(m, g->first[pair.state + 1] - g->first[pair.state]))
+            break;
         if (g->flags[pair.state] & STATE_END && returns)
             give_back(m, pair.stack);
         for (uint32_t i = g->first[pair.state]; i < g->first[pair.state + 1]; i++) {
@@ -272,7 +216,7 @@ static uint32_t first_rule(struct matcher *m)
     for (uint32_t i = 1; i < c->n_touched; i++)
         if (m->grammar->rules[c->touched[i]].rank < m->grammar->rules[c->touched[best]].rank)
             best = i;
-    m->work -= m->work < c->n_touched ? m->work : c->n_touched;
+    (void)spend(m, c->n_touched);
     uint32_t rule = c->touched[best];
     c->touched[best] = c->touched[--c->n_touched];
     return rule;
@@ -286,7 +230,7 @@ static void enter_rules(struct matcher *m, uint32_t done)
         for (uint32_t w = c->first[rule]; w; w = c->waiting[w - 1].next)
             put_sorted(c, n++, c->waiting[w - 1].back);
         c->first[rule] = 0;
-        if (m->overworked)
+        if (!spend_sorting(m, n))
             continue; // what is waiting is dropped
         bool is_new;
         n = sort_pairs(c->sorted, n);
@@ -328,6 +272,7 @@ static uint32_t close_place(struct matcher *m, bool returns)
     for (uint32_t i = 0; i < c->n_pairs && !m->overworked; i++)
         if (reads(g, c->pairs[i].state))
             put_sorted(c, n++, c->pairs[i]);
+    (void)(spend_sorting(m, n) && spend(m, c->n_slots / 64)); // and clearing them
     c->n_pairs = c->n_waiting = 0;
     memset(c->slots, 0, c->n_slots * sizeof(*c->slots));
     if (m->overworked || (n == 0 && !c->may_end))
@@ -356,6 +301,8 @@ uint32_t matcher_step(struct matcher *m, uint32_t place, uint8_t byte)
         const struct pair pair = m->places.pairs[set.first + k];
         if (pair.state == BOTTOM)
             continue;
+        if (!spend(m, 1 + g->first[pair.state + 1] - g->first[pair.state]))
+            break;
         for (uint32_t i = g->first[pair.state]; i < g->first[pair.state + 1]; i++) {
             const struct grammar_edge *edge = &g->edges[i];
             if (edge->kind == EDGE_BYTES && byte >= (edge->what & 255) && byte <= edge->what >> 8)
@@ -363,7 +310,7 @@ uint32_t matcher_step(struct matcher *m, uint32_t place, uint8_t byte)
         }
     }
     uint32_t to = PLACE_DEAD;
-    if (m->closing->n_pairs)
+    if (m->closing->n_pairs) // given up or not: it leaves nothing behind
         to = close_place(m, true);
     if (!m->overworked) // else it is not known
         m->next[at] = to + 1;
@@ -389,13 +336,9 @@ static void begin_sets(struct matcher *m)
     m->place[PLACE_DEAD] = (struct match_place){0};
 }
 
-// Stacks refer to lower ones only: which are in use is found from the top, and they are made again
-// from the bottom.
+// Stacks refer to lower ones only: those in use are made again from the bottom.
 static void move_stacks(struct matcher *m, const struct pair_sets *old, uint32_t *moved)
 {
-    for (uint32_t s = old->n_sets; s-- > 1;)
-        for (uint32_t i = 0; moved[s] && i < old->sets[s].n; i++)
-            moved[old->pairs[old->sets[s].first + i].stack] = 1;
     moved[0] = 0;
     for (uint32_t s = 1; s < old->n_sets; s++) {
         if (!moved[s])
@@ -429,6 +372,17 @@ static uint32_t move_place(struct matcher *m, const struct pair_sets *old, uint3
     return to;
 }
 
+// Finds the stacks that are in use, from the top down. True: they are too much to be made again.
+static bool too_deep(const struct matcher *m, uint32_t *moved)
+{
+    const struct pair_sets *s = &m->stacks;
+    uint64_t n = 0;
+    for (uint32_t k = s->n_sets; k-- > 1;)
+        for (uint32_t i = 0; moved[k] && i < s->sets[k].n; i++, n++)
+            moved[s->pairs[s->sets[k].first + i].stack] = 1;
+    return n > KEPT_PAIRS_MOST;
+}
+
 void matcher_forget(struct matcher *m, uint32_t *keep, uint32_t n_keep)
 {
     struct pair_sets stacks = m->stacks, places = m->places;
@@ -446,17 +400,23 @@ void matcher_forget(struct matcher *m, uint32_t *keep, uint32_t n_keep)
         for (uint32_t i = 0; i < set.n; i++)
             moved[places.pairs[set.first + i].stack] = 1;
     }
-    begin_sets(m);
-    move_stacks(m, &stacks, moved);
-    for (uint32_t k = 0; k < n; k++)
-        *kept[k] = move_place(m, &places, *kept[k], what[k], moved);
-    for (size_t i = 0; i < MASKS_KEPT; i++)
-        m->masks[i].place = PLACE_DEAD;
+    m->lost = m->lost || too_deep(m, moved);
+    if (m->lost) {
+        m->overworked = true;
+    } else {
+        begin_sets(m);
+        move_stacks(m, &stacks, moved);
+        for (uint32_t k = 0; k < n; k++)
+            *kept[k] = move_place(m, &places, *kept[k], what[k], moved);
+        for (size_t i = 0; i < MASKS_KEPT; i++)
+            m->masks[i].place = PLACE_DEAD;
+        (void)spend(m, WORK_MOVING * ((uint64_t)m->stacks.n_pairs + m->places.n_pairs));
+        sets_free(&stacks);
+        sets_free(&places);
+    }
     free(moved);
     free(kept);
     free(what);
-    sets_free(&stacks);
-    sets_free(&places);
 }
 
 // ---- life, and whole tokens ---------------------------------------------------------------------
@@ -468,10 +428,12 @@ void matcher_open(struct matcher **out, const struct grammar *grammar,
     m->grammar = grammar;
     m->tokenizer = tokenizer;
     m->closing = closing_open(grammar->n_rules);
-    m->work = WORK_MOST;
+    m->purse = WORK_BURST;
+    m->work = m->granted = WORK_TOKEN;
     begin_sets(m);
     add_pair(m, (struct pair){grammar->rules[grammar->root].start, 0});
     m->at = close_place(m, false);
+    m->lost = m->overworked;
     *out = m;
 }
 
@@ -497,12 +459,24 @@ static uint32_t walk(struct matcher *m, struct bytes text)
     return at;
 }
 
-static void begin_answer(struct matcher *m)
+void matcher_ask(struct matcher *m)
 {
-    if (matcher_full(m))
+    m->overworked = m->lost;
+    m->too_wide = m->too_wide && m->lost;
+    if (matcher_full(m) && !m->lost)
         matcher_forget(m, NULL, 0);
-    m->work = WORK_MOST;
-    m->overworked = false;
+}
+
+enum status matcher_gave_up(const struct matcher *m, struct err *err)
+{
+    if (m->too_wide)
+        return err_set(err, BAD_INPUT,
+                       "the text may go on in more than %d ways at once; make it narrower",
+                       PLACE_PAIRS_MOST);
+    return err_set(err, BAD_INPUT,
+                   "it allows a text in too many ways to be followed (a token may take %d steps, "
+                   "and an answer %d and %d more for each token); simplify it",
+                   WORK_TOKEN, WORK_BURST, WORK_EACH);
 }
 
 bool matcher_allows(struct matcher *matcher, int32_t id)
@@ -512,7 +486,7 @@ bool matcher_allows(struct matcher *matcher, int32_t id)
     const struct bytes text = tokenizer_decode(matcher->tokenizer, id);
     if (text.n == 0 || !tokenizer_is_text(matcher->tokenizer, id))
         return false;
-    begin_answer(matcher);
+    matcher_ask(matcher);
     return walk(matcher, text) != PLACE_DEAD;
 }
 
@@ -524,13 +498,31 @@ static void move_to(struct matcher *m, uint32_t place)
     m->at = place;
 }
 
+// What was paid leaves the purse, and the next token is granted what it may cost.
+static void begin_token(struct matcher *m, uint64_t paid)
+{
+    m->purse = (m->purse > paid ? m->purse - paid : 0) + WORK_EACH;
+    m->purse = m->purse < WORK_BURST ? m->purse : WORK_BURST;
+    m->granted = m->purse < WORK_TOKEN ? m->purse : WORK_TOKEN;
+    m->work = m->granted;
+}
+
+// A token that was found to be allowed must be followed whatever is left: where it leads may have
+// been forgotten since, and finding it again costs no more than it did.
 bool matcher_accept_bytes(struct matcher *matcher, struct bytes text)
 {
-    begin_answer(matcher);
+    const uint64_t paid = matcher->granted - matcher->work;
+    matcher_ask(matcher);
+    matcher->overworked = false;
+    matcher->work = WORK_TOKEN;
     uint32_t to = walk(matcher, text);
-    if (to == PLACE_DEAD)
+    const uint64_t more = WORK_TOKEN - matcher->work;
+    if (to == PLACE_DEAD) {
+        matcher->work = matcher->granted - paid;
         return false;
+    }
     move_to(matcher, to);
+    begin_token(matcher, paid + more);
     return true;
 }
 

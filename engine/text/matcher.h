@@ -10,11 +10,22 @@
 #include "automaton.h"
 
 enum {
-    PLACES_MOST = 4096,       // kept before they are forgotten
-    PAIRS_MOST = 1 << 20,     // of all of them: 8 MB
-    PLACE_PAIRS_MOST = 20000, // of one place: more is too ambiguous to follow
-    WORK_MOST = 1 << 24,      // pairs looked at for one answer: a fifth of a second
+    PLACES_MOST = 4096,        // kept before they are forgotten
+    PAIRS_MOST = 1 << 20,      // of all of them: 8 MB
+    KEPT_PAIRS_MOST = 1 << 17, // of the stacks, over forgetting: a tenth of a second
+    PLACE_PAIRS_MOST = PLACE_WAYS_MOST,
     MASKS_KEPT = 16,
+};
+
+// What following a grammar may cost, in pairs and edges looked at (3 ns each on the processor this
+// was measured on): so much for a token, and so much for a generation, which gains WORK_EACH with
+// every token it makes. So a grammar holds up those that share the engine by 30 ms at once, by a
+// fifth of a second in all, and then by half a millisecond a token.
+enum {
+    WORK_TOKEN = 1 << 23,
+    WORK_BURST = 1 << 26,
+    WORK_EACH = 1 << 17,
+    WORK_MOVING = 16, // of a pair that is kept when others are forgotten
 };
 
 struct pair {
@@ -31,6 +42,13 @@ struct pair_sets {
     uint32_t *slots; // hash table: set + 1; 0: free
     uint32_t n_pairs, n_sets, pairs_allocated, sets_allocated, n_slots;
 };
+
+// sets.c
+void sets_init(struct pair_sets *s);
+void sets_free(struct pair_sets *s);
+uint64_t sets_hash(const struct pair *pairs, uint32_t n);
+// The set of these pairs, sorted and each once; *is_new when it was not there.
+uint32_t sets_find(struct pair_sets *s, const struct pair *pairs, uint32_t n, bool *is_new);
 
 #define BOTTOM UINT32_MAX // as the state of a pair: the text ends here
 enum { PLACE_DEAD = 0 };
@@ -56,8 +74,12 @@ struct matcher {
     uint32_t back[MATCHER_BACK]; // the places before, a ring
     uint32_t n_back, at_back;
     struct closing *closing; // scratch
-    uint64_t work;           // left of WORK_MOST
-    bool overworked;
+    uint64_t work;           // left for the token that comes next
+    uint64_t purse;          // left for the generation when that token began
+    uint64_t granted;        // of it for that token
+    bool overworked;         // the present question was given up
+    bool too_wide;           // since a place has too many pairs
+    bool lost;               // it is given up for good
     struct token_mask masks[MASKS_KEPT];
     uint32_t at_mask;
 };
@@ -67,3 +89,6 @@ uint32_t matcher_step(struct matcher *m, uint32_t place, uint8_t byte);
 // Forgets all places but the present ones and those given, which get new numbers.
 void matcher_forget(struct matcher *m, uint32_t *keep, uint32_t n_keep);
 bool matcher_full(const struct matcher *m); // it is time to forget
+void matcher_ask(struct matcher *m);        // before a question: what comes next
+// Why a question was given up, when it was.
+enum status matcher_gave_up(const struct matcher *m, struct err *err);

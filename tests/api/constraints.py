@@ -6,6 +6,8 @@ import math
 import random
 import re
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 from tools import ROOT, Server, check, events_of, skip
 
@@ -54,6 +56,24 @@ def refusals(server):
         error = body.get("error", {}) if isinstance(body, dict) else {}
         check("obeys: %s is a 400 with its path" % name, status == 400 and word in error.get("message", "") and
               (param is None or error.get("param") == param), body)
+
+
+def too_much(server):
+    """A grammar that grows dearer with every token ends its own answer with its name, and holds up nobody for long."""
+    dear = 'root ::= s\ns ::= "x" s s s | "x" s s | "x" s | "x"'
+    fields = {"grammar": dear, "logit_bias": {"120": 100}, "max_tokens": 900}
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(server.chat, "x", **fields) for _ in range(3)]
+        start = time.monotonic()
+        status, _, _ = server.chat("hello", max_tokens=10)
+        took = time.monotonic() - start
+        check("obeys: beside three dear grammars a short answer takes %.1f s" % took, status == 200 and took < 8, took)
+        for status, _, body in (one.result() for one in asked):
+            error = body.get("error", {})
+            check("obeys: a grammar that costs too much is a 400 with its name", status == 400 and error.get("param") == "grammar" and
+                  error["message"].startswith("grammar: after ") and "too many ways" in error["message"], body)
+    _, _, text = server.ask("POST", "/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "stream": True, **fields})
+    check("obeys: the same within a stream", '"param":"grammar"' in text.decode() and '"x"' in text.decode(), text[-300:])
 
 
 def random_schemas(server):
@@ -121,6 +141,6 @@ def run(model):
     server = Server("obeys", model)
     health = server.wait()
     check("obeys: the model is loaded", health and health["status"] == "ready", health)
-    for part in (spellings, refusals, random_schemas, log_probabilities, sampling):
+    for part in (spellings, refusals, too_much, random_schemas, log_probabilities, sampling):
         part(server)
     check("obeys: the server stops cleanly", server.stop() == 0)

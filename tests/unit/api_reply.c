@@ -289,6 +289,13 @@ static void test_failures(void)
     CHECK(sent.http == 400);
     CHECK_TEXT(sent_at(0, "/error/type"), "invalid_request_error");
     CHECK_TEXT(sent_at(0, "/error/param"), "prompt");
+    begin(true, false, false); // what the answer must be
+    reply.constraint = "grammar";
+    fails(BAD_INPUT, "grammar: after 7 tokens of the answer: too much");
+    CHECK_TEXT(sent_at(0, "/error/param"), "grammar");
+    begin(true, false, false);
+    fails(BAD_INPUT, "tools[1].function.parameters.x: nothing satisfies it");
+    CHECK_TEXT(sent_at(0, "/error/param"), "tools");
     begin(true, true, false); // inside: an error event, and a proper end
     happens(EVENT_STARTED, "");
     fails(NO_ROOM, "no room \xff for it");

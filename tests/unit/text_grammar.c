@@ -203,6 +203,97 @@ static void test_bounds(void)
     grammar_close(g);
 }
 
+// The texts of n tokens of one byte, with a mask before each, as an engine does at worst; how many
+// of them came before the matcher gave up.
+static int follow(const struct grammar *g, const char *text, int n, uint64_t *work, struct err *err)
+{
+    struct matcher *m;
+    const size_t n_text = strlen(text);
+    int i = 0;
+    *work = 0;
+    matcher_open(&m, g, bytes_only);
+    for (; i < n; i++) {
+        uint32_t bits[8];
+        const uint64_t before = m->work;
+        if (matcher_mask(m, bits, err) != OK)
+            break;
+        *work += before - m->work;
+        CHECK(bits[(text[(size_t)i % n_text] - 1) / 32] >> (text[(size_t)i % n_text] - 1) % 32 & 1);
+        CHECK(
+            matcher_accept_bytes(m, (struct bytes){(const uint8_t *)text + (size_t)i % n_text, 1}));
+    }
+    CHECK(!m->lost || i < n);
+    matcher_close(m);
+    return i;
+}
+
+// A generation whose grammar grows dearer with every token ends, and says why; one that does not is
+// followed as long as it likes, though its stack is deep.
+static void test_work(void)
+{
+    static const char *const dear[] = {
+        "root ::= s\ns ::= \"x\" s s s | \"x\" s s | \"x\" s | \"x\"",
+        "root ::= a*\na ::= \"x\" | \"x\" a | \"x\" a a",
+    };
+    struct grammar *g = NULL;
+    struct err err = {0};
+    uint64_t work;
+    for (size_t i = 0; i < COUNT_OF(dear); i++) {
+        g = gbnf(dear[i]);
+        const int n = follow(g, "x", 900, &work, &err);
+        CHECK(n > 50 && n < 900 && strstr(err.text, "too many ways"));
+        CHECK(work <= (uint64_t)WORK_BURST + (uint64_t)n * WORK_EACH);
+        grammar_close(g);
+    }
+    CHECK(grammar_compile_json(&g, &err) == OK);
+    CHECK(follow(g, "{\"a\":", 8000, &work, &err) == 8000);
+    grammar_close(g);
+    CHECK(grammar_compile_regex(&g, bytes_of("(a|b)*a(a|b){300}"), &err) == OK);
+    CHECK(follow(g, "abbaabaa", 2000, &work, &err) == 2000);
+    grammar_close(g);
+}
+
+// "begin" ("w0" tail | "w1" tail | ...): n alternatives.
+static enum status many(struct grammar **out, const char *begin, int n, const char *tail,
+                        struct err *err)
+{
+    struct buf text;
+    char part[64];
+    buf_init(&text, SIZE_MAX);
+    snprintf(part, sizeof(part), "root ::= \"%s\" (", begin);
+    CHECK(buf_add(&text, part, strlen(part)) == OK);
+    for (int i = 0; i < n; i++) {
+        snprintf(part, sizeof(part), "%s\"w%d\"%s", i ? " | " : "", i, tail);
+        CHECK(buf_add(&text, part, strlen(part)) == OK);
+    }
+    CHECK(buf_add(&text, ")\nx ::= [0-9]", 13) == OK);
+    const enum status status = grammar_compile_gbnf(out, buf_view(&text), err);
+    buf_free(&text);
+    return status;
+}
+
+// A list of words is followed however long it is, wherever it stands; what a matcher would give up
+// is refused when it is made.
+static void test_width(void)
+{
+    struct grammar *g = NULL;
+    struct err err = {0};
+    uint64_t work;
+    CHECK(many(&g, "", 12000, "", &err) == OK);
+    CHECK(follow(g, "w1199", 5, &work, &err) == 5);
+    check_texts(g, TEXTS("w0", "w10", "w11999"), TEXTS("", "w", "w12000", "w00"));
+    CHECK(many(&g, "Hello ", 12000, "", &err) == OK);
+    check_texts(g, TEXTS("Hello w7", "Hello w11999"), TEXTS("Hello ", "w1", "Hello w12000"));
+    CHECK(many(&g, "", 4000, " x", &err) == OK);
+    CHECK(follow(g, "w3999", 5, &work, &err) == 5);
+    check_texts(g, TEXTS("w07", "w39990"), TEXTS("w1", "w4000x"));
+    CHECK(many(&g, "Hello ", 12000, " x", &err) == TOO_LARGE && strstr(err.text, "20000"));
+    check_texts(
+        gbnf("root ::= (\"\" | \"a\" | \"ab\" | \"ab\" | \"a\" x)* \"!\"\nx ::= \"\" | \"y\""),
+        TEXTS("!", "ab!", "aayab!"), TEXTS("", "b!", "aby!"));
+    check_refused("root ::= \"\\ud800\" | \"a\"", "surrogate");
+}
+
 int main(void)
 {
     open_bytes();
@@ -212,6 +303,8 @@ int main(void)
     test_json();
     test_masks();
     test_bounds();
+    test_work();
+    test_width();
     vocabulary_close(bytes_only);
     return check_done("text_grammar");
 }
