@@ -5,22 +5,48 @@
 // honour before anything is generated. Two of them at once are refused: none could be obeyed alone.
 #include "fields.h"
 
+#include <stdio.h>
 #include <string.h>
 
-// The one that counts. False: there is one already.
+// The one that counts. NULL: there is one already. name: a field's, or the path of a member as it
+// stands in this file.
 static struct constraint *only_one_of(struct reading *r, const char *name)
 {
     if (r->form->constraint) {
         (void)refuse(r->refusal, 400, "invalid_value", name,
                      "'%s' and '%s' both say what the answer must be; send one of them.",
-                     r->form->constraint, name);
+                     r->ask->constraint.path, name);
         return NULL;
     }
+    const size_t n = strcspn(name, ".");
     for (const struct field *field = constraint_fields; field->name; field++)
-        if (strcmp(field->name, name) == 0)
+        if (strlen(field->name) == n && memcmp(field->name, name, n) == 0)
             r->form->constraint = field->name; // the request's own text goes away
-    r->ask->constraint.path = r->form->constraint;
+    r->ask->constraint.path = name[n] ? name : r->form->constraint;
     return &r->ask->constraint;
+}
+
+static bool is_schema(const struct value *value)
+{
+    return value->kind == VALUE_DICT || value->kind == VALUE_BOOL;
+}
+
+// A schema that was sent as text, as vLLM and llama-server's own clients do.
+static bool read_schema_text(struct reading *r, const char *path, yyjson_val *json,
+                             struct value *out)
+{
+    const struct bytes text = {(const uint8_t *)yyjson_get_str(json), yyjson_get_len(json)};
+    struct err err;
+    enum status status = value_read(out, r->arena, text, &err);
+    if (status == NO_ROOM)
+        return no_room(r);
+    if (status != OK)
+        return refuse(r->refusal, 400, "invalid_value", path,
+                      "'%s' is a text that is no JSON schema: %s.", path, err.text);
+    return is_schema(out) ? true
+                          : refuse(r->refusal, 400, "invalid_value", path,
+                                   "'%s' is a text that holds %s; it must hold a JSON schema.",
+                                   path, value_kind_name(out->kind));
 }
 
 // path: how sentences call it; NULL: as the field is called.
@@ -29,7 +55,8 @@ static bool take_schema(struct reading *r, const char *name, yyjson_val *json, c
     struct constraint *c = only_one_of(r, name);
     if (!c)
         return false;
-    if (!yyjson_is_obj(json) && !yyjson_is_bool(json))
+    const bool as_text = !path && yyjson_is_str(json);
+    if (!yyjson_is_obj(json) && !yyjson_is_bool(json) && !as_text)
         return wrong_kind(r, path ? path : name, "a JSON schema", json);
     struct value *schema = arena_take(r->arena, sizeof(*schema));
     if (!schema)
@@ -37,7 +64,8 @@ static bool take_schema(struct reading *r, const char *name, yyjson_val *json, c
     c->kind = CONSTRAINT_SCHEMA;
     c->schema = schema;
     c->path = path ? path : c->path;
-    return take_value(r, c->path, json, schema);
+    return as_text ? read_schema_text(r, c->path, json, schema)
+                   : take_value(r, c->path, json, schema);
 }
 
 // Some servers take the schema beside the type, or have it named `schema`.
@@ -59,9 +87,11 @@ static bool read_response_format(struct reading *r, const char *name, yyjson_val
         return c;
     }
     if (!yyjson_equals_str(type, "json_schema"))
-        return refuse(r->refusal, 400, "invalid_value", name,
-                      "'response_format.type' is not known; it must be text, json_object or "
-                      "json_schema.");
+        return refuse(
+            r->refusal, 400, "invalid_value", "response_format.type",
+            "'response_format.type' is \"%.40s\"; it must be \"text\", \"json_object\" or "
+            "\"json_schema\".",
+            yyjson_get_str(type));
     yyjson_val *inner = yyjson_obj_get(value, "json_schema");
     if (!inner && schema)
         return take_schema(r, name, schema, "response_format.schema");
@@ -109,8 +139,11 @@ static bool read_regex(struct reading *r, const char *name, yyjson_val *value)
 static bool read_choice(struct reading *r, const char *name, yyjson_val *value)
 {
     const size_t n = yyjson_arr_size(value);
-    if (!yyjson_is_arr(value) || n == 0)
+    if (!yyjson_is_arr(value))
         return wrong_kind(r, name, "an array of strings", value);
+    if (n == 0)
+        return refuse(r->refusal, 400, "invalid_value", name,
+                      "'%s' is empty; it must have at least one string to choose from.", name);
     struct constraint *c = only_one_of(r, name);
     struct bytes *choices = arena_take(r->arena, n * sizeof(*choices));
     if (!c)
@@ -130,23 +163,54 @@ static bool read_choice(struct reading *r, const char *name, yyjson_val *value)
     return true;
 }
 
-// vLLM's newer spelling: one member, named like one of the others.
+static bool read_any_object(struct reading *r, const char *name, yyjson_val *value)
+{
+    bool wanted;
+    if (!take_flag(r, name, value, &wanted))
+        return false;
+    struct constraint *c = wanted ? only_one_of(r, name) : NULL;
+    if (c)
+        c->kind = CONSTRAINT_JSON;
+    return !wanted || c;
+}
+
+// vLLM's newer spelling: one member, named like one of the others. What it may hold beside that and
+// is not false would change the answer, so it is refused.
 static bool read_structured(struct reading *r, const char *name, yyjson_val *value)
 {
     static const struct field members[] = {
-        {"json", read_json_schema},
-        {"regex", read_regex},
-        {"grammar", read_grammar},
-        {"choice", read_choice},
+        {"structured_outputs.json", read_json_schema},
+        {"structured_outputs.regex", read_regex},
+        {"structured_outputs.grammar", read_grammar},
+        {"structured_outputs.choice", read_choice},
+        {"structured_outputs.json_object", read_any_object},
     };
+    const char *before = r->form->constraint;
+    size_t at, n;
+    yyjson_val *key, *member;
     if (!yyjson_is_obj(value))
         return wrong_kind(r, name, "an object", value);
-    for (size_t i = 0; i < COUNT_OF(members); i++) {
-        yyjson_val *member = yyjson_obj_get(value, members[i].name);
-        if (member && !yyjson_is_null(member) && !members[i].read(r, name, member))
+    yyjson_obj_foreach(value, at, n, key, member)
+    {
+        const struct field *field = NULL;
+        char path[80];
+        snprintf(path, sizeof(path), "%s.%.40s", name, yyjson_get_str(key));
+        for (size_t i = 0; i < COUNT_OF(members); i++)
+            if (strcmp(members[i].name, path) == 0)
+                field = &members[i];
+        if (yyjson_is_null(member) || (!field && yyjson_is_false(member)))
+            continue;
+        if (!field)
+            return not_supported(r, path, "send json, regex, grammar, choice or json_object");
+        if (!field->read(r, field->name, member))
             return false;
     }
-    return true;
+    return r->form->constraint != before
+               ? true
+               : refuse(r->refusal, 400, "invalid_value", name,
+                        "'%s' says nothing; it must have json, regex, grammar, choice or "
+                        "json_object.",
+                        name);
 }
 
 const struct field constraint_fields[] = {

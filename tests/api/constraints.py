@@ -31,11 +31,13 @@ def spellings(server):
     for name, fields in (("response_format", {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "strict": True,
                                                                                                       "schema": schema}}}),
                          ("json_schema", {"json_schema": schema}), ("guided_json", {"guided_json": schema}),
+                         ("guided_json as text", {"guided_json": json.dumps(schema)}),
                          ("structured_outputs", {"structured_outputs": {"json": schema}})):
         status, _, text, finish = answer_of(server, temperature=1.5, max_tokens=60, **fields)
         check("obeys: %s" % name, status == 200 and finish == "stop" and 10 <= json.loads(text)["n"] <= 99, (status, text))
     for name, fields, pattern in (("grammar", {"grammar": 'root ::= [0-9]{2,4} ("-" [a-f]+)?'}, r"[0-9]{2,4}(-[a-f]+)?"),
                                   ("guided_regex", {"guided_regex": r"\d{3}-(owl|cat)"}, r"\d{3}-(owl|cat)"),
+                                  ("structured_outputs.json_object", {"structured_outputs": {"json_object": True}}, r"(?s)\s*\{.*\}"),
                                   ("guided_choice", {"guided_choice": ["red", "green", "blue"]}, "red|green|blue")):
         status, _, text, finish = answer_of(server, temperature=1.5, max_tokens=200, **fields)
         check("obeys: %s" % name, status == 200 and (finish == "length" or re.fullmatch(pattern, text)), (status, text))

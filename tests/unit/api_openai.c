@@ -390,8 +390,24 @@ static const struct {
     {"{" USER ",\"reasoning_effort\":\"some\"}", "invalid_value", "reasoning_effort", "medium"},
     {"{" USER ",\"reasoning\":{\"max_tokens\":-2}}", "invalid_value", "reasoning.max_tokens", "-1"},
     {"{" USER ",\"thinking\":true}", "invalid_type", "thinking", "an object"},
-    {"{" USER ",\"response_format\":{\"type\":\"xml\"}}", "invalid_value", "response_format",
-     "json_schema"},
+    {"{" USER ",\"response_format\":{\"type\":\"xml\"}}", "invalid_value", "response_format.type",
+     "\"xml\"; it must be"},
+    {"{" USER ",\"guided_choice\":[]}", "invalid_value", "guided_choice", "is empty"},
+    {"{" USER ",\"structured_outputs\":{}}", "invalid_value", "structured_outputs", "nothing"},
+    {"{" USER ",\"structured_outputs\":{\"json_object\":false,\"regex\":null}}", "invalid_value",
+     "structured_outputs", "nothing"},
+    {"{" USER ",\"structured_outputs\":{\"structural_tag\":\"x\"}}", "unsupported_value",
+     "structured_outputs.structural_tag", "json_object"},
+    {"{" USER ",\"structured_outputs\":{\"json\":{},\"foo\":1}}", "unsupported_value",
+     "structured_outputs.foo", "json_object"},
+    {"{" USER ",\"structured_outputs\":{\"json\":{},\"regex\":\"a\"}}", "invalid_value",
+     "structured_outputs.regex", "'structured_outputs.json' and 'structured_outputs.regex'"},
+    {"{" USER ",\"structured_outputs\":{\"choice\":7}}", "invalid_type",
+     "structured_outputs.choice", "an array"},
+    {"{" USER ",\"structured_outputs\":{\"json_object\":1}}", "invalid_type",
+     "structured_outputs.json_object", "true or false"},
+    {"{" USER ",\"guided_json\":\"{\\\"type\\\":\"}", "invalid_value", "guided_json", "no JSON"},
+    {"{" USER ",\"json_schema\":\"[1]\"}", "invalid_value", "json_schema", "must hold"},
     {"{" USER ",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":7}}", "invalid_type",
      "response_format.json_schema", "an object"},
     {"{" USER ",\"grammar\":\"root ::= [a]\",\"guided_choice\":[\"a\"]}", "invalid_value",
@@ -673,6 +689,31 @@ static void test_tool_choice(void)
     job_close(job);
 }
 
+static void check_constraint(const char *fields, enum constraint_kind kind, const char *path)
+{
+    struct form form;
+    struct job *job = read_chat(fields, &form);
+    const struct constraint *c = &job->ask.constraint;
+    CHECK(c->kind == kind && form.constraint &&
+          strncmp(path, form.constraint, strlen(form.constraint)) == 0);
+    CHECK_TEXT(c->path, path);
+    CHECK(kind != CONSTRAINT_SCHEMA || value_get(c->schema, "type"));
+    job_close(job);
+}
+
+static void test_constraints(void)
+{
+    check_constraint(",\"structured_outputs\":{\"json_object\":true,\"disable_fallback\":false}",
+                     CONSTRAINT_JSON, "structured_outputs.json_object");
+    check_constraint(",\"structured_outputs\":{\"choice\":[\"a\"],\"regex\":null}",
+                     CONSTRAINT_CHOICES, "structured_outputs.choice");
+    check_constraint(",\"structured_outputs\":{\"json\":\"{\\\"type\\\":\\\"null\\\"}\"}",
+                     CONSTRAINT_SCHEMA, "structured_outputs.json");
+    check_constraint(",\"guided_json\":\"{\\\"type\\\":\\\"null\\\"}\"", CONSTRAINT_SCHEMA,
+                     "guided_json");
+    check_constraint(",\"json_schema\":{\"type\":\"null\"}", CONSTRAINT_SCHEMA, "json_schema");
+}
+
 static void check_thinking(const char *fields, const char *options, int32_t most)
 {
     struct form form;
@@ -712,6 +753,7 @@ static void test_thinking(void)
 int main(void)
 {
     test_tool_choice();
+    test_constraints();
     test_thinking();
     test_full();
     test_good();
