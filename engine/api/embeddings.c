@@ -26,7 +26,7 @@ enum {
 static const char INPUTS[] = "a string, an array of strings, or token ids";
 
 // An array of whole numbers.
-static bool take_ids(struct reading *r, const char *name, yyjson_val *array, struct text_ask *out)
+bool take_ids(struct reading *r, const char *name, yyjson_val *array, struct text_ask *out)
 {
     const size_t n = yyjson_arr_size(array);
     int32_t *ids = arena_take(r->arena, (n ? n : 1) * sizeof(*ids));

@@ -48,6 +48,7 @@ bool no_room(struct reading *r);
 // The whole of it, copied.
 bool take_value(struct reading *r, const char *name, yyjson_val *json, struct value *out);
 bool take_text(struct reading *r, yyjson_val *value, struct bytes *out);
+bool take_ids(struct reading *r, const char *name, yyjson_val *array, struct text_ask *out);
 bool take_float(struct reading *r, const char *name, yyjson_val *value, double least, double most,
                 float *out);
 bool take_whole(struct reading *r, const char *name, yyjson_val *value, int64_t least, int64_t most,

@@ -15,16 +15,20 @@
 
 static bool read_prompt(struct reading *r, const char *name, yyjson_val *value)
 {
-    if (yyjson_is_arr(value)) {
-        yyjson_val *first = yyjson_arr_get_first(value);
-        if (yyjson_is_num(first) || yyjson_is_arr(first))
-            return not_supported(r, name, "token ids; send the text");
+    struct text_ask text;
+    if (yyjson_is_arr(value) && !yyjson_is_num(yyjson_arr_get_first(value))) {
         if (yyjson_arr_size(value) != 1)
             return not_supported(r, name, "exactly one prompt a request is answered");
-        value = first;
+        value = yyjson_arr_get_first(value);
+    }
+    if (yyjson_is_arr(value)) {
+        const bool good = take_ids(r, name, value, &text);
+        r->ask->prompt_ids = good ? text.ids : NULL;
+        r->ask->n_prompt_ids = good ? text.n_ids : 0;
+        return good;
     }
     if (!yyjson_is_str(value))
-        return wrong_kind(r, name, "a string", value);
+        return wrong_kind(r, name, "a string or an array of token ids", value);
     return take_text(r, value, &r->ask->prompt);
 }
 
@@ -130,8 +134,10 @@ static bool prompt_finish(struct reading *r)
 
 static bool completions_finish(struct reading *r)
 {
-    if (!r->ask->prompt.p)
+    if (!r->ask->prompt.p && !r->ask->prompt_ids)
         return missing(r, "prompt");
+    if (r->form->echo && r->ask->prompt_ids)
+        return not_supported(r, "echo", "a prompt of token ids has no text; send the text");
     if (r->form->echo && r->form->logprobs) // silence about the prompt's tokens would mislead
         return not_supported(r, "echo",
                              "with 'logprobs' it asks for those of the prompt, which are not "

@@ -183,6 +183,20 @@ static void read_body(struct api *api, struct exchange *exchange, const struct e
     refusal_reply(exchange, &refusal);
 }
 
+static bool unknown_url(const struct request *request, struct refusal *refusal)
+{
+    char known[300] = "";
+    size_t n = 0;
+    for (size_t i = 0; i < COUNT_OF(routes); i++)
+        if (!routes[i].open && routes[i].path[strlen(routes[i].path) - 1] != '/' &&
+            n + strlen(routes[i].path) + 3 < sizeof(known))
+            n += (size_t)snprintf(known + n, sizeof(known) - n, "%s%s", n > 0 ? ", " : "",
+                                  routes[i].path);
+    return refuse(refusal, 404, "unknown_url", NULL, "There is nothing at %.*s. There are: %s.",
+                  (int)(request->path.n < 120 ? request->path.n : 120),
+                  (const char *)request->path.p, known);
+}
+
 // The refusal of a head: true, or false with *refusal filled. Without a key nobody learns which
 // paths exist.
 static bool may_enter(const struct api *api, struct exchange *exchange,
@@ -197,11 +211,7 @@ static bool may_enter(const struct api *api, struct exchange *exchange,
     if (api->stopping)
         return refuse(refusal, 503, "stopping", NULL, "The server is stopping.");
     if (!route)
-        return refuse(refusal, 404, "unknown_url", NULL,
-                      "There is nothing at %.*s. The API is under /v1: /v1/models, "
-                      "/v1/chat/completions.",
-                      (int)(request->path.n < 200 ? request->path.n : 200),
-                      (const char *)request->path.p);
+        return unknown_url(request, refusal);
     return true;
 }
 

@@ -32,7 +32,7 @@ static const struct number_field {
     {"dry_allowed_length", AT(dry_allowed_length), true, 0, 1000000},
     {"dry_penalty_last_n", AT(dry_last_n), true, -1, 1000000},
     {"repetition_penalty", AT(repeat_penalty), false, 0.1, 10},
-    {"repeat_last_n", AT(repeat_last_n), true, 0, 65536},
+    {"repeat_last_n", AT(repeat_last_n), true, -1, 65536},
     {"min_tokens", AT(min_tokens), true, 0, 1000000},
 };
 

@@ -227,7 +227,7 @@ struct sampling {
     float min_p;          // 0 = off
     float repeat_penalty; // 1 = off; divides or multiplies recent logits (Keskar et al. 2019)
     float presence_penalty, frequency_penalty; // 0 = off; OpenAI's, over generated tokens
-    int32_t repeat_last_n;                     // tokens looked back on by repeat_penalty
+    int32_t repeat_last_n; // tokens looked back on by repeat_penalty; < 0: all of the text
     uint64_t seed;
     float typical_p;   // 1 = off (Meister et al. 2022)
     float top_n_sigma; // 0 = off: logits within so many standard deviations of the largest

@@ -71,6 +71,8 @@ double sampler_random(struct sampler *sampler)
     return (double)(random_next(sampler->random) >> 11) * 0x1p-53;
 }
 
+enum { RECENT_FIRST = 1024 }; // tokens of a text that is kept whole; it grows
+
 // ---- life ---------------------------------------------------------------------------------------
 
 void sampler_open(struct sampler **out, const struct sampling *sampling, int32_t n_vocab)
@@ -81,8 +83,10 @@ void sampler_open(struct sampler **out, const struct sampling *sampling, int32_t
     s->n_generated = mem_array((size_t)n_vocab, sizeof(*s->n_generated));
     s->heap = mem_array((size_t)n_vocab, sizeof(*s->heap));
     s->penalised = mem_array((size_t)n_vocab, 1);
-    if (sampling->repeat_last_n > 0)
-        s->recent = mem_array((size_t)sampling->repeat_last_n, sizeof(*s->recent));
+    s->recent_allocated =
+        sampling->repeat_last_n < 0 ? RECENT_FIRST : (size_t)sampling->repeat_last_n;
+    if (s->recent_allocated > 0)
+        s->recent = mem_array(s->recent_allocated, sizeof(*s->recent));
     random_seed(s->random, sampling->seed);
     if (sampling->dry_multiplier > 0)
         s->longest = mem_array((size_t)n_vocab, sizeof(*s->longest));
@@ -130,9 +134,17 @@ void sampler_see(struct sampler *sampler, int32_t id, bool generated)
         adjust_see(sampler, id);
     if (!sampler->recent)
         return;
+    if (sampler->sampling.repeat_last_n < 0 &&
+        (size_t)sampler->n_recent == sampler->recent_allocated) {
+        sampler->recent_allocated *= 2;
+        sampler->recent =
+            mem_resize(sampler->recent, sampler->recent_allocated * sizeof(*sampler->recent));
+        sampler->at_recent = sampler->n_recent;
+    }
+    const int32_t n = (int32_t)sampler->recent_allocated;
     sampler->recent[sampler->at_recent] = id;
-    sampler->at_recent = (sampler->at_recent + 1) % sampler->sampling.repeat_last_n;
-    if (sampler->n_recent < sampler->sampling.repeat_last_n)
+    sampler->at_recent = (sampler->at_recent + 1) % n;
+    if (sampler->n_recent < n)
         sampler->n_recent++;
 }
 

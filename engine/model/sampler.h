@@ -15,7 +15,8 @@ struct sampler {
     uint64_t random[4];
     uint32_t *n_generated; // [n_vocab]: how often each token was generated
     int32_t n_generated_all;
-    int32_t *recent; // ring of the last repeat_last_n tokens
+    int32_t *recent; // ring of the last repeat_last_n tokens; of all of them when that is < 0
+    size_t recent_allocated;
     int32_t n_recent, at_recent;
     struct scored *heap;               // [n_vocab]: the candidates
     uint8_t *penalised;                // [n_vocab]: scratch, all 0 between calls

@@ -53,7 +53,8 @@ static enum status too_long(const struct encoding *e, const char *at_least, size
 
 static uint64_t text_bytes(const struct job *job)
 {
-    return job->ask.chat ? conversation_bytes(&job->ask.conversation) : job->ask.prompt.n;
+    return job->ask.chat ? conversation_bytes(&job->ask.conversation)
+                         : job->ask.prompt.n + job->ask.n_prompt_ids;
 }
 
 // What cannot fit even in the longest tokens is not tokenized.
@@ -97,6 +98,25 @@ static enum status obey(struct encoding *e, struct err *err)
     return status == OK && e->grammar ? begin_matcher(e, err) : status;
 }
 
+// A raw prompt; ids that were sent are taken as they are, without BOS.
+static enum status encode_prompt(const struct encoding *e, int32_t *ids, size_t cap, size_t *n,
+                                 struct err *err)
+{
+    const struct ask *ask = &e->job->ask;
+    const int32_t n_vocab = tokenizer_n_vocab(e->tokenizer);
+    if (!ask->prompt_ids)
+        return tokenizer_encode(e->tokenizer, ask->prompt, true, ids, cap, n, err);
+    for (size_t i = 0; i < ask->n_prompt_ids; i++)
+        if (ask->prompt_ids[i] < 0 || ask->prompt_ids[i] >= n_vocab)
+            return err_set(err, BAD_INPUT,
+                           "token %zu of the prompt has the id %d; this model's vocabulary has %d, "
+                           "counted from 0",
+                           i, (int)ask->prompt_ids[i], (int)n_vocab);
+    memcpy(ids, ask->prompt_ids, ask->n_prompt_ids * sizeof(*ids));
+    *n = ask->n_prompt_ids;
+    return OK;
+}
+
 static enum status encode(struct encoding *e, struct err *err)
 {
     const struct job *job = e->job;
@@ -115,7 +135,7 @@ static enum status encode(struct encoding *e, struct err *err)
     size_t n = 0;
     status = job->ask.chat
                  ? template_encode(e->template, e->tokenizer, &job->ask.conversation, &ids, &n, err)
-                 : tokenizer_encode(e->tokenizer, job->ask.prompt, true, ids, cap, &n, err);
+                 : encode_prompt(e, ids, cap, &n, err);
     if (status == OK && n == 0)
         status = err_set(err, BAD_INPUT, "the prompt is empty");
     if (status == OK && n >= (size_t)e->n_ctx) // an answer has one token at least

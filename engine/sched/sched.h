@@ -36,6 +36,8 @@ struct ask {
     struct conversation conversation;
     const struct value *tool_choice; // as OpenAI writes it; NULL: "auto"
     struct bytes prompt;             // raw: names of control tokens in it are control tokens
+    const int32_t *prompt_ids;       // [n_prompt_ids], instead of it; NULL: none
+    size_t n_prompt_ids;
     struct sampling sampling;
     struct constraint constraint; // what the answer must be
     int32_t n_chances;            // likeliest tokens told with each; -1: no log-probabilities

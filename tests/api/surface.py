@@ -59,7 +59,8 @@ def curl_keys(server):
     code, text = curl(server, "-i", server.url + "/secret/path")
     check("curl: an unknown path is a 401 without a key", " 401 " in text.splitlines()[0], text)
     code, text = curl(server, "-i", "-H", "x-api-key: " + key, server.url + "/secret/path")
-    check("curl: an unknown path is a 404 with one", " 404 " in text.splitlines()[0], text)
+    check("curl: an unknown path is a 404 with one", " 404 " in text.splitlines()[0] and "nothing at /secret/path" in text and
+          "/v1/rerank" in text and "/api/embed" in text, text)
     code, text = curl(server, "-i", "-X", "DELETE", "-H", "x-api-key: " + key, server.url + "/v1/models")
     check("curl: a wrong method is a 405 with Allow", " 405 " in text.splitlines()[0] and "Allow: GET" in text, text)
     code, text = curl(server, "-i", "-X", "OPTIONS", "-H", "Origin: https://evil.example", "-H",
@@ -82,6 +83,12 @@ def curl_answers(server):
     last = events_of(text)[-1]
     check("curl: usage in the last chunk", last["choices"] == [] and last["usage"]["total_tokens"] ==
           last["usage"]["prompt_tokens"] + last["usage"]["completion_tokens"], last)
+    code, text = curl(server, *post, "-d", '{"prompt":[5,6,7],"max_tokens":3,"temperature":0}', plain)
+    check("curl: completions of token ids", json.loads(text)["usage"]["prompt_tokens"] == 3, text)
+    code, text = curl(server, *post, "-d", '{"prompt":[5,2147483647],"max_tokens":3}', plain)
+    check("curl: an id beyond the vocabulary", json.loads(text)["error"]["param"] == "prompt" and "2147483647" in text, text)
+    code, text = curl(server, *post, "-d", '{"prompt":"x","logit_bias":{"2147483647":1}}', plain)
+    check("curl: a bias for a token beyond it", json.loads(text)["error"]["param"] == "logit_bias" and "2147483647" in text, text)
     code, text = curl(server, *post, "-d", '{"prompt":"abc","max_tokens":3,"echo":true,"temperature":0}', plain)
     check("curl: completions with echo", json.loads(text)["choices"][0]["text"].startswith("abc"), text)
     stop = whole[3:6]

@@ -521,8 +521,11 @@ static void test_prompts_refused(void)
 {
     static const char *const bodies[] = {
         "{\"prompt\":[\"a\",\"b\"]}",
-        "{\"prompt\":[1,2]}",
-        "{\"prompt\":[[1]]}",
+        "{\"prompt\":[1,\"a\"]}",
+        "{\"prompt\":[-1]}",
+        "{\"prompt\":[[1],[2]]}",
+        "{\"prompt\":[[[1]]]}",
+        "{\"prompt\":[1,2],\"echo\":true}",
         "{\"prompt\":5}",
         "{\"prompt\":[]}",
         "{\"prompt\":\"x\",\"best_of\":3}",
@@ -538,6 +541,20 @@ static void test_prompts_refused(void)
         if (!CHECK(!ask_read(&openai_completions, bytes_of(bodies[i]), job, &form, &refusal) &&
                    refusal.param[0]))
             fprintf(stderr, "    %s\n", bodies[i]);
+        job_close(job);
+    }
+}
+
+static void test_prompt_ids(void)
+{
+    static const char *const bodies[] = {"{\"prompt\":[7,0]}", "{\"prompt\":[[7,0]]}"};
+    for (size_t i = 0; i < COUNT_OF(bodies); i++) {
+        struct job *job = job_open();
+        struct form form;
+        struct refusal refusal = {0};
+        CHECK(ask_read(&openai_completions, bytes_of(bodies[i]), job, &form, &refusal));
+        CHECK(job->ask.n_prompt_ids == 2 && job->ask.prompt_ids[0] == 7 &&
+              job->ask.prompt_ids[1] == 0);
         job_close(job);
     }
 }
@@ -766,6 +783,7 @@ int main(void)
     test_sampling_fields();
     test_refused();
     test_prompts_refused();
+    test_prompt_ids();
     test_broken();
     test_memory();
     return check_done("api_openai");

@@ -156,6 +156,16 @@ static void test_greedy_and_penalties(void)
     sampler_see(s, 4, true); // out of range: ignored
     sampler_close(s);
 
+    p.repeat_last_n = -1; // all of the text, however long
+    sampler_open(&s, &p, 4);
+    sampler_see(s, 1, false);
+    for (int i = 0; i < 5000; i++)
+        sampler_see(s, 3, true);
+    CHECK(pick(s, logits, 4) == 2);
+    sampler_see(s, 2, true);
+    CHECK(pick(s, logits, 4) == 1);
+    sampler_close(s);
+
     p.repeat_penalty = 1;
     p.presence_penalty = 0.6f;
     p.frequency_penalty = 0.5f;
