@@ -44,7 +44,7 @@ static enum status open_format(struct template *t, const struct tokenizer *token
     format->family = answer_family_find(source, tokenizer);
     enum status status = jinja_open(&format->jinja, source, err);
     if (status != OK)
-        return err_prefix(err, "the model's chat template cannot be used");
+        return err_prefix(err, "the chat template cannot be used");
     template_probe(t, format);
     return OK;
 }
@@ -241,7 +241,7 @@ enum status template_render(struct jinja_text *out, const struct template *templ
         append_begun(out, format, begun);
     if (status != OK && err) {
         *err = refused;
-        return err_prefix(err, "the model's chat template refuses this conversation");
+        return err_prefix(err, "the chat template refuses this conversation");
     }
     return status;
 }

@@ -225,6 +225,8 @@ static enum status read_all(struct args_reading *r, struct err *err)
     // Who says where to listen is not to find another port open as well.
     if (r->settings && setting_is_given(r, "listen") && !setting_is_given(r, "listen-http"))
         r->settings->listen_http[0] = 0;
+    if (r->command->model_given)
+        *r->command->model_given = setting_is_given(r, "model");
     return OK;
 }
 
@@ -255,6 +257,42 @@ enum status args_int(const char *name, const char *text, int64_t least, int64_t 
     if (errno || end == text || *end || number < least || number > most)
         return err_set(err, BAD_INPUT, "--%s: \"%.60s\" is not a whole number from %lld to %lld",
                        name, text, (long long)least, (long long)most);
+    *out = number;
+    return OK;
+}
+
+enum status args_bytes(const char *name, const char *text, uint64_t *out, struct err *err)
+{
+    static const char units[] = "KMGT";
+    if (!text)
+        return OK;
+    char *end;
+    errno = 0;
+    const unsigned long long number = strtoull(text, &end, 10);
+    const char *unit = *end ? strchr(units, *end) : NULL;
+    const unsigned shift = unit ? 10 * (unsigned)(unit - units + 1) : 0;
+    if (errno || *text < '0' || *text > '9' || number == 0 ||
+        number > (uint64_t)INT64_MAX >> shift || (unit ? end[1] : *end))
+        return err_set(
+            err, BAD_INPUT,
+            "--%s: \"%.60s\" is not a number of bytes: a whole number from 1, with K, M, "
+            "G or T behind it for powers of 1024 (8G)",
+            name, text);
+    *out = (uint64_t)number << shift;
+    return OK;
+}
+
+enum status args_seed(const char *name, const char *text, uint64_t *out, struct err *err)
+{
+    if (!text)
+        return OK;
+    char *end;
+    errno = 0;
+    const bool negative = text[0] == '-';
+    const uint64_t number = negative ? (uint64_t)strtoll(text, &end, 10) : strtoull(text, &end, 10);
+    if (errno || end == text || *end)
+        return err_set(err, BAD_INPUT, "--%s: \"%.60s\" is not a whole number from %lld to %llu",
+                       name, text, (long long)INT64_MIN, (unsigned long long)UINT64_MAX);
     *out = number;
     return OK;
 }

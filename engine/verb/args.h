@@ -22,6 +22,7 @@ struct command {      // what a verb takes
     const struct arg *args;
     size_t n_args;
     struct settings *settings; // NULL: it has nothing to do with them
+    bool *model_given;         // set: whether a model was named here; NULL: nobody asks
 };
 
 // Fills what argv[1..] names. Settings get their defaults, then what the file of --config says,
@@ -31,6 +32,10 @@ MUST_USE enum status args_read(const struct command *command, int argc, char **a
 // A whole number in least .. most; `text` NULL leaves *out alone.
 MUST_USE enum status args_int(const char *name, const char *text, int64_t least, int64_t most,
                               int64_t *out, struct err *err);
+// Bytes: a whole number, with K, M, G or T behind it for so many powers of 1024.
+MUST_USE enum status args_bytes(const char *name, const char *text, uint64_t *out, struct err *err);
+// Any 64 bits, with a sign or without, as the API takes a seed.
+MUST_USE enum status args_seed(const char *name, const char *text, uint64_t *out, struct err *err);
 MUST_USE enum status args_float(const char *name, const char *text, double least, double most,
                                 float *out, struct err *err);
 // Prints "tawny VERB: sentence" on stderr; returns `code`: 1 for what failed, 2 for a command line

@@ -219,6 +219,11 @@ static enum status read_command_line(struct bench *bench, int argc, char **argv,
     if (status == OK)
         status = args_int("n-gen", generated, 0, 1 << 20, &n_generate, err);
     if (status == OK)
+        status = n_prompt + n_generate > 0 || bench->ops
+                     ? OK
+                     : err_set(err, BAD_INPUT,
+                               "--n-prompt and --n-gen are both 0: there is nothing to measure");
+    if (status == OK)
         status = args_int("repetitions", repeat, 1, REPETITIONS_MOST, &n_repeat, err);
     bench->n_prompt = (int32_t)n_prompt;
     bench->n_generate = (int32_t)n_generate;

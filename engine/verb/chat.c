@@ -290,7 +290,7 @@ static enum status read_command_line(struct chat *chat, int argc, char **argv, s
 {
     const char *temperature = "0.8", *top_p = "0.95", *top_k = "40", *min_p = "0.05", *seed = NULL,
                *most = NULL;
-    int64_t k = 0, seed_number = 0, n_most = 0;
+    int64_t k = 0, n_most = 0;
     const struct arg args[] = {
         {"system", 's', &chat->system, NULL, "TEXT", "the system message"},
         {"temperature", 0, &temperature, NULL, "T", "0: always the likeliest token"},
@@ -315,11 +315,10 @@ static enum status read_command_line(struct chat *chat, int argc, char **argv, s
     if (status == OK)
         status = args_int("top-k", top_k, 0, 1000000, &k, err);
     if (status == OK)
-        status = args_int("seed", seed, INT64_MIN, INT64_MAX, &seed_number, err);
+        status = args_seed("seed", seed, &chat->sampling.seed, err);
     if (status == OK)
         status = args_int("max-tokens", most, 1, 1 << 20, &n_most, err);
     chat->sampling.top_k = (int32_t)k;
-    chat->sampling.seed = (uint64_t)seed_number;
     chat->seed_given = seed;
     chat->max_tokens = (int32_t)n_most;
     chat->settings.n_parallel = 1;

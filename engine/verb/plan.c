@@ -174,10 +174,11 @@ int verb_plan(int argc, char **argv)
     struct err err = {0};
     bool json = false, fits = false;
     const char *memory = NULL;
-    int64_t memory_bytes = 0;
+    uint64_t memory_bytes = 0;
     const struct arg args[] = {
         {"json", 0, NULL, &json, NULL, "as JSON instead of text"},
-        {"memory", 0, &memory, NULL, "BYTES", "as if the device had so many bytes free"},
+        {"memory", 0, &memory, NULL, "BYTES",
+         "as if the device had so many bytes free; 8G is 8589934592"},
     };
     const struct command command = {
         "say what a model would take on this device and with what context it fits, from the head "
@@ -187,10 +188,10 @@ int verb_plan(int argc, char **argv)
     if (status == CANCELLED)
         return 0;
     if (status == OK)
-        status = args_int("memory", memory, 1, INT64_MAX, &memory_bytes, &err);
+        status = args_bytes("memory", memory, &memory_bytes, &err);
     if (status != OK)
         return args_fail("plan", &err, 2);
     log_level_set(settings.log);
-    status = run(&settings, (uint64_t)memory_bytes, json, &fits, &err);
+    status = run(&settings, memory_bytes, json, &fits, &err);
     return status != OK ? args_fail("plan", &err, 1) : !fits;
 }

@@ -17,27 +17,35 @@ enum { REQUEST_CAP = 8 << 20 }; // as the server reads
 struct rendering_of {
     struct settings settings;
     const char *request, *template, *bos, *eos;
-    bool ids;
+    bool ids, model_given;
 };
 
-// *tokenizer: NULL with a template of a file.
+// *tokenizer: NULL with a template of a file and no model.
 static enum status open_template(struct template **out, struct tokenizer **tokenizer,
                                  const struct rendering_of *r, struct err *err)
 {
     char path[2100];
     struct buf text;
+    enum status status = OK;
     *tokenizer = NULL;
-    if (!r->template) {
-        enum status status = args_model_path(&r->settings, path, sizeof(path), err);
-        return status == OK ? model_template_open(out, tokenizer, path, err) : status;
-    }
-    enum status status = file_read(&text, r->template, JINJA_SOURCE_MOST, err);
+    if (!r->template || r->model_given)
+        status = args_model_path(&r->settings, path, sizeof(path), err);
+    if (status == OK && !r->template)
+        return model_template_open(out, tokenizer, path, err);
+    if (status == OK)
+        status = file_read(&text, r->template, JINJA_SOURCE_MOST, err);
     if (status != OK)
         return status;
+    if (r->model_given)
+        status = model_tokenizer_open(tokenizer, path, err);
+    if (status != OK) {
+        buf_free(&text);
+        return status;
+    }
     const struct template_source source = {.text = buf_view(&text),
                                            .bos = bytes_of(r->bos ? r->bos : ""),
                                            .eos = bytes_of(r->eos ? r->eos : "")};
-    template_open(out, &source, NULL);
+    template_open(out, &source, *tokenizer);
     buf_free(&text);
     return OK;
 }
@@ -101,22 +109,25 @@ int verb_render(int argc, char **argv)
     const struct arg args[] = {
         {"request", 'r', &r.request, NULL, "FILE",
          "a body of /v1/chat/completions: messages, tools, chat_template_kwargs; -: stdin"},
-        {"template", 0, &r.template, NULL, "FILE", "a template instead of the model's"},
+        {"template", 0, &r.template, NULL, "FILE",
+         "a template instead of the model's; its tokens are those of --model, if there is one"},
         {"ids", 0, NULL, &r.ids, NULL, "print the ids of its tokens on one line"},
         {"bos", 0, &r.bos, NULL, "TEXT", "what bos_token is in it"},
         {"eos", 0, &r.eos, NULL, "TEXT", "what eos_token is in it"},
     };
     const struct command command = {
         "print the prompt that a chat request becomes, by the model's own chat template.", args,
-        COUNT_OF(args), &r.settings};
+        COUNT_OF(args), &r.settings, &r.model_given};
     enum status status = args_read(&command, argc, argv, &err);
     if (status == CANCELLED)
         return 0;
     if (status == OK && !r.request)
         status =
             err_set(&err, BAD_INPUT, "give a request: --request FILE (--help lists the options)");
-    if (status == OK && r.template && r.ids)
-        status = err_set(&err, BAD_INPUT, "--ids wants a model: a template has no tokens");
+    if (status == OK && r.template && r.ids && !r.model_given)
+        status =
+            err_set(&err, BAD_INPUT,
+                    "--ids beside --template wants --model FILE too: a template has no tokens");
     if (status == OK && !r.template && (r.bos || r.eos))
         status = err_set(&err, BAD_INPUT, "--bos and --eos belong to --template");
     if (status != OK)

@@ -222,7 +222,7 @@ static void test_refused(void)
     arena_init(&arena, 1 << 16);
     const struct conversation conversation = talk(&arena, "[" SAYS("user", "U") "]", NULL, NULL);
     CHECK(template_render(&text, template, &conversation, &err) == BAD_INPUT);
-    CHECK_TEXT(err.text, "the model's chat template refuses this conversation: never");
+    CHECK_TEXT(err.text, "the chat template refuses this conversation: never");
     template_close(template);
     template = open_template("x\n{% include 'y' %}");
     CHECK(template_fault(template) && strstr(template_fault(template)->text, "line 2"));
