@@ -68,29 +68,10 @@ enum status grammar_compile_choices(struct grammar **out, const struct bytes *ch
     return end(out, g, root, err);
 }
 
-enum status grammar_compile_calls(struct grammar **out, const struct grammar_calls *calls,
-                                  struct notes *notes, struct err *err)
+// All of the calls, around the rule `one` of any of them.
+static void join_calls(struct grammar *g, uint32_t root, uint32_t one,
+                       const struct grammar_calls *calls)
 {
-    struct grammar *g;
-    struct schema_maker *maker;
-    enum status status = OK;
-    automaton_open(&g);
-    schema_maker_open(&maker, g, true, notes);
-    const uint32_t root = automaton_rule(g), one = automaton_rule(g);
-    for (size_t i = 0; i < calls->n && status == OK; i++) {
-        const struct grammar_call *call = &calls->calls[i];
-        uint32_t before = automaton_state(g), after = automaton_state(g), rule = plain_object(g);
-        if (call->schema)
-            status = schema_rule(maker, call->schema, call->path, &rule, err);
-        automaton_text(g, g->rules[one].start, call->before, before);
-        automaton_call(g, before, rule, after);
-        automaton_text(g, after, call->after, g->rules[one].end);
-    }
-    schema_maker_close(maker);
-    if (status != OK) {
-        grammar_close(g);
-        return status;
-    }
     uint32_t at = automaton_state(g), done = automaton_state(g);
     automaton_text(g, g->rules[root].start, calls->begin, at);
     for (int32_t i = 0; i < calls->n_most || calls->n_most == 0; i++) {
@@ -104,7 +85,54 @@ enum status grammar_compile_calls(struct grammar **out, const struct grammar_cal
         at = again;
     }
     automaton_text(g, done, calls->end, g->rules[root].end);
-    return end(out, g, root, err);
+}
+
+// A call that nobody could make is refused though another could be made: it was asked for.
+static enum status finish_calls(struct grammar *g, uint32_t root, const struct schema_maker *maker,
+                                const struct grammar_calls *calls, const uint32_t *rules,
+                                struct err *err)
+{
+    uint32_t loops;
+    enum status status = automaton_finish(g, root, &loops, err);
+    for (size_t i = 0; i < calls->n && !g->full; i++)
+        if (g->rules[rules[i]].fails)
+            return schema_blame(maker, calls->calls[i].path, err);
+    return status == OK ? OK : err_prefix(err, "tools");
+}
+
+enum status grammar_compile_calls(struct grammar **out, const struct grammar_calls *calls,
+                                  struct notes *notes, struct err *err)
+{
+    struct grammar *g;
+    struct schema_maker *maker;
+    enum status status = OK;
+    automaton_open(&g);
+    schema_maker_open(&maker, g, true, notes);
+    const uint32_t root = automaton_rule(g), one = automaton_rule(g);
+    uint32_t *rules = mem_array(calls->n + 1, sizeof(*rules)); // of the calls' arguments
+    for (size_t i = 0; i < calls->n && status == OK; i++) {
+        const struct grammar_call *call = &calls->calls[i];
+        uint32_t before = automaton_state(g), after = automaton_state(g), rule = plain_object(g);
+        if (call->schema)
+            status = schema_rule(maker, call->schema, call->path, &rule, err);
+        automaton_text(g, g->rules[one].start, call->before, before);
+        automaton_call(g, before, rule, after);
+        automaton_text(g, after, call->after, g->rules[one].end);
+        rules[i] = rule;
+    }
+    if (status == OK) {
+        join_calls(g, root, one, calls);
+        status = finish_calls(g, root, maker, calls, rules, err);
+    }
+    schema_maker_close(maker);
+    free(rules);
+    if (status == OK) {
+        *out = g;
+        return OK;
+    }
+    grammar_close(g);
+    err->status = BAD_INPUT; // whatever it is, the client must change it
+    return BAD_INPUT;
 }
 
 enum status grammar_compile(struct grammar **out, const struct constraint *constraint,

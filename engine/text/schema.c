@@ -13,13 +13,6 @@
 
 enum { ARENA_BYTES = 64 << 20 };
 
-struct pending {
-    struct pending *next;
-    uint32_t rule;
-    size_t n;
-    struct fact fact[];
-};
-
 // ---- sets of facts ------------------------------------------------------------------------------
 
 void facts_add(struct schema_maker *m, struct facts *facts, const struct value *schema,
@@ -308,6 +301,8 @@ static int type_bits(struct schema_maker *m, const struct fact *fact, const stru
         {"string", TYPE_STRING_BIT},   {"array", TYPE_ARRAY_BIT},
         {"object", TYPE_OBJECT_BIT},   {"any", TYPE_ANY_BITS},
     };
+    if (name->kind == VALUE_TEXT && bytes_equal_text(name->text, "any"))
+        schema_note(m, fact->spot, "type", "\"any\" is no type: every value is allowed");
     for (size_t i = 0; name->kind == VALUE_TEXT && i < COUNT_OF(types); i++)
         if (bytes_equal_text(name->text, types[i].name))
             return types[i].bits;
@@ -488,8 +483,8 @@ enum status grammar_compile_schema(struct grammar **out, const struct value *sch
         automaton_call(g, g->rules[root].start, plain_space(g), first);
         automaton_call(g, first, rule, g->rules[root].end);
         status = automaton_finish(g, root, &loops, err);
-        if (status == BAD_INPUT && m->dead.status != OK)
-            *err = m->dead;
+        if (status == BAD_INPUT && g->rules[rule].fails)
+            status = schema_blame(m, options->path, err);
         else if (status != OK)
             (void)err_prefix(err, "%s", options->path);
     }

@@ -95,6 +95,17 @@ void schema_fail(struct schema_maker *m, enum status status, const struct spot *
                  const char *keyword, const char *format, ...) PRINTF_LIKE(5, 6);
 void schema_note(struct schema_maker *m, const struct spot *spot, const char *keyword,
                  const char *what);
+// A set whose rule was asked for.
+struct pending {
+    struct pending *next;
+    uint32_t rule;
+    size_t n;
+    struct fact fact[];
+};
+
+// Why nothing satisfies the schema that schema_rule was given this path for, once the grammar is
+// finished: what was said to be dead within it, or else the deepest schema of it that fails.
+enum status schema_blame(const struct schema_maker *m, const char *path, struct err *err);
 // Nothing can satisfy this: told when nothing satisfies the whole.
 void schema_dead(struct schema_maker *m, const struct spot *spot, const char *keyword,
                  const char *what);

@@ -66,6 +66,46 @@ void schema_dead(struct schema_maker *m, const struct spot *spot, const char *ke
         say(&m->dead, BAD_INPUT, spot, keyword, what);
 }
 
+static size_t depth_of(const struct spot *spot)
+{
+    size_t n = 0;
+    for (; spot->up; spot = spot->up)
+        n++;
+    return n;
+}
+
+static bool is_within(const struct spot *spot, const char *path)
+{
+    while (spot->up)
+        spot = spot->up;
+    return strcmp(spot->root, path) == 0;
+}
+
+enum status schema_blame(const struct schema_maker *m, const char *path, struct err *err)
+{
+    const struct pending *deepest = NULL;
+    size_t most = 0, n_path = strlen(path);
+    if (m->dead.status != OK && strncmp(m->dead.text, path, n_path) == 0 &&
+        strchr(".[:", m->dead.text[n_path])) {
+        *err = m->dead;
+        return err->status;
+    }
+    for (size_t i = 0; i < 2 * (size_t)SETS_MOST; i++) {
+        const struct pending *p = m->made[i];
+        if (!p || !m->g->rules[p->rule].fails || !is_within(p->fact[p->n - 1].spot, path))
+            continue;
+        const size_t depth = depth_of(p->fact[p->n - 1].spot);
+        if (!deepest || depth > most || (depth == most && p->rule < deepest->rule)) {
+            deepest = p;
+            most = depth;
+        }
+    }
+    if (!deepest)
+        return err_set(err, BAD_INPUT, "%s: no text can satisfy it", path);
+    say(err, BAD_INPUT, deepest->fact[deepest->n - 1].spot, NULL, "no text can satisfy it");
+    return BAD_INPUT;
+}
+
 bool schema_failed(struct schema_maker *m)
 {
     if (m->err.status == OK && clock_ms() > m->until_ms)

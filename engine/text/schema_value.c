@@ -93,6 +93,19 @@ static void tighten(struct bounds *b, double number, bool open, bool least)
     }
 }
 
+// Numbers of 16 digits are not all told apart; those with more are never written.
+static void check_exact(struct schema_maker *m, const struct fact *fact, const char *keyword,
+                        const struct value *value)
+{
+    const double exact = 9007199254740992.0,
+                 number = value && is_number(value) ? number_of(value) : 0;
+    const bool rounded = value && value->kind == VALUE_WHOLE && fabs(number) == exact &&
+                         value->whole != (int64_t)number;
+    if ((fabs(number) > exact && fabs(number) < 1e16) || rounded)
+        schema_fail(m, UNSUPPORTED, fact->spot, keyword,
+                    "numbers between 9007199254740992 and 10000000000000000 are not told apart");
+}
+
 static void read_bound(struct schema_maker *m, const struct fact *fact, struct bounds *b,
                        bool least)
 {
@@ -100,6 +113,12 @@ static void read_bound(struct schema_maker *m, const struct fact *fact, struct b
                *open = least ? "exclusiveMinimum" : "exclusiveMaximum";
     const struct value *value = schema_get(fact, plain), *exclusive = schema_get(fact, open);
     bool is_open = exclusive && exclusive->kind == VALUE_BOOL && exclusive->yes; // draft 4
+    if (exclusive && exclusive->kind == VALUE_BOOL && exclusive->yes && !value)
+        schema_note(m, fact->spot, open,
+                    least ? "true says nothing without a minimum"
+                          : "true says nothing without a maximum");
+    check_exact(m, fact, plain, value);
+    check_exact(m, fact, open, exclusive);
     if (value && !is_number(value))
         schema_fail(m, BAD_INPUT, fact->spot, plain, "it must be a number");
     else if (value)
@@ -162,8 +181,38 @@ static size_t n_characters(struct bytes text)
     return n;
 }
 
-// Whether a fixed value obeys one fact: of objects and arrays only the type is looked at. source:
-// the fact that it comes from.
+static bool has_member(const struct value *dict, struct bytes name)
+{
+    for (size_t i = 0; i < dict->dict.n; i++)
+        if (bytes_equal(dict->dict.members[i].name, name))
+            return true;
+    return false;
+}
+
+// Of an object or an array what can be told by its members' names and number. What is said of the
+// members themselves is not looked at, and noted.
+static bool fits_outside(struct schema_maker *m, const struct value *value, const struct fact *fact)
+{
+    static const char *const inner[2][4] = {
+        {"properties", "patternProperties", "additionalProperties", "propertyNames"},
+        {"items", "prefixItems", "additionalItems", "contains"},
+    };
+    const bool list = value->kind == VALUE_LIST;
+    const struct value *required = list ? NULL : schema_get(fact, "required");
+    const int64_t least = schema_count(m, fact, list ? "minItems" : "minProperties"),
+                  most = schema_count(m, fact, list ? "maxItems" : "maxProperties"),
+                  n = (int64_t)(list ? value->list.n : value->dict.n);
+    bool good = n >= least && (most < 0 || n <= most);
+    for (size_t i = 0; required && required->kind == VALUE_LIST && i < required->list.n; i++)
+        good = good && (required->list.items[i].kind != VALUE_TEXT ||
+                        has_member(value, required->list.items[i].text));
+    for (size_t i = 0; good && i < COUNT_OF(inner[0]); i++)
+        if (schema_get(fact, inner[list][i]))
+            schema_note(m, fact->spot, inner[list][i], "not enforced beside enum or const");
+    return good;
+}
+
+// Whether a fixed value obeys one fact. source: the fact that it comes from.
 static bool fits(struct schema_maker *m, const struct value *value, const struct fact *fact,
                  const struct fact *source)
 {
@@ -186,7 +235,7 @@ static bool fits(struct schema_maker *m, const struct value *value, const struct
                 most = schema_count(m, fact, "maxLength"), n = (int64_t)n_characters(value->text);
         return n >= least && (most < 0 || n <= most);
     }
-    return true;
+    return (value->kind != VALUE_DICT && value->kind != VALUE_LIST) || fits_outside(m, value, fact);
 }
 
 static bool fits_all(struct schema_maker *m, const struct value *value, const struct facts *facts,

@@ -105,6 +105,14 @@ static void test_values(void)
 
 static void test_numbers(void)
 {
+    check_schema("{\"type\":\"integer\",\"minimum\":-9223372036854775808,\"maximum\":"
+                 "9223372036854775807}",
+                 TEXTS("0", "-9999999999999999", "9007199254740993"), TEXTS("1.5", "\"\""));
+    check_schema("{\"type\":\"integer\",\"minimum\":0,\"maximum\":18446744073709551615}",
+                 TEXTS("0", "9999999999999999"), TEXTS("-1"));
+    check_schema("{\"type\":\"integer\",\"minimum\":9007199254740991,\"maximum\":9007199254740992}",
+                 TEXTS("9007199254740991", "9007199254740992"),
+                 TEXTS("9007199254740990", "9007199254740993"));
     check_schema("{\"type\":\"integer\",\"minimum\":-12,\"maximum\":105}",
                  TEXTS("0", "-12", "-9", "105", "99", "100", "7"),
                  TEXTS("-13", "106", "1000", "-100", "-0", "007", "1.0"));
@@ -194,6 +202,17 @@ static void check_refused(const char *json, const char *path)
 
 static void test_refused(void)
 {
+    check_refused("{\"type\":\"object\",\"properties\":{\"id\":{\"type\":\"string\",\"format\":"
+                  "\"uuid\",\"maxLength\":5}},\"required\":[\"id\"]}",
+                  "schema.properties.id: no text");
+    check_refused(
+        "{\"type\":\"integer\",\"minimum\":9007199254740993,\"maximum\":9007199254740993}",
+        "schema.minimum: numbers between");
+    check_refused("{\"type\":\"integer\",\"exclusiveMaximum\":9007199254740994}",
+                  "schema.exclusiveMaximum: numbers between");
+    check_refused("{\"enum\":[{\"a\":1}],\"type\":\"object\",\"required\":[\"zz\"]}",
+                  "schema.enum: none");
+    check_refused("{\"enum\":[[1,2]],\"maxItems\":1}", "schema.enum: none");
     check_refused("{\"properties\":{\"a\":{\"pattern\":\"(?=x)\"}}}",
                   "schema.properties.a.pattern: ");
     check_refused("{\"properties\":{\"a\":{\"pattern\":\"[\"}}}", "schema.properties.a.pattern: ");
@@ -214,7 +233,7 @@ static void test_refused(void)
     check_refused("{\"minLength\":1000000000}", "schema.minLength: ");
     check_refused(
         "{\"type\":\"object\",\"properties\":{\"a\":{\"$ref\":\"#\"}},\"required\":[\"a\"]}",
-        "schema: ");
+        "schema.properties.a: no text");
 }
 
 // Of a long path the root and the end are told.
@@ -247,6 +266,13 @@ static void check_note(const char *json, const char *note)
 
 static void test_notes(void)
 {
+    check_note("{\"type\":\"integer\",\"exclusiveMinimum\":true}",
+               "schema.exclusiveMinimum: true says");
+    check_note("{\"minimum\":1,\"exclusiveMinimum\":true}", "");
+    check_note("{\"type\":\"any\"}", "schema.type: \"any\"");
+    check_note(
+        "{\"enum\":[{\"a\":1}],\"required\":[\"a\"],\"properties\":{\"a\":{\"type\":\"null\"}}}",
+        "schema.properties: not enforced beside enum");
     check_note("{\"type\":\"string\",\"format\":\"hostname\"}", "schema.format: ");
     check_note("{\"not\":{}}", "schema.not: ");
     check_note("{\"items\":{\"type\":\"number\",\"multipleOf\":0.1}}", "schema.items.multipleOf: ");
@@ -290,6 +316,21 @@ static void test_calls(void)
         TEXTS("<call>{\"name\":\"now\",\"arguments\":{}}\n{\"name\":\"now\",\"arguments\":{}}\n"
               "{\"name\":\"now\",\"arguments\":{}}</call>"),
         TEXTS("<call>{\"name\":\"now\",\"arguments\":{}}\n</call>"));
+    // one that nobody could make is refused, though the other one could be
+    CHECK(value_read(
+              &schema, &arena,
+              bytes_of(
+                  "{\"type\":\"object\",\"properties\":{\"n\":{\"type\":\"integer\",\"minimum\":5,"
+                  "\"maximum\":1}},\"required\":[\"n\"]}"),
+              &err) == OK);
+    CHECK(grammar_compile_calls(&g, &all, &notes, &err) == BAD_INPUT);
+    CHECK(strncmp(err.text, "tools[0].properties.n.minimum: ", 31) == 0);
+    CHECK(value_read(&schema, &arena,
+                     bytes_of("{\"properties\":{\"n\":{\"format\":\"uuid\",\"maxLength\":2}},"
+                              "\"required\":[\"n\"]}"),
+                     &err) == OK);
+    CHECK(grammar_compile_calls(&g, &all, &notes, &err) == BAD_INPUT);
+    CHECK(strncmp(err.text, "tools[0].properties.n: no text", 30) == 0);
     arena_free(&arena);
 }
 
