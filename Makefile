@@ -341,6 +341,10 @@ build/host/turns: build/host/obj/tests/golden/turns.o build/host/libengine.a
 build/host/takes: build/host/obj/tests/golden/takes.o build/host/libengine.a
 	$(call say,LINK $@)
 	$(Q)$(call link,host) $^ $(LIBS) -o $@
+# Trunk and block of a model that drafts: build/host/draft MODEL DEVICE BATCH OUT ID,ID,...
+build/host/draft build/asan/draft: build/%/draft: build/%/obj/tests/golden/draft.o build/%/libengine.a
+	$(call say,LINK $@)
+	$(Q)$(call link,$*) $^ $(LIBS) -o $@
 # Templates and variables in, texts out: build/host/render < LINES.
 build/host/render build/asan/render: build/%/render: build/%/obj/tests/golden/render.o build/%/libengine.a
 	$(call say,LINK $@)
@@ -379,8 +383,8 @@ build/host/memfd_layer.so: tests/golden/driver/memfd_layer.c | build/deps/host.s
 
 # What a tier needs built; tests/run asks for it, so that a build failure is that tier's failure and no other's.
 needs-unit: unit-programs
-needs-golden: host appliance build/host/ops build/host/words build/host/takes build/host/turns build/host/render build/host/answers build/host/obeys $(patsubst %,build/appliance/%,ops probe isa) build/host/memfd_layer.so
-needs-device: host build/host/ops
+needs-golden: host appliance build/host/ops build/host/words build/host/takes build/host/turns build/host/draft build/host/render build/host/answers build/host/obeys $(patsubst %,build/appliance/%,ops probe isa) build/host/memfd_layer.so
+needs-device: host build/host/ops build/host/draft
 needs-api: host asan appliance
 needs-boot: image host
 test: ## every tier this machine can run; says which it skipped and why

@@ -47,6 +47,7 @@ static const struct {
     {offsetof(struct activations, expert_up), DTYPE_F32, N_USED_FF_EXP},
     {offsetof(struct activations, expert_out), DTYPE_F32, N_USED_EMBD},
     {offsetof(struct activations, shared_gate), DTYPE_F32, ONE},
+    {offsetof(struct activations, pair), DTYPE_F32, N_PAIR_ACT},
 };
 
 static struct tensor *slot_of(struct activations *act, size_t i)
@@ -83,6 +84,8 @@ uint64_t activations_bytes(const struct hyper *h, const struct model_options *op
     uint64_t n = (6 + PLAN_POOLS_MOST) * n_batch +
                  n_out * (2 + 2 * TOP_K_MOST + (uint64_t)h->n_embd + n_logits(h) +
                           (uint64_t)(h->n_dense_2 + h->n_cls + h->n_cls_out));
+    if (h->n_draft > 0)
+        n += n_batch * (2 * (uint64_t)h->n_embd + 1);
     for (size_t i = 0; i < COUNT_OF(ROWS); i++)
         n += n_batch * (uint64_t)hyper_most(h, ROWS[i].cols);
     return n * sizeof(float);
@@ -119,6 +122,8 @@ enum status activations_open(struct activations *act, struct compute *compute,
         {&act->near, DTYPE_I32, 1, h->sees_all ? n_batch : 0},
         {&act->cls, DTYPE_F32, act->n_out, embeds ? head : 0},
         {&act->cls_out, DTYPE_F32, act->n_out, embeds ? after : 0},
+        {&act->hidden, DTYPE_F32, 2 * (int64_t)n_batch, h->n_draft > 0 ? h->n_embd : 0},
+        {&act->hidden_row, DTYPE_I32, 1, h->n_draft > 0 ? n_batch : 0},
     };
     enum status status = OK;
     for (size_t i = 0; i < COUNT_OF(ROWS) && status == OK; i++) {
@@ -137,10 +142,11 @@ enum status activations_open(struct activations *act, struct compute *compute,
 
 void activations_close(struct activations *act, struct compute *compute)
 {
-    struct tensor *others[] = {&act->slot_in, &act->slot_out, &act->token,     &act->pos,
-                               &act->table,   &act->count,    &act->out_row,   &act->out_x,
-                               &act->logits,  &act->top_id,   &act->top_value, &act->top_total,
-                               &act->type,    &act->cls,      &act->cls_out,   &act->near};
+    struct tensor *others[] = {&act->slot_in, &act->slot_out,  &act->token,     &act->pos,
+                               &act->table,   &act->count,     &act->out_row,   &act->out_x,
+                               &act->logits,  &act->top_id,    &act->top_value, &act->top_total,
+                               &act->type,    &act->cls,       &act->cls_out,   &act->near,
+                               &act->hidden,  &act->hidden_row};
     for (size_t i = 0; i < COUNT_OF(ROWS); i++)
         if (slot_of(act, i)->buffer)
             tensor_free(compute, slot_of(act, i));

@@ -36,6 +36,7 @@ enum part {
     PART_MAMBA = 1 << 8,     // Mamba-2,
     PART_CONV = 1 << 9,      // a short convolution
     PART_RECURRENT = PART_DELTA | PART_MAMBA | PART_CONV,
+    PART_NEXTN = 1 << 10, // behind the trunk: predicts the token after the next (draft.c)
     UNREAD = 1 << 29, // layers without these parts may have it all the same: nothing reads it there
     OPTIONAL = 1 << 30,
 };
@@ -62,7 +63,8 @@ struct rope_hyper {
 struct hyper { // the numbers of a model, each bounded
     const struct arch *arch;
     int32_t n_layer, n_embd, n_vocab, n_ctx_train;
-    int32_t n_mtp;       // layers behind these that predict further tokens; not loaded
+    int32_t n_mtp;       // layers behind these in the file, that predict further tokens
+    int32_t n_draft;     // of these loaded: 0 or 1, which is layers[n_layer]
     int32_t n_ctx;       // that the model is opened with
     int32_t n_ctx_short; // up to which rope_factors_short are meant
     float yarn_log_multiplier;
@@ -95,7 +97,7 @@ struct hyper { // the numbers of a model, each bounded
     bool scores_of_mean;                     // it reads the mean of all states, not one of them
     float alibi_bias; // how fast scores fall with the distance (Press et al. 2022); 0: they do not
     struct rope_hyper ropes[N_ROPES];
-    struct layer_hyper *layers; // [n_layer]
+    struct layer_hyper *layers; // [n_layer + n_draft]
 };
 
 // Reads keys "ARCH.NAME". The first failure stays in .status and later calls return at once.
@@ -135,9 +137,15 @@ void reader_refuse(struct reader *r, enum status status, const char *format, ...
     __attribute__((format(printf, 3, 4)));
 
 // Reads what all architectures have (as GGUF's specification names it), then calls arch->read.
-MUST_USE enum status hyper_read(struct hyper *out, const struct gguf *gguf, struct err *err);
+// draft: with the first layer that predicts further tokens, where the file and the architecture's
+// rules have one.
+MUST_USE enum status hyper_read(struct hyper *out, const struct gguf *gguf, bool draft,
+                                struct err *err);
 void hyper_free(struct hyper *hyper);
 
+// draft.c: adds the layer behind the trunk, where the file and the rules have one: made like the
+// last layer that has attention, and it sees everything. layers has room for it.
+void draft_read(struct hyper *h);
 // embed.c: whether tokens see what follows them, and how a text becomes a vector.
 void embed_read(struct reader *r, struct hyper *h);
 
@@ -146,6 +154,7 @@ void embed_read(struct reader *r, struct hyper *h);
 enum dim { // a length as the hyper-parameters give it; 0 for what a layer has not
     ONE,
     N_EMBD,
+    N_EMBD_2, // a token's embedding, then a state
     N_VOCAB,
     N_Q,   // n_head * head_dim
     N_K,   // n_head_kv * head_dim
@@ -196,6 +205,7 @@ enum dim { // a length as the hyper-parameters give it; 0 for what a layer has n
     N_ABSORBED_ACT,
     N_HEAD_ACT,
     N_ADDED2_ACT,
+    N_PAIR_ACT,
     N_CTX_TRAIN,
     N_TOKEN_TYPES,
     N_CLS,
@@ -207,6 +217,7 @@ enum dim { // a length as the hyper-parameters give it; 0 for what a layer has n
 };
 int64_t hyper_dim(const struct hyper *hyper, const struct layer_hyper *layer, enum dim dim);
 int64_t hyper_most(const struct hyper *hyper, enum dim dim); // over all layers
+int32_t hyper_layers(const struct hyper *hyper);             // all layers that are loaded
 
 enum form {
     MATRIX,  // handed to the device as it is stored
@@ -258,6 +269,8 @@ struct layer {               // shapes: the rules; .buffer NULL: not in this lay
     struct tensor attn_q_norm_bias, attn_k_norm_bias;
     struct tensor ffn_gate_bias, ffn_up_bias, ffn_down_bias;
     struct tensor ffn_gate_inp_shexp, ffn_gate_shexp, ffn_up_shexp, ffn_down_shexp;
+    // Of a layer that predicts further tokens; some have the embeddings and the output once more.
+    struct tensor nextn_enorm, nextn_hnorm, nextn_eh_proj, nextn_norm, nextn_embd, nextn_output;
 };
 
 struct rope_weights { // of struct rope
@@ -284,15 +297,16 @@ struct weights {
         dense_3;                                     // of a text's vector
     struct tensor rope_freqs, rope_short, rope_long; // slots only: FACTORS stay with the host
     struct rope_weights ropes[N_ROPES];
-    struct layer *layers; // [n_layer]
+    struct layer *layers; // [hyper_layers]
 
     struct placement *placements; // [n_placements], in the order of the file
     size_t n_placements, n_loaded;
     uint64_t n_bytes, n_bytes_loaded;
     int64_t n_guessed; // weights of parts of the file that are not there, and their bytes
     uint64_t n_guessed_bytes;
-    int64_t row;         // of the placement that is being loaded: its next one; 0: not begun
-    double bytes_per_ms; // loading, as measured; 0: not yet
+    uint64_t draft_bytes; // in the file, of layers that predict further tokens
+    int64_t row;          // of the placement that is being loaded: its next one; 0: not begun
+    double bytes_per_ms;  // loading, as measured; 0: not yet
 };
 
 // Finds and checks every tensor that the rules name, and that no other is there; loads nothing.
@@ -324,13 +338,13 @@ MUST_USE enum status plan_refuse(const struct model_plan *plan, struct err *err)
 struct kv { // what sequences keep of their past; past.h says whose is what
     struct past *past;
     struct past_shape shape;
-    struct tensor *conv, *state;          // [n_layer] of recurrent layers: F32 [n_slots][...]
+    struct tensor *conv, *state;          // [n_layer], of recurrent layers: F32 [n_slots][...]
     struct tensor *k, *v;                 // [n_layer], each F16 or Q8_0 [pages * PAGE_ROWS][...]
     int32_t *pool;                        // [n_layer]: whose pages k and v are
     struct tensor pages[PAST_POOLS_MOST]; // I32 [n_seq][n_ctx in pages]: page tables
     struct tensor row[PAST_POOLS_MOST];   // I32 [1][n_batch]: that the pass writes
     int32_t *n_rows;                      // [n_seq], zeros: for kv_enter
-    int32_t n_layer;
+    int32_t n_layer;                      // all that are loaded
     uint64_t n_bytes;
 };
 
@@ -350,6 +364,11 @@ struct kv_inputs {               // [n] each
 // model_reserve.
 MUST_USE enum status kv_enter(struct kv *kv, struct compute *compute, const struct batch *batch,
                               int32_t start, int32_t n, struct kv_inputs *inputs, struct err *err);
+// The same before a pass of the layer behind the trunk, whose rows are behind one another in each
+// sequence: room up to the last of them, tables, and the rows of that layer's pool. What sequences
+// hold stays the same; they are drafted to there. BAD_INPUT: a row that others have too.
+MUST_USE enum status kv_draft(struct kv *kv, struct compute *compute, const struct batch *batch,
+                              int32_t *row, struct err *err);
 // The copies that are due, now.
 MUST_USE enum status kv_copies(struct kv *kv, struct compute *compute, struct err *err);
 
@@ -381,6 +400,11 @@ struct activations {                                          // n_batch rows ea
     struct tensor top_id, top_value; // [n_out * TOP_K_MOST] numbers: the largest of logits
     struct tensor top_total;         // [n_out][1]: log(sum of e^logit)
     struct tensor cls, cls_out; // [n_out][...]: what the head, or the dense layers, make of them
+    struct tensor pair;         // [2 * n_embd]: what the layer behind the trunk reads
+    // [2 * n_batch][n_embd], of a model that drafts: states behind the output norm of the rows of
+    // the last pass; then those that the caller gives, and zeros.
+    struct tensor hidden;
+    struct tensor hidden_row; // I32 [1][n_batch]: which of them a drafted row reads
     int32_t n_batch, n_out;
 };
 MUST_USE enum status activations_open(struct activations *act, struct compute *compute,
@@ -402,6 +426,9 @@ struct pass { // one recording of n rows
     struct tensor x, token, pos, table, count; // views of n rows
     struct tensor row[PAST_POOLS_MOST];        // of the caches of each pool
     struct tensor type, near;
+    bool drafts;          // it is one of the layer behind the trunk
+    struct tensor hidden; // where the states of its rows go, of a model that drafts
+    struct tensor hidden_row;
 };
 // n rows of an activation, n_cols wide, close together.
 struct tensor pass_view(const struct pass *p, const struct tensor *activation, int64_t n_cols);
@@ -435,8 +462,9 @@ void ffn_into(const struct pass *p, int32_t i, const struct tensor *to);
 void experts_into(const struct pass *p, int32_t i, const struct tensor *to,
                   const struct tensor *router_norm, float router_scale, const struct tensor *norm);
 bool hyper_recurrent(const struct hyper *hyper); // has recurrent layers
-// The decoder that most architectures are: embed, then in each layer attention, then the dense
-// network or the experts; or a recurrent block in the place of attention.
+// Layer i: attention, or a recurrent block in its place, then the dense network or the experts.
+void decoder_layer(const struct pass *p, int32_t i);
+// The decoder that most architectures are: embed, then each layer.
 void decoder_forward(const struct pass *p);
 
 struct arch {
@@ -470,6 +498,7 @@ struct model {
     bool is_loaded;    // the weights are there
     int32_t rehearsed; // rows of the largest pass whose kernels are compiled
     int32_t *scratch;  // [5][n_batch]: inputs and the wanted rows, before they are written
+    int32_t n_hidden;  // rows of the last pass whose states are kept
     struct model_options options; // as it was opened; n_batch: as large as a text must be
     double *pooled;               // [n_seq][n_embd]: of texts that are being embedded: embed.c
     float *ended;                 // [n_seq][n_embd]: those that are whole
@@ -477,9 +506,14 @@ struct model {
 };
 // A pass of n rows; its inputs: rows start .. start + n - 1 of a batch that was checked.
 struct pass pass_of(const struct model *model, int32_t n);
-MUST_USE enum status forward_check(struct model *model, const struct batch *batch, struct err *err);
+MUST_USE enum status forward_check(struct model *model, const struct batch *batch, bool drafts,
+                                   struct err *err);
 MUST_USE enum status forward_inputs(struct model *model, const struct batch *batch, int32_t start,
-                                    int32_t n, struct err *err);
+                                    int32_t n, bool drafts, struct err *err);
+// One chunk of n rows from `start`, of the trunk or of the layer behind it; appends its wanted
+// logits.
+MUST_USE enum status forward_chunk(struct model *model, const struct batch *batch, int32_t start,
+                                   int32_t n, bool drafts, struct logits *logits, struct err *err);
 // Rows of x that out_row names, behind the output norm, into out_x.
 void forward_rows(const struct pass *p, int32_t n_out);
 void forward_forget(struct model *model); // what is in the memory is not known any more
@@ -488,6 +522,11 @@ MUST_USE enum status embed_check(const struct hyper *hyper, const struct weights
                                  struct err *err);
 void embed_info(struct model *model);
 void embed_rehearse(const struct pass *p);
+// draft.c: the layer behind the trunk, from tokens and states to the state before its norm.
+void draft_forward(const struct pass *p);
+// The norm and the matrix between the last state of a pass and its logits.
+const struct tensor *draft_norm(const struct pass *p);
+const struct tensor *draft_output(const struct pass *p);
 // Lets the device compile the kernels of the next kind of pass before the first request needs them:
 // 1 to 8 rows, then powers of two up to n_batch. AGAIN: there are more; OK at once on a device that
 // compiles nothing.

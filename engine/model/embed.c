@@ -222,7 +222,7 @@ static enum status embed_chunk(struct model *m, const struct batch *b, int32_t s
     const struct pass p = pass_of(m, n);
     const bool means = takes_means(&m->hyper);
     const size_t n_embd = (size_t)m->hyper.n_embd;
-    enum status status = forward_inputs(m, b, start, n, err);
+    enum status status = forward_inputs(m, b, start, n, false, err);
     if (status != OK)
         return status;
     const int32_t n_states = means ? n : collect(m, b, start, n);
@@ -292,7 +292,7 @@ enum status model_embed(struct model *m, const struct batch *batch, float *out, 
     if (m->hyper.sees_all && b.n_tokens > m->act.n_batch)
         return err_set(err, TOO_LARGE, "%d tokens of texts that must be one pass; it holds %d",
                        b.n_tokens, m->act.n_batch);
-    enum status status = forward_check(m, &b, err);
+    enum status status = forward_check(m, &b, false, err);
     if (status == OK)
         status = check_texts(m, &b, err);
     for (int32_t start = 0, n; start < b.n_tokens && status == OK; start += n) {

@@ -63,7 +63,10 @@ struct pass pass_of(const struct model *m, int32_t n)
         .slot_out = columns(&act->slot_out, n),
         .type = columns(&act->type, n), // unused without types, and so on
         .near = columns(&act->near, n),
+        .hidden_row = columns(&act->hidden_row, n),
     };
+    if (act->hidden.buffer)
+        p.hidden = tensor_rows(&act->hidden, 0, n);
     for (int32_t k = 0; k < m->kv.shape.n_pools; k++)
         p.row[k] = columns(&m->kv.row[k], n);
     return p;
@@ -117,24 +120,28 @@ void add_product(const struct pass *p, const struct tensor *y, const struct tens
                                                .scale = h->residual_scale});
 }
 
+void decoder_layer(const struct pass *p, int32_t i)
+{
+    const uint32_t parts = p->h->layers[i].parts;
+    if (parts & PART_ATTENTION)
+        attention_block(p, i);
+    else if (parts & PART_DELTA)
+        delta_block(p, i);
+    else if (parts & PART_MAMBA)
+        mamba_block(p, i);
+    else if (parts & PART_CONV)
+        conv_block(p, i);
+    if (parts & PART_EXPERTS)
+        experts_block(p, i);
+    else if (parts & PART_DENSE)
+        ffn_block(p, i);
+}
+
 void decoder_forward(const struct pass *p)
 {
     embed_block(p);
-    for (int32_t i = 0; i < p->h->n_layer; i++) {
-        const uint32_t parts = p->h->layers[i].parts;
-        if (parts & PART_ATTENTION)
-            attention_block(p, i);
-        else if (parts & PART_DELTA)
-            delta_block(p, i);
-        else if (parts & PART_MAMBA)
-            mamba_block(p, i);
-        else if (parts & PART_CONV)
-            conv_block(p, i);
-        if (parts & PART_EXPERTS)
-            experts_block(p, i);
-        else if (parts & PART_DENSE)
-            ffn_block(p, i);
-    }
+    for (int32_t i = 0; i < p->h->n_layer; i++)
+        decoder_layer(p, i);
 }
 
 // The n_top largest logits of n_out rows: [n_out][n_top], one row after another.
@@ -156,6 +163,17 @@ void forward_rows(const struct pass *p, int32_t n_out)
         norm_rows(p, &x, &x, &p->w->output_norm);
 }
 
+// All but the logits: the trunk, or the layer behind it.
+static void forward_states(const struct pass *p)
+{
+    if (p->drafts)
+        draft_forward(p);
+    else
+        p->h->arch->forward(p);
+    if (p->hidden.buffer)
+        norm_rows(p, &p->hidden, &p->x, draft_norm(p));
+}
+
 static void forward_output(const struct pass *p, int32_t n_out, int32_t n_top)
 {
     const struct activations *act = p->act;
@@ -163,8 +181,8 @@ static void forward_output(const struct pass *p, int32_t n_out, int32_t n_top)
                   logits = tensor_rows(&act->logits, 0, n_out);
     op_rows(p->compute, &x, &p->x, &out_row);
     op_matmul(p->compute,
-              &(struct matmul){.out = &logits, .w = &p->w->output, .scale = p->h->logit_scale}, 1,
-              &(struct matmul_x){&x, &p->w->output_norm, p->h->eps});
+              &(struct matmul){.out = &logits, .w = draft_output(p), .scale = p->h->logit_scale}, 1,
+              &(struct matmul_x){&x, draft_norm(p), p->h->eps});
     if (p->h->final_softcap > 0)
         op_softcap(p->compute, &logits, &logits, p->h->final_softcap);
     if (n_top > 0) {
@@ -219,12 +237,13 @@ static void see_all(struct model *m, const struct batch *b, int32_t start, int32
 }
 
 enum status forward_inputs(struct model *m, const struct batch *b, int32_t start, int32_t n,
-                           struct err *err)
+                           bool drafts, struct err *err)
 {
     const size_t n_batch = (size_t)m->act.n_batch;
     int32_t *count = m->scratch;
     struct kv_inputs kv = {count + n_batch, count + 2 * n_batch, count + 3 * n_batch};
-    enum status status = kv_enter(&m->kv, m->compute, b, start, n, &kv, err);
+    enum status status = drafts ? kv_draft(&m->kv, m->compute, b, kv.row, err)
+                                : kv_enter(&m->kv, m->compute, b, start, n, &kv, err);
     if (status != OK)
         return status;
     for (int32_t t = 0; t < n; t++)
@@ -235,7 +254,7 @@ enum status forward_inputs(struct model *m, const struct batch *b, int32_t start
     write_ints(m, &m->act.pos, b->pos + start, n);
     write_ints(m, &m->act.table, b->seq + start, n);
     write_ints(m, &m->act.count, count, n);
-    if (m->kv.shape.n_slots > 0) {
+    if (m->kv.shape.n_slots > 0 && !drafts) {
         write_ints(m, &m->act.slot_in, kv.slot_in, n);
         write_ints(m, &m->act.slot_out, kv.slot_out, n);
     }
@@ -266,19 +285,22 @@ static uint32_t reach_of(const int32_t *pos, int32_t n)
 
 // The recording of a small chunk comes again with every token that is decoded: n rows from `start`,
 // n_out of them wanted, of this model. A few rows are all alike; of up to KEPT_ROWS those are that
-// only decode and reach about as far back. Others are recorded anew.
+// only decode and reach about as far back. Others are recorded anew, and chunks whose states are
+// kept behind those of chunks before.
 static uint64_t recording_key(const struct model *m, const struct batch *b, int32_t start,
-                              int32_t n, int32_t n_out)
+                              int32_t n, int32_t n_out, bool drafts)
 {
     _Static_assert(KEPT_ROWS < 128 && TOP_K_MOST < 128, "the bits below");
     uint32_t reach = 0;
+    if (start > 0 && m->hyper.n_draft > 0)
+        return 0;
     if (n > FEW_ROWS) {
         if (n > KEPT_ROWS || !only_decodes(b->seq + start, n))
             return 0;
         reach = reach_of(b->pos + start, n);
     }
-    return (uint64_t)m->number << 32 | (uint64_t)n << 21 | (uint64_t)n_out << 14 |
-           (uint64_t)b->n_top << 7 | reach;
+    return (uint64_t)m->number << 32 | (uint64_t)drafts << 28 | (uint64_t)n << 21 |
+           (uint64_t)n_out << 14 | (uint64_t)b->n_top << 7 | reach;
 }
 
 // Appends what was computed for n_out wanted rows.
@@ -301,19 +323,21 @@ static void read_output(struct model *m, int32_t n_out, int32_t n_top, struct lo
     logits->value += n;
 }
 
-// One chunk of n rows from `start`; appends its wanted logits.
-static enum status forward_chunk(struct model *m, const struct batch *b, int32_t start, int32_t n,
-                                 struct logits *logits, struct err *err)
+enum status forward_chunk(struct model *m, const struct batch *b, int32_t start, int32_t n,
+                          bool drafts, struct logits *logits, struct err *err)
 {
-    const struct pass p = pass_of(m, n);
+    struct pass p = pass_of(m, n);
+    p.drafts = drafts;
+    if (p.hidden.buffer && b->n_tokens <= m->act.n_batch)
+        p.hidden = tensor_rows(&m->act.hidden, start, n);
     int32_t *rows = m->scratch + 4 * (size_t)m->act.n_batch, at = 0, n_top = b->n_top;
-    enum status status = forward_inputs(m, b, start, n, err);
+    enum status status = forward_inputs(m, b, start, n, drafts, err);
     if (status != OK)
         return status;
     int32_t n_out = collect_wanted(&m->act, b->wanted + start, n, &at, rows);
     write_ints(m, &m->act.out_row, rows, n_out > 0 ? n_out : 1);
-    if (compute_begin(m->compute, recording_key(m, b, start, n, n_out))) {
-        m->hyper.arch->forward(&p);
+    if (compute_begin(m->compute, recording_key(m, b, start, n, n_out, drafts))) {
+        forward_states(&p);
         if (n_out > 0)
             forward_output(&p, n_out, n_top);
     }
@@ -347,8 +371,20 @@ static enum status check_position(const struct model *m, int32_t seq, int32_t po
     return OK;
 }
 
+// end: behind the sequence's row before in this batch; 0: it is the first.
+static enum status check_drafted(const struct model *m, int32_t seq, int32_t pos, int32_t end,
+                                 struct err *err)
+{
+    const int32_t n = end > 0 ? end : past_drafted(m->kv.past, seq);
+    if (pos > n || (end > 0 && pos != end))
+        return err_set(err, BAD_INPUT,
+                       "position %d of sequence %d is to be drafted behind %d that are", pos, seq,
+                       n);
+    return OK;
+}
+
 // Every number in range, and no row that would read what its sequence never computed.
-enum status forward_check(struct model *m, const struct batch *b, struct err *err)
+enum status forward_check(struct model *m, const struct batch *b, bool drafts, struct err *err)
 {
     const int32_t most = m->hyper.n_vocab < TOP_K_MOST ? m->hyper.n_vocab : TOP_K_MOST,
                   n_seq = m->kv.shape.n_seq, n_ctx = m->kv.shape.n_ctx;
@@ -368,8 +404,10 @@ enum status forward_check(struct model *m, const struct batch *b, struct err *er
             status = err_set(err, TOO_LARGE, "position %d; a sequence holds %d tokens", pos, n_ctx);
         } else {
             const bool is_old = end[seq] == 0;
-            status = check_position(m, seq, pos, is_old ? past_held(m->kv.past, seq) : end[seq],
-                                    is_old, err);
+            status =
+                drafts ? check_drafted(m, seq, pos, end[seq], err)
+                       : check_position(m, seq, pos, is_old ? past_held(m->kv.past, seq) : end[seq],
+                                        is_old, err);
             end[seq] = pos + 1;
         }
     }
@@ -399,13 +437,16 @@ enum status model_forward(struct model *model, const struct batch *batch, struct
     if (model->hyper.sees_all)
         return err_set(err, UNSUPPORTED, "the architecture '%s' has no logits: it embeds texts",
                        model->hyper.arch->name);
-    enum status status = forward_check(model, batch, err);
+    enum status status = forward_check(model, batch, false, err);
+    model->n_hidden = 0;
     for (int32_t start = 0, n; start < batch->n_tokens && status == OK; start += n) {
         n = chunk_rows(model, batch, start);
-        status = forward_chunk(model, batch, start, n, &logits, err);
+        status = forward_chunk(model, batch, start, n, false, &logits, err);
     }
     if (status != OK)
         forward_forget(model);
+    else if (model->hyper.n_draft > 0 && batch->n_tokens <= model->act.n_batch)
+        model->n_hidden = batch->n_tokens;
     return status;
 }
 
@@ -432,13 +473,13 @@ void model_read_logits(struct model *model, int32_t wanted, float *out)
 static enum status rehearse_rows(struct model *m, int32_t n, struct err *err)
 {
     const int32_t top = m->hyper.n_vocab < TOP_K_MOST ? m->hyper.n_vocab : TOP_K_MOST;
-    const struct pass p = pass_of(m, n);
+    struct pass p = pass_of(m, n);
     int32_t n_out = n < m->act.n_out ? n : m->act.n_out;
     if (!compute_rehearse(m->compute)) {
         m->rehearsed = m->act.n_batch;
         return OK;
     }
-    m->hyper.arch->forward(&p);
+    forward_states(&p);
     if (m->hyper.pooling != POOLING_NONE) {
         embed_rehearse(&p);
         return compute_finish(m->compute, err);
@@ -446,6 +487,11 @@ static enum status rehearse_rows(struct model *m, int32_t n, struct err *err)
     forward_output(&p, n_out, 1);
     forward_output(&p, 1, top); // a prompt's end wants one row, whatever n is
     forward_output(&p, n_out, top);
+    p.drafts = m->hyper.n_draft > 0;
+    if (p.drafts) {
+        forward_states(&p);
+        forward_output(&p, n_out, top);
+    }
     return compute_finish(m->compute, err);
 }
 

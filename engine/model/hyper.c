@@ -480,7 +480,7 @@ static enum status find_arch(const struct gguf *gguf, const struct arch **out, s
     return OK;
 }
 
-enum status hyper_read(struct hyper *out, const struct gguf *gguf, struct err *err)
+enum status hyper_read(struct hyper *out, const struct gguf *gguf, bool draft, struct err *err)
 {
     struct hyper h = {0};
     enum status status = find_arch(gguf, &h.arch, err);
@@ -496,7 +496,7 @@ enum status hyper_read(struct hyper *out, const struct gguf *gguf, struct err *e
         reader_refuse(&r, BAD_INPUT, "key '%s' is %d of %d layers", r.key, h.n_mtp, h.n_layer);
     h.n_mtp = r.status == OK ? h.n_mtp : 0;
     r.n_layer = h.n_layer -= h.n_mtp;
-    h.layers = mem_array((size_t)h.n_layer, sizeof(*h.layers));
+    h.layers = mem_array((size_t)h.n_layer + 1, sizeof(*h.layers)); // one for draft_read
     read_common(&r, &h);
     if (r.status == OK)
         h.arch->read(&r, &h);
@@ -508,6 +508,8 @@ enum status hyper_read(struct hyper *out, const struct gguf *gguf, struct err *e
     if (h.attention_scale == 0)
         h.attention_scale = 1 / sqrtf((float)hyper_most(&h, HEAD_DIM));
     if (r.status == OK) {
+        if (draft)
+            draft_read(&h);
         name_unasked(&r);
         *out = h;
     } else {
@@ -535,6 +537,7 @@ int64_t hyper_dim(const struct hyper *h, const struct layer_hyper *l, enum dim d
     const int64_t dims[N_DIMS] = {
         [ONE] = 1,
         [N_EMBD] = h->n_embd,
+        [N_EMBD_2] = 2 * (int64_t)h->n_embd,
         [N_VOCAB] = h->n_vocab,
         [N_Q] = n_q,
         [N_K] = n_k,
@@ -587,6 +590,7 @@ int64_t hyper_dim(const struct hyper *h, const struct layer_hyper *l, enum dim d
         [N_ABSORBED_ACT] = mla ? (int64_t)l->n_head * h->n_lora_kv : 0,
         [N_HEAD_ACT] = mla ? l->n_head : 0,
         [N_ADDED2_ACT] = h->two_networks ? h->n_embd : 0,
+        [N_PAIR_ACT] = l->parts & PART_NEXTN ? 2 * (int64_t)h->n_embd : 0,
         [N_USED_FF_EXP] = (int64_t)h->n_expert_used * h->n_ff_exp,
         [N_CTX_TRAIN] = h->n_ctx_train,
         [N_TOKEN_TYPES] = h->n_token_types,
@@ -604,10 +608,15 @@ bool hyper_recurrent(const struct hyper *h)
     return hyper_most(h, N_CONV_STATE) > 0;
 }
 
+int32_t hyper_layers(const struct hyper *h)
+{
+    return h->n_layer + h->n_draft;
+}
+
 int64_t hyper_most(const struct hyper *h, enum dim dim)
 {
     int64_t most = 0;
-    for (int32_t i = 0; i < h->n_layer; i++) {
+    for (int32_t i = 0; i < hyper_layers(h); i++) {
         int64_t n = hyper_dim(h, &h->layers[i], dim);
         most = n > most ? n : most;
     }

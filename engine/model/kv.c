@@ -71,7 +71,7 @@ void kv_count(struct model_plan *plan, const struct compute *compute, const stru
 {
     plan->n_pools = 0;
     plan->slot_bytes = 0;
-    for (int32_t i = 0; i < hyper->n_layer; i++) {
+    for (int32_t i = 0; i < hyper_layers(hyper); i++) {
         plan->slot_bytes += (uint64_t)(hyper_dim(hyper, &hyper->layers[i], N_CONV_STATE) +
                                        hyper_dim(hyper, &hyper->layers[i], N_STATE)) *
                             sizeof(float);
@@ -162,7 +162,7 @@ enum status kv_open(struct kv *out, struct compute *compute, const struct hyper 
                     const struct model_plan *plan, int32_t n_batch, struct err *err)
 {
     const enum dtype type = plan->kv_q8_0 ? DTYPE_Q8_0 : DTYPE_F16;
-    const size_t n_layer = (size_t)hyper->n_layer;
+    const size_t n_layer = (size_t)hyper_layers(hyper);
     struct model_plan same = *plan; // pool_of finds what is there
     struct past_shape shape;
     enum status status = shape_of(&shape, plan, err);
@@ -176,11 +176,11 @@ enum status kv_open(struct kv *out, struct compute *compute, const struct hyper 
         .v = mem_array(n_layer, sizeof(*kv.v)),
         .pool = mem_array(n_layer, sizeof(*kv.pool)),
         .n_rows = mem_array((size_t)shape.n_seq, sizeof(*kv.n_rows)),
-        .n_layer = hyper->n_layer,
+        .n_layer = hyper_layers(hyper),
     };
     past_open(&kv.past, &shape);
     status = open_tables(&kv, compute, n_batch, err);
-    for (int32_t i = 0; i < hyper->n_layer && status == OK; i++) {
+    for (int32_t i = 0; i < kv.n_layer && status == OK; i++) {
         if (kept(hyper, i, 0) > 0)
             kv.pool[i] = pool_of(&same, window_of(hyper, i));
         status = open_state(&kv, compute, hyper, i, err);
@@ -221,6 +221,15 @@ void kv_close(struct kv *kv, struct compute *compute)
 
 // ---- the pass -----------------------------------------------------------------------------------
 
+// Where a sequence stands that goes on at pos. What was drafted behind it stays when nothing of it
+// is cut: its pages are not given back.
+static int32_t go_on(struct kv *kv, int32_t seq, int32_t pos)
+{
+    if (past_held(kv->past, seq) == pos && past_drafted(kv->past, seq) > pos)
+        return pos;
+    return past_cut(kv->past, seq, pos);
+}
+
 // The sequences of rows start .. start + n - 1 stand where these begin, with room for all of them.
 static enum status make_room(struct kv *kv, const struct batch *b, int32_t start, int32_t n,
                              struct err *err)
@@ -228,7 +237,7 @@ static enum status make_room(struct kv *kv, const struct batch *b, int32_t start
     enum status status = OK;
     for (int32_t t = start; t < start + n; t++) {
         const int32_t seq = b->seq[t],
-                      stands = kv->n_rows[seq]++ ? b->pos[t] : past_cut(kv->past, seq, b->pos[t]);
+                      stands = kv->n_rows[seq]++ ? b->pos[t] : go_on(kv, seq, b->pos[t]);
         if (stands != b->pos[t])
             status = err_set(err, BAD_INPUT,
                              "position %d of sequence %d, which cannot go back there, only to %d",
@@ -313,5 +322,44 @@ enum status kv_enter(struct kv *kv, struct compute *compute, const struct batch 
     }
     for (int32_t t = start; t < start + n; t++)
         past_append(kv->past, b->seq[t], 1);
+    return OK;
+}
+
+// Room for rows that the trunk has not computed yet; no row that other sequences read.
+static enum status draft_room(struct kv *kv, int32_t pool, const struct batch *b, struct err *err)
+{
+    for (int32_t t = 0; t < b->n_tokens; t++) {
+        const int32_t seq = b->seq[t], n_more = b->pos[t] + 1 - past_held(kv->past, seq);
+        if (n_more > 0 && past_reserve(kv->past, seq, n_more) != OK)
+            return err_set(err, NO_ROOM,
+                           "memory is short for position %d of sequence %d, which is drafted",
+                           b->pos[t], seq);
+    }
+    for (int32_t t = 0; t < b->n_tokens; t++)
+        if (!past_may_write(kv->past, pool, b->seq[t], b->pos[t]))
+            return err_set(err, BAD_INPUT,
+                           "position %d of sequence %d is other sequences' too: it cannot be "
+                           "drafted again",
+                           b->pos[t], b->seq[t]);
+    return OK;
+}
+
+enum status kv_draft(struct kv *kv, struct compute *compute, const struct batch *b, int32_t *row,
+                     struct err *err)
+{
+    const int32_t n = b->n_tokens, pool = kv->pool[kv->n_layer - 1];
+    struct tensor to = kv->row[pool];
+    enum status status = draft_room(kv, pool, b, err);
+    if (status == OK)
+        status = kv_copies(kv, compute, err);
+    if (status != OK)
+        return status;
+    write_tables(kv, compute, b, 0, n);
+    for (int32_t t = 0; t < n; t++) {
+        row[t] = past_row(kv->past, pool, b->seq[t], b->pos[t]);
+        past_draft(kv->past, b->seq[t], b->pos[t] + 1);
+    }
+    to.n_cols = n;
+    tensor_write(compute, &to, row, (size_t)n * sizeof(*row));
     return OK;
 }

@@ -92,6 +92,8 @@ static void fill_info(struct model *m, const char *path)
     info->n_vocab = h->n_vocab;
     info->n_ctx = h->n_ctx;
     info->n_ctx_train = h->n_ctx_train;
+    info->draft_bytes = m->weights.draft_bytes;
+    info->drafts = h->n_draft > 0;
     info->needs_snapshots = hyper_recurrent(h);
     for (int32_t k = 0; k < info->plan.n_pools; k++)
         info->needs_snapshots |=
@@ -153,7 +155,7 @@ static enum status read_head(struct model *m, int32_t n_vocab, const struct mode
 {
     m->options = *options;
     struct hyper *h = &m->hyper;
-    enum status status = hyper_read(h, m->gguf, err);
+    enum status status = hyper_read(h, m->gguf, options->draft, err);
     if (status == OK)
         status = check_device(m->compute, h, err);
     if (status != OK)

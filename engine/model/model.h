@@ -29,6 +29,7 @@ struct model_options {
     bool kv_q8_0;          // keys and values in 8 bits (Q8_0) instead of F16
     int32_t n_held;        // further sequences, for what is kept of earlier texts
     uint64_t memory_bytes; // as if the device had so many free; 0: what it has
+    bool draft;            // with the block that predicts further tokens, where the file has one
 };
 
 // What a model takes and what the device has, counted before anything is taken, and the context
@@ -82,6 +83,8 @@ struct model_info {
     bool one_pass;        // a text must be one pass: its tokens see what follows them
     int32_t n_texts;      // most that one pass of model_embed may have
     bool needs_snapshots; // what a sequence holds cannot be cut back anywhere
+    uint64_t draft_bytes; // of the file's blocks that predict further tokens; 0: it has none
+    bool drafts;          // one of them is loaded: model_draft
     struct model_plan plan;
 };
 
@@ -145,11 +148,36 @@ struct logits {     // of the wanted rows, in row order; the caller's memory
 MUST_USE enum status model_forward(struct model *model, const struct batch *batch,
                                    struct logits logits, struct err *err);
 
-// The same over rows of texts that become vectors, for a model whose file names a pooling. wanted:
-// the last row of its text; rows of a sequence are neighbours. out: [number wanted][n_vector], in
-// row order, as the pooling makes them: not of length 1; scores as they are. With one_pass a batch
-// holds whole texts, n_batch rows at most: else TOO_LARGE. n_top is not looked at. UNSUPPORTED: the
-// model writes text.
+// ---- drafts (draft.c) ----
+// A block behind the trunk predicts one token further (multi-token prediction, DeepSeek-AI 2024):
+// at position p it reads the token there and h, the state behind the output norm of position p - 1,
+// and gives the logits of the token at p + 1. At position 0 h is zeros. Of a model with
+// model_info.drafts every pass keeps the states of its rows on the device until the next one, when
+// its batch has n_batch rows at most; a drafted row's are those behind the block's norm, so that
+// what was drafted can be drafted on from.
+//
+// batch: as in model_forward, but n_batch rows at most, and those of a sequence are neighbours in
+// position. from[t]: the row of the batch before, of model_forward or model_draft, whose state is
+// h; -1: it is row t of hidden, [n_tokens][n_embd] (NULL: no from[t] is -1). Written are the keys
+// and values of that block alone: what a sequence holds stays the same, and rows may lie behind it,
+// up to where there is room. A row reads those of its sequence's positions before it: they were
+// drafted before or are in this batch, else BAD_INPUT; with which tokens the caller knows, who
+// drafts again from the first that was another. Positions that forks have in common are drafted
+// before the fork, or not at all: BAD_INPUT. UNSUPPORTED: the model was opened without. After a
+// failure every sequence is empty.
+MUST_USE enum status model_draft(struct model *model, const struct batch *batch,
+                                 const int32_t *from, const float *hidden, struct logits logits,
+                                 struct err *err);
+// Positions from 0 on that are drafted; a restored sequence has none, a fork as many as its origin.
+int32_t model_drafted(const struct model *model, int32_t seq);
+// The state that the last pass kept of a row of its batch: [n_embd]. false: it kept none.
+bool model_read_hidden(struct model *model, int32_t row, float *out);
+
+// The same as model_forward over rows of texts that become vectors, for a model whose file names a
+// pooling. wanted: the last row of its text; rows of a sequence are neighbours. out: [number
+// wanted][n_vector], in row order, as the pooling makes them: not of length 1; scores as they are.
+// With one_pass a batch holds whole texts, n_batch rows at most: else TOO_LARGE. n_top is not
+// looked at. UNSUPPORTED: the model writes text.
 MUST_USE enum status model_embed(struct model *model, const struct batch *batch, float *out,
                                  struct err *err);
 // How a reranker's file wants query and document put together (pair_encode); empty: not said.

@@ -138,6 +138,13 @@ static bool must_copy(const struct pages *pool, int32_t seq, int32_t n)
     return page >= 0 && !may_write(&pool->pages[page], seq, n % PAGE_ROWS);
 }
 
+bool pages_may_write(const struct pages *pool, int32_t seq, int32_t n)
+{
+    const int32_t i = n / PAGE_ROWS;
+    return i >= pool->first[seq] && i < pool->end[seq] &&
+           may_write(&pool->pages[pages_table(pool, seq)[i]], seq, n % PAGE_ROWS);
+}
+
 int32_t pages_wants(const struct pages *pool, int32_t seq, int32_t n, int32_t n_more)
 {
     const int32_t end = pages_of(n + n_more), has = pool->end[seq];

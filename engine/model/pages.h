@@ -37,6 +37,8 @@ int32_t pages_wants(const struct pages *pool, int32_t seq, int32_t n, int32_t n_
 // of page *from must be copied to page *to.
 bool pages_grow(struct pages *pool, int32_t seq, int32_t n, int32_t n_more, int32_t *from,
                 int32_t *to);
+// Whether the row of position n is there and nobody else's.
+bool pages_may_write(const struct pages *pool, int32_t seq, int32_t n);
 // `to`, which is empty, gets the table of `from`; they have n positions in common.
 void pages_fork(struct pages *pool, int32_t from, int32_t to, int32_t n);
 

@@ -18,6 +18,7 @@ enum { NONE = -1 };
 
 struct sequence {
     int32_t n;                                           // positions
+    int32_t n_drafted;                                   // see past_drafted
     int32_t slot, next_slot;                             // see past_next_slot
     int32_t snapshots[PAST_SNAPSHOTS_MOST], n_snapshots; // rising by position
 };
@@ -281,6 +282,7 @@ int32_t past_cut(struct past *m, int32_t seq, int32_t n)
         pages_keep(&m->pools[k], seq, 0, pages_of(kept));
     snapshots_cut(m, s, kept > 0 ? kept : NONE);
     s->n = kept;
+    s->n_drafted = s->n_drafted < kept ? s->n_drafted : kept;
     return kept;
 }
 
@@ -301,6 +303,7 @@ int32_t past_fork(struct past *m, int32_t from, int32_t to, int32_t n)
     for (int32_t k = 0; k < m->shape.n_pools; k++)
         pages_fork(&m->pools[k], from, to, a->n);
     b->n = a->n;
+    b->n_drafted = a->n_drafted;
     b->slot = slot_share(m, a->slot);
     b->n_snapshots = a->n_snapshots;
     for (int32_t i = 0; i < a->n_snapshots; i++) {
@@ -393,6 +396,22 @@ enum status past_place(struct past *m, int32_t seq, int32_t n)
     return OK;
 }
 
+int32_t past_drafted(const struct past *m, int32_t seq)
+{
+    return seq_of(m, seq)->n_drafted;
+}
+
+void past_draft(struct past *m, int32_t seq, int32_t n)
+{
+    seq_of(m, seq)->n_drafted = n;
+}
+
+bool past_may_write(const struct past *m, int32_t pool, int32_t seq, int32_t pos)
+{
+    (void)seq_of(m, seq);
+    return pages_may_write(&m->pools[pool], seq, pos);
+}
+
 // ---- for the pass, and counts -------------------------------------------------------------------
 
 int32_t past_row(const struct past *m, int32_t pool, int32_t seq, int32_t pos)
@@ -463,6 +482,15 @@ static void check_sequences(const struct past *m, int32_t *refs, int32_t *slots)
     }
 }
 
+// What is drafted lies in pages that are the sequence's.
+static void check_drafted(const struct past *m, int32_t seq)
+{
+    const int32_t n = m->seqs[seq].n_drafted;
+    for (int32_t k = 0; k < m->shape.n_pools; k++)
+        if (m->pools[k].window == 0 && pages_of(n) > m->pools[k].end[seq])
+            die("sequence %d has drafted %d positions, and pages for fewer", (int)seq, (int)n);
+}
+
 static void check_pool(const struct past *m, const struct pages *pool, int32_t k)
 {
     int32_t *held = mem_array((size_t)pool->n_pages, sizeof(*held)),
@@ -482,6 +510,8 @@ void past_check(const struct past *m)
     int32_t *refs = mem_array((size_t)m->shape.n_snapshots, sizeof(*refs)),
             *slots = mem_array((size_t)m->shape.n_slots, sizeof(*slots)), n_free = 0;
     check_sequences(m, refs, slots);
+    for (int32_t i = 0; i < m->shape.n_seq; i++)
+        check_drafted(m, i);
     for (int32_t i = 0; i < m->shape.n_snapshots; i++) {
         const struct snapshot *snapshot = &m->snapshots[i];
         if (snapshot->n_refs != refs[i])

@@ -66,6 +66,14 @@ void past_append(struct past *past, int32_t seq, int32_t n);
 // above.
 MUST_USE enum status past_place(struct past *past, int32_t seq, int32_t n);
 
+// Positions from 0 on whose rows in the layer behind the trunk are computed (draft.c). There may be
+// more than the sequence holds; a cut leaves none of these, wherever it is. A fork has as many as
+// its origin, what was placed none.
+int32_t past_drafted(const struct past *past, int32_t seq);
+void past_draft(struct past *past, int32_t seq, int32_t n); // they are n now; their pages are there
+// Whether nobody else reads the row of that position.
+bool past_may_write(const struct past *past, int32_t pool, int32_t seq, int32_t pos);
+
 // ---- snapshots ----------------------------------------------------------------------------------
 
 // Keeps the state and the windows' pages where the sequence stands, so that it can be cut back to

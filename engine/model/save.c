@@ -13,9 +13,9 @@
 //     48   8  bytes of the rows and states behind the tokens
 //     56   8  hash of the tokens and of these
 //     64 4 n  the tokens
-//             of each layer, in order: its rows of keys, its rows of values, from the first that
-//             position n sees to n - 1, page by page, in whole blocks of 16 rows (others: zeros);
-//             then its two states
+//             of each layer of the trunk, in order: its rows of keys, its rows of values, from the
+//             first that position n sees to n - 1, page by page, in whole blocks of 16 rows
+//             (others: zeros); then its two states
 //
 // What is read is believed only when everything in the head is as this model would write it and the
 // hash is right; the sequence is empty otherwise.
@@ -168,7 +168,7 @@ static enum status move_layers(struct transfer *t, int32_t seq, int32_t n, struc
     const struct kv *kv = &t->m->kv;
     const int32_t slot = past_slot(kv->past, seq);
     enum status status = kv_copies(&t->m->kv, t->m->compute, err);
-    for (int32_t i = 0; i < kv->n_layer && status == OK; i++) {
+    for (int32_t i = 0; i < t->m->hyper.n_layer && status == OK; i++) { // the trunk's
         const struct tensor *const caches[] = {&kv->k[i], &kv->v[i]}, *const states[] = {
                                                                           &kv->conv[i],
                                                                           &kv->state[i]};

@@ -85,7 +85,7 @@ static void place(struct planner *p, const struct rule *rule, const struct gguf_
 static const struct gguf_tensor *resembling(const struct planner *p, const struct rule *rule)
 {
     const struct gguf_tensor *best = NULL;
-    for (int32_t i = 0; i < p->hyper->n_layer && rule->of_layer; i++) {
+    for (int32_t i = 0; i < hyper_layers(p->hyper) && rule->of_layer; i++) {
         char name[NAME_TEXT];
         snprintf(name, sizeof(name), "blk.%d.%s", i, rule->name);
         const struct gguf_tensor *tensor = gguf_find_tensor(p->gguf, name);
@@ -238,6 +238,15 @@ static void skip(const struct planner *p, const char *const *starts, size_t n_st
                  (unsigned long long)n, (unsigned long long)(n_bytes >> 20), what);
 }
 
+static uint64_t bytes_of_block(const struct planner *p, const char *start)
+{
+    uint64_t n_bytes = 0;
+    for (uint64_t i = 0; i < p->gguf->n_tensors; i++)
+        if (starts_with(p->gguf->tensors[i].name, start))
+            n_bytes += p->gguf->tensors[i].n_bytes;
+    return n_bytes;
+}
+
 // Vision towers, and layers that predict further tokens, travel in some files; text comes without.
 static void skip_others(const struct planner *p)
 {
@@ -248,7 +257,9 @@ static void skip_others(const struct planner *p)
     skip(p, MTP, COUNT_OF(MTP), "that predict further tokens");
     for (int32_t i = 0; i < p->hyper->n_mtp; i++) {
         snprintf(block, sizeof(block), "blk.%d.", p->hyper->n_layer + i);
-        skip(p, &start, 1, "that predict further tokens");
+        p->w->draft_bytes += bytes_of_block(p, block);
+        if (i >= p->hyper->n_draft)
+            skip(p, &start, 1, "that predict further tokens");
     }
 }
 
@@ -263,7 +274,7 @@ static enum status apply_all(struct planner *p)
 {
     const struct arch *arch = p->hyper->arch;
     enum status status = OK;
-    for (int32_t i = -1; i < p->hyper->n_layer; i++) // -1: the model's
+    for (int32_t i = -1; i < hyper_layers(p->hyper); i++) // -1: the model's
         for (size_t k = 0; k < arch->n_rules && status == OK; k++) {
             const struct rule *rule = &arch->rules[k];
             const int32_t layer = i < 0 ? 0 : i;
@@ -279,7 +290,7 @@ enum status weights_plan(struct weights *out, const struct compute *compute, str
                          const struct hyper *hyper, struct err *err)
 {
     struct planner planner = {compute, .gguf = gguf, .hyper = hyper, .w = out, .err = err};
-    *out = (struct weights){.layers = mem_array((size_t)hyper->n_layer, sizeof(struct layer))};
+    *out = (struct weights){.layers = mem_array((size_t)hyper_layers(hyper), sizeof(struct layer))};
     return apply_all(&planner);
 }
 

@@ -54,6 +54,9 @@ static void print_text(const struct model_info *info, const struct compute_info 
         printf("parts: %d of %d are there; what is in the others is counted as stored like what is "
                "in these\n",
                info->n_parts - info->n_parts_missing, info->n_parts);
+    if (info->draft_bytes > 0)
+        printf("left out: %s of blocks that predict further tokens (MTP)\n",
+               model_size_text(text, info->draft_bytes));
     printf("device: %s\n\n", device->device);
     print_size("weights", plan->weight_bytes, "");
     snprintf(of, sizeof(of), "%llu tokens of all conversations, %s a token",
@@ -112,6 +115,7 @@ static void print_json(const struct model_info *info, const struct compute_info 
     json_whole(&json, "n_params", info->n_params);
     write_bytes(&json, "file_bytes", info->file_bytes);
     write_bytes(&json, "whole_bytes", info->whole_bytes);
+    write_bytes(&json, "draft_block_bytes", info->draft_bytes);
     json_whole(&json, "parts", info->n_parts);
     json_whole(&json, "parts_missing", info->n_parts_missing);
     json_string(&json, "device", device->device);

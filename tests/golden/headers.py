@@ -395,6 +395,12 @@ def left_out(h, name):
     return int(layer[1]) >= n_trunk or (shares and re.match(r'attn_(k|v|k_norm)\.', layer[2]) is not None)
 
 
+def is_draft(h, name):
+    """of a block that predicts further tokens"""
+    layer = re.match(r'blk\.(\d+)\.', name)
+    return layer is not None and int(layer[1]) >= h.get('block_count') - h.get('nextn_predict_layers')
+
+
 def kept(h):
     """[(window, numbers kept of a token)] of the layers that keep keys and values; window 0: all"""
     out = []
@@ -485,6 +491,8 @@ def check_plan(tawny, path, h, check):
     size = got['bytes']
     want = sum(tensor_bytes(dims, form) for name, dims, form in tensors(h) if not left_out(h, name))
     want += (h.bytes or total_bytes(h)) - total_bytes(h)  # the log's number, not the table's
+    block = sum(tensor_bytes(dims, form) for name, dims, form in tensors(h) if is_draft(h, name))
+    check('headers %s draft' % h.name, got['draft_block_bytes'] == block, '%d bytes of a block that predicts further tokens, computed %d' % (got['draft_block_bytes'], block))
     check('headers %s weights' % h.name, abs(size['weights'] / want - 1) < 0.01, '%.3f GiB, logged %.3f' % (size['weights'] / GIB, want / GIB))
     halves = plan(tawny, path, '--kv-type', 'q8_0')[0]['bytes']['one_token']
     numbers = sum(n for _, n in kept(h))

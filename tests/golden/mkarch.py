@@ -387,6 +387,43 @@ def lfm2(arch):
     return s
 
 
+# ---- with a block behind the trunk that predicts a further token -----------------------------------------
+def drafting(s, layer, shared=False):
+    """the same trunk, weight by weight, and the block; shared: with embeddings and an output of its own"""
+    count = s.arch + '.block_count'
+    s.keys = [kv(count, U32, s.L + 1) if count.encode() in k else k for k in s.keys]
+    s.u32('nextn_predict_layers', 1)
+    t = lambda name, *shape: s.t('blk.%d.%s' % (s.L, name), *shape)
+    layer(t)
+    t('nextn.eh_proj.weight', s.d, 2 * s.d); t('nextn.enorm.weight', s.d); t('nextn.hnorm.weight', s.d); t('nextn.shared_head_norm.weight', s.d)
+    if shared: t('nextn.embed_tokens.weight', VOCAB, s.d); t('nextn.shared_head_head.weight', VOCAB, s.d)
+    s.fills['nextn.shared_head_head.weight'] = lambda w: w * np.float32(4 / np.sqrt(s.d))
+    return s
+
+
+def qwen35_draft(arch):
+    s = qwen35(arch)
+    def layer(t):
+        t('attn_norm.weight', s.d); t('post_attention_norm.weight', s.d)
+        t('attn_q.weight', 2 * 128, s.d); t('attn_k.weight', 64, s.d); t('attn_v.weight', 64, s.d); t('attn_output.weight', s.d, 128)
+        t('attn_q_norm.weight', 32); t('attn_k_norm.weight', 32)
+        if arch == 'qwen35moe': s.experts(t, 8, 64, None, shared=96); t('ffn_gate_inp_shexp.weight', s.d)
+        else: s.dense(t, None)
+    return drafting(s, layer)
+
+
+def glm4moe_draft():
+    s = glm4moe()
+    return drafting(s, lambda t: (s.attention(t, bias=True, head_norm=True), s.experts(t, 8, 64, 'post_attention_norm', True, 64)), shared=True)
+
+
+DRAFTERS = {  # as MODELS; the trunk is that of the model of the first word
+    'qwen35 draft': lambda: qwen35_draft('qwen35'),
+    'qwen35moe draft': lambda: qwen35_draft('qwen35moe'),
+    'glm4moe draft': glm4moe_draft,
+}
+
+
 # ---- those that embed ------------------------------------------------------------------------------------
 POOLING = {'mean': 1, 'first': 2, 'last': 3, 'rank': 4}
 
@@ -549,7 +586,7 @@ def write(path, s, corpus, values):
 
 def make(path, name, corpus, ctx=None):
     """ctx: positions that it was trained for, where the shape's own are too few"""
-    s = (MODELS.get(name) or EMBEDDERS[name])()
+    s = (MODELS.get(name) or EMBEDDERS.get(name) or DRAFTERS[name])()
     if ctx:
         length = s.arch + '.context_length'
         s.keys = [kv(length, U32, ctx) if length.encode() in k else k for k in s.keys]

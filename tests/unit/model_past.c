@@ -14,6 +14,7 @@ struct plain { // one sequence
     int32_t n, token[CTX];
     int32_t snapshots[PAST_SNAPSHOTS_MOST], n_snapshots;
     int32_t low[PAST_POOLS_MOST]; // the first position whose row is still there
+    int32_t n_drafted, drafted[CTX];
 };
 
 struct world {
@@ -21,8 +22,9 @@ struct world {
     struct past *memory;
     struct plain *seqs;            // [SEQS]
     int32_t *row[PAST_POOLS_MOST]; // [n_pages * PAGE_ROWS]: the token it was computed for
+    int32_t *drafted_row;          // the same in pool 0, for the layer behind the trunk
     uint64_t *state;               // [n_slots]: hash of all tokens up to there
-    int32_t n_tokens, n_refused, n_copied;
+    int32_t n_tokens, n_refused, n_copied, n_shared;
     uint32_t random;
 };
 
@@ -55,6 +57,9 @@ static void check_seq(const struct world *w, int32_t i)
         for (int32_t pos = window > 0 && s->n >= window ? s->n + 1 - window : 0; pos < s->n; pos++)
             n_wrong += w->row[k][past_row(w->memory, k, i, pos)] != s->token[pos];
     }
+    n_wrong += past_drafted(w->memory, i) != s->n_drafted;
+    for (int32_t pos = 0; pos < s->n_drafted; pos++)
+        n_wrong += w->drafted_row[past_row(w->memory, 0, i, pos)] != s->drafted[pos];
     const int32_t slot = past_slot(w->memory, i);
     n_wrong += (slot >= 0) != (w->shape.n_slots > 0 && s->n > 0);
     n_wrong += slot >= 0 && w->state[slot] != hash_of(s, s->n);
@@ -99,6 +104,7 @@ static void plain_cut(const struct world *w, struct plain *s, int32_t n)
     while (s->n_snapshots > 0 && (s->snapshots[s->n_snapshots - 1] > kept || kept == 0))
         s->n_snapshots--;
     s->n = kept;
+    s->n_drafted = s->n_drafted < kept ? s->n_drafted : kept;
 }
 
 static void cut(struct world *w, int32_t i, int32_t n)
@@ -146,9 +152,11 @@ static void carry_out_copies(struct world *w)
 {
     struct past_copy copy;
     while (past_take_copy(w->memory, &copy)) {
-        int32_t *rows = w->row[copy.pool];
+        int32_t *const layers[] = {w->row[copy.pool], copy.pool == 0 ? w->drafted_row : NULL};
         for (int32_t r = 0; r < PAGE_ROWS; r++)
-            rows[copy.to * PAGE_ROWS + r] = r < copy.n_rows ? rows[copy.from * PAGE_ROWS + r] : -1;
+            for (size_t k = 0; k < COUNT_OF(layers) && layers[k]; k++)
+                layers[k][copy.to * PAGE_ROWS + r] =
+                    r < copy.n_rows ? layers[k][copy.from * PAGE_ROWS + r] : -1;
         w->n_copied++;
     }
 }
@@ -185,6 +193,34 @@ static void pass(struct world *w)
     for (int32_t i = 0; i < SEQS; i++)
         if (n_of[i])
             compute(w, i, n_of[i]);
+}
+
+// Drafts from what is drafted on, or from a little before, also behind what the sequence holds.
+static void draft(struct world *w, int32_t i)
+{
+    struct plain *s = &w->seqs[i];
+    const int32_t back = (int32_t)next_random(w, 4), most = 1 + (int32_t)next_random(w, 600),
+                  start = s->n_drafted > back ? s->n_drafted - back : 0,
+                  ahead = s->n + 1 + (int32_t)next_random(w, 5);
+    int32_t end = start + most < ahead ? start + most : ahead;
+    end = end < CTX ? end : CTX;
+    if (w->shape.n_pools == 0 || w->shape.pools[0].window > 0)
+        return;
+    const bool has_room = end <= s->n || past_reserve(w->memory, i, end - s->n) == OK;
+    if (end > s->n)
+        trim(w, i);
+    carry_out_copies(w);
+    for (int32_t pos = start; pos < end && has_room; pos++) {
+        if (!past_may_write(w->memory, 0, i, pos)) {
+            CHECK(pos < s->n);
+            w->n_shared++;
+            break;
+        }
+        s->drafted[pos] = w->n_tokens++;
+        s->n_drafted = pos + 1;
+        w->drafted_row[past_row(w->memory, 0, i, pos)] = s->drafted[pos];
+        past_draft(w->memory, i, pos + 1);
+    }
 }
 
 static void snapshot(struct world *w, int32_t i)
@@ -233,6 +269,10 @@ static void step(struct world *w)
         if (next_random(w, 4) == 0)
             cut(w, i, 0);
         break;
+    case 6:
+    case 7:
+        draft(w, i);
+        break;
     default:
         pass(w);
     }
@@ -247,6 +287,9 @@ static void world_open(struct world *w, const struct past_shape *shape)
     w->seqs = mem_array(SEQS, sizeof(*w->seqs));
     for (int32_t k = 0; k < shape->n_pools; k++)
         w->row[k] = mem_array((size_t)shape->pools[k].n_pages * PAGE_ROWS, sizeof(*w->row[k]));
+    if (shape->n_pools > 0)
+        w->drafted_row =
+            mem_array((size_t)shape->pools[0].n_pages * PAGE_ROWS, sizeof(*w->drafted_row));
     w->state = mem_array((size_t)shape->n_slots, sizeof(*w->state));
 }
 
@@ -262,6 +305,7 @@ static void world_close(struct world *w)
     CHECK(past_slots_free(w->memory) == w->shape.n_slots);
     past_close(w->memory);
     free(w->seqs);
+    free(w->drafted_row);
     free(w->state);
 }
 
@@ -288,6 +332,7 @@ static void test_random(void)
                 check_seq(&w, i);
         }
         CHECK(w.n_refused > 0 && (w.n_copied > 0 || w.shape.n_pools == 0));
+        CHECK(w.n_shared > 0 || w.shape.n_pools == 0 || w.shape.pools[0].window > 0);
         world_close(&w);
     }
 }

@@ -17,7 +17,7 @@ static const struct rule glm4moe_rules[] = {
     EMBEDDING_RULES,
     ATTENTION_RULES, QKV_BIAS_RULES(OPTIONAL), HEAD_NORM_RULES(OPTIONAL),
     {"post_attention_norm.weight", LAYER(ffn_norm), VECTOR, N_EMBD},
-    FFN_RULES, EXPERT_RULES, EXPERT_BIAS_RULE(0), SHARED_RULES,
+    FFN_RULES, EXPERT_RULES, EXPERT_BIAS_RULE(0), SHARED_RULES, NEXTN_RULES,
 };
 static const struct rule minimax_rules[] = {
     EMBEDDING_RULES,

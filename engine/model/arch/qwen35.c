@@ -25,7 +25,9 @@
     {"ssm_out.weight", LAYER(ssm_out), MATRIX, D_INNER, N_EMBD, .parts = PART_DELTA}, \
     {"post_attention_norm.weight", LAYER(ffn_norm), VECTOR, N_EMBD}, \
     FFN_RULES, EXPERT_RULES, SHARED_RULES, \
-    {"ffn_gate_inp_shexp.weight", LAYER(ffn_gate_inp_shexp), MATRIX, N_EMBD, .parts = PART_SHARED}
+    {"ffn_gate_inp_shexp.weight", LAYER(ffn_gate_inp_shexp), \
+     MATRIX, N_EMBD, .parts = PART_SHARED}, \
+    NEXTN_RULES
 
 static const struct rule qwen35_rules[] = {
     OUTER_RULES,

@@ -1,4 +1,6 @@
-// rules.h - lines that the tables of most architectures share.
+// rules.h - lines that the tables of most architectures share: which tensors a layer has, by the
+// names that files give them, and of what shape. A line holds for the layers that are made of all
+// its .parts (arch.h); what is OPTIONAL may be missing there.
 #pragma once
 
 #include "../arch.h"
@@ -48,6 +50,16 @@
      MATRIX, N_EMBD, N_FF_SHARED, .parts = PART_SHARED}, \
     {"ffn_down_shexp.weight", LAYER(ffn_down_shexp), \
      MATRIX, N_FF_SHARED, N_EMBD, .parts = PART_SHARED}
+#define NEXTN_RULES \
+    {"nextn.eh_proj.weight", LAYER(nextn_eh_proj), MATRIX, N_EMBD_2, N_EMBD, .parts = PART_NEXTN}, \
+    {"nextn.enorm.weight", LAYER(nextn_enorm), VECTOR, N_EMBD, .parts = PART_NEXTN}, \
+    {"nextn.hnorm.weight", LAYER(nextn_hnorm), VECTOR, N_EMBD, .parts = PART_NEXTN}, \
+    {"nextn.shared_head_norm.weight", LAYER(nextn_norm), \
+     VECTOR, N_EMBD, .parts = PART_NEXTN | OPTIONAL}, \
+    {"nextn.embed_tokens.weight", LAYER(nextn_embd), \
+     MATRIX, N_EMBD, N_VOCAB, .parts = PART_NEXTN | OPTIONAL}, \
+    {"nextn.shared_head_head.weight", LAYER(nextn_output), \
+     MATRIX, N_EMBD, N_VOCAB, .parts = PART_NEXTN | OPTIONAL}
 // clang-format on
 
 // granite.c: the scales and experts that all of Granite's kinds have.
