@@ -280,7 +280,7 @@ run: image ## boot the image in QEMU and ask it a question over HTTPS; Ctrl-C en
 run-host: host ## the same without a VM, in seconds
 	@boot/run --host
 
-# Never part of anything else: resumable, an hour and a half on 2 cores. It makes the next model, with tools and a long
+# Never part of anything else: resumable, about 100 minutes on 2 cores. It makes the next model, with tools and a long
 # context: the head of train.py says how the committed one was made.
 train: ## train the built-in model anew (engine/builtin/builtin.gguf)
 	@engine/deps/enter.sh --in "$$(engine/deps/root.sh train trixie python3 python3-numpy python3-jinja2 python3-torch libopenblas0-pthread)" \
