@@ -148,6 +148,7 @@ bool event_is_last(const struct event *event);
 
 // logprobs.c
 MUST_USE enum status logprobs_keep(struct reply *reply, const struct event *event);
+void logprobs_drop(struct reply *reply, int32_t n); // of those not written yet the last n
 void logprobs_write(struct json *json, const struct reply *reply); // null when there are none
 size_t logprobs_characters(struct bytes chances);
 

@@ -173,6 +173,26 @@ static void write_list(struct json *json, struct bytes left, const char *name, s
     json_end(json);
 }
 
+static size_t n_tokens(struct bytes chances)
+{
+    size_t n = 0;
+    for (; chances.n > 0; n++)
+        for (uint8_t left = take_count(&chances); left > 0; left--)
+            (void)take_chance(&chances);
+    return n;
+}
+
+void logprobs_drop(struct reply *reply, int32_t n)
+{
+    struct bytes rest = buf_view(&reply->chances);
+    const size_t n_there = n_tokens(rest), n_dropped = n > 0 ? (size_t)n : 0;
+    for (size_t i = n_dropped; i < n_there; i++)
+        for (uint8_t left = take_count(&rest); left > 0; left--)
+            (void)take_chance(&rest);
+    if (n_dropped > 0)
+        reply->chances.n -= rest.n;
+}
+
 size_t logprobs_characters(struct bytes chances)
 {
     size_t n_all = 0;

@@ -70,6 +70,7 @@ static void stream_alive(struct reply *reply, uint64_t now_ms)
 
 static void done(struct reply *reply, const struct event *event)
 {
+    logprobs_drop(reply, event->n_done);
     if (reply->stream) {
         stream_begin(reply);
         reply->dialect->writer->end(reply, event->finish, &event->usage);

@@ -85,6 +85,7 @@ struct work {
     bool thought_cut, call_begun; // what was to be forced has been
     int32_t *forced;              // [n_forced] tokens that count instead of those picked
     int32_t n_forced, at_forced;
+    int32_t n_unsaid; // the last tokens, whose text a stop string took away
     struct usage usage;
     uint64_t arrived_us, started_us, first_us; // came; got a sequence; first token
 };
@@ -232,6 +233,7 @@ int32_t work_counts(const struct loaded *loaded, struct work *work, int32_t id);
 // Tells what the token says. True: the answer ends here, and nothing is left to be told.
 bool work_speak(struct loaded *loaded, struct work *work, int32_t id);
 void work_speak_end(struct loaded *loaded, struct work *work); // tells what was held back
+size_t work_unsaid(const struct work *work); // bytes that a stop string took away; 0: none did
 void work_speak_close(struct work *work);
 
 // chance.c: for a work that asks for log-probabilities, before its row is picked from, and when it

@@ -89,7 +89,8 @@ enum event_kind {
     EVENT_PROGRESS, // n_done of usage.n_prompt tokens are read: a heartbeat for streams
     EVENT_CHANCE,   // log-probabilities of a token whose text follows: see below
     EVENT_TEXT,     // text: whole UTF-8, of a channel and call (text/answer.h)
-    EVENT_DONE,     // finish, usage; vectors of JOB_EMBED
+    EVENT_DONE,     // finish, usage; n_done of the last EVENT_CHANCE are of a stop string's tokens,
+                    // whose text is not told; vectors of JOB_EMBED
     EVENT_FAILED,   // err: see below
     EVENT_STATE,    // loading -> ready | failed -> stopping, and how far loading is
 };

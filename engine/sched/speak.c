@@ -172,6 +172,12 @@ bool work_speak(struct loaded *loaded, struct work *work, int32_t id)
     return over;
 }
 
+size_t work_unsaid(const struct work *work)
+{
+    const size_t n = stopper_cut(work->stopper);
+    return n > 0 && work->answer ? n + answer_left(work->answer) : n;
+}
+
 void work_speak_end(struct loaded *loaded, struct work *work)
 {
     if (work->answer) {

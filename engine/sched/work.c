@@ -96,6 +96,7 @@ static void end_done(struct loaded *loaded, struct seq *seq, struct work *work, 
 {
     struct event *event = event_open(EVENT_DONE, work);
     event->finish = finish;
+    event->n_done = work->n_unsaid;
     work_end(loaded, seq, work, event);
 }
 
@@ -323,8 +324,26 @@ void loaded_assign(struct loaded *loaded)
 
 // ---- tokens ---------------------------------------------------------------------------------
 
-static void finish(struct loaded *loaded, struct seq *seq, enum finish why)
+// Of the tokens up to `last`, at which the answer ended: those whose text a stop string took away
+// whole. The token of an end has no log-probability that could be taken back.
+static int32_t tokens_unsaid(const struct loaded *loaded, const struct seq *seq, int32_t last)
 {
+    size_t left = work_unsaid(seq->work);
+    int32_t n = 0;
+    for (int32_t back = 0; left > 0 && back < seq->n_cached; back++) {
+        const int32_t id = back == 0 ? last : seq->token[seq->n_cached - back];
+        const size_t n_bytes = tokenizer_decode(loaded->tokenizer, id).n;
+        if (n_bytes > left)
+            break;
+        left -= n_bytes;
+        n += !tokenizer_is_end(loaded->tokenizer, id);
+    }
+    return n;
+}
+
+static void finish(struct loaded *loaded, struct seq *seq, int32_t last, enum finish why)
+{
+    seq->work->n_unsaid = tokens_unsaid(loaded, seq, last);
     end_done(loaded, seq, seq->work, why);
 }
 
@@ -335,24 +354,24 @@ void loaded_token(struct loaded *loaded, struct seq *seq, int32_t id)
         work->first_us = clock_us();
     if (tokenizer_is_end(loaded->tokenizer, id)) {
         work_speak_end(loaded, work);
-        finish(loaded, seq, FINISH_STOP);
+        finish(loaded, seq, id, FINISH_STOP);
         return;
     }
     work->n_generated++;
     sampler_see(work->sampler, id, true);
     if (work_speak(loaded, work, id)) {
-        finish(loaded, seq, FINISH_STOP);
+        finish(loaded, seq, id, FINISH_STOP);
         return;
     }
     if (work->obeys && matcher_must_end(work->matcher)) { // nothing may follow
         work_speak_end(loaded, work);
-        finish(loaded, seq, FINISH_STOP);
+        finish(loaded, seq, id, FINISH_STOP);
         return;
     }
     bool enough = work->job->ask.max_tokens > 0 && work->n_generated >= work->job->ask.max_tokens;
     if (enough || seq->n_cached + 1 >= loaded->n_ctx) { // the context is full
         work_speak_end(loaded, work);
-        finish(loaded, seq, FINISH_LENGTH);
+        finish(loaded, seq, id, FINISH_LENGTH);
         return;
     }
     work->picked = id;
@@ -367,7 +386,7 @@ static bool loaded_cancel(struct loaded *loaded, uint64_t job_id)
     for (int32_t i = 0; i < loaded->n_seq; i++) {
         struct seq *seq = &loaded->seqs[i];
         if (seq->work && seq->work->id == job_id) {
-            finish(loaded, seq, FINISH_CANCELLED);
+            end_done(loaded, seq, seq->work, FINISH_CANCELLED);
             return true;
         }
     }

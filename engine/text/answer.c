@@ -519,6 +519,14 @@ void answer_finish(struct answer_parser *answer)
     flush_part(answer);
 }
 
+size_t answer_left(const struct answer_parser *answer)
+{
+    size_t n = answer_rest(answer).n + answer->part.n;
+    for (size_t i = answer->n_taken; i < answer->n_notes; i++)
+        n += answer->notes[i].n;
+    return n;
+}
+
 bool answer_thinks(const struct answer_parser *answer)
 {
     return answer->state == IN_THOUGHT ||

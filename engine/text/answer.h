@@ -83,6 +83,7 @@ void answer_feed(struct answer_parser *answer, struct bytes piece);
 void answer_finish(struct answer_parser *answer); // nothing more comes
 // The next event; its views hold until the next answer_feed or answer_finish. False: none yet.
 bool answer_take(struct answer_parser *answer, struct answer_event *event);
+size_t answer_left(const struct answer_parser *answer);  // bytes that no event taken has told
 bool answer_thinks(const struct answer_parser *answer);  // a thought is open
 bool answer_is_over(const struct answer_parser *answer); // one_call, and it was made: feed no more
 int32_t answer_n_calls(const struct answer_parser *answer);

@@ -17,6 +17,7 @@ struct stopper {
     struct bytes *stops;
     size_t n_stops;
     uint8_t *memory; // of the stops
+    size_t n_cut;
 };
 
 void stopper_open(struct stopper **out, const struct bytes *stops, size_t n_stops)
@@ -98,12 +99,18 @@ bool stopper_feed(struct stopper *stopper, struct bytes piece, struct bytes *out
     size_t stop = find_stop(stopper);
     if (stop < stopper->held.n) {
         *out = send(stopper, stop);
+        stopper->n_cut = stopper->held.n;
         stopper->held.n = 0;
         return true;
     }
     size_t safe = stopper->held.n - open_stop(stopper);
     *out = send(stopper, utf8_whole((struct bytes){stopper->held.p, safe}));
     return false;
+}
+
+size_t stopper_cut(const struct stopper *stopper)
+{
+    return stopper->n_cut;
 }
 
 struct bytes stopper_flush(struct stopper *stopper)

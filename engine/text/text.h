@@ -138,3 +138,5 @@ void stopper_close(struct stopper *stopper);
 // it, and nothing more may be fed.
 bool stopper_feed(struct stopper *stopper, struct bytes piece, struct bytes *out);
 struct bytes stopper_flush(struct stopper *stopper); // the rest, at the end of generation
+// Bytes that a completed stop string took away: itself, and what came behind it. 0: there is none.
+size_t stopper_cut(const struct stopper *stopper);

@@ -123,6 +123,16 @@ def log_probabilities(server):
     _, _, biased = server.chat("hello", logprobs=True, top_logprobs=4, max_tokens=1, logit_bias={"5": -1}, top_k=0)
     check("obeys: logprobs are the model's own", all(abs(a["logprob"] - b["logprob"]) < 1e-4 for a, b in
           zip(biased["choices"][0]["logprobs"]["content"][0]["top_logprobs"], content[0]["top_logprobs"])), biased)
+    whole = body["choices"][0]["message"]["content"]
+    stop = whole[len(whole) // 2:len(whole) // 2 + 3]
+    fields = {"messages": [{"role": "user", "content": "hello"}], "temperature": 0, "max_tokens": 8, "logprobs": True, "stop": stop}
+    _, _, body = server.ask("POST", "/v1/chat/completions", fields)
+    said, kept = body["choices"][0]["message"]["content"], [c["token"] for c in body["choices"][0]["logprobs"]["content"]]
+    check("obeys: a stop string has no logprobs", said == whole[:whole.index(stop)] != "" and
+          len("".join(kept[:-1])) < len(said) <= len("".join(kept)), (said, kept))
+    _, _, text = server.ask("POST", "/v1/chat/completions", dict(fields, stream=True))
+    streamed = [c["token"] for e in events_of(text.decode()) for c in (e["choices"][0].get("logprobs") or {}).get("content", [])]
+    check("obeys: nor in a stream", streamed == kept, (streamed, kept))
     _, _, plain = server.ask("POST", "/v1/completions", {"prompt": "hello", "temperature": 0, "max_tokens": 6, "logprobs": 3})
     lists = plain["choices"][0]["logprobs"]
     check("obeys: logprobs of a completion", "".join(lists["tokens"]) == plain["choices"][0]["text"] and

@@ -4,7 +4,7 @@
 
 enum { SAID = 12 };
 
-static void ask(uint64_t id, const char *prompt, int32_t n_chances, float penalty)
+static void ask(uint64_t id, const char *prompt, int32_t n_chances, float penalty, const char *stop)
 {
     struct job *job = job_open();
     job->id = id;
@@ -13,6 +13,10 @@ static void ask(uint64_t id, const char *prompt, int32_t n_chances, float penalt
     job->ask.sampling.repeat_penalty = penalty;
     job->ask.max_tokens = SAID;
     job->ask.n_chances = n_chances;
+    struct bytes *stops = arena_take(&job->arena, sizeof(*stops));
+    *stops = bytes_copy(&job->arena, bytes_of(stop));
+    job->ask.stops = stops;
+    job->ask.n_stops = stop[0] != 0;
     CHECK(sched_submit(sched, job) == OK);
 }
 
@@ -40,7 +44,8 @@ static void check_chance(const struct event *event, uint8_t *letter)
     CHECK(at == event->text + event->n_text);
 }
 
-static void follow(uint64_t id, int32_t n_chances)
+// n_unsaid: tokens at the end whose text is not told
+static void follow(uint64_t id, int32_t n_chances, int32_t n_unsaid)
 {
     char told[64] = "", said[64] = "";
     size_t n_told = 0, n_said = 0;
@@ -59,6 +64,11 @@ static void follow(uint64_t id, int32_t n_chances)
                 n_said += event->n_text;
                 CHECK(n_chances < 0 || n_told >= n_said); // a token comes before its text
             }
+            if (event->job_id == id && event->kind == EVENT_DONE) {
+                CHECK(event->n_done == n_unsaid);
+                n_told -= n_told >= (size_t)event->n_done ? (size_t)event->n_done : 0;
+                told[n_told] = 0;
+            }
             ended = ended || (event->job_id == id &&
                               (event->kind == EVENT_DONE || event->kind == EVENT_FAILED));
             event_close(event);
@@ -76,14 +86,17 @@ int main(void)
     do // a prompt that is answered at length
         fill(begin, 5, seed++);
     while (!(expected(begin, SAID, want), strlen(want) == SAID));
-    ask(1, begin, 3, 1); // from the largest
-    follow(1, 3);
-    ask(2, begin, 0, 1);
-    follow(2, 0);
-    ask(3, begin, CHANCES_MOST, 1.0001f); // a penalty: the whole row
-    follow(3, CHANCES_MOST);
-    ask(4, begin, -1, 1);
-    follow(4, -1);
+    ask(1, begin, 3, 1, ""); // from the largest
+    follow(1, 3, 0);
+    ask(2, begin, 0, 1, "");
+    follow(2, 0, 0);
+    ask(3, begin, CHANCES_MOST, 1.0001f, ""); // a penalty: the whole row
+    follow(3, CHANCES_MOST, 0);
+    ask(4, begin, -1, 1, "");
+    follow(4, -1, 0);
+    char stop[4] = {want[7], want[8], want[9]}; // unless it is there before
+    ask(5, begin, 1, 1, stop);
+    follow(5, 1, 3);
     sched_close(sched);
     return check_done("sched_chance");
 }
