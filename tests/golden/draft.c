@@ -142,6 +142,45 @@ static void check_forks(const float *trunk, const float *head)
     free(hidden);
 }
 
+// As speculation goes: a token is drafted behind what is held, the trunk checks it and computes one
+// more, and the block goes on from the state that this pass kept.
+static void check_ahead(void)
+{
+    const size_t n_embd = (size_t)model_info(model)->n_embd,
+                 n_vocab = (size_t)model_info(model)->n_vocab, all = (size_t)(n + 2) * n_vocab;
+    float *t = mem_array(all, sizeof(*t)), *h = mem_array(all, sizeof(*h)),
+          *s = mem_array((size_t)(n + 2) * n_embd, sizeof(*s)),
+          *hidden = mem_array(n_embd, sizeof(*hidden)), *want = mem_array(all, sizeof(*want)),
+          *got = mem_array(2 * n_vocab, sizeof(*got));
+    const int32_t seqs[2] = {0, 0}, none = -1, first = 0;
+    struct err err = {0};
+    token[n] = token[0];
+    token[n + 1] = token[1];
+    (void)model_cut(model, 0, 0);
+    run(0, 0, n + 2, t, s, want, hidden);
+    (void)model_cut(model, 0, 0);
+    run(0, 0, n, t, s, h, hidden);
+    struct batch b = rows_of(n, 1, seqs);
+    if (model_draft(model, &b, &none, hidden, (struct logits){.value = got}, &err) != OK)
+        fail("model_draft ahead", err.text);
+    b = rows_of(n, 2, seqs);
+    if (model_forward(model, &b, (struct logits){.value = t}, &err) != OK)
+        fail("model_forward over a draft", err.text);
+    if (model_drafted(model, 0) != n + 1 || model_held(model, 0) != n + 2)
+        fail("model_drafted", "a drafted row that was checked is lost");
+    b = rows_of(n + 1, 1, seqs);
+    if (model_draft(model, &b, &first, NULL, (struct logits){.value = got + n_vocab}, &err) != OK)
+        fail("model_draft behind what was checked", err.text);
+    same("rows that were drafted ahead", got, want + (size_t)n * n_vocab, 2 * n_vocab);
+    model_check(model);
+    free(t);
+    free(h);
+    free(s);
+    free(hidden);
+    free(want);
+    free(got);
+}
+
 static void write_all(FILE *out, const float *p, size_t n_numbers)
 {
     if (fwrite(p, sizeof(*p), n_numbers, out) != n_numbers)
@@ -183,6 +222,8 @@ int main(int argc, char **argv)
     write_all(out, head, all);
     if (fclose(out) != 0)
         fail("output", "cannot be written");
+    if (n_batch > 1)
+        check_ahead();
     check_forks(trunk, head);
     model_close(model);
     open_model(argv[1], false, compute); // nobody pays for what was not asked for
