@@ -357,6 +357,14 @@ void loaded_token(struct loaded *loaded, struct seq *seq, int32_t id)
         finish(loaded, seq, id, FINISH_STOP);
         return;
     }
+    if (work->obeys && !matcher_accept(work->matcher, id)) {
+        struct err err = {0};
+        if (matcher_gave_up(work->matcher, &err) == OK)
+            die("token %d was picked against the grammar", (int)id);
+        (void)err_prefix(&err, "%s", ask_obeys(&work->job->ask));
+        work_fail(loaded, seq, &err);
+        return;
+    }
     work->n_generated++;
     sampler_see(work->sampler, id, true);
     if (work_speak(loaded, work, id)) {

@@ -87,11 +87,14 @@ void matcher_close(struct matcher *matcher); // NULL: nothing
 // Control tokens are never allowed; tokens that end a text are when the grammar may end.
 bool matcher_allows(struct matcher *matcher, int32_t id);
 // All at once: bit id % 32 of bits[id / 32], (n_vocab + 31) / 32 words. BAD_INPUT: nothing is
-// allowed, or the grammar is too ambiguous to be followed.
+// allowed, or following the grammar costs more than a token, or an answer so long, may cost.
 MUST_USE enum status matcher_mask(struct matcher *matcher, uint32_t *bits, struct err *err);
-// Follows a token. False: it is not allowed, and the matcher stands where it stood.
+// Follows a token. False: it is not allowed, or finding that out was given up, and the matcher
+// stands where it stood.
 bool matcher_accept(struct matcher *matcher, int32_t id);
 bool matcher_accept_bytes(struct matcher *matcher, struct bytes text);
+// OK: the last question was answered. BAD_INPUT: it was given up, and why.
+MUST_USE enum status matcher_gave_up(const struct matcher *matcher, struct err *err);
 // Takes back the last n accepted, whatever they were: at most MATCHER_BACK.
 enum { MATCHER_BACK = 16 };
 void matcher_back(struct matcher *matcher, int32_t n);

@@ -469,6 +469,8 @@ void matcher_ask(struct matcher *m)
 
 enum status matcher_gave_up(const struct matcher *m, struct err *err)
 {
+    if (!m->overworked)
+        return OK;
     if (m->too_wide)
         return err_set(err, BAD_INPUT,
                        "the text may go on in more than %d ways at once; make it narrower",
@@ -507,22 +509,23 @@ static void begin_token(struct matcher *m, uint64_t paid)
     m->work = m->granted;
 }
 
-// A token that was found to be allowed must be followed whatever is left: where it leads may have
-// been forgotten since, and finding it again costs no more than it did.
+// A token that was found to be allowed is followed whatever is left: mostly it is known where it
+// leads, and nothing is forgotten before. Where that was forgotten while a mask was made, finding
+// it again may cost what an answer may.
 bool matcher_accept_bytes(struct matcher *matcher, struct bytes text)
 {
     const uint64_t paid = matcher->granted - matcher->work;
-    matcher_ask(matcher);
     matcher->overworked = false;
-    matcher->work = WORK_TOKEN;
+    matcher->work = WORK_BURST;
     uint32_t to = walk(matcher, text);
-    const uint64_t more = WORK_TOKEN - matcher->work;
     if (to == PLACE_DEAD) {
         matcher->work = matcher->granted - paid;
         return false;
     }
     move_to(matcher, to);
-    begin_token(matcher, paid + more);
+    if (matcher_full(matcher) && !matcher->lost)
+        matcher_forget(matcher, NULL, 0);
+    begin_token(matcher, paid + WORK_BURST - matcher->work);
     return true;
 }
 

@@ -90,5 +90,3 @@ uint32_t matcher_step(struct matcher *m, uint32_t place, uint8_t byte);
 void matcher_forget(struct matcher *m, uint32_t *keep, uint32_t n_keep);
 bool matcher_full(const struct matcher *m); // it is time to forget
 void matcher_ask(struct matcher *m);        // before a question: what comes next
-// Why a question was given up, when it was.
-enum status matcher_gave_up(const struct matcher *m, struct err *err);

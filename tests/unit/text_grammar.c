@@ -247,6 +247,16 @@ static void test_work(void)
     }
     CHECK(grammar_compile_json(&g, &err) == OK);
     CHECK(follow(g, "{\"a\":", 8000, &work, &err) == 8000);
+    // with nothing left no question is answered, but what was allowed can be accepted
+    struct matcher *m;
+    matcher_open(&m, g, bytes_only);
+    CHECK(matcher_accept_bytes(m, bytes_of("{")) && matcher_allows(m, '"' - 1));
+    matcher_forget(m, NULL, 0);
+    m->work = 0;
+    CHECK(!matcher_allows(m, '"' - 1) && matcher_gave_up(m, &err) == BAD_INPUT);
+    CHECK(matcher_accept_bytes(m, bytes_of("\"")) && matcher_gave_up(m, &err) == OK);
+    CHECK(matcher_allows(m, 'a' - 1));
+    matcher_close(m);
     grammar_close(g);
     CHECK(grammar_compile_regex(&g, bytes_of("(a|b)*a(a|b){300}"), &err) == OK);
     CHECK(follow(g, "abbaabaa", 2000, &work, &err) == 2000);
