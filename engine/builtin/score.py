@@ -41,10 +41,10 @@ class Server:
             self.headers['Authorization'] = 'Bearer ' + key
         if u.scheme == 'https':
             trust = ssl.create_default_context(cafile=cacert)
-            self.http = http.client.HTTPSConnection(u.hostname, u.port or 443, timeout=120,
+            self.http = http.client.HTTPSConnection(u.hostname, u.port or 443, timeout=600,
                                                     context=trust)
         else:
-            self.http = http.client.HTTPConnection(u.hostname, u.port or 80, timeout=120)
+            self.http = http.client.HTTPConnection(u.hostname, u.port or 80, timeout=600)
 
     def ask(self, test, model):
         """the message that comes back"""

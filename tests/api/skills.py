@@ -20,7 +20,7 @@ def skills(model, device, heldout):
     server.wait()
     done = subprocess.run([sys.executable, ROOT / "engine/builtin/score.py", "--url", server.url, "--cacert", server.ca, "--key",
                            server.key(), "--jobs", "4", "--heldout", ROOT / "engine/builtin" / heldout],
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900)
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=1800)
     print(done.stdout, end="")
     check("skills: %s, through HTTPS, on %s" % (HELDOUT[heldout][1], device), done.returncode == 0, done.stdout[-300:])
     server.stop()
