@@ -18,6 +18,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/klog.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -199,9 +200,20 @@ int64_t log_tick(int64_t now)
     return next;
 }
 
+/* What a serial line's driver has taken and not sent: a reset would lose it. */
+static bool consoles_sending(void)
+{
+    int n_bytes;
+
+    for (int i = 0; i < n_consoles; i++)
+        if (ioctl(consoles[i].fd, TIOCOUTQ, &n_bytes) == 0 && n_bytes > 0)
+            return true;
+    return false;
+}
+
 void log_drain(void)
 {
-    for (int turn = 0; turn < 25 && log_tick(0) != INT64_MAX; turn++)
+    for (int turn = 0; turn < 25 && (log_tick(0) != INT64_MAX || consoles_sending()); turn++)
         poll(NULL, 0, 20);
 }
 
