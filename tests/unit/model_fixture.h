@@ -179,6 +179,26 @@ static const struct shape tiny_shapes[] = {
     {"blk.%d.ffn_down.weight", TINY_FF, TINY_EMBD},
 };
 
+// LFM2's: a recurrent layer, then one of attention.
+static const struct shape lfm2_shapes[] = {
+    {"token_embd.weight", TINY_EMBD, TINY_VOCAB},
+    {"token_embd_norm.weight", TINY_EMBD, 1},
+    {"blk.%d.attn_norm.weight", TINY_EMBD, 1},
+    {"blk.%d.ffn_norm.weight", TINY_EMBD, 1},
+    {"blk.0.shortconv.conv.weight", 3, TINY_EMBD},
+    {"blk.0.shortconv.in_proj.weight", TINY_EMBD, 3 * TINY_EMBD},
+    {"blk.0.shortconv.out_proj.weight", TINY_EMBD, TINY_EMBD},
+    {"blk.1.attn_q.weight", TINY_EMBD, TINY_EMBD},
+    {"blk.1.attn_k.weight", TINY_EMBD, TINY_EMBD / 2},
+    {"blk.1.attn_v.weight", TINY_EMBD, TINY_EMBD / 2},
+    {"blk.1.attn_output.weight", TINY_EMBD, TINY_EMBD},
+    {"blk.1.attn_q_norm.weight", TINY_EMBD / TINY_HEAD, 1},
+    {"blk.1.attn_k_norm.weight", TINY_EMBD / TINY_HEAD, 1},
+    {"blk.%d.ffn_gate.weight", TINY_EMBD, TINY_FF},
+    {"blk.%d.ffn_up.weight", TINY_EMBD, TINY_FF},
+    {"blk.%d.ffn_down.weight", TINY_FF, TINY_EMBD},
+};
+
 // A whole F32 model with a tied output; weights from a fixed small generator. hyper: adds the keys;
 // shapes: a name with %d is one tensor a layer; extra: one more tensor, or NULL.
 static inline void make_shaped_model(struct file *f, void (*hyper)(struct file *f),

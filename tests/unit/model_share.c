@@ -72,24 +72,6 @@ static void lfm2_hyper(struct file *f) // a recurrent layer, then one of attenti
     put_u32(f, TINY_KV);
     key_u32(f, "lfm2.shortconv.l_cache", 3);
 }
-static const struct shape lfm2_shapes[] = {
-    {"token_embd.weight", TINY_EMBD, TINY_VOCAB},
-    {"token_embd_norm.weight", TINY_EMBD, 1},
-    {"blk.%d.attn_norm.weight", TINY_EMBD, 1},
-    {"blk.%d.ffn_norm.weight", TINY_EMBD, 1},
-    {"blk.0.shortconv.conv.weight", 3, TINY_EMBD},
-    {"blk.0.shortconv.in_proj.weight", TINY_EMBD, 3 * TINY_EMBD},
-    {"blk.0.shortconv.out_proj.weight", TINY_EMBD, TINY_EMBD},
-    {"blk.1.attn_q.weight", TINY_EMBD, TINY_EMBD},
-    {"blk.1.attn_k.weight", TINY_EMBD, TINY_EMBD / 2},
-    {"blk.1.attn_v.weight", TINY_EMBD, TINY_EMBD / 2},
-    {"blk.1.attn_output.weight", TINY_EMBD, TINY_EMBD},
-    {"blk.1.attn_q_norm.weight", TINY_EMBD / TINY_HEAD, 1},
-    {"blk.1.attn_k_norm.weight", TINY_EMBD / TINY_HEAD, 1},
-    {"blk.%d.ffn_gate.weight", TINY_EMBD, TINY_FF},
-    {"blk.%d.ffn_up.weight", TINY_EMBD, TINY_FF},
-    {"blk.%d.ffn_down.weight", TINY_FF, TINY_EMBD},
-};
 
 static void write_model(const struct file *f)
 {
