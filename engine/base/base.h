@@ -131,6 +131,20 @@ MUST_USE enum status utf8_clean(struct buf *out, struct bytes text);
 MUST_USE enum status utf8_tame(struct buf *out, struct bytes text);
 bool utf8_valid(struct bytes text);
 
+// ---- SHA-256 (sha256.c) ---------------------------------------------------------------------
+
+enum { SHA256_BYTES = 32 };
+struct sha256 { // of what comes in pieces
+    uint32_t state[8];
+    uint64_t n_bytes;
+    uint8_t block[64];
+};
+void sha256_init(struct sha256 *hash);
+void sha256_add(struct sha256 *hash, struct bytes piece);
+void sha256_done(struct sha256 *hash, uint8_t out[SHA256_BYTES]); // and it is forgotten
+void sha256_of(struct bytes text, uint8_t out[SHA256_BYTES]);
+void hex_write(char *out, const uint8_t *p, size_t n); // 2 * n small digits and a NUL
+
 // ---- JSON writer (json.c) -------------------------------------------------------------------
 
 // Writes one JSON value into `text`. The first error (the cap) is kept, and nothing is written

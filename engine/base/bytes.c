@@ -36,6 +36,16 @@ bool bytes_equal_secret(struct bytes a, struct bytes b)
     return different == 0;
 }
 
+void hex_write(char *out, const uint8_t *p, size_t n)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < n; i++) {
+        out[2 * i] = digits[p[i] >> 4];
+        out[2 * i + 1] = digits[p[i] & 15];
+    }
+    out[2 * n] = 0;
+}
+
 struct bytes bytes_copy(struct arena *arena, struct bytes from)
 {
     uint8_t *p = from.n < SIZE_MAX ? arena_take(arena, from.n + 1) : NULL;

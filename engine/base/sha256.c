@@ -1,0 +1,92 @@
+// sha256.c - SHA-256 (FIPS 180-4), of what comes in pieces.
+//
+// For keys, which are kept as hashes only, and for files that are checked. The constants are the
+// fractional parts of the square and cube roots of the first primes, as the standard prints them.
+#include "base.h"
+
+#include <string.h>
+
+static const uint32_t round_constants[64] = {
+    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
+    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
+    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
+    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
+    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
+    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
+
+static uint32_t rotated(uint32_t x, int n)
+{
+    return x >> n | x << (32 - n);
+}
+
+static void take_block(uint32_t state[8], const uint8_t block[64])
+{
+    uint32_t w[64], s[8];
+    for (int i = 0; i < 16; i++)
+        w[i] = (uint32_t)block[4 * i] << 24 | (uint32_t)block[4 * i + 1] << 16 |
+               (uint32_t)block[4 * i + 2] << 8 | block[4 * i + 3];
+    for (int i = 16; i < 64; i++) {
+        const uint32_t a = w[i - 15], b = w[i - 2];
+        w[i] = w[i - 16] + w[i - 7] + (rotated(a, 7) ^ rotated(a, 18) ^ a >> 3) +
+               (rotated(b, 17) ^ rotated(b, 19) ^ b >> 10);
+    }
+    memcpy(s, state, sizeof(s));
+    for (int i = 0; i < 64; i++) {
+        const uint32_t a = s[0], e = s[4];
+        const uint32_t t1 = s[7] + (rotated(e, 6) ^ rotated(e, 11) ^ rotated(e, 25)) +
+                            ((e & s[5]) ^ (~e & s[6])) + round_constants[i] + w[i];
+        const uint32_t t2 = (rotated(a, 2) ^ rotated(a, 13) ^ rotated(a, 22)) +
+                            ((a & s[1]) ^ (a & s[2]) ^ (s[1] & s[2]));
+        memmove(s + 1, s, 7 * sizeof(*s));
+        s[4] += t1;
+        s[0] = t1 + t2;
+    }
+    for (int i = 0; i < 8; i++)
+        state[i] += s[i];
+}
+
+void sha256_init(struct sha256 *hash)
+{
+    *hash = (struct sha256){.state = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f,
+                                      0x9b05688c, 0x1f83d9ab, 0x5be0cd19}};
+}
+
+void sha256_add(struct sha256 *hash, struct bytes piece)
+{
+    while (piece.n > 0) {
+        const size_t at = hash->n_bytes % 64, room = 64 - at, n = piece.n < room ? piece.n : room;
+        if (n == 64)
+            take_block(hash->state, piece.p);
+        else
+            memcpy(hash->block + at, piece.p, n);
+        hash->n_bytes += n;
+        if (n < 64 && at + n == 64)
+            take_block(hash->state, hash->block);
+        piece.p += n;
+        piece.n -= n;
+    }
+}
+
+void sha256_done(struct sha256 *hash, uint8_t out[SHA256_BYTES])
+{
+    const uint64_t n_bits = hash->n_bytes * 8;
+    const size_t at = hash->n_bytes % 64, n_pad = (at < 56 ? 56 : 120) - at;
+    uint8_t pad[64] = {0x80}, length[8];
+    for (int i = 0; i < 8; i++)
+        length[i] = (uint8_t)(n_bits >> (56 - 8 * i));
+    sha256_add(hash, (struct bytes){pad, n_pad});
+    sha256_add(hash, (struct bytes){length, sizeof(length)});
+    for (int i = 0; i < SHA256_BYTES; i++)
+        out[i] = (uint8_t)(hash->state[i / 4] >> (24 - 8 * (i % 4)));
+    explicit_bzero(hash, sizeof(*hash)); // it may have been a secret
+}
+
+void sha256_of(struct bytes text, uint8_t out[SHA256_BYTES])
+{
+    struct sha256 hash;
+    sha256_init(&hash);
+    sha256_add(&hash, text);
+    sha256_done(&hash, out);
+}
