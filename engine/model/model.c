@@ -61,24 +61,31 @@ static void name_quantisation(struct model_info *info, const struct gguf *gguf)
              gguf_tensor_type_name((uint32_t)best));
 }
 
+// What is known without the architecture.
+static void fill_names(struct model_info *info, const struct gguf *gguf, const char *path)
+{
+    struct bytes base = gguf_file_name(path), name = {NULL, 0};
+    copy_printable(info->id, sizeof(info->id), base);
+    if (gguf_get_string(gguf, "general.name", &name, NULL) != OK || name.n == 0)
+        name = base;
+    copy_printable(info->name, sizeof(info->name), name);
+    name_quantisation(info, gguf);
+    for (uint64_t i = 0; i < gguf->n_tensors; i++)
+        info->n_params += (int64_t)gguf->tensors[i].n_elements;
+    info->file_bytes = gguf->file_bytes;
+    info->whole_bytes = gguf->whole_bytes;
+    info->n_parts = (int32_t)gguf->split.count;
+    info->n_parts_missing = (int32_t)gguf->n_missing;
+}
+
 static void fill_info(struct model *m, const char *path)
 {
     struct model_info *info = &m->info;
     const struct hyper *h = &m->hyper;
-    struct bytes base = gguf_file_name(path), name = {NULL, 0};
-    copy_printable(info->id, sizeof(info->id), base);
-    if (gguf_get_string(m->gguf, "general.name", &name, NULL) != OK || name.n == 0)
-        name = base;
-    copy_printable(info->name, sizeof(info->name), name);
+    fill_names(info, m->gguf, path);
     snprintf(info->arch, sizeof(info->arch), "%s", h->arch->name);
-    name_quantisation(info, m->gguf);
-    for (uint64_t i = 0; i < m->gguf->n_tensors; i++)
-        info->n_params += (int64_t)m->gguf->tensors[i].n_elements;
     info->n_params += m->weights.n_guessed;
-    info->file_bytes = m->gguf->file_bytes;
-    info->whole_bytes = m->gguf->whole_bytes + m->weights.n_guessed_bytes;
-    info->n_parts = (int32_t)m->gguf->split.count;
-    info->n_parts_missing = (int32_t)m->gguf->n_missing;
+    info->whole_bytes += m->weights.n_guessed_bytes;
     info->kv_bytes = m->kv.n_bytes;
     info->n_layer = info->n_layer_on_device = h->n_layer;
     info->n_embd = h->n_embd;
@@ -233,6 +240,44 @@ enum status model_plan(struct model_info *out, struct compute *compute, const ch
     hyper_free(&m.hyper);
     gguf_close(m.gguf);
     return status != OK && err ? err_prefix(err, "model file %s", path) : status;
+}
+
+// Whether all of it is there, by its head.
+static enum status check_whole(const struct model_info *info, struct err *err)
+{
+    if (info->n_parts_missing > 0)
+        return err_set(err, NOT_FOUND, "of its %d parts %d are not there", (int)info->n_parts,
+                       (int)info->n_parts_missing);
+    if (info->file_bytes < info->whole_bytes)
+        return err_set(err, BAD_INPUT, "%llu of its %llu bytes are there: it is not whole",
+                       (unsigned long long)info->file_bytes, (unsigned long long)info->whole_bytes);
+    return OK;
+}
+
+enum status model_describe(struct model_info *out, const char *path, struct err *err)
+{
+    struct gguf *gguf;
+    struct hyper h = {0};
+    struct bytes arch;
+    *out = (struct model_info){.n_layer = 0};
+    enum status status = gguf_open_head(&gguf, path, err);
+    if (status != OK)
+        return status;
+    fill_names(out, gguf, path);
+    if (gguf_get_string(gguf, "general.architecture", &arch, NULL) == OK)
+        copy_printable(out->arch, sizeof(out->arch), arch);
+    status = hyper_read(&h, gguf, false, err);
+    if (status == OK) {
+        out->n_layer = h.n_layer;
+        out->n_embd = h.n_embd;
+        out->n_ctx_train = h.n_ctx_train;
+        out->pooling = h.pooling;
+        out->n_vector = h.pooling == POOLING_NONE || h.pooling == POOLING_RANK ? 0 : h.n_embd;
+        status = check_whole(out, err);
+    }
+    hyper_free(&h);
+    gguf_close(gguf);
+    return status;
 }
 
 enum status model_begin(struct model **out, struct compute *compute, const char *path,

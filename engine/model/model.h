@@ -110,6 +110,10 @@ MUST_USE enum status model_load_some(struct model *model, uint32_t budget_ms, st
 // tensors of parts that are not there are counted as stored like those of the parts that are.
 MUST_USE enum status model_plan(struct model_info *out, struct compute *compute, const char *path,
                                 const struct model_options *options, struct err *err);
+// What the head says, without a device: names, sizes, numbers of layers, n_ctx_train, pooling. May
+// be called from any thread. On failure (it cannot be used, or is not whole) what was found out
+// before stands in *out.
+MUST_USE enum status model_describe(struct model_info *out, const char *path, struct err *err);
 // The largest context that fits with these keys and values and so many sequences; 0: none.
 int32_t model_plan_largest(const struct model_plan *plan, bool kv_q8_0, int32_t n_seq);
 uint64_t model_plan_states(const struct model_plan *plan); // bytes of all states
