@@ -438,7 +438,7 @@ const struct dialect ollama_embed = {
     .begin = ollama_begin,
     .finish = ollama_finish,
     .writer = &ollama_writer,
-    .bare_errors = true,
+    .errors = ERRORS_OLLAMA,
 };
 const struct dialect ollama_embeddings = {
     .kind = JOB_EMBED,
@@ -448,7 +448,7 @@ const struct dialect ollama_embeddings = {
     .begin = ollama_begin,
     .finish = ollama_finish,
     .writer = &ollama_old_writer,
-    .bare_errors = true,
+    .errors = ERRORS_OLLAMA,
 };
 const struct dialect jina_rerank = {
     .kind = JOB_EMBED,

@@ -127,8 +127,8 @@ static bool submit(struct api *api, struct exchange *exchange, struct job *job,
     return true;
 }
 
-static void generate(struct api *api, struct exchange *exchange, const struct request *request,
-                     const struct dialect *dialect)
+void dialect_post(struct api *api, struct exchange *exchange, const struct request *request,
+                  const struct dialect *dialect)
 {
     struct refusal refusal;
     struct form form;
@@ -139,18 +139,18 @@ static void generate(struct api *api, struct exchange *exchange, const struct re
         model_suits(api, job, &form, &refusal) && submit(api, exchange, job, &form, &refusal))
         return;
     job_close(job);
-    refusal.bare = dialect->bare_errors;
+    refusal.shape = dialect->errors;
     refusal_reply(exchange, &refusal);
 }
 
 void chat_post(struct api *api, struct exchange *exchange, const struct request *request)
 {
-    generate(api, exchange, request, &openai_chat);
+    dialect_post(api, exchange, request, &openai_chat);
 }
 
 void apply_template_post(struct api *api, struct exchange *exchange, const struct request *request)
 {
-    generate(api, exchange, request, &openai_prompt);
+    dialect_post(api, exchange, request, &openai_prompt);
 }
 
 enum status api_read_chat(struct job *job, struct bytes body, struct err *err)
@@ -164,26 +164,26 @@ enum status api_read_chat(struct job *job, struct bytes body, struct err *err)
 
 void completions_post(struct api *api, struct exchange *exchange, const struct request *request)
 {
-    generate(api, exchange, request, &openai_completions);
+    dialect_post(api, exchange, request, &openai_completions);
 }
 
 void embeddings_post(struct api *api, struct exchange *exchange, const struct request *request)
 {
-    generate(api, exchange, request, &openai_embeddings);
+    dialect_post(api, exchange, request, &openai_embeddings);
 }
 
 void rerank_post(struct api *api, struct exchange *exchange, const struct request *request)
 {
-    generate(api, exchange, request, &jina_rerank);
+    dialect_post(api, exchange, request, &jina_rerank);
 }
 
 void ollama_embed_post(struct api *api, struct exchange *exchange, const struct request *request)
 {
-    generate(api, exchange, request, &ollama_embed);
+    dialect_post(api, exchange, request, &ollama_embed);
 }
 
 void ollama_embeddings_post(struct api *api, struct exchange *exchange,
                             const struct request *request)
 {
-    generate(api, exchange, request, &ollama_embeddings);
+    dialect_post(api, exchange, request, &ollama_embeddings);
 }

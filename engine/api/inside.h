@@ -27,12 +27,19 @@ enum {
 
 // ---- refusals (refusal.c) -------------------------------------------------------------------
 
+// How a dialect writes an error.
+enum error_shape {
+    ERRORS_OPENAI,    // {"error": {"message", "type", "param", "code"}}
+    ERRORS_OLLAMA,    // {"error": text}
+    ERRORS_ANTHROPIC, // {"type": "error", "error": {"type", "message"}}
+};
+
 struct refusal {
     int http;         // status code
     const char *code; // error.code; NULL = null
     char param[96];   // error.param; "" = null
     char text[480];
-    bool bare; // is written as Ollama does: {"error": text}
+    enum error_shape shape; // refuse() leaves OpenAI's: set by whoever knows route or dialect
 };
 // Fills *refusal and returns false, so that `return refuse(...)` reads well. param may be NULL.
 bool refuse(struct refusal *refusal, int http, const char *code, const char *param,
@@ -95,6 +102,8 @@ struct reply { // an answer on its way: from sched_submit to the job's last even
     size_t chances_at;   // characters of the answer before their text
     uint64_t asked_ms;   // when it was submitted
     uint64_t written_ms; // when a stream last got something
+    int32_t n_prompt, n_read; // tokens of the prompt, and of these computed so far; 0: not known yet
+    void *of_dialect;         // what the dialect's writer keeps from begin to end: malloc'd, ours
     struct vectors_form form;
     float *vectors; // [n_vectors][n_vector of the model]: ours
     size_t n_vectors;
@@ -103,8 +112,8 @@ struct reply { // an answer on its way: from sched_submit to the job's last even
 void reply_close(struct reply *reply);
 
 struct writer {
-    // A stream, by reply_data: its first words, a piece of text, a sign of life, its last words
-    // (the end of the exchange is reply.c's).
+    // A stream, by reply_data or reply_named: its first words, a piece of text, a sign of life, its
+    // last words (the end of the exchange is reply.c's).
     void (*begin)(struct reply *reply);
     void (*text)(struct reply *reply, const struct event *event); // EVENT_TEXT
     void (*alive)(struct reply *reply);
@@ -115,15 +124,18 @@ struct writer {
                   const struct usage *usage);
 };
 
+enum framing { FRAMES_SSE, FRAMES_NDJSON }; // of a stream: server-sent events, or a JSON a line
+
 struct dialect {
     enum job_kind kind;
+    enum framing framing;
+    enum error_shape errors;
     const char *id_prefix;
     const char *input;                 // the field that holds the prompt
     const struct field *fields[7];     // tables, the last pointer NULL
     bool (*begin)(struct reading *r);  // before any field; NULL: nothing to do
     bool (*finish)(struct reading *r); // when every field was read: is all there that must be?
     const struct writer *writer;
-    bool bare_errors;
 };
 extern const struct dialect openai_chat, openai_completions, openai_prompt; // openai.c
 // embeddings.c
@@ -143,7 +155,10 @@ void reply_event(struct reply *reply, struct event *event); // not for EVENT_STA
 void reply_tick(struct reply *reply, uint64_t now_ms);
 void reply_clear(struct reply *reply);                   // frees what it holds
 void reply_stop(struct reply *reply);                    // the server stops: its last words
-void reply_data(struct reply *reply, struct json *json); // one event of a stream; frees the JSON
+// One event of a stream, in the dialect's framing; frees the JSON. reply_named: with a name, which
+// only server-sent events have.
+void reply_data(struct reply *reply, struct json *json);
+void reply_named(struct reply *reply, const char *name, struct json *json);
 bool event_is_last(const struct event *event);
 
 // logprobs.c
@@ -167,6 +182,10 @@ struct api {
     void (*changed)(void *);
     void *changed_arg;
 };
+
+// generate.c: what every handler of a dialect does: the body becomes a job, which the engine answers.
+void dialect_post(struct api *api, struct exchange *exchange, const struct request *request,
+                  const struct dialect *dialect);
 
 // the routes
 typedef void route_handler(struct api *api, struct exchange *exchange,

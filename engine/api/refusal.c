@@ -1,7 +1,9 @@
-// refusal.c - how a request is refused: OpenAI's error object, whose sentence names what was wrong
-// and what is expected.
+// refusal.c - how a request is refused: in each dialect's shape, with a sentence that names what was
+// wrong and what is expected.
 //
 //   {"error":{"message":"...","type":"invalid_request_error","param":"temperature","code":null}}
+//   {"error":"..."}                                                                      Ollama
+//   {"type":"error","error":{"type":"invalid_request_error","message":"..."}}            Anthropic
 //
 // One table says which code of HTTP and of OpenAI's a status becomes. 503 is what another try may
 // mend, and says when (Retry-After). 500 is what it will not: x-should-retry keeps clients that
@@ -54,29 +56,51 @@ bool refuse_err(struct refusal *refusal, const struct err *err, const char *inpu
                   err->text);
 }
 
+// error.type of OpenAI and of Anthropic.
+static const struct {
+    int http;
+    const char *openai, *anthropic;
+} types[] = {
+    {401, "authentication_error", "authentication_error"},
+    {403, "permission_error", "permission_error"},
+    {404, "not_found_error", "not_found_error"},
+    {413, "invalid_request_error", "request_too_large"},
+    {429, "rate_limit_error", "rate_limit_error"},
+    {503, "server_error", "overloaded_error"},
+};
+
 static const char *type_of(const struct refusal *refusal)
 {
-    if (refusal->http == 401)
-        return "authentication_error";
-    if (refusal->http == 404)
-        return "not_found_error";
-    return refusal->http >= 500 ? "server_error" : "invalid_request_error";
+    const bool openai = refusal->shape == ERRORS_OPENAI;
+    for (size_t i = 0; i < COUNT_OF(types); i++)
+        if (types[i].http == refusal->http)
+            return openai ? types[i].openai : types[i].anthropic;
+    if (refusal->http >= 500)
+        return openai ? "server_error" : "api_error";
+    return "invalid_request_error";
+}
+
+static void error_object(struct json *json, const struct refusal *refusal)
+{
+    json_object(json, "error");
+    json_string(json, "type", type_of(refusal));
+    json_text(json, "message", bytes_of(refusal->text));
+    if (refusal->shape == ERRORS_OPENAI) {
+        json_string(json, "param", refusal->param);
+        json_string(json, "code", refusal->code);
+    }
+    json_end(json);
 }
 
 void refusal_write(struct json *json, const struct refusal *refusal)
 {
     json_object(json, NULL);
-    if (refusal->bare) {
+    if (refusal->shape == ERRORS_ANTHROPIC)
+        json_string(json, "type", "error");
+    if (refusal->shape == ERRORS_OLLAMA)
         json_text(json, "error", bytes_of(refusal->text));
-        json_end(json);
-        return;
-    }
-    json_object(json, "error");
-    json_text(json, "message", bytes_of(refusal->text));
-    json_string(json, "type", type_of(refusal));
-    json_string(json, "param", refusal->param);
-    json_string(json, "code", refusal->code);
-    json_end(json);
+    else
+        error_object(json, refusal);
     json_end(json);
 }
 

@@ -1,5 +1,5 @@
-// reply.c - the events of a job become its answer: one JSON object at the end, or server-sent
-// events as they come. How each is written is the dialect's.
+// reply.c - the events of a job become its answer: one JSON object at the end, or a stream of
+// server-sent events or lines of JSON as they come. How each is written is the dialect's.
 //
 // A stream's head goes out when the prompt was accepted (EVENT_STARTED): until then a refusal is
 // still a plain 4xx. But a client is not left without a head for longer than HEAD_MS, however long
@@ -23,12 +23,24 @@ static void answered(struct reply *reply)
 
 // ---- streams --------------------------------------------------------------------------------
 
-void reply_data(struct reply *reply, struct json *json)
+static enum status frame(struct reply *reply, const char *name, struct bytes json)
+{
+    if (reply->dialect->framing == FRAMES_SSE)
+        return sse_event(reply->exchange, name, json);
+    return ndjson_data(reply->exchange, json);
+}
+
+void reply_named(struct reply *reply, const char *name, struct json *json)
 {
     // CLOSED: the client is too slow or gone; net calls gone() from its loop, which cancels the job
-    if (json_done(json) == OK && sse_data(reply->exchange, buf_view(&json->text)) == OK)
+    if (json_done(json) == OK && frame(reply, name, buf_view(&json->text)) == OK)
         reply->written_ms = clock_ms();
     json_free(json);
+}
+
+void reply_data(struct reply *reply, struct json *json)
+{
+    reply_named(reply, NULL, json);
 }
 
 // What a schema asks for and is not enforced.
@@ -56,7 +68,9 @@ static void stream_begin(struct reply *reply)
     exchange_reply_header(reply->exchange, "Cache-Control", "no-cache");
     exchange_reply_header(reply->exchange, "X-Accel-Buffering", "no"); // proxies: do not collect it
     notes_header(reply);
-    exchange_stream(reply->exchange, 200, "text/event-stream");
+    exchange_stream(reply->exchange, 200,
+                    reply->dialect->framing == FRAMES_SSE ? "text/event-stream"
+                                                          : "application/x-ndjson");
     reply->dialect->writer->begin(reply);
 }
 
@@ -94,7 +108,7 @@ static void fail(struct reply *reply, const struct err *err)
         if (fields[i] && strncmp(err->text, fields[i], strlen(fields[i])) == 0)
             field = fields[i];
     (void)refuse_err(&refusal, err, field);
-    refusal.bare = reply->dialect->bare_errors;
+    refusal.shape = reply->dialect->errors;
     if (reply->started) {
         reply->dialect->writer->fail(reply, &refusal);
         exchange_end(reply->exchange);
@@ -189,6 +203,7 @@ void reply_clear(struct reply *reply)
     buf_free(&reply->text);
     buf_free(&reply->thinking);
     buf_free(&reply->chances);
+    free(reply->of_dialect);
 }
 
 void reply_event(struct reply *reply, struct event *event)
@@ -198,11 +213,13 @@ void reply_event(struct reply *reply, struct event *event)
         return;
     switch (event->kind) {
     case EVENT_STARTED:
+        reply->n_prompt = event->usage.n_prompt;
         notes_came(reply, (struct bytes){event->text, event->n_text});
         if (reply->stream)
             stream_begin(reply);
         break;
     case EVENT_PROGRESS:
+        reply->n_read = event->n_done;
         if (reply->started)
             stream_alive(reply, clock_ms());
         break;

@@ -70,6 +70,21 @@ static bool method_matches(const struct endpoint *route, struct bytes method)
     return bytes_equal_text(method, route->method);
 }
 
+// Whose errors a client expects that asks for this path, also where there is nothing.
+static enum error_shape errors_at(struct bytes path)
+{
+    static const struct {
+        const char *prefix;
+        enum error_shape shape;
+    } shapes[] = {{"/api/", ERRORS_OLLAMA}, {"/v1/messages", ERRORS_ANTHROPIC}};
+    for (size_t i = 0; i < COUNT_OF(shapes); i++) {
+        const size_t n = strlen(shapes[i].prefix);
+        if (path.n >= n && memcmp(path.p, shapes[i].prefix, n) == 0)
+            return shapes[i].shape;
+    }
+    return ERRORS_OPENAI;
+}
+
 static struct bytes key_given(const struct request *request)
 {
     struct bytes value = request->authorization;
@@ -136,30 +151,50 @@ static void plain_handle(struct api *api, struct exchange *exchange, const struc
 
 // ---- TLS ------------------------------------------------------------------------------------
 
+// The methods that a path takes, as Allow lists them.
+static void methods_of(struct bytes path, char *out, size_t size)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < COUNT_OF(routes); i++)
+        if (path_matches(&routes[i], path) && n + 16 < size)
+            n += (size_t)snprintf(out + n, size - n, "%s%s%s", n > 0 ? ", " : "", routes[i].method,
+                                  strcmp(routes[i].method, "GET") == 0 ? ", HEAD" : "");
+}
+
 static void wrong_method(struct exchange *exchange, const struct endpoint *route,
-                         struct bytes method)
+                         const struct request *request)
 {
     struct refusal refusal;
+    char allowed[64];
+    methods_of(request->path, allowed, sizeof(allowed));
     (void)refuse(&refusal, 405, "method_not_allowed", NULL, "%s wants %s, not %.*s.", route->path,
-                 route->method, (int)(method.n < 20 ? method.n : 20), (const char *)method.p);
-    exchange_reply_header(exchange, "Allow",
-                          strcmp(route->method, "GET") == 0 ? "GET, HEAD" : route->method);
+                 allowed, (int)(request->method.n < 20 ? request->method.n : 20),
+                 (const char *)request->method.p);
+    refusal.shape = errors_at(request->path);
+    exchange_reply_header(exchange, "Allow", allowed);
     refusal_reply(exchange, &refusal);
 }
 
-static const struct endpoint *find_route(struct bytes path)
+// The route of the path that takes the method; where none does, one of the path's; NULL: there is
+// nothing.
+static const struct endpoint *find_route(const struct request *request)
 {
-    for (size_t i = 0; i < COUNT_OF(routes); i++)
-        if (path_matches(&routes[i], path))
+    const struct endpoint *other = NULL;
+    for (size_t i = 0; i < COUNT_OF(routes); i++) {
+        if (!path_matches(&routes[i], request->path))
+            continue;
+        if (method_matches(&routes[i], request->method))
             return &routes[i];
-    return NULL;
+        other = &routes[i];
+    }
+    return other;
 }
 
 static void body_came(void *arg, struct exchange *exchange, const struct request *request)
 {
     struct plain_request plain;
     plain_path(&plain, request);
-    find_route(plain.request.path)->handler(arg, exchange, &plain.request);
+    find_route(&plain.request)->handler(arg, exchange, &plain.request);
 }
 
 static void read_body(struct api *api, struct exchange *exchange, const struct endpoint *route,
@@ -170,6 +205,7 @@ static void read_body(struct api *api, struct exchange *exchange, const struct e
     if (!request->body_told) {
         (void)refuse(&refusal, 411, "length_required", NULL,
                      "%s wants a body: send it with Content-Length, or chunked.", route->path);
+        refusal.shape = errors_at(request->path);
         refusal_reply(exchange, &refusal);
         return;
     }
@@ -180,6 +216,7 @@ static void read_body(struct api *api, struct exchange *exchange, const struct e
         (void)refuse(&refusal, 413, "request_too_large", NULL, "%s", err.text);
     else
         (void)refuse_err(&refusal, &err, NULL);
+    refusal.shape = errors_at(request->path);
     refusal_reply(exchange, &refusal);
 }
 
@@ -227,11 +264,12 @@ void api_handle(void *arg, struct exchange *exchange, const struct request *requ
     if (cors_answer(api, exchange, request))
         return;
     plain_path(&plain, request);
-    const struct endpoint *route = find_route(plain.request.path);
-    if (!may_enter(api, exchange, route, &plain.request, &refusal))
+    const struct endpoint *route = find_route(&plain.request);
+    if (!may_enter(api, exchange, route, &plain.request, &refusal)) {
+        refusal.shape = errors_at(plain.request.path);
         refusal_reply(exchange, &refusal);
-    else if (!method_matches(route, request->method))
-        wrong_method(exchange, route, request->method);
+    } else if (!method_matches(route, request->method))
+        wrong_method(exchange, route, &plain.request);
     else if (route->body_bytes > 0)
         read_body(api, exchange, route, &plain.request);
     else

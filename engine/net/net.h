@@ -122,5 +122,8 @@ void exchange_stream(struct exchange *exchange, int code, const char *content_ty
 MUST_USE enum status exchange_write(struct exchange *exchange, struct bytes piece);
 void exchange_end(struct exchange *exchange);
 
-// Server-sent events (sse.c): one `data: ...\n\n`. The JSON must be one line.
+// Server-sent events (sse.c): one `data: ...\n\n`, with a name (sse_event; NULL: none) or without.
+// ndjson_data: the line alone (https://github.com/ndjson/ndjson-spec). The JSON must be one line.
+MUST_USE enum status ndjson_data(struct exchange *exchange, struct bytes json);
 MUST_USE enum status sse_data(struct exchange *exchange, struct bytes json);
+MUST_USE enum status sse_event(struct exchange *exchange, const char *name, struct bytes json);

@@ -59,13 +59,23 @@ void exchange_end(struct exchange *exchange)
     sent.n_ends++;
 }
 
-enum status sse_data(struct exchange *exchange, struct bytes json)
+enum status sse_event(struct exchange *exchange, const char *name, struct bytes json)
 {
-    CHECK(exchange && sent.n_ends == 0);
+    CHECK(exchange && sent.n_ends == 0 && !name);
     if (sent.closed)
         return CLOSED;
     keep(json);
     return OK;
+}
+
+enum status sse_data(struct exchange *exchange, struct bytes json)
+{
+    return sse_event(exchange, NULL, json);
+}
+
+enum status ndjson_data(struct exchange *exchange, struct bytes json)
+{
+    return sse_event(exchange, NULL, json);
 }
 
 const struct sched_status *sched_status(const struct sched *sched)
