@@ -62,10 +62,25 @@ void log_level_set(enum log_level level);
 // One line on stderr: "HH:MM:SS.mmm level text\n", written with one write(2); safe from every
 // thread.
 void log_write(enum log_level level, const char *format, ...) PRINTF_LIKE(2, 3);
+// The same, but at the level info it is only kept in memory; with the level debug it is a line too.
+void log_note(const char *format, ...) PRINTF_LIKE(1, 2);
 #define log_debug(...) log_write(LOG_DEBUG, __VA_ARGS__)
 #define log_info(...) log_write(LOG_INFO, __VA_ARGS__)
 #define log_warn(...) log_write(LOG_WARN, __VA_ARGS__)
 #define log_error(...) log_write(LOG_ERROR, __VA_ARGS__)
+
+// The last lines are kept in memory.
+enum { LOG_KEPT = 1024, LOG_TEXT_BYTES = 480 };
+struct log_line {
+    uint64_t number; // of all lines since the start, from 1
+    int64_t at_ms;   // unix time
+    enum log_level level;
+    char text[LOG_TEXT_BYTES]; // what is longer ends in "..."
+};
+const char *log_level_name(enum log_level level);
+// Copies lines whose number is above `since` and whose level is at least `least`, in order: the
+// first `most` of them, or with last the last ones. How many; safe from every thread.
+size_t log_read(struct log_line *out, size_t most, uint64_t since, enum log_level least, bool last);
 
 // Logs the sentence and ends the process with exit code 70. For programming errors, out of memory,
 // a lost device.
@@ -219,11 +234,12 @@ struct settings {
     char state[512];       // directory: api-key, tls/, models/
     char device[64];       // auto | vulkan | cpu | a part of a device's name
     char hostname[64];
-    char cors[512];     // origins whose pages may use the API, comma separated; "" = none
-    int32_t n_ctx;      // tokens a sequence may hold; 0 = the model's own limit; or CTX_AUTO
-    int32_t n_threads;  // CPU threads; 0 = one a core we may run on
-    int32_t n_parallel; // sequences decoded together
-    bool kv_q8_0;       // kv-type: keys and values in 8 bits (q8_0), else in 16 (f16)
+    char cors[512];      // origins whose pages may use the API, comma separated; "" = none
+    int32_t n_ctx;       // tokens a sequence may hold; 0 = the model's own limit; or CTX_AUTO
+    int32_t n_threads;   // CPU threads; 0 = one a core we may run on
+    int32_t n_parallel;  // sequences decoded together
+    bool kv_q8_0;        // kv-type: keys and values in 8 bits (q8_0), else in 16 (f16)
+    bool share_prefixes; // what one key's requests left in memory may serve another's
     enum log_level log;
 };
 

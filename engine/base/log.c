@@ -2,19 +2,74 @@
 //
 // Every line is one write(2), so that lines of the two threads never mix, and control characters
 // are replaced: part of a line may come from a client. Times are UTC. The rule of the house: log
-// once, on the floor that decides what to do about it.
+// once, on the floor that decides what to do about it. The last lines are kept in a ring for
+// whoever asks; what a line says of a request is its name, and never its text.
 #include "base.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { LINE_CAP = 1200 };
 
 static _Atomic int least_level = LOG_INFO;
+static const char *const level_names[] = {"debug", "info", "warn", "error"};
+
+static pthread_mutex_t kept_mutex = PTHREAD_MUTEX_INITIALIZER; // of what follows
+static struct log_line kept[LOG_KEPT];                         // by number % LOG_KEPT
+static uint64_t last_number;
+
+const char *log_level_name(enum log_level level)
+{
+    return level_names[level & 3];
+}
+
+// ---- the ring -------------------------------------------------------------------------------
+
+static void keep(enum log_level level, const char *text, size_t n)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    pthread_mutex_lock(&kept_mutex);
+    struct log_line *line = &kept[++last_number % LOG_KEPT];
+    line->number = last_number;
+    line->at_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    line->level = level;
+    const size_t most = sizeof(line->text) - 1, n_kept = n < most ? n : most;
+    memcpy(line->text, text, n_kept);
+    line->text[n_kept] = 0;
+    if (n > most)
+        memcpy(line->text + most - 3, "...", 3);
+    pthread_mutex_unlock(&kept_mutex);
+}
+
+size_t log_read(struct log_line *out, size_t most, uint64_t since, enum log_level least, bool last)
+{
+    size_t n_fit = 0, n = 0;
+    pthread_mutex_lock(&kept_mutex);
+    const uint64_t first = last_number > LOG_KEPT ? last_number - LOG_KEPT : 0,
+                   from = (since > first ? since : first) + 1;
+    for (uint64_t i = from; i <= last_number; i++)
+        n_fit += kept[i % LOG_KEPT].level >= least;
+    size_t skip = last && n_fit > most ? n_fit - most : 0;
+    for (uint64_t i = from; i <= last_number && n < most; i++) {
+        if (kept[i % LOG_KEPT].level < least)
+            continue;
+        if (skip > 0)
+            skip--;
+        else
+            out[n++] = kept[i % LOG_KEPT];
+    }
+    pthread_mutex_unlock(&kept_mutex);
+    return n;
+}
+
+// ---- lines ----------------------------------------------------------------------------------
 
 void log_level_set(enum log_level level)
 {
@@ -32,17 +87,23 @@ static size_t line_head(char *line, size_t cap, const char *level)
     return n > 0 ? (size_t)n : 0;
 }
 
-static void line_write(const char *level, const char *format, va_list args)
+// level: its name; kept_as: how it is kept; shown: on stderr too.
+static void line_write(const char *level, enum log_level kept_as, bool shown, const char *format,
+                       va_list args)
 {
     char line[LINE_CAP];
-    size_t n = line_head(line, sizeof(line) - 1, level);
+    const size_t n_head = line_head(line, sizeof(line) - 1, level);
+    size_t n = n_head;
     int m = vsnprintf(line + n, sizeof(line) - 1 - n, format, args);
     if (m > 0)
         n = n + (size_t)m < sizeof(line) - 1 ? n + (size_t)m : sizeof(line) - 2;
     for (size_t i = 0; i < n; i++)
         if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
             line[i] = ' ';
+    keep(kept_as, line + n_head, n - n_head);
     line[n++] = '\n';
+    if (!shown)
+        return;
     size_t done = 0;
     while (done < n) {
         ssize_t w = write(STDERR_FILENO, line + done, n - done);
@@ -56,13 +117,23 @@ static void line_write(const char *level, const char *format, va_list args)
 
 void log_write(enum log_level level, const char *format, ...)
 {
-    static const char *const names[] = {"debug", "info", "warn", "error"};
     if ((int)level < atomic_load_explicit(&least_level, memory_order_relaxed))
         return;
     int saved_errno = errno;
     va_list args;
     va_start(args, format);
-    line_write(names[level & 3], format, args);
+    line_write(log_level_name(level), level, true, format, args);
+    va_end(args);
+    errno = saved_errno;
+}
+
+void log_note(const char *format, ...)
+{
+    int saved_errno = errno;
+    va_list args;
+    va_start(args, format);
+    line_write("info", LOG_INFO,
+               atomic_load_explicit(&least_level, memory_order_relaxed) == LOG_DEBUG, format, args);
     va_end(args);
     errno = saved_errno;
 }
@@ -71,7 +142,7 @@ void die(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    line_write("fatal", format, args);
+    line_write("fatal", LOG_ERROR, true, format, args);
     va_end(args);
     _exit(70); // EX_SOFTWARE: PID 1 reads it and starts the engine again
 }

@@ -12,7 +12,7 @@
 #include <string.h>
 
 enum { FILE_CAP = 65536 };
-enum kind { TEXT, NUMBER, CONTEXT, LEVEL, KV_TYPE };
+enum kind { TEXT, NUMBER, CONTEXT, LEVEL, KV_TYPE, FLAG };
 
 static const struct key {
     const char *name;
@@ -48,6 +48,8 @@ static const struct key {
      "conversations that are worked on at once"},
     {"kv-type", 0, KV_TYPE, AT(kv_q8_0), 0, 0, false, "TYPE",
      "how conversations are kept in memory: f16 or q8_0"},
+    {"share-prefixes", 0, FLAG, AT(share_prefixes), 0, 0, false, "yes|no",
+     "whether what one key's requests left in memory may serve another's"},
     {"log", 0, LEVEL, AT(log), 0, 0, false, "LEVEL", "how much is told: info or debug"},
 #undef AT
 };
@@ -87,7 +89,10 @@ bool settings_describe(size_t i, struct setting *out)
     else if (key->kind == NUMBER || key->kind == CONTEXT)
         snprintf(out->fallback, sizeof(out->fallback), "%d", (int)number);
     else
-        snprintf(out->fallback, sizeof(out->fallback), "%s", key->kind == LEVEL ? "info" : "f16");
+        snprintf(out->fallback, sizeof(out->fallback), "%s",
+                 key->kind == LEVEL  ? "info"
+                 : key->kind == FLAG ? *(const bool *)field ? "yes" : "no"
+                                     : "f16");
     return true;
 }
 
@@ -174,6 +179,17 @@ static enum status set_kv_type(struct settings *settings, const struct key *key,
     return OK;
 }
 
+static enum status set_flag(struct settings *settings, const struct key *key, struct bytes value,
+                            struct err *err)
+{
+    const bool flag = bytes_equal_text(value, "yes");
+    if (!flag && !bytes_equal_text(value, "no"))
+        return err_set(err, BAD_INPUT, "%s: \"%.*s\" is neither yes nor no", key->name,
+                       shown(value), (const char *)value.p);
+    memcpy((char *)settings + key->offset, &flag, sizeof(flag));
+    return OK;
+}
+
 static bool hostname_is_good(struct bytes name)
 {
     if (name.n == 0 || name.n > 63 || name.p[0] == '-' || name.p[name.n - 1] == '-')
@@ -228,6 +244,8 @@ enum status settings_set(struct settings *settings, const char *name, struct byt
         return set_level(settings, key, value, err);
     case KV_TYPE:
         return set_kv_type(settings, key, value, err);
+    case FLAG:
+        return set_flag(settings, key, value, err);
     }
     return UNSUPPORTED;
 }

@@ -5,7 +5,7 @@
 //   load.c     the device, and models in slices              work.c    a job's way to its end
 //   encode.c   the thread that turns prompts into ids        prefix.c  which sequence it gets
 //   step.c     one forward pass            embed.c   and one of a model that embeds
-//   speak.c    from tokens to what is told
+//   speak.c    from tokens to what is told turn.c    whose turn it is
 //
 // Invariants (engine_check walks them after every step):
 //   FREE      work == NULL; token[0 .. n_cached) is what the model's memory holds, kept for a
@@ -14,8 +14,8 @@
 //   DECODE    n_cached == n_prompt + n_generated - n_read - 1: the token picked last is not in the
 //             memory yet; it is the next row
 //   arriving  works whose prompt is not tokenized yet: job == NULL while the encoder has it
-//   waiting   works without a sequence, in order of arrival; while fewer than n_together run only
-//             because memory is short, which those that run will give back
+//   waiting   works without a sequence, in order of arrival or of their return; while fewer than
+//             n_together run only because memory is short, which those that run will give back
 // Every sequence says that it holds what the model's memory has of it (model_held). A work that had
 // a sequence may be sent back to wait (work_suspend): memory was short, and others came before it.
 #pragma once
@@ -29,6 +29,9 @@ enum {
     BATCH_TOKENS = 512,      // most rows in one forward pass
     CHUNK_LEAST = 16,        // rows of a prompt in one pass, at least
     WAITING_MOST = 32,       // jobs that may wait for a sequence
+    PLACES_OWN = 4,          // so many jobs each owner may have open, whatever others have
+    TURN_UNITS = 4096,       // 512 tokens of an answer, or so many of a prompt
+    ANSWER_UNITS = 8,        // of each token of an answer
     JOB_SLOTS = 1024,        // of the rings that jobs travel on; far above what is open at once
     LOADED_MOST = 1,         // models
     WORK_MARKS = 3,          // ends of messages in a prompt that may be gone back to
@@ -65,7 +68,10 @@ struct encoding {
 struct work {
     struct work *next; // in the line of those that arrive or wait
     uint64_t id;
-    struct job *job; // NULL while its text is with the encoder
+    struct owner *owner;
+    int64_t turn_units; // of progress since it got its sequence
+    int32_t n_reached;  // most positions that were computed for it
+    struct job *job;    // NULL while its text is with the encoder
     int32_t *prompt; // [n_prompt]: what is to be read; of a suspended work with what it generated
     int32_t n_prompt;
     int32_t n_read;                        // of n_generated these are part of the prompt
@@ -90,6 +96,13 @@ struct work {
     uint64_t arrived_us, started_us, first_us; // came; got a sequence; first token
 };
 
+struct owner { // of works that are there
+    struct owner *next;
+    uint64_t id; // ask.owner
+    int32_t n_works;
+    uint64_t served; // units
+};
+
 enum seq_state { SEQ_FREE, SEQ_PREFILL, SEQ_DECODE };
 
 struct seq {
@@ -97,6 +110,7 @@ struct seq {
     int32_t index;    // its number in the model's memory
     int32_t *token;   // [n_ctx]
     int32_t n_cached; // positions that are computed
+    uint64_t owner;   // whose text it is
     uint64_t used_at; // engine->n_steps when it was last used
     struct work *work;
 };
@@ -130,6 +144,7 @@ struct loaded {
     bool needs_snapshots;      // the model cannot go back anywhere
     struct seq *seqs;          // [n_seq]
     struct line arriving, waiting;
+    struct owner *owners;
     int32_t n_users;            // works in all: of both lines and of the sequences
     uint64_t used_at;           // engine->n_steps of its last pass
     uint64_t began_ms, told_ms; // loading: since when, and when it was last told
@@ -156,6 +171,7 @@ struct engine { // all of it belongs to the engine thread
     int32_t n_loaded;
     struct err refused; // status != OK: no model can be had; every job fails with it
     uint64_t n_steps;
+    struct sched_gauges gauges; // its counts; the rest is worked out when they are told
     bool stopping;
     uint64_t stop_at_ms;        // when running works are cut off; 0: they have been
     int32_t *token, *pos, *seq; // [BATCH_TOKENS] rows of the batch
@@ -171,7 +187,9 @@ struct sched {
     struct err refused;          // status != OK: there is no model to open
     struct sched_status *status; // the caller's thread
     size_t n_open;               // the caller's thread
+    struct place *places;        // the same: of whom these are
     _Atomic uint64_t step_began_ms;
+    _Atomic uint64_t gauges[sizeof(struct sched_gauges) / sizeof(uint64_t)];
     struct event *late, **late_end; // the engine thread: events that found the ring full
 };
 
@@ -179,6 +197,7 @@ struct sched {
 void engine_tell(struct engine *engine, struct event *event);
 void engine_tell_late(struct engine *engine); // what found the ring full
 struct event *event_open(enum event_kind kind, const struct work *work);
+void engine_tell_gauges(struct engine *engine);
 // Around what may take long: sched_step_ms() counts from here.
 void engine_step_begins(struct engine *engine, bool begins);
 void nap(int n_ms);
@@ -224,6 +243,23 @@ void loaded_token(struct loaded *loaded, struct seq *seq, int32_t id);
 void work_fail(struct loaded *loaded, struct seq *seq, const struct err *err);
 // It waits again, before all others; what its sequence holds is kept as long as may be.
 void work_suspend(struct loaded *loaded, struct seq *seq);
+
+// It waits again, behind all others: it has had its turn.
+void work_yield(struct loaded *loaded, struct seq *seq);
+
+// turn.c
+extern int32_t turn_length;                                   // TURN_UNITS; a test shortens it
+struct owner *owner_take(struct loaded *loaded, uint64_t id); // with one more work
+void owner_drop(struct loaded *loaded, struct owner *owner);  // with one less
+// Where in the waiting line of a model that embeds a new work of the owner stands: they take turns.
+struct work **turn_place(struct loaded *loaded, const struct owner *owner);
+// Where the waiting line points to the work that gets the next sequence. One waits.
+struct work **turn_next(struct loaded *loaded);
+// The same when none is free, or no memory, and the sequence whose work gives way to it; NULL: none
+// does.
+struct work **turn_over(struct loaded *loaded, struct seq **gives);
+void turn_begins(struct work *work, int32_t n_cached);
+void turn_count(struct work *work, int32_t n_cached, bool answers); // its sequence holds so much
 
 // speak.c
 struct event *text_event(enum event_kind kind, const struct work *work, struct bytes text);

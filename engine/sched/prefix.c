@@ -5,7 +5,9 @@
 // A sequence without a work holds an earlier text. A new prompt takes the one it continues whole,
 // or becomes a fork of the one, free or not, that shares most with it; the other stays as it is,
 // and what they have in common is there once. At least the prompt's last token is always computed,
-// because its logits are needed. Whose texts may be shared is prefix_find's to say: today all.
+// because its logits are needed. What one owner (a key of the API) has computed is not another's:
+// how soon an answer begins would tell what others have asked. Only the setting share-prefixes lets
+// all share.
 //
 // When memory is short, texts that nobody works on go first, those unused for longest, then
 // snapshots; the other way round where what is short are slots and windows' pages, of which
@@ -35,6 +37,11 @@ int32_t prefix_common(const int32_t *a, int32_t n_a, const int32_t *b, int32_t n
 
 // ---- finding ------------------------------------------------------------------------------------
 
+static bool may_share(const struct loaded *loaded, const struct seq *seq, const struct work *work)
+{
+    return seq->owner == work->owner->id || loaded->engine->sched->settings.share_prefixes;
+}
+
 // The sequence from which most of a prompt can be taken; NULL: from none.
 static struct seq *prefix_find(const struct loaded *loaded, const struct work *work,
                                int32_t *n_reused)
@@ -43,6 +50,8 @@ static struct seq *prefix_find(const struct loaded *loaded, const struct work *w
     *n_reused = 0;
     for (int32_t i = 0; i < loaded->n_seq; i++) {
         struct seq *seq = &loaded->seqs[i];
+        if (!may_share(loaded, seq, work))
+            continue;
         int32_t n = prefix_common(seq->token, seq->n_cached, work->prompt, work->n_prompt - 1);
         n = model_keeps(loaded->model, seq->index, n);
         const bool whole = n == seq->n_cached && seq->state == SEQ_FREE;

@@ -40,6 +40,7 @@ struct event *event_open(enum event_kind kind, const struct work *work)
     event->kind = kind;
     if (work) {
         event->job_id = work->id;
+        event->owner = work->owner->id;
         event->usage = work->usage;
     }
     return event;
@@ -77,10 +78,97 @@ void engine_tell(struct engine *engine, struct event *event)
     sched->late_end = &event->next;
 }
 
+// ---- numbers --------------------------------------------------------------------------------
+
+// Pages that several works share are counted for each, up to what is taken in all.
+static void loaded_gauges(const struct loaded *loaded, struct sched_gauges *gauges)
+{
+    const int32_t n_running = loaded_running(loaded);
+    uint64_t used = 0, room, all;
+    gauges->n_running += (uint64_t)n_running;
+    gauges->n_waiting += (uint64_t)(loaded->n_users - n_running);
+    if (loaded->state != SCHED_READY)
+        return;
+    for (int32_t i = 0; i < loaded->n_seq; i++)
+        if (loaded->seqs[i].state != SEQ_FREE)
+            used += (uint64_t)(loaded->seqs[i].n_cached + PAGE_ROWS - 1) / PAGE_ROWS * PAGE_ROWS;
+    all = (uint64_t)model_info(loaded->model)->plan.pool_tokens;
+    room = loaded->embeds ? all : (uint64_t)model_room(loaded->model);
+    const uint64_t taken = all > room ? all - room : 0;
+    used = used < taken ? used : taken;
+    gauges->cache_tokens += all;
+    gauges->cache_used += used;
+    gauges->cache_held += taken - used;
+}
+
+void engine_tell_gauges(struct engine *engine)
+{
+    struct sched_gauges gauges = engine->gauges;
+    uint64_t each[COUNT_OF(engine->sched->gauges)];
+    for (int32_t i = 0; i < engine->n_loaded; i++)
+        loaded_gauges(engine->loaded[i], &gauges);
+    memcpy(each, &gauges, sizeof(each));
+    for (size_t i = 0; i < COUNT_OF(each); i++)
+        atomic_store_explicit(&engine->sched->gauges[i], each[i], memory_order_relaxed);
+}
+
+void sched_gauges(const struct sched *sched, struct sched_gauges *out)
+{
+    uint64_t each[COUNT_OF(sched->gauges)];
+    for (size_t i = 0; i < COUNT_OF(each); i++)
+        each[i] = atomic_load_explicit(&sched->gauges[i], memory_order_relaxed);
+    memcpy(out, each, sizeof(*out));
+}
+
 void engine_step_begins(struct engine *engine, bool begins)
 {
     atomic_store_explicit(&engine->sched->step_began_ms, begins ? clock_ms() : 0,
                           memory_order_relaxed);
+}
+
+// ---- places: whose jobs are open ------------------------------------------------------------
+
+struct place { // how many jobs of an owner are open
+    struct place *next;
+    uint64_t owner;
+    size_t n;
+};
+
+static struct place **place_find(struct sched *sched, uint64_t owner)
+{
+    struct place **at = &sched->places;
+    while (*at && (*at)->owner != owner)
+        at = &(*at)->next;
+    return at;
+}
+
+static void place_take(struct sched *sched, uint64_t owner)
+{
+    struct place **at = place_find(sched, owner);
+    if (!*at) {
+        *at = mem_alloc(sizeof(**at));
+        (*at)->owner = owner;
+    }
+    (*at)->n++;
+    sched->n_open++;
+}
+
+static void place_give(struct sched *sched, uint64_t owner)
+{
+    struct place **at = place_find(sched, owner), *place = *at;
+    sched->n_open--;
+    if (--place->n > 0)
+        return;
+    *at = place->next;
+    free(place);
+}
+
+size_t sched_n_open_of(const struct sched *sched, uint64_t owner)
+{
+    const struct place *place = sched->places;
+    while (place && place->owner != owner)
+        place = place->next;
+    return place ? place->n : 0;
 }
 
 // ---- opening and closing --------------------------------------------------------------------
@@ -149,6 +237,11 @@ void sched_close(struct sched *sched)
         job_close(job);
     ring_close(sched->jobs);
     ring_close(sched->events);
+    while (sched->places) {
+        struct place *place = sched->places;
+        sched->places = place->next;
+        free(place);
+    }
     free(sched->status);
     free(sched);
 }
@@ -157,10 +250,12 @@ void sched_close(struct sched *sched)
 
 enum status sched_submit(struct sched *sched, struct job *job)
 {
-    if (sched->n_open >= sched_n_together(sched) + WAITING_MOST ||
-        ring_push(sched->jobs, job) != OK)
+    const uint64_t owner = job->ask.owner;
+    const bool is_full = sched->n_open >= sched_n_together(sched) + WAITING_MOST;
+    if ((is_full && sched_n_open_of(sched, owner) >= PLACES_OWN) ||
+        sched->n_open >= JOB_SLOTS / 2 || ring_push(sched->jobs, job) != OK)
         return NO_ROOM;
-    sched->n_open++;
+    place_take(sched, owner);
     return OK;
 }
 
@@ -175,7 +270,7 @@ struct event *sched_take_event(struct sched *sched)
     if (!event)
         return NULL;
     if (event->kind == EVENT_DONE || event->kind == EVENT_FAILED)
-        sched->n_open--;
+        place_give(sched, event->owner);
     if (event->kind == EVENT_STATE) {
         free(sched->status);
         sched->status = event->status;

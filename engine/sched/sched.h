@@ -30,6 +30,7 @@ enum job_kind { JOB_GENERATE, JOB_EMBED, JOB_CANCEL, JOB_STOP, JOB_QUIT };
 // What is asked, whatever dialect asked it: everything the engine must know to answer, and nothing
 // about how the answer is written. What it points to lies on its job's arena.
 struct ask {
+    uint64_t owner;     // whose it is: what one owner's asks leave in memory is not another's
     struct bytes model; // which of the loaded ones; empty: the one there is
     bool chat;          // conversation, else prompt
     bool only_prompt;   // of a chat: its prompt is told as text, and nothing is computed
@@ -108,7 +109,7 @@ enum { CHANCES_MOST = 20 };  // OpenAI's limit
 struct event {          // one malloc; event_close frees it
     struct event *next; // the engine thread's, while the ring is full
     enum event_kind kind;
-    uint64_t job_id;
+    uint64_t job_id, owner;
     enum finish finish;
     struct usage usage;
     int32_t n_done;
@@ -138,6 +139,16 @@ struct sched_status { // a snapshot, replaced when EVENT_STATE is taken
     struct doctor_device layers; // of the device, looked at once before the model is opened
 };
 
+// Numbers of the engine, as of its last turn: sums over all models, counts since the start.
+struct sched_gauges {
+    uint64_t n_running, n_waiting;                 // works with and without a sequence
+    uint64_t cache_tokens, cache_used, cache_held; // room of keys and values: all of it, that of
+                                                   // works that run, that of texts that are kept
+    uint64_t prefix_asked, prefix_found;           // tokens of prompts; of these in memory already
+    uint64_t n_passes, n_pass_works, n_rows;       // forward passes, works and rows in all of them
+    uint64_t n_suspended;                          // works that were sent back to wait
+};
+
 // How the settings have a model opened.
 struct model_options sched_model_options(const struct settings *settings);
 
@@ -152,7 +163,8 @@ void sched_open(struct sched **out, const struct settings *settings, const char 
 void sched_stop(struct sched *sched, uint32_t grace_ms);
 // Ends the threads; jobs that still run fail as in a stop without grace. Events not taken are lost.
 void sched_close(struct sched *sched);
-// NO_ROOM: too many jobs are waiting; the job stays yours.
+// NO_ROOM: too many jobs are waiting; the job stays yours. A few each owner may have open, whatever
+// others have: nobody fills the queue for all.
 MUST_USE enum status sched_submit(struct sched *sched, struct job *job);
 void sched_cancel(
     struct sched *sched,
@@ -160,8 +172,10 @@ void sched_cancel(
 struct event *sched_take_event(struct sched *sched); // NULL when there is none; yours
 int sched_event_fd(const struct sched *sched);       // readable: take events until NULL
 const struct sched_status *sched_status(const struct sched *sched);
-size_t sched_n_open(const struct sched *sched);     // jobs submitted whose end was not taken yet
-size_t sched_n_together(const struct sched *sched); // of these so many run at once
+size_t sched_n_open(const struct sched *sched); // jobs submitted whose end was not taken yet
+size_t sched_n_open_of(const struct sched *sched, uint64_t owner); // of these so many are its own
+size_t sched_n_together(const struct sched *sched);                // of these so many run at once
+void sched_gauges(const struct sched *sched, struct sched_gauges *out);
 // How long the present step (a forward pass, a slice of loading, the tokenizing of a prompt) has
 // been going on; 0 = none.
 uint64_t sched_step_ms(const struct sched *sched);

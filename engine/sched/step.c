@@ -1,9 +1,10 @@
 // step.c - one forward pass: whose rows go into it, and what is done with its logits.
 //
 // Every sequence that is generating contributes one row; what room is left goes to prompts, oldest
-// first, in chunks. A chunk is sized by time, not only by BATCH_TOKENS: while others generate, a
-// pass must not take so long that their streams stall, and even alone it must not be so long that
-// cancelling or a heartbeat waits for it. The size is learnt as we go.
+// first, in chunks; but up to half of it to the one that has least left to be read, so that a short
+// question does not wait for a long text. A chunk is sized by time, not only by BATCH_TOKENS: while
+// others generate, a pass must not take so long that their streams stall, and even alone it must
+// not be so long that cancelling or a heartbeat waits for it. The size is learnt as we go.
 #include "inside.h"
 
 #include <string.h>
@@ -89,6 +90,27 @@ static struct seq *oldest(const struct loaded *loaded, enum seq_state state)
     return oldest;
 }
 
+static int32_t rows_left(const struct seq *seq)
+{
+    return seq->work->n_prompt - seq->n_cached;
+}
+
+// The prompt that has least left to be read, of several the one that came first; NULL: there is
+// none.
+static struct seq *shortest(const struct loaded *loaded)
+{
+    struct seq *shortest = NULL;
+    for (int32_t i = 0; i < loaded->n_seq; i++) {
+        struct seq *seq = &loaded->seqs[i];
+        if (seq->state != SEQ_PREFILL)
+            continue;
+        const int32_t more = shortest ? rows_left(seq) - rows_left(shortest) : -1;
+        if (more < 0 || (more == 0 && seq->work->arrived_us < shortest->work->arrived_us))
+            shortest = seq;
+    }
+    return shortest;
+}
+
 // Of those that run and have no rows yet the one whose work came last.
 static struct seq *youngest(const struct loaded *loaded)
 {
@@ -127,11 +149,13 @@ static bool make_room(struct loaded *loaded, struct seq *seq, int32_t n)
 static int32_t fill_prompts(struct loaded *loaded, int32_t n)
 {
     int32_t budget = chunk_rows(loaded, n);
-    struct seq *seq;
-    while (budget > 0 && (seq = oldest(loaded, SEQ_PREFILL)) != NULL) {
+    struct seq *seq, *first = shortest(loaded);
+    for (; budget > 0 && (seq = oldest(loaded, SEQ_PREFILL)) != NULL; first = NULL) {
+        const int32_t most = first && first != seq ? (budget + 1) / 2 : budget;
+        seq = first ? first : seq;
         const struct work *work = seq->work;
         int32_t left = prefix_next_mark(loaded, work, seq->n_cached) - seq->n_cached,
-                take = left < budget ? left : budget;
+                take = left < most ? left : most;
         if (n > 0 && !prefix_reserve(loaded, seq, take))
             break;
         if (n == 0 && !make_room(loaded, seq, take))
@@ -230,6 +254,7 @@ static void seq_advance(struct loaded *loaded, struct seq *seq, struct logits lo
     struct err err = {0};
     int32_t id;
     seq->n_cached += loaded->n_rows[seq->index];
+    turn_count(seq->work, seq->n_cached, seq->state == SEQ_DECODE);
     if (seq->state == SEQ_PREFILL)
         prefix_snapshot(loaded, seq);
     if (!logits.value) { // the prompt goes on
@@ -305,6 +330,10 @@ void loaded_step(struct loaded *loaded)
     chunk_learn(loaded, n - n_decode, n_decode, clock_us() - from_us);
     engine_step_begins(engine, false);
     loaded->used_at = ++engine->n_steps;
+    engine->gauges.n_passes++;
+    engine->gauges.n_rows += (uint64_t)n;
+    for (int32_t i = 0; i < loaded->n_seq; i++)
+        engine->gauges.n_pass_works += loaded->n_rows[i] > 0;
     if (status == OK)
         batch_done(loaded, n, batch.n_top);
     else

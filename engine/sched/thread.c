@@ -83,6 +83,7 @@ static void engine_run(struct engine *engine)
         for (int32_t i = 0; i < engine->n_loaded; i++)
             busy |= loaded_turn(engine->loaded[i]);
         engine_check(engine);
+        engine_tell_gauges(engine);
         if (!busy)
             sleep_on_inboxes(engine);
     }

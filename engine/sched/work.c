@@ -18,20 +18,19 @@ void line_init(struct line *line)
     *line = (struct line){.end = &line->first};
 }
 
-static void line_add(struct line *line, struct work *work)
+// at: where the line points to the work that is to come behind it.
+static void line_insert(struct line *line, struct work **at, struct work *work)
 {
-    *line->end = work;
-    line->end = &work->next;
-    line->n++;
-}
-
-static void line_add_first(struct line *line, struct work *work)
-{
-    work->next = line->first;
-    line->first = work;
+    work->next = *at;
+    *at = work;
     if (!work->next)
         line->end = &work->next;
     line->n++;
+}
+
+static void line_add(struct line *line, struct work *work)
+{
+    line_insert(line, line->end, work);
 }
 
 // at: where the line points to the work.
@@ -84,6 +83,7 @@ static void work_end(struct loaded *loaded, struct seq *seq, struct work *work, 
               (unsigned long long)work->id, last->kind == EVENT_FAILED ? last->err.text : "done",
               (int)usage->n_prompt, (int)usage->n_prompt_cached, (int)usage->n_generated);
     engine_tell(loaded->engine, last);
+    owner_drop(loaded, work->owner);
     work_close(work);
     loaded->n_users--;
     if (seq) {
@@ -144,6 +144,7 @@ static void job_refuse(struct engine *engine, struct job *job, const struct err 
 {
     struct event *event = event_open(EVENT_FAILED, NULL);
     event->job_id = job->id;
+    event->owner = job->ask.owner;
     event->err = *why;
     engine_tell(engine, event);
     job_close(job);
@@ -200,6 +201,7 @@ void engine_accept(struct engine *engine, struct job *job)
     struct work *work = mem_alloc(sizeof(*work));
     work->job = job;
     work->id = job->id;
+    work->owner = owner_take(loaded, job->ask.owner);
     work->arrived_us = clock_us();
     struct work **at = loaded->arriving.end;
     line_add(&loaded->arriving, work);
@@ -240,7 +242,9 @@ void engine_encoded(struct engine *engine, struct encoding *encoding)
             struct event *event = text_event(EVENT_STARTED, work, bytes_of(encoding->notes.text));
             event->usage = work->usage;
             engine_tell(engine, event);
-            line_add(&loaded->waiting, work);
+            line_insert(&loaded->waiting,
+                        loaded->embeds ? turn_place(loaded, work->owner) : loaded->waiting.end,
+                        work);
         }
     } // else: it was cancelled meanwhile
     encoding_close(encoding);
@@ -256,6 +260,8 @@ static void work_open(struct loaded *loaded, struct work *work, int32_t n_reused
         sampler_see(work->sampler, work->prompt[i], false);
     work->started_us = clock_us();
     work->usage.n_prompt_cached = n_reused;
+    loaded->engine->gauges.prefix_asked += (uint64_t)work->n_prompt;
+    loaded->engine->gauges.prefix_found += (uint64_t)n_reused;
 }
 
 static void work_begin(struct loaded *loaded, struct seq *seq, struct work *work)
@@ -263,18 +269,17 @@ static void work_begin(struct loaded *loaded, struct seq *seq, struct work *work
     if (!work->sampler)
         work_open(loaded, work, seq->n_cached);
     prefix_marks(loaded, work);
+    turn_begins(work, seq->n_cached);
     seq->state = SEQ_PREFILL;
+    seq->owner = work->owner->id;
     seq->work = work;
     seq->used_at = loaded->engine->n_steps;
 }
 
-void work_suspend(struct loaded *loaded, struct seq *seq)
+// The work leaves its sequence, ready to wait.
+static struct work *work_leave(struct loaded *loaded, struct seq *seq)
 {
     struct work *work = seq->work;
-    if (loaded->engine->stopping) { // nobody waits any more
-        work_fail(loaded, seq, shutting_down());
-        return;
-    }
     if (seq->state == SEQ_DECODE) {
         work->n_prompt = seq->n_cached + 1;
         work->n_read = work->n_generated;
@@ -282,10 +287,26 @@ void work_suspend(struct loaded *loaded, struct seq *seq)
         memcpy(work->prompt, seq->token, (size_t)seq->n_cached * sizeof(*work->prompt));
         work->prompt[seq->n_cached] = work->picked;
     }
-    log_debug("job %llu waits: memory is short", (unsigned long long)work->id);
+    loaded->engine->gauges.n_suspended++;
     seq->state = SEQ_FREE;
     seq->work = NULL;
-    line_add_first(&loaded->waiting, work);
+    return work;
+}
+
+void work_suspend(struct loaded *loaded, struct seq *seq)
+{
+    if (loaded->engine->stopping) { // nobody waits any more
+        work_fail(loaded, seq, shutting_down());
+        return;
+    }
+    log_debug("job %llu waits: memory is short", (unsigned long long)seq->work->id);
+    line_insert(&loaded->waiting, &loaded->waiting.first, work_leave(loaded, seq));
+}
+
+void work_yield(struct loaded *loaded, struct seq *seq)
+{
+    log_debug("job %llu waits: it has had its turn", (unsigned long long)seq->work->id);
+    line_add(&loaded->waiting, work_leave(loaded, seq));
 }
 
 // Pages of the memory that n tokens want beyond those of n_cached.
@@ -311,14 +332,28 @@ static bool has_room(struct loaded *loaded, const struct seq *seq, const struct 
     return true;
 }
 
+// at: where the line points to it. False: there is no room for it.
+static bool assign(struct loaded *loaded, struct work **at)
+{
+    struct seq *seq = prefix_take(loaded, *at);
+    if (!has_room(loaded, seq, *at))
+        return false;
+    work_begin(loaded, seq, line_remove(&loaded->waiting, at));
+    return true;
+}
+
 void loaded_assign(struct loaded *loaded)
 {
-    while (loaded->waiting.first && loaded_running(loaded) < loaded->n_together) {
-        const struct work *work = loaded->waiting.first;
-        struct seq *seq = prefix_take(loaded, work);
-        if (!has_room(loaded, seq, work))
+    while (loaded->waiting.first) {
+        struct seq *gives;
+        if (loaded_running(loaded) < loaded->n_together && assign(loaded, turn_next(loaded)))
+            continue;
+        struct work **at = turn_over(loaded, &gives);
+        if (!at)
             return;
-        work_begin(loaded, seq, line_remove(&loaded->waiting, &loaded->waiting.first));
+        work_yield(loaded, gives);
+        if (!assign(loaded, at))
+            return;
     }
 }
 

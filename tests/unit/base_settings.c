@@ -39,6 +39,11 @@ static void test_good(void)
     CHECK(!settings.kv_q8_0);
     CHECK(settings_set(&settings, "kv-type", bytes_of("q8_0"), &err) == OK && settings.kv_q8_0);
     CHECK(settings_set(&settings, "kv-type", bytes_of("f16"), &err) == OK && !settings.kv_q8_0);
+    CHECK(!settings.share_prefixes);
+    CHECK(settings_set(&settings, "share-prefixes", bytes_of("yes"), &err) == OK &&
+          settings.share_prefixes);
+    CHECK(settings_set(&settings, "share-prefixes", bytes_of("no"), &err) == OK &&
+          !settings.share_prefixes);
     CHECK(settings_set(&settings, "ctx", bytes_of("auto"), &err) == OK);
     CHECK(settings.n_ctx == CTX_AUTO);
     CHECK(settings_set(&settings, "ctx", bytes_of("0"), &err) == OK && settings.n_ctx == 0);
@@ -95,6 +100,7 @@ static void test_bad(void)
         {"model = \"abc\n", "model: the closing quote is missing"},
         {"model = \"abc\" d\n", "model: there is text after the closing quote"},
         {"just words\n", "line 1: \"just words\" is not a `key = value` line"},
+        {"share-prefixes = true\n", "share-prefixes: \"true\" is neither yes nor no"},
         {"kv-type = q4_0\n", "kv-type: \"q4_0\" is neither f16 nor q8_0"},
         {"log = loud\n", "log: \"loud\" is neither info nor debug"},
         {"hostname = a b\n", "hostname: \"a b\" is not a host name"},

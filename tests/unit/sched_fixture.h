@@ -41,6 +41,9 @@ static int load_slice_us;
 static bool model_is_open, device_is_open;
 static int32_t embed_batch; // the stand-in embeds, in passes of so many rows; 0: it writes text
 static bool embed_one_pass;
+static int n_ended;         // answers
+static uint64_t owner;      // of the jobs that are submitted
+static bool share_prefixes; // the setting
 static int dummy;
 static struct sched *sched;
 
@@ -513,6 +516,7 @@ struct answer {
     char text[N_CTX + 1];
     size_t n_text;
     bool started, ended;
+    int nth; // it was the n-th to end, from 0
     int n_progress;
     uint64_t text_ms, most_gap_ms, ended_ms; // when text last came; the longest wait for more
     struct event last;
@@ -524,6 +528,7 @@ static inline void begin_sched(const char *path)
     settings_default(&settings);
     settings.n_ctx = N_CTX;
     settings.n_parallel = SEQS;
+    settings.share_prefixes = share_prefixes;
     sched_open(&sched, &settings, path, NULL);
 }
 
@@ -547,6 +552,7 @@ static inline enum status submit_to(struct answer *answer, const char *model, co
     struct job *job = job_open();
     *answer = (struct answer){.id = ++last_id};
     job->id = answer->id;
+    job->ask.owner = owner;
     job->ask.model = bytes_copy(&job->arena, bytes_of(model));
     job->ask.prompt = bytes_copy(&job->arena, bytes_of(prompt));
     job->ask.sampling.temperature = 0;
@@ -591,6 +597,7 @@ static inline void take(struct answer *answers, size_t n, const struct event *ev
         }
         if (event->kind == EVENT_DONE || event->kind == EVENT_FAILED) {
             answer->ended = true;
+            answer->nth = n_ended++;
             answer->ended_ms = clock_ms();
             answer->last = *event;
         }

@@ -44,6 +44,51 @@ static void test_shared(void)
     sched_close(sched);
 }
 
+// The same, one of another owner: nothing is shared, neither with a text that is held nor with one
+// that runs, unless the setting says so; what each has alone is there for its own next turn.
+static void test_owners(void)
+{
+    static struct answer answers[2];
+    char a[N_CTX + 1], b[N_CTX + 1], want[N_CTX + 1];
+    text_of(a, 520, 1, 20, 2);
+    text_of(b, 520, 1, 20, 3);
+    for (int shares = 0; shares < 2; shares++) {
+        share_prefixes = shares;
+        open_sched();
+        owner = 1;
+        CHECK(ask(a, 10).last.usage.n_prompt_cached == 0);
+        owner = 2;
+        int before = n_computed;
+        CHECK(ask(a, 10).last.usage.n_prompt_cached == (shares ? 539 : 0));
+        CHECK(shares ? n_computed - before <= 11 : n_computed - before >= 540);
+        CHECK(ask(b, 10).last.usage.n_prompt_cached == 520);
+        owner = 1;
+        before = n_computed;
+        CHECK(ask(a, 10).last.usage.n_prompt_cached == 539);
+        CHECK(n_computed - before <= 11);
+        const int32_t n_cached = ask(b, 10).last.usage.n_prompt_cached;
+        CHECK(shares ? n_cached >= 539 : n_cached == 520);
+        unsigned seed = 900;
+        do // that is answered at length
+            text_of(a, 520, 50, 20, seed++);
+        while (!(expected(a, 30, want), strlen(want) == 30));
+        text_of(b, 520, 50, 30, 77);
+        pass_us = 300;
+        CHECK(submit(&answers[0], a, 30, NULL) == OK);
+        wait_for_text(answers, 2, 0, 1);
+        owner = 2;
+        CHECK(submit(&answers[1], b, 10, NULL) == OK);
+        wait_for(answers, 2);
+        pass_us = 0;
+        check_answer(&answers[1], b, 10);
+        CHECK(shares ? answers[1].last.usage.n_prompt_cached >= 520
+                     : answers[1].last.usage.n_prompt_cached == 0);
+        sched_close(sched);
+    }
+    owner = 0;
+    share_prefixes = false;
+}
+
 // Side by side, one of them while the other runs.
 static void test_shared_while_running(void)
 {
@@ -230,6 +275,7 @@ int main(void)
 {
     test_shared();
     test_shared_while_running();
+    test_owners();
     test_evicted();
     test_suspended();
     test_recurrent();
