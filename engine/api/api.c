@@ -12,6 +12,7 @@ enum status api_open(struct api **out, const struct api_options *options, struct
 {
     struct api *api = mem_alloc(sizeof(*api));
     api->options = *options;
+    api->began_s = clock_unix_s();
     snprintf(api->state, sizeof(api->state), "%s", options->state);
     snprintf(api->version, sizeof(api->version), "%s", options->version);
     snprintf(api->hostname, sizeof(api->hostname), "%s", options->hostname);
@@ -19,11 +20,15 @@ enum status api_open(struct api **out, const struct api_options *options, struct
     enum status status = cors_check(api->cors, err);
     if (status == OK)
         status = key_open(api->key, &api->key_is_new, api->state, err);
-    if (status == OK)
-        *out = api;
-    else
+    if (status != OK) {
         free(api);
-    return status;
+        return status;
+    }
+    keys_open(&api->keys, api->state, api->key);
+    audit_open(&api->audit, api->state);
+    scribe_open(&api->scribe);
+    *out = api;
+    return OK;
 }
 
 void reply_close(struct reply *reply)
@@ -44,6 +49,8 @@ void api_close(struct api *api)
         api->replies = reply->next;
         reply_close(reply);
     }
+    keys_end(api);
+    audit_close(&api->audit);
     free(api);
 }
 
@@ -66,6 +73,30 @@ static void state_changed(struct api *api)
         api->changed(api->changed_arg);
 }
 
+// Whatever the event, its client may be gone.
+static void measure(struct api *api, struct reply *reply, const struct event *event)
+{
+    const uint64_t after_ms = clock_ms() - reply->asked_ms;
+    if (event_is_last(event)) {
+        metrics_end(&api->metrics, event, after_ms);
+    } else if (!reply->spoken && (event->kind == EVENT_CHANCE || event->kind == EVENT_TEXT)) {
+        metrics_first(&api->metrics, after_ms);
+        reply->spoken = true;
+    }
+}
+
+// A job has ended: what it took is its key's, which may be revoked by now.
+static void used(struct api *api, const struct reply *reply, const struct usage *usage)
+{
+    struct key *key = keys_who(&api->keys, reply->who);
+    if (!key)
+        return;
+    key->n_open--;
+    key->n_prompt += (uint64_t)usage->n_prompt;
+    key->n_generated += (uint64_t)usage->n_generated;
+    limit_charge(key, clock_ms(), (int64_t)usage->n_prompt + usage->n_generated);
+}
+
 static void events_ready(void *arg, int fd)
 {
     (void)fd;
@@ -79,8 +110,10 @@ static void events_ready(void *arg, int fd)
         }
         struct reply **at = reply_find(api, event->job_id), *reply = *at;
         if (reply) {
+            measure(api, reply, event);
             reply_event(reply, event);
             if (event_is_last(event)) {
+                used(api, reply, &event->usage);
                 *at = reply->next;
                 reply_close(reply);
             }
@@ -95,6 +128,7 @@ static void tick(void *arg)
     uint64_t now_ms = clock_ms();
     for (struct reply *reply = api->replies; reply; reply = reply->next)
         reply_tick(reply, now_ms);
+    keys_tick(api, now_ms);
 }
 
 // The server is asked to stop: what only waits is refused at once, what runs may go on for a while.
@@ -116,13 +150,37 @@ static void stop_ends(void *arg)
         reply_stop(reply);
 }
 
+// Of those without a key nothing is kept but a count: they fill no log.
+static void answered(void *arg, const struct request *request, const struct answered *answered)
+{
+    struct api *api = arg;
+    const struct key *key = keys_who(&api->keys, request->who);
+    const int method = (int)(request->method.n < 20 ? request->method.n : 20),
+              path = (int)(request->path.n < 120 ? request->path.n : 120);
+    const unsigned long long ms = answered->took_ms;
+    char end[40];
+    api->metrics.n_answers[(unsigned)answered->code / 100 % 6]++;
+    if (request->who == 0)
+        return;
+    if (answered->code)
+        snprintf(end, sizeof(end), "%d after", answered->code);
+    else
+        snprintf(end, sizeof(end), "the client left after");
+    log_note("%s: %.*s %.*s: %s %llu ms, %s", request->id, method, (const char *)request->method.p,
+             path, (const char *)request->path.p, end, ms, key ? key->id : "a key that is revoked");
+    if (route_is_audited(request))
+        audit_add(api, key, request, answered);
+}
+
 void api_attach(struct api *api, struct net *net, void (*changed)(void *), void *arg)
 {
     api->net = net;
     api->changed = changed;
     api->changed_arg = arg;
     net_watch(net, sched_event_fd(api->options.sched), events_ready, api);
+    net_watch(net, scribe_fd(api->scribe), keys_kept, api);
     net_every(net, 1000, tick, api);
+    net_on_answer(net, answered, api);
     net_on_stop(net, stop_begins, stop_ends, api);
 }
 

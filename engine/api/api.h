@@ -2,15 +2,15 @@
 // for sched/, and its events become answers. Everything here runs on the net thread.
 //
 // Needs no key: GET / (how to trust the box), /health, /ca.crt, /notices. Everything else wants
-// `Authorization: Bearer KEY` (or `x-api-key: KEY`). The plain port answers with /ca.crt and a
-// redirect only.
+// `Authorization: Bearer KEY` (or `x-api-key: KEY`), and a key that has the scope for it. The plain
+// port answers with /ca.crt and a redirect only.
 #pragma once
 
 #include "../base/base.h"
 #include "../net/net.h"
 #include "../sched/sched.h"
 
-enum { API_KEY_BYTES = 128, API_CORS_BYTES = 512 };
+enum { API_CORS_BYTES = 512 };
 
 struct api;
 

@@ -89,7 +89,11 @@ bool cors_answer(const struct api *api, struct exchange *exchange, const struct 
     if (allowed) {
         add_field(exchange, "Access-Control-Allow-Origin", origin);
         exchange_reply_header(exchange, "Vary", "Origin");
-        exchange_reply_header(exchange, "Access-Control-Expose-Headers", "Retry-After");
+        exchange_reply_header(
+            exchange, "Access-Control-Expose-Headers",
+            "Retry-After, x-request-id, x-ratelimit-limit-requests, "
+            "x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, "
+            "x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens");
     }
     if (!preflight)
         return false;

@@ -55,7 +55,7 @@ static void name_make(struct reply *reply)
     snprintf(reply->name, sizeof(reply->name), "%s-%s", reply->dialect->id_prefix, text);
 }
 
-static struct reply *reply_open(struct api *api, const struct form *form, struct bytes prompt,
+static struct reply *reply_open(struct api *api, const struct form *form, const struct ask *ask,
                                 struct exchange *exchange)
 {
     struct reply *reply = mem_alloc(sizeof(*reply));
@@ -72,7 +72,8 @@ static struct reply *reply_open(struct api *api, const struct form *form, struct
     reply->asked_ms = reply->written_ms = clock_ms();
     buf_init(&reply->text, 3 * (size_t)ANSWER_BYTES_MOST);
     buf_init(&reply->thinking, ANSWER_BYTES_MOST);
-    if (form->echo && buf_add(&reply->text, prompt.p, prompt.n) != OK)
+    reply->who = ask->owner;
+    if (form->echo && buf_add(&reply->text, ask->prompt.p, ask->prompt.n) != OK)
         log_warn("a prompt is too long to be echoed");
     name_make(reply);
     return reply;
@@ -104,11 +105,29 @@ static bool model_suits(const struct api *api, const struct job *job, const stru
     return job->kind != JOB_EMBED || vectors_fit(model, job, form, refusal);
 }
 
+// A place is free again when one of those that are worked on has ended.
+static bool queue_is_full(const struct api *api, const struct job *job, struct refusal *refusal)
+{
+    const double wait_s = api->metrics.work_s;
+    const struct sched *sched = api->options.sched;
+    (void)refuse(refusal, 503, "busy", NULL,
+                 "%zu requests are being answered or waiting, which is the most (%zu of this key); "
+                 "try again soon.",
+                 sched_n_open(sched), sched_n_open_of(sched, job->ask.owner));
+    refusal->retry_after_s = wait_s < 1 ? 1 : wait_s > 60 ? 60 : (int32_t)wait_s;
+    return false;
+}
+
 static bool submit(struct api *api, struct exchange *exchange, struct job *job,
                    const struct form *form, struct refusal *refusal)
 {
     struct sched *sched = api->options.sched;
-    struct reply *reply = reply_open(api, form, job->ask.prompt, exchange);
+    struct key *key = keys_who(&api->keys, job->ask.owner);
+    if (!key)
+        return refuse(refusal, 401, "invalid_api_key", NULL, "The API key was revoked just now.");
+    if (!limit_at_once(key, refusal))
+        return false;
+    struct reply *reply = reply_open(api, form, &job->ask, exchange);
     job->id = reply->id;
     job->ask.model = form->model;
     reply->form = form->vectors;
@@ -116,11 +135,15 @@ static bool submit(struct api *api, struct exchange *exchange, struct job *job,
         reply->documents = documents_copy(&job->ask);
     if (sched_submit(sched, job) != OK) {
         reply_close(reply);
-        return refuse(
-            refusal, 503, "busy", NULL,
-            "%zu requests are being answered or waiting, which is the most; try again soon.",
-            sched_n_open(sched));
+        return queue_is_full(api, job, refusal);
     }
+    const size_t n_ahead = sched_n_open(sched) - 1, n_together = sched_n_together(sched);
+    if (n_ahead >= n_together) {
+        char place[24];
+        snprintf(place, sizeof(place), "%zu", n_ahead - n_together + 1);
+        exchange_reply_header(exchange, "x-tawny-queue-place", place);
+    }
+    key->n_open++;
     reply->next = api->replies;
     api->replies = reply;
     exchange_owner(exchange, gone, reply);
@@ -134,10 +157,13 @@ void dialect_post(struct api *api, struct exchange *exchange, const struct reque
     struct form form;
     struct job *job = job_open();
     job->kind = dialect->kind;
+    job->ask.owner = request->who;
     if (model_is_ready(api, &refusal) && ask_read(dialect, request->body, job, &form, &refusal) &&
         (form.model.n == 0 || model_is_ours(api, form.model, &refusal)) &&
-        model_suits(api, job, &form, &refusal) && submit(api, exchange, job, &form, &refusal))
+        model_suits(api, job, &form, &refusal) && submit(api, exchange, job, &form, &refusal)) {
+        log_debug("%s: job %llu", request->id, (unsigned long long)api->last_id);
         return;
+    }
     job_close(job);
     refusal.shape = dialect->errors;
     refusal_reply(exchange, &refusal);

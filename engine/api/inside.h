@@ -5,6 +5,9 @@
 #pragma once
 
 #include "api.h"
+#include "audit.h"
+#include "keys.h"
+#include "metrics.h"
 
 #include <yyjson.h>
 
@@ -16,6 +19,7 @@ enum {
     // times the body at worst ([1,1,...): bodies up to 3.6 MB cannot reach this, nor can one of
     // 8 MB that is mostly text.
     BODY_TREE_BYTES = 48 << 20,
+    KEY_BODY_BYTES = 16384, // of a request that makes or changes a key
     MESSAGES_MOST = 4096,
     TOOLS_MOST = 1024, // OpenAI allows 128
     STOPS_MOST = 16,   // OpenAI allows 4
@@ -40,6 +44,7 @@ struct refusal {
     char param[96];   // error.param; "" = null
     char text[480];
     enum error_shape shape; // refuse() leaves OpenAI's: set by whoever knows route or dialect
+    int32_t retry_after_s;  // when to try again; 0: as the status code says
 };
 // Fills *refusal and returns false, so that `return refuse(...)` reads well. param may be NULL.
 bool refuse(struct refusal *refusal, int http, const char *code, const char *param,
@@ -84,7 +89,8 @@ struct reply { // an answer on its way: from sched_submit to the job's last even
     struct api *api;
     struct exchange *exchange; // NULL: answered, or the client is gone
     const struct dialect *dialect;
-    uint64_t id; // the job's
+    uint64_t id;  // the job's
+    uint64_t who; // of the key that asked
     bool stream, include_usage;
     bool started;  // the stream's head is out
     bool begun;    // the engine works on it; until then it waits
@@ -101,6 +107,7 @@ struct reply { // an answer on its way: from sched_submit to the job's last even
     struct buf chances;  // what came of them and is not written yet (logprobs.c)
     size_t chances_at;   // characters of the answer before their text
     uint64_t asked_ms;   // when it was submitted
+    bool spoken;         // its first token has come
     uint64_t written_ms; // when a stream last got something
     int32_t n_prompt, n_read; // tokens of the prompt, and of these computed so far; 0: not known yet
     void *of_dialect;         // what the dialect's writer keeps from begin to end: malloc'd, ours
@@ -173,8 +180,15 @@ struct api {
     struct api_options options;
     struct net *net;
     char state[512], version[64], hostname[64], key[API_KEY_BYTES + 1];
+    struct keys keys;
+    struct scribe *scribe;
+    struct keeping *keepings; // changes of keys that are being written
+    uint64_t last_keeping;
     char cors[API_CORS_BYTES];
     bool key_is_new;
+    struct metrics metrics;
+    struct audit audit;
+    int64_t began_s;       // when this was opened: unix time
     struct reply *replies; // under way
     uint64_t last_id;
     bool stopping;    // whatever arrives now is refused
@@ -212,9 +226,15 @@ MUST_USE enum status cors_check(const char *setting, struct err *err);
 // preflight, and has been answered.
 bool cors_answer(const struct api *api, struct exchange *exchange, const struct request *request);
 
-// key.c
-MUST_USE enum status key_open(char key[API_KEY_BYTES + 1], bool *is_new, const char *state,
-                              struct err *err);
+// route.c: whether the request, if it is let in, may change the box
+bool route_is_audited(const struct request *request);
+
+// keys_route.c
+route_handler metrics_get, logs_get, audit_get;
+route_handler keys_get, keys_post, key_get, key_post, key_delete;
+void keys_kept(void *api, int fd);                // answers those whose changes are on the disk
+void keys_tick(struct api *api, uint64_t now_ms); // when keys were used is written now and then
+void keys_end(struct api *api);
 
 // ---- JSON in (body.c) -----------------------------------------------------------------------
 

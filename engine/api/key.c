@@ -1,4 +1,5 @@
-// key.c - the API key: 200 random bits made at the first start, kept in STATE/api-key (mode 0600).
+// key.c - the box's own API key: 200 random bits made at the first start, kept in STATE/api-key
+// (mode 0600).
 //
 // The owner may put a key of his own there: one line of at least 16 printable ASCII characters
 // without blanks.
@@ -10,16 +11,20 @@
 
 enum { KEY_LEAST = 16, KEY_RANDOM = 40 };
 
-static void key_make(char key[API_KEY_BYTES + 1])
+void key_letters(char *out, size_t n)
 {
     static const char letters[] =
         "0123456789abcdefghjkmnpqrstvwxyz"; // Crockford's 32: no i, l, o, u to mistake
-    uint8_t random[KEY_RANDOM];
-    random_bytes(random, sizeof(random));
+    random_bytes(out, n);
+    for (size_t i = 0; i < n; i++)
+        out[i] = letters[out[i] & 31];
+    out[n] = 0;
+}
+
+static void key_make(char key[API_KEY_BYTES + 1])
+{
     size_t n = (size_t)snprintf(key, API_KEY_BYTES + 1, "tawny-");
-    for (size_t i = 0; i < KEY_RANDOM; i++)
-        key[n++] = letters[random[i] & 31];
-    key[n] = 0;
+    key_letters(key + n, KEY_RANDOM);
 }
 
 static enum status key_take(char key[API_KEY_BYTES + 1], struct bytes text, const char *path,

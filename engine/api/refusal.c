@@ -109,8 +109,12 @@ void refusal_reply(struct exchange *exchange, const struct refusal *refusal)
     struct json json;
     if (refusal->http == 401)
         exchange_reply_header(exchange, "WWW-Authenticate", "Bearer realm=\"tawny\"");
-    if (refusal->http == 503)
-        exchange_reply_header(exchange, "Retry-After", "3");
+    if (refusal->http == 503 || refusal->retry_after_s) {
+        char seconds[16];
+        snprintf(seconds, sizeof(seconds), "%d",
+                 refusal->retry_after_s ? (int)refusal->retry_after_s : 3);
+        exchange_reply_header(exchange, "Retry-After", seconds);
+    }
     if (refusal->http == 500)
         exchange_reply_header(exchange, "x-should-retry", "false");
     json_init(&json, 16384);

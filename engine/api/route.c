@@ -17,14 +17,23 @@ static const struct endpoint {
     bool open;                 // needs no key
     uint32_t body_bytes;       // most that a body may have; 0: none is read
     route_handler *handler;
+    uint32_t scopes; // a key needs one of these; 0: SCOPE_CHAT, and its limits count
 } routes[] = {
     {"GET", "/", true, 0, page_get},
     {"GET", "/health", true, 0, health_get},
     {"GET", "/ca.crt", true, 0, ca_get},
     {"GET", "/notices", true, 0, notices_get},
-    {"GET", "/v1/doctor", false, 0, doctor_get},
-    {"GET", "/v1/models", false, 0, models_get},
-    {"GET", "/v1/models/", false, 0, model_get},
+    {"GET", "/v1/doctor", false, 0, doctor_get, SCOPE_ADMIN},
+    {"GET", "/v1/models", false, 0, models_get, SCOPE_CHAT | SCOPE_MODELS},
+    {"GET", "/v1/models/", false, 0, model_get, SCOPE_CHAT | SCOPE_MODELS},
+    {"GET", "/metrics", false, 0, metrics_get, SCOPE_METRICS | SCOPE_ADMIN},
+    {"GET", "/v1/logs", false, 0, logs_get, SCOPE_ADMIN},
+    {"GET", "/v1/audit", false, 0, audit_get, SCOPE_ADMIN},
+    {"GET", "/v1/keys", false, 0, keys_get, SCOPE_ADMIN},
+    {"POST", "/v1/keys", false, KEY_BODY_BYTES, keys_post, SCOPE_ADMIN},
+    {"GET", "/v1/keys/", false, 0, key_get, SCOPE_ADMIN},
+    {"POST", "/v1/keys/", false, KEY_BODY_BYTES, key_post, SCOPE_ADMIN},
+    {"DELETE", "/v1/keys/", false, 0, key_delete, SCOPE_ADMIN},
     {"POST", "/v1/chat/completions", false, BODY_BYTES_MOST, chat_post},
     {"POST", "/apply-template", false, BODY_BYTES_MOST, apply_template_post},
     {"POST", "/v1/completions", false, BODY_BYTES_MOST, completions_post},
@@ -103,18 +112,20 @@ static struct bytes key_given(const struct request *request)
     return value;
 }
 
-static bool key_is_good(const struct api *api, const struct request *request,
-                        struct refusal *refusal)
+// NULL: refused.
+static struct key *key_shown(struct api *api, const struct request *request,
+                             struct refusal *refusal)
 {
-    struct bytes key = key_given(request);
-    if (key.n && bytes_equal_secret(key, bytes_of(api->key)))
-        return true;
-    if (key.n == 0)
-        return refuse(refusal, 401, "missing_api_key", NULL,
-                      "An API key is needed: send 'Authorization: Bearer KEY'. The box shows its "
-                      "key on its console.");
-    return refuse(refusal, 401, "invalid_api_key", NULL,
-                  "The API key is not right. The box shows its key on its console.");
+    struct bytes secret = key_given(request);
+    struct key *key = keys_find(&api->keys, secret);
+    if (!key && secret.n == 0)
+        (void)refuse(refusal, 401, "missing_api_key", NULL,
+                     "An API key is needed: send 'Authorization: Bearer KEY'. The box shows its "
+                     "key on its console.");
+    else if (!key)
+        (void)refuse(refusal, 401, "invalid_api_key", NULL,
+                     "The API key is not right. The box shows its key on its console.");
+    return key;
 }
 
 // ---- the plain port -------------------------------------------------------------------------
@@ -226,6 +237,7 @@ static bool unknown_url(const struct request *request, struct refusal *refusal)
     size_t n = 0;
     for (size_t i = 0; i < COUNT_OF(routes); i++)
         if (!routes[i].open && routes[i].path[strlen(routes[i].path) - 1] != '/' &&
+            (i == 0 || strcmp(routes[i].path, routes[i - 1].path) != 0) &&
             n + strlen(routes[i].path) + 3 < sizeof(known))
             n += (size_t)snprintf(known + n, sizeof(known) - n, "%s%s", n > 0 ? ", " : "",
                                   routes[i].path);
@@ -234,22 +246,50 @@ static bool unknown_url(const struct request *request, struct refusal *refusal)
                   (const char *)request->path.p, known);
 }
 
-// The refusal of a head: true, or false with *refusal filled. Without a key nobody learns which
-// paths exist.
-static bool may_enter(const struct api *api, struct exchange *exchange,
-                      const struct endpoint *route, const struct request *request,
-                      struct refusal *refusal)
+static bool has_scope(const struct key *key, const struct endpoint *route, struct refusal *refusal)
 {
-    bool keyed = key_is_good(api, request, refusal);
-    if (keyed)
-        exchange_keyed(exchange);
-    if (!keyed && !(route && route->open))
+    const uint32_t wanted = route->scopes ? route->scopes : SCOPE_CHAT;
+    char wants[64], has[64];
+    if (key->scopes & wanted)
+        return true;
+    const char *either = wanted & (wanted - 1) ? "one of the scopes" : "the scope";
+    return refuse(refusal, 403, "missing_scope", NULL,
+                  "%s wants a key with %s %s; this one, '%s', has %s.", route->path, either,
+                  scopes_text(wanted, wants), key->name, scopes_text(key->scopes, has));
+}
+
+// The refusal of a head: true, or false with *refusal filled. Without a key nobody learns which
+// paths exist. key: NULL, none was shown, as *refusal says.
+static bool may_enter(const struct api *api, struct key *key, const struct endpoint *route,
+                      const struct request *request, struct refusal *refusal)
+{
+    if (!key && !(route && route->open))
         return false;
     if (api->stopping)
         return refuse(refusal, 503, "stopping", NULL, "The server is stopping.");
     if (!route)
         return unknown_url(request, refusal);
-    return true;
+    return route->open || has_scope(key, route, refusal);
+}
+
+// What the engine is asked for counts: true, or false with *refusal filled.
+static bool within_limits(struct exchange *exchange, struct key *key, const struct endpoint *route,
+                          struct refusal *refusal)
+{
+    if (route->scopes || route->body_bytes == 0)
+        return true;
+    bool good = limit_take(key, clock_ms(), refusal);
+    limit_headers(key, clock_ms(), exchange);
+    return good;
+}
+
+bool route_is_audited(const struct request *request)
+{
+    struct plain_request plain;
+    plain_path(&plain, request);
+    const struct endpoint *route = find_route(&plain.request);
+    return route && !route->open && strcmp(route->method, "GET") != 0 &&
+           (route->scopes & (SCOPE_ADMIN | SCOPE_MODELS)) && !(route->scopes & SCOPE_CHAT);
 }
 
 void api_handle(void *arg, struct exchange *exchange, const struct request *request)
@@ -263,9 +303,16 @@ void api_handle(void *arg, struct exchange *exchange, const struct request *requ
     }
     if (cors_answer(api, exchange, request))
         return;
+    struct key *key = key_shown(api, request, &refusal);
+    if (key) {
+        exchange_keyed(exchange, key->who);
+        keys_used(&api->keys, key);
+    }
     plain_path(&plain, request);
     const struct endpoint *route = find_route(&plain.request);
-    if (!may_enter(api, exchange, route, &plain.request, &refusal)) {
+    if (!may_enter(api, key, route, &plain.request, &refusal) ||
+        (method_matches(route, request->method) && !route->open &&
+         !within_limits(exchange, key, route, &refusal))) {
         refusal.shape = errors_at(plain.request.path);
         refusal_reply(exchange, &refusal);
     } else if (!method_matches(route, request->method))

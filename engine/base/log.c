@@ -52,6 +52,7 @@ size_t log_read(struct log_line *out, size_t most, uint64_t since, enum log_leve
 {
     size_t n_fit = 0, n = 0;
     pthread_mutex_lock(&kept_mutex);
+    since = since < last_number ? since : last_number;
     const uint64_t first = last_number > LOG_KEPT ? last_number - LOG_KEPT : 0,
                    from = (since > first ? since : first) + 1;
     for (uint64_t i = from; i <= last_number; i++)

@@ -66,7 +66,8 @@ struct net {
     net_handler *handler;
     void *handler_arg;
     net_tick *changed, *stop_begins, *stop_ends;
-    void *changed_arg, *stop_arg;
+    net_answered *answered;
+    void *changed_arg, *stop_arg, *answered_arg;
     char hostname[64], state[1024];
     struct listener listeners[LIMIT_LISTENERS];
     size_t n_listeners;
@@ -120,10 +121,16 @@ struct conn {
     char peer[64];
 };
 
+enum { NOTE_BYTES = 200 };
+
 struct exchange {
     struct conn *conn;
     struct http http;
     struct request request;
+    char id[REQUEST_ID], note[NOTE_BYTES];
+    int code;           // of its answer
+    uint64_t began_ms;  // when its head was complete
+    bool told;          // net->answered was called
     net_handler *whole; // for the body; NULL: nobody asked for it
     net_sink *sink;     // NULL: it is collected
     void *body_arg;

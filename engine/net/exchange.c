@@ -11,12 +11,21 @@
 #include <string.h>
 #include <time.h>
 
+static void name_make(char id[REQUEST_ID])
+{
+    uint8_t random[12];
+    random_bytes(random, sizeof(random));
+    memcpy(id, "req_", 4);
+    hex_write(id + 4, random, sizeof(random));
+}
+
 struct exchange *exchange_open(struct conn *conn)
 {
     struct exchange *exchange = mem_alloc(sizeof(*exchange));
     exchange->conn = conn;
     http_init(&exchange->http);
     buf_init(&exchange->fields, LIMIT_REPLY_FIELDS);
+    name_make(exchange->id);
     return exchange;
 }
 
@@ -29,10 +38,30 @@ void exchange_free_body(struct exchange *exchange)
     exchange->n_reserved = 0;
 }
 
+static void tell(struct exchange *exchange, int code)
+{
+    const struct net *net = exchange->conn->net;
+    if (exchange->told || !net->answered || exchange->request.method.n == 0)
+        return;
+    exchange->told = true;
+    net->answered(net->answered_arg, &exchange->request,
+                  &(struct answered){code, clock_ms() - exchange->began_ms, exchange->note});
+}
+
+void exchange_note(struct exchange *exchange, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(exchange->note, sizeof(exchange->note), format, args);
+    va_end(args);
+    exchange->note[utf8_whole(bytes_of(exchange->note))] = 0;
+}
+
 void exchange_close(struct exchange *exchange)
 {
     if (!exchange->done && exchange->on_gone)
         exchange->on_gone(exchange->owner, exchange);
+    tell(exchange, 0);
     exchange_free_body(exchange);
     buf_free(&exchange->fields);
     explicit_bzero(exchange, sizeof(*exchange)); // the key was in it
@@ -49,8 +78,9 @@ struct bytes request_host_name(const struct request *request)
     return host_without_port(request->host);
 }
 
-void exchange_keyed(struct exchange *exchange)
+void exchange_keyed(struct exchange *exchange, uint64_t who)
 {
+    exchange->request.who = who;
     conn_keyed(exchange->conn);
 }
 
@@ -107,12 +137,14 @@ static bool write_head(struct exchange *exchange, int code, const char *content_
     buf_init(&head, LIMIT_REPLY_FIELDS + 1024);
     enum status status = buf_format(
         &head,
-        "HTTP/1.1 %d %s\r\nX-Content-Type-Options: nosniff\r\nDate: %s\r\n%s%s%s%s%.*s%s\r\n\r\n",
-        code, code_reason(code), date, has_body(code) ? "Content-Type: " : "",
+        "HTTP/1.1 %d %s\r\nX-Content-Type-Options: nosniff\r\nx-request-id: %s\r\nDate: %s\r\n"
+        "%s%s%s%s%.*s%s\r\n\r\n",
+        code, code_reason(code), exchange->id, date, has_body(code) ? "Content-Type: " : "",
         has_body(code) ? content_type : "", has_body(code) ? "\r\n" : "", length,
         (int)exchange->fields.n, exchange->fields.n > 0 ? (const char *)exchange->fields.p : "",
         kept);
     exchange->http.keep_alive = keep;
+    exchange->code = code;
     bool good = status == OK && conn_write(conn, buf_view(&head));
     buf_free(&head);
     return good;
@@ -125,6 +157,7 @@ static void complete(struct exchange *exchange)
     exchange->done = true;
     if (exchange->gone)
         return; // on_gone is being called: the connection is about to be freed
+    tell(exchange, exchange->code);
     if (!conn->dead && conn->state == ANSWERING) {
         conn_enter(conn, FLUSHING, conn->keyed ? 0 : LIMIT_OPEN_FLUSH_MS);
         if (!exchange->http.keep_alive)

@@ -254,6 +254,12 @@ void net_every(struct net *net, uint32_t period_ms, net_tick *tick, void *arg)
     net->timers[net->n_timers++] = (struct timer){period_ms, clock_ms() + period_ms, tick, arg};
 }
 
+void net_on_answer(struct net *net, net_answered *answered, void *arg)
+{
+    net->answered = answered;
+    net->answered_arg = arg;
+}
+
 void net_on_change(struct net *net, net_tick *changed, void *arg)
 {
     net->changed = changed;

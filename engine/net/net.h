@@ -6,10 +6,12 @@
 // Continue). The handler answers at once, or later, in one piece or as a stream; or it has the body
 // read (exchange_read, exchange_sink) and answers then. A body that nobody asked for is not read:
 // the answer is sent, what still comes is thrown away for a moment, and the connection closes.
-// exchange_keyed tells that the client has shown the key: bodies, answers and connections of those
+// exchange_keyed tells that the client has shown a key: bodies, answers and connections of those
 // who have not can take nothing from those who have. A client too slow for its capped output
 // buffer, or gone, ends the exchange: `on_gone` tells the owner, once. Caps and deadlines:
 // limits.h.
+//
+// Every answer has a name of its own (x-request-id), also those that this floor gives alone.
 //
 // Everything here belongs to the thread that runs net_run, but for net_stop. The plain port answers
 // one request a connection. HEAD is answered like GET: the body given is counted and not sent. DNS
@@ -21,6 +23,8 @@
 struct net;
 struct http;
 struct exchange; // one request and its answer
+
+enum { REQUEST_ID = 32 }; // "req_", 24 digits and a NUL
 
 struct request {         // views, valid until the exchange ends
     struct bytes method; // "GET"
@@ -36,6 +40,8 @@ struct request {         // views, valid until the exchange ends
     uint64_t body_bytes; // Content-Length; 0: none, or chunked
     bool tls;            // false: the plain port
     char peer[64];       // client's address and port, for the log
+    char id[REQUEST_ID]; // x-request-id of the answer
+    uint64_t who;        // what exchange_keyed was told; 0: no key was shown
     const struct http *http; // for request_header
 };
 
@@ -45,6 +51,14 @@ typedef bool net_sink(void *arg, struct exchange *exchange, struct bytes piece);
 typedef void net_gone(void *arg, struct exchange *exchange);
 typedef void net_ready(void *arg, int fd);
 typedef void net_tick(void *arg);
+
+struct answered {
+    int code;         // 0: the client left before the answer was complete
+    uint64_t took_ms; // from the end of the request's head
+    const char *note; // of exchange_note; "": none
+};
+typedef void net_answered(void *arg, const struct request *request,
+                          const struct answered *answered);
 
 struct net_options {
     const char *listen;      // comma separated ADDR:PORT, TLS
@@ -64,6 +78,8 @@ void net_close(struct net *net); // calls on_gone for every open exchange
 void net_watch(struct net *net, int fd, net_ready *ready,
                void *arg); // calls ready when fd is readable
 void net_every(struct net *net, uint32_t period_ms, net_tick *tick, void *arg);
+// Calls answered at the end of every exchange whose head could be read.
+void net_on_answer(struct net *net, net_answered *answered, void *arg);
 // Calls changed when the certificate was made anew while running: the addresses (and so net_url)
 // may be others now.
 void net_on_change(struct net *net, net_tick *changed, void *arg);
@@ -92,9 +108,9 @@ struct bytes request_header(const struct request *request, const char *lower_cas
 // request->host without its port: a name, an IPv4 address, or [an IPv6 address].
 struct bytes request_host_name(const struct request *request);
 
-// The client has shown the key: from here on its bodies and answers count among those of keyed
-// clients, and its connection is not closed to make room for others.
-void exchange_keyed(struct exchange *exchange);
+// The client has shown a key, `who` of them (not 0): from here on its bodies and answers count
+// among those of keyed clients, and its connection is not closed to make room for others.
+void exchange_keyed(struct exchange *exchange, uint64_t who);
 // Has the request's body read: once, from the handler of its head. When it is whole, `whole` is
 // called with it, and the body is freed when that returns; before that nothing can be answered.
 // Without a body, `whole` is called at once. TOO_LARGE: it is longer than cap_bytes; NO_ROOM: too
@@ -121,6 +137,8 @@ void exchange_stream(struct exchange *exchange, int code, const char *content_ty
 // first); nothing more need be written.
 MUST_USE enum status exchange_write(struct exchange *exchange, struct bytes piece);
 void exchange_end(struct exchange *exchange);
+// What was done, in a few words, for whoever keeps account of it (net_on_answer).
+void exchange_note(struct exchange *exchange, const char *format, ...) PRINTF_LIKE(2, 3);
 
 // Server-sent events (sse.c): one `data: ...\n\n`, with a name (sse_event; NULL: none) or without.
 // ndjson_data: the line alone (https://github.com/ndjson/ndjson-spec). The JSON must be one line.

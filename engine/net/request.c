@@ -30,6 +30,8 @@ static void head_done(struct conn *conn)
         .http = http,
     };
     memcpy(request->peer, conn->peer, sizeof(request->peer));
+    memcpy(request->id, exchange->id, sizeof(request->id));
+    exchange->began_ms = conn->net->now_ms;
     exchange->head_only = bytes_equal_text(http->method, "HEAD");
     conn->unread = http->has_body;
     conn_enter(conn, ANSWERING, 0);

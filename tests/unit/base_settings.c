@@ -67,7 +67,7 @@ static void test_described(void)
         CHECK(settings_set(&settings, setting.name, bytes_of(value), &err) == OK);
         CHECK(memcmp(&settings, &before, sizeof(before)) == 0);
     }
-    CHECK(n == 12);
+    CHECK(n == 13);
 }
 
 static void test_parse(void)

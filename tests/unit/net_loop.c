@@ -108,7 +108,7 @@ static void handler(void *arg, struct exchange *exchange, const struct request *
         return;
     }
     if (request_header(request, "x-key").n > 0)
-        exchange_keyed(exchange);
+        exchange_keyed(exchange, 1);
     if (bytes_equal_text(request->path, "/echo")) {
         if (request->tls)
             read_or_say(exchange, "/echo");
