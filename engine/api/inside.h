@@ -109,8 +109,9 @@ struct reply { // an answer on its way: from sched_submit to the job's last even
     uint64_t asked_ms;   // when it was submitted
     bool spoken;         // its first token has come
     uint64_t written_ms; // when a stream last got something
-    int32_t n_prompt, n_read; // tokens of the prompt, and of these computed so far; 0: not known yet
-    void *of_dialect;         // what the dialect's writer keeps from begin to end: malloc'd, ours
+    int32_t n_prompt,
+        n_read;       // tokens of the prompt, and of these computed so far; 0: not known yet
+    void *of_dialect; // what the dialect's writer keeps from begin to end: malloc'd, ours
     struct vectors_form form;
     float *vectors; // [n_vectors][n_vector of the model]: ours
     size_t n_vectors;
@@ -160,8 +161,8 @@ bool ask_read(const struct dialect *dialect, struct bytes body, struct job *job,
 // reply.c: events into answers
 void reply_event(struct reply *reply, struct event *event); // not for EVENT_STATE
 void reply_tick(struct reply *reply, uint64_t now_ms);
-void reply_clear(struct reply *reply);                   // frees what it holds
-void reply_stop(struct reply *reply);                    // the server stops: its last words
+void reply_clear(struct reply *reply); // frees what it holds
+void reply_stop(struct reply *reply);  // the server stops: its last words
 // One event of a stream, in the dialect's framing; frees the JSON. reply_named: with a name, which
 // only server-sent events have.
 void reply_data(struct reply *reply, struct json *json);
@@ -197,7 +198,8 @@ struct api {
     void *changed_arg;
 };
 
-// generate.c: what every handler of a dialect does: the body becomes a job, which the engine answers.
+// generate.c: what every handler of a dialect does: the body becomes a job, which the engine
+// answers.
 void dialect_post(struct api *api, struct exchange *exchange, const struct request *request,
                   const struct dialect *dialect);
 

@@ -1,5 +1,5 @@
-// refusal.c - how a request is refused: in each dialect's shape, with a sentence that names what was
-// wrong and what is expected.
+// refusal.c - how a request is refused: in each dialect's shape, with a sentence that names what
+// was wrong and what is expected.
 //
 //   {"error":{"message":"...","type":"invalid_request_error","param":"temperature","code":null}}
 //   {"error":"..."}                                                                      Ollama

@@ -1,7 +1,7 @@
 // sse.c - server-sent events: the framing of
-// https://html.spec.whatwg.org/multipage/server-sent-events.html. One event is, where it has a name,
-// "event: " + the name + an end of line; then "data: " + one line + an empty line; all sent as one
-// chunk. There are no comment lines (": x"): some clients take them for broken events.
+// https://html.spec.whatwg.org/multipage/server-sent-events.html. One event is, where it has a
+// name, "event: " + the name + an end of line; then "data: " + one line + an empty line; all sent
+// as one chunk. There are no comment lines (": x"): some clients take them for broken events.
 #include "conn.h"
 
 enum status sse_event(struct exchange *exchange, const char *name, struct bytes json)
