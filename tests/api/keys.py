@@ -2,6 +2,7 @@
 
 import json
 import statistics
+import threading
 import time
 
 from tools import Server, check, curl
@@ -263,6 +264,47 @@ def sharing(model):
         server.stop()
 
 
+def turns(model):
+    """One key fills the queue; another has its turn, and the first is told when to come again."""
+    server = Server("keys-turns", model, options=("--parallel", "1", "--threads", "1"))
+    server.wait()
+    greedy, other = make(server, "greedy")["secret"], make(server, "other")["secret"]
+    ask = dict(CHAT, max_tokens=60, ignore_eos=True)
+    got = []
+
+    def one(i):
+        body = dict(ask, messages=[{"role": "user", "content": "Number %d" % i}])
+        status, headers, answer = server.ask("POST", "/v1/chat/completions", body, key=greedy, timeout=300)
+        got.append((time.time(), status, headers, answer))
+
+    long = threading.Thread(target=lambda: server.ask("POST", "/v1/chat/completions", dict(ask, max_tokens=700), key=greedy, timeout=300))
+    long.start()
+    while server.ask("GET", "/health", key=False)[2]["running"] == 0:
+        time.sleep(0.01)
+    threads = [threading.Thread(target=one, args=(i,)) for i in range(36)]
+    for thread in threads:
+        thread.start()
+    until = time.time() + 30
+    while server.ask("GET", "/health", key=False)[2]["waiting"] < 32 and time.time() < until and not got:
+        time.sleep(0.02)
+    began = time.time()
+    status, headers, answer = server.ask("POST", "/v1/chat/completions", dict(CHAT, max_tokens=2), key=other, timeout=300)
+    ended = time.time()
+    for thread in threads + [long]:
+        thread.join()
+    refused = [g for g in got if g[1] == 503]
+    answered = [g for g in got if g[1] == 200]
+    check("turns: 32 wait, and whoever is beyond is told when to come again", len(answered) == 32 and len(refused) == 4 and
+          all(1 <= int(g[2]["retry-after"]) <= 60 and "33 requests" in g[3]["error"]["message"] and "of this key" in g[3]["error"]["message"]
+              for g in refused), [(g[1], g[3]) for g in got if g[1] != 200][:3])
+    places = sorted(int(g[2]["x-tawny-queue-place"]) for g in answered)
+    check("turns: each is told its place", places == list(range(1, 33)), places)
+    before = sum(g[0] < ended for g in answered)
+    check("turns: another key has a place in the full queue, and the next turn", status == 200 and
+          headers.get("x-tawny-queue-place") == "33" and before <= 2, (status, headers, before, ended - began))
+    server.stop()
+
+
 def run(model):
     server = Server("keys", model)
     server.wait()
@@ -272,4 +314,5 @@ def run(model):
     limits(server)
     logs(server)
     restart(audit(server, model), model)
+    turns(model)
     sharing(model)
