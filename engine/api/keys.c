@@ -73,8 +73,9 @@ struct key *keys_named(struct keys *keys, struct bytes id)
 
 void keys_used(struct keys *keys, struct key *key)
 {
-    int64_t now_s = clock_unix_s() / 60 * 60;
-    keys->used_changed = keys->used_changed || key->used_s != now_s;
+    const int64_t now_s = clock_unix_s() / 60 * 60;
+    if (key != keys->list[0] && key->used_s != now_s) // the box's own is not in the file
+        keys->used_changed = true;
     key->used_s = now_s;
 }
 

@@ -200,6 +200,42 @@ static void test_cancel(void)
     pass_us = 0;
 }
 
+// One owner has many works, each of several passes; of another's few the first comes next.
+static void test_turns(void)
+{
+    enum { MANY = 12, ALL = MANY + 3 };
+    static struct asked asked[ALL];
+    int order[ALL];
+    open_embedder(64, false);
+    pass_us = 100;
+    for (unsigned w = 0; w < ALL; w++) {
+        fill(asked[w].text[0], 400, 900 + w);
+        struct job *job = job_of(&asked[w], 1, false, false);
+        job->ask.owner = w < MANY ? 1 : w < MANY + 2 ? 2 : 3;
+        CHECK(sched_submit(sched, job) == OK);
+    }
+    for (int nth = 0; nth < ALL;) {
+        struct pollfd poll_fd = {.fd = sched_event_fd(sched), .events = POLLIN};
+        if (!CHECK(poll(&poll_fd, 1, 20000) == 1))
+            break;
+        for (struct event *event; (event = sched_take_event(sched)) != NULL;) {
+            int w = 0;
+            while (w < ALL && asked[w].id != event->job_id)
+                w++;
+            if (w < ALL && event->kind == EVENT_DONE) {
+                order[w] = nth++;
+                CHECK(is_right(event->vectors, asked[w].text[0], 400));
+            }
+            event_close(event);
+        }
+    }
+    pass_us = 0;
+    for (int w = 1; w < ALL; w++) // each owner's in the order in which they came
+        CHECK(order[w] > order[w - 1] || w == MANY || w == MANY + 2);
+    CHECK(order[MANY] <= 4 && order[MANY + 2] <= 5 && order[MANY + 1] <= 7);
+    sched_close(sched);
+}
+
 int main(void)
 {
     test_vectors(64, false);
@@ -208,5 +244,6 @@ int main(void)
     test_refusals();
     test_truncation();
     test_cancel();
+    test_turns();
     return check_done("sched_embed");
 }
