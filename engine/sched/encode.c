@@ -71,7 +71,7 @@ enum status encoding_check(const struct encoding *e, struct err *err)
 
 const char *ask_obeys(const struct ask *ask)
 {
-    return ask->must_call ? "tools" : ask->constraint.path;
+    return ask->must_call || !ask->constraint.path ? "tools" : ask->constraint.path;
 }
 
 // Where the answer begins is looked at here, so that what cannot be followed is refused before
@@ -87,14 +87,19 @@ static enum status begin_matcher(struct encoding *e, struct err *err)
     return status == OK ? OK : err_prefix(err, "%s", ask_obeys(&e->job->ask));
 }
 
-// What the answer must be: a call that has to be made, or what the request says of it.
+// What the answer must be: calls that obey their tools' schemas, content that obeys the request.
 static enum status obey(struct encoding *e, struct err *err)
 {
     const struct ask *ask = &e->job->ask;
-    enum status status = ask->must_call
-                             ? answer_call_grammar(&e->grammar, &e->family, ask->conversation.tools,
-                                                   ask->must_call_tool, &e->notes, err)
-                             : grammar_compile(&e->grammar, &ask->constraint, &e->notes, err);
+    const bool prescribed = ask->constraint.kind != CONSTRAINT_NONE;
+    const struct answer_rules rules = {.tools = ask->conversation.tools,
+                                       .must_call = ask->must_call,
+                                       .several = !ask->one_call,
+                                       .tool = ask->must_call_tool,
+                                       .constraint = prescribed ? &ask->constraint : NULL,
+                                       .tokenizer = e->tokenizer};
+    enum status status = ask->chat ? answer_grammar(&e->grammar, &e->family, &rules, &e->notes, err)
+                                   : grammar_compile(&e->grammar, &ask->constraint, &e->notes, err);
     return status == OK && e->grammar ? begin_matcher(e, err) : status;
 }
 

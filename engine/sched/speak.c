@@ -4,8 +4,8 @@
 // of a thought that took too long, the beginning of a call that must be made.
 //
 // Stop strings are looked for in content alone: a thought or a call that holds one goes on. A
-// grammar holds from where the content begins: behind a thought that the prompt has opened, and
-// behind what is forced.
+// grammar holds from where the prompt's thought has ended, and behind a call's beginning that is
+// forced; a thought that the model opens itself is part of it, as the end that is forced on that.
 #include "inside.h"
 
 #include <stdlib.h>
@@ -92,11 +92,10 @@ static void begin_call(const struct loaded *loaded, struct work *work)
 {
     struct buf text;
     buf_init(&text, SIZE_MAX);
-    if (answer_call_begin(&text, &loaded->family, work->job->ask.must_call_tool)) {
-        force(loaded, work, buf_view(&text));
-        if (work->answer)
-            answer_force(work->answer);
-    }
+    answer_call_begin(&text, &loaded->family, work->job->ask.must_call_tool);
+    force(loaded, work, buf_view(&text));
+    if (work->answer)
+        answer_force(work->answer);
     buf_free(&text);
 }
 

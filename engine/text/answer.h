@@ -51,16 +51,28 @@ bool answer_opens_thought(const struct answer_family *family, struct bytes end_o
 // What ends a thought, to be forced on a model that thinks for too long; n == 0: nothing does.
 struct bytes answer_thought_end(const struct answer_family *family);
 // Appends what begins a call of this tool (n == 0: of any), to be forced on a model that must call
-// one. False: nothing is appended, this form has no such beginning.
-MUST_USE bool answer_call_begin(struct buf *out, const struct answer_family *family,
-                                struct bytes tool);
-// What a call must be whose beginning was forced so (of `tool`; n == 0: of any of them), as a
-// grammar; NULL: this form has none, and its arguments are free. answer_grammar.c.
+// one.
+void answer_call_begin(struct buf *out, const struct answer_family *family, struct bytes tool);
+
+// What an answer may be, as a grammar of the text and control tokens that come when no thought is
+// open. answer_grammar.c.
 struct grammar;
 struct notes;
-MUST_USE enum status answer_call_grammar(struct grammar **out, const struct answer_family *family,
-                                         const struct value *tools, struct bytes tool,
-                                         struct notes *notes, struct err *err);
+struct constraint;
+struct answer_rules {
+    const struct value *tools; // NULL: none
+    // A call must be made: the grammar is of what follows answer_call_begin(tool).
+    bool must_call, several;
+    struct bytes tool;                   // n == 0: any
+    const struct constraint *constraint; // what content must be; NULL: it is free
+    const struct tokenizer *tokenizer;   // whose control tokens marks are; NULL: there are none
+};
+// NULL: nothing is prescribed. Without must_call the arguments obey their schemas where content is
+// prescribed or a tool says that it is strict. BAD_INPUT: the sentence begins with the constraint's
+// path or "tools".
+MUST_USE enum status answer_grammar(struct grammar **out, const struct answer_family *family,
+                                    const struct answer_rules *rules, struct notes *notes,
+                                    struct err *err);
 // Appends what a system message must say of the tools, for a model whose template does not.
 MUST_USE enum status answer_tools_text(struct buf *out, const struct answer_family *family,
                                        const struct value *tools);

@@ -101,6 +101,11 @@ static unsigned types_of(const struct value *schema, int depth)
     return 0;
 }
 
+unsigned answer_types(const struct value *schema)
+{
+    return types_of(schema, 0);
+}
+
 static const struct value *properties_of(const struct value *tool)
 {
     static const char *const names[] = {"parameters", "input_schema"};

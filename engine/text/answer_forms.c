@@ -25,6 +25,8 @@ static const struct answer_form harmony = {
     .close = {"<|end|>", "<|call|>"},
     .drops = {"<|return|>", "<|constrain|>"},
     .begins = "<|channel|>commentary to=functions.%s <|constrain|>json<|message|>",
+    .mark = "<|channel|>commentary to=functions.",
+    .content = "<|channel|>final<|message|>",
 };
 
 static const struct answer_form forms[] = {
@@ -38,8 +40,11 @@ static const struct answer_form forms[] = {
      .call_close = "<|tool_call_end|>",
      .ends_thought = true,
      .written_id = true,
-     .begins = "<|tool_calls_section_begin|><|tool_call_begin|>functions.%s:0<|tool_call_argument_"
-               "begin|>"},
+     .begins = "<|tool_calls_section_begin|><|tool_call_begin|>functions.%s:%0<|tool_call_"
+               "argument_begin|>",
+     .done = "<|tool_call_end|>",
+     .again = "<|tool_call_begin|>functions.",
+     .ends = "<|tool_calls_section_end|>"},
     {.name = "kimi-k3",
      .signs = {"<|open|>", "open_tag('call'"},
      .shape = SHAPE_TAGGED,
@@ -54,14 +59,20 @@ static const struct answer_form forms[] = {
      .argument_close = K3_ENDS("argument"),
      .drops = {K3_ENDS("message")},
      .says_string = true,
-     .begins = K3("tools") "<|open|>call tool=\"%s\" index=\"1\"<|sep|>"},
+     .begins = K3("tools") "<|open|>call tool=\"%s\" index=\"%1\"<|sep|>",
+     .parameter = "<|open|>argument key=\"%s\" type=\"%t\"<|sep|>%v" K3_ENDS("argument"),
+     .types = {"string", "number integer boolean array object null"},
+     .done = K3_ENDS("call"),
+     .again = "<|open|>call tool=\"",
+     .ends = K3_ENDS("tools")},
     {.name = "gigachat3",
      .signs = {"<|role_sep|>", "function call"},
      .shape = SHAPE_OBJECTS,
      .open = {"function call<|role_sep|>"},
      .close = {"<|message_sep|>"},
      .drops = {"<|message_sep|>"},
-     .begins = "<|message_sep|>\n\nfunction call<|role_sep|>\n{\"name\": \"%s\", \"arguments\": "},
+     .begins = "<|message_sep|>\n\nfunction call<|role_sep|>\n{\"name\": \"%s\", \"arguments\": ",
+     .done = "}"},
     {.name = "deepseek-dsml", // V3.2
      .signs = {"DSML", "function_calls>"},
      .shape = SHAPE_TAGGED,
@@ -74,7 +85,12 @@ static const struct answer_form forms[] = {
      .argument_name_end = "\" string=\"",
      .argument_close = "</" DSML "parameter>",
      .says_string = true,
-     .begins = "<" DSML "function_calls>\n<" DSML "invoke name=\"%s\">\n"},
+     .begins = "<" DSML "function_calls>\n<" DSML "invoke name=\"%s\">\n",
+     .parameter = "<" DSML "parameter name=\"%s\" string=\"%t\">%v</" DSML "parameter>\n",
+     .types = {"true", "false"},
+     .done = "</" DSML "invoke>",
+     .again = "\n<" DSML "invoke name=\"",
+     .ends = "\n</" DSML "function_calls>"},
     {.name = "deepseek-r1", // and V3: a name behind a kind, a value in a fence
      .signs = {DEEPSEEK("calls" LOW "begin"), "```json"},
      .shape = SHAPE_NAMED,
@@ -86,7 +102,10 @@ static const struct answer_form forms[] = {
      .name_end = {"\n", "```json", DEEPSEEK("sep")},
      .call_close = DEEPSEEK("call" LOW "end"),
      .begins = DEEPSEEK("calls" LOW "begin")
-         DEEPSEEK("call" LOW "begin") "function" DEEPSEEK("sep") "%s\n```json\n"},
+         DEEPSEEK("call" LOW "begin") "function" DEEPSEEK("sep") "%s\n```json\n",
+     .done = "\n```" DEEPSEEK("call" LOW "end"),
+     .again = "\n" DEEPSEEK("call" LOW "begin") "function" DEEPSEEK("sep"),
+     .ends = DEEPSEEK("calls" LOW "end")},
     {.name = "deepseek-v3.1",
      .signs = {DEEPSEEK("calls" LOW "begin")},
      .shape = SHAPE_NAMED,
@@ -96,7 +115,10 @@ static const struct answer_form forms[] = {
      .call_open = DEEPSEEK("call" LOW "begin"),
      .name_end = {DEEPSEEK("sep")},
      .call_close = DEEPSEEK("call" LOW "end"),
-     .begins = DEEPSEEK("calls" LOW "begin") DEEPSEEK("call" LOW "begin") "%s" DEEPSEEK("sep")},
+     .begins = DEEPSEEK("calls" LOW "begin") DEEPSEEK("call" LOW "begin") "%s" DEEPSEEK("sep"),
+     .done = DEEPSEEK("call" LOW "end"),
+     .again = DEEPSEEK("call" LOW "begin"),
+     .ends = DEEPSEEK("calls" LOW "end")},
     {.name = "minimax",
      .signs = {"<minimax:tool_call>"},
      .shape = SHAPE_TAGGED,
@@ -108,7 +130,11 @@ static const struct answer_form forms[] = {
      .argument_open = "<parameter name=\"",
      .argument_name_end = "\">",
      .argument_close = "</parameter>",
-     .begins = "<minimax:tool_call>\n<invoke name=\"%s\">\n"},
+     .begins = "<minimax:tool_call>\n<invoke name=\"%s\">\n",
+     .parameter = "<parameter name=\"%s\">%v</parameter>\n",
+     .done = "</invoke>",
+     .again = "\n<invoke name=\"",
+     .ends = "\n</minimax:tool_call>"},
     {.name = "seed",
      .signs = {"<seed:tool_call>"},
      .shape = SHAPE_TAGGED,
@@ -121,7 +147,11 @@ static const struct answer_form forms[] = {
      .argument_name_end = ">",
      .argument_close = "</parameter>",
      .drops = {"<seed:cot_budget_reflect>", "</seed:cot_budget_reflect>"},
-     .begins = "<seed:tool_call>\n<function=%s>\n"},
+     .begins = "<seed:tool_call>\n<function=%s>\n",
+     .parameter = "<parameter=%s>%v</parameter>\n",
+     .done = "</function>",
+     .again = "\n</seed:tool_call>\n<seed:tool_call>\n<function=",
+     .ends = "\n</seed:tool_call>"},
     {.name = "glm", // 4.5 and later
      .signs = {"<arg_key>"},
      .shape = SHAPE_TAGGED,
@@ -132,7 +162,10 @@ static const struct answer_form forms[] = {
      .argument_name_end = "</arg_key>",
      .value_open = "<arg_value>",
      .argument_close = "</arg_value>",
-     .begins = "<tool_call>%s\n"},
+     .begins = "<tool_call>%s\n",
+     .parameter = "<arg_key>%s</arg_key>\n<arg_value>%v</arg_value>\n",
+     .done = "</tool_call>",
+     .again = "\n<tool_call>"},
     {.name = "qwen-xml", // Qwen3-Coder, Qwen3.5, Nemotron 3, Step 3.5
      .signs = {"<tool_call>", "<parameter="},
      .shape = SHAPE_TAGGED,
@@ -146,7 +179,11 @@ static const struct answer_form forms[] = {
      .argument_name_end = ">",
      .argument_close = "</parameter>",
      .trims_line = true,
-     .begins = "<tool_call>\n<function=%s>\n"},
+     .begins = "<tool_call>\n<function=%s>\n",
+     .parameter = "<parameter=%s>\n%v\n</parameter>\n",
+     .done = "</function>",
+     .again = "\n</tool_call>\n<tool_call>\n<function=",
+     .ends = "\n</tool_call>"},
     {.name = "gemma4",
      .signs = {"<|tool_call>"},
      .shape = SHAPE_NAMED,
@@ -155,7 +192,13 @@ static const struct answer_form forms[] = {
      .call_open = "call:",
      .name_end = {"{"},
      .quote = "<|\"|>",
-     .begins = "<|tool_call>call:%s{"},
+     .begins = "<|tool_call>call:%s{",
+     .parameter = "%s:%v",
+     .between = ",",
+     .values = AS_QUOTED,
+     .done = "}",
+     .again = "<tool_call|><|tool_call>call:",
+     .ends = "<tool_call|>"},
     {.name = "functiongemma",
      .signs = {"<start_function_call>"},
      .shape = SHAPE_NAMED,
@@ -164,13 +207,25 @@ static const struct answer_form forms[] = {
      .call_open = "call:",
      .name_end = {"{"},
      .quote = "<escape>",
-     .begins = "<start_function_call>call:%s{"},
+     .begins = "<start_function_call>call:%s{",
+     .parameter = "%s:%v",
+     .between = ",",
+     .values = AS_QUOTED,
+     .done = "}",
+     .again = "<end_function_call><start_function_call>call:",
+     .ends = "<end_function_call>"},
     {.name = "lfm2",
      .signs = {"<|tool_call_start|>"},
      .shape = SHAPE_KEYWORDS,
      .open = {"<|tool_call_start|>"},
      .close = {"<|tool_call_end|>"},
-     .begins = "<|tool_call_start|>[%s("},
+     .begins = "<|tool_call_start|>[%s(",
+     .parameter = "%s=%v",
+     .between = ", ",
+     .values = AS_PYTHON,
+     .done = ")",
+     .again = ", ",
+     .ends = "]<|tool_call_end|>"},
     {.name = "mistral-named", // 2506 and later
      .signs = {"[TOOL_CALLS]", "[ARGS]"},
      .shape = SHAPE_NAMED,
@@ -178,7 +233,8 @@ static const struct answer_form forms[] = {
      .name_end = {"[ARGS]", "[CALL_ID]", "{"},
      .skip_to = "[ARGS]",
      .short_id = true,
-     .begins = "[TOOL_CALLS]%s[ARGS]"},
+     .begins = "[TOOL_CALLS]%s[ARGS]",
+     .again = "[TOOL_CALLS]"},
     {.name = "mistral",
      .signs = {"[TOOL_CALLS]"},
      .shape = SHAPE_NAMED,
@@ -186,25 +242,37 @@ static const struct answer_form forms[] = {
      .name_end = {"[ARGS]", "[CALL_ID]", "{"},
      .skip_to = "[ARGS]",
      .short_id = true,
-     .begins = "[TOOL_CALLS] [{\"name\": \"%s\", \"arguments\": "},
+     .begins = "[TOOL_CALLS] [{\"name\": \"%s\", \"arguments\": ",
+     .done = "}",
+     .again = ", {\"name\": \"",
+     .ends = "]"},
     {.name = "nemotron",
      .signs = {"<TOOLCALL>"},
      .shape = SHAPE_OBJECTS,
      .open = {"<TOOLCALL>"},
      .close = {"</TOOLCALL>"},
-     .begins = "<TOOLCALL>[{\"name\": \"%s\", \"arguments\": "},
+     .begins = "<TOOLCALL>[{\"name\": \"%s\", \"arguments\": ",
+     .done = "}",
+     .again = ", {\"name\": \"",
+     .ends = "]</TOOLCALL>"},
     {.name = "nemotron-mini",
      .signs = {"<toolcall>"},
      .shape = SHAPE_OBJECTS,
      .open = {"<toolcall>"},
      .close = {"</toolcall>"},
-     .begins = "<toolcall> {\"name\": \"%s\", \"arguments\": "},
+     .begins = "<toolcall> {\"name\": \"%s\", \"arguments\": ",
+     .done = "}",
+     .again = " </toolcall>\n<toolcall> {\"name\": \"",
+     .ends = " </toolcall>"},
     {.name = "nemotron-mini", // its template does not say so, its model card does
      .signs = {"<extra_id_1>Assistant", "<tool>"},
      .shape = SHAPE_OBJECTS,
      .open = {"<toolcall>"},
      .close = {"</toolcall>"},
-     .begins = "<toolcall> {\"name\": \"%s\", \"arguments\": "},
+     .begins = "<toolcall> {\"name\": \"%s\", \"arguments\": ",
+     .done = "}",
+     .again = " </toolcall>\n<toolcall> {\"name\": \"",
+     .ends = " </toolcall>"},
     {.name = "command-r7b", // and Command A
      .signs = {"<|START_ACTION|>"},
      .shape = SHAPE_OBJECTS,
@@ -212,73 +280,106 @@ static const struct answer_form forms[] = {
      .close = {"<|END_ACTION|>"},
      .drops = {"<|START_RESPONSE|>", "<|END_RESPONSE|>", "<|START_TEXT|>", "<|END_TEXT|>"},
      .begins = "<|START_ACTION|>[\n    {\"tool_call_id\": \"0\", \"tool_name\": \"%s\", "
-               "\"parameters\": "},
+               "\"parameters\": ",
+     .done = "}",
+     .again = ",\n    {\"tool_call_id\": \"%1\", \"tool_name\": \"",
+     .ends = "\n]<|END_ACTION|>"},
     {.name = "command-r",
      .signs = {"Action:", "```json"},
      .shape = SHAPE_OBJECTS,
      .open = {"Action: ```json", "Action:```json"},
      .close = {"```"},
-     .begins = "Action: ```json\n[\n    {\"tool_name\": \"%s\", \"parameters\": "},
+     .begins = "Action: ```json\n[\n    {\"tool_name\": \"%s\", \"parameters\": ",
+     .done = "\n}",
+     .again = ",\n    {\"tool_name\": \"",
+     .ends = "\n]```"},
     {.name = "internlm2",
      .signs = {"<|action_start|>", "<|plugin|>"},
      .shape = SHAPE_OBJECTS,
      .open = {"<|action_start|><|plugin|>", "<|action_start|> <|plugin|>"},
      .close = {"<|action_end|>"},
-     .begins = "<|action_start|><|plugin|>\n{\"name\": \"%s\", \"parameters\": "},
+     .begins = "<|action_start|><|plugin|>\n{\"name\": \"%s\", \"parameters\": ",
+     .done = "}",
+     .ends = "<|action_end|>"},
     {.name = "llama4",
      .signs = {"<|header_start|>", "tools"},
      .shape = SHAPE_KEYWORDS,
      .drops = {"<|python_start|>", "<|python_end|>"}, // around words, or a call, or nothing
      .bare = true,
-     .begins = "{\"name\": \"%s\", \"parameters\": "},
+     .begins = "{\"name\": \"%s\", \"parameters\": ",
+     .done = "}",
+     .again = "{\"name\": \""},
     {.name = "llama3",
      .signs = {"<|python_tag|>"},
      .shape = SHAPE_KEYWORDS, // behind the mark; a bare one is an object
      .open = {"<|python_tag|>"},
      .bare = true,
-     .begins = "{\"name\": \"%s\", \"parameters\": "},
+     .begins = "{\"name\": \"%s\", \"parameters\": ",
+     .done = "}"},
     {.name = "llama3",
      .signs = {"<|start_header_id|>", "\"parameters\""},
      .shape = SHAPE_KEYWORDS,
      .open = {"<|python_tag|>"},
      .bare = true,
-     .begins = "{\"name\": \"%s\", \"parameters\": "},
+     .begins = "{\"name\": \"%s\", \"parameters\": ",
+     .done = "}"},
     {.name = "firefunction",
      .signs = {"functools["},
      .shape = SHAPE_OBJECTS,
      .open = {"functools"},
-     .begins = "functools[{\"name\": \"%s\", \"arguments\": "},
+     .begins = "functools[{\"name\": \"%s\", \"arguments\": ",
+     .done = "}",
+     .again = ", {\"name\": \"",
+     .ends = "]"},
     {.name = "granite3",
      .signs = {"<|tool_call|>", "available_tools"},
      .shape = SHAPE_OBJECTS,
      .open = {"<|tool_call|>", "<tool_call>"},
      .close = {"</tool_call>"},
-     .begins = "<|tool_call|>[{\"name\": \"%s\", \"arguments\": "},
+     .begins = "<|tool_call|>[{\"name\": \"%s\", \"arguments\": ",
+     .done = "}",
+     .again = ", {\"name\": \"",
+     .ends = "]"},
     {.name = "phi4-mini",
      .signs = {"<|tool_call|>"},
      .shape = SHAPE_OBJECTS,
      .open = {"<|tool_call|>"},
      .close = {"<|/tool_call|>"},
-     .begins = "<|tool_call|>[{\"name\": \"%s\", \"arguments\": "},
+     .begins = "<|tool_call|>[{\"name\": \"%s\", \"arguments\": ",
+     .done = "}",
+     .again = ", {\"name\": \"",
+     .ends = "]<|/tool_call|>"},
     {.name = "phi4-mini", // its short template lists tools and leaves the form to the model
      .signs = {"<|tool|>", "<|/tool|>"},
      .shape = SHAPE_OBJECTS,
      .open = {"<|tool_call|>"},
      .close = {"<|/tool_call|>"},
      .bare = true,
-     .begins = "<|tool_call|>[{\"name\": \"%s\", \"arguments\": "},
+     .begins = "<|tool_call|>[{\"name\": \"%s\", \"arguments\": ",
+     .done = "}",
+     .again = ", {\"name\": \"",
+     .ends = "]<|/tool_call|>"},
     {.name = "list", // Apriel, Hunyuan, Jamba
      .signs = {"<tool_calls>"},
      .shape = SHAPE_OBJECTS,
      .open = {"<tool_calls>"},
      .close = {"</tool_calls>"},
-     .begins = "<tool_calls>[{\"name\": \"%s\", \"arguments\": "},
+     .begins = "<tool_calls>[{\"name\": \"%s\", \"arguments\": ",
+     .done = "}",
+     .again = ", {\"name\": \"",
+     .ends = "]</tool_calls>"},
     {.name = "olmo3",
      .signs = {"<function_calls>"},
      .shape = SHAPE_KEYWORDS,
      .open = {"<function_calls>"},
      .close = {"</function_calls>"},
-     .begins = "<function_calls>%s("},
+     .begins = "<function_calls>%s(",
+     .parameter = "%s=%v",
+     .between = ", ",
+     .values = AS_PYTHON,
+     .done = ")",
+     .again = "\n",
+     .ends = "</function_calls>"},
     {.name = "function-tag", // Llama 3.1's own tools, Functionary
      .signs = {"<function=", "</function>"},
      .shape = SHAPE_NAMED,
@@ -287,13 +388,18 @@ static const struct answer_form forms[] = {
      .call_open = "<function=",
      .name_end = {">"},
      .call_close = "</function>",
-     .begins = "<function=%s>"},
+     .begins = "<function=%s>",
+     .done = "</function>",
+     .again = "<function="},
     {.name = "hermes", // Qwen 2.5 and 3, Hermes, Granite 4, SmolLM3, EXAONE 4 and many more
      .signs = {"<tool_call>"},
      .shape = SHAPE_OBJECTS,
      .open = {"<tool_call>"},
      .close = {"</tool_call>"},
-     .begins = "<tool_call>\n{\"name\": \"%s\", \"arguments\": "},
+     .begins = "<tool_call>\n{\"name\": \"%s\", \"arguments\": ",
+     .done = "}",
+     .again = "\n</tool_call>\n<tool_call>\n{\"name\": \"",
+     .ends = "\n</tool_call>"},
 };
 
 // For a template without any of these marks: answer_tools_text() asks for Hermes' form; a model
@@ -305,10 +411,13 @@ static const struct answer_form unknown = {
     .close = {"</tool_call>"},
     .bare = true,
     .begins = "<tool_call>\n{\"name\": \"%s\", \"arguments\": ",
+    .done = "}",
+    .again = "\n</tool_call>\n<tool_call>\n{\"name\": \"",
+    .ends = "\n</tool_call>",
 };
 
-static const struct answer_thought harmony_thought = {.open = "<|channel|>analysis<|message|>",
-                                                      .close = "<|end|>"};
+static const struct answer_thought harmony_thought = {
+    .open = "<|channel|>analysis<|message|>", .close = "<|end|>", .next = "<|start|>assistant"};
 
 static const struct answer_thought thoughts[] = {
     {"<seed:think>", "</seed:think>"},
@@ -374,117 +483,4 @@ struct answer_family answer_family_find(struct bytes chat_template,
             family.thought = &thoughts[i];
     find_by_marks(&family, tokenizer);
     return family;
-}
-
-const char *answer_form_name(const struct answer_family *family)
-{
-    return family->form->name;
-}
-
-bool answer_knows(const struct answer_family *family, struct bytes token)
-{
-    const struct answer_form *form = family->form;
-    const struct answer_thought *thought = family->thought;
-    const char *const marks[] = {form->open[0],
-                                 form->open[1],
-                                 form->open[2],
-                                 form->close[0],
-                                 form->close[1],
-                                 form->call_open,
-                                 form->call_close,
-                                 form->prefix[0],
-                                 form->prefix[1],
-                                 form->name_end[0],
-                                 form->name_end[1],
-                                 form->name_end[2],
-                                 form->skip_to,
-                                 form->argument_open,
-                                 form->argument_name_end,
-                                 form->value_open,
-                                 form->argument_close,
-                                 form->quote,
-                                 form->drops[0],
-                                 form->drops[1],
-                                 form->drops[2],
-                                 form->drops[3],
-                                 thought ? thought->open : NULL,
-                                 thought ? thought->close : NULL,
-                                 thought ? thought->wrap_open : NULL,
-                                 thought ? thought->wrap_close : NULL};
-    for (size_t i = 0; i < COUNT_OF(marks) && token.n > 0; i++)
-        if (marks[i] && memmem(marks[i], strlen(marks[i]), token.p, token.n))
-            return true;
-    return false;
-}
-
-bool answer_opens_thought(const struct answer_family *family, struct bytes end_of_prompt)
-{
-    if (!family->thought || family->form->shape == SHAPE_HARMONY)
-        return false;
-    const size_t n = strlen(family->thought->open);
-    while (end_of_prompt.n > 0 && bytes_blank(bytes_from(end_of_prompt, end_of_prompt.n - 1)) == 1)
-        end_of_prompt.n--;
-    return end_of_prompt.n >= n &&
-           memcmp(end_of_prompt.p + end_of_prompt.n - n, family->thought->open, n) == 0;
-}
-
-struct bytes answer_thought_end(const struct answer_family *family)
-{
-    if (family->form->shape == SHAPE_HARMONY)
-        return bytes_of("<|end|><|start|>assistant<|channel|>final<|message|>");
-    return family->thought ? bytes_of(family->thought->close) : (struct bytes){NULL, 0};
-}
-
-bool answer_call_begin(struct buf *out, const struct answer_family *family, struct bytes tool)
-{
-    const char *begins = family->form->begins, *at = begins ? strstr(begins, "%s") : NULL;
-    if (!at)
-        return false;
-    if (buf_add(out, begins, (size_t)(at - begins)) != OK ||
-        (tool.n > 0 &&
-         (buf_add(out, tool.p, tool.n) != OK || buf_add(out, at + 2, strlen(at + 2)) != OK)))
-        die("out of memory");
-    return true;
-}
-
-// A call as an example: what begins it, "{...}", and all that was opened, closed.
-static enum status example(struct buf *out, const struct answer_form *form)
-{
-    struct buf begin;
-    buf_init(&begin, 4096);
-    (void)answer_call_begin(&begin, &(struct answer_family){.form = form}, bytes_of("NAME"));
-    const struct bytes text = buf_view(&begin);
-    enum status status = buf_add(out, text.p, text.n);
-    if (status == OK)
-        status = buf_format(
-            out, "{...}%s%s%s%s%s%s", stands_in(text, "{\"") ? "}" : "",
-            stands_in(text, "[{") || stands_in(text, "[\n") ? "]" : "",
-            stands_in(text, "```") ? "\n```" : "", form->call_close ? form->call_close : "",
-            form == &unknown || form->trims_line ? "\n" : "", form->close[0] ? form->close[0] : "");
-    buf_free(&begin);
-    return status;
-}
-
-enum status answer_tools_text(struct buf *out, const struct answer_family *family,
-                              const struct value *tools)
-{
-    enum status status =
-        buf_format(out, "# Tools\n\nYou can call these tools, one JSON object each:\n\n");
-    for (size_t i = 0; tools->kind == VALUE_LIST && i < tools->list.n && status == OK; i++) {
-        struct json json;
-        json_init(&json, out->cap_bytes);
-        value_write(&json, NULL, &tools->list.items[i]);
-        status = json_done(&json);
-        if (status == OK)
-            status = buf_add(out, json.text.p, json.text.n);
-        json_free(&json);
-        if (status == OK)
-            status = buf_add(out, "\n", 1);
-    }
-    if (status == OK)
-        status = buf_format(out, "\nTo call one, write its name and its arguments as a JSON "
-                                 "object, and nothing behind it:\n\n");
-    if (status == OK)
-        status = example(out, family->form);
-    return status == OK ? buf_format(out, "\n\nIts result comes in the next message.") : status;
 }

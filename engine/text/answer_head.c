@@ -11,10 +11,9 @@
 
 // ---- tools --------------------------------------------------------------------------------------
 
-// {"type": "function", "function": {...}}, or the inner object alone
-static const struct value *function_of(const struct value *tool)
+const struct value *answer_function(const struct value *tools, size_t i)
 {
-    const struct value *function = value_get(tool, "function");
+    const struct value *tool = &tools->list.items[i], *function = value_get(tool, "function");
     return function && function->kind == VALUE_DICT ? function : tool;
 }
 
@@ -22,7 +21,7 @@ const struct value *answer_tool(const struct answer_parser *a, struct bytes name
 {
     const struct value *tools = a->options.tools;
     for (size_t i = 0; tools && tools->kind == VALUE_LIST && i < tools->list.n; i++) {
-        const struct value *function = function_of(&tools->list.items[i]);
+        const struct value *function = answer_function(tools, i);
         const struct value *its = value_get(function, "name");
         if (its && its->kind == VALUE_TEXT && bytes_equal(its->text, name))
             return function;

@@ -3,11 +3,13 @@
 //
 //   answer.c        bytes in, events out; text and thoughts; where calls begin
 //   answer_forms.c  the families, as data
+//   answer_family.c what follows from a family for prompts and for what is forced
 //   answer_head.c   what stands before a call's arguments, for every form
 //   answer_call.c   a call's arguments and its end
 //   answer_json.c   a value, as models write it, into JSON
 //   answer_harmony.c  gpt-oss: messages with a header
-//   answer_grammar.c  a call that must be made, as a grammar
+//   answer_grammar.c  what an answer may be, as a grammar: calls, thoughts, content
+//   answer_arguments.c  a call's arguments in it
 //
 // Every step looks at `in` from `at` on and does one of three things: it takes bytes, it changes
 // the state, or it waits. It waits exactly when more bytes could change what it does: so the events
@@ -15,6 +17,10 @@
 #pragma once
 
 #include "answer.h"
+
+struct grammar;
+struct schema_maker;
+struct tokenizer;
 
 // ---- forms --------------------------------------------------------------------------------------
 
@@ -44,18 +50,31 @@ struct answer_form {
     const char *drops[FORM_DROPS]; // marks that mean nothing
     bool bare;                     // an answer may begin with a call, without any mark
     bool open_is_call;             // open[1] is a call_open whose mark was forgotten
-    bool trims_line;    // the line breaks next to a parameter's marks are not part of its value
-    bool says_string;   // argument_name_end is followed by whether it is a string, or by its type
-    bool ends_thought;  // open[0] ends a thought that was left open
-    bool short_id;      // 9 letters and digits
-    bool written_id;    // the name is written as functions.NAME:N, which is the id
-    const char *begins; // what is forced to have a call written; %s in it is the tool
+    bool trims_line;   // the line breaks next to a parameter's marks are not part of its value
+    bool says_string;  // argument_name_end is followed by whether it is a string, or by its type
+    bool ends_thought; // open[0] ends a thought that was left open
+    bool short_id;     // 9 letters and digits
+    bool written_id;   // the name is written as functions.NAME:N, which is the id
+    // How a call is written, for one that is forced and for the grammar of calls: %s is a name (the
+    // tool's, or a parameter's), %v a value, %t its type, %0 and %1 a number, the first being that.
+    // Where white space stands in it a model may write other, or none.
+    const char *begins;    // before the arguments of the first call
+    const char *parameter; // one of them; NULL: all are one JSON object
+    const char *between;   // two parameters; NULL: nothing
+    const char *done;      // behind the arguments
+    const char *again;     // between two calls, up to the second one's name; NULL: there is one
+    const char *ends;      // behind the last
+    enum { AS_TEXT, AS_PYTHON, AS_QUOTED } values; // %v: strings bare, Python's, in `quote`
+    const char *types[2];                          // %t of a string; of anything else, any of them
+    const char *mark;    // tells in the midst of text that a call begins; NULL: open[0]
+    const char *content; // what content that must be something begins with; NULL: nothing
 };
 
 struct answer_thought {
     const char *open, *close;
     const char *wrap_open, *wrap_close; // around the content that follows; NULL: nothing is
-    const char *how; // a template that makes these marks in pieces has this text; NULL: none does
+    const char *how;  // a template that makes these marks in pieces has this text; NULL: none does
+    const char *next; // what must follow a thought; NULL: nothing
 };
 
 // ---- a value into JSON (answer_json.c) ----------------------------------------------------------
@@ -176,11 +195,50 @@ enum head_verdict answer_head(const struct answer_parser *a, struct bytes in, st
 const struct value *answer_tool(const struct answer_parser *a,
                                 struct bytes name); // NULL: no such tool
 
+// Of a list of tools the i-th: {"type": "function", "function": {...}}, or the inner object alone.
+const struct value *answer_function(const struct value *tools, size_t i);
+
 // ---- a call's arguments (answer_call.c) ---------------------------------------------------------
 
 void answer_begin(struct answer_parser *a, struct bytes in, const struct head *head);
 bool answer_call_step(struct answer_parser *a); // false: it waits
+// The types that a schema allows; 0: any.
+unsigned answer_types(const struct value *schema);
 
 // ---- harmony (answer_harmony.c) -----------------------------------------------------------------
 
 bool answer_harmony_step(struct answer_parser *a);
+
+// ---- what an answer may be (answer_grammar.c, answer_arguments.c) -------------------------------
+
+struct tool_rule { // a tool while its grammar is made
+    const struct value *function;
+    struct bytes name;
+    char path[64];      // how sentences call its schema
+    uint32_t arguments; // rule: they, and what stands behind them
+};
+
+struct answer_maker {
+    struct grammar *g;
+    struct schema_maker *schemas;
+    const struct answer_form *form;
+    const struct tokenizer *tokenizer; // NULL: all is text
+    bool loose;                        // arguments need not obey their schemas
+    uint32_t text_rule;                // a parameter's value as it stands; 0: not made yet
+    uint32_t quoted_any, quoted_list, quoted_dict; // values with the form's quotes; 0
+    uint32_t python_rule;                          // a string between '; 0
+    struct err err;                                // the first failure
+};
+
+struct slots { // what is put into a form's texts
+    struct bytes name;
+    uint32_t name_rule, value; // name_rule: instead of the name; 0: it counts
+    const char *types;         // with blanks between
+};
+void maker_write(struct answer_maker *m, uint32_t from, const char *text, const struct slots *slots,
+                 uint32_t to);
+// Text that has none of the marks: what stands before the first of them, or all there is.
+void maker_text_without(struct answer_maker *m, uint32_t from, const char *const *marks, size_t n,
+                        bool other_marks, uint32_t to);
+// Makes tool->arguments. False: *m says why not.
+bool maker_arguments(struct answer_maker *m, struct tool_rule *tool);

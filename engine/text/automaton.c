@@ -87,45 +87,57 @@ void automaton_text(struct grammar *g, uint32_t from, struct bytes text, uint32_
         automaton_skip(g, from, to);
 }
 
+// What the bytes behind the first run over: those that follow in UTF-8, or the digits of an id.
+struct run {
+    uint8_t lowest[3], highest[3];
+};
+
 // All texts of n bytes between lo and hi, byte by byte, where every byte after the first differing
-// one runs over all that may follow in UTF-8.
+// one runs over all that may follow.
 static void range_of_length(struct grammar *g, uint32_t from, const uint8_t *lo, const uint8_t *hi,
-                            size_t n, uint32_t to)
+                            size_t n, const struct run *run, uint32_t to)
 {
     if (n == 1 || g->full) {
         automaton_bytes(g, from, lo[0], hi[0], to);
         return;
     }
-    static const uint8_t lowest[3] = {0x80, 0x80, 0x80}, highest[3] = {0xbf, 0xbf, 0xbf};
     if (lo[0] == hi[0]) {
         uint32_t next = automaton_state(g);
         automaton_bytes(g, from, lo[0], lo[0], next);
-        range_of_length(g, next, lo + 1, hi + 1, n - 1, to);
+        range_of_length(g, next, lo + 1, hi + 1, n - 1, run, to);
         return;
     }
     uint8_t first = lo[0], last = hi[0];
-    if (memcmp(lo + 1, lowest, n - 1) != 0) {
+    if (memcmp(lo + 1, run->lowest, n - 1) != 0) {
         uint32_t next = automaton_state(g);
         automaton_bytes(g, from, first, first, next);
-        range_of_length(g, next, lo + 1, highest, n - 1, to);
+        range_of_length(g, next, lo + 1, run->highest, n - 1, run, to);
         first++;
     }
-    if (memcmp(hi + 1, highest, n - 1) != 0) {
+    if (memcmp(hi + 1, run->highest, n - 1) != 0) {
         uint32_t next = automaton_state(g);
         automaton_bytes(g, from, last, last, next);
-        range_of_length(g, next, lowest, hi + 1, n - 1, to);
+        range_of_length(g, next, run->lowest, hi + 1, n - 1, run, to);
         last--;
     }
     if (first <= last) {
         uint32_t next = automaton_state(g);
         automaton_bytes(g, from, first, last, next);
-        range_of_length(g, next, lowest, highest, n - 1, to);
+        range_of_length(g, next, run->lowest, run->highest, n - 1, run, to);
     }
+}
+
+void automaton_digits(struct grammar *g, uint32_t from, const uint8_t *lo, const uint8_t *hi,
+                      size_t n, uint32_t to)
+{
+    static const struct run digits = {{0, 0, 0}, {0x7f, 0x7f, 0x7f}};
+    range_of_length(g, from, lo, hi, n, &digits, to);
 }
 
 void automaton_range(struct grammar *g, uint32_t from, uint32_t lo, uint32_t hi, uint32_t to)
 {
     // where the length of UTF-8 changes, and where surrogates would be
+    static const struct run follows = {{0x80, 0x80, 0x80}, {0xbf, 0xbf, 0xbf}};
     static const uint32_t parts[][2] = {
         {0, 0x7f}, {0x80, 0x7ff}, {0x800, 0xd7ff}, {0xe000, 0xffff}, {0x10000, 0x10ffff}};
     for (size_t i = 0; i < COUNT_OF(parts); i++) {
@@ -135,7 +147,7 @@ void automaton_range(struct grammar *g, uint32_t from, uint32_t lo, uint32_t hi,
             continue;
         size_t n = unicode_encode(first, a);
         unicode_encode(last, b);
-        range_of_length(g, from, first, last, n, to);
+        range_of_length(g, from, first, last, n, &follows, to);
     }
 }
 
@@ -167,6 +179,14 @@ void automaton_any_of(struct grammar *g, uint32_t from, struct bytes *texts, siz
         automaton_skip(g, path[text.n], to);
     }
     free(path);
+}
+
+uint32_t automaton_spaced(struct grammar *g, uint32_t rule)
+{
+    const uint32_t spaced = automaton_rule(g), space = plain_space(g), first = automaton_state(g);
+    automaton_call(g, g->rules[spaced].start, space, first);
+    automaton_call(g, first, rule, g->rules[spaced].end);
+    return spaced;
 }
 
 // ---- the end: sorting ---------------------------------------------------------------------------

@@ -5,7 +5,8 @@
 //   matcher.c    following it, byte by byte              regex.c    expressions into letters
 //   mask.c       which tokens may come next              gbnf.c     GBNF into rules
 //   plain.c      what all JSON shares                    schema*.c  JSON schemas into rules
-//   grammar.c    choices, calls, JSON                    sets.c     a matcher's stacks and places
+//   grammar.c    choices, JSON                           sets.c     a matcher's stacks and places
+//   marks.c      control tokens among the bytes          answer_grammar.c  answers with calls
 //
 // A rule is a start and an end state; what lies between belongs to no other rule. An end state has
 // no edges. States may be joined by edges that read nothing: nothing is made deterministic here,
@@ -79,11 +80,30 @@ void automaton_skip(struct grammar *g, uint32_t from, uint32_t to);
 void automaton_text(struct grammar *g, uint32_t from, struct bytes text, uint32_t to);
 // Characters of a range as UTF-8; surrogates are left out.
 void automaton_range(struct grammar *g, uint32_t from, uint32_t lo, uint32_t hi, uint32_t to);
+// Texts of n <= 4 bytes below 0x80, from lo to hi.
+void automaton_digits(struct grammar *g, uint32_t from, const uint8_t *lo, const uint8_t *hi,
+                      size_t n, uint32_t to);
 // Any of the texts, which it sorts.
 void automaton_any_of(struct grammar *g, uint32_t from, struct bytes *texts, size_t n, uint32_t to);
+uint32_t automaton_spaced(struct grammar *g, uint32_t rule); // with white space in front of it
 // Ends the building. TOO_LARGE: over a cap. BAD_INPUT: a rule begins with itself; *loops is it.
 MUST_USE enum status automaton_finish(struct grammar *g, uint32_t root, uint32_t *loops,
                                       struct err *err);
+
+// ---- marks.c: control tokens --------------------------------------------------------------------
+
+enum { MARK_BYTES = 4 };
+// What a matcher reads of a token: its text, or the code of a control token. n == 0: it is never
+// allowed.
+struct bytes token_reads(const struct tokenizer *t, int32_t id, uint8_t code[MARK_BYTES]);
+// A text in which control tokens stand as such, or spelled out; tokenizer NULL: there are none.
+void automaton_mark(struct grammar *g, uint32_t from, struct bytes text,
+                    const struct tokenizer *tokenizer, uint32_t to);
+// The control token that a text begins with, and the text up to the next one; -1: with none.
+int32_t mark_leads(const struct tokenizer *tokenizer, struct bytes text, struct bytes *behind);
+// Any control token but these, and but those that end a text.
+void automaton_other_marks(struct grammar *g, uint32_t from, const int32_t *but, size_t n,
+                           uint32_t to);
 
 // ---- plain.c: what all JSON shares; each makes its rule once ------------------------------------
 
@@ -136,6 +156,12 @@ bool letters_match(struct letters *l, struct bytes utf8);
 // Into a grammar's edges between two states, as UTF-8 or as the inside of a JSON string (one
 // spelling a character).
 void letters_write(struct letters *l, struct grammar *g, uint32_t from, uint32_t to, bool json);
+
+// ---- gbnf.c -------------------------------------------------------------------------------------
+
+// The rule of a whole text of rules, within a larger grammar.
+MUST_USE enum status gbnf_rule(struct grammar *g, struct bytes text, uint32_t *rule,
+                               struct err *err);
 
 // ---- regex.c ------------------------------------------------------------------------------------
 

@@ -435,7 +435,7 @@ static bool read_rule(struct gbnf *b)
     return true;
 }
 
-static enum status finish(struct gbnf *b)
+static enum status root_rule(struct gbnf *b, uint32_t *rule)
 {
     char shown[NAME_TEXT];
     for (uint32_t i = 0; i < b->n_names; i++)
@@ -445,8 +445,15 @@ static enum status finish(struct gbnf *b)
     const struct gbnf_name *root = name_of(b, bytes_of("root"));
     if (!root || !root->defined)
         return err_set(b->err, BAD_INPUT, "there is no rule 'root'");
+    *rule = root->rule;
+    return OK;
+}
+
+static enum status finish(struct gbnf *b, uint32_t root)
+{
+    char shown[NAME_TEXT];
     uint32_t loops;
-    enum status status = automaton_finish(b->g, root->rule, &loops, b->err);
+    enum status status = automaton_finish(b->g, root, &loops, b->err);
     for (uint32_t i = 0; loops && i < b->n_names; i++)
         if (b->names[i].rule == loops)
             return err_set(b->err, BAD_INPUT,
@@ -456,26 +463,59 @@ static enum status finish(struct gbnf *b)
     return status;
 }
 
-enum status grammar_compile_gbnf(struct grammar **out, struct bytes text, struct err *err)
+static enum status read_all(struct gbnf *b, uint32_t *rule)
+{
+    space(b, true);
+    while (more(b))
+        if (!read_rule(b))
+            return BAD_INPUT;
+    return root_rule(b, rule);
+}
+
+static enum status open_gbnf(struct gbnf *b, struct grammar *g, struct bytes text, struct err *err)
 {
     if (text.n > GBNF_BYTES_MOST)
         return err_set(err, TOO_LARGE, "the grammar has %zu bytes; at most %d are read", text.n,
                        GBNF_BYTES_MOST);
-    struct gbnf b = {.p = text.p, .n = text.n, .err = err};
-    b.names = mem_array(NAMES_MOST, sizeof(*b.names));
-    b.slots = mem_array(SLOTS, sizeof(*b.slots));
-    automaton_open(&b.g);
-    space(&b, true);
-    enum status status = OK;
-    while (status == OK && more(&b))
-        status = read_rule(&b) ? OK : BAD_INPUT;
+    *b = (struct gbnf){.p = text.p, .n = text.n, .err = err, .g = g};
+    b->names = mem_array(NAMES_MOST, sizeof(*b->names));
+    b->slots = mem_array(SLOTS, sizeof(*b->slots));
+    return OK;
+}
+
+static void close_gbnf(struct gbnf *b)
+{
+    free(b->names);
+    free(b->slots);
+}
+
+enum status gbnf_rule(struct grammar *g, struct bytes text, uint32_t *rule, struct err *err)
+{
+    struct gbnf b;
+    enum status status = open_gbnf(&b, g, text, err);
+    if (status != OK)
+        return status;
+    status = read_all(&b, rule);
+    close_gbnf(&b);
+    return status;
+}
+
+enum status grammar_compile_gbnf(struct grammar **out, struct bytes text, struct err *err)
+{
+    struct gbnf b;
+    struct grammar *g;
+    uint32_t root;
+    automaton_open(&g);
+    enum status status = open_gbnf(&b, g, text, err);
+    if (status == OK) {
+        status = read_all(&b, &root);
+        if (status == OK)
+            status = finish(&b, root);
+        close_gbnf(&b);
+    }
     if (status == OK)
-        status = finish(&b);
-    free(b.names);
-    free(b.slots);
-    if (status == OK)
-        *out = b.g;
+        *out = g;
     else
-        grammar_close(b.g);
+        grammar_close(g);
     return status;
 }

@@ -35,21 +35,6 @@ MUST_USE enum status grammar_compile_regex(struct grammar **out, struct bytes ex
 MUST_USE enum status grammar_compile_choices(struct grammar **out, const struct bytes *choices,
                                              size_t n, struct err *err);
 
-// Text, a value that obeys a schema (NULL: any object), text: a tool's call as a model writes it.
-struct grammar_call {
-    struct bytes before, after;
-    const struct value *schema;
-    char path[64]; // how sentences call the schema
-};
-struct grammar_calls {
-    const struct grammar_call *calls; // any of them
-    size_t n;
-    struct bytes begin, between, end; // around all of them
-    int32_t n_most;                   // calls in one output; at least one is made. 0: no limit
-};
-MUST_USE enum status grammar_compile_calls(struct grammar **out, const struct grammar_calls *calls,
-                                           struct notes *notes, struct err *err);
-
 // What an output must be, as a request says it, and the one of the above that makes a grammar of
 // it. Nothing is copied: it lives as long as the job it came with.
 enum constraint_kind {
@@ -84,7 +69,8 @@ void matcher_prepare(const struct tokenizer *tokenizer);
 void matcher_open(struct matcher **out, const struct grammar *grammar,
                   const struct tokenizer *tokenizer);
 void matcher_close(struct matcher *matcher); // NULL: nothing
-// Control tokens are never allowed; tokens that end a text are when the grammar may end.
+// Control tokens are allowed only where the grammar has them (answer_grammar); tokens that end a
+// text are when the grammar may end.
 bool matcher_allows(struct matcher *matcher, int32_t id);
 // All at once: bit id % 32 of bits[id / 32], (n_vocab + 31) / 32 words. BAD_INPUT: nothing is
 // allowed, or following the grammar costs more than a token, or an answer so long, may cost.

@@ -1,9 +1,9 @@
 // mask.c - which tokens of a vocabulary a matcher allows, all at once.
 //
-// The vocabulary is a lexicon: its texts sorted, as a tree of bytes in the order of a walk in
-// depth, each node with where its subtree ends. A byte that leads nowhere skips the subtree. A
-// lexicon is made when a tokenizer's first grammar is, and read-only afterwards. The masks of the
-// places asked for last are kept.
+// The vocabulary is a lexicon: its texts (and the codes of control tokens) sorted, as a tree of
+// bytes in the order of a walk in depth, each node with where its subtree ends. A byte that leads
+// nowhere skips the subtree. A lexicon is made when a tokenizer's first grammar is, and read-only
+// afterwards. The masks of the places asked for last are kept.
 #include "matcher.h"
 #include "inside.h"
 
@@ -46,10 +46,11 @@ static struct lexicon *lexicon_make(const struct tokenizer *t)
 {
     struct lexicon *l = mem_alloc(sizeof(*l));
     struct word_of *words = mem_array((size_t)t->n_vocab + 1, sizeof(*words));
+    uint8_t(*codes)[MARK_BYTES] = mem_array((size_t)t->n_vocab + 1, sizeof(*codes));
     uint64_t n_bytes = 1;
     for (int32_t id = 0; id < t->n_vocab; id++) {
-        const struct bytes text = tokenizer_decode(t, id);
-        if (text.n == 0 || text.n > DEEPEST || !tokenizer_is_text(t, id) || tokenizer_is_end(t, id))
+        const struct bytes text = token_reads(t, id, codes[id]);
+        if (text.n == 0 || text.n > DEEPEST)
             continue;
         words[l->n_ids++] = (struct word_of){text, id};
         n_bytes += text.n;
@@ -78,6 +79,7 @@ static struct lexicon *lexicon_make(const struct tokenizer *t)
     l->nodes[l->n_nodes].first_token = l->n_ids;
     l->nodes = mem_resize(l->nodes, (l->n_nodes + 1) * sizeof(*l->nodes));
     free(words);
+    free(codes);
     free(path);
     return l;
 }

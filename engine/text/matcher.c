@@ -483,10 +483,11 @@ enum status matcher_gave_up(const struct matcher *m, struct err *err)
 
 bool matcher_allows(struct matcher *matcher, int32_t id)
 {
+    uint8_t code[MARK_BYTES];
     if (tokenizer_is_end(matcher->tokenizer, id))
         return matcher_may_end(matcher);
-    const struct bytes text = tokenizer_decode(matcher->tokenizer, id);
-    if (text.n == 0 || !tokenizer_is_text(matcher->tokenizer, id))
+    const struct bytes text = token_reads(matcher->tokenizer, id, code);
+    if (text.n == 0)
         return false;
     matcher_ask(matcher);
     return walk(matcher, text) != PLACE_DEAD;
@@ -537,9 +538,9 @@ bool matcher_accept(struct matcher *matcher, int32_t id)
         move_to(matcher, matcher->at);
         return true;
     }
-    const struct bytes text = tokenizer_decode(matcher->tokenizer, id);
-    return text.n > 0 && tokenizer_is_text(matcher->tokenizer, id) &&
-           matcher_accept_bytes(matcher, text);
+    uint8_t code[MARK_BYTES];
+    const struct bytes text = token_reads(matcher->tokenizer, id, code);
+    return text.n > 0 && matcher_accept_bytes(matcher, text);
 }
 
 void matcher_back(struct matcher *matcher, int32_t n)

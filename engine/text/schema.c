@@ -444,18 +444,22 @@ void schema_maker_close(struct schema_maker *maker)
     free(maker);
 }
 
-enum status schema_rule(struct schema_maker *maker, const struct value *schema, const char *path,
-                        uint32_t *rule, struct err *err)
+static void begin(struct schema_maker *m, const struct value *schema, const char *path)
 {
-    struct schema_maker *m = maker;
-    struct facts facts = {.n = 0};
     m->until_ms = clock_ms() + MADE_MS_MOST;
     m->root = schema;
     m->root_spot = NULL;
     m->root_spot = spot_root(m, path);
-    facts_add(m, &facts, schema, m->root_spot, 0);
+}
+
+// The rule of a part of the schema that was begun with.
+static enum status part_rule(struct schema_maker *m, const struct value *schema,
+                             const struct spot *spot, uint32_t *rule, struct err *err)
+{
+    struct facts facts = {.n = 0};
+    facts_add(m, &facts, schema, spot, 0);
     if (facts.impossible)
-        schema_dead(m, m->root_spot, NULL, "false allows no value");
+        schema_dead(m, spot, NULL, "false allows no value");
     *rule = facts_rule(m, &facts);
     for (; m->first && !schema_failed(m); m->first = m->first->next)
         make(m, m->first);
@@ -466,6 +470,22 @@ enum status schema_rule(struct schema_maker *maker, const struct value *schema, 
         return err->status;
     }
     return OK;
+}
+
+enum status schema_rule(struct schema_maker *maker, const struct value *schema, const char *path,
+                        uint32_t *rule, struct err *err)
+{
+    begin(maker, schema, path);
+    return part_rule(maker, schema, maker->root_spot, rule, err);
+}
+
+enum status schema_property(struct schema_maker *maker, const struct value *schema,
+                            const struct member *property, const char *path, uint32_t *rule,
+                            struct err *err)
+{
+    begin(maker, schema, path);
+    const struct spot *spot = spot_name(maker, maker->root_spot, bytes_of("properties"));
+    return part_rule(maker, &property->value, spot_name(maker, spot, property->name), rule, err);
 }
 
 enum status grammar_compile_schema(struct grammar **out, const struct value *schema,
@@ -479,10 +499,7 @@ enum status grammar_compile_schema(struct grammar **out, const struct value *sch
     schema_maker_open(&m, g, options->lenient, notes);
     enum status status = schema_rule(m, schema, options->path, &rule, err);
     if (status == OK) {
-        uint32_t root = automaton_rule(g), first = automaton_state(g);
-        automaton_call(g, g->rules[root].start, plain_space(g), first);
-        automaton_call(g, first, rule, g->rules[root].end);
-        status = automaton_finish(g, root, &loops, err);
+        status = automaton_finish(g, automaton_spaced(g, rule), &loops, err);
         if (status == BAD_INPUT && g->rules[rule].fails)
             status = schema_blame(m, options->path, err);
         else if (status != OK)

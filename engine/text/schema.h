@@ -88,6 +88,15 @@ void schema_maker_close(struct schema_maker *maker);
 MUST_USE enum status schema_rule(struct schema_maker *maker, const struct value *schema,
                                  const char *path, uint32_t *rule, struct err *err);
 
+// What an answer must be, as a rule (not of CONSTRAINT_NONE). The sentence begins with the path.
+MUST_USE enum status constraint_rule(struct schema_maker *maker,
+                                     const struct constraint *constraint, uint32_t *rule,
+                                     struct err *err);
+// The rule of one of its properties alone.
+MUST_USE enum status schema_property(struct schema_maker *maker, const struct value *schema,
+                                     const struct member *property, const char *path,
+                                     uint32_t *rule, struct err *err);
+
 // ---- for the files that make rules --------------------------------------------------------------
 
 // The first failure is kept, and nothing more is made.

@@ -2,7 +2,9 @@
 //
 //   answers < LINES    each line: {"template": TEXT, "tools": [...], "prompt": TEXT,
 //                      "answer": TEXT}; each answer a line: {"form": NAME, "content": TEXT,
-//                      "thinking": TEXT, "calls": [{"name": TEXT, "arguments": TEXT}]}
+//                      "thinking": TEXT, "calls": [{"name": TEXT, "arguments": TEXT}],
+//                      "refused_at": BYTES}: how far the grammar of calls and free text follows
+//                      the answer; -1: to its end; null: this form's calls have no grammar
 //
 // The answer is fed in pieces of seven bytes.
 #include "text/text.h"
@@ -51,7 +53,33 @@ static void take(struct parts *parts, struct answer_parser *parser)
     }
 }
 
-static void write_parts(const char *form, struct parts *parts)
+// Each byte of the answer is a token; marks are text.
+static int64_t refused_at(const struct answer_family *family, const struct value *tools,
+                          struct bytes text, bool *none)
+{
+    const struct answer_rules rules = {.tools = tools, .several = true};
+    struct grammar *grammar;
+    struct matcher *matcher;
+    struct notes notes = {""};
+    struct err err;
+    int64_t at = 0;
+    if (answer_grammar(&grammar, family, &rules, &notes, &err) != OK) {
+        fprintf(stderr, "answers: %s\n", err.text);
+        exit(1);
+    }
+    *none = !grammar;
+    if (!grammar)
+        return 0;
+    matcher_open(&matcher, grammar, NULL);
+    while (at < (int64_t)text.n && matcher_accept_bytes(matcher, (struct bytes){text.p + at, 1}))
+        at++;
+    at = at == (int64_t)text.n && matcher_may_end(matcher) ? -1 : at;
+    matcher_close(matcher);
+    grammar_close(grammar);
+    return at;
+}
+
+static void write_parts(const char *form, struct parts *parts, bool none, int64_t at)
 {
     struct json json;
     json_init(&json, 8 * (size_t)LINE_MOST);
@@ -69,6 +97,10 @@ static void write_parts(const char *form, struct parts *parts)
         buf_free(&parts->calls[i].arguments);
     }
     json_end(&json);
+    if (none)
+        json_null(&json, "refused_at");
+    else
+        json_whole(&json, "refused_at", at);
     json_end(&json);
     if (json_done(&json) != OK)
         exit(1);
@@ -104,7 +136,9 @@ static void read_line(const struct value *line)
     answer_finish(parser);
     take(&parts, parser);
     answer_close(parser);
-    write_parts(answer_form_name(&family), &parts);
+    bool none;
+    const int64_t at = refused_at(&family, options.tools, text, &none);
+    write_parts(answer_form_name(&family), &parts, none, at);
     buf_free(&parts.content);
     buf_free(&parts.thinking);
 }

@@ -645,81 +645,9 @@ static void test_family(void)
                                  "{...}}\n</tool_call>"));
     text.n = 0;
     family = answer_family_find(bytes_of(R1), NULL);
-    CHECK(answer_call_begin(&text, &family, bytes_of("now")));
+    answer_call_begin(&text, &family, bytes_of("now"));
     CHECK(bytes_equal_text(buf_view(&text), CALLS ONE "function" SEP "now\n```json\n"));
     buf_free(&text);
-}
-
-// ---- calls that must be made --------------------------------------------------------------------
-
-// The answer of a model that had `begin` forced on it and wrote `written`.
-static void check_forced(const struct test *test, const struct buf *begin, const char *written,
-                         const char *want)
-{
-    static struct shown shown;
-    char text[1024];
-    snprintf(text, sizeof(text), "%.*s%s", (int)begin->n, (const char *)begin->p, written);
-    struct test forced = {.sign = test->sign, .text = text};
-    read_answer(&shown, &forced, strlen(text), 0, 3);
-    if (!CHECK(strncmp(shown.text, want, strlen(want)) == 0))
-        fprintf(stderr, "    %s: %s gives %s\n", test->form, text, shown.text);
-}
-
-// What is forced and then obeys the grammar is the call; without a grammar it is the call's
-// beginning at least.
-static void check_must(const struct test *test, struct bytes tool)
-{
-    const struct answer_family family = answer_family_find(bytes_of(test->sign), NULL);
-    struct grammar *grammar;
-    struct notes notes = {""};
-    struct err err = {0};
-    struct buf begin;
-    buf_init(&begin, 4096);
-    CHECK(answer_call_begin(&begin, &family, tool));
-    CHECK(answer_call_grammar(&grammar, &family, &tools, tool, &notes, &err) == OK);
-    if (!grammar && tool.n > 0)
-        check_forced(test, &begin, "", "N0[get_weather]");
-    static const char *const written[] = {"{\"city\":\"X\"}",
-                                          "{\"city\":\"X\"}}",
-                                          "{\"city\":\"X\"}}]",
-                                          "get_weather\", \"arguments\": {\"city\":\"X\"}}",
-                                          "get_weather\", \"arguments\": {\"city\":\"X\"}}]",
-                                          "get_weather\", \"parameters\": {\"city\":\"X\"}}"};
-    int n_taken = 0;
-    for (size_t i = 0; i < COUNT_OF(written) && grammar; i++) {
-        if (try_text(grammar, written[i]) != WHOLE)
-            continue;
-        check_forced(test, &begin, written[i], "N0[get_weather]A0[{\"city\":\"X\"}]");
-        n_taken++;
-    }
-    if (grammar) {
-        CHECK(n_taken == 1 && try_text(grammar, "{\"city\":1}") == WRONG);
-        CHECK(try_text(grammar, "write\"") == WRONG || tool.n == 0);
-    }
-    grammar_close(grammar);
-    buf_free(&begin);
-}
-
-// A function without parameters is called without arguments.
-static void check_must_nothing(void)
-{
-    const struct answer_family family = answer_family_find(bytes_of(HERMES), NULL);
-    struct grammar *grammar;
-    struct notes notes = {""};
-    struct err err = {0};
-    CHECK(answer_call_grammar(&grammar, &family, &tools, bytes_of("now"), &notes, &err) == OK);
-    CHECK(grammar && try_text(grammar, "{}}") == WHOLE);
-    CHECK(try_text(grammar, "{\"a\"") == WRONG);
-    grammar_close(grammar);
-}
-
-static void check_must_all(const struct test *tests, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        check_must(&tests[i], bytes_of("get_weather"));
-        if (strstr("hermes mistral nemotron list unknown llama3", tests[i].form))
-            check_must(&tests[i], bytes_of(""));
-    }
 }
 
 int main(void)
@@ -740,13 +668,6 @@ int main(void)
     test_streams();
     test_family();
     test_endless();
-    check_must_nothing();
-    check_must_all(hermes, COUNT_OF(hermes));
-    check_must_all(named, COUNT_OF(named));
-    check_must_all(tagged, COUNT_OF(tagged));
-    check_must_all(keywords, COUNT_OF(keywords));
-    check_must_all(harmony, COUNT_OF(harmony));
-    check_must_all(later, COUNT_OF(later));
     vocabulary_close(bytes_only);
     arena_free(&arena);
     return check_done("text_answer");

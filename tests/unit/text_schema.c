@@ -283,57 +283,6 @@ static void test_notes(void)
     check_note("{\"type\":\"string\",\"maxLength\":100000}", "schema.maxLength: ");
 }
 
-static void test_calls(void)
-{
-    struct arena arena;
-    struct value schema;
-    struct err err = {0};
-    struct notes notes = {0};
-    struct grammar *g = NULL;
-    arena_init(&arena, 1 << 20);
-    CHECK(value_read(&schema, &arena,
-                     bytes_of("{\"type\":\"object\",\"properties\":{\"city\":{\"type\":\"string\","
-                              "\"pattern\":\"(?=x)\"}},\"required\":[\"city\"]}"),
-                     &err) == OK);
-    const struct grammar_call calls[] = {
-        {bytes_of("{\"name\":\"weather\",\"arguments\":"), bytes_of("}"), &schema, "tools[0]"},
-        {bytes_of("{\"name\":\"now\",\"arguments\":"), bytes_of("}"), NULL, "tools[1]"},
-    };
-    struct grammar_calls all = {calls, 2, bytes_of("<call>"), bytes_of("\n"), bytes_of("</call>"),
-                                2};
-    CHECK(grammar_compile_calls(&g, &all, &notes, &err) == OK);
-    CHECK(strstr(notes.text, "tools[0].properties.city.pattern"));
-    check_texts(g,
-                TEXTS("<call>{\"name\":\"now\",\"arguments\":{}}</call>",
-                      "<call>{\"name\":\"weather\",\"arguments\":{\"city\": \"Rom\"}}\n"
-                      "{\"name\":\"now\",\"arguments\":{\"a\":1}}</call>"),
-                TEXTS("<call></call>", "<call>{\"name\":\"other\",\"arguments\":{}}</call>",
-                      "<call>{\"name\":\"weather\",\"arguments\":{}}</call>"));
-    all.n_most = 0;
-    CHECK(grammar_compile_calls(&g, &all, &notes, &err) == OK);
-    check_texts(
-        g,
-        TEXTS("<call>{\"name\":\"now\",\"arguments\":{}}\n{\"name\":\"now\",\"arguments\":{}}\n"
-              "{\"name\":\"now\",\"arguments\":{}}</call>"),
-        TEXTS("<call>{\"name\":\"now\",\"arguments\":{}}\n</call>"));
-    // one that nobody could make is refused, though the other one could be
-    CHECK(value_read(
-              &schema, &arena,
-              bytes_of(
-                  "{\"type\":\"object\",\"properties\":{\"n\":{\"type\":\"integer\",\"minimum\":5,"
-                  "\"maximum\":1}},\"required\":[\"n\"]}"),
-              &err) == OK);
-    CHECK(grammar_compile_calls(&g, &all, &notes, &err) == BAD_INPUT);
-    CHECK(strncmp(err.text, "tools[0].properties.n.minimum: ", 31) == 0);
-    CHECK(value_read(&schema, &arena,
-                     bytes_of("{\"properties\":{\"n\":{\"format\":\"uuid\",\"maxLength\":2}},"
-                              "\"required\":[\"n\"]}"),
-                     &err) == OK);
-    CHECK(grammar_compile_calls(&g, &all, &notes, &err) == BAD_INPUT);
-    CHECK(strncmp(err.text, "tools[0].properties.n: no text", 30) == 0);
-    arena_free(&arena);
-}
-
 // ---- how long -----------------------------------------------------------------------------------
 
 static double now_ms(void)
@@ -450,7 +399,6 @@ int main(void)
     test_refused();
     test_long_path();
     test_notes();
-    test_calls();
     test_large();
     test_hostile();
     vocabulary_close(bytes_only);
