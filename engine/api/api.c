@@ -189,6 +189,12 @@ const char *api_key(const struct api *api)
     return api->key;
 }
 
+void api_on_key(struct api *api, void (*changed)(void *), void *arg)
+{
+    api->key_changed = changed;
+    api->key_changed_arg = arg;
+}
+
 bool api_key_is_new(const struct api *api)
 {
     return api->key_is_new;

@@ -34,4 +34,6 @@ void api_attach(struct api *api, struct net *net, void (*changed)(void *), void 
 // Reads a body as POST /apply-template does: job->ask.conversation. BAD_INPUT names the field.
 MUST_USE enum status api_read_chat(struct job *job, struct bytes body, struct err *err);
 const char *api_key(const struct api *api);
+// Calls changed when the box's key was rotated: api_key is another now.
+void api_on_key(struct api *api, void (*changed)(void *), void *arg);
 bool api_key_is_new(const struct api *api); // made by this api_open

@@ -187,6 +187,8 @@ struct api {
     uint64_t last_keeping;
     char cors[API_CORS_BYTES];
     bool key_is_new;
+    void (*key_changed)(void *);
+    void *key_changed_arg;
     struct metrics metrics;
     struct audit audit;
     int64_t began_s;       // when this was opened: unix time

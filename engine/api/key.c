@@ -27,6 +27,11 @@ static void key_make(char key[API_KEY_BYTES + 1])
     key_letters(key + n, KEY_RANDOM);
 }
 
+void key_path(char out[600], const char *state)
+{
+    snprintf(out, 600, "%s/api-key", state);
+}
+
 static enum status key_take(char key[API_KEY_BYTES + 1], struct bytes text, const char *path,
                             struct err *err)
 {
@@ -51,7 +56,7 @@ enum status key_open(char key[API_KEY_BYTES + 1], bool *is_new, const char *stat
 {
     char path[600], line[API_KEY_BYTES + 2];
     struct buf file;
-    snprintf(path, sizeof(path), "%s/api-key", state);
+    key_path(path, state);
     enum status status = file_read(&file, path, 4096, err);
     if (status == OK) {
         status = key_take(key, buf_view(&file), path, err);

@@ -3,7 +3,7 @@
 // A key is 256 random bits that are shown once, when it is made. What is kept is its SHA-256: so
 // many random bits cannot be guessed, which is all that a slow hash would hinder, and a slow one
 // would let whoever has no key cost processor time. The first key of the table is the box's own
-// (key.c): it has every scope and no limit, and cannot be changed here.
+// (key.c): it has every scope and no limit; all that can be changed of it is its secret.
 //
 // Everything here belongs to the net thread, but for what scribe.c writes on its own thread.
 #pragma once
@@ -67,6 +67,7 @@ struct keys {
 // key.c: the box's own key
 MUST_USE enum status key_open(char key[API_KEY_BYTES + 1], bool *is_new, const char *state,
                               struct err *err);
+void key_path(char out[600], const char *state);
 void key_letters(char *out, size_t n); // random ones, 5 bits each, and a NUL
 
 // keys.c: the table. A file that cannot be read is set aside, and said so in the log: the box's key

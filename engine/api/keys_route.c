@@ -8,6 +8,7 @@
 //   POST   /v1/keys/ID   any of these fields changes it; {"rotate": true} gives it a new secret
 //   DELETE /v1/keys/ID   revokes it
 //
+// The box's own key, `box`, can be rotated and nothing else: the new one is on the console then.
 // A field that is not known is refused: a misspelt limit would be none. What was changed counts at
 // once, and is answered when it is on the disk: a key that was revoked does not come back with the
 // next start, and one whose secret was shown is there.
@@ -75,7 +76,7 @@ static void key_reply(struct exchange *exchange, int http, const struct key *key
 
 // ---- keeping: what was changed goes to the disk, then it is answered ---------------------------
 
-enum deed { MADE, CHANGED, REVOKED };
+enum deed { MADE, CHANGED, REVOKED, BOX_ROTATED };
 
 struct keeping {
     struct keeping *next;
@@ -101,6 +102,8 @@ static void not_kept(struct api *api, const struct keeping *keeping, const char 
         keys_remove(&api->keys, key);
     (void)refuse(&refusal, 500, "not_kept", NULL, "%s: %s.",
                  keeping->deed == MADE ? "No key was made, as it cannot be kept"
+                 : keeping->deed == BOX_ROTATED
+                     ? "The box's key stays as it is, as a new one cannot be kept"
                  : keeping->deed == REVOKED
                      ? "The key is revoked, but would be back after a restart, as that cannot be "
                        "kept"
@@ -112,6 +115,12 @@ static void not_kept(struct api *api, const struct keeping *keeping, const char 
 
 static void kept(struct api *api, const struct keeping *keeping)
 {
+    if (keeping->deed == BOX_ROTATED) { // the old one counted until now
+        sha256_of(bytes_of(keeping->secret), api->keys.list[0]->hash);
+        memcpy(api->key, keeping->secret, sizeof(api->key));
+        if (api->key_changed)
+            api->key_changed(api->key_changed_arg);
+    }
     const struct key *key = keys_named(&api->keys, bytes_of(keeping->key_id));
     if (!keeping->exchange)
         return;
@@ -148,6 +157,18 @@ static bool write_keys(struct api *api, uint64_t id)
     return false;
 }
 
+static bool write_box_key(struct api *api, uint64_t id, const char *secret)
+{
+    char path[600];
+    struct buf file;
+    key_path(path, api->state);
+    buf_init(&file, API_KEY_BYTES + 1);
+    if (buf_format(&file, "%s\n", secret) == OK)
+        return scribe_write(api->scribe, id, path, &file);
+    buf_free(&file);
+    return false;
+}
+
 static void keep(struct api *api, struct exchange *exchange, enum deed deed, const char *key_id,
                  const char *secret)
 {
@@ -157,7 +178,8 @@ static void keep(struct api *api, struct exchange *exchange, enum deed deed, con
     keeping->deed = deed;
     snprintf(keeping->key_id, sizeof(keeping->key_id), "%s", key_id);
     snprintf(keeping->secret, sizeof(keeping->secret), "%s", secret);
-    if (!write_keys(api, keeping->id)) {
+    if (deed == BOX_ROTATED ? !write_box_key(api, keeping->id, secret)
+                            : !write_keys(api, keeping->id)) {
         not_kept(api, keeping, "the disk is too slow");
         keeping_close(keeping);
         return;
@@ -414,17 +436,10 @@ static struct key *key_of_path(struct api *api, const struct request *request,
     return key;
 }
 
-static struct key *changeable(struct api *api, const struct request *request,
-                              struct refusal *refusal)
+static bool box_stays(struct refusal *refusal)
 {
-    struct key *key = key_of_path(api, request, refusal);
-    if (key && key == api->keys.list[0]) {
-        (void)refuse(refusal, 409, "box_key", NULL,
-                     "The box's own key stays as it is. To have a new one made, remove the file "
-                     "api-key from the state directory and restart.");
-        return NULL;
-    }
-    return key;
+    return refuse(refusal, 409, "box_key", NULL,
+                  "The box's own key can be rotated ({\"rotate\": true}), and nothing else.");
 }
 
 void key_get(struct api *api, struct exchange *exchange, const struct request *request)
@@ -437,14 +452,31 @@ void key_get(struct api *api, struct exchange *exchange, const struct request *r
         refusal_reply(exchange, &refusal);
 }
 
+static void rotate_box(struct api *api, struct exchange *exchange)
+{
+    char secret[API_KEY_BYTES + 1];
+    struct key made;
+    key_renew(&made, secret);
+    note_key(exchange, api->keys.list[0], "rotated");
+    keep(api, exchange, BOX_ROTATED, api->keys.list[0]->id, secret);
+    explicit_bzero(secret, sizeof(secret));
+}
+
 void key_post(struct api *api, struct exchange *exchange, const struct request *request)
 {
     struct refusal refusal;
     struct change change;
     char secret[API_KEY_BYTES + 1] = "";
-    struct key *key = changeable(api, request, &refusal);
-    if (!key || !body_read(api, request, key, &change, &refusal)) {
+    struct key *key = key_of_path(api, request, &refusal);
+    const bool is_box = key == api->keys.list[0];
+    if (!key || !body_read(api, request, key, &change, &refusal) ||
+        (is_box && (change.has_name || change.has_scopes || change.has_limits || !change.rotate) &&
+         !box_stays(&refusal))) {
         refusal_reply(exchange, &refusal);
+        return;
+    }
+    if (is_box) {
+        rotate_box(api, exchange);
         return;
     }
     change_do(key, &change);
@@ -459,8 +491,8 @@ void key_delete(struct api *api, struct exchange *exchange, const struct request
 {
     struct refusal refusal;
     char id[KEY_ID_BYTES];
-    struct key *key = changeable(api, request, &refusal);
-    if (!key) {
+    struct key *key = key_of_path(api, request, &refusal);
+    if (!key || (key == api->keys.list[0] && !box_stays(&refusal))) {
         refusal_reply(exchange, &refusal);
         return;
     }

@@ -228,6 +228,13 @@ static void print_urls(void *arg)
     fflush(stdout);
 }
 
+static void print_key(void *arg)
+{
+    const struct server *server = arg;
+    printf("API key %s\n", api_key(server->api));
+    fflush(stdout);
+}
+
 static void print_block(struct server *server)
 {
     char fingerprint[96];
@@ -236,7 +243,7 @@ static void print_block(struct server *server)
     print_urls(server);
     printf("CA fingerprint SHA-256 %s\n", fingerprint);
     if (server->show_key)
-        printf("API key %s\n", api_key(server->api));
+        print_key(server);
     else
         printf("API key: in %s/api-key\n", server->settings.state);
     fflush(stdout);
@@ -380,6 +387,7 @@ static enum status open_floors(struct server *server, struct err *err)
     api_attach(server->api, server->net, state_changed, server);
     net_every(server->net, BEAT_MS, beat, server);
     net_on_change(server->net, print_urls, server);
+    api_on_key(server->api, print_key, server);
     server->show_key = key_may_be_shown(api_key_is_new(server->api));
     return OK;
 }

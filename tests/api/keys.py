@@ -62,9 +62,9 @@ def refusals(server):
         check("keys: refused: %s" % json.dumps(body)[:60], status == 400 and answer["error"]["param"] == param, (status, answer))
     status, _, answer = server.ask("POST", KEYS, {"name": "taken"})
     check("keys: a name that is taken", status == 409 and answer["error"]["code"] == "name_taken", answer)
-    for method, path, body in (("DELETE", "/box", None), ("POST", "/box", {"rotate": True})):
-        status, _, answer = server.ask(method, KEYS + path, body)
-        check("keys: the box's own key is not to be changed: %s" % method, status == 409 and "api-key" in answer["error"]["message"], answer)
+    for method, body in (("DELETE", None), ("POST", {}), ("POST", {"name": "x"}), ("POST", {"rotate": True, "scopes": ["chat"]})):
+        status, _, answer = server.ask(method, KEYS + "/box", body)
+        check("keys: the box's own key is not to be changed: %s %s" % (method, body), status == 409 and "rotated" in answer["error"]["message"], answer)
     status, headers, answer = server.ask("PUT", KEYS, {})
     check("keys: a wrong method names those there are", status == 405 and headers["allow"] == "GET, HEAD, POST", (status, headers, answer))
     status, headers, _ = server.ask("PATCH", KEYS + "/box", {})
@@ -231,6 +231,19 @@ def audit(server, model):
     return server
 
 
+def box(server):
+    old = server.key()
+    status, _, answer = server.ask("POST", KEYS + "/box", {"rotate": True})
+    check("keys: the box's own key is rotated", status == 200 and answer["id"] == "box" and answer["secret"] != old and
+          server.key() == answer["secret"] and (server.state / "api-key").stat().st_mode & 0o777 == 0o600, answer)
+    check("keys: ... the old one is none", server.ask("GET", KEYS, key=old)[0] == 401 and server.ask("GET", KEYS)[0] == 200)
+    for _ in range(100):
+        if "API key " + answer["secret"] in server.stdout():
+            break
+        time.sleep(0.05)
+    check("keys: ... and the console shows the new one", server.printed.rstrip().endswith("API key " + answer["secret"]), server.printed[-200:])
+
+
 def timing(server, secret, text):
     """(seconds until the answer's first word, tokens of the prompt that were there)"""
     began = time.time()
@@ -313,6 +326,7 @@ def run(model):
     scopes(server)
     limits(server)
     logs(server)
+    box(server)
     restart(audit(server, model), model)
     turns(model)
     sharing(model)

@@ -30,7 +30,7 @@ static uint64_t n_suspended(void)
 static void begin(int us_a_row)
 {
     open_sched();
-    n_ended = 0;
+    n_answered = 0;
     pass_us = us_a_row;
 }
 
@@ -120,7 +120,7 @@ static void test_short_beside_long(void)
     }
     wait_for(answers, SEQS);
     CHECK(n_suspended() == 0);
-    n_ended = 0;
+    n_answered = 0;
     for (int i = 0; i < SEQS; i++) {
         text_answered(texts[i], 30, 150, &seed);
         submit_as(1, &answers[i], texts[i], 150);

@@ -41,7 +41,7 @@ static int load_slice_us;
 static bool model_is_open, device_is_open;
 static int32_t embed_batch; // the stand-in embeds, in passes of so many rows; 0: it writes text
 static bool embed_one_pass;
-static int n_ended;         // answers
+static int n_answered;      // answers
 static uint64_t owner;      // of the jobs that are submitted
 static bool share_prefixes; // the setting
 static int dummy;
@@ -597,7 +597,7 @@ static inline void take(struct answer *answers, size_t n, const struct event *ev
         }
         if (event->kind == EVENT_DONE || event->kind == EVENT_FAILED) {
             answer->ended = true;
-            answer->nth = n_ended++;
+            answer->nth = n_answered++;
             answer->ended_ms = clock_ms();
             answer->last = *event;
         }
