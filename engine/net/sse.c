@@ -6,9 +6,8 @@
 
 enum status sse_event(struct exchange *exchange, const char *name, struct bytes json)
 {
-    const struct bytes parts[] = {bytes_of(name ? "event: " : ""),  bytes_of(name ? name : ""),
-                                  bytes_of(name ? "\ndata: " : "data: "), json,
-                                  bytes_of("\n\n")};
+    const struct bytes parts[] = {bytes_of(name ? "event: " : ""), bytes_of(name ? name : ""),
+                                  bytes_of(name ? "\ndata: " : "data: "), json, bytes_of("\n\n")};
     return exchange_write_parts(exchange, parts, COUNT_OF(parts));
 }
 

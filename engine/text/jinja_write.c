@@ -81,6 +81,8 @@ static void write_text_repr(struct run *run, struct datum text)
          twice = memchr(text.text.p, '"', text.text.n) != NULL;
     char quote = single && !twice ? '"' : '\'';
     size_t done = 0;
+    if (!run_charge(run, text.text.n / 8)) // every character is looked at: dearer than a copy
+        return;
     run_write(run, &quote, 1, NULL);
     for (size_t at = 0; at < text.text.n && !run->failed;) {
         uint32_t point = 0;
