@@ -27,6 +27,7 @@ enum status api_open(struct api **out, const struct api_options *options, struct
     keys_open(&api->keys, api->state, api->key);
     audit_open(&api->audit, api->state);
     scribe_open(&api->scribe);
+    api->kept = kept_open();
     *out = api;
     return OK;
 }
@@ -51,6 +52,7 @@ void api_close(struct api *api)
     }
     keys_end(api);
     audit_close(&api->audit);
+    kept_close(api->kept);
     free(api);
 }
 

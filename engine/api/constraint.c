@@ -19,6 +19,8 @@ static struct constraint *only_one_of(struct reading *r, const char *name)
         return NULL;
     }
     const size_t n = strcspn(name, ".");
+    if (n == 4 && memcmp(name, "text", n) == 0)
+        r->form->constraint = "text.format";
     for (const struct field *field = constraint_fields; field->name; field++)
         if (strlen(field->name) == n && memcmp(field->name, name, n) == 0)
             r->form->constraint = field->name; // the request's own text goes away
@@ -105,6 +107,30 @@ static bool read_response_format(struct reading *r, const char *name, yyjson_val
         return c;
     }
     return take_schema(r, name, schema, "response_format.json_schema.schema");
+}
+
+// The Responses dialect has the schema beside the type, in `text.format`.
+bool read_text_format(struct reading *r, const char *name, yyjson_val *value)
+{
+    if (!yyjson_is_obj(value))
+        return wrong_kind(r, name, "an object", value);
+    yyjson_val *type = yyjson_obj_get(value, "type"), *schema = yyjson_obj_get(value, "schema");
+    if (!yyjson_is_str(type))
+        return wrong_kind(r, "text.format.type", "a string", type);
+    if (yyjson_equals_str(type, "text"))
+        return true;
+    if (yyjson_equals_str(type, "json_object")) {
+        struct constraint *c = only_one_of(r, "text.format");
+        if (c)
+            c->kind = CONSTRAINT_JSON;
+        return c;
+    }
+    if (yyjson_equals_str(type, "json_schema"))
+        return take_schema(r, "text.format.schema", schema, "text.format.schema");
+    return refuse(r->refusal, 400, "invalid_value", "text.format.type",
+                  "'text.format.type' is \"%.40s\"; it must be \"text\", \"json_object\" or "
+                  "\"json_schema\".",
+                  yyjson_get_str(type));
 }
 
 static bool read_json_schema(struct reading *r, const char *name, yyjson_val *value)

@@ -424,7 +424,7 @@ static const struct writer rerank_writer = {.whole = rerank_whole};
 
 const struct dialect openai_embeddings = {
     .kind = JOB_EMBED,
-    .id_prefix = "embd",
+    .id_prefix = "embd-",
     .input = "input",
     .fields = {embeddings_fields},
     .finish = embeddings_finish,
@@ -432,7 +432,7 @@ const struct dialect openai_embeddings = {
 };
 const struct dialect ollama_embed = {
     .kind = JOB_EMBED,
-    .id_prefix = "embd",
+    .id_prefix = "embd-",
     .input = "input",
     .fields = {ollama_fields},
     .begin = ollama_begin,
@@ -442,7 +442,7 @@ const struct dialect ollama_embed = {
 };
 const struct dialect ollama_embeddings = {
     .kind = JOB_EMBED,
-    .id_prefix = "embd",
+    .id_prefix = "embd-",
     .input = "prompt",
     .fields = {ollama_fields},
     .begin = ollama_begin,
@@ -452,7 +452,7 @@ const struct dialect ollama_embeddings = {
 };
 const struct dialect jina_rerank = {
     .kind = JOB_EMBED,
-    .id_prefix = "rerank",
+    .id_prefix = "rerank-",
     .input = "documents",
     .fields = {rerank_fields},
     .finish = rerank_finish,

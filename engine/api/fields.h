@@ -28,6 +28,29 @@ struct field {
 extern const struct field shared_fields[];
 field_reader read_model, read_max_tokens, read_stop, read_stream, read_messages, read_tools,
     read_tool_choice, read_template_options, read_parallel_calls;
+// messages.c, for dialects whose conversations are written in another form than OpenAI's chats.
+struct message { // a text whose p is NULL was not given
+    struct bytes role, content, reasoning, name, call_id;
+    const struct value *calls; // a VALUE_LIST of what make_call makes; NULL: none
+};
+// A role as templates know it: "developer" is "system".
+bool take_role(struct reading *r, const char *path, yyjson_val *role, struct bytes *out);
+// A text, or an array of parts of text, joined by newlines.
+bool take_content(struct reading *r, const char *path, yyjson_val *content, bool may_miss,
+                  struct bytes *out);
+// A call's arguments (a text, an object, or nothing): an object where they are one, which is what
+// templates are written for; a text that is no JSON object stays a text.
+bool take_arguments(struct reading *r, const char *path, yyjson_val *arguments, struct value *out);
+// A call as templates read it; id.p == NULL: it has none.
+bool make_call(struct reading *r, struct bytes id, struct bytes name, struct value arguments,
+               struct value *out);
+// The conversation is these messages, at least one: neighbours of one role become one turn (which
+// changes the array).
+bool take_messages(struct reading *r, struct message *messages, size_t n);
+// tools.c: {"name", "description", "parameters"} at `path`; and whether the names of tools (as
+// OpenAI's chats have them) differ.
+bool function_good(struct reading *r, const char *path, yyjson_val *function);
+bool names_differ(struct reading *r, const char *field, const struct value *tools);
 // When every field was read: which tool must be called; "none" leaves the tools out.
 bool finish_tools(struct reading *r);
 // thinking.c: whether, how much and how long the model thinks, in each of its spellings.
@@ -36,6 +59,7 @@ bool finish_thinking(struct reading *r); // what of it templates read becomes th
 
 // constraint.c: what the answer must be, in each of its spellings; only one may be given.
 extern const struct field constraint_fields[];
+field_reader read_text_format;
 // logprobs.c; finish_logprobs: when every field of a chat was read.
 extern const struct field chat_logprobs_fields[], completions_logprobs_fields[];
 bool finish_logprobs(struct reading *r);

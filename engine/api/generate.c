@@ -5,7 +5,7 @@
 // again), not understood (400), another model than the one loaded (404), too many waiting (503 with
 // Retry-After). When the client leaves, the job is cancelled; the reply stays until its last event
 // came.
-#include "inside.h"
+#include "fields.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,7 +52,7 @@ static void name_make(struct reply *reply)
     random_bytes(random, sizeof(random));
     for (size_t i = 0; i < sizeof(random); i++)
         snprintf(text + 2 * i, 3, "%02x", random[i]);
-    snprintf(reply->name, sizeof(reply->name), "%s-%s", reply->dialect->id_prefix, text);
+    snprintf(reply->name, sizeof(reply->name), "%s%s", reply->dialect->id_prefix, text);
 }
 
 static struct reply *reply_open(struct api *api, const struct form *form, const struct ask *ask,
@@ -144,26 +144,35 @@ static bool submit(struct api *api, struct exchange *exchange, struct job *job,
         exchange_reply_header(exchange, "x-tawny-queue-place", place);
     }
     key->n_open++;
+    reply->of_dialect = form->of_dialect;
     reply->next = api->replies;
     api->replies = reply;
     exchange_owner(exchange, gone, reply);
     return true;
 }
 
+static bool settle(struct api *api, struct job *job, struct form *form, struct refusal *refusal)
+{
+    struct reading r = {.ask = &job->ask, .arena = &job->arena, .form = form, .refusal = refusal};
+    return !form->dialect->settle || form->dialect->settle(api, &r);
+}
+
 void dialect_post(struct api *api, struct exchange *exchange, const struct request *request,
                   const struct dialect *dialect)
 {
     struct refusal refusal;
-    struct form form;
+    struct form form = {.dialect = dialect};
     struct job *job = job_open();
     job->kind = dialect->kind;
     job->ask.owner = request->who;
     if (model_is_ready(api, &refusal) && ask_read(dialect, request->body, job, &form, &refusal) &&
         (form.model.n == 0 || model_is_ours(api, form.model, &refusal)) &&
-        model_suits(api, job, &form, &refusal) && submit(api, exchange, job, &form, &refusal)) {
+        settle(api, job, &form, &refusal) && model_suits(api, job, &form, &refusal) &&
+        submit(api, exchange, job, &form, &refusal)) {
         log_debug("%s: job %llu", request->id, (unsigned long long)api->last_id);
         return;
     }
+    dialect_forget(dialect, form.of_dialect);
     job_close(job);
     refusal.shape = dialect->errors;
     refusal_reply(exchange, &refusal);
@@ -191,6 +200,11 @@ enum status api_read_chat(struct job *job, struct bytes body, struct err *err)
 void completions_post(struct api *api, struct exchange *exchange, const struct request *request)
 {
     dialect_post(api, exchange, request, &openai_completions);
+}
+
+void responses_post(struct api *api, struct exchange *exchange, const struct request *request)
+{
+    dialect_post(api, exchange, request, &openai_responses);
 }
 
 void embeddings_post(struct api *api, struct exchange *exchange, const struct request *request)

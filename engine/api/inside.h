@@ -58,6 +58,7 @@ void json_reply(struct exchange *exchange, int http, struct json *json);
 
 // ---- dialects: a table of fields and one writer ---------------------------------------------
 
+struct api;
 struct dialect;
 struct reading; // fields.h
 struct field;
@@ -77,6 +78,7 @@ struct form { // of a request what is not the engine's business: how its answer 
     struct vectors_form vectors;
     enum said thinks;    // whether the model is to think
     struct bytes effort; // and how much; n == 0: not said
+    void *of_dialect;    // what becomes the reply's; dialect->forget frees it
 };
 
 struct reply_call {  // a tool call of an answer that is not streamed
@@ -111,7 +113,7 @@ struct reply { // an answer on its way: from sched_submit to the job's last even
     uint64_t written_ms; // when a stream last got something
     int32_t n_prompt,
         n_read;       // tokens of the prompt, and of these computed so far; 0: not known yet
-    void *of_dialect; // what the dialect's writer keeps from begin to end: malloc'd, ours
+    void *of_dialect; // what the dialect's writer keeps from begin to end: ours
     struct vectors_form form;
     float *vectors; // [n_vectors][n_vector of the model]: ours
     size_t n_vectors;
@@ -120,6 +122,7 @@ struct reply { // an answer on its way: from sched_submit to the job's last even
 void reply_close(struct reply *reply);
 
 struct writer {
+    bool gathers; // `text` is called for whole answers too, and keeps what `whole` writes
     // A stream, by reply_data or reply_named: its first words, a piece of text, a sign of life, its
     // last words (the end of the exchange is reply.c's).
     void (*begin)(struct reply *reply);
@@ -138,14 +141,19 @@ struct dialect {
     enum job_kind kind;
     enum framing framing;
     enum error_shape errors;
-    const char *id_prefix;
+    const char *id_prefix;             // with what separates it: "chatcmpl-"
     const char *input;                 // the field that holds the prompt
     const struct field *fields[7];     // tables, the last pointer NULL
     bool (*begin)(struct reading *r);  // before any field; NULL: nothing to do
     bool (*finish)(struct reading *r); // when every field was read: is all there that must be?
+    // Then, in a server: what the request refers to that is kept there. NULL: nothing to do.
+    bool (*settle)(struct api *api, struct reading *r);
     const struct writer *writer;
+    void (*forget)(void *of_dialect); // NULL: free()
 };
+void dialect_forget(const struct dialect *dialect, void *of_dialect);
 extern const struct dialect openai_chat, openai_completions, openai_prompt; // openai.c
+extern const struct dialect openai_responses;                               // responses.c
 // embeddings.c
 extern const struct dialect openai_embeddings, ollama_embed, ollama_embeddings, jina_rerank;
 // Whether the vectors that are asked for can be had, and be one answer.
@@ -161,8 +169,9 @@ bool ask_read(const struct dialect *dialect, struct bytes body, struct job *job,
 // reply.c: events into answers
 void reply_event(struct reply *reply, struct event *event); // not for EVENT_STATE
 void reply_tick(struct reply *reply, uint64_t now_ms);
-void reply_clear(struct reply *reply); // frees what it holds
-void reply_stop(struct reply *reply);  // the server stops: its last words
+void reply_clear(struct reply *reply);    // frees what it holds
+void reply_too_long(struct reply *reply); // ends it: more than may be held of it
+void reply_stop(struct reply *reply);     // the server stops: its last words
 // One event of a stream, in the dialect's framing; frees the JSON. reply_named: with a name, which
 // only server-sent events have.
 void reply_data(struct reply *reply, struct json *json);
@@ -174,6 +183,7 @@ MUST_USE enum status logprobs_keep(struct reply *reply, const struct event *even
 void logprobs_drop(struct reply *reply, int32_t n); // of those not written yet the last n
 void logprobs_write(struct json *json, const struct reply *reply); // null when there are none
 size_t logprobs_characters(struct bytes chances);
+void logprobs_items(struct json *json, struct bytes chances); // an array, as chats have it
 
 // ---- the whole ------------------------------------------------------------------------------
 
@@ -193,6 +203,7 @@ struct api {
     struct audit audit;
     int64_t began_s;       // when this was opened: unix time
     struct reply *replies; // under way
+    struct kept *kept;     // responses.h
     uint64_t last_id;
     bool stopping;    // whatever arrives now is refused
     int64_t loaded_s; // when the model was: unix time; 0: it is not
@@ -219,10 +230,15 @@ void chat_post(struct api *api, struct exchange *exchange, const struct request 
 void apply_template_post(struct api *api, struct exchange *exchange, const struct request *request);
 void completions_post(struct api *api, struct exchange *exchange, const struct request *request);
 route_handler embeddings_post, rerank_post, ollama_embed_post, ollama_embeddings_post;
+route_handler responses_post, responses_get, responses_delete;
 // False (and refused) unless the model is loaded and the device answers.
 bool model_is_ready(const struct api *api, struct refusal *refusal);
 // False (and refused) unless this is the name of the model that is loaded.
 bool model_is_ours(const struct api *api, struct bytes id, struct refusal *refusal);
+
+// responses_kept.c
+struct kept *kept_open(void);
+void kept_close(struct kept *kept); // when no reply is under way
 
 // cors.c: pages of other origins
 MUST_USE enum status cors_check(const char *setting, struct err *err);

@@ -108,9 +108,9 @@ static void write_chance(struct json *json, struct chance chance)
     json_end(json);
 }
 
-static void write_content(struct json *json, struct bytes left)
+static void write_tokens(struct json *json, const char *name, struct bytes left)
 {
-    json_array(json, "content");
+    json_array(json, name);
     while (left.n > 0) {
         const uint8_t n = take_count(&left);
         json_object(json, NULL);
@@ -125,7 +125,11 @@ static void write_content(struct json *json, struct bytes left)
         json_end(json);
     }
     json_end(json);
-    json_null(json, "refusal");
+}
+
+void logprobs_items(struct json *json, struct bytes chances)
+{
+    write_tokens(json, NULL, chances);
 }
 
 // ---- completions --------------------------------------------------------------------------------
@@ -214,10 +218,13 @@ void logprobs_write(struct json *json, const struct reply *reply)
         return;
     }
     json_object(json, "logprobs");
-    if (reply->dialect == &openai_chat)
-        write_content(json, chances);
-    else
-        for (size_t i = 0; i < COUNT_OF(lists); i++)
-            write_list(json, chances, lists[i], reply->chances_at);
+    if (reply->dialect == &openai_chat) {
+        write_tokens(json, "content", chances);
+        json_null(json, "refusal");
+        json_end(json);
+        return;
+    }
+    for (size_t i = 0; i < COUNT_OF(lists); i++)
+        write_list(json, chances, lists[i], reply->chances_at);
     json_end(json);
 }

@@ -12,11 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 
-struct message { // one while it is read; a text whose p is NULL was not given
-    struct bytes role, content, reasoning, name, call_id;
-    const struct value *calls; // NULL: none
-};
-
 // Longer ones stay a text: their tree would take 16 times as much.
 enum { ARGUMENTS_READ = 1 << 20 };
 
@@ -38,6 +33,19 @@ static void join(struct joined *text, const char *between, struct bytes piece)
 
 // ---- one content ----------------------------------------------------------------------------
 
+// What parts of text are called, in chats and in the Responses dialect, and where their text is.
+static const char *text_of_part(yyjson_val *type)
+{
+    static const struct {
+        const char *type, *member;
+    } parts[] = {{"text", "text"},        {"refusal", "refusal"},     {"input_text", "text"},
+                 {"output_text", "text"}, {"reasoning_text", "text"}, {"summary_text", "text"}};
+    for (size_t i = 0; i < COUNT_OF(parts); i++)
+        if (yyjson_equals_str(type, parts[i].type))
+            return parts[i].member;
+    return NULL;
+}
+
 // The text of a part: {"type":"text","text":"..."} or {"type":"refusal","refusal":"..."}.
 static bool part_text(struct reading *r, const char *name, size_t at, yyjson_val *part,
                       struct bytes *out)
@@ -50,12 +58,12 @@ static bool part_text(struct reading *r, const char *name, size_t at, yyjson_val
     snprintf(path, sizeof(path), "%s[%zu].type", name, at);
     if (!yyjson_is_str(type))
         return wrong_kind(r, path, "a string", type);
-    if (!yyjson_equals_str(type, "text") && !yyjson_equals_str(type, "refusal"))
+    const char *member = text_of_part(type);
+    if (!member)
         return refuse(r->refusal, 400, "unsupported_value", path,
-                      "'%s' is \"%.40s\"; this model reads \"text\" only.", path,
-                      yyjson_get_str(type));
-    yyjson_val *text = yyjson_obj_get(part, yyjson_get_str(type));
-    snprintf(path, sizeof(path), "%s[%zu].%s", name, at, yyjson_get_str(type));
+                      "'%s' is \"%.40s\"; this model reads text only.", path, yyjson_get_str(type));
+    yyjson_val *text = yyjson_obj_get(part, member);
+    snprintf(path, sizeof(path), "%s[%zu].%s", name, at, member);
     if (!yyjson_is_str(text))
         return wrong_kind(r, path, "a string", text);
     *out = (struct bytes){(const uint8_t *)yyjson_get_str(text), yyjson_get_len(text)};
@@ -86,8 +94,8 @@ static bool parts_text(struct reading *r, const char *name, yyjson_val *parts, s
     return true;
 }
 
-static bool read_content(struct reading *r, const char *path, yyjson_val *content, bool may_miss,
-                         struct bytes *out)
+bool take_content(struct reading *r, const char *path, yyjson_val *content, bool may_miss,
+                  struct bytes *out)
 {
     *out = bytes_of("");
     if (may_miss && (!content || yyjson_is_null(content)))
@@ -133,10 +141,7 @@ bool take_value(struct reading *r, const char *name, yyjson_val *json, struct va
 
 // ---- tool calls -----------------------------------------------------------------------------
 
-// Arguments as an object where they are one, which is what templates are written for; a text that
-// is no JSON object stays a text.
-static bool read_arguments(struct reading *r, const char *path, yyjson_val *arguments,
-                           struct value *out)
+bool take_arguments(struct reading *r, const char *path, yyjson_val *arguments, struct value *out)
 {
     if (!arguments || yyjson_is_null(arguments))
         *out = dict_of(r->arena, NULL, 0);
@@ -156,6 +161,18 @@ static bool read_arguments(struct reading *r, const char *path, yyjson_val *argu
     return out->kind != VALUE_DICT || out->dict.members ? true : no_room(r);
 }
 
+bool make_call(struct reading *r, struct bytes id, struct bytes name, struct value arguments,
+               struct value *out)
+{
+    const struct member inner[] = {text_member("name", name), {bytes_of("arguments"), arguments}};
+    struct value call = dict_of(r->arena, inner, COUNT_OF(inner));
+    const struct member outer[] = {{bytes_of("function"), call},
+                                   text_member("type", bytes_of("function")),
+                                   text_member("id", id)};
+    *out = dict_of(r->arena, outer, id.p ? 3 : 2);
+    return call.dict.members && out->dict.members ? true : no_room(r);
+}
+
 // {"name", "arguments"} at `path`, as {"id", "type", "function": {...}}.
 static bool read_function(struct reading *r, const char *path, yyjson_val *function,
                           struct bytes id, struct value *out)
@@ -172,15 +189,8 @@ static bool read_function(struct reading *r, const char *path, yyjson_val *funct
     if (!take_text(r, said, &name))
         return false;
     snprintf(at, sizeof(at), "%s.arguments", path);
-    if (!read_arguments(r, at, yyjson_obj_get(function, "arguments"), &arguments))
-        return false;
-    const struct member inner[] = {text_member("name", name), {bytes_of("arguments"), arguments}};
-    struct value call = dict_of(r->arena, inner, COUNT_OF(inner));
-    const struct member outer[] = {{bytes_of("function"), call},
-                                   text_member("type", bytes_of("function")),
-                                   text_member("id", id)};
-    *out = dict_of(r->arena, outer, id.p ? 3 : 2);
-    return call.dict.members && out->dict.members ? true : no_room(r);
+    return take_arguments(r, at, yyjson_obj_get(function, "arguments"), &arguments) &&
+           make_call(r, id, name, arguments, out);
 }
 
 static bool read_optional_text(struct reading *r, const char *path, yyjson_val *value,
@@ -256,7 +266,7 @@ static bool read_old_call(struct reading *r, const char *path, yyjson_val *call,
     "\"system\", \"developer\", \"user\", \"assistant\" or \"tool\" (or \"function\", its older "  \
     "name)"
 
-static bool read_role(struct reading *r, const char *path, yyjson_val *role, struct bytes *out)
+bool take_role(struct reading *r, const char *path, yyjson_val *role, struct bytes *out)
 {
     static const struct {
         const char *theirs, *ours;
@@ -309,12 +319,12 @@ static bool read_message(struct reading *r, size_t at, yyjson_val *object, struc
     if (!yyjson_is_obj(object))
         return wrong_kind(r, path, "an object", object);
     snprintf(path, sizeof(path), "messages[%zu].role", at);
-    if (!read_role(r, path, yyjson_obj_get(object, "role"), &message->role))
+    if (!take_role(r, path, yyjson_obj_get(object, "role"), &message->role))
         return false;
     snprintf(path, sizeof(path), "messages[%zu].content", at);
     bool may_miss =
         bytes_equal_text(message->role, "assistant") || bytes_equal_text(message->role, "tool");
-    return read_content(r, path, yyjson_obj_get(object, "content"), may_miss, &message->content) &&
+    return take_content(r, path, yyjson_obj_get(object, "content"), may_miss, &message->content) &&
            read_extras(r, at, object, message);
 }
 
@@ -404,8 +414,10 @@ static struct value message_value(struct arena *arena, const struct message *mes
     return dict_of(arena, members, n);
 }
 
-static bool take_messages(struct reading *r, const struct message *messages, size_t n)
+bool take_messages(struct reading *r, struct message *messages, size_t n)
 {
+    if (!merge_all(r, messages, &n))
+        return false;
     struct value *list = arena_take(r->arena, sizeof(*list)),
                  *items = arena_take(r->arena, n * sizeof(*items));
     if (!list || !items)
@@ -437,5 +449,5 @@ bool read_messages(struct reading *r, const char *name, yyjson_val *value)
         if (!read_message(r, i, entry, &messages[i]))
             return false;
     }
-    return merge_all(r, messages, &n) && take_messages(r, messages, n);
+    return take_messages(r, messages, n);
 }

@@ -389,7 +389,7 @@ static const struct writer writer = {
 };
 
 const struct dialect openai_chat = {
-    .id_prefix = "chatcmpl",
+    .id_prefix = "chatcmpl-",
     .input = "messages",
     .fields = {shared_fields, both_fields, constraint_fields, sampling_fields, chat_logprobs_fields,
                chat_fields},
@@ -411,7 +411,7 @@ static void prompt_whole(const struct reply *reply, struct json *json, enum fini
 static const struct writer prompt_writer = {.whole = prompt_whole}; // it is never streamed
 
 const struct dialect openai_prompt = {
-    .id_prefix = "prompt",
+    .id_prefix = "prompt-",
     .input = "messages",
     .fields = {shared_fields, both_fields, constraint_fields, sampling_fields, chat_fields},
     .finish = prompt_finish,
@@ -419,7 +419,7 @@ const struct dialect openai_prompt = {
 };
 
 const struct dialect openai_completions = {
-    .id_prefix = "cmpl",
+    .id_prefix = "cmpl-",
     .input = "prompt",
     .fields = {shared_fields, both_fields, constraint_fields, sampling_fields,
                completions_logprobs_fields, completions_fields},

@@ -16,6 +16,12 @@ bool event_is_last(const struct event *event)
     return event->kind == EVENT_DONE || event->kind == EVENT_FAILED;
 }
 
+void dialect_forget(const struct dialect *dialect, void *of_dialect)
+{
+    if (of_dialect)
+        (dialect->forget ? dialect->forget : free)(of_dialect);
+}
+
 static void answered(struct reply *reply)
 {
     reply->exchange = NULL;
@@ -166,22 +172,31 @@ static struct buf *place_of(struct reply *reply, const struct event *event)
     }
 }
 
+void reply_too_long(struct reply *reply)
+{
+    static const struct err again = {IO_ERROR,
+                                     "the answer is too long to be told again at its end"},
+                            whole = {IO_ERROR,
+                                     "the answer is too long to be sent whole; stream it"};
+    sched_cancel(reply->api->options.sched, reply->id);
+    fail(reply, reply->stream ? &again : &whole);
+}
+
 static void text_came(struct reply *reply, const struct event *event)
 {
-    if (reply->stream) {
-        stream_begin(reply);
-        reply->dialect->writer->text(reply, event);
+    const struct writer *writer = reply->dialect->writer;
+    if (reply->stream || writer->gathers) {
+        if (reply->stream)
+            stream_begin(reply);
+        writer->text(reply, event);
         reply->n_calls += event->channel == ANSWER_TOOL_NAME;
         return;
     }
     struct buf *place = place_of(reply, event);
     reply->n_calls += event->channel == ANSWER_TOOL_NAME;
     if (event->n_text > ANSWER_BYTES_MOST || reply->n_bytes > ANSWER_BYTES_MOST - event->n_text ||
-        buf_add(place, event->text, event->n_text) != OK) {
-        sched_cancel(reply->api->options.sched, reply->id);
-        fail(reply, &(struct err){.status = IO_ERROR,
-                                  .text = "the answer is too long to be sent whole; stream it"});
-    }
+        buf_add(place, event->text, event->n_text) != OK)
+        reply_too_long(reply);
     reply->n_bytes += event->n_text;
 }
 
@@ -203,7 +218,7 @@ void reply_clear(struct reply *reply)
     buf_free(&reply->text);
     buf_free(&reply->thinking);
     buf_free(&reply->chances);
-    free(reply->of_dialect);
+    dialect_forget(reply->dialect, reply->of_dialect);
 }
 
 void reply_event(struct reply *reply, struct event *event)

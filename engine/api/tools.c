@@ -42,22 +42,8 @@ static bool parameters_good(struct reading *r, const char *path, yyjson_val *par
                   yyjson_is_str(type) ? yyjson_get_str(type) : "", yyjson_is_str(type) ? "\"" : "");
 }
 
-static bool tool_good(struct reading *r, const char *name, size_t at, yyjson_val *tool)
+bool function_good(struct reading *r, const char *path, yyjson_val *function)
 {
-    char path[64];
-    snprintf(path, sizeof(path), "%s[%zu]", name, at);
-    if (!yyjson_is_obj(tool))
-        return wrong_kind(r, path, "an object", tool);
-    yyjson_val *type = yyjson_obj_get(tool, "type"), *function = yyjson_obj_get(tool, "function");
-    snprintf(path, sizeof(path), "%s[%zu].type", name, at);
-    if (!yyjson_is_str(type))
-        return wrong_kind(r, path, "\"function\"", type);
-    if (!yyjson_equals_str(type, "function"))
-        return refuse(r->refusal, 400, "unsupported_value", path,
-                      "'%s' is \"%.40s\"; it must be \"function\".", path, yyjson_get_str(type));
-    snprintf(path, sizeof(path), "%s[%zu].function", name, at);
-    if (!yyjson_is_obj(function))
-        return wrong_kind(r, path, "an object", function);
     const struct {
         const char *name, *kind;
         bool must, text;
@@ -65,17 +51,37 @@ static bool tool_good(struct reading *r, const char *name, size_t at, yyjson_val
     } members[] = {{"name", "a string", true, true, tool_name_good},
                    {"description", "a string", false, true, NULL},
                    {"parameters", "an object", false, false, parameters_good}};
+    char at[96];
+    if (!yyjson_is_obj(function))
+        return wrong_kind(r, path, "an object", function);
     for (size_t i = 0; i < COUNT_OF(members); i++) {
         yyjson_val *member = yyjson_obj_get(function, members[i].name);
         if (!members[i].must && (!member || yyjson_is_null(member)))
             continue;
-        snprintf(path, sizeof(path), "%s[%zu].function.%s", name, at, members[i].name);
+        snprintf(at, sizeof(at), "%.60s.%s", path, members[i].name);
         if (members[i].text ? !yyjson_is_str(member) : !yyjson_is_obj(member))
-            return wrong_kind(r, path, members[i].kind, member);
-        if (members[i].good && !members[i].good(r, path, member))
+            return wrong_kind(r, at, members[i].kind, member);
+        if (members[i].good && !members[i].good(r, at, member))
             return false;
     }
     return true;
+}
+
+static bool tool_good(struct reading *r, const char *name, size_t at, yyjson_val *tool)
+{
+    char path[64];
+    snprintf(path, sizeof(path), "%s[%zu]", name, at);
+    if (!yyjson_is_obj(tool))
+        return wrong_kind(r, path, "an object", tool);
+    yyjson_val *type = yyjson_obj_get(tool, "type");
+    snprintf(path, sizeof(path), "%s[%zu].type", name, at);
+    if (!yyjson_is_str(type))
+        return wrong_kind(r, path, "\"function\"", type);
+    if (!yyjson_equals_str(type, "function"))
+        return refuse(r->refusal, 400, "unsupported_value", path,
+                      "'%s' is \"%.40s\"; it must be \"function\".", path, yyjson_get_str(type));
+    snprintf(path, sizeof(path), "%s[%zu].function", name, at);
+    return function_good(r, path, yyjson_obj_get(tool, "function"));
 }
 
 static struct bytes name_of(const struct value *tool)
@@ -85,7 +91,7 @@ static struct bytes name_of(const struct value *tool)
     return name && name->kind == VALUE_TEXT ? name->text : (struct bytes){NULL, 0};
 }
 
-static bool names_differ(struct reading *r, const char *field, const struct value *tools)
+bool names_differ(struct reading *r, const char *field, const struct value *tools)
 {
     for (size_t i = 0; i < tools->list.n; i++) {
         const struct bytes name = name_of(&tools->list.items[i]);

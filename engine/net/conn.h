@@ -140,6 +140,7 @@ struct exchange {
     size_t n_reserved; // of that budget
     struct buf fields; // header lines that the handler added
     bool streaming, chunked, head_only;
+    bool last; // what a stream gets now is its end: as much may wait as of a whole answer
     bool done; // the answer is complete
     bool gone; // the client is: on_gone is due, unless done
     net_gone *on_gone;

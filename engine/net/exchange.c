@@ -247,7 +247,8 @@ enum status exchange_write_parts(struct exchange *exchange, const struct bytes *
         return OK; // a chunk of no bytes would be the end
     char size[24];
     int n_size = snprintf(size, sizeof(size), "%zx\r\n", n_all);
-    bool keeps_up = conn->out.n - conn->out_at + n_all <= LIMIT_STREAM_OUT, good = keeps_up;
+    const size_t most = exchange->last ? LIMIT_REPLY_OUT : LIMIT_STREAM_OUT;
+    bool keeps_up = conn->out.n - conn->out_at + n_all <= most, good = keeps_up;
     if (exchange->chunked)
         good = good && conn_write(conn, (struct bytes){(const uint8_t *)size, (size_t)n_size});
     for (size_t i = 0; i < n && good; i++)
@@ -268,6 +269,11 @@ enum status exchange_write_parts(struct exchange *exchange, const struct bytes *
 enum status exchange_write(struct exchange *exchange, struct bytes piece)
 {
     return exchange_write_parts(exchange, &piece, 1);
+}
+
+void exchange_last(struct exchange *exchange)
+{
+    exchange->last = true;
 }
 
 void exchange_end(struct exchange *exchange)

@@ -136,6 +136,9 @@ void exchange_stream(struct exchange *exchange, int code, const char *content_ty
 // CLOSED: the client is too slow or gone (on_gone will be called, unless exchange_end is called
 // first); nothing more need be written.
 MUST_USE enum status exchange_write(struct exchange *exchange, struct bytes piece);
+// What is written from here on is the end of the stream, and may be as long as a whole answer: no
+// slowness of the client's.
+void exchange_last(struct exchange *exchange);
 void exchange_end(struct exchange *exchange);
 // What was done, in a few words, for whoever keeps account of it (net_on_answer).
 void exchange_note(struct exchange *exchange, const char *format, ...) PRINTF_LIKE(2, 3);

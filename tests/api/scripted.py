@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""scripted.py OUT.gguf - a model that always writes the same: what the tests of tool calls and thinking talk to.
+"""scripted.py OUT.gguf [shell] - a model that always writes the same: what the tests of tool calls and thinking talk to.
 
 A llama of one layer, written by hand. A token's embedding is a vector of its own and the output matrix is a table of
 successors, so each token has one that follows it. Attention looks at all tokens alike and finds one byte, that of an
@@ -8,6 +8,9 @@ umbrella (U+2602), which only the answer of a tool has: then the prompt's last l
     FIRST   behind a prompt: a thought, a sentence, two calls (Hermes' form, as the template says)
     THEN    behind a prompt that holds an umbrella: what the weather is
     FORCED  behind a space: the arguments of a call whose beginning was forced on the model
+
+With `shell` its first answer calls exec_command, as Codex names the tool that runs a command: one that prints umbrellas, so
+many that they count among the 10,000 bytes that such a client says first.
 """
 import sys
 from pathlib import Path
@@ -20,6 +23,8 @@ from mkgguf import BOOL, FL32, I32, STR, U32, byte_chars, kv, write_gguf  # noqa
 FIRST = ["<think>", "It is", " about", " weather.", "</think>", "\n\n", "I look", ".\n", "<tool", "_call>\n", '{"name": "get_', 'weather", ',
          '"arguments": {"ci', 'ty": "Par', 'is", "days": 2', "}}\n</tool", "_call>\n\n", "<tool_", 'call>{"name": "now", "argu', 'ments": {}}',
          "</tool_", "call> ", "<|im_end|>"]
+SHELL = ["I look", ".\n", "<tool", "_call>\n", '{"name": "exec_command", "argu', 'ments": {"cmd": "echo ', "\u2602" * 60, '"}}\n</tool', "_call>",
+         "<|im_end|>"]
 THEN = ["There are", " 12 degrees", " in Paris.", "<|im_end|>"]
 FORCED = ['{"city": "Ro', 'me"}', "}\n</tool_call>", "<|im_end|>"]
 CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -34,7 +39,7 @@ TEMPLATE = """{%- if tools %}{{- '<|im_start|>system\\n# Tools\\n' }}{%- for too
 WIDE, SEEN, HIT = 512, 511, 10.0  # rows; the row that says whether there was an umbrella; a successor's weight
 
 
-def make(path):
+def make(path, shell=False):
     chars = byte_chars()
     spelled = lambda text: "".join(chars[b] for b in text.encode())
     tokens = [chars[b] for b in sorted(chars)] + CONTROL + MARKS
@@ -52,7 +57,7 @@ def make(path):
                 types.append(1)
         return ids
 
-    first, then, forced = add(FIRST), add(THEN), add(FORCED)
+    first, then, forced = add(SHELL if shell else FIRST), add(THEN), add(FORCED)
     n = len(tokens)
     assert n < SEEN
     follow = np.zeros((n, WIDE), "f4")
@@ -84,7 +89,7 @@ def make(path):
     names += [("blk.0.attn_%s.weight" % a, (WIDE, WIDE)) for a in ("q", "k", "v", "output")]
     names += [("blk.0.ffn_%s.weight" % f, shape) for f, shape in (("gate", (64, WIDE)), ("up", (64, WIDE)), ("down", (WIDE, 64)))]
     keys = [kv("general.architecture", STR, "llama"), kv("general.name", STR, "scripted"), kv("llama.block_count", U32, 1),
-            kv("llama.context_length", U32, 8192), kv("llama.embedding_length", U32, WIDE), kv("llama.feed_forward_length", U32, 64),
+            kv("llama.context_length", U32, 32768 if shell else 8192), kv("llama.embedding_length", U32, WIDE), kv("llama.feed_forward_length", U32, 64),
             kv("llama.attention.head_count", U32, 8), kv("llama.attention.head_count_kv", U32, 8),
             kv("llama.attention.layer_norm_rms_epsilon", FL32, 1e-5), kv("llama.rope.dimension_count", U32, 64),
             kv("llama.vocab_size", U32, n), kv("tokenizer.ggml.model", STR, "gpt2"), kv("tokenizer.ggml.pre", STR, "gpt-2"),
@@ -96,4 +101,4 @@ def make(path):
 
 
 if __name__ == "__main__":
-    make(sys.argv[1])
+    make(sys.argv[1], sys.argv[2:] == ["shell"])

@@ -2,9 +2,9 @@
 // openai.c). What is refused says why, in JSON that can be read again; what is taken keeps to its
 // bounds.
 //
-// The first byte says whether it is a chat. Kept inputs: request/ (every field once, each fault
+// The first byte says which dialect it is. Kept inputs: request/ (every field once, each fault
 // once, and what fuzzing found).
-#include "api/inside.h"
+#include "api/fields.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -73,6 +73,15 @@ static void job_is_good(const struct job *job)
             abort();
 }
 
+static bool settles(struct job *job, struct form *form, struct refusal *refusal)
+{
+    static struct api api;
+    struct reading r = {.ask = &job->ask, .arena = &job->arena, .form = form, .refusal = refusal};
+    if (!api.kept)
+        api.kept = kept_open();
+    return !form->dialect->settle || form->dialect->settle(&api, &r);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct form form = {0};
@@ -84,13 +93,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!copy)
         abort();
     memcpy(copy, data + 1, size - 1);
-    const struct dialect *dialect = data[0] & 1 ? &openai_chat : &openai_completions;
-    bool taken = ask_read(dialect, (struct bytes){copy, size - 1}, job, &form, &refusal);
+    const struct dialect *dialect = data[0] & 0x80 ? &openai_responses
+                                    : data[0] & 1  ? &openai_chat
+                                                   : &openai_completions;
+    bool taken = ask_read(dialect, (struct bytes){copy, size - 1}, job, &form, &refusal) &&
+                 settles(job, &form, &refusal);
     free(copy); // what was taken views the job's memory alone
     if (taken)
         job_is_good(job);
     else
         refusal_is_good(&refusal);
+    dialect_forget(dialect, form.of_dialect);
     job_close(job);
     return 0;
 }

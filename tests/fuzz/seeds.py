@@ -72,6 +72,16 @@ def request():
     for i, body in enumerate(bodies):
         for chat_byte in b"\0\1":
             seed("request", "body-%02d-%d" % (i, chat_byte), bytes([chat_byte]) + body.encode())
+    responses = ['{"input":[{"role":"user","content":[{"type":"input_text","text":"q"}]},{"type":"reasoning","summary":[{"type":"summary_text","text":'
+                 '"t"}],"encrypted_content":"tawny:u"},{"type":"function_call","call_id":"c","name":"f","arguments":"{}"},{"type":'
+                 '"function_call_output","call_id":"c","output":"o"},{"type":"custom_tool_call","call_id":"d","name":"p","input":"x"},{"type":'
+                 '"shell_call_output","call_id":"d","output":[{}]}],"instructions":"i","tools":[{"type":"custom","name":"p","format":{"definition":'
+                 '"d"}},{"type":"function","name":"f","parameters":{}},{"type":"web_search"}],"tool_choice":"required","text":{"format":{"type":'
+                 '"text"}},"reasoning":{"effort":"low","summary":"auto"},"include":["reasoning.encrypted_content"],"top_logprobs":1}',
+                 '{"input":"x","text":{"format":{"type":"json_schema","schema":{}}},"store":false,"previous_response_id":"resp_1"}',
+                 '{"input":[{"id":"msg_ab_0"}]}']
+    for i, body in enumerate(responses):
+        seed("request", "responses-%d" % i, b"\x80" + body.encode())
 
 
 def tls():
