@@ -42,6 +42,40 @@ static bool read_stream_options(struct reading *r, const char *name, yyjson_val 
     return take_flag(r, "stream_options.include_usage", usage, &r->form->include_usage);
 }
 
+// {"type": "content", "content": a text, or an array of text parts}
+static bool read_prediction(struct reading *r, const char *name, yyjson_val *value)
+{
+    yyjson_val *content = yyjson_obj_get(value, "content");
+    const size_t n = yyjson_arr_size(content);
+    size_t n_bytes = 0;
+    if (!yyjson_is_obj(value))
+        return wrong_kind(r, name, "an object", value);
+    if (!yyjson_equals_str(yyjson_obj_get(value, "type"), "content"))
+        return refuse(r->refusal, 400, "invalid_value", "prediction.type",
+                      "'prediction.type' must be \"content\".");
+    if (yyjson_is_str(content))
+        return take_text(r, content, &r->ask->prediction);
+    if (!yyjson_is_arr(content))
+        return wrong_kind(r, "prediction.content", "a string or an array of text parts", content);
+    for (size_t i = 0; i < n; i++) {
+        yyjson_val *text = yyjson_obj_get(yyjson_arr_get(content, i), "text");
+        if (!yyjson_is_str(text))
+            return wrong_kind(r, "prediction.content", "an array of text parts",
+                              yyjson_arr_get(content, i));
+        n_bytes += yyjson_get_len(text);
+    }
+    uint8_t *all = arena_take(r->arena, n_bytes + 1);
+    if (!all)
+        return no_room(r);
+    r->ask->prediction = (struct bytes){all, n_bytes};
+    for (size_t i = 0; i < n; i++) {
+        yyjson_val *text = yyjson_obj_get(yyjson_arr_get(content, i), "text");
+        memcpy(all, yyjson_get_str(text), yyjson_get_len(text));
+        all += yyjson_get_len(text);
+    }
+    return true;
+}
+
 static bool read_echo(struct reading *r, const char *name, yyjson_val *value)
 {
     return take_flag(r, name, value, &r->form->echo);
@@ -85,6 +119,7 @@ static bool only_text_modality(struct reading *r, const char *name, yyjson_val *
 static const struct field both_fields[] = {
     {"stream_options", read_stream_options},
     {"n", only_one},
+    {"prediction", read_prediction},
     {NULL, NULL},
 };
 
@@ -184,6 +219,8 @@ static void usage_write(struct json *json, const struct usage *usage)
     json_end(json);
     json_object(json, "completion_tokens_details");
     json_whole(json, "reasoning_tokens", usage->n_thinking);
+    json_whole(json, "accepted_prediction_tokens", usage->n_draft_kept);
+    json_whole(json, "rejected_prediction_tokens", usage->n_drafted - usage->n_draft_kept);
     json_end(json);
     json_end(json);
     json_object(json, "timings"); // an extension, named as peers do
@@ -194,6 +231,8 @@ static void usage_write(struct json *json, const struct usage *usage)
     json_whole(json, "predicted_n", usage->n_generated);
     json_real(json, "predicted_ms", (double)usage->generate_us / 1e3, 1);
     json_real(json, "predicted_per_second", per_second(n_after_first, usage->generate_us), 1);
+    json_whole(json, "draft_n", usage->n_drafted);
+    json_whole(json, "draft_n_accepted", usage->n_draft_kept);
     json_end(json);
 }
 

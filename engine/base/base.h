@@ -240,6 +240,7 @@ struct settings {
     int32_t n_parallel;  // sequences decoded together
     bool kv_q8_0;        // kv-type: keys and values in 8 bits (q8_0), else in 16 (f16)
     bool share_prefixes; // what one key's requests left in memory may serve another's
+    bool speculation;    // tokens are guessed ahead where that is faster
     enum log_level log;
 };
 

@@ -12,7 +12,7 @@
 #include <string.h>
 
 enum { FILE_CAP = 65536 };
-enum kind { TEXT, NUMBER, CONTEXT, LEVEL, KV_TYPE, FLAG };
+enum kind { TEXT, NUMBER, CONTEXT, LEVEL, KV_TYPE, FLAG, AUTO_OFF };
 
 static const struct key {
     const char *name;
@@ -50,6 +50,8 @@ static const struct key {
      "how conversations are kept in memory: f16 or q8_0"},
     {"share-prefixes", 0, FLAG, AT(share_prefixes), 0, 0, false, "yes|no",
      "whether what one key's requests left in memory may serve another's"},
+    {"speculation", 0, AUTO_OFF, AT(speculation), 0, 0, false, "WHEN",
+     "guess tokens ahead where that is faster (the answers are the same): auto or off"},
     {"log", 0, LEVEL, AT(log), 0, 0, false, "LEVEL", "how much is told: info or debug"},
 #undef AT
 };
@@ -66,6 +68,7 @@ void settings_default(struct settings *settings)
         .n_ctx = CTX_AUTO,
         .n_threads = 0,
         .n_parallel = 4,
+        .speculation = true,
         .log = LOG_INFO,
     };
 }
@@ -82,7 +85,9 @@ bool settings_describe(size_t i, struct setting *out)
     int32_t number = 0;
     if (key->kind == NUMBER || key->kind == CONTEXT)
         memcpy(&number, field, sizeof(number));
-    if (key->kind == TEXT)
+    if (key->kind == AUTO_OFF)
+        snprintf(out->fallback, sizeof(out->fallback), "auto");
+    else if (key->kind == TEXT)
         snprintf(out->fallback, sizeof(out->fallback), "%s", field[0] ? field : "\"\"");
     else if (key->kind == CONTEXT && number == CTX_AUTO)
         snprintf(out->fallback, sizeof(out->fallback), "auto");
@@ -190,6 +195,17 @@ static enum status set_flag(struct settings *settings, const struct key *key, st
     return OK;
 }
 
+static enum status set_auto_off(struct settings *settings, const struct key *key,
+                                struct bytes value, struct err *err)
+{
+    const bool is_auto = bytes_equal_text(value, "auto");
+    if (!is_auto && !bytes_equal_text(value, "off"))
+        return err_set(err, BAD_INPUT, "%s: \"%.*s\" is neither auto nor off", key->name,
+                       shown(value), (const char *)value.p);
+    memcpy((char *)settings + key->offset, &is_auto, sizeof(is_auto));
+    return OK;
+}
+
 static bool hostname_is_good(struct bytes name)
 {
     if (name.n == 0 || name.n > 63 || name.p[0] == '-' || name.p[name.n - 1] == '-')
@@ -246,6 +262,8 @@ enum status settings_set(struct settings *settings, const char *name, struct byt
         return set_kv_type(settings, key, value, err);
     case FLAG:
         return set_flag(settings, key, value, err);
+    case AUTO_OFF:
+        return set_auto_off(settings, key, value, err);
     }
     return UNSUPPORTED;
 }

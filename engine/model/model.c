@@ -102,6 +102,7 @@ static void fill_info(struct model *m, const char *path)
     info->draft_bytes = m->weights.draft_bytes;
     info->drafts = h->n_draft > 0;
     info->needs_snapshots = hyper_recurrent(h);
+    info->takes_back = !hyper_recurrent(h) && !h->sees_all;
     for (int32_t k = 0; k < info->plan.n_pools; k++)
         info->needs_snapshots |=
             info->plan.pools[k].window > 0 && info->plan.pools[k].window < h->n_ctx;

@@ -83,6 +83,7 @@ struct model_info {
     bool one_pass;        // a text must be one pass: its tokens see what follows them
     int32_t n_texts;      // most that one pass of model_embed may have
     bool needs_snapshots; // what a sequence holds cannot be cut back anywhere
+    bool takes_back;      // but it can to any row of the pass that came last
     uint64_t draft_bytes; // of the file's blocks that predict further tokens; 0: it has none
     bool drafts;          // one of them is loaded: model_draft
     struct model_plan plan;

@@ -13,7 +13,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { GIVES_WAY = 10 }; // nice
+enum {
+    GIVES_WAY = 10,      // nice
+    PREDICTED_BYTES = 8, // of a prediction are read for each token that an answer may have
+};
 
 struct encoder {
     struct ring *in, *out;
@@ -32,6 +35,7 @@ void encoding_close(struct encoding *encoding)
     jinja_text_free(&encoding->text);
     free(encoding->ids);
     free(encoding->n_each);
+    free(encoding->predicted);
     free(encoding);
 }
 
@@ -122,6 +126,24 @@ static enum status encode_prompt(const struct encoding *e, int32_t *ids, size_t 
     return OK;
 }
 
+// What is predicted of the answer; its beginning, where that is longer than an answer can be. What
+// cannot be encoded is not used: it changes how soon the answer is there, and nothing else.
+static void encode_prediction(struct encoding *e)
+{
+    struct bytes text = e->job->ask.prediction;
+    const size_t most = (size_t)e->n_ctx * PREDICTED_BYTES;
+    struct err err;
+    size_t n = 0;
+    text.n = text.n < most ? text.n : most;
+    if (text.n == 0)
+        return;
+    e->predicted = mem_array(text.n + 64, sizeof(*e->predicted));
+    if (tokenizer_append(e->tokenizer, text, false, e->predicted, text.n + 64, &n, &err) != OK)
+        n = 0;
+    e->n_predicted = (int32_t)(n < (size_t)e->n_ctx ? n : (size_t)e->n_ctx);
+    e->predicted = mem_resize(e->predicted, ((size_t)e->n_predicted + 1) * sizeof(*e->predicted));
+}
+
 static enum status encode(struct encoding *e, struct err *err)
 {
     const struct job *job = e->job;
@@ -151,6 +173,7 @@ static enum status encode(struct encoding *e, struct err *err)
     }
     e->ids = mem_resize(ids, n * sizeof(*ids));
     e->n = (int32_t)n;
+    encode_prediction(e);
     return OK;
 }
 

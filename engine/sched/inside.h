@@ -6,13 +6,14 @@
 //   encode.c   the thread that turns prompts into ids        prefix.c  which sequence it gets
 //   step.c     one forward pass            embed.c   and one of a model that embeds
 //   speak.c    from tokens to what is told turn.c    whose turn it is
+//   guess.c    rows of tokens that are likely to come      lookup.c  which these are
 //
 // Invariants (engine_check walks them after every step):
 //   FREE      work == NULL; token[0 .. n_cached) is what the model's memory holds, kept for a
 //             later prompt that begins the same way, until memory is short
 //   PREFILL   n_cached < n_prompt and token[0 .. n_cached) == prompt[0 .. n_cached)
 //   DECODE    n_cached == n_prompt + n_generated - n_read - 1: the token picked last is not in the
-//             memory yet; it is the next row
+//             memory yet; it is the next row, before those of guessed tokens
 //   arriving  works whose prompt is not tokenized yet: job == NULL while the encoder has it
 //   waiting   works without a sequence, in order of arrival or of their return; while fewer than
 //             n_together run only because memory is short, which those that run will give back
@@ -42,9 +43,35 @@ enum {
     STEP_ALONE_US = 1000000, // when nobody else waits for a token
     STEP_SHARED_US = 150000, // when others do; on a slow machine STEP_SHARED_TIMES their own pass
     STEP_SHARED_TIMES = 3,
+    // Rows of a pass whose numbers are the same however many they are: what is guessed stays in it.
+    GUESS_ROWS = 8,
+    GUESS_MOST = GUESS_ROWS - 1, // tokens guessed at once
+    GUESS_KINDS = 7,             // by how much of the text before was found again
+    GUESS_PACES = 4,             // passes of 1, 2, 4 and 8 rows
 };
 
 struct encoder;
+struct lookup;
+
+struct guess {                        // of a work: what may come next
+    struct lookup *lookup;            // its text; NULL: nothing is guessed
+    int32_t token[GUESS_MOST], n, at; // [n], of which `at` have come
+    int32_t n_rows;                   // so many of them are rows of the next pass
+    int32_t kind;                     // of GUESS_KINDS
+    float rate[GUESS_KINDS];          // how often such a token came, running mean
+};
+
+struct pace {
+    double us;   // that a pass of so many rows takes, running mean
+    uint64_t at; // guessing.n_passes when it was last measured
+    int32_t n;   // times
+};
+struct guessing { // of a model
+    bool on;
+    struct pace paces[GUESS_PACES];
+    float rate[GUESS_KINDS];
+    uint64_t n_passes;
+};
 
 // A prompt on its way through the encoder: it belongs to whoever holds it.
 struct encoding {
@@ -58,10 +85,11 @@ struct encoding {
     int32_t *n_each;            // [ask.n_texts] of JOB_EMBED: ids of each text, one behind another
     int32_t *ids;               // [n]; NULL when it was refused
     int32_t n;
-    struct grammar *grammar; // NULL: the answer is free
-    struct matcher *matcher; // at its beginning
-    struct notes notes;      // on it
-    struct err err;          // status != OK: refused
+    int32_t *predicted, n_predicted; // ids of ask.prediction; NULL: none
+    struct grammar *grammar;         // NULL: the answer is free
+    struct matcher *matcher;         // at its beginning
+    struct notes notes;              // on it
+    struct err err;                  // status != OK: refused
 };
 
 // A job from its arrival to its end.
@@ -82,6 +110,8 @@ struct work {
     int32_t at_token;                      // of it, the first that is not in the memory
     int32_t at_prompt;                     // and where that is in prompt
     float *vectors;                        // [n_texts][n_vector]: those before at_text are there
+    int32_t *predicted, n_predicted;       // what the client thinks the answer will be
+    struct guess guess;
     struct sampler *sampler;
     struct grammar *grammar; // NULL: the answer is free
     struct matcher *matcher; // how far it is in the grammar
@@ -150,16 +180,17 @@ struct loaded {
     uint64_t began_ms, told_ms; // loading: since when, and when it was last told
     double chunk[2];            // prompt rows in a pass, alone and beside others: chunk_learn()
     double decode_us;           // a pass without prompt rows, running mean
-    bool embeds;                // it has no sequences with works: embed.c
-    int32_t n_vector;           // of a text's vector
-    int32_t first_seq;          // that has the text which is next, or begins it
-    int32_t *n_rows;            // [n_seq] rows of each sequence in the present pass
-    float *logits;              // [n_together][n_vocab], or the largest: [..][n_top]
-    float *row;                 // [n_vocab]: all logits of one of these
-    float *raw;                 // [n_vocab]: the same, which nothing changes
-    float *total;               // [n_seq]: log(sum of e^logit) of each wanted row
+    struct guessing guessing;
+    bool embeds;       // it has no sequences with works: embed.c
+    int32_t n_vector;  // of a text's vector
+    int32_t first_seq; // that has the text which is next, or begins it
+    int32_t *n_rows;   // [n_seq] rows of each sequence in the present pass
+    float *logits;     // [n_wanted_most][n_vocab], or the largest: [..][n_top]
+    float *row;        // [n_vocab]: all logits of one of these
+    float *raw;        // [n_vocab]: the same, which nothing changes
+    float *total;      // [n_wanted_most]: log(sum of e^logit) of each wanted row
     struct chance_row chance;
-    int32_t *top; // [n_together][TOP_K_MOST]: whose they are
+    int32_t *top; // [n_wanted_most][TOP_K_MOST]: whose they are
 };
 
 struct engine { // all of it belongs to the engine thread
@@ -277,6 +308,25 @@ void work_speak_close(struct work *work);
 void chance_begin(struct loaded *loaded, const struct work *work, struct logits logits,
                   int32_t n_top);
 void chance_tell(struct loaded *loaded, const struct work *work, int32_t wanted, int32_t id);
+
+// guess.c
+void guess_open(struct loaded *loaded); // the model is ready
+void guess_begin(struct loaded *loaded, struct work *work);
+void guess_saw(struct loaded *loaded, struct work *work, int32_t id); // a token that counts
+// Before a pass: how many rows of guessed tokens each sequence that generates should have in it.
+void guess_plan(struct loaded *loaded);
+void guess_learn(struct loaded *loaded, int32_t n_rows, uint64_t took_us); // a pass of such rows
+void guess_close(struct work *work);
+
+// lookup.c
+enum { LOOKUP_BREAK = -1, LOOKUP_MATCH_LEAST = 2, LOOKUP_MATCH_MOST = 32 };
+void lookup_open(struct lookup **out, int32_t n_expected); // tokens
+void lookup_close(struct lookup *lookup);                  // NULL: nothing
+// A token of the text, or LOOKUP_BREAK, over which nothing is found.
+void lookup_add(struct lookup *lookup, int32_t token);
+// What may follow: at most n_most tokens; returns how many. *n_matched: so many of the last tokens
+// stand before where they were found; 0: nothing was.
+int32_t lookup_guess(const struct lookup *lookup, int32_t *out, int32_t n_most, int32_t *n_matched);
 
 // step.c
 int32_t loaded_running(const struct loaded *loaded); // sequences with works: a pass has work to do

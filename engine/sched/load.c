@@ -109,7 +109,8 @@ static void loaded_ready(struct loaded *loaded)
 {
     const struct model_info *info = model_info(loaded->model);
     const size_t n_together = (size_t)loaded->engine->sched->settings.n_parallel,
-                 n_seq = n_together + HELD_MOST;
+                 n_seq = n_together + HELD_MOST,
+                 n_wanted_most = n_together > GUESS_ROWS ? n_together : GUESS_ROWS;
     loaded->tokenizer = model_tokenizer(loaded->model);
     loaded->template = model_template(loaded->model);
     const struct err *fault = template_fault(loaded->template);
@@ -128,11 +129,12 @@ static void loaded_ready(struct loaded *loaded)
         loaded->seqs[i].token = mem_array((size_t)loaded->n_ctx, sizeof(int32_t));
     }
     loaded->n_rows = mem_array(n_seq, sizeof(*loaded->n_rows));
-    loaded->logits = mem_array(n_together * (size_t)loaded->n_vocab, sizeof(float));
+    loaded->logits = mem_array(n_wanted_most * (size_t)loaded->n_vocab, sizeof(float));
     loaded->row = mem_array((size_t)loaded->n_vocab, sizeof(float));
     loaded->raw = mem_array((size_t)loaded->n_vocab, sizeof(float));
-    loaded->total = mem_array(n_seq, sizeof(float));
-    loaded->top = mem_array(n_together * TOP_K_MOST, sizeof(int32_t));
+    loaded->total = mem_array(n_wanted_most, sizeof(float));
+    loaded->top = mem_array(n_wanted_most * TOP_K_MOST, sizeof(int32_t));
+    guess_open(loaded);
     loaded->n_vector = info->n_vector;
     loaded->embeds = info->n_vector > 0;
     loaded->state = SCHED_READY;

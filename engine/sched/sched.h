@@ -41,6 +41,7 @@ struct ask {
     size_t n_prompt_ids;
     struct sampling sampling;
     struct constraint constraint; // what the answer must be
+    struct bytes prediction;      // what the client thinks it will be, mostly; n == 0: not said
     int32_t n_chances;            // likeliest tokens told with each; -1: no log-probabilities
     bool must_call, one_call;     // a tool; at most one
     struct bytes must_call_tool;  // which; n == 0: any
@@ -82,6 +83,7 @@ enum finish { FINISH_STOP, FINISH_LENGTH, FINISH_CANCELLED };
 struct usage {
     int32_t n_prompt, n_prompt_cached, n_generated; // n_generated: without the token that ended it
     int32_t n_thinking;                             // of n_generated
+    int32_t n_drafted, n_draft_kept; // tokens guessed ahead, and of these those that came
     uint64_t queue_us, prompt_us, generate_us;
 };
 

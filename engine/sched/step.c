@@ -1,10 +1,11 @@
 // step.c - one forward pass: whose rows go into it, and what is done with its logits.
 //
-// Every sequence that is generating contributes one row; what room is left goes to prompts, oldest
-// first, in chunks; but up to half of it to the one that has least left to be read, so that a short
-// question does not wait for a long text. A chunk is sized by time, not only by BATCH_TOKENS: while
-// others generate, a pass must not take so long that their streams stall, and even alone it must
-// not be so long that cancelling or a heartbeat waits for it. The size is learnt as we go.
+// Every sequence that is generating contributes one row, and rows of guessed tokens behind it where
+// that pays (guess.c); what room is left goes to prompts, oldest first, in chunks; but up to half
+// of it to the one that has least left to be read, so that a short question does not wait for a
+// long text. A chunk is sized by time, not only by BATCH_TOKENS: while others generate, a pass must
+// not take so long that their streams stall, and even alone it must not be so long that cancelling
+// or a heartbeat waits for it. The size is learnt as we go.
 #include "inside.h"
 
 #include <string.h>
@@ -170,6 +171,24 @@ static int32_t fill_prompts(struct loaded *loaded, int32_t n)
     return n;
 }
 
+// The row of the token picked last, and those of tokens guessed behind it, while there is room for
+// a page more of each that runs.
+static int32_t fill_decode(struct loaded *loaded, int32_t n, struct seq *seq)
+{
+    const struct guess *guess = &seq->work->guess;
+    const int64_t spare = (int64_t)PAGE_ROWS * loaded_running(loaded);
+    int32_t n_guessed = loaded->guessing.on ? guess->n_rows : 0;
+    if (n_guessed > 0 && (model_room(loaded->model) <= spare ||
+                          model_reserve(loaded->model, seq->index, 1 + n_guessed) != OK))
+        n_guessed = 0;
+    add_row(loaded->engine, &n, seq, seq->work->picked, seq->n_cached, true);
+    for (int32_t k = 0; k < n_guessed; k++)
+        add_row(loaded->engine, &n, seq, guess->token[k], seq->n_cached + 1 + k, true);
+    loaded->n_rows[seq->index] = 1 + n_guessed;
+    seq->work->usage.n_drafted += n_guessed;
+    return n;
+}
+
 // Fills the batch and n_rows. Returns the number of rows. Those that generate come first, and the
 // oldest of them, so that whoever is sent back to wait has no row yet.
 static int32_t batch_fill(struct loaded *loaded)
@@ -177,11 +196,10 @@ static int32_t batch_fill(struct loaded *loaded)
     int32_t n = 0;
     struct seq *seq;
     memset(loaded->n_rows, 0, (size_t)loaded->n_seq * sizeof(*loaded->n_rows));
+    guess_plan(loaded);
     while ((seq = oldest(loaded, SEQ_DECODE)) != NULL)
-        if (make_room(loaded, seq, 1)) {
-            add_row(loaded->engine, &n, seq, seq->work->picked, seq->n_cached, true);
-            loaded->n_rows[seq->index] = 1;
-        }
+        if (make_room(loaded, seq, 1))
+            n = fill_decode(loaded, n, seq);
     return fill_prompts(loaded, n);
 }
 
@@ -247,23 +265,28 @@ static enum status pick(struct loaded *loaded, struct seq *seq, struct logits lo
     return sampler_pick(sampler, loaded->row, id, err);
 }
 
-// logits: of this sequence's wanted row; .value NULL: none is wanted yet.
-static void seq_advance(struct loaded *loaded, struct seq *seq, struct logits logits, int32_t n_top,
-                        int32_t wanted)
+struct wanted { // the next wanted row of a pass, in row order
+    struct logits logits;
+    int32_t n_top, at; // at: so many were before it
+};
+
+static void wanted_next(const struct loaded *loaded, struct wanted *wanted, int32_t n)
+{
+    const int32_t n_wide = wanted->n_top > 0 ? wanted->n_top : loaded->n_vocab;
+    wanted->logits.value += (ptrdiff_t)n * n_wide;
+    wanted->logits.token += (ptrdiff_t)n * wanted->n_top;
+    wanted->logits.total += n;
+    wanted->at += n;
+}
+
+// The token that follows the row which the sequence has come to.
+static void take_token(struct loaded *loaded, struct seq *seq, const struct wanted *wanted)
 {
     struct err err = {0};
     int32_t id;
-    seq->n_cached += loaded->n_rows[seq->index];
-    turn_count(seq->work, seq->n_cached, seq->state == SEQ_DECODE);
-    if (seq->state == SEQ_PREFILL)
-        prefix_snapshot(loaded, seq);
-    if (!logits.value) { // the prompt goes on
-        struct event *event = event_open(EVENT_PROGRESS, seq->work);
-        event->n_done = seq->n_cached;
-        engine_tell(loaded->engine, event);
-    } else if (pick(loaded, seq, logits, n_top, wanted, &id, &err) == OK) {
+    if (pick(loaded, seq, wanted->logits, wanted->n_top, wanted->at, &id, &err) == OK) {
         id = work_counts(loaded, seq->work, id);
-        chance_tell(loaded, seq->work, wanted, id);
+        chance_tell(loaded, seq->work, wanted->at, id);
         loaded_token(loaded, seq, id);
     } else if (err.status == BAD_INPUT) { // what the answer must be cannot be followed
         (void)err_prefix(&err, "%s: after %d tokens of the answer", ask_obeys(&seq->work->job->ask),
@@ -279,23 +302,56 @@ static void seq_advance(struct loaded *loaded, struct seq *seq, struct logits lo
     }
 }
 
+// The rows of a prompt, whose end alone is wanted.
+static void advance_prompt(struct loaded *loaded, struct seq *seq, bool ends, struct wanted *wanted)
+{
+    seq->n_cached += loaded->n_rows[seq->index];
+    turn_count(seq->work, seq->n_cached, false);
+    prefix_snapshot(loaded, seq);
+    if (ends) {
+        take_token(loaded, seq, wanted);
+        wanted_next(loaded, wanted, 1);
+        return;
+    }
+    struct event *event = event_open(EVENT_PROGRESS, seq->work);
+    event->n_done = seq->n_cached;
+    engine_tell(loaded->engine, event);
+}
+
+// The row of a token that counts, then those of guessed ones, [n_rows]: each counts when it is what
+// was taken before it. The others are cut off.
+static void advance_answer(struct loaded *loaded, struct seq *seq, const int32_t *token,
+                           struct wanted *wanted)
+{
+    const int32_t n_rows = loaded->n_rows[seq->index];
+    int32_t n = 0;
+    for (bool goes_on = true; goes_on;) {
+        seq->n_cached++;
+        turn_count(seq->work, seq->n_cached, true);
+        take_token(loaded, seq, wanted);
+        wanted_next(loaded, wanted, 1);
+        n++;
+        goes_on = n < n_rows && seq->state == SEQ_DECODE && seq->work->picked == token[n];
+        if (goes_on)
+            seq->work->usage.n_draft_kept++;
+    }
+    wanted_next(loaded, wanted, n_rows - n);
+    if (n < n_rows && model_cut(loaded->model, seq->index, seq->n_cached) != seq->n_cached)
+        die("sequence %d cannot take back %d rows", (int)seq->index, (int)(n_rows - n));
+}
+
 static void batch_done(struct loaded *loaded, int32_t n, int32_t n_top)
 {
     struct engine *engine = loaded->engine;
-    struct logits logits = {loaded->logits, loaded->top, loaded->total};
-    size_t n_wide = (size_t)(n_top > 0 ? n_top : loaded->n_vocab);
-    int32_t n_wanted = 0;
-    for (int32_t row = 0; row < n;) { // logits come in row order
+    struct wanted wanted = {{loaded->logits, loaded->top, loaded->total}, n_top, 0};
+    for (int32_t row = 0; row < n;) {
         struct seq *seq = &loaded->seqs[engine->seq[row]];
-        row += loaded->n_rows[seq->index];
-        bool wanted = engine->wanted[row - 1];
-        seq_advance(loaded, seq, wanted ? logits : (struct logits){0}, n_top, n_wanted);
-        if (wanted) {
-            n_wanted++;
-            logits.value += n_wide;
-            logits.token += n_top;
-            logits.total++;
-        }
+        const int32_t n_rows = loaded->n_rows[seq->index];
+        if (seq->state == SEQ_PREFILL)
+            advance_prompt(loaded, seq, engine->wanted[row + n_rows - 1], &wanted);
+        else
+            advance_answer(loaded, seq, engine->token + row, &wanted);
+        row += n_rows;
     }
 }
 
@@ -311,9 +367,11 @@ void loaded_step(struct loaded *loaded)
 {
     struct engine *engine = loaded->engine;
     struct err err = {0};
-    int32_t n = batch_fill(loaded), n_decode = 0;
-    for (int32_t i = 0; i < loaded->n_seq; i++)
+    int32_t n = batch_fill(loaded), n_decode = 0, n_prompt = 0;
+    for (int32_t i = 0; i < loaded->n_seq; i++) {
         n_decode += loaded->seqs[i].state == SEQ_DECODE && loaded->n_rows[i] > 0;
+        n_prompt += loaded->seqs[i].state == SEQ_PREFILL ? loaded->n_rows[i] : 0;
+    }
     if (n == 0) // those that had room have failed
         return;
     struct batch batch = {.n_tokens = n,
@@ -327,7 +385,10 @@ void loaded_step(struct loaded *loaded)
     engine_step_begins(engine, true);
     uint64_t from_us = clock_us();
     enum status status = model_forward(loaded->model, &batch, logits, &err);
-    chunk_learn(loaded, n - n_decode, n_decode, clock_us() - from_us);
+    const uint64_t took_us = clock_us() - from_us;
+    chunk_learn(loaded, n_prompt, n_decode, took_us);
+    if (n_prompt == 0)
+        guess_learn(loaded, n, took_us);
     engine_step_begins(engine, false);
     loaded->used_at = ++engine->n_steps;
     engine->gauges.n_passes++;

@@ -60,6 +60,7 @@ static void work_close(struct work *work)
     if (work->sampler)
         sampler_close(work->sampler);
     work_speak_close(work);
+    guess_close(work);
     free(work->prompt);
     free(work->n_each);
     free(work->vectors);
@@ -224,6 +225,9 @@ void engine_encoded(struct engine *engine, struct encoding *encoding)
         work->prompt = encoding->ids;
         work->n_prompt = work->usage.n_prompt = encoding->n;
         work->grammar = encoding->grammar;
+        work->predicted = encoding->predicted;
+        work->n_predicted = encoding->n_predicted;
+        encoding->predicted = NULL;
         work->n_each = encoding->n_each;
         work->n_texts = encoding->n_each ? encoding->job->ask.n_texts : 0;
         encoding->n_each = NULL;
@@ -258,6 +262,7 @@ static void work_open(struct loaded *loaded, struct work *work, int32_t n_reused
     work_speak_begin(loaded, work);
     for (int32_t i = 0; i < work->n_prompt; i++)
         sampler_see(work->sampler, work->prompt[i], false);
+    guess_begin(loaded, work);
     work->started_us = clock_us();
     work->usage.n_prompt_cached = n_reused;
     loaded->engine->gauges.prefix_asked += (uint64_t)work->n_prompt;
@@ -402,6 +407,7 @@ void loaded_token(struct loaded *loaded, struct seq *seq, int32_t id)
     }
     work->n_generated++;
     sampler_see(work->sampler, id, true);
+    guess_saw(loaded, work, id);
     if (work_speak(loaded, work, id)) {
         finish(loaded, seq, id, FINISH_STOP);
         return;

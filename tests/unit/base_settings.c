@@ -44,6 +44,11 @@ static void test_good(void)
           settings.share_prefixes);
     CHECK(settings_set(&settings, "share-prefixes", bytes_of("no"), &err) == OK &&
           !settings.share_prefixes);
+    CHECK(settings.speculation);
+    CHECK(settings_set(&settings, "speculation", bytes_of("off"), &err) == OK &&
+          !settings.speculation);
+    CHECK(settings_set(&settings, "speculation", bytes_of("auto"), &err) == OK &&
+          settings.speculation);
     CHECK(settings_set(&settings, "ctx", bytes_of("auto"), &err) == OK);
     CHECK(settings.n_ctx == CTX_AUTO);
     CHECK(settings_set(&settings, "ctx", bytes_of("0"), &err) == OK && settings.n_ctx == 0);
@@ -67,7 +72,7 @@ static void test_described(void)
         CHECK(settings_set(&settings, setting.name, bytes_of(value), &err) == OK);
         CHECK(memcmp(&settings, &before, sizeof(before)) == 0);
     }
-    CHECK(n == 13);
+    CHECK(n == 14);
 }
 
 static void test_parse(void)
@@ -102,6 +107,7 @@ static void test_bad(void)
         {"just words\n", "line 1: \"just words\" is not a `key = value` line"},
         {"share-prefixes = true\n", "share-prefixes: \"true\" is neither yes nor no"},
         {"kv-type = q4_0\n", "kv-type: \"q4_0\" is neither f16 nor q8_0"},
+        {"speculation = on\n", "speculation: \"on\" is neither auto nor off"},
         {"log = loud\n", "log: \"loud\" is neither info nor debug"},
         {"hostname = a b\n", "hostname: \"a b\" is not a host name"},
         {"hostname = -a\n", "hostname: \"-a\""},

@@ -32,6 +32,9 @@ static int32_t n_pages = PAGES_MOST, n_slots; // n_slots > 0: a model with recur
 static int n_computed;                        // rows of all passes
 static int n_passes, most_rows, most_prefill_beside_decode, n_together, pass_us,
     n_ctx_train = N_CTX;
+static int repeats;       // a token is mostly the one so many before; 0: never
+static int pass_fixed_us; // that a pass takes whatever its rows
+static bool speculation;  // as the setting
 static int fails_at = -1; // the pass that fails, counted in n_passes
 static enum status fails_with = NO_ROOM;
 static int32_t nan_after = -1; // logits of a text that begins with this token are not numbers
@@ -210,6 +213,7 @@ const struct model_info *model_info(const struct model *model)
     info.one_pass = embed_one_pass;
     info.n_texts = SEQS;
     info.needs_snapshots = n_slots > 0;
+    info.takes_back = n_slots == 0;
     return &info;
 }
 
@@ -363,13 +367,19 @@ static inline int32_t token_of(uint32_t hash)
     return (int32_t)(hash % 40 == 0 ? VOCAB - 1 : hash % (VOCAB - 1));
 }
 
+// back: the token `repeats` before the one that is said now; < 0: there is none.
+static inline int32_t token_after(uint32_t hash, int32_t back)
+{
+    return back >= 0 && (hash >> 7) % 12 != 0 ? back : token_of(hash);
+}
+
 // The token that follows token[0 .. n): a hash of all of them.
 static inline int32_t next_of(const int32_t *token, int32_t n)
 {
     uint32_t hash = HASH_OF_NOTHING;
     for (int32_t i = 0; i < n; i++)
         hash = hash_on(hash, token[i]);
-    return token_of(hash);
+    return token_after(hash, repeats > 0 && n >= repeats ? token[n - repeats] : -1);
 }
 
 // One row, whose sequence has room for it. Returns the token that follows.
@@ -386,7 +396,8 @@ static int32_t compute_row(int32_t seq, int32_t token)
         states[past_next_slot(past, seq)] = state;
     }
     past_append(past, seq, 1);
-    return token_of(hash);
+    return token_after(
+        hash, repeats > 0 && n + 1 >= repeats ? rows[past_row(past, 0, seq, n + 1 - repeats)] : -1);
 }
 
 static void copy_pages(void)
@@ -449,8 +460,8 @@ enum status model_forward(struct model *model, const struct batch *batch, struct
         most_rows = batch->n_tokens;
     if (n_decode && n_prefill > most_prefill_beside_decode)
         most_prefill_beside_decode = n_prefill;
-    if (pass_us)
-        usleep((useconds_t)(pass_us * batch->n_tokens));
+    if (pass_us || pass_fixed_us)
+        usleep((useconds_t)(pass_us * batch->n_tokens + pass_fixed_us));
     return OK;
 }
 
@@ -529,6 +540,7 @@ static inline void begin_sched(const char *path)
     settings.n_ctx = N_CTX;
     settings.n_parallel = SEQS;
     settings.share_prefixes = share_prefixes;
+    settings.speculation = speculation;
     sched_open(&sched, &settings, path, NULL);
 }
 

@@ -7,6 +7,10 @@
 // thread has work; each part leaves maximum, sum and unnormalised output, and a second task joins
 // them. Ranges begin at multiples of ATTENTION_KV, so that the rows converted together lie in one
 // page. pages, table and count are read when the operation is recorded.
+//
+// Of up to VEC_TOKENS tokens each is added up in the order in which it would be alone: how its
+// positions are split follows from their number, and parts begin at multiples of their size. So
+// rows that are computed together because they were guessed give the bits of single ones.
 #include "cpu.h"
 
 #include <math.h>
@@ -80,16 +84,36 @@ static void run_join(struct cpu *cpu, const struct task *task, int32_t chunk, in
 
 struct seen { // positions, from a multiple of ATTENTION_KV on, end exclusive
     int32_t from, end;
+    int32_t part; // of few tokens: where parts begin, at multiples of it; 0: not said
 };
+
+// Positions that make a part of what one of few tokens sees: all of them, or a power of two.
+static int32_t part_of(const struct args_attention *a, int32_t t)
+{
+    const int32_t n = a->count[t] - attention_start(a, t);
+    int32_t n_split = 1, octave = SPLIT_ROWS;
+    while (n_split < a->n_parts_wanted && n >= 2 * n_split * SPLIT_ROWS)
+        n_split *= 2;
+    while (octave <= n / 2)
+        octave *= 2;
+    return n_split > 1 ? octave / n_split : 1 << 30;
+}
+
+static int32_t n_parts(const struct seen *seen)
+{
+    return (seen->end - 1) / seen->part - seen->from / seen->part + 1;
+}
 
 // How many tokens from t on make a unit, and the positions that they see.
 static int32_t group_of(const struct args_attention *a, int32_t t, int32_t n_tokens,
                         struct seen *seen)
 {
     int32_t next = t;
-    *seen = (struct seen){INT32_MAX, 0};
+    *seen = (struct seen){INT32_MAX, 0, n_tokens <= VEC_TOKENS ? part_of(a, t) : 0};
     for (; next < n_tokens && next < t + ATTENTION_TOKENS && a->table[next] == a->table[t];
          next++) {
+        if (seen->part && part_of(a, next) != seen->part)
+            break;
         const int32_t start = attention_start(a, next), end = a->count[next];
         seen->from = start < seen->from ? start : seen->from;
         seen->end = end > seen->end ? end : seen->end;
@@ -103,6 +127,20 @@ static const int32_t *table_of(const struct args_attention *a, int32_t table)
     return (const int32_t *)(const void *)(a->pages.p + (size_t)table * a->pages.row_bytes);
 }
 
+// Part s of n_split.
+static struct seen part_at(struct seen all, int32_t s, int32_t n_split)
+{
+    int32_t part = ((all.end - all.from + n_split - 1) / n_split + ATTENTION_KV - 1) /
+                   ATTENTION_KV * ATTENTION_KV,
+            from = all.from + s * part, to = from + part;
+    if (all.part) {
+        const int64_t begin = ((int64_t)all.from / all.part + s) * all.part, end = begin + all.part;
+        from = begin < all.from ? all.from : begin < all.end ? (int32_t)begin : all.end;
+        to = end < all.end ? (int32_t)end : all.end;
+    }
+    return (struct seen){from < all.end ? from : all.end, to < all.end ? to : all.end, 0};
+}
+
 // Cuts the tokens into units; fills them (when not NULL) and returns how many there are.
 static int64_t cut(struct attention_unit *units, const struct args_attention *a, int32_t n_tokens,
                    int32_t n_split)
@@ -111,20 +149,13 @@ static int64_t cut(struct attention_unit *units, const struct args_attention *a,
     struct seen seen;
     for (int32_t t = 0, n_group; t < n_tokens; t += n_group) {
         n_group = group_of(a, t, n_tokens, &seen);
-        int32_t part = ((seen.end - seen.from + n_split - 1) / n_split + ATTENTION_KV - 1) /
-                       ATTENTION_KV * ATTENTION_KV;
         for (int32_t head_kv = 0; head_kv < a->shape.n_head_kv; head_kv++)
             for (int32_t s = 0; s < n_split; s++, n++)
                 if (units) {
-                    int32_t from = seen.from + s * part, to = from + part;
-                    units[n] = (struct attention_unit){t,
-                                                       n_group,
-                                                       head_kv,
-                                                       from < seen.end ? from : seen.end,
-                                                       to < seen.end ? to : seen.end,
-                                                       s,
-                                                       n_split,
-                                                       table_of(a, a->table[t])};
+                    const struct seen part = part_at(seen, s, n_split);
+                    units[n] = (struct attention_unit){
+                        t,        n_group, head_kv, part.from,
+                        part.end, s,       n_split, table_of(a, a->table[t])};
                 }
     }
     return n;
@@ -157,20 +188,44 @@ static void check(const struct args_attention *a, const struct tensor *pages, in
     }
 }
 
+// How many parts the units have: enough for every thread to have work.
+static int32_t splits_of(const struct cpu *cpu, const struct args_attention *a, int32_t n_tokens)
+{
+    int32_t longest = 0, n_split = 1;
+    struct seen seen;
+    if (n_tokens <= VEC_TOKENS) { // as each wants it
+        for (int32_t t = 0, n; t < n_tokens; t += n) {
+            n = group_of(a, t, n_tokens, &seen);
+            n_split = n_parts(&seen) > n_split ? n_parts(&seen) : n_split;
+        }
+        return n_split;
+    }
+    for (int32_t t = 0; t < n_tokens; t++) {
+        const int32_t n = a->count[t] - attention_start(a, t);
+        longest = n > longest ? n : longest;
+    }
+    const int64_t n_whole = cut(NULL, a, n_tokens, 1);
+    while (n_whole * n_split < 4 * cpu->n_threads && longest >= 2 * n_split * SPLIT_ROWS)
+        n_split *= 2;
+    return n_split;
+}
+
 void cpu_attention(struct compute *compute, const struct tensor *out, const struct tensor *q,
                    const struct tensor *k, const struct tensor *v, const struct tensor *pages,
                    const struct tensor *table, const struct tensor *count,
                    const struct attention *shape)
 {
     struct cpu *cpu = (struct cpu *)compute;
-    int32_t n_tokens = (int32_t)q->n_rows, longest = 0, n_split = 1;
+    const int32_t n_tokens = (int32_t)q->n_rows;
     struct args_attention args = {.out = cpu_span(out),
                                   .q = cpu_span(q),
                                   .k = cpu_span(k),
                                   .pages = cpu_span(pages),
                                   .table = (const int32_t *)(const void *)cpu_span(table).p,
                                   .count = (const int32_t *)(const void *)cpu_span(count).p,
-                                  .shape = *shape};
+                                  .shape = *shape,
+                                  .n_parts_wanted = (4 * cpu->n_threads + shape->n_head_kv - 1) /
+                                                    shape->n_head_kv};
     if (v)
         args.v = cpu_span(v);
     if (shape->gate)
@@ -182,13 +237,8 @@ void cpu_attention(struct compute *compute, const struct tensor *out, const stru
     if (shape->pos)
         args.pos = (const int32_t *)(const void *)cpu_span(shape->pos).p;
     check(&args, pages, n_tokens, k->n_rows);
-    for (int32_t t = 0; t < n_tokens; t++) {
-        const int32_t n = args.count[t] - attention_start(&args, t);
-        longest = n > longest ? n : longest;
-    }
-    int64_t n_whole = cut(NULL, &args, n_tokens, 1);
-    while (n_whole * n_split < 4 * cpu->n_threads && longest >= 2 * n_split * SPLIT_ROWS)
-        n_split *= 2;
+    const int32_t n_split = splits_of(cpu, &args, n_tokens);
+    const int64_t n_whole = cut(NULL, &args, n_tokens, 1);
     struct attention_unit *units = cpu_take(cpu, (size_t)(n_whole * n_split) * sizeof(*units));
     cut(units, &args, n_tokens, n_split);
     args.unit = units;

@@ -133,6 +133,7 @@ struct args_attention {
     const struct attention_unit *unit; // [n_chunks]
     struct attention shape;
     int32_t n_split;
+    int32_t n_parts_wanted; // of one token's positions, for every thread to have work
 };
 
 struct args_slots {

@@ -554,11 +554,11 @@ static void queries_end(const struct query *queries, const struct attention_call
         }
         int32_t head = unit->head_kv * group + i % group, token = unit->token + i / group;
         float *out = span_row(a->out, token) + (int64_t)head * head_dim_v;
-        float share = query->sum != 0 ? 1 / query->sum : 0; // NaN stays
+        float sum = query->sum;
         if (a->sinks)
-            share = 1 / (query->sum + expf(a->sinks[head] - query->maximum));
-        for (int32_t d = 0; d < head_dim_v; d++)
-            out[d] = query->out[d] * share;
+            sum += expf(a->sinks[head] - query->maximum);
+        for (int32_t d = 0; d < head_dim_v; d++)         // divided as where parts are joined
+            out[d] = sum != 0 ? query->out[d] / sum : 0; // NaN stays
         if (a->gate.p)
             gate_add(out, NULL, out, span_row(a->gate, token) + head * shape->gate_stride,
                      shape->gate_heads, head_dim_v);

@@ -1,0 +1,227 @@
+// guess.c - speculation: tokens that are likely to come go into the pass as further rows of their
+// sequence, and those that turn out as guessed have cost no pass of their own.
+//
+// What is said does not change: every row is picked from in turn, by the sampler that would have
+// picked from it, and a guess is kept only while it is the token that counts; the rows behind the
+// first that is not are cut from the sequence's memory (step.c). How likely a guess is follows from
+// how much of the text before it was found again (lookup.c); it is learnt, of the model and of each
+// work, also from guesses that no row was spent on: so nothing must be tried to find out that it
+// would be worth trying.
+//
+// What rows cost is measured: passes of 1, 2, 3 to 4 and 5 to 8 rows, which is how products of few
+// rows are cut on every device. Rows are added where more tokens a second are to be expected of the
+// longer pass, so a device that has no time to spare, or streams enough to fill it, gets none. A
+// pass with rows of prompts has none either: it is long already. More than GUESS_ROWS rows are
+// never computed together: other kernels would take them, whose sums differ in the last bits.
+#include "inside.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    STALE_PASSES = 512, // passes after which a measured time is tried again
+    WARM = 2,           // the first pass of a size compiles and records: it does not count
+    WORK_WEIGHT = 8,    // of the past against one guess more, of a work
+    MODEL_WEIGHT = 64,  // and of the model
+    PACE_WEIGHT = 8,
+};
+static const double WORTH = 1.03;   // so much faster it must be
+static const double TRY_FROM = 0.5; // a guess this likely is good enough to measure a pass with
+static const float FIRST_RATES[GUESS_KINDS] = {0.3f, 0.45f, 0.6f, 0.75f, 0.85f, 0.9f, 1};
+enum { KIND_SURE = GUESS_KINDS - 1 }; // what is forced
+
+// ---- learning -----------------------------------------------------------------------------------
+
+static int32_t kind_of(int32_t n_matched)
+{
+    static const int32_t from[] = {3, 4, 6, 9, 17};
+    int32_t kind = 0;
+    while (kind < (int32_t)COUNT_OF(from) && n_matched >= from[kind])
+        kind++;
+    return kind;
+}
+
+void guess_open(struct loaded *loaded)
+{
+    struct guessing *g = &loaded->guessing;
+    *g = (struct guessing){.on = loaded->engine->sched->settings.speculation &&
+                                 model_info(loaded->model)->takes_back};
+    memcpy(g->rate, FIRST_RATES, sizeof(g->rate));
+}
+
+void guess_begin(struct loaded *loaded, struct work *work)
+{
+    struct guess *guess = &work->guess;
+    const int32_t n_before =
+        work->n_prompt < LOOKUP_MATCH_MOST ? work->n_prompt : LOOKUP_MATCH_MOST;
+    if (!loaded->guessing.on)
+        return;
+    memcpy(guess->rate, loaded->guessing.rate, sizeof(guess->rate));
+    lookup_open(&guess->lookup, work->n_prompt + work->n_predicted);
+    // What is predicted stands where the answer will: behind the end of the prompt.
+    for (int32_t i = 0; i < n_before && work->n_predicted > 0; i++)
+        lookup_add(guess->lookup, work->prompt[work->n_prompt - n_before + i]);
+    for (int32_t i = 0; i < work->n_predicted; i++)
+        lookup_add(guess->lookup, work->predicted[i]);
+    if (work->n_predicted > 0)
+        lookup_add(guess->lookup, LOOKUP_BREAK);
+    for (int32_t i = 0; i < work->n_prompt; i++)
+        lookup_add(guess->lookup, work->prompt[i]);
+}
+
+static void learn(float *rate, bool right, int weight)
+{
+    *rate += ((right ? 1.0f : 0.0f) - *rate) / (float)weight;
+}
+
+void guess_saw(struct loaded *loaded, struct work *work, int32_t id)
+{
+    struct guess *guess = &work->guess;
+    if (!guess->lookup)
+        return;
+    if (guess->at < guess->n) {
+        const bool right = guess->token[guess->at] == id;
+        if (guess->kind != KIND_SURE) {
+            learn(&guess->rate[guess->kind], right, WORK_WEIGHT);
+            learn(&loaded->guessing.rate[guess->kind], right, MODEL_WEIGHT);
+        }
+        guess->at = right ? guess->at + 1 : guess->n;
+    }
+    lookup_add(guess->lookup, id);
+}
+
+// Rows of a pass as kernels count them: 1, 2, 4, 8.
+static int32_t pace_of(int32_t n_rows)
+{
+    int32_t pace = 0;
+    while (1 << pace < n_rows)
+        pace++;
+    return pace;
+}
+
+void guess_learn(struct loaded *loaded, int32_t n_rows, uint64_t took_us)
+{
+    struct guessing *g = &loaded->guessing;
+    if (!g->on || n_rows > GUESS_ROWS)
+        return;
+    struct pace *pace = &g->paces[pace_of(n_rows)];
+    double us = (double)(took_us ? took_us : 1);
+    pace->at = ++g->n_passes;
+    if (++pace->n < WARM)
+        return;
+    us = pace->us > 0 && us > 2 * pace->us ? 2 * pace->us : us; // held up by something else
+    pace->us += pace->us > 0 ? (us - pace->us) / PACE_WEIGHT : us;
+}
+
+// ---- guessing -----------------------------------------------------------------------------------
+
+static void look_ahead(const struct loaded *loaded, const struct seq *seq)
+{
+    struct work *work = seq->work;
+    struct guess *guess = &work->guess;
+    const int32_t max = work->job->ask.max_tokens;
+    int32_t n_most = GUESS_MOST, n_matched = 0;
+    guess->n = guess->at = guess->n_rows = 0;
+    if (!guess->lookup)
+        return;
+    if (n_most > loaded->n_ctx - 2 - seq->n_cached) // of the last position none is computed
+        n_most = loaded->n_ctx - 2 - seq->n_cached;
+    if (max > 0 && n_most > max - work->n_generated - 1) // the pass gives one token anyway
+        n_most = max - work->n_generated - 1;
+    if (n_most <= 0)
+        return;
+    if (work->at_forced < work->n_forced) {
+        const int32_t n_left = work->n_forced - work->at_forced;
+        guess->n = n_left < n_most ? n_left : n_most;
+        guess->kind = KIND_SURE;
+        memcpy(guess->token, work->forced + work->at_forced,
+               (size_t)guess->n * sizeof(*guess->token));
+        return;
+    }
+    guess->n = lookup_guess(guess->lookup, guess->token, n_most, &n_matched);
+    guess->kind = kind_of(n_matched);
+}
+
+// The likeliest row that none is spent on yet; *chance: that its token comes, and its row counts.
+static struct guess *likeliest(const struct loaded *loaded, double *chance)
+{
+    struct guess *best = NULL;
+    *chance = 0;
+    for (int32_t i = 0; i < loaded->n_seq; i++) {
+        struct guess *guess = loaded->seqs[i].work ? &loaded->seqs[i].work->guess : NULL;
+        if (!guess || guess->n_rows >= guess->n)
+            continue;
+        double rate = (double)guess->rate[guess->kind], all = rate;
+        for (int32_t k = 0; k < guess->n_rows; k++)
+            all *= rate;
+        if (all > *chance) {
+            best = guess;
+            *chance = all;
+        }
+    }
+    return best;
+}
+
+static bool is_known(const struct guessing *g, const struct pace *pace)
+{
+    return pace->n >= WARM && g->n_passes - pace->at < STALE_PASSES;
+}
+
+// How many rows to add to a pass of n_rows: expected[i]: tokens that the first i of them give.
+static int32_t rows_worth(const struct guessing *g, int32_t n_rows, const double *expected,
+                          int32_t n_most)
+{
+    const struct pace *alone = &g->paces[pace_of(n_rows)];
+    int32_t best = 0;
+    if (!is_known(g, alone))
+        return 0;
+    double most = WORTH * n_rows / alone->us;
+    for (int32_t pace = pace_of(n_rows + 1); pace < GUESS_PACES; pace++) {
+        const int32_t room = (1 << pace) - n_rows, n = room < n_most ? room : n_most;
+        if (n <= best)
+            break;
+        if (!is_known(g, &g->paces[pace])) {
+            if (expected[1] >= TRY_FROM && pace_of(n_rows + n) == pace)
+                return n;
+            continue;
+        }
+        const double tokens = (n_rows + expected[n]) / g->paces[pace].us;
+        if (tokens > most) {
+            most = tokens;
+            best = n;
+        }
+    }
+    return best;
+}
+
+void guess_plan(struct loaded *loaded)
+{
+    struct guess *order[GUESS_ROWS];
+    double expected[GUESS_ROWS + 1] = {0}, chance;
+    int32_t n_rows = 0, n = 0;
+    bool reads = false;
+    if (!loaded->guessing.on)
+        return;
+    for (int32_t i = 0; i < loaded->n_seq; i++) {
+        const struct seq *seq = &loaded->seqs[i];
+        if (seq->work)
+            look_ahead(loaded, seq);
+        n_rows += seq->state == SEQ_DECODE;
+        reads |= seq->state == SEQ_PREFILL;
+    }
+    if (reads || n_rows == 0)
+        return;
+    for (struct guess *next; n_rows + n < GUESS_ROWS && (next = likeliest(loaded, &chance)); n++) {
+        order[n] = next;
+        next->n_rows++;
+        expected[n + 1] = expected[n] + chance;
+    }
+    for (int32_t worth = n > 0 ? rows_worth(&loaded->guessing, n_rows, expected, n) : 0; n > worth;)
+        order[--n]->n_rows--;
+}
+
+void guess_close(struct work *work)
+{
+    lookup_close(work->guess.lookup);
+    free(work->predicted);
+}
