@@ -198,7 +198,10 @@ bool read_max_tokens(struct reading *r, const char *name, yyjson_val *value)
     int64_t number;
     if (!yyjson_is_num(value))
         return wrong_kind(r, name, "a whole number", value);
-    if (!whole_value(value, &number) || number < -1 || number == 0 || number > INT32_MAX)
+    const bool reads = whole_value(value, &number) && number == 0 &&
+                       r->form->dialect == &openai_completions; // chats have no echo to ask for
+    if (!whole_value(value, &number) || number < -1 || (number == 0 && !reads) ||
+        number > INT32_MAX)
         return refuse(r->refusal, 400, "invalid_value", name,
                       "'%s' is %s; it must be a whole number from 1 to %d, or -1: no limit.", name,
                       number_text(value, text), INT32_MAX);
@@ -208,6 +211,7 @@ bool read_max_tokens(struct reading *r, const char *name, yyjson_val *value)
                       "'max_tokens' and 'max_completion_tokens' are both given, and differ.");
     r->max_seen = true;
     r->ask->max_tokens = most;
+    r->ask->only_reads = reads;
     return true;
 }
 

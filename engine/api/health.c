@@ -104,6 +104,8 @@ void health_get(struct api *api, struct exchange *exchange, const struct request
     }
     device_write(&json, &now->device);
     model_write(&json, &now->model);
+    if (now->template_fault.status != OK)
+        json_string(&json, "chat_template_fault", now->template_fault.text);
     if (now->state == SCHED_LOADING)
         loading_write(&json, &now->loading);
     json_whole(&json, "running", (int64_t)(n_open < n_together ? n_open : n_together));

@@ -7,6 +7,7 @@
 // has its chunk later than its tokens.
 #include "fields.h"
 
+#include <math.h>
 #include <string.h>
 
 enum { KEPT_BYTES_MOST = 16 << 20 };
@@ -163,12 +164,16 @@ static void write_list(struct json *json, struct bytes left, const char *name, s
         const struct chance taken = take_chance(&left);
         if (strcmp(name, "tokens") == 0)
             json_text(json, NULL, taken.text);
+        else if (strcmp(name, "token_logprobs") == 0 && isnan(taken.log))
+            json_null(json, NULL);
         else if (strcmp(name, "token_logprobs") == 0)
             json_exact(json, NULL, taken.log);
         else if (strcmp(name, "text_offset") == 0)
             json_whole(json, NULL, (int64_t)offset);
         offset += n_characters(taken.text);
-        if (strcmp(name, "top_logprobs") == 0)
+        if (strcmp(name, "top_logprobs") == 0 && isnan(taken.log))
+            json_null(json, NULL);
+        else if (strcmp(name, "top_logprobs") == 0)
             write_top(json, &left, n);
         else
             for (uint8_t i = 1; i < n; i++)

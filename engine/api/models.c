@@ -29,6 +29,9 @@ static void model_write(struct json *json, const struct api *api)
     json_whole(json, "bytes", (int64_t)model->file_bytes);
     json_whole(json, "context", model->n_ctx);
     json_whole(json, "context_trained", model->n_ctx_train);
+    const struct err *fault = &sched_status(api->options.sched)->template_fault;
+    if (fault->status != OK) // chats are refused with this
+        json_string(json, "chat_template_fault", fault->text);
     json_array(json, "capabilities"); // Ollama's words, and "rerank"
     json_string(json, NULL, capability(model));
     json_end(json);

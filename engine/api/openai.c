@@ -171,12 +171,13 @@ static bool completions_finish(struct reading *r)
 {
     if (!r->ask->prompt.p && !r->ask->prompt_ids)
         return missing(r, "prompt");
+    // with log-probabilities the engine tells the prompt, token by token
+    r->ask->echoes = r->form->echo && r->form->logprobs;
+    r->form->echo = r->form->echo && !r->ask->echoes;
     if (r->form->echo && r->ask->prompt_ids)
-        return not_supported(r, "echo", "a prompt of token ids has no text; send the text");
-    if (r->form->echo && r->form->logprobs) // silence about the prompt's tokens would mislead
         return not_supported(r, "echo",
-                             "with 'logprobs' it asks for those of the prompt, which are not "
-                             "computed; leave one of them away");
+                             "a prompt of token ids has no text; send the text, or ask for "
+                             "'logprobs' too");
     return true;
 }
 

@@ -70,22 +70,39 @@ static double logit_of(struct loaded *loaded, int32_t wanted, int32_t id)
     return (double)row->all[id];
 }
 
-static void add_token(const struct loaded *loaded, struct buf *out, int32_t id, double logit)
+static void add_share(const struct loaded *loaded, struct buf *out, int32_t id, float log_share)
 {
     const struct bytes text = tokenizer_mark(loaded->tokenizer, id);
-    const float log_share = (float)fmax(logit - loaded->chance.total, CHANCE_LEAST);
     const uint16_t n = (uint16_t)(text.n < UINT16_MAX ? text.n : UINT16_MAX);
     if (buf_add(out, &log_share, sizeof(log_share)) != OK || buf_add(out, &n, sizeof(n)) != OK ||
         (n > 0 && buf_add(out, text.p, n) != OK))
         die("out of memory");
 }
 
+static void add_token(const struct loaded *loaded, struct buf *out, int32_t id, double logit)
+{
+    add_share(loaded, out, id, (float)fmax(logit - loaded->chance.total, CHANCE_LEAST));
+}
+
 void chance_tell(struct loaded *loaded, const struct work *work, int32_t wanted, int32_t id)
 {
+    if (work->job->ask.n_chances >= 0 && !(work->answer && answer_thinks(work->answer)) &&
+        !tokenizer_is_end(loaded->tokenizer, id))
+        chance_of_prompt(loaded, work, wanted, id);
+}
+
+void chance_of_none(struct loaded *loaded, const struct work *work, int32_t id)
+{
+    struct buf out;
+    buf_init(&out, SIZE_MAX);
+    add_share(loaded, &out, id, NAN);
+    engine_tell(loaded->engine, text_event(EVENT_CHANCE, work, buf_view(&out)));
+    buf_free(&out);
+}
+
+void chance_of_prompt(struct loaded *loaded, const struct work *work, int32_t wanted, int32_t id)
+{
     const int32_t asked = work->job->ask.n_chances;
-    if (asked < 0 || (work->answer && answer_thinks(work->answer)) ||
-        tokenizer_is_end(loaded->tokenizer, id))
-        return;
     struct buf out;
     const int32_t n = asked < loaded->chance.n ? asked : loaded->chance.n;
     buf_init(&out, SIZE_MAX);

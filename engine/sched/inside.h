@@ -121,7 +121,9 @@ struct work {
     bool thought_cut, call_begun; // what was to be forced has been
     int32_t *forced;              // [n_forced] tokens that count instead of those picked
     int32_t n_forced, at_forced;
-    int32_t n_unsaid; // the last tokens, whose text a stop string took away
+    bool echoes;       // its prompt is still to be told, from this token's log-probability on:
+    int32_t n_chanced; // those before have theirs
+    int32_t n_unsaid;  // the last tokens, whose text a stop string took away
     struct usage usage;
     uint64_t arrived_us, started_us, first_us; // came; got a sequence; first token
 };
@@ -271,6 +273,7 @@ void loaded_encode_all(struct loaded *loaded); // READY: those that came while i
 void loaded_fail_lines(struct loaded *loaded, const struct err *err); // arriving and waiting
 void loaded_assign(struct loaded *loaded); // gives free sequences to waiting works
 void loaded_token(struct loaded *loaded, struct seq *seq, int32_t id);
+void loaded_read(struct loaded *loaded, struct seq *seq); // of ask.only_reads: the prompt is read
 void work_fail(struct loaded *loaded, struct seq *seq, const struct err *err);
 // It waits again, before all others; what its sequence holds is kept as long as may be.
 void work_suspend(struct loaded *loaded, struct seq *seq);
@@ -300,6 +303,9 @@ int32_t work_counts(const struct loaded *loaded, struct work *work, int32_t id);
 // Tells what the token says. True: the answer ends here, and nothing is left to be told.
 bool work_speak(struct loaded *loaded, struct work *work, int32_t id);
 void work_speak_end(struct loaded *loaded, struct work *work); // tells what was held back
+// Tells the first token of a prompt that is echoed, and when all others are, its text.
+void work_echo_begin(struct loaded *loaded, struct work *work);
+void work_echo_end(struct loaded *loaded, struct work *work);
 size_t work_unsaid(const struct work *work); // bytes that a stop string took away; 0: none did
 void work_speak_close(struct work *work);
 
@@ -308,6 +314,9 @@ void work_speak_close(struct work *work);
 void chance_begin(struct loaded *loaded, const struct work *work, struct logits logits,
                   int32_t n_top);
 void chance_tell(struct loaded *loaded, const struct work *work, int32_t wanted, int32_t id);
+// Of a prompt's token that follows the row; of its first one, which follows none.
+void chance_of_prompt(struct loaded *loaded, const struct work *work, int32_t wanted, int32_t id);
+void chance_of_none(struct loaded *loaded, const struct work *work, int32_t id);
 
 // guess.c
 void guess_open(struct loaded *loaded); // the model is ready

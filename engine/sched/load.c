@@ -34,6 +34,10 @@ void engine_tell_state(struct engine *engine, enum sched_state state, const stru
         status->device = *compute_info(engine->compute);
     if (loaded && loaded->model)
         status->model = *model_info(loaded->model);
+    if (loaded && loaded->state == SCHED_READY && !loaded->embeds) {
+        const struct err *fault = template_fault(loaded->template);
+        status->template_fault = fault ? *fault : status->template_fault;
+    }
     if (loaded && loaded->model && state == SCHED_LOADING)
         tell_progress(loaded, &status->loading);
     status->layers = *engine->layers;

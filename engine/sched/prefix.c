@@ -47,12 +47,17 @@ static struct seq *prefix_find(const struct loaded *loaded, const struct work *w
                                int32_t *n_reused)
 {
     struct seq *best = NULL;
+    // the rows of a prompt whose tokens' chances are told are computed
+    const bool echoes = work->echoes || (work->job->ask.echoes && !work->sampler);
+    const int32_t most = !echoes               ? work->n_prompt - 1
+                         : work->n_chanced > 0 ? work->n_chanced - 1
+                                               : 0;
     *n_reused = 0;
     for (int32_t i = 0; i < loaded->n_seq; i++) {
         struct seq *seq = &loaded->seqs[i];
         if (!may_share(loaded, seq, work))
             continue;
-        int32_t n = prefix_common(seq->token, seq->n_cached, work->prompt, work->n_prompt - 1);
+        int32_t n = prefix_common(seq->token, seq->n_cached, work->prompt, most);
         n = model_keeps(loaded->model, seq->index, n);
         const bool whole = n == seq->n_cached && seq->state == SEQ_FREE;
         if (n == 0 || n < *n_reused || (n == *n_reused && !whole))

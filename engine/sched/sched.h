@@ -43,6 +43,8 @@ struct ask {
     struct constraint constraint; // what the answer must be
     struct bytes prediction;      // what the client thinks it will be, mostly; n == 0: not said
     int32_t n_chances;            // likeliest tokens told with each; -1: no log-probabilities
+    bool echoes;                  // of a raw prompt: it is told too, with those of its tokens
+    bool only_reads;              // the answer is empty, whatever max_tokens says
     bool must_call, one_call;     // a tool; at most one
     struct bytes must_call_tool;  // which; n == 0: any
     int32_t think_most;           // tokens of thinking; -1: no limit
@@ -102,6 +104,8 @@ enum event_kind {
 // tried again; CANCELLED the server is shutting down; BROKEN the model computes what is not a
 // number, or a pass failed in a way that trying again does not mend.
 
+// Of a prompt that is told (ask.echoes) come the EVENT_CHANCE of all its tokens, without a BOS that
+// was put in front, then its text; NAN stands for the logarithm of a token with nothing before it.
 // An EVENT_CHANCE's text is 1 + n_done tokens one behind the other, the one that was taken first,
 // then the likeliest in falling order: a float, the natural logarithm of its probability; a
 // uint16_t, the bytes of its text; the text.
@@ -138,6 +142,7 @@ struct sched_status { // a snapshot, replaced when EVENT_STATE is taken
     struct sched_loading loading;
     struct compute_info device;  // device[0] == 0: not opened yet
     struct model_info model;     // id[0] == 0: not opened yet
+    struct err template_fault;   // why its chat template is of no use; status OK: it is
     struct doctor_device layers; // of the device, looked at once before the model is opened
 };
 

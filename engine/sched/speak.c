@@ -169,6 +169,46 @@ bool work_speak(struct loaded *loaded, struct work *work, int32_t id)
     return over;
 }
 
+// ---- a prompt that is told ----------------------------------------------------------------------
+
+// A BOS that was put in front of a text is not part of it.
+static bool has_own_first(const struct loaded *loaded, const struct work *work)
+{
+    return work->job->ask.prompt_ids || !tokenizer_add_bos(loaded->tokenizer) ||
+           work->prompt[0] != tokenizer_bos(loaded->tokenizer);
+}
+
+void work_echo_begin(struct loaded *loaded, struct work *work)
+{
+    work->echoes = true;
+    if (has_own_first(loaded, work))
+        chance_of_none(loaded, work, work->prompt[0]);
+    work->n_chanced = 1;
+}
+
+void work_echo_end(struct loaded *loaded, struct work *work)
+{
+    struct buf text;
+    work->echoes = false;
+    if (!work->job->ask.prompt_ids) {
+        tell_content(loaded->engine, work, work->job->ask.prompt);
+        return;
+    }
+    buf_init(&text, SIZE_MAX);
+    for (int32_t i = 0; i < work->n_prompt; i++) {
+        const struct bytes piece = tokenizer_mark(loaded->tokenizer, work->prompt[i]);
+        if (piece.n > 0 && buf_add(&text, piece.p, piece.n) != OK)
+            die("out of memory");
+    }
+    struct buf clean;
+    buf_init(&clean, SIZE_MAX);
+    if (utf8_clean(&clean, buf_view(&text)) != OK)
+        die("out of memory");
+    tell_content(loaded->engine, work, buf_view(&clean));
+    buf_free(&clean);
+    buf_free(&text);
+}
+
 size_t work_unsaid(const struct work *work)
 {
     const size_t n = stopper_cut(work->stopper);

@@ -150,6 +150,9 @@ static bool make_room(struct loaded *loaded, struct seq *seq, int32_t n)
 static int32_t fill_prompts(struct loaded *loaded, int32_t n)
 {
     int32_t budget = chunk_rows(loaded, n);
+    // rows of logits there are beyond one each; nothing is guessed beside prompts
+    int32_t spare = (loaded->n_together > GUESS_ROWS ? loaded->n_together : GUESS_ROWS) -
+                    loaded_running(loaded);
     struct seq *seq, *first = shortest(loaded);
     for (; budget > 0 && (seq = oldest(loaded, SEQ_PREFILL)) != NULL; first = NULL) {
         const int32_t most = first && first != seq ? (budget + 1) / 2 : budget;
@@ -157,14 +160,18 @@ static int32_t fill_prompts(struct loaded *loaded, int32_t n)
         const struct work *work = seq->work;
         int32_t left = prefix_next_mark(loaded, work, seq->n_cached) - seq->n_cached,
                 take = left < most ? left : most;
+        if (work->echoes) // the logits of each row are wanted
+            take = take < 1 + spare ? take : 1 + spare;
         if (n > 0 && !prefix_reserve(loaded, seq, take))
             break;
         if (n == 0 && !make_room(loaded, seq, take))
             continue;
         for (int32_t k = 0; k < take; k++) {
             int32_t pos = seq->n_cached + k;
-            add_row(loaded->engine, &n, seq, work->prompt[pos], pos, pos == work->n_prompt - 1);
+            add_row(loaded->engine, &n, seq, work->prompt[pos], pos,
+                    work->echoes || pos == work->n_prompt - 1);
         }
+        spare -= work->echoes ? take - 1 : 0;
         loaded->n_rows[seq->index] = take;
         budget -= take;
     }
@@ -230,7 +237,7 @@ static int32_t batch_top(const struct loaded *loaded, int32_t n)
 {
     const struct engine *engine = loaded->engine;
     int32_t most = 0, n_wanted = 0;
-    bool obeys = false;
+    bool any = false; // what a grammar does not refuse, or a prompt has, may be any of them
     for (int32_t row = 0; row < n; row++) {
         if (!engine->wanted[row])
             continue;
@@ -241,10 +248,11 @@ static int32_t batch_top(const struct loaded *loaded, int32_t n)
         if (loaded->seqs[engine->seq[row]].work->job->ask.n_chances >= 0)
             most = TOP_K_MOST;
         n_wanted++;
-        obeys = obeys || loaded->seqs[engine->seq[row]].work->matcher;
+        any = any || loaded->seqs[engine->seq[row]].work->matcher ||
+              loaded->seqs[engine->seq[row]].work->echoes;
     }
-    if (obeys && !model_keeps_logits(loaded->model, n_wanted))
-        return 0; // a grammar may refuse the largest
+    if (any && !model_keeps_logits(loaded->model, n_wanted))
+        return 0;
     if (most <= 1)
         return most;
     return loaded->n_vocab < TOP_K_MOST ? loaded->n_vocab : TOP_K_MOST;
@@ -284,7 +292,9 @@ static void take_token(struct loaded *loaded, struct seq *seq, const struct want
 {
     struct err err = {0};
     int32_t id;
-    if (pick(loaded, seq, wanted->logits, wanted->n_top, wanted->at, &id, &err) == OK) {
+    if (seq->work->job->ask.only_reads) {
+        loaded_read(loaded, seq);
+    } else if (pick(loaded, seq, wanted->logits, wanted->n_top, wanted->at, &id, &err) == OK) {
         id = work_counts(loaded, seq->work, id);
         chance_tell(loaded, seq->work, wanted->at, id);
         loaded_token(loaded, seq, id);
@@ -302,13 +312,35 @@ static void take_token(struct loaded *loaded, struct seq *seq, const struct want
     }
 }
 
-// The rows of a prompt, whose end alone is wanted.
-static void advance_prompt(struct loaded *loaded, struct seq *seq, bool ends, struct wanted *wanted)
+// Tells of a prompt that is echoed the tokens behind the rows of this pass, the last one's but for
+// the prompt's end.
+static void tell_prompt(struct loaded *loaded, const struct seq *seq, struct wanted *wanted)
 {
+    struct work *work = seq->work;
+    for (int32_t k = 0; k < loaded->n_rows[seq->index]; k++) {
+        const int32_t next = seq->n_cached + k + 1; // the token behind it
+        if (next == work->n_prompt) {
+            work_echo_end(loaded, work);
+            return;
+        }
+        chance_begin(loaded, work, wanted->logits, wanted->n_top);
+        if (next >= work->n_chanced) {
+            chance_of_prompt(loaded, work, wanted->at, work->prompt[next]);
+            work->n_chanced = next + 1;
+        }
+        wanted_next(loaded, wanted, 1);
+    }
+}
+
+// The rows of a prompt, whose end alone is wanted, or all of one that is echoed.
+static void advance_prompt(struct loaded *loaded, struct seq *seq, struct wanted *wanted)
+{
+    if (seq->work->echoes)
+        tell_prompt(loaded, seq, wanted);
     seq->n_cached += loaded->n_rows[seq->index];
     turn_count(seq->work, seq->n_cached, false);
     prefix_snapshot(loaded, seq);
-    if (ends) {
+    if (seq->n_cached == seq->work->n_prompt) {
         take_token(loaded, seq, wanted);
         wanted_next(loaded, wanted, 1);
         return;
@@ -348,7 +380,7 @@ static void batch_done(struct loaded *loaded, int32_t n, int32_t n_top)
         struct seq *seq = &loaded->seqs[engine->seq[row]];
         const int32_t n_rows = loaded->n_rows[seq->index];
         if (seq->state == SEQ_PREFILL)
-            advance_prompt(loaded, seq, engine->wanted[row + n_rows - 1], &wanted);
+            advance_prompt(loaded, seq, &wanted);
         else
             advance_answer(loaded, seq, engine->token + row, &wanted);
         row += n_rows;

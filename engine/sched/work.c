@@ -265,6 +265,8 @@ static void work_open(struct loaded *loaded, struct work *work, int32_t n_reused
     guess_begin(loaded, work);
     work->started_us = clock_us();
     work->usage.n_prompt_cached = n_reused;
+    if (work->job->ask.echoes)
+        work_echo_begin(loaded, work);
     loaded->engine->gauges.prefix_asked += (uint64_t)work->n_prompt;
     loaded->engine->gauges.prefix_found += (uint64_t)n_reused;
 }
@@ -379,6 +381,12 @@ static int32_t tokens_unsaid(const struct loaded *loaded, const struct seq *seq,
         n += !tokenizer_is_end(loaded->tokenizer, id);
     }
     return n;
+}
+
+void loaded_read(struct loaded *loaded, struct seq *seq)
+{
+    seq->work->first_us = clock_us();
+    end_done(loaded, seq, seq->work, FINISH_LENGTH);
 }
 
 static void finish(struct loaded *loaded, struct seq *seq, int32_t last, enum finish why)

@@ -532,7 +532,7 @@ static void test_prompts_refused(void)
         "{\"prompt\":\"x\",\"suffix\":\"y\"}",
         "{\"prompt\":\"x\",\"logprobs\":21}",
         "{\"prompt\":\"x\",\"echo\":1}",
-        "{\"prompt\":\"x\",\"echo\":true,\"logprobs\":1}",
+        "{\"prompt\":\"x\",\"max_tokens\":-2}",
     };
     for (size_t i = 0; i < COUNT_OF(bodies); i++) {
         struct job *job = job_open();
@@ -541,6 +541,29 @@ static void test_prompts_refused(void)
         if (!CHECK(!ask_read(&openai_completions, bytes_of(bodies[i]), job, &form, &refusal) &&
                    refusal.param[0]))
             fprintf(stderr, "    %s\n", bodies[i]);
+        job_close(job);
+    }
+}
+
+// The prompt's own log-probabilities: the engine tells the prompt then, also one of ids.
+static void test_echo(void)
+{
+    static const struct {
+        const char *body;
+        bool echoes, echo, only_reads;
+    } asks[] = {
+        {"{\"prompt\":\"x\",\"echo\":true,\"logprobs\":1}", true, false, false},
+        {"{\"prompt\":[[1,2]],\"echo\":true,\"logprobs\":0,\"max_tokens\":0}", true, false, true},
+        {"{\"prompt\":\"x\",\"echo\":true,\"max_tokens\":1}", false, true, false},
+        {"{\"prompt\":\"x\",\"logprobs\":2,\"max_tokens\":0}", false, false, true},
+    };
+    for (size_t i = 0; i < COUNT_OF(asks); i++) {
+        struct job *job = job_open();
+        struct form form;
+        struct refusal refusal = {0};
+        CHECK(ask_read(&openai_completions, bytes_of(asks[i].body), job, &form, &refusal));
+        CHECK(job->ask.echoes == asks[i].echoes && form.echo == asks[i].echo &&
+              job->ask.only_reads == asks[i].only_reads);
         job_close(job);
     }
 }
@@ -784,6 +807,7 @@ int main(void)
     test_refused();
     test_prompts_refused();
     test_prompt_ids();
+    test_echo();
     test_broken();
     test_memory();
     return check_done("api_openai");

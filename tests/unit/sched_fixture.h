@@ -250,10 +250,12 @@ const struct template *model_template(const struct model *model)
     return (const struct template *)model;
 }
 
+static struct err chat_fault; // of the template; status OK: none
+
 const struct err *template_fault(const struct template *template)
 {
     (void)template;
-    return NULL;
+    return chat_fault.status != OK ? &chat_fault : NULL;
 }
 
 enum status template_render(struct jinja_text *out, const struct template *template,
@@ -322,6 +324,18 @@ struct bytes model_chat_template(const struct model *model)
 {
     (void)model;
     return bytes_of(chat_template);
+}
+
+bool tokenizer_add_bos(const struct tokenizer *tokenizer)
+{
+    (void)tokenizer;
+    return false;
+}
+
+int32_t tokenizer_bos(const struct tokenizer *tokenizer)
+{
+    (void)tokenizer;
+    return -1;
 }
 
 size_t tokenizer_longest(const struct tokenizer *tokenizer)
