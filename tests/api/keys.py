@@ -5,7 +5,7 @@ import statistics
 import threading
 import time
 
-from tools import Server, check, curl
+from tools import Server, check, curl, stream
 
 CHAT = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 4, "temperature": 0}
 KEYS = "/v1/keys"
@@ -88,6 +88,12 @@ def scopes(server):
                 check("keys: %s may not %s %s, and is told what is missing" % (scope, method, path), error.get("code") == "missing_scope" and
                       error["type"] == "permission_error" and all(word in error["message"] for word in allowed) and
                       "'only %s'" % scope in error["message"], (status, answer))
+    for method, path in (("DELETE", "/v1/models/x"), ("PUT", "/v1/models/x"), ("POST", "/v1/models/load"), ("POST", "/v1/models/unload"),
+                         ("DELETE", "/api/delete"), ("POST", "/api/copy"), ("POST", "/api/create"), ("POST", "/api/pull"),
+                         ("POST", "/api/push"), ("POST", "/api/blobs/sha256:00")):
+        status, _, answer = server.ask(method, path, {"model": "x"}, key=secrets["chat"])
+        check("keys: chat may not %s %s, once there is such a thing" % (method, path), status in (403, 404, 405) and
+              (status == 403 or "here is nothing at" in json.dumps(answer) or status == 405), (status, answer))
     for secret in secrets.values():
         check("keys: what is open stays so", server.ask("GET", "/health", key=secret)[0] == 200)
     big = b"x" * 100000
@@ -177,6 +183,12 @@ def logs(server):
     later = server.ask("GET", "/v1/logs?since=%d" % answer["last"])[2]
     check("logs: what came since", later["data"] and later["data"][0]["number"] == answer["last"] + 1 and
           any("GET /v1/models: 200" in line["text"] for line in later["data"]), later)
+    stream(server, "Count.", 400, leave_after=2, ignore_eos=True)
+    until, left = time.time() + 20, []
+    while not left and time.time() < until:
+        left = [line for line in server.ask("GET", "/v1/logs?limit=50")[2]["data"] if "the client left after" in line["text"]]
+        time.sleep(0.1)
+    check("logs: a client that left is told so", len(left) == 1 and "req_" in left[0]["text"], left)
     check("logs: by level", all(line["level"] in ("warn", "error") for line in server.ask("GET", "/v1/logs?level=warn")[2]["data"]))
     check("logs: so many", len(server.ask("GET", "/v1/logs?limit=2")[2]["data"]) == 2)
     for query in ("limit=0", "limit=1001", "limit=x", "since=-1", "level=loud", "sinse=1", "limit=", "since=99999999999999999999"):
