@@ -80,6 +80,8 @@ void metrics_end(struct metrics *metrics, const struct event *event, uint64_t af
     metrics->n_prompt += (uint64_t)usage->n_prompt;
     metrics->n_cached += (uint64_t)usage->n_prompt_cached;
     metrics->n_generated += (uint64_t)usage->n_generated;
+    metrics->n_drafted += (uint64_t)usage->n_drafted;
+    metrics->n_draft_kept += (uint64_t)usage->n_draft_kept;
     metrics->prompt_s += (double)usage->prompt_us / 1e6;
     metrics->generate_s += generate_s;
     if (event->kind == EVENT_FAILED)
@@ -200,6 +202,10 @@ static void put_vllm(struct page *page, const struct metrics *metrics,
                 (double)metrics->n_prompt);
     one_of_vllm(page, "vllm:generation_tokens_total", "counter", "Tokens of answers.",
                 (double)metrics->n_generated);
+    one_of_vllm(page, "vllm:spec_decode_num_draft_tokens_total", "counter",
+                "Tokens that were computed ahead on a guess.", (double)metrics->n_drafted);
+    one_of_vllm(page, "vllm:spec_decode_num_accepted_tokens_total", "counter",
+                "Of these those that were right.", (double)metrics->n_draft_kept);
     family(page, "vllm:request_success_total", "counter", "Requests that have ended, and how.");
     for (size_t i = 0; i < COUNT_OF(ends); i++)
         put(page, "vllm:request_success_total{%s,finished_reason=\"%s\"} %llu\n", page->labels,

@@ -14,8 +14,9 @@ struct histogram {
 
 enum timed { FIRST_TOKEN, OUTPUT_TOKEN, WHOLE, QUEUE, PROMPT, GENERATE }; // [HISTOGRAMS]
 
-struct metrics {                                      // since the start; the net thread's
-    uint64_t n_prompt, n_cached, n_generated;         // tokens
+struct metrics {                              // since the start; the net thread's
+    uint64_t n_prompt, n_cached, n_generated; // tokens
+    uint64_t n_drafted, n_draft_kept;         // tokens that were guessed, and those that were right
     uint64_t n_stop, n_length, n_cancelled, n_failed; // requests that ended so
     uint64_t n_answers[6]; // of HTTP, by the first digit of their codes; [0]: the client left
     double prompt_s, generate_s;

@@ -13,6 +13,7 @@ print(json.dumps([[f.name, f.type, f.documentation, [[s.name, s.labels, s.value]
 WANTED = {"vllm:num_requests_running": "gauge", "vllm:num_requests_waiting": "gauge", "vllm:kv_cache_usage_perc": "gauge",
           "vllm:gpu_cache_usage_perc": "gauge", "vllm:prompt_tokens": "counter", "vllm:generation_tokens": "counter",
           "vllm:prefix_cache_queries": "counter", "vllm:prefix_cache_hits": "counter", "vllm:request_success": "counter",
+          "vllm:spec_decode_num_draft_tokens": "counter", "vllm:spec_decode_num_accepted_tokens": "counter",
           "vllm:time_to_first_token_seconds": "histogram", "vllm:time_per_output_token_seconds": "histogram",
           "vllm:e2e_request_latency_seconds": "histogram", "llamacpp:prompt_tokens": "counter", "llamacpp:tokens_predicted": "counter",
           "llamacpp:requests_processing": "gauge", "llamacpp:requests_deferred": "gauge", "llamacpp:kv_cache_usage_ratio": "gauge",
