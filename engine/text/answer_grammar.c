@@ -261,11 +261,10 @@ static bool write_content(struct answer_maker *m, const struct answer_rules *rul
 {
     struct grammar *g = m->g;
     const uint32_t opened = automaton_state(g), call = automaton_state(g);
-    uint32_t rule;
-    if (constraint_rule(schemas, rules->constraint, &rule, &m->err) != OK)
+    if (constraint_rule(schemas, rules->constraint, &m->content_rule, &m->err) != OK)
         return false;
     maker_write(m, from, m->form->content ? m->form->content : "", &(struct slots){0}, opened);
-    automaton_call(g, opened, rule, to);
+    automaton_call(g, opened, m->content_rule, to);
     if (calls->n > 0) {
         write_gap(m, from, call);
         write_block(m, calls, mark_of(m->form), call, to);
@@ -312,8 +311,10 @@ static void write_answer(struct answer_maker *m, const struct answer_family *fam
         write_free(m, calls, body, to);
 }
 
-// A call that nobody could make is refused though another could be made: it was asked for.
-static enum status finish(struct answer_maker *m, const struct calls *calls, uint32_t root,
+// A call that nobody could make is refused though another could be made: it was asked for. So is
+// content that cannot be, though calls could.
+static enum status finish(struct answer_maker *m, const struct answer_rules *rules,
+                          const struct calls *calls, struct schema_maker *content, uint32_t root,
                           struct err *err)
 {
     uint32_t loops;
@@ -322,9 +323,13 @@ static enum status finish(struct answer_maker *m, const struct calls *calls, uin
         return err->status;
     }
     enum status status = automaton_finish(m->g, root, &loops, err);
-    for (size_t i = 0; i < calls->n && !m->g->full; i++)
+    if (m->g->full)
+        return status;
+    for (size_t i = 0; i < calls->n; i++)
         if (m->g->rules[calls->tools[i].arguments].fails)
             return schema_blame(m->schemas, calls->tools[i].path, err);
+    if (m->content_rule && m->g->rules[m->content_rule].fails)
+        return schema_blame(content, rules->constraint->path, err);
     return status;
 }
 
@@ -344,9 +349,7 @@ static enum status make(struct grammar **out, const struct answer_family *family
     const uint32_t root = automaton_rule(m.g);
     if (!rules->tools || make_tools(&m, rules, &calls))
         write_answer(&m, family, rules, &calls, content, root);
-    enum status status = finish(&m, &calls, root, err);
-    if (status == BAD_INPUT && content->dead.status != OK)
-        *err = content->dead;
+    enum status status = finish(&m, rules, &calls, content, root, err);
     if (status != OK && strncmp(err->text, what, strlen(what)) != 0 &&
         strncmp(err->text, "tools", 5) != 0)
         (void)err_prefix(err, "%s", what);

@@ -227,6 +227,7 @@ struct answer_maker {
     uint32_t text_rule;                // a parameter's value as it stands; 0: not made yet
     uint32_t quoted_any, quoted_list, quoted_dict; // values with the form's quotes; 0
     uint32_t python_rule;                          // a string between '; 0
+    uint32_t content_rule;                         // what content must be; 0: nothing is prescribed
     struct err err;                                // the first failure
 };
 

@@ -400,6 +400,9 @@ static void test_refused(void)
                               .text = bytes_of("root ::= \"x\" root | \"y\"")};
     CHECK(answer_grammar(&g, &family, &rules, &notes, &err) == OK);
     check_texts(g, TEXTS("xxy"), TEXTS("x", "z"));
+    any.text = bytes_of("root ::= \"a\" x\nx ::= \"b\" x"); // no content can be, though calls can
+    CHECK(answer_grammar(&g, &family, &rules, &notes, &err) == BAD_INPUT);
+    CHECK_TEXT(err.text, "grammar: no text can satisfy it");
     any.text = bytes_of("root ::= root \"x\" | \"y\"");
     CHECK(answer_grammar(&g, &family, &rules, &notes, &err) == BAD_INPUT);
     CHECK(strncmp(err.text, "grammar: ", 9) == 0);
