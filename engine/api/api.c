@@ -50,6 +50,7 @@ void api_close(struct api *api)
         api->replies = reply->next;
         reply_close(reply);
     }
+    chores_close(api);
     keys_end(api);
     audit_close(&api->audit);
     kept_close(api->kept);
@@ -62,17 +63,6 @@ static struct reply **reply_find(struct api *api, uint64_t id)
     while (*at && (*at)->id != id)
         at = &(*at)->next;
     return at;
-}
-
-static void state_changed(struct api *api)
-{
-    bool ready = sched_status(api->options.sched)->state == SCHED_READY;
-    if (!ready)
-        api->loaded_s = 0;
-    else if (!api->loaded_s)
-        api->loaded_s = clock_unix_s();
-    if (api->changed)
-        api->changed(api->changed_arg);
 }
 
 // Whatever the event, its client may be gone.
@@ -106,7 +96,8 @@ static void events_ready(void *arg, int fd)
     struct event *event;
     while ((event = sched_take_event(api->options.sched)) != NULL) {
         if (event->kind == EVENT_STATE) {
-            state_changed(api);
+            if (api->changed)
+                api->changed(api->changed_arg);
             event_close(event);
             continue;
         }
@@ -119,9 +110,17 @@ static void events_ready(void *arg, int fd)
                 *at = reply->next;
                 reply_close(reply);
             }
+        } else {
+            models_job_event(api, event);
         }
         event_close(event);
     }
+}
+
+static void store_ready(void *arg, int fd)
+{
+    (void)fd;
+    models_store_event(arg);
 }
 
 static void tick(void *arg)
@@ -181,6 +180,7 @@ void api_attach(struct api *api, struct net *net, void (*changed)(void *), void 
     api->changed_arg = arg;
     net_watch(net, sched_event_fd(api->options.sched), events_ready, api);
     net_watch(net, scribe_fd(api->scribe), keys_kept, api);
+    net_watch(net, store_fd(api->options.store), store_ready, api);
     net_every(net, 1000, tick, api);
     net_on_answer(net, answered, api);
     net_on_stop(net, stop_begins, stop_ends, api);

@@ -9,6 +9,7 @@
 #include "../base/base.h"
 #include "../net/net.h"
 #include "../sched/sched.h"
+#include "../store/store.h"
 
 enum { API_CORS_BYTES = 512 };
 
@@ -16,9 +17,11 @@ struct api;
 
 struct api_options {
     struct sched *sched;
-    const char *state;    // directory: api-key is read from it, or made
-    const char *version;  // of this build
-    struct bytes notices; // licences of what is linked in; outlives the api
+    struct store *store;
+    const char *model_path; // of the model of the start; outlives the api
+    const char *state;      // directory: api-key is read from it, or made
+    const char *version;    // of this build
+    struct bytes notices;   // licences of what is linked in; outlives the api
     const char *hostname;
     const char *cors; // the setting: origins whose pages may use this server; "" = none
 };

@@ -244,17 +244,12 @@ bool vectors_fit(const struct model_info *model, const struct job *job, const st
 
 // ---- answers --------------------------------------------------------------------------------
 
-static const struct model_info *model_of(const struct reply *reply)
-{
-    return &sched_status(reply->api->options.sched)->model;
-}
-
 // Text i's vector as it is answered: of length 1, n numbers.
 static float *vector_of(const struct reply *reply, size_t i, int32_t *n)
 {
-    const int32_t n_vector = model_of(reply)->n_vector, n_dims = reply->form.n_dims;
+    const int32_t n_vector = reply->n_vector, n_dims = reply->form.n_dims;
     float *vector = reply->vectors + i * (size_t)n_vector;
-    *n = n_dims > 0 ? n_dims : n_vector;
+    *n = n_dims > 0 && n_dims < n_vector ? n_dims : n_vector;
     vector_normalise(vector, *n);
     return vector;
 }
@@ -313,7 +308,7 @@ static void embeddings_whole(const struct reply *reply, struct json *json, enum 
         json_end(json);
     }
     json_end(json);
-    json_string(json, "model", model_of(reply)->id);
+    json_string(json, "model", reply_model(reply));
     write_usage(json, usage);
     json_end(json);
 }
@@ -324,7 +319,7 @@ static void ollama_whole(const struct reply *reply, struct json *json, enum fini
     (void)finish;
     json_init(json, ANSWER_MOST);
     json_object(json, NULL);
-    json_string(json, "model", model_of(reply)->id);
+    json_string(json, "model", reply_model(reply));
     json_array(json, "embeddings");
     for (size_t i = 0; i < reply->n_vectors; i++) {
         int32_t n;
@@ -367,7 +362,7 @@ static int by_score(const void *a, const void *b)
 static void rerank_whole(const struct reply *reply, struct json *json, enum finish finish,
                          const struct usage *usage)
 {
-    const size_t n = reply->n_vectors, n_vector = (size_t)model_of(reply)->n_vector,
+    const size_t n = reply->n_vectors, n_vector = (size_t)reply->n_vector,
                  top = reply->form.top_n > 0 ? (size_t)reply->form.top_n : n;
     struct ranked *all = mem_array(n, sizeof(*all));
     (void)finish;
@@ -381,7 +376,7 @@ static void rerank_whole(const struct reply *reply, struct json *json, enum fini
     json_object(json, NULL);
     json_string(json, "id", reply->name);
     json_string(json, "object", "list");
-    json_string(json, "model", model_of(reply)->id);
+    json_string(json, "model", reply_model(reply));
     json_array(json, "results");
     for (size_t i = 0; i < n && i < top; i++) {
         json_object(json, NULL);

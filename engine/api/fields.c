@@ -256,6 +256,24 @@ bool read_model(struct reading *r, const char *name, yyjson_val *value)
     return take_text(r, value, &r->form->model);
 }
 
+// As Ollama's clients say it: seconds, or a text like "5m"; negative: always.
+bool read_keep_alive(struct reading *r, const char *name, yyjson_val *value)
+{
+    if (yyjson_is_str(value)) {
+        const struct bytes text = {(const uint8_t *)yyjson_get_str(value), yyjson_get_len(value)};
+        return duration_read(text, &r->ask->keep_s) ||
+               refuse(r->refusal, 400, "invalid_value", name,
+                      "'%s' must be a number of seconds, or a time like \"5m\" or \"1h30m\".",
+                      name);
+    }
+    if (!yyjson_is_num(value))
+        return wrong_kind(r, name, "a number of seconds, or a time like \"5m\" or \"1h30m\"",
+                          value);
+    const double s = yyjson_get_num(value);
+    r->ask->keep_s = s < 0 ? KEEP_ALWAYS : s < 1e9 ? (int64_t)s : 1000000000;
+    return true;
+}
+
 bool read_stream(struct reading *r, const char *name, yyjson_val *value)
 {
     return take_flag(r, name, value, &r->form->stream);
@@ -264,6 +282,7 @@ bool read_stream(struct reading *r, const char *name, yyjson_val *value)
 const struct field shared_fields[] = {
     {"model", read_model},
     {"stream", read_stream},
+    {"keep_alive", read_keep_alive},
     {"temperature", read_temperature},
     {"top_p", read_top_p},
     {"top_k", read_top_k},

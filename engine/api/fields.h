@@ -26,8 +26,8 @@ struct field {
 // Those whose name and meaning all dialects share, and what reads the others; a table ends with a
 // field without a name.
 extern const struct field shared_fields[];
-field_reader read_model, read_max_tokens, read_stop, read_stream, read_messages, read_tools,
-    read_tool_choice, read_template_options, read_parallel_calls;
+field_reader read_model, read_keep_alive, read_max_tokens, read_stop, read_stream, read_messages,
+    read_tools, read_tool_choice, read_template_options, read_parallel_calls;
 // messages.c, for dialects whose conversations are written in another form than OpenAI's chats.
 struct message { // a text whose p is NULL was not given
     struct bytes role, content, reasoning, name, call_id;

@@ -1,38 +1,15 @@
 // generate.c - a request with a dialect (/v1/chat/completions, /v1/embeddings ...) becomes an ask,
 // and travels to the engine in a job.
 //
-// The order of refusals: not loaded yet (503), never to be loaded (500, which invites nobody to try
-// again), not understood (400), another model than the one loaded (404), too many waiting (503 with
-// Retry-After). When the client leaves, the job is cancelled; the reply stays until its last event
-// came.
+// The order of refusals: not understood (400), no such model (404), one that can never be loaded
+// (500, which invites nobody to try again), too many waiting (503 with Retry-After). A model that
+// is not loaded yet is waited for (pick.c). When the client leaves, the job is cancelled; the reply
+// stays until its last event came.
 #include "fields.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-bool model_is_ready(const struct api *api, struct refusal *refusal)
-{
-    const struct sched_status *status = sched_status(api->options.sched);
-    if (status->state == SCHED_LOADING)
-        return refuse(refusal, 503, "loading", NULL,
-                      "The model is being loaded; try again in a few seconds.");
-    if (status->state == SCHED_FAILED)
-        return refuse(refusal, 500, "model_failed", NULL, "No model is loaded: %s",
-                      status->err.text);
-    return true;
-}
-
-bool model_is_ours(const struct api *api, struct bytes id, struct refusal *refusal)
-{
-    const char *ours = sched_status(api->options.sched)->model.id;
-    if (bytes_equal_text(id, ours))
-        return true;
-    id.n = id.n < 100 ? id.n : utf8_whole((struct bytes){id.p, 100});
-    return refuse(refusal, 404, "model_not_found", "model",
-                  "There is no model '%.*s' here; the one loaded is '%s'.", (int)id.n,
-                  (const char *)id.p, ours);
-}
 
 // The client vanished.
 static void gone(void *arg, struct exchange *exchange)
@@ -92,17 +69,19 @@ static bool biases_fit(const struct model_info *model, const struct job *job,
     return true;
 }
 
-// False (and refused) unless the loaded model does such work.
+// False (and refused) where it is known that the model does not do such work.
 static bool model_suits(const struct api *api, const struct job *job, const struct form *form,
                         struct refusal *refusal)
 {
-    const struct model_info *model = &sched_status(api->options.sched)->model;
+    struct model_info model;
     struct err err = {0};
-    if (job_suits(job, model, &err) != OK)
+    if (!model_known(api, &job->ask, &model))
+        return true; // the engine looks again
+    if (job_suits(job, &model, &err) != OK)
         return refuse_err(refusal, &err, "model");
-    if (!biases_fit(model, job, refusal))
+    if (model.n_vocab > 0 && !biases_fit(&model, job, refusal))
         return false;
-    return job->kind != JOB_EMBED || vectors_fit(model, job, form, refusal);
+    return job->kind != JOB_EMBED || vectors_fit(&model, job, form, refusal);
 }
 
 // A place is free again when one of those that are worked on has ended.
@@ -129,7 +108,8 @@ static bool submit(struct api *api, struct exchange *exchange, struct job *job,
         return false;
     struct reply *reply = reply_open(api, form, &job->ask, exchange);
     job->id = reply->id;
-    job->ask.model = form->model;
+    snprintf(reply->model, sizeof(reply->model), "%.*s", (int)job->ask.model.n,
+             (const char *)job->ask.model.p);
     reply->form = form->vectors;
     if (form->vectors.documents)
         reply->documents = documents_copy(&job->ask);
@@ -165,10 +145,9 @@ void dialect_post(struct api *api, struct exchange *exchange, const struct reque
     struct job *job = job_open();
     job->kind = dialect->kind;
     job->ask.owner = request->who;
-    if (model_is_ready(api, &refusal) && ask_read(dialect, request->body, job, &form, &refusal) &&
-        (form.model.n == 0 || model_is_ours(api, form.model, &refusal)) &&
-        settle(api, job, &form, &refusal) && model_suits(api, job, &form, &refusal) &&
-        submit(api, exchange, job, &form, &refusal)) {
+    if (ask_read(dialect, request->body, job, &form, &refusal) &&
+        model_pick(api, form.model, job, &refusal) && settle(api, job, &form, &refusal) &&
+        model_suits(api, job, &form, &refusal) && submit(api, exchange, job, &form, &refusal)) {
         log_debug("%s: job %llu", request->id, (unsigned long long)api->last_id);
         return;
     }

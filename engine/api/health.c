@@ -81,6 +81,20 @@ static void loading_write(struct json *json, const struct sched_loading *loading
     json_end(json);
 }
 
+// Every model that is loaded, or is to be, or could not be.
+static void models_write(struct json *json, const struct sched_status *now)
+{
+    json_array(json, "models");
+    for (int32_t i = 0; i < now->n_models; i++) {
+        json_object(json, NULL);
+        json_string(json, "model", now->models[i].name);
+        loaded_write(json, &now->models[i]);
+        json_string(json, "device", now->device.device);
+        json_end(json);
+    }
+    json_end(json);
+}
+
 void health_get(struct api *api, struct exchange *exchange, const struct request *request)
 {
     (void)request;
@@ -90,7 +104,7 @@ void health_get(struct api *api, struct exchange *exchange, const struct request
     size_t n_open = sched_n_open(api->options.sched),
            n_together = sched_n_together(api->options.sched);
     struct json json;
-    json_init(&json, 16384);
+    json_init(&json, 65536);
     json_object(&json, NULL);
     json_string(&json, "status",
                 ready                          ? "ready"
@@ -108,6 +122,7 @@ void health_get(struct api *api, struct exchange *exchange, const struct request
         json_string(&json, "chat_template_fault", now->template_fault.text);
     if (now->state == SCHED_LOADING)
         loading_write(&json, &now->loading);
+    models_write(&json, now);
     json_whole(&json, "running", (int64_t)(n_open < n_together ? n_open : n_together));
     json_whole(&json, "waiting", (int64_t)(n_open > n_together ? n_open - n_together : 0));
     json_string(&json, "version", api->version);

@@ -90,6 +90,7 @@ struct reply { // an answer on its way: from sched_submit to the job's last even
     struct reply *next;
     struct api *api;
     struct exchange *exchange; // NULL: answered, or the client is gone
+    char model[256];           // its name; empty: that of the start
     const struct dialect *dialect;
     uint64_t id;  // the job's
     uint64_t who; // of the key that asked
@@ -115,8 +116,9 @@ struct reply { // an answer on its way: from sched_submit to the job's last even
         n_read;       // tokens of the prompt, and of these computed so far; 0: not known yet
     void *of_dialect; // what the dialect's writer keeps from begin to end: ours
     struct vectors_form form;
-    float *vectors; // [n_vectors][n_vector of the model]: ours
+    float *vectors; // [n_vectors][n_vector]: ours
     size_t n_vectors;
+    int32_t n_vector;
     struct bytes *documents; // [n_vectors], in one piece with their texts, or NULL: ours
 };
 void reply_close(struct reply *reply);
@@ -204,9 +206,9 @@ struct api {
     int64_t began_s;       // when this was opened: unix time
     struct reply *replies; // under way
     struct kept *kept;     // responses.h
+    struct chore *chores;  // the same of what the store does
     uint64_t last_id;
-    bool stopping;    // whatever arrives now is refused
-    int64_t loaded_s; // when the model was: unix time; 0: it is not
+    bool stopping; // whatever arrives now is refused
     void (*changed)(void *);
     void *changed_arg;
 };
@@ -226,15 +228,35 @@ void health_get(struct api *api, struct exchange *exchange, const struct request
 void doctor_get(struct api *api, struct exchange *exchange, const struct request *request);
 void models_get(struct api *api, struct exchange *exchange, const struct request *request);
 void model_get(struct api *api, struct exchange *exchange, const struct request *request);
+route_handler model_delete, model_load_post, model_unload_post, model_copy_post, model_alias_post;
 void chat_post(struct api *api, struct exchange *exchange, const struct request *request);
 void apply_template_post(struct api *api, struct exchange *exchange, const struct request *request);
 void completions_post(struct api *api, struct exchange *exchange, const struct request *request);
 route_handler embeddings_post, rerank_post, ollama_embed_post, ollama_embeddings_post;
 route_handler responses_post, responses_get, responses_delete;
-// False (and refused) unless the model is loaded and the device answers.
+
+// pick.c
+// The model of that name, or by an alias; false (and refused, with those there are): there is none.
+bool model_find(const struct api *api, struct bytes name, const struct store_model **out,
+                struct refusal *refusal);
+// False (and refused) where none can be had: there is no device, or the first one has no file.
 bool model_is_ready(const struct api *api, struct refusal *refusal);
-// False (and refused) unless this is the name of the model that is loaded.
-bool model_is_ours(const struct api *api, struct bytes id, struct refusal *refusal);
+bool model_is_ours(const struct api *api, struct bytes id, struct refusal *refusal); // it is there
+// job->ask.model and .model_path become the model of that name; empty: that of the start.
+bool model_pick(const struct api *api, struct bytes name, struct job *job, struct refusal *refusal);
+// What is known of it now: all when it is loaded, else what its file says. False: nothing.
+bool model_known(const struct api *api, const struct ask *ask, struct model_info *out);
+// NULL: it is not loaded. path.n == 0: that of the start.
+const struct sched_model *model_loaded(const struct api *api, struct bytes path);
+const char *reply_model(const struct reply *reply); // as answers name it
+bool load_failed(const struct reply *reply, const struct err *err, struct refusal *refusal);
+
+// models.c
+void models_job_event(struct api *api, const struct event *event); // of a job without a reply
+void models_store_event(struct api *api);                          // what the store has to tell
+void chores_close(struct api *api);
+// The state of one that is loaded, as members of an object; NULL: it is not.
+void loaded_write(struct json *json, const struct sched_model *loaded);
 
 // responses_kept.c
 struct kept *kept_open(void);

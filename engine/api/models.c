@@ -1,11 +1,37 @@
-// models.c - GET /v1/models and /v1/models/ID: the model that is loaded, as OpenAI's clients list
-// it, with what the file says of itself.
+// models.c - /v1/models: which models there are, in OpenAI's list with what their files say, and
+// loading, unloading, deleting and naming them.
 //
-// `created` is when it was loaded here: a GGUF file does not say when it was made. `context` is
-// what is loaded, not what was trained.
-#include "inside.h"
+// `status` is "unloaded", "loading", "ready" or "failed"; `created` is the file's time. What the
+// engine or the store must do first is a chore: its exchange is answered when their event comes.
+// A model is deleted when the engine has let it go: one in use is not.
+#include "fields.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum chore_kind { CHORE_LOAD, CHORE_UNLOAD, CHORE_DELETE, CHORE_STORE };
+
+struct chore { // a request that waits for the engine or the store
+    struct chore *next;
+    uint64_t id; // of its job, then of its task
+    enum chore_kind kind;
+    struct exchange *exchange;   // NULL: the client is gone
+    char name[STORE_NAME_BYTES]; // of the model it is about
+    const char *alias;           // CHORE_STORE: NULL, or it is a name for `name`: ours
+    bool gone;                   // CHORE_STORE: what is answered is that it is deleted
+};
+
+// ---- one model ----------------------------------------------------------------------------------
+
+static const char *status_of(const struct sched_model *loaded)
+{
+    if (!loaded)
+        return "unloaded";
+    return loaded->state == SCHED_READY    ? "ready"
+           : loaded->state == SCHED_FAILED ? "failed"
+                                           : "loading";
+}
 
 static const char *capability(const struct model_info *model)
 {
@@ -14,62 +40,431 @@ static const char *capability(const struct model_info *model)
     return model->pooling == POOLING_RANK ? "rerank" : "embedding";
 }
 
-static void model_write(struct json *json, const struct api *api)
+static void loading_write(struct json *json, const struct sched_model *loaded)
 {
-    const struct model_info *model = &sched_status(api->options.sched)->model;
-    json_object(json, NULL);
-    json_string(json, "id", model->id);
-    json_string(json, "object", "model");
-    json_whole(json, "created", api->loaded_s);
-    json_string(json, "owned_by", "tawny");
-    json_string(json, "name", model->name);
-    json_string(json, "architecture", model->arch);
-    json_string(json, "quantisation", model->quantisation);
-    json_whole(json, "n_params", model->n_params);
-    json_whole(json, "bytes", (int64_t)model->file_bytes);
-    json_whole(json, "context", model->n_ctx);
-    json_whole(json, "context_trained", model->n_ctx_train);
-    const struct err *fault = &sched_status(api->options.sched)->template_fault;
-    if (fault->status != OK) // chats are refused with this
-        json_string(json, "chat_template_fault", fault->text);
-    json_array(json, "capabilities"); // Ollama's words, and "rerank"
-    json_string(json, NULL, capability(model));
-    json_end(json);
-    if (model->n_vector > 0 && model->pooling != POOLING_RANK)
-        json_whole(json, "embedding_length", model->n_vector);
+    const struct model_progress *at = &loaded->loading.at;
+    const uint64_t total = at->total_bytes;
+    json_object(json, "loading");
+    json_string(json, "step", loaded->waits ? "waiting" : at->compiling ? "kernels" : "weights");
+    json_whole(json, "percent",
+               total > 0 ? (int64_t)(100 * (double)at->done_bytes / (double)total) : 0);
+    json_whole(json, "bytes", (int64_t)at->done_bytes);
+    json_whole(json, "of_bytes", (int64_t)total);
+    if (loaded->loading.left_ms > 0)
+        json_whole(json, "seconds_left", (int64_t)(loaded->loading.left_ms + 999) / 1000);
     json_end(json);
 }
+
+void loaded_write(struct json *json, const struct sched_model *loaded)
+{
+    char layers[32];
+    json_string(json, "status", status_of(loaded));
+    if (loaded && loaded->state == SCHED_FAILED)
+        json_string(json, "error", loaded->err.text);
+    if (loaded && loaded->state == SCHED_LOADING)
+        loading_write(json, loaded);
+    if (!loaded || loaded->state != SCHED_READY)
+        return;
+    snprintf(layers, sizeof(layers), "%d/%d", (int)loaded->info.n_layer_on_device,
+             (int)loaded->info.n_layer);
+    json_string(json, "layers", layers);
+    json_whole(json, "context", loaded->info.n_ctx);
+    json_whole(json, "memory", (int64_t)loaded->memory_bytes);
+    json_whole(json, "loaded", loaded->loaded_s);
+    json_bool(json, "pinned", loaded->is_pinned);
+    if (loaded->template_fault.status != OK) // chats are refused with this
+        json_string(json, "chat_template_fault", loaded->template_fault.text);
+    if (loaded->expires_s > 0)
+        json_whole(json, "unloaded_at", loaded->expires_s);
+}
+
+// What its file says, and what is loaded of it.
+static void model_write(struct json *json, const struct api *api, const struct store_model *model)
+{
+    const struct store_about *about = &model->about;
+    const struct sched_model *loaded = model_loaded(api, bytes_of(model->path));
+    const bool ready = loaded && loaded->state == SCHED_READY;
+    const int32_t n_vector = ready ? loaded->info.n_vector : about->n_vector;
+    const char *can = ready ? capability(&loaded->info) : about->capability;
+    json_object(json, NULL);
+    json_string(json, "id", model->name);
+    json_string(json, "object", "model");
+    json_whole(json, "created", model->modified_s ? model->modified_s : api->began_s);
+    json_string(json, "owned_by", "tawny");
+    json_string(json, "name", ready ? loaded->info.name : about->name);
+    json_string(json, "architecture", ready ? loaded->info.arch : about->arch);
+    json_string(json, "quantisation", ready ? loaded->info.quantisation : about->quantisation);
+    json_whole(json, "n_params", ready ? loaded->info.n_params : about->n_params);
+    json_whole(json, "bytes", (int64_t)(ready ? loaded->info.file_bytes : model->file_bytes));
+    json_whole(json, "context_trained", ready ? loaded->info.n_ctx_train : about->n_ctx_train);
+    json_array(json, "capabilities"); // Ollama's words, and "rerank"
+    if (can[0])
+        json_string(json, NULL, can);
+    json_end(json);
+    if (n_vector > 0 && strcmp(can, "embedding") == 0)
+        json_whole(json, "embedding_length", n_vector);
+    json_bool(json, "read_only", !model->is_ours);
+    if (model->fault.status != OK)
+        json_string(json, "fault", model->fault.text);
+    loaded_write(json, loaded);
+    json_end(json);
+}
+
+static void model_reply(const struct api *api, struct exchange *exchange, const char *name)
+{
+    const struct store_model *model = store_find_file(api->options.store, bytes_of(name));
+    struct refusal refusal;
+    struct json json;
+    if (!model) {
+        (void)refuse(&refusal, 404, "model_not_found", "model", "The model '%.200s' is gone.",
+                     name);
+        refusal_reply(exchange, &refusal);
+        return;
+    }
+    json_init(&json, 16384);
+    model_write(&json, api, model);
+    json_reply(exchange, 200, &json);
+}
+
+// ---- GET ----------------------------------------------------------------------------------------
 
 void models_get(struct api *api, struct exchange *exchange, const struct request *request)
 {
     (void)request;
-    struct refusal refusal;
+    const struct store *store = api->options.store;
     struct json json;
-    if (!model_is_ready(api, &refusal)) {
-        refusal_reply(exchange, &refusal);
-        return;
-    }
-    json_init(&json, 16384);
+    json_init(&json, 4 << 20);
     json_object(&json, NULL);
     json_string(&json, "object", "list");
     json_array(&json, "data");
-    model_write(&json, api);
+    for (int main = 1; main >= 0; main--) // the model of the start first: many clients take that
+        for (size_t i = 0; i < store_n_models(store); i++)
+            if (main == (strcmp(store_model(store, i)->path, api->options.model_path) == 0))
+                model_write(&json, api, store_model(store, i));
+    json_end(&json);
+    json_object(&json, "aliases");
+    for (size_t i = 0; i < store_n_aliases(store); i++)
+        json_string(&json, store_alias(store, i)->name, store_alias(store, i)->model);
     json_end(&json);
     json_end(&json);
     json_reply(exchange, 200, &json);
 }
 
+static struct bytes name_in_path(const struct request *request)
+{
+    const size_t n = sizeof("/v1/models/") - 1;
+    return (struct bytes){request->path.p + n, request->path.n - n};
+}
+
 void model_get(struct api *api, struct exchange *exchange, const struct request *request)
 {
+    const struct store_model *model;
     struct refusal refusal;
+    if (model_find(api, name_in_path(request), &model, &refusal))
+        model_reply(api, exchange, model->name);
+    else
+        refusal_reply(exchange, &refusal);
+}
+
+// ---- chores -------------------------------------------------------------------------------------
+
+static void client_gone(void *arg, struct exchange *exchange)
+{
+    (void)exchange;
+    struct chore *chore = arg;
+    chore->exchange = NULL;
+}
+
+static struct chore *chore_open(struct api *api, struct exchange *exchange, enum chore_kind kind,
+                                const char *name)
+{
+    struct chore *chore = mem_alloc(sizeof(*chore));
+    chore->kind = kind;
+    chore->id = ++api->last_id;
+    chore->exchange = exchange;
+    snprintf(chore->name, sizeof(chore->name), "%s", name);
+    chore->next = api->chores;
+    api->chores = chore;
+    exchange_owner(exchange, client_gone, chore);
+    return chore;
+}
+
+static void chore_close(struct api *api, struct chore *chore)
+{
+    struct chore **at = &api->chores;
+    while (*at != chore)
+        at = &(*at)->next;
+    *at = chore->next;
+    free((void *)(uintptr_t)chore->alias);
+    free(chore);
+}
+
+void chores_close(struct api *api)
+{
+    while (api->chores)
+        chore_close(api, api->chores);
+}
+
+static struct chore *chore_find(const struct api *api, uint64_t id)
+{
+    struct chore *chore = api->chores;
+    while (chore && chore->id != id)
+        chore = chore->next;
+    return chore;
+}
+
+// Answers and closes.
+static void chore_refuse(struct api *api, struct chore *chore, const struct err *err)
+{
+    static const struct {
+        enum status status;
+        int http;
+        const char *code;
+    } outcomes[] = {{NO_ROOM, 409, "model_in_use"},
+                    {DENIED, 409, "not_allowed"},
+                    {NOT_FOUND, 404, "model_not_loaded"}};
+    struct refusal refusal;
+    size_t i = 0;
+    while (i < COUNT_OF(outcomes) && outcomes[i].status != err->status)
+        i++;
+    if (chore->kind == CHORE_LOAD && err->status != CANCELLED)
+        (void)refuse(&refusal, err->status == NO_ROOM ? 503 : 500, "model_failed", NULL,
+                     "The model '%.200s' cannot be loaded: %s", chore->name, err->text);
+    else if (i < COUNT_OF(outcomes))
+        (void)refuse(&refusal, outcomes[i].http, outcomes[i].code, "model", "%s", err->text);
+    else
+        (void)refuse_err(&refusal, err, "model");
+    if (chore->exchange)
+        refusal_reply(chore->exchange, &refusal);
+    chore_close(api, chore);
+}
+
+static void chore_done(struct api *api, struct chore *chore)
+{
     struct json json;
-    size_t n = sizeof("/v1/models/") - 1;
-    struct bytes id = {request->path.p + n, request->path.n - n};
-    if (!model_is_ready(api, &refusal) || !model_is_ours(api, id, &refusal)) {
+    if (chore->exchange && (chore->gone || chore->alias)) {
+        json_init(&json, 16384);
+        json_object(&json, NULL);
+        if (chore->alias) {
+            json_string(&json, "alias", chore->alias);
+            json_string(&json, "model", chore->name);
+        } else {
+            json_string(&json, "id", chore->name);
+            json_string(&json, "object", "model");
+            json_bool(&json, "deleted", true);
+        }
+        json_end(&json);
+        json_reply(chore->exchange, 200, &json);
+    } else if (chore->exchange) {
+        model_reply(api, chore->exchange, chore->name);
+    }
+    chore_close(api, chore);
+}
+
+// The engine has let the model go, or never had it: now its file.
+static void delete_now(struct api *api, struct chore *chore)
+{
+    const struct store_model *model = store_find_file(api->options.store, bytes_of(chore->name));
+    struct err err = {0};
+    chore->kind = CHORE_STORE;
+    chore->gone = true;
+    if (!model)
+        (void)err_set(&err, NOT_FOUND, "The model '%.200s' is gone.", chore->name);
+    else if (store_delete(api->options.store, chore->id, model, &err) == OK)
+        return;
+    chore_refuse(api, chore, &err);
+}
+
+void models_job_event(struct api *api, const struct event *event)
+{
+    struct chore *chore = chore_find(api, event->job_id);
+    if (!chore || !event_is_last(event))
+        return;
+    const bool failed = event->kind == EVENT_FAILED;
+    if (chore->kind == CHORE_DELETE && (!failed || event->err.status == NOT_FOUND))
+        delete_now(api, chore);
+    else if (failed)
+        chore_refuse(api, chore, &event->err);
+    else
+        chore_done(api, chore);
+}
+
+void models_store_event(struct api *api)
+{
+    struct store_done done;
+    while (store_take(api->options.store, &done)) {
+        struct chore *chore = done.id ? chore_find(api, done.id) : NULL;
+        if (chore && done.err.status != OK)
+            chore_refuse(api, chore, &done.err);
+        else if (chore)
+            chore_done(api, chore);
+    }
+}
+
+// ---- what changes something ---------------------------------------------------------------------
+
+// A job without a text, about a model: takes the job.
+static void chore_job(struct api *api, struct exchange *exchange, enum chore_kind kind,
+                      struct job *job)
+{
+    char name[STORE_NAME_BYTES];
+    struct refusal refusal;
+    snprintf(name, sizeof(name), "%.*s", (int)job->ask.model.n, (const char *)job->ask.model.p);
+    struct chore *chore = chore_open(api, exchange, kind, name);
+    job->kind = kind == CHORE_LOAD ? JOB_LOAD : JOB_UNLOAD;
+    job->id = chore->id;
+    if (sched_submit(api->options.sched, job) == OK)
+        return;
+    job_close(job);
+    (void)refuse(&refusal, 503, "busy", NULL, "Too many requests are waiting; try again soon.");
+    refusal_reply(exchange, &refusal);
+    chore_close(api, chore);
+}
+
+static bool text_field(yyjson_val *root, const char *name, struct bytes *out,
+                       struct refusal *refusal)
+{
+    yyjson_val *value = yyjson_obj_get(root, name);
+    if (!yyjson_is_str(value))
+        return refuse(refusal, 400, value ? "invalid_type" : "missing_required_parameter", name,
+                      "'%s' %s; it must be a string.", name, value ? "is none" : "is missing");
+    *out = (struct bytes){(const uint8_t *)yyjson_get_str(value), yyjson_get_len(value)};
+    return true;
+}
+
+// {"model": NAME, "keep_alive": TIME}
+static bool read_load(const struct api *api, struct bytes text, struct job *job,
+                      struct refusal *refusal)
+{
+    struct body body;
+    struct bytes name;
+    struct reading reading = {.ask = &job->ask, .refusal = refusal};
+    if (!body_open(&body, text, refusal))
+        return false;
+    yyjson_val *root = yyjson_doc_get_root(body.doc), *keep = yyjson_obj_get(root, "keep_alive");
+    bool good = text_field(root, "model", &name, refusal) && model_pick(api, name, job, refusal) &&
+                (!keep || yyjson_is_null(keep) || read_keep_alive(&reading, "keep_alive", keep));
+    body_close(&body);
+    return good;
+}
+
+static void load_or_unload(struct api *api, struct exchange *exchange,
+                           const struct request *request, enum chore_kind kind)
+{
+    struct refusal refusal;
+    struct job *job = job_open();
+    job->ask.owner = request->who;
+    if (read_load(api, request->body, job, &refusal)) {
+        chore_job(api, exchange, kind, job);
+        return;
+    }
+    job_close(job);
+    refusal_reply(exchange, &refusal);
+}
+
+void model_load_post(struct api *api, struct exchange *exchange, const struct request *request)
+{
+    load_or_unload(api, exchange, request, CHORE_LOAD);
+}
+
+void model_unload_post(struct api *api, struct exchange *exchange, const struct request *request)
+{
+    load_or_unload(api, exchange, request, CHORE_UNLOAD);
+}
+
+// By its own name: an alias is taken away, and not what it means.
+void model_delete(struct api *api, struct exchange *exchange, const struct request *request)
+{
+    const struct store_model *model = store_find_file(api->options.store, name_in_path(request));
+    struct refusal refusal;
+    if (model && model->is_ours) {
+        struct job *job = job_open();
+        job->ask.owner = request->who;
+        job->ask.model = bytes_copy(&job->arena, bytes_of(model->name));
+        job->ask.model_path = bytes_copy(&job->arena, bytes_of(model->path));
+        chore_job(api, exchange, CHORE_DELETE, job);
+        return;
+    }
+    if (model)
+        (void)refuse(&refusal, 409, "not_allowed", "model",
+                     "The model '%s' lies where nothing can be deleted.", model->name);
+    else if (model_find(api, name_in_path(request), &model, &refusal))
+        (void)refuse(&refusal, 404, "model_not_found", "model",
+                     "That is an alias of '%s': POST /v1/models/alias with \"model\": null takes "
+                     "it away.",
+                     model->name);
+    refusal_reply(exchange, &refusal);
+}
+
+static void store_chore(struct api *api, struct exchange *exchange, struct chore *chore,
+                        enum status status, const struct err *err)
+{
+    struct refusal refusal;
+    if (status == OK)
+        return;
+    (void)refuse(&refusal,
+                 status == DENIED      ? 409
+                 : status == NO_ROOM   ? 503
+                 : status == NOT_FOUND ? 404
+                                       : 400,
+                 status == DENIED ? "not_allowed" : "invalid_value", "model", "%s", err->text);
+    refusal_reply(exchange, &refusal);
+    chore_close(api, chore);
+}
+
+// {"from": NAME, "to": NAME}
+void model_copy_post(struct api *api, struct exchange *exchange, const struct request *request)
+{
+    struct refusal refusal;
+    struct body body;
+    struct bytes from, to;
+    struct err err = {0};
+    const struct store_model *model;
+    if (!body_open(&body, request->body, &refusal)) {
         refusal_reply(exchange, &refusal);
         return;
     }
-    json_init(&json, 16384);
-    model_write(&json, api);
-    json_reply(exchange, 200, &json);
+    yyjson_val *root = yyjson_doc_get_root(body.doc);
+    if (text_field(root, "from", &from, &refusal) && text_field(root, "to", &to, &refusal) &&
+        model_find(api, from, &model, &refusal)) {
+        struct chore *chore = chore_open(api, exchange, CHORE_STORE, "");
+        snprintf(chore->name, sizeof(chore->name), "%.*s", (int)(to.n < 255 ? to.n : 255),
+                 (const char *)to.p);
+        if (!model->is_ours) { // then it is an alias
+            chore->alias = strdup(chore->name);
+            snprintf(chore->name, sizeof(chore->name), "%s", model->name);
+        }
+        enum status status = store_copy(api->options.store, chore->id, model, to, &err);
+        store_chore(api, exchange, chore, status, &err);
+    } else {
+        refusal_reply(exchange, &refusal);
+    }
+    body_close(&body);
+}
+
+// {"alias": NAME, "model": NAME or null}
+void model_alias_post(struct api *api, struct exchange *exchange, const struct request *request)
+{
+    struct refusal refusal;
+    struct body body;
+    struct bytes alias, name = {NULL, 0};
+    struct err err = {0};
+    if (!body_open(&body, request->body, &refusal)) {
+        refusal_reply(exchange, &refusal);
+        return;
+    }
+    yyjson_val *root = yyjson_doc_get_root(body.doc);
+    if (text_field(root, "alias", &alias, &refusal) &&
+        (yyjson_is_null(yyjson_obj_get(root, "model")) ||
+         text_field(root, "model", &name, &refusal))) {
+        struct chore *chore = chore_open(api, exchange, CHORE_STORE, "");
+        snprintf(chore->name, sizeof(chore->name), "%.*s", (int)(name.n < 255 ? name.n : 255),
+                 (const char *)name.p);
+        chore->alias = strndup((const char *)alias.p, alias.n < 255 ? alias.n : 255);
+        enum status status = store_name(api->options.store, chore->id, alias, name, &err);
+        store_chore(api, exchange, chore, status, &err);
+    } else {
+        refusal_reply(exchange, &refusal);
+    }
+    body_close(&body);
 }

@@ -198,7 +198,7 @@ static void head(struct json *json, const struct reply *reply, const char *kind)
     json_string(json, "id", reply->name);
     json_string(json, "object", kind);
     json_whole(json, "created", reply->created);
-    json_string(json, "model", sched_status(reply->api->options.sched)->model.id);
+    json_string(json, "model", reply_model(reply));
     json_string(json, "system_fingerprint", fingerprint);
 }
 

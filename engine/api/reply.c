@@ -113,7 +113,8 @@ static void fail(struct reply *reply, const struct err *err)
     for (size_t i = 0; i < COUNT_OF(fields); i++)
         if (fields[i] && strncmp(err->text, fields[i], strlen(fields[i])) == 0)
             field = fields[i];
-    (void)refuse_err(&refusal, err, field);
+    if (reply->begun || !load_failed(reply, err, &refusal))
+        (void)refuse_err(&refusal, err, field);
     refusal.shape = reply->dialect->errors;
     if (reply->started) {
         reply->dialect->writer->fail(reply, &refusal);
@@ -136,6 +137,7 @@ static void take_vectors(struct reply *reply, struct event *event)
 {
     reply->vectors = event->vectors;
     reply->n_vectors = event->n_vectors;
+    reply->n_vector = event->n_vector;
     event->vectors = NULL;
 }
 

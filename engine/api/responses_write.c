@@ -162,7 +162,7 @@ static void response_write(struct json *json, const char *name, const struct rep
     } else {
         json_null(json, "incomplete_details");
     }
-    json_string(json, "model", sched_status(reply->api->options.sched)->model.id);
+    json_string(json, "model", reply_model(reply));
     json_array(json, "output");
     if (response->output.n > 0)
         json_splice(json, NULL, buf_view(&response->output));

@@ -225,10 +225,15 @@ void random_bytes(void *out, size_t n);              // from the kernel; die()s 
 
 // ---- settings (settings.c) ------------------------------------------------------------------
 
-enum { CTX_AUTO = -1 }; // as n_ctx: the largest that fits
+enum { CTX_AUTO = -1 };    // as n_ctx: the largest that fits
+enum { KEEP_ALWAYS = -1 }; // as keep_s: until the memory is needed
 
 struct settings {
     char model[1024];      // "builtin", a path, or a name under <state>/models/
+    char models[1024];     // further folders with models, comma separated; "" = none
+    char aliases[2048];    // other names of models: "NAME: MODEL, ..."
+    char pinned[1024];     // models that are never unloaded, comma separated
+    int64_t keep_s;        // how long a model that nobody asks stays loaded; or KEEP_ALWAYS
     char listen[512];      // comma separated ADDR:PORT, TLS
     char listen_http[512]; // plain HTTP for /ca.crt and the redirect; "auto", "" = off
     char state[512];       // directory: api-key, tls/, models/
@@ -254,6 +259,10 @@ MUST_USE enum status settings_parse(struct settings *settings, struct bytes text
 // One `key`, `value` pair, as from the command line (without the dashes).
 MUST_USE enum status settings_set(struct settings *settings, const char *key, struct bytes value,
                                   struct err *err);
+
+// Seconds of "300", "5m", "1h30m", "250ms" (rounded up) or "always"; negative ones are KEEP_ALWAYS.
+// false: it is no time.
+bool duration_read(struct bytes text, int64_t *out_s);
 
 struct setting { // what --help says of one
     const char *name;

@@ -12,7 +12,7 @@
 #include <string.h>
 
 enum { FILE_CAP = 65536 };
-enum kind { TEXT, NUMBER, CONTEXT, LEVEL, KV_TYPE, FLAG, AUTO_OFF };
+enum kind { TEXT, NUMBER, CONTEXT, LEVEL, KV_TYPE, DURATION, FLAG, AUTO_OFF };
 
 static const struct key {
     const char *name;
@@ -26,6 +26,14 @@ static const struct key {
 #define AT(field) offsetof(struct settings, field), sizeof(((struct settings *)0)->field)
     {"model", 'm', TEXT, AT(model), 0, 0, false, "FILE",
      "which model: builtin, a file, or a name under STATE/models/"},
+    {"models", 0, TEXT, AT(models), 0, 0, true, "DIR,...",
+     "further folders with models, which are only read"},
+    {"alias", 0, TEXT, AT(aliases), 0, 0, true, "NAME: MODEL,...",
+     "other names of models; *: MODEL answers for every name that nothing else has"},
+    {"keep-alive", 0, DURATION, AT(keep_s), 0, 0, false, "TIME",
+     "how long a model that nobody asks stays loaded: 300, 5m, 24h; always; 0: not at all"},
+    {"pin", 0, TEXT, AT(pinned), 0, 0, true, "MODEL,...",
+     "models that are never unloaded once they are loaded"},
     {"listen", 0, TEXT, AT(listen), 0, 0, false, "ADDR:PORT,...",
      "addresses for HTTPS; [::] and * are all of them"},
     {"listen-http", 0, TEXT, AT(listen_http), 0, 0, true, "ADDR:PORT,...",
@@ -68,6 +76,7 @@ void settings_default(struct settings *settings)
         .n_ctx = CTX_AUTO,
         .n_threads = 0,
         .n_parallel = 4,
+        .keep_s = KEEP_ALWAYS,
         .speculation = true,
         .log = LOG_INFO,
     };
@@ -93,6 +102,8 @@ bool settings_describe(size_t i, struct setting *out)
         snprintf(out->fallback, sizeof(out->fallback), "auto");
     else if (key->kind == NUMBER || key->kind == CONTEXT)
         snprintf(out->fallback, sizeof(out->fallback), "%d", (int)number);
+    else if (key->kind == DURATION)
+        snprintf(out->fallback, sizeof(out->fallback), "always");
     else
         snprintf(out->fallback, sizeof(out->fallback), "%s",
                  key->kind == LEVEL  ? "info"
@@ -206,6 +217,64 @@ static enum status set_auto_off(struct settings *settings, const struct key *key
     return OK;
 }
 
+enum { DURATION_DIGITS = 9 }; // 31 years in seconds
+
+bool duration_read(struct bytes text, int64_t *out_s)
+{
+    const bool negative = text.n > 0 && text.p[0] == '-';
+    int64_t total = 0;
+    size_t i = negative;
+    if (bytes_equal_text(text, "always")) {
+        *out_s = KEEP_ALWAYS;
+        return true;
+    }
+    if (i >= text.n)
+        return false;
+    while (i < text.n) {
+        static const struct {
+            const char *name;
+            int64_t s;
+        } units[] = {{"ms", 0}, {"h", 3600}, {"m", 60}, {"s", 1}, {"d", 86400}};
+        const size_t from = i;
+        int64_t number = 0;
+        size_t k = 0;
+        for (; i < text.n && text.p[i] >= '0' && text.p[i] <= '9'; i++) {
+            if (i - from == DURATION_DIGITS)
+                return false;
+            number = number * 10 + (text.p[i] - '0');
+        }
+        if (i == from)
+            return false;
+        if (i == text.n && from == (size_t)negative) { // a number alone: seconds
+            *out_s = negative && number > 0 ? KEEP_ALWAYS : number;
+            return true;
+        }
+        while (k < COUNT_OF(units) &&
+               (i + strlen(units[k].name) > text.n ||
+                memcmp(text.p + i, units[k].name, strlen(units[k].name)) != 0))
+            k++;
+        if (k == COUNT_OF(units))
+            return false;
+        total += units[k].s > 0 ? number * units[k].s : (number + 999) / 1000;
+        i += strlen(units[k].name);
+    }
+    *out_s = negative && total > 0 ? KEEP_ALWAYS : total;
+    return true;
+}
+
+static enum status set_duration(struct settings *settings, const struct key *key,
+                                struct bytes value, struct err *err)
+{
+    int64_t s;
+    if (!duration_read(value, &s))
+        return err_set(err, BAD_INPUT,
+                       "%s: \"%.*s\" is not a time: seconds, or numbers with h, m and s behind "
+                       "them (1h30m), or always",
+                       key->name, shown(value), (const char *)value.p);
+    memcpy((char *)settings + key->offset, &s, sizeof(s));
+    return OK;
+}
+
 static bool hostname_is_good(struct bytes name)
 {
     if (name.n == 0 || name.n > 63 || name.p[0] == '-' || name.p[name.n - 1] == '-')
@@ -264,6 +333,8 @@ enum status settings_set(struct settings *settings, const char *name, struct byt
         return set_flag(settings, key, value, err);
     case AUTO_OFF:
         return set_auto_off(settings, key, value, err);
+    case DURATION:
+        return set_duration(settings, key, value, err);
     }
     return UNSUPPORTED;
 }

@@ -117,6 +117,7 @@ MUST_USE enum status model_plan(struct model_info *out, struct compute *compute,
 MUST_USE enum status model_describe(struct model_info *out, const char *path, struct err *err);
 // The largest context that fits with these keys and values and so many sequences; 0: none.
 int32_t model_plan_largest(const struct model_plan *plan, bool kv_q8_0, int32_t n_seq);
+uint64_t model_plan_bytes(const struct model_plan *plan);  // all that it takes
 uint64_t model_plan_states(const struct model_plan *plan); // bytes of all states
 // n_bytes as a person reads them: "4.6 GiB", "512 MiB".
 enum { SIZE_TEXT = 32 };

@@ -149,6 +149,11 @@ static uint64_t fixed_bytes(const struct model_plan *plan, int32_t n_seq)
                 plus(plan->pass_bytes, plan->spare_bytes));
 }
 
+uint64_t model_plan_bytes(const struct model_plan *plan)
+{
+    return plus(fixed_bytes(plan, plan->n_seq), plan->cache_bytes);
+}
+
 int64_t plan_pages(const struct model_plan *plan, int32_t pool, int32_t n_ctx, int32_t n_seq)
 {
     const int32_t window = plan->pools[pool].window;
@@ -287,7 +292,7 @@ enum status plan_refuse(const struct model_plan *plan, struct err *err)
         err, NO_ROOM,
         "%s wanted (weights %s, keys and values of %llu tokens %s, %s%sscratch %s); %s are free, "
         "%s of them the system's; what fits: %s",
-        model_size_text(text[0], plus(fixed_bytes(plan, plan->n_seq), plan->cache_bytes)),
+        model_size_text(text[0], model_plan_bytes(plan)),
         model_size_text(text[1], plan->weight_bytes), (unsigned long long)plan->pool_tokens,
         model_size_text(text[2], plan->cache_bytes), states ? model_size_text(text[6], states) : "",
         states ? " of states, " : "", model_size_text(text[3], scratch),

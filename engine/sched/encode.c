@@ -61,9 +61,17 @@ static uint64_t text_bytes(const struct job *job)
                          : job->ask.prompt.n + job->ask.n_prompt_ids;
 }
 
-// What cannot fit even in the longest tokens is not tokenized.
+// What cannot fit even in the longest tokens is not tokenized; biases are of this vocabulary.
 enum status encoding_check(const struct encoding *e, struct err *err)
 {
+    const struct sampling *sampling = &e->job->ask.sampling;
+    const int32_t n_vocab = tokenizer_n_vocab(e->tokenizer);
+    for (size_t i = 0; i < sampling->n_biases; i++)
+        if (sampling->biases[i].id >= n_vocab)
+            return err_set(err, BAD_INPUT,
+                           "'logit_bias' has an entry for token %d; this model's vocabulary has "
+                           "%d, counted from 0",
+                           (int)sampling->biases[i].id, (int)n_vocab);
     if (e->job->kind == JOB_EMBED) // each text by itself, when it is encoded
         return OK;
     if (e->job->ask.only_prompt) // it need not fit

@@ -3,10 +3,12 @@
 //
 //   sched.c    the caller's side: rings, events, status      thread.c  the engine thread's loop
 //   load.c     the device, and models in slices              work.c    a job's way to its end
+//   loaded.c   which models are loaded, and how long
 //   encode.c   the thread that turns prompts into ids        prefix.c  which sequence it gets
 //   step.c     one forward pass            embed.c   and one of a model that embeds
 //   speak.c    from tokens to what is told turn.c    whose turn it is
 //   guess.c    rows of tokens that are likely to come      lookup.c  which these are
+//   status.c   what a status says of a model
 //
 // Invariants (engine_check walks them after every step):
 //   FREE      work == NULL; token[0 .. n_cached) is what the model's memory holds, kept for a
@@ -27,14 +29,14 @@
 #include <stdatomic.h>
 
 enum {
-    BATCH_TOKENS = 512,      // most rows in one forward pass
-    CHUNK_LEAST = 16,        // rows of a prompt in one pass, at least
-    WAITING_MOST = 32,       // jobs that may wait for a sequence
-    PLACES_OWN = 4,          // so many jobs each owner may have open, whatever others have
-    TURN_UNITS = 4096,       // 512 tokens of an answer, or so many of a prompt
-    ANSWER_UNITS = 8,        // of each token of an answer
-    JOB_SLOTS = 1024,        // of the rings that jobs travel on; far above what is open at once
-    LOADED_MOST = 1,         // models
+    BATCH_TOKENS = 512, // most rows in one forward pass
+    CHUNK_LEAST = 16,   // rows of a prompt in one pass, at least
+    WAITING_MOST = 32,  // jobs that may wait for a sequence
+    PLACES_OWN = 4,     // so many jobs each owner may have open, whatever others have
+    TURN_UNITS = 4096,  // 512 tokens of an answer, or so many of a prompt
+    ANSWER_UNITS = 8,   // of each token of an answer
+    JOB_SLOTS = 1024,   // of the rings that jobs travel on; far above what is open at once
+    LOADED_MOST = SCHED_MODELS_MOST,
     WORK_MARKS = 3,          // ends of messages in a prompt that may be gone back to
     HELD_MOST = 32,          // earlier texts that are kept beside those that are worked on
     LOAD_SLICE_MS = 20,      // of loading, between two passes
@@ -75,7 +77,8 @@ struct guessing { // of a model
 
 // A prompt on its way through the encoder: it belongs to whoever holds it.
 struct encoding {
-    struct job *job; // its text; NULL: the encoder is to end
+    struct job *job;       // its text; NULL: the encoder is to end
+    struct loaded *loaded; // whose n_encoding counts it
     const struct tokenizer *tokenizer;
     struct answer_family family;
     const struct template *template;
@@ -166,8 +169,18 @@ struct loaded {
     struct engine *engine;
     enum sched_state state; // LOADING, READY or FAILED
     struct err err;         // when FAILED
+    char name[256];         // as it was asked for; empty: not known before it is opened
     char path[2200];
-    struct model *model; // NULL: its file is not opened yet
+    bool is_main, is_pinned;
+    bool waits;           // LOADING: it is not begun
+    int64_t keep_s;       // as last asked for
+    uint64_t idle_ms;     // since when nobody uses it; 0: somebody does, or it is not READY
+    uint64_t failed_ms;   // when it did
+    uint64_t next_try_ms; // of waiting for memory
+    uint64_t n_bytes;     // that it takes; 0: nothing yet
+    int64_t loaded_s;     // unix time
+    int32_t n_encoding;   // prompts with the encoder, which reads its tokenizer
+    struct model *model;  // NULL: its file is not opened yet
     const struct tokenizer *tokenizer;
     const struct template *template;
     struct answer_family family; // how it marks its thoughts and calls
@@ -202,7 +215,10 @@ struct engine { // all of it belongs to the engine thread
     struct doctor_device *layers; // of the device, for whoever asks why
     struct loaded *loaded[LOADED_MOST];
     int32_t n_loaded;
-    struct err refused; // status != OK: no model can be had; every job fails with it
+    struct err refused;     // status != OK: no model can be had; every job fails with it
+    enum sched_state state; // what is told of the whole, and why
+    struct err why;
+    uint64_t memory_bytes; // free before any model was loaded; 0: the device does not tell
     uint64_t n_steps;
     struct sched_gauges gauges; // its counts; the rest is worked out when they are told
     bool stopping;
@@ -239,12 +255,28 @@ void nap(int n_ms);
 void *engine_main(void *sched); // the thread's whole life
 
 // load.c
-void engine_load(struct engine *engine);      // the device; the model is begun
-void loaded_load_some(struct loaded *loaded); // a slice; READY or FAILED in the end
-void engine_unload(struct engine *engine);
-// The model a job names; NULL: *err says why not.
-struct loaded *loaded_find(struct engine *engine, const struct job *job, struct err *err);
+void engine_load(struct engine *engine);           // the device; the model of the start is begun
+void loaded_load_some(struct loaded *loaded);      // a slice; READY or FAILED in the end
+bool loaded_may_load(const struct loaded *loaded); // none before it is being loaded
 void engine_tell_state(struct engine *engine, enum sched_state state, const struct err *err);
+void engine_tell_models(struct engine *engine); // the state is as it was
+
+// loaded.c
+// The model a job names, which is to be loaded now if it is not; NULL: *err says why not.
+struct loaded *loaded_for(struct engine *engine, const struct ask *ask, struct err *err);
+// Of those that are there; NULL: none is it.
+struct loaded *loaded_find(struct engine *engine, const struct ask *ask);
+struct loaded *loaded_open(struct engine *engine, struct bytes name, const char *path);
+void loaded_close(struct engine *engine, struct loaded *loaded); // nobody uses it
+bool loaded_pins(const struct loaded *loaded);                   // the setting `pin` names it
+bool loaded_is_idle(const struct loaded *loaded);
+// Unloads the model that is unused for longest, for `wants`. False: none may go.
+bool engine_evict(struct engine *engine, const struct loaded *wants);
+bool engine_may_evict(const struct engine *engine, const struct loaded *wants); // later
+void engine_unload_job(struct engine *engine, const struct job *job);           // of JOB_UNLOAD
+void engine_unload_old(struct engine *engine);                                  // by keep_s
+int engine_patience_ms(const struct engine *engine); // until then it may sleep; -1: for ever
+void engine_unload(struct engine *engine);           // all, and the device
 
 // encode.c
 void encoder_open(struct encoder **out);
@@ -271,6 +303,7 @@ void engine_stop(struct engine *engine, uint64_t grace_ms);
 void engine_cut_off(struct engine *engine);    // running works fail: the grace has ended
 void loaded_encode_all(struct loaded *loaded); // READY: those that came while it was loaded
 void loaded_fail_lines(struct loaded *loaded, const struct err *err); // arriving and waiting
+void job_refuse(struct engine *engine, const struct job *job, const struct err *why);
 void loaded_assign(struct loaded *loaded); // gives free sequences to waiting works
 void loaded_token(struct loaded *loaded, struct seq *seq, int32_t id);
 void loaded_read(struct loaded *loaded, struct seq *seq); // of ask.only_reads: the prompt is read

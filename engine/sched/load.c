@@ -2,14 +2,19 @@
 //
 // Opening the device is one step, a second at most where drivers are sound. A model is begun (file,
 // tokenizer, memory: refused here when it cannot fit) and then loaded slice by slice, so that a
-// stop is obeyed and, with several models, the streams of the others go on. Whoever asks is told
-// how far it is twice a second.
+// stop is obeyed and the streams of other models go on. One is loaded at a time, so that what is
+// free is known when the next is begun. Whoever asks is told how far it is twice a second.
+//
+// Where a model does not fit beside those that are loaded, or with a short context alone, those
+// that nobody uses make room, the one unused for longest first. When the rest is in use it waits,
+// WAITS_MOST_MS at most.
 #include "inside.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-enum { TELL_MS = 500, SPEED_KNOWN_MS = 1000 };
+enum { TELL_MS = 500, SPEED_KNOWN_MS = 1000, TRY_MS = 200, WAITS_MOST_MS = 120000 };
 
 // ---- what is told ---------------------------------------------------------------------------
 
@@ -22,27 +27,80 @@ static void tell_progress(const struct loaded *loaded, struct sched_loading *out
                                   (double)(out->at.total_bytes - out->at.done_bytes));
 }
 
-void engine_tell_state(struct engine *engine, enum sched_state state, const struct err *err)
+static void tell_template(const struct loaded *loaded, struct err *out)
+{
+    const struct err *fault = NULL;
+    if (loaded->state == SCHED_READY && !loaded->embeds) // a model that embeds talks to nobody
+        fault = template_fault(loaded->template);
+    *out = fault ? *fault : (struct err){.status = OK};
+}
+
+static void tell_model(const struct loaded *loaded, struct sched_model *out)
+{
+    *out = (struct sched_model){.state = loaded->state,
+                                .err = loaded->err,
+                                .waits = loaded->state == SCHED_LOADING && loaded->waits,
+                                .is_main = loaded->is_main,
+                                .is_pinned = loaded->is_pinned,
+                                .n_users = loaded->n_users,
+                                .keep_s = loaded->keep_s,
+                                .loaded_s = loaded->loaded_s,
+                                .memory_bytes = loaded->n_bytes};
+    memcpy(out->name, loaded->name, sizeof(out->name));
+    memcpy(out->path, loaded->path, sizeof(out->path));
+    if (loaded->model)
+        out->info = *model_info(loaded->model);
+    tell_template(loaded, &out->template_fault);
+    if (loaded->model && loaded->state == SCHED_LOADING)
+        tell_progress(loaded, &out->loading);
+    if (loaded->idle_ms && loaded->keep_s >= 0 && !loaded->is_pinned)
+        out->expires_s =
+            clock_unix_s() + loaded->keep_s - (int64_t)((clock_ms() - loaded->idle_ms) / 1000);
+}
+
+// The one that is told as `model`, where one is enough: that of the start, else one that is ready.
+static const struct loaded *foremost(const struct engine *engine)
+{
+    const struct loaded *best = NULL;
+    for (int32_t i = 0; i < engine->n_loaded; i++) {
+        const struct loaded *loaded = engine->loaded[i];
+        if (loaded->is_main && loaded->state != SCHED_FAILED)
+            return loaded;
+        if (loaded->state == SCHED_READY && (!best || loaded->used_at > best->used_at))
+            best = loaded;
+    }
+    return best;
+}
+
+void engine_tell_models(struct engine *engine)
 {
     struct event *event = event_open(EVENT_STATE, NULL);
-    struct sched_status *status = mem_alloc(sizeof(*status));
-    const struct loaded *loaded = engine->n_loaded > 0 ? engine->loaded[0] : NULL;
-    status->state = state;
-    if (err)
-        status->err = *err;
+    const size_t n = (size_t)engine->n_loaded;
+    struct sched_status *status = mem_alloc(sizeof(*status) + n * sizeof(status->models[0]));
+    const struct loaded *loaded = foremost(engine);
+    status->state = engine->state;
+    status->err = engine->why;
     if (engine->compute)
         status->device = *compute_info(engine->compute);
     if (loaded && loaded->model)
         status->model = *model_info(loaded->model);
-    if (loaded && loaded->state == SCHED_READY && !loaded->embeds) {
-        const struct err *fault = template_fault(loaded->template);
-        status->template_fault = fault ? *fault : status->template_fault;
-    }
-    if (loaded && loaded->model && state == SCHED_LOADING)
+    if (loaded)
+        tell_template(loaded, &status->template_fault);
+    if (loaded && loaded->model && loaded->state == SCHED_LOADING)
         tell_progress(loaded, &status->loading);
     status->layers = *engine->layers;
+    status->n_models = engine->n_loaded;
+    for (size_t i = 0; i < n; i++)
+        tell_model(engine->loaded[i], &status->models[i]);
     event->status = status;
     engine_tell(engine, event);
+}
+
+void engine_tell_state(struct engine *engine, enum sched_state state, const struct err *err)
+{
+    engine->state = state;
+    engine->why = err ? *err : (struct err){.status = OK};
+    engine_tell_models(engine);
 }
 
 // ---- the device -----------------------------------------------------------------------------
@@ -61,29 +119,21 @@ static enum status device_open(struct engine *engine, struct err *err)
     return status == OK && doctor_wrong(engine->layers, err) ? err->status : status;
 }
 
-static struct loaded *loaded_open(struct engine *engine, const char *path)
-{
-    struct loaded *loaded = mem_alloc(sizeof(*loaded));
-    *loaded = (struct loaded){.engine = engine, .state = SCHED_LOADING, .chunk = {64, 32}};
-    snprintf(loaded->path, sizeof(loaded->path), "%s", path);
-    line_init(&loaded->arriving);
-    line_init(&loaded->waiting);
-    loaded->began_ms = clock_ms();
-    engine->loaded[engine->n_loaded++] = loaded;
-    return loaded;
-}
-
 void engine_load(struct engine *engine)
 {
+    struct sched *sched = engine->sched;
     struct err *err = &engine->refused;
-    if (device_open(engine, err) == OK) {
-        *err = engine->sched->refused;
+    if (device_open(engine, err) == OK)
         engine_tell_state(engine, SCHED_LOADING, NULL);
-    }
-    if (err->status == OK)
-        (void)loaded_open(engine, engine->sched->model_path);
     else
         engine_tell_state(engine, SCHED_FAILED, err);
+    if (err->status != OK)
+        return;
+    engine->memory_bytes = compute_info(engine->compute)->memory_usable_bytes;
+    if (sched->refused.status != OK)
+        engine_tell_state(engine, SCHED_FAILED, &sched->refused);
+    else
+        (void)loaded_open(engine, (struct bytes){NULL, 0}, sched->model_path);
 }
 
 // ---- the model ------------------------------------------------------------------------------
@@ -99,14 +149,72 @@ struct model_options sched_model_options(const struct settings *settings)
     };
 }
 
+// What is free for one more model; 0: the plan looks itself.
+static uint64_t memory_left(const struct engine *engine)
+{
+    uint64_t taken = 0;
+    for (int32_t i = 0; i < engine->n_loaded; i++)
+        if (add_overflows(taken, engine->loaded[i]->n_bytes, &taken))
+            taken = UINT64_MAX;
+    if (taken == 0 || engine->memory_bytes == 0)
+        return 0;
+    const uint64_t now = compute_info(engine->compute)->memory_usable_bytes,
+                   left = taken < engine->memory_bytes ? engine->memory_bytes - taken : 1;
+    return left < now ? left : now; // a processor's is that of the start, a GPU's is looked at
+}
+
+// Unloads what stands in the way. AGAIN: it must wait for what is in use.
+static enum status make_room(const struct loaded *loaded, struct model_options *options,
+                             struct err *err)
+{
+    struct engine *engine = loaded->engine;
+    struct model_info *info = mem_alloc(sizeof(*info));
+    enum status status;
+    for (;;) {
+        options->memory_bytes = memory_left(engine);
+        status = model_plan(info, engine->compute, loaded->path, options, err);
+        if (status != OK || (info->plan.fits && !info->plan.is_short) ||
+            !engine_evict(engine, loaded))
+            break;
+    }
+    if (status == OK && !info->plan.fits && engine_may_evict(engine, loaded) &&
+        clock_ms() - loaded->began_ms < WAITS_MOST_MS)
+        status = AGAIN;
+    free(info);
+    return status;
+}
+
 static enum status loaded_begin(struct loaded *loaded, struct err *err)
 {
-    const struct model_options options = sched_model_options(&loaded->engine->sched->settings);
-    enum status status =
-        model_begin(&loaded->model, loaded->engine->compute, loaded->path, &options, err);
-    if (status != OK)
+    struct model_options options = sched_model_options(&loaded->engine->sched->settings);
+    enum status status = OK;
+    if (loaded->engine->n_loaded > 1)
+        status = make_room(loaded, &options, err);
+    if (status == OK)
+        status = model_begin(&loaded->model, loaded->engine->compute, loaded->path, &options, err);
+    if (status != OK) {
         loaded->model = NULL;
-    return status;
+        return status;
+    }
+    const struct model_info *info = model_info(loaded->model);
+    loaded->n_bytes = model_plan_bytes(&info->plan);
+    if (!loaded->name[0])
+        memcpy(loaded->name, info->id, sizeof(loaded->name));
+    loaded->is_pinned = loaded_pins(loaded);
+    loaded->waits = false;
+    return AGAIN;
+}
+
+bool loaded_may_load(const struct loaded *loaded)
+{
+    const struct engine *engine = loaded->engine;
+    for (int32_t i = 0; i < engine->n_loaded; i++) {
+        const struct loaded *other = engine->loaded[i];
+        if (other != loaded && other->state == SCHED_LOADING &&
+            (other->model || (!loaded->model && other->began_ms < loaded->began_ms)))
+            return false;
+    }
+    return loaded->model || clock_ms() >= loaded->next_try_ms;
 }
 
 static void loaded_ready(struct loaded *loaded)
@@ -142,15 +250,32 @@ static void loaded_ready(struct loaded *loaded)
     loaded->n_vector = info->n_vector;
     loaded->embeds = info->n_vector > 0;
     loaded->state = SCHED_READY;
-    engine_tell_state(loaded->engine, SCHED_READY, NULL);
+    loaded->loaded_s = clock_unix_s();
+    if (!loaded->is_main)
+        log_info("model %s: loaded after %.1f s, context %d tokens", loaded->name,
+                 (double)(clock_ms() - loaded->began_ms) / 1000, (int)loaded->n_ctx);
+    if (!loaded->engine->stopping)
+        engine_tell_state(loaded->engine, SCHED_READY, NULL);
     loaded_encode_all(loaded);
 }
 
+// What it took is given back at once. The state of the whole is the first model's, until another
+// is ready.
 static void loaded_fail(struct loaded *loaded, const struct err *err)
 {
+    struct engine *engine = loaded->engine;
     loaded->state = SCHED_FAILED;
     loaded->err = *err;
-    engine_tell_state(loaded->engine, SCHED_FAILED, err);
+    loaded->failed_ms = clock_ms();
+    loaded->n_bytes = 0;
+    model_close(loaded->model);
+    loaded->model = NULL;
+    if (loaded->is_main && engine->state == SCHED_LOADING) {
+        engine_tell_state(engine, SCHED_FAILED, err);
+    } else {
+        log_error("model %s: %s", loaded->name, err->text);
+        engine_tell_models(engine);
+    }
     loaded_fail_lines(loaded, err);
 }
 
@@ -162,8 +287,8 @@ void loaded_load_some(struct loaded *loaded)
     engine_step_begins(engine, true);
     if (!loaded->model) {
         status = loaded_begin(loaded, &err);
-        status = status == OK ? AGAIN : status;
-        loaded->told_ms = 0;
+        loaded->next_try_ms = clock_ms() + TRY_MS;
+        loaded->told_ms = loaded->model ? 0 : loaded->told_ms;
     } else {
         status = model_load_some(loaded->model, LOAD_SLICE_MS, &err);
     }
@@ -173,57 +298,7 @@ void loaded_load_some(struct loaded *loaded)
     else if (status != AGAIN)
         loaded_fail(loaded, &err);
     else if (clock_ms() - loaded->told_ms >= TELL_MS) {
-        engine_tell_state(engine, SCHED_LOADING, NULL);
+        engine_tell_models(engine);
         loaded->told_ms = clock_ms();
     }
-}
-
-static bool is_named(const struct loaded *loaded, struct bytes name)
-{
-    return name.n == 0 || !loaded->model || bytes_equal_text(name, model_info(loaded->model)->id);
-}
-
-struct loaded *loaded_find(struct engine *engine, const struct job *job, struct err *err)
-{
-    for (int32_t i = 0; i < engine->n_loaded; i++) {
-        struct loaded *loaded = engine->loaded[i];
-        if (!is_named(loaded, job->ask.model))
-            continue;
-        if (loaded->state != SCHED_FAILED)
-            return loaded;
-        *err = loaded->err;
-        return NULL;
-    }
-    if (engine->refused.status != OK)
-        *err = engine->refused;
-    else
-        (void)err_set(err, NOT_FOUND, "there is no model '%.*s' here",
-                      (int)(job->ask.model.n < 100 ? job->ask.model.n : 100),
-                      (const char *)job->ask.model.p);
-    return NULL;
-}
-
-// ---- the end --------------------------------------------------------------------------------
-
-static void loaded_close(struct loaded *loaded)
-{
-    for (int32_t i = 0; i < loaded->n_seq; i++)
-        free(loaded->seqs[i].token);
-    free(loaded->seqs);
-    free(loaded->n_rows);
-    free(loaded->logits);
-    free(loaded->row);
-    free(loaded->raw);
-    free(loaded->total);
-    free(loaded->top);
-    model_close(loaded->model);
-    free(loaded);
-}
-
-void engine_unload(struct engine *engine)
-{
-    for (int32_t i = 0; i < engine->n_loaded; i++)
-        loaded_close(engine->loaded[i]);
-    if (engine->compute)
-        compute_close(engine->compute);
 }

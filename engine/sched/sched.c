@@ -23,6 +23,7 @@ struct job *job_open(void)
     sampling_default(&job->ask.sampling);
     job->ask.n_chances = -1;
     job->ask.think_most = -1;
+    job->ask.keep_s = KEEP_AS_SET;
     return job;
 }
 

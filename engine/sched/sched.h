@@ -6,6 +6,12 @@
 // Every submitted job ends with exactly one EVENT_DONE or EVENT_FAILED, whatever happens to it. All
 // functions here are called from one thread (the net thread, or the terminal of `tawny chat`).
 //
+// Several models may be loaded at once. One is named at the start (model_path) and is meant by who
+// names none; any other is loaded when a job names it with its file (ask.model_path), while those
+// that are there go on: loading is done in slices between passes, one model at a time. The job
+// waits for it. A model that nobody asks is unloaded when its keep_s is over, or when another needs
+// the memory, the one unused for longest first; one that is in use or pinned never is.
+//
 // Stopping: sched_stop ends what waits at once (EVENT_FAILED, CANCELLED), gives running jobs a
 // grace and then ends them the same way; a model that is being loaded is given up within a slice.
 #pragma once
@@ -23,17 +29,26 @@ enum { SCHED_HUNG_MS = 300000 };
 // long a driver hangs, and /health says so. (The heartbeat goes on: a restart would not mend it.)
 enum { SCHED_DEVICE_MS = 60000 };
 
+// Of the whole: LOADING until the device is open and the first model is ready or has failed, FAILED
+// while no model can be had, or the first one failed and no other has been ready since. READY does
+// not mean that one is loaded just now: whoever asks has it loaded.
 enum sched_state { SCHED_LOADING, SCHED_READY, SCHED_FAILED, SCHED_STOPPING };
 
-enum job_kind { JOB_GENERATE, JOB_EMBED, JOB_CANCEL, JOB_STOP, JOB_QUIT };
+// JOB_LOAD ends when the model is ready; JOB_UNLOAD when it is gone: NO_ROOM it is in use, DENIED
+// it is pinned, NOT_FOUND it is not loaded.
+enum job_kind { JOB_GENERATE, JOB_EMBED, JOB_LOAD, JOB_UNLOAD, JOB_CANCEL, JOB_STOP, JOB_QUIT };
+
+enum { KEEP_AS_SET = -2 }; // ask.keep_s: the setting
 
 // What is asked, whatever dialect asked it: everything the engine must know to answer, and nothing
 // about how the answer is written. What it points to lies on its job's arena.
 struct ask {
-    uint64_t owner;     // whose it is: what one owner's asks leave in memory is not another's
-    struct bytes model; // which of the loaded ones; empty: the one there is
-    bool chat;          // conversation, else prompt
-    bool only_prompt;   // of a chat: its prompt is told as text, and nothing is computed
+    uint64_t owner;          // whose it is: what one owner's asks leave in memory is not another's
+    struct bytes model;      // its name; empty: the one of the start
+    struct bytes model_path; // its file; empty: only what is loaded is meant
+    int64_t keep_s;          // how long the model stays after the answer; KEEP_ALWAYS, KEEP_AS_SET
+    bool chat;               // conversation, else prompt
+    bool only_prompt;        // of a chat: its prompt is told as text, and nothing is computed
     struct conversation conversation;
     const struct value *tool_choice; // as OpenAI writes it; NULL: "auto"
     struct bytes prompt;             // raw: names of control tokens in it are control tokens
@@ -121,8 +136,9 @@ struct event {          // one malloc; event_close frees it
     int32_t n_done;
     struct err err;
     struct sched_status *status; // EVENT_STATE; taken over by sched_take_event
-    float *vectors; // [n_vectors][n_vector of the model], or NULL; event_close frees it
+    float *vectors;              // [n_vectors][n_vector], or NULL; event_close frees it
     size_t n_vectors;
+    int32_t n_vector;
     enum answer_channel channel;
     int32_t call;
     size_t n_id; // of ANSWER_TOOL_NAME: text begins with the call's id
@@ -136,14 +152,32 @@ struct sched_loading { // how far the model is, while SCHED_LOADING
     uint64_t left_ms; // as long as it goes on at this speed; 0: not known yet
 };
 
+enum { SCHED_MODELS_MOST = 16 }; // loaded at once, with those that failed
+struct sched_model {             // one that is loaded, or is to be, or could not be
+    char name[256], path[2200];  // the name of who asked for it first; of its file
+    enum sched_state state;      // LOADING, READY or FAILED
+    struct err err;              // when it is FAILED
+    bool waits;                  // LOADING: for memory, or for the model before it
+    bool is_main, is_pinned;     // the one of the start; never unloaded
+    struct sched_loading loading;
+    struct model_info info;      // id[0] == 0: not opened yet
+    int32_t n_users;             // jobs under way
+    int64_t keep_s;              // as last asked for
+    int64_t loaded_s, expires_s; // unix time; 0: not READY; in use or kept always
+    struct err template_fault;   // why its chat template is of no use; status OK: it is
+    uint64_t memory_bytes;       // that it takes
+};
+
 struct sched_status { // a snapshot, replaced when EVENT_STATE is taken
     enum sched_state state;
     struct err err; // when failed
     struct sched_loading loading;
     struct compute_info device;  // device[0] == 0: not opened yet
-    struct model_info model;     // id[0] == 0: not opened yet
+    struct model_info model;     // of the start, else another; id[0] == 0: not opened yet
     struct err template_fault;   // why its chat template is of no use; status OK: it is
     struct doctor_device layers; // of the device, looked at once before the model is opened
+    int32_t n_models;
+    struct sched_model models[]; // [n_models]: none when all are unloaded
 };
 
 // Numbers of the engine, as of its last turn: sums over all models, counts since the start.
@@ -162,7 +196,7 @@ struct model_options sched_model_options(const struct settings *settings);
 struct sched;
 // Starts the engine thread; loading goes on in it. refused: NULL, or why there is no model_path:
 // then the state becomes FAILED with this sentence, and the process can still say so to whoever
-// asks.
+// asks, and load others. (A path that is given all the same is not loaded either.)
 void sched_open(struct sched **out, const struct settings *settings, const char *model_path,
                 const struct err *refused);
 // Jobs that wait, and any that come later, end at once; running ones when they are done or when
@@ -179,6 +213,8 @@ void sched_cancel(
 struct event *sched_take_event(struct sched *sched); // NULL when there is none; yours
 int sched_event_fd(const struct sched *sched);       // readable: take events until NULL
 const struct sched_status *sched_status(const struct sched *sched);
+// Of a status by its file; path.n == 0: the model of the start. NULL: it is not loaded.
+const struct sched_model *sched_model(const struct sched_status *status, struct bytes path);
 size_t sched_n_open(const struct sched *sched); // jobs submitted whose end was not taken yet
 size_t sched_n_open_of(const struct sched *sched, uint64_t owner); // of these so many are its own
 size_t sched_n_together(const struct sched *sched);                // of these so many run at once

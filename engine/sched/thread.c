@@ -19,8 +19,12 @@ static bool take_jobs(struct engine *engine)
         switch (job->kind) {
         case JOB_GENERATE:
         case JOB_EMBED:
+        case JOB_LOAD:
             engine_accept(engine, job);
             continue; // it is not ours any more
+        case JOB_UNLOAD:
+            engine_unload_job(engine, job);
+            break;
         case JOB_CANCEL:
             engine_cancel(engine, job->id);
             break;
@@ -48,7 +52,9 @@ static void sleep_on_inboxes(struct engine *engine)
 {
     struct pollfd fds[] = {{.fd = ring_fd(engine->sched->jobs), .events = POLLIN},
                            {.fd = encoder_fd(engine->encoder), .events = POLLIN}};
-    int patience_ms = engine->sched->late ? 5 : -1;
+    int patience_ms = engine_patience_ms(engine);
+    if (engine->sched->late && (patience_ms < 0 || patience_ms > 5))
+        patience_ms = 5;
     if (poll(fds, COUNT_OF(fds), patience_ms) < 0 && errno != EINTR)
         die("poll on the engine's rings: %s", strerror(errno));
 }
@@ -57,8 +63,10 @@ static void sleep_on_inboxes(struct engine *engine)
 static bool loaded_turn(struct loaded *loaded)
 {
     if (loaded->state == SCHED_LOADING) {
+        if (!loaded_may_load(loaded))
+            return false;
         loaded_load_some(loaded);
-        return true;
+        return loaded->state != SCHED_LOADING || loaded->model; // else it waits for memory
     }
     if (loaded->state != SCHED_READY)
         return false;
@@ -80,8 +88,9 @@ static void engine_run(struct engine *engine)
         take_encoded(engine);
         if (engine->stop_at_ms && clock_ms() >= engine->stop_at_ms)
             engine_cut_off(engine);
-        for (int32_t i = 0; i < engine->n_loaded; i++)
+        for (int32_t i = 0; i < engine->n_loaded; i++) // which one may make fewer
             busy |= loaded_turn(engine->loaded[i]);
+        engine_unload_old(engine);
         engine_check(engine);
         engine_tell_gauges(engine);
         if (!busy)

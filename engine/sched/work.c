@@ -134,6 +134,7 @@ void work_done(struct loaded *loaded, struct work *work)
     event->finish = FINISH_STOP;
     event->vectors = work->vectors;
     event->n_vectors = work->n_texts;
+    event->n_vector = loaded->n_vector;
     work->vectors = NULL;
     line_remove(&loaded->waiting, line_find(&loaded->waiting, work->id));
     work_end(loaded, NULL, work, event);
@@ -141,14 +142,13 @@ void work_done(struct loaded *loaded, struct work *work)
 
 // ---- arrival --------------------------------------------------------------------------------
 
-static void job_refuse(struct engine *engine, struct job *job, const struct err *why)
+void job_refuse(struct engine *engine, const struct job *job, const struct err *why)
 {
     struct event *event = event_open(EVENT_FAILED, NULL);
     event->job_id = job->id;
     event->owner = job->ask.owner;
     event->err = *why;
     engine_tell(engine, event);
-    job_close(job);
 }
 
 static const struct err *shutting_down(void)
@@ -161,8 +161,13 @@ static const struct err *shutting_down(void)
 static bool work_encode(struct loaded *loaded, struct work **at)
 {
     struct work *work = *at;
+    if (work->job->kind == JOB_LOAD) { // the model is there: that was all
+        end_done(loaded, NULL, line_remove(&loaded->arriving, at), FINISH_STOP);
+        return false;
+    }
     struct encoding *encoding = mem_alloc(sizeof(*encoding));
     *encoding = (struct encoding){.job = work->job,
+                                  .loaded = loaded,
                                   .tokenizer = loaded->tokenizer,
                                   .family = loaded->family,
                                   .template = loaded->template,
@@ -176,6 +181,7 @@ static bool work_encode(struct loaded *loaded, struct work **at)
         return false;
     }
     work->job = NULL;
+    loaded->n_encoding++;
     encoder_send(loaded->engine->encoder, encoding);
     return true;
 }
@@ -183,22 +189,31 @@ static bool work_encode(struct loaded *loaded, struct work **at)
 void loaded_encode_all(struct loaded *loaded)
 {
     for (struct work **at = &loaded->arriving.first; *at;) {
+        const struct ask *ask = &(*at)->job->ask;
         struct err err = {0};
-        if (!loaded_find(loaded->engine, (*at)->job, &err)) // it named a model before one was known
+        if (loaded_find(loaded->engine, ask) != loaded) { // it named one before ours was known
+            (void)err_set(&err, NOT_FOUND, "there is no model '%.*s' here",
+                          (int)(ask->model.n < 100 ? ask->model.n : 100),
+                          (const char *)ask->model.p);
             end_failed(loaded, NULL, line_remove(&loaded->arriving, at), &err);
-        else if (work_encode(loaded, at))
+        } else if (work_encode(loaded, at)) {
             at = &(*at)->next;
+        }
     }
 }
 
 void engine_accept(struct engine *engine, struct job *job)
 {
     struct err err = {0};
-    struct loaded *loaded = engine->stopping ? NULL : loaded_find(engine, job, &err);
+    struct loaded *loaded = engine->stopping ? NULL : loaded_for(engine, &job->ask, &err);
     if (!loaded) {
         job_refuse(engine, job, engine->stopping ? shutting_down() : &err);
+        job_close(job);
         return;
     }
+    loaded->used_at = ++engine->n_steps;
+    loaded->keep_s =
+        job->ask.keep_s == KEEP_AS_SET ? engine->sched->settings.keep_s : job->ask.keep_s;
     struct work *work = mem_alloc(sizeof(*work));
     work->job = job;
     work->id = job->id;
@@ -213,13 +228,10 @@ void engine_accept(struct engine *engine, struct job *job)
 
 void engine_encoded(struct engine *engine, struct encoding *encoding)
 {
-    struct loaded *loaded = NULL;
-    struct work **at = NULL;
-    for (int32_t i = 0; i < engine->n_loaded && !loaded; i++) {
-        at = line_find(&engine->loaded[i]->arriving, encoding->job->id);
-        loaded = *at ? engine->loaded[i] : NULL;
-    }
-    if (loaded) {
+    struct loaded *loaded = encoding->loaded;
+    struct work **at = line_find(&loaded->arriving, encoding->job->id);
+    loaded->n_encoding--;
+    if (*at) {
         struct work *work = line_remove(&loaded->arriving, at);
         work->job = encoding->job;
         work->prompt = encoding->ids;

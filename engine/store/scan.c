@@ -72,6 +72,19 @@ static bool ends_in_gguf(const char *name, size_t n)
     return n > ENDING_BYTES && memcmp(name + n - ENDING_BYTES, ".gguf", ENDING_BYTES) == 0;
 }
 
+void store_first_part(char *path)
+{
+    unsigned no, count;
+    const size_t n = strlen(path);
+    if (!ends_in_gguf(path, n) || split_stem(path, n - ENDING_BYTES, &no, &count) == 0)
+        return;
+    char *digits = path + n - ENDING_BYTES - SUFFIX_BYTES + 1, before[5];
+    memcpy(before, digits, sizeof(before));
+    memcpy(digits, "00001", sizeof(before));
+    if (access(path, F_OK) != 0)
+        memcpy(digits, before, sizeof(before));
+}
+
 // ---- walking ------------------------------------------------------------------------------------
 
 void folder_watch(const struct store *store, const char *path)
@@ -212,6 +225,9 @@ static void take_over(struct store_model *model, const struct store_list *last)
 struct store_list *scan(struct store *store)
 {
     struct walk walk = {.store = store};
+    for (size_t i = 0; i < COUNT_OF(store->files); i++) // what is in the binary keeps its name
+        if (store->files[i][0] != '/')
+            add_file(&walk, store->files[i]);
     for (size_t i = 0; i < store->n_folders; i++) {
         const size_t from = walk.n;
         walk.is_ours = store->folders[i].is_ours;

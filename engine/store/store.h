@@ -7,8 +7,9 @@
 // change in the folders is seen by itself (inotify), whoever made it.
 //
 // A model's name is its file's name without .gguf, and without -00001-of-00003 for the parts of a
-// split one, which are one model. Where two have the same, the first keeps it: the box's own folder
-// comes before the others, and these in their order; in a folder it is the order of the paths. The
+// split one, which are one model. Where two have the same, the first keeps it: what is in the
+// binary, then the box's own folder, then the others in their order, then single files; in a folder
+// it is the order of the paths. The
 // second is called FOLDER/NAME by the folder it lies in, a third by its whole path.
 //
 // All functions are called from one thread (net's), and what they give stays as it is until the
@@ -104,6 +105,8 @@ struct store_done {
 int store_fd(const struct store *store); // readable: store_take until false
 bool store_take(struct store *store, struct store_done *out);
 
+// Of a path to any part of a split model it makes that of the first part, where that is there.
+void store_first_part(char *path);
 // Whether a file may be called so: 1 to 200 bytes of UTF-8 without '/', control characters and
 // backslashes, and not with a dot in front.
 bool store_name_good(struct bytes name);

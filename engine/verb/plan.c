@@ -11,16 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static uint64_t sum(const struct model_plan *plan)
-{
-    const uint64_t parts[] = {plan->weight_bytes, plan->cache_bytes, model_plan_states(plan),
-                              plan->pass_bytes, plan->spare_bytes};
-    uint64_t n = 0;
-    for (size_t i = 0; i < COUNT_OF(parts); i++)
-        n = add_overflows(n, parts[i], &n) ? UINT64_MAX : n;
-    return n;
-}
-
 // ---- as text ------------------------------------------------------------------------------------
 
 static void print_size(const char *what, uint64_t n_bytes, const char *of)
@@ -67,7 +57,7 @@ static void print_text(const struct model_info *info, const struct compute_info 
     if (plan->n_slots > 0)
         print_size("states", model_plan_states(plan), of);
     print_size("scratch", plan->pass_bytes + plan->spare_bytes, "");
-    print_size("together", sum(plan), "");
+    print_size("together", model_plan_bytes(plan), "");
     snprintf(of, sizeof(of), "%s of them left to the system",
              model_size_text(text, plan->system_bytes));
     print_size("free", plan->free_bytes, of);
@@ -133,7 +123,7 @@ static void print_json(const struct model_info *info, const struct compute_info 
     write_bytes(&json, "states", model_plan_states(plan));
     write_bytes(&json, "one_token", plan->token_bytes[plan->kv_q8_0]);
     write_bytes(&json, "scratch", plan->pass_bytes + plan->spare_bytes);
-    write_bytes(&json, "together", sum(plan));
+    write_bytes(&json, "together", model_plan_bytes(plan));
     write_bytes(&json, "free", plan->free_bytes);
     write_bytes(&json, "left_to_the_system", plan->system_bytes);
     json_end(&json);

@@ -12,12 +12,15 @@
 #include "args.h"
 #include "doctor/doctor.h"
 #include "net/net.h"
+#include "model/model.h"
 #include "sched/sched.h"
+#include "store/store.h"
 #include "verb.h"
 #include "version.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -31,10 +34,12 @@ enum { BEAT_MS = 5000, LOADING_TOLD_MS = 3000 };
 struct server {
     struct settings settings;
     struct sched *sched;
+    struct store *store;
+    char model_path[2200]; // of the model of the start
     struct api *api;
     struct net *net;
     int heartbeat_fd; // -1: nobody listens
-    bool device_told, plan_told, ready_told, show_key;
+    bool device_told, plan_told, ready_told, failed_told, show_key;
     uint64_t began_ms, loading_told_ms;
 };
 
@@ -341,7 +346,8 @@ static void state_changed(void *arg)
             tell_device(server, now);
         tell_plan(server, &now->model);
         tell_loading(server, &now->loading);
-    } else if (now->state == SCHED_FAILED) {
+    } else if (now->state == SCHED_FAILED && !server->failed_told) {
+        server->failed_told = true;
         log_error("no model is loaded: %s", now->err.text);
         heartbeat_say(server, "failed\n");
         struct err why;
@@ -354,27 +360,79 @@ static void state_changed(void *arg)
 
 // ---- the floors -----------------------------------------------------------------------------
 
+static enum status describe(struct store_about *out, const char *path, struct err *err)
+{
+    struct model_info *info = mem_alloc(sizeof(*info));
+    enum status status = model_describe(info, path, err);
+    snprintf(out->arch, sizeof(out->arch), "%s", info->arch);
+    snprintf(out->name, sizeof(out->name), "%s", info->name);
+    snprintf(out->quantisation, sizeof(out->quantisation), "%s", info->quantisation);
+    snprintf(out->capability, sizeof(out->capability), "%s",
+             info->pooling == POOLING_NONE   ? "completion"
+             : info->pooling == POOLING_RANK ? "rerank"
+                                             : "embedding");
+    out->n_params = info->n_params;
+    out->n_ctx_train = info->n_ctx_train;
+    out->n_embd = info->n_embd;
+    out->n_layer = info->n_layer;
+    out->n_vector = info->n_vector;
+    free(info);
+    return status;
+}
+
+// The model of the start by its whole path: so the store calls it too. *refused: why there is none.
+static bool find_model(struct server *server, struct err *refused)
+{
+    char *path = server->model_path, real[PATH_MAX];
+    const char *skip = getenv("TAWNY_SKIP_MODEL");
+    if (args_model_path(&server->settings, path, sizeof(server->model_path), refused) != OK) {
+        path[0] = 0;
+        return false;
+    }
+    if (strcmp(path, MODEL_BUILTIN) != 0 && realpath(path, real) &&
+        strlen(real) < sizeof(server->model_path))
+        memcpy(path, real, strlen(real) + 1);
+    store_first_part(path);
+    if (!skip || !skip[0])
+        return true;
+    (void)err_set(refused, UNSUPPORTED, "the model %s: %s", server->settings.model, skip);
+    return false;
+}
+
+static enum status open_store(struct server *server, struct err *err)
+{
+    char home[sizeof(server->settings.state) + 16], kept[sizeof(server->settings.state) + 16];
+    snprintf(home, sizeof(home), "%s/models", server->settings.state);
+    snprintf(kept, sizeof(kept), "%s/aliases", server->settings.state);
+    const struct store_options options = {.home = home,
+                                          .folders = server->settings.models,
+                                          .files = {MODEL_BUILTIN, server->model_path},
+                                          .aliases = server->settings.aliases,
+                                          .kept = kept,
+                                          .describe = describe};
+    return store_open(&server->store, &options, err);
+}
+
 static enum status open_floors(struct server *server, struct err *err)
 {
     const struct settings *settings = &server->settings;
-    char model_path[2200] = "";
     struct err refused = {0};
     struct bytes notices;
     notices.p = (const uint8_t *)version_notices(&notices.n);
-    const char *skip = getenv("TAWNY_SKIP_MODEL");
-    bool found = args_model_path(settings, model_path, sizeof(model_path), &refused) == OK;
-    if (found && skip && skip[0]) {
-        (void)err_set(&refused, UNSUPPORTED, "the model %s: %s", settings->model, skip);
-        found = false;
-    }
-    sched_open(&server->sched, settings, model_path, found ? NULL : &refused);
+    const bool found = find_model(server, &refused);
+    enum status status = open_store(server, err);
+    if (status != OK)
+        return status;
+    sched_open(&server->sched, settings, server->model_path, found ? NULL : &refused);
     struct api_options api_options = {.sched = server->sched,
+                                      .store = server->store,
+                                      .model_path = server->model_path,
                                       .state = settings->state,
                                       .version = version_text(),
                                       .notices = notices,
                                       .hostname = settings->hostname,
                                       .cors = settings->cors};
-    enum status status = api_open(&server->api, &api_options, err);
+    status = api_open(&server->api, &api_options, err);
     if (status != OK)
         return status;
     struct net_options net_options = {.listen = settings->listen,
@@ -401,6 +459,7 @@ static void close_floors(struct server *server)
     if (server->sched)
         sched_close(server->sched);
     api_close(server->api);
+    store_close(server->store);
 }
 
 int verb_serve(int argc, char **argv)

@@ -82,7 +82,7 @@ def run(model):
     health = server.wait()
     check("parts: the second of three files serves the whole model", health and health["status"] == "ready", health)
     models = [m["id"] for m in server.ask("GET", "/v1/models")[2]["data"]]
-    check("parts: it is called by its name without -00002-of-00003", models == ["owl"], models)
+    check("parts: it is called by its name without -00002-of-00003, and listed once", models == ["owl", "builtin"], models)
     check("parts: and answers as the whole file does", answer_of(server) == whole and whole, (answer_of(server), whole))
     server.stop()
     done = run_verb("plan", "-m", paths[0], "--device", "cpu", "--json")

@@ -72,7 +72,49 @@ static void test_described(void)
         CHECK(settings_set(&settings, setting.name, bytes_of(value), &err) == OK);
         CHECK(memcmp(&settings, &before, sizeof(before)) == 0);
     }
-    CHECK(n == 14);
+    CHECK(n == 18);
+}
+
+static void test_durations(void)
+{
+    static const struct {
+        const char *text;
+        bool good;
+        int64_t s;
+    } cases[] = {{"0", true, 0},
+                 {"300", true, 300},
+                 {"5m", true, 300},
+                 {"1h30m", true, 5400},
+                 {"24h", true, 86400},
+                 {"250ms", true, 1},
+                 {"always", true, -1},
+                 {"-1", true, -1},
+                 {"-5m", true, -1},
+                 {"-0", true, 0},
+                 {"1d2h", true, 93600},
+                 {"1000000000", false, 0},
+                 {"", false, 0},
+                 {"-", false, 0},
+                 {"m", false, 0},
+                 {"5 m", false, 0},
+                 {"5mm", false, 0},
+                 {"1h30", false, 0},
+                 {"999999999d", true, 86399999913600},
+                 {"0x5", false, 0},
+                 {"1.5h", false, 0}};
+    struct settings settings;
+    struct err err = {0};
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        int64_t s = 77;
+        CHECK(duration_read(bytes_of(cases[i].text), &s) == cases[i].good);
+        CHECK(s == (cases[i].good ? cases[i].s : 77));
+    }
+    settings_default(&settings);
+    CHECK(settings.keep_s == KEEP_ALWAYS);
+    CHECK(settings_set(&settings, "keep-alive", bytes_of("5m"), &err) == OK);
+    CHECK(settings.keep_s == 300);
+    CHECK(settings_set(&settings, "keep-alive", bytes_of("soon"), &err) == BAD_INPUT);
+    CHECK(strstr(err.text, "keep-alive: \"soon\" is not a time"));
 }
 
 static void test_parse(void)
@@ -94,7 +136,7 @@ static void test_bad(void)
         const char *text, *wanted; // a part of the sentence
     } vectors[] = {
         {"model = a\nmodle = b\n",
-         "line 2: there is no setting \"modle\"; the settings are model, listen"},
+         "line 2: there is no setting \"modle\"; the settings are model, models, alias"},
         {"model = a\n\nmodel = b\n", "line 3: model was set in line 1 already"},
         {"ctx = many\n", "line 1: ctx: \"many\" is not a whole number from 0 to 1048576, nor auto"},
         {"ctx = -1\n", "ctx: \"-1\""},
@@ -176,6 +218,7 @@ int main(void)
     snprintf(path, sizeof(path), "%s/tawny.conf", dir);
     test_good();
     test_described();
+    test_durations();
     test_parse();
     test_bad();
     test_files();

@@ -25,9 +25,16 @@ enum { READ_MOST = LONGEST * (N_CTX - 1) }; // bytes; longer texts are refused u
 // ---- the stand-ins --------------------------------------------------------------------------
 
 enum { PAGES_MOST = 256, SLOTS_MOST = 64, NUMBERS = SEQS + HELD_MOST };
-static struct past *past;
-static int32_t rows[PAGES_MOST * PAGE_ROWS];  // the tokens that its memory holds
-static uint32_t states[SLOTS_MOST];           // hashes of a sequence's tokens
+struct model { // a stand-in
+    bool is_open;
+    struct past *past;
+    int32_t rows[PAGES_MOST * PAGE_ROWS]; // the tokens that its memory holds
+    uint32_t states[SLOTS_MOST];          // hashes of a sequence's tokens
+    struct model_info info;
+};
+static struct model stand_ins[4];
+static struct past *past;                     // of the one that was opened last
+static int n_models_open, fit_most = 4;       // so many fit
 static int32_t n_pages = PAGES_MOST, n_slots; // n_slots > 0: a model with recurrent layers
 static int n_computed;                        // rows of all passes
 static int n_passes, most_rows, most_prefill_beside_decode, n_together, pass_us,
@@ -98,13 +105,34 @@ bool doctor_wrong(const struct doctor_device *device, struct err *why)
     return true;
 }
 
+enum status model_plan(struct model_info *out, struct compute *compute, const char *path,
+                       const struct model_options *options, struct err *err)
+{
+    (void)compute, (void)options;
+    *out = (struct model_info){.n_layer = 0};
+    if (strcmp(path, "spoilt.gguf") == 0)
+        return err_set(err, BAD_INPUT, "it is spoilt");
+    out->plan.fits = n_models_open < fit_most && strcmp(path, "vast.gguf") != 0;
+    return OK;
+}
+
+uint64_t model_plan_bytes(const struct model_plan *plan)
+{
+    (void)plan;
+    return 1 << 20;
+}
+
 enum status model_begin(struct model **out, struct compute *compute, const char *path,
                         const struct model_options *options, struct err *err)
 {
-    (void)compute, (void)path;
+    (void)compute;
     CHECK(options->n_ctx == N_CTX && options->n_seq == SEQS && options->n_batch == BATCH_TOKENS);
     if (strcmp(path, "vast.gguf") == 0)
         return err_set(err, NO_ROOM, "9 GiB wanted, 1 GiB free");
+    if (strcmp(path, "spoilt.gguf") == 0)
+        return err_set(err, BAD_INPUT, "it is spoilt");
+    if (n_models_open >= fit_most)
+        return err_set(err, NO_ROOM, "too many are loaded");
     CHECK(options->n_held == HELD_MOST);
     const struct past_shape shape = {.n_seq = NUMBERS,
                                      .n_ctx = N_CTX,
@@ -112,9 +140,16 @@ enum status model_begin(struct model **out, struct compute *compute, const char 
                                      .pools = {{0, n_pages}},
                                      .n_slots = n_slots,
                                      .n_snapshots = n_slots};
-    past_open(&past, &shape);
-    *out = (struct model *)&dummy;
-    model_is_open = true;
+    struct model *model = stand_ins;
+    while (model->is_open)
+        model++;
+    CHECK(n_models_open < fit_most);
+    past_open(&model->past, &shape);
+    past = model->past;
+    snprintf(model->info.id, sizeof(model->info.id), "%.*s", (int)strcspn(path, "."), path);
+    model->is_open = model_is_open = true;
+    n_models_open++;
+    *out = model;
     return OK;
 }
 
@@ -137,84 +172,81 @@ void model_progress(const struct model *model, struct model_progress *out)
 
 int32_t model_keeps(const struct model *model, int32_t seq, int32_t n)
 {
-    (void)model;
-    return past_keeps(past, seq, n);
+    return past_keeps(model->past, seq, n);
 }
 
 int32_t model_held(const struct model *model, int32_t seq)
 {
-    (void)model;
-    return past_held(past, seq);
+    return past_held(model->past, seq);
 }
 
 int32_t model_cut(struct model *model, int32_t seq, int32_t n)
 {
-    (void)model;
-    return past_cut(past, seq, n);
+    return past_cut(model->past, seq, n);
 }
 
 int32_t model_fork(struct model *model, int32_t from, int32_t to, int32_t n)
 {
-    (void)model;
-    return past_fork(past, from, to, n);
+    return past_fork(model->past, from, to, n);
 }
 
 enum status model_reserve(struct model *model, int32_t seq, int32_t n)
 {
-    (void)model;
-    return past_reserve(past, seq, n);
+    return past_reserve(model->past, seq, n);
 }
 
 int64_t model_room(const struct model *model)
 {
-    (void)model;
-    return past_room(past);
+    return past_room(model->past);
 }
 
 enum status model_snapshot(struct model *model, int32_t seq)
 {
-    (void)model;
-    return past_snapshot(past, seq);
+    return past_snapshot(model->past, seq);
 }
 
 int32_t model_snapshots(const struct model *model, int32_t seq, int32_t out[MODEL_SNAPSHOTS_MOST])
 {
-    (void)model;
-    return past_snapshots(past, seq, out);
+    return past_snapshots(model->past, seq, out);
 }
 
 void model_drop(struct model *model, int32_t seq, int32_t pos)
 {
-    (void)model;
-    past_drop(past, seq, pos);
+    past_drop(model->past, seq, pos);
 }
 
 void model_check(const struct model *model)
 {
-    (void)model;
-    past_check(past);
+    past_check(model->past);
 }
 
 void model_close(struct model *model)
 {
-    model_is_open = model_is_open && !model;
-    if (model)
-        past_close(past);
+    if (!model)
+        return;
+    CHECK(model->is_open);
+    past_close(model->past);
+    memset(model->rows, 0xee, sizeof(model->rows));
+    model->is_open = false;
+    n_models_open--;
+    model_is_open = n_models_open > 0;
 }
 
 const struct model_info *model_info(const struct model *model)
 {
-    static struct model_info info = {.id = "stand-in", .n_vocab = VOCAB, .n_ctx = N_CTX};
-    (void)model;
-    info.n_ctx_train = n_ctx_train;
-    info.n_vector = embed_batch > 0 ? 3 : 0;
-    info.pooling = embed_batch > 0 ? POOLING_MEAN : POOLING_NONE;
-    info.n_batch = embed_batch;
-    info.one_pass = embed_one_pass;
-    info.n_texts = SEQS;
-    info.needs_snapshots = n_slots > 0;
-    info.takes_back = n_slots == 0;
-    return &info;
+    struct model_info *info = &stand_ins[model - stand_ins].info;
+    CHECK(model->is_open);
+    info->n_vocab = VOCAB;
+    info->n_ctx = N_CTX;
+    info->n_ctx_train = n_ctx_train;
+    info->n_vector = embed_batch > 0 ? 3 : 0;
+    info->pooling = embed_batch > 0 ? POOLING_MEAN : POOLING_NONE;
+    info->n_batch = embed_batch;
+    info->one_pass = embed_one_pass;
+    info->n_texts = SEQS;
+    info->needs_snapshots = n_slots > 0;
+    info->takes_back = n_slots == 0;
+    return info;
 }
 
 const struct tokenizer *model_tokenizer(const struct model *model)
@@ -397,57 +429,60 @@ static inline int32_t next_of(const int32_t *token, int32_t n)
 }
 
 // One row, whose sequence has room for it. Returns the token that follows.
-static int32_t compute_row(int32_t seq, int32_t token)
+static int32_t compute_row(struct model *model, int32_t seq, int32_t token)
 {
-    const int32_t n = past_held(past, seq), slot = past_slot(past, seq);
+    struct past *its = model->past;
+    int32_t *rows = model->rows;
+    const int32_t n = past_held(its, seq), slot = past_slot(its, seq);
     uint32_t hash = HASH_OF_NOTHING;
-    rows[past_row(past, 0, seq, n)] = token;
+    rows[past_row(its, 0, seq, n)] = token;
     for (int32_t pos = 0; pos <= n; pos++)
-        hash = hash_on(hash, rows[past_row(past, 0, seq, pos)]);
+        hash = hash_on(hash, rows[past_row(its, 0, seq, pos)]);
     if (n_slots > 0) {
-        const uint32_t state = hash_on(n > 0 ? states[slot] : HASH_OF_NOTHING, token);
+        const uint32_t state = hash_on(n > 0 ? model->states[slot] : HASH_OF_NOTHING, token);
         CHECK(state == hash); // the state is that of these very tokens
-        states[past_next_slot(past, seq)] = state;
+        model->states[past_next_slot(its, seq)] = state;
     }
-    past_append(past, seq, 1);
+    past_append(its, seq, 1);
     return token_after(
-        hash, repeats > 0 && n + 1 >= repeats ? rows[past_row(past, 0, seq, n + 1 - repeats)] : -1);
+        hash, repeats > 0 && n + 1 >= repeats ? rows[past_row(its, 0, seq, n + 1 - repeats)] : -1);
 }
 
-static void copy_pages(void)
+static void copy_pages(struct model *model)
 {
     struct past_copy copy;
-    while (past_take_copy(past, &copy))
-        memcpy(rows + copy.to * PAGE_ROWS, rows + copy.from * PAGE_ROWS,
-               (size_t)copy.n_rows * sizeof(*rows));
+    while (past_take_copy(model->past, &copy))
+        memcpy(model->rows + copy.to * PAGE_ROWS, model->rows + copy.from * PAGE_ROWS,
+               (size_t)copy.n_rows * sizeof(*model->rows));
 }
 
 enum status model_forward(struct model *model, const struct batch *batch, struct logits logits,
                           struct err *err)
 {
     int n_wanted = 0, n_decode = 0, n_prefill = 0, n_rows_of[NUMBERS] = {0};
-    (void)model;
+    struct past *its = model->past;
+    CHECK(model->is_open);
     n_passes++;
-    past_check(past);
+    past_check(its);
     if (n_passes - 1 == fails_at) {
-        past_clear(past);
+        past_clear(its);
         return err_set(err, fails_with, "the stand-in was told to fail");
     }
     CHECK(batch->n_tokens > 0 && batch->n_tokens <= BATCH_TOKENS);
-    copy_pages();
+    copy_pages(model);
     n_computed += batch->n_tokens;
     for (int32_t i = 0; i < batch->n_tokens; i++) {
         int32_t seq = batch->seq[i], pos = batch->pos[i];
         CHECK(seq >= 0 && seq < NUMBERS && pos >= 0 && pos < N_CTX);
-        if (pos != past_held(past, seq)) {
-            past_clear(past);
+        if (pos != past_held(its, seq)) {
+            past_clear(its);
             return err_set(err, BAD_INPUT, "position %d of sequence %d: its past is not here", pos,
                            seq);
         }
-        const int64_t room = past_room(past);
-        if (past_reserve(past, seq, 1) != OK || past_room(past) != room)
+        const int64_t room = past_room(its);
+        if (past_reserve(its, seq, 1) != OK || past_room(its) != room)
             die("a row of sequence %d came without room made for it", (int)seq);
-        const int32_t id = compute_row(seq, batch->token[i]);
+        const int32_t id = compute_row(model, seq, batch->token[i]);
         n_rows_of[seq]++;
         if (!batch->wanted[i])
             continue;
@@ -460,7 +495,7 @@ enum status model_forward(struct model *model, const struct batch *batch, struct
         }
         if (batch->n_top && logits.total) // one of 10, the others 0
             logits.total[n_wanted] = (float)log(exp(10) + VOCAB - 1);
-        if (rows[past_row(past, 0, seq, 0)] == nan_after)
+        if (model->rows[past_row(its, 0, seq, 0)] == nan_after)
             logits.value[n_wanted * (batch->n_top ? batch->n_top : VOCAB)] = NAN;
         n_wanted++;
     }
@@ -571,8 +606,8 @@ static inline void open_sched(void)
     CHECK_TEXT(sched_status(sched)->device.device, "stand-in");
 }
 
-static inline enum status submit_to(struct answer *answer, const char *model, const char *prompt,
-                                    int32_t max_tokens, const char *stop)
+// model: "" the one of the start, "x" of that name, "x.gguf" of that file.
+static inline struct job *job_for(struct answer *answer, const char *model)
 {
     static uint64_t last_id;
     struct job *job = job_open();
@@ -580,6 +615,17 @@ static inline enum status submit_to(struct answer *answer, const char *model, co
     job->id = answer->id;
     job->ask.owner = owner;
     job->ask.model = bytes_copy(&job->arena, bytes_of(model));
+    if (strchr(model, '.')) {
+        job->ask.model_path = job->ask.model;
+        job->ask.model.n = strcspn(model, ".");
+    }
+    return job;
+}
+
+static inline enum status submit_to(struct answer *answer, const char *model, const char *prompt,
+                                    int32_t max_tokens, const char *stop)
+{
+    struct job *job = job_for(answer, model);
     job->ask.prompt = bytes_copy(&job->arena, bytes_of(prompt));
     job->ask.sampling.temperature = 0;
     job->ask.max_tokens = max_tokens;

@@ -131,6 +131,7 @@ static void make_files(void)
     put("home/big-00002-of-00003.gguf", "123");
     put("home/big-00003-of-00003.gguf", "1");
     put("home/odd-00009-of-00003.gguf", "odd"); // no such part: a name like any other
+    put("home/builtin.gguf", "file");           // the binary's keeps the name
     put("stick/one.gguf", "other");
     put("stick/a/three.gguf", "x");
     put("stick/b/three.gguf", "y");
@@ -141,9 +142,9 @@ static void make_files(void)
 
 static void test_list(void)
 {
-    static const char *const names[] = {"b/three", "big",    "builtin",   "odd-00009-of-00003",
-                                        "one",     "spoilt", "stick/one", "three",
-                                        "two"};
+    static const char *const names[] = {
+        "b/three", "big",    "builtin",   "home/builtin", "odd-00009-of-00003",
+        "one",     "spoilt", "stick/one", "three",        "two"};
     struct err err = {0};
     char text[400];
     CHECK(open_store(at("stick"), "", &err) == OK);
@@ -163,8 +164,9 @@ static void test_list(void)
     CHECK_TEXT(find("spoilt")->fault.text, "it is spoilt");
     CHECK(!find("four") && !find(""));
     CHECK_TEXT(store_names(store, text, sizeof(text)),
-               "b/three, big, builtin, odd-00009-of-00003, one, spoilt, stick/one, three, two");
-    CHECK_TEXT(store_names(store, text, 40), "b/three, big and 7 more");
+               "b/three, big, builtin, home/builtin, odd-00009-of-00003, one, spoilt, stick/one, "
+               "three, two");
+    CHECK_TEXT(store_names(store, text, 40), "b/three, big and 8 more");
     store_close(store);
 }
 
