@@ -51,13 +51,6 @@ static void write_slot(struct answer_maker *m, uint32_t from, char which, const 
         write_number(m->g, from, to);
 }
 
-// The line break next to a value: that, or none, since white space is the value's own there.
-static void write_break(struct grammar *g, uint32_t from, uint32_t to)
-{
-    automaton_bytes(g, from, '\n', '\n', to);
-    automaton_skip(g, from, to);
-}
-
 // Whether a blank must stand behind this character: within a mark, or between words.
 static bool is_needed_behind(char before)
 {
@@ -77,20 +70,16 @@ void maker_write(struct answer_maker *m, uint32_t from, const char *text, const 
                  uint32_t to)
 {
     struct grammar *g = m->g;
-    bool behind_value = false;
     char before = 0;
     for (size_t n; *text; text += n) {
         const uint32_t next = automaton_state(g);
         n = run_of(text);
-        if (*text == '\n' && (behind_value || strncmp(text + 1, "%v", 2) == 0))
-            write_break(g, from, next);
-        else if (*text == '%')
+        if (*text == '%')
             write_slot(m, from, text[1], slots, next);
-        else if ((*text == ' ' && !is_needed_behind(before)) || *text == '\n')
-            automaton_call(g, from, plain_space(g), next);
         else
             automaton_mark(g, from, (struct bytes){(const uint8_t *)text, n}, m->tokenizer, next);
-        behind_value = strncmp(text, "%v", 2) == 0;
+        if (*text == '\n' || (*text == ' ' && !is_needed_behind(before)))
+            automaton_skip(g, from, next);
         before = text[n - 1];
         from = next;
     }

@@ -57,7 +57,7 @@ struct answer_form {
     bool written_id;   // the name is written as functions.NAME:N, which is the id
     // How a call is written, for one that is forced and for the grammar of calls: %s is a name (the
     // tool's, or a parameter's), %v a value, %t its type, %0 and %1 a number, the first being that.
-    // Where white space stands in it a model may write other, or none.
+    // White space in it may be left out.
     const char *begins;    // before the arguments of the first call
     const char *parameter; // one of them; NULL: all are one JSON object
     const char *between;   // two parameters; NULL: nothing
