@@ -140,6 +140,31 @@ def log_probabilities(server):
           all(abs(max(top.values()) - taken) < 1e-6 for top, taken in zip(lists["top_logprobs"], lists["token_logprobs"])), plain)
 
 
+def of_prompt(server):
+    """echo with logprobs: the prompt's tokens are held as likely as when they were generated, whatever is in memory of them"""
+    ask = lambda **fields: server.ask("POST", "/v1/completions", dict(fields, temperature=0))
+    _, _, made = ask(prompt="The owl", logprobs=2, max_tokens=12)
+    text, lists = "The owl" + made["choices"][0]["text"], made["choices"][0]["logprobs"]
+    n = len(lists["tokens"])
+    for name, prompt in (("", text), (" again", text), (" in an array", [text])):
+        status, _, read = ask(prompt=prompt, echo=True, logprobs=2, max_tokens=0)
+        choice = read["choices"][0] if status == 200 else {}
+        told = choice.get("logprobs") or {"tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []}
+        check("obeys: the prompt's own logprobs%s" % name, choice.get("text") == text and "".join(told["tokens"]) == text and
+              told["tokens"][-n:] == lists["tokens"] and told["token_logprobs"][0] is None and told["top_logprobs"][0] is None and
+              all(abs(a - b) < 1e-3 for a, b in zip(told["token_logprobs"][-n:], lists["token_logprobs"])) and
+              told["text_offset"] == [len("".join(told["tokens"][:i])) for i in range(len(told["tokens"]))] and
+              choice["finish_reason"] == "length" and read["usage"]["completion_tokens"] == 0, read)
+    status, _, read = ask(prompt=[[104, 105, 33]], echo=True, logprobs=1, max_tokens=1)
+    told = read["choices"][0]["logprobs"] if status == 200 else {"tokens": []}
+    check("obeys: those of a prompt of ids, and of what follows", len(told["tokens"]) == 4 and "".join(told["tokens"]) == read["choices"][0]["text"], read)
+    status, _, stream = server.ask("POST", "/v1/completions", {"prompt": text, "echo": True, "logprobs": 0, "max_tokens": 2, "stream": True})
+    choices = [e["choices"][0] for e in events_of(stream.decode())]
+    told = [t for c in choices for t in (c["logprobs"] or {}).get("tokens", [])]
+    said = "".join(c["text"] for c in choices)
+    check("obeys: those of a prompt in a stream", status == 200 and said.startswith(text) and "".join(told).startswith(said), (said, told))
+
+
 def sampling(server):
     seeded = [server.chat("hello", temperature=1.2, seed=7, typical_p=0.9, xtc_probability=0.5, xtc_threshold=0.1, mirostat=0,
                           dry_multiplier=0.8, max_tokens=24)[2]["choices"][0]["message"]["content"] for _ in range(2)]
@@ -154,6 +179,6 @@ def run(model):
     server = Server("obeys", model)
     health = server.wait()
     check("obeys: the model is loaded", health and health["status"] == "ready", health)
-    for part in (spellings, refusals, too_much, random_schemas, log_probabilities, sampling):
+    for part in (spellings, refusals, too_much, random_schemas, log_probabilities, of_prompt, sampling):
         part(server)
     check("obeys: the server stops cleanly", server.stop() == 0)
