@@ -345,6 +345,10 @@ build/host/takes: build/host/obj/tests/golden/takes.o build/host/libengine.a
 build/host/draft build/asan/draft: build/%/draft: build/%/obj/tests/golden/draft.o build/%/libengine.a
 	$(call say,LINK $@)
 	$(Q)$(call link,$*) $^ $(LIBS) -o $@
+# The same answers with guessed tokens and without, and how fast: build/host/guesses DEVICE N < QUESTIONS
+build/host/guesses: build/host/obj/tests/golden/guesses.o build/host/libengine.a
+	$(call say,LINK $@)
+	$(Q)$(call link,host) $^ $(LIBS) -o $@
 # Templates and variables in, texts out: build/host/render < LINES.
 build/host/render build/asan/render: build/%/render: build/%/obj/tests/golden/render.o build/%/libengine.a
 	$(call say,LINK $@)
@@ -383,7 +387,7 @@ build/host/memfd_layer.so: tests/golden/driver/memfd_layer.c | build/deps/host.s
 
 # What a tier needs built; tests/run asks for it, so that a build failure is that tier's failure and no other's.
 needs-unit: unit-programs
-needs-golden: host appliance build/host/ops build/host/words build/host/takes build/host/turns build/host/draft build/host/render build/host/answers build/host/obeys $(patsubst %,build/appliance/%,ops probe isa) build/host/memfd_layer.so
+needs-golden: host appliance build/host/ops build/host/words build/host/takes build/host/turns build/host/draft build/host/render build/host/answers build/host/obeys build/host/guesses $(patsubst %,build/appliance/%,ops probe isa) build/host/memfd_layer.so
 needs-device: host build/host/ops build/host/draft
 needs-api: host asan appliance
 needs-boot: image host

@@ -156,6 +156,7 @@ struct dialect {
 void dialect_forget(const struct dialect *dialect, void *of_dialect);
 extern const struct dialect openai_chat, openai_completions, openai_prompt; // openai.c
 extern const struct dialect openai_responses;                               // responses.c
+extern const struct dialect llama_completion, llama_tokenize, llama_detokenize, llama_props;
 // embeddings.c
 extern const struct dialect openai_embeddings, ollama_embed, ollama_embeddings, jina_rerank;
 // Whether the vectors that are asked for can be had, and be one answer.
@@ -183,6 +184,14 @@ bool event_is_last(const struct event *event);
 // logprobs.c
 MUST_USE enum status logprobs_keep(struct reply *reply, const struct event *event);
 void logprobs_drop(struct reply *reply, int32_t n); // of those not written yet the last n
+// Of what is kept: how many tokens there are of the next one, itself and the likeliest; then each.
+struct chance {
+    double log;
+    struct bytes text;
+    int32_t id;
+};
+uint8_t chance_count(struct bytes *from);
+struct chance chance_take(struct bytes *from);
 void logprobs_write(struct json *json, const struct reply *reply); // null when there are none
 size_t logprobs_characters(struct bytes chances);
 void logprobs_items(struct json *json, struct bytes chances); // an array, as chats have it
@@ -234,6 +243,9 @@ void apply_template_post(struct api *api, struct exchange *exchange, const struc
 void completions_post(struct api *api, struct exchange *exchange, const struct request *request);
 route_handler embeddings_post, rerank_post, ollama_embed_post, ollama_embeddings_post;
 route_handler responses_post, responses_get, responses_delete;
+// llama_server.c, llama_props.c
+void llama_settings(struct json *json, const struct sampling *s, int32_t n_predict, bool stream);
+route_handler completion_post, tokenize_post, detokenize_post, props_get, slots_get;
 
 // pick.c
 // The model of that name, or by an alias; false (and refused, with those there are): there is none.

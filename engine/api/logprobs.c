@@ -72,24 +72,21 @@ enum status logprobs_keep(struct reply *reply, const struct event *event)
     return status == OK ? buf_add(&reply->chances, event->text, event->n_text) : status;
 }
 
-struct chance {
-    double log;
-    struct bytes text;
-};
-
-static struct chance take_chance(struct bytes *from)
+struct chance chance_take(struct bytes *from)
 {
     float log;
     uint16_t n;
     memcpy(&log, from->p, sizeof(log));
     memcpy(&n, from->p + sizeof(log), sizeof(n));
     const size_t head = sizeof(log) + sizeof(n);
-    const struct chance chance = {(double)log, {from->p + head, n}};
-    *from = (struct bytes){from->p + head + n, from->n - head - n};
+    struct chance chance = {(double)log, {from->p + head, n}, 0};
+    memcpy(&chance.id, from->p + head + n, sizeof(chance.id));
+    const size_t all = head + n + sizeof(chance.id);
+    *from = (struct bytes){from->p + all, from->n - all};
     return chance;
 }
 
-static uint8_t take_count(struct bytes *from)
+uint8_t chance_count(struct bytes *from)
 {
     const uint8_t n = from->p[0];
     *from = (struct bytes){from->p + 1, from->n - 1};
@@ -113,13 +110,13 @@ static void write_tokens(struct json *json, const char *name, struct bytes left)
 {
     json_array(json, name);
     while (left.n > 0) {
-        const uint8_t n = take_count(&left);
+        const uint8_t n = chance_count(&left);
         json_object(json, NULL);
-        write_chance(json, take_chance(&left));
+        write_chance(json, chance_take(&left));
         json_array(json, "top_logprobs");
         for (uint8_t i = 1; i < n; i++) {
             json_object(json, NULL);
-            write_chance(json, take_chance(&left));
+            write_chance(json, chance_take(&left));
             json_end(json);
         }
         json_end(json);
@@ -148,7 +145,7 @@ static void write_top(struct json *json, struct bytes *left, uint8_t n)
     char name[UINT16_MAX + 1];
     json_object(json, NULL);
     for (uint8_t i = 1; i < n; i++) {
-        const struct chance chance = take_chance(left);
+        const struct chance chance = chance_take(left);
         memcpy(name, chance.text.p, chance.text.n);
         name[chance.text.n] = 0;
         json_exact(json, name, chance.log);
@@ -160,8 +157,8 @@ static void write_list(struct json *json, struct bytes left, const char *name, s
 {
     json_array(json, name);
     while (left.n > 0) {
-        const uint8_t n = take_count(&left);
-        const struct chance taken = take_chance(&left);
+        const uint8_t n = chance_count(&left);
+        const struct chance taken = chance_take(&left);
         if (strcmp(name, "tokens") == 0)
             json_text(json, NULL, taken.text);
         else if (strcmp(name, "token_logprobs") == 0 && isnan(taken.log))
@@ -177,7 +174,7 @@ static void write_list(struct json *json, struct bytes left, const char *name, s
             write_top(json, &left, n);
         else
             for (uint8_t i = 1; i < n; i++)
-                (void)take_chance(&left);
+                (void)chance_take(&left);
     }
     json_end(json);
 }
@@ -186,8 +183,8 @@ static size_t n_tokens(struct bytes chances)
 {
     size_t n = 0;
     for (; chances.n > 0; n++)
-        for (uint8_t left = take_count(&chances); left > 0; left--)
-            (void)take_chance(&chances);
+        for (uint8_t left = chance_count(&chances); left > 0; left--)
+            (void)chance_take(&chances);
     return n;
 }
 
@@ -196,8 +193,8 @@ void logprobs_drop(struct reply *reply, int32_t n)
     struct bytes rest = buf_view(&reply->chances);
     const size_t n_there = n_tokens(rest), n_dropped = n > 0 ? (size_t)n : 0;
     for (size_t i = n_dropped; i < n_there; i++)
-        for (uint8_t left = take_count(&rest); left > 0; left--)
-            (void)take_chance(&rest);
+        for (uint8_t left = chance_count(&rest); left > 0; left--)
+            (void)chance_take(&rest);
     if (n_dropped > 0)
         reply->chances.n -= rest.n;
 }
@@ -206,10 +203,10 @@ size_t logprobs_characters(struct bytes chances)
 {
     size_t n_all = 0;
     while (chances.n > 0) {
-        const uint8_t n = take_count(&chances);
-        n_all += n_characters(take_chance(&chances).text);
+        const uint8_t n = chance_count(&chances);
+        n_all += n_characters(chance_take(&chances).text);
         for (uint8_t i = 1; i < n; i++)
-            (void)take_chance(&chances);
+            (void)chance_take(&chances);
     }
     return n_all;
 }

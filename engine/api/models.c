@@ -78,6 +78,19 @@ void loaded_write(struct json *json, const struct sched_model *loaded)
         json_whole(json, "unloaded_at", loaded->expires_s);
 }
 
+// In llama-server's words.
+static void meta_write(struct json *json, const struct model_info *model)
+{
+    json_object(json, "meta");
+    json_whole(json, "n_vocab", model->n_vocab);
+    json_whole(json, "n_ctx", model->n_ctx);
+    json_whole(json, "n_ctx_train", model->n_ctx_train);
+    json_whole(json, "n_embd", model->n_embd);
+    json_whole(json, "n_params", model->n_params);
+    json_whole(json, "size", (int64_t)model->file_bytes);
+    json_end(json);
+}
+
 // What its file says, and what is loaded of it.
 static void model_write(struct json *json, const struct api *api, const struct store_model *model)
 {
@@ -106,6 +119,8 @@ static void model_write(struct json *json, const struct api *api, const struct s
     json_bool(json, "read_only", !model->is_ours);
     if (model->fault.status != OK)
         json_string(json, "fault", model->fault.text);
+    if (ready)
+        meta_write(json, &loaded->info);
     loaded_write(json, loaded);
     json_end(json);
 }

@@ -75,7 +75,7 @@ static void add_share(const struct loaded *loaded, struct buf *out, int32_t id, 
     const struct bytes text = tokenizer_mark(loaded->tokenizer, id);
     const uint16_t n = (uint16_t)(text.n < UINT16_MAX ? text.n : UINT16_MAX);
     if (buf_add(out, &log_share, sizeof(log_share)) != OK || buf_add(out, &n, sizeof(n)) != OK ||
-        (n > 0 && buf_add(out, text.p, n) != OK))
+        (n > 0 && buf_add(out, text.p, n) != OK) || buf_add(out, &id, sizeof(id)) != OK)
         die("out of memory");
 }
 

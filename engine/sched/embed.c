@@ -20,6 +20,8 @@ enum { ROWS_LEAST = 64, PASS_US = 500000 };
 enum status job_suits(const struct job *job, const struct model_info *model, struct err *err)
 {
     const bool embeds = model->n_vector > 0, ranks = model->pooling == POOLING_RANK;
+    if (ask_only_tells(&job->ask))
+        return OK;
     if (job->kind != JOB_EMBED && embeds)
         return err_set(err, UNSUPPORTED,
                        "the model '%s' %s and writes no text: ask %s, or load one that writes",

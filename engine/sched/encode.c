@@ -36,6 +36,7 @@ void encoding_close(struct encoding *encoding)
     free(encoding->ids);
     free(encoding->n_each);
     free(encoding->predicted);
+    buf_free(&encoding->told);
     free(encoding);
 }
 
@@ -58,7 +59,7 @@ static enum status too_long(const struct encoding *e, const char *at_least, size
 static uint64_t text_bytes(const struct job *job)
 {
     return job->ask.chat ? conversation_bytes(&job->ask.conversation)
-                         : job->ask.prompt.n + job->ask.n_prompt_ids;
+                         : job->ask.prompt.n + job->ask.n_prompt_ids + pieces_bytes(&job->ask);
 }
 
 // What cannot fit even in the longest tokens is not tokenized; biases are of this vocabulary.
@@ -74,7 +75,7 @@ enum status encoding_check(const struct encoding *e, struct err *err)
                            (int)sampling->biases[i].id, (int)n_vocab);
     if (e->job->kind == JOB_EMBED) // each text by itself, when it is encoded
         return OK;
-    if (e->job->ask.only_prompt) // it need not fit
+    if (e->job->ask.only_prompt || ask_only_tells(&e->job->ask)) // it need not fit
         return OK;
     size_t n_longest = tokenizer_longest(e->tokenizer);
     uint64_t n_bytes = text_bytes(e->job), n_least = (n_bytes + n_longest - 1) / n_longest;
@@ -121,6 +122,8 @@ static enum status encode_prompt(const struct encoding *e, int32_t *ids, size_t 
 {
     const struct ask *ask = &e->job->ask;
     const int32_t n_vocab = tokenizer_n_vocab(e->tokenizer);
+    if (ask->n_texts > 0)
+        return pieces_encode(e, ids, cap, n, err);
     if (!ask->prompt_ids)
         return tokenizer_encode(e->tokenizer, ask->prompt, true, ids, cap, n, err);
     for (size_t i = 0; i < ask->n_prompt_ids; i++)
@@ -155,6 +158,8 @@ static void encode_prediction(struct encoding *e)
 static enum status encode(struct encoding *e, struct err *err)
 {
     const struct job *job = e->job;
+    if (ask_only_tells(&job->ask))
+        return told_encode(e, err);
     if (job->ask.only_prompt)
         return template_render(&e->text, e->template, &job->ask.conversation, err);
     // no token is shorter than a byte; BOS comes on top

@@ -83,6 +83,8 @@ struct encoding {
     struct answer_family family;
     const struct template *template;
     struct jinja_text text;     // of ask.only_prompt: the prompt
+    struct bytes chat_template; // the model's; a view that outlives this
+    struct buf told;            // where ask_only_tells
     int32_t n_ctx, n_ctx_train; // of the model; what the prompt must fit
     struct bytes rank_format;   // of a reranker's file; a view that outlives this
     int32_t *n_each;            // [ask.n_texts] of JOB_EMBED: ids of each text, one behind another
@@ -293,6 +295,14 @@ const char *ask_obeys(const struct ask *ask);
 // Whether the text is too long by its bytes alone.
 MUST_USE enum status encoding_check(const struct encoding *encoding, struct err *err);
 
+// told.c
+enum { TOLD_BYTES_MOST = 4 << 20 };
+bool ask_only_tells(const struct ask *ask);
+MUST_USE enum status told_encode(struct encoding *encoding, struct err *err);
+size_t pieces_bytes(const struct ask *ask); // of a prompt in pieces, and its ids
+MUST_USE enum status pieces_encode(const struct encoding *encoding, int32_t *ids, size_t cap,
+                                   size_t *n, struct err *err);
+
 // work.c
 void line_init(struct line *line);
 // Takes the job: under way, or refused with its event.
@@ -308,6 +318,7 @@ void loaded_assign(struct loaded *loaded); // gives free sequences to waiting wo
 void loaded_token(struct loaded *loaded, struct seq *seq, int32_t id);
 void loaded_read(struct loaded *loaded, struct seq *seq); // of ask.only_reads: the prompt is read
 void work_fail(struct loaded *loaded, struct seq *seq, const struct err *err);
+struct usage work_usage(const struct work *work); // so far
 // It waits again, before all others; what its sequence holds is kept as long as may be.
 void work_suspend(struct loaded *loaded, struct seq *seq);
 

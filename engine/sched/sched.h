@@ -49,6 +49,9 @@ struct ask {
     int64_t keep_s;          // how long the model stays after the answer; KEEP_ALWAYS, KEEP_AS_SET
     bool chat;               // conversation, else prompt
     bool only_prompt;        // of a chat: its prompt is told as text, and nothing is computed
+    // Of `texts`: their ids are told (told.c), or their text; or the model's chat template is.
+    bool only_ids, only_text, only_template;
+    bool without_bos, plain; // of texts: no BOS in front; names of control tokens are text
     struct conversation conversation;
     const struct value *tool_choice; // as OpenAI writes it; NULL: "auto"
     struct bytes prompt;             // raw: names of control tokens in it are control tokens
@@ -66,7 +69,8 @@ struct ask {
     int32_t max_tokens;           // 0 = up to the context's end
     const struct bytes *stops;
     size_t n_stops;
-    // Of JOB_EMBED alone: what becomes vectors, or the documents that are ranked for a query.
+    // Of JOB_EMBED what becomes vectors, or the documents that are ranked for a query; of others a
+    // prompt in pieces, one behind the other, instead of `prompt`.
     const struct text_ask *texts;
     size_t n_texts;
     bool rank;
@@ -108,7 +112,7 @@ enum event_kind {
     EVENT_STARTED,  // the prompt was accepted: usage.n_prompt is known; text: notes on the schema
     EVENT_PROGRESS, // n_done of usage.n_prompt tokens are read: a heartbeat for streams
     EVENT_CHANCE,   // log-probabilities of a token whose text follows: see below
-    EVENT_TEXT,     // text: whole UTF-8, of a channel and call (text/answer.h)
+    EVENT_TEXT,     // text: whole UTF-8, of a channel and call (text/answer.h); usage so far
     EVENT_DONE,     // finish, usage; n_done of the last EVENT_CHANCE are of a stop string's tokens,
                     // whose text is not told; vectors of JOB_EMBED
     EVENT_FAILED,   // err: see below
@@ -123,7 +127,7 @@ enum event_kind {
 // was put in front, then its text; NAN stands for the logarithm of a token with nothing before it.
 // An EVENT_CHANCE's text is 1 + n_done tokens one behind the other, the one that was taken first,
 // then the likeliest in falling order: a float, the natural logarithm of its probability; a
-// uint16_t, the bytes of its text; the text.
+// uint16_t, the bytes of its text; the text; an int32_t, its id.
 enum { CHANCES_MOST = 20 };  // OpenAI's limit
 #define CHANCE_LEAST -9999.0 // of what is as good as impossible
 

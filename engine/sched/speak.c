@@ -20,6 +20,7 @@ struct event *text_event(enum event_kind kind, const struct work *work, struct b
     struct event *event = mem_alloc(sizeof(*event) + text.n);
     event->kind = kind;
     event->job_id = work->id;
+    event->usage = work_usage(work);
     event->n_text = text.n;
     if (text.n)
         memcpy(event->text, text.p, text.n);

@@ -68,18 +68,24 @@ static void work_close(struct work *work)
     free(work);
 }
 
+struct usage work_usage(const struct work *work)
+{
+    const uint64_t now = clock_us();
+    struct usage usage = work->usage;
+    usage.n_generated = work->n_generated;
+    usage.queue_us = (work->started_us ? work->started_us : now) - work->arrived_us;
+    if (work->started_us)
+        usage.prompt_us = (work->first_us ? work->first_us : now) - work->started_us;
+    if (work->first_us)
+        usage.generate_us = now - work->first_us;
+    return usage;
+}
+
 // seq: NULL, the work has none yet.
 static void work_end(struct loaded *loaded, struct seq *seq, struct work *work, struct event *last)
 {
-    uint64_t now = clock_us();
     struct usage *usage = &last->usage;
-    *usage = work->usage;
-    usage->n_generated = work->n_generated;
-    usage->queue_us = (work->started_us ? work->started_us : now) - work->arrived_us;
-    if (work->started_us)
-        usage->prompt_us = (work->first_us ? work->first_us : now) - work->started_us;
-    if (work->first_us)
-        usage->generate_us = now - work->first_us;
+    *usage = work_usage(work);
     log_debug("job %llu: %s, %d prompt tokens (%d cached), %d generated",
               (unsigned long long)work->id, last->kind == EVENT_FAILED ? last->err.text : "done",
               (int)usage->n_prompt, (int)usage->n_prompt_cached, (int)usage->n_generated);
@@ -173,7 +179,8 @@ static bool work_encode(struct loaded *loaded, struct work **at)
                                   .template = loaded->template,
                                   .n_ctx = loaded->n_ctx,
                                   .n_ctx_train = loaded->n_ctx_train,
-                                  .rank_format = model_rank_format(loaded->model)};
+                                  .rank_format = model_rank_format(loaded->model),
+                                  .chat_template = model_chat_template(loaded->model)};
     if (job_suits(work->job, model_info(loaded->model), &encoding->err) != OK ||
         encoding_check(encoding, &encoding->err) != OK) {
         end_failed(loaded, NULL, line_remove(&loaded->arriving, at), &encoding->err);
@@ -250,8 +257,10 @@ void engine_encoded(struct engine *engine, struct encoding *encoding)
         encoding->matcher = NULL;
         if (encoding->err.status != OK) {
             end_failed(loaded, NULL, work, &encoding->err);
-        } else if (work->job->ask.only_prompt) {
-            const struct bytes text = {encoding->text.p, encoding->text.n};
+        } else if (work->job->ask.only_prompt || ask_only_tells(&work->job->ask)) {
+            const struct bytes prompt = {encoding->text.p, encoding->text.n},
+                               text =
+                                   work->job->ask.only_prompt ? prompt : buf_view(&encoding->told);
             engine_tell(engine, text_event(EVENT_TEXT, work, text));
             end_done(loaded, NULL, work, FINISH_STOP);
         } else {

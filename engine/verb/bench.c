@@ -4,7 +4,9 @@
 // The same meaning as llama-bench's table, so that the two can be put side by side: pp512 is 512
 // random tokens in passes of at most 512 with one row of logits wanted at the end; tg64 is 64
 // passes of one token each, logits wanted, starting from an empty context. A warm-up runs before
-// each and is not counted. The figure is the mean over the repetitions +- standard deviation.
+// each and is not counted. The figure is the mean over the repetitions +- standard deviation. With
+// --rows also tg64x2, x4 and x8: passes of so many rows of one text, all logits wanted, as guessed
+// tokens make them (speculation): the speed there would be if every guess came true.
 #include "args.h"
 #include "bench_ops.h"
 #include "model/model.h"
@@ -14,14 +16,15 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 
-enum { PASS_TOKENS = 512, REPETITIONS_MOST = 1000 };
+enum { PASS_TOKENS = 512, REPETITIONS_MOST = 1000, ROWS_MOST = 8, TESTS_MOST = 5 };
 
 struct bench {
     struct settings settings;
     char path[2200];
-    bool json, ops;
+    bool json, ops, rows;
     const char *op; // with ops: only those whose text contains this
     int32_t n_prompt, n_generate, n_repeat;
     struct compute *compute;
@@ -29,7 +32,7 @@ struct bench {
     const struct model_info *info;
     int32_t *token, *pos, *seq; // [PASS_TOKENS]
     uint8_t *wanted;
-    float *logits; // [n_vocab]
+    float *logits; // [ROWS_MOST][n_vocab]
     uint32_t random;
 };
 
@@ -47,14 +50,15 @@ static int32_t random_token(struct bench *bench)
     return (int32_t)((bench->random >> 8) % (uint32_t)bench->info->n_vocab);
 }
 
-// Rows at positions from .. from + n - 1; logits of the last when `last`.
-static enum status pass(struct bench *bench, int32_t from, int32_t n, bool last, struct err *err)
+// Rows at positions from .. from + n - 1; logits of the last n_wanted.
+static enum status pass(struct bench *bench, int32_t from, int32_t n, int32_t n_wanted,
+                        struct err *err)
 {
     for (int32_t i = 0; i < n; i++) {
         bench->token[i] = random_token(bench);
         bench->pos[i] = from + i;
         bench->seq[i] = 0;
-        bench->wanted[i] = last && i == n - 1;
+        bench->wanted[i] = i >= n - n_wanted;
     }
     struct batch batch = {.n_tokens = n,
                           .token = bench->token,
@@ -69,16 +73,19 @@ static enum status read_prompt(struct bench *bench, int32_t n, struct err *err)
     enum status status = OK;
     for (int32_t at = 0; at < n && status == OK; at += PASS_TOKENS) {
         int32_t take = n - at < PASS_TOKENS ? n - at : PASS_TOKENS;
-        status = pass(bench, at, take, at + take == n, err);
+        status = pass(bench, at, take, at + take == n ? 1 : 0, err);
     }
     return status;
 }
 
-static enum status generate(struct bench *bench, int32_t n, struct err *err)
+// n tokens in passes of n_rows.
+static enum status generate(struct bench *bench, int32_t n, int32_t n_rows, struct err *err)
 {
     enum status status = OK;
-    for (int32_t at = 0; at < n && status == OK; at++)
-        status = pass(bench, at, 1, true, err);
+    for (int32_t at = 0, take; at < n && status == OK; at += take) {
+        take = n - at < n_rows ? n - at : n_rows;
+        status = pass(bench, at, take, take, err);
+    }
     return status;
 }
 
@@ -96,15 +103,20 @@ static void summarise(struct result *result, int32_t n_repeat)
     result->deviation = n_repeat > 1 ? sqrt(squares / (n_repeat - 1)) : 0;
 }
 
-static enum status measure(struct bench *bench, struct result *result, bool prompt, struct err *err)
+// n_rows: of a pass that generates; 0: the prompt is read.
+static enum status measure(struct bench *bench, struct result *result, int32_t n_rows,
+                           struct err *err)
 {
+    const bool prompt = n_rows == 0;
     int32_t n = prompt ? bench->n_prompt : bench->n_generate;
-    snprintf(result->test, sizeof(result->test), "%s%d", prompt ? "pp" : "tg", (int)n);
+    int used = snprintf(result->test, sizeof(result->test), "%s%d", prompt ? "pp" : "tg", (int)n);
+    if (n_rows > 1)
+        snprintf(result->test + used, sizeof(result->test) - (size_t)used, "x%d", (int)n_rows);
     result->n_tokens = n;
-    enum status status = prompt ? read_prompt(bench, n, err) : generate(bench, 1, err);
+    enum status status = prompt ? read_prompt(bench, n, err) : generate(bench, n_rows, n_rows, err);
     for (int32_t i = 0; i < bench->n_repeat && status == OK; i++) {
         uint64_t from_us = clock_us();
-        status = prompt ? read_prompt(bench, n, err) : generate(bench, n, err);
+        status = prompt ? read_prompt(bench, n, err) : generate(bench, n, n_rows, err);
         result->us[i] = clock_us() - from_us;
     }
     result->counts = compute_counts(bench->compute);
@@ -137,7 +149,7 @@ static void print_table(const struct bench *bench, const struct result *results,
                results[i].test, rate);
     }
     for (size_t i = 0; i < n; i++)
-        if (results[i].test[0] == 't')
+        if (results[i].test[0] == 't' && !strchr(results[i].test, 'x'))
             printf("\none token: %u dispatches, %u barriers, %u submissions\n",
                    results[i].counts.n_dispatches, results[i].counts.n_barriers,
                    results[i].counts.n_submissions);
@@ -204,6 +216,7 @@ static enum status read_command_line(struct bench *bench, int argc, char **argv,
         {"n-prompt", 'p', &prompt, NULL, "N", "tokens of the prompt test; 0: none"},
         {"n-gen", 'n', &generated, NULL, "N", "tokens of the generation test; 0: none"},
         {"repetitions", 'r', &repeat, NULL, "N", "of each test"},
+        {"rows", 0, NULL, &bench->rows, NULL, "generating also in passes of 2, 4 and 8 rows"},
         {"json", 0, NULL, &bench->json, NULL, "as JSON instead of a table"},
         {"ops", 0, NULL, &bench->ops, NULL, "single operations instead of a model"},
         {"op", 0, &bench->op, NULL, "WORD", "with --ops: only those with WORD in their name"},
@@ -237,6 +250,7 @@ static enum status open_floors(struct bench *bench, struct err *err)
                                      .n_threads = bench->settings.n_threads,
                                      .cache_dir = bench->settings.state};
     int32_t n_ctx = bench->n_prompt > bench->n_generate ? bench->n_prompt : bench->n_generate;
+    n_ctx = bench->rows && n_ctx < ROWS_MOST ? ROWS_MOST : n_ctx;
     struct model_options options = {
         .n_ctx = n_ctx > 0 ? n_ctx : 1,
         .n_seq = 1,
@@ -259,7 +273,7 @@ static enum status open_floors(struct bench *bench, struct err *err)
     bench->pos = mem_array(PASS_TOKENS, sizeof(int32_t));
     bench->seq = mem_array(PASS_TOKENS, sizeof(int32_t));
     bench->wanted = mem_array(PASS_TOKENS, 1);
-    bench->logits = mem_array((size_t)bench->info->n_vocab, sizeof(float));
+    bench->logits = mem_array(ROWS_MOST * (size_t)bench->info->n_vocab, sizeof(float));
     return OK;
 }
 
@@ -278,7 +292,7 @@ static void close_floors(struct bench *bench)
 
 int verb_bench(int argc, char **argv)
 {
-    static struct result results[2];
+    static struct result results[TESTS_MOST];
     struct bench bench = {.random = 1};
     struct err err = {0};
     size_t n = 0;
@@ -294,9 +308,10 @@ int verb_bench(int argc, char **argv)
         return status == OK ? 0 : args_fail("bench", &err, 1);
     }
     if (status == OK && bench.n_prompt > 0)
-        status = measure(&bench, &results[n++], true, &err);
-    if (status == OK && bench.n_generate > 0)
-        status = measure(&bench, &results[n++], false, &err);
+        status = measure(&bench, &results[n++], 0, &err);
+    const int32_t rows_most = bench.n_generate == 0 ? 0 : bench.rows ? ROWS_MOST : 1;
+    for (int32_t rows = 1; rows <= rows_most && status == OK; rows *= 2)
+        status = measure(&bench, &results[n++], rows, &err);
     if (status == OK && bench.json) {
         print_json(&bench, results, n);
     } else if (status == OK) {

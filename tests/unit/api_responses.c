@@ -402,7 +402,7 @@ static void chance(const char *text, float log)
     memcpy(event->text, &log, sizeof(log));
     memcpy(event->text + 4, &n, sizeof(n));
     memcpy(event->text + 6, text, n);
-    event->n_text = 6 + n;
+    event->n_text = 6 + n + sizeof(int32_t); // and an id of 0
     reply_event(&reply, event);
     free(event);
 }

@@ -39,7 +39,10 @@ static void check_chance(const struct event *event, uint8_t *letter)
             *letter = at[0];
         else
             CHECK(i > 1 || at[0] == *letter);
-        at += n;
+        int32_t id;
+        memcpy(&id, at + n, sizeof(id));
+        CHECK(id == at[0] - 'a');
+        at += n + sizeof(id);
     }
     CHECK(at == event->text + event->n_text);
 }
