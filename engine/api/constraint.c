@@ -1,5 +1,6 @@
 // constraint.c - the fields that say what an answer must be: OpenAI's response_format, and what
-// llama-server (grammar, json_schema) and vLLM (guided_..., structured_outputs) call the same.
+// llama-server (grammar, json_schema), vLLM (guided_..., structured_outputs) and Ollama (format)
+// call the same.
 //
 // Only what is written is read here; the engine makes a grammar of it, and refuses what it cannot
 // honour before anything is generated. Two of them at once are refused: none could be obeyed alone.
@@ -18,12 +19,14 @@ static struct constraint *only_one_of(struct reading *r, const char *name)
                      r->ask->constraint.path, name);
         return NULL;
     }
+    static const struct field *const tables[] = {constraint_fields, ollama_format_fields};
     const size_t n = strcspn(name, ".");
     if (n == 4 && memcmp(name, "text", n) == 0)
         r->form->constraint = "text.format";
-    for (const struct field *field = constraint_fields; field->name; field++)
-        if (strlen(field->name) == n && memcmp(field->name, name, n) == 0)
-            r->form->constraint = field->name; // the request's own text goes away
+    for (size_t i = 0; i < COUNT_OF(tables); i++)
+        for (const struct field *field = tables[i]; field->name; field++)
+            if (strlen(field->name) == n && memcmp(field->name, name, n) == 0)
+                r->form->constraint = field->name; // the request's own text goes away
     r->ask->constraint.path = name[n] ? name : r->form->constraint;
     return &r->ask->constraint;
 }
@@ -238,6 +241,28 @@ static bool read_structured(struct reading *r, const char *name, yyjson_val *val
                         "json_object.",
                         name);
 }
+
+// Ollama's spelling: "json", a schema, or "" for none.
+static bool read_format(struct reading *r, const char *name, yyjson_val *value)
+{
+    if (!yyjson_is_str(value))
+        return take_schema(r, name, value, "format");
+    if (yyjson_get_len(value) == 0)
+        return true;
+    if (!yyjson_equals_str(value, "json"))
+        return refuse(r->refusal, 400, "invalid_value", name,
+                      "'%s' is \"%.40s\"; it must be \"json\" or a JSON schema.", name,
+                      yyjson_get_str(value));
+    struct constraint *c = only_one_of(r, name);
+    if (c)
+        c->kind = CONSTRAINT_JSON;
+    return c;
+}
+
+const struct field ollama_format_fields[] = {
+    {"format", read_format},
+    {NULL, NULL},
+};
 
 const struct field constraint_fields[] = {
     {"response_format", read_response_format},

@@ -200,7 +200,7 @@ static bool embeddings_finish(struct reading *r)
     return r->ask->n_texts ? true : missing(r, r->form->dialect->input);
 }
 
-// Ollama cuts what is too long unless told not to, and names models with a tag.
+// Ollama cuts what is too long unless told not to.
 static bool ollama_begin(struct reading *r)
 {
     r->ask->truncates = true;
@@ -209,11 +209,6 @@ static bool ollama_begin(struct reading *r)
 
 static bool ollama_finish(struct reading *r)
 {
-    static const char TAG[] = ":latest";
-    struct bytes *model = &r->form->model;
-    const size_t n = sizeof(TAG) - 1;
-    if (model->n > n && memcmp(model->p + model->n - n, TAG, n) == 0)
-        model->n -= n;
     if (r->form->dialect == &ollama_embeddings && r->ask->n_texts > 1)
         return not_supported(r, "prompt", "one text a request is; /api/embed takes several");
     return embeddings_finish(r);

@@ -249,11 +249,23 @@ bool read_stop(struct reading *r, const char *name, yyjson_val *value)
 
 // ---- which model, and how it is answered ----------------------------------------------------
 
+struct bytes model_name_meant(struct bytes name)
+{
+    static const char TAG[] = ":latest";
+    const size_t n = sizeof(TAG) - 1;
+    if (name.n > n && memcmp(name.p + name.n - n, TAG, n) == 0)
+        name.n -= n;
+    return name;
+}
+
 bool read_model(struct reading *r, const char *name, yyjson_val *value)
 {
     if (!yyjson_is_str(value))
         return wrong_kind(r, name, "a string", value);
-    return take_text(r, value, &r->form->model);
+    if (!take_text(r, value, &r->form->model))
+        return false;
+    r->form->model = model_name_meant(r->form->model);
+    return true;
 }
 
 // As Ollama's clients say it: seconds, or a text like "5m"; negative: always.

@@ -58,7 +58,7 @@ field_reader read_effort, read_reasoning, read_thinking, read_enable_thinking, r
 bool finish_thinking(struct reading *r); // what of it templates read becomes their options
 
 // constraint.c: what the answer must be, in each of its spellings; only one may be given.
-extern const struct field constraint_fields[];
+extern const struct field constraint_fields[], ollama_format_fields[];
 field_reader read_text_format;
 // logprobs.c; finish_logprobs: when every field of a chat was read.
 extern const struct field chat_logprobs_fields[], completions_logprobs_fields[];

@@ -137,6 +137,13 @@ static bool settle(struct api *api, struct job *job, struct form *form, struct r
     return !form->dialect->settle || form->dialect->settle(api, &r);
 }
 
+static bool answered_instead(struct api *api, struct exchange *exchange, const struct job *job,
+                             struct form *form, struct refusal *refusal)
+{
+    refusal->http = 0;
+    return form->dialect->instead && form->dialect->instead(api, exchange, job, form, refusal);
+}
+
 void dialect_post(struct api *api, struct exchange *exchange, const struct request *request,
                   const struct dialect *dialect)
 {
@@ -147,12 +154,16 @@ void dialect_post(struct api *api, struct exchange *exchange, const struct reque
     job->ask.owner = request->who;
     if (ask_read(dialect, request->body, job, &form, &refusal) &&
         model_pick(api, form.model, job, &refusal) && settle(api, job, &form, &refusal) &&
-        model_suits(api, job, &form, &refusal) && submit(api, exchange, job, &form, &refusal)) {
+        model_suits(api, job, &form, &refusal) &&
+        !answered_instead(api, exchange, job, &form, &refusal) &&
+        submit(api, exchange, job, &form, &refusal)) {
         log_debug("%s: job %llu", request->id, (unsigned long long)api->last_id);
         return;
     }
     dialect_forget(dialect, form.of_dialect);
     job_close(job);
+    if (refusal.http == 0)
+        return;
     refusal.shape = dialect->errors;
     refusal_reply(exchange, &refusal);
 }
@@ -205,4 +216,14 @@ void ollama_embeddings_post(struct api *api, struct exchange *exchange,
                             const struct request *request)
 {
     dialect_post(api, exchange, request, &ollama_embeddings);
+}
+
+void ollama_chat_post(struct api *api, struct exchange *exchange, const struct request *request)
+{
+    dialect_post(api, exchange, request, &ollama_chat);
+}
+
+void ollama_generate_post(struct api *api, struct exchange *exchange, const struct request *request)
+{
+    dialect_post(api, exchange, request, &ollama_generate);
 }

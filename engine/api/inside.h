@@ -78,6 +78,7 @@ struct form { // of a request what is not the engine's business: how its answer 
     struct vectors_form vectors;
     enum said thinks;    // whether the model is to think
     struct bytes effort; // and how much; n == 0: not said
+    void *asked;         // what the dialect's readers keep, on the job's arena
     void *of_dialect;    // what becomes the reply's; dialect->forget frees it
 };
 
@@ -150,6 +151,10 @@ struct dialect {
     bool (*finish)(struct reading *r); // when every field was read: is all there that must be?
     // Then, in a server: what the request refers to that is kept there. NULL: nothing to do.
     bool (*settle)(struct api *api, struct reading *r);
+    // With the model at hand, before the engine is asked: true when the exchange is answered, or
+    // refused in *refusal (whose http is then not 0). NULL: nothing to do.
+    bool (*instead)(struct api *api, struct exchange *exchange, const struct job *job,
+                    struct form *form, struct refusal *refusal);
     const struct writer *writer;
     void (*forget)(void *of_dialect); // NULL: free()
 };
@@ -158,6 +163,7 @@ extern const struct dialect openai_chat, openai_completions, openai_prompt; // o
 extern const struct dialect openai_responses;                               // responses.c
 extern const struct dialect llama_completion, llama_tokenize, llama_detokenize, llama_props;
 // embeddings.c
+extern const struct dialect ollama_chat, ollama_generate; // ollama.c
 extern const struct dialect openai_embeddings, ollama_embed, ollama_embeddings, jina_rerank;
 // Whether the vectors that are asked for can be had, and be one answer.
 bool vectors_fit(const struct model_info *model, const struct job *job, const struct form *form,
@@ -193,6 +199,8 @@ struct chance {
 uint8_t chance_count(struct bytes *from);
 struct chance chance_take(struct bytes *from);
 void logprobs_write(struct json *json, const struct reply *reply); // null when there are none
+// As Ollama writes them: a list, left out when there are none.
+void logprobs_array(struct json *json, const struct reply *reply);
 size_t logprobs_characters(struct bytes chances);
 void logprobs_items(struct json *json, struct bytes chances); // an array, as chats have it
 
@@ -246,6 +254,17 @@ route_handler responses_post, responses_get, responses_delete;
 // llama_server.c, llama_props.c
 void llama_settings(struct json *json, const struct sampling *s, int32_t n_predict, bool stream);
 route_handler completion_post, tokenize_post, detokenize_post, props_get, slots_get;
+route_handler ollama_chat_post, ollama_generate_post;
+route_handler ollama_version_get, ollama_tags_get, ollama_ps_get,
+    ollama_show_post; // ollama_models.c
+route_handler ollama_pull_post, ollama_push_post, ollama_create_post, ollama_copy_post,
+    ollama_delete, ollama_blob_get, ollama_blob_post; // ollama_store.c
+// Whether GET / comes from a program that looks for Ollama, not from a browser; and its answer.
+bool ollama_is_looked_for(const struct request *request);
+void ollama_is_here(struct exchange *exchange);
+// NAME:latest is NAME: Ollama's clients write the tag that is meant when there is none, in whatever
+// dialect they then speak.
+struct bytes model_name_meant(struct bytes name); // fields.c
 
 // pick.c
 // The model of that name, or by an alias; false (and refused, with those there are): there is none.

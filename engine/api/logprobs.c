@@ -130,6 +130,12 @@ void logprobs_items(struct json *json, struct bytes chances)
     write_tokens(json, NULL, chances);
 }
 
+void logprobs_array(struct json *json, const struct reply *reply)
+{
+    if (reply->logprobs && reply->chances.n > 0)
+        write_tokens(json, "logprobs", buf_view(&reply->chances));
+}
+
 // ---- completions --------------------------------------------------------------------------------
 
 static size_t n_characters(struct bytes text)

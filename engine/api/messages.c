@@ -1,4 +1,4 @@
-// messages.c - the messages of a conversation and its tools, as OpenAI's chat dialect sends them,
+// messages.c - the messages of a conversation, as OpenAI's chat dialect and Ollama's send them,
 // read strictly into the one form that templates take (struct conversation).
 //
 // What clients really send is taken: "developer" for system, contents as text or as an array of
@@ -285,6 +285,11 @@ bool take_role(struct reading *r, const char *path, yyjson_val *role, struct byt
                   "'%s' is \"%.40s\"; it must be " ROLES ".", path, yyjson_get_str(role));
 }
 
+static bool is_ollama(const struct reading *r)
+{
+    return r->form->dialect->errors == ERRORS_OLLAMA;
+}
+
 static bool read_extras(struct reading *r, size_t at, yyjson_val *object, struct message *message)
 {
     const struct {
@@ -293,9 +298,15 @@ static bool read_extras(struct reading *r, size_t at, yyjson_val *object, struct
     } texts[] = {{"reasoning_content", &message->reasoning},
                  {"reasoning", &message->reasoning},
                  {"name", &message->name},
-                 {"tool_call_id", &message->call_id}};
+                 {"tool_call_id", &message->call_id},
+                 {"thinking", &message->reasoning}, // these are Ollama's
+                 {"tool_name", &message->name}};
+    const size_t n_texts = COUNT_OF(texts) - (is_ollama(r) ? 0 : 2);
     char path[64];
-    for (size_t i = 0; i < COUNT_OF(texts); i++) {
+    snprintf(path, sizeof(path), "messages[%zu].images", at);
+    if (is_ollama(r) && yyjson_get_len(yyjson_obj_get(object, "images")) > 0)
+        return not_supported(r, path, "this model reads text only");
+    for (size_t i = 0; i < n_texts; i++) {
         snprintf(path, sizeof(path), "messages[%zu].%s", at, texts[i].name);
         if (!texts[i].out->p &&
             !read_optional_text(r, path, yyjson_obj_get(object, texts[i].name), texts[i].out))
@@ -322,8 +333,8 @@ static bool read_message(struct reading *r, size_t at, yyjson_val *object, struc
     if (!take_role(r, path, yyjson_obj_get(object, "role"), &message->role))
         return false;
     snprintf(path, sizeof(path), "messages[%zu].content", at);
-    bool may_miss =
-        bytes_equal_text(message->role, "assistant") || bytes_equal_text(message->role, "tool");
+    bool may_miss = is_ollama(r) || bytes_equal_text(message->role, "assistant") ||
+                    bytes_equal_text(message->role, "tool");
     return take_content(r, path, yyjson_obj_get(object, "content"), may_miss, &message->content) &&
            read_extras(r, at, object, message);
 }

@@ -169,6 +169,10 @@ static void send_page(struct exchange *exchange, struct buf *page, const char *n
 
 void page_get(struct api *api, struct exchange *exchange, const struct request *request)
 {
+    if (ollama_is_looked_for(request)) {
+        ollama_is_here(exchange);
+        return;
+    }
     const struct sched_status *now = sched_status(api->options.sched);
     char host[256], name[256], nonce[33], state[480], fingerprint[96], device[320];
     const char *class_name;

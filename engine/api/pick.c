@@ -31,14 +31,16 @@ static bool unknown(const struct api *api, struct bytes name, struct refusal *re
     char names[400];
     name.n = name.n < 100 ? name.n : utf8_whole((struct bytes){name.p, 100});
     return refuse(refusal, 404, "model_not_found", "model",
-                  "There is no model '%.*s' here. There are: %s.", (int)name.n,
-                  (const char *)name.p, store_names(api->options.store, names, sizeof(names)));
+                  "model '%.*s' not found. There are: %s.", (int)name.n, (const char *)name.p,
+                  store_names(api->options.store, names, sizeof(names)));
 }
 
 bool model_find(const struct api *api, struct bytes name, const struct store_model **out,
                 struct refusal *refusal)
 {
     *out = store_find(api->options.store, name);
+    if (!*out)
+        *out = store_find(api->options.store, model_name_meant(name));
     return *out || unknown(api, name, refusal);
 }
 

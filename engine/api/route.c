@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { SMALL_BODY_BYTES = 64 << 10 }; // of a request that names a model
+
 static const struct endpoint {
     const char *method, *path; // a path that ends in '/' (but the first) takes everything below it
     bool open;                 // needs no key
@@ -54,6 +56,19 @@ static const struct endpoint {
     {"POST", "/v1/embeddings", false, BODY_BYTES_MOST, embeddings_post},
     {"POST", "/v1/rerank", false, BODY_BYTES_MOST, rerank_post},
     {"POST", "/v1/reranking", false, BODY_BYTES_MOST, rerank_post},
+    {"POST", "/api/chat", false, BODY_BYTES_MOST, ollama_chat_post},
+    {"POST", "/api/generate", false, BODY_BYTES_MOST, ollama_generate_post},
+    {"GET", "/api/version", false, 0, ollama_version_get, SCOPE_CHAT | SCOPE_MODELS},
+    {"GET", "/api/tags", false, 0, ollama_tags_get, SCOPE_CHAT | SCOPE_MODELS},
+    {"GET", "/api/ps", false, 0, ollama_ps_get, SCOPE_CHAT | SCOPE_MODELS},
+    {"POST", "/api/show", false, SMALL_BODY_BYTES, ollama_show_post, SCOPE_CHAT | SCOPE_MODELS},
+    {"POST", "/api/pull", false, SMALL_BODY_BYTES, ollama_pull_post, SCOPE_MODELS},
+    {"POST", "/api/push", false, SMALL_BODY_BYTES, ollama_push_post, SCOPE_MODELS},
+    {"POST", "/api/create", false, BODY_BYTES_MOST, ollama_create_post, SCOPE_MODELS},
+    {"POST", "/api/copy", false, SMALL_BODY_BYTES, ollama_copy_post, SCOPE_MODELS},
+    {"DELETE", "/api/delete", false, SMALL_BODY_BYTES, ollama_delete, SCOPE_MODELS},
+    {"GET", "/api/blobs/", false, 0, ollama_blob_get, SCOPE_MODELS},
+    {"POST", "/api/blobs/", false, 0, ollama_blob_post, SCOPE_MODELS},
     {"POST", "/api/embed", false, BODY_BYTES_MOST, ollama_embed_post},
     {"POST", "/api/embeddings", false, BODY_BYTES_MOST, ollama_embeddings_post},
 };

@@ -206,6 +206,7 @@ void ring_wait(struct ring *ring); // sleeps until there is something to pop
 uint64_t clock_ms(void);    // monotonic
 uint64_t clock_us(void);    // monotonic
 int64_t clock_unix_s(void); // wall clock
+int64_t clock_unix_ns(void);
 
 // ---- files (file.c) -------------------------------------------------------------------------
 

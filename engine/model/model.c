@@ -109,6 +109,14 @@ static void fill_info(struct model *m, const char *path)
     embed_info(m);
 }
 
+// What its chat template says that it can.
+static void fill_abilities(struct model *m)
+{
+    const struct answer_family family = answer_family_find(model_chat_template(m), m->tokenizer);
+    m->info.thinks = m->info.pooling == POOLING_NONE && family.thought;
+    m->info.calls = m->info.pooling == POOLING_NONE && !family.told;
+}
+
 // ---- open and close -----------------------------------------------------------------------------
 
 // The processor takes any shape; kernels of a GPU read rows in pieces (compute.h).
@@ -302,6 +310,7 @@ enum status model_begin(struct model **out, struct compute *compute, const char 
         return err ? err_prefix(err, "model file %s", path) : status;
     }
     fill_info(m, path);
+    fill_abilities(m);
     *out = m;
     return OK;
 }

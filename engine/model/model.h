@@ -86,6 +86,8 @@ struct model_info {
     bool takes_back;      // but it can to any row of the pass that came last
     uint64_t draft_bytes; // of the file's blocks that predict further tokens; 0: it has none
     bool drafts;          // one of them is loaded: model_draft
+    // Of an opened model, by its chat template: it was taught to think, to call tools.
+    bool thinks, calls;
     struct model_plan plan;
 };
 
@@ -234,6 +236,18 @@ MUST_USE enum status model_template_open(struct template **out, struct tokenizer
                                          const char *path, struct err *err);
 MUST_USE enum status model_tokenizer_open(struct tokenizer **out, const char *path,
                                           struct err *err);
+
+// ---- what a file says of itself (card.c) --------------------------------------------------------
+// From its head alone, on any thread; in each call's JSON an object or array is open.
+
+struct model_card;
+MUST_USE enum status model_card_open(struct model_card **out, const char *path, struct err *err);
+void model_card_close(struct model_card *card);                               // NULL: nothing
+struct bytes model_card_text(const struct model_card *card, const char *key); // n == 0: none there
+// Its keys as members, without the chat template. Long lists are empty unless `whole`. n_ctx: what
+// stands for the context that it was trained with; 0: that.
+void model_card_keys(const struct model_card *card, struct json *json, int32_t n_ctx, bool whole);
+void model_card_tensors(const struct model_card *card, struct json *json); // as items
 
 // ---- sampler (sampler.c) ------------------------------------------------------------------------
 

@@ -179,6 +179,7 @@ def run(t, model):
         crowd(t, server, alone)
         ollama(t, server, alone)
         npm.client("openai npm: embeddings", "embeddings.mjs", server, 3)
+        npm.client("ollama npm: embeddings", "ollama_embed.mjs", server, 3)
     t.check("embeddings: the server stops cleanly", server.stop() == 0, server.log.read_text()[-500:])
     for name, n_scores in (("bert score", 1), ("qwen3 rank", 2)):
         server = t.Server("rerank", paths[name])

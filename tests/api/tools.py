@@ -104,7 +104,7 @@ class Server:
             connection.request(method, path, data, headers)
             answer = connection.getresponse()
             text = answer.read()
-            if "json" in (answer.getheader("Content-Type") or ""):
+            if text and (answer.getheader("Content-Type") or "").startswith("application/json"):
                 text = json.loads(text)
             return answer.status, dict((k.lower(), v) for k, v in answer.getheaders()), text
         finally:

@@ -3,7 +3,7 @@
 //
 // net's and sched's functions are stand-ins that write down what was sent; every JSON sent is
 // parsed again here.
-#include "../../engine/api/inside.h"
+#include "../../engine/api/ollama.h"
 #include "check.h"
 
 #include <stdlib.h>
@@ -287,6 +287,90 @@ static void test_call_whole(void)
     CHECK_TEXT(sent_at(0, "/choices/0/finish_reason"), "tool_calls");
 }
 
+// ---- Ollama's lines -------------------------------------------------------------------------
+
+static void begin_ollama(bool generate, bool stream)
+{
+    struct ollama_ask asked = {.model = bytes_of("m:latest"), .generate = generate};
+    const struct form form = {.asked = &asked};
+    begin(true, stream, false);
+    reply.dialect = generate ? &ollama_generate : &ollama_chat;
+    reply.of_dialect = ollama_keep(&form);
+}
+
+static void test_ollama_stream(void)
+{
+    begin_ollama(false, true);
+    two_calls();
+    CHECK(sent.n_data == 4 && sent.n_ends == 1); // a thought, two calls, the end
+    CHECK_TEXT(sent.type, "application/x-ndjson");
+    CHECK_TEXT(sent_at(0, "/model"), "m:latest");
+    CHECK_TEXT(sent_at(0, "/message/role"), "assistant");
+    CHECK_TEXT(sent_at(0, "/message/thinking"), "hm");
+    CHECK_TEXT(sent_at(0, "/message/content"), "");
+    CHECK_TEXT(sent_at(1, "/message/tool_calls/0/id"), "call_1");
+    CHECK_TEXT(sent_at(1, "/message/tool_calls/0/function/name"), "f");
+    CHECK_TEXT(sent_at(1, "/message/tool_calls/0/function/arguments/a"), "1");
+    CHECK_TEXT(sent_at(1, "/message/tool_calls/1"), "?");
+    CHECK_TEXT(sent_at(2, "/message/tool_calls/0/function/index"), "1");
+    CHECK_TEXT(sent_at(2, "/message/tool_calls/0/function/name"), "g");
+    CHECK_TEXT(sent_at(3, "/done_reason"), "stop");
+    CHECK_TEXT(sent_at(3, "/prompt_eval_count"), "10");
+    CHECK_TEXT(sent_at(3, "/eval_duration"), "7000");
+    CHECK_TEXT(sent_at(3, "/context/0"), "?");
+    begin_ollama(true, true);
+    happens(EVENT_TEXT, "a");
+    CHECK_TEXT(sent_at(0, "/response"), "a");
+    CHECK_TEXT(sent_at(0, "/message"), "?");
+    reply_tick(&reply, clock_ms() + HEARTBEAT_MS + 1000);
+    CHECK_TEXT(sent_at(1, "/response"), ""); // a sign of life
+    CHECK_TEXT(sent_at(1, "/done_reason"), "?");
+    fails(BROKEN, "why");
+    CHECK_TEXT(sent_at(2, "/error"), "why");
+    CHECK(sent.n_data == 3 && sent.n_ends == 1);
+    begin_ollama(true, true);
+    happens(EVENT_TEXT, "abc");
+    happens(EVENT_DONE, "");
+    CHECK_TEXT(sent_at(1, "/context/1"), "8"); // a head of five bytes and the answer
+}
+
+static void test_ollama_whole(void)
+{
+    begin_ollama(false, false);
+    two_calls();
+    CHECK_TEXT(sent.type, "application/json");
+    CHECK_TEXT(sent_at(0, "/message/content"), "");
+    CHECK_TEXT(sent_at(0, "/message/thinking"), "hm");
+    CHECK_TEXT(sent_at(0, "/message/tool_calls/0/function/arguments/a"), "1");
+    CHECK_TEXT(sent_at(0, "/message/tool_calls/1/function/name"), "g");
+    CHECK_TEXT(sent_at(0, "/done_reason"), "stop");
+    begin_ollama(false, false); // refused before anything was sent
+    fails(TOO_LARGE, "7 tokens, 8 wanted");
+    CHECK(sent.http == 400);
+    CHECK_TEXT(sent_at(0, "/error"), "7 tokens, 8 wanted");
+}
+
+// Arguments that are cut off are no call: they come as content, so that nothing is executed.
+static void test_ollama_cut(void)
+{
+    for (int stream = 0; stream < 2; stream++) {
+        begin_ollama(false, stream);
+        says(ANSWER_TOOL_NAME, 0, "call_1", "f");
+        says(ANSWER_TOOL_ARGUMENTS, 0, "", "{\"a\":");
+        happens(EVENT_DONE, "");
+        CHECK_TEXT(sent_at(0, "/message/tool_calls"), "?");
+        CHECK_TEXT(sent_at(0, "/message/content"), "f{\"a\":");
+        begin_ollama(false, stream); // behind the name: who knows what its arguments were to be
+        says(ANSWER_TOOL_NAME, 0, "call_1", "f");
+        struct event *event = event_make(EVENT_DONE, bytes_of(""));
+        event->finish = FINISH_LENGTH;
+        reply_event(&reply, event);
+        free(event);
+        CHECK_TEXT(sent_at(0, "/message/tool_calls"), "?");
+        CHECK_TEXT(sent_at(stream, "/done_reason"), "length");
+    }
+}
+
 static void test_failures(void)
 {
     begin(true, true, false); // before the stream began: a plain refusal
@@ -431,6 +515,9 @@ int main(void)
     test_too_long();
     test_call_stream();
     test_call_whole();
+    test_ollama_stream();
+    test_ollama_whole();
+    test_ollama_cut();
     begin(true, true, true);
     reply_clear(&reply);
     return check_done("api_reply");
