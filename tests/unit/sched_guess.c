@@ -148,7 +148,10 @@ static void streams_open(int n, bool again)
     static struct job jobs[STREAMS];
     a_sched.settings.speculation = true;
     an_engine.sched = &a_sched;
-    a_model = (struct loaded){.engine = &an_engine, .n_ctx = N_CTX, .n_seq = n, .seqs = seqs};
+    struct model *stand_in = &stand_ins[COUNT_OF(stand_ins) - 1]; // no scheduler opens it here
+    stand_in->is_open = true;
+    a_model = (struct loaded){
+        .engine = &an_engine, .model = stand_in, .n_ctx = N_CTX, .n_seq = n, .seqs = seqs};
     guess_open(&a_model);
     for (int i = 0; i < n; i++) {
         int32_t *prompt = mem_array(40, sizeof(*prompt));
