@@ -78,12 +78,13 @@ static void measure(struct api *api, struct reply *reply, const struct event *ev
 }
 
 // A job has ended: what it took is its key's, which may be revoked by now.
-static void used(struct api *api, const struct reply *reply, const struct usage *usage)
+static void used(struct api *api, const struct reply *reply, const struct event *event)
 {
+    const struct usage *usage = &event->usage;
     struct key *key = keys_who(&api->keys, reply->who);
     if (!key)
         return;
-    key->n_open--;
+    key->n_open -= reply->id == event->job_id; // else it goes on with another
     key->n_prompt += (uint64_t)usage->n_prompt;
     key->n_generated += (uint64_t)usage->n_generated;
     limit_charge(key, clock_ms(), (int64_t)usage->n_prompt + usage->n_generated);
@@ -104,9 +105,12 @@ static void events_ready(void *arg, int fd)
         struct reply **at = reply_find(api, event->job_id), *reply = *at;
         if (reply) {
             measure(api, reply, event);
+            const struct event told = {
+                .job_id = event->job_id, .kind = event->kind, .usage = event->usage};
             reply_event(reply, event);
-            if (event_is_last(event)) {
-                used(api, reply, &event->usage);
+            if (event_is_last(&told))
+                used(api, reply, &told);
+            if (event_is_last(&told) && reply->id == told.job_id) {
                 *at = reply->next;
                 reply_close(reply);
             }

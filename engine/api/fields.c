@@ -359,10 +359,16 @@ static field_reader *reader_of(const struct dialect *dialect, yyjson_val *key)
 bool ask_read(const struct dialect *dialect, struct bytes text, struct job *job, struct form *form,
               struct refusal *refusal)
 {
+    return ask_read_of(dialect, text, 0, job, form, refusal);
+}
+
+bool ask_read_of(const struct dialect *dialect, struct bytes text, size_t prompt_at,
+                 struct job *job, struct form *form, struct refusal *refusal)
+{
     struct body body;
     if (!body_open(&body, text, refusal))
         return false;
-    *form = (struct form){.dialect = dialect};
+    *form = (struct form){.dialect = dialect, .n_prompts = 1, .prompt_at = prompt_at};
     struct reading r = {.ask = &job->ask, .arena = &job->arena, .form = form, .refusal = refusal};
     random_bytes(&r.ask->sampling.seed, sizeof(r.ask->sampling.seed)); // unless `seed` is given
     bool good = !dialect->begin || dialect->begin(&r);

@@ -50,6 +50,8 @@ static struct reply *reply_open(struct api *api, const struct form *form, const 
     buf_init(&reply->text, 3 * (size_t)ANSWER_BYTES_MOST);
     buf_init(&reply->thinking, ANSWER_BYTES_MOST);
     reply->who = ask->owner;
+    reply->echo = form->echo;
+    buf_init(&reply->choices, 8 * (size_t)ANSWER_BYTES_MOST);
     if (form->echo && buf_add(&reply->text, ask->prompt.p, ask->prompt.n) != OK)
         log_warn("a prompt is too long to be echoed");
     name_make(reply);
@@ -131,6 +133,41 @@ static bool submit(struct api *api, struct exchange *exchange, struct job *job,
     return true;
 }
 
+static void later_close(struct job **later, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        job_close(later[i]);
+    free(later);
+}
+
+// A job for each prompt but the first, in *out (NULL: there are none).
+static bool read_later(struct api *api, const struct request *request, const struct form *first,
+                       struct job ***out, struct refusal *refusal)
+{
+    const size_t n = first->n_prompts > 1 ? first->n_prompts - 1 : 0;
+    *out = NULL;
+    if (n == 0)
+        return true;
+    if (request->body.n > PROMPTS_BYTES / first->n_prompts)
+        return refuse(refusal, 413, "request_too_large", first->dialect->input,
+                      "With %zu prompts a request may have %zu bytes; send fewer at once.",
+                      first->n_prompts, PROMPTS_BYTES / first->n_prompts);
+    struct job **later = mem_array(n, sizeof(struct job *));
+    for (size_t i = 0; i < n; i++) {
+        struct form form;
+        later[i] = job_open();
+        later[i]->kind = first->dialect->kind;
+        later[i]->ask.owner = request->who;
+        if (!ask_read_of(first->dialect, request->body, i + 1, later[i], &form, refusal) ||
+            !model_pick(api, form.model, later[i], refusal)) {
+            later_close(later, i + 1);
+            return false;
+        }
+    }
+    *out = later;
+    return true;
+}
+
 static bool settle(struct api *api, struct job *job, struct form *form, struct refusal *refusal)
 {
     struct reading r = {.ask = &job->ask, .arena = &job->arena, .form = form, .refusal = refusal};
@@ -149,17 +186,21 @@ void dialect_post(struct api *api, struct exchange *exchange, const struct reque
 {
     struct refusal refusal;
     struct form form = {.dialect = dialect};
-    struct job *job = job_open();
+    struct job *job = job_open(), **later = NULL;
     job->kind = dialect->kind;
     job->ask.owner = request->who;
     if (ask_read(dialect, request->body, job, &form, &refusal) &&
         model_pick(api, form.model, job, &refusal) && settle(api, job, &form, &refusal) &&
         model_suits(api, job, &form, &refusal) &&
         !answered_instead(api, exchange, job, &form, &refusal) &&
+        read_later(api, request, &form, &later, &refusal) &&
         submit(api, exchange, job, &form, &refusal)) {
+        api->replies->later = later;
+        api->replies->n_later = later ? form.n_prompts - 1 : 0;
         log_debug("%s: job %llu", request->id, (unsigned long long)api->last_id);
         return;
     }
+    later_close(later, later ? form.n_prompts - 1 : 0);
     dialect_forget(dialect, form.of_dialect);
     job_close(job);
     if (refusal.http == 0)
@@ -190,6 +231,11 @@ enum status api_read_chat(struct job *job, struct bytes body, struct err *err)
 void completions_post(struct api *api, struct exchange *exchange, const struct request *request)
 {
     dialect_post(api, exchange, request, &openai_completions);
+}
+
+void infill_post(struct api *api, struct exchange *exchange, const struct request *request)
+{
+    dialect_post(api, exchange, request, &llama_infill);
 }
 
 void responses_post(struct api *api, struct exchange *exchange, const struct request *request)

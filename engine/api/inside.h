@@ -21,8 +21,10 @@ enum {
     BODY_TREE_BYTES = 48 << 20,
     KEY_BODY_BYTES = 16384, // of a request that makes or changes a key
     MESSAGES_MOST = 4096,
-    TOOLS_MOST = 1024, // OpenAI allows 128
-    STOPS_MOST = 16,   // OpenAI allows 4
+    PROMPTS_MOST = 64,        // of one request
+    PROMPTS_BYTES = 64 << 20, // its body is read so many times: once for each
+    TOOLS_MOST = 1024,        // OpenAI allows 128
+    STOPS_MOST = 16,          // OpenAI allows 4
     STOP_BYTES_MOST = 512,
     ANSWER_BYTES_MOST = 4 << 20, // text of one answer; 4 MB is a million tokens
     HEAD_MS = 1000,              // a stream has its head after so long, whatever it waits for
@@ -53,6 +55,10 @@ bool refuse(struct refusal *refusal, int http, const char *code, const char *par
 bool refuse_err(struct refusal *refusal, const struct err *err, const char *input);
 void refusal_write(struct json *json, const struct refusal *refusal);
 void refusal_reply(struct exchange *exchange, const struct refusal *refusal);
+// Writes what is JSON already: a value; where name is NULL, also several with commas between them
+// (in an object: members). Not empty.
+void json_splice(struct json *json, const char *name, struct bytes text);
+void timings_write(struct json *json, const struct usage *usage); // openai.c: llama-server's object
 // Answers with the JSON, and frees it.
 void json_reply(struct exchange *exchange, int http, struct json *json);
 
@@ -71,8 +77,9 @@ struct vectors_form { // how vectors or scores are written
 struct form { // of a request what is not the engine's business: how its answer is written
     const struct dialect *dialect;
     bool stream, include_usage, echo;
-    struct bytes model;     // as asked for; empty = not given
-    const char *constraint; // the field that says what the answer must be; NULL: none
+    size_t n_prompts, prompt_at; // how many there are, and which of them was read
+    struct bytes model;          // as asked for; empty = not given
+    const char *constraint;      // the field that says what the answer must be; NULL: none
     bool logprobs;
     int32_t top_logprobs;
     struct vectors_form vectors;
@@ -80,6 +87,7 @@ struct form { // of a request what is not the engine's business: how its answer 
     struct bytes effort; // and how much; n == 0: not said
     void *asked;         // what the dialect's readers keep, on the job's arena
     void *of_dialect;    // what becomes the reply's; dialect->forget frees it
+    void *of_arena;      // what the dialect keeps while it reads, on the job's arena
 };
 
 struct reply_call {  // a tool call of an answer that is not streamed
@@ -95,7 +103,7 @@ struct reply { // an answer on its way: from sched_submit to the job's last even
     const struct dialect *dialect;
     uint64_t id;  // the job's
     uint64_t who; // of the key that asked
-    bool stream, include_usage;
+    bool stream, include_usage, echo;
     bool started;  // the stream's head is out
     bool begun;    // the engine works on it; until then it waits
     char name[48]; // chatcmpl-...
@@ -106,7 +114,13 @@ struct reply { // an answer on its way: from sched_submit to the job's last even
     struct buf thinking;      // the same of the thoughts
     struct reply_call *calls; // [n_calls], filled when it is not streamed
     size_t n_calls, calls_allocated;
-    size_t n_bytes;      // of all these
+    size_t n_bytes; // of all these
+    // Several prompts are answered one after the other:
+    struct job **later;  // [n_later]: those that are not begun yet; ours
+    size_t n_later;      // what is left of them
+    size_t index;        // of the present answer
+    struct buf choices;  // those that are done, as JSON with commas between them
+    struct usage before; // what they took
     bool logprobs;       // they are asked for
     struct buf chances;  // what came of them and is not written yet (logprobs.c)
     size_t chances_at;   // characters of the answer before their text
@@ -133,6 +147,8 @@ struct writer {
     void (*alive)(struct reply *reply);
     void (*end)(struct reply *reply, enum finish finish, const struct usage *usage);
     void (*fail)(struct reply *reply, const struct refusal *refusal);
+    // One of several answers has ended, and it is not the last.
+    void (*part)(struct reply *reply, enum finish finish);
     // A whole answer, into *json (which it inits).
     void (*whole)(const struct reply *reply, struct json *json, enum finish finish,
                   const struct usage *usage);
@@ -160,6 +176,7 @@ struct dialect {
 };
 void dialect_forget(const struct dialect *dialect, void *of_dialect);
 extern const struct dialect openai_chat, openai_completions, openai_prompt; // openai.c
+extern const struct dialect llama_infill;                                   // infill.c
 extern const struct dialect openai_responses;                               // responses.c
 extern const struct dialect llama_completion, llama_tokenize, llama_detokenize, llama_props;
 // embeddings.c
@@ -174,6 +191,9 @@ struct bytes *documents_copy(const struct ask *ask);
 // *form views the job's arena.
 bool ask_read(const struct dialect *dialect, struct bytes body, struct job *job, struct form *form,
               struct refusal *refusal);
+// The same, of several prompts the one of that number.
+bool ask_read_of(const struct dialect *dialect, struct bytes body, size_t prompt_at,
+                 struct job *job, struct form *form, struct refusal *refusal);
 
 // reply.c: events into answers
 void reply_event(struct reply *reply, struct event *event); // not for EVENT_STATE
@@ -250,7 +270,7 @@ void chat_post(struct api *api, struct exchange *exchange, const struct request 
 void apply_template_post(struct api *api, struct exchange *exchange, const struct request *request);
 void completions_post(struct api *api, struct exchange *exchange, const struct request *request);
 route_handler embeddings_post, rerank_post, ollama_embed_post, ollama_embeddings_post;
-route_handler responses_post, responses_get, responses_delete;
+route_handler infill_post, responses_post, responses_get, responses_delete;
 // llama_server.c, llama_props.c
 void llama_settings(struct json *json, const struct sampling *s, int32_t n_predict, bool stream);
 route_handler completion_post, tokenize_post, detokenize_post, props_get, slots_get;

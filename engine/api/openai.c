@@ -1,7 +1,7 @@
 // openai.c - OpenAI's dialect: POST /v1/chat/completions and /v1/completions.
 //
 // One table says which fields exist beside those that all dialects share, and who reads them; below
-// it stands what writes an answer. What is asked for and cannot be done (n = 2, suffix ...) is a
+// it stands what writes an answer. What is asked for and cannot be done (n = 2 ...) is a
 // 400 that names the field. A stream begins with the role, is never silent for long (a
 // chunk whose delta is empty: every client takes it, where some choke on a comment line), and ends
 // with a finish_reason, the usage where it was asked for, and [DONE]. An error inside a stream is a
@@ -13,14 +13,9 @@
 
 // ---- fields of its own ----------------------------------------------------------------------
 
-static bool read_prompt(struct reading *r, const char *name, yyjson_val *value)
+static bool take_prompt(struct reading *r, const char *name, yyjson_val *value)
 {
     struct text_ask text;
-    if (yyjson_is_arr(value) && !yyjson_is_num(yyjson_arr_get_first(value))) {
-        if (yyjson_arr_size(value) != 1)
-            return not_supported(r, name, "exactly one prompt a request is answered");
-        value = yyjson_arr_get_first(value);
-    }
     if (yyjson_is_arr(value)) {
         const bool good = take_ids(r, name, value, &text);
         r->ask->prompt_ids = good ? text.ids : NULL;
@@ -28,8 +23,28 @@ static bool read_prompt(struct reading *r, const char *name, yyjson_val *value)
         return good;
     }
     if (!yyjson_is_str(value))
-        return wrong_kind(r, name, "a string or an array of token ids", value);
+        return wrong_kind(r, name, "a string, an array of token ids, or an array of these", value);
     return take_text(r, value, &r->ask->prompt);
+}
+
+// One, or several, of which one is read at a time; each is looked at with the first.
+static bool read_prompt(struct reading *r, const char *name, yyjson_val *value)
+{
+    const size_t n = yyjson_arr_size(value);
+    if (!yyjson_is_arr(value) || yyjson_is_num(yyjson_arr_get_first(value)))
+        return take_prompt(r, name, value);
+    if (n == 0 || n > PROMPTS_MOST)
+        return refuse(r->refusal, 400, "invalid_value", name,
+                      "'%s' has %zu entries; it must have 1 to %d prompts.", name, n, PROMPTS_MOST);
+    r->form->n_prompts = n;
+    for (size_t i = 0; i < n && r->form->prompt_at == 0; i++) {
+        yyjson_val *one = yyjson_arr_get(value, i);
+        char path[48];
+        snprintf(path, sizeof(path), "%s[%zu]", name, i);
+        if (!yyjson_is_str(one) && !yyjson_is_arr(one))
+            return wrong_kind(r, path, "a string or an array of token ids", one);
+    }
+    return take_prompt(r, name, yyjson_arr_get(value, r->form->prompt_at));
 }
 
 static bool read_stream_options(struct reading *r, const char *name, yyjson_val *value)
@@ -91,13 +106,35 @@ static bool only_one(struct reading *r, const char *name, yyjson_val *value)
     return true;
 }
 
-// suffix: nothing in them is as good as absent
-static bool only_empty(struct reading *r, const char *name, yyjson_val *value)
+// What stands behind a gap that is to be filled in; an empty one is as good as absent.
+static bool read_suffix(struct reading *r, const char *name, yyjson_val *value)
 {
-    if (yyjson_is_ctn(value) ? yyjson_get_len(value) == 0
-                             : yyjson_is_str(value) && yyjson_get_len(value) == 0)
+    if (!yyjson_is_str(value))
+        return wrong_kind(r, name, "a string", value);
+    if (yyjson_get_len(value) == 0)
         return true;
-    return not_supported(r, name, "leave it away");
+    struct infill *infill = arena_take(r->arena, sizeof(*infill));
+    if (!infill)
+        return no_room(r);
+    r->ask->infill = infill;
+    infill->path = "suffix";
+    return take_text(r, value, &infill->behind);
+}
+
+// The prompt is what stands before the gap.
+static bool finish_suffix(struct reading *r)
+{
+    if (!r->ask->infill)
+        return true;
+    if (r->ask->prompt_ids)
+        return not_supported(r, "suffix", "a prompt of token ids is taken as it is; send the text");
+    struct infill *infill = arena_take(r->arena, sizeof(*infill));
+    if (!infill)
+        return no_room(r);
+    *infill = *r->ask->infill;
+    infill->before = r->ask->prompt;
+    r->ask->infill = infill;
+    return true;
 }
 
 // What tools and tool_choice were called before there could be several calls.
@@ -143,7 +180,7 @@ static const struct field chat_fields[] = {
 
 static const struct field completions_fields[] = {
     {"prompt", read_prompt}, {"echo", read_echo}, {"best_of", only_one},
-    {"suffix", only_empty},  {NULL, NULL},
+    {"suffix", read_suffix}, {NULL, NULL},
 };
 
 static bool missing(struct reading *r, const char *name)
@@ -178,7 +215,7 @@ static bool completions_finish(struct reading *r)
         return not_supported(r, "echo",
                              "a prompt of token ids has no text; send the text, or ask for "
                              "'logprobs' too");
-    return true;
+    return finish_suffix(r);
 }
 
 // ---- what all objects of an answer share ----------------------------------------------------
@@ -209,8 +246,6 @@ static double per_second(int32_t n, uint64_t us)
 
 static void usage_write(struct json *json, const struct usage *usage)
 {
-    int32_t n_read = usage->n_prompt - usage->n_prompt_cached,
-            n_after_first = usage->n_generated > 1 ? usage->n_generated - 1 : 0;
     json_object(json, "usage");
     json_whole(json, "prompt_tokens", usage->n_prompt);
     json_whole(json, "completion_tokens", usage->n_generated);
@@ -224,7 +259,14 @@ static void usage_write(struct json *json, const struct usage *usage)
     json_whole(json, "rejected_prediction_tokens", usage->n_drafted - usage->n_draft_kept);
     json_end(json);
     json_end(json);
-    json_object(json, "timings"); // an extension, named as peers do
+    timings_write(json, usage); // an extension, named as peers do
+}
+
+void timings_write(struct json *json, const struct usage *usage)
+{
+    int32_t n_read = usage->n_prompt - usage->n_prompt_cached,
+            n_after_first = usage->n_generated > 1 ? usage->n_generated - 1 : 0;
+    json_object(json, "timings");
     json_real(json, "queue_ms", (double)usage->queue_us / 1e3, 1);
     json_whole(json, "prompt_n", n_read);
     json_real(json, "prompt_ms", (double)usage->prompt_us / 1e3, 1);
@@ -237,18 +279,16 @@ static void usage_write(struct json *json, const struct usage *usage)
     json_end(json);
 }
 
-static void choice_begin(struct json *json)
+static void choice_begin(struct json *json, const struct reply *reply)
 {
-    json_array(json, "choices");
     json_object(json, NULL);
-    json_whole(json, "index", 0);
+    json_whole(json, "index", (int64_t)reply->index);
 }
 
 static void choice_end(struct json *json, const struct reply *reply, const char *finish)
 {
     logprobs_write(json, reply);
     json_string(json, "finish_reason", finish);
-    json_end(json);
     json_end(json);
 }
 
@@ -301,7 +341,8 @@ static void chunk(struct reply *reply, const char *role, const struct bytes *tex
 {
     struct json json;
     head(&json, reply, is_chat(reply) ? "chat.completion.chunk" : "text_completion");
-    choice_begin(&json);
+    json_array(&json, "choices");
+    choice_begin(&json, reply);
     if (is_chat(reply)) {
         json_object(&json, "delta");
         if (role)
@@ -315,6 +356,7 @@ static void chunk(struct reply *reply, const char *role, const struct bytes *tex
         json_text(&json, "text", text ? *text : bytes_of(""));
     }
     choice_end(&json, reply, finish);
+    json_end(&json);
     reply->chances_at += logprobs_characters(buf_view(&reply->chances));
     reply->chances.n = 0;
     if (reply->include_usage)
@@ -405,16 +447,41 @@ static void message_write(struct json *json, const struct reply *reply)
     json_end(json);
 }
 
-static void whole(const struct reply *reply, struct json *json, enum finish finish,
-                  const struct usage *usage)
+static void choice_whole(struct json *json, const struct reply *reply, enum finish finish)
 {
-    head(json, reply, is_chat(reply) ? "chat.completion" : "text_completion");
-    choice_begin(json);
+    choice_begin(json, reply);
     if (is_chat(reply))
         message_write(json, reply);
     else
         json_text(json, "text", buf_view(&reply->text));
     choice_end(json, reply, finish_name(reply, finish));
+}
+
+static void part(struct reply *reply, enum finish finish)
+{
+    if (reply->stream) {
+        chunk(reply, NULL, NULL, NULL, finish_name(reply, finish));
+        return;
+    }
+    struct json json;
+    json_init(&json, 8 * (size_t)ANSWER_BYTES_MOST);
+    choice_whole(&json, reply, finish);
+    if (json_done(&json) != OK ||
+        buf_add(&reply->choices, ",", reply->choices.n > 0 ? 1 : 0) != OK ||
+        buf_add(&reply->choices, json.text.p, json.text.n) != OK)
+        reply_too_long(reply);
+    json_free(&json);
+}
+
+static void whole(const struct reply *reply, struct json *json, enum finish finish,
+                  const struct usage *usage)
+{
+    head(json, reply, is_chat(reply) ? "chat.completion" : "text_completion");
+    json_array(json, "choices");
+    if (reply->choices.n > 0)
+        json_splice(json, NULL, buf_view(&reply->choices));
+    choice_whole(json, reply, finish);
+    json_end(json);
     usage_write(json, usage);
     json_end(json);
 }
@@ -425,6 +492,7 @@ static const struct writer writer = {
     .alive = stream_alive,
     .end = stream_end,
     .fail = stream_fail,
+    .part = part,
     .whole = whole,
 };
 

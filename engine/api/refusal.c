@@ -122,6 +122,15 @@ void refusal_reply(struct exchange *exchange, const struct refusal *refusal)
     json_reply(exchange, refusal->http, &json);
 }
 
+void json_splice(struct json *json, const char *name, struct bytes text)
+{
+    json_null(json, name); // what stands before a value, and four bytes that give way to it
+    if (json->status != OK)
+        return;
+    json->text.n -= 4;
+    json->status = buf_add(&json->text, text.p, text.n);
+}
+
 void json_reply(struct exchange *exchange, int http, struct json *json)
 {
     if (json_done(json) == OK)

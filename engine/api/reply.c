@@ -88,9 +88,57 @@ static void stream_alive(struct reply *reply, uint64_t now_ms)
 
 // ---- ends -----------------------------------------------------------------------------------
 
-static void done(struct reply *reply, const struct event *event)
+static void usage_add(struct usage *sum, const struct usage *usage)
+{
+    sum->n_prompt += usage->n_prompt;
+    sum->n_prompt_cached += usage->n_prompt_cached;
+    sum->n_generated += usage->n_generated;
+    sum->n_thinking += usage->n_thinking;
+    sum->n_drafted += usage->n_drafted;
+    sum->n_draft_kept += usage->n_draft_kept;
+    sum->queue_us += usage->queue_us;
+    sum->prompt_us += usage->prompt_us;
+    sum->generate_us += usage->generate_us;
+}
+
+static void fail(struct reply *reply, const struct err *err);
+
+// The next of several prompts: its job has another number, by which its events find the reply.
+static void go_on(struct reply *reply, const struct event *event)
+{
+    struct api *api = reply->api;
+    reply->dialect->writer->part(reply, event->finish);
+    if (!reply->exchange) // it was too long
+        return;
+    reply->text.n = reply->chances.n = reply->chances_at = 0;
+    reply->index++;
+    struct job *job = reply->later[0]; // the engine thread's once it is submitted
+    const uint64_t id = ++api->last_id;
+    job->id = id;
+    if (reply->echo && buf_add(&reply->text, job->ask.prompt.p, job->ask.prompt.n) != OK)
+        log_warn("a prompt is too long to be echoed");
+    if (sched_submit(api->options.sched, job) != OK) {
+        fail(reply, &(struct err){.status = NO_ROOM,
+                                  .text = "too many requests are waiting; try again soon"});
+        return;
+    }
+    reply->id = id;
+    memmove(reply->later, reply->later + 1, --reply->n_later * sizeof(struct job *));
+    if (reply->stream)
+        reply->dialect->writer->begin(reply);
+}
+
+static void done(struct reply *reply, struct event *event)
 {
     logprobs_drop(reply, event->n_done);
+    usage_add(&reply->before, &event->usage);
+    if (reply->n_later > 0) {
+        if (reply->stream)
+            stream_begin(reply);
+        go_on(reply, event);
+        return;
+    }
+    event->usage = reply->before;
     if (reply->stream) {
         stream_begin(reply);
         reply->dialect->writer->end(reply, event->finish, &event->usage);
@@ -108,7 +156,7 @@ static void fail(struct reply *reply, const struct err *err)
 {
     struct refusal refusal;
     // sentences on what the answer must be begin with the field that says it
-    const char *const fields[] = {reply->constraint, "tools"};
+    const char *const fields[] = {reply->constraint, "tools", "suffix", "input_suffix"};
     const char *field = reply->dialect->input;
     for (size_t i = 0; i < COUNT_OF(fields); i++)
         if (fields[i] && strncmp(err->text, fields[i], strlen(fields[i])) == 0)
@@ -217,6 +265,10 @@ void reply_clear(struct reply *reply)
     for (size_t i = 0; i < reply->n_calls && reply->calls; i++)
         buf_free(&reply->calls[i].text);
     free(reply->calls);
+    while (reply->n_later > 0)
+        job_close(reply->later[--reply->n_later]);
+    free(reply->later);
+    buf_free(&reply->choices);
     buf_free(&reply->text);
     buf_free(&reply->thinking);
     buf_free(&reply->chances);

@@ -161,15 +161,6 @@ static const struct field responses_fields[] = {
 
 // ---- what an answer repeats -----------------------------------------------------------------
 
-void json_splice(struct json *json, const char *name, struct bytes text)
-{
-    json_null(json, name); // what stands before a value, and four bytes that give way to it
-    if (json->status != OK)
-        return;
-    json->text.n -= 4;
-    json->status = buf_add(&json->text, text.p, text.n);
-}
-
 static void repeat(struct json *json, const char *name, const struct value *value,
                    const char *otherwise)
 {

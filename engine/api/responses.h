@@ -23,6 +23,8 @@ enum {
     // What an answer repeats of its request (tools, instructions ...): three times in a stream,
     // whose reader may be this far behind at most.
     RESPONSE_HEAD_MOST = 192 << 10,
+    // What is read to find the items that a request refers to: a response's, once for each of them.
+    RESPONSE_LOOK_UPS = 64 << 20,
     RESPONSES_KEPT_MOST = 4096,
     RESPONSES_KEPT_BYTES = 64 << 20,
     RESPONSES_KEPT_S = 24 * 3600, // OpenAI: 30 days; ours are gone with a restart
@@ -91,7 +93,7 @@ struct response { // form->of_dialect, then the reply's
     // While it is read, on the job's arena; NULL once it is settled:
     struct bytes previous, instructions;
     struct response_input *input;
-    size_t n_input;
+    size_t n_input, n_looked_up;
     const struct value *reasoning, *text_sent, *tools, *choice, *metadata; // as sent
     // Then:
     struct buf head;          // members of the object that stay: "tools":[...],...
@@ -111,9 +113,6 @@ struct response *response_open(void);
 void response_close(void *response);
 
 extern const struct writer response_writer;
-// Writes what is JSON already: a value; where name is NULL, also several with commas between them
-// (in an object: members). Not empty.
-void json_splice(struct json *json, const char *name, struct bytes text);
 
 // responses_items.c
 field_reader read_input;

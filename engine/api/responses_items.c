@@ -256,7 +256,14 @@ static bool resolve(struct response *response, struct reading *r, size_t at)
                       "'%s' is '%s', and there is no such item here: its response was not stored, "
                       "was deleted or gave way to newer ones.",
                       path, name_text(text, input->reference));
-    const bool good = read_item(r, path, item, input) && take_json(r, item, &input->json);
+    response->n_looked_up += yyjson_doc_get_read_size(doc);
+    const bool good =
+        response->n_looked_up <= RESPONSE_LOOK_UPS
+            ? read_item(r, path, item, input) && take_json(r, item, &input->json)
+            : refuse(r->refusal, 400, "invalid_value", path,
+                     "The references up to '%s' are to responses of more than %d MiB; "
+                     "send the items, or 'previous_response_id'.",
+                     path, RESPONSE_LOOK_UPS >> 20);
     yyjson_doc_free(doc);
     return good;
 }

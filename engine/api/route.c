@@ -44,6 +44,7 @@ static const struct endpoint {
     {"POST", "/v1/chat/completions", false, BODY_BYTES_MOST, chat_post},
     {"POST", "/apply-template", false, BODY_BYTES_MOST, apply_template_post},
     {"POST", "/v1/completions", false, BODY_BYTES_MOST, completions_post},
+    {"POST", "/infill", false, BODY_BYTES_MOST, infill_post},
     {"POST", "/v1/responses", false, BODY_BYTES_MOST, responses_post},
     {"GET", "/v1/responses/", false, 0, responses_get},
     {"DELETE", "/v1/responses/", false, 0, responses_delete},

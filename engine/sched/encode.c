@@ -58,6 +58,8 @@ static enum status too_long(const struct encoding *e, const char *at_least, size
 
 static uint64_t text_bytes(const struct job *job)
 {
+    if (job->ask.infill)
+        return infill_bytes(job->ask.infill);
     return job->ask.chat ? conversation_bytes(&job->ask.conversation)
                          : job->ask.prompt.n + job->ask.n_prompt_ids + pieces_bytes(&job->ask);
 }
@@ -124,6 +126,8 @@ static enum status encode_prompt(const struct encoding *e, int32_t *ids, size_t 
     const int32_t n_vocab = tokenizer_n_vocab(e->tokenizer);
     if (ask->n_texts > 0)
         return pieces_encode(e, ids, cap, n, err);
+    if (ask->infill)
+        return infill_encode(e->tokenizer, ask->infill, ids, cap, n, err);
     if (!ask->prompt_ids)
         return tokenizer_encode(e->tokenizer, ask->prompt, true, ids, cap, n, err);
     for (size_t i = 0; i < ask->n_prompt_ids; i++)

@@ -57,6 +57,7 @@ struct ask {
     struct bytes prompt;             // raw: names of control tokens in it are control tokens
     const int32_t *prompt_ids;       // [n_prompt_ids], instead of it; NULL: none
     size_t n_prompt_ids;
+    const struct infill *infill; // instead of both: a gap; NULL: none
     struct sampling sampling;
     struct constraint constraint; // what the answer must be
     struct bytes prediction;      // what the client thinks it will be, mostly; n == 0: not said

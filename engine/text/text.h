@@ -78,6 +78,24 @@ int32_t tokenizer_n_vocab(const struct tokenizer *tokenizer);
 // Bytes of the longest token: text of n bytes (whole UTF-8) is n / this tokens at least.
 size_t tokenizer_longest(const struct tokenizer *tokenizer);
 
+// ---- a gap to be filled in (infill.c) -----------------------------------------------------------
+
+struct infill_file { // one that is known beside the one with the gap
+    struct bytes name, text;
+};
+struct infill {
+    struct bytes before, behind; // the gap; all is plain text
+    struct bytes begun;          // what stands in it already
+    const struct infill_file *files;
+    size_t n_files;
+    const char *path; // of the field that asks for it: how sentences call it
+};
+// The whole prompt, with BOS where the file says so. UNSUPPORTED: the vocabulary has no marks for
+// it. At most infill_bytes() ids.
+MUST_USE enum status infill_encode(const struct tokenizer *tokenizer, const struct infill *infill,
+                                   int32_t *ids, size_t cap, size_t *n, struct err *err);
+uint64_t infill_bytes(const struct infill *infill);
+
 // ---- chat format (template.c) -------------------------------------------------------------------
 
 // What is talked about, in OpenAI's shape. It lives on an arena of whoever made it.

@@ -7,6 +7,7 @@ umbrella (U+2602), which only the answer of a tool has: then the prompt's last l
 
     FIRST   behind a prompt: a thought, a sentence, two calls (Hermes' form, as the template says)
     THEN    behind a prompt that holds an umbrella: what the weather is
+    GAP     behind the mark of a gap: what fills it
     FORCED  behind a space: the arguments of a call whose beginning was forced on the model
 
 With `shell` its first answer calls exec_command, as Codex names the tool that runs a command: one that prints umbrellas, so
@@ -27,7 +28,8 @@ SHELL = ["I look", ".\n", "<tool", "_call>\n", '{"name": "exec_command", "argu',
          "<|im_end|>"]
 THEN = ["There are", " 12 degrees", " in Paris.", "<|im_end|>"]
 FORCED = ['{"city": "Ro', 'me"}', "}\n</tool_call>", "<|im_end|>"]
-CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+GAP = ["return", " 12", "<|im_end|>"]
+CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"]
 MARKS = ["<think>", "</think>", "<tool_call>", "</tool_call>"]  # found by their texts, as in Qwen's files
 TEMPLATE = """{%- if tools %}{{- '<|im_start|>system\\n# Tools\\n' }}{%- for tool in tools %}{{- tool | tojson }}{%- endfor %}
 {{- 'Call one in <tool_call></tool_call>.<|im_end|>\\n' }}{%- endif %}
@@ -58,10 +60,11 @@ def make(path, shell=False):
         return ids
 
     first, then, forced = add(SHELL if shell else FIRST), add(THEN), add(FORCED)
+    gap = add(GAP)
     n = len(tokens)
     assert n < SEEN
     follow = np.zeros((n, WIDE), "f4")
-    for script, begin in ((first, 10), (forced, 32)):
+    for script, begin in ((first, 10), (forced, 32), (gap, index["<|fim_middle|>"])):
         for at, to in zip([begin] + script, script):
             follow[to, at] = HIT
     for at, to in zip(then, then[1:]):

@@ -378,7 +378,7 @@ IGNORED = {  # keys outside the architecture's own that the engine does not read
     r'tokenizer\.ggml\.add_sep_token': 'WordPiece always adds it, the others never do',
     r'split\.count|split\.no|split\.tensors\.count': 'of files, not of the model; parts are tested where there are parts (tests/unit/model_parts.c)',
     r'tokenizer\.ggml\.add_(padding|mask|unknown)_token': 'no text is padded or masked; unknown ones are added where a text has them',
-    r'tokenizer\.ggml\.(fim_\w+|prefix|suffix|middle)_token_id': 'no request fills in the middle',
+    r'tokenizer\.ggml\.(fim_\w+|prefix|suffix|middle)_token_id': 'the marks of a gap are found by their texts',
 }
 
 

@@ -520,16 +520,17 @@ static void test_refused(void)
 static void test_prompts_refused(void)
 {
     static const char *const bodies[] = {
-        "{\"prompt\":[\"a\",\"b\"]}",
+        "{\"prompt\":[\"a\",5]}",
+        "{\"prompt\":[\"a\",null]}",
         "{\"prompt\":[1,\"a\"]}",
         "{\"prompt\":[-1]}",
-        "{\"prompt\":[[1],[2]]}",
         "{\"prompt\":[[[1]]]}",
         "{\"prompt\":[1,2],\"echo\":true}",
         "{\"prompt\":5}",
         "{\"prompt\":[]}",
         "{\"prompt\":\"x\",\"best_of\":3}",
-        "{\"prompt\":\"x\",\"suffix\":\"y\"}",
+        "{\"prompt\":[1],\"suffix\":\"y\"}",
+        "{\"prompt\":\"x\",\"suffix\":5}",
         "{\"prompt\":\"x\",\"logprobs\":21}",
         "{\"prompt\":\"x\",\"echo\":1}",
         "{\"prompt\":\"x\",\"max_tokens\":-2}",
@@ -566,6 +567,47 @@ static void test_echo(void)
               job->ask.only_reads == asks[i].only_reads);
         job_close(job);
     }
+}
+
+// Several prompts: one is read at a time, and at most so many are taken.
+static void test_several(void)
+{
+    static const char body[] = "{\"prompt\":[\"a\",[7,8],\"\"],\"suffix\":\"\"}";
+    for (size_t at = 0; at < 3; at++) {
+        struct job *job = job_open();
+        struct form form;
+        struct refusal refusal = {0};
+        CHECK(ask_read_of(&openai_completions, bytes_of(body), at, job, &form, &refusal));
+        CHECK(form.n_prompts == 3 && !job->ask.infill);
+        CHECK(at != 0 || bytes_equal_text(job->ask.prompt, "a"));
+        CHECK(at != 1 || (job->ask.n_prompt_ids == 2 && job->ask.prompt_ids[1] == 8));
+        CHECK(at != 2 || job->ask.prompt.n == 0);
+        job_close(job);
+    }
+    for (size_t n = PROMPTS_MOST; n <= PROMPTS_MOST + 1; n++) {
+        char text[600] = "{\"prompt\":[\"x\"";
+        for (size_t i = 1; i < n; i++)
+            snprintf(text + strlen(text), sizeof(text) - strlen(text), ",\"x\"");
+        snprintf(text + strlen(text), sizeof(text) - strlen(text), "]}");
+        struct job *job = job_open();
+        struct form form;
+        struct refusal refusal = {0};
+        CHECK(ask_read(&openai_completions, bytes_of(text), job, &form, &refusal) ==
+              (n == PROMPTS_MOST));
+        job_close(job);
+    }
+}
+
+static void test_suffix(void)
+{
+    struct job *job = job_open();
+    struct form form;
+    struct refusal refusal = {0};
+    CHECK(ask_read(&openai_completions, bytes_of("{\"suffix\":\"b\",\"prompt\":\"a\"}"), job, &form,
+                   &refusal));
+    CHECK(job->ask.infill && bytes_equal_text(job->ask.infill->before, "a") &&
+          bytes_equal_text(job->ask.infill->behind, "b"));
+    job_close(job);
 }
 
 static void test_prompt_ids(void)
@@ -808,6 +850,8 @@ int main(void)
     test_prompts_refused();
     test_prompt_ids();
     test_echo();
+    test_several();
+    test_suffix();
     test_broken();
     test_memory();
     return check_done("api_openai");

@@ -91,11 +91,33 @@ void sched_cancel(struct sched *sched, uint64_t job_id)
     sent.n_cancels++;
 }
 
+static uint64_t api_last_id(void);
+static size_t n_submitted;
+
+enum status sched_submit(struct sched *sched, struct job *job)
+{
+    (void)sched;
+    CHECK(job->id == api_last_id());
+    n_submitted++;
+    free(job);
+    return OK;
+}
+
+void job_close(struct job *job)
+{
+    free(job);
+}
+
 // ---- events
 // ----------------------------------------------------------------------------------------------
 
 static struct api api;
 static struct reply reply;
+
+static uint64_t api_last_id(void)
+{
+    return api.last_id;
+}
 
 static void begin(bool chat, bool stream, bool include_usage)
 {
@@ -210,6 +232,53 @@ static void test_completions(void)
     CHECK_TEXT(sent_at(2, "/choices/0/text"), "");
     CHECK_TEXT(sent_at(2, "/choices/0/finish_reason"), "length");
     CHECK_TEXT(sent_at(2, "/object"), "text_completion");
+}
+
+// Three prompts: each has its index, and the usage is that of all.
+static void begin_parts(bool stream)
+{
+    begin(false, stream, true);
+    n_submitted = 0;
+    reply.later = mem_array(2, sizeof(struct job *));
+    for (reply.n_later = 0; reply.n_later < 2; reply.n_later++)
+        reply.later[reply.n_later] = mem_alloc(sizeof(struct job));
+    buf_init(&reply.choices, 1 << 20);
+}
+
+static void test_parts(void)
+{
+    begin_parts(true);
+    happens(EVENT_STARTED, "");
+    for (int i = 0; i < 3; i++) {
+        CHECK(n_submitted == (size_t)i && sent.n_data == 2 * (size_t)i && reply.exchange);
+        happens(EVENT_TEXT, "x");
+        happens(EVENT_DONE, "");
+        CHECK(sent_at(2 * (size_t)i, "/choices/0/index")[0] == '0' + i);
+        CHECK(sent_at(2 * (size_t)i + 1, "/choices/0/index")[0] == '0' + i);
+        CHECK_TEXT(sent_at(2 * (size_t)i + 1, "/choices/0/finish_reason"), "stop");
+    }
+    CHECK(sent.n_data == 8 && sent.n_ends == 1 && !reply.exchange);
+    CHECK_TEXT(sent_at(6, "/usage/prompt_tokens"), "30");
+    CHECK_TEXT(sent_at(6, "/usage/completion_tokens"), "9");
+    begin_parts(false);
+    happens(EVENT_TEXT, "one");
+    happens(EVENT_DONE, "");
+    happens(EVENT_TEXT, "two");
+    happens(EVENT_DONE, "");
+    happens(EVENT_DONE, "");
+    CHECK(sent.n_data == 1 && sent.n_ends == 1);
+    CHECK_TEXT(sent_at(0, "/choices/0/text"), "one");
+    CHECK_TEXT(sent_at(0, "/choices/1/text"), "two");
+    CHECK_TEXT(sent_at(0, "/choices/1/index"), "1");
+    CHECK_TEXT(sent_at(0, "/choices/2/text"), "");
+    CHECK_TEXT(sent_at(0, "/choices/2/index"), "2");
+    CHECK_TEXT(sent_at(0, "/usage/total_tokens"), "39");
+    // one that fails ends all
+    begin_parts(false);
+    happens(EVENT_DONE, "");
+    fails(BAD_INPUT, "the prompt is empty");
+    CHECK(sent.http == 400 && n_submitted == 1 && reply.n_later == 1);
+    CHECK_TEXT(sent_at(0, "/error/param"), "prompt");
 }
 
 static void test_whole(void)
@@ -508,6 +577,7 @@ int main(void)
 {
     test_stream();
     test_completions();
+    test_parts();
     test_whole();
     test_failures();
     test_outcomes();

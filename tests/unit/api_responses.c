@@ -99,6 +99,12 @@ struct job *job_open(void)
     return made;
 }
 
+enum status sched_submit(struct sched *sched, struct job *next)
+{
+    (void)sched, (void)next;
+    return NO_ROOM;
+}
+
 void job_close(struct job *gone)
 {
     arena_free(&gone->arena);
@@ -674,6 +680,39 @@ static void test_kept(void)
     CHECK(api.kept->n == 0 && api.kept->n_bytes == 0);
 }
 
+// References that would have much read again and again are refused.
+static void test_look_ups(void)
+{
+    const size_t n_text = 1 << 20, n_most = RESPONSE_LOOK_UPS / n_text;
+    char *text = mem_alloc(n_text + 64), *body = mem_alloc(64 * (n_most + 2));
+    size_t n = (size_t)snprintf(body, 64, "{\"input\":[");
+    memset(text, 'x', n_text);
+    memcpy(text, "\"", 1);
+    text[n_text - 1] = '"';
+    struct buf object;
+    buf_init(&object, SIZE_MAX);
+    CHECK(buf_add(&object, "{}", 2) == OK);
+    struct kept_items *input =
+        kept_items_make(api.kept, NULL, bytes_of("{\"role\":\"user\",\"content\":\"u\"}"), 1);
+    char both[] = "{\"role\":\"assistant\",\"content\":\"a\"},";
+    char *all = mem_alloc(sizeof(both) + n_text);
+    memcpy(all, both, sizeof(both) - 1);
+    memcpy(all + sizeof(both) - 1, text, n_text);
+    kept_add(api.kept, 0, "resp_b1",
+             kept_items_make(api.kept, input,
+                             (struct bytes){(const uint8_t *)all, sizeof(both) - 1 + n_text}, 2),
+             object);
+    for (size_t i = 0; i < n_most; i++) // the last is too much
+        n += (size_t)snprintf(body + n, 64, "%s{\"id\":\"msg_b1_1\"}", i ? "," : "");
+    snprintf(body + n, 64, "]}");
+    CHECK(!ask(body) && refusal.http == 400 && strstr(refusal.text, "references up to"));
+    forget();
+    free(text);
+    free(body);
+    free(all);
+    kept_remove(api.kept, kept_find(api.kept, 0, bytes_of("resp_b1")));
+}
+
 static void test_room(void)
 {
     char name[32];
@@ -721,6 +760,7 @@ int main(void)
     test_failures();
     test_alive();
     test_kept();
+    test_look_ups();
     test_room();
     kept_close(api.kept);
     return check_done("api_responses");
