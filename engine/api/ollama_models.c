@@ -11,7 +11,6 @@
 #include <string.h>
 
 enum { LIST_BYTES_MOST = 4 << 20 };
-#define FOR_EVER_S 10981785600       // 2318-01-01
 enum { SHOW_BYTES_MOST = 22 << 20 }; // all of a large vocabulary and its merges
 
 // ---- / --------------------------------------------------------------------------------------
@@ -177,7 +176,8 @@ void ollama_tags_get(struct api *api, struct exchange *exchange, const struct re
             continue;
         name_write(&json, &known);
         time_write(&json, "modified_at", known.file->modified_s);
-        json_whole(&json, "size", (int64_t)known.file->file_bytes);
+        json_whole(&json, "size",
+                   (int64_t)(known.info ? known.info->file_bytes : known.file->file_bytes));
         capabilities_write(&json, &known);
         json_end(&json);
     }
@@ -206,9 +206,10 @@ void ollama_ps_get(struct api *api, struct exchange *exchange, const struct requ
         name_write(&json, &known);
         json_whole(&json, "size", (int64_t)loaded->memory_bytes);
         json_whole(&json, "size_vram", on_gpu ? (int64_t)loaded->memory_bytes : 0);
-        // one that stays: in the year 2318, as Ollama says it
-        time_write(&json, "expires_at",
-                   loaded->expires_s > 0 ? loaded->expires_s : (int64_t)FOR_EVER_S);
+        if (loaded->expires_s > 0)
+            time_write(&json, "expires_at", loaded->expires_s);
+        else // it stays: as Ollama says it
+            json_string(&json, "expires_at", "2318-01-01T00:00:00Z");
         json_whole(&json, "context_length", known.n_ctx);
         json_end(&json);
     }

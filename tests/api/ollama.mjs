@@ -45,7 +45,7 @@ let context;
 await check("ps: it is loaded, on the processor", async () => {
     const { models } = await client.ps();
     context = models[0].context_length;
-    if (models.length !== 1 || models[0].name !== model || !(models[0].size > 0) || models[0].size_vram !== 0) return JSON.stringify(models);
+    if (models.length < 1 || models[0].name !== model || !(models[0].size > 0) || models[0].size_vram !== 0) return JSON.stringify(models);
     if (!(new Date(models[0].expires_at) > new Date()) || !(context > 0)) return JSON.stringify(models);
 });
 
