@@ -20,10 +20,10 @@
 
 enum {
     STALE_PASSES = 512, // passes after which a measured time is tried again
-    WARM = 2,           // the first pass of a size compiles and records: it does not count
+    WARM = 5,           // passes of a size until it is known; the first compiles: it does not count
     WORK_WEIGHT = 8,    // of the past against one guess more, of a work
     MODEL_WEIGHT = 64,  // and of the model
-    PACE_WEIGHT = 8,
+    PACE_WEIGHT = 32,
 };
 static const double WORTH = 1.03;   // so much faster it must be
 static const double TRY_FROM = 0.5; // a guess this likely is good enough to measure a pass with
@@ -106,11 +106,15 @@ void guess_learn(struct loaded *loaded, int32_t n_rows, uint64_t took_us)
         return;
     struct pace *pace = &g->paces[pace_of(n_rows)];
     double us = (double)(took_us ? took_us : 1);
+    const bool anew = pace->n < WARM || g->n_passes - pace->at >= STALE_PASSES;
     pace->at = ++g->n_passes;
-    if (++pace->n < WARM)
+    if (++pace->n == 1)
         return;
-    us = pace->us > 0 && us > 2 * pace->us ? 2 * pace->us : us; // held up by something else
-    pace->us += pace->us > 0 ? (us - pace->us) / PACE_WEIGHT : us;
+    us = pace->us > 0 && us > 2 * pace->us ? 2 * pace->us : us;
+    if (pace->us <= 0 || (anew && us < pace->us))
+        pace->us = us;
+    else // a pass that took longer was mostly held up by something else
+        pace->us += (us - pace->us) / (us < pace->us ? 2 : PACE_WEIGHT);
 }
 
 // ---- guessing -----------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ struct guess {                        // of a work: what may come next
 };
 
 struct pace {
-    double us;   // that a pass of so many rows takes, running mean
+    double us;   // that a pass of so many rows takes when nothing holds it up
     uint64_t at; // guessing.n_passes when it was last measured
     int32_t n;   // times
 };

@@ -176,8 +176,8 @@ static int rows_at(const uint64_t us[GUESS_PACES])
 {
     int n = 0;
     for (int pace = 0; pace < GUESS_PACES; pace++)
-        for (int k = 0; k < 4; k++)
-            guess_learn(&a_model, 1 << pace, us[pace]);
+        for (int k = 0; k < 8; k++) // some are held up by other work
+            guess_learn(&a_model, 1 << pace, us[pace] * (k % 3 == 1 ? 20 : 1));
     guess_plan(&a_model);
     for (int i = 0; i < a_model.n_seq; i++)
         n += works[i].guess.n_rows;
