@@ -91,7 +91,7 @@ static bool read_template(struct reading *r, const char *name, yyjson_val *value
 
 static bool read_suffix(struct reading *r, const char *name, yyjson_val *value)
 {
-    return only_empty(r, name, value, "nothing is filled in between two texts yet; leave it away");
+    return only_empty(r, name, value, "send it to /v1/completions, which fills in");
 }
 
 static bool read_images(struct reading *r, const char *name, yyjson_val *value)
