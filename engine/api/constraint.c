@@ -9,6 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
+// Where Anthropic's clients put it.
+static const char *const formats[] = {"output_config", "output_format"};
+
 // The one that counts. NULL: there is one already. name: a field's, or the path of a member as it
 // stands in this file.
 static struct constraint *only_one_of(struct reading *r, const char *name)
@@ -27,6 +30,9 @@ static struct constraint *only_one_of(struct reading *r, const char *name)
         for (const struct field *field = tables[i]; field->name; field++)
             if (strlen(field->name) == n && memcmp(field->name, name, n) == 0)
                 r->form->constraint = field->name; // the request's own text goes away
+    for (size_t i = 0; i < COUNT_OF(formats); i++)
+        if (strlen(formats[i]) == n && memcmp(formats[i], name, n) == 0)
+            r->form->constraint = formats[i];
     r->ask->constraint.path = name[n] ? name : r->form->constraint;
     return &r->ask->constraint;
 }
@@ -134,6 +140,21 @@ bool read_text_format(struct reading *r, const char *name, yyjson_val *value)
                   "'text.format.type' is \"%.40s\"; it must be \"text\", \"json_object\" or "
                   "\"json_schema\".",
                   yyjson_get_str(type));
+}
+
+bool read_output_format(struct reading *r, const char *name, yyjson_val *value)
+{
+    const bool inside = strcmp(name, "output_format") != 0;
+    const char *type_path = inside ? "output_config.format.type" : "output_format.type";
+    if (!yyjson_is_obj(value))
+        return wrong_kind(r, name, "an object", value);
+    yyjson_val *type = yyjson_obj_get(value, "type");
+    if (!yyjson_equals_str(type, "json_schema"))
+        return refuse(r->refusal, 400, "invalid_value", type_path, "'%s' must be \"json_schema\".",
+                      type_path);
+    return take_schema(r, inside ? "output_config" : "output_format",
+                       yyjson_obj_get(value, "schema"),
+                       inside ? "output_config.format.schema" : "output_format.schema");
 }
 
 static bool read_json_schema(struct reading *r, const char *name, yyjson_val *value)

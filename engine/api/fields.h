@@ -13,7 +13,8 @@ struct reading { // one request being read
     struct arena *arena; // the job's
     struct form *form;
     struct refusal *refusal;
-    bool max_seen; // a limit was given
+    bool max_seen;    // a limit was given
+    void *of_dialect; // what the dialect keeps until every field was read: on the arena
 };
 
 typedef bool field_reader(struct reading *r, const char *name, yyjson_val *value);
@@ -47,12 +48,20 @@ bool make_call(struct reading *r, struct bytes id, struct bytes name, struct val
 // The conversation is these messages, at least one: neighbours of one role become one turn (which
 // changes the array).
 bool take_messages(struct reading *r, struct message *messages, size_t n);
-// tools.c: {"name", "description", "parameters"} at `path`; and whether the names of tools (as
-// OpenAI's chats have them) differ.
+// tools.c: {"name", "description", "parameters"} at `path`.
 bool function_good(struct reading *r, const char *path, yyjson_val *function);
-bool names_differ(struct reading *r, const char *field, const struct value *tools);
+struct value text_value(struct bytes text);
+struct member text_member(const char *name, struct bytes text);
+// An object of these; dict.members == NULL: no room.
+struct value dict_of(struct arena *arena, const struct member *members, size_t n);
 // When every field was read: which tool must be called; "none" leaves the tools out.
 bool finish_tools(struct reading *r);
+// tools.c, for dialects that write tools another way: the parts of one, and whether the names of
+// all (as OpenAI's chats have them) differ. member: where in a tool of the request its name stands.
+bool tool_name_good(struct reading *r, const char *path, yyjson_val *name);
+bool parameters_good(struct reading *r, const char *path, yyjson_val *parameters);
+bool names_differ(struct reading *r, const char *field, const char *member,
+                  const struct value *tools);
 // thinking.c: whether, how much and how long the model thinks, in each of its spellings.
 field_reader read_effort, read_reasoning, read_thinking, read_enable_thinking, read_thinking_budget;
 bool finish_thinking(struct reading *r); // what of it templates read becomes their options
@@ -60,6 +69,7 @@ bool finish_thinking(struct reading *r); // what of it templates read becomes th
 // constraint.c: what the answer must be, in each of its spellings; only one may be given.
 extern const struct field constraint_fields[], ollama_format_fields[];
 field_reader read_text_format;
+field_reader read_output_format; // Anthropic's: {"type": "json_schema", "schema": ...}
 // logprobs.c; finish_logprobs: when every field of a chat was read.
 extern const struct field chat_logprobs_fields[], completions_logprobs_fields[];
 bool finish_logprobs(struct reading *r);

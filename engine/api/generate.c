@@ -44,6 +44,9 @@ static struct reply *reply_open(struct api *api, const struct form *form, const 
     reply->include_usage = form->include_usage;
     reply->constraint = form->constraint;
     reply->logprobs = form->logprobs;
+    reply->thoughts = form->thoughts;
+    snprintf(reply->note, sizeof(reply->note), "%.*s", (int)form->note.n,
+             (const char *)form->note.p);
     buf_init(&reply->chances, SIZE_MAX);
     reply->created = clock_unix_s();
     reply->asked_ms = reply->written_ms = clock_ms();
@@ -236,6 +239,16 @@ void completions_post(struct api *api, struct exchange *exchange, const struct r
 void infill_post(struct api *api, struct exchange *exchange, const struct request *request)
 {
     dialect_post(api, exchange, request, &llama_infill);
+}
+
+void messages_post(struct api *api, struct exchange *exchange, const struct request *request)
+{
+    dialect_post(api, exchange, request, &anthropic_messages);
+}
+
+void count_tokens_post(struct api *api, struct exchange *exchange, const struct request *request)
+{
+    dialect_post(api, exchange, request, &anthropic_count);
 }
 
 void responses_post(struct api *api, struct exchange *exchange, const struct request *request)

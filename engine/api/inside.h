@@ -37,7 +37,7 @@ enum {
 enum error_shape {
     ERRORS_OPENAI,    // {"error": {"message", "type", "param", "code"}}
     ERRORS_OLLAMA,    // {"error": text}
-    ERRORS_ANTHROPIC, // {"type": "error", "error": {"type", "message"}}
+    ERRORS_ANTHROPIC, // {"type": "error", "error": {"type", "message"}, "request_id"}
 };
 
 struct refusal {
@@ -45,16 +45,19 @@ struct refusal {
     const char *code; // error.code; NULL = null
     char param[96];   // error.param; "" = null
     char text[480];
-    enum error_shape shape; // refuse() leaves OpenAI's: set by whoever knows route or dialect
-    int32_t retry_after_s;  // when to try again; 0: as the status code says
+    char request[REQUEST_ID]; // its id, for Anthropic's shape
+    int32_t n_prompt, n_most; // of a prompt that is too long; n_most 0: not told
+    enum error_shape shape;   // refuse() leaves OpenAI's: set by whoever knows route or dialect
+    int32_t retry_after_s;    // when to try again; 0: as the status code says
 };
+#define THREAD_UNSUPPORTED "thread_unsupported_request" // a code that Anthropic's clients look for
 // Fills *refusal and returns false, so that `return refuse(...)` reads well. param may be NULL.
 bool refuse(struct refusal *refusal, int http, const char *code, const char *param,
             const char *format, ...) PRINTF_LIKE(5, 6);
 // The same for what a floor below said. input: the field that holds the prompt.
 bool refuse_err(struct refusal *refusal, const struct err *err, const char *input);
 void refusal_write(struct json *json, const struct refusal *refusal);
-void refusal_reply(struct exchange *exchange, const struct refusal *refusal);
+void refusal_reply(struct exchange *exchange, struct refusal *refusal);
 // Writes what is JSON already: a value; where name is NULL, also several with commas between them
 // (in an object: members). Not empty.
 void json_splice(struct json *json, const char *name, struct bytes text);
@@ -74,6 +77,8 @@ struct vectors_form { // how vectors or scores are written
     int32_t n_dims, top_n; // 0: all
 };
 
+enum thoughts { THOUGHTS_TOLD, THOUGHTS_EMPTY, THOUGHTS_LEFT_OUT }; // EMPTY: that there is one
+
 struct form { // of a request what is not the engine's business: how its answer is written
     const struct dialect *dialect;
     bool stream, include_usage, echo;
@@ -88,6 +93,8 @@ struct form { // of a request what is not the engine's business: how its answer 
     void *asked;         // what the dialect's readers keep, on the job's arena
     void *of_dialect;    // what becomes the reply's; dialect->forget frees it
     void *of_arena;      // what the dialect keeps while it reads, on the job's arena
+    enum thoughts thoughts;
+    struct bytes note; // what of the request is left out, for a header; n == 0: nothing
 };
 
 struct reply_call {  // a tool call of an answer that is not streamed
@@ -108,8 +115,10 @@ struct reply { // an answer on its way: from sched_submit to the job's last even
     bool begun;    // the engine works on it; until then it waits
     char name[48]; // chatcmpl-...
     int64_t created;
-    const char *constraint;   // the field that says what the answer must be; NULL: none
-    char notes[400];          // on it
+    const char *constraint; // the field that says what the answer must be; NULL: none
+    char notes[400];        // on it
+    char note[200];         // what of the request was left out
+    enum thoughts thoughts;
     struct buf text;          // the answer so far, when it is not streamed; before that the echo
     struct buf thinking;      // the same of the thoughts
     struct reply_call *calls; // [n_calls], filled when it is not streamed
@@ -128,8 +137,11 @@ struct reply { // an answer on its way: from sched_submit to the job's last even
     bool spoken;         // its first token has come
     uint64_t written_ms; // when a stream last got something
     int32_t n_prompt,
-        n_read;       // tokens of the prompt, and of these computed so far; 0: not known yet
-    void *of_dialect; // what the dialect's writer keeps from begin to end: ours
+        n_read;        // tokens of the prompt, and of these computed so far; 0: not known yet
+    void *of_dialect;  // what the dialect's writer keeps from begin to end: ours
+    struct bytes stop; // when it ends: the stop string that ended it; n == 0: none did
+    bool context_full; // when it ends: the context did that, not max_tokens
+    int32_t n_ctx;     // of a prompt that is too long: what the context holds
     struct vectors_form form;
     float *vectors; // [n_vectors][n_vector]: ours
     size_t n_vectors;
@@ -182,6 +194,7 @@ extern const struct dialect llama_completion, llama_tokenize, llama_detokenize, 
 // embeddings.c
 extern const struct dialect ollama_chat, ollama_generate; // ollama.c
 extern const struct dialect openai_embeddings, ollama_embed, ollama_embeddings, jina_rerank;
+extern const struct dialect anthropic_messages, anthropic_count; // anthropic.c
 // Whether the vectors that are asked for can be had, and be one answer.
 bool vectors_fit(const struct model_info *model, const struct job *job, const struct form *form,
                  struct refusal *refusal);
@@ -264,11 +277,13 @@ void ca_get(struct api *api, struct exchange *exchange, const struct request *re
 void health_get(struct api *api, struct exchange *exchange, const struct request *request);
 void doctor_get(struct api *api, struct exchange *exchange, const struct request *request);
 void models_get(struct api *api, struct exchange *exchange, const struct request *request);
+route_handler anthropic_models_get, anthropic_model_get; // models.c calls them, by a header
 void model_get(struct api *api, struct exchange *exchange, const struct request *request);
 route_handler model_delete, model_load_post, model_unload_post, model_copy_post, model_alias_post;
 void chat_post(struct api *api, struct exchange *exchange, const struct request *request);
 void apply_template_post(struct api *api, struct exchange *exchange, const struct request *request);
 void completions_post(struct api *api, struct exchange *exchange, const struct request *request);
+route_handler messages_post, count_tokens_post;
 route_handler embeddings_post, rerank_post, ollama_embed_post, ollama_embeddings_post;
 route_handler infill_post, responses_post, responses_get, responses_delete;
 // llama_server.c, llama_props.c
@@ -285,6 +300,8 @@ void ollama_is_here(struct exchange *exchange);
 // NAME:latest is NAME: Ollama's clients write the tag that is meant when there is none, in whatever
 // dialect they then speak.
 struct bytes model_name_meant(struct bytes name); // fields.c
+// route.c: whose errors a client expects that asks for this, also where there is nothing.
+enum error_shape errors_for(const struct request *request);
 
 // pick.c
 // The model of that name, or by an alias; false (and refused, with those there are): there is none.

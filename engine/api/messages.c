@@ -109,18 +109,17 @@ bool take_content(struct reading *r, const char *path, yyjson_val *content, bool
 
 // ---- values ---------------------------------------------------------------------------------
 
-static struct value text_value(struct bytes text)
+struct value text_value(struct bytes text)
 {
     return (struct value){.kind = VALUE_TEXT, .text = text};
 }
 
-static struct member text_member(const char *name, struct bytes text)
+struct member text_member(const char *name, struct bytes text)
 {
     return (struct member){bytes_of(name), text_value(text)};
 }
 
-// An object of up to 6 members; p == NULL: no room.
-static struct value dict_of(struct arena *arena, const struct member *members, size_t n)
+struct value dict_of(struct arena *arena, const struct member *members, size_t n)
 {
     struct member *copy = arena_take(arena, (n + 1) * sizeof(*copy));
     if (copy && n > 0)

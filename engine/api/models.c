@@ -145,7 +145,10 @@ static void model_reply(const struct api *api, struct exchange *exchange, const 
 
 void models_get(struct api *api, struct exchange *exchange, const struct request *request)
 {
-    (void)request;
+    if (errors_for(request) == ERRORS_ANTHROPIC) {
+        anthropic_models_get(api, exchange, request);
+        return;
+    }
     const struct store *store = api->options.store;
     struct json json;
     json_init(&json, 4 << 20);
@@ -173,6 +176,10 @@ static struct bytes name_in_path(const struct request *request)
 
 void model_get(struct api *api, struct exchange *exchange, const struct request *request)
 {
+    if (errors_for(request) == ERRORS_ANTHROPIC) {
+        anthropic_model_get(api, exchange, request);
+        return;
+    }
     const struct store_model *model;
     struct refusal refusal;
     if (model_find(api, name_in_path(request), &model, &refusal))

@@ -3,7 +3,8 @@
 //
 //   {"error":{"message":"...","type":"invalid_request_error","param":"temperature","code":null}}
 //   {"error":"..."}                                                                      Ollama
-//   {"type":"error","error":{"type":"invalid_request_error","message":"..."}}            Anthropic
+//   {"type":"error","error":{"type":"invalid_request_error","message":"..."},"request_id":"..."}
+//                                                                                        Anthropic
 //
 // One table says which code of HTTP and of OpenAI's a status becomes. 503 is what another try may
 // mend, and says when (Retry-After). 500 is what it will not: x-should-retry keeps clients that
@@ -80,11 +81,32 @@ static const char *type_of(const struct refusal *refusal)
     return "invalid_request_error";
 }
 
+// Claude Code makes a conversation shorter when it reads exactly this, and takes the numbers from
+// it.
+static bool prompt_too_long(struct json *json, const struct refusal *refusal)
+{
+    char text[80];
+    if (refusal->shape != ERRORS_ANTHROPIC || refusal->n_most <= 0 ||
+        refusal->n_prompt <= refusal->n_most)
+        return false;
+    snprintf(text, sizeof(text), "prompt is too long: %d tokens > %d maximum",
+             (int)refusal->n_prompt, (int)refusal->n_most);
+    json_string(json, "message", text);
+    return true;
+}
+
 static void error_object(struct json *json, const struct refusal *refusal)
 {
     json_object(json, "error");
     json_string(json, "type", type_of(refusal));
-    json_text(json, "message", bytes_of(refusal->text));
+    if (!prompt_too_long(json, refusal))
+        json_text(json, "message", bytes_of(refusal->text));
+    if (refusal->shape == ERRORS_ANTHROPIC && refusal->code &&
+        strcmp(refusal->code, THREAD_UNSUPPORTED) == 0) {
+        json_object(json, "details");
+        json_string(json, "error_code", refusal->code);
+        json_end(json);
+    }
     if (refusal->shape == ERRORS_OPENAI) {
         json_string(json, "param", refusal->param);
         json_string(json, "code", refusal->code);
@@ -101,12 +123,18 @@ void refusal_write(struct json *json, const struct refusal *refusal)
         json_text(json, "error", bytes_of(refusal->text));
     else
         error_object(json, refusal);
+    if (refusal->shape == ERRORS_ANTHROPIC)
+        json_string(json, "request_id", refusal->request);
     json_end(json);
 }
 
-void refusal_reply(struct exchange *exchange, const struct refusal *refusal)
+void refusal_reply(struct exchange *exchange, struct refusal *refusal)
 {
     struct json json;
+    if (refusal->shape == ERRORS_ANTHROPIC) {
+        snprintf(refusal->request, sizeof(refusal->request), "%s", exchange_id(exchange));
+        exchange_reply_header(exchange, "request-id", refusal->request);
+    }
     if (refusal->http == 401)
         exchange_reply_header(exchange, "WWW-Authenticate", "Bearer realm=\"tawny\"");
     if (refusal->http == 503 || refusal->retry_after_s) {

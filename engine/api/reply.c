@@ -8,6 +8,7 @@
 // still come, and are dropped.
 #include "inside.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,10 +61,14 @@ static void notes_came(struct reply *reply, struct bytes notes)
     reply->notes[n] = 0;
 }
 
-static void notes_header(struct reply *reply)
+static void headers(struct reply *reply)
 {
+    if (reply->dialect->errors == ERRORS_ANTHROPIC)
+        exchange_reply_header(reply->exchange, "request-id", exchange_id(reply->exchange));
     if (reply->notes[0])
         exchange_reply_header(reply->exchange, "x-tawny-schema-notes", reply->notes);
+    if (reply->note[0])
+        exchange_reply_header(reply->exchange, "x-tawny-notes", reply->note);
 }
 
 static void stream_begin(struct reply *reply)
@@ -73,7 +78,7 @@ static void stream_begin(struct reply *reply)
     reply->started = true;
     exchange_reply_header(reply->exchange, "Cache-Control", "no-cache");
     exchange_reply_header(reply->exchange, "X-Accel-Buffering", "no"); // proxies: do not collect it
-    notes_header(reply);
+    headers(reply);
     exchange_stream(reply->exchange, 200,
                     reply->dialect->framing == FRAMES_SSE ? "text/event-stream"
                                                           : "application/x-ndjson");
@@ -139,13 +144,15 @@ static void done(struct reply *reply, struct event *event)
         return;
     }
     event->usage = reply->before;
+    reply->stop = (struct bytes){event->text, event->n_text};
+    reply->context_full = event->context_full;
     if (reply->stream) {
         stream_begin(reply);
         reply->dialect->writer->end(reply, event->finish, &event->usage);
         exchange_end(reply->exchange);
     } else {
         struct json json;
-        notes_header(reply);
+        headers(reply);
         reply->dialect->writer->whole(reply, &json, event->finish, &event->usage);
         json_reply(reply->exchange, 200, &json);
     }
@@ -164,6 +171,11 @@ static void fail(struct reply *reply, const struct err *err)
     if (reply->begun || !load_failed(reply, err, &refusal))
         (void)refuse_err(&refusal, err, field);
     refusal.shape = reply->dialect->errors;
+    snprintf(refusal.request, sizeof(refusal.request), "%s", exchange_id(reply->exchange));
+    if (err->status == TOO_LARGE) {
+        refusal.n_prompt = reply->n_prompt;
+        refusal.n_most = reply->n_ctx - 1; // an answer has one
+    }
     if (reply->started) {
         reply->dialect->writer->fail(reply, &refusal);
         exchange_end(reply->exchange);
@@ -306,6 +318,8 @@ void reply_event(struct reply *reply, struct event *event)
             done(reply, event);
         break;
     case EVENT_FAILED:
+        reply->n_prompt = event->usage.n_prompt;
+        reply->n_ctx = event->n_done;
         fail(reply, &event->err);
         break;
     case EVENT_STATE:

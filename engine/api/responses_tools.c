@@ -123,5 +123,5 @@ bool read_response_tools(struct reading *r, const char *name, yyjson_val *value)
     if (n_taken > 0)
         r->ask->conversation.tools = tools;
     response->tools = sent;
-    return take_value(r, name, value, sent) && names_differ(r, name, tools);
+    return take_value(r, name, value, sent) && names_differ(r, name, "name", tools);
 }

@@ -54,6 +54,8 @@ static const struct endpoint {
     {"POST", "/detokenize", false, BODY_BYTES_MOST, detokenize_post},
     {"GET", "/props", false, 0, props_get, SCOPE_CHAT | SCOPE_MODELS},
     {"GET", "/slots", false, 0, slots_get, SCOPE_CHAT | SCOPE_MODELS},
+    {"POST", "/v1/messages", false, BODY_BYTES_MOST, messages_post},
+    {"POST", "/v1/messages/count_tokens", false, BODY_BYTES_MOST, count_tokens_post},
     {"POST", "/v1/embeddings", false, BODY_BYTES_MOST, embeddings_post},
     {"POST", "/v1/rerank", false, BODY_BYTES_MOST, rerank_post},
     {"POST", "/v1/reranking", false, BODY_BYTES_MOST, rerank_post},
@@ -109,19 +111,21 @@ static bool method_matches(const struct endpoint *route, struct bytes method)
     return bytes_equal_text(method, route->method);
 }
 
-// Whose errors a client expects that asks for this path, also where there is nothing.
-static enum error_shape errors_at(struct bytes path)
+enum error_shape errors_for(const struct request *request)
 {
+    const struct bytes path = request->path;
     static const struct {
         const char *prefix;
         enum error_shape shape;
-    } shapes[] = {{"/api/", ERRORS_OLLAMA}, {"/v1/messages", ERRORS_ANTHROPIC}};
+    } shapes[] = {{"/api/", ERRORS_OLLAMA},
+                  {"/v1/messages", ERRORS_ANTHROPIC},
+                  {"/v1/v1/messages", ERRORS_ANTHROPIC}};
     for (size_t i = 0; i < COUNT_OF(shapes); i++) {
         const size_t n = strlen(shapes[i].prefix);
         if (path.n >= n && memcmp(path.p, shapes[i].prefix, n) == 0)
             return shapes[i].shape;
     }
-    return ERRORS_OPENAI;
+    return request_header(request, "anthropic-version").p ? ERRORS_ANTHROPIC : ERRORS_OPENAI;
 }
 
 static struct bytes key_given(const struct request *request)
@@ -211,7 +215,7 @@ static void wrong_method(struct exchange *exchange, const struct endpoint *route
     (void)refuse(&refusal, 405, "method_not_allowed", NULL, "%s wants %s, not %.*s.", route->path,
                  allowed, (int)(request->method.n < 20 ? request->method.n : 20),
                  (const char *)request->method.p);
-    refusal.shape = errors_at(request->path);
+    refusal.shape = errors_for(request);
     exchange_reply_header(exchange, "Allow", allowed);
     refusal_reply(exchange, &refusal);
 }
@@ -246,7 +250,7 @@ static void read_body(struct api *api, struct exchange *exchange, const struct e
     if (!request->body_told) {
         (void)refuse(&refusal, 411, "length_required", NULL,
                      "%s wants a body: send it with Content-Length, or chunked.", route->path);
-        refusal.shape = errors_at(request->path);
+        refusal.shape = errors_for(request);
         refusal_reply(exchange, &refusal);
         return;
     }
@@ -257,7 +261,7 @@ static void read_body(struct api *api, struct exchange *exchange, const struct e
         (void)refuse(&refusal, 413, "request_too_large", NULL, "%s", err.text);
     else
         (void)refuse_err(&refusal, &err, NULL);
-    refusal.shape = errors_at(request->path);
+    refusal.shape = errors_for(request);
     refusal_reply(exchange, &refusal);
 }
 
@@ -343,7 +347,7 @@ void api_handle(void *arg, struct exchange *exchange, const struct request *requ
     if (!may_enter(api, key, route, &plain.request, &refusal) ||
         (method_matches(route, request->method) && !route->open &&
          !within_limits(exchange, key, route, &refusal))) {
-        refusal.shape = errors_at(plain.request.path);
+        refusal.shape = errors_for(&plain.request);
         refusal_reply(exchange, &refusal);
     } else if (!method_matches(route, request->method))
         wrong_method(exchange, route, &plain.request);

@@ -15,7 +15,7 @@ enum { TOOL_NAME_MOST = 128 }; // as MCP has it; OpenAI: 64
 
 // What OpenAI takes and, for the tools of MCP servers, '.', ':' and '/'. Anything else could be
 // taken for a mark where a model writes it.
-static bool tool_name_good(struct reading *r, const char *path, yyjson_val *name)
+bool tool_name_good(struct reading *r, const char *path, yyjson_val *name)
 {
     static const char others[] = "0123456789_-.:/";
     const char *text = yyjson_get_str(name);
@@ -31,7 +31,7 @@ static bool tool_name_good(struct reading *r, const char *path, yyjson_val *name
                          path, text, TOOL_NAME_MOST);
 }
 
-static bool parameters_good(struct reading *r, const char *path, yyjson_val *parameters)
+bool parameters_good(struct reading *r, const char *path, yyjson_val *parameters)
 {
     yyjson_val *type = yyjson_obj_get(parameters, "type");
     if (!type || yyjson_equals_str(type, "object"))
@@ -91,7 +91,8 @@ static struct bytes name_of(const struct value *tool)
     return name && name->kind == VALUE_TEXT ? name->text : (struct bytes){NULL, 0};
 }
 
-bool names_differ(struct reading *r, const char *field, const struct value *tools)
+bool names_differ(struct reading *r, const char *field, const char *member,
+                  const struct value *tools)
 {
     for (size_t i = 0; i < tools->list.n; i++) {
         const struct bytes name = name_of(&tools->list.items[i]);
@@ -99,7 +100,7 @@ bool names_differ(struct reading *r, const char *field, const struct value *tool
         for (size_t j = 0; j < i; j++) {
             if (!bytes_equal(name_of(&tools->list.items[j]), name))
                 continue;
-            snprintf(path, sizeof(path), "%s[%zu].function.name", field, i);
+            snprintf(path, sizeof(path), "%s[%zu].%s", field, i, member);
             return refuse(r->refusal, 400, "invalid_value", path,
                           "'%s' is \"%.*s\", as that of %s[%zu] is; each function needs a name of "
                           "its own.",
@@ -128,7 +129,7 @@ bool read_tools(struct reading *r, const char *name, yyjson_val *value)
         return no_room(r);
     if (n > 0)
         r->ask->conversation.tools = tools;
-    return take_value(r, name, value, tools) && names_differ(r, name, tools);
+    return take_value(r, name, value, tools) && names_differ(r, name, "function.name", tools);
 }
 
 // {"mode": "auto" or "required", "tools": [{"type": "function", "function": {"name": ...}}]}

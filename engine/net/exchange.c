@@ -99,6 +99,11 @@ int exchange_plain_port(const struct exchange *exchange)
     return 0;
 }
 
+const char *exchange_id(const struct exchange *exchange)
+{
+    return exchange->id;
+}
+
 void exchange_reply_header(struct exchange *exchange, const char *name, const char *value)
 {
     bool good = http_is_token(bytes_of(name));

@@ -140,6 +140,7 @@ MUST_USE enum status exchange_write(struct exchange *exchange, struct bytes piec
 // slowness of the client's.
 void exchange_last(struct exchange *exchange);
 void exchange_end(struct exchange *exchange);
+const char *exchange_id(const struct exchange *exchange); // its request's id, while it lives
 // What was done, in a few words, for whoever keeps account of it (net_on_answer).
 void exchange_note(struct exchange *exchange, const char *format, ...) PRINTF_LIKE(2, 3);
 

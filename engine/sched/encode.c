@@ -17,6 +17,8 @@ enum {
     GIVES_WAY = 10,      // nice
     PREDICTED_BYTES = 8, // of a prediction are read for each token that an answer may have
 };
+// What is counted and not answered may be longer than the context, but not hold up other prompts.
+enum { COUNT_BYTES_MOST = 4 << 20 };
 
 struct encoder {
     struct ring *in, *out;
@@ -42,9 +44,9 @@ void encoding_close(struct encoding *encoding)
 
 // ---- the text -------------------------------------------------------------------------------
 
-static enum status too_long(const struct encoding *e, const char *at_least, size_t n,
-                            struct err *err)
+static enum status too_long(struct encoding *e, const char *at_least, size_t n, struct err *err)
 {
+    e->n = n < INT32_MAX ? (int32_t)n : INT32_MAX;
     if (e->n_ctx >= e->n_ctx_train)
         return err_set(err, TOO_LARGE,
                        "this model's context holds %d tokens, prompt and answer, which is all "
@@ -65,7 +67,7 @@ static uint64_t text_bytes(const struct job *job)
 }
 
 // What cannot fit even in the longest tokens is not tokenized; biases are of this vocabulary.
-enum status encoding_check(const struct encoding *e, struct err *err)
+enum status encoding_check(struct encoding *e, struct err *err)
 {
     const struct sampling *sampling = &e->job->ask.sampling;
     const int32_t n_vocab = tokenizer_n_vocab(e->tokenizer);
@@ -81,6 +83,12 @@ enum status encoding_check(const struct encoding *e, struct err *err)
         return OK;
     size_t n_longest = tokenizer_longest(e->tokenizer);
     uint64_t n_bytes = text_bytes(e->job), n_least = (n_bytes + n_longest - 1) / n_longest;
+    if (e->job->ask.only_count)
+        return n_bytes <= COUNT_BYTES_MOST
+                   ? OK
+                   : err_set(err, TOO_LARGE,
+                             "the text has %llu bytes; tokens are counted of %d at most",
+                             (unsigned long long)n_bytes, COUNT_BYTES_MOST);
     return n_least >= (uint64_t)e->n_ctx ? too_long(e, "at least ", (size_t)n_least, err) : OK;
 }
 
@@ -172,7 +180,7 @@ static enum status encode(struct encoding *e, struct err *err)
         return err_set(err, TOO_LARGE,
                        "the prompt has %llu bytes; that is over what is read at all",
                        (unsigned long long)n_bytes);
-    enum status status = obey(e, err);
+    enum status status = job->ask.only_count ? OK : obey(e, err);
     if (status != OK)
         return status;
     int32_t *ids = job->ask.chat ? NULL : mem_array(cap, sizeof(*ids));
@@ -182,7 +190,8 @@ static enum status encode(struct encoding *e, struct err *err)
                  : encode_prompt(e, ids, cap, &n, err);
     if (status == OK && n == 0)
         status = err_set(err, BAD_INPUT, "the prompt is empty");
-    if (status == OK && n >= (size_t)e->n_ctx) // an answer has one token at least
+    if (status == OK && n >= (size_t)e->n_ctx &&
+        !job->ask.only_count) // an answer has one token at least
         status = too_long(e, "", n, err);
     if (status != OK) {
         free(ids);

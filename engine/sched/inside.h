@@ -89,7 +89,7 @@ struct encoding {
     struct bytes rank_format;   // of a reranker's file; a view that outlives this
     int32_t *n_each;            // [ask.n_texts] of JOB_EMBED: ids of each text, one behind another
     int32_t *ids;               // [n]; NULL when it was refused
-    int32_t n;
+    int32_t n;                  // of a prompt that is too long: so many, or more
     int32_t *predicted, n_predicted; // ids of ask.prediction; NULL: none
     struct grammar *grammar;         // NULL: the answer is free
     struct matcher *matcher;         // at its beginning
@@ -124,6 +124,7 @@ struct work {
     struct answer_parser *answer; // NULL: its text is told as it is
     bool obeys;                   // the matcher counts from here
     bool thought_cut, call_begun; // what was to be forced has been
+    bool context_full;            // which ended it
     int32_t *forced;              // [n_forced] tokens that count instead of those picked
     int32_t n_forced, at_forced;
     bool echoes;       // its prompt is still to be told, from this token's log-probability on:
@@ -293,7 +294,7 @@ void encoding_close(struct encoding *encoding);
 // The field of the request that says what the answer must be, as sentences call it.
 const char *ask_obeys(const struct ask *ask);
 // Whether the text is too long by its bytes alone.
-MUST_USE enum status encoding_check(const struct encoding *encoding, struct err *err);
+MUST_USE enum status encoding_check(struct encoding *encoding, struct err *err);
 
 // told.c
 enum { TOLD_BYTES_MOST = 4 << 20 };
@@ -350,7 +351,8 @@ void work_speak_end(struct loaded *loaded, struct work *work); // tells what was
 // Tells the first token of a prompt that is echoed, and when all others are, its text.
 void work_echo_begin(struct loaded *loaded, struct work *work);
 void work_echo_end(struct loaded *loaded, struct work *work);
-size_t work_unsaid(const struct work *work); // bytes that a stop string took away; 0: none did
+size_t work_unsaid(const struct work *work);     // bytes that a stop string took away; 0: none did
+struct bytes work_stop(const struct work *work); // the one that ended it; n == 0: none did
 void work_speak_close(struct work *work);
 
 // chance.c: for a work that asks for log-probabilities, before its row is picked from, and when it

@@ -52,6 +52,7 @@ struct ask {
     // Of `texts`: their ids are told (told.c), or their text; or the model's chat template is.
     bool only_ids, only_text, only_template;
     bool without_bos, plain; // of texts: no BOS in front; names of control tokens are text
+    bool only_count;         // of a chat: its end tells usage.n_prompt, and nothing is computed
     struct conversation conversation;
     const struct value *tool_choice; // as OpenAI writes it; NULL: "auto"
     struct bytes prompt;             // raw: names of control tokens in it are control tokens
@@ -115,11 +116,13 @@ enum event_kind {
     EVENT_CHANCE,   // log-probabilities of a token whose text follows: see below
     EVENT_TEXT,     // text: whole UTF-8, of a channel and call (text/answer.h); usage so far
     EVENT_DONE,     // finish, usage; n_done of the last EVENT_CHANCE are of a stop string's tokens,
-                    // whose text is not told; vectors of JOB_EMBED
+                    // whose text is not told; text: the stop string that ended it; vectors of
+                    // JOB_EMBED
     EVENT_FAILED,   // err: see below
     EVENT_STATE,    // loading -> ready | failed -> stopping, and how far loading is
 };
-// Why a job failed: TOO_LARGE the prompt does not fit; BAD_INPUT, UNSUPPORTED the prompt is not one
+// Why a job failed: TOO_LARGE the prompt does not fit (usage.n_prompt: it has so many tokens, or
+// more, and the context holds n_done; 0: not known); BAD_INPUT, UNSUPPORTED the prompt is not one
 // this model takes; NOT_FOUND no such model is loaded; NO_ROOM memory is short just now: it may be
 // tried again; CANCELLED the server is shutting down; BROKEN the model computes what is not a
 // number, or a pass failed in a way that trying again does not mend.
@@ -137,6 +140,7 @@ struct event {          // one malloc; event_close frees it
     enum event_kind kind;
     uint64_t job_id, owner;
     enum finish finish;
+    bool context_full; // FINISH_LENGTH because of the context, not of max_tokens
     struct usage usage;
     int32_t n_done;
     struct err err;

@@ -21,6 +21,7 @@ struct event *text_event(enum event_kind kind, const struct work *work, struct b
     event->kind = kind;
     event->job_id = work->id;
     event->usage = work_usage(work);
+    event->owner = work->owner->id;
     event->n_text = text.n;
     if (text.n)
         memcpy(event->text, text.p, text.n);
@@ -214,6 +215,11 @@ size_t work_unsaid(const struct work *work)
 {
     const size_t n = stopper_cut(work->stopper);
     return n > 0 && work->answer ? n + answer_left(work->answer) : n;
+}
+
+struct bytes work_stop(const struct work *work)
+{
+    return work->stopper ? stopper_completed(work->stopper) : bytes_of("");
 }
 
 void work_speak_end(struct loaded *loaded, struct work *work)

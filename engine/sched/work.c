@@ -101,8 +101,9 @@ static void work_end(struct loaded *loaded, struct seq *seq, struct work *work, 
 
 static void end_done(struct loaded *loaded, struct seq *seq, struct work *work, enum finish finish)
 {
-    struct event *event = event_open(EVENT_DONE, work);
+    struct event *event = text_event(EVENT_DONE, work, work_stop(work));
     event->finish = finish;
+    event->context_full = work->context_full;
     event->n_done = work->n_unsaid;
     work_end(loaded, seq, work, event);
 }
@@ -112,6 +113,7 @@ static void end_failed(struct loaded *loaded, struct seq *seq, struct work *work
 {
     struct event *event = event_open(EVENT_FAILED, work);
     event->err = *err;
+    event->n_done = loaded->n_ctx;
     work_end(loaded, seq, work, event);
 }
 
@@ -183,6 +185,7 @@ static bool work_encode(struct loaded *loaded, struct work **at)
                                   .chat_template = model_chat_template(loaded->model)};
     if (job_suits(work->job, model_info(loaded->model), &encoding->err) != OK ||
         encoding_check(encoding, &encoding->err) != OK) {
+        work->usage.n_prompt = encoding->n;
         end_failed(loaded, NULL, line_remove(&loaded->arriving, at), &encoding->err);
         free(encoding);
         return false;
@@ -262,6 +265,8 @@ void engine_encoded(struct engine *engine, struct encoding *encoding)
                                text =
                                    work->job->ask.only_prompt ? prompt : buf_view(&encoding->told);
             engine_tell(engine, text_event(EVENT_TEXT, work, text));
+            end_done(loaded, NULL, work, FINISH_STOP);
+        } else if (work->job->ask.only_count) {
             end_done(loaded, NULL, work, FINISH_STOP);
         } else {
             struct event *event = text_event(EVENT_STARTED, work, bytes_of(encoding->notes.text));
@@ -447,7 +452,8 @@ void loaded_token(struct loaded *loaded, struct seq *seq, int32_t id)
         return;
     }
     bool enough = work->job->ask.max_tokens > 0 && work->n_generated >= work->job->ask.max_tokens;
-    if (enough || seq->n_cached + 1 >= loaded->n_ctx) { // the context is full
+    if (enough || seq->n_cached + 1 >= loaded->n_ctx) {
+        work->context_full = !enough;
         work_speak_end(loaded, work);
         finish(loaded, seq, id, FINISH_LENGTH);
         return;

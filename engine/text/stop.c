@@ -18,6 +18,7 @@ struct stopper {
     size_t n_stops;
     uint8_t *memory; // of the stops
     size_t n_cut;
+    struct bytes completed;
 };
 
 void stopper_open(struct stopper **out, const struct bytes *stops, size_t n_stops)
@@ -62,9 +63,9 @@ static struct bytes send(struct stopper *s, size_t n)
     return buf_view(&s->sent);
 }
 
-// Where in held the stop begins that is complete first (at equal ends the longest); held.n when
-// there is none.
-static size_t find_stop(const struct stopper *s)
+// Where in held the stop begins that is complete first (at equal ends the longest), which becomes
+// *which; held.n when there is none.
+static size_t find_stop(const struct stopper *s, struct bytes *which)
 {
     size_t first = s->held.n, first_end = SIZE_MAX;
     for (size_t i = 0; i < s->n_stops; i++) {
@@ -74,6 +75,7 @@ static size_t find_stop(const struct stopper *s)
         if (found && (end < first_end || (end == first_end && start < first))) {
             first = start;
             first_end = end;
+            *which = s->stops[i];
         }
     }
     return first;
@@ -96,7 +98,7 @@ bool stopper_feed(struct stopper *stopper, struct bytes piece, struct bytes *out
 {
     if (piece.n > 0 && buf_add(&stopper->held, piece.p, piece.n) != OK)
         die("out of memory");
-    size_t stop = find_stop(stopper);
+    size_t stop = find_stop(stopper, &stopper->completed);
     if (stop < stopper->held.n) {
         *out = send(stopper, stop);
         stopper->n_cut = stopper->held.n;
@@ -111,6 +113,11 @@ bool stopper_feed(struct stopper *stopper, struct bytes piece, struct bytes *out
 size_t stopper_cut(const struct stopper *stopper)
 {
     return stopper->n_cut;
+}
+
+struct bytes stopper_completed(const struct stopper *stopper)
+{
+    return stopper->completed;
 }
 
 struct bytes stopper_flush(struct stopper *stopper)

@@ -158,3 +158,5 @@ bool stopper_feed(struct stopper *stopper, struct bytes piece, struct bytes *out
 struct bytes stopper_flush(struct stopper *stopper); // the rest, at the end of generation
 // Bytes that a completed stop string took away: itself, and what came behind it. 0: there is none.
 size_t stopper_cut(const struct stopper *stopper);
+// The stop string that was completed; n == 0: none was. A view that lives as long as the stopper.
+struct bytes stopper_completed(const struct stopper *stopper);

@@ -11,20 +11,20 @@ PLACE = WORK / "npm"
 
 
 @functools.cache
-def install():
-    """The versions of package-lock.json, unless they are there: (the root with node, None), or (None, why there are no clients)."""
+def install(source=HERE, place=PLACE):
+    """The versions of a package-lock.json, unless they are there: (the root with node, None), or (None, why there are no clients)."""
     root, why = test_root()
     if not root:
         return None, why
-    done, lock = PLACE / "node_modules" / ".installed", (HERE / "package-lock.json").read_text()  # npm ci begins by removing all of it
+    done, lock = place / "node_modules" / ".installed", (source / "package-lock.json").read_text()  # npm ci begins by removing all of it
     if done.exists() and done.read_text() == lock:
         return root, None
-    PLACE.mkdir(exist_ok=True)
+    place.mkdir(exist_ok=True)
     for name in ("package.json", "package-lock.json"):
-        shutil.copy(HERE / name, PLACE / name)
+        shutil.copy(source / name, place / name)
     cache = Path(os.environ.get("TAWNY_CACHE") or WORK) / "npm"
     code, text = in_test_root(root, "env", "npm_config_cafile=/etc/ssl/certs/ca-certificates.crt", "npm", "ci", "--no-audit",
-                              "--no-fund", "--ignore-scripts", "--cache", cache, "--prefer-offline", cwd=PLACE)
+                              "--no-fund", "--ignore-scripts", "--cache", cache, "--prefer-offline", cwd=place, timeout=600)
     if code:
         return None, "npm could not install the clients: %s" % text.strip()[-300:]
     done.write_text(lock)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""scripted.py OUT.gguf [shell] - a model that always writes the same: what the tests of tool calls and thinking talk to.
+"""scripted.py OUT.gguf [shell | TOOL ARGUMENTS] - a model that always writes the same, for tests of tool calls and thinking.
 
 A llama of one layer, written by hand. A token's embedding is a vector of its own and the output matrix is a table of
 successors, so each token has one that follows it. Attention looks at all tokens alike and finds one byte, that of an
@@ -12,6 +12,9 @@ umbrella (U+2602), which only the answer of a tool has: then the prompt's last l
 
 With `shell` its first answer calls exec_command, as Codex names the tool that runs a command: one that prints umbrellas, so
 many that they count among the 10,000 bytes that such a client says first.
+
+With a tool's name and its arguments (a JSON object) FIRST is the same thought and sentence, and one call of that tool; THEN
+wants one umbrella among 100 tokens, and both are as good as certain at any temperature.
 """
 import sys
 from pathlib import Path
@@ -41,7 +44,12 @@ TEMPLATE = """{%- if tools %}{{- '<|im_start|>system\\n# Tools\\n' }}{%- for too
 WIDE, SEEN, HIT = 512, 511, 10.0  # rows; the row that says whether there was an umbrella; a successor's weight
 
 
-def make(path, shell=False):
+def calling(tool, arguments):
+    """FIRST, with one call of this tool."""
+    return FIRST[:8] + ["<tool", "_call>\n", '{"name": "%s", "argu' % tool, 'ments": %s}\n</tool' % arguments, "_call>", "<|im_end|>"]
+
+
+def make(path, script=FIRST):
     chars = byte_chars()
     spelled = lambda text: "".join(chars[b] for b in text.encode())
     tokens = [chars[b] for b in sorted(chars)] + CONTROL + MARKS
@@ -59,7 +67,8 @@ def make(path, shell=False):
                 types.append(1)
         return ids
 
-    first, then, forced = add(SHELL if shell else FIRST), add(THEN), add(FORCED)
+    first, then, forced = add(script), add(THEN), add(FORCED)
+    least, n_ctx = 0.99 if script in (FIRST, SHELL) else 0.8, 32768 if script is SHELL else 8192
     gap = add(GAP)
     n = len(tokens)
     assert n < SEEN
@@ -69,8 +78,8 @@ def make(path, shell=False):
             follow[to, at] = HIT
     for at, to in zip(then, then[1:]):
         follow[to, at] = HIT
-    follow[then[0], 10] = HIT * 0.99  # overtakes FIRST when an umbrella was seen among at most 2000 tokens,
-    follow[then[0], SEEN] = 200.0     # and no other successor when it was one of 20 or more
+    follow[then[0], 10] = HIT * least  # overtakes FIRST when an umbrella was seen among at most 2000 tokens (100),
+    follow[then[0], SEEN] = 200.0  # and no other successor when it was one of 20 or more
     umbrella = "\u2602".encode()[1]
 
     def fill(name, shape):
@@ -92,7 +101,7 @@ def make(path, shell=False):
     names += [("blk.0.attn_%s.weight" % a, (WIDE, WIDE)) for a in ("q", "k", "v", "output")]
     names += [("blk.0.ffn_%s.weight" % f, shape) for f, shape in (("gate", (64, WIDE)), ("up", (64, WIDE)), ("down", (WIDE, 64)))]
     keys = [kv("general.architecture", STR, "llama"), kv("general.name", STR, "scripted"), kv("llama.block_count", U32, 1),
-            kv("llama.context_length", U32, 32768 if shell else 8192), kv("llama.embedding_length", U32, WIDE), kv("llama.feed_forward_length", U32, 64),
+            kv("llama.context_length", U32, n_ctx), kv("llama.embedding_length", U32, WIDE), kv("llama.feed_forward_length", U32, 64),
             kv("llama.attention.head_count", U32, 8), kv("llama.attention.head_count_kv", U32, 8),
             kv("llama.attention.layer_norm_rms_epsilon", FL32, 1e-5), kv("llama.rope.dimension_count", U32, 64),
             kv("llama.vocab_size", U32, n), kv("tokenizer.ggml.model", STR, "gpt2"), kv("tokenizer.ggml.pre", STR, "gpt-2"),
@@ -104,4 +113,4 @@ def make(path, shell=False):
 
 
 if __name__ == "__main__":
-    make(sys.argv[1], sys.argv[2:] == ["shell"])
+    make(sys.argv[1], SHELL if sys.argv[2:] == ["shell"] else calling(*sys.argv[2:]) if sys.argv[2:] else FIRST)

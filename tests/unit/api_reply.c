@@ -14,7 +14,8 @@
 static struct {
     int http, n_ends, n_cancels;
     char type[64], fields[400]; // header fields: "name: value\n"
-    struct buf data[64];        // each sse_data, or the one reply
+    struct buf data[64];        // each event's, or the one reply
+    const char *name[64];       // of each event; NULL: it has none
     size_t n_data;
     bool closed; // the client is too slow
 } sent;
@@ -53,6 +54,12 @@ void exchange_reply(struct exchange *exchange, int code, const char *content_typ
     sent.n_ends++;
 }
 
+const char *exchange_id(const struct exchange *exchange)
+{
+    CHECK(exchange);
+    return "req_1a";
+}
+
 void exchange_end(struct exchange *exchange)
 {
     (void)exchange;
@@ -61,9 +68,10 @@ void exchange_end(struct exchange *exchange)
 
 enum status sse_event(struct exchange *exchange, const char *name, struct bytes json)
 {
-    CHECK(exchange && sent.n_ends == 0 && !name);
+    CHECK(exchange && sent.n_ends == 0);
     if (sent.closed)
         return CLOSED;
+    sent.name[sent.n_data] = name;
     keep(json);
     return OK;
 }
@@ -119,7 +127,8 @@ static uint64_t api_last_id(void)
     return api.last_id;
 }
 
-static void begin(bool chat, bool stream, bool include_usage)
+static void begin_as(const struct dialect *dialect, const char *name, bool stream,
+                     bool include_usage)
 {
     static int exchange;
     while (sent.n_data > 0)
@@ -130,14 +139,19 @@ static void begin(bool chat, bool stream, bool include_usage)
     reply = (struct reply){.api = &api,
                            .exchange = (struct exchange *)&exchange,
                            .id = 9,
-                           .dialect = chat ? &openai_chat : &openai_completions,
+                           .dialect = dialect,
                            .stream = stream,
                            .include_usage = include_usage,
-                           .name = "chatcmpl-1",
                            .asked_ms = clock_ms(),
                            .written_ms = clock_ms()};
+    snprintf(reply.name, sizeof(reply.name), "%s", name);
     buf_init(&reply.text, 3 * (size_t)ANSWER_BYTES_MOST);
     buf_init(&reply.thinking, ANSWER_BYTES_MOST);
+}
+
+static void begin(bool chat, bool stream, bool include_usage)
+{
+    begin_as(chat ? &openai_chat : &openai_completions, "chatcmpl-1", stream, include_usage);
 }
 
 static struct event *event_make(enum event_kind kind, struct bytes text)
@@ -573,8 +587,171 @@ static void test_too_long(void)
     free(many);
 }
 
+// ---- Anthropic's dialect ------------------------------------------------------------------------
+
+// The names of all events sent so far, and for a delta its type: "message_start,ping".
+static const char *names_sent(void)
+{
+    static char text[1000];
+    size_t n = 0;
+    text[0] = 0;
+    for (size_t i = 0; i < sent.n_data; i++) {
+        const char *name = sent.name[i] ? sent.name[i] : "-";
+        CHECK_TEXT(sent_at(i, "/type"), name);
+        if (strcmp(name, "content_block_delta") == 0)
+            name = sent_at(i, "/delta/type");
+        n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s", i > 0 ? "," : "", name);
+    }
+    return text;
+}
+
+static void ends(enum finish finish, const char *stop, bool context_full)
+{
+    struct event *event = event_make(EVENT_DONE, bytes_of(stop));
+    event->finish = finish;
+    event->context_full = context_full;
+    reply_event(&reply, event);
+    free(event);
+}
+
+static void test_anthropic_stream(void)
+{
+    begin_as(&anthropic_messages, "msg_1a", true, false);
+    two_calls();
+    CHECK_TEXT(
+        names_sent(),
+        "message_start,content_block_start,thinking_delta,signature_delta,content_block_stop,"
+        "content_block_start,input_json_delta,input_json_delta,content_block_stop,"
+        "content_block_start,input_json_delta,content_block_stop,message_delta,message_stop");
+    CHECK_TEXT(sent.fields, "Cache-Control: no-cache\nX-Accel-Buffering: no\nrequest-id: req_1a\n");
+    CHECK_TEXT(sent_at(0, "/message/id"), "msg_1a");
+    CHECK_TEXT(sent_at(0, "/message/role"), "assistant");
+    CHECK_TEXT(sent_at(0, "/message/model"), "m\"1");
+    CHECK_TEXT(sent_at(0, "/message/stop_reason"), "null");
+    CHECK_TEXT(sent_at(0, "/message/usage/input_tokens"), "10");
+    CHECK_TEXT(sent_at(1, "/content_block/type"), "thinking");
+    CHECK_TEXT(sent_at(2, "/delta/thinking"), "hm");
+    CHECK_TEXT(sent_at(3, "/delta/signature"), "tawny-");
+    CHECK_TEXT(sent_at(5, "/index"), "1");
+    CHECK_TEXT(sent_at(5, "/content_block/id"), "call_1");
+    CHECK_TEXT(sent_at(5, "/content_block/name"), "f");
+    CHECK_TEXT(sent_at(6, "/delta/partial_json"), "{\"a\":");
+    CHECK_TEXT(sent_at(9, "/index"), "2");
+    CHECK_TEXT(sent_at(12, "/delta/stop_reason"), "tool_use");
+    CHECK_TEXT(sent_at(12, "/delta/stop_sequence"), "null");
+    CHECK_TEXT(sent_at(12, "/usage/input_tokens"), "6"); // what was read anew
+    CHECK_TEXT(sent_at(12, "/usage/cache_read_input_tokens"), "4");
+    CHECK_TEXT(sent_at(12, "/usage/cache_creation_input_tokens"), "0");
+    CHECK_TEXT(sent_at(12, "/usage/output_tokens"), "3");
+    CHECK(sent.n_ends == 1);
+}
+
+static void test_anthropic_thoughts(void)
+{
+    begin_as(&anthropic_messages, "msg_1", true, false);
+    reply.thoughts = THOUGHTS_EMPTY; // it comes back in its signature
+    happens(EVENT_STARTED, "");
+    says(ANSWER_THINKING, 0, "", "It");
+    says(ANSWER_THINKING, 0, "", " is");
+    says(ANSWER_CONTENT, 0, "", "a");
+    says(ANSWER_CONTENT, 0, "", "b");
+    happens(EVENT_DONE, "");
+    CHECK_TEXT(names_sent(), "message_start,content_block_start,signature_delta,content_block_stop,"
+                             "content_block_start,text_delta,text_delta,content_block_stop,"
+                             "message_delta,message_stop");
+    CHECK_TEXT(sent_at(2, "/delta/signature"), "tawny-SXQgaXM=");
+    CHECK_TEXT(sent_at(6, "/delta/text"), "b");
+    begin_as(&anthropic_messages, "msg_1", true, false);
+    reply.thoughts = THOUGHTS_LEFT_OUT;
+    happens(EVENT_STARTED, "");
+    says(ANSWER_THINKING, 0, "", "It");
+    happens(EVENT_DONE, "");
+    CHECK_TEXT(names_sent(), "message_start,message_delta,message_stop");
+    CHECK_TEXT(sent_at(1, "/delta/stop_reason"), "end_turn");
+}
+
+static void test_anthropic_whole(void)
+{
+    begin_as(&anthropic_messages, "msg_1", false, false);
+    two_calls();
+    CHECK(sent.n_data == 1 && sent.http == 200);
+    CHECK_TEXT(sent.fields, "request-id: req_1a\n");
+    CHECK_TEXT(sent_at(0, "/content/0/thinking"), "hm");
+    CHECK_TEXT(sent_at(0, "/content/0/signature"), "tawny-");
+    CHECK_TEXT(sent_at(0, "/content/1/type"), "tool_use");
+    CHECK_TEXT(sent_at(0, "/content/1/id"), "call_1");
+    CHECK_TEXT(sent_at(0, "/content/1/input/a"), "1");
+    CHECK_TEXT(sent_at(0, "/content/2/name"), "g");
+    CHECK_TEXT(sent_at(0, "/stop_reason"), "tool_use");
+    CHECK_TEXT(sent_at(0, "/usage/cache_read_input_tokens"), "4");
+    static const struct {
+        enum finish finish;
+        const char *stop, *reason, *sequence;
+        bool context_full;
+    } outcomes[] = {{FINISH_STOP, "", "end_turn", "null", false},
+                    {FINISH_STOP, "END", "stop_sequence", "END", false},
+                    {FINISH_LENGTH, "", "max_tokens", "null", false},
+                    {FINISH_LENGTH, "", "model_context_window_exceeded", "null", true}};
+    for (size_t i = 0; i < COUNT_OF(outcomes); i++) {
+        begin_as(&anthropic_messages, "msg_1", false, false);
+        happens(EVENT_STARTED, "");
+        happens(EVENT_TEXT, "x");
+        ends(outcomes[i].finish, outcomes[i].stop, outcomes[i].context_full);
+        CHECK_TEXT(sent_at(0, "/content/0/text"), "x");
+        CHECK_TEXT(sent_at(0, "/stop_reason"), outcomes[i].reason);
+        CHECK_TEXT(sent_at(0, "/stop_sequence"), outcomes[i].sequence);
+    }
+    begin_as(&anthropic_messages, "msg_1", false, false); // a call that was cut off
+    says(ANSWER_TOOL_NAME, 0, "call_1", "f");
+    says(ANSWER_TOOL_ARGUMENTS, 0, "", "{\"a\":");
+    ends(FINISH_LENGTH, "", false);
+    CHECK_TEXT(sent_at(0, "/content/0/input/INVALID_JSON"), "{\"a\":");
+    begin_as(&anthropic_count, "count_1", false, false);
+    happens(EVENT_DONE, "");
+    CHECK(bytes_equal_text(buf_view(&sent.data[0]), "{\"input_tokens\":10}"));
+}
+
+static void test_anthropic_failures(void)
+{
+    begin_as(&anthropic_messages, "msg_1", true, false); // before the head: n_prompt is 10
+    fails(TOO_LARGE, "this model's context holds 9 tokens");
+    CHECK(sent.http == 400 && sent.n_data == 1);
+    CHECK_TEXT(sent_at(0, "/type"), "error");
+    CHECK_TEXT(sent_at(0, "/error/type"), "invalid_request_error");
+    CHECK_TEXT(sent_at(0, "/error/message"), "prompt is too long: 10 tokens > 5 maximum");
+    CHECK_TEXT(sent_at(0, "/request_id"), "req_1a");
+    begin_as(&anthropic_messages, "msg_1", true, false); // behind it
+    happens(EVENT_STARTED, "");
+    happens(EVENT_TEXT, "x");
+    fails(NO_ROOM, "no room");
+    CHECK_TEXT(names_sent(), "message_start,content_block_start,text_delta,error");
+    CHECK_TEXT(sent_at(3, "/error/type"), "overloaded_error");
+    CHECK_TEXT(sent_at(3, "/error/message"), "no room");
+    CHECK(sent.n_ends == 1);
+}
+
+static void test_anthropic_heartbeats(void)
+{
+    begin_as(&anthropic_messages, "msg_1", true, false); // it waits: its prompt is not counted yet
+    reply_tick(&reply, reply.asked_ms + HEAD_MS);
+    CHECK_TEXT(names_sent(), "ping");
+    happens(EVENT_STARTED, "");
+    reply_tick(&reply, reply.written_ms + HEARTBEAT_MS);
+    CHECK_TEXT(names_sent(), "ping,message_start,ping");
+    CHECK_TEXT(sent_at(1, "/message/usage/input_tokens"), "10");
+    begin_as(&anthropic_messages, "msg_1", true, false);
+    reply_tick(&reply, reply.asked_ms + HEAD_MS);
+    happens(EVENT_DONE, "");
+    CHECK_TEXT(names_sent(), "ping,message_start,message_delta,message_stop");
+}
+
 int main(void)
 {
+    test_anthropic_stream();
+    test_anthropic_thoughts();
+    test_anthropic_whole();
+    test_anthropic_failures();
+    test_anthropic_heartbeats();
     test_stream();
     test_completions();
     test_parts();

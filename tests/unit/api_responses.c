@@ -289,7 +289,7 @@ static void test_refused(void)
         {"{'input':'x','tools':[{'type':'function','name':'f','parameters':{'type':'array'}}]}",
          "tools[0].parameters", "object", 400},
         {"{'input':'x','tools':[{'type':'function','name':'f'},{'type':'custom','name':'f'}]}",
-         "tools[1].function.name", "name of its own", 400},
+         "tools[1].name", "name of its own", 400},
         {"{'input':'x','tool_choice':'required','tools':[{'type':'web_search'}]}", "tool_choice",
          "no 'tools'", 400},
         {"{'input':'x','tool_choice':{'type':'function','name':'g'},'tools':[{'type':'function',"

@@ -102,6 +102,7 @@ static void test_stop_string(void)
     *strstr(want, stop) = 0;
     CHECK_TEXT(answer.text, want);
     CHECK(answer.last.finish == FINISH_STOP);
+    CHECK(answer.last.n_text == 2); // it is told which one it was
 }
 
 static void test_cancel(void)

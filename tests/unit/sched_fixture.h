@@ -740,6 +740,7 @@ static inline void check_answer(const struct answer *answer, const char *prompt,
     CHECK(answer->last.kind == EVENT_DONE);
     CHECK_TEXT(answer->text, want);
     CHECK(answer->last.finish == (ends ? FINISH_STOP : FINISH_LENGTH));
+    CHECK(answer->last.context_full == (!ends && (int32_t)strlen(want) != max_tokens));
     CHECK(answer->last.usage.n_prompt == (int32_t)strlen(prompt));
     CHECK(answer->last.usage.n_generated == (int32_t)strlen(want));
 }

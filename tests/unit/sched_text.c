@@ -28,11 +28,28 @@ static void test_stream_goes_on(void)
            (int)answers[0].most_gap_ms);
     CHECK(answers[0].most_gap_ms < LONG * TEXT_MS / 2); // a busy machine; one by one: all of it
     for (int i = 1; i < LONG; i++)
-        CHECK(answers[i].last.kind == EVENT_FAILED && answers[i].last.err.status == TOO_LARGE);
+        CHECK(answers[i].last.kind == EVENT_FAILED && answers[i].last.err.status == TOO_LARGE &&
+              answers[i].last.usage.n_prompt == 2100);
     CHECK(answers[LONG].last.kind == EVENT_DONE && answers[LONG].last.finish == FINISH_CANCELLED);
     CHECK(answers[LONG].ended_ms < answers[2].ended_ms); // told at once
     check_answer(&answers[1 + LONG], "short", 1);
     pass_us = 0;
+}
+
+// Tokens are counted of what the context does not hold, and nothing is computed.
+static void test_count(void)
+{
+    struct answer answer = {.id = 1 << 20};
+    char text[2101];
+    struct job *job = job_open();
+    fill(text, 2100, 9);
+    job->id = answer.id;
+    job->ask.prompt = bytes_copy(&job->arena, bytes_of(text));
+    job->ask.only_count = true;
+    CHECK(sched_submit(sched, job) == OK);
+    wait_for(&answer, 1);
+    CHECK(answer.last.kind == EVENT_DONE && answer.last.usage.n_prompt == 2100);
+    CHECK(answer.last.usage.n_generated == 0 && answer.n_text == 0);
 }
 
 // Closing does not wait for what the encoder still has to do, but for the text it is at.
@@ -53,6 +70,7 @@ int main(void)
 {
     open_sched();
     test_stream_goes_on();
+    test_count();
     test_close();
     return check_done("sched_text");
 }

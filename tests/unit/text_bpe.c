@@ -267,7 +267,8 @@ static void take_sent(char *sent, size_t *n, struct bytes out)
     *n += out.n;
 }
 
-// Feeds `text` in pieces of `size` bytes; what was sent must be `want`, and `stopped` as told.
+// Feeds `text` in pieces of `size` bytes; what was sent must be `want`, and `stopped` as told. The
+// stop string that is told must be one of the list, and stand behind what was sent.
 static void stops(const char *const *list, size_t n_list, const char *text, size_t size,
                   const char *want, bool want_stop)
 {
@@ -292,6 +293,11 @@ static void stops(const char *const *list, size_t n_list, const char *text, size
     sent[n] = 0;
     CHECK_TEXT(sent, want);
     CHECK(stopped == want_stop);
+    const struct bytes stop = stopper_completed(s);
+    bool listed = !want_stop && stop.n == 0;
+    for (size_t i = 0; i < n_list; i++)
+        listed = listed || (stop.n > 0 && bytes_equal_text(stop, list[i]));
+    CHECK(listed && (!want_stop || memcmp(text + n, stop.p, stop.n) == 0));
     stopper_close(s);
 }
 
