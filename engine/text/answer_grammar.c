@@ -314,6 +314,12 @@ static enum status finish(struct answer_maker *m, const struct answer_rules *rul
     enum status status = automaton_finish(m->g, root, &loops, err);
     if (m->g->full)
         return status;
+    if (loops && rules->constraint && rules->constraint->kind == CONSTRAINT_GBNF) {
+        struct grammar *alone = NULL; // read by itself, its sentence names the rule
+        if (grammar_compile_gbnf(&alone, rules->constraint->text, err) != OK)
+            return err->status;
+        grammar_close(alone);
+    }
     for (size_t i = 0; i < calls->n; i++)
         if (m->g->rules[calls->tools[i].arguments].fails)
             return schema_blame(m->schemas, calls->tools[i].path, err);
