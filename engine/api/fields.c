@@ -262,10 +262,7 @@ bool read_model(struct reading *r, const char *name, yyjson_val *value)
 {
     if (!yyjson_is_str(value))
         return wrong_kind(r, name, "a string", value);
-    if (!take_text(r, value, &r->form->model))
-        return false;
-    r->form->model = model_name_meant(r->form->model);
-    return true;
+    return take_text(r, value, &r->form->model);
 }
 
 // As Ollama's clients say it: seconds, or a text like "5m"; negative: always.

@@ -76,6 +76,11 @@ def switching(server):
 
 def alone(server):
     before = resident(server)
+    # Once before it is measured: what the process keeps for good is there then.
+    for name in ("one", "stick", "one", "stick"):
+        server.ask("POST", "/v1/models/load", {"model": name, "keep_alive": -1})
+        server.ask("POST", "/v1/models/unload", {"model": name})
+    once = resident(server)
     for name in ("one", "stick"):
         status, _, answer = server.ask("POST", "/v1/models/load", {"model": name, "keep_alive": -1})
         check("models: %s is loaded by hand" % name, status == 200 and answer["id"] == name and answer["status"] == "ready" and
@@ -87,7 +92,8 @@ def alone(server):
         check("models: %s is unloaded by hand" % name, status == 200 and answer["status"] == "unloaded", answer)
     after = resident(server)
     print("        KiB of its own, and with files: %s; with 2 more models %s; without them and a third %s" % (before, loaded, after))
-    check("models: what they took is given back", FLAVOUR == "asan" or after[0] < before[0] and after[1] < before[1] and loaded[1] > after[1], (before, loaded, after))
+    check("models: what they took is given back", FLAVOUR == "asan" or after[0] < once[0] + 512 and after[1] < before[1] and loaded[1] > after[1],
+          (before, once, loaded, after))
     status, _, answer = server.ask("POST", "/v1/models/unload", {"model": "two"})
     check("models: one that is not loaded", status == 404 and answer["error"]["code"] == "model_not_loaded", answer)
     status, _, answer = server.ask("POST", "/v1/models/load", {"model": "spoilt"})
@@ -100,7 +106,7 @@ def alone(server):
     server.chat(model="two", keep_alive=0)
     check("models: keep_alive 0 unloads after the answer", wait_for(lambda: one(server, "two")["status"] == "unloaded"), one(server, "two"))
     began = []
-    long = threading.Thread(target=lambda: began.append(stream(server, "Count", 400, temperature=1.5, model="two", seed=1)))
+    long = threading.Thread(target=lambda: began.append(stream(server, "Count", 900, temperature=1.5, model="two", seed=1, ignore_eos=True)))
     long.start()
     wait_for(lambda: one(server, "two")["status"] == "ready")
     status, _, answer = server.ask("POST", "/v1/models/unload", {"model": "two"})
