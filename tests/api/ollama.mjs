@@ -148,7 +148,7 @@ await check("pull of what is here has nothing to do", async () => {
     if (answer.status !== "success") return JSON.stringify(answer);
 });
 
-await check("another model is a 404", () => refused(404, "model 'nonsense' not found", () => client.chat({ model: "nonsense:latest", messages })));
+await check("another model is a 404", () => refused(404, "model 'nonsense:latest' not found", () => client.chat({ model: "nonsense:latest", messages })));
 await check("images are a 400", () => refused(400, "text only",
     () => client.chat({ model, messages: [{ role: "user", content: "hello", images: ["iVBORw0KGgo="] }] })));
 await check("an option out of range is a 400", () => refused(400, "'temperature' is 9", () => client.chat({ model, messages, options: { temperature: 9 } })));
