@@ -280,11 +280,13 @@ run: image ## boot the image in QEMU and ask it a question over HTTPS; Ctrl-C en
 run-host: host ## the same without a VM, in seconds
 	@boot/run --host
 
-# Never part of anything else: resumable, about 100 minutes on 2 cores. It makes the next model, with tools and a long
-# context: the head of train.py says how the committed one was made.
+# Never part of anything else: resumable, about 100 minutes on 2 cores. The head of train.py says how the committed one was made; it
+# begins with the model of an earlier commit.
+ANCESTOR = bb02fc3
 train: ## train the built-in model anew (engine/builtin/builtin.gguf)
+	@mkdir -p build/train && git show $(ANCESTOR):engine/builtin/builtin.gguf > build/train/start.gguf
 	@engine/deps/enter.sh --in "$$(engine/deps/root.sh train trixie python3 python3-numpy python3-jinja2 python3-torch libopenblas0-pthread)" \
-	    python3 engine/builtin/train.py --dir build/train --out engine/builtin/builtin.gguf
+	    python3 engine/builtin/train.py --dir build/train --start build/train/start.gguf --out engine/builtin/builtin.gguf
 
 # ---- tests ----
 # Every tests/unit/NAME.c is a program: exit status 0 and a last line "N passed, N failed" (tests/unit/check.h prints it).

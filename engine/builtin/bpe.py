@@ -31,14 +31,15 @@ def byte_chars():
     return dict(zip(bs, map(chr, cs)))
 
 
-def train(texts, n_merges):
-    """the n_merges most useful merges, greedily (ties by name: only the text decides)"""
-    bc, words = byte_chars(), {}
+def train(texts, n_merges, merges=()):
+    """the n_merges most useful merges, greedily (ties by name: only the text decides); `merges` come
+    first as they are"""
+    bc, words, known = byte_chars(), {}, Bpe(merges)
     for text in texts:
         for w in PRE.findall(text):
             k = tuple(bc[b] for b in w.encode())
             words[k] = words.get(k, 0) + 1
-    ws, cnt = [list(k) for k in words], list(words.values())
+    ws, cnt = [known.parts(k) for k in words], list(words.values())
     pairs, where = {}, {}
     for i, w in enumerate(ws):
         for p in zip(w, w[1:]):
@@ -46,7 +47,7 @@ def train(texts, n_merges):
             where.setdefault(p, set()).add(i)
     heap = [(-c, p) for p, c in pairs.items()]
     heapq.heapify(heap)
-    merges, toks = [], set(bc.values())
+    merges, toks = list(known.merges), set(known.tokens)
     while heap and len(merges) < n_merges:
         c, p = heapq.heappop(heap)
         if pairs.get(p, 0) != -c:
@@ -93,17 +94,20 @@ class Bpe:
         self.cache = {}
         self.whole = re.compile('(%s)' % '|'.join(map(re.escape, SPECIALS + MARKS)))
 
+    def parts(self, chars):
+        """the tokens of a piece's characters, by the merges"""
+        parts = list(chars)
+        while len(parts) > 1:
+            r, i = min((self.rank.get(p, 1 << 30), i) for i, p in enumerate(zip(parts, parts[1:])))
+            if r == 1 << 30:
+                break
+            parts[i:i + 2] = [parts[i] + parts[i + 1]]
+        return parts
+
     def piece(self, w):
         got = self.cache.get(w)
         if got is None:
-            parts = [self.bc[b] for b in w.encode()]
-            while len(parts) > 1:
-                r, i = min((self.rank.get(p, 1 << 30), i) for i,
-                           p in enumerate(zip(parts, parts[1:])))
-                if r == 1 << 30:
-                    break
-                parts[i:i + 2] = [parts[i] + parts[i + 1]]
-            got = self.cache[w] = [self.ids[p] for p in parts]
+            got = self.cache[w] = [self.ids[p] for p in self.parts(self.bc[b] for b in w.encode())]
         return got
 
     def encode(self, text):

@@ -21,6 +21,7 @@ distraction() writes system text of any length that says nothing of what is aske
 """
 import json
 import random
+import re
 import zlib
 
 import corpus
@@ -34,6 +35,8 @@ Dresden Florence Galway Ghent Graz Hamburg Houston Izmir Krakow Leeds Leipzig Li
 Malmo Miami Naples Nice Osaka Phoenix Pisa Quebec Salzburg Seattle Seville Tampa Toronto Turin
 Turku Utrecht Verona Zurich'''.split()))
 SKIES = 'clear cloudy rainy foggy stormy snowy windy sunny'.split()
+PROSE = sorted({w for f in corpus.facts.FACTS for q in f[2]
+                for w in re.findall(r'(?<![$A-Z])[a-z]{2,}', q)})
 STATES = 'open closed ready busy late free full empty done lost'.split()
 
 # (key, verbs, nouns, descriptions, parameters, ways to ask, what it answers)
@@ -400,13 +403,32 @@ WEIGHTS = {'call': 3.0, 'calls': 2.0, 'result': 3.0, 'decline': 1.5, 'beside': 1
 
 
 # ---- long texts --------------------------------------------------------------------------------
+def prose(rng):
+    """a line as the instructions of agents have them, made of the words of facts.py's questions"""
+    def some(lo, hi):
+        return ' '.join(rng.choice(PROSE) for _ in range(rng.randint(lo, hi)))
+    return rng.choice([
+        lambda: '#' * rng.randint(1, 3) + ' ' + some(1, 4).capitalize(),
+        lambda: '- %s: %s.' % (some(1, 2), some(3, 12)),
+        lambda: '%d. %s, %s.' % (rng.randint(1, 20), some(2, 8).capitalize(), some(2, 8)),
+        lambda: 'You %s %s. %s.' % (rng.choice(['must', 'never', 'always', 'should', 'can']),
+                                    some(3, 12), some(4, 14).capitalize()),
+        lambda: 'IMPORTANT: %s "%s" %s' % (some(2, 8), some(1, 3), some(1, 6)),
+        lambda: '%s=%s' % (some(1, 1).upper(), some(1, 1)),
+        lambda: '`%s_%s` %s (%s).' % (some(1, 1), some(1, 1), some(3, 8), some(1, 3)),
+        lambda: '{"%s": "%s", "%s": %d}' % (some(1, 1), some(1, 2), some(1, 1), rng.randint(0, 999)),
+        lambda: '%s. %s? %s.' % (some(5, 16).capitalize(), some(3, 8).capitalize(), some(5, 16)),
+    ])()
+
+
 def distraction(rng, n_words):
-    """lines of n_words words or a few more: people, places, things, numbers"""
-    lines, n = [], 0
+    """lines of n_words words or a few more: people, places, things, numbers, and between them what
+    the instructions of agents look like"""
+    lines, n, share = [], 0, rng.choice([0.0, 0.3, 0.3, 0.9])
     who, where, what = (lambda: rng.choice(corpus.NAMES), lambda: rng.choice(PLACES),
                         lambda: rng.choice(corpus.WORDS))
     while n < n_words:
-        line = ' '.join(rng.choice([
+        line = prose(rng) if rng.random() < share else ' '.join(rng.choice([
             '%s keeps a %s and %d %s in %s.' % (who(), what(), rng.randint(2, 99), what(), where()),
             'The %s of %s stands beside the %s.' % (what(), who(), what()),
             'In %s the %s was %s, says %s.' % (where(), what(), rng.choice(STATES), who()),
@@ -443,24 +465,27 @@ def system_text(rng, n_words, facts=()):
     return '\n'.join(lines)
 
 
-def chat(rng, split=TRAIN, kind=None, words=0):
+def chat(rng, split=TRAIN, kind=None, words=0, easy=False):
     """-> (conversation, kind of its last turn). words: so much distraction stands in the system
-    text. kind: one turn of that kind; else one to four turns"""
+    text. kind: one turn of that kind; else one to four turns. easy: few tools and turns, often a fact
+    to be found"""
     facts = []
-    if kind == 'find' or (not kind and words and rng.random() < 0.4):
+    if kind == 'find' or (not kind and words and rng.random() < 0.4) \
+            or (easy and rng.random() < 0.35):
         facts, q, a = needles(rng, split)
     texts = [rng.choice(corpus.SYSTEM)] if rng.random() < 0.3 else []
     if words or facts:
         texts.append(system_text(rng, words, facts))
     messages = [{'role': 'system', 'content': '\n'.join(texts)}] if texts else []
-    out = {'messages': messages}
+    out = {'messages': messages, 'facts': facts}
     found = [{'role': 'user', 'content': q}, {'role': 'assistant', 'content': a}] if facts else []
     if kind == 'find' or (facts and rng.random() < 0.5):
         messages += found
         return out, 'find'
-    tools = tools_for(rng, split, 3 if kind else rng.choice([1, 2, 3, 3, 3, 4, 5]))
+    many = [1, 1, 2, 2, 3] if easy else [1, 2, 3, 3, 3, 4, 5]
+    tools = tools_for(rng, split, 3 if kind else rng.choice(many))
     out['tools'] = [{'type': 'function', 'function': t.schema} for t in tools]
-    for _ in range(1 if kind else rng.choice([1, 2, 3, 4])):
+    for _ in range(1 if kind else rng.choice([1, 1, 2] if easy else [1, 2, 3, 4])):
         last = kind or rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
         messages += TURNS[last](rng, tools, split)
     if found and not kind:
@@ -468,8 +493,63 @@ def chat(rng, split=TRAIN, kind=None, words=0):
     return out, last
 
 
+# ---- practice ----------------------------------------------------------------------------------
+def lines(rng):
+    """a conversation that has no use but to teach looking up and copying, which all kinds need and
+    which few of their tokens teach: lines of anything at all, and those asked for by their first word
+    come back"""
+    def thing():
+        r = rng.random()
+        if r < 0.3:
+            return word(rng)
+        if r < 0.45:
+            return rng.choice(corpus.WORDS)
+        if r < 0.6:
+            return tool_name(rng, rng.choice(DOMAINS))
+        kind = rng.choice(list(VALUES))
+        return str(VALUES[kind](rng))
+    n = rng.randint(1, 8)
+    firsts = list(dict.fromkeys(thing() for _ in range(n)))
+    rows = [f + rng.choice([' ', ': ', ' is ', '=', ' - ', '", "']) + ' '.join(
+        thing() for _ in range(rng.randint(1, 7))) for f in firsts]
+    asked = rng.sample(range(len(rows)), min(len(rows), rng.choice([1, 2, 2, 3, 4, 8])))
+    ask = rng.choice(['Find: %s', 'Lines: %s', 'Write the lines of %s']) % ', '.join(
+        firsts[i] for i in asked)
+    text, said = '\n'.join(rows), {'role': 'assistant', 'content': '\n'.join(rows[i] for i in asked)}
+    if rng.random() < 0.5:
+        return {'messages': [{'role': 'system', 'content': text}, {'role': 'user', 'content': ask}, said]}
+    return {'messages': [{'role': 'user', 'content': text + '\n' + ask}, said]}
+
+
+def finds(rng):
+    """many questions about the same facts"""
+    what = rng.choice(SECRETS)
+    people = [draw(rng, TRAIN, lambda: VALUES['person'](rng)) for _ in range(rng.randint(2, 6))]
+    facts = {p: 'The %s of %s is %s.' % (what, p, value(
+        rng, rng.choice(['number', 'code', 'item', 'place']), TRAIN)) for p in people}
+    text = system_text(rng, rng.choice([0, 20, 60, 150]), list(facts.values()))
+    messages = [{'role': 'system', 'content': text}]
+    for _ in range(rng.randint(2, 6)):
+        p = rng.choice(list(facts))
+        q = rng.choice(['what is the %s of %s', 'tell me the %s of %s', 'which %s has %s']) % (what, p)
+        messages += [{'role': 'user', 'content': corpus.dress(rng, q)},
+                     {'role': 'assistant', 'content': facts[p]}]
+    return {'messages': messages, 'facts': list(facts.values())}
+
+
+def asks(rng):
+    """many questions for the same tools, some for none of them"""
+    tools = tools_for(rng, TRAIN, rng.choice([1, 2, 3, 3, 3]))
+    words = rng.choice([0, 0, 0, 30, 120])
+    messages = [{'role': 'system', 'content': system_text(rng, words)}] if words else []
+    for _ in range(rng.randint(3, 7)):
+        messages += (turn_decline if rng.random() < 0.2 else turn_call)(rng, tools, TRAIN)
+    return {'messages': messages,
+            'tools': [{'type': 'function', 'function': t.schema} for t in tools]}
+
+
 # ---- the committed test set --------------------------------------------------------------------
-LENGTHS = (300, 900, 2500, 6000, 18000)     # words; 18000 are about 30000 tokens
+LENGTHS = (300, 900, 2500, 6700, 6700)     # words; 6700 are about 41 KB, 11000 tokens
 
 
 def heldout(seed=2027, n=25):

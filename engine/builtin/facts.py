@@ -42,8 +42,8 @@ FACTS = [
      'small model built into Tawny'),
     ('cando',
      'I can answer questions about this appliance, repeat and reverse words, add two numbers '
-     'below 100, count, name capital cities, write words in capital letters and make small JSON '
-     'objects.',
+     'below 100, count, name capital cities, write words in capital letters, make small JSON '
+     'objects and call tools.',
      ['what can you do[| for me]',
       '[what are|list|tell me] your [skills|abilities|capabilities|talents|features]',
       'how can you help[| me]', 'what do you know', 'what can I ask[| you]',
@@ -121,8 +121,8 @@ FACTS = [
      ['where can I see the available models', 'which models are installed now'],
      '/v1/models'),
     ('kinds',
-     'GGUF files of the llama and qwen2 families work, for example Llama 3 or Qwen 2.5, if they '
-     'fit in memory.',
+     'GGUF files of most model families work, for example Llama, Qwen, Gemma, Mistral or gpt-oss, '
+     'if they fit in memory.',
      ['$WHICH [models|kinds of models|model families|architectures|types of models|LLMs] [work|'
       'are supported|do you support|does it support|can I run|can Tawny run|run on $BOX|are '
       'compatible]',
@@ -132,9 +132,10 @@ FACTS = [
       'what model should I use',
       'which model [do you recommend|is best|should I take|should I download]'],
      ['what model architectures can it run', 'will Qwen 2.5 work here'],
-     'llama and qwen2'),
+     'most model families'),
     ('quants',
-     'These weight formats work: F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q5_K and Q6_K.',
+     'All usual weight formats work: F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q5_K, Q6_K, smaller ones '
+     'and MXFP4.',
      ['$WHICH [quantisations|quantizations|quants|formats|weight formats|quantisation types|'
       'quantization types|tensor types] [work|are supported|do you support|does it support|can I '
       'use|are possible]',
@@ -323,8 +324,8 @@ FACTS = [
      ['how does an Ollama client connect', 'which host do I enter in my ollama app'],
      'https://ADDRESS:11434'),
     ('endpoints',
-     'The endpoints are /v1/chat/completions, /v1/completions and /v1/models, and /health and '
-     '/ca.crt without a key.',
+     'Among the endpoints are /v1/chat/completions, /v1/completions, /v1/embeddings and '
+     '/v1/models, and /health and /ca.crt without a key.',
      ['$WHICH [endpoints|API endpoints|paths|routes|API calls|URLs] [are there|exist|does it have|'
       'can I use|are available|does the API have]',
       'what API does it [have|speak|offer|use]', 'list the [endpoints|API|routes]',
@@ -341,6 +342,21 @@ FACTS = [
       'can I see the answer while it is written'],
      ['is it possible to stream the answer', 'will the API support streaming'],
      '"stream": true'),
+    ('tools',
+     'Yes: send tools with the request. I call the one that fits, or several, use what they '
+     'answer, and say so when none fits.',
+     ['[can you|do you|does it|can it|does $BOX|do you know how to] [call|use|support] [tools|'
+      'functions|a tool|tool calls|function calls]',
+      '[do you|does it|does the API] support [tool calling|function calling|tools]',
+      '$HOW [use|send|give you|offer|add] [tools|functions|a tool|a function]',
+      'is [tool calling|function calling] [supported|possible|there]',
+      '$WHAT [tool calling|a tool call|function calling|tool_choice]',
+      'tool [calls|calling]', 'function [calls|calling]',
+      'what [can you do|do you do] with tools',
+      '[what happens|what do you do] when no tool fits',
+      'can [agents|an agent|my agent] use [you|it]'],
+     ['are you able to call tools', 'will function calls work here'],
+     'send tools with the request'),
     ('sampling',
      'A request may set temperature, top_p, seed, stop and max_tokens.',
      ['$WHICH [sampling options|sampling parameters|parameters|request options|request fields|'
@@ -381,8 +397,8 @@ FACTS = [
       'tell me why my graphics card is not found'],
      'Ask GET /health'),
     ('device',
-     'Set device in tawny.conf to auto, cpu or the name of a device, then restart. GET /health '
-     'names the device in use.',
+     'Set device in tawny.conf to auto, vulkan, cpu or the name of a device, then restart. GET '
+     '/health names the device in use.',
      ['$HOW [$CHANGE|force] [the|another|a different] device',
       '$HOW [force|make] it [to use|use|run on] the CPU',
       '[what is|explain|what does] the [device setting|setting device|setting called device]',
@@ -390,7 +406,7 @@ FACTS = [
      ['I want to choose the device', 'which setting makes it run on the CPU'],
      'Set device in tawny'),
     ('nvidia',
-     'No. Tawny brings drivers for AMD graphics only; on other machines it runs on the CPU.',
+     'No. Tawny brings drivers for AMD graphics only; with device = cpu it runs on the processor.',
      ['[does it|does Tawny|can it|will it] [support|use|work with|run on] [NVIDIA|Nvidia|nvidia|'
       'CUDA|an NVIDIA card|an NVIDIA GPU|Intel graphics|a GeForce]',
       'is [NVIDIA|CUDA|Nvidia] supported',
@@ -411,8 +427,8 @@ FACTS = [
      ['where might tawny.conf be', 'in which file are the settings'],
      'EFI partition'),
     ('settings',
-     'The settings are model, listen, listen-http, state, device, ctx, threads, parallel, '
-     'hostname and log, one key = value line each.',
+     'Among the settings are model, listen, listen-http, device, ctx, threads, parallel, hostname '
+     'and log, one key = value line each; tawny.conf explains them all.',
      ['$WHICH settings [are there|exist|can I change|does it have|are in tawny.conf|can be set]',
       '[what|which] [keys|options|settings] [does tawny.conf have|are in tawny.conf|can I write '
       'in tawny.conf]',
@@ -440,8 +456,8 @@ FACTS = [
      ['can I limit how many cores are used', 'which setting changes the threads'],
      'threads = N'),
     ('ctx',
-     'Set ctx = N in tawny.conf and restart. The default is 4096 tokens, and never more than the '
-     'model allows.',
+     'Set ctx = N in tawny.conf and restart. The default, auto, is what fits in memory. I myself '
+     'can read 32768 tokens.',
      ['$HOW [change|set|configure|increase|enlarge|raise|extend|reduce] [the|its] [context|'
       'context length|context size|context window|ctx]',
       '[how long|how big|how large|what] is [the|your] [context|context length|context size|'
@@ -692,7 +708,7 @@ FACTS = [
      ['may I edit the settings on a Windows PC', 'I only use Windows, can I copy models'],
      'use a Linux PC'),
     ('size',
-     'I have about 5 million parameters and a vocabulary of 3072 tokens; my file is under 8 MB.',
+     'I have about 5 million parameters and a vocabulary of 3328 tokens; my file is under 8 MB.',
      ['how [big|large|small] are you', 'how many [parameters|weights] do you have',
       'what is your size', 'how many [tokens|words] [do you know|are in your vocabulary]',
       'how big is [the built-in model|your file|your vocabulary]', 'are you [big|small|large]',

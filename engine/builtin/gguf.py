@@ -83,23 +83,45 @@ def write(path, hp, voc, tensors, learnt):
         f.write(head + bytes(-len(head) % 32) + data)
 
 
-def learnt(path):
-    """the kinds that the model of a file was trained on; none where the file has no such key"""
-    size = {0: 1, 1: 1, 2: 2, 3: 2, U32: 4, I32: 4, F32: 4, BOOL: 1, 10: 8, 11: 8, 12: 8}
+def read(path):
+    """({key: value}, {name: tensor as float32}) of a file; tensors in F32 or Q8_0 alone"""
+    scalars = {0: 'B', 1: 'b', 2: 'H', 3: 'h', U32: 'I', I32: 'i', F32: 'f', BOOL: '?', 10: 'Q',
+               11: 'q', 12: 'd'}
     with open(path, 'rb') as f:
         def take(form):
             return struct.unpack('<' + form, f.read(struct.calcsize('<' + form)))
 
-        def text():
-            return f.read(take('Q')[0]).decode(errors='replace')
-        _, _, _, n_keys = take('4sIQQ')
+        def item(typ):
+            if typ == STR:
+                return f.read(take('Q')[0]).decode(errors='replace')
+            if typ == ARR:
+                of, n = take('IQ')
+                return [item(of) for _ in range(n)]
+            return take(scalars[typ])[0]
+        _, _, n_tensors, n_keys = take('4sIQQ')
+        keys, infos, tensors = {}, [], {}
         for _ in range(n_keys):
-            name, typ = text(), take('I')[0]
-            item, n = take('IQ') if typ == ARR else (typ, 1)
-            if item == STR:
-                values = [text() for _ in range(n)]
-                if name == LEARNT:
-                    return values
+            name = item(STR)
+            keys[name] = item(take('I')[0])
+        for _ in range(n_tensors):
+            name = item(STR)
+            dims = take('%dQ' % take('I')[0])
+            infos.append((name, dims) + take('IQ'))
+        start = f.tell() + -f.tell() % 32
+        for name, dims, typ, offset in infos:
+            n = int(np.prod(dims))
+            f.seek(start + offset)
+            if typ == T_F32:
+                w = np.frombuffer(f.read(4 * n), '<f4')
+            elif typ == T_Q8_0:
+                b = np.frombuffer(f.read(n // 32 * 34), np.uint8).reshape(-1, 34)
+                w = b[:, :2].copy().view('<f2').astype(np.float32) * b[:, 2:].view(np.int8)
             else:
-                f.seek(size[item] * n, 1)
-    return []
+                raise ValueError('%s: %s is of type %d; F32 or Q8_0 was expected' % (path, name, typ))
+            tensors[name] = w.reshape(dims[::-1])
+    return keys, tensors
+
+
+def learnt(path):
+    """the kinds that the model of a file was trained on; none where the file has no such key"""
+    return read(path)[0].get(LEARNT, [])

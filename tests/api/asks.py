@@ -6,7 +6,7 @@ import shutil
 import threading
 import time
 
-from tools import WORK, Server, check, curl, events_of
+from tools import SHORT, WORK, Server, check, curl, events_of
 
 
 def messages(server):
@@ -111,7 +111,7 @@ def ca_addresses(model):
 
 def queue(model):
     """A stream that waits has its head at once, and a sign of life in a form that every client takes."""
-    server = Server("queue", model, options=("--parallel", "1"))
+    server = Server("queue", model, options=("--parallel", "1", *SHORT))
     server.wait()
     holder = threading.Thread(target=lambda: server.ask("POST", "/v1/completions", {
         "prompt": "Count:", "max_tokens": 900, "temperature": 1.9, "top_k": 0, "seed": 3}, timeout=120))
@@ -135,7 +135,7 @@ def queue(model):
 
 
 def run(model):
-    server = Server("asks", model)
+    server = Server("asks", model, options=SHORT)
     if not check("asks: ready", (server.wait() or {}).get("status") == "ready", server.log.read_text()[-500:]):
         server.stop()
         return

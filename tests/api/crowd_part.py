@@ -5,13 +5,13 @@ import re
 import subprocess
 import sys
 
-from tools import HERE, Server, add, check
+from tools import HERE, SHORT, Server, add, check
 
 
 def run(model):
     """48 connections for 4 s each; with TAWNY_TEST_FULL=1, 320 for a minute."""
     full = os.environ.get("TAWNY_TEST_FULL") == "1"
-    server = Server("crowd", model)
+    server = Server("crowd", model, options=SHORT)
     server.wait()
     done = subprocess.run([sys.executable, HERE / "crowd.py", "--url", server.url, "--ca", str(server.ca), "--key",
                            str(server.state / "api-key"), "--pid", str(server.process.pid), "--connections", "320" if full else "48",

@@ -44,7 +44,7 @@ def in_thread(results, name, *arguments):
 
 
 def stop(t, model):
-    server = t.Server("stop", model, flavour="asan", options=("--parallel", "1", "--threads", "1"))  # slow: the stream is long
+    server = t.Server("stop", model, flavour="asan", options=("--parallel", "1", "--threads", "1", *t.SHORT))  # slow: the stream is long
     server.wait()
     results = {}
     threads = [in_thread(results, "running", server, long_post(server))]

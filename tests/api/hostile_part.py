@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 
-from tools import HERE, Server, add, check
+from tools import HERE, SHORT, Server, add, check
 
 
 def run(model):
@@ -12,7 +12,7 @@ def run(model):
     if not script.exists():
         check("hostile: tests/api/hostile.py exists", False, "it is missing")
         return
-    server = Server("hostile", model, flavour="asan")
+    server = Server("hostile", model, flavour="asan", options=SHORT)
     server.wait()
     done = subprocess.run([sys.executable, script, "--url", server.url, "--http", str(server.plain), "--ca", str(server.ca), "--key",
                            str(server.state / "api-key"), "--pid", str(server.process.pid)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

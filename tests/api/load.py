@@ -4,11 +4,11 @@ import concurrent.futures
 import threading
 import time
 
-from tools import Server, check, stream
+from tools import SHORT, Server, check, stream
 
 
 def run(model):
-    server = Server("load", model, options=("--parallel", "3"))
+    server = Server("load", model, options=("--parallel", "3", *SHORT))
     server.wait()
     prompts = ["Say something about the number %d." % i for i in range(12)]
     alone = [stream(server, p, 24)[0] for p in prompts]

@@ -5,7 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
-from tools import HERE, Server, WORK, check, in_test_root, skip, test_root
+from tools import HERE, SHORT, Server, WORK, check, in_test_root, skip, test_root
 
 PLACE = WORK / "npm"
 
@@ -51,7 +51,7 @@ def run(model):
     if not root:
         skip("openai npm", why)
         return
-    server = Server("npm", model)
+    server = Server("npm", model, options=SHORT)
     server.wait()
     client("openai npm", "client.mjs", server, 14)
     code, text = in_test_root(root, "env", "TAWNY_URL=" + server.url, "TAWNY_KEY=" + server.key(), "node", "-e",

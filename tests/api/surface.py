@@ -4,7 +4,7 @@ import json
 import re
 import subprocess
 
-from tools import Server, WORK, check, curl, events_of
+from tools import SHORT, Server, WORK, check, curl, events_of
 
 
 def curl_public(server):
@@ -116,7 +116,7 @@ def curl_answers(server):
 
 
 def run(model):
-    server = Server("curl", model)
+    server = Server("curl", model, options=SHORT)
     health = server.wait()
     if not check("serve: ready", health and health["status"] == "ready", server.log.read_text()[-500:]):
         server.stop()
