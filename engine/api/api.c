@@ -105,8 +105,10 @@ static void events_ready(void *arg, int fd)
         struct reply **at = reply_find(api, event->job_id), *reply = *at;
         if (reply) {
             measure(api, reply, event);
-            const struct event told = {
+            struct event told = {
                 .job_id = event->job_id, .kind = event->kind, .usage = event->usage};
+            if (reply->n_tried > 0) // another answer to a prompt that was counted already
+                told.usage.n_prompt = 0;
             reply_event(reply, event);
             if (event_is_last(&told))
                 used(api, reply, &told);

@@ -54,6 +54,9 @@ static struct reply *reply_open(struct api *api, const struct form *form, const 
     buf_init(&reply->thinking, ANSWER_BYTES_MOST);
     reply->who = ask->owner;
     reply->echo = form->echo;
+    reply->echoes = ask->echoes;
+    reply->n_choices = form->n_choices;
+    reply->n_tries = form->n_tries;
     buf_init(&reply->choices, 8 * (size_t)ANSWER_BYTES_MOST);
     if (form->echo && buf_add(&reply->text, ask->prompt.p, ask->prompt.n) != OK)
         log_warn("a prompt is too long to be echoed");
@@ -143,29 +146,55 @@ static void later_close(struct job **later, size_t n)
     free(later);
 }
 
-// A job for each prompt but the first, in *out (NULL: there are none).
-static bool read_later(struct api *api, const struct request *request, const struct form *first,
-                       struct job ***out, struct refusal *refusal)
+// Of all prompts; 1 where a dialect knows no such thing.
+static size_t n_answers(const struct form *form)
 {
-    const size_t n = first->n_prompts > 1 ? first->n_prompts - 1 : 0;
+    return form->n_prompts * (form->n_tries > 0 ? form->n_tries : 1);
+}
+
+// They are all read before the first is begun, and are held until their turn comes.
+static bool answers_fit(const struct request *request, const struct form *form,
+                        const struct job *first, struct refusal *refusal)
+{
+    const size_t n = n_answers(form);
+    const char *field = form->n_prompts > 1 ? form->dialect->input : "n";
+    if (request->body.n > PROMPTS_BYTES / n)
+        return refuse(refusal, 413, "request_too_large", field,
+                      "With %zu answers to give a request may have %zu bytes; ask for fewer at "
+                      "once.",
+                      n, PROMPTS_BYTES / n);
+    if (first->arena.used_bytes > ASKS_BYTES / n)
+        return refuse(refusal, 413, "request_too_large", field,
+                      "This request is too large to be read %zu times, once for each answer; ask "
+                      "for fewer at once.",
+                      n);
+    return true;
+}
+
+// A job for each answer but the first, in *out (NULL: there are none). A prompt's answers follow
+// each other, and the seed of each is one more than that before it.
+static bool read_later(struct api *api, const struct request *request, const struct form *first,
+                       const struct job *job, struct job ***out, struct refusal *refusal)
+{
+    const size_t n = n_answers(first) - 1, n_tries = n_answers(first) / first->n_prompts;
     *out = NULL;
     if (n == 0)
         return true;
-    if (request->body.n > PROMPTS_BYTES / first->n_prompts)
-        return refuse(refusal, 413, "request_too_large", first->dialect->input,
-                      "With %zu prompts a request may have %zu bytes; send fewer at once.",
-                      first->n_prompts, PROMPTS_BYTES / first->n_prompts);
+    if (!answers_fit(request, first, job, refusal))
+        return false;
     struct job **later = mem_array(n, sizeof(struct job *));
     for (size_t i = 0; i < n; i++) {
         struct form form;
         later[i] = job_open();
         later[i]->kind = first->dialect->kind;
         later[i]->ask.owner = request->who;
-        if (!ask_read_of(first->dialect, request->body, i + 1, later[i], &form, refusal) ||
+        if (!ask_read_of(first->dialect, request->body, (i + 1) / n_tries, later[i], &form,
+                         refusal) ||
             !model_pick(api, form.model, later[i], refusal)) {
             later_close(later, i + 1);
             return false;
         }
+        later[i]->ask.sampling.seed += (i + 1) % n_tries;
     }
     *out = later;
     return true;
@@ -196,14 +225,14 @@ void dialect_post(struct api *api, struct exchange *exchange, const struct reque
         model_pick(api, form.model, job, &refusal) && settle(api, job, &form, &refusal) &&
         model_suits(api, job, &form, &refusal) &&
         !answered_instead(api, exchange, job, &form, &refusal) &&
-        read_later(api, request, &form, &later, &refusal) &&
+        read_later(api, request, &form, job, &later, &refusal) &&
         submit(api, exchange, job, &form, &refusal)) {
         api->replies->later = later;
-        api->replies->n_later = later ? form.n_prompts - 1 : 0;
+        api->replies->n_later = later ? n_answers(&form) - 1 : 0;
         log_debug("%s: job %llu", request->id, (unsigned long long)api->last_id);
         return;
     }
-    later_close(later, later ? form.n_prompts - 1 : 0);
+    later_close(later, later ? n_answers(&form) - 1 : 0);
     dialect_forget(dialect, form.of_dialect);
     job_close(job);
     if (refusal.http == 0)

@@ -22,7 +22,9 @@ enum {
     KEY_BODY_BYTES = 16384, // of a request that makes or changes a key
     MESSAGES_MOST = 4096,
     PROMPTS_MOST = 64,        // of one request
-    PROMPTS_BYTES = 64 << 20, // its body is read so many times: once for each
+    CHOICES_MOST = 16,        // answers to one prompt (n, best_of)
+    PROMPTS_BYTES = 64 << 20, // a body is read once for each answer: no more than this in all
+    ASKS_BYTES = 256 << 20,   // and what was read takes no more
     TOOLS_MOST = 1024,        // OpenAI allows 128
     STOPS_MOST = 16,          // OpenAI allows 4
     STOP_BYTES_MOST = 512,
@@ -83,6 +85,7 @@ struct form { // of a request what is not the engine's business: how its answer 
     const struct dialect *dialect;
     bool stream, include_usage, echo;
     size_t n_prompts, prompt_at; // how many there are, and which of them was read
+    size_t n_choices, n_tries;   // answers told to each, the best of so many; 0: not said
     struct bytes model;          // as asked for; empty = not given
     const char *constraint;      // the field that says what the answer must be; NULL: none
     bool logprobs;
@@ -124,18 +127,23 @@ struct reply { // an answer on its way: from sched_submit to the job's last even
     struct reply_call *calls; // [n_calls], filled when it is not streamed
     size_t n_calls, calls_allocated;
     size_t n_bytes; // of all these
-    // Several prompts are answered one after the other:
-    struct job **later;  // [n_later]: those that are not begun yet; ours
-    size_t n_later;      // what is left of them
-    size_t index;        // of the present answer
-    struct buf choices;  // those that are done, as JSON with commas between them
-    struct usage before; // what they took
-    bool logprobs;       // they are asked for
-    struct buf chances;  // what came of them and is not written yet (logprobs.c)
-    size_t chances_at;   // characters of the answer before their text
-    uint64_t asked_ms;   // when it was submitted
-    bool spoken;         // its first token has come
-    uint64_t written_ms; // when a stream last got something
+    // Several answers are given one after the other, to each prompt n_tries:
+    struct job **later;        // [n_later]: those that are not begun yet; ours
+    size_t n_later;            // what is left of them
+    size_t index;              // of the present answer, or of the next that is told
+    size_t n_choices, n_tries; // as in struct form; 0: one
+    size_t n_tried;            // answers that the present prompt has already
+    struct buf choices;        // those that are done, as JSON with commas between them
+    struct best *best;         // of the present prompt, where the best are told (choices.c): ours
+    struct usage before;       // what all took
+    bool logprobs;             // they are asked for
+    struct buf chances;        // what came of them and is not written yet (logprobs.c)
+    size_t chances_at;         // characters of the answer before their text
+    bool echoes;               // the engine tells the prompt first: its text has not come yet
+    size_t chances_from;       // bytes of `chances` that are the prompt's
+    uint64_t asked_ms;         // when it was submitted
+    bool spoken;               // its first token has come
+    uint64_t written_ms;       // when a stream last got something
     int32_t n_prompt,
         n_read;        // tokens of the prompt, and of these computed so far; 0: not known yet
     void *of_dialect;  // what the dialect's writer keeps from begin to end: ours
@@ -159,7 +167,7 @@ struct writer {
     void (*alive)(struct reply *reply);
     void (*end)(struct reply *reply, enum finish finish, const struct usage *usage);
     void (*fail)(struct reply *reply, const struct refusal *refusal);
-    // One of several answers has ended, and it is not the last.
+    // One of several answers has ended, and it is not the last; or the best of them are told.
     void (*part)(struct reply *reply, enum finish finish);
     // A whole answer, into *json (which it inits).
     void (*whole)(const struct reply *reply, struct json *json, enum finish finish,
@@ -223,6 +231,7 @@ bool event_is_last(const struct event *event);
 // logprobs.c
 MUST_USE enum status logprobs_keep(struct reply *reply, const struct event *event);
 void logprobs_drop(struct reply *reply, int32_t n); // of those not written yet the last n
+double logprobs_mean(const struct reply *reply);    // of the answer's tokens; none: CHANCE_LEAST
 // Of what is kept: how many tokens there are of the next one, itself and the likeliest; then each.
 struct chance {
     double log;
@@ -236,6 +245,13 @@ void logprobs_write(struct json *json, const struct reply *reply); // null when 
 void logprobs_array(struct json *json, const struct reply *reply);
 size_t logprobs_characters(struct bytes chances);
 void logprobs_items(struct json *json, struct bytes chances); // an array, as chats have it
+
+// choices.c: the answers of one request that are done, where there are several
+bool choices_pick(const struct reply *reply); // of those to a prompt only the best are told
+// One more, an object without its index; `choices` gets it, or those it is the last of.
+// TOO_LARGE: they are more than may be held.
+MUST_USE enum status choices_add(struct reply *reply, struct bytes choice);
+void choices_free(struct reply *reply);
 
 // ---- the whole ------------------------------------------------------------------------------
 

@@ -205,6 +205,23 @@ void logprobs_drop(struct reply *reply, int32_t n)
         reply->chances.n -= rest.n;
 }
 
+double logprobs_mean(const struct reply *reply)
+{
+    struct bytes rest = buf_view(&reply->chances);
+    const size_t n_before = reply->chances_from < rest.n ? reply->chances_from : rest.n;
+    double sum = 0;
+    size_t n = 0;
+    rest = (struct bytes){rest.p + n_before, rest.n - n_before};
+    while (rest.n > 0) {
+        const uint8_t n_there = chance_count(&rest);
+        sum += chance_take(&rest).log;
+        for (uint8_t i = 1; i < n_there; i++)
+            (void)chance_take(&rest);
+        n++;
+    }
+    return n > 0 ? sum / (double)n : CHANCE_LEAST;
+}
+
 size_t logprobs_characters(struct bytes chances)
 {
     size_t n_all = 0;

@@ -1,7 +1,7 @@
 // openai.c - OpenAI's dialect: POST /v1/chat/completions and /v1/completions.
 //
 // One table says which fields exist beside those that all dialects share, and who reads them; below
-// it stands what writes an answer. What is asked for and cannot be done (n = 2 ...) is a
+// it stands what writes an answer. What is asked for and cannot be done is a
 // 400 that names the field. A stream begins with the role, is never silent for long (a
 // chunk whose delta is empty: every client takes it, where some choke on a comment line), and ends
 // with a finish_reason, the usage where it was asked for, and [DONE]. An error inside a stream is a
@@ -96,13 +96,46 @@ static bool read_echo(struct reading *r, const char *name, yyjson_val *value)
     return take_flag(r, name, value, &r->form->echo);
 }
 
-// n, best_of
-static bool only_one(struct reading *r, const char *name, yyjson_val *value)
+static bool read_count(struct reading *r, const char *name, yyjson_val *value, size_t *out)
 {
-    if (!yyjson_is_num(value))
-        return wrong_kind(r, name, "a number", value);
-    if (yyjson_get_num(value) != 1)
-        return not_supported(r, name, "one answer a request is given; it must be 1");
+    int64_t n;
+    if (!take_whole(r, name, value, 1, CHOICES_MOST, &n))
+        return false;
+    *out = (size_t)n;
+    return true;
+}
+
+static bool read_n(struct reading *r, const char *name, yyjson_val *value)
+{
+    return read_count(r, name, value, &r->form->n_choices);
+}
+
+static bool read_best_of(struct reading *r, const char *name, yyjson_val *value)
+{
+    return read_count(r, name, value, &r->form->n_tries);
+}
+
+// How many answers there are; the best are found by their log-probabilities.
+static bool finish_choices(struct reading *r)
+{
+    struct form *form = r->form;
+    if (form->n_choices == 0)
+        form->n_choices = 1;
+    if (form->n_tries == 0)
+        form->n_tries = form->n_choices;
+    if (form->n_tries < form->n_choices)
+        return refuse(r->refusal, 400, "invalid_value", "best_of",
+                      "'best_of' is %zu; it must be at least 'n', which is %zu.", form->n_tries,
+                      form->n_choices);
+    if (form->n_tries == form->n_choices)
+        return true;
+    if (form->stream)
+        return refuse(r->refusal, 400, "invalid_value", "best_of",
+                      "'best_of' is %zu and 'n' is %zu; with 'stream' they must be equal, as the "
+                      "best are known when all are written.",
+                      form->n_tries, form->n_choices);
+    if (r->ask->n_chances < 0)
+        r->ask->n_chances = 0;
     return true;
 }
 
@@ -155,7 +188,7 @@ static bool only_text_modality(struct reading *r, const char *name, yyjson_val *
 
 static const struct field both_fields[] = {
     {"stream_options", read_stream_options},
-    {"n", only_one},
+    {"n", read_n},
     {"prediction", read_prediction},
     {NULL, NULL},
 };
@@ -179,7 +212,7 @@ static const struct field chat_fields[] = {
 };
 
 static const struct field completions_fields[] = {
-    {"prompt", read_prompt}, {"echo", read_echo}, {"best_of", only_one},
+    {"prompt", read_prompt}, {"echo", read_echo}, {"best_of", read_best_of},
     {"suffix", read_suffix}, {NULL, NULL},
 };
 
@@ -193,7 +226,7 @@ static bool chat_finish(struct reading *r)
     r->ask->chat = true;
     if (!r->ask->conversation.messages)
         return missing(r, "messages");
-    return finish_tools(r) && finish_thinking(r) && finish_logprobs(r);
+    return finish_tools(r) && finish_thinking(r) && finish_logprobs(r) && finish_choices(r);
 }
 
 // The prompt alone is asked for, whole.
@@ -201,6 +234,7 @@ static bool prompt_finish(struct reading *r)
 {
     r->ask->only_prompt = true;
     r->form->stream = false;
+    r->form->n_choices = 1;
     return chat_finish(r);
 }
 
@@ -215,7 +249,7 @@ static bool completions_finish(struct reading *r)
         return not_supported(r, "echo",
                              "a prompt of token ids has no text; send the text, or ask for "
                              "'logprobs' too");
-    return finish_suffix(r);
+    return finish_choices(r) && finish_suffix(r);
 }
 
 // ---- what all objects of an answer share ----------------------------------------------------
@@ -447,9 +481,13 @@ static void message_write(struct json *json, const struct reply *reply)
     json_end(json);
 }
 
-static void choice_whole(struct json *json, const struct reply *reply, enum finish finish)
+static void choice_whole(struct json *json, const struct reply *reply, bool name_index,
+                         enum finish finish)
 {
-    choice_begin(json, reply);
+    if (name_index)
+        choice_begin(json, reply);
+    else
+        json_object(json, NULL);
     if (is_chat(reply))
         message_write(json, reply);
     else
@@ -465,10 +503,8 @@ static void part(struct reply *reply, enum finish finish)
     }
     struct json json;
     json_init(&json, 8 * (size_t)ANSWER_BYTES_MOST);
-    choice_whole(&json, reply, finish);
-    if (json_done(&json) != OK ||
-        buf_add(&reply->choices, ",", reply->choices.n > 0 ? 1 : 0) != OK ||
-        buf_add(&reply->choices, json.text.p, json.text.n) != OK)
+    choice_whole(&json, reply, false, finish);
+    if (json_done(&json) != OK || choices_add(reply, buf_view(&json.text)) != OK)
         reply_too_long(reply);
     json_free(&json);
 }
@@ -480,7 +516,8 @@ static void whole(const struct reply *reply, struct json *json, enum finish fini
     json_array(json, "choices");
     if (reply->choices.n > 0)
         json_splice(json, NULL, buf_view(&reply->choices));
-    choice_whole(json, reply, finish);
+    if (!choices_pick(reply))
+        choice_whole(json, reply, true, finish);
     json_end(json);
     usage_write(json, usage);
     json_end(json);

@@ -93,33 +93,45 @@ static void stream_alive(struct reply *reply, uint64_t now_ms)
 
 // ---- ends -----------------------------------------------------------------------------------
 
-static void usage_add(struct usage *sum, const struct usage *usage)
+// again: the same prompt as before, whose tokens and time are counted once.
+static void usage_add(struct usage *sum, const struct usage *usage, bool again)
 {
-    sum->n_prompt += usage->n_prompt;
-    sum->n_prompt_cached += usage->n_prompt_cached;
+    sum->n_prompt += again ? 0 : usage->n_prompt;
+    sum->n_prompt_cached += again ? 0 : usage->n_prompt_cached;
+    sum->prompt_us += again ? 0 : usage->prompt_us;
     sum->n_generated += usage->n_generated;
     sum->n_thinking += usage->n_thinking;
     sum->n_drafted += usage->n_drafted;
     sum->n_draft_kept += usage->n_draft_kept;
     sum->queue_us += usage->queue_us;
-    sum->prompt_us += usage->prompt_us;
     sum->generate_us += usage->generate_us;
 }
 
 static void fail(struct reply *reply, const struct err *err);
 
-// The next of several prompts: its job has another number, by which its events find the reply.
+static void answer_forget(struct reply *reply)
+{
+    reply->text.n = reply->thinking.n = reply->chances.n = 0;
+    reply->chances_at = reply->chances_from = 0;
+    for (size_t i = 0; i < reply->n_calls && reply->calls; i++)
+        buf_free(&reply->calls[i].text);
+    reply->n_calls = 0;
+}
+
+// The next of several answers: its job has another number, by which its events find the reply.
 static void go_on(struct reply *reply, const struct event *event)
 {
     struct api *api = reply->api;
     reply->dialect->writer->part(reply, event->finish);
     if (!reply->exchange) // it was too long
         return;
-    reply->text.n = reply->chances.n = reply->chances_at = 0;
-    reply->index++;
+    answer_forget(reply);
+    reply->n_tried = reply->n_tried + 1 < reply->n_tries ? reply->n_tried + 1 : 0;
+    reply->index += !choices_pick(reply);
     struct job *job = reply->later[0]; // the engine thread's once it is submitted
     const uint64_t id = ++api->last_id;
     job->id = id;
+    reply->echoes = job->ask.echoes;
     if (reply->echo && buf_add(&reply->text, job->ask.prompt.p, job->ask.prompt.n) != OK)
         log_warn("a prompt is too long to be echoed");
     if (sched_submit(api->options.sched, job) != OK) {
@@ -136,12 +148,17 @@ static void go_on(struct reply *reply, const struct event *event)
 static void done(struct reply *reply, struct event *event)
 {
     logprobs_drop(reply, event->n_done);
-    usage_add(&reply->before, &event->usage);
+    usage_add(&reply->before, &event->usage, reply->n_tried > 0);
     if (reply->n_later > 0) {
         if (reply->stream)
             stream_begin(reply);
         go_on(reply, event);
         return;
+    }
+    if (choices_pick(reply)) {
+        reply->dialect->writer->part(reply, event->finish);
+        if (!reply->exchange)
+            return;
     }
     event->usage = reply->before;
     reply->stop = (struct bytes){event->text, event->n_text};
@@ -247,6 +264,9 @@ void reply_too_long(struct reply *reply)
 static void text_came(struct reply *reply, const struct event *event)
 {
     const struct writer *writer = reply->dialect->writer;
+    if (reply->echoes) // this is the prompt's text, behind its tokens
+        reply->chances_from = reply->chances.n;
+    reply->echoes = false;
     if (reply->stream || writer->gathers) {
         if (reply->stream)
             stream_begin(reply);
@@ -274,13 +294,13 @@ static void chance_came(struct reply *reply, const struct event *event)
 
 void reply_clear(struct reply *reply)
 {
-    for (size_t i = 0; i < reply->n_calls && reply->calls; i++)
-        buf_free(&reply->calls[i].text);
+    answer_forget(reply);
     free(reply->calls);
     while (reply->n_later > 0)
         job_close(reply->later[--reply->n_later]);
     free(reply->later);
     buf_free(&reply->choices);
+    choices_free(reply);
     buf_free(&reply->text);
     buf_free(&reply->thinking);
     buf_free(&reply->chances);

@@ -103,8 +103,39 @@ await check("a stream that is left half way", async () => {
     }
 });
 
-await check("n = 2 is a 400", () => refused(OpenAI.BadRequestError, 400,
-    () => client.chat.completions.create({ model, messages, n: 2 })));
+await check("n = 17 is a 400", () => refused(OpenAI.BadRequestError, 400,
+    () => client.chat.completions.create({ model, messages, n: 17 })));
+
+const several = { model, messages, temperature: 2, top_k: 0, top_p: 1, min_p: 0, seed: 7, max_tokens: 40, n: 3 };
+let three;
+await check("chat, n = 3: as three seeds alone", async () => {
+    const answer = await client.chat.completions.create({ ...several, logprobs: true });
+    three = answer.choices.map((choice) => choice.message.content);
+    if (answer.choices.map((choice) => choice.index).join() !== "0,1,2") return JSON.stringify(answer.choices);
+    if (answer.choices.some((choice) => !choice.logprobs?.content.length || !choice.finish_reason)) return JSON.stringify(answer.choices);
+    const alone = [];
+    for (const seed of [7, 8, 9]) alone.push(await client.chat.completions.create({ ...several, n: 1, seed }));
+    const texts = alone.map((one) => one.choices[0].message.content);
+    if (three.join("|") !== texts.join("|") || new Set(three).size < 2) return JSON.stringify([three, texts]);
+    const sum = alone.reduce((n, one) => n + one.usage.completion_tokens, 0), usage = answer.usage;
+    if (usage.prompt_tokens !== alone[0].usage.prompt_tokens || usage.completion_tokens !== sum) return JSON.stringify([usage, sum]);
+});
+await check("chat, n = 3, by the stream helper: the same", async () => {
+    const answer = await client.chat.completions.stream({ ...several, stream_options: { include_usage: true } }).finalChatCompletion();
+    const texts = answer.choices.map((choice) => choice.message.content);
+    if (texts.join("|") !== three.join("|")) return JSON.stringify([texts, three]);
+    if (answer.choices.some((choice, i) => choice.index !== i || choice.message.role !== "assistant" || !choice.finish_reason))
+        return JSON.stringify(answer.choices);
+    if (!(answer.usage.completion_tokens >= 3)) return JSON.stringify(answer.usage);
+});
+await check("completions, n = 2 with two prompts: four choices, a prompt's beside each other", async () => {
+    const prompt = ["The box", "How do I"], ask = { model, prompt, temperature: 1.5, seed: 7, max_tokens: 8 };
+    const answer = await client.completions.create({ ...ask, n: 2 }), alone = [];
+    for (const one of prompt)
+        for (const seed of [7, 8]) alone.push((await client.completions.create({ ...ask, prompt: one, seed })).choices[0].text);
+    if (answer.choices.map((choice) => choice.index).join() !== "0,1,2,3") return JSON.stringify(answer.choices);
+    if (answer.choices.map((choice) => choice.text).join("|") !== alone.join("|")) return JSON.stringify([answer.choices, alone]);
+});
 await check("functions, the older tools, are a 400", () => refused(OpenAI.BadRequestError, 400,
     () => client.chat.completions.create({ model, messages, functions: [{ name: "f" }] })));
 await check("a prompt over the context is a 400 with its code", async () => {

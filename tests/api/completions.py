@@ -1,4 +1,4 @@
-"""/v1/completions: several prompts in one request, and gaps that are filled in."""
+"""/v1/completions: several prompts in one request, several answers to each, and gaps that are filled in."""
 
 import json
 import subprocess
@@ -47,6 +47,56 @@ def several(server):
     check("completions: 64 prompts", status == 200 and [c["index"] for c in answer["choices"]] == list(range(64)), str(answer)[:300])
 
 
+def mean(choice):
+    logs = choice["logprobs"]["token_logprobs"]
+    return sum(logs) / len(logs)
+
+
+def choices(server):
+    warm = {"temperature": 1.5, "seed": 7, "max_tokens": 6, "ignore_eos": True}
+    prompts = PROMPTS[::2]
+    # what each is alone: the seed of an answer is one more than that before it
+    alone = [[ask(server, **dict(warm, prompt=prompt, seed=7 + i, logprobs=0))[2] for i in range(4)] for prompt in prompts]
+    texts = [[one["choices"][0]["text"] for one in of] for of in alone]
+    check("choices: seeds give different answers", all(len(set(of)) > 1 for of in texts), texts)
+    wanted = [text for of in texts for text in of[:2]]
+    status, _, whole = ask(server, **dict(warm, prompt=prompts, n=2))
+    check("choices: n answers to each prompt, in order", status == 200 and [c["text"] for c in whole["choices"]] == wanted and
+          [c["index"] for c in whole["choices"]] == [0, 1, 2, 3], (whole, wanted))
+    usage = whole["usage"]
+    check("choices: each prompt is counted once", usage["prompt_tokens"] == sum(of[0]["usage"]["prompt_tokens"] for of in alone) and
+          usage["completion_tokens"] == 24 and usage["total_tokens"] == usage["prompt_tokens"] + 24, usage)
+    status, _, text = ask(server, **dict(warm, prompt=prompts, n=2, best_of=2, stream=True, stream_options={"include_usage": True}))
+    streamed, finished, events = [""] * 4, [], events_of(text.decode())
+    for choice in (choice for event in events for choice in event["choices"]):
+        streamed[choice["index"]] += choice["text"]
+        finished += [choice["index"]] if choice["finish_reason"] else []
+    check("choices: streamed", streamed == wanted and finished == [0, 1, 2, 3] and events[-1]["usage"]["total_tokens"] == usage["total_tokens"], text)
+    status, _, best = ask(server, **dict(warm, prompt=prompts, n=2, best_of=4))
+    ranked = [one["choices"][0]["text"] for of in alone for one in sorted(of, key=lambda one: -mean(one["choices"][0]))[:2]]
+    check("choices: the best of four by their mean log-probability", status == 200 and [c["text"] for c in best["choices"]] == ranked and
+          [c["index"] for c in best["choices"]] == [0, 1, 2, 3] and all(c["logprobs"] is None for c in best["choices"]), (best, ranked))
+    check("choices: all that was written is counted", best["usage"]["completion_tokens"] == 48 and
+          best["usage"]["prompt_tokens"] == usage["prompt_tokens"], best["usage"])
+    status, _, told = ask(server, **dict(warm, prompt=prompts[0], best_of=4, logprobs=1, echo=True))
+    check("choices: the best with log-probabilities and the prompt", status == 200 and
+          [c["text"] for c in told["choices"]] == [prompts[0] + ranked[0]] and told["choices"][0]["logprobs"]["token_logprobs"][-1] < 0, (told, ranked))
+    status, _, same = ask(server, prompt=prompts[0], n=3)
+    check("choices: without chance all are equal", status == 200 and len({c["text"] for c in same["choices"]}) == 1 and len(same["choices"]) == 3, same)
+    long, name = {"prompt": "wort " * 400, "max_tokens": 1}, b"\nvllm:prefix_cache_hits_total{"
+    hits = lambda: sum(float(line.rsplit(b" ", 1)[1]) for line in server.ask("GET", "/metrics")[2].split(b"\n") if (b"\n" + line).startswith(name))
+    before = hits()
+    status, _, answer = ask(server, **dict(long, n=3))
+    n_read = answer["usage"]["prompt_tokens"] - answer["usage"]["prompt_tokens_details"]["cached_tokens"]
+    check("choices: a prompt is computed once", n_read > 300 and hits() - before >= 2 * 0.9 * answer["usage"]["prompt_tokens"], (answer["usage"], hits() - before))
+    for fields, param, code in (({"n": 17}, "n", "invalid_value"), ({"n": 0}, "n", "invalid_value"), ({"n": 3, "best_of": 2}, "best_of", "invalid_value"),
+                                ({"best_of": 17}, "best_of", "invalid_value"), ({"best_of": 2, "stream": True}, "best_of", "invalid_value"),
+                                ({"n": 16, "prompt": "wort " * 900000}, "n", "request_too_large")):
+        status, _, answer = ask(server, **dict({"prompt": "x"}, **fields))
+        check("choices: %s is refused" % str({k: v for k, v in fields.items() if k != "prompt"}), status == (413 if code == "request_too_large" else 400) and
+              answer["error"]["param"] == param and answer["error"]["code"] == code, answer)
+
+
 def gaps():
     scripted = WORK / "scripted.gguf"
     subprocess.run([ROOT / "tests" / "api" / "scripted.py", scripted], check=True)
@@ -86,6 +136,7 @@ def run(model):
         server.stop()
         return
     several(server)
+    choices(server)
     status, _, answer = ask(server, prompt="a", suffix="b")
     check("completions: a model without marks for gaps says so", status == 400 and answer["error"]["param"] == "suffix" and
           answer["error"]["code"] == "unsupported_value", answer)

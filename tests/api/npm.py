@@ -53,7 +53,7 @@ def run(model):
         return
     server = Server("npm", model, options=SHORT)
     server.wait()
-    client("openai npm", "client.mjs", server, 14)
+    client("openai npm", "client.mjs", server, 17)
     code, text = in_test_root(root, "env", "TAWNY_URL=" + server.url, "TAWNY_KEY=" + server.key(), "node", "-e",
                               "fetch(process.env.TAWNY_URL + '/health').then(() => console.log('trusted'), e => console.log(e.cause.code))")
     check("node: without the CA the certificate is refused", "trusted" not in text and "CERT" in text.upper(), text)

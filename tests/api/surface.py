@@ -102,7 +102,7 @@ def curl_answers(server):
     check("curl: max_completion_tokens", answer["usage"]["completion_tokens"] == 2 and
           answer["choices"][0]["finish_reason"] == "length", text)
     refusals = (("unknown model", '{%s,"model":"x"}' % ask, 404, "model_not_found"), ("no JSON", "hello", 400, "invalid_json"),
-                ("n=2", '{%s,"n":2}' % ask, 400, "unsupported_value"), ("temperature", '{%s,"temperature":9}' % ask, 400, None),
+                ("n=17", '{%s,"n":17}' % ask, 400, "invalid_value"), ("temperature", '{%s,"temperature":9}' % ask, 400, None),
                 ("duplicate key", '{%s,"max_tokens":3}' % ask, 400, "invalid_json"),
                 ("too long", '{"messages":[{"role":"user","content":"%s"}]}' % ("wort " * 9000), 400, "context_length_exceeded"),
                 ("too long, streamed", '{"stream":true,"messages":[{"role":"user","content":"%s"}]}' % ("wort " * 9000), 400,

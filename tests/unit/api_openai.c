@@ -339,8 +339,10 @@ static const struct {
      "invalid_type", "messages[0].tool_calls[0].function.arguments", "a string or an object"},
     {"{\"messages\":[{\"role\":\"assistant\",\"tool_calls\":[{\"type\":\"custom\"}]}]}",
      "unsupported_value", "messages[0].tool_calls[0].type", "\"function\""},
-    {"{" USER ",\"n\":2}", "unsupported_value", "n", "must be 1"},
-    {"{" USER ",\"n\":\"1\"}", "invalid_type", "n", "a number, not a string"},
+    {"{" USER ",\"n\":0}", "invalid_value", "n", "from 1 to 16"},
+    {"{" USER ",\"n\":17}", "invalid_value", "n", "from 1 to 16"},
+    {"{" USER ",\"n\":1.5}", "invalid_value", "n", "from 1 to 16"},
+    {"{" USER ",\"n\":\"1\"}", "invalid_type", "n", "a whole number, not a string"},
     {"{" USER ",\"logprobs\":2}", "invalid_type", "logprobs", "true or false"},
     {"{" USER ",\"top_logprobs\":3}", "invalid_value", "top_logprobs", "must be true"},
     {"{" USER ",\"logprobs\":true,\"top_logprobs\":21}", "invalid_value", "top_logprobs", "20"},
@@ -528,7 +530,12 @@ static void test_prompts_refused(void)
         "{\"prompt\":[1,2],\"echo\":true}",
         "{\"prompt\":5}",
         "{\"prompt\":[]}",
-        "{\"prompt\":\"x\",\"best_of\":3}",
+        "{\"prompt\":\"x\",\"best_of\":17}",
+        "{\"prompt\":\"x\",\"best_of\":0}",
+        "{\"prompt\":\"x\",\"best_of\":true}",
+        "{\"prompt\":\"x\",\"n\":3,\"best_of\":2}",
+        "{\"best_of\":1,\"prompt\":\"x\",\"n\":2}",
+        "{\"prompt\":\"x\",\"n\":2,\"best_of\":3,\"stream\":true}",
         "{\"prompt\":[1],\"suffix\":\"y\"}",
         "{\"prompt\":\"x\",\"suffix\":5}",
         "{\"prompt\":\"x\",\"logprobs\":21}",
@@ -565,6 +572,36 @@ static void test_echo(void)
         CHECK(ask_read(&openai_completions, bytes_of(asks[i].body), job, &form, &refusal));
         CHECK(job->ask.echoes == asks[i].echoes && form.echo == asks[i].echo &&
               job->ask.only_reads == asks[i].only_reads);
+        job_close(job);
+    }
+}
+
+// How many answers; log-probabilities are asked of the engine where the best are told.
+static void test_choices(void)
+{
+    static const struct {
+        const struct dialect *dialect;
+        const char *body;
+        size_t n_choices, n_tries;
+        int32_t n_chances;
+    } asks[] = {
+        {&openai_chat, "{" USER "}", 1, 1, -1},
+        {&openai_chat, "{" USER ",\"n\":16,\"stream\":true}", 16, 16, -1},
+        {&openai_chat, "{" USER ",\"n\":2,\"best_of\":9}", 2, 2, -1}, // chats have no such field
+        {&openai_prompt, "{" USER ",\"n\":3}", 1, 1, -1},
+        {&openai_completions, "{\"prompt\":\"x\",\"n\":3}", 3, 3, -1},
+        {&openai_completions, "{\"best_of\":4,\"prompt\":\"x\"}", 1, 4, 0},
+        {&openai_completions, "{\"prompt\":\"x\",\"n\":2,\"best_of\":16,\"logprobs\":3}", 2, 16, 3},
+        {&openai_completions, "{\"prompt\":\"x\",\"n\":2,\"best_of\":2,\"stream\":true}", 2, 2, -1},
+    };
+    for (size_t i = 0; i < COUNT_OF(asks); i++) {
+        struct job *job = job_open();
+        struct form form;
+        struct refusal refusal = {0};
+        if (!CHECK(ask_read(asks[i].dialect, bytes_of(asks[i].body), job, &form, &refusal) &&
+                   form.n_choices == asks[i].n_choices && form.n_tries == asks[i].n_tries &&
+                   job->ask.n_chances == asks[i].n_chances))
+            fprintf(stderr, "    %s %s\n", asks[i].body, refusal.text);
         job_close(job);
     }
 }
@@ -850,6 +887,7 @@ int main(void)
     test_prompts_refused();
     test_prompt_ids();
     test_echo();
+    test_choices();
     test_several();
     test_suffix();
     test_broken();

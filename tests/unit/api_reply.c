@@ -92,10 +92,12 @@ const struct sched_status *sched_status(const struct sched *sched)
     return &state;
 }
 
+static uint64_t reply_id(void);
+
 void sched_cancel(struct sched *sched, uint64_t job_id)
 {
     (void)sched;
-    CHECK(job_id == 9);
+    CHECK(job_id == reply_id());
     sent.n_cancels++;
 }
 
@@ -116,8 +118,7 @@ void job_close(struct job *job)
     free(job);
 }
 
-// ---- events
-// ----------------------------------------------------------------------------------------------
+// ---- events -------------------------------------------------------------------------------------
 
 static struct api api;
 static struct reply reply;
@@ -125,6 +126,11 @@ static struct reply reply;
 static uint64_t api_last_id(void)
 {
     return api.last_id;
+}
+
+static uint64_t reply_id(void)
+{
+    return reply.id;
 }
 
 static void begin_as(const struct dialect *dialect, const char *name, bool stream,
@@ -183,6 +189,16 @@ static void fails(enum status status, const char *text)
     free(event);
 }
 
+static void ends(enum finish finish, const char *stop, bool context_full)
+{
+    struct event *event = event_make(EVENT_DONE, bytes_of(stop));
+    event->finish = finish;
+    event->n_done = 0;
+    event->context_full = context_full;
+    reply_event(&reply, event);
+    free(event);
+}
+
 // A member of the n-th JSON sent, by a JSON pointer (RFC 6901), as text; "?" when it is not there.
 static const char *sent_at(size_t n, const char *pointer)
 {
@@ -202,8 +218,7 @@ static const char *sent_at(size_t n, const char *pointer)
     return text;
 }
 
-// ---- the tests
-// -------------------------------------------------------------------------------------------
+// ---- the tests ----------------------------------------------------------------------------------
 
 static void test_stream(void)
 {
@@ -235,10 +250,7 @@ static void test_completions(void)
     CHECK(buf_add(&reply.text, "echo", 4) == OK);
     happens(EVENT_STARTED, "");
     happens(EVENT_TEXT, "x");
-    struct event *event = event_make(EVENT_DONE, (struct bytes){NULL, 0});
-    event->finish = FINISH_LENGTH;
-    reply_event(&reply, event);
-    free(event);
+    ends(FINISH_LENGTH, "", false);
     CHECK(sent.n_data == 4);
     CHECK_TEXT(sent_at(0, "/choices/0/text"), "echo");
     CHECK_TEXT(sent_at(1, "/choices/0/text"), "x");
@@ -248,17 +260,22 @@ static void test_completions(void)
     CHECK_TEXT(sent_at(2, "/object"), "text_completion");
 }
 
-// Three prompts: each has its index, and the usage is that of all.
-static void begin_parts(bool stream)
+// Several answers: n told to each prompt, of so many written.
+static void begin_choices(bool chat, bool stream, size_t n_later, size_t n_choices, size_t n_tries)
 {
-    begin(false, stream, true);
+    begin(chat, stream, true);
     n_submitted = 0;
-    reply.later = mem_array(2, sizeof(struct job *));
-    for (reply.n_later = 0; reply.n_later < 2; reply.n_later++)
+    reply.n_choices = n_choices;
+    reply.n_tries = n_tries;
+    reply.later = mem_array(n_later, sizeof(struct job *));
+    for (reply.n_later = 0; reply.n_later < n_later; reply.n_later++)
         reply.later[reply.n_later] = mem_alloc(sizeof(struct job));
     buf_init(&reply.choices, 1 << 20);
+    buf_init(&reply.chances, SIZE_MAX);
 }
 
+// Three prompts: each has its index, and the usage is that of all.
+#define begin_parts(stream) begin_choices(false, stream, 2, 1, 1)
 static void test_parts(void)
 {
     begin_parts(true);
@@ -295,6 +312,134 @@ static void test_parts(void)
     CHECK_TEXT(sent_at(0, "/error/param"), "prompt");
 }
 
+static void says(enum answer_channel channel, int32_t call, const char *id, const char *text)
+{
+    char both[100];
+    snprintf(both, sizeof(both), "%s%s", id, text);
+    struct event *event = event_make(EVENT_TEXT, bytes_of(both));
+    event->channel = channel;
+    event->call = call;
+    event->n_id = strlen(id);
+    reply_event(&reply, event);
+    free(event);
+}
+
+// A token of this log-probability, and its text.
+static void token(float log, const char *text)
+{
+    uint8_t chance[64];
+    const uint16_t n = (uint16_t)strlen(text);
+    const int32_t id = 5;
+    memcpy(chance, &log, 4);
+    memcpy(chance + 4, &n, 2);
+    memcpy(chance + 6, text, n);
+    memcpy(chance + 6 + n, &id, 4);
+    struct event *event = event_make(EVENT_CHANCE, (struct bytes){chance, 10 + (size_t)n});
+    event->n_done = 0;
+    reply_event(&reply, event);
+    free(event);
+    happens(EVENT_TEXT, text);
+}
+
+static void test_choices(void)
+{
+    // calls and thoughts of one answer are not the next one's
+    begin_choices(true, false, 2, 3, 3);
+    happens(EVENT_STARTED, "");
+    says(ANSWER_THINKING, 0, "", "hm");
+    says(ANSWER_TOOL_NAME, 0, "call_1", "f");
+    says(ANSWER_TOOL_ARGUMENTS, 0, "", "{}");
+    ends(FINISH_STOP, "", false);
+    happens(EVENT_TEXT, "two");
+    ends(FINISH_LENGTH, "", false);
+    says(ANSWER_TOOL_NAME, 0, "call_2", "g");
+    ends(FINISH_STOP, "", false);
+    CHECK(sent.n_data == 1 && n_submitted == 2);
+    CHECK_TEXT(sent_at(0, "/choices/0/message/tool_calls/0/id"), "call_1");
+    CHECK_TEXT(sent_at(0, "/choices/0/finish_reason"), "tool_calls");
+    CHECK_TEXT(sent_at(0, "/choices/1/index"), "1");
+    CHECK_TEXT(sent_at(0, "/choices/1/message/content"), "two");
+    CHECK_TEXT(sent_at(0, "/choices/1/message/reasoning_content"), "?");
+    CHECK_TEXT(sent_at(0, "/choices/1/message/tool_calls"), "?");
+    CHECK_TEXT(sent_at(0, "/choices/1/finish_reason"), "length");
+    CHECK_TEXT(sent_at(0, "/choices/2/index"), "2");
+    CHECK_TEXT(sent_at(0, "/choices/2/message/tool_calls/0/function/name"), "g");
+    CHECK_TEXT(sent_at(0, "/choices/3"), "?");
+    // the prompt is counted once
+    CHECK_TEXT(sent_at(0, "/usage/prompt_tokens"), "10");
+    CHECK_TEXT(sent_at(0, "/usage/prompt_tokens_details/cached_tokens"), "4");
+    CHECK_TEXT(sent_at(0, "/usage/completion_tokens"), "9");
+    CHECK_TEXT(sent_at(0, "/timings/prompt_n"), "6");
+}
+
+static void test_choices_stream(void)
+{
+    begin_choices(true, true, 1, 2, 2);
+    happens(EVENT_STARTED, "");
+    says(ANSWER_TOOL_NAME, 0, "call_1", "f");
+    ends(FINISH_STOP, "", false);
+    happens(EVENT_TEXT, "two");
+    ends(FINISH_STOP, "", false);
+    CHECK(sent.n_data == 8 && sent.n_ends == 1);
+    for (size_t i = 0; i < 6; i++)
+        CHECK(sent_at(i, "/choices/0/index")[0] == (i < 3 ? '0' : '1'));
+    CHECK_TEXT(sent_at(2, "/choices/0/finish_reason"), "tool_calls");
+    CHECK_TEXT(sent_at(3, "/choices/0/delta/role"), "assistant");
+    CHECK_TEXT(sent_at(4, "/choices/0/delta/content"), "two");
+    CHECK_TEXT(sent_at(5, "/choices/0/finish_reason"), "stop");
+    CHECK_TEXT(sent_at(6, "/usage/total_tokens"), "16");
+}
+
+// Two prompts, the two best of three answers to each: by the mean, not the sum.
+static void test_best(void)
+{
+    begin_choices(false, false, 5, 2, 3);
+    happens(EVENT_STARTED, "");
+    token(-2, "a");
+    ends(FINISH_STOP, "", false);
+    token(-1.5F, "b"), token(-1.5F, "b");
+    ends(FINISH_LENGTH, "", false);
+    token(-3, "c");
+    ends(FINISH_STOP, "", false);
+    reply.echoes = true; // the tokens of a prompt do not count
+    token(-9, "p");
+    token(-1, "d");
+    ends(FINISH_STOP, "", false);
+    token(-2, "e");
+    ends(FINISH_STOP, "", false);
+    CHECK(sent.n_data == 0);
+    token(-0.5F, "f");
+    ends(FINISH_STOP, "", false);
+    CHECK(sent.n_data == 1 && n_submitted == 5 && !reply.exchange);
+    static const char *const texts[] = {"bb", "a", "f", "pd"};
+    for (size_t i = 0; i < COUNT_OF(texts); i++) {
+        char path[40];
+        snprintf(path, sizeof(path), "/choices/%zu/text", i);
+        CHECK_TEXT(sent_at(0, path), texts[i]);
+        snprintf(path, sizeof(path), "/choices/%zu/index", i);
+        CHECK(sent_at(0, path)[0] == '0' + (char)i);
+        snprintf(path, sizeof(path), "/choices/%zu/logprobs", i);
+        CHECK_TEXT(sent_at(0, path), "null");
+    }
+    CHECK_TEXT(sent_at(0, "/choices/0/finish_reason"), "length");
+    CHECK_TEXT(sent_at(0, "/choices/4"), "?");
+    CHECK_TEXT(sent_at(0, "/usage/prompt_tokens"), "20");
+    CHECK_TEXT(sent_at(0, "/usage/completion_tokens"), "18");
+    // more than may be held of them is refused, also by the last
+    for (int last = 0; last < 2; last++) {
+        begin_choices(false, false, 1, 1, 2);
+        reply.choices.cap_bytes = last ? 20 : 1 << 20;
+        token(-1, "a"), ends(FINISH_STOP, "", false);
+        token(-1, "b"), ends(FINISH_STOP, "", false);
+        CHECK(sent.http == (last ? 500 : 200) && sent.n_data == 1 && !reply.exchange);
+    }
+    // one that ends before all are written leaves nothing behind
+    begin_choices(false, false, 2, 1, 3);
+    token(-1, "a"), ends(FINISH_STOP, "", false);
+    fails(BAD_INPUT, "the prompt is empty");
+    CHECK(sent.http == 400 && reply.n_later == 1);
+}
+
 static void test_whole(void)
 {
     begin(true, false, false);
@@ -309,18 +454,6 @@ static void test_whole(void)
     CHECK_TEXT(sent_at(0, "/choices/0/message/content"), "one two");
     CHECK_TEXT(sent_at(0, "/usage/completion_tokens"), "3");
     CHECK_TEXT(sent_at(0, "/object"), "chat.completion");
-}
-
-static void says(enum answer_channel channel, int32_t call, const char *id, const char *text)
-{
-    char both[100];
-    snprintf(both, sizeof(both), "%s%s", id, text);
-    struct event *event = event_make(EVENT_TEXT, bytes_of(both));
-    event->channel = channel;
-    event->call = call;
-    event->n_id = strlen(id);
-    reply_event(&reply, event);
-    free(event);
 }
 
 static void two_calls(void)
@@ -605,15 +738,6 @@ static const char *names_sent(void)
     return text;
 }
 
-static void ends(enum finish finish, const char *stop, bool context_full)
-{
-    struct event *event = event_make(EVENT_DONE, bytes_of(stop));
-    event->finish = finish;
-    event->context_full = context_full;
-    reply_event(&reply, event);
-    free(event);
-}
-
 static void test_anthropic_stream(void)
 {
     begin_as(&anthropic_messages, "msg_1a", true, false);
@@ -755,6 +879,9 @@ int main(void)
     test_stream();
     test_completions();
     test_parts();
+    test_choices();
+    test_choices_stream();
+    test_best();
     test_whole();
     test_failures();
     test_outcomes();
