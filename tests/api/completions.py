@@ -34,7 +34,7 @@ def several(server):
           text.count(b"[DONE]") == 1, text[-900:])
     status, _, answer = ask(server, prompt=prompts[::2], echo=True, max_tokens=2, logprobs=None)
     check("completions: echo of each", status == 200 and all(c["text"].startswith(p) for c, p in zip(answer["choices"], prompts[::2])), answer)
-    status, _, answer = ask(server, prompt=prompts[::2], logprobs=1, max_tokens=3)
+    status, _, answer = ask(server, prompt=prompts[::2], logprobs=1, max_tokens=3, ignore_eos=True)
     offsets = [(choice["logprobs"] or {}).get("text_offset", [None])[0] for choice in answer["choices"]] if status == 200 else answer
     check("completions: log-probabilities of each", offsets == [0, 0], answer)
     status, _, answer = ask(server, prompt=["x"] * 65)
@@ -131,7 +131,7 @@ def gaps():
 
 
 def run(model):
-    server = Server("completions", model)
+    server = Server("completions", model, options=("--ctx", "8192"))
     if not check("completions: ready", (server.wait() or {}).get("status") == "ready", server.log.read_text()[-500:]):
         server.stop()
         return
