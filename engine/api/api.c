@@ -117,7 +117,7 @@ static void events_ready(void *arg, int fd)
                 reply_close(reply);
             }
         } else {
-            models_job_event(api, event);
+            chores_job_event(api, event);
         }
         event_close(event);
     }
@@ -126,7 +126,7 @@ static void events_ready(void *arg, int fd)
 static void store_ready(void *arg, int fd)
 {
     (void)fd;
-    models_store_event(arg);
+    chores_store_event(arg);
 }
 
 static void tick(void *arg)

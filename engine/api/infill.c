@@ -125,13 +125,14 @@ static void object(struct json *json, const struct reply *reply, struct bytes te
     json_string(json, "model", reply_model(reply));
 }
 
-static void last(struct json *json, enum finish finish, const struct usage *usage)
+static void last(struct json *json, const struct reply *reply, enum finish finish,
+                 const struct usage *usage)
 {
     json_whole(json, "tokens_predicted", usage->n_generated);
     json_whole(json, "tokens_evaluated", usage->n_prompt);
     json_whole(json, "tokens_cached", usage->n_prompt_cached);
     json_bool(json, "truncated", false);
-    json_string(json, "stop_type", finish == FINISH_LENGTH ? "limit" : "eos");
+    llama_stop_write(json, reply, finish);
     timings_write(json, usage);
     json_end(json);
 }
@@ -161,7 +162,7 @@ static void infill_end(struct reply *reply, enum finish finish, const struct usa
 {
     struct json json;
     object(&json, reply, bytes_of(""), true);
-    last(&json, finish, usage);
+    last(&json, reply, finish, usage);
     reply_data(reply, &json);
 }
 
@@ -177,7 +178,7 @@ static void infill_whole(const struct reply *reply, struct json *json, enum fini
                          const struct usage *usage)
 {
     object(json, reply, buf_view(&reply->text), true);
-    last(json, finish, usage);
+    last(json, reply, finish, usage);
 }
 
 static const struct writer writer = {

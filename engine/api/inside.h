@@ -303,6 +303,7 @@ route_handler messages_post, count_tokens_post;
 route_handler embeddings_post, rerank_post, ollama_embed_post, ollama_embeddings_post;
 route_handler infill_post, responses_post, responses_get, responses_delete;
 // llama_server.c, llama_props.c
+void llama_stop_write(struct json *json, const struct reply *reply, enum finish finish);
 void llama_settings(struct json *json, const struct sampling *s, int32_t n_predict, bool stream);
 route_handler completion_post, tokenize_post, detokenize_post, props_get, slots_get;
 route_handler ollama_chat_post, ollama_generate_post;
@@ -335,10 +336,12 @@ const struct sched_model *model_loaded(const struct api *api, struct bytes path)
 const char *reply_model(const struct reply *reply); // as answers name it
 bool load_failed(const struct reply *reply, const struct err *err, struct refusal *refusal);
 
-// models.c
-void models_job_event(struct api *api, const struct event *event); // of a job without a reply
-void models_store_event(struct api *api);                          // what the store has to tell
+// chores.c
+void chores_job_event(struct api *api, const struct event *event); // of a job without a reply
+void chores_store_event(struct api *api);                          // what the store has to tell
 void chores_close(struct api *api);
+
+// models.c
 // The state of one that is loaded, as members of an object; NULL: it is not.
 void loaded_write(struct json *json, const struct sched_model *loaded);
 

@@ -265,25 +265,14 @@ static void piece_begin(struct json *json, const struct reply *reply, struct byt
     json_whole(json, "id_slot", -1);
 }
 
-static double per_second(int32_t n, uint64_t us)
+// Why it ended, in llama-server's words.
+void llama_stop_write(struct json *json, const struct reply *reply, enum finish finish)
 {
-    return us ? n * 1e6 / (double)us : 0;
-}
-
-static void write_timings(struct json *json, const struct usage *usage)
-{
-    const int32_t n_read = usage->n_prompt - usage->n_prompt_cached;
-    json_object(json, "timings");
-    json_whole(json, "cache_n", usage->n_prompt_cached);
-    json_whole(json, "prompt_n", n_read);
-    json_real(json, "prompt_ms", (double)usage->prompt_us / 1e3, 3);
-    json_real(json, "prompt_per_second", per_second(n_read, usage->prompt_us), 3);
-    json_whole(json, "predicted_n", usage->n_generated);
-    json_real(json, "predicted_ms", (double)usage->generate_us / 1e3, 3);
-    json_real(json, "predicted_per_second", per_second(usage->n_generated, usage->generate_us), 3);
-    json_whole(json, "draft_n", usage->n_drafted);
-    json_whole(json, "draft_n_accepted", usage->n_draft_kept);
-    json_end(json);
+    json_string(json, "stop_type",
+                finish == FINISH_LENGTH ? "limit"
+                : reply->stop.n > 0     ? "word"
+                                        : "eos");
+    json_text(json, "stopping_word", reply->stop);
 }
 
 void llama_settings(struct json *json, const struct sampling *s, int32_t n_predict, bool stream)
@@ -326,12 +315,12 @@ static void last_end(struct json *json, const struct reply *reply, enum finish f
     json_whole(json, "tokens_evaluated", usage->n_prompt);
     json_whole(json, "tokens_cached", usage->n_prompt + usage->n_generated);
     json_bool(json, "truncated", false);
-    json_string(json, "stop_type", finish == FINISH_LENGTH ? "limit" : "eos");
+    llama_stop_write(json, reply, finish);
     json_object(json, "generation_settings");
     llama_settings(json, &llama->sampling, llama->n_predict, reply->stream);
     json_whole(json, "n_probs", llama->n_probs);
     json_end(json);
-    write_timings(json, usage);
+    timings_write(json, usage);
     json_end(json);
 }
 
@@ -343,7 +332,7 @@ static void piece(struct reply *reply, struct bytes text)
     json_whole(&json, "tokens_predicted", llama->usage.n_generated);
     json_whole(&json, "tokens_evaluated", llama->usage.n_prompt);
     if (llama->timed)
-        write_timings(&json, &llama->usage);
+        timings_write(&json, &llama->usage);
     reply->chances.n = 0;
     json_end(&json);
     reply_data(reply, &json);

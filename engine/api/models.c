@@ -2,25 +2,12 @@
 // loading, unloading, deleting and naming them.
 //
 // `status` is "unloaded", "loading", "ready" or "failed"; `created` is the file's time. What the
-// engine or the store must do first is a chore: its exchange is answered when their event comes.
-// A model is deleted when the engine has let it go: one in use is not.
+// engine or the store must do first is a chore (chores.c): here stands how it is answered.
+#include "chores.h"
 #include "fields.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-enum chore_kind { CHORE_LOAD, CHORE_UNLOAD, CHORE_DELETE, CHORE_STORE };
-
-struct chore { // a request that waits for the engine or the store
-    struct chore *next;
-    uint64_t id; // of its job, then of its task
-    enum chore_kind kind;
-    struct exchange *exchange;   // NULL: the client is gone
-    char name[STORE_NAME_BYTES]; // of the model it is about
-    const char *alias;           // CHORE_STORE: NULL, or it is a name for `name`: ours
-    bool gone;                   // CHORE_STORE: what is answered is that it is deleted
-};
 
 // ---- one model ----------------------------------------------------------------------------------
 
@@ -188,160 +175,41 @@ void model_get(struct api *api, struct exchange *exchange, const struct request 
         refusal_reply(exchange, &refusal);
 }
 
-// ---- chores -------------------------------------------------------------------------------------
-
-static void client_gone(void *arg, struct exchange *exchange)
-{
-    (void)exchange;
-    struct chore *chore = arg;
-    chore->exchange = NULL;
-}
-
-static struct chore *chore_open(struct api *api, struct exchange *exchange, enum chore_kind kind,
-                                const char *name)
-{
-    struct chore *chore = mem_alloc(sizeof(*chore));
-    chore->kind = kind;
-    chore->id = ++api->last_id;
-    chore->exchange = exchange;
-    snprintf(chore->name, sizeof(chore->name), "%s", name);
-    chore->next = api->chores;
-    api->chores = chore;
-    exchange_owner(exchange, client_gone, chore);
-    return chore;
-}
-
-static void chore_close(struct api *api, struct chore *chore)
-{
-    struct chore **at = &api->chores;
-    while (*at != chore)
-        at = &(*at)->next;
-    *at = chore->next;
-    free((void *)(uintptr_t)chore->alias);
-    free(chore);
-}
-
-void chores_close(struct api *api)
-{
-    while (api->chores)
-        chore_close(api, api->chores);
-}
-
-static struct chore *chore_find(const struct api *api, uint64_t id)
-{
-    struct chore *chore = api->chores;
-    while (chore && chore->id != id)
-        chore = chore->next;
-    return chore;
-}
-
-// Answers and closes.
-static void chore_refuse(struct api *api, struct chore *chore, const struct err *err)
-{
-    static const struct {
-        enum status status;
-        int http;
-        const char *code;
-    } outcomes[] = {{NO_ROOM, 409, "model_in_use"},
-                    {DENIED, 409, "not_allowed"},
-                    {NOT_FOUND, 404, "model_not_loaded"}};
-    struct refusal refusal;
-    size_t i = 0;
-    while (i < COUNT_OF(outcomes) && outcomes[i].status != err->status)
-        i++;
-    if (chore->kind == CHORE_LOAD && err->status != CANCELLED)
-        (void)refuse(&refusal, err->status == NO_ROOM ? 503 : 500, "model_failed", NULL,
-                     "The model '%.200s' cannot be loaded: %s", chore->name, err->text);
-    else if (i < COUNT_OF(outcomes))
-        (void)refuse(&refusal, outcomes[i].http, outcomes[i].code, "model", "%s", err->text);
-    else
-        (void)refuse_err(&refusal, err, "model");
-    if (chore->exchange)
-        refusal_reply(chore->exchange, &refusal);
-    chore_close(api, chore);
-}
-
-static void chore_done(struct api *api, struct chore *chore)
-{
-    struct json json;
-    if (chore->exchange && (chore->gone || chore->alias)) {
-        json_init(&json, 16384);
-        json_object(&json, NULL);
-        if (chore->alias) {
-            json_string(&json, "alias", chore->alias);
-            json_string(&json, "model", chore->name);
-        } else {
-            json_string(&json, "id", chore->name);
-            json_string(&json, "object", "model");
-            json_bool(&json, "deleted", true);
-        }
-        json_end(&json);
-        json_reply(chore->exchange, 200, &json);
-    } else if (chore->exchange) {
-        model_reply(api, chore->exchange, chore->name);
-    }
-    chore_close(api, chore);
-}
-
-// The engine has let the model go, or never had it: now its file.
-static void delete_now(struct api *api, struct chore *chore)
-{
-    const struct store_model *model = store_find_file(api->options.store, bytes_of(chore->name));
-    struct err err = {0};
-    chore->kind = CHORE_STORE;
-    chore->gone = true;
-    if (!model)
-        (void)err_set(&err, NOT_FOUND, "The model '%.200s' is gone.", chore->name);
-    else if (store_delete(api->options.store, chore->id, model, &err) == OK)
-        return;
-    chore_refuse(api, chore, &err);
-}
-
-void models_job_event(struct api *api, const struct event *event)
-{
-    struct chore *chore = chore_find(api, event->job_id);
-    if (!chore || !event_is_last(event))
-        return;
-    const bool failed = event->kind == EVENT_FAILED;
-    if (chore->kind == CHORE_DELETE && (!failed || event->err.status == NOT_FOUND))
-        delete_now(api, chore);
-    else if (failed)
-        chore_refuse(api, chore, &event->err);
-    else
-        chore_done(api, chore);
-}
-
-void models_store_event(struct api *api)
-{
-    struct store_done done;
-    while (store_take(api->options.store, &done)) {
-        struct chore *chore = done.id ? chore_find(api, done.id) : NULL;
-        if (chore && done.err.status != OK)
-            chore_refuse(api, chore, &done.err);
-        else if (chore)
-            chore_done(api, chore);
-    }
-}
-
 // ---- what changes something ---------------------------------------------------------------------
 
-// A job without a text, about a model: takes the job.
-static void chore_job(struct api *api, struct exchange *exchange, enum chore_kind kind,
-                      struct job *job)
+static void model_told(struct api *api, const struct chore *chore)
 {
-    char name[STORE_NAME_BYTES];
-    struct refusal refusal;
-    snprintf(name, sizeof(name), "%.*s", (int)job->ask.model.n, (const char *)job->ask.model.p);
-    struct chore *chore = chore_open(api, exchange, kind, name);
-    job->kind = kind == CHORE_LOAD ? JOB_LOAD : JOB_UNLOAD;
-    job->id = chore->id;
-    if (sched_submit(api->options.sched, job) == OK)
-        return;
-    job_close(job);
-    (void)refuse(&refusal, 503, "busy", NULL, "Too many requests are waiting; try again soon.");
-    refusal_reply(exchange, &refusal);
-    chore_close(api, chore);
+    model_reply(api, chore->exchange, chore->name);
 }
+
+static void alias_told(struct api *api, const struct chore *chore)
+{
+    (void)api;
+    struct json json;
+    json_init(&json, 16384);
+    json_object(&json, NULL);
+    json_string(&json, "alias", chore->said);
+    json_string(&json, "model", chore->name);
+    json_end(&json);
+    json_reply(chore->exchange, 200, &json);
+}
+
+static void deletion_told(struct api *api, const struct chore *chore)
+{
+    (void)api;
+    struct json json;
+    json_init(&json, 16384);
+    json_object(&json, NULL);
+    json_string(&json, "id", chore->name);
+    json_string(&json, "object", "model");
+    json_bool(&json, "deleted", true);
+    json_end(&json);
+    json_reply(chore->exchange, 200, &json);
+}
+
+static const struct chore_teller model_teller = {ERRORS_OPENAI, model_told},
+                                 alias_teller = {ERRORS_OPENAI, alias_told},
+                                 deletion_teller = {ERRORS_OPENAI, deletion_told};
 
 static bool text_field(yyjson_val *root, const char *name, struct bytes *out,
                        struct refusal *refusal)
@@ -376,12 +244,11 @@ static void load_or_unload(struct api *api, struct exchange *exchange,
     struct refusal refusal;
     struct job *job = job_open();
     job->ask.owner = request->who;
-    if (read_load(api, request->body, job, &refusal)) {
-        chore_job(api, exchange, kind, job);
-        return;
-    }
+    if (read_load(api, request->body, job, &refusal))
+        chore_job(api, exchange, kind, &job->ask, &model_teller, job->ask.model);
+    else
+        refusal_reply(exchange, &refusal);
     job_close(job);
-    refusal_reply(exchange, &refusal);
 }
 
 void model_load_post(struct api *api, struct exchange *exchange, const struct request *request)
@@ -400,11 +267,7 @@ void model_delete(struct api *api, struct exchange *exchange, const struct reque
     const struct store_model *model = store_find_file(api->options.store, name_in_path(request));
     struct refusal refusal;
     if (model && model->is_ours) {
-        struct job *job = job_open();
-        job->ask.owner = request->who;
-        job->ask.model = bytes_copy(&job->arena, bytes_of(model->name));
-        job->ask.model_path = bytes_copy(&job->arena, bytes_of(model->path));
-        chore_job(api, exchange, CHORE_DELETE, job);
+        chore_delete(api, exchange, request->who, model, &deletion_teller);
         return;
     }
     if (model)
@@ -418,29 +281,12 @@ void model_delete(struct api *api, struct exchange *exchange, const struct reque
     refusal_reply(exchange, &refusal);
 }
 
-static void store_chore(struct api *api, struct exchange *exchange, struct chore *chore,
-                        enum status status, const struct err *err)
-{
-    struct refusal refusal;
-    if (status == OK)
-        return;
-    (void)refuse(&refusal,
-                 status == DENIED      ? 409
-                 : status == NO_ROOM   ? 503
-                 : status == NOT_FOUND ? 404
-                                       : 400,
-                 status == DENIED ? "not_allowed" : "invalid_value", "model", "%s", err->text);
-    refusal_reply(exchange, &refusal);
-    chore_close(api, chore);
-}
-
 // {"from": NAME, "to": NAME}
 void model_copy_post(struct api *api, struct exchange *exchange, const struct request *request)
 {
     struct refusal refusal;
     struct body body;
     struct bytes from, to;
-    struct err err = {0};
     const struct store_model *model;
     if (!body_open(&body, request->body, &refusal)) {
         refusal_reply(exchange, &refusal);
@@ -449,15 +295,7 @@ void model_copy_post(struct api *api, struct exchange *exchange, const struct re
     yyjson_val *root = yyjson_doc_get_root(body.doc);
     if (text_field(root, "from", &from, &refusal) && text_field(root, "to", &to, &refusal) &&
         model_find(api, from, &model, &refusal)) {
-        struct chore *chore = chore_open(api, exchange, CHORE_STORE, "");
-        snprintf(chore->name, sizeof(chore->name), "%.*s", (int)(to.n < 255 ? to.n : 255),
-                 (const char *)to.p);
-        if (!model->is_ours) { // then it is an alias
-            chore->alias = strdup(chore->name);
-            snprintf(chore->name, sizeof(chore->name), "%s", model->name);
-        }
-        enum status status = store_copy(api->options.store, chore->id, model, to, &err);
-        store_chore(api, exchange, chore, status, &err);
+        chore_copy(api, exchange, model, to, model->is_ours ? &model_teller : &alias_teller);
     } else {
         refusal_reply(exchange, &refusal);
     }
@@ -470,7 +308,6 @@ void model_alias_post(struct api *api, struct exchange *exchange, const struct r
     struct refusal refusal;
     struct body body;
     struct bytes alias, name = {NULL, 0};
-    struct err err = {0};
     if (!body_open(&body, request->body, &refusal)) {
         refusal_reply(exchange, &refusal);
         return;
@@ -479,12 +316,7 @@ void model_alias_post(struct api *api, struct exchange *exchange, const struct r
     if (text_field(root, "alias", &alias, &refusal) &&
         (yyjson_is_null(yyjson_obj_get(root, "model")) ||
          text_field(root, "model", &name, &refusal))) {
-        struct chore *chore = chore_open(api, exchange, CHORE_STORE, "");
-        snprintf(chore->name, sizeof(chore->name), "%.*s", (int)(name.n < 255 ? name.n : 255),
-                 (const char *)name.p);
-        chore->alias = strndup((const char *)alias.p, alias.n < 255 ? alias.n : 255);
-        enum status status = store_name(api->options.store, chore->id, alias, name, &err);
-        store_chore(api, exchange, chore, status, &err);
+        chore_name(api, exchange, alias, name, &alias_teller);
     } else {
         refusal_reply(exchange, &refusal);
     }

@@ -6,7 +6,8 @@
 // truncate and shift (a conversation that does not fit is refused with both numbers and never cut
 // in silence), and a num_ctx above the context that is loaded (Home Assistant always sends 8192):
 // the answer's header x-tawny-notes says so, and a prompt that does not fit is refused. No prompt,
-// or no messages: the model is asked to be there, or with keep_alive 0 to be gone.
+// or no messages: the model is loaded, or with keep_alive 0 it is given up.
+#include "chores.h"
 #include "ollama.h"
 
 #include <stdio.h>
@@ -89,9 +90,10 @@ static bool read_template(struct reading *r, const char *name, yyjson_val *value
                       "send it with \"raw\": true");
 }
 
+// What stands behind a gap, of which the prompt is what stands before.
 static bool read_suffix(struct reading *r, const char *name, yyjson_val *value)
 {
-    return only_empty(r, name, value, "send it to /v1/completions, which fills in");
+    return take_own_text(r, name, value, &ollama_asked(r)->suffix);
 }
 
 static bool read_images(struct reading *r, const char *name, yyjson_val *value)
@@ -163,13 +165,32 @@ static bool chat_finish(struct reading *r)
            (ollama_match_results(r) && finish_tools(r) && finish_thinking(r) && finish_logprobs(r));
 }
 
+// The engine puts the model's marks around the gap: there is no conversation.
+static bool finish_gap(struct reading *r)
+{
+    struct ollama_ask *asked = ollama_asked(r);
+    if (asked->raw || asked->system.n > 0 || asked->before)
+        return not_supported(r, "suffix",
+                             "a gap is filled in between two texts, without 'raw', "
+                             "'system' and 'context'");
+    struct infill *infill = arena_take(r->arena, sizeof(*infill));
+    if (!infill)
+        return no_room(r);
+    *infill = (struct infill){.behind = asked->suffix, .path = "suffix"};
+    infill->before = asked->prompt.n > 0 ? asked->prompt : bytes_of("");
+    r->ask->infill = infill;
+    return finish_logprobs(r);
+}
+
 static bool generate_finish(struct reading *r)
 {
     struct ollama_ask *asked = ollama_asked(r);
     asked->generate = true;
-    asked->nothing = asked->prompt.n == 0;
+    asked->nothing = asked->prompt.n == 0 && asked->suffix.n == 0;
     if (asked->nothing)
         return true;
+    if (asked->suffix.n > 0)
+        return finish_gap(r);
     if (asked->raw && (asked->system.n > 0 || asked->before))
         return refuse(r->refusal, 400, "invalid_value", "raw",
                       "'raw' says that the prompt is whole, so 'system' and 'context' cannot be "
@@ -182,22 +203,32 @@ static bool generate_finish(struct reading *r)
     return ollama_converse(r) && finish_thinking(r) && finish_logprobs(r);
 }
 
-// Nothing is asked: to be loaded, or to be given up. Who only asks is told how it is.
-static bool answer_nothing(struct api *api, struct exchange *exchange, const struct job *job,
-                           const struct ollama_ask *asked, struct refusal *refusal)
+static void chat_told(struct api *api, const struct chore *chore)
 {
-    const struct sched_model *loaded = model_loaded(api, job->ask.model_path);
-    const bool ready = loaded && loaded->state == SCHED_READY;
-    if (job->ask.keep_s == 0 && ready)
-        return !refuse(refusal, 400, "unsupported_value", "keep_alive",
-                       "'keep_alive' is 0 and nothing is asked: a model is unloaded by POST "
-                       "/v1/models/unload with its name.");
-    if (job->ask.keep_s != 0 && !ready)
-        return !refuse(refusal, 503, "loading", NULL,
-                       "The model is not loaded now: the first message loads it, as does POST "
-                       "/v1/models/load with its name.");
-    ollama_nothing(exchange, asked, ready ? "load" : "unload");
-    return true;
+    (void)api;
+    ollama_nothing(chore->exchange, bytes_of(chore->said), false,
+                   chore->kind == CHORE_LOAD ? "load" : "unload");
+}
+
+static void generate_told(struct api *api, const struct chore *chore)
+{
+    (void)api;
+    ollama_nothing(chore->exchange, bytes_of(chore->said), true,
+                   chore->kind == CHORE_LOAD ? "load" : "unload");
+}
+
+// Nothing is asked: to be loaded, or to be given up. One that is not there is gone already.
+static void answer_nothing(struct api *api, struct exchange *exchange, const struct job *job,
+                           const struct ollama_ask *asked)
+{
+    static const struct chore_teller chat_teller = {ERRORS_OLLAMA, chat_told},
+                                     generate_teller = {ERRORS_OLLAMA, generate_told};
+    const bool loads = job->ask.keep_s != 0;
+    if (!loads && !model_loaded(api, job->ask.model_path))
+        ollama_nothing(exchange, asked->model, asked->generate, "unload");
+    else
+        chore_job(api, exchange, loads ? CHORE_LOAD : CHORE_UNLOAD, &job->ask,
+                  asked->generate ? &generate_teller : &chat_teller, asked->model);
 }
 
 // What is known only with the model. True: it is answered, or refused in *refusal.
@@ -208,8 +239,10 @@ static bool instead(struct api *api, struct exchange *exchange, const struct job
     struct model_info model;
     char notes[NOTES_BYTES];
     const bool known = model_known(api, &job->ask, &model) && model.n_ctx > 0;
-    if (asked->nothing)
-        return answer_nothing(api, exchange, job, asked, refusal);
+    if (asked->nothing) {
+        answer_nothing(api, exchange, job, asked);
+        return true;
+    }
     if (known && form->thinks == SAID_YES && !model.thinks)
         return !refuse(refusal, 400, "unsupported_value", "think",
                        "'think' is not supported: \"%s\" does not support thinking.", model.id);

@@ -25,6 +25,7 @@ struct ollama_ask {        // what is read beside the ask; on the job's arena
     int32_t n_ctx;         // options.num_ctx; 0: not given
     struct bytes system;   // of /api/generate; p == NULL: not given
     struct bytes prompt;   // likewise
+    struct bytes suffix;   // likewise; n > 0: what stands behind the gap that is to be filled in
     const int32_t *before; // [n_before]: context, as the last answer gave it; NULL: none
     size_t n_before;
     struct bytes said; // the conversation that the answer goes on from (ollama_context.c)
@@ -47,14 +48,16 @@ void ollama_context_write(struct json *json, struct bytes said, struct bytes ans
 
 extern const struct writer ollama_lines;
 void *ollama_keep(const struct form *form); // a reply's of_dialect
-// The answer to who asked for nothing: the model is there ("load").
-void ollama_nothing(struct exchange *exchange, const struct ollama_ask *asked, const char *reason);
+// The answer to who asked for nothing: the model is there ("load"), or is gone ("unload"). model:
+// as it was sent.
+void ollama_nothing(struct exchange *exchange, struct bytes model, bool generate,
+                    const char *reason);
 
 // ---- requests that only name a model (ollama_store.c) ---------------------------------------
 
 struct ollama_named {
     struct body body;
-    struct bytes name; // of the body
+    struct bytes name; // as it was sent; of the body
     bool verbose, stream, is_open;
 };
 // field: "model" (or its older name `name`), "source" ...; ollama_named_close() in any case.

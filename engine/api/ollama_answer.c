@@ -44,7 +44,7 @@ void *ollama_keep(const struct form *form)
         to += texts[i].n;
     }
     kept->generate = asked->generate;
-    kept->raw = asked->raw;
+    kept->raw = asked->raw || asked->suffix.n > 0; // no conversation to go on with
     return kept;
 }
 
@@ -309,16 +309,17 @@ static void whole(const struct reply *reply, struct json *json, enum finish fini
     end_write(json, reply, finish, usage);
 }
 
-void ollama_nothing(struct exchange *exchange, const struct ollama_ask *asked, const char *reason)
+void ollama_nothing(struct exchange *exchange, struct bytes model, bool generate,
+                    const char *reason)
 {
     struct json json;
-    head(&json, asked->model);
-    if (!asked->generate) {
+    head(&json, model);
+    if (!generate) {
         json_object(&json, "message");
         json_string(&json, "role", "assistant");
     }
-    json_text(&json, asked->generate ? "response" : "content", bytes_of(""));
-    if (!asked->generate)
+    json_text(&json, generate ? "response" : "content", bytes_of(""));
+    if (!generate)
         json_end(&json);
     json_bool(&json, "done", true);
     json_string(&json, "done_reason", reason);

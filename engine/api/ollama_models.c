@@ -58,7 +58,8 @@ void ollama_version_get(struct api *api, struct exchange *exchange, const struct
 
 // ---- one model ------------------------------------------------------------------------------
 
-struct known { // what is known of a model
+struct known {        // what is known of a model
+    const char *name; // as it is listed: its own, or an alias
     const struct store_model *file;
     const struct model_info *info; // NULL: it is not loaded
     char arch[32], quantisation[32], capability[16];
@@ -70,7 +71,8 @@ static struct known known_of(const struct api *api, const struct store_model *fi
 {
     const struct sched_model *loaded = model_loaded(api, bytes_of(file->path));
     const struct store_about *about = &file->about;
-    struct known known = {.file = file,
+    struct known known = {.name = file->name,
+                          .file = file,
                           .info = loaded && loaded->state == SCHED_READY ? &loaded->info : NULL,
                           .n_params = about->n_params,
                           .n_ctx = about->n_ctx_train,
@@ -129,7 +131,7 @@ static void details_write(struct json *json, const struct known *known)
     json_end(json);
 }
 
-// The template says the rest (model_info), once the model is loaded.
+// The template and the vocabulary say the rest (model_info), once the model is loaded.
 static void capabilities_write(struct json *json, const struct known *known)
 {
     json_array(json, "capabilities");
@@ -139,6 +141,8 @@ static void capabilities_write(struct json *json, const struct known *known)
         json_string(json, NULL, "tools");
     if (known->info && known->info->thinks)
         json_string(json, NULL, "thinking");
+    if (known->info && known->info->fills)
+        json_string(json, NULL, "insert");
     json_end(json);
 }
 
@@ -146,7 +150,7 @@ static void capabilities_write(struct json *json, const struct known *known)
 static void name_write(struct json *json, const struct known *known)
 {
     char name[STORE_NAME_BYTES + 8];
-    snprintf(name, sizeof(name), "%s:latest", known->file->name);
+    snprintf(name, sizeof(name), "%s:latest", known->name);
     json_object(json, NULL);
     json_string(json, "name", name);
     json_string(json, "model", name);
@@ -162,24 +166,40 @@ static void time_write(struct json *json, const char *name, int64_t unix_s)
 
 // ---- lists ----------------------------------------------------------------------------------
 
+static void tag_write(struct json *json, const struct known *known)
+{
+    if (known->file->fault.status != OK)
+        return;
+    name_write(json, known);
+    time_write(json, "modified_at", known->file->modified_s);
+    json_whole(json, "size",
+               (int64_t)(known->info ? known->info->file_bytes : known->file->file_bytes));
+    capabilities_write(json, known);
+    json_end(json);
+}
+
+// Aliases too: they are what a copy becomes of a model whose folder is only read. "*" is no name.
 void ollama_tags_get(struct api *api, struct exchange *exchange, const struct request *request)
 {
     (void)request;
     const struct store *store = api->options.store;
+    struct known known;
     struct json json;
     json_init(&json, LIST_BYTES_MOST);
     json_object(&json, NULL);
     json_array(&json, "models");
     for (size_t i = 0; i < store_n_models(store); i++) {
-        const struct known known = known_of(api, store_model(store, i));
-        if (known.file->fault.status != OK)
+        known = known_of(api, store_model(store, i));
+        tag_write(&json, &known);
+    }
+    for (size_t i = 0; i < store_n_aliases(store); i++) {
+        const struct store_alias *alias = store_alias(store, i);
+        const struct store_model *file = store_find_file(store, bytes_of(alias->model));
+        if (!file || strcmp(alias->name, "*") == 0 || store_find_file(store, bytes_of(alias->name)))
             continue;
-        name_write(&json, &known);
-        time_write(&json, "modified_at", known.file->modified_s);
-        json_whole(&json, "size",
-                   (int64_t)(known.info ? known.info->file_bytes : known.file->file_bytes));
-        capabilities_write(&json, &known);
-        json_end(&json);
+        known = known_of(api, file);
+        known.name = alias->name;
+        tag_write(&json, &known);
     }
     json_end(&json);
     json_end(&json);

@@ -1,8 +1,11 @@
 // ollama_store.c - what Ollama's clients ask to be done with models: pull, push, create, copy,
 // delete, and the blobs that create is made of.
 //
-// A pull of a model that is here has nothing to do, and says so. Everything else is refused with
-// what to do instead.
+// A pull of a model that is here has nothing to do, and says so. A copy is a second name of the
+// file; of a model in a folder that is only read it is an alias, which is then listed and deleted
+// as a model is. Create makes a copy too: a model has nothing of its own but what its file says,
+// so whatever would change that is refused with what to do instead.
+#include "chores.h"
 #include "ollama.h"
 
 #include <string.h>
@@ -22,8 +25,7 @@ bool ollama_named_open(struct ollama_named *named, struct bytes body, const char
     if (!yyjson_is_str(name) || yyjson_get_len(name) == 0)
         return refuse(refusal, 400, "missing_required_parameter", field,
                       "'%s' is missing; it must be the name of a model.", field);
-    named->name = model_name_meant(
-        (struct bytes){(const uint8_t *)yyjson_get_str(name), yyjson_get_len(name)});
+    named->name = (struct bytes){(const uint8_t *)yyjson_get_str(name), yyjson_get_len(name)};
     named->verbose = yyjson_is_true(yyjson_obj_get(root, "verbose"));
     named->stream = !yyjson_is_false(yyjson_obj_get(root, "stream"));
     return true;
@@ -47,19 +49,41 @@ static const char ADD[] =
     "put the GGUF file into models/ on the data partition, or name it in the setting model, and "
     "restart the box";
 
+static void success_write(struct exchange *exchange)
+{
+    struct json json;
+    json_init(&json, 256);
+    json_object(&json, NULL);
+    json_string(&json, "status", "success");
+    json_end(&json);
+    json_reply(exchange, 200, &json);
+}
+
+static void success_told(struct api *api, const struct chore *chore)
+{
+    (void)api;
+    success_write(chore->exchange);
+}
+
+static void nothing_told(struct api *api, const struct chore *chore)
+{
+    (void)api;
+    exchange_reply(chore->exchange, 200, "text/plain; charset=utf-8", bytes_of(""));
+}
+
+static const struct chore_teller success_teller = {ERRORS_OLLAMA, success_told},
+                                 nothing_teller = {ERRORS_OLLAMA, nothing_told};
+
+// ---- pull, push -----------------------------------------------------------------------------
+
 void ollama_pull_post(struct api *api, struct exchange *exchange, const struct request *request)
 {
     struct ollama_named named;
     struct refusal refusal;
-    struct json json;
     bool good = ollama_named_open(&named, request->body, "model", &refusal) &&
                 model_is_ready(api, &refusal);
     if (good && model_is_ours(api, named.name, &refusal)) {
-        json_init(&json, 256);
-        json_object(&json, NULL);
-        json_string(&json, "status", "success"); // it is here already
-        json_end(&json);
-        json_reply(exchange, 200, &json);
+        success_write(exchange); // it is here already
     } else {
         if (good)
             (void)refuse(&refusal, 501, "not_implemented", "model",
@@ -78,31 +102,131 @@ void ollama_push_post(struct api *api, struct exchange *exchange, const struct r
     refuse_now(exchange, &refusal);
 }
 
-static void refuse_change(struct exchange *exchange, const char *what)
+// ---- create, copy, delete -------------------------------------------------------------------
+
+static bool is_empty(yyjson_val *value)
 {
-    struct refusal refusal;
-    (void)refuse(&refusal, 501, "not_implemented", NULL,
-                 "Models cannot be %s through the API yet: %s.", what, ADD);
-    refuse_now(exchange, &refusal);
+    return !value || yyjson_is_null(value) ||
+           (yyjson_is_str(value) && yyjson_get_len(value) == 0) ||
+           (yyjson_is_ctn(value) && yyjson_get_len(value) == 0);
 }
 
+// What would make of the copy another model.
+static bool only_copies(yyjson_val *root, struct refusal *refusal)
+{
+    static const struct {
+        const char *field, *instead;
+    } others[] = {
+        {"files", ADD},
+        {"adapters", "models are taken as their files are; put a GGUF file with the adapter merged "
+                     "into it into models/ on the data partition"},
+        {"quantize", "put the GGUF file that is quantised so into models/ on the data partition"},
+        {"modelfile", "send 'from' with the name of a model that is here"},
+        {"template", "the chat template is the file's own; to write whole prompts yourself, send "
+                     "them to /api/generate with \"raw\": true"},
+        {"system", "a copy answers as its model does; send it with each request, as 'system' or "
+                   "as the first message"},
+        {"parameters", "a copy answers as its model does; send them with each request, as "
+                       "'options'"},
+        {"messages", "a copy answers as its model does; send them with each request"},
+        {"renderer", "the chat template is the file's own"},
+        {"parser", "the chat template is the file's own"},
+        {"license", "a copy has its file's own"},
+    };
+    for (size_t i = 0; i < COUNT_OF(others); i++)
+        if (!is_empty(yyjson_obj_get(root, others[i].field)))
+            return refuse(refusal, 400, "unsupported_value", others[i].field,
+                          "'%s' is not supported: %s.", others[i].field, others[i].instead);
+    return true;
+}
+
+static bool text_of(yyjson_val *root, const char *field, struct bytes *out, struct refusal *refusal)
+{
+    yyjson_val *value = yyjson_obj_get(root, field);
+    if (!yyjson_is_str(value) || yyjson_get_len(value) == 0)
+        return refuse(refusal, 400, "missing_required_parameter", field,
+                      "'%s' is missing; it must be the name of a model.", field);
+    *out = (struct bytes){(const uint8_t *)yyjson_get_str(value), yyjson_get_len(value)};
+    return true;
+}
+
+// {"model": NAME, "from": NAME}
 void ollama_create_post(struct api *api, struct exchange *exchange, const struct request *request)
 {
-    (void)api, (void)request;
-    refuse_change(exchange, "created");
+    const struct store_model *model;
+    struct ollama_named named;
+    struct refusal refusal;
+    struct bytes from;
+    if (ollama_named_open(&named, request->body, "model", &refusal) &&
+        only_copies(yyjson_doc_get_root(named.body.doc), &refusal) &&
+        text_of(yyjson_doc_get_root(named.body.doc), "from", &from, &refusal) &&
+        model_find(api, from, &model, &refusal))
+        chore_copy(api, exchange, model, model_name_meant(named.name), &success_teller);
+    else
+        refuse_now(exchange, &refusal);
+    ollama_named_close(&named);
 }
 
+// {"source": NAME, "destination": NAME}
 void ollama_copy_post(struct api *api, struct exchange *exchange, const struct request *request)
 {
-    (void)api, (void)request;
-    refuse_change(exchange, "copied");
+    const struct store_model *model;
+    struct ollama_named named;
+    struct refusal refusal;
+    struct bytes to;
+    if (ollama_named_open(&named, request->body, "source", &refusal) &&
+        text_of(yyjson_doc_get_root(named.body.doc), "destination", &to, &refusal) &&
+        model_find(api, named.name, &model, &refusal))
+        chore_copy(api, exchange, model, model_name_meant(to), &nothing_teller);
+    else
+        refuse_now(exchange, &refusal);
+    ollama_named_close(&named);
+}
+
+static bool is_alias(const struct store *store, struct bytes name)
+{
+    for (size_t i = 0; i < store_n_aliases(store); i++)
+        if (bytes_equal_text(name, store_alias(store, i)->name))
+            return true;
+    return false;
+}
+
+// By its own name, or an alias by that: never the model that an alias means. True: it is under way.
+static bool delete_named(struct api *api, struct exchange *exchange, uint64_t who,
+                         struct bytes name, struct refusal *refusal)
+{
+    const struct store *store = api->options.store;
+    const struct store_model *file = store_find_file(store, name), *other;
+    if (file && !file->is_ours)
+        return refuse(refusal, 409, "not_allowed", "model",
+                      "The model '%s' lies where nothing can be deleted.", file->name);
+    if (file)
+        chore_delete(api, exchange, who, file, &nothing_teller);
+    else if (is_alias(store, name))
+        chore_name(api, exchange, name, (struct bytes){NULL, 0}, &nothing_teller);
+    else
+        return model_find(api, name, &other, refusal)
+                   ? refuse(refusal, 404, "model_not_found", "model",
+                            "model '%.*s' not found: the alias '*' has '%s' answer for it.",
+                            (int)(name.n < 100 ? name.n : 100), (const char *)name.p, other->name)
+                   : false;
+    return true;
 }
 
 void ollama_delete(struct api *api, struct exchange *exchange, const struct request *request)
 {
-    (void)api, (void)request;
-    refuse_change(exchange, "deleted");
+    const struct store *store = api->options.store;
+    struct ollama_named named;
+    struct refusal refusal;
+    bool good = ollama_named_open(&named, request->body, "model", &refusal);
+    if (good && !store_find_file(store, named.name) && !is_alias(store, named.name))
+        named.name = model_name_meant(named.name);
+    if (!good || !delete_named(api, exchange, request->who, named.name, &refusal))
+        refuse_now(exchange, &refusal);
+    ollama_named_close(&named);
 }
+
+// ---- blobs ----------------------------------------------------------------------------------
 
 void ollama_blob_get(struct api *api, struct exchange *exchange, const struct request *request)
 {
@@ -115,5 +239,8 @@ void ollama_blob_get(struct api *api, struct exchange *exchange, const struct re
 void ollama_blob_post(struct api *api, struct exchange *exchange, const struct request *request)
 {
     (void)api, (void)request;
-    refuse_change(exchange, "uploaded");
+    struct refusal refusal;
+    (void)refuse(&refusal, 501, "not_implemented", NULL,
+                 "Models cannot be uploaded through the API yet: %s.", ADD);
+    refuse_now(exchange, &refusal);
 }

@@ -109,12 +109,13 @@ static void fill_info(struct model *m, const char *path)
     embed_info(m);
 }
 
-// What its chat template says that it can.
+// What its chat template and its vocabulary say that it can.
 static void fill_abilities(struct model *m)
 {
     const struct answer_family family = answer_family_find(model_chat_template(m), m->tokenizer);
     m->info.thinks = m->info.pooling == POOLING_NONE && family.thought;
     m->info.calls = m->info.pooling == POOLING_NONE && !family.told;
+    m->info.fills = m->info.pooling == POOLING_NONE && infill_has_marks(m->tokenizer);
 }
 
 // ---- open and close -----------------------------------------------------------------------------

@@ -88,6 +88,7 @@ struct model_info {
     bool drafts;          // one of them is loaded: model_draft
     // Of an opened model, by its chat template: it was taught to think, to call tools.
     bool thinks, calls;
+    bool fills; // its vocabulary marks a gap in a text (text/infill.c)
     struct model_plan plan;
 };
 

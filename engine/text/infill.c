@@ -55,6 +55,12 @@ static bool find_marks(const struct tokenizer *tokenizer, struct ids *out)
     return false;
 }
 
+bool infill_has_marks(const struct tokenizer *tokenizer)
+{
+    struct ids marks;
+    return find_marks(tokenizer, &marks);
+}
+
 struct spelling { // ids on their way
     const struct tokenizer *tokenizer;
     int32_t *ids;

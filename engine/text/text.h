@@ -95,6 +95,7 @@ struct infill {
 MUST_USE enum status infill_encode(const struct tokenizer *tokenizer, const struct infill *infill,
                                    int32_t *ids, size_t cap, size_t *n, struct err *err);
 uint64_t infill_bytes(const struct infill *infill);
+bool infill_has_marks(const struct tokenizer *tokenizer); // else infill_encode is UNSUPPORTED
 
 // ---- chat format (template.c) -------------------------------------------------------------------
 

@@ -69,6 +69,11 @@ def completing(server):
     events = stream(server, "/completion", {"prompt": prompt, "n_predict": 6, "timings_per_token": True})[1]
     counts = [e["timings"]["predicted_n"] for e in events]
     check("llama: timings with each piece", len(counts) > 2 and counts == sorted(counts) and counts[-1] <= 6, events[-2:])
+    word = want[1:4]
+    for name, last in (("whole", server.ask("POST", "/completion", dict(asked, stop=[word, "never"], stream=False))[2]),
+                       ("streamed", stream(server, "/completion", dict(asked, stop=[word, "never"]))[1][-1])):
+        check("llama: which stop string ended it, %s" % name, last["stop_type"] == "word" and last["stopping_word"] == word, (want, last))
+    check("llama: none did", whole["stopping_word"] == "" and whole["timings"]["cache_n"] >= 0, whole)
     answer = server.ask("POST", "/completion", {"prompt": "Count:", "n_predict": 12, "json_schema": {"type": "integer"}})[2]
     check("llama: a schema is obeyed", answer["content"].lstrip("-").isdigit() or answer["stop_type"] == "limit", answer)
     for fields, field in (({}, "prompt"), ({"prompt": "x", "n_predict": 0}, "n_predict"), ({"prompt": [["a"], ["b"]]}, "prompt"), ({"prompt": ["a", "b"]}, "prompt"),

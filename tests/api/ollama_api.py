@@ -1,10 +1,11 @@
 """Ollama's dialect: through its own npm client, and what other clients of it (Home Assistant, Open WebUI, VS Code) send, as they send it."""
 
 import json
+import shutil
 import subprocess
 
 import npm
-from tools import ROOT, Server, WORK, check, curl
+from tools import ROOT, SHORT, Server, WORK, check, curl
 
 # Home Assistant: its tools, num_ctx and keep_alive always, think false, a trailing null format.
 TURN_ON = {"type": "function", "function": {"name": "HassTurnOn", "parameters": {"type": "object", "properties": {
@@ -83,11 +84,19 @@ def clients(server):
 
 def refusals(server):
     for method, path, body, status, words in (
-            ("POST", "/api/chat", {"messages": [], "keep_alive": 0}, 400, "/v1/models/unload"), ("POST", "/api/show", {"model": "x"}, 404, "model 'x' not found"),
+            ("POST", "/api/show", {"model": "x"}, 404, "model 'x' not found"),
             ("POST", "/api/show", {}, 400, "'model' is missing"), ("POST", "/api/show", {"model": 5}, 400, "'model' is missing"),
-            ("POST", "/api/generate", {"prompt": "a", "suffix": "b"}, 400, "'suffix'"), ("POST", "/api/push", {"model": "x"}, 501, "no push"),
-            ("POST", "/api/create", {"model": "x", "from": "builtin"}, 501, "created"), ("POST", "/api/copy", {"source": "builtin", "destination": "x"}, 501, "copied"),
-            ("DELETE", "/api/delete", {"model": "builtin"}, 501, "deleted"), ("POST", "/api/blobs/sha256:00", {}, 501, "uploaded"),
+            ("POST", "/api/generate", {"prompt": "a", "suffix": "b"}, 400, "suffix"), ("POST", "/api/push", {"model": "x"}, 501, "no push"),
+            ("POST", "/api/create", {"model": "x"}, 400, "'from' is missing"), ("POST", "/api/create", {"model": "x", "from": "y"}, 404, "model 'y' not found"),
+            ("POST", "/api/create", {"model": "x", "files": {"a.gguf": "sha256:00"}}, 400, "'files' is not supported"),
+            ("POST", "/api/create", {"model": "x", "from": "builtin", "system": "Be short."}, 400, "'system' is not supported"),
+            ("POST", "/api/create", {"model": "x", "from": "builtin", "parameters": {"top_k": 1}}, 400, "'options'"),
+            ("POST", "/api/create", {"model": "x", "from": "builtin", "template": "{{ .Prompt }}"}, 400, "raw"),
+            ("POST", "/api/copy", {"source": "builtin"}, 400, "'destination' is missing"), ("POST", "/api/copy", {"source": "y", "destination": "x"}, 404, "model 'y' not found"),
+            ("POST", "/api/copy", {"source": "builtin", "destination": "a/b"}, 400, "without slashes"),
+            ("POST", "/api/copy", {"source": "builtin", "destination": "builtin:latest"}, 409, "already"),
+            ("DELETE", "/api/delete", {"model": "builtin"}, 409, "nothing can be deleted"), ("DELETE", "/api/delete", {"model": "y"}, 404, "model 'y' not found"),
+            ("DELETE", "/api/delete", {}, 400, "'model' is missing"), ("POST", "/api/blobs/sha256:00", {}, 501, "uploaded"),
             ("GET", "/api/nothing", None, 404, "nothing at /api/nothing"), ("GET", "/api/chat", None, 405, "POST"),
             ("POST", "/api/chat", b"{\"messages\": [", 400, "JSON"), ("POST", "/api/chat", {"think": True, "messages": [{"role": "user", "content": "x"}]}, 400, "thinking")):
         answer = server.ask(method, path, body)
@@ -96,13 +105,25 @@ def refusals(server):
     check("ollama: HEAD of a blob that is not there", server.ask("HEAD", "/api/blobs/sha256:00")[0] == 404)
 
 
+def copies(server):
+    """Of a model that is read only, as the built-in one is: an alias, which is listed and deleted as a model is."""
+    names = lambda: [m["name"] for m in server.ask("GET", "/api/tags")[2]["models"]]
+    before = names()
+    answer = server.ask("POST", "/api/copy", {"source": "builtin:latest", "destination": "other:latest"})
+    check("ollama: copy answers with nothing", answer[0] == 200 and answer[2] == b"", answer)
+    check("ollama: the copy is listed", names() == before + ["other:latest"], names())
+    answer = server.ask("DELETE", "/api/delete", {"name": "other:latest"})
+    check("ollama: delete by the older field answers with nothing", answer[0] == 200 and answer[2] == b"" and names() == before, (answer, names()))
+
+
 def run(model):
-    server = Server("ollama", model)
+    server = Server("ollama", model, options=SHORT)
     server.wait()
     probes(server)
     streams(server)
     clients(server)
     refusals(server)
+    copies(server)
     npm.client("ollama npm", "ollama.mjs", server, 22)
     check("ollama: the server stops cleanly", server.stop() == 0, server.log.read_text()[-500:])
     scripted = WORK / "scripted.gguf"
@@ -111,3 +132,14 @@ def run(model):
     server.wait()
     npm.client("ollama npm: calls", "ollama_calls.mjs", server, 5)
     check("ollama: that server stops cleanly", server.stop() == 0, server.log.read_text()[-500:])
+    state = WORK / "ollama-store-state"
+    folder = state / "models"
+    shutil.rmtree(state, ignore_errors=True)
+    folder.mkdir(parents=True)
+    shutil.copy(scripted, folder / "one.gguf")
+    (folder / "spoilt.gguf").write_bytes(b"this is no model" * 100)
+    server = Server("ollama-store", model, fresh=False)
+    server.wait()
+    npm.client("ollama npm: store", "ollama_store.mjs", server, 11)
+    check("ollama: what was deleted is gone from the disk", sorted(f.name for f in folder.iterdir() if f.suffix == ".gguf") == ["spoilt.gguf"], list(folder.iterdir()))
+    check("ollama: the store's server stops cleanly", server.stop() == 0, server.log.read_text()[-500:])

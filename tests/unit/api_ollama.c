@@ -65,7 +65,7 @@ static void test_full(void)
     struct job *job = taken(&ollama_chat, full, &form);
     const struct sampling *p = &job->ask.sampling;
     const struct ollama_ask *asked = form.asked;
-    CHECK(job->ask.chat && form.stream && bytes_equal_text(form.model, "m"));
+    CHECK(job->ask.chat && form.stream && bytes_equal_text(form.model, "m:latest"));
     CHECK(bytes_equal_text(asked->model, "m:latest") && asked->n_ctx == 8192);
     CHECK(!asked->nothing && !asked->generate);
     CHECK(job->ask.max_tokens == 7 && p->seed == 42 && p->top_k == 5 && p->repeat_last_n == 33);
@@ -165,6 +165,29 @@ static void test_constraints(void)
     job_close(job);
 }
 
+// A gap is no conversation; nothing before it is as good as something.
+static void test_gap(void)
+{
+    struct form form;
+    struct job *job =
+        taken(&ollama_generate, "{\"prompt\":\"a\",\"suffix\":\"\\u00fc\",\"system\":\"\"}", &form);
+    const struct ollama_ask *asked = form.asked;
+    const struct infill *infill = job->ask.infill;
+    if (CHECK(infill && !asked->nothing && !job->ask.chat)) {
+        CHECK(bytes_equal_text(infill->before, "a"));
+        CHECK(bytes_equal_text(infill->behind, "\xc3\xbc") && infill->n_files == 0);
+        CHECK_TEXT(infill->path, "suffix");
+    }
+    job_close(job);
+    job = taken(&ollama_generate, "{\"suffix\":\"b\"}", &form);
+    asked = form.asked;
+    CHECK(job->ask.infill && !asked->nothing && job->ask.infill->before.n == 0);
+    job_close(job);
+    job = taken(&ollama_generate, "{\"prompt\":\"a\",\"suffix\":\"\"}", &form);
+    CHECK(!job->ask.infill && job->ask.chat);
+    job_close(job);
+}
+
 static void test_refused(void)
 {
     static const struct {
@@ -193,7 +216,9 @@ static void test_refused(void)
         {&ollama_chat, "{\"messages\":5}", "'messages' must be an array"},
         {&ollama_chat, "{" USER ",\"tools\":[{\"type\":\"x\"}]}", "\"function\""},
         {&ollama_generate, "{\"prompt\":5}", "'prompt' must be a string"},
-        {&ollama_generate, "{\"prompt\":\"x\",\"suffix\":\"y\"}", "'suffix' is not supported"},
+        {&ollama_generate, "{\"prompt\":\"x\",\"suffix\":5}", "'suffix' must be a string"},
+        {&ollama_generate, "{\"suffix\":\"y\",\"raw\":true}", "without 'raw'"},
+        {&ollama_generate, "{\"suffix\":\"y\",\"system\":\"s\"}", "'suffix' is not supported"},
         {&ollama_generate, "{\"prompt\":\"x\",\"template\":\"{{ .Prompt }}\"}", "\"raw\": true"},
         {&ollama_generate, "{\"prompt\":\"x\",\"images\":[\"iVBO\"]}", "reads text only"},
         {&ollama_generate, "{\"prompt\":\"x\",\"raw\":true,\"system\":\"s\"}", "'raw' says"},
@@ -335,6 +360,7 @@ int main(void)
     test_ids();
     test_good();
     test_constraints();
+    test_gap();
     test_refused();
     test_context();
     test_broken();
