@@ -55,6 +55,12 @@ void exchange_last(struct exchange *exchange)
     CHECK(exchange != NULL);
 }
 
+const char *exchange_id(const struct exchange *exchange)
+{
+    CHECK(exchange);
+    return "req_1a";
+}
+
 void exchange_end(struct exchange *exchange)
 {
     (void)exchange;
