@@ -125,6 +125,16 @@ static void object(struct json *json, const struct reply *reply, struct bytes te
     json_string(json, "model", reply_model(reply));
 }
 
+// Why it ended, in llama-server's words.
+void llama_stop_write(struct json *json, const struct reply *reply, enum finish finish)
+{
+    json_string(json, "stop_type",
+                finish == FINISH_LENGTH ? "limit"
+                : reply->stop.n > 0     ? "word"
+                                        : "eos");
+    json_text(json, "stopping_word", reply->stop);
+}
+
 static void last(struct json *json, const struct reply *reply, enum finish finish,
                  const struct usage *usage)
 {

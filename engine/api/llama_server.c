@@ -265,16 +265,6 @@ static void piece_begin(struct json *json, const struct reply *reply, struct byt
     json_whole(json, "id_slot", -1);
 }
 
-// Why it ended, in llama-server's words.
-void llama_stop_write(struct json *json, const struct reply *reply, enum finish finish)
-{
-    json_string(json, "stop_type",
-                finish == FINISH_LENGTH ? "limit"
-                : reply->stop.n > 0     ? "word"
-                                        : "eos");
-    json_text(json, "stopping_word", reply->stop);
-}
-
 void llama_settings(struct json *json, const struct sampling *s, int32_t n_predict, bool stream)
 {
     json_whole(json, "n_predict", n_predict);

@@ -3,6 +3,7 @@
 //
 // net's and sched's functions are stand-ins that write down what was sent; every JSON sent is
 // parsed again here.
+#include "../../engine/api/chores.h"
 #include "../../engine/api/ollama.h"
 #include "check.h"
 
@@ -20,6 +21,8 @@ static struct {
     bool closed; // the client is too slow
 } sent;
 
+static struct api api;
+static struct reply reply;
 static struct sched_status state = {.state = SCHED_READY, .model = {.id = "m\"1"}};
 
 static void keep(struct bytes text)
@@ -92,22 +95,19 @@ const struct sched_status *sched_status(const struct sched *sched)
     return &state;
 }
 
-static uint64_t reply_id(void);
-
 void sched_cancel(struct sched *sched, uint64_t job_id)
 {
     (void)sched;
-    CHECK(job_id == reply_id());
+    CHECK(job_id == reply.id);
     sent.n_cancels++;
 }
 
-static uint64_t api_last_id(void);
 static size_t n_submitted;
 
 enum status sched_submit(struct sched *sched, struct job *job)
 {
     (void)sched;
-    CHECK(job->id == api_last_id());
+    CHECK(job->id == api.last_id);
     n_submitted++;
     free(job);
     return OK;
@@ -118,20 +118,13 @@ void job_close(struct job *job)
     free(job);
 }
 
+void chore_job(struct api *of, struct exchange *exchange, enum chore_kind kind,
+               const struct ask *ask, const struct chore_teller *teller, struct bytes said)
+{
+    (void)of, (void)exchange, (void)kind, (void)ask, (void)teller, (void)said;
+}
+
 // ---- events -------------------------------------------------------------------------------------
-
-static struct api api;
-static struct reply reply;
-
-static uint64_t api_last_id(void)
-{
-    return api.last_id;
-}
-
-static uint64_t reply_id(void)
-{
-    return reply.id;
-}
 
 static void begin_as(const struct dialect *dialect, const char *name, bool stream,
                      bool include_usage)
