@@ -85,6 +85,8 @@ static void used(struct api *api, const struct reply *reply, const struct event 
     if (!key)
         return;
     key->n_open -= reply->id == event->job_id; // else it goes on with another
+    if (usage->prompt_us == 0)                 // refused, or counted and no more
+        return;
     key->n_prompt += (uint64_t)usage->n_prompt;
     key->n_generated += (uint64_t)usage->n_generated;
     limit_charge(key, clock_ms(), (int64_t)usage->n_prompt + usage->n_generated);

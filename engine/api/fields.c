@@ -22,7 +22,7 @@ static const char *kind_of(yyjson_val *value)
     case YYJSON_TYPE_STR:
         return "a string";
     case YYJSON_TYPE_ARR:
-        return "an array";
+        return yyjson_arr_size(value) == 0 ? "an empty array" : "an array";
     case YYJSON_TYPE_OBJ:
         return "an object";
     default:
@@ -217,8 +217,6 @@ bool read_max_tokens(struct reading *r, const char *name, yyjson_val *value)
 
 static bool stop_good(struct reading *r, const char *name, yyjson_val *value, struct bytes *out)
 {
-    if (!yyjson_is_str(value))
-        return wrong_kind(r, name, "a string or an array of strings", value);
     size_t n = yyjson_get_len(value);
     if (n == 0 || n > STOP_BYTES_MOST)
         return refuse(r->refusal, 400, "invalid_value", name,
@@ -239,9 +237,14 @@ bool read_stop(struct reading *r, const char *name, yyjson_val *value)
     struct bytes *stops = arena_take(r->arena, (n ? n : 1) * sizeof(*stops));
     if (!stops)
         return no_room(r);
-    for (size_t i = 0; i < n; i++)
-        if (!stop_good(r, name, one ? value : yyjson_arr_get(value, i), &stops[i]))
+    for (size_t i = 0; i < n; i++) {
+        yyjson_val *text = one ? value : yyjson_arr_get(value, i);
+        if (!yyjson_is_str(text))
+            return refuse(r->refusal, 400, "invalid_type", name,
+                          "'%s[%zu]' must be a string, not %s.", name, i, kind_of(text));
+        if (!stop_good(r, name, text, &stops[i]))
             return false;
+    }
     r->ask->stops = stops;
     r->ask->n_stops = n;
     return true;

@@ -77,7 +77,7 @@ void metrics_end(struct metrics *metrics, const struct event *event, uint64_t af
         metrics->n_length++;
     else
         metrics->n_stop++;
-    metrics->n_prompt += (uint64_t)usage->n_prompt;
+    metrics->n_prompt += usage->prompt_us > 0 ? (uint64_t)usage->n_prompt : 0;
     metrics->n_cached += (uint64_t)usage->n_prompt_cached;
     metrics->n_generated += (uint64_t)usage->n_generated;
     metrics->n_drafted += (uint64_t)usage->n_drafted;

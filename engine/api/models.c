@@ -95,7 +95,7 @@ static void model_write(struct json *json, const struct api *api, const struct s
     json_string(json, "architecture", ready ? loaded->info.arch : about->arch);
     json_string(json, "quantisation", ready ? loaded->info.quantisation : about->quantisation);
     json_whole(json, "n_params", ready ? loaded->info.n_params : about->n_params);
-    json_whole(json, "bytes", (int64_t)(ready ? loaded->info.file_bytes : model->file_bytes));
+    json_whole(json, "bytes", (int64_t)(model->file_bytes ? model->file_bytes : about->file_bytes));
     json_whole(json, "context_trained", ready ? loaded->info.n_ctx_train : about->n_ctx_train);
     json_array(json, "capabilities"); // Ollama's words, and "rerank"
     if (can[0])
@@ -216,10 +216,26 @@ static bool text_field(yyjson_val *root, const char *name, struct bytes *out,
 {
     yyjson_val *value = yyjson_obj_get(root, name);
     if (!yyjson_is_str(value))
-        return refuse(refusal, 400, value ? "invalid_type" : "missing_required_parameter", name,
-                      "'%s' %s; it must be a string.", name, value ? "is none" : "is missing");
+        return wrong_kind(&(struct reading){.refusal = refusal}, name, "a string", value);
     *out = (struct bytes){(const uint8_t *)yyjson_get_str(value), yyjson_get_len(value)};
     return true;
+}
+
+// A model that is loaded though its file is gone by now: it can be unloaded by the name that it had.
+static bool model_without_file(const struct api *api, struct bytes name, struct job *job)
+{
+    const struct sched_status *now = sched_status(api->options.sched);
+    if (store_find(api->options.store, name))
+        return false;
+    for (int32_t i = 0; i < now->n_models; i++) {
+        const struct sched_model *model = &now->models[i];
+        if (!bytes_equal_text(name, model->name))
+            continue;
+        job->ask.model = bytes_copy(&job->arena, bytes_of(model->name));
+        job->ask.model_path = bytes_copy(&job->arena, bytes_of(model->path));
+        return job->ask.model.p && job->ask.model_path.p;
+    }
+    return false;
 }
 
 // {"model": NAME, "keep_alive": TIME}
@@ -232,7 +248,8 @@ static bool read_load(const struct api *api, struct bytes text, struct job *job,
     if (!body_open(&body, text, refusal))
         return false;
     yyjson_val *root = yyjson_doc_get_root(body.doc), *keep = yyjson_obj_get(root, "keep_alive");
-    bool good = text_field(root, "model", &name, refusal) && model_pick(api, name, job, refusal) &&
+    bool good = text_field(root, "model", &name, refusal) &&
+                (model_without_file(api, name, job) || model_pick(api, name, job, refusal)) &&
                 (!keep || yyjson_is_null(keep) || read_keep_alive(&reading, "keep_alive", keep));
     body_close(&body);
     return good;

@@ -119,7 +119,11 @@ static bool read_truncation(struct reading *r, const char *name, yyjson_val *val
 {
     if (yyjson_equals_str(value, "auto") || yyjson_equals_str(value, "disabled"))
         return true;
-    return wrong_kind(r, name, "\"auto\" or \"disabled\"", value);
+    if (!yyjson_is_str(value))
+        return wrong_kind(r, name, "\"auto\" or \"disabled\"", value);
+    return refuse(r->refusal, 400, "unsupported_value", name,
+                  "'%s' is \"%.40s\"; it must be \"auto\" or \"disabled\".", name,
+                  yyjson_get_str(value));
 }
 
 static bool read_background(struct reading *r, const char *name, yyjson_val *value)

@@ -265,19 +265,37 @@ static void read_body(struct api *api, struct exchange *exchange, const struct e
     refusal_reply(exchange, &refusal);
 }
 
+// Whether a path is listed for who asked for another: one of several methods, and with the same
+// first part where the other's is one of ours.
+static bool is_listed(size_t i, struct bytes first)
+{
+    const char *path = routes[i].path;
+    if (routes[i].open || path[strlen(path) - 1] == '/' ||
+        (first.n > 0 && strncmp(path, (const char *)first.p, first.n) != 0))
+        return false;
+    for (size_t k = 0; k < i; k++)
+        if (strcmp(routes[k].path, path) == 0)
+            return false;
+    return true;
+}
+
 static bool unknown_url(const struct request *request, struct refusal *refusal)
 {
-    char known[300] = "";
+    char known[320] = "";
+    struct bytes first = {NULL, 0};
     size_t n = 0;
+    static const char *const firsts[] = {"/v1/", "/api/"};
+    for (size_t i = 0; i < COUNT_OF(firsts); i++)
+        if (request->path.n > strlen(firsts[i]) &&
+            memcmp(request->path.p, firsts[i], strlen(firsts[i])) == 0)
+            first = bytes_of(firsts[i]);
     for (size_t i = 0; i < COUNT_OF(routes); i++)
-        if (!routes[i].open && routes[i].path[strlen(routes[i].path) - 1] != '/' &&
-            (i == 0 || strcmp(routes[i].path, routes[i - 1].path) != 0) &&
-            n + strlen(routes[i].path) + 3 < sizeof(known))
+        if (is_listed(i, first) && n + strlen(routes[i].path) + 7 < sizeof(known))
             n += (size_t)snprintf(known + n, sizeof(known) - n, "%s%s", n > 0 ? ", " : "",
                                   routes[i].path);
-    return refuse(refusal, 404, "unknown_url", NULL, "There is nothing at %.*s. There are: %s.",
-                  (int)(request->path.n < 120 ? request->path.n : 120),
-                  (const char *)request->path.p, known);
+    return refuse(refusal, 404, "unknown_url", NULL, "There is nothing at %.*s. There are: %s ...",
+                  (int)(request->path.n < 80 ? request->path.n : 80), (const char *)request->path.p,
+                  known);
 }
 
 static bool has_scope(const struct key *key, const struct endpoint *route, struct refusal *refusal)

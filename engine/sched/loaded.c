@@ -221,7 +221,7 @@ static enum status unload(struct engine *engine, const struct ask *ask, struct e
     if (loaded->is_pinned)
         return err_set(err, DENIED, "the model '%s' is pinned: it stays loaded", loaded->name);
     if (loaded->n_users > 0)
-        return err_set(err, NO_ROOM, "the model '%s' is in use by %d requests", loaded->name,
+        return err_set(err, NO_ROOM, "the model '%s' is in use, by %d request(s)", loaded->name,
                        (int)loaded->n_users);
     if (loaded->n_encoding > 0) { // of a prompt that was cancelled: it goes when that is back
         loaded->keep_s = 0;

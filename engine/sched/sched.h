@@ -106,8 +106,8 @@ enum finish { FINISH_STOP, FINISH_LENGTH, FINISH_CANCELLED };
 struct usage {
     int32_t n_prompt, n_prompt_cached, n_generated; // n_generated: without the token that ended it
     int32_t n_thinking;                             // of n_generated
-    int32_t n_drafted, n_draft_kept; // tokens guessed ahead, and of these those that came
-    uint64_t queue_us, prompt_us, generate_us;
+    int32_t n_drafted, n_draft_kept;           // tokens guessed ahead, and of these those that came
+    uint64_t queue_us, prompt_us, generate_us; // prompt_us 0: no work on the prompt was begun
 };
 
 enum event_kind {

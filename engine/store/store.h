@@ -30,6 +30,7 @@ struct store_about {                            // what a file's head says
     char arch[32], name[128], quantisation[32]; // "llama", general.name, "Q4_K_M"
     char capability[16];                        // "completion", "embedding" or "rerank"
     int64_t n_params;
+    uint64_t file_bytes; // of what is in the binary; of files their own size counts
     int32_t n_ctx_train, n_embd, n_layer;
     int32_t n_vector; // of an embedding
 };

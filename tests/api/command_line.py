@@ -41,6 +41,10 @@ NOT_RUN = {
     "tests/golden/vtest COMMAND": "the golden tier runs under it",
     "tests/golden/peer/run": "fetches and builds another engine",
     "tawny bench": "a table's worth of minutes; run below with few tokens",
+    "export ANTHROPIC_": "tests/api/claude_code.py starts Claude Code with them",
+    "export CLAUDE_CODE_": "tests/api/claude_code.py starts Claude Code with them",
+    "claude": "tests/api/claude_code.py starts it",
+    "curl ... ": "the dots stand for the options above; tests/api/keys.py sends the same requests",
     "make help": None,  # run
 }
 

@@ -122,6 +122,13 @@ def limits(server):
     wait = int(second[1].get("retry-after", 0))
     check("keys: what was overdrawn is waited for", used > 40 and second[0] == 429 and abs(wait - (used - 39) * 60 / 40) <= 3 and
           second[1]["x-ratelimit-remaining-tokens"] == "0", (used, second))
+    key = make(server, "refused", limits={"tokens_per_minute": 100})
+    long = [{"role": "user", "content": "x " * 40000}]
+    server.ask("POST", "/v1/chat/completions", {"messages": long}, key=key["secret"])
+    counted = server.ask("POST", "/v1/messages/count_tokens", {"model": "builtin", "messages": long}, key=key["secret"])
+    found = server.ask("GET", KEYS + "/" + key["id"])[2]
+    check("keys: a prompt that is refused or only counted costs no tokens", counted[0] == 200 and counted[2]["input_tokens"] > 33000 and
+          found["since_start"]["prompt_tokens"] == 0, (counted, found))
     key = make(server, "one at once", limits={"at_once": 1})
     post = ("-sN", "-H", "Authorization: Bearer " + key["secret"], "-d",
             json.dumps(dict(CHAT, stream=True, max_tokens=400, ignore_eos=True)), server.url + "/v1/chat/completions")

@@ -76,10 +76,13 @@ def switching(server):
 
 def alone(server):
     before = resident(server)
-    # Once before it is measured: what the process keeps for good is there then.
-    for name in ("one", "stick", "one", "stick"):
-        server.ask("POST", "/v1/models/load", {"model": name, "keep_alive": -1})
-        server.ask("POST", "/v1/models/unload", {"model": name})
+    # Before it is measured: what the process keeps for good, and holes between what it gave back, are there then.
+    for _ in range(2):
+        for what in ("load", "unload"):
+            for name in ("one", "stick"):
+                server.ask("POST", "/v1/models/" + what, {"model": name})
+                if what == "load":
+                    server.chat(model=name)
     once = resident(server)
     for name in ("one", "stick"):
         status, _, answer = server.ask("POST", "/v1/models/load", {"model": name, "keep_alive": -1})
@@ -92,7 +95,7 @@ def alone(server):
         check("models: %s is unloaded by hand" % name, status == 200 and answer["status"] == "unloaded", answer)
     after = resident(server)
     print("        KiB of its own, and with files: %s; with 2 more models %s; without them and a third %s" % (before, loaded, after))
-    check("models: what they took is given back", FLAVOUR == "asan" or after[0] < once[0] + 512 and after[1] < before[1] and loaded[1] > after[1],
+    check("models: what they took is given back", FLAVOUR == "asan" or after[0] < once[0] + 2048 and after[1] < before[1] and loaded[1] > after[1],
           (before, once, loaded, after))
     status, _, answer = server.ask("POST", "/v1/models/unload", {"model": "two"})
     check("models: one that is not loaded", status == 404 and answer["error"]["code"] == "model_not_loaded", answer)

@@ -60,7 +60,9 @@ def curl_keys(server):
     check("curl: an unknown path is a 401 without a key", " 401 " in text.splitlines()[0], text)
     code, text = curl(server, "-i", "-H", "x-api-key: " + key, server.url + "/secret/path")
     check("curl: an unknown path is a 404 with one", " 404 " in text.splitlines()[0] and "nothing at /secret/path" in text and
-          "/v1/rerank" in text and "/api/embed" in text, text)
+          "/v1/chat/completions" in text, text)
+    code, text = curl(server, "-H", "x-api-key: " + key, server.url + "/api/nothing")
+    check("curl: an unknown path is told its neighbours", "/api/embed" in text and "/v1/" not in text, text)
     code, text = curl(server, "-i", "-X", "DELETE", "-H", "x-api-key: " + key, server.url + "/v1/models")
     check("curl: a wrong method is a 405 with Allow", " 405 " in text.splitlines()[0] and "Allow: GET" in text, text)
     code, text = curl(server, "-i", "-X", "OPTIONS", "-H", "Origin: https://evil.example", "-H",

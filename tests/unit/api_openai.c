@@ -352,7 +352,7 @@ static const struct {
      "\"retrieval\""},
     {"{" USER
      ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"parameters\":[]}}]}",
-     "invalid_type", "tools[0].function.parameters", "an object, not an array"},
+     "invalid_type", "tools[0].function.parameters", "an object, not an empty array"},
     {"{" USER ",\"tools\":{}}", "invalid_type", "tools", "an array"},
     {"{" USER ",\"chat_template_kwargs\":[]}", "invalid_type", "chat_template_kwargs", "an object"},
     {"{" USER ",\"tool_choice\":\"required\"}", "invalid_value", "tool_choice", "no 'tools'"},

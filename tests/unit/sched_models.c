@@ -234,7 +234,7 @@ static void test_cancel(void)
     CHECK(submit_to(&a[0], "c.gguf", "hello", 5, NULL) == OK);
     wait_ms(a, 1, 50);
     a[1] = ask_kind(JOB_UNLOAD, "c.gguf", KEEP_AS_SET);
-    check_refused(&a[1], NO_ROOM, "is in use by 1 requests");
+    check_refused(&a[1], NO_ROOM, "is in use, by 1 request(s)");
     sched_cancel(sched, a[0].id);
     wait_for(a, 1);
     a[1] = ask_kind(JOB_UNLOAD, "c.gguf", KEEP_AS_SET);
@@ -274,7 +274,7 @@ static void test_keep(void)
     job->kind = JOB_UNLOAD;
     CHECK(sched_submit(sched, job) == OK);
     wait_for(a, 2);
-    check_refused(&a[1], NO_ROOM, "is in use by 1 requests");
+    check_refused(&a[1], NO_ROOM, "is in use, by 1 request(s)");
     check_answer(&a[0], "on and on", 60);
     pass_us = 0;
     load = ask_kind(JOB_UNLOAD, "pinned.gguf", KEEP_AS_SET);
