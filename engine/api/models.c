@@ -221,7 +221,7 @@ static bool text_field(yyjson_val *root, const char *name, struct bytes *out,
     return true;
 }
 
-// A model that is loaded though its file is gone by now: it can be unloaded by the name that it had.
+// A model that is loaded though its file is gone by now can be unloaded by the name that it had.
 static bool model_without_file(const struct api *api, struct bytes name, struct job *job)
 {
     const struct sched_status *now = sched_status(api->options.sched);
