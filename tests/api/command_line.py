@@ -44,7 +44,6 @@ NOT_RUN = {
     "export ANTHROPIC_": "tests/api/claude_code.py starts Claude Code with them",
     "export CLAUDE_CODE_": "tests/api/claude_code.py starts Claude Code with them",
     "claude": "tests/api/claude_code.py starts it",
-    "curl ... ": "the dots stand for the options above; tests/api/keys.py sends the same requests",
     "make help": None,  # run
 }
 
@@ -182,11 +181,14 @@ def readme_clients(place, tools, commands):
         if not tools.check("readme: a server for the client's commands", serving.wait(), serving.text()[-400:]):
             return
         place.environment["TAWNY_KEY"] = (place.path / "client/api-key").read_text().strip()
+        made = "ID"  # of the key that was made last
         for command in commands:
-            filled = command.replace("http://192.0.2.7/", "http://127.0.0.1:%d/" % http)
+            filled = command.replace("curl ... ", 'curl --cacert tawny-ca.crt -H "Authorization: Bearer $TAWNY_KEY" ')  # as above it
+            filled = filled.replace("/v1/keys/ID", "/v1/keys/" + made).replace("http://192.0.2.7/", "http://127.0.0.1:%d/" % http)
             filled = filled.replace("https://192.0.2.7/", "https://127.0.0.1:%d/" % https)
             status, out, err = place.run(filled.replace("curl ", "curl -sS --fail ", 1))
             good = status == 0 and (out or "-o " in command)
+            made = (re.findall(r'"id": ?"(key_[^"]+)"', out) or [made])[-1] if "secret" in out else made
             if "-fingerprint" in command:
                 good = good and out.strip().split("=")[-1] in serving.text()
             tools.check("readme: %s" % command[:90], good, (status, out[-200:], err[-300:]))

@@ -156,7 +156,7 @@ def check(n, seed, model):
     schemas = [(Maker(rng).whole(), False) for _ in range(n)] + CASES
     text = ''.join(json.dumps(s) + '\n' for s, _ in schemas)
     done = subprocess.run([TOOL, model, str(seed)], input=text, stdout=subprocess.PIPE, text=True, check=True)
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    answers = [json.loads(line) for line in done.stdout.rstrip("\n").split("\n")]
     assert len(answers) == len(schemas)
     passed, failed, lines, refused, open_ = 0, 0, [], 0, 0
     for (schema, may_be_refused), got in zip(schemas, answers):

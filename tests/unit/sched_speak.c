@@ -46,7 +46,9 @@ struct wish { // what the job asks
 
 static struct work *begin(const struct wish *wish, const struct value *tools)
 {
+    static struct owner nobody;
     struct work *work = mem_alloc(sizeof(*work));
+    work->owner = &nobody;
     struct job *job = job_open();
     struct bytes *stops = arena_take(&job->arena, sizeof(*stops));
     work->job = job;
