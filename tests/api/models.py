@@ -165,7 +165,10 @@ def run(model):
     shutil.copy(model, stick / "stick.gguf")
     (state / "models" / "spoilt.gguf").write_bytes(b"this is no model" * 100)
     (state / "models" / "cut.gguf").write_bytes(model.read_bytes()[:-1000])
-    server = Server("models", "builtin", fresh=False, options=("--models", str(stick), "--alias", "set: one"))
+    # glibc (not musl, which the box has) keeps large pieces that were freed once, unless it is told from which size on they are the
+    # kernel's; and each thread's own heap.
+    server = Server("models", "builtin", fresh=False, options=("--models", str(stick), "--alias", "set: one"),
+                    prefix=("env", "MALLOC_MMAP_THRESHOLD_=65536", "MALLOC_ARENA_MAX=1"))
     server.wait()
     listing(server, model)
     switching(server)
