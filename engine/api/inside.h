@@ -326,7 +326,6 @@ bool model_find(const struct api *api, struct bytes name, const struct store_mod
                 struct refusal *refusal);
 // False (and refused) where none can be had: there is no device, or the first one has no file.
 bool model_is_ready(const struct api *api, struct refusal *refusal);
-bool model_is_ours(const struct api *api, struct bytes id, struct refusal *refusal); // it is there
 // job->ask.model and .model_path become the model of that name; empty: that of the start.
 bool model_pick(const struct api *api, struct bytes name, struct job *job, struct refusal *refusal);
 // What is known of it now: all when it is loaded, else what its file says. False: nothing.

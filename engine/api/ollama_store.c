@@ -80,9 +80,10 @@ void ollama_pull_post(struct api *api, struct exchange *exchange, const struct r
 {
     struct ollama_named named;
     struct refusal refusal;
+    const struct store_model *found;
     bool good = ollama_named_open(&named, request->body, "model", &refusal) &&
                 model_is_ready(api, &refusal);
-    if (good && model_is_ours(api, named.name, &refusal)) {
+    if (good && model_find(api, named.name, &found, &refusal)) {
         success_write(exchange); // it is here already
     } else {
         if (good)

@@ -54,12 +54,6 @@ bool model_is_ready(const struct api *api, struct refusal *refusal)
                   sched_status(api->options.sched)->err.text);
 }
 
-bool model_is_ours(const struct api *api, struct bytes id, struct refusal *refusal)
-{
-    const struct store_model *found;
-    return model_find(api, id, &found, refusal);
-}
-
 bool model_pick(const struct api *api, struct bytes name, struct job *job, struct refusal *refusal)
 {
     const struct store_model *found = NULL;

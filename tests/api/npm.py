@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -37,7 +38,8 @@ def client(topic, script, server, n_least):
     if not root:
         skip(topic, why)
         return
-    shutil.copy(HERE / script, PLACE / script)
+    for name in script, *re.findall(r'from "\./(\w+\.mjs)"', (HERE / script).read_text()):  # and what it shares with others
+        shutil.copy(HERE / name, PLACE / name)
     code, text = in_test_root(root, "env", "NODE_EXTRA_CA_CERTS=%s" % server.ca, "TAWNY_URL=" + server.url,
                               "TAWNY_KEY=" + server.key(), "node", PLACE / script, cwd=PLACE)
     lines = [line for line in text.splitlines() if line.startswith(("ok ", "FAILED "))]

@@ -2,29 +2,10 @@
 //
 // Run by tests/api/ollama_api.py with TAWNY_URL, TAWNY_KEY. Prints one line a check, "ok NAME" or "FAILED NAME: why".
 import { Ollama } from "ollama";
+import { check, client, refused } from "./ollama_client.mjs";
 
-const headers = { Authorization: "Bearer " + process.env.TAWNY_KEY };
-const client = new Ollama({ host: process.env.TAWNY_URL, headers });
 const messages = [{ role: "user", content: "hello" }];
 const options = { temperature: 0, num_predict: 24 };
-
-async function check(name, test) {
-    try {
-        const why = await test();
-        console.log(why ? `FAILED ollama npm: ${name}: ${why}` : `ok ollama npm: ${name}`);
-    } catch (error) {
-        console.log(`FAILED ollama npm: ${name}: ${error.name}: ${error.message}`.replaceAll("\n", " "));
-    }
-}
-
-async function refused(status, words, ask) {
-    try {
-        await ask();
-        return "it was not refused";
-    } catch (error) {
-        if (error.status_code !== status || !error.message.includes(words)) return `${error.name} ${error.status_code}: ${error.message}`;
-    }
-}
 
 let model;
 await check("list", async () => {

@@ -1,24 +1,14 @@
 // ollama_calls.mjs - tool calls and thinking through the `ollama` npm client, against the scripted model.
 //
 // Run by tests/api/ollama_api.py with TAWNY_URL, TAWNY_KEY. Prints one line a check, "ok NAME" or "FAILED NAME: why".
-import { Ollama } from "ollama";
+import { check, client } from "./ollama_client.mjs";
 
-const client = new Ollama({ host: process.env.TAWNY_URL, headers: { Authorization: "Bearer " + process.env.TAWNY_KEY } });
 const model = "scripted", messages = [{ role: "user", content: "What is the weather in Paris?" }], options = { temperature: 0 };
 const tools = [
     { type: "function", function: { name: "get_weather", description: "d", parameters: { type: "object", required: ["city"], properties: { city: { type: "string" }, days: { type: "integer" } } } } },
     { type: "function", function: { name: "now", description: "d", parameters: { type: "object", properties: {} } } },
 ];
 const wanted = [["get_weather", { city: "Paris", days: 2 }], ["now", {}]];
-
-async function check(name, test) {
-    try {
-        const why = await test();
-        console.log(why ? `FAILED ollama npm: ${name}: ${why}` : `ok ollama npm: ${name}`);
-    } catch (error) {
-        console.log(`FAILED ollama npm: ${name}: ${error.name}: ${error.message}`.replaceAll("\n", " "));
-    }
-}
 
 const same = (calls) => JSON.stringify(calls.map((c) => [c.function.name, c.function.arguments])) === JSON.stringify(wanted);
 

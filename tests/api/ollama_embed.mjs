@@ -1,18 +1,7 @@
 // ollama_embed.mjs - vectors through the `ollama` npm client.
 //
 // Run by tests/api/embeddings.py with TAWNY_URL, TAWNY_KEY. Prints one line a check, "ok NAME" or "FAILED NAME: why".
-import { Ollama } from "ollama";
-
-const client = new Ollama({ host: process.env.TAWNY_URL, headers: { Authorization: "Bearer " + process.env.TAWNY_KEY } });
-
-async function check(name, test) {
-    try {
-        const why = await test();
-        console.log(why ? `FAILED ollama npm: ${name}: ${why}` : `ok ollama npm: ${name}`);
-    } catch (error) {
-        console.log(`FAILED ollama npm: ${name}: ${error.name}: ${error.message}`.replaceAll("\n", " "));
-    }
-}
+import { check, client } from "./ollama_client.mjs";
 
 await check("embed: several texts, and embeddings, its older form", async () => {
     const many = await client.embed({ model: "bert:latest", input: ["the quick brown fox", "return int"], keep_alive: "5m" });

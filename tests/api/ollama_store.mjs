@@ -2,28 +2,9 @@
 //
 // Run by tests/api/ollama_api.py with TAWNY_URL, TAWNY_KEY, beside the built-in model: "one", which is the scripted one and
 // lies in the box's own folder, and "spoilt". Prints one line a check, "ok NAME" or "FAILED NAME: why".
-import { Ollama } from "ollama";
+import { check, client, refused } from "./ollama_client.mjs";
 
-const client = new Ollama({ host: process.env.TAWNY_URL, headers: { Authorization: "Bearer " + process.env.TAWNY_KEY } });
 const model = "one", options = { temperature: 0 };
-
-async function check(name, test) {
-    try {
-        const why = await test();
-        console.log(why ? `FAILED ollama npm: ${name}: ${why}` : `ok ollama npm: ${name}`);
-    } catch (error) {
-        console.log(`FAILED ollama npm: ${name}: ${error.name}: ${error.message}`.replaceAll("\n", " "));
-    }
-}
-
-async function refused(status, words, ask) {
-    try {
-        await ask();
-        return "it was not refused";
-    } catch (error) {
-        if (error.status_code !== status || !error.message.includes(words)) return `${error.name} ${error.status_code}: ${error.message}`;
-    }
-}
 
 const running = async () => (await client.ps()).models.map((m) => m.name);
 const there = async () => (await client.list()).models.map((m) => m.name);
