@@ -17,6 +17,7 @@
 #pragma once
 
 #include "../base/base.h"
+#include "incoming.h" // models that arrive
 
 enum {
     STORE_MODELS_MOST = 512, // further files are not listed, with a line in the log
