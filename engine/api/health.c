@@ -104,7 +104,7 @@ void health_get(struct api *api, struct exchange *exchange, const struct request
     size_t n_open = sched_n_open(api->options.sched),
            n_together = sched_n_together(api->options.sched);
     struct json json;
-    json_init(&json, 65536);
+    json_init(&json, 256 << 10); // with as many models as may be listed
     json_object(&json, NULL);
     json_string(&json, "status",
                 ready                          ? "ready"

@@ -4,6 +4,7 @@
 //   sched.c    the caller's side: rings, events, status      thread.c  the engine thread's loop
 //   load.c     the device, and models in slices              work.c    a job's way to its end
 //   loaded.c   which models are loaded, and how long
+//   deaths.c   which ended the engine while they were loaded
 //   encode.c   the thread that turns prompts into ids        prefix.c  which sequence it gets
 //   step.c     one forward pass            embed.c   and one of a model that embeds
 //   speak.c    from tokens to what is told turn.c    whose turn it is
@@ -37,9 +38,10 @@ enum {
     ANSWER_UNITS = 8,   // of each token of an answer
     JOB_SLOTS = 1024,   // of the rings that jobs travel on; far above what is open at once
     LOADED_MOST = SCHED_MODELS_MOST,
-    WORK_MARKS = 3,          // ends of messages in a prompt that may be gone back to
-    HELD_MOST = 32,          // earlier texts that are kept beside those that are worked on
-    LOAD_SLICE_MS = 20,      // of loading, between two passes
+    LISTED_MOST = 4 * LOADED_MOST, // with those that wait to be loaded, or could not be
+    WORK_MARKS = 3,                // ends of messages in a prompt that may be gone back to
+    HELD_MOST = 32,                // earlier texts that are kept beside those that are worked on
+    LOAD_SLICE_MS = 20,            // of loading, between two passes
     MEMORY_CHECK_STEPS = 64, // the model's memory is walked after one in so many: it has pages
     // a pass with prompt rows is sized to take so long:
     STEP_ALONE_US = 1000000, // when nobody else waits for a token
@@ -176,6 +178,7 @@ struct loaded {
     char path[2200];
     bool is_main, is_pinned;
     bool waits;           // LOADING: it is not begun
+    bool counted;         // deaths_begin has its file
     int64_t keep_s;       // as last asked for
     uint64_t idle_ms;     // since when nobody uses it; 0: somebody does, or it is not READY
     uint64_t failed_ms;   // when it did
@@ -216,8 +219,9 @@ struct engine { // all of it belongs to the engine thread
     struct encoder *encoder;
     struct compute *compute;
     struct doctor_device *layers; // of the device, for whoever asks why
-    struct loaded *loaded[LOADED_MOST];
+    struct loaded *loaded[LISTED_MOST];
     int32_t n_loaded;
+    struct death *deaths;   // deaths.c: lines
     struct err refused;     // status != OK: no model can be had; every job fails with it
     enum sched_state state; // what is told of the whole, and why
     struct err why;
@@ -264,6 +268,14 @@ bool loaded_may_load(const struct loaded *loaded); // none before it is being lo
 void engine_tell_state(struct engine *engine, enum sched_state state, const struct err *err);
 void engine_tell_models(struct engine *engine); // the state is as it was
 
+// deaths.c: what is remembered of models beyond the process's end.
+void deaths_open(struct engine *engine); // what earlier engines left
+void deaths_close(struct engine *engine);
+// A model is to be loaded. UNSUPPORTED: that has ended the engine too often; else it is written
+// down until deaths_end.
+MUST_USE enum status deaths_begin(struct engine *engine, const char *path, struct err *err);
+void deaths_end(struct engine *engine, const char *path); // whatever has come of it
+
 // loaded.c
 // The model a job names, which is to be loaded now if it is not; NULL: *err says why not.
 struct loaded *loaded_for(struct engine *engine, const struct ask *ask, struct err *err);
@@ -271,6 +283,7 @@ struct loaded *loaded_for(struct engine *engine, const struct ask *ask, struct e
 struct loaded *loaded_find(struct engine *engine, const struct ask *ask);
 struct loaded *loaded_open(struct engine *engine, struct bytes name, const char *path);
 void loaded_close(struct engine *engine, struct loaded *loaded); // nobody uses it
+void loaded_counted(struct loaded *loaded);                      // its load has ended
 bool loaded_pins(const struct loaded *loaded);                   // the setting `pin` names it
 bool loaded_is_idle(const struct loaded *loaded);
 // Unloads the model that is unused for longest, for `wants`. False: none may go.

@@ -5,9 +5,10 @@
 // stop is obeyed and the streams of other models go on. One is loaded at a time, so that what is
 // free is known when the next is begun. Whoever asks is told how far it is twice a second.
 //
-// Where a model does not fit beside those that are loaded, or with a short context alone, those
-// that nobody uses make room, the one unused for longest first. When the rest is in use it waits,
-// WAITS_MOST_MS at most.
+// Where a model does not fit beside those that are loaded (LOADED_MOST at most), or with a short
+// context alone, those that nobody uses make room, the one unused for longest first. When the rest
+// is in use it waits, WAITS_MOST_MS at most. Those that came behind it are loaded meanwhile where
+// they fit into what is free: nothing is unloaded for them, since that is for the first.
 #include "inside.h"
 
 #include <stdio.h>
@@ -134,6 +135,7 @@ void engine_load(struct engine *engine)
         engine_tell_state(engine, SCHED_FAILED, &sched->refused);
     else
         (void)loaded_open(engine, (struct bytes){NULL, 0}, sched->model_path);
+    deaths_open(engine);
 }
 
 // ---- the model ------------------------------------------------------------------------------
@@ -163,35 +165,67 @@ static uint64_t memory_left(const struct engine *engine)
     return left < now ? left : now; // a processor's is that of the start, a GPU's is looked at
 }
 
+// Loads that came before this one and wait, for memory or a place.
+static int32_t n_before(const struct loaded *loaded)
+{
+    const struct engine *engine = loaded->engine;
+    int32_t n = 0;
+    for (int32_t i = 0; i < engine->n_loaded; i++) {
+        const struct loaded *other = engine->loaded[i];
+        n += other->state == SCHED_LOADING && !other->model && other->began_ms < loaded->began_ms;
+    }
+    return n;
+}
+
+static bool has_place(const struct engine *engine)
+{
+    int32_t n = 0;
+    for (int32_t i = 0; i < engine->n_loaded; i++)
+        n += engine->loaded[i]->model != NULL;
+    return n < LOADED_MOST;
+}
+
 // Unloads what stands in the way. AGAIN: it must wait for what is in use.
 static enum status make_room(const struct loaded *loaded, struct model_options *options,
                              struct err *err)
 {
     struct engine *engine = loaded->engine;
     struct model_info *info = mem_alloc(sizeof(*info));
+    const bool is_first = n_before(loaded) == 0;
+    const uint64_t waited_ms = clock_ms() - loaded->began_ms;
     enum status status;
+    bool fits, well;
     for (;;) {
         options->memory_bytes = memory_left(engine);
         status = model_plan(info, engine->compute, loaded->path, options, err);
-        if (status != OK || (info->plan.fits && !info->plan.is_short) ||
-            !engine_evict(engine, loaded))
+        fits = info->plan.fits && has_place(engine);
+        well = fits && !info->plan.is_short;
+        if (status != OK || well || !is_first || !engine_evict(engine, loaded))
             break;
     }
-    if (status == OK && !info->plan.fits && engine_may_evict(engine, loaded) &&
-        clock_ms() - loaded->began_ms < WAITS_MOST_MS)
+    if (status == OK && !(is_first ? fits : well) && engine_may_evict(engine, loaded) &&
+        waited_ms < WAITS_MOST_MS)
         status = AGAIN;
+    else if (status == OK && !has_place(engine))
+        status = err_set(err, NO_ROOM, "%d models are loaded and in use, which is the most",
+                         LOADED_MOST);
     free(info);
     return status;
 }
 
 static enum status loaded_begin(struct loaded *loaded, struct err *err)
 {
-    struct model_options options = sched_model_options(&loaded->engine->sched->settings);
+    struct engine *engine = loaded->engine;
+    struct model_options options = sched_model_options(&engine->sched->settings);
     enum status status = OK;
-    if (loaded->engine->n_loaded > 1)
+    if (engine->n_loaded > 1)
         status = make_room(loaded, &options, err);
+    if (status == OK && !loaded->is_main) {
+        status = deaths_begin(engine, loaded->path, err);
+        loaded->counted = status == OK;
+    }
     if (status == OK)
-        status = model_begin(&loaded->model, loaded->engine->compute, loaded->path, &options, err);
+        status = model_begin(&loaded->model, engine->compute, loaded->path, &options, err);
     if (status != OK) {
         loaded->model = NULL;
         return status;
@@ -205,13 +239,15 @@ static enum status loaded_begin(struct loaded *loaded, struct err *err)
     return AGAIN;
 }
 
+// One at a time; of those that wait none is tried before the ones that came first have been.
 bool loaded_may_load(const struct loaded *loaded)
 {
     const struct engine *engine = loaded->engine;
     for (int32_t i = 0; i < engine->n_loaded; i++) {
         const struct loaded *other = engine->loaded[i];
         if (other != loaded && other->state == SCHED_LOADING &&
-            (other->model || (!loaded->model && other->began_ms < loaded->began_ms)))
+            (other->model ||
+             (!loaded->model && other->began_ms < loaded->began_ms && other->next_try_ms == 0)))
             return false;
     }
     return loaded->model || clock_ms() >= loaded->next_try_ms;
@@ -250,6 +286,7 @@ static void loaded_ready(struct loaded *loaded)
     loaded->n_vector = info->n_vector;
     loaded->embeds = info->n_vector > 0;
     loaded->state = SCHED_READY;
+    loaded_counted(loaded);
     loaded->loaded_s = clock_unix_s();
     if (!loaded->is_main)
         log_info("model %s: loaded after %.1f s, context %d tokens", loaded->name,
@@ -267,6 +304,7 @@ static void loaded_fail(struct loaded *loaded, const struct err *err)
     loaded->state = SCHED_FAILED;
     loaded->err = *err;
     loaded->failed_ms = clock_ms();
+    loaded_counted(loaded);
     loaded->n_bytes = 0;
     model_close(loaded->model);
     loaded->model = NULL;
@@ -287,7 +325,7 @@ void loaded_load_some(struct loaded *loaded)
     engine_step_begins(engine, true);
     if (!loaded->model) {
         status = loaded_begin(loaded, &err);
-        loaded->next_try_ms = clock_ms() + TRY_MS;
+        loaded->next_try_ms = clock_ms() + TRY_MS * (uint64_t)(1 + n_before(loaded));
         loaded->told_ms = loaded->model ? 0 : loaded->told_ms;
     } else {
         status = model_load_some(loaded->model, LOAD_SLICE_MS, &err);

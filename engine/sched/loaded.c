@@ -91,13 +91,13 @@ struct loaded *loaded_open(struct engine *engine, struct bytes name, const char 
     return loaded;
 }
 
-// A place in the list, if need be that of one that failed or is idle.
+// A place in the list, if need be that of one that failed.
 static bool has_place(struct engine *engine)
 {
-    for (int32_t i = 0; i < engine->n_loaded && engine->n_loaded == LOADED_MOST; i++)
+    for (int32_t i = 0; i < engine->n_loaded && engine->n_loaded == LISTED_MOST; i++)
         if (engine->loaded[i]->state == SCHED_FAILED && loaded_is_idle(engine->loaded[i]))
             loaded_close(engine, engine->loaded[i]);
-    return engine->n_loaded < LOADED_MOST || engine_evict(engine, NULL);
+    return engine->n_loaded < LISTED_MOST;
 }
 
 static struct loaded *open_for(struct engine *engine, const struct ask *ask, struct err *err)
@@ -113,8 +113,8 @@ static struct loaded *open_for(struct engine *engine, const struct ask *ask, str
         return NULL;
     }
     if (!has_place(engine)) {
-        (void)err_set(err, NO_ROOM, "%d models are loaded and in use, which is the most",
-                      LOADED_MOST);
+        (void)err_set(err, NO_ROOM, "%d models are loaded or waited for, which is the most",
+                      LISTED_MOST);
         return NULL;
     }
     memset(path, 0, sizeof(path));
@@ -152,8 +152,16 @@ bool loaded_is_idle(const struct loaded *loaded)
     return loaded->n_users == 0 && loaded->n_encoding == 0;
 }
 
+void loaded_counted(struct loaded *loaded)
+{
+    if (loaded->counted)
+        deaths_end(loaded->engine, loaded->path);
+    loaded->counted = false;
+}
+
 static void loaded_free(struct loaded *loaded)
 {
+    loaded_counted(loaded);
     for (int32_t i = 0; i < loaded->n_seq; i++)
         free(loaded->seqs[i].token);
     free(loaded->seqs);
@@ -301,6 +309,7 @@ void engine_unload(struct engine *engine)
     for (int32_t i = 0; i < engine->n_loaded; i++)
         loaded_free(engine->loaded[i]);
     engine->n_loaded = 0;
+    deaths_close(engine);
     if (engine->compute)
         compute_close(engine->compute);
 }

@@ -161,7 +161,7 @@ struct sched_loading { // how far the model is, while SCHED_LOADING
     uint64_t left_ms; // as long as it goes on at this speed; 0: not known yet
 };
 
-enum { SCHED_MODELS_MOST = 16 }; // loaded at once, with those that failed
+enum { SCHED_MODELS_MOST = 16 }; // loaded at once; others wait for a place
 struct sched_model {             // one that is loaded, or is to be, or could not be
     char name[256], path[2200];  // the name of who asked for it first; of its file
     enum sched_state state;      // LOADING, READY or FAILED

@@ -32,7 +32,7 @@ struct model { // a stand-in
     uint32_t states[SLOTS_MOST];          // hashes of a sequence's tokens
     struct model_info info;
 };
-static struct model stand_ins[4];
+static struct model stand_ins[LOADED_MOST + 1];
 static struct past *past;                     // of the one that was opened last
 static int n_models_open, fit_most = 4;       // so many fit
 static int32_t n_pages = PAGES_MOST, n_slots; // n_slots > 0: a model with recurrent layers
@@ -112,7 +112,8 @@ enum status model_plan(struct model_info *out, struct compute *compute, const ch
     *out = (struct model_info){.n_layer = 0};
     if (strcmp(path, "spoilt.gguf") == 0)
         return err_set(err, BAD_INPUT, "it is spoilt");
-    out->plan.fits = n_models_open < fit_most && strcmp(path, "vast.gguf") != 0;
+    out->plan.fits = n_models_open < fit_most && strcmp(path, "vast.gguf") != 0 &&
+                     (n_models_open == 0 || strcmp(path, "large.gguf") != 0);
     return OK;
 }
 

@@ -3,6 +3,9 @@
 // while their model is loaded.
 #include "sched_fixture.h"
 
+#include <signal.h>
+#include <sys/wait.h>
+
 static const struct sched_model *model_at(const char *path)
 {
     return sched_model(sched_status(sched), bytes_of(path));
@@ -61,20 +64,26 @@ static void check_refused(const struct answer *answer, enum status status, const
         CHECK_TEXT(answer->last.err.text, said);
 }
 
+// A text whose answer has so many tokens at least.
+static void long_text(char text[21], size_t n)
+{
+    char want[N_CTX + 1];
+    unsigned seed = 1;
+    do
+        fill(text, 20, seed++);
+    while (!(expected(text, (int)n, want), strlen(want) == n));
+}
+
 // A second model is loaded while the first one answers: its stream goes on, and both say what is
 // right.
 static void test_two(void)
 {
     struct answer a[3];
     char text[80];
-    unsigned seed = 1;
     open_with("", KEEP_ALWAYS);
     CHECK(wait_model("main.gguf", false));
     CHECK(model_at("main.gguf")->is_main && sched_status(sched)->n_models == 1);
-    char want[N_CTX + 1];
-    do
-        fill(text, 20, seed++);
-    while (!(expected(text, 150, want), strlen(want) == 150));
+    long_text(text, 150);
     pass_us = 5000;
     n_load_slices = 20;
     load_slice_us = 20000;
@@ -298,7 +307,7 @@ static void test_many(void)
     wait_for(a, COUNT_OF(a));
     for (size_t i = 0; i < COUNT_OF(a); i++)
         CHECK(a[i].last.kind == EVENT_FAILED && a[i].last.err.status == NO_ROOM);
-    CHECK(sched_status(sched)->n_models <= LOADED_MOST);
+    CHECK(sched_status(sched)->n_models == (int32_t)COUNT_OF(a) + 1);
     CHECK(submit(&a[0], "hello", 5, NULL) == OK);
     wait_for(a, 1);
     check_answer(&a[0], "hello", 5);
@@ -318,13 +327,169 @@ static void test_many(void)
     CHECK(n_models_open == 0);
 }
 
+// One more than may be loaded at once, and all of those in use: it waits until one is done.
+static void test_places(void)
+{
+    struct answer a[LOADED_MOST + 1];
+    char text[21];
+    long_text(text, 100);
+    fit_most = LOADED_MOST + 1;
+    open_with("", KEEP_ALWAYS);
+    CHECK(wait_model("main.gguf", false));
+    for (int i = 1; i < LOADED_MOST; i++) {
+        char path[32];
+        snprintf(path, sizeof(path), "m%d.gguf", i);
+        CHECK(submit_to(&a[i], path, "hello", 5, NULL) == OK);
+    }
+    wait_for(a + 1, LOADED_MOST - 1);
+    CHECK(n_models_open == LOADED_MOST && sched_status(sched)->n_models == LOADED_MOST);
+    pass_us = 2000;
+    CHECK(submit(&a[0], text, 100, NULL) == OK);
+    for (int i = 1; i < LOADED_MOST; i++) {
+        char path[32];
+        snprintf(path, sizeof(path), "m%d.gguf", i);
+        CHECK(submit_to(&a[i], path, text, 100, NULL) == OK);
+    }
+    wait_for_text(a, LOADED_MOST, LOADED_MOST - 1, 1);
+    CHECK(submit_to(&a[LOADED_MOST], "more.gguf", "hello", 5, NULL) == OK);
+    while (!model_at("more.gguf") && !a[0].ended)
+        wait_ms(a, COUNT_OF(a), 5);
+    CHECK(model_at("more.gguf") && model_at("more.gguf")->waits);
+    CHECK(n_models_open == LOADED_MOST);
+    wait_for(a, COUNT_OF(a));
+    check_answer(&a[LOADED_MOST], "hello", 5);
+    for (int i = 0; i < LOADED_MOST; i++)
+        check_answer(&a[i], text, 100);
+    pass_us = 0;
+    fit_most = 4;
+    sched_close(sched);
+    CHECK(n_models_open == 0);
+}
+
+// One waits for memory that is in use: others, which came later and fit, are not held up by it.
+static void test_passing(void)
+{
+    struct answer a[4];
+    char text[21];
+    long_text(text, 300);
+    open_with("", KEEP_ALWAYS);
+    CHECK(submit_to(&a[0], "b.gguf", "hello", 5, NULL) == OK);
+    wait_for(a, 1);
+    pass_us = 5000;
+    CHECK(submit_to(&a[0], "b.gguf", text, 300, NULL) == OK);
+    wait_for_text(a, 1, 0, 3);
+    CHECK(submit_to(&a[1], "large.gguf", "hello", 5, NULL) == OK); // fits alone
+    wait_ms(a, 2, 50);
+    CHECK(!a[1].ended && model_at("large.gguf") && model_at("large.gguf")->waits);
+    CHECK(!model_at("main.gguf")); // it made room
+    for (int i = 2; i < 4; i++) {
+        CHECK(submit_to(&a[i], i == 2 ? "c.gguf" : "d.gguf", "hello", 5, NULL) == OK);
+        while (!a[i].ended && !a[0].ended)
+            wait_ms(a, (size_t)i + 1, 5);
+        check_answer(&a[i], "hello", 5);
+    }
+    CHECK(!a[0].ended && !a[1].ended);
+    wait_for(a, 2);
+    check_answer(&a[0], text, 300);
+    check_answer(&a[1], "hello", 5);
+    CHECK(n_models_open == 1 && model_at("large.gguf")->state == SCHED_READY);
+    pass_us = 0;
+    sched_close(sched);
+    CHECK(n_models_open == 0);
+}
+
+static void open_in(const char *state)
+{
+    struct settings settings;
+    settings_default(&settings);
+    settings.n_ctx = N_CTX;
+    settings.n_parallel = SEQS;
+    snprintf(settings.state, sizeof(settings.state), "%s", state);
+    sched_open(&sched, &settings, "main.gguf", NULL);
+}
+
+// A process of its own is killed while it loads the model; false: it never began.
+static bool die_loading(const char *state, const char *path)
+{
+    int end;
+    const pid_t child = fork();
+    if (child == 0) {
+        struct answer a;
+        open_in(state);
+        CHECK(wait_model("main.gguf", false));
+        n_load_slices = -1;
+        CHECK(submit_to(&a, path, "hello", 5, NULL) == OK);
+        while (!model_at(path) || model_at(path)->waits)
+            wait_ms(&a, 1, 5);
+        kill(getpid(), SIGKILL);
+    }
+    return child > 0 && waitpid(child, &end, 0) == child && WIFSIGNALED(end);
+}
+
+static void write_text(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    CHECK(file && fputs(text, file) >= 0 && fclose(file) == 0);
+}
+
+// A model that ended the engine twice while it was loaded is left out, until its file is another.
+static void test_deaths(void)
+{
+    char state[] = "/tmp/sched_models.XXXXXX", path[64], list[64];
+    struct answer a[2];
+    CHECK(mkdtemp(state) != NULL);
+    snprintf(path, sizeof(path), "%s/b.gguf", state);
+    snprintf(list, sizeof(list), "%s/loading", state);
+    write_text(path, "a model");
+    CHECK(die_loading(state, path));
+    open_in(state); // once is not enough; and a load that ends well makes it forgotten
+    CHECK(submit_to(&a[0], path, "hello", 5, NULL) == OK);
+    wait_for(a, 1);
+    check_answer(&a[0], "hello", 5);
+    sched_close(sched);
+    CHECK(die_loading(state, path) && die_loading(state, path));
+    open_in(state);
+    CHECK(submit_to(&a[0], path, "hello", 5, NULL) == OK);
+    CHECK(submit(&a[1], "hello", 5, NULL) == OK);
+    wait_for(a, 2);
+    check_refused(&a[0], UNSUPPORTED, "ended the engine 2 times");
+    check_answer(&a[1], "hello", 5);
+    CHECK(model_at(path) && model_at(path)->state == SCHED_FAILED);
+    sched_close(sched);
+    open_in(state); // it stays so
+    CHECK(submit_to(&a[0], path, "hello", 5, NULL) == OK);
+    wait_for(a, 1);
+    check_refused(&a[0], UNSUPPORTED, "ended the engine 2 times");
+    sched_close(sched);
+    write_text(path, "another model");
+    open_in(state);
+    CHECK(submit_to(&a[0], path, "hello", 5, NULL) == OK);
+    wait_for(a, 1);
+    check_answer(&a[0], "hello", 5);
+    sched_close(sched);
+    // of another boot, or no such file at all: nothing is left out, and nothing breaks
+    write_text(list, "another boot\n5 13 1 /tmp/x\n");
+    open_in(state);
+    sched_close(sched);
+    write_text(list, "\n\n5");
+    open_in(state);
+    CHECK(submit_to(&a[0], path, "hello", 5, NULL) == OK);
+    wait_for(a, 1);
+    check_answer(&a[0], "hello", 5);
+    sched_close(sched);
+    CHECK(unlink(path) == 0 && unlink(list) == 0 && rmdir(state) == 0 && n_models_open == 0);
+}
+
 int main(void)
 {
+    test_deaths(); // first: it forks
     test_two();
     test_room();
     test_spoilt();
     test_cancel();
     test_keep();
     test_many();
+    test_places();
+    test_passing();
     return check_done("sched_models");
 }
