@@ -192,6 +192,9 @@ static void put_vllm(struct page *page, const struct metrics *metrics,
                 used);
     one_of_vllm(page, "vllm:gpu_cache_usage_perc", "gauge",
                 "The same, by the name of earlier versions.", used);
+    family(page, "vllm:cache_config_info", "gauge", "Pages of that memory, and tokens in each.");
+    put(page, "vllm:cache_config_info{%s,block_size=\"%d\",num_gpu_blocks=\"%llu\"} 1\n",
+        page->labels, PAGE_ROWS, (unsigned long long)now->cache_tokens / PAGE_ROWS);
     one_of_vllm(page, "vllm:num_preemptions_total", "counter",
                 "Requests that were sent back to wait.", (double)now->n_suspended);
     one_of_vllm(page, "vllm:prefix_cache_queries_total", "counter",

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 print(json.dumps([[f.name, f.type, f.documentation, [[s.name, s.labels, s.value] for s in f.samples]] for f in parse(open(sys.argv[1]).read())]))"""
 # name -> type; counters without _total, as the parser calls them
 WANTED = {"vllm:num_requests_running": "gauge", "vllm:num_requests_waiting": "gauge", "vllm:kv_cache_usage_perc": "gauge",
-          "vllm:gpu_cache_usage_perc": "gauge", "vllm:prompt_tokens": "counter", "vllm:generation_tokens": "counter",
+          "vllm:gpu_cache_usage_perc": "gauge", "vllm:cache_config_info": "gauge", "vllm:prompt_tokens": "counter", "vllm:generation_tokens": "counter",
           "vllm:prefix_cache_queries": "counter", "vllm:prefix_cache_hits": "counter", "vllm:request_success": "counter",
           "vllm:spec_decode_num_draft_tokens": "counter", "vllm:spec_decode_num_accepted_tokens": "counter",
           "vllm:time_to_first_token_seconds": "histogram", "vllm:time_per_output_token_seconds": "histogram",
@@ -90,6 +90,11 @@ def run(model):
           value(after, "process_resident_memory_bytes") > 10 << 20 and value(after, "tawny_layers_on_device") == value(after, "tawny_layers"))
     cache = {s: value(after, "tawny_cache_tokens", state=s) for s in ("used", "held", "free")}
     check("metrics: the memory of earlier texts is held, and nothing is in use", cache["used"] == 0 and cache["held"] > 0 and cache["free"] >= 0, cache)
+    # What the model server protocol of Kubernetes' inference gateway wants: gauges with one sample each, and blocks that make up the memory.
+    one = [len(after[n][1]) for n in ("vllm:num_requests_waiting", "vllm:num_requests_running", "vllm:kv_cache_usage_perc", "vllm:cache_config_info")]
+    labels = after["vllm:cache_config_info"][1][0][1]
+    check("metrics: an inference gateway finds what it balances by", one == [1] * 4 and labels["model_name"] and
+          int(labels["block_size"]) * int(labels["num_gpu_blocks"]) == sum(cache.values()), (one, labels, cache))
     threads = [threading.Thread(target=stream, args=(server, "Count %d." % i, 400), kwargs={"ignore_eos": True}) for i in range(4)]
     for thread in threads:
         thread.start()
