@@ -39,7 +39,7 @@ static bool part_path(char out[STORE_PATH_BYTES], const struct parts *parts, uns
     return n > 0 && n < STORE_PATH_BYTES;
 }
 
-static enum status sync_folder_of(const char *path, struct err *err)
+enum status sync_folder_of(const char *path, struct err *err)
 {
     char folder[STORE_PATH_BYTES];
     const char *slash = strrchr(path, '/');
@@ -121,8 +121,8 @@ enum status task_do(struct store *store, const struct store_task *task, struct e
     case TASK_DELETE:
         parts_of(&parts, task->path);
         return unlink_parts(&parts, err);
-    case TASK_END:
-        break;
+    default:
+        break; // the end, and what is done to arrivals
     }
     return OK;
 }

@@ -252,6 +252,7 @@ struct store_list *scan(struct store *store)
     list->n_models = walk.n;
     for (size_t i = 0; i < list->n_models; i++)
         take_over(&list->models[i], store->last);
+    digests_apply(&store->digests, list);
     names_give(list);
     return list;
 }

@@ -84,6 +84,10 @@ enum status store_open(struct store **out, const struct store_options *options, 
     store->watch_fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     ring_open(&store->tasks, RING_SLOTS);
     ring_open(&store->answers, RING_SLOTS);
+    store->slice = mem_alloc(SLICE_BYTES);
+    digests_read(&store->digests, options->digests);
+    berths_read(store);
+    incoming_begin(store);
     store->last = scan(store);
     store->list = list_copy(store);
     sigfillset(&all); // signals are the main thread's
@@ -97,7 +101,14 @@ enum status store_open(struct store **out, const struct store_options *options, 
     return OK;
 }
 
-static void task_push(struct store *store, struct store_task *task)
+void task_free(struct store_task *task)
+{
+    free(task->made);
+    free(task->piece);
+    free(task);
+}
+
+void task_push(struct store *store, struct store_task *task)
 {
     while (ring_push(store->tasks, task) != OK) {
         struct timespec moment = {.tv_nsec = 5000000};
@@ -116,10 +127,15 @@ void store_close(struct store *store)
     pthread_join(store->thread, NULL);
     for (struct store_answer *answer; (answer = ring_pop(store->answers)) != NULL;) {
         list_close(answer->list);
+        free(answer->landed);
         free(answer);
     }
-    for (void *task; (task = ring_pop(store->tasks)) != NULL;)
-        free(task);
+    for (struct store_task *task; (task = ring_pop(store->tasks)) != NULL;)
+        task_free(task);
+    incoming_close(store);
+    landings_close(store);
+    digests_close(&store->digests);
+    free(store->slice);
     ring_close(store->tasks);
     ring_close(store->answers);
     list_close(store->list);
@@ -155,6 +171,14 @@ const struct store_model *store_find_file(const struct store *store, struct byte
 {
     for (size_t i = 0; i < store->list->n_models; i++)
         if (bytes_equal_text(name, store->list->models[i].name))
+            return &store->list->models[i];
+    return NULL;
+}
+
+const struct store_model *store_find_digest(const struct store *store, struct bytes sha256)
+{
+    for (size_t i = 0; i < store->list->n_models && sha256.n > 0; i++)
+        if (bytes_equal_text(sha256, store->list->models[i].sha256))
             return &store->list->models[i];
     return NULL;
 }
@@ -197,7 +221,7 @@ const char *store_names(const struct store *store, char *out, size_t size)
 static enum status send(struct store *store, enum store_task_kind kind, uint64_t id,
                         const char *path, struct bytes name, struct bytes model, struct err *err)
 {
-    if (store->n_open >= RING_SLOTS / 2)
+    if (store->n_open >= TASKS_MOST)
         return err_set(err, NO_ROOM, "%zu changes of models are under way; try again soon",
                        store->n_open);
     struct store_task *task = mem_alloc(sizeof(*task));
@@ -223,6 +247,8 @@ static enum status name_check(const struct store *store, struct bytes name, stru
                        name_text(text, name));
     if (store_find_file(store, name))
         return err_set(err, DENIED, "there is a model '%s' already", name_text(text, name));
+    if (incoming_has_name(store, name))
+        return err_set(err, DENIED, "a model '%s' is arriving", name_text(text, name));
     return OK;
 }
 
@@ -274,6 +300,8 @@ bool store_take(struct store *store, struct store_done *out)
     }
     if (answer->id)
         store->n_open--;
+    if (answer->landed)
+        incoming_take(store, answer->landed);
     free(answer);
     return true;
 }

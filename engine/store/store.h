@@ -59,6 +59,7 @@ struct store_options {
     const char *files[2]; // files that are listed wherever they are ("builtin", `model = /PATH`)
     const char *aliases;  // the setting `alias`: "NAME: MODEL, NAME: MODEL"
     const char *kept;     // the file that keeps what store_name made; "": it is not kept
+    const char *digests;  // the file that keeps the SHA-256 of files; NULL or "": it is not kept
     // Reads it from the head of a file; called on the store's thread. On failure what was found out
     // before stands in *out all the same.
     enum status (*describe)(struct store_about *out, const char *path, struct err *err);
@@ -105,6 +106,7 @@ struct store_done {
     struct err err; // status != OK: it was not done
 };
 int store_fd(const struct store *store); // readable: store_take until false
+// Tells holders of arrivals (incoming.h) what became of them; not to be called from there.
 bool store_take(struct store *store, struct store_done *out);
 
 // Of a path to any part of a split model it makes that of the first part, where that is there.

@@ -402,14 +402,17 @@ static bool find_model(struct server *server, struct err *refused)
 
 static enum status open_store(struct server *server, struct err *err)
 {
-    char home[sizeof(server->settings.state) + 16], kept[sizeof(server->settings.state) + 16];
+    char home[sizeof(server->settings.state) + 16], kept[sizeof(server->settings.state) + 16],
+        digests[sizeof(server->settings.state) + 16];
     snprintf(home, sizeof(home), "%s/models", server->settings.state);
     snprintf(kept, sizeof(kept), "%s/aliases", server->settings.state);
+    snprintf(digests, sizeof(digests), "%s/digests", server->settings.state);
     const struct store_options options = {.home = home,
                                           .folders = server->settings.models,
                                           .files = {MODEL_BUILTIN, server->model_path},
                                           .aliases = server->settings.aliases,
                                           .kept = kept,
+                                          .digests = digests,
                                           .describe = describe};
     return store_open(&server->store, &options, err);
 }
