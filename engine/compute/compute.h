@@ -58,6 +58,10 @@ size_t dtype_row_bytes(enum dtype type, int64_t n_cols); // n_cols: a multiple o
 // specification; ggml block layouts).
 void dtype_decode(enum dtype type, float *out, const void *in, int64_t n);
 
+// Up to so many rows of x at once products and attention take the kernels for few rows, on every
+// device. On the processor the numbers of a row are then the same however many there are.
+enum { FEW_ROWS = 8 };
+
 // ---- device and memory ------------------------------------------------------------------------
 
 struct compute; // an opened device

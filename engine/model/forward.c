@@ -8,7 +8,6 @@
 #include <stdlib.h>
 
 enum {
-    FEW_ROWS = 8,   // whose kernels are rehearsed one number of rows after another
     KEPT_ROWS = 64, // the most rows of a recording that is kept
 };
 

@@ -9,25 +9,27 @@
 // would be worth trying.
 //
 // What rows cost is measured: passes of 1, 2, 3 to 4 and 5 to 8 rows, which is how products of few
-// rows are cut on every device. Rows are added where more tokens a second are to be expected of the
-// longer pass, so a device that has no time to spare, or streams enough to fill it, gets none. A
-// pass with rows of prompts has none either: it is long already. More than GUESS_ROWS rows are
-// never computed together: other kernels would take them, whose sums differ in the last bits.
+// rows are cut on every device. Of each the median of the last few times counts: what leans to the
+// least of them would be the lower the more often it was measured, and passes of one row are most.
+// Rows are added where more tokens a second are to be expected of the longer pass, so a device that
+// has no time to spare, or streams enough to fill it, gets none. A pass with rows of prompts has
+// none either: it is long already. More than GUESS_ROWS rows are never computed together: other
+// kernels would take them, whose sums differ in the last bits.
 #include "inside.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    STALE_PASSES = 512, // passes after which a measured time is tried again
-    WARM = 5,           // passes of a size until it is known; the first compiles: it does not count
-    WORK_WEIGHT = 8,    // of the past against one guess more, of a work
-    MODEL_WEIGHT = 64,  // and of the model
-    PACE_WEIGHT = 32,
+    STALE_PASSES = 1024, // passes after which a measured time is forgotten
+    WARM = 6,          // passes of a size until it is known; the first compiles: it does not count
+    WORK_WEIGHT = 8,   // of the past against one guess more, of a work
+    MODEL_WEIGHT = 64, // and of the model
 };
 static const double WORTH = 1.03;   // so much faster it must be
 static const double TRY_FROM = 0.5; // a guess this likely is good enough to measure a pass with
 static const float FIRST_RATES[GUESS_KINDS] = {0.3f, 0.45f, 0.6f, 0.75f, 0.85f, 0.9f, 1};
+_Static_assert(1 << (GUESS_PACES - 1) == GUESS_ROWS, "a pace for each number of rows");
 enum { KIND_SURE = GUESS_KINDS - 1 }; // what is forced
 
 // ---- learning -----------------------------------------------------------------------------------
@@ -99,22 +101,38 @@ static int32_t pace_of(int32_t n_rows)
     return pace;
 }
 
+// Of the n times of the last passes.
+static double median(const float *times, int32_t n)
+{
+    float sorted[PACE_TIMES];
+    for (int32_t i = 0; i < n; i++) {
+        int32_t at = i;
+        for (; at > 0 && sorted[at - 1] > times[i]; at--)
+            sorted[at] = sorted[at - 1];
+        sorted[at] = times[i];
+    }
+    return (double)(sorted[(n - 1) / 2] + sorted[n / 2]) / 2;
+}
+
+static bool is_stale(const struct guessing *g, const struct pace *pace)
+{
+    return g->n_passes - pace->at >= STALE_PASSES;
+}
+
 void guess_learn(struct loaded *loaded, int32_t n_rows, uint64_t took_us)
 {
     struct guessing *g = &loaded->guessing;
     if (!g->on || n_rows > GUESS_ROWS)
         return;
     struct pace *pace = &g->paces[pace_of(n_rows)];
-    double us = (double)(took_us ? took_us : 1);
-    const bool anew = pace->n < WARM || g->n_passes - pace->at >= STALE_PASSES;
+    if (is_stale(g, pace))
+        pace->n = 0;
     pace->at = ++g->n_passes;
-    if (++pace->n == 1)
+    if (pace->n++ == 0)
         return;
-    us = pace->us > 0 && us > 2 * pace->us ? 2 * pace->us : us;
-    if (pace->us <= 0 || (anew && us < pace->us))
-        pace->us = us;
-    else // a pass that took longer was mostly held up by something else
-        pace->us += (us - pace->us) / (us < pace->us ? 2 : PACE_WEIGHT);
+    const int32_t n_before = pace->n - 2, n = n_before < PACE_TIMES ? n_before + 1 : PACE_TIMES;
+    pace->times[n_before % PACE_TIMES] = (float)(took_us ? took_us : 1);
+    pace->us = median(pace->times, n);
 }
 
 // ---- guessing -----------------------------------------------------------------------------------
@@ -168,7 +186,7 @@ static struct guess *likeliest(const struct loaded *loaded, double *chance)
 
 static bool is_known(const struct guessing *g, const struct pace *pace)
 {
-    return pace->n >= WARM && g->n_passes - pace->at < STALE_PASSES;
+    return pace->n >= WARM && !is_stale(g, pace);
 }
 
 // How many rows to add to a pass of n_rows: expected[i]: tokens that the first i of them give.

@@ -48,10 +48,11 @@ enum {
     STEP_SHARED_US = 150000, // when others do; on a slow machine STEP_SHARED_TIMES their own pass
     STEP_SHARED_TIMES = 3,
     // Rows of a pass whose numbers are the same however many they are: what is guessed stays in it.
-    GUESS_ROWS = 8,
+    GUESS_ROWS = FEW_ROWS,
     GUESS_MOST = GUESS_ROWS - 1, // tokens guessed at once
     GUESS_KINDS = 7,             // by how much of the text before was found again
     GUESS_PACES = 4,             // passes of 1, 2, 4 and 8 rows
+    PACE_TIMES = 11,             // that are kept of each
 };
 
 struct encoder;
@@ -65,10 +66,11 @@ struct guess {                        // of a work: what may come next
     float rate[GUESS_KINDS];          // how often such a token came, running mean
 };
 
-struct pace {
-    double us;   // that a pass of so many rows takes when nothing holds it up
-    uint64_t at; // guessing.n_passes when it was last measured
-    int32_t n;   // times
+struct pace {                // of passes of so many rows
+    double us;               // that one takes: the median of the last
+    float times[PACE_TIMES]; // [n - 1 at most]: these
+    uint64_t at;             // guessing.n_passes when it was last measured
+    int32_t n;               // times since it was forgotten
 };
 struct guessing { // of a model
     bool on;

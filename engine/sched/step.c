@@ -178,15 +178,13 @@ static int32_t fill_prompts(struct loaded *loaded, int32_t n)
     return n;
 }
 
-// The row of the token picked last, and those of tokens guessed behind it, while there is room for
-// a page more of each that runs.
+// The row of the token picked last, for which there is room, and those of tokens guessed behind it.
+// Room for these is taken from texts that nobody works on, never from who runs.
 static int32_t fill_decode(struct loaded *loaded, int32_t n, struct seq *seq)
 {
     const struct guess *guess = &seq->work->guess;
-    const int64_t spare = (int64_t)PAGE_ROWS * loaded_running(loaded);
     int32_t n_guessed = loaded->guessing.on ? guess->n_rows : 0;
-    if (n_guessed > 0 && (model_room(loaded->model) <= spare ||
-                          model_reserve(loaded->model, seq->index, 1 + n_guessed) != OK))
+    if (n_guessed > 0 && !prefix_reserve(loaded, seq, 1 + n_guessed))
         n_guessed = 0;
     add_row(loaded->engine, &n, seq, seq->work->picked, seq->n_cached, true);
     for (int32_t k = 0; k < n_guessed; k++)
@@ -197,7 +195,8 @@ static int32_t fill_decode(struct loaded *loaded, int32_t n, struct seq *seq)
 }
 
 // Fills the batch and n_rows. Returns the number of rows. Those that generate come first, and the
-// oldest of them, so that whoever is sent back to wait has no row yet.
+// oldest of them has room first, so that whoever is sent back to wait has no row yet; what is
+// guessed has what all of them leave.
 static int32_t batch_fill(struct loaded *loaded)
 {
     int32_t n = 0;
@@ -205,8 +204,10 @@ static int32_t batch_fill(struct loaded *loaded)
     memset(loaded->n_rows, 0, (size_t)loaded->n_seq * sizeof(*loaded->n_rows));
     guess_plan(loaded);
     while ((seq = oldest(loaded, SEQ_DECODE)) != NULL)
-        if (make_room(loaded, seq, 1))
-            n = fill_decode(loaded, n, seq);
+        loaded->n_rows[seq->index] = make_room(loaded, seq, 1) ? 1 : 0;
+    for (int32_t i = 0; i < loaded->n_seq; i++)
+        if (loaded->n_rows[i] > 0)
+            n = fill_decode(loaded, n, &loaded->seqs[i]);
     return fill_prompts(loaded, n);
 }
 

@@ -19,7 +19,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
-enum { PASS_TOKENS = 512, REPETITIONS_MOST = 1000, ROWS_MOST = 8, TESTS_MOST = 5 };
+enum { PASS_TOKENS = 512, REPETITIONS_MOST = 1000, ROWS_MOST = FEW_ROWS, TESTS_MOST = 5 };
 
 struct bench {
     struct settings settings;

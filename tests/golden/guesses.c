@@ -1,8 +1,9 @@
 // guesses.c - speculation with the built-in model: a tool of the golden tier.
 //
 //   guesses DEVICE N < QUESTIONS     each of N prompts answered greedily without and with it, by
-//                                    turns; prints for prompts that repeat themselves, and for
-//                                    questions (one a line): how many, how many answers were the
+//                                    turns; prints for prompts that repeat themselves, for
+//                                    questions (one a line), and for questions that a conversation
+//                                    has answered before: how many, how many answers were the
 //                                    same, tokens, the time to generate them without and with,
 //                                    guessed rows, and those that came
 //
@@ -16,6 +17,7 @@
 
 enum { ANSWER_BYTES = 65536, LINES_MOST = 4096, TOKENS = 96, WORDS = 12 };
 enum { PLAIN, GUESSING, SIDES };
+enum { REPEATING, QUESTIONS, ASKED_AGAIN, KINDS };
 
 struct sums {
     int n, n_same;
@@ -98,6 +100,22 @@ static void repeat_lines(char *out, size_t size, char *const *lines, int n_lines
         n += (size_t)snprintf(out + n, size - n, "%.60s\n", lines[(seed + i % 3) % n_lines]);
 }
 
+// What a person says, and where the model's answer begins.
+static int turn_of(char *out, size_t size, const char *question)
+{
+    return snprintf(out, size, "<|im_start|>user\n%s<|im_end|>\n<|im_start|>assistant\n", question);
+}
+
+// The question, its answer, and the question again.
+static void ask_again(char *out, size_t size, const char *question)
+{
+    static struct told said;
+    size_t n = (size_t)turn_of(out, size, question);
+    answer(PLAIN, out, false, &said);
+    n += (size_t)snprintf(out + n, size - n, "%.*s<|im_end|>\n", (int)said.n, said.text);
+    (void)turn_of(out + n, size - n, question);
+}
+
 // on: also where the model would end.
 static void run(struct sums *sums, const char *prompt, bool on, int turn)
 {
@@ -118,8 +136,8 @@ static void run(struct sums *sums, const char *prompt, bool on, int turn)
 int main(int argc, char **argv)
 {
     static char *lines[LINES_MOST], line[1024], prompt[4096];
-    static const char *const names[] = {"repeating", "questions"};
-    struct sums sums[2] = {0};
+    static const char *const names[KINDS] = {"repeating", "questions", "again"};
+    struct sums sums[KINDS] = {0};
     int n_lines = 0, n_bad = 0;
     if (argc != 3)
         return 2;
@@ -133,14 +151,16 @@ int main(int argc, char **argv)
         open_side(side, argv[1]);
     const long n_prompts = strtol(argv[2], NULL, 10);
     for (int i = 0; i < n_prompts; i++) {
-        if (i % 2 == 0)
+        const int kind = i % KINDS;
+        if (kind == REPEATING)
             repeat_lines(prompt, sizeof(prompt), lines, n_lines, i);
+        else if (kind == QUESTIONS)
+            (void)turn_of(prompt, sizeof(prompt), lines[i % n_lines]);
         else
-            snprintf(prompt, sizeof(prompt),
-                     "<|im_start|>user\n%s<|im_end|>\n<|im_start|>assistant\n", lines[i % n_lines]);
-        run(&sums[i % 2], prompt, i % 2 == 0, i / 2);
+            ask_again(prompt, sizeof(prompt), lines[i % n_lines]);
+        run(&sums[kind], prompt, kind == REPEATING, i / KINDS);
     }
-    for (int k = 0; k < 2; k++) {
+    for (int k = 0; k < KINDS; k++) {
         printf("%s %d %d %ld %llu %llu %ld %ld\n", names[k], sums[k].n, sums[k].n_same,
                sums[k].n_tokens, (unsigned long long)sums[k].us[PLAIN],
                (unsigned long long)sums[k].us[GUESSING], sums[k].n_drafted, sums[k].n_kept);

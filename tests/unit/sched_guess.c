@@ -320,7 +320,8 @@ static void test_stops(void)
     pass_fixed_us = repeats = 0;
 }
 
-// With too little memory for all, and with states that cannot be taken back.
+// With too little memory for all, with memory that earlier texts fill, and with states that cannot
+// be taken back.
 static void test_memories(void)
 {
     repeats = 7;
@@ -328,6 +329,9 @@ static void test_memories(void)
     n_pages = 5;
     open_sched();
     (void)answer_all(500, 12, true);
+    (void)answer_all(520, 12, false);
+    CHECK(past_room(past) <= PAGE_ROWS);
+    CHECK(answer_all(540, 12, false).n_kept > 30);
     sched_close(sched);
     n_pages = PAGES_MOST;
     n_slots = SLOTS_MOST;

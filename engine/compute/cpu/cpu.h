@@ -19,12 +19,12 @@
 
 enum {
     CPU_MAX_THREADS = 256,
-    CPU_LINE = 64,  // bytes of a cache line; alignment of scratch memory
-    VEC_TOKENS = 8, // most tokens that are multiplied row by row (memory-bound); more go through
-                    // the tiled kernels
-    TILE_ROWS = 16, // weight rows side by side in a tile of a quant kernel
-    ATTENTION_TOKENS = 8, // most tokens of one sequence that share an attention chunk
-    ATTENTION_KV = 32,    // cache rows converted to float at a time; a page is a multiple
+    CPU_LINE = 64,         // bytes of a cache line; alignment of scratch memory
+    VEC_TOKENS = FEW_ROWS, // most tokens that are multiplied row by row (memory-bound); more go
+                           // through the tiled kernels
+    TILE_ROWS = 16,        // weight rows side by side in a tile of a quant kernel
+    ATTENTION_TOKENS = 8,  // most tokens of one sequence that share an attention chunk
+    ATTENTION_KV = 32,     // cache rows converted to float at a time; a page is a multiple
 };
 
 // ---- tasks ------------------------------------------------------------------------------------

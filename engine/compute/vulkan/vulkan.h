@@ -179,7 +179,7 @@ struct expert_matrices {
     uint32_t expert_rows;                // from one expert to the next
 };
 
-enum { MATVEC_MOST = 8 }; // tokens; more are a matrix-matrix product
+enum { MATVEC_MOST = FEW_ROWS }; // tokens; more are a matrix-matrix product
 // matvec.c, matmul.c: the two halves of vk_matmul and vk_matmul_glu (dispatch by n_tokens is in
 // product.c) and of vk_matmul_experts.
 void vk_matvec(struct vulkan *vk, const struct matmul *products, int n, const struct matmul_x *x);
