@@ -4,7 +4,8 @@
 //   scan.c      folders into a list     names.c   names, aliases, the setting and the kept file
 //   act.c       copy, delete            digest.c  SHA-256 of files, in idle time
 //   incoming.c  the caller's side of what arrives
-//   landing.c   the thread's: bytes into files, checks     berth.c  where they lie, and their records
+//   landing.c   the thread's: bytes into files, checks
+//   berth.c     where these lie, and their records
 //
 // A list is made by the thread and travels to the caller, whose it is from then on; the thread
 // keeps a copy of its own of what the next scan can use again.
@@ -16,7 +17,7 @@
 #include <stdatomic.h>
 
 enum { FILES_MOST = 4096, FOLDERS_MOST = 256, DEPTH_MOST = 4 };
-// More than can be under way: TASKS_MOST, the pieces of all that are held, and a few of each arrival.
+// More than can be under way: TASKS_MOST, the pieces of all that are held, a few of each arrival.
 enum { RING_SLOTS = 256, TASKS_MOST = 32 };
 enum {
     PIECE_BYTES = 128 << 10, // what is gathered of an arrival before it goes to the thread

@@ -1,6 +1,6 @@
 // store_incoming.c - models that arrive: cut at every region of a file, by a holder that goes, by a
-// process that is killed while it writes, by a full disk; wrong digests, names and bytes; parts; what
-// waits for a name; and the digests of files that nobody said.
+// process that is killed while it writes, by a full disk; wrong digests, names and bytes; parts;
+// what waits for a name; and the digests of files that nobody said.
 //
 // A file is GGUF and then bytes of a generator, so that every byte's place shows. `describe` says
 // that a file with an X as its fifth byte is spoilt.
