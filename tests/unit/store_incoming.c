@@ -428,7 +428,7 @@ static void test_killed(void)
     store_close(store);
 }
 
-// The disk is full at every 100 KB: RLIMIT_FSIZE stands for it, which the kernel answers with EFBIG.
+// The disk is full at every 100 KB: RLIMIT_FSIZE stands for it, which fails with EFBIG.
 static void test_full(void)
 {
     struct err err;
