@@ -90,6 +90,7 @@ struct net {
     struct tls_server *tls;
     struct cert ca, server;
     struct keeper *keeper; // writes server; NULL until there is one
+    struct fetcher *fetcher;
     struct buf ca_pem;
 };
 
@@ -184,6 +185,12 @@ void conn_work(struct net *net);                        // does some of what wai
 size_t request_feed(struct conn *conn, struct bytes in);
 bool request_expire(struct conn *conn); // false: there is none being read
 bool request_is_held(const struct conn *conn);
+
+// client.c
+void fetcher_open(struct net *net, const struct client_options *options);
+void fetcher_close(struct net *net);
+void fetcher_run(struct net *net);              // what is ready or due, at the end of a turn
+uint64_t fetcher_due_ms(const struct net *net); // when it has to run again; UINT64_MAX: never
 
 // exchange.c
 struct exchange *exchange_open(struct conn *conn);

@@ -91,6 +91,18 @@ enum {
     LIMIT_STOP_ARRIVE_MS = 500,   // for a request that arrives meanwhile to be told
     LIMIT_ACCEPT_PAUSE_MS = 1000, // out of file descriptors: no accepting for this long
 
+    // -- fetching: answers of others that this box asks --
+    LIMIT_REDIRECTS = 5,
+    LIMIT_LOOKUP_MS = 30000,  // a name; the C library asks each name server twice, 5 s each
+    LIMIT_CONNECT_MS = 20000, // all addresses of a host together
+    LIMIT_ATTEMPTS = 4,       // connections to one host begun at once
+    LIMIT_ATTEMPT_MS = 300,   // before the next address is tried too (RFC 8305)
+    LIMIT_FETCH_TLS_MS = 20000,
+    LIMIT_FETCH_HEAD_MS = 60000,   // from the request to the answer's head
+    LIMIT_FETCH_IDLE_MS = 30000,   // between two bytes of a body
+    LIMIT_FETCH_WINDOW_MS = 60000, // in each window of this length at least ...
+    LIMIT_FETCH_WINDOW = 65536,    // ... this many bytes: else a file of 20 GB takes months
+
     // -- certificates --
     LIMIT_ADDRESSES = 64,     // in one certificate
     LIMIT_DEBOUNCE_MS = 1500, // after the last address change; DHCP and IPv6 bring several at once

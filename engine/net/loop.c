@@ -287,6 +287,7 @@ static int sleep_ms(const struct net *net)
         return 0;
     if (net->waiting)
         earlier(&at, net->work_at_ms);
+    earlier(&at, fetcher_due_ms(net));
     earlier(&at, net->cut_ms == 0 ? net->stop_ms : net->cut_ms);
     earlier(&at, net->accept_at_ms);
     earlier(&at, net->readdress_ms);
@@ -404,6 +405,7 @@ enum status net_run(struct net *net, struct err *err)
             source->ready(source, events[i].events);
         }
         run_timers(net);
+        fetcher_run(net);
         stop_last(net);
         expire_connections(net);
         settle_marked(net); // tokens leave before work for open clients begins
@@ -479,6 +481,7 @@ enum status net_open(struct net **out, const struct net_options *options, net_ha
         net_close(net);
         return status;
     }
+    fetcher_open(net, &options->client);
     net_every(net, LIMIT_CERT_CHECK_MS, upkeep_hourly, net);
     net_every(net, LIMIT_SESSIONS_MS, forget_sessions, net);
     *out = net;
@@ -487,6 +490,7 @@ enum status net_open(struct net **out, const struct net_options *options, net_ha
 
 void net_close(struct net *net)
 {
+    fetcher_close(net);
     while (net->conns) {
         for (struct conn *conn = net->conns; conn; conn = conn->next)
             conn_kill(conn);

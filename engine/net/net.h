@@ -60,11 +60,19 @@ struct answered {
 typedef void net_answered(void *arg, const struct request *request,
                           const struct answered *answered);
 
+struct client_options { // for what this box fetches; "" or NULL everywhere: the usual
+    const char *ca; // files of PEM certificates that are trusted beside the system's: "FILE, FILE"
+    const char *plain;  // hosts that may be asked by http://: "HOST:PORT, HOST"
+    const char *tokens; // "HOST TOKEN, HOST TOKEN": sent to that host (and port) alone
+    const char *proxy;  // "HOST:PORT": https goes through its CONNECT
+};
+
 struct net_options {
     const char *listen;      // comma separated ADDR:PORT, TLS
     const char *listen_http; // comma separated, plain; "" = none
     const char *state;       // directory with tls/
     const char *hostname;
+    struct client_options client; // copied
 };
 
 // Whether `text` is what listen or listen_http may say; BAD_INPUT names `key` and the entry.
@@ -149,3 +157,50 @@ void exchange_note(struct exchange *exchange, const char *format, ...) PRINTF_LI
 MUST_USE enum status ndjson_data(struct exchange *exchange, struct bytes json);
 MUST_USE enum status sse_data(struct exchange *exchange, struct bytes json);
 MUST_USE enum status sse_event(struct exchange *exchange, const char *name, struct bytes json);
+
+// ---- fetching (client.c) --------------------------------------------------------------------
+//
+// One GET or HEAD over HTTPS, on the same epoll thread: TLS 1.2, the server's certificate checked
+// against the system's authorities and those of the setting, by name and by this machine's clock.
+// Redirects are followed, 5 at most, never from https to http; no token goes to another host or
+// port than it is for. Plain http is spoken to hosts that a setting names, and to no other. Nothing
+// waits: names are looked up on threads of their own.
+//
+// A fetch lives until `end` was called, or fetch_close. All three are called from the loop, never
+// from inside these functions.
+
+struct fetch;
+struct fetch_request {    // copied
+    const char *url;      // https://HOST[:PORT]/...
+    bool head;            // HEAD, else GET
+    const char *accept;   // "": anything
+    const char *token;    // Bearer, for the host of url; "": that of the setting, if there is one
+    uint64_t from;        // not 0: Range: bytes=FROM-
+    const char *if_range; // with it: the ETag that the bytes before belong to; "": none
+};
+struct fetched { // the head of the answer that is not a redirect; views, while `head` runs
+    int code;
+    bool has_length;
+    uint64_t length;      // of the body that comes
+    uint64_t from, total; // of a 206: where it begins, and how long the whole is (0: not told)
+    struct bytes etag, type, challenge;    // challenge: WWW-Authenticate
+    struct bytes linked_etag, linked_size; // X-Linked-*, also of a redirect on the way
+    char host[300];                        // that gave it, for sentences
+};
+struct fetch_calls {
+    void (*head)(void *arg, const struct fetched *fetched);
+    // A piece of the body, borrowed. False: it is taken, but no more until fetch_go_on.
+    bool (*body)(void *arg, struct bytes piece);
+    // OK: it is whole. IO_ERROR, CLOSED: trying again may help; DENIED: the host is not trusted;
+    // NOT_FOUND: there is no such name; BAD_INPUT, TOO_LARGE, UNSUPPORTED: it makes no sense.
+    void (*end)(void *arg, const struct err *err);
+};
+struct fetch *fetch_open(struct net *net, const struct fetch_request *request,
+                         const struct fetch_calls *calls, void *arg);
+void fetch_go_on(struct fetch *fetch);
+void fetch_close(struct fetch *fetch); // it ends, and nothing more is called
+// BAD_INPUT: the settings of the client are not what they should be; names the setting. Files are
+// not opened.
+MUST_USE enum status net_client_good(const struct client_options *options, struct err *err);
+// Whether an address can be fetched at all: BAD_INPUT says what is wrong with it.
+MUST_USE enum status net_url_good(const char *url, struct err *err);

@@ -1,4 +1,4 @@
-// tls.c - BearSSL's server engine behind tls.h.
+// tls.c - BearSSL's server engine behind tls.h; the doors are the client's too (tls_client.c).
 //
 // All implementations are constant-time; BearSSL picks AES-NI, PCLMULQDQ and SSE2 by CPUID where
 // they are, bitsliced 64-bit code where not. Entropy: 32 bytes from the kernel for each connection.
@@ -10,10 +10,8 @@
 // network fault, so one plain alert record is added here, as long as nothing has been encrypted
 // yet. Its alert for a too low version says version 0.0, which clients take for noise: it is given
 // the version of the client's record.
-#include "tls.h"
-#include "limits.h"
+#include "tls_inside.h"
 
-#include <bearssl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,16 +28,6 @@ struct tls_server {
                        // 20 times as much
     br_ssl_session_cache_lru sessions;
     uint8_t session_store[LIMIT_SESSIONS * 100];
-};
-
-struct tls {
-    br_ssl_server_context ssl;
-    struct tls_server *server;
-    struct identity *identity;
-    bool was_ready, finishing, alerted;
-    uint8_t alert[7];
-    size_t n_alert;
-    uint8_t in[LIMIT_TLS_IN], out[LIMIT_TLS_OUT];
 };
 
 static void identity_drop(struct identity *identity)
@@ -114,24 +102,29 @@ static void choose_algorithms(br_ssl_server_context *ssl, const struct identity 
                                 BR_KEYTYPE_SIGN, 0, curves, br_ecdsa_i31_sign_asn1);
 }
 
+void tls_furnish(struct tls *tls)
+{
+    uint8_t seed[32];
+    br_ssl_engine_set_buffers_bidi(tls->eng, tls->in, sizeof(tls->in), tls->out, sizeof(tls->out));
+    random_bytes(seed, sizeof(seed));
+    br_ssl_engine_inject_entropy(tls->eng, seed, sizeof(seed));
+    explicit_bzero(seed, sizeof(seed));
+}
+
 struct tls *tls_open(struct tls_server *server)
 {
     struct tls *tls = mem_alloc(sizeof(*tls));
     tls->server = server;
     tls->identity = server->identity;
     tls->identity->n_users++;
-    br_ssl_server_zero(&tls->ssl);
-    choose_algorithms(&tls->ssl, tls->identity, &server->curves);
-    br_ssl_server_set_cache(&tls->ssl, &server->sessions.vtable);
-    br_ssl_engine_set_buffers_bidi(&tls->ssl.eng, tls->in, sizeof(tls->in), tls->out,
-                                   sizeof(tls->out));
-    uint8_t seed[32];
-    random_bytes(seed, sizeof(seed));
-    br_ssl_engine_inject_entropy(&tls->ssl.eng, seed, sizeof(seed));
-    explicit_bzero(seed, sizeof(seed));
-    if (br_ssl_server_reset(&tls->ssl) != 1) {
+    br_ssl_server_zero(&tls->as.server);
+    tls->eng = &tls->as.server.eng;
+    choose_algorithms(&tls->as.server, tls->identity, &server->curves);
+    br_ssl_server_set_cache(&tls->as.server, &server->sessions.vtable);
+    tls_furnish(tls);
+    if (br_ssl_server_reset(&tls->as.server) != 1) {
         die("the TLS library refuses its own settings: error %d",
-            br_ssl_engine_last_error(&tls->ssl.eng));
+            br_ssl_engine_last_error(tls->eng));
     }
     return tls;
 }
@@ -139,13 +132,14 @@ struct tls *tls_open(struct tls_server *server)
 void tls_close(struct tls *tls)
 {
     identity_drop(tls->identity);
+    free(tls->checker);
     explicit_bzero(tls, sizeof(*tls)); // keys, and what was said
     free(tls);
 }
 
 bool tls_ready(struct tls *tls)
 {
-    if (!tls->was_ready && (br_ssl_engine_current_state(&tls->ssl.eng) & BR_SSL_SENDAPP) != 0)
+    if (!tls->was_ready && (br_ssl_engine_current_state(tls->eng) & BR_SSL_SENDAPP) != 0)
         tls->was_ready = true;
     return tls->was_ready;
 }
@@ -153,7 +147,7 @@ bool tls_ready(struct tls *tls)
 bool tls_resumed(const struct tls *tls)
 {
     // A full ECDHE handshake leaves its curve here; a resumed one has none.
-    return tls->was_ready && tls->ssl.eng.ecdhe_curve == 0;
+    return tls->was_ready && tls->eng->ecdhe_curve == 0;
 }
 
 struct space tls_wire_room(struct tls *tls)
@@ -162,23 +156,23 @@ struct space tls_wire_room(struct tls *tls)
     size_t n_waiting;
     // A browser's first data comes right behind its Finished (False Start, RFC 7918), and BearSSL
     // takes it only after ours is sent: during the handshake, first send, then read on.
-    if (!tls->was_ready && br_ssl_engine_sendrec_buf(&tls->ssl.eng, &n_waiting))
+    if (!tls->was_ready && br_ssl_engine_sendrec_buf(tls->eng, &n_waiting))
         return room;
-    room.p = br_ssl_engine_recvrec_buf(&tls->ssl.eng, &room.n);
+    room.p = br_ssl_engine_recvrec_buf(tls->eng, &room.n);
     return !room.p ? (struct space){NULL, 0} : room;
 }
 
 void tls_wire_put(struct tls *tls, size_t n)
 {
-    br_ssl_engine_recvrec_ack(&tls->ssl.eng, n);
+    br_ssl_engine_recvrec_ack(tls->eng, n);
     tls_ready(tls);
 }
 
 bool tls_stopped(struct tls *tls, enum status *status, int *number, const char **why)
 {
-    if (br_ssl_engine_current_state(&tls->ssl.eng) != BR_SSL_CLOSED)
+    if (br_ssl_engine_current_state(tls->eng) != BR_SSL_CLOSED)
         return false;
-    int error = br_ssl_engine_last_error(&tls->ssl.eng);
+    int error = br_ssl_engine_last_error(tls->eng);
     *number = error;
     *status = error == BR_ERR_OK ? OK : BAD_INPUT;
     *why = error == BR_ERR_OK                 ? "closed"
@@ -217,9 +211,9 @@ static uint8_t alert_for(int error)
 
 static void add_alert(struct tls *tls)
 {
-    int error = br_ssl_engine_last_error(&tls->ssl.eng);
+    int error = br_ssl_engine_last_error(tls->eng);
     bool silent = error != BR_ERR_OK && error < BR_ERR_RECV_FATAL_ALERT;
-    if (!tls->alerted && silent && tls->ssl.eng.out.vtable == &br_sslrec_out_clear_vtable) {
+    if (!tls->alerted && silent && tls->eng->out.vtable == &br_sslrec_out_clear_vtable) {
         const uint8_t alert[] = {
             21, 3, 3, 0, 2, 2, alert_for(error)}; // alert record, TLS 1.2, 2 bytes: fatal, which
         memcpy(tls->alert, alert, sizeof(alert));
@@ -231,11 +225,11 @@ static void add_alert(struct tls *tls)
 struct bytes tls_wire_view(struct tls *tls)
 {
     struct bytes view = {NULL, 0};
-    if (br_ssl_engine_current_state(&tls->ssl.eng) == BR_SSL_CLOSED) {
+    if (br_ssl_engine_current_state(tls->eng) == BR_SSL_CLOSED) {
         add_alert(tls);
         return (struct bytes){tls->alert + sizeof(tls->alert) - tls->n_alert, tls->n_alert};
     }
-    uint8_t *p = br_ssl_engine_sendrec_buf(&tls->ssl.eng, &view.n);
+    uint8_t *p = br_ssl_engine_sendrec_buf(tls->eng, &view.n);
     if (!p)
         return (struct bytes){NULL, 0};
     if (!tls->was_ready && view.n == 7 && p[0] == 21 && p[1] == 0) {
@@ -250,11 +244,11 @@ struct bytes tls_wire_view(struct tls *tls)
 
 void tls_wire_drop(struct tls *tls, size_t n)
 {
-    if (br_ssl_engine_current_state(&tls->ssl.eng) == BR_SSL_CLOSED) {
+    if (br_ssl_engine_current_state(tls->eng) == BR_SSL_CLOSED) {
         tls->n_alert -= n;
         return;
     }
-    br_ssl_engine_sendrec_ack(&tls->ssl.eng, n);
+    br_ssl_engine_sendrec_ack(tls->eng, n);
     tls_ready(tls);
 }
 
@@ -262,37 +256,37 @@ struct bytes tls_plain_view(struct tls *tls)
 {
     struct bytes view = {NULL, 0};
     if (!tls->finishing)
-        view.p = br_ssl_engine_recvapp_buf(&tls->ssl.eng, &view.n);
+        view.p = br_ssl_engine_recvapp_buf(tls->eng, &view.n);
     return !view.p ? (struct bytes){NULL, 0} : view;
 }
 
 void tls_plain_drop(struct tls *tls, size_t n)
 {
-    br_ssl_engine_recvapp_ack(&tls->ssl.eng, n);
+    br_ssl_engine_recvapp_ack(tls->eng, n);
 }
 
 struct space tls_plain_room(struct tls *tls)
 {
     struct space room = {NULL, 0};
     if (!tls->finishing)
-        room.p = br_ssl_engine_sendapp_buf(&tls->ssl.eng, &room.n);
+        room.p = br_ssl_engine_sendapp_buf(tls->eng, &room.n);
     return !room.p ? (struct space){NULL, 0} : room;
 }
 
 void tls_plain_put(struct tls *tls, size_t n)
 {
-    br_ssl_engine_sendapp_ack(&tls->ssl.eng, n);
+    br_ssl_engine_sendapp_ack(tls->eng, n);
 }
 
 void tls_flush(struct tls *tls)
 {
-    br_ssl_engine_flush(&tls->ssl.eng, 0);
+    br_ssl_engine_flush(tls->eng, 0);
 }
 
 void tls_finish(struct tls *tls)
 {
     if (!tls->finishing) {
         tls->finishing = true;
-        br_ssl_engine_close(&tls->ssl.eng);
+        br_ssl_engine_close(tls->eng);
     }
 }
