@@ -118,7 +118,9 @@ void logs_get(struct api *api, struct exchange *exchange, const struct request *
         json_end(&json);
     }
     json_end(&json);
-    json_whole(&json, "last", n > 0 ? (int64_t)lines[n - 1].number : newest ? 0 : query.since);
+    // Who asks for lines behind the last one had them of an engine that is gone: they begin anew.
+    const int64_t last = n > 0 ? (int64_t)lines[n - 1].number : newest ? 0 : query.since;
+    json_whole(&json, "last", last <= (int64_t)log_last() ? last : 0);
     json_end(&json);
     free(lines);
     exchange_reply_header(exchange, "Cache-Control", "no-store");

@@ -7,6 +7,7 @@
 // (background, conversation, prompt) is a 400 that names the field.
 #include "responses.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,11 +55,29 @@ static bool read_choice(struct reading *r, const char *name, yyjson_val *value)
     return true;
 }
 
+// A text that is one of `words`, which end with NULL; `expected` lists them.
+static bool one_of(struct reading *r, const char *name, yyjson_val *value, const char *const *words,
+                   const char *expected)
+{
+    if (!yyjson_is_str(value))
+        return wrong_kind(r, name, expected, value);
+    for (; *words; words++)
+        if (yyjson_equals_str(value, *words))
+            return true;
+    return refuse(r->refusal, 400, "unsupported_value", name, "'%s' is \"%.60s\"; it must be %s.",
+                  name, yyjson_get_str(value), expected);
+}
+
 static bool read_text(struct reading *r, const char *name, yyjson_val *value)
 {
+    static const char *const words[] = {"low", "medium", "high", NULL};
     if (!yyjson_is_obj(value))
         return wrong_kind(r, name, "an object", value);
-    yyjson_val *format = yyjson_obj_get(value, "format");
+    yyjson_val *format = yyjson_obj_get(value, "format"),
+               *verbosity = yyjson_obj_get(value, "verbosity");
+    if (verbosity && !yyjson_is_null(verbosity) &&
+        !one_of(r, "text.verbosity", verbosity, words, "\"low\", \"medium\" or \"high\""))
+        return false;
     if (format && !yyjson_is_null(format) && !read_text_format(r, "text.format", format))
         return false;
     return take_kept(r, name, value, &of(r)->text_sent);
@@ -67,30 +86,46 @@ static bool read_text(struct reading *r, const char *name, yyjson_val *value)
 // effort, and whether the thought is wanted as a summary: there is no shorter one than itself.
 static bool read_thinks(struct reading *r, const char *name, yyjson_val *value)
 {
-    static const char *const names[] = {"summary", "generate_summary"};
+    static const char *const names[] = {"summary", "generate_summary"}, *const words[] = {
+                                                                            "auto", "concise",
+                                                                            "detailed", "none",
+                                                                            NULL};
     if (!read_reasoning(r, name, value))
         return false;
     for (size_t i = 0; i < COUNT_OF(names); i++) {
         yyjson_val *summary = yyjson_obj_get(value, names[i]);
-        if (summary && !yyjson_is_null(summary) && !yyjson_is_str(summary))
-            return wrong_kind(r, "reasoning.summary", "\"auto\", \"concise\" or \"detailed\"",
-                              summary);
+        if (summary && !yyjson_is_null(summary) &&
+            !one_of(r, i == 0 ? "reasoning.summary" : "reasoning.generate_summary", summary, words,
+                    "\"auto\", \"concise\", \"detailed\" or \"none\""))
+            return false;
         of(r)->summary =
             of(r)->summary || (yyjson_is_str(summary) && !yyjson_equals_str(summary, "none"));
     }
     return take_kept(r, name, value, &of(r)->reasoning);
 }
 
+// What could stand beside an answer. Of tools that are not run here there is nothing to include.
 static bool read_include(struct reading *r, const char *name, yyjson_val *value)
 {
+    static const char *const words[] = {"reasoning.encrypted_content",
+                                        "message.output_text.logprobs",
+                                        "message.input_image.image_url",
+                                        "code_interpreter_call.outputs",
+                                        "computer_call_output.output.image_url",
+                                        "file_search_call.results",
+                                        "web_search_call.action.sources",
+                                        "web_search_call.results",
+                                        NULL};
     size_t i, n;
     yyjson_val *item;
     if (!yyjson_is_arr(value))
         return wrong_kind(r, name, "an array of strings", value);
     yyjson_arr_foreach(value, i, n, item)
     {
-        if (!yyjson_is_str(item))
-            return wrong_kind(r, name, "an array of strings", item);
+        if (!one_of(r, name, item, words,
+                    "an array of names of what the answer should include, as "
+                    "\"reasoning.encrypted_content\" or \"message.output_text.logprobs\""))
+            return false;
         of(r)->encrypted =
             of(r)->encrypted || yyjson_equals_str(item, "reasoning.encrypted_content");
         r->form->logprobs =
@@ -108,22 +143,46 @@ static bool read_n_logprobs(struct reading *r, const char *name, yyjson_val *val
     return true;
 }
 
+enum { PAIRS_MOST = 16, PAIR_NAME_MOST = 64, PAIR_TEXT_MOST = 512 }; // OpenAI's own
+
 static bool read_metadata(struct reading *r, const char *name, yyjson_val *value)
 {
+    size_t i, n;
+    yyjson_val *key, *text;
     if (!yyjson_is_obj(value))
         return wrong_kind(r, name, "an object", value);
+    if (yyjson_obj_size(value) > PAIRS_MOST)
+        return refuse(r->refusal, 400, "invalid_value", name,
+                      "'%s' has %zu members; at most %d are allowed.", name, yyjson_obj_size(value),
+                      PAIRS_MOST);
+    yyjson_obj_foreach(value, i, n, key, text)
+    {
+        char path[96];
+        snprintf(path, sizeof(path), "%s.%.*s", name, PAIR_NAME_MOST, yyjson_get_str(key));
+        if (!yyjson_is_str(text))
+            return wrong_kind(r, path, "a string", text);
+        if (yyjson_get_len(key) > PAIR_NAME_MOST || yyjson_get_len(text) > PAIR_TEXT_MOST)
+            return refuse(r->refusal, 400, "invalid_value", path,
+                          "'%s': a name of %zu bytes and a text of %zu; at most %d and %d are "
+                          "allowed.",
+                          path, yyjson_get_len(key), yyjson_get_len(text), PAIR_NAME_MOST,
+                          PAIR_TEXT_MOST);
+    }
     return take_kept(r, name, value, &of(r)->metadata);
 }
 
 static bool read_truncation(struct reading *r, const char *name, yyjson_val *value)
 {
-    if (yyjson_equals_str(value, "auto") || yyjson_equals_str(value, "disabled"))
-        return true;
-    if (!yyjson_is_str(value))
-        return wrong_kind(r, name, "\"auto\" or \"disabled\"", value);
-    return refuse(r->refusal, 400, "unsupported_value", name,
-                  "'%s' is \"%.40s\"; it must be \"auto\" or \"disabled\".", name,
-                  yyjson_get_str(value));
+    static const char *const words[] = {"auto", "disabled", NULL};
+    return one_of(r, name, value, words, "\"auto\" or \"disabled\"");
+}
+
+// There is one tier here, and it is everyone's.
+static bool read_service_tier(struct reading *r, const char *name, yyjson_val *value)
+{
+    static const char *const words[] = {"auto", "default", "flex", "scale", "priority", NULL};
+    return one_of(r, name, value, words,
+                  "\"auto\", \"default\", \"flex\", \"scale\" or \"priority\"");
 }
 
 static bool read_background(struct reading *r, const char *name, yyjson_val *value)
@@ -156,6 +215,7 @@ static const struct field responses_fields[] = {
     {"top_logprobs", read_n_logprobs},
     {"metadata", read_metadata},
     {"truncation", read_truncation},
+    {"service_tier", read_service_tier},
     {"background", read_background},
     {"conversation", only_absent},
     {"prompt", only_absent},

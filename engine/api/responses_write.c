@@ -255,13 +255,33 @@ static void event_of_part(struct reply *reply, bool whole)
 
 // ---- items ----------------------------------------------------------------------------------
 
-// The input of a tool that takes a text, out of the arguments that the model wrote.
+// Arguments that end in the middle of their last text, ended: without the part of an escape or of a
+// character that they may end with. NULL: that makes no JSON of them.
+static yyjson_doc *read_cut(struct bytes text)
+{
+    enum { PART_MOST = 12 }; // two \\uXXXX, but for a digit
+    yyjson_doc *doc = NULL;
+    for (size_t part = 0; part < PART_MOST && part < text.n && !doc; part++) {
+        struct buf whole;
+        buf_init(&whole, SIZE_MAX);
+        keep(&whole, (struct bytes){text.p, text.n - part});
+        keep(&whole, bytes_of("\"}"));
+        doc = yyjson_read((const char *)whole.p, whole.n, YYJSON_READ_NOFLAG);
+        buf_free(&whole);
+    }
+    return doc;
+}
+
+// The input of a tool that takes a text, out of the arguments that the model wrote; they may have
+// been cut off.
 static void unwrap(struct response *response)
 {
     const struct bytes text = buf_view(&response->text);
     yyjson_doc *doc = text.n ? yyjson_read((const char *)text.p, text.n, YYJSON_READ_NOFLAG) : NULL;
+    if (!doc)
+        doc = read_cut(text);
     yyjson_val *input = yyjson_obj_get(yyjson_doc_get_root(doc), "input");
-    if (yyjson_is_str(input)) {
+    if (yyjson_is_str(input) || !doc) {
         response->text.n = 0; // no longer than what holds it
         keep(&response->text,
              (struct bytes){(const uint8_t *)yyjson_get_str(input), yyjson_get_len(input)});

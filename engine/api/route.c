@@ -154,8 +154,8 @@ static struct key *key_shown(struct api *api, const struct request *request,
     struct key *key = keys_find(&api->keys, secret);
     if (!key && secret.n == 0)
         (void)refuse(refusal, 401, "missing_api_key", NULL,
-                     "An API key is needed: send 'Authorization: Bearer KEY'. The box shows its "
-                     "key on its console.");
+                     "An API key is needed: send 'Authorization: Bearer KEY' or 'x-api-key: KEY'. "
+                     "The box shows its key on its console.");
     else if (!key)
         (void)refuse(refusal, 401, "invalid_api_key", NULL,
                      "The API key is not right. The box shows its key on its console.");
@@ -247,6 +247,15 @@ static void read_body(struct api *api, struct exchange *exchange, const struct e
 {
     struct refusal refusal;
     struct err err;
+    const struct bytes coding = request_header(request, "content-encoding");
+    if (coding.n > 0 && !bytes_equal_text(coding, "identity")) {
+        (void)refuse(&refusal, 415, "unsupported_encoding", NULL,
+                     "The body comes with Content-Encoding: %.*s; send it as it is, without one.",
+                     (int)(coding.n < 40 ? coding.n : 40), (const char *)coding.p);
+        refusal.shape = errors_for(request);
+        refusal_reply(exchange, &refusal);
+        return;
+    }
     if (!request->body_told) {
         (void)refuse(&refusal, 411, "length_required", NULL,
                      "%s wants a body: send it with Content-Length, or chunked.", route->path);

@@ -12,6 +12,7 @@
 enum { TOOL_NAME_MOST = 128 }; // as MCP has it; OpenAI: 64
 
 #define CHOICES "\"none\", \"auto\", \"required\" or a function's name"
+#define TYPES "\"function\", \"custom\" or \"allowed_tools\""
 
 // What OpenAI takes and, for the tools of MCP servers, '.', ':' and '/'. Anything else could be
 // taken for a mark where a model writes it.
@@ -86,8 +87,11 @@ static bool tool_good(struct reading *r, const char *name, size_t at, yyjson_val
 
 static struct bytes name_of(const struct value *tool)
 {
-    const struct value *function = value_get(tool, "function"),
-                       *name = value_get(function ? function : tool, "name");
+    static const char *const kinds[] = {"function", "custom"};
+    const struct value *inner = NULL;
+    for (size_t i = 0; i < COUNT_OF(kinds) && !inner; i++)
+        inner = value_get(tool, kinds[i]);
+    const struct value *name = value_get(inner ? inner : tool, "name");
     return name && name->kind == VALUE_TEXT ? name->text : (struct bytes){NULL, 0};
 }
 
@@ -163,25 +167,27 @@ static bool choice_good(struct reading *r, const char *name, yyjson_val *value)
     if (!yyjson_is_obj(value))
         return wrong_kind(r, name, CHOICES ", or an object", value);
     if (!yyjson_is_str(type))
-        return wrong_kind(r, "tool_choice.type", "\"function\" or \"allowed_tools\"", type);
+        return wrong_kind(r, "tool_choice.type", TYPES, type);
     if (yyjson_equals_str(type, "allowed_tools")) {
         inner = yyjson_obj_get(value, "allowed_tools");
         return allowed_good(r, inner ? inner : value);
     }
-    if (!yyjson_equals_str(type, "function"))
+    const bool custom = yyjson_equals_str(type, "custom");
+    if (!custom && !yyjson_equals_str(type, "function"))
         return refuse(r->refusal, 400, "unsupported_value", "tool_choice.type",
-                      "'tool_choice.type' is \"%.40s\"; it must be \"function\" or "
-                      "\"allowed_tools\".",
+                      "'tool_choice.type' is \"%.40s\"; it must be " TYPES ".",
                       yyjson_get_str(type));
-    inner = yyjson_obj_get(value, "function");
+    inner = yyjson_obj_get(value, custom ? "custom" : "function");
     inner = yyjson_obj_get(inner ? inner : value, "name");
-    return yyjson_is_str(inner) ? true
-                                : wrong_kind(r, "tool_choice.function.name", "a string", inner);
+    return yyjson_is_str(inner)
+               ? true
+               : wrong_kind(r, custom ? "tool_choice.custom.name" : "tool_choice.function.name",
+                            "a string", inner);
 }
 
 // "none", "auto", "required" ("any" is Mistral's word for it), the name of a function, alone or in
-// {"type": "function", "function": {"name": ...}} (the inner object may be left out), or
-// {"type": "allowed_tools", "allowed_tools": {...}}.
+// {"type": "function", "function": {"name": ...}} (the inner object may be left out; of a custom
+// tool "custom" stands for "function"), or {"type": "allowed_tools", "allowed_tools": {...}}.
 bool read_tool_choice(struct reading *r, const char *name, yyjson_val *value)
 {
     struct value *choice = arena_take(r->arena, sizeof(*choice));
@@ -223,10 +229,19 @@ static bool is_tool(const struct value *tools, struct bytes name)
 
 static bool no_such_tool(struct reading *r, struct bytes name)
 {
+    const struct value *tools = r->ask->conversation.tools;
+    char known[320] = "";
+    size_t n = 0;
+    for (size_t i = 0; tools && i < tools->list.n && n + TOOL_NAME_MOST + 8 < sizeof(known); i++) {
+        const struct bytes tool = name_of(&tools->list.items[i]);
+        n += (size_t)snprintf(known + n, sizeof(known) - n, "%s%.*s", n > 0 ? ", " : "",
+                              (int)tool.n, (const char *)tool.p);
+    }
     return refuse(r->refusal, 400, "invalid_value", "tool_choice",
-                  "'tool_choice' names \"%.*s\", which is not one of the tools; it must be " CHOICES
-                  ".",
-                  (int)(name.n < 100 ? name.n : 100), (const char *)name.p);
+                  "'tool_choice' names \"%.*s\", which is not one of the tools%s%s%s.",
+                  (int)(name.n < 100 ? name.n : 100), (const char *)name.p,
+                  n > 0 ? ": there are " : "; there are none", known,
+                  r->ask->tool_choice->kind == VALUE_TEXT ? "; it must be " CHOICES : "");
 }
 
 static bool must_call(struct reading *r, struct bytes name)

@@ -81,6 +81,7 @@ const char *log_level_name(enum log_level level);
 // Copies lines whose number is above `since` and whose level is at least `least`, in order: the
 // first `most` of them, or with last the last ones. How many; safe from every thread.
 size_t log_read(struct log_line *out, size_t most, uint64_t since, enum log_level least, bool last);
+uint64_t log_last(void); // the number of the newest line
 
 // Logs the sentence and ends the process with exit code 70. For programming errors, out of memory,
 // a lost device.

@@ -70,6 +70,14 @@ size_t log_read(struct log_line *out, size_t most, uint64_t since, enum log_leve
     return n;
 }
 
+uint64_t log_last(void)
+{
+    pthread_mutex_lock(&kept_mutex);
+    const uint64_t last = last_number;
+    pthread_mutex_unlock(&kept_mutex);
+    return last;
+}
+
 // ---- lines ----------------------------------------------------------------------------------
 
 void log_level_set(enum log_level level)

@@ -267,6 +267,7 @@ HEADS = [
     ('wrong method', head('POST', '/v1/models', LONG, EXPECT, with_key()), 405),
     ('too long', head('POST', CHAT, length(BODY + 1), EXPECT, with_key()), 413),
     ('far too long', head('POST', CHAT, length(10 ** 15), with_key()), 413),
+    ('a compressed body', head('POST', CHAT, LONG, b'Content-Encoding: gzip', with_key()), 415),
     ('no length', head('POST', CHAT, with_key()), 411),
     ('unknown expectation', head('POST', CHAT, LONG, b'Expect: 200-maybe', with_key()), 417),
     ('GET with a body', head('GET', '/health', LONG), 200),

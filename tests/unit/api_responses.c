@@ -236,78 +236,86 @@ static void test_input(void)
                "local_shell#l{'command':['ls']}|tool:{}#l|tool:[{'stdout':'x'}]#m"));
 }
 
+static const struct {
+    const char *body, *param, *part;
+    int http;
+} refused[] = {
+    {"{}", "input", "missing", 400},
+    {"{'input':null}", "input", "missing", 400},
+    {"{'input':5}", "input", "string or an array", 400},
+    {"{'input':[]}", "input", "nothing to answer", 400},
+    {"{'input':[5]}", "input[0]", "an object", 400},
+    {"{'input':[{'x':1}]}", "input[0].type", "missing", 400},
+    {"{'input':[{'role':'owl','content':'x'}]}", "input[0].role", "owl", 400},
+    {"{'input':[{'role':'user'}]}", "input[0].content", "missing", 400},
+    {"{'input':[{'role':'user','content':[{'type':'input_image','image_url':'x'}]}]}",
+     "input[0].content[0].type", "text only", 400},
+    {"{'input':[{'type':'function_call','name':'f','arguments':'{}'}]}", "input[0].call_id",
+     "missing", 400},
+    {"{'input':[{'type':'function_call','call_id':'c','arguments':'{}'}]}", "input[0].name",
+     "missing", 400},
+    {"{'input':[{'type':'function_call','call_id':'c','name':'f','arguments':5}]}",
+     "input[0].arguments", "a string or an object", 400},
+    {"{'input':[{'type':'custom_tool_call','call_id':'c','name':'f'}]}", "input[0].input",
+     "missing", 400},
+    {"{'input':[{'type':'function_call_output','output':'x'}]}", "input[0].call_id", "missing",
+     400},
+    {"{'input':[{'type':'reasoning','summary':5}]}", "input[0].summary", "array of text", 400},
+    {"{'input':[{'type':'item_reference'}]}", "input[0].id", "missing", 400},
+    {"{'input':[{'type':'item_reference','id':'msg_ab_0'}]}", "input[0].id", "no such item", 404},
+    {"{'input':[{'type':'item_reference','id':'_'}]}", "input[0].id", "no such item", 404},
+    {"{'input':'x','previous_response_id':'resp_1'}", "previous_response_id", "resp_1", 400},
+    {"{'input':'x','previous_response_id':5}", "previous_response_id", "a string", 400},
+    {"{'input':'x','instructions':['y']}", "instructions", "a string", 400},
+    {"{'input':'x','store':'yes'}", "store", "true or false", 400},
+    {"{'input':'x','background':true}", "background", "not supported", 400},
+    {"{'input':'x','conversation':'c'}", "conversation", "not supported", 400},
+    {"{'input':'x','prompt':{'id':'p'}}", "prompt", "not supported", 400},
+    {"{'input':'x','truncation':'some'}", "truncation", "disabled", 400},
+    {"{'input':'x','include':'y'}", "include", "array of strings", 400},
+    {"{'input':'x','include':['y']}", "include", "y", 400},
+    {"{'input':'x','metadata':[]}", "metadata", "an object", 400},
+    {"{'input':'x','metadata':{'k':1}}", "metadata.k", "a string", 400},
+    {"{'input':'x','service_tier':'best'}", "service_tier", "best", 400},
+    {"{'input':'x','text':{'verbosity':'some'}}", "text.verbosity", "some", 400},
+    {"{'input':'x','reasoning':{'summary':'long'}}", "reasoning.summary", "long", 400},
+    {"{'input':'x','max_output_tokens':0}", "max_output_tokens", "from 1", 400},
+    {"{'input':'x','top_logprobs':21}", "top_logprobs", "20", 400},
+    {"{'input':'x','reasoning':{'effort':'huge'}}", "reasoning.effort", "huge", 400},
+    {"{'input':'x','reasoning':{'summary':5}}", "reasoning.summary", "auto", 400},
+    {"{'input':'x','text':'y'}", "text", "an object", 400},
+    {"{'input':'x','text':{'format':{'type':'xml'}}}", "text.format.type", "xml", 400},
+    {"{'input':'x','text':{'format':{'type':'json_schema','name':'n'}}}", "text.format.schema",
+     "missing", 400},
+    {"{'input':'x','text':{'format':{'type':'json_object'}},'grammar':'root ::= \\'a\\''}",
+     "grammar", "both", 400},
+    {"{'input':'x','tools':{}}", "tools", "an array", 400},
+    {"{'input':'x','tools':[5]}", "tools[0]", "an object", 400},
+    {"{'input':'x','tools':[{}]}", "tools[0].type", "missing", 400},
+    {"{'input':'x','tools':[{'type':'function'}]}", "tools[0].name", "missing", 400},
+    {"{'input':'x','tools':[{'type':'function','name':'a b'}]}", "tools[0].name", "a b", 400},
+    {"{'input':'x','tools':[{'type':'function','name':'f','parameters':{'type':'array'}}]}",
+     "tools[0].parameters", "object", 400},
+    {"{'input':'x','tools':[{'type':'function','name':'f'},{'type':'custom','name':'f'}]}",
+     "tools[1].name", "name of its own", 400},
+    {"{'input':'x','tool_choice':'required','tools':[{'type':'web_search'}]}", "tool_choice",
+     "no 'tools'", 400},
+    {"{'input':'x','tool_choice':{'type':'function','name':'g'},'tools':[{'type':'function',"
+     "'name':'f'}]}",
+     "tool_choice", "tools: there are f.", 400},
+    {"{'input':'x','tool_choice':{'type':'custom','name':'q'},'tools':[{'type':'custom',"
+     "'name':'p'}]}",
+     "tool_choice", "tools: there are p.", 400},
+};
+
 static void test_refused(void)
 {
-    static const struct {
-        const char *body, *param, *part;
-        int http;
-    } vectors[] = {
-        {"{}", "input", "missing", 400},
-        {"{'input':null}", "input", "missing", 400},
-        {"{'input':5}", "input", "string or an array", 400},
-        {"{'input':[]}", "input", "nothing to answer", 400},
-        {"{'input':[5]}", "input[0]", "an object", 400},
-        {"{'input':[{'x':1}]}", "input[0].type", "missing", 400},
-        {"{'input':[{'role':'owl','content':'x'}]}", "input[0].role", "owl", 400},
-        {"{'input':[{'role':'user'}]}", "input[0].content", "missing", 400},
-        {"{'input':[{'role':'user','content':[{'type':'input_image','image_url':'x'}]}]}",
-         "input[0].content[0].type", "text only", 400},
-        {"{'input':[{'type':'function_call','name':'f','arguments':'{}'}]}", "input[0].call_id",
-         "missing", 400},
-        {"{'input':[{'type':'function_call','call_id':'c','arguments':'{}'}]}", "input[0].name",
-         "missing", 400},
-        {"{'input':[{'type':'function_call','call_id':'c','name':'f','arguments':5}]}",
-         "input[0].arguments", "a string or an object", 400},
-        {"{'input':[{'type':'custom_tool_call','call_id':'c','name':'f'}]}", "input[0].input",
-         "missing", 400},
-        {"{'input':[{'type':'function_call_output','output':'x'}]}", "input[0].call_id", "missing",
-         400},
-        {"{'input':[{'type':'reasoning','summary':5}]}", "input[0].summary", "array of text", 400},
-        {"{'input':[{'type':'item_reference'}]}", "input[0].id", "missing", 400},
-        {"{'input':[{'type':'item_reference','id':'msg_ab_0'}]}", "input[0].id", "no such item",
-         404},
-        {"{'input':[{'type':'item_reference','id':'_'}]}", "input[0].id", "no such item", 404},
-        {"{'input':'x','previous_response_id':'resp_1'}", "previous_response_id", "resp_1", 400},
-        {"{'input':'x','previous_response_id':5}", "previous_response_id", "a string", 400},
-        {"{'input':'x','instructions':['y']}", "instructions", "a string", 400},
-        {"{'input':'x','store':'yes'}", "store", "true or false", 400},
-        {"{'input':'x','background':true}", "background", "not supported", 400},
-        {"{'input':'x','conversation':'c'}", "conversation", "not supported", 400},
-        {"{'input':'x','prompt':{'id':'p'}}", "prompt", "not supported", 400},
-        {"{'input':'x','truncation':'some'}", "truncation", "disabled", 400},
-        {"{'input':'x','include':'y'}", "include", "array of strings", 400},
-        {"{'input':'x','metadata':[]}", "metadata", "an object", 400},
-        {"{'input':'x','max_output_tokens':0}", "max_output_tokens", "from 1", 400},
-        {"{'input':'x','top_logprobs':21}", "top_logprobs", "20", 400},
-        {"{'input':'x','reasoning':{'effort':'huge'}}", "reasoning.effort", "huge", 400},
-        {"{'input':'x','reasoning':{'summary':5}}", "reasoning.summary", "auto", 400},
-        {"{'input':'x','text':'y'}", "text", "an object", 400},
-        {"{'input':'x','text':{'format':{'type':'xml'}}}", "text.format.type", "xml", 400},
-        {"{'input':'x','text':{'format':{'type':'json_schema','name':'n'}}}", "text.format.schema",
-         "missing", 400},
-        {"{'input':'x','text':{'format':{'type':'json_object'}},'grammar':'root ::= \\'a\\''}",
-         "grammar", "both", 400},
-        {"{'input':'x','tools':{}}", "tools", "an array", 400},
-        {"{'input':'x','tools':[5]}", "tools[0]", "an object", 400},
-        {"{'input':'x','tools':[{}]}", "tools[0].type", "missing", 400},
-        {"{'input':'x','tools':[{'type':'function'}]}", "tools[0].name", "missing", 400},
-        {"{'input':'x','tools':[{'type':'function','name':'a b'}]}", "tools[0].name", "a b", 400},
-        {"{'input':'x','tools':[{'type':'function','name':'f','parameters':{'type':'array'}}]}",
-         "tools[0].parameters", "object", 400},
-        {"{'input':'x','tools':[{'type':'function','name':'f'},{'type':'custom','name':'f'}]}",
-         "tools[1].name", "name of its own", 400},
-        {"{'input':'x','tool_choice':'required','tools':[{'type':'web_search'}]}", "tool_choice",
-         "no 'tools'", 400},
-        {"{'input':'x','tool_choice':{'type':'function','name':'g'},'tools':[{'type':'function',"
-         "'name':'f'}]}",
-         "tool_choice", "g", 400},
-    };
-    for (size_t i = 0; i < COUNT_OF(vectors); i++) {
-        const bool taken = ask(quoted(vectors[i].body));
-        if (!CHECK(!taken && refusal.http == vectors[i].http &&
-                   strcmp(refusal.param, vectors[i].param) == 0 &&
-                   strstr(refusal.text, vectors[i].part)))
-            fprintf(stderr, "    %s\n    %d %s: %s\n", vectors[i].body, refusal.http, refusal.param,
+    for (size_t i = 0; i < COUNT_OF(refused); i++) {
+        const bool taken = ask(quoted(refused[i].body));
+        if (!CHECK(!taken && refusal.http == refused[i].http &&
+                   strcmp(refusal.param, refused[i].param) == 0 &&
+                   strstr(refusal.text, refused[i].part)))
+            fprintf(stderr, "    %s\n    %d %s: %s\n", refused[i].body, refusal.http, refusal.param,
                     refusal.text);
         forget();
     }
@@ -546,6 +554,38 @@ static void test_stream(void)
     CHECK(api.kept->n == 0 && api.kept->n_bytes == 0); // it was not to be stored
 }
 
+// What was written of a custom tool's input before the tokens ended, without a half escape.
+static void test_cut_input(void)
+{
+    static const struct {
+        const char *arguments, *input;
+    } vectors[] = {
+        {"{\"input\":\"x\\ny", "'x\\ny'"},
+        {"{\"input\":\"x\\", "'x'"},
+        {"{\"input\":\"x\\u00e", "'x'"},
+        {"{\"input\":\"x\\ud83d\\ude0", "'x'"},
+        {"{\"input\":\"x\"", "'x'"},
+        {"{\"input\":", "''"},
+        {"{\"inp", "''"},
+        {"", "''"},
+    };
+    for (size_t i = 0; i < COUNT_OF(vectors); i++) {
+        begin("resp_ab", "{'input':'q'," TOOLS "}", false);
+        happens(EVENT_TEXT, ANSWER_TOOL_NAME, "call_2", "p");
+        happens(EVENT_TEXT, ANSWER_TOOL_ARGUMENTS, "", vectors[i].arguments);
+        finishes(FINISH_LENGTH);
+        CHECK_TEXT(sent_at(0, "/output/0/input"), vectors[i].input);
+    }
+}
+
+// A tool that is wanted is named as tools of its kind are.
+static void test_custom_choice(void)
+{
+    CHECK(ask(quoted("{'input':'x'," TOOLS ",'tool_choice':{'type':'custom','name':'p'}}")));
+    CHECK(job->ask.must_call && bytes_equal_text(job->ask.must_call_tool, "p"));
+    forget();
+}
+
 // A whole answer has the items of the stream; one that is cut off says so.
 static void test_whole(void)
 {
@@ -757,6 +797,8 @@ int main(void)
     test_fields();
     test_truncated();
     test_stream();
+    test_cut_input();
+    test_custom_choice();
     test_whole();
     kept_close(api.kept);
     api.kept = kept_open();
