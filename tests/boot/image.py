@@ -6,7 +6,7 @@ import shutil
 from tier import BUILD, SOURCE, WORK, Skip, check, sh, test
 
 
-@test("two builds are byte-identical")
+@test("two builds are byte-identical", how="alone")
 def identical():
     again = WORK / "again"
     shutil.rmtree(again, ignore_errors=True)
@@ -18,7 +18,7 @@ def identical():
     return "tawny.img and tawny.qcow2, built again from the same binaries"
 
 
-@test("two fresh clones give the same image")
+@test("two fresh clones give the same image", how="alone")
 def clones():
     if os.environ.get("TAWNY_TEST_FULL") != "1":
         raise Skip("takes two whole builds; TAWNY_TEST_FULL=1 runs it")
@@ -34,7 +34,7 @@ def clones():
     return "compiled, linked and packed twice in different folders"
 
 
-@test("every part has its size")
+@test("every part has its size", how="alone")
 def parts():
     uki = (BUILD / "image/tawny.efi").stat().st_size
     check(uki < 50_000_000, f"the UKI has {uki} bytes; at most 50 MB are allowed")

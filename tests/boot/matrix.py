@@ -11,7 +11,7 @@ OURS, WHOLE = 5.0, 20.0
 
 
 def matrix(name, limited=False, size=None, **options):
-    @test(f"boots: {name}")
+    @test(f"boots: {name}", how="alone")
     def run():
         with boot(name, size=size, **options) as machine:
             meet(machine)

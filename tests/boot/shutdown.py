@@ -9,7 +9,7 @@ WATCHDOG = ["i6300esb"]
 SLOW = 1200  # bytes a second: some 120 kB are written, up to 24 kB in one request
 
 
-@test("a slow disk: the watchdog is fed until all is written", idle=True)
+@test("a slow disk: the watchdog is fed until all is written", how="idle")
 def slow_disk():
     # virtio-blk: the guest waits for a request as long as it takes.
     with boot("slow", bus="virtio-blk", devices=WATCHDOG) as machine:
@@ -32,7 +32,7 @@ def slow_disk():
     return f"off after {seconds:.0f} s; the watchdog's time is 60 s"
 
 
-@test("a disk that hangs: the machine is reset", idle=True)
+@test("a disk that hangs: the machine is reset", how="idle")
 def hung_disk():
     with boot("hung", bus="virtio-blk") as machine:  # without a watchdog
         meet(machine)

@@ -26,7 +26,7 @@ WORK = BUILD / "boot-test"
 KEY_LINE = r"API key:?\s+(\S+)"
 FINGERPRINT_LINE = r"((?:[0-9A-F]{2}:){31}[0-9A-F]{2})"
 LIMIT = int(os.environ.get("TAWNY_TEST_LIMIT", 150))  # seconds for anything that should take ten
-TESTS = []  # (name, function, idle)
+TESTS = []  # (name, function, how)
 accel = None  # `run` sets it
 
 
@@ -34,10 +34,11 @@ class Skip(Exception):
     pass
 
 
-def test(name, idle=False):
-    """idle: it mostly waits, so that it may run beside the others."""
+def test(name, how="shared"):
+    """how it runs: "alone", since it is timed; "shared", with one other such (a machine that boots keeps one processor
+    busy); "idle", beside all others, since it mostly waits."""
     def add(function):
-        TESTS.append((name, function, idle))
+        TESTS.append((name, function, how))
         return function
     return add
 
@@ -118,7 +119,7 @@ def edited(name, conf):
 def add_model(file, name, source):
     """Copies SOURCE to tawny/models/NAME of the data partition of FILE, as its owner would."""
     first, _ = disk.partitions(file)["tawny-data"]
-    commands = WORK / "debugfs"
+    commands = Path(file).with_suffix(".debugfs")
     commands.write_text(f"mkdir tawny\nmkdir tawny/models\nwrite {source} tawny/models/{name}\n")
     said = sh("debugfs", "-w", "-f", commands, f"{file}?offset={first * disk.SECTOR}")
     check("Allocated inode" in said, f"debugfs did not write {name}: {said}")
