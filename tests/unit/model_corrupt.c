@@ -1,9 +1,12 @@
 // model_corrupt.c - heads of every architecture (tests/fuzz/gguf/arch-*), spoilt: each key renamed,
 // of another type, of every extreme value; each tensor renamed, of other dimensions, formats and
 // places; cut; with bits flipped. Each is planned or refused by a sentence that names a key, a
-// tensor, the architecture or the file's end. Whatever is refused whole is refused in all ways.
+// tensor, the architecture or the file's end. Whatever is refused whole is refused in all ways. An
+// architecture of which there is no head is a failure.
 #include "check.h"
 #include "model_fixture.h"
+
+#include "../../engine/model/arch.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -19,6 +22,7 @@ static uint8_t good[HEAD_MOST], bad[HEAD_MOST];
 static size_t n_bytes;
 static const char *arch; // the seed's name
 static unsigned n_planned, n_refused;
+static char seen[4096]; // architectures of the heads, each between blanks
 
 static bool names_what(const char *text)
 {
@@ -160,6 +164,31 @@ static void cut_and_flip(const struct bytes *name, size_t n_head)
     }
 }
 
+static void remember(const struct gguf *gguf)
+{
+    struct bytes name = {NULL, 0};
+    struct err err;
+    const size_t n = strlen(seen);
+    if (gguf_get_string(gguf, "general.architecture", &name, &err) != OK ||
+        n + name.n + 2 > sizeof(seen))
+        die("%s: no architecture, or no room for it", arch);
+    snprintf(seen + n, sizeof(seen) - n, "%.*s ", (int)name.n, (const char *)name.p);
+}
+
+// Of every architecture of the build there is a head.
+static void test_all(void)
+{
+    char names[4096], *rest = names;
+    arch_names(names, sizeof(names));
+    CHECK(!strstr(names, "...") && strstr(names, "llama"));
+    for (char *name; (name = strsep(&rest, ", "));) {
+        char word[80];
+        snprintf(word, sizeof(word), " %s ", name);
+        if (*name && !CHECK(strstr(seen, word)))
+            fprintf(stderr, "    no head of '%s': tests/fuzz/arch_seeds.py writes them\n", name);
+    }
+}
+
 static void test_arch(void)
 {
     struct gguf *gguf;
@@ -172,6 +201,7 @@ static void test_arch(void)
     }
     if (gguf_read(&gguf, (struct gguf_part){.file = {good, n_bytes}}, true, &err) != OK)
         die("%s: %s", arch, err.text);
+    remember(gguf);
     spoil_keys(gguf);
     size_t n_head = 0;
     for (uint64_t i = 0; i < gguf->n_tensors; i++) {
@@ -193,6 +223,7 @@ int main(void)
     unsigned n_archs = 0;
     DIR *dir = opendir(folder);
     fd = memfd_create("head", MFD_CLOEXEC);
+    seen[0] = ' ';
     if (!dir || fd < 0 || compute_open(&compute, &(struct compute_options){"cpu", 1}, &err) != OK)
         die("no heads, no file or no device: %s", err.text);
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
@@ -211,6 +242,7 @@ int main(void)
         n_archs++;
     }
     closedir(dir);
+    test_all();
     CHECK(n_archs >= 50 && n_refused > 20 * n_archs);
     printf("model_corrupt: %u architectures, %u spoilt heads refused, %u planned\n", n_archs,
            n_refused, n_planned);
