@@ -135,6 +135,8 @@ struct push_rope_kv {          // rope_kv.comp
     uint32_t n_head, n_head_kv;
     uint32_t n_rows; // of the caches
     float magnitude, eps;
+    float temperature; // with their flag
+    uint32_t temperature_length;
 };
 
 struct push_attention {    // attention.comp, attention_matrix.comp

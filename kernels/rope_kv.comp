@@ -10,7 +10,8 @@
 //   HEAD_DIM    even, as HEAD_DIM_V; Q8_0: PER_GROUP heads of both are whole blocks of 32
 //   FIRST       where the N_ROT columns that turn begin in a head, even
 //   NEOX        1: pairs are (i, i + N_ROT / 2), 0: (2i, 2i + 1)
-//   NORMS       bits: 1 q, 2 k, 4 v is normalised (v without weights)
+//   FLAGS       bits: 1 q, 2 k, 4 v is normalised (v without weights); 8 q is multiplied by what
+//               grows with the position
 //
 // The angle is the fraction of a revolution pos * turns[i] modulo 2^64, of which the upper 32 bits
 // are kept: exact at any position, unlike pos * frequency in floating point. Its sine and cosine are
@@ -30,12 +31,13 @@ layout(constant_id = 4) const uint FIRST = 0;
 layout(constant_id = 5) const uint N_ROT = 128;
 layout(constant_id = 6) const uint NEOX = 0;
 layout(constant_id = 7) const uint PER_GROUP = 1;
-layout(constant_id = 8) const uint NORMS = 0;
+layout(constant_id = 8) const uint FLAGS = 0;
 layout(push_constant, scalar) uniform Push { push_rope_kv p; };
 #include "half.glsl"
 #include "reduce.glsl"
 
-const bool Q_NORM = (NORMS & 1) != 0, K_NORM = (NORMS & 2) != 0, V_NORM = (NORMS & 4) != 0;
+const bool Q_NORM = (FLAGS & 1) != 0, K_NORM = (FLAGS & 2) != 0, V_NORM = (FLAGS & 4) != 0;
+const bool TEMPERED = (FLAGS & 8) != 0, WHOLE_Q = Q_NORM || TEMPERED;
 shared float factor_s[PER_GROUP]; // 1 / the size of each head
 
 // Measures the group's heads of `width` columns, `stride` apart; all invocations together.
@@ -104,8 +106,10 @@ void turn_q(uint64_t q, uint pos, uint head0)
     const uint end = min(head0 + PER_GROUP, p.n_head);
     if (Q_NORM)
         measure(q, head0, end, Q_STRIDE, HEAD_DIM);
-    for (uint i = gl_LocalInvocationID.x; i * 2 < (Q_NORM ? HEAD_DIM : N_ROT); i += LANES) {
-        const vec2 cs = turn_of(pos, i);
+    const float scale =
+        TEMPERED ? 1 + p.temperature * log(float(pos / p.temperature_length + 1)) : 1;
+    for (uint i = gl_LocalInvocationID.x; i * 2 < (WHOLE_Q ? HEAD_DIM : N_ROT); i += LANES) {
+        const vec2 cs = turn_of(pos, i) * scale;
         const uvec2 c = columns_of(i);
         for (uint head = head0; head < end; head++) {
             const uint at = head * Q_STRIDE;
@@ -204,7 +208,7 @@ void store_v(uint64_t to, uint64_t v, uint head0, uint end)
 void main()
 {
     const uint t = gl_WorkGroupID.y, pos = load_u(p.pos, t * 4);
-    const uint n_q = N_ROT > 0 || Q_NORM ? (p.n_head + PER_GROUP - 1) / PER_GROUP : 0;
+    const uint n_q = N_ROT > 0 || WHOLE_Q ? (p.n_head + PER_GROUP - 1) / PER_GROUP : 0;
     const uint n_k = p.k != 0 ? (p.n_head_kv + PER_GROUP - 1) / PER_GROUP : 0;
     if (gl_WorkGroupID.x < n_q) {
         turn_q(p.q + uint64_t(t) * p.q_row, pos, gl_WorkGroupID.x * PER_GROUP);

@@ -265,7 +265,8 @@ void rope_turns(int32_t *turns, float *magnitude, int32_t n_rot,
 // the cache's format: F16, or Q8_0 (of each 32 columns d = largest / 127, the integers x * 127 /
 // largest rounded to nearest; d is then rounded to its half float). Before they are rotated, heads
 // of q and k may be normalised, each by itself, as by op_rms_norm, and those of v by one without
-// weights. n_rot 0: nothing turns.   (Su et al. 2021)
+// weights. n_rot 0: nothing turns (Su et al. 2021). At last q[t] is multiplied by 1 + temperature *
+// log(1 + pos[t] / temperature_length), the quotient rounded down: scores grow with the position.
 //   q     [n_tokens][heads q_stride apart]; k: [n_tokens][n_head_kv * head_dim]; v: [n_tokens]
 //         [n_head_kv * head_dim_v], may be k: it is taken before its norm and rotation. k is
 //         undefined afterwards.
@@ -281,7 +282,9 @@ struct rope_kv {
     int32_t head_dim_v;                   // 0: head_dim
     const struct tensor *q_norm, *k_norm; // F32 [1][head_dim], or NULL: not normalised
     bool v_norm;
-    float eps; // of these norms
+    float eps;                  // of these norms
+    float temperature;          // 0: nothing is multiplied
+    int32_t temperature_length; // positions, at least 1 with a temperature
 };
 void op_rope_kv(struct compute *compute, const struct rope_kv *args);
 

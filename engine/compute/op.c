@@ -200,6 +200,7 @@ void op_rope_kv(struct compute *compute, const struct rope_kv *args)
              a.rope.first + n_rot <= head_dim &&
              (n_rot == 0 || is_vector(a.rope.turns, DTYPE_I32, n_rot)),
          "op_rope_kv", "rope");
+    want(a.temperature == 0 || a.temperature_length > 0, "op_rope_kv", "temperature");
     compute->backend->rope_kv(compute, &a);
 }
 

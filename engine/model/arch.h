@@ -72,6 +72,8 @@ struct hyper { // the numbers of a model, each bounded
     float post_eps;                                 // of norms behind a block
     float attention_scale;                          // of scores
     float softcap;                                  // of scores; 0 = none
+    float temperature;                              // by which scores grow with the position,
+    int32_t temperature_length;                     // a step every so many; 0 = they do not
     float embed_scale, residual_scale, logit_scale; // of embeddings, of what a block adds; 1
     float final_softcap;                            // of logits; 0 = none
     bool fused_qkv, fused_ffn;                      // q, k and v, or gate and up, are one tensor
@@ -127,9 +129,9 @@ void reader_experts(struct reader *r, struct hyper *h, bool required);
 // attention.sliding_window; these turn by ROPE_WINDOW when it is told of. Absent: no window.
 void reader_window(struct reader *r, struct hyper *h, int32_t period);
 bool reader_has(struct reader *r, const char *name);
-// Scores grow with the position from attention.temperature_length on; this build computes contexts
-// up to there.
-void reader_temperature(struct reader *r, struct hyper *h);
+// attention.temperature_scale: scores grow with the position, a step every so many positions as the
+// key `length` says (else the positions that the model was trained on).
+void reader_temperature(struct reader *r, struct hyper *h, const char *length);
 // ssm.*: taps, widths and heads of recurrent layers.
 void reader_recurrent(struct reader *r, struct hyper *h);
 void layer_recurs(struct layer_hyper *layer, enum part kind); // in the place of attention

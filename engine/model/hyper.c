@@ -333,18 +333,10 @@ void reader_window(struct reader *r, struct hyper *h, int32_t period)
     free(windowed);
 }
 
-void reader_temperature(struct reader *r, struct hyper *h)
+void reader_temperature(struct reader *r, struct hyper *h, const char *length)
 {
-    const float scale = reader_float(r, "attention.temperature_scale", 0, 1e6, 0);
-    const int32_t length = reader_int(
-        r, "attention.temperature_length", 1, MAX_CTX,
-        h->ropes[ROPE_MAIN].scaling.yarn ? h->ropes[ROPE_MAIN].scaling.n_ctx_orig : h->n_ctx_train);
-    if (r->status != OK || scale == 0 || h->n_ctx_train <= length)
-        return;
-    log_info("scores are scaled by position beyond %d tokens, which this build does not: contexts "
-             "end there, not at %d",
-             length, h->n_ctx_train);
-    h->n_ctx_train = length;
+    h->temperature = reader_float(r, "attention.temperature_scale", 0, 1e6, 0);
+    h->temperature_length = reader_int(r, length, 1, MAX_CTX, h->n_ctx_train);
 }
 
 void reader_recurrent(struct reader *r, struct hyper *h)

@@ -458,7 +458,6 @@ def context(h, size, memory):
     """what ctx = auto gives, by what the plan says that weights and scratch take: (tokens, fits)"""
     usable = memory - min(memory // 16, 4 * GIB)
     train = h.get('context_length')
-    if h.get('attention.temperature_scale'): train = min(train, h.get('rope.scaling.original_context_length'))  # what the engine's log says
 
     def fits(n): return size['weights'] + size['scratch'] + states(h, memory) + cache_bytes(h, n) <= usable
     most = train if fits(train) else max((n for n in range(0, train, PAGE) if fits(n)), default=0)

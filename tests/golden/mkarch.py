@@ -219,8 +219,8 @@ def minimax():
 
 def mistral3():
     s = plain('mistral3', L=3, n_rot=32, base=1e6)
-    s.yarn(16.0, 64, yarn_beta_fast=32.0, yarn_beta_slow=1.0, yarn_log_multiplier=1.0)
-    s.f32('attention.temperature_scale', 0.1); s.u32('attention.temperature_length', 64)
+    s.yarn(16.0, 12, yarn_beta_fast=32.0, yarn_beta_slow=1.0, yarn_log_multiplier=1.0)
+    s.f32('attention.temperature_scale', 0.7)
     return s
 
 
@@ -283,6 +283,7 @@ def mla(arch, lora_q, sigmoid=False, yarn=None):
     s.f32('expert_weights_scale', 1.3); s.bool('expert_weights_norm', sigmoid); s.u32('expert_gating_func', 2 if sigmoid else 1)
     if sigmoid: s.u32('expert_group_count', 4); s.u32('expert_group_used_count', 2)
     if yarn: s.yarn(40.0, 64, yarn_log_multiplier=yarn)
+    if arch == 'mistral4': s.f32('attention.temperature_scale', 0.7); s.u32('attention.temperature_length', 9)
     def layer(t, i):
         t('attn_norm.weight', s.d)
         if lora_q: t('attn_q_a.weight', lora_q, s.d); t('attn_q_a_norm.weight', lora_q); t('attn_q_b.weight', h * (nope + rot), lora_q)

@@ -19,6 +19,7 @@ struct heads {
     bool norms, v_norm;
     enum { V_OWN, V_OF_K, V_IS_K } v;
     enum { NO_GATE, GATE_COLUMNS, GATE_BESIDE_Q, GATE_HEADS } gate;
+    float temperature;
 };
 
 // Tokens `at` .. at + n - 1 of one sequence: rows into the cache, and what they then see.
@@ -71,7 +72,9 @@ static void heads(struct heads h, int32_t at, int32_t n)
                                                 .q_norm = h.norms ? &qn->on[d] : NULL,
                                                 .k_norm = h.norms ? &kn->on[d] : NULL,
                                                 .v_norm = h.v_norm,
-                                                .eps = 1e-6f});
+                                                .eps = 1e-6f,
+                                                .temperature = h.temperature,
+                                                .temperature_length = 70});
         op_attention(ops_on[d], &out->on[d], &q1, &ck->on[d], h.v == V_OF_K ? NULL : &cv->on[d],
                      &pages->on[d], &table->on[d], &tc->on[d],
                      &(struct attention){.n_head = h.n_head,
@@ -100,6 +103,10 @@ static void heads_cases(void)
         {"mla", 16, 1, 576, 512, 576, 512, 64, ROPE_NORM, F16, false, false, V_OF_K, NO_GATE},
         {"mla narrow", 4, 1, 96, 64, 96, 64, 32, ROPE_NORM, Q8_0, false, false, V_OF_K, NO_GATE},
         {"wide keys", 4, 2, 192, 128, 192, 0, 64, ROPE_NEOX, F16, false, true, V_OWN, GATE_COLUMNS},
+        {"mistral3", 8, 2, 128, 128, 128, 0, 128, ROPE_NORM, F16, false, false, V_OWN, NO_GATE,
+         0.1f},
+        {"mistral4", 8, 1, 192, 128, 192, 128, 64, ROPE_NORM, F16, false, false, V_OF_K, NO_GATE,
+         0.1f},
         {"gated heads", 6, 3, 64, 64, 64, 0, 32, ROPE_NORM, Q8_0, true, true, V_OWN, GATE_HEADS},
     };
     for (size_t i = 0; i < COUNT_OF(cases); i++) {

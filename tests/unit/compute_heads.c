@@ -1,14 +1,14 @@
 // compute_heads.c - what op_rope_kv and op_attention do for models whose heads differ: heads
-// normalised before they are rotated, gates between queries, part of a head rotated, values
-// narrower than keys or a part of them, caches that are only read, outputs under gates, tokens that
-// all see each other. Against the formulas in double.
+// normalised before they are rotated, gates between queries, part of a head rotated, queries that
+// grow with the position, values narrower than keys or a part of them, caches that are only read,
+// outputs under gates, tokens that all see each other. Against the formulas in double.
 //
 // Tolerances as in compute_rope.c and compute_attention.c; a norm adds a rounding or two.
 #include "compute_check.h"
 
 #include "../../engine/compute/blocks.h"
 
-enum { ROWS = PAGE_ROWS + 40, TOKENS = 6, BASE = 10000 };
+enum { ROWS = PAGE_ROWS + 40, TOKENS = 6, BASE = 10000, LONG = 450 };
 
 struct form {
     int32_t n_head, n_head_kv, head_dim, head_dim_v, q_stride, first, n_rot;
@@ -17,7 +17,8 @@ struct form {
     bool q_norm, k_norm, v_norm;
     enum { V_OWN, V_OF_K, V_IS_K } v; // its own; a part of the keys; the keys as they came
     enum { NO_GATE, GATE_COLUMNS, GATE_BESIDE_Q, GATE_HEADS } gate;
-    bool all; // tokens see each other, not only those before them
+    bool all;          // tokens see each other, not only those before them
+    float temperature; // by which queries grow with the position, a step every LONG
 };
 
 static const int32_t positions[TOKENS] = {3, 4, 5, 900, 901, 40000};
@@ -83,6 +84,9 @@ static struct data data_of(const struct form *f)
             head_of(d.q_want + (t * f->n_head + h) * f->head_dim,
                     d.q + t * d.q_cols + h * f->q_stride, f, d.q_norm, positions[t], f->q_norm,
                     f->head_dim);
+        for (int32_t i = 0; i < f->n_head * f->head_dim; i++)
+            d.q_want[t * f->n_head * f->head_dim + i] *=
+                1 + (double)f->temperature * log(1 + floor((double)positions[t] / LONG));
         for (int32_t h = 0; h < f->n_head_kv; h++) {
             const int64_t k = t * d.k_cols + h * f->head_dim, v = t * d.v_cols + h * f->head_dim_v;
             head_of(d.k_want + k, d.k + k, f, d.k_norm, positions[t], f->k_norm, f->head_dim);
@@ -205,7 +209,9 @@ static void turn(struct compute *compute, const struct form *f, struct device_da
                                           .q_norm = f->q_norm ? &on->q_norm : NULL,
                                           .k_norm = f->k_norm ? &on->k_norm : NULL,
                                           .v_norm = f->v_norm,
-                                          .eps = eps});
+                                          .eps = eps,
+                                          .temperature = f->temperature,
+                                          .temperature_length = LONG});
 }
 
 // Tokens t .. t + n - 1.
@@ -323,6 +329,13 @@ static void check_all(struct compute *compute)
         {6, 3, 32, 64, 32, 0, 32, ROPE_NORM, DTYPE_F16, true, false, true, V_OWN, GATE_HEADS, true},
         {4, 4, 32, 32, 40, 4, 8, ROPE_NEOX, DTYPE_Q8_0, true, true, true, V_OWN, NO_GATE, true},
         {2, 1, 7, 5, 9, 2, 4, ROPE_NORM, DTYPE_F16, true, true, true, V_OWN, GATE_COLUMNS, false},
+        // mistral3, mistral4; what does not turn grows too
+        {4, 2, 64, 64, 64, 0, 64, ROPE_NORM, DTYPE_F16, false, false, false, V_OWN, NO_GATE, false,
+         0.1f},
+        {8, 1, 192, 128, 192, 128, 64, ROPE_NORM, DTYPE_F16, false, false, false, V_OF_K, NO_GATE,
+         false, 0.1f},
+        {4, 4, 32, 32, 40, 4, 8, ROPE_NEOX, DTYPE_Q8_0, true, true, true, V_OWN, NO_GATE, true,
+         0.1f},
     };
     for (size_t i = 0; i < COUNT_OF(forms); i++)
         if (is_cpu(compute) || forms[i].head_dim % 8 == 0) { // what any device must have

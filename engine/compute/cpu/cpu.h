@@ -110,8 +110,8 @@ struct args_rope {
     float *table;                          // [n_tokens][n_rot / 2][cos, sin]
     struct norm_by q_norm, k_norm, v_norm; // of heads
     bool normalise_q, normalise_k, normalise_v;
-    float magnitude;
-    int32_t n_head, q_stride, head_dim, head_dim_v, n_rot, first;
+    float magnitude, temperature;
+    int32_t n_head, q_stride, head_dim, head_dim_v, n_rot, first, temperature_length;
     enum rope_pairs pairs;
 };
 

@@ -71,6 +71,14 @@ static void store_v(struct cpu *cpu, const struct args_rope *a, int32_t t, int32
     store(cpu, a->cache_v, a->row[t], v);
 }
 
+// Scores grow with the position of the token that attends.
+static void temper(const struct args_rope *a, float *q, int32_t t)
+{
+    const float scale = 1 + a->temperature * logf((float)(a->pos[t] / a->temperature_length + 1));
+    for (int32_t i = 0; i < a->head_dim; i++)
+        q[i] *= scale;
+}
+
 static void run_rope_kv(struct cpu *cpu, const struct task *task, int32_t t, int32_t thread)
 {
     const struct args_rope *a = &task->rope;
@@ -79,6 +87,8 @@ static void run_rope_kv(struct cpu *cpu, const struct task *task, int32_t t, int
         if (a->normalise_q)
             cpu->flt->norm(q, q, NULL, &a->q_norm, a->head_dim);
         turn(a, q, t);
+        if (a->temperature != 0)
+            temper(a, q, t);
     }
     if (!a->k.p)
         return;
@@ -138,6 +148,8 @@ void cpu_rope_kv(struct compute *compute, const struct rope_kv *args)
         .n_rot = args->rope.n_rot,
         .first = args->rope.first,
         .pairs = args->rope.pairs,
+        .temperature = args->temperature,
+        .temperature_length = args->temperature_length,
         .normalise_q = args->q_norm,
         .normalise_k = args->k_norm,
         .normalise_v = args->v_norm,

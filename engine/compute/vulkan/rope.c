@@ -32,6 +32,8 @@ static struct push_rope_kv push_of(const struct rope_kv *args)
         .n_head = (uint32_t)args->n_head,
         .magnitude = args->rope.magnitude,
         .eps = args->eps,
+        .temperature = args->temperature,
+        .temperature_length = (uint32_t)args->temperature_length,
     };
     if (args->k) {
         push.k = vk_range(args->k).address;
@@ -67,8 +69,9 @@ void vk_rope_kv(struct compute *compute, const struct rope_kv *args)
     if (args->head_dim % 2 != 0 || args->head_dim_v % 2 != 0)
         die("op_rope_kv: heads of %d and %d columns", args->head_dim, args->head_dim_v);
     const uint32_t per_group = heads_a_group(features, args), n_rot = (uint32_t)args->rope.n_rot,
-                   norms = (args->q_norm ? 1 : 0) | (args->k_norm ? 2 : 0) | (args->v_norm ? 4 : 0),
-                   n_q = n_rot > 0 || args->q_norm ? (push.n_head + per_group - 1) / per_group : 0,
+                   flags = (args->q_norm ? 1 : 0) | (args->k_norm ? 2 : 0) |
+                           (args->v_norm ? 4 : 0) | (args->temperature != 0 ? 8 : 0),
+                   n_q = n_rot > 0 || (flags & 9) ? (push.n_head + per_group - 1) / per_group : 0,
                    n_kv = (push.n_head_kv + per_group - 1) / per_group;
     const uint32_t lanes = features->software    ? features->subgroup_default
                            : args->head_dim > 64 ? 64
@@ -79,7 +82,7 @@ void vk_rope_kv(struct compute *compute, const struct rope_kv *args)
                                                  args->k ? args->cache_k->type : DTYPE_F16),
                         .spec = {lanes, (uint32_t)args->head_dim, (uint32_t)args->head_dim_v,
                                  (uint32_t)args->q_stride, (uint32_t)args->rope.first, n_rot,
-                                 args->rope.pairs == ROPE_NEOX, per_group, norms},
+                                 args->rope.pairs == ROPE_NEOX, per_group, flags},
                         .n_spec = 9,
                         .push = &push,
                         .push_bytes = sizeof(push),

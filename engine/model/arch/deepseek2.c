@@ -72,15 +72,10 @@ static void read(struct reader *r, struct hyper *h)
         layer->n_head_kv = 1;
         layer->head_dim = layer->head_dim_v = h->n_lora_kv + h->ropes[ROPE_MAIN].n_rot;
     }
+    reader_temperature(r, h, "attention.temperature_length");
     if (r->status == OK)
         read_scale(h);
 }
 
-static void read_mistral4(struct reader *r, struct hyper *h)
-{
-    read(r, h);
-    reader_temperature(r, h);
-}
-
 const struct arch arch_deepseek2 = {"deepseek2", RULES(rules), read, forward};
-const struct arch arch_mistral4 = {"mistral4", RULES(rules), read_mistral4, forward};
+const struct arch arch_mistral4 = {"mistral4", RULES(rules), read, forward};

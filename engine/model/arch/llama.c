@@ -46,7 +46,7 @@ static void read_mistral3(struct reader *r, struct hyper *h)
 {
     read_llama(r, h);
     h->attention_scale = reader_float(r, "attention.scale", 0, 1e6, 0);
-    reader_temperature(r, h);
+    reader_temperature(r, h, "rope.scaling.original_context_length");
 }
 
 static void read_neox(struct reader *r, struct hyper *h)

@@ -109,7 +109,9 @@ static void store(const struct pass *p, const struct heads *heads, int32_t i)
                                  .q_norm = before ? head_norm(l, &w->attn_q_norm) : NULL,
                                  .k_norm = before && keeps ? head_norm(l, &w->attn_k_norm) : NULL,
                                  .v_norm = keeps && p->h->norm_values,
-                                 .eps = p->h->eps});
+                                 .eps = p->h->eps,
+                                 .temperature = p->h->temperature,
+                                 .temperature_length = p->h->temperature_length});
 }
 
 void attention_block(const struct pass *p, int32_t i)

@@ -80,6 +80,8 @@ void mla_block(const struct pass *p, int32_t i)
                                              .row = &p->row[p->kv->pool[i]],
                                              .cache_k = &p->kv->k[i],
                                              .head_dim = wide,
+                                             .temperature = h->temperature,
+                                             .temperature_length = h->temperature_length,
                                              .rope = {.pairs = rope->pairs,
                                                       .n_rot = rope->n_rot,
                                                       .turns = &p->w->ropes[ROPE_MAIN].turns,
