@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""scripted.py OUT.gguf [shell | TOOL ARGUMENTS] - a model that always writes the same, for tests of tool calls and thinking.
+"""scripted.py OUT.gguf [shell | TOOL ARGUMENTS [CONTEXT]] - a model that always writes the same, for tests of tool calls and thinking.
 
 A llama of one layer, written by hand. A token's embedding is a vector of its own and the output matrix is a table of
 successors, so each token has one that follows it. Attention looks at all tokens alike and finds one byte, that of an
@@ -14,7 +14,8 @@ With `shell` its first answer calls exec_command, as Codex names the tool that r
 many that they count among the 10,000 bytes that such a client says first.
 
 With a tool's name and its arguments (a JSON object) FIRST is the same thought and sentence, and one call of that tool; THEN
-wants one umbrella among 100 tokens, and both are as good as certain at any temperature.
+wants one umbrella among 100 tokens, and both are as good as certain at any temperature. CONTEXT: what it holds, in tokens; 8192
+unless it is given.
 """
 import sys
 from pathlib import Path
@@ -49,7 +50,7 @@ def calling(tool, arguments):
     return FIRST[:8] + ["<tool", "_call>\n", '{"name": "%s", "argu' % tool, 'ments": %s}\n</tool' % arguments, "_call>", "<|im_end|>"]
 
 
-def make(path, script=FIRST):
+def make(path, script=FIRST, n_ctx=8192):
     chars = byte_chars()
     spelled = lambda text: "".join(chars[b] for b in text.encode())
     tokens = [chars[b] for b in sorted(chars)] + CONTROL + MARKS
@@ -68,7 +69,7 @@ def make(path, script=FIRST):
         return ids
 
     first, then, forced = add(script), add(THEN), add(FORCED)
-    least, n_ctx = 0.99 if script in (FIRST, SHELL) else 0.8, 32768 if script is SHELL else 8192
+    least = 0.99 if script in (FIRST, SHELL) else 0.8
     gap = add(GAP)
     n = len(tokens)
     assert n < SEEN
@@ -113,4 +114,7 @@ def make(path, script=FIRST):
 
 
 if __name__ == "__main__":
-    make(sys.argv[1], SHELL if sys.argv[2:] == ["shell"] else calling(*sys.argv[2:]) if sys.argv[2:] else FIRST)
+    if sys.argv[2:] == ["shell"]:
+        make(sys.argv[1], SHELL, 32768)
+    else:
+        make(sys.argv[1], calling(*sys.argv[2:4]) if sys.argv[2:] else FIRST, *map(int, sys.argv[4:]))
