@@ -154,7 +154,7 @@ static bool wants_input(struct conn *conn)
     if (conn->dead || conn->eof || conn->waits || conn->state == FLUSHING ||
         conn->state == CLOSING || request_is_held(conn))
         return false;
-    return conn->state == LINGER || !conn->tls || tls_wire_room(conn->tls).n > 0;
+    return conn->state == LINGER || !conn->tls || tls_takes(conn->tls);
 }
 
 static void received(struct conn *conn, struct space at, size_t n)
@@ -348,7 +348,7 @@ static struct bytes next_to_send(struct conn *conn)
         out.p = conn->out.p + conn->out_at;
     if (!conn->tls)
         return out;
-    struct space room = tls_plain_room(conn->tls);
+    struct space room = out.n > 0 ? tls_plain_room(conn->tls) : (struct space){NULL, 0};
     while (out.n > 0 && room.n > 0) {
         size_t n = out.n < room.n ? out.n : room.n;
         memcpy(room.p, out.p, n);
@@ -488,6 +488,8 @@ void conn_settle(struct conn *conn)
             destroy(conn);
         return;
     }
+    if (conn->state == IDLE && conn->tls)
+        tls_rest(conn->tls);
     set_interest(conn, all_sent || conn->state == LINGER);
 }
 

@@ -2,14 +2,15 @@
 // client sends can make the server hold more, or wait longer, than what stands here.
 //
 // "Open" are clients that have not shown the key. A client is an address (IPv6: one /64). The worst
-// case in memory: CONNECTIONS * (TLS + head + ANSWER_ALWAYS) = 512 * 70 KB = 36 MB, plus the four
-// budgets, 96 MB: it fits a 512 MB machine. An idle connection has no head: 512 of them are 15 MB.
+// case in memory: CONNECTIONS * (TLS + head + ANSWER_ALWAYS) = 1280 * 70 KB = 90 MB, plus the four
+// budgets, 96 MB: it fits a 512 MB machine. An idle connection has no head and no buffers: 1280 of
+// them are 7 MB.
 #pragma once
 
 enum {
     // -- connections --
-    // a home or an office, not a data centre; keeps the worst case in memory small
-    LIMIT_CONNECTIONS = 512,
+    // an office with clients that keep theirs open, not a data centre; bounds the worst case
+    LIMIT_CONNECTIONS = 1280,
     // one client cannot take every place; NAT and busy tests fit
     LIMIT_PER_CLIENT = 320,
     LIMIT_LISTENERS = 16, // entries of `listen` and `listen-http` together

@@ -10,6 +10,11 @@
 // network fault, so one plain alert record is added here, as long as nothing has been encrypted
 // yet. Its alert for a too low version says version 0.0, which clients take for noise: it is given
 // the version of the client's record.
+//
+// A connection that waits for its client needs no buffers: nothing is in them (rest()). BearSSL
+// keeps what it is at as offsets, and takes its two pointers anew in each call, so they are set to
+// other ones here, in fields that its header calls its own; it has no call for that which would not
+// begin the protocol anew.
 #include "tls_inside.h"
 
 #include <stdlib.h>
@@ -29,6 +34,9 @@ struct tls_server {
     br_ssl_session_cache_lru sessions;
     uint8_t session_store[LIMIT_SESSIONS * 100];
 };
+
+// Where BearSSL's pointers lead while a connection rests: offsets are added, nothing is touched.
+static uint8_t no_buffer[2][64];
 
 static void identity_drop(struct identity *identity)
 {
@@ -102,13 +110,48 @@ static void choose_algorithms(br_ssl_server_context *ssl, const struct identity 
                                 BR_KEYTYPE_SIGN, 0, curves, br_ecdsa_i31_sign_asn1);
 }
 
+static void wake(struct tls *tls)
+{
+    if (tls->in)
+        return;
+    tls->in = mem_alloc(LIMIT_TLS_IN);
+    tls->out = mem_alloc(LIMIT_TLS_OUT);
+    tls->eng->ibuf = tls->in;
+    tls->eng->obuf = tls->out;
+}
+
+static void give_back(struct tls *tls)
+{
+    if (!tls->in)
+        return;
+    explicit_bzero(tls->in, LIMIT_TLS_IN); // what was said
+    explicit_bzero(tls->out, LIMIT_TLS_OUT);
+    free(tls->in);
+    free(tls->out);
+    tls->in = tls->out = NULL;
+    tls->eng->ibuf = no_buffer[0];
+    tls->eng->obuf = no_buffer[1];
+}
+
 void tls_furnish(struct tls *tls)
 {
     uint8_t seed[32];
-    br_ssl_engine_set_buffers_bidi(tls->eng, tls->in, sizeof(tls->in), tls->out, sizeof(tls->out));
+    wake(tls);
+    br_ssl_engine_set_buffers_bidi(tls->eng, tls->in, LIMIT_TLS_IN, tls->out, LIMIT_TLS_OUT);
     random_bytes(seed, sizeof(seed));
     br_ssl_engine_inject_entropy(tls->eng, seed, sizeof(seed));
     explicit_bzero(seed, sizeof(seed));
+}
+
+void tls_rest(struct tls *tls)
+{
+    const br_ssl_engine_context *eng = tls->eng;
+    const unsigned state = br_ssl_engine_current_state(eng);
+    const unsigned busy = BR_SSL_SENDREC | BR_SSL_RECVAPP | BR_SSL_CLOSED;
+    const bool in_is_empty = eng->ixa == 0 && eng->ixb == 0, // not a byte of the next record
+        out_is_empty = eng->oxa == eng->oxc;
+    if ((state & busy) == 0 && (state & BR_SSL_RECVREC) && in_is_empty && out_is_empty)
+        give_back(tls);
 }
 
 struct tls *tls_open(struct tls_server *server)
@@ -126,6 +169,7 @@ struct tls *tls_open(struct tls_server *server)
         die("the TLS library refuses its own settings: error %d",
             br_ssl_engine_last_error(tls->eng));
     }
+    tls_rest(tls); // until its first byte
     return tls;
 }
 
@@ -133,7 +177,8 @@ void tls_close(struct tls *tls)
 {
     identity_drop(tls->identity);
     free(tls->checker);
-    explicit_bzero(tls, sizeof(*tls)); // keys, and what was said
+    give_back(tls);
+    explicit_bzero(tls, sizeof(*tls)); // keys
     free(tls);
 }
 
@@ -150,7 +195,7 @@ bool tls_resumed(const struct tls *tls)
     return tls->was_ready && tls->eng->ecdhe_curve == 0;
 }
 
-struct space tls_wire_room(struct tls *tls)
+static struct space wire_room(struct tls *tls)
 {
     struct space room = {NULL, 0};
     size_t n_waiting;
@@ -160,6 +205,17 @@ struct space tls_wire_room(struct tls *tls)
         return room;
     room.p = br_ssl_engine_recvrec_buf(tls->eng, &room.n);
     return !room.p ? (struct space){NULL, 0} : room;
+}
+
+bool tls_takes(struct tls *tls)
+{
+    return wire_room(tls).n > 0;
+}
+
+struct space tls_wire_room(struct tls *tls)
+{
+    wake(tls);
+    return wire_room(tls);
 }
 
 void tls_wire_put(struct tls *tls, size_t n)
@@ -268,6 +324,7 @@ void tls_plain_drop(struct tls *tls, size_t n)
 struct space tls_plain_room(struct tls *tls)
 {
     struct space room = {NULL, 0};
+    wake(tls);
     if (!tls->finishing)
         room.p = br_ssl_engine_sendapp_buf(tls->eng, &room.n);
     return !room.p ? (struct space){NULL, 0} : room;
@@ -287,6 +344,7 @@ void tls_finish(struct tls *tls)
 {
     if (!tls->finishing) {
         tls->finishing = true;
+        wake(tls);
         br_ssl_engine_close(tls->eng);
     }
 }

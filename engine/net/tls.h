@@ -10,12 +10,13 @@
 //   plain in (tls_plain_view, tls_plain_drop) what the client said
 //   plain out (tls_plain_room, tls_plain_put, tls_flush) what we say
 // While plain in holds bytes, wire in is shut: a client that sends faster than it is read waits.
+// The two rooms are where buffers are made again that tls_rest has given back.
 #pragma once
 
 #include "cert.h"
 
 struct tls_server; // the identity shown to clients, and the sessions that may be resumed
-struct tls;        // one connection: about 29 KB
+struct tls;        // one connection: 4 KB, and 25 KB of buffers unless it rests
 
 struct space { // writable
     uint8_t *p;
@@ -45,6 +46,7 @@ enum { TLS_WHY_BYTES = 192 };
 enum status tls_client_why(int number, char out[TLS_WHY_BYTES]);
 void tls_close(struct tls *tls);
 struct space tls_wire_room(struct tls *tls);
+bool tls_takes(struct tls *tls); // whether there is such room
 void tls_wire_put(struct tls *tls, size_t n);
 struct bytes tls_wire_view(struct tls *tls);
 void tls_wire_drop(struct tls *tls, size_t n);
@@ -52,7 +54,9 @@ struct bytes tls_plain_view(struct tls *tls);
 void tls_plain_drop(struct tls *tls, size_t n);
 struct space tls_plain_room(struct tls *tls);
 void tls_plain_put(struct tls *tls, size_t n);
-void tls_flush(struct tls *tls);  // what was put is made a record even if it is short
+void tls_flush(struct tls *tls); // what was put is made a record even if it is short
+// Nothing is under way for now: gives the buffers back, if they are empty. Views end with it.
+void tls_rest(struct tls *tls);
 void tls_finish(struct tls *tls); // says close_notify after what was put; nothing more can be said
 bool tls_ready(struct tls *tls);  // the handshake is complete
 bool tls_resumed(const struct tls *tls);

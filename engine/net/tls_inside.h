@@ -18,7 +18,7 @@ struct tls {
     bool was_ready, finishing, alerted;
     uint8_t alert[7];
     size_t n_alert;
-    uint8_t in[LIMIT_TLS_IN], out[LIMIT_TLS_OUT];
+    uint8_t *in, *out; // [LIMIT_TLS_IN], [LIMIT_TLS_OUT]; NULL: it rests
 };
 
 void tls_furnish(struct tls *tls); // buffers and randomness, before the reset

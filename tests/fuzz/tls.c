@@ -152,6 +152,7 @@ static void to_client(void)
 static bool put(const uint8_t *p, size_t n)
 {
     for (int i = 0; n > 0; i++) {
+        tls_rest(tls);
         struct space room = tls_wire_room(tls);
         if (room.n == 0) {
             hear();

@@ -90,13 +90,15 @@ static void client_open(const char *host, bool resume)
     client_offer(host, (struct offer){.resume = resume});
 }
 
-// Carries bytes both ways until neither side has any. Returns how many.
+// Carries bytes both ways until neither side has any; the server rests whenever it can, between any
+// two pieces. Returns how many.
 static size_t carry(struct tls *tls, size_t wire_step)
 {
     size_t n_all = 0, n_before;
     do {
         n_before = n_all;
         size_t n;
+        tls_rest(tls);
         uint8_t *p = br_ssl_engine_sendrec_buf(&client->ssl.eng, &n);
         struct space room = tls_wire_room(tls);
         if (p && room.n > 0) {
