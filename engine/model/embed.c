@@ -18,7 +18,7 @@
 void embed_read(struct reader *r, struct hyper *h)
 {
     const struct gguf_value *labels = gguf_find(r->gguf, reader_key(r, "classifier.output_labels"));
-    h->sees_all = !reader_bool(r, "attention.causal", true);
+    h->sees_all = !reader_bool(r, "attention.causal", !r->arch->both_ways);
     h->pooling = (enum pooling)reader_int(r, "pooling_type", 0, POOLING_RANK, POOLING_NONE);
     h->n_cls = h->n_embd;
     h->cls_activation = ACTIVATION_TANH;

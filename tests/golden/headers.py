@@ -224,6 +224,27 @@ def decoder(h, i, n_trunk):
     return out + (dense(h, i) if is_dense(h, i) else experts(h))
 
 
+def decoder_model(h):
+    """what embeds gives no tokens"""
+    return outer(h, tied=h.get('pooling_type') > 0)
+
+
+def llama_model(h):
+    return outer(h) + [('rope_freqs.weight', (h.get('rope.dimension_count') // 2,))]
+
+
+def phi3(h, i, n_trunk):
+    d, n, nk, (k, v), ff = h.get('embedding_length'), h.get('attention.head_count'), h.get('attention.head_count_kv'), widths(h, i), h.get('feed_forward_length')
+    return vectors(h, 'attn_norm', 'ffn_norm') + [('attn_qkv.weight', (d, (n + nk) * k + nk * v)), ('attn_output.weight', (n * v, d)),
+                                                  ('ffn_up.weight', (d, 2 * ff)), ('ffn_down.weight', (ff, d))]
+
+
+def phi3_model(h):
+    """the small ones have factors for long contexts, and no output of their own"""
+    small, n = 'phi3.rope.scaling.attn_factor' in h.keys, h.get('rope.dimension_count') // 2
+    return outer(h, tied=small) + ([('rope_factors_long.weight', (n,)), ('rope_factors_short.weight', (n,))] if small else [])
+
+
 def gemma3(h, i, n_trunk):
     return vectors(h, 'attn_norm', 'post_attention_norm', 'ffn_norm', 'post_ffw_norm') + attention(h, i) + head_norms(h, i) + dense(h, i)
 
@@ -288,7 +309,8 @@ def tied(h):
 TENSORS = {  # architecture: (of the model, of layer i)
     'qwen35': (outer, qwen35), 'qwen35moe': (outer, qwen35), 'qwen3next': (outer, qwen35), 'gpt-oss': (outer, gpt_oss), 'gemma4': (gemma4_model, gemma4),
     'glm4moe': (outer, glm4moe), 'minimax-m2': (outer, minimax), 'bert': (bert_model, bert), 'nomic-bert': (nomic_model, nomic),
-    'qwen3': (outer, decoder), 'qwen3moe': (outer, decoder), 'mistral3': (tied, decoder), 'gemma3': (tied, gemma3), 'muse-glimmer': (outer, muse), 'deepseek2': (outer, deepseek2),
+    'llama': (llama_model, decoder), 'phi3': (phi3_model, phi3), 'smollm3': (tied, decoder), 'gemma-embedding': (tied, gemma3),
+    'qwen3': (decoder_model, decoder), 'qwen3moe': (outer, decoder), 'mistral3': (tied, decoder), 'gemma3': (tied, gemma3), 'muse-glimmer': (outer, muse), 'deepseek2': (outer, deepseek2),
     'granitehybrid': (tied, granite), 'nemotron_h_moe': (outer, nemotron), 'lfm2': (lfm2_model, lfm2), 'lfm2moe': (lfm2_model, lfm2),
 }
 

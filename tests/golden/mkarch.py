@@ -486,8 +486,9 @@ def modern_bert(pooling):
 
 def gemma_embedding(dense):
     s = Shape('gemma-embedding', L=7, hd=64, h=3, hkv=1, tied=True, base=1e6, eps=1e-6)
-    s.u32('attention.sliding_window', 12); s.bool('attention.causal', False); s.u32('pooling_type', 1)
+    s.u32('attention.sliding_window', 12); s.u32('pooling_type', 1)  # real files say nothing of attention.causal
     if dense:
+        s.bool('attention.causal', False)
         s.u32('dense_2_feat_in', s.d); s.u32('dense_2_feat_out', 192); s.u32('dense_3_feat_in', 192); s.u32('dense_3_feat_out', s.d)
         s.t('dense_2.weight', 192, s.d); s.t('dense_3.weight', s.d, 192)
     s.fills['token_embd.weight'] = lambda w: w * np.float32(0.2)

@@ -79,6 +79,6 @@ static void read_embedding(struct reader *r, struct hyper *h)
 }
 
 const struct arch arch_gemma_embedding = {"gemma-embedding", RULES(embedding_rules), read_embedding,
-                                          decoder_forward};
+                                          decoder_forward, .both_ways = true};
 const struct arch arch_gemma2 = {"gemma2", RULES(gemma2_rules), read_gemma2, decoder_forward};
 const struct arch arch_gemma3 = {"gemma3", RULES(gemma3_rules), read_gemma3, decoder_forward};
