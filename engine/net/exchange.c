@@ -306,6 +306,11 @@ void exchange_refuse(struct conn *conn, int code, const char *why)
         "{\"error\":{\"message\":\"%s\",\"type\":\"%s\",\"param\":null,\"code\":null}}\n", why,
         code < 500 ? "invalid_request_error" : "server_error");
     log_debug("%s: %d: %s", conn->peer, code, why);
+    if (exchange->on_gone && !exchange->done) { // who takes its body gets no more of it
+        net_gone *on_gone = exchange->on_gone;
+        exchange->on_gone = NULL;
+        on_gone(exchange->owner, exchange);
+    }
     conn_enter(conn, ANSWERING, 0);
     exchange->http.keep_alive = false;
     exchange->fields.n = 0;

@@ -126,7 +126,8 @@ void exchange_keyed(struct exchange *exchange, uint64_t who);
 MUST_USE enum status exchange_read(struct exchange *exchange, uint64_t cap_bytes,
                                    net_handler *whole, void *arg, struct err *err);
 // The same, but the body goes to `sink` piece by piece as it comes, and `whole` is called without
-// it. An answer given while the body comes in ends the reading.
+// it. An answer given while the body comes in ends the reading. A body that breaks its format, or
+// comes too slowly, is refused here: the owner's on_gone is called.
 MUST_USE enum status exchange_sink(struct exchange *exchange, uint64_t cap_bytes, net_sink *sink,
                                    net_handler *whole, void *arg, struct err *err);
 void exchange_go_on(struct exchange *exchange); // the sink takes more

@@ -204,7 +204,10 @@ static enum status check(struct store *store, struct landing *landing)
     free(about);
     if (status != BAD_INPUT)
         return OK;
-    (void)err_set(&at->fault, BAD_INPUT, "the file cannot be a model: %.250s", why.text);
+    const char *reason = strstr(why.text, path); // where it lies here is nobody's business
+    reason = reason ? reason + strlen(path) : why.text;
+    reason += strspn(reason, ": ");
+    (void)err_set(&at->fault, BAD_INPUT, "the file cannot be a model: %.250s", reason);
     return fail(store, landing);
 }
 
@@ -229,21 +232,37 @@ static enum status leave(struct store *store, struct landing *asked, struct err 
     return status == AGAIN ? OK : status;
 }
 
+// It could not be moved, or recorded: whoever holds it next may finish it again.
+static void come_back(struct landing *landing)
+{
+    landing->at.phase = INCOMING_ARRIVES;
+    landing->n_hashed = 0;
+    sha256_init(&landing->hash);
+}
+
+// A file with a name goes where it belongs, which takes no room of the disk; what must wait gets a
+// record that says so.
 static void keep(struct store *store, struct landing *landing)
 {
     struct arrival *at = &landing->at;
+    unsigned no, count;
     if (check(store, landing) != OK)
         return;
+    const bool alone = at->name[0] && split_stem(at->name, strlen(at->name), &no, &count) == 0;
     at->phase = INCOMING_KEPT;
     at->n_bytes = at->n_taken;
-    if (berth_record(store, landing, &at->fault) != OK) {
-        (void)fail(store, landing);
-        return;
-    }
-    if (at->name[0] && leave(store, landing, &at->fault) != OK && at->phase == INCOMING_KEPT) {
-        log_info("store: %s is kept without a name: %s", at->id, at->fault.text);
+    enum status status = alone ? OK : berth_record(store, landing, &at->fault);
+    if (status == OK && at->name[0])
+        status = leave(store, landing, &at->fault);
+    if (status == DENIED) {
+        const struct err why = at->fault;
+        log_info("store: %s is kept without a name: %s", at->id, why.text);
         at->name[0] = 0;
+        status = berth_record(store, landing, &at->fault);
+        at->fault = status == OK ? why : at->fault;
     }
+    if (status != OK && at->phase == INCOMING_KEPT)
+        come_back(landing);
 }
 
 // A slice of its hash. False: it has all.
@@ -280,7 +299,7 @@ bool landing_step(struct store *store)
             continue;
         keep(store, landing);
         tell(store, landing, NULL, at->phase == INCOMING_DONE);
-        if (at->phase != INCOMING_KEPT)
+        if (at->phase == INCOMING_DONE || at->phase == INCOMING_FAILED)
             forget(store, landing);
         return true;
     }
