@@ -205,3 +205,12 @@ void chore_name(struct api *api, struct exchange *exchange, struct bytes alias, 
     enum status status = store_name(api->options.store, chore->id, alias, model, &err);
     store_began(api, chore, status, &err);
 }
+
+void chore_incoming(struct api *api, struct exchange *exchange, struct incoming *incoming,
+                    struct bytes name, struct bytes said, const struct chore_teller *teller)
+{
+    struct err err = {0};
+    struct chore *chore = chore_open(api, exchange, CHORE_STORE, teller, said, said);
+    enum status status = incoming_name(incoming, chore->id, name, &err);
+    store_began(api, chore, status, &err);
+}

@@ -36,3 +36,6 @@ void chore_copy(struct api *api, struct exchange *exchange, const struct store_m
 // model.n == 0: the alias is taken away. `said` is the alias.
 void chore_name(struct api *api, struct exchange *exchange, struct bytes alias, struct bytes model,
                 const struct chore_teller *teller);
+// Gives a file that arrived whole its name; `said` is the name of the model.
+void chore_incoming(struct api *api, struct exchange *exchange, struct incoming *incoming,
+                    struct bytes name, struct bytes said, const struct chore_teller *teller);

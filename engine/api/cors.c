@@ -93,7 +93,8 @@ bool cors_answer(const struct api *api, struct exchange *exchange, const struct 
             exchange, "Access-Control-Expose-Headers",
             "Retry-After, x-request-id, x-ratelimit-limit-requests, "
             "x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, "
-            "x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens");
+            "x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, Location, Tus-Resumable, "
+            "Tus-Version, Tus-Extension, Upload-Offset, Upload-Length");
     }
     if (!preflight)
         return false;

@@ -296,6 +296,8 @@ void models_get(struct api *api, struct exchange *exchange, const struct request
 route_handler anthropic_models_get, anthropic_model_get; // models.c calls them, by a header
 void model_get(struct api *api, struct exchange *exchange, const struct request *request);
 route_handler model_delete, model_load_post, model_unload_post, model_copy_post, model_alias_post;
+route_handler model_put, uploads_get, uploads_post, uploads_options, upload_get, upload_patch,
+    upload_delete; // uploads.c
 void chat_post(struct api *api, struct exchange *exchange, const struct request *request);
 void apply_template_post(struct api *api, struct exchange *exchange, const struct request *request);
 void completions_post(struct api *api, struct exchange *exchange, const struct request *request);
@@ -310,7 +312,8 @@ route_handler ollama_chat_post, ollama_generate_post;
 route_handler ollama_version_get, ollama_tags_get, ollama_ps_get,
     ollama_show_post; // ollama_models.c
 route_handler ollama_pull_post, ollama_push_post, ollama_create_post, ollama_copy_post,
-    ollama_delete, ollama_blob_get, ollama_blob_post; // ollama_store.c
+    ollama_delete;                               // ollama_store.c
+route_handler ollama_blob_get, ollama_blob_post; // ollama_blobs.c
 // Whether GET / comes from a program that looks for Ollama, not from a browser; and its answer.
 bool ollama_is_looked_for(const struct request *request);
 void ollama_is_here(struct exchange *exchange);

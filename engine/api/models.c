@@ -104,6 +104,8 @@ static void model_write(struct json *json, const struct api *api, const struct s
     if (n_vector > 0 && strcmp(can, "embedding") == 0)
         json_whole(json, "embedding_length", n_vector);
     json_bool(json, "read_only", !model->is_ours);
+    if (model->sha256[0])
+        json_string(json, "sha256", model->sha256);
     if (model->fault.status != OK)
         json_string(json, "fault", model->fault.text);
     if (ready)

@@ -1,6 +1,7 @@
 // ollama.h - what the files of Ollama's dialect share: ollama.c (the fields of /api/chat and
 // /api/generate), ollama_options.c, ollama_messages.c, ollama_context.c, ollama_answer.c (the
-// writer), ollama_models.c (what models there are) and ollama_store.c (what changes them).
+// writer), ollama_models.c (what models there are), ollama_store.c (what changes them) and
+// ollama_blobs.c (files that are sent).
 #pragma once
 
 #include "fields.h"
@@ -64,3 +65,11 @@ struct ollama_named {
 bool ollama_named_open(struct ollama_named *named, struct bytes body, const char *field,
                        struct refusal *refusal);
 void ollama_named_close(struct ollama_named *named);
+void ollama_success(struct exchange *exchange); // {"status": "success"}
+
+// ---- blobs (ollama_blobs.c) -------------------------------------------------------------------
+
+// A model of files that were sent as blobs: {"x.gguf": "sha256:..."}. True: it is under way, or
+// answered; else refused.
+bool ollama_create_files(struct api *api, struct exchange *exchange, struct bytes name,
+                         yyjson_val *files, struct refusal *refusal);

@@ -1,10 +1,10 @@
 // ollama_store.c - what Ollama's clients ask to be done with models: pull, push, create, copy,
-// delete, and the blobs that create is made of.
+// delete.
 //
 // A pull of a model that is here has nothing to do, and says so. A copy is a second name of the
 // file; of a model in a folder that is only read it is an alias, which is then listed and deleted
-// as a model is. Create makes a copy too: a model has nothing of its own but what its file says,
-// so whatever would change that is refused with what to do instead.
+// as a model is. Create makes a copy too, or a model of blobs (ollama_blobs.c): it has nothing of
+// its own but what its file says, so whatever would change that is refused with what to do instead.
 #include "chores.h"
 #include "ollama.h"
 
@@ -49,7 +49,7 @@ static const char ADD[] =
     "put the GGUF file into models/ on the data partition, or name it in the setting model, and "
     "restart the box";
 
-static void success_write(struct exchange *exchange)
+void ollama_success(struct exchange *exchange)
 {
     struct json json;
     json_init(&json, 256);
@@ -62,7 +62,7 @@ static void success_write(struct exchange *exchange)
 static void success_told(struct api *api, const struct chore *chore)
 {
     (void)api;
-    success_write(chore->exchange);
+    ollama_success(chore->exchange);
 }
 
 static void nothing_told(struct api *api, const struct chore *chore)
@@ -84,7 +84,7 @@ void ollama_pull_post(struct api *api, struct exchange *exchange, const struct r
     bool good = ollama_named_open(&named, request->body, "model", &refusal) &&
                 model_is_ready(api, &refusal);
     if (good && model_find(api, named.name, &found, &refusal)) {
-        success_write(exchange); // it is here already
+        ollama_success(exchange); // it is here already
     } else {
         if (good)
             (void)refuse(&refusal, 501, "not_implemented", "model",
@@ -118,7 +118,6 @@ static bool only_copies(yyjson_val *root, struct refusal *refusal)
     static const struct {
         const char *field, *instead;
     } others[] = {
-        {"files", ADD},
         {"adapters", "models are taken as their files are; put a GGUF file with the adapter merged "
                      "into it into models/ on the data partition"},
         {"quantize", "put the GGUF file that is quantised so into models/ on the data partition"},
@@ -151,19 +150,26 @@ static bool text_of(yyjson_val *root, const char *field, struct bytes *out, stru
     return true;
 }
 
-// {"model": NAME, "from": NAME}
+// {"model": NAME, "from": NAME} or {"model": NAME, "files": {FILE: DIGEST}}
 void ollama_create_post(struct api *api, struct exchange *exchange, const struct request *request)
 {
     const struct store_model *model;
     struct ollama_named named;
     struct refusal refusal;
     struct bytes from;
-    if (ollama_named_open(&named, request->body, "model", &refusal) &&
-        only_copies(yyjson_doc_get_root(named.body.doc), &refusal) &&
-        text_of(yyjson_doc_get_root(named.body.doc), "from", &from, &refusal) &&
-        model_find(api, from, &model, &refusal))
-        chore_copy(api, exchange, model, model_name_meant(named.name), &success_teller);
+    bool good = ollama_named_open(&named, request->body, "model", &refusal) &&
+                only_copies(yyjson_doc_get_root(named.body.doc), &refusal);
+    yyjson_val *root = good ? yyjson_doc_get_root(named.body.doc) : NULL;
+    yyjson_val *files = yyjson_obj_get(root, "files");
+    const struct bytes name = good ? model_name_meant(named.name) : (struct bytes){NULL, 0};
+    if (good && !is_empty(files))
+        good = ollama_create_files(api, exchange, name, files, &refusal);
+    else if (good && text_of(root, "from", &from, &refusal) &&
+             model_find(api, from, &model, &refusal))
+        chore_copy(api, exchange, model, name, &success_teller);
     else
+        good = false;
+    if (!good)
         refuse_now(exchange, &refusal);
     ollama_named_close(&named);
 }
@@ -225,23 +231,4 @@ void ollama_delete(struct api *api, struct exchange *exchange, const struct requ
     if (!good || !delete_named(api, exchange, request->who, named.name, &refusal))
         refuse_now(exchange, &refusal);
     ollama_named_close(&named);
-}
-
-// ---- blobs ----------------------------------------------------------------------------------
-
-void ollama_blob_get(struct api *api, struct exchange *exchange, const struct request *request)
-{
-    (void)api, (void)request;
-    struct refusal refusal;
-    (void)refuse(&refusal, 404, "blob_not_found", NULL, "There is no such blob.");
-    refuse_now(exchange, &refusal);
-}
-
-void ollama_blob_post(struct api *api, struct exchange *exchange, const struct request *request)
-{
-    (void)api, (void)request;
-    struct refusal refusal;
-    (void)refuse(&refusal, 501, "not_implemented", NULL,
-                 "Models cannot be uploaded through the API yet: %s.", ADD);
-    refuse_now(exchange, &refusal);
 }

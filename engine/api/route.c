@@ -33,6 +33,13 @@ static const struct endpoint {
     {"POST", "/v1/models/unload", false, BODY_BYTES_MOST, model_unload_post, SCOPE_MODELS},
     {"POST", "/v1/models/copy", false, BODY_BYTES_MOST, model_copy_post, SCOPE_MODELS},
     {"POST", "/v1/models/alias", false, BODY_BYTES_MOST, model_alias_post, SCOPE_MODELS},
+    {"PUT", "/v1/models/", false, 0, model_put, SCOPE_MODELS},
+    {"GET", "/v1/uploads", false, 0, uploads_get, SCOPE_MODELS},
+    {"POST", "/v1/uploads", false, 0, uploads_post, SCOPE_MODELS},
+    {"OPTIONS", "/v1/uploads", false, 0, uploads_options, SCOPE_MODELS},
+    {"GET", "/v1/uploads/", false, 0, upload_get, SCOPE_MODELS},
+    {"PATCH", "/v1/uploads/", false, 0, upload_patch, SCOPE_MODELS},
+    {"DELETE", "/v1/uploads/", false, 0, upload_delete, SCOPE_MODELS},
     {"GET", "/metrics", false, 0, metrics_get, SCOPE_METRICS | SCOPE_ADMIN},
     {"GET", "/v1/logs", false, 0, logs_get, SCOPE_ADMIN},
     {"GET", "/v1/audit", false, 0, audit_get, SCOPE_ADMIN},
@@ -349,7 +356,9 @@ bool route_is_audited(const struct request *request)
     struct plain_request plain;
     plain_path(&plain, request);
     const struct endpoint *route = find_route(&plain.request);
+    // an upload is one entry, not one for each of its pieces
     return route && !route->open && strcmp(route->method, "GET") != 0 &&
+           strcmp(route->method, "PATCH") != 0 && strcmp(route->method, "OPTIONS") != 0 &&
            (route->scopes & (SCOPE_ADMIN | SCOPE_MODELS)) && !(route->scopes & SCOPE_CHAT);
 }
 

@@ -88,7 +88,8 @@ def refusals(server):
             ("POST", "/api/show", {}, 400, "'model' is missing"), ("POST", "/api/show", {"model": 5}, 400, "'model' is missing"),
             ("POST", "/api/generate", {"prompt": "a", "suffix": "b"}, 400, "suffix"), ("POST", "/api/push", {"model": "x"}, 501, "no push"),
             ("POST", "/api/create", {"model": "x"}, 400, "'from' is missing"), ("POST", "/api/create", {"model": "x", "from": "y"}, 404, "model 'y' not found"),
-            ("POST", "/api/create", {"model": "x", "files": {"a.gguf": "sha256:00"}}, 400, "'files' is not supported"),
+            ("POST", "/api/create", {"model": "x", "files": {"a.gguf": "sha256:00"}}, 400, "64 hexadecimal digits"),
+            ("POST", "/api/create", {"model": "x", "files": {"a.gguf": "sha256:" + 64 * "0"}}, 400, "There is no blob"),
             ("POST", "/api/create", {"model": "x", "from": "builtin", "system": "Be short."}, 400, "'system' is not supported"),
             ("POST", "/api/create", {"model": "x", "from": "builtin", "parameters": {"top_k": 1}}, 400, "'options'"),
             ("POST", "/api/create", {"model": "x", "from": "builtin", "template": "{{ .Prompt }}"}, 400, "raw"),
@@ -96,7 +97,7 @@ def refusals(server):
             ("POST", "/api/copy", {"source": "builtin", "destination": "a/b"}, 400, "without slashes"),
             ("POST", "/api/copy", {"source": "builtin", "destination": "builtin:latest"}, 409, "already"),
             ("DELETE", "/api/delete", {"model": "builtin"}, 409, "nothing can be deleted"), ("DELETE", "/api/delete", {"model": "y"}, 404, "model 'y' not found"),
-            ("DELETE", "/api/delete", {}, 400, "'model' is missing"), ("POST", "/api/blobs/sha256:00", {}, 501, "uploaded"),
+            ("DELETE", "/api/delete", {}, 400, "'model' is missing"), ("POST", "/api/blobs/sha256:00", {}, 400, "64 hexadecimal digits"),
             ("GET", "/api/nothing", None, 404, "nothing at /api/nothing"), ("GET", "/api/chat", None, 405, "POST"),
             ("POST", "/api/chat", b"{\"messages\": [", 400, "JSON"), ("POST", "/api/chat", {"think": True, "messages": [{"role": "user", "content": "x"}]}, 400, "thinking")):
         answer = server.ask(method, path, body)
