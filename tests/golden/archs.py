@@ -8,8 +8,11 @@ import cases, mkarch
 HERE = os.path.dirname(os.path.abspath(__file__))
 # Limits: mean KL, and the largest error of a recorded log-probability. Keys and values in F16 cost KL 1e-6 to 1e-5.
 KL, WORST = 5e-5, 0.08
-# 26 layers: their keys and values in F16 alone cost KL 3e-5 on the processor, with its exact products.
-WORST_OF = {'deepseek2': 0.15}
+# The 26 layers of 'deepseek2' in float64 are as recorded (KL 2e-8); with what they keep of tokens in F16 they are off by a KL of 3e-5
+# and 0.064 at most, where all is computed exactly otherwise. At position 30 the third and fourth expert of layer 24 are a tie: the
+# router gives them 1.9e-4 apart, 1.1e-4 in F16. Passes of one row on Vulkan take the other one: off by 0.107 there, and by 0.012 from
+# float64 that takes it too.
+TIES = {('deepseek2', 30): 0.15}
 SPLIT = 33  # of 40 tokens: the rest of a pass takes the kernels for few rows
 
 
@@ -25,18 +28,20 @@ def recorded():
     return out
 
 
-def compare(got, rows):
-    """(mean KL, worst, share of positions with the same first): what is not recorded counts as one"""
+def compare(got, rows, ties={}):
+    """(mean KL, worst, share of positions with the same first): what is not recorded counts as one. ties: {position: how far off it may
+    be}, which is then not the worst"""
     z = got.astype('f8')
     z -= z.max(1, keepdims=True)
     z -= np.log(np.exp(z).sum(1, keepdims=True))
     kl, worst, top = [], 0.0, 0
-    for row, want in zip(z, rows):
+    for at, (row, want) in enumerate(zip(z, rows)):
         ids, p = list(want), np.array(list(want.values()))
         q, rest_p = row[ids], max(1 - np.exp(p).sum(), 1e-12)
         rest_q = max(1 - np.exp(q).sum(), 1e-12)
         kl.append((np.exp(p) * (p - q)).sum() + rest_p * np.log(rest_p / rest_q))
-        worst = max(worst, np.abs(p - q).max())
+        off = np.abs(p - q).max()
+        worst = max(worst, off if off > ties.get(at, 0) else 0)
         top += int(row.argmax()) == ids[0]
     return max(float(np.mean(kl)), 0.0), float(worst), top / len(rows)
 
@@ -60,10 +65,9 @@ def run(work, logits, check, skip, only, devices):
                 if got is None or not np.isfinite(got).all():
                     check('arch %s %s %d' % (name, column, batch), False, why or 'not finite')
                     continue
-                kl, worst, top = compare(got, known[name][1])
-                most = WORST_OF.get(name, WORST)
-                check('arch %s %s %d' % (name, column, batch), kl <= KL and worst <= most,
-                      'KL %.1e (limit %g), worst log-probability off by %.4f (limit %g), top-1 %.3f' % (kl, KL, worst, most, top))
+                kl, worst, top = compare(got, known[name][1], {at: most for (of, at), most in TIES.items() if of == name})
+                check('arch %s %s %d' % (name, column, batch), kl <= KL and worst <= WORST,
+                      'KL %.1e (limit %g), worst log-probability off by %.4f (limit %g), top-1 %.3f' % (kl, KL, worst, WORST, top))
                 was = table.get((name.split()[0], column), (0.0, 1.0))
                 table[name.split()[0], column] = (max(was[0], kl), min(was[1], top))
     return table
