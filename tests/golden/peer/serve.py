@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""serve.py - our server beside llama.cpp's, the same model on the same device, alternating, in one run.
+
+  serve.py [--device cpu|llvmpipe|vulkan] [--models small256,qwen3b] [--types Q4_K_M] [--clients 1,4,16] [-p 256] [-n 64] [-r 3] [--layers N]
+           [--speculation]
+
+Runs inside the peer's root (peer/run --serve ...). For each number of clients and each repetition both servers are started in turn,
+the one first that was second before; each client streams one completion of n tokens to a prompt of about p, all at once, no two prompts
+beginning alike. Told are medians over clients and repetitions, and ours / the peer's (for the first token: its time, so less is better):
+
+  first     ms from the request to the first text
+  a stream  tokens a second of one client, from its first text to its last
+  in all    tokens a second of all clients, from the first request to the last end
+
+Ours speaks TLS, the peer plain HTTP. The weights are random and so the answers repeat themselves, of which our guessing ahead would make
+more than a real model's text allows: it is off unless --speculation is given.
+"""
+import argparse, http.client, json, os, shutil, signal, socket, ssl, statistics, subprocess, sys, tempfile, threading, time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.dirname(HERE), HERE]
+import cases
+from compare import peer_version
+from speed import TAWNY, WORK, model_of
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
+
+class Ours:
+    def __init__(self, model, a, n_clients, n_ctx):
+        self.port, self.state = free_port(), tempfile.mkdtemp()
+        command = [TAWNY, 'serve', '--model', model, '--device', a.device, '--state', self.state, '--listen', '127.0.0.1:%d' % self.port,
+                   '--listen-http', '', '--parallel', str(n_clients), '--ctx', str(n_ctx), '--log', 'info',
+                   '--speculation', 'auto' if a.speculation else 'off']
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=open(WORK + '/serve-ours.log', 'w'))
+
+    def connect(self):
+        context = ssl.create_default_context(cafile=self.state + '/tls/ca.crt')
+        return http.client.HTTPSConnection('127.0.0.1', self.port, timeout=600, context=context)
+
+    def headers(self):
+        return {'Authorization': 'Bearer ' + open(self.state + '/api-key').read().strip()}
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(60)
+        shutil.rmtree(self.state, ignore_errors=True)
+
+
+class Peer:
+    def __init__(self, model, a, n_clients, n_ctx):
+        self.port = free_port()
+        where = ['--device', 'none'] if a.device == 'cpu' else ['-ngl', '99', '-fa', 'on']
+        env = dict(os.environ, GGML_VK_VISIBLE_DEVICES='' if a.device == 'cpu' else '0')
+        command = ['llama-server', '-m', model, '--host', '127.0.0.1', '--port', str(self.port), '-np', str(n_clients), '-c', str(n_ctx * n_clients),
+                   '-t', str(os.cpu_count()), *where]
+        self.process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=open(WORK + '/serve-peer.log', 'w'))
+
+    def connect(self):
+        return http.client.HTTPConnection('127.0.0.1', self.port, timeout=600)
+
+    def headers(self):
+        return {}
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(60)
+
+
+def wait(server):
+    until = time.time() + 300
+    while time.time() < until and server.process.poll() is None:
+        try:
+            connection = server.connect()
+            connection.request('GET', '/health')
+            if connection.getresponse().status == 200: return
+        except (OSError, http.client.HTTPException): pass
+        time.sleep(0.2)
+    sys.exit('%s did not become ready: see %s' % (type(server).__name__, WORK))
+
+
+def ask(server, prompt, n, out):
+    """(began, first text, last text, ended, tokens of the prompt) is added to out."""
+    connection = server.connect()
+    connection.connect()
+    body = {'prompt': prompt, 'max_tokens': n, 'temperature': 0, 'ignore_eos': True, 'stream': True, 'stream_options': {'include_usage': True}}
+    began, first, last, usage = time.monotonic(), None, None, None
+    connection.request('POST', '/v1/completions', json.dumps(body), dict(server.headers(), **{'Content-Type': 'application/json'}))
+    answer = connection.getresponse()
+    if answer.status != 200: sys.exit('%s: %d %s' % (type(server).__name__, answer.status, answer.read()[:300]))
+    for line in answer:
+        if not line.startswith(b'data: {'): continue
+        event = json.loads(line[6:])
+        if 'error' in event: sys.exit('%s: %s' % (type(server).__name__, event))
+        usage = event.get('usage') or usage
+        if any(choice.get('text') for choice in event.get('choices') or []):
+            last = time.monotonic()
+            first = first or last
+    if not usage or usage['completion_tokens'] != n: sys.exit('%s: %d tokens were wanted: %s' % (type(server).__name__, n, usage))
+    out.append((began, first, last, time.monotonic(), usage['prompt_tokens']))
+    connection.close()
+
+
+def measure(server, prompts, n):
+    """(ms to the first text of each client, tokens a second of each, of all, tokens of the prompts)"""
+    wait(server)
+    ask(server, 'Warm.', 4, [])
+    found = []
+    threads = [threading.Thread(target=ask, args=(server, prompt, n, found)) for prompt in prompts]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    server.stop()
+    if len(found) != len(prompts): sys.exit('%s: %d of %d answers' % (type(server).__name__, len(found), len(prompts)))
+    whole = max(f[3] for f in found) - min(f[0] for f in found)
+    return ([1e3 * (f[1] - f[0]) for f in found], [(n - 1) / max(f[2] - f[1], 1e-6) for f in found], n * len(found) / whole, sorted(f[4] for f in found))
+
+
+def compare(model, a, n_clients, label):
+    words = cases.corpus()
+    n_chars = a.p * 4
+    n_ctx = (a.p * 3 + a.n + 255) // 256 * 256
+    got = {Ours: [], Peer: []}
+    for r in range(a.r):
+        at = [(r * n_clients + i) * 997 % max(1, len(words) - n_chars) for i in range(n_clients)]
+        prompts = ['%d %s' % (r * n_clients + i, words[k:k + n_chars]) for i, k in enumerate(at)]
+        for kind in ((Ours, Peer), (Peer, Ours))[r % 2]: got[kind].append(measure(kind(model, a, n_clients, n_ctx), prompts, a.n))
+    if [g[3] for g in got[Ours]] != [g[3] for g in got[Peer]]: print('  the prompts have other tokens: %s, %s' % (got[Ours][0][3], got[Peer][0][3]))
+    rows = []
+    for kind in (Ours, Peer):
+        rows.append((statistics.median(x for g in got[kind] for x in g[0]), statistics.median(x for g in got[kind] for x in g[1]), statistics.median(g[2] for g in got[kind])))
+    print(label + ' | %8.0f %8.0f %5.2f | %8.1f %8.1f %5.2f | %8.1f %8.1f %5.2f | %s' % (
+        *(x for i in range(3) for x in (rows[0][i], rows[1][i], rows[0][i] / rows[1][i])),
+        '; '.join('%.1f / %.1f' % (x[2], y[2]) for x, y in zip(got[Ours], got[Peer]))), flush=True)
+
+
+def main():
+    ap = argparse.ArgumentParser(formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__)
+    ap.add_argument('--device', default='cpu'); ap.add_argument('--models', default='small256'); ap.add_argument('--types', default='Q4_K_M')
+    ap.add_argument('--clients', default='1,4,16'); ap.add_argument('-p', type=int, default=256); ap.add_argument('-n', type=int, default=64)
+    ap.add_argument('-r', type=int, default=3); ap.add_argument('--layers', type=int, default=0); ap.add_argument('--speculation', action='store_true')
+    a = ap.parse_args()
+    os.makedirs(WORK, exist_ok=True)
+    print('peer:', peer_version())
+    print('%-9s %-7s %-9s %7s | %26s | %26s | %26s |' % ('model', 'type', 'device', 'clients', 'first, ms: ours peer ratio', 'a stream, tok/s', 'in all, tok/s'))
+    for shape in a.models.split(','):
+        for kind in a.types.split(','):
+            model = model_of(shape, kind, a.layers)
+            for n_clients in map(int, a.clients.split(',')):
+                compare(model, a, n_clients, '%-9s %-7s %-9s %7d' % (shape, kind, a.device, n_clients))
+
+
+if __name__ == '__main__':
+    main()
