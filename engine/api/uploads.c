@@ -13,7 +13,8 @@
 #include <string.h>
 
 enum { ID_RANDOM_BYTES = 12, META_BYTES = 1024, LIST_BYTES_MOST = 1 << 20 };
-static const char VERSION[] = "1.0.0", EXTENSIONS[] = "creation,creation-with-upload,termination";
+static const char RESUMABLE[] = "upload-", VERSION[] = "1.0.0",
+                  EXTENSIONS[] = "creation,creation-with-upload,termination";
 
 // ---- as JSON ------------------------------------------------------------------------------------
 
@@ -238,7 +239,7 @@ static bool upload_make(struct api *api, const struct request *request, struct t
         return false;
     if (n_bytes == 0)
         return refuse(refusal, 400, "invalid_value", NULL, "An empty file is no model.");
-    upload_id(id, "upload-");
+    upload_id(id, RESUMABLE);
     const struct incoming_wish wish = {.id = bytes_of(id),
                                        .name = model_of((struct bytes){meta.name, meta.n_name}),
                                        .n_bytes = n_bytes,
@@ -284,6 +285,12 @@ static bool upload_find(const struct api *api, const struct request *request, st
                           name_text(text, id), INCOMING_DAYS);
 }
 
+// Those that were begun here; others (a file in one piece, a pull) are somebody's who goes on.
+static bool is_resumable(const struct arrival *at)
+{
+    return strncmp(at->id, RESUMABLE, sizeof(RESUMABLE) - 1) == 0;
+}
+
 // Nothing can be added: it is being checked, or it has ended.
 static bool upload_arrives(const struct arrival *at, struct refusal *refusal)
 {
@@ -319,7 +326,8 @@ void upload_get(struct api *api, struct exchange *exchange, const struct request
         !upload_find(api, request, &plan.incoming, &refusal) ||
         (asks && !upload_arrives(incoming_at(plan.incoming), &refusal))) {
         refusal_reply(exchange, &refusal);
-    } else if (asks && incoming_at(plan.incoming)->phase == INCOMING_ARRIVES) {
+    } else if (asks && incoming_at(plan.incoming)->phase == INCOMING_ARRIVES &&
+               is_resumable(incoming_at(plan.incoming))) {
         taking_begin(api, exchange, &plan);
     } else {
         head_told(api, exchange, incoming_at(plan.incoming));
@@ -331,6 +339,9 @@ static bool patch_read(const struct request *request, const struct arrival *at,
 {
     if (!upload_arrives(at, refusal))
         return false;
+    if (!is_resumable(at))
+        return refuse(refusal, 409, "not_resumable", NULL,
+                      "This file comes by another way: nothing can be added here.");
     if (!bytes_equal_text(request->content_type, "application/offset+octet-stream"))
         return refuse(refusal, 415, "unsupported_value", NULL,
                       "PATCH wants the Content-Type application/offset+octet-stream.");

@@ -177,6 +177,39 @@ def taken_over(server, data):
     tls.close()
 
 
+def broken(server, folder, data):
+    """A body that breaks its format ends the upload's request: what came in front of it stays, or goes with the request."""
+    for method, path, wanted in (("PUT", "/v1/models/broken", 0), ("PATCH", make(server, "broken2.gguf", len(data))[1], 1000)):
+        tls = server.context().wrap_socket(socket.create_connection(("127.0.0.1", server.port), timeout=30), server_hostname="127.0.0.1")
+        fields = "".join("%s: %s\r\n" % pair for pair in dict(PIECE, **{"Upload-Offset": "0"}).items())
+        tls.sendall(("%s %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nTransfer-Encoding: chunked\r\n%s\r\n" %
+                     (method, path, server.key(), fields)).encode() + b"3e8\r\n" + data[:1000] + b"\r\n")
+        time.sleep(0.3)
+        tls.sendall(b"nonsense\r\n")
+        said = tls.recv(4096).decode(errors="replace")
+        tls.close()
+        until = time.time() + 10
+        while written(folder) != wanted and time.time() < until:
+            time.sleep(0.05)
+        check("uploads: %s with a broken body is a 400" % method, " 400 " in said.splitlines()[0] and written(folder) == wanted, (said[:300], written(folder)))
+        if method == "PATCH":
+            check("uploads: and goes on behind what was right", offset(server, path) == 1000)
+            server.ask("DELETE", path, headers=TUS)
+
+
+def stopped(server, folder, data):
+    """The server is stopped in the middle of a piece: it ends as it should, and what was sent is there at the next start."""
+    _, path, _, _ = make(server, "stop.gguf", len(data))
+    tls = opened(server, "PATCH", path, len(data), dict(PIECE, **{"Upload-Offset": 0}))
+    tls.sendall(data[:2 * MB])
+    until = time.time() + 10
+    while written(folder) < 2 * MB - 256 * 1024 and time.time() < until:
+        time.sleep(0.02)
+    check("uploads: the server stops cleanly in the middle of one", server.stop() == 0, server.log.read_text()[-500:])
+    tls.close()
+    check("uploads: and what was sent is written", written(folder) >= 2 * MB - 20000, written(folder))
+
+
 def refusals(server, folder, data, digest):
     def is_(name, answer, code, words):
         text = answer[2]["error"]["message"] if isinstance(answer[2], dict) else str(answer[2])
@@ -337,11 +370,12 @@ def run(model):
         again.wait()
         return again
     server = engine_killed(server, folder, data, digest, restart)
+    broken(server, folder, data)
     refusals(server, folder, data, digest)
     parts(server, folder)
     blobs(server, folder, data, digest)
     npm.client("uploads: tus npm", "uploads_tus.mjs", server, 5)
     check("uploads: what tus sent", (folder / "tus.gguf").exists() and (folder / "tus.gguf").stat().st_size == 8 * MB, list(folder.iterdir()))
     digests(server, folder, data, digest)
-    check("uploads: the server stops cleanly", server.stop() == 0, server.log.read_text()[-500:])
+    stopped(server, folder, data)
     full_disk(model, data)
