@@ -12,7 +12,7 @@
 enum { MAX_END = 32 };
 
 enum kind {    // tokenizer.ggml.model
-    BPE,       // gpt2, gemma4, whitespace: merges by rank inside words (bpe.c)
+    BPE,       // gpt2, gemma4, whitespace, hybriddna: merges by rank inside words (bpe.c, dna.c)
     SCORED,    // llama: merges by score over the whole text (bpe.c)
     UNIGRAM,   // t5: the most likely cut (unigram.c)
     WORDPIECE, // bert: the longest token first, word by word (wordpiece.c)
@@ -177,6 +177,7 @@ struct tokenizer {
     int n_end;
     bool add_bos, add_eos, add_sep, add_space, merge_spaces, lowercase, strip_accents, nfc;
     bool plamo3, drops_spaces;
+    struct dna *dna;                   // NULL: it is no tokenizer of DNA
     _Atomic(struct lexicon *) lexicon; // mask.c: made when it is first asked for
 };
 
@@ -242,6 +243,14 @@ void speller_emit(struct speller *s, int32_t id);
 
 MUST_USE enum status bpe_spell(const struct tokenizer *t, struct speller *s, struct bytes text,
                                struct err *err);
+// dna.c: as bpe_spell, where the tokenizer has .dna.
+MUST_USE enum status dna_spell(const struct tokenizer *t, struct speller *s, struct bytes text,
+                               struct err *err);
+struct dna *dna_new(void); // free() ends it
+// A token of the file, as it stands there. true: six letters, which are given out without the mark
+// behind them and come of DNA alone.
+bool dna_take(struct dna *dna, struct bytes text, int32_t id);
+MUST_USE enum status dna_check(const struct dna *dna, struct err *err); // its marks are there
 void scored_spell(const struct tokenizer *t, struct speller *s, struct bytes text);
 void unigram_spell(const struct tokenizer *t, struct speller *s, struct bytes text);
 void plamo_spell(const struct tokenizer *t, struct speller *s, struct bytes text);

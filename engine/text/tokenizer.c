@@ -19,9 +19,10 @@ static const struct model {
     enum kind kind;
     const char *pre; // counts instead of the file's
 } models[] = {
-    {"gpt2", BPE, NULL},     {"gemma4", BPE, "gemma4"}, {"whitespace", BPE, NULL},
-    {"llama", SCORED, NULL}, {"t5", UNIGRAM, NULL},     {"bert", WORDPIECE, NULL},
-    {"rwkv", GREEDY, NULL},  {"plamo2", PLAMO, NULL},   {"plamo3", PLAMO, NULL},
+    {"gpt2", BPE, NULL},      {"gemma4", BPE, "gemma4"}, {"whitespace", BPE, NULL},
+    {"llama", SCORED, NULL},  {"t5", UNIGRAM, NULL},     {"bert", WORDPIECE, NULL},
+    {"rwkv", GREEDY, NULL},   {"plamo2", PLAMO, NULL},   {"plamo3", PLAMO, NULL},
+    {"hybriddna", BPE, NULL},
 };
 
 static const struct model *find_model(struct bytes name)
@@ -58,12 +59,13 @@ enum status tokenizer_open(struct tokenizer **out, const struct vocabulary_sourc
     if (!model)
         return err_set(err, UNSUPPORTED,
                        "key 'tokenizer.ggml.model' is '%s'; this build knows gpt2, llama, t5, "
-                       "bert, rwkv, gemma4, whitespace, plamo2 and plamo3",
+                       "bert, rwkv, gemma4, whitespace, plamo2, plamo3 and hybriddna",
                        name_text(text, source->model));
     struct tokenizer *t = mem_alloc(sizeof(*t));
     t->kind = model->kind;
     t->drops_spaces = strcmp(model->name, "whitespace") == 0;
     t->plamo3 = strcmp(model->name, "plamo3") == 0;
+    t->dna = strcmp(model->name, "hybriddna") == 0 ? dna_new() : NULL;
     enum status status = OK;
     if (t->kind == BPE)
         status = pretokenizer_open(&t->pretokenizer,
@@ -182,7 +184,7 @@ static enum status spell(const struct tokenizer *t, struct speller *s, struct by
 {
     switch (t->kind) {
     case BPE:
-        return bpe_spell(t, s, text, err);
+        return t->dna ? dna_spell(t, s, text, err) : bpe_spell(t, s, text, err);
     case SCORED:
         scored_spell(t, s, text);
         return OK;

@@ -304,6 +304,11 @@ static void add_token(struct tokenizer *t, const int16_t byte_of[324], struct by
     bool control = is_control(type), spelled = true;
     struct bytes symbol = text;
     size_t n;
+    if (t->dna && dna_take(t->dna, text, id)) {
+        symbols_add(t, text);
+        add_piece(t, id, (struct bytes){text.p, 6});
+        return;
+    }
     if (t->kind == GREEDY) {
         symbol = (struct bytes){scratch, unescape(text, scratch)};
     } else if (!is_raw(t)) {
@@ -456,6 +461,8 @@ enum status vocabulary_fill(struct tokenizer *t, const struct vocabulary_source 
         status = read_merges(t, source, byte_of, err);
     else if (t->kind == SCORED)
         merges_by_score(t);
+    if (status == OK && t->dna)
+        status = dna_check(t->dna, err);
     if (status == OK)
         status = make_added(t, source, err);
     if (status != OK)
@@ -471,6 +478,7 @@ enum status vocabulary_fill(struct tokenizer *t, const struct vocabulary_source 
 
 void vocabulary_free(struct tokenizer *t)
 {
+    free(t->dna);
     free(t->bytes);
     free(t->start);
     free(t->by_text);

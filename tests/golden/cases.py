@@ -41,7 +41,7 @@ CODEBOOKS = {'llama-' + k: (TINY, k) for k in ['iq1_s', 'iq1_m', 'iq2_xxs', 'iq2
 
 
 def token_files():
-    return sorted(n for n in os.listdir(TOKENS) if n not in ('ids.txt', 'hashes.txt', 'javascript.txt', 'mixed'))
+    return sorted(n for n in os.listdir(TOKENS) if n not in ('ids.txt', 'hashes.txt', 'javascript.txt') and os.path.isfile(TOKENS + '/' + n))
 
 
 def corpus():

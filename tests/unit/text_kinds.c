@@ -96,6 +96,18 @@ static bool comes_back(const struct tokenizer *t, struct bytes text)
     return same;
 }
 
+static void refused(struct vocabulary *v, const char *word)
+{
+    struct tokenizer *t = NULL;
+    struct err err = {0};
+    enum status status = tokenizer_open(&t, &v->source, &err);
+    if (!CHECK(status != OK && strstr(err.text, word)))
+        fprintf(stderr, "    %s: \"%s\", expected \"%s\"\n", status_name(status), err.text, word);
+    if (status == OK)
+        tokenizer_close(t);
+    free(v);
+}
+
 // ---- llama --------------------------------------------------------------------------------------
 
 static struct vocabulary *llama(void)
@@ -335,6 +347,42 @@ static void test_nfc(void)
     }
 }
 
+// ---- DNA ----------------------------------------------------------------------------------------
+
+#define K "\xee\x80\x80" // U+E000, behind six letters of DNA
+
+static struct vocabulary *dna(bool marks)
+{
+    static const char *const texts[] = {"A",        "C",        "AC",     "ACGTAC" K,
+                                        "AAAAAA" K, "GAAAAA" K, "ACGT" K, "ACGTAN" K};
+    struct vocabulary *v = vocabulary_begin("hybriddna");
+    v->source.pre = bytes_of("qwen2");
+    for (size_t i = 0; i < COUNT_OF(texts); i++)
+        add(v, texts[i], 1, 0);
+    add(v, "<dna>", 1, 0);
+    add(v, "</dna>", 1, 0);
+    if (marks)
+        add(v, "<oov>", 1, 0);
+    v->merges[v->source.n_merges++] = bytes_of("A C");
+    return v;
+}
+
+static void test_dna(void)
+{
+    enum { A, C, AC, ACGTAC, AAAAAA, GAAAAA, SHORT, WRONG, OPEN, CLOSE, OOV };
+    struct tokenizer *t = open(dna(true));
+    ENCODES(t, "ACA<dna>acGTACAAAAAAg</dna>AC", false, AC, A, OPEN, ACGTAC, AAAAAA, GAAAAA, CLOSE,
+            AC);
+    ENCODES(t, "<dna></dna>", false, OPEN, CLOSE);
+    ENCODES(t, "<dna>ACGTANACGTAC", false, OPEN, OOV, ACGTAC);         // no end
+    ENCODES(t, "<dna>CCCCCC\xff</dna>", false, OPEN, OOV, OOV, CLOSE); // no token; no base
+    ENCODES(t, "<dna>A<dna>AAAA", false, OPEN, OOV, AAAAAA);
+    ENCODES(t, "AC</dna", false, AC); // bytes that nothing spells are lost, as in any vocabulary
+    CHECK(bytes_equal_text(tokenizer_decode(t, ACGTAC), "ACGTAC"));
+    tokenizer_close(t);
+    refused(dna(false), "'<oov>'");
+}
+
 // ---- marks, ends --------------------------------------------------------------------------------
 
 static void test_marks(void)
@@ -362,18 +410,6 @@ static void test_marks(void)
 }
 
 // ---- refused ------------------------------------------------------------------------------------
-
-static void refused(struct vocabulary *v, const char *word)
-{
-    struct tokenizer *t = NULL;
-    struct err err = {0};
-    enum status status = tokenizer_open(&t, &v->source, &err);
-    if (!CHECK(status != OK && strstr(err.text, word)))
-        fprintf(stderr, "    %s: \"%s\", expected \"%s\"\n", status_name(status), err.text, word);
-    if (status == OK)
-        tokenizer_close(t);
-    free(v);
-}
 
 static void test_refused(void)
 {
@@ -451,6 +487,7 @@ int main(void)
     test_plamo();
     test_gemma4();
     test_nfc();
+    test_dna();
     test_marks();
     test_refused();
     test_wild();

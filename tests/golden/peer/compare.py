@@ -158,8 +158,9 @@ PEERTOKENS = WORK + '/peertokens'
 def compare_vocabularies(record):
     """ids of every vocabulary, ours and llama.cpp's; returns the lines of hashes.txt"""
     global failed
-    published, files, model, lines, equal = os.environ.get('VOCABULARIES'), vocabulary.texts(), WORK + '/vocab.gguf', [], 0
+    published, model, lines, equal = os.environ.get('VOCABULARIES'), WORK + '/vocab.gguf', [], 0
     for name in vocabulary.names(published):
+        files = vocabulary.texts(name)
         vocabulary.make(model, name, published)
         theirs, got = vocabulary.ask(PEERTOKENS, model, 'ids', files), vocabulary.ask(WORDS, model, 'ids', files)
         hashes = vocabulary.ask(WORDS if name in vocabulary.OWN else PEERTOKENS, model, 'hash', files)
