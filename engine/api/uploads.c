@@ -381,9 +381,6 @@ void upload_delete(struct api *api, struct exchange *exchange, const struct requ
     if (!version_good(exchange, request, &refusal) ||
         !upload_find(api, request, &incoming, &refusal)) {
         refusal_reply(exchange, &refusal);
-    } else if (incoming_at(incoming)->phase == INCOMING_ENDS) {
-        (void)upload_arrives(incoming_at(incoming), &refusal);
-        refusal_reply(exchange, &refusal);
     } else {
         incoming_delete(incoming);
         exchange_reply(exchange, 204, "text/plain", (struct bytes){NULL, 0});

@@ -414,7 +414,7 @@ void incoming_let_go(struct incoming *incoming)
 
 void incoming_delete(struct incoming *incoming)
 {
-    if (has_ended(incoming) || incoming->at.phase == INCOMING_ENDS || incoming->is_dropped)
+    if (has_ended(incoming) || incoming->is_dropped)
         return;
     incoming->is_dropped = true;
     send(incoming, TASK_DROP, NULL);

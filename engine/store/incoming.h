@@ -92,7 +92,8 @@ void incoming_sync(struct incoming *incoming);
 // It lets go of itself when it is INCOMING_KEPT, _DONE or _FAILED, after the holder was told.
 void incoming_finish(struct incoming *incoming);
 void incoming_let_go(struct incoming *incoming);
-// Its bytes are deleted; who holds it loses it. Not while it ends, and not what is done.
+// Its bytes are deleted, also while it ends; who holds it loses it. Of what has ended nothing is
+// changed, and what became a model at that moment stays one.
 void incoming_delete(struct incoming *incoming);
 // Names one that is INCOMING_KEPT without a name; ends as tasks do: store_done of that id. It moves
 // to the folder of models: the next one of that digest is a copy (store_copy).

@@ -269,6 +269,14 @@ static void test_refusals(void)
     CHECK(hold("a") && n_lost == 1 && incoming_at(find("a"))->n_taken == 50);
     incoming_delete(find("a"));
     CHECK(n_lost == 2);
+    // deleted while it ends
+    CHECK(make("e", "ends", FILE_BYTES, "", &err) && hold("e"));
+    CHECK(give(find("e"), content, 0, FILE_BYTES) == OK);
+    incoming_finish(find("e"));
+    incoming_delete(find("e"));
+    CHECK(!find("e") && make("e", "ends", 10, "", &err) && wait_settled("e"));
+    CHECK(incoming_at(find("e"))->phase == INCOMING_ARRIVES && n_files("home") == 0);
+    incoming_delete(find("e"));
     struct incoming *held[INCOMING_HELD_MOST + 1];
     for (size_t i = 0; i <= INCOMING_HELD_MOST; i++) {
         char id[16];
