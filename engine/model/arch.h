@@ -506,6 +506,8 @@ struct model {
     double *pooled;               // [n_seq][n_embd]: of texts that are being embedded: embed.c
     float *ended;                 // [n_seq][n_embd]: those that are whole
     struct model_info info;
+    int64_t file_ns;   // unix time when its file was written
+    uint64_t identity; // model_identity; 0: not asked yet
 };
 // A pass of n rows; its inputs: rows start .. start + n - 1 of a batch that was checked.
 struct pass pass_of(const struct model *model, int32_t n);

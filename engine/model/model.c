@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { MAX_BATCH = 8192, MAX_SEQ = 4096 };
 
@@ -312,6 +313,9 @@ enum status model_begin(struct model **out, struct compute *compute, const char 
     }
     fill_info(m, path);
     fill_abilities(m);
+    struct stat file;
+    if (stat(path, &file) == 0) // the one inside this binary has none
+        m->file_ns = (int64_t)file.st_mtim.tv_sec * 1000000000 + file.st_mtim.tv_nsec;
     *out = m;
     return OK;
 }

@@ -222,15 +222,23 @@ enum { MODEL_SNAPSHOTS_MOST = 32 };
 int32_t model_snapshots(const struct model *model, int32_t seq, int32_t out[MODEL_SNAPSHOTS_MOST]);
 void model_drop(struct model *model, int32_t seq, int32_t pos); // gives a snapshot back
 void model_check(const struct model *model); // walks all counts; dies where one is wrong
-// A file with what a sequence holds and the tokens it was computed from, [model_held]; without its
-// snapshots. Written whole or not at all.
-MUST_USE enum status model_save(struct model *model, int32_t seq, const int32_t *token,
-                                const char *path, struct err *err);
-// The sequence becomes what a file holds; its tokens are yours, to be freed. NO_ROOM as in
-// model_reserve. BAD_INPUT, UNSUPPORTED, TOO_LARGE: what in it is not as here, or damaged; the
-// sequence is empty then.
-MUST_USE enum status model_restore(struct model *model, int32_t seq, int32_t **token,
-                                   const char *path, struct err *err);
+// What a sequence holds, as bytes (save.c). One that stands at n positions is so many pieces: its
+// pages of PAGE_ROWS positions, then one of what only who stands at n has (the rows that windows see
+// from there, the states of recurrent layers), which may have no bytes.
+int32_t model_pieces(int32_t n);
+size_t model_piece_bytes(struct model *model, int32_t n, int32_t piece);
+// out: [model_piece_bytes] of the model_held positions.
+MUST_USE enum status model_piece_take(struct model *model, int32_t seq, int32_t piece, uint8_t *out,
+                                      struct err *err);
+// An empty sequence stands at n: its pieces are still to be put. NO_ROOM as in model_reserve.
+MUST_USE enum status model_place(struct model *model, int32_t seq, int32_t n);
+// in: a piece taken from a sequence that stood at n, by a model of the same identity. This one
+// stands there, or where model_keeps of the other was so many.
+MUST_USE enum status model_piece_put(struct model *model, int32_t seq, int32_t n, int32_t piece,
+                                     uint8_t *in, struct err *err);
+// A hash of all that decides what such bytes mean: the file (its size, when it was written, its
+// head, some bytes of each tensor), the types of keys and values, the device's layout. Not 0.
+uint64_t model_identity(struct model *model);
 
 // Opens only the tokenizer of a file, with its chat template (no weights are touched).
 MUST_USE enum status model_template_open(struct template **out, struct tokenizer **tokenizer,
