@@ -28,6 +28,7 @@ enum status api_open(struct api **out, const struct api_options *options, struct
     audit_open(&api->audit, api->state);
     scribe_open(&api->scribe);
     api->kept = kept_open();
+    keys_tell(api);
     *out = api;
     return OK;
 }

@@ -213,6 +213,28 @@ static bool answered_instead(struct api *api, struct exchange *exchange, const s
     return form->dialect->instead && form->dialect->instead(api, exchange, job, form, refusal);
 }
 
+// How long the client waits for an answer to begin: what it says itself, or, where it gets no head
+// before, what OpenAI's and Anthropic's clients say of themselves. Seconds; what is no number of them
+// says nothing.
+static uint32_t time_given(const struct request *request, bool streams)
+{
+    static const char *const names[] = {"x-request-timeout", "x-stainless-timeout",
+                                        "x-stainless-read-timeout"};
+    char text[16];
+    for (size_t i = 0; i < (streams ? 1 : COUNT_OF(names)); i++) {
+        const struct bytes value = request_header(request, names[i]);
+        char *end = text;
+        if (!value.p || value.n == 0 || value.n >= sizeof(text))
+            continue;
+        memcpy(text, value.p, value.n);
+        text[value.n] = 0;
+        const double s = strtod(text, &end);
+        if (*end == 0 && s > 0 && s < 1e6)
+            return (uint32_t)(s * 1000) + 1;
+    }
+    return 0;
+}
+
 void dialect_post(struct api *api, struct exchange *exchange, const struct request *request,
                   const struct dialect *dialect)
 {
@@ -226,6 +248,7 @@ void dialect_post(struct api *api, struct exchange *exchange, const struct reque
         model_suits(api, job, &form, &refusal) &&
         !answered_instead(api, exchange, job, &form, &refusal) &&
         read_later(api, request, &form, job, &later, &refusal) &&
+        (job->ask.within_ms = time_given(request, form.stream)) < UINT32_MAX &&
         submit(api, exchange, job, &form, &refusal)) {
         api->replies->later = later;
         api->replies->n_later = later ? n_answers(&form) - 1 : 0;

@@ -363,6 +363,7 @@ bool route_is_audited(const struct request *request);
 // keys_route.c
 route_handler metrics_get, logs_get, audit_get;
 route_handler keys_get, keys_post, key_get, key_post, key_delete;
+void keys_tell(struct api *api);                  // the engine: whose texts it may keep
 void keys_kept(void *api, int fd);                // answers those whose changes are on the disk
 void keys_tick(struct api *api, uint64_t now_ms); // when keys were used is written now and then
 void keys_end(struct api *api);

@@ -86,9 +86,17 @@ static struct key *key_add(struct keys *keys)
     if (keys->n == COUNT_OF(keys->list))
         return NULL;
     struct key *key = mem_alloc(sizeof(*key));
-    key->who = ++keys->last_who;
     keys->list[keys->n++] = key;
     return key;
+}
+
+// The same after a restart, so that what was kept of its texts is its own again.
+static void key_own(struct key *key)
+{
+    uint8_t hash[SHA256_BYTES];
+    sha256_of(bytes_of(key->id), hash);
+    memcpy(&key->who, hash, sizeof(key->who));
+    key->who |= 1; // 0 is nobody
 }
 
 void key_renew(struct key *key, char secret[API_KEY_BYTES + 1])
@@ -106,6 +114,7 @@ struct key *keys_make(struct keys *keys, char secret[API_KEY_BYTES + 1])
         return NULL;
     memcpy(key->id, "key_", 4);
     key_letters(key->id + 4, 16);
+    key_own(key);
     key->created_s = clock_unix_s();
     key_renew(key, secret);
     return key;
@@ -195,6 +204,7 @@ static bool key_read(struct keys *keys, yyjson_val *object)
     if (!key)
         return false;
     snprintf(key->id, sizeof(key->id), "%s", id);
+    key_own(key);
     snprintf(key->name, sizeof(key->name), "%s", name);
     memcpy(key->hash, hash, sizeof(hash));
     yyjson_arr_foreach(yyjson_obj_get(object, "scopes"), i, n, value)
@@ -244,6 +254,7 @@ void keys_open(struct keys *keys, const char *state, const char *box_key)
     snprintf(keys->path, sizeof(keys->path), "%s/keys.json", state);
     struct key *box = key_add(keys);
     snprintf(box->id, sizeof(box->id), "box");
+    key_own(box);
     snprintf(box->name, sizeof(box->name), "the box's own key");
     box->scopes = SCOPES_ALL;
     sha256_of(bytes_of(box_key), box->hash);

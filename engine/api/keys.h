@@ -44,7 +44,7 @@ struct bucket { // fills with time up to a minute's worth; below 0 is owed
 };
 
 struct key {
-    uint64_t who; // never used again while the process runs: the owner of its jobs
+    uint64_t who; // of its id, which no other key ever has: the owner of its jobs
     char id[KEY_ID_BYTES], name[KEY_NAME_BYTES + 1];
     uint8_t hash[SHA256_BYTES];
     uint32_t scopes;
@@ -58,7 +58,6 @@ struct key {
 struct keys {
     struct key *list[1 + KEYS_MOST]; // [n]
     size_t n;
-    uint64_t last_who;
     char path[600];
     bool used_changed; // since it was last written
     uint64_t kept_ms;

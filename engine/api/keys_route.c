@@ -87,6 +87,14 @@ struct keeping {
     char secret[API_KEY_BYTES + 1]; // "": none is shown
 };
 
+void keys_tell(struct api *api)
+{
+    uint64_t owners[COUNT_OF(api->keys.list)];
+    for (size_t i = 0; i < api->keys.n; i++)
+        owners[i] = api->keys.list[i]->who;
+    sched_keeps(api->options.sched, api->version, owners, api->keys.n);
+}
+
 static void keeping_gone(void *arg, struct exchange *exchange)
 {
     struct keeping *keeping = arg;
@@ -100,6 +108,7 @@ static void not_kept(struct api *api, const struct keeping *keeping, const char 
     struct key *key = keys_named(&api->keys, bytes_of(keeping->key_id));
     if (keeping->deed == MADE && key)
         keys_remove(&api->keys, key);
+    keys_tell(api);
     (void)refuse(&refusal, 500, "not_kept", NULL, "%s: %s.",
                  keeping->deed == MADE ? "No key was made, as it cannot be kept"
                  : keeping->deed == BOX_ROTATED
@@ -418,6 +427,7 @@ void keys_post(struct api *api, struct exchange *exchange, const struct request 
     key->scopes = SCOPE_CHAT;
     change_do(key, &change);
     note_key(exchange, key, "made");
+    keys_tell(api);
     keep(api, exchange, MADE, key->id, secret);
     explicit_bzero(secret, sizeof(secret));
 }
@@ -499,5 +509,6 @@ void key_delete(struct api *api, struct exchange *exchange, const struct request
     memcpy(id, key->id, sizeof(id));
     note_key(exchange, key, "revoked");
     keys_remove(&api->keys, key);
+    keys_tell(api);
     keep(api, exchange, REVOKED, id, "");
 }

@@ -305,6 +305,17 @@ static void put_engine(struct page *page, const struct api *api, const struct sc
     put(page, "tawny_cache_tokens{state=\"held\"} %llu\n", (unsigned long long)now->cache_held);
     put(page, "tawny_cache_tokens{state=\"free\"} %llu\n",
         (unsigned long long)(now->cache_tokens - now->cache_used - now->cache_held));
+    one(page, "tawny_kept_texts", "gauge", "Texts whose memory is kept on the disk.",
+        (double)now->kept_files);
+    one(page, "tawny_kept_bytes", "gauge", "Bytes of these.", (double)now->kept_bytes);
+    one(page, "tawny_kept_reads_total", "counter", "Times that one was read back.",
+        (double)now->kept_reads);
+    one(page, "tawny_kept_read_tokens_total", "counter", "Tokens that these had.",
+        (double)now->kept_read_tokens);
+    one(page, "tawny_kept_read_bytes_total", "counter", "Bytes that were read.",
+        (double)now->kept_read);
+    one(page, "tawny_kept_written_bytes_total", "counter", "Bytes that were written.",
+        (double)now->kept_written);
 }
 
 static void put_keys(struct page *page, const struct keys *keys)

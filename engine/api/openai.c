@@ -303,6 +303,7 @@ void timings_write(struct json *json, const struct usage *usage)
     json_object(json, "timings");
     json_real(json, "queue_ms", (double)usage->queue_us / 1e3, 1);
     json_whole(json, "cache_n", usage->n_prompt_cached);
+    json_whole(json, "cache_disk_n", usage->n_prompt_read); // of these
     json_whole(json, "prompt_n", n_read);
     json_real(json, "prompt_ms", (double)usage->prompt_us / 1e3, 1);
     json_real(json, "prompt_per_second", per_second(n_read, usage->prompt_us), 1);

@@ -98,6 +98,7 @@ static void usage_add(struct usage *sum, const struct usage *usage, bool again)
 {
     sum->n_prompt += again ? 0 : usage->n_prompt;
     sum->n_prompt_cached += again ? 0 : usage->n_prompt_cached;
+    sum->n_prompt_read += again ? 0 : usage->n_prompt_read;
     sum->prompt_us += again ? 0 : usage->prompt_us;
     sum->n_generated += usage->n_generated;
     sum->n_thinking += usage->n_thinking;

@@ -189,6 +189,13 @@ void json_bool(struct json *json, const char *name, bool value);
 void json_null(struct json *json, const char *name);
 MUST_USE enum status json_done(struct json *json); // the first error; the value is in `text`
 
+// ---- hash (bytes.c) ---------------------------------------------------------------------------
+
+// Tells damage and one file from another; it keeps nobody from making two that are alike. Goes on
+// from an earlier one.
+#define HASH_BEGIN 14695981039346656037ull
+uint64_t hash_on(uint64_t hash, const void *p, size_t n);
+
 // ---- ring: one producer thread, one consumer thread (ring.c) --------------------------------
 
 // Pointers travel; a pointer pushed is no longer yours. The consumer sleeps on ring_fd() (an
@@ -241,13 +248,14 @@ struct settings {
     char state[512];       // directory: api-key, tls/, models/
     char device[64];       // auto | vulkan | cpu | a part of a device's name
     char hostname[64];
-    char cors[512];      // origins whose pages may use the API, comma separated; "" = none
-    int32_t n_ctx;       // tokens a sequence may hold; 0 = the model's own limit; or CTX_AUTO
-    int32_t n_threads;   // CPU threads; 0 = one a core we may run on
-    int32_t n_parallel;  // sequences decoded together
-    bool kv_q8_0;        // kv-type: keys and values in 8 bits (q8_0), else in 16 (f16)
-    bool share_prefixes; // what one key's requests left in memory may serve another's
-    bool speculation;    // tokens are guessed ahead where that is faster
+    char cors[512];           // origins whose pages may use the API, comma separated; "" = none
+    int32_t n_ctx;            // tokens a sequence may hold; 0 = the model's own limit; or CTX_AUTO
+    int32_t n_threads;        // CPU threads; 0 = one a core we may run on
+    int32_t n_parallel;       // sequences decoded together
+    bool kv_q8_0;             // kv-type: keys and values in 8 bits (q8_0), else in 16 (f16)
+    int32_t keep_prefixes_mb; // of what is kept of texts on the disk; 0: nothing is
+    bool share_prefixes;      // what one key's requests left in memory may serve another's
+    bool speculation;         // tokens are guessed ahead where that is faster
     enum log_level log;
 };
 

@@ -281,3 +281,15 @@ bool utf8_valid(struct bytes text)
     }
     return true;
 }
+
+// Eight bytes at a time (FNV's constants); the last ones padded with zeros.
+uint64_t hash_on(uint64_t hash, const void *p, size_t n)
+{
+    for (size_t i = 0; i < n; i += 8) {
+        uint64_t word = 0;
+        memcpy(&word, (const uint8_t *)p + i, n - i < 8 ? n - i : 8);
+        hash = (hash ^ word) * 1099511628211ull;
+        hash ^= hash >> 29;
+    }
+    return hash;
+}

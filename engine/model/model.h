@@ -223,8 +223,8 @@ int32_t model_snapshots(const struct model *model, int32_t seq, int32_t out[MODE
 void model_drop(struct model *model, int32_t seq, int32_t pos); // gives a snapshot back
 void model_check(const struct model *model); // walks all counts; dies where one is wrong
 // What a sequence holds, as bytes (save.c). One that stands at n positions is so many pieces: its
-// pages of PAGE_ROWS positions, then one of what only who stands at n has (the rows that windows see
-// from there, the states of recurrent layers), which may have no bytes.
+// pages of PAGE_ROWS positions, then one of what only who stands at n has (the rows that windows
+// see from there, the states of recurrent layers), which may have no bytes.
 int32_t model_pieces(int32_t n);
 size_t model_piece_bytes(struct model *model, int32_t n, int32_t piece);
 // out: [model_piece_bytes] of the model_held positions.

@@ -1,10 +1,10 @@
-// save.c - what a sequence holds, as bytes: pieces that are taken out and put back one by one, so that
-// who writes them to a disk or reads them from one does other things meanwhile.
+// save.c - what a sequence holds, as bytes: pieces that are taken out and put back one by one, so
+// that who writes them to a disk or reads them from one does other things meanwhile.
 //
-// A piece of a page: of each layer of the trunk that sees everything its rows of keys, then its rows
-// of values. The last piece: of each layer with a window the rows that position n sees, page by
-// page, in the same order; and the two states of each recurrent layer. Rows come in whole blocks of
-// 16, those of others are zeros; numbers are as the device lays them out.
+// A piece of a page: of each layer of the trunk that sees everything its rows of keys, then its
+// rows of values. The last piece: of each layer with a window the rows that position n sees, page
+// by page, in the same order; and the two states of each recurrent layer. Rows come in whole blocks
+// of 16, those of others are zeros; numbers are as the device lays them out.
 //
 // What a reader would get wrong: n is where the sequence stood that the pieces were taken from. One
 // that is put back may stand before that, where no window and no state is in the way: a page's rows
@@ -26,23 +26,11 @@ struct walk { // over the bytes of a piece
     struct err *err;
 };
 
-// Eight bytes at a time (FNV's constants); the last ones padded with zeros.
-static uint64_t hash_on(uint64_t hash, const void *p, size_t n)
-{
-    for (size_t i = 0; i < n; i += 8) {
-        uint64_t word = 0;
-        memcpy(&word, (const uint8_t *)p + i, n - i < 8 ? n - i : 8);
-        hash = (hash ^ word) * 1099511628211ull;
-        hash ^= hash >> 29;
-    }
-    return hash;
-}
-
 // Of the head, with all that it says of rope and shapes, and of a few bytes of each tensor: two
 // trainings of one architecture differ in these.
 static uint64_t file_hash(const struct gguf *gguf)
 {
-    uint64_t hash = 14695981039346656037ull, head = gguf->parts[0].file.n;
+    uint64_t hash = HASH_BEGIN, head = gguf->parts[0].file.n;
     for (uint64_t i = 0; i < gguf->n_tensors; i++)
         if (gguf->tensors[i].part == 0 && gguf->tensors[i].offset < head)
             head = gguf->tensors[i].offset;
@@ -97,8 +85,8 @@ static enum status copy_rows(struct walk *w, const struct tensor *to, const stru
     return compute_finish(w->m->compute, w->err);
 }
 
-// Whole rows, a multiple of 16 bytes. What is before and behind the bytes first .. end - 1 of them is
-// of others.
+// Whole rows, a multiple of 16 bytes. What is before and behind the bytes first .. end - 1 of them
+// is of others.
 static enum status walk_rows(struct walk *w, const struct tensor *rows, size_t first, size_t end)
 {
     const size_t n_bytes = rows->row_bytes * (size_t)rows->n_rows;
@@ -230,8 +218,8 @@ enum status model_piece_take(struct model *model, int32_t seq, int32_t piece, ui
     return walk(&w, seq, past_held(model->kv.past, seq), piece);
 }
 
-enum status model_piece_put(struct model *model, int32_t seq, int32_t n, int32_t piece,
-                            uint8_t *in, struct err *err)
+enum status model_piece_put(struct model *model, int32_t seq, int32_t n, int32_t piece, uint8_t *in,
+                            struct err *err)
 {
     struct walk w = {.m = model, .way = PUT, .p = in, .err = err};
     return walk(&w, seq, n, piece);

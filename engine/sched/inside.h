@@ -10,6 +10,7 @@
 //   speak.c    from tokens to what is told turn.c    whose turn it is
 //   guess.c    rows of tokens that are likely to come      lookup.c  which these are
 //   status.c   what a status says of a model
+//   keep.h     what is kept of texts on the disk: keep.c, saved.c, errands.c
 //
 // Invariants (engine_check walks them after every step):
 //   FREE      work == NULL; token[0 .. n_cached) is what the model's memory holds, kept for a
@@ -18,6 +19,7 @@
 //   DECODE    n_cached == n_prompt + n_generated - n_read - 1: the token picked last is not in the
 //             memory yet; it is the next row, before those of guessed tokens
 //   arriving  works whose prompt is not tokenized yet: job == NULL while the encoder has it
+//   fetching  works for whose prompt a file may be read before they wait
 //   waiting   works without a sequence, in order of arrival or of their return; while fewer than
 //             n_together run only because memory is short, which those that run will give back
 // Every sequence says that it holds what the model's memory has of it (model_held). A work that had
@@ -57,6 +59,9 @@ enum {
 
 struct encoder;
 struct lookup;
+struct keep;
+struct errands;
+struct transfer;
 
 struct guess {                        // of a work: what may come next
     struct lookup *lookup;            // its text; NULL: nothing is guessed
@@ -108,6 +113,7 @@ struct work {
     struct owner *owner;
     int64_t turn_units; // of progress since it got its sequence
     int32_t n_reached;  // most positions that were computed for it
+    int32_t n_fetched;  // of its prompt that were read from the disk for it
     struct job *job;    // NULL while its text is with the encoder
     int32_t *prompt; // [n_prompt]: what is to be read; of a suspended work with what it generated
     int32_t n_prompt;
@@ -154,6 +160,8 @@ struct seq {
     int32_t n_cached; // positions that are computed
     uint64_t owner;   // whose text it is
     uint64_t used_at; // engine->n_steps when it was last used
+    uint64_t used_ms; // when its last work ended
+    bool is_settled;  // whether it is worth a file was looked at since
     struct work *work;
 };
 
@@ -196,13 +204,18 @@ struct loaded {
     int32_t n_together, n_seq; // works at once; sequences: HELD_MOST more
     bool needs_snapshots;      // the model cannot go back anywhere
     struct seq *seqs;          // [n_seq]
-    struct line arriving, waiting;
+    struct line arriving, fetching, waiting;
     struct owner *owners;
-    int32_t n_users;            // works in all: of both lines and of the sequences
+    int32_t n_users;            // works in all: of the lines and of the sequences
     uint64_t used_at;           // engine->n_steps of its last pass
     uint64_t began_ms, told_ms; // loading: since when, and when it was last told
     double chunk[2];            // prompt rows in a pass, alone and beside others: chunk_learn()
     double decode_us;           // a pass without prompt rows, running mean
+    double prompt_us;  // a token of a prompt that is read alone, running mean; 0: not known
+    uint64_t identity; // of the model and the build, in the names of files: keep.h
+    struct transfer *transfer;
+    uint64_t keep_look_ms; // when texts are to be looked at that may be worth a file; 0: none are
+    bool fetch_gave_up;    // reading took too long for the first work that waits for it
     struct guessing guessing;
     bool embeds;       // it has no sequences with works: embed.c
     int32_t n_vector;  // of a text's vector
@@ -219,6 +232,7 @@ struct loaded {
 struct engine { // all of it belongs to the engine thread
     struct sched *sched;
     struct encoder *encoder;
+    struct keep *keep; // NULL: nothing is kept
     struct compute *compute;
     struct doctor_device *layers; // of the device, for whoever asks why
     struct loaded *loaded[LISTED_MOST];
@@ -284,9 +298,10 @@ struct loaded *loaded_for(struct engine *engine, const struct ask *ask, struct e
 // Of those that are there; NULL: none is it.
 struct loaded *loaded_find(struct engine *engine, const struct ask *ask);
 struct loaded *loaded_open(struct engine *engine, struct bytes name, const char *path);
-void loaded_close(struct engine *engine, struct loaded *loaded); // nobody uses it
-void loaded_counted(struct loaded *loaded);                      // its load has ended
-bool loaded_pins(const struct loaded *loaded);                   // the setting `pin` names it
+// Nobody uses it. What is worth it is kept on the disk first: KEEP_UNLOAD_MS at most.
+void loaded_close(struct engine *engine, struct loaded *loaded);
+void loaded_counted(struct loaded *loaded);    // its load has ended
+bool loaded_pins(const struct loaded *loaded); // the setting `pin` names it
 bool loaded_is_idle(const struct loaded *loaded);
 // Unloads the model that is unused for longest, for `wants`. False: none may go.
 bool engine_evict(struct engine *engine, const struct loaded *wants);
@@ -330,6 +345,8 @@ void engine_cut_off(struct engine *engine);    // running works fail: the grace 
 void loaded_encode_all(struct loaded *loaded); // READY: those that came while it was loaded
 void loaded_fail_lines(struct loaded *loaded, const struct err *err); // arriving and waiting
 void job_refuse(struct engine *engine, const struct job *job, const struct err *why);
+void work_fetched(struct loaded *loaded, struct work *work); // of the line `fetching`: it waits now
+void loaded_expire(struct loaded *loaded); // ends works that were to have begun by now
 void loaded_assign(struct loaded *loaded); // gives free sequences to waiting works
 void loaded_token(struct loaded *loaded, struct seq *seq, int32_t id);
 void loaded_read(struct loaded *loaded, struct seq *seq); // of ask.only_reads: the prompt is read
@@ -414,12 +431,34 @@ int32_t prefix_common(const int32_t *a, int32_t n_a, const int32_t *b, int32_t n
 // A free sequence that holds as much of the work's prompt as can be had: n_cached of it. There must
 // be two free ones.
 struct seq *prefix_take(struct loaded *loaded, const struct work *work);
+int32_t prefix_held(const struct loaded *loaded, const struct work *work); // that it would hold
+int32_t prefix_most(const struct work *work); // of its prompt's tokens that need not be computed
 void prefix_forget(struct loaded *loaded, struct seq *seq); // it holds nothing
-// Forgets the free sequence that was unused for longest. False: there is none.
+// The free sequence to overwrite: an empty one, else the cheapest. There is one.
+struct seq *prefix_oldest(const struct loaded *loaded, const struct seq *but);
+// Forgets the free sequence whose text is cheapest to have again. False: there is none.
 bool prefix_evict(struct loaded *loaded, const struct seq *but);
 // Room for n more positions, if need be at the cost of what nobody works on.
 bool prefix_reserve(struct loaded *loaded, const struct seq *seq, int32_t n);
+// The same for a sequence that is to be placed at n: it is.
+bool prefix_place(struct loaded *loaded, int32_t index, int32_t n);
 void prefix_marks(const struct loaded *loaded, struct work *work);
 // Where a pass over its prompt must end that begins at n.
 int32_t prefix_next_mark(const struct loaded *loaded, const struct work *work, int32_t n);
 void prefix_snapshot(struct loaded *loaded, const struct seq *seq); // where it is to be taken
+
+// keep.c
+void keep_tell(struct engine *engine, const struct job *job); // of JOB_KEEP
+void keep_take(struct engine *engine);                        // what came back from the disk
+void keep_open_model(struct loaded *loaded);                  // it is ready
+bool keep_wants(struct loaded *loaded);                       // new works stand in `fetching` first
+bool keep_turn(struct loaded *loaded); // a slice of writing or reading; false: nothing to do
+void keep_used(struct loaded *loaded, struct seq *seq); // a work has left it
+uint64_t keep_look_ms(const struct loaded *loaded);     // when it has to do; UINT64_MAX: never
+// Memory is short, or all in it is lost: a transfer under way gives its part back. False: none is.
+bool keep_give_up(struct loaded *loaded);
+void keep_rest(struct loaded *loaded, uint64_t most_ms); // writes what is worth it, now
+void keep_close_model(struct loaded *loaded);
+void keep_stop(struct engine *engine);  // keep_rest of all models, KEEP_STOP_MS at most
+void keep_close(struct engine *engine); // behind all models
+double keep_again_us(const struct loaded *loaded, const struct seq *seq); // saved.c: see there

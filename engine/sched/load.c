@@ -145,7 +145,7 @@ struct model_options sched_model_options(const struct settings *settings)
     return (struct model_options){
         .n_ctx = settings->n_ctx,
         .n_seq = settings->n_parallel,
-        .n_held = HELD_MOST,
+        .n_held = HELD_MOST + 1, // one is for what comes from the disk or goes there
         .n_batch = BATCH_TOKENS,
         .kv_q8_0 = settings->kv_q8_0,
     };
@@ -287,6 +287,7 @@ static void loaded_ready(struct loaded *loaded)
     loaded->embeds = info->n_vector > 0;
     loaded->state = SCHED_READY;
     loaded_counted(loaded);
+    keep_open_model(loaded);
     loaded->loaded_s = clock_unix_s();
     if (!loaded->is_main)
         log_info("model %s: loaded after %.1f s, context %d tokens", loaded->name,

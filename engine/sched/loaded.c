@@ -5,7 +5,7 @@
 // job that was cancelled may still be there). One in use or pinned is never closed. A model that
 // failed stays in the list with its reason, takes nothing, and is tried again by a job that comes
 // RETRY_MS later: its file may be another now.
-#include "inside.h"
+#include "keep.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -85,6 +85,7 @@ struct loaded *loaded_open(struct engine *engine, struct bytes name, const char 
     loaded->is_main = strcmp(path, engine->sched->model_path) == 0;
     loaded->keep_s = engine->sched->settings.keep_s;
     line_init(&loaded->arriving);
+    line_init(&loaded->fetching);
     line_init(&loaded->waiting);
     begin(loaded);
     engine->loaded[engine->n_loaded++] = loaded;
@@ -162,6 +163,7 @@ void loaded_counted(struct loaded *loaded)
 static void loaded_free(struct loaded *loaded)
 {
     loaded_counted(loaded);
+    keep_close_model(loaded);
     for (int32_t i = 0; i < loaded->n_seq; i++)
         free(loaded->seqs[i].token);
     free(loaded->seqs);
@@ -178,6 +180,9 @@ static void loaded_free(struct loaded *loaded)
 void loaded_close(struct engine *engine, struct loaded *loaded)
 {
     int32_t i = 0;
+    engine_step_begins(engine, true);
+    keep_rest(loaded, KEEP_UNLOAD_MS);
+    engine_step_begins(engine, false);
     while (engine->loaded[i] != loaded)
         i++;
     if (loaded->state == SCHED_READY)
@@ -295,6 +300,8 @@ int engine_patience_ms(const struct engine *engine)
         uint64_t at_ms = goes_at_ms(loaded);
         if (loaded->state == SCHED_LOADING) // it waits: for memory, or behind another
             at_ms = loaded->next_try_ms > now_ms ? loaded->next_try_ms : now_ms + LOOK_MS;
+        const uint64_t look_ms = keep_look_ms(loaded);
+        at_ms = look_ms < at_ms ? look_ms : at_ms;
         until_ms = at_ms < until_ms ? at_ms : until_ms;
     }
     if (until_ms == UINT64_MAX)

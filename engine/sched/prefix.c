@@ -9,13 +9,15 @@
 // how soon an answer begins would tell what others have asked. Only the setting share-prefixes lets
 // all share.
 //
-// When memory is short, texts that nobody works on go first, those unused for longest, then
-// snapshots; the other way round where what is short are slots and windows' pages, of which
-// snapshots hold most. Snapshots are where a model with recurrent layers or windows can go back to.
-// Those of a prompt are taken behind its first message (a system prompt that others share), behind
-// the one before its last (which may be asked anew in other words), behind its last (the next turn
-// may begin its answer in another way) and at even distances between; where a text ends it can be
-// continued without one.
+// When memory is short, texts that nobody works on go first, then snapshots; the other way round
+// where what is short are slots and windows' pages, of which snapshots hold most. Of the texts the
+// one goes that costs least: tokens that only it has, times the time to have one again (computed,
+// or read where a file has it: keep.h), for each page, less the longer nobody has used it.
+// Snapshots are where a model with recurrent layers or windows can go back to. Those of a prompt
+// are taken behind its first message (a system prompt that others share), behind the one before its
+// last (which may be asked anew in other words), behind its last (the next turn may begin its
+// answer in another way) and at even distances between; where a text ends it can be continued
+// without one.
 #include "inside.h"
 
 #include <stdlib.h>
@@ -42,16 +44,19 @@ static bool may_share(const struct loaded *loaded, const struct seq *seq, const 
     return seq->owner == work->owner->id || loaded->engine->sched->settings.share_prefixes;
 }
 
+int32_t prefix_most(const struct work *work)
+{
+    // the rows of a prompt whose tokens' chances are told are computed
+    const bool echoes = work->echoes || (work->job->ask.echoes && !work->sampler);
+    return !echoes ? work->n_prompt - 1 : work->n_chanced > 0 ? work->n_chanced - 1 : 0;
+}
+
 // The sequence from which most of a prompt can be taken; NULL: from none.
 static struct seq *prefix_find(const struct loaded *loaded, const struct work *work,
                                int32_t *n_reused)
 {
     struct seq *best = NULL;
-    // the rows of a prompt whose tokens' chances are told are computed
-    const bool echoes = work->echoes || (work->job->ask.echoes && !work->sampler);
-    const int32_t most = !echoes               ? work->n_prompt - 1
-                         : work->n_chanced > 0 ? work->n_chanced - 1
-                                               : 0;
+    const int32_t most = prefix_most(work);
     *n_reused = 0;
     for (int32_t i = 0; i < loaded->n_seq; i++) {
         struct seq *seq = &loaded->seqs[i];
@@ -68,19 +73,64 @@ static struct seq *prefix_find(const struct loaded *loaded, const struct work *w
     return best;
 }
 
-// The free sequence to overwrite: an empty one, else the one unused for longest.
-static struct seq *oldest_free(const struct loaded *loaded, const struct seq *but)
+int32_t prefix_held(const struct loaded *loaded, const struct work *work)
 {
-    struct seq *oldest = NULL;
+    int32_t n;
+    (void)prefix_find(loaded, work, &n);
+    return n;
+}
+
+// Tokens of a sequence's text that nothing else in the memory has.
+static int32_t tokens_alone(const struct loaded *loaded, const struct seq *seq)
+{
+    int32_t most = 0;
+    for (int32_t i = 0; i < loaded->n_seq && most < seq->n_cached; i++) {
+        const struct seq *other = &loaded->seqs[i];
+        if (other == seq || other->owner != seq->owner || other->n_cached <= most)
+            continue;
+        const int32_t n =
+            model_keeps(loaded->model, other->index,
+                        prefix_common(other->token, other->n_cached, seq->token, seq->n_cached));
+        most = n > most ? n : most;
+    }
+    return seq->n_cached - most;
+}
+
+// What it costs to do without a sequence's text, for each page that this gives: the time to have
+// its tokens again, less the longer it is unused.
+static double cost(const struct loaded *loaded, const struct seq *seq)
+{
+    const int32_t n = tokens_alone(loaded, seq);
+    const double unused = (double)(loaded->engine->n_steps - seq->used_at);
+    return n * keep_again_us(loaded, seq) / (1 + n / PAGE_ROWS) / (1 + unused);
+}
+
+// Of the free sequences that hold something the cheapest; NULL: there is none.
+static struct seq *cheapest(const struct loaded *loaded, const struct seq *but)
+{
+    struct seq *cheapest = NULL;
+    double least = 0;
     for (int32_t i = 0; i < loaded->n_seq; i++) {
         struct seq *seq = &loaded->seqs[i];
-        if (seq->state != SEQ_FREE || seq == but)
+        if (seq->state != SEQ_FREE || seq->n_cached == 0 || seq == but)
             continue;
-        if (!oldest || (seq->n_cached == 0) > (oldest->n_cached == 0) ||
-            ((seq->n_cached == 0) == (oldest->n_cached == 0) && seq->used_at < oldest->used_at))
-            oldest = seq;
+        const double one = cost(loaded, seq);
+        if (!cheapest || one < least) {
+            cheapest = seq;
+            least = one;
+        }
     }
-    return oldest;
+    return cheapest;
+}
+
+struct seq *prefix_oldest(const struct loaded *loaded, const struct seq *but)
+{
+    for (int32_t i = 0; i < loaded->n_seq; i++) {
+        struct seq *seq = &loaded->seqs[i];
+        if (seq->state == SEQ_FREE && seq->n_cached == 0 && seq != but)
+            return seq;
+    }
+    return cheapest(loaded, but);
 }
 
 struct seq *prefix_take(struct loaded *loaded, const struct work *work)
@@ -89,7 +139,7 @@ struct seq *prefix_take(struct loaded *loaded, const struct work *work)
     struct seq *best = prefix_find(loaded, work, &n_reused);
     if (best && best->state == SEQ_FREE && best->n_cached == n_reused)
         return best;
-    struct seq *seq = oldest_free(loaded, best);
+    struct seq *seq = prefix_oldest(loaded, best);
     seq->n_cached = 0;
     if (!best) {
         (void)model_cut(loaded->model, seq->index, 0);
@@ -111,16 +161,10 @@ void prefix_forget(struct loaded *loaded, struct seq *seq)
 
 bool prefix_evict(struct loaded *loaded, const struct seq *but)
 {
-    struct seq *oldest = NULL;
-    for (int32_t i = 0; i < loaded->n_seq; i++) {
-        struct seq *seq = &loaded->seqs[i];
-        if (seq->state == SEQ_FREE && seq->n_cached > 0 && seq != but &&
-            (!oldest || seq->used_at < oldest->used_at))
-            oldest = seq;
-    }
-    if (oldest)
-        prefix_forget(loaded, oldest);
-    return oldest != NULL;
+    struct seq *seq = cheapest(loaded, but);
+    if (seq)
+        prefix_forget(loaded, seq);
+    return seq != NULL;
 }
 
 // Drops the snapshot of a sequence that is closest behind another.
@@ -162,8 +206,20 @@ bool prefix_reserve(struct loaded *loaded, const struct seq *seq, int32_t n)
     while (model_reserve(loaded->model, seq->index, n) != OK) {
         // a page more than n fill: the last one may have to be copied
         const bool short_of_pages = model_room(loaded->model) < n + 2 * PAGE_ROWS;
-        if (short_of_pages ? !prefix_evict(loaded, seq) && !drop_any_snapshot(loaded)
-                           : !drop_any_snapshot(loaded) && !prefix_evict(loaded, seq))
+        if (!(short_of_pages ? prefix_evict(loaded, seq) || drop_any_snapshot(loaded)
+                             : drop_any_snapshot(loaded) || prefix_evict(loaded, seq)) &&
+            !keep_give_up(loaded))
+            return false;
+    }
+    return true;
+}
+
+bool prefix_place(struct loaded *loaded, int32_t index, int32_t n)
+{
+    while (model_place(loaded->model, index, n) != OK) {
+        const bool short_of_pages = model_room(loaded->model) < n + PAGE_ROWS;
+        if (!(short_of_pages ? prefix_evict(loaded, NULL) || drop_any_snapshot(loaded)
+                             : drop_any_snapshot(loaded) || prefix_evict(loaded, NULL)))
             return false;
     }
     return true;

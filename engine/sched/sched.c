@@ -4,7 +4,7 @@
 // The two sides share the rings, and `step_began_ms` (here and in the encoder), by which a watchdog
 // sees a device that hangs. What one would get wrong: the events ring may be full (a net thread
 // that is busy), so the engine keeps what does not fit in a list and never waits.
-#include "inside.h"
+#include "keep.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -105,6 +105,10 @@ static void loaded_gauges(const struct loaded *loaded, struct sched_gauges *gaug
 void engine_tell_gauges(struct engine *engine)
 {
     struct sched_gauges gauges = engine->gauges;
+    if (engine->keep) {
+        gauges.kept_files = (uint64_t)engine->keep->n_files;
+        gauges.kept_bytes = engine->keep->n_bytes;
+    }
     uint64_t each[COUNT_OF(engine->sched->gauges)];
     for (int32_t i = 0; i < engine->n_loaded; i++)
         loaded_gauges(engine->loaded[i], &gauges);
@@ -258,6 +262,19 @@ enum status sched_submit(struct sched *sched, struct job *job)
         return NO_ROOM;
     place_take(sched, owner);
     return OK;
+}
+
+void sched_keeps(struct sched *sched, const char *version, const uint64_t *owners, size_t n)
+{
+    struct job *message = job_open();
+    uint64_t *copy = arena_take(&message->arena, (n + 1) * sizeof(*copy));
+    memcpy(copy, owners, n * sizeof(*copy));
+    message->kind = JOB_KEEP;
+    message->ask.prompt = bytes_copy(&message->arena, bytes_of(version));
+    message->owners = copy;
+    message->n_owners = n;
+    while (ring_push(sched->jobs, message) != OK)
+        nap(1); // as in send_message
 }
 
 void sched_cancel(struct sched *sched, uint64_t job_id)

@@ -36,7 +36,16 @@ enum sched_state { SCHED_LOADING, SCHED_READY, SCHED_FAILED, SCHED_STOPPING };
 
 // JOB_LOAD ends when the model is ready; JOB_UNLOAD when it is gone: NO_ROOM it is in use, DENIED
 // it is pinned, NOT_FOUND it is not loaded.
-enum job_kind { JOB_GENERATE, JOB_EMBED, JOB_LOAD, JOB_UNLOAD, JOB_CANCEL, JOB_STOP, JOB_QUIT };
+enum job_kind {
+    JOB_GENERATE,
+    JOB_EMBED,
+    JOB_LOAD,
+    JOB_UNLOAD,
+    JOB_CANCEL,
+    JOB_KEEP,
+    JOB_STOP,
+    JOB_QUIT
+};
 
 enum { KEEP_AS_SET = -2 }; // ask.keep_s: the setting
 
@@ -46,6 +55,7 @@ struct ask {
     uint64_t owner;          // whose it is: what one owner's asks leave in memory is not another's
     struct bytes model;      // its name; empty: the one of the start
     struct bytes model_path; // its file; empty: only what is loaded is meant
+    uint32_t within_ms;      // it must have begun by then, or nobody reads it; 0: not said
     int64_t keep_s;          // how long the model stays after the answer; KEEP_ALWAYS, KEEP_AS_SET
     bool chat;               // conversation, else prompt
     bool only_prompt;        // of a chat: its prompt is told as text, and nothing is computed
@@ -93,6 +103,8 @@ struct job {
     enum job_kind kind;
     uint64_t id; // chosen by the caller, unique; of JOB_STOP: the grace in ms
     struct ask ask;
+    const uint64_t *owners; // [n_owners] of JOB_KEEP: sched_keeps
+    size_t n_owners;
 };
 struct job *job_open(void); // an empty job with its arena
 void job_close(struct job *job);
@@ -105,6 +117,7 @@ enum finish { FINISH_STOP, FINISH_LENGTH, FINISH_CANCELLED };
 
 struct usage {
     int32_t n_prompt, n_prompt_cached, n_generated; // n_generated: without the token that ended it
+    int32_t n_prompt_read;                          // of n_prompt_cached: came from the disk
     int32_t n_thinking;                             // of n_generated
     int32_t n_drafted, n_draft_kept;           // tokens guessed ahead, and of these those that came
     uint64_t queue_us, prompt_us, generate_us; // prompt_us 0: no work on the prompt was begun
@@ -197,6 +210,9 @@ struct sched_gauges {
     uint64_t prefix_asked, prefix_found;           // tokens of prompts; of these in memory already
     uint64_t n_passes, n_pass_works, n_rows;       // forward passes, works and rows in all of them
     uint64_t n_suspended;                          // works that were sent back to wait
+    uint64_t kept_files, kept_bytes;               // on the disk, of texts: now
+    uint64_t kept_reads, kept_read_tokens;         // times that one was read, tokens of these
+    uint64_t kept_read, kept_written;              // bytes
 };
 
 // How the settings have a model opened.
@@ -216,6 +232,10 @@ void sched_close(struct sched *sched);
 // NO_ROOM: too many jobs are waiting; the job stays yours. A few each owner may have open, whatever
 // others have: nobody fills the queue for all.
 MUST_USE enum status sched_submit(struct sched *sched, struct job *job);
+// Whose texts may be kept on the disk, under the setting `state`, and the version that computes: a
+// file of another version is not used. What was kept of others is deleted, in memory too. To be
+// told again when an owner is gone or comes; before it is told nothing is kept.
+void sched_keeps(struct sched *sched, const char *version, const uint64_t *owners, size_t n);
 void sched_cancel(
     struct sched *sched,
     uint64_t job_id); // it still ends with its event (FINISH_CANCELLED, or what came first)

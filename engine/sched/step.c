@@ -6,6 +6,11 @@
 // long text. A chunk is sized by time, not only by BATCH_TOKENS: while others generate, a pass must
 // not take so long that their streams stall, and even alone it must not be so long that cancelling
 // or a heartbeat waits for it. The size is learnt as we go.
+//
+// So between two tokens of a stream there is one pass, whose prompt rows take STEP_SHARED_US, or
+// STEP_SHARED_TIMES what the streams' own rows take where that is more, or are CHUNK_LEAST, which a
+// slow machine does at least; and beside it a slice of loading (LOAD_SLICE_MS) or of what is kept
+// (keep.c: a page of rows) where there is one. While nothing was measured the rows are 32.
 #include "inside.h"
 
 #include <string.h>
@@ -32,10 +37,13 @@ static double target_us(const struct loaded *loaded, bool shared)
     return most > STEP_SHARED_US ? most : STEP_SHARED_US;
 }
 
-// Prompt rows that may go into this pass.
+// Prompt rows that may go into this pass: beside others never more than passes that had only such
+// rows say that fit the time.
 static int32_t chunk_rows(const struct loaded *loaded, int32_t n_decode)
 {
     int32_t room = BATCH_TOKENS - n_decode, rows = (int32_t)loaded->chunk[n_decode > 0];
+    if (n_decode > 0 && rows * loaded->prompt_us > target_us(loaded, true))
+        rows = (int32_t)(target_us(loaded, true) / loaded->prompt_us);
     if (rows < CHUNK_LEAST)
         rows = CHUNK_LEAST;
     return rows < room ? rows : room;
@@ -51,6 +59,10 @@ static void chunk_learn(struct loaded *loaded, int32_t n_prompt, int32_t n_decod
         double us = (double)took_us;
         loaded->decode_us = loaded->decode_us > 0 ? 0.9 * loaded->decode_us + 0.1 * us : us;
         return;
+    }
+    if (!shared && n_prompt >= CHUNK_LEAST) {
+        const double us = (double)took_us / n_prompt;
+        loaded->prompt_us = loaded->prompt_us > 0 ? 0.8 * loaded->prompt_us + 0.2 * us : us;
     }
     double change = target_us(loaded, shared) / (double)(took_us ? took_us : 1);
     double from = loaded->chunk[shared];
@@ -222,6 +234,7 @@ static void batch_failed(struct loaded *loaded, struct err *err)
     // Whatever the model says against a batch, the client did not make it.
     if (err->status != NO_ROOM)
         err->status = BROKEN;
+    (void)keep_give_up(loaded);
     for (int32_t i = 0; i < loaded->n_seq; i++) {
         struct seq *seq = &loaded->seqs[i];
         seq->n_cached = 0;
@@ -472,14 +485,17 @@ static void check_loaded(const struct loaded *loaded)
     for (int32_t i = 0; i < loaded->n_seq; i++)
         check_seq(loaded, &loaded->seqs[i]);
     check_line(&loaded->arriving, "arriving");
+    check_line(&loaded->fetching, "fetching");
     check_line(&loaded->waiting, "waiting");
     if (loaded->waiting.first && n_free == loaded->n_seq && !loaded->embeds)
         die("a job waits although none runs");
     if (loaded->n_seq - n_free > loaded->n_together)
         die("%d works run; %d may", (int)(loaded->n_seq - n_free), (int)loaded->n_together);
-    if (loaded->n_users != loaded->arriving.n + loaded->waiting.n + loaded->n_seq - n_free)
-        die("%d users: %d arrive, %d wait, %d of %d sequences are free", (int)loaded->n_users,
-            (int)loaded->arriving.n, (int)loaded->waiting.n, (int)n_free, (int)loaded->n_seq);
+    if (loaded->n_users !=
+        loaded->arriving.n + loaded->fetching.n + loaded->waiting.n + loaded->n_seq - n_free)
+        die("%d users: %d arrive, %d fetch, %d wait, %d of %d sequences are free",
+            (int)loaded->n_users, (int)loaded->arriving.n, (int)loaded->fetching.n,
+            (int)loaded->waiting.n, (int)n_free, (int)loaded->n_seq);
     if (loaded->state == SCHED_READY && loaded->engine->n_steps % MEMORY_CHECK_STEPS == 0)
         model_check(loaded->model);
     if (loaded->state != SCHED_READY && (loaded->waiting.first || n_free < loaded->n_seq) &&

@@ -3,7 +3,7 @@
 //
 // Everything in a turn is bounded: a pass by chunk_learn(), loading by its slice, and prompts are
 // tokenized elsewhere. So a job, a cancellation and a stop are seen within a turn.
-#include "inside.h"
+#include "keep.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -28,6 +28,9 @@ static bool take_jobs(struct engine *engine)
         case JOB_CANCEL:
             engine_cancel(engine, job->id);
             break;
+        case JOB_KEEP:
+            keep_tell(engine, job);
+            break;
         case JOB_STOP:
             engine_stop(engine, job->id);
             break;
@@ -50,8 +53,10 @@ static void take_encoded(struct engine *engine)
 
 static void sleep_on_inboxes(struct engine *engine)
 {
-    struct pollfd fds[] = {{.fd = ring_fd(engine->sched->jobs), .events = POLLIN},
-                           {.fd = encoder_fd(engine->encoder), .events = POLLIN}};
+    struct pollfd fds[] = {
+        {.fd = ring_fd(engine->sched->jobs), .events = POLLIN},
+        {.fd = encoder_fd(engine->encoder), .events = POLLIN},
+        {.fd = engine->keep ? errands_fd(engine->keep->errands) : -1, .events = POLLIN}};
     int patience_ms = engine_patience_ms(engine);
     if (engine->sched->late && (patience_ms < 0 || patience_ms > 5))
         patience_ms = 5;
@@ -72,9 +77,10 @@ static bool loaded_turn(struct loaded *loaded)
         return false;
     if (loaded->embeds)
         return loaded_embed(loaded);
+    const bool keeps = keep_turn(loaded);
     loaded_assign(loaded);
     if (loaded_running(loaded) == 0)
-        return false;
+        return keeps;
     loaded_step(loaded);
     loaded_assign(loaded);
     return true;
@@ -86,8 +92,11 @@ static void engine_run(struct engine *engine)
         bool busy = false;
         engine_tell_late(engine);
         take_encoded(engine);
+        keep_take(engine);
         if (engine->stop_at_ms && clock_ms() >= engine->stop_at_ms)
             engine_cut_off(engine);
+        for (int32_t i = 0; i < engine->n_loaded; i++)
+            loaded_expire(engine->loaded[i]);
         for (int32_t i = 0; i < engine->n_loaded; i++) // which one may make fewer
             busy |= loaded_turn(engine->loaded[i]);
         engine_unload_old(engine);
@@ -111,8 +120,10 @@ void *engine_main(void *arg)
     engine_run(&engine);
     engine_cut_off(&engine);
     engine_tell_late(&engine);
+    keep_stop(&engine);
     encoder_stop(engine.encoder);
     engine_unload(&engine);
+    keep_close(&engine);
     free(engine.token);
     free(engine.pos);
     free(engine.seq);

@@ -96,6 +96,7 @@ static void work_end(struct loaded *loaded, struct seq *seq, struct work *work, 
     if (seq) {
         seq->state = SEQ_FREE;
         seq->work = NULL;
+        keep_used(loaded, seq);
     }
 }
 
@@ -124,7 +125,7 @@ void work_fail(struct loaded *loaded, struct seq *seq, const struct err *err)
 
 void loaded_fail_lines(struct loaded *loaded, const struct err *err)
 {
-    struct line *const lines[] = {&loaded->arriving, &loaded->waiting};
+    struct line *const lines[] = {&loaded->arriving, &loaded->fetching, &loaded->waiting};
     for (size_t i = 0; i < COUNT_OF(lines); i++)
         while (lines[i]->first)
             end_failed(loaded, NULL, line_remove(lines[i], &lines[i]->first), err);
@@ -272,12 +273,41 @@ void engine_encoded(struct engine *engine, struct encoding *encoding)
             struct event *event = text_event(EVENT_STARTED, work, bytes_of(encoding->notes.text));
             event->usage = work->usage;
             engine_tell(engine, event);
-            line_insert(&loaded->waiting,
-                        loaded->embeds ? turn_place(loaded, work->owner) : loaded->waiting.end,
-                        work);
+            if (keep_wants(loaded))
+                line_add(&loaded->fetching, work);
+            else
+                line_insert(&loaded->waiting,
+                            loaded->embeds ? turn_place(loaded, work->owner) : loaded->waiting.end,
+                            work);
         }
     } // else: it was cancelled meanwhile
     encoding_close(encoding);
+}
+
+void loaded_expire(struct loaded *loaded)
+{
+    struct line *const lines[] = {&loaded->arriving, &loaded->fetching, &loaded->waiting};
+    const uint64_t now_us = clock_us();
+    for (size_t i = 0; i < COUNT_OF(lines); i++)
+        for (struct work **at = &lines[i]->first; *at;) {
+            const struct work *work = *at;
+            const uint32_t within_ms = work->job && !work->started_us ? work->job->ask.within_ms : 0;
+            struct err err = {0};
+            if (within_ms == 0 || now_us - work->arrived_us < within_ms * 1000ull) {
+                at = &(*at)->next;
+                continue;
+            }
+            (void)err_set(&err, NO_ROOM,
+                          "it could not begin within the %.1f s that the request gives it",
+                          within_ms / 1e3);
+            end_failed(loaded, NULL, line_remove(lines[i], at), &err);
+        }
+}
+
+void work_fetched(struct loaded *loaded, struct work *work)
+{
+    line_add(&loaded->waiting,
+             line_remove(&loaded->fetching, line_find(&loaded->fetching, work->id)));
 }
 
 // What a work needs besides its prompt; a suspended one has it.
@@ -291,6 +321,7 @@ static void work_open(struct loaded *loaded, struct work *work, int32_t n_reused
     guess_begin(loaded, work);
     work->started_us = clock_us();
     work->usage.n_prompt_cached = n_reused;
+    work->usage.n_prompt_read = n_reused < work->n_fetched ? n_reused : work->n_fetched;
     if (work->job->ask.echoes)
         work_echo_begin(loaded, work);
     loaded->engine->gauges.prefix_asked += (uint64_t)work->n_prompt;
@@ -360,7 +391,7 @@ static bool has_room(struct loaded *loaded, const struct seq *seq, const struct 
         wanted += other->state != SEQ_FREE;
     }
     while (model_room(loaded->model) < wanted * PAGE_ROWS)
-        if (!prefix_evict(loaded, seq))
+        if (!prefix_evict(loaded, seq) && !keep_give_up(loaded))
             return loaded_running(loaded) == 0;
     return true;
 }
@@ -466,7 +497,7 @@ void loaded_token(struct loaded *loaded, struct seq *seq, int32_t id)
 
 static bool loaded_cancel(struct loaded *loaded, uint64_t job_id)
 {
-    struct line *const lines[] = {&loaded->arriving, &loaded->waiting};
+    struct line *const lines[] = {&loaded->arriving, &loaded->fetching, &loaded->waiting};
     for (int32_t i = 0; i < loaded->n_seq; i++) {
         struct seq *seq = &loaded->seqs[i];
         if (seq->work && seq->work->id == job_id) {

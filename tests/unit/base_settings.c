@@ -44,6 +44,10 @@ static void test_good(void)
           settings.share_prefixes);
     CHECK(settings_set(&settings, "share-prefixes", bytes_of("no"), &err) == OK &&
           !settings.share_prefixes);
+    CHECK(settings.keep_prefixes_mb == 4096);
+    CHECK(settings_set(&settings, "keep-prefixes", bytes_of("0"), &err) == OK &&
+          settings.keep_prefixes_mb == 0);
+    CHECK(settings_set(&settings, "keep-prefixes", bytes_of("-1"), &err) == BAD_INPUT);
     CHECK(settings.speculation);
     CHECK(settings_set(&settings, "speculation", bytes_of("off"), &err) == OK &&
           !settings.speculation);
@@ -72,7 +76,7 @@ static void test_described(void)
         CHECK(settings_set(&settings, setting.name, bytes_of(value), &err) == OK);
         CHECK(memcmp(&settings, &before, sizeof(before)) == 0);
     }
-    CHECK(n == 18);
+    CHECK(n == 19);
 }
 
 static void test_durations(void)

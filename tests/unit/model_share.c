@@ -1,8 +1,7 @@
 // model_share.c - real passes over shared pages, windows and states: a text that forks, is cut back
-// or comes from bytes that were taken out goes on as if it had been computed alone, on the processor
-// and on lavapipe.
-// Passes have other rows side by side than the text alone has, which changes the order of sums:
-// logits of a few units may differ by 1e-3.
+// or comes from bytes that were taken out goes on as if it had been computed alone, on the
+// processor and on lavapipe. Passes have other rows side by side than the text alone has, which
+// changes the order of sums: logits of a few units may differ by 1e-3.
 #include "check.h"
 #include "model/model.h"
 #include "model_fixture.h"

@@ -151,6 +151,76 @@ static void test_chunks(void)
     pass_us = 0;
 }
 
+// The bound on what a stream waits for between two tokens, by the clock that the scheduler has: a
+// pass's rows of a long prompt take the time that they may, or are the fewest there are. Also when
+// the speed is known from prompts that were read alone, from the first pass on.
+static void test_gaps(void)
+{
+    static const int us[] = {500, 2000, 6000, 12000};
+    static struct answer answers[2];
+    char text[N_CTX + 1], want[N_CTX + 1];
+    unsigned seed = 50;
+    for (size_t i = 0; i < COUNT_OF(us); i++) {
+        const int n_long = us[i] > 3000 ? 200 : 580;
+        open_sched();
+        pass_us = us[i];
+        fill(text, 2 * CHUNK_LEAST, 90 + (unsigned)i); // alone
+        CHECK(submit(&answers[0], text, 1, NULL) == OK);
+        wait_for(answers, 1);
+        do
+            fill(text, 5, seed++);
+        while (!(expected(text, 40, want), strlen(want) == 40));
+        CHECK(submit(&answers[0], text, 40, NULL) == OK);
+        wait_for_text(answers, 1, 0, 2);
+        most_prefill_beside_decode = 0;
+        fill(text, (size_t)n_long, 30 + (unsigned)i);
+        CHECK(submit(&answers[1], text, 1, NULL) == OK);
+        wait_for(answers, 2);
+        const int most = STEP_SHARED_US / us[i];
+        if (!CHECK(most_prefill_beside_decode >= CHUNK_LEAST &&
+                   most_prefill_beside_decode <= (most > CHUNK_LEAST ? most : CHUNK_LEAST)))
+            fprintf(stderr, "    %d us a row: %d rows\n", us[i], most_prefill_beside_decode);
+        pass_us = 0;
+        sched_close(sched);
+    }
+}
+
+// A request that must begin within some time does, or is refused then; one that has begun goes on.
+static void test_within(void)
+{
+    static struct answer answers[SEQS + 2];
+    char text[SEQS][16], want[N_CTX + 1];
+    unsigned seed = 500;
+    open_sched();
+    pass_us = 2000;
+    for (int i = 0; i < SEQS; i++) {
+        do
+            fill(text[i], 12, seed++);
+        while (!(expected(text[i], 60, want), strlen(want) == 60));
+        struct job *job = job_for(&answers[i], "");
+        job->ask.prompt = bytes_copy(&job->arena, bytes_of(text[i]));
+        job->ask.sampling.temperature = 0;
+        job->ask.max_tokens = 60;
+        job->ask.within_ms = 100;
+        CHECK(sched_submit(sched, job) == OK);
+    }
+    wait_for_text(answers, COUNT_OF(answers), SEQS - 1, 2);
+    struct job *job = job_for(&answers[SEQS], "");
+    job->ask.prompt = bytes_copy(&job->arena, bytes_of("toolate"));
+    job->ask.within_ms = 30;
+    CHECK(sched_submit(sched, job) == OK);
+    CHECK(submit(&answers[SEQS + 1], "late", 5, NULL) == OK);
+    wait_for(answers, COUNT_OF(answers));
+    for (int i = 0; i < SEQS; i++)
+        check_answer(&answers[i], text[i], 60);
+    check_answer(&answers[SEQS + 1], "late", 5);
+    CHECK(answers[SEQS].last.kind == EVENT_FAILED && answers[SEQS].last.err.status == NO_ROOM &&
+          answers[SEQS].nth < answers[0].nth);
+    CHECK(strstr(answers[SEQS].last.err.text, "could not begin within the "));
+    pass_us = 0;
+    sched_close(sched);
+}
+
 // What a text that is too long is told: to raise ctx only where that would help.
 static void test_too_long(void)
 {
@@ -244,6 +314,8 @@ int main(void)
     usleep(20000);
     sched_close(sched);
     pass_us = 0;
+    test_gaps();
+    test_within();
     test_too_long();
     test_named();
     test_refused();

@@ -24,7 +24,7 @@ enum { READ_MOST = LONGEST * (N_CTX - 1) }; // bytes; longer texts are refused u
 
 // ---- the stand-ins --------------------------------------------------------------------------
 
-enum { PAGES_MOST = 256, SLOTS_MOST = 64, NUMBERS = SEQS + HELD_MOST };
+enum { PAGES_MOST = 256, SLOTS_MOST = 64, NUMBERS = SEQS + HELD_MOST + 1 };
 struct model { // a stand-in
     bool is_open;
     struct past *past;
@@ -54,6 +54,10 @@ static bool embed_one_pass;
 static int n_answered;      // answers
 static uint64_t owner;      // of the jobs that are submitted
 static bool share_prefixes; // the setting
+static char state_dir[64];  // the same; "": nothing is kept on the disk
+static int32_t keep_prefixes_mb = 64;
+static uint64_t identity = 77; // of all models
+static int n_taken, n_put;     // pieces
 static int dummy;
 static struct sched *sched;
 
@@ -134,7 +138,7 @@ enum status model_begin(struct model **out, struct compute *compute, const char 
         return err_set(err, BAD_INPUT, "it is spoilt");
     if (n_models_open >= fit_most)
         return err_set(err, NO_ROOM, "too many are loaded");
-    CHECK(options->n_held == HELD_MOST);
+    CHECK(options->n_held == HELD_MOST + 1);
     const struct past_shape shape = {.n_seq = NUMBERS,
                                      .n_ctx = N_CTX,
                                      .n_pools = 1,
@@ -214,6 +218,65 @@ int32_t model_snapshots(const struct model *model, int32_t seq, int32_t out[MODE
 void model_drop(struct model *model, int32_t seq, int32_t pos)
 {
     past_drop(model->past, seq, pos);
+}
+
+// The pieces: a page's rows; the state of where the sequence stands.
+int32_t model_pieces(int32_t n)
+{
+    return (n + PAGE_ROWS - 1) / PAGE_ROWS + 1;
+}
+
+size_t model_piece_bytes(struct model *model, int32_t n, int32_t piece)
+{
+    const int32_t left = n - piece * PAGE_ROWS;
+    (void)model;
+    if (piece == model_pieces(n) - 1)
+        return n_slots > 0 ? sizeof(model->states[0]) : 0;
+    return (size_t)(left < PAGE_ROWS ? left : PAGE_ROWS) * sizeof(model->rows[0]);
+}
+
+static void copy_pages(struct model *model);
+
+static void move_piece(struct model *model, int32_t seq, int32_t n, int32_t piece, uint8_t *bytes,
+                       bool takes)
+{
+    const size_t n_bytes = model_piece_bytes(model, n, piece);
+    void *its = n_bytes == 0 ? NULL
+                : piece == model_pieces(n) - 1
+                    ? (void *)&model->states[past_slot(model->past, seq)]
+                    : (void *)&model->rows[past_row(model->past, 0, seq, piece * PAGE_ROWS)];
+    copy_pages(model);
+    if (n_bytes > 0)
+        memcpy(takes ? bytes : its, takes ? its : bytes, n_bytes);
+}
+
+enum status model_piece_take(struct model *model, int32_t seq, int32_t piece, uint8_t *out,
+                             struct err *err)
+{
+    (void)err;
+    n_taken++;
+    move_piece(model, seq, past_held(model->past, seq), piece, out, true);
+    return OK;
+}
+
+enum status model_piece_put(struct model *model, int32_t seq, int32_t n, int32_t piece, uint8_t *in,
+                            struct err *err)
+{
+    (void)err;
+    n_put++;
+    move_piece(model, seq, n, piece, in, false);
+    return OK;
+}
+
+enum status model_place(struct model *model, int32_t seq, int32_t n)
+{
+    return past_place(model->past, seq, n);
+}
+
+uint64_t model_identity(struct model *model)
+{
+    (void)model;
+    return identity;
 }
 
 void model_check(const struct model *model)
@@ -402,7 +465,7 @@ void model_read_logits(struct model *model, int32_t wanted, float *out)
     die("row %d is read: nothing obeys a grammar here", (int)wanted);
 }
 
-static inline uint32_t hash_on(uint32_t hash, int32_t token)
+static inline uint32_t hash_more(uint32_t hash, int32_t token)
 {
     return (hash ^ (uint32_t)token) * 16777619u;
 }
@@ -425,7 +488,7 @@ static inline int32_t next_of(const int32_t *token, int32_t n)
 {
     uint32_t hash = HASH_OF_NOTHING;
     for (int32_t i = 0; i < n; i++)
-        hash = hash_on(hash, token[i]);
+        hash = hash_more(hash, token[i]);
     return token_after(hash, repeats > 0 && n >= repeats ? token[n - repeats] : -1);
 }
 
@@ -438,9 +501,9 @@ static int32_t compute_row(struct model *model, int32_t seq, int32_t token)
     uint32_t hash = HASH_OF_NOTHING;
     rows[past_row(its, 0, seq, n)] = token;
     for (int32_t pos = 0; pos <= n; pos++)
-        hash = hash_on(hash, rows[past_row(its, 0, seq, pos)]);
+        hash = hash_more(hash, rows[past_row(its, 0, seq, pos)]);
     if (n_slots > 0) {
-        const uint32_t state = hash_on(n > 0 ? model->states[slot] : HASH_OF_NOTHING, token);
+        const uint32_t state = hash_more(n > 0 ? model->states[slot] : HASH_OF_NOTHING, token);
         CHECK(state == hash); // the state is that of these very tokens
         model->states[past_next_slot(its, seq)] = state;
     }
@@ -590,6 +653,8 @@ static inline void begin_sched(const char *path)
     settings.n_ctx = N_CTX;
     settings.n_parallel = SEQS;
     settings.share_prefixes = share_prefixes;
+    settings.keep_prefixes_mb = keep_prefixes_mb;
+    snprintf(settings.state, sizeof(settings.state), "%s", state_dir);
     settings.speculation = speculation;
     sched_open(&sched, &settings, path, NULL);
 }
