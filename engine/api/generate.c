@@ -214,8 +214,8 @@ static bool answered_instead(struct api *api, struct exchange *exchange, const s
 }
 
 // How long the client waits for an answer to begin: what it says itself, or, where it gets no head
-// before, what OpenAI's and Anthropic's clients say of themselves. Seconds; what is no number of them
-// says nothing.
+// before, what OpenAI's and Anthropic's clients say of themselves. Seconds; what is no number says
+// nothing.
 static uint32_t time_given(const struct request *request, bool streams)
 {
     static const char *const names[] = {"x-request-timeout", "x-stainless-timeout",

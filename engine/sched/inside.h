@@ -3,8 +3,7 @@
 //
 //   sched.c    the caller's side: rings, events, status      thread.c  the engine thread's loop
 //   load.c     the device, and models in slices              work.c    a job's way to its end
-//   loaded.c   which models are loaded, and how long
-//   deaths.c   which ended the engine while they were loaded
+//   loaded.c   which models are loaded, and how long         deaths.c  which ended the engine
 //   encode.c   the thread that turns prompts into ids        prefix.c  which sequence it gets
 //   step.c     one forward pass            embed.c   and one of a model that embeds
 //   speak.c    from tokens to what is told turn.c    whose turn it is

@@ -291,7 +291,8 @@ void loaded_expire(struct loaded *loaded)
     for (size_t i = 0; i < COUNT_OF(lines); i++)
         for (struct work **at = &lines[i]->first; *at;) {
             const struct work *work = *at;
-            const uint32_t within_ms = work->job && !work->started_us ? work->job->ask.within_ms : 0;
+            const uint32_t within_ms =
+                work->job && !work->started_us ? work->job->ask.within_ms : 0;
             struct err err = {0};
             if (within_ms == 0 || now_us - work->arrived_us < within_ms * 1000ull) {
                 at = &(*at)->next;
