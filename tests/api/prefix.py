@@ -1,5 +1,5 @@
 """What was computed of a conversation is kept: its second turn begins at least 20 times sooner than the first, in memory, after
-an unload, after a restart and after a kill; with the built-in model and with one that has recurrent layers; and whatever was read
+an unload, after a restart and after a kill; with the built-in model, one that has recurrent layers and one that has windows; and whatever was read
 from the disk, the answer is the one of an engine that computes all of it. Keys have nothing from each other.
 
 Times are those of a client on a connection that stands: from the request to the first event with text. Each second turn is asked
@@ -65,7 +65,7 @@ class Chat:
                 "max_tokens": 8}
 
 
-class Ids:
+class Hybrid:
     """The same of ids, of a model of random numbers whose words mean nothing; END ends a message."""
 
     name, path, END = "hybrid", "/v1/completions", 511  # <|im_end|>
@@ -79,6 +79,10 @@ class Ids:
 
     def second(self, answer, i):
         return {"prompt": self.ids + [50 + i, self.END, 60 + i, 61], "max_tokens": 8, "ignore_eos": True}
+
+
+class Windows(Hybrid):
+    name = "windows"
 
 
 def kept(server):
@@ -225,8 +229,9 @@ def too_late(model):
 def run(model):
     too_late(model)
     import cases
-    hybrid = WORK / "prefix-qwen35.gguf"
-    cases.make_arch(hybrid, "qwen35", ctx=8192)
     conversation(Chat, model, 1)
-    conversation(Ids, hybrid, 2)
+    for kind, arch, seed in ((Hybrid, "qwen35", 2), (Windows, "gemma3", 3)):
+        made = WORK / ("prefix-%s.gguf" % arch)
+        cases.make_arch(made, arch, ctx=8192)
+        conversation(kind, made, seed)
     strangers(model)
