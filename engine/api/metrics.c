@@ -3,7 +3,8 @@
 // Where vLLM and llama-server count the same thing their names are used (vllm:..., llamacpp:...),
 // so that dashboards made for them show this box too; what only this box has is called tawny_...,
 // and of the process process_... as Prometheus' own clients call it. Needs a key with the scope
-// metrics (a scraper's: it can do nothing else) or admin. What a scrape costs does not grow with
+// metrics (a scraper's: it can do nothing else) or admin, unless the setting open-metrics says that
+// it needs none; then the lines of keys are still for such a key. What a scrape costs does not grow with
 // time; the lines of keys are as many as there are keys.
 //
 // vLLM observes each token's time; here an answer's tokens are all observed with their mean.
@@ -371,7 +372,6 @@ static void put_process(struct page *page, const struct api *api)
 
 void metrics_get(struct api *api, struct exchange *exchange, const struct request *request)
 {
-    (void)request;
     struct page page = {.status = OK};
     struct sched_gauges now;
     char text[256];
@@ -387,7 +387,9 @@ void metrics_get(struct api *api, struct exchange *exchange, const struct reques
     put_model(&page, status);
     put_engine(&page, api, &now);
     put_answers(&page, &api->metrics);
-    put_keys(&page, &api->keys);
+    const struct key *key = keys_who(&api->keys, request->who); // NULL: none was shown
+    if (key && (key->scopes & (SCOPE_METRICS | SCOPE_ADMIN)))
+        put_keys(&page, &api->keys);
     put_process(&page, api);
     exchange_reply_header(exchange, "Cache-Control", "no-store");
     if (page.status == OK)

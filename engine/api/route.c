@@ -326,18 +326,24 @@ static bool has_scope(const struct key *key, const struct endpoint *route, struc
                   scopes_text(wanted, wants), key->name, scopes_text(key->scopes, has));
 }
 
+// Whether a path wants no key of anybody.
+static bool is_open(const struct api *api, const struct endpoint *route)
+{
+    return route->open || (api->options.open_metrics && route->handler == metrics_get);
+}
+
 // The refusal of a head: true, or false with *refusal filled. Without a key nobody learns which
 // paths exist. key: NULL, none was shown, as *refusal says.
 static bool may_enter(const struct api *api, struct key *key, const struct endpoint *route,
                       const struct request *request, struct refusal *refusal)
 {
-    if (!key && !(route && route->open))
+    if (!key && !(route && is_open(api, route)))
         return false;
     if (api->stopping)
         return refuse(refusal, 503, "stopping", NULL, "The server is stopping.");
     if (!route)
         return unknown_url(request, refusal);
-    return route->open || has_scope(key, route, refusal);
+    return is_open(api, route) || has_scope(key, route, refusal);
 }
 
 // What the engine is asked for counts: true, or false with *refusal filled.
@@ -381,7 +387,7 @@ void api_handle(void *arg, struct exchange *exchange, const struct request *requ
     plain_path(&plain, request);
     const struct endpoint *route = find_route(&plain.request);
     if (!may_enter(api, key, route, &plain.request, &refusal) ||
-        (method_matches(route, request->method) && !route->open &&
+        (method_matches(route, request->method) && !is_open(api, route) &&
          !within_limits(exchange, key, route, &refusal))) {
         refusal.shape = errors_for(&plain.request);
         refusal_reply(exchange, &refusal);

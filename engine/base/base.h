@@ -256,6 +256,7 @@ struct settings {
     int32_t keep_prefixes_mb; // of what is kept of texts on the disk; 0: nothing is
     bool share_prefixes;      // what one key's requests left in memory may serve another's
     bool speculation;         // tokens are guessed ahead where that is faster
+    bool open_metrics;        // GET /metrics wants no key
     enum log_level log;
 };
 

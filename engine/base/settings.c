@@ -46,6 +46,8 @@ static const struct key {
     {"hostname", 0, TEXT, AT(hostname), 0, 0, false, "NAME", "stands in the certificate"},
     {"cors", 0, TEXT, AT(cors), 0, 0, true, "ORIGIN,...",
      "web pages of these origins may ask; *: all; \"\": none"},
+    {"open-metrics", 0, FLAG, AT(open_metrics), 0, 0, false, "yes|no",
+     "whether /metrics answers without a key, for gateways that have none"},
     {"ctx", 0, CONTEXT, AT(n_ctx), 0, 1 << 20, false, "N",
      "tokens that a conversation may hold; auto: as many as fit the memory, at most 131072; 0: "
      "what "

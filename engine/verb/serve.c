@@ -435,7 +435,8 @@ static enum status open_floors(struct server *server, struct err *err)
                                       .version = version_text(),
                                       .notices = notices,
                                       .hostname = settings->hostname,
-                                      .cors = settings->cors};
+                                      .cors = settings->cors,
+                                      .open_metrics = settings->open_metrics};
     status = api_open(&server->api, &api_options, err);
     if (status != OK)
         return status;

@@ -105,3 +105,11 @@ def run(model):
         seen.add((lines["vllm:num_requests_running"], lines["vllm:num_requests_waiting"], lines["llamacpp:kv_cache_usage_ratio"] > 0))
     check("metrics: two run while two wait, and the memory is in use", (2, 2, True) in seen, seen)
     server.stop()
+    server = Server("metrics-open", model, options=("--open-metrics", "yes"))
+    server.wait()
+    chat = server.ask("POST", "/v1/keys", {"name": "chat"})[2]["secret"]
+    texts = [(status, text.decode() if status == 200 else text) for status, _, text in (server.ask("GET", "/metrics", key=key) for key in (False, chat, True))]
+    check("metrics: open, they need no key, and tell of keys to those alone that may ask", all(status == 200 and "vllm:num_requests_waiting{" in text
+          for status, text in texts) and ["tawny_key_requests_total{" in text for _, text in texts] == [False, False, True], texts)
+    check("metrics: open is nothing else", server.ask("POST", "/metrics", {}, key=False)[0] == 405 and server.ask("GET", "/v1/logs", key=False)[0] == 401)
+    server.stop()

@@ -48,6 +48,9 @@ static void test_good(void)
     CHECK(settings_set(&settings, "keep-prefixes", bytes_of("0"), &err) == OK &&
           settings.keep_prefixes_mb == 0);
     CHECK(settings_set(&settings, "keep-prefixes", bytes_of("-1"), &err) == BAD_INPUT);
+    CHECK(!settings.open_metrics);
+    CHECK(settings_set(&settings, "open-metrics", bytes_of("yes"), &err) == OK &&
+          settings.open_metrics);
     CHECK(settings.speculation);
     CHECK(settings_set(&settings, "speculation", bytes_of("off"), &err) == OK &&
           !settings.speculation);
@@ -76,7 +79,7 @@ static void test_described(void)
         CHECK(settings_set(&settings, setting.name, bytes_of(value), &err) == OK);
         CHECK(memcmp(&settings, &before, sizeof(before)) == 0);
     }
-    CHECK(n == 19);
+    CHECK(n == 20);
 }
 
 static void test_durations(void)
