@@ -4,8 +4,8 @@
 // so that dashboards made for them show this box too; what only this box has is called tawny_...,
 // and of the process process_... as Prometheus' own clients call it. Needs a key with the scope
 // metrics (a scraper's: it can do nothing else) or admin, unless the setting open-metrics says that
-// it needs none; then the lines of keys are still for such a key. What a scrape costs does not grow with
-// time; the lines of keys are as many as there are keys.
+// it needs none; then the lines of keys are still for such a key. What a scrape costs does not grow
+// with time; the lines of keys are as many as there are keys.
 //
 // vLLM observes each token's time; here an answer's tokens are all observed with their mean.
 #include "inside.h"

@@ -11,7 +11,7 @@
 // yet. Its alert for a too low version says version 0.0, which clients take for noise: it is given
 // the version of the client's record.
 //
-// A connection that waits for its client needs no buffers: nothing is in them (rest()). BearSSL
+// A connection that waits for its client needs no buffers: nothing is in them (tls_rest). BearSSL
 // keeps what it is at as offsets, and takes its two pointers anew in each call, so they are set to
 // other ones here, in fields that its header calls its own; it has no call for that which would not
 // begin the protocol anew.
