@@ -52,6 +52,7 @@ void api_close(struct api *api)
         reply_close(reply);
     }
     chores_close(api);
+    pulls_close(api);
     keys_end(api);
     audit_close(&api->audit);
     kept_close(api->kept);
@@ -146,6 +147,7 @@ static void stop_begins(void *arg)
 {
     struct api *api = arg;
     api->stopping = true;
+    pulls_stop(api);
     sched_stop(api->options.sched, UINT32_MAX); // until stop_ends says when
     for (struct reply *reply = api->replies; reply; reply = reply->next)
         if (!reply->begun)
@@ -191,6 +193,7 @@ void api_attach(struct api *api, struct net *net, void (*changed)(void *), void 
     net_watch(net, scribe_fd(api->scribe), keys_kept, api);
     net_watch(net, store_fd(api->options.store), store_ready, api);
     net_every(net, 1000, tick, api);
+    net_every(net, 250, pulls_tick, api);
     net_on_answer(net, answered, api);
     net_on_stop(net, stop_begins, stop_ends, api);
 }

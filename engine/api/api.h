@@ -25,6 +25,7 @@ struct api_options {
     const char *hostname;
     const char *cors;  // the setting: origins whose pages may use this server; "" = none
     bool open_metrics; // GET /metrics wants no key
+    const char *registry, *hub; // HOST or HOST:PORT that pulls ask; outlive the api
 };
 
 // Reads STATE/api-key, or makes it at the first start.

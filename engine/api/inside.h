@@ -274,6 +274,9 @@ struct api {
     struct kept *kept;     // responses.h
     struct chore *chores;  // the same of what the store does
     uint64_t last_id;
+    struct pull *pulls; // pull.h; those under way, and the last that are over
+    uint64_t last_pull;
+    bool pulls_resumed;
     bool stopping; // whatever arrives now is refused
     void (*changed)(void *);
     void *changed_arg;
@@ -311,7 +314,9 @@ route_handler completion_post, tokenize_post, detokenize_post, props_get, slots_
 route_handler ollama_chat_post, ollama_generate_post;
 route_handler ollama_version_get, ollama_tags_get, ollama_ps_get,
     ollama_show_post; // ollama_models.c
-route_handler ollama_pull_post, ollama_push_post, ollama_create_post, ollama_copy_post,
+route_handler ollama_pull_post, model_pull_post, downloads_get, download_get,
+    download_delete; // pull_route.c
+route_handler ollama_push_post, ollama_create_post, ollama_copy_post,
     ollama_delete;                               // ollama_store.c
 route_handler ollama_blob_get, ollama_blob_post; // ollama_blobs.c
 // Whether GET / comes from a program that looks for Ollama, not from a browser; and its answer.
@@ -343,9 +348,16 @@ void chores_job_event(struct api *api, const struct event *event); // of a job w
 void chores_store_event(struct api *api);                          // what the store has to tell
 void chores_close(struct api *api);
 
+// pull.c
+void pulls_tick(void *api);
+void pulls_stop(struct api *api);
+void pulls_close(struct api *api);
+
 // models.c
 // The state of one that is loaded, as members of an object; NULL: it is not.
 void loaded_write(struct json *json, const struct sched_model *loaded);
+// A member of a request that must be a string.
+bool text_field(yyjson_val *root, const char *name, struct bytes *out, struct refusal *refusal);
 
 // responses_kept.c
 struct kept *kept_open(void);

@@ -213,8 +213,7 @@ static const struct chore_teller model_teller = {ERRORS_OPENAI, model_told},
                                  alias_teller = {ERRORS_OPENAI, alias_told},
                                  deletion_teller = {ERRORS_OPENAI, deletion_told};
 
-static bool text_field(yyjson_val *root, const char *name, struct bytes *out,
-                       struct refusal *refusal)
+bool text_field(yyjson_val *root, const char *name, struct bytes *out, struct refusal *refusal)
 {
     yyjson_val *value = yyjson_obj_get(root, name);
     if (!yyjson_is_str(value))

@@ -1,7 +1,6 @@
-// ollama_store.c - what Ollama's clients ask to be done with models: pull, push, create, copy,
-// delete.
+// ollama_store.c - what Ollama's clients ask to be done with models: push, create, copy, delete.
 //
-// A pull of a model that is here has nothing to do, and says so. A copy is a second name of the
+// Pulls are in pull_route.c. A copy is a second name of the
 // file; of a model in a folder that is only read it is an alias, which is then listed and deleted
 // as a model is. Create makes a copy too, or a model of blobs (ollama_blobs.c): it has nothing of
 // its own but what its file says, so whatever would change that is refused with what to do instead.
@@ -74,25 +73,7 @@ static void nothing_told(struct api *api, const struct chore *chore)
 static const struct chore_teller success_teller = {ERRORS_OLLAMA, success_told},
                                  nothing_teller = {ERRORS_OLLAMA, nothing_told};
 
-// ---- pull, push -----------------------------------------------------------------------------
-
-void ollama_pull_post(struct api *api, struct exchange *exchange, const struct request *request)
-{
-    struct ollama_named named;
-    struct refusal refusal;
-    const struct store_model *found;
-    bool good = ollama_named_open(&named, request->body, "model", &refusal) &&
-                model_is_ready(api, &refusal);
-    if (good && model_find(api, named.name, &found, &refusal)) {
-        ollama_success(exchange); // it is here already
-    } else {
-        if (good)
-            (void)refuse(&refusal, 501, "not_implemented", "model",
-                         "Models cannot be pulled yet: %s.", ADD);
-        refuse_now(exchange, &refusal);
-    }
-    ollama_named_close(&named);
-}
+// ---- push -----------------------------------------------------------------------------------
 
 void ollama_push_post(struct api *api, struct exchange *exchange, const struct request *request)
 {

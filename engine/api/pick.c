@@ -4,7 +4,7 @@
 // own name and its file, and the engine loads it when it is not loaded yet: the request waits for
 // that, and its stream stays alive meanwhile. What the file's head says is enough to refuse early
 // what it cannot do. Without a name the model of the start is meant.
-#include "inside.h"
+#include "source.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -40,7 +40,12 @@ static bool unknown(const struct api *api, struct bytes name, struct refusal *re
 bool model_find(const struct api *api, struct bytes name, const struct store_model **out,
                 struct refusal *refusal)
 {
-    *out = store_find(api->options.store, name);
+    char here[STORE_NAME_BYTES];
+    *out = store_find_file(api->options.store, name);
+    if (!*out)
+        *out = store_find_file(api->options.store, model_name_meant(name));
+    if (!*out && source_name_here(here, name, api->options.registry, api->options.hub))
+        *out = store_find_file(api->options.store, bytes_of(here)); // as it was pulled
     if (!*out)
         *out = store_find(api->options.store, model_name_meant(name));
     return *out || unknown(api, name, refusal);

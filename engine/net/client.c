@@ -84,6 +84,16 @@ static bool listed(const char *list, const struct url *url)
     return false;
 }
 
+const char *net_scheme(const struct net *net, const char *host)
+{
+    struct url url;
+    char text[URL_HOST_BYTES + 32];
+    snprintf(text, sizeof(text), "http://%.270s", host);
+    return url_read(&url, bytes_of(text), NULL) == OK && listed(net->fetcher->plain, &url)
+               ? "http"
+               : "https";
+}
+
 struct bytes fetch_token(const struct fetch *fetch)
 {
     struct bytes entry, host, token;
@@ -313,6 +323,7 @@ void fetch_answered(struct fetch *fetch)
                               .has_length = response->has_length,
                               .length = response->length,
                               .etag = response_field(response, "etag"),
+                              .modified = response_field(response, "last-modified"),
                               .type = response_field(response, "content-type"),
                               .challenge = response_field(response, "www-authenticate")};
     keep_text(fetch->linked_etag, sizeof(fetch->linked_etag),

@@ -184,9 +184,9 @@ struct fetched { // the head of the answer that is not a redirect; views, while 
     bool has_length;
     uint64_t length;      // of the body that comes
     uint64_t from, total; // of a 206: where it begins, and how long the whole is (0: not told)
-    struct bytes etag, type, challenge;    // challenge: WWW-Authenticate
-    struct bytes linked_etag, linked_size; // X-Linked-*, also of a redirect on the way
-    char host[300];                        // that gave it, for sentences
+    struct bytes etag, modified, type, challenge; // challenge: WWW-Authenticate
+    struct bytes linked_etag, linked_size;        // X-Linked-*, also of a redirect on the way
+    char host[300];                               // that gave it, for sentences
 };
 struct fetch_calls {
     void (*head)(void *arg, const struct fetched *fetched);
@@ -203,5 +203,7 @@ void fetch_close(struct fetch *fetch); // it ends, and nothing more is called
 // BAD_INPUT: the settings of the client are not what they should be; names the setting. Files are
 // not opened.
 MUST_USE enum status net_client_good(const struct client_options *options, struct err *err);
+// "http" for HOST or HOST:PORT that the setting names as plain, else "https".
+const char *net_scheme(const struct net *net, const char *host);
 // Whether an address can be fetched at all: BAD_INPUT says what is wrong with it.
 MUST_USE enum status net_url_good(const char *url, struct err *err);

@@ -138,8 +138,6 @@ void list_close(struct store_list *list);
 struct store_list *list_copy(const struct store *store); // of the last scan, with the aliases
 // All models of all folders, named; what `last` knows of files that are as they were is taken over.
 struct store_list *scan(struct store *store);
-// NAME-00002-of-00003(.gguf): the bytes before the suffix; 0: it is not such a name.
-size_t split_stem(const char *name, size_t n, unsigned *no, unsigned *count);
 void folder_watch(const struct store *store, const char *path);
 
 // names.c

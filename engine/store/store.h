@@ -111,6 +111,8 @@ bool store_take(struct store *store, struct store_done *out);
 
 // Of a path to any part of a split model it makes that of the first part, where that is there.
 void store_first_part(char *path);
+// NAME-00002-of-00003(.gguf): the bytes before the suffix; 0: it is not such a name.
+size_t split_stem(const char *name, size_t n, unsigned *no, unsigned *count);
 // Whether a file may be called so: 1 to 200 bytes of UTF-8 without '/', control characters and
 // backslashes, and not with a dot in front.
 bool store_name_good(struct bytes name);

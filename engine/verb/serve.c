@@ -110,6 +110,14 @@ static enum status choose_http(struct settings *settings, struct err *err)
     return status;
 }
 
+static struct client_options client_options(const struct settings *settings)
+{
+    return (struct client_options){.ca = settings->ca,
+                                   .plain = settings->pull_plain,
+                                   .tokens = settings->tokens,
+                                   .proxy = settings->proxy};
+}
+
 static enum status read_settings(struct settings *settings, int argc, char **argv, struct err *err)
 {
     const struct command command = {
@@ -121,6 +129,9 @@ static enum status read_settings(struct settings *settings, int argc, char **arg
         status = net_listen_good("listen", settings->listen, err);
     if (status == OK)
         status = choose_http(settings, err);
+    const struct client_options client = client_options(settings);
+    if (status == OK)
+        status = net_client_good(&client, err);
     return status == OK ? net_listen_good("listen-http", settings->listen_http, err) : status;
 }
 
@@ -436,14 +447,17 @@ static enum status open_floors(struct server *server, struct err *err)
                                       .notices = notices,
                                       .hostname = settings->hostname,
                                       .cors = settings->cors,
-                                      .open_metrics = settings->open_metrics};
+                                      .open_metrics = settings->open_metrics,
+                                      .registry = settings->registry,
+                                      .hub = settings->hub};
     status = api_open(&server->api, &api_options, err);
     if (status != OK)
         return status;
     struct net_options net_options = {.listen = settings->listen,
                                       .listen_http = settings->listen_http,
                                       .state = settings->state,
-                                      .hostname = settings->hostname};
+                                      .hostname = settings->hostname,
+                                      .client = client_options(settings)};
     status = net_open(&server->net, &net_options, api_handle, server->api, err);
     if (status != OK)
         return status;
