@@ -272,8 +272,12 @@ asan: build/asan/tawny ## the engine under ASan and UBSan: build/asan/tawny
 init: build/appliance/init ## PID 1 of the image: build/appliance/init (static)
 
 # ---- the image, and running it ----
+# What pulls trust in the image: the package's own files, not those that this machine has added to its bundle.
+build/ca-certificates.crt: $(wildcard /usr/share/ca-certificates/mozilla)
+	@mkdir -p $(@D)
+	$(Q)for f in /usr/share/ca-certificates/mozilla/*.crt; do cat "$$f"; echo; done > $@.new && grep -q 'BEGIN CERTIFICATE' $@.new && mv $@.new $@
 # sudo, since mkosi builds a root file system; what it makes is handed back to the calling user.
-image: appliance init notices ## the disk image: build/tawny.img (dd) and build/tawny.qcow2
+image: appliance init notices build/ca-certificates.crt ## the disk image: build/tawny.img (dd) and build/tawny.qcow2
 	@boot/image
 run: image ## boot the image in QEMU and ask it a question over HTTPS; Ctrl-C ends it
 	@boot/run

@@ -1,5 +1,5 @@
-"""Writes our initramfs: PID 1, the engine (the built-in model is part of it), the notices, the table of AMD's GPU names
-and rootfs-overlay/.
+"""Writes our initramfs: PID 1, the engine (the built-in model is part of it), the notices, the table of AMD's GPU names,
+the certificates of authorities that pulls trust, and rootfs-overlay/.
 
 The whole user space of the box is in this archive; the kernel unpacks it into memory and starts
 /init. Format: "newc" cpio (Documentation/driver-api/early-userspace/buffer-format.rst), one entry =
@@ -13,7 +13,7 @@ Names are sorted, times are the commit's, owners are root, inode numbers count u
 import stat
 import subprocess
 
-FOLDERS = ("boot data dev etc proc root run sys tmp usr usr/bin usr/lib usr/share usr/share/libdrm usr/share/tawny").split()
+FOLDERS = ("boot data dev etc etc/ssl etc/ssl/certs proc root run sys tmp usr usr/bin usr/lib usr/share usr/share/libdrm usr/share/tawny").split()
 MODES = {"root": 0o700, "tmp": 0o1777}
 # The kernel looks for firmware in /lib/firmware.
 LINKS = {"lib": "usr/lib", "bin": "usr/bin"}
@@ -29,7 +29,7 @@ def entry(name, number, mode, epoch, data=b""):
     return head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4)
 
 
-def contents(init, engine, notices, gpu_names, overlay):
+def contents(init, engine, notices, gpu_names, authorities, overlay):
     """{name in the archive: (mode, bytes)}"""
     tree = {name: (stat.S_IFDIR | MODES.get(name, 0o755), b"") for name in FOLDERS}
     tree |= {name: (stat.S_IFLNK | 0o777, to.encode()) for name, to in LINKS.items()}
@@ -45,13 +45,14 @@ def contents(init, engine, notices, gpu_names, overlay):
         ("usr/bin/tawny", engine, 0o755),
         ("usr/share/libdrm/amdgpu.ids", gpu_names, 0o644),
         ("usr/share/tawny/NOTICES", notices, 0o644),
+        ("etc/ssl/certs/ca-certificates.crt", authorities, 0o644),
     ):
         tree[name] = (stat.S_IFREG | mode, path.read_bytes())
     return tree
 
 
-def write(out, epoch, init, engine, notices, gpu_names, overlay):
-    tree = contents(init, engine, notices, gpu_names, overlay)
+def write(out, epoch, init, engine, notices, gpu_names, authorities, overlay):
+    tree = contents(init, engine, notices, gpu_names, authorities, overlay)
     archive = b"".join(
         entry(name, number, mode, epoch, data)
         for number, (name, (mode, data)) in enumerate(sorted(tree.items()), 1)

@@ -1,9 +1,9 @@
 // ollama_store.c - what Ollama's clients ask to be done with models: push, create, copy, delete.
 //
-// Pulls are in pull_route.c. A copy is a second name of the
-// file; of a model in a folder that is only read it is an alias, which is then listed and deleted
-// as a model is. Create makes a copy too, or a model of blobs (ollama_blobs.c): it has nothing of
-// its own but what its file says, so whatever would change that is refused with what to do instead.
+// Pulls are in pull_route.c. A copy is a second name of the file; of a model in a folder that is
+// only read it is an alias, which is then listed and deleted as a model is. Create makes a copy
+// too, or a model of blobs (ollama_blobs.c): it has nothing of its own but what its file says, so
+// whatever would change that is refused with what to do instead.
 #include "chores.h"
 #include "ollama.h"
 
@@ -43,10 +43,6 @@ static void refuse_now(struct exchange *exchange, struct refusal *refusal)
     refusal->shape = ERRORS_OLLAMA;
     refusal_reply(exchange, refusal);
 }
-
-static const char ADD[] =
-    "put the GGUF file into models/ on the data partition, or name it in the setting model, and "
-    "restart the box";
 
 void ollama_success(struct exchange *exchange)
 {

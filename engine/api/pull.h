@@ -79,3 +79,5 @@ uint64_t pull_of_bytes(const struct pull *pull); // of all files; 0: not known
 // pull_route.c: tells the followers what is new; at the end, ends them.
 void pull_tell(struct pull *pull);
 void pull_leave(struct pull *pull, const char *why); // ends them before it is over
+
+route_handler catalogue_get; // catalogue.c

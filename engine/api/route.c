@@ -7,7 +7,7 @@
 // for what is not there, is answered from the head alone; only a handler that wants a body has it
 // read, and is called when it is there. A path is taken as clients join it to a base URL: double
 // slashes count as one, and a trailing one as none.
-#include "inside.h"
+#include "pull.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -44,6 +44,7 @@ static const struct endpoint {
     {"GET", "/v1/downloads", false, 0, downloads_get, SCOPE_MODELS},
     {"GET", "/v1/downloads/", false, 0, download_get, SCOPE_MODELS},
     {"DELETE", "/v1/downloads/", false, 0, download_delete, SCOPE_MODELS},
+    {"GET", "/v1/catalogue", false, 0, catalogue_get, SCOPE_CHAT | SCOPE_MODELS},
     {"GET", "/metrics", false, 0, metrics_get, SCOPE_METRICS | SCOPE_ADMIN},
     {"GET", "/v1/logs", false, 0, logs_get, SCOPE_ADMIN},
     {"GET", "/v1/audit", false, 0, audit_get, SCOPE_ADMIN},

@@ -117,6 +117,8 @@ static bool read_hub(struct source *out, struct bytes text, const char *hub)
     if (n < 2 || n == 3 || !take(out->host, sizeof(out->host), bytes_of(hub)))
         return false;
     split_tag(parts[1], &repo, &tag);
+    if (bytes_equal_text(tag, "latest")) // what Ollama's clients write where there is none
+        tag = (struct bytes){NULL, 0};
     if (!part_good(parts[0]) || !part_good(repo) || (tag.p && !part_good(tag)))
         return false;
     int n_path = snprintf(out->path, sizeof(out->path), "%.*s/%.*s", (int)parts[0].n,

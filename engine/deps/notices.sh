@@ -21,6 +21,7 @@ cat <<'T'
 The kernel and its modules: Linux, GPL-2.0-only with the syscall note (Debian source package linux).
 The UKI's stub: systemd-stub, LGPL-2.1-or-later (Debian source package systemd).
 The BIOS boot path: GNU GRUB, GPL-3.0-or-later (Debian source package grub2).
+The certificates of authorities: Mozilla's list, MPL-2.0 (Debian source package ca-certificates).
 Firmware for graphics and network chips: by AMD and Realtek, redistributable unmodified under their own terms (Debian
 source package firmware-nonfree; its file debian/copyright holds them word for word).
 

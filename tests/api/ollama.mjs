@@ -137,6 +137,6 @@ await check("a template is a 400", () => refused(400, "'template' is not support
 await check("vectors of a model that writes are a 400", () => refused(400, "writes text", () => client.embed({ model, input: "x" })));
 await check("a prompt over the context is a 400 with both numbers", () => refused(400, " tokens",
     () => client.chat({ model, messages: [{ role: "user", content: "word ".repeat(5000) }], stream: true })));
-await check("pull of another is refused with what to do", () => refused(501, "GGUF file", () => client.pull({ model: "llama3" })));
+await check("pull where nobody is to be pulled from", () => refused(502, "cannot be reached", () => client.pull({ model: "llama3" })));
 await check("a wrong key is a 401", () => refused(401, "API key",
     () => new Ollama({ host: process.env.TAWNY_URL, headers: { Authorization: "Bearer wrong" } }).list()));

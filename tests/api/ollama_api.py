@@ -118,7 +118,7 @@ def copies(server):
 
 
 def run(model):
-    server = Server("ollama", model, options=SHORT)
+    server = Server("ollama", model, options=(*SHORT, "--registry", "localhost:1"))
     server.wait()
     probes(server)
     streams(server)

@@ -274,6 +274,15 @@ def sources(server, site):
           str(site.ports["rsa"]) in s[1] for s in site.seen), again)
 
 
+def catalogue(server):
+    status, _, answer = server.ask("GET", "/v1/catalogue")
+    small = {e["name"]: e for e in answer["data"]}.get("embeddinggemma-300M-GGUF:Q8_0", {})
+    total = int(next(line for line in open("/proc/meminfo") if line.startswith("MemTotal")).split()[1]) * 1024
+    check("pull: the catalogue says what fits", status == 200 and 12 <= len(answer["data"]) <= 20 and 0 < answer["memory"] <= total and
+          all(e["fits_memory"] == (e["memory_about"] <= answer["memory"]) and e["fits_disk"] == (e["bytes_about"] <= answer["disk_free"]) and
+              e["source"].startswith("hf.co/") and e["what"] and not e["here"] for e in answer["data"]) and small.get("fits_memory"), answer)
+
+
 def refusals(server, site):
     log = server.log
     for source, said in (
@@ -414,6 +423,7 @@ def run(model):
     server.wait()
     stuck, unending = (begin(server, site.url("rsa", "/%s.gguf" % name)) for name in ("stuck", "unending"))
     sources(server, site)
+    catalogue(server)
     refusals(server, site)
     cuts(server, site)
     ollama(server, site)

@@ -33,6 +33,7 @@ static void sources(void)
         {"reg.lan:5000/me/model:7b", "registry|reg.lan:5000|me/model|7b||||model:7b"},
         {"localhost:5000/model", "registry|localhost:5000|library/model|latest||||model"},
         {"hf.co/Own/Repo-GGUF", "hub|hub.example:8443|Own/Repo-GGUF|||||Repo-GGUF"},
+        {"hf.co/Own/Repo-GGUF:latest", "hub|hub.example:8443|Own/Repo-GGUF|||||Repo-GGUF"},
         {"hf.co/Own/Repo-GGUF:Q8_0", "hub|hub.example:8443|Own/Repo-GGUF|Q8_0||||Repo-GGUF:Q8_0"},
         {"hub.example:8443/Own/Repo", "hub|hub.example:8443|Own/Repo|||||Repo"},
         {"https://huggingface.co/Own/Repo", "hub|hub.example:8443|Own/Repo|||||Repo"},
