@@ -346,10 +346,10 @@ def killed(server, model, site, options):
         site.seen.clear()
         server = Server("pull", model, options=options, fresh=False)
         server.wait()
-        until = time.time() + 20
-        while time.time() < until and not server.ask("GET", "/v1/downloads")[2]["data"]:
+        until, one = time.time() + 20, {"status": "none"}
+        while time.time() < until and one["status"] == "none":
             time.sleep(0.1)
-        one = (server.ask("GET", "/v1/downloads")[2]["data"] or [{"id": "0", "status": "none"}])[0]
+            one = next((d for d in server.ask("GET", "/v1/downloads")[2]["data"] if d["name"] == "survivor"), one)
     one = wait(server, one)
     asked = [s[4] for s in site.seen if s[0] == "GET" and "slow" in s[2]]
     check("pull: after three kills it is whole, and what was there was not fetched again", one["status"] == "done" and whole(server, site, "survivor") and
@@ -407,7 +407,8 @@ def full(model, site, options):
         check("pull: with room again it becomes whole", one["status"] == "done" and whole(server, site, "slow"), one)
         check("pull: the server of the full disk stops", server.stop() == 0)
     finally:
-        server.stop()
+        if server.process.poll() is None:
+            server.stop()
         subprocess.run(["umount", "-l", str(state)], capture_output=True)
 
 
