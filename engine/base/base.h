@@ -248,12 +248,12 @@ struct settings {
     char state[512];       // directory: api-key, tls/, models/
     char device[64];       // auto | vulkan | cpu | a part of a device's name
     char hostname[64];
-    char registry[256];   // HOST or HOST:PORT that a pull of NAME:TAG asks
-    char hub[256];        // the same of hf.co/OWNER/REPO
-    char tokens[4096];    // "HOST TOKEN, ...": what pulls show to that host
-    char ca[1024];        // files of PEM certificates that pulls trust, comma separated
-    char pull_plain[512]; // hosts that pulls may ask by http, comma separated
-    char proxy[256];      // HOST:PORT by which pulls go; "" = none
+    char registry[256];       // HOST or HOST:PORT that a pull of NAME:TAG asks
+    char hub[256];            // the same of hf.co/OWNER/REPO
+    char tokens[4096];        // "HOST TOKEN, ...": what pulls show to that host
+    char ca[1024];            // files of PEM certificates that pulls trust, comma separated
+    char pull_plain[512];     // hosts that pulls may ask by http, comma separated
+    char proxy[256];          // HOST:PORT by which pulls go; "" = none
     char cors[512];           // origins whose pages may use the API, comma separated; "" = none
     int32_t n_ctx;            // tokens a sequence may hold; 0 = the model's own limit; or CTX_AUTO
     int32_t n_threads;        // CPU threads; 0 = one a core we may run on
