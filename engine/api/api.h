@@ -23,8 +23,8 @@ struct api_options {
     const char *version;    // of this build
     struct bytes notices;   // licences of what is linked in; outlives the api
     const char *hostname;
-    const char *cors;  // the setting: origins whose pages may use this server; "" = none
-    bool open_metrics; // GET /metrics wants no key
+    const char *cors;           // the setting: origins whose pages may use this server; "" = none
+    bool open_metrics;          // GET /metrics wants no key
     const char *registry, *hub; // HOST or HOST:PORT that pulls ask; outlive the api
 };
 
