@@ -85,7 +85,7 @@ static void give(struct model *m, int32_t t, const float *state)
 }
 
 static enum status check_from(const struct model *m, const struct batch *b, const int32_t *from,
-                              const float *hidden, struct err *err)
+                              struct err *err)
 {
     for (int32_t t = 0; t < b->n_tokens; t++) {
         if (b->pos[t] == 0)
@@ -93,8 +93,6 @@ static enum status check_from(const struct model *m, const struct batch *b, cons
         if (from[t] < -1 || from[t] >= m->n_hidden)
             return err_set(err, BAD_INPUT, "the state of row %d of the pass before, which kept %d",
                            from[t], m->n_hidden);
-        if (from[t] == -1 && !hidden)
-            return err_set(err, BAD_INPUT, "row %d is to be drafted from no state", t);
     }
     return OK;
 }
@@ -110,7 +108,7 @@ static void place_states(struct model *m, const struct batch *b, const int32_t *
         const bool begins = b->pos[t] == 0;
         rows[t] = begins || from[t] < 0 ? m->act.n_batch + t : from[t];
         if (rows[t] >= m->act.n_batch)
-            give(m, t, begins ? zeros : hidden + (size_t)t * n_embd);
+            give(m, t, begins || !hidden ? zeros : hidden + (size_t)t * n_embd);
     }
     struct tensor to = m->act.hidden_row;
     to.n_cols = b->n_tokens;
@@ -130,7 +128,7 @@ enum status model_draft(struct model *m, const struct batch *b, const int32_t *f
         status = err_set(err, TOO_LARGE, "%d rows to be drafted; a pass holds %d", b->n_tokens,
                          m->act.n_batch);
     if (status == OK)
-        status = check_from(m, b, from, hidden, err);
+        status = check_from(m, b, from, err);
     m->n_hidden = 0;
     if (status == OK && b->n_tokens > 0) {
         place_states(m, b, from, hidden);

@@ -295,6 +295,30 @@ enum status kv_copies(struct kv *kv, struct compute *compute, struct err *err)
     return compute_finish(compute, err);
 }
 
+// Which slot stands before each row, and which is written behind it.
+static enum status place_states(struct kv *kv, const struct batch *b, int32_t start, int32_t n,
+                                struct kv_inputs *inputs, struct err *err)
+{
+    for (int32_t begin = 0, end; begin < n; begin = end) {
+        const int32_t seq = b->seq[start + begin];
+        for (end = begin + 1; end < n && b->seq[start + end] == seq;)
+            end++;
+        const bool keeps = b->keeps_rows && end - begin <= FEW_ROWS;
+        if (keeps && past_keep_rows(kv->past, seq, end - begin) != OK)
+            return err_set(err, NO_ROOM, "no room for the states of %d rows of sequence %d",
+                           end - begin, seq);
+        for (int32_t t = begin; t < end; t++) {
+            inputs->slot_in[t] = b->pos[start + t] == 0 ? SLOT_ZERO
+                                 : t == begin           ? past_slot(kv->past, seq)
+                                                        : SLOT_GOES_ON;
+            inputs->slot_out[t] = t == end - 1 ? past_next_slot(kv->past, seq)
+                                  : keeps      ? past_row_slot(kv->past, seq, t - begin)
+                                               : SLOT_NONE;
+        }
+    }
+    return OK;
+}
+
 enum status kv_enter(struct kv *kv, struct compute *compute, const struct batch *b, int32_t start,
                      int32_t n, struct kv_inputs *inputs, struct err *err)
 {
@@ -311,18 +335,11 @@ enum status kv_enter(struct kv *kv, struct compute *compute, const struct batch 
         to.n_cols = n;
         tensor_write(compute, &to, inputs->row, (size_t)n * sizeof(*inputs->row));
     }
-    for (int32_t t = 0; t < n && kv->shape.n_slots > 0; t++) {
-        const int32_t seq = b->seq[start + t];
-        const bool begins = t == 0 || b->seq[start + t - 1] != seq,
-                   ends = t == n - 1 || b->seq[start + t + 1] != seq;
-        inputs->slot_in[t] = b->pos[start + t] == 0 ? SLOT_ZERO
-                             : begins               ? past_slot(kv->past, seq)
-                                                    : SLOT_GOES_ON;
-        inputs->slot_out[t] = ends ? past_next_slot(kv->past, seq) : SLOT_NONE;
-    }
-    for (int32_t t = start; t < start + n; t++)
+    if (kv->shape.n_slots > 0)
+        status = place_states(kv, b, start, n, inputs, err);
+    for (int32_t t = start; t < start + n && status == OK; t++)
         past_append(kv->past, b->seq[t], 1);
-    return OK;
+    return status;
 }
 
 // Room for rows that the trunk has not computed yet; no row that other sequences read.

@@ -103,7 +103,8 @@ static void fill_info(struct model *m, const char *path)
     info->draft_bytes = m->weights.draft_bytes;
     info->drafts = h->n_draft > 0;
     info->needs_snapshots = hyper_recurrent(h);
-    info->takes_back = !hyper_recurrent(h) && !h->sees_all;
+    info->takes_back =
+        !h->sees_all && (!hyper_recurrent(h) || info->plan.n_slots > info->plan.n_seq);
     for (int32_t k = 0; k < info->plan.n_pools; k++)
         info->needs_snapshots |=
             info->plan.pools[k].window > 0 && info->plan.pools[k].window < h->n_ctx;
@@ -432,6 +433,11 @@ int32_t model_fork(struct model *model, int32_t from, int32_t to, int32_t n)
 enum status model_reserve(struct model *model, int32_t seq, int32_t n)
 {
     return past_reserve(model->kv.past, seq, n);
+}
+
+int32_t model_states_free(const struct model *model)
+{
+    return model->kv.shape.n_slots > 0 ? past_slots_free(model->kv.past) : INT32_MAX;
 }
 
 int64_t model_room(const struct model *model)

@@ -83,7 +83,7 @@ struct model_info {
     bool one_pass;        // a text must be one pass: its tokens see what follows them
     int32_t n_texts;      // most that one pass of model_embed may have
     bool needs_snapshots; // what a sequence holds cannot be cut back anywhere
-    bool takes_back;      // but it can to any row of the pass that came last
+    bool takes_back;      // but it can to any row of the pass that came last (batch.keeps_rows)
     uint64_t draft_bytes; // of the file's blocks that predict further tokens; 0: it has none
     bool drafts;          // one of them is loaded: model_draft
     // Of an opened model, by its chat template: it was taught to think, to call tools.
@@ -148,6 +148,10 @@ struct batch {
     const int32_t *seq;    // [n_tokens], 0 .. n_seq - 1
     const uint8_t *wanted; // [n_tokens]: 1 = its logits are wanted
     int32_t n_top;         // 0 = all logits of a wanted row; else the n_top <= TOP_K_MOST largest
+    // What recurrent layers hold after each row is kept, of sequences with FEW_ROWS rows at most,
+    // until more is reserved for them: model_cut goes back to any of these rows. There must be
+    // model_states_free for all rows but each sequence's last.
+    bool keeps_rows;
 };
 struct logits {     // of the wanted rows, in row order; the caller's memory
     float *value;   // [number wanted][n_vocab]; with n_top [number wanted][n_top], falling
@@ -167,9 +171,9 @@ MUST_USE enum status model_forward(struct model *model, const struct batch *batc
 //
 // batch: as in model_forward, but n_batch rows at most, and those of a sequence are neighbours in
 // position. from[t]: the row of the batch before, of model_forward or model_draft, whose state is
-// h; -1: it is row t of hidden, [n_tokens][n_embd] (NULL: no from[t] is -1). Written are the keys
-// and values of that block alone: what a sequence holds stays the same, and rows may lie behind it,
-// up to where there is room. A row reads those of its sequence's positions before it: they were
+// h; -1: it is row t of hidden, [n_tokens][n_embd], or zeros where that is NULL (what is predicted
+// from there on is a little worse). Written are the keys and values of that block alone: what a
+// sequence holds stays the same, and rows may lie behind it, up to where there is room. A row reads those of its sequence's positions before it: they were
 // drafted before or are in this batch, else BAD_INPUT; with which tokens the caller knows, who
 // drafts again from the first that was another. Positions that forks have in common are drafted
 // before the fork, or not at all: BAD_INPUT. UNSUPPORTED: the model was opened without. After a
@@ -213,6 +217,8 @@ int32_t model_cut(struct model *model, int32_t seq, int32_t n); // answers the s
 int32_t model_fork(struct model *model, int32_t from, int32_t to, int32_t n);
 // Room for n more positions. NO_ROOM: other sequences, or snapshots, must give some back first.
 MUST_USE enum status model_reserve(struct model *model, int32_t seq, int32_t n);
+// States of recurrent layers that there is room for; INT32_MAX: it has no such layers.
+int32_t model_states_free(const struct model *model);
 // Positions that there is still room for, were all pages one sequence's.
 int64_t model_room(const struct model *model);
 // Makes it possible to cut the sequence back to where it stands. NO_ROOM: too many are kept.

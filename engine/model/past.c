@@ -8,7 +8,7 @@
 //
 // Invariants (past_check walks them): a slot's count is the number of sequences and snapshots
 // that have it; a sequence has one exactly when it holds positions and the model is recurrent; its
-// next slot is either of its own or none.
+// next slot is either of its own or none, and so are those of the rows it computed last.
 #include "past.h"
 
 #include <stdlib.h>
@@ -21,6 +21,8 @@ struct sequence {
     int32_t n_drafted;                                   // see past_drafted
     int32_t slot, next_slot;                             // see past_next_slot
     int32_t snapshots[PAST_SNAPSHOTS_MOST], n_snapshots; // rising by position
+    int32_t row_slots[FEW_ROWS - 1], n_row_slots;        // states after the positions behind
+    int32_t row_from;                                    // this one, up to the last but one
 };
 
 struct snapshot {
@@ -148,6 +150,44 @@ int32_t past_next_slot(const struct past *m, int32_t seq)
     return s->next_slot != NONE ? s->next_slot : s->slot;
 }
 
+// ---- the rows of the last pass ------------------------------------------------------------------
+
+static void rows_drop(struct past *m, struct sequence *s)
+{
+    while (s->n_row_slots > 0)
+        slot_drop(m, &s->row_slots[--s->n_row_slots]);
+}
+
+// Whether the state after n positions is that of a row which is kept.
+static bool is_row(const struct sequence *s, int32_t n)
+{
+    return n > s->row_from && n - s->row_from <= s->n_row_slots && n < s->n;
+}
+
+enum status past_keep_rows(struct past *m, int32_t seq, int32_t n)
+{
+    struct sequence *s = seq_of(m, seq);
+    if (n > FEW_ROWS)
+        die("%d rows of sequence %d are to be kept, at most %d", (int)n, (int)seq, FEW_ROWS);
+    rows_drop(m, s);
+    if (m->shape.n_slots == 0)
+        return OK;
+    if (n - 1 > m->n_free_slots)
+        return NO_ROOM;
+    s->row_from = s->n;
+    while (s->n_row_slots < n - 1)
+        s->row_slots[s->n_row_slots++] = slot_take(m);
+    return OK;
+}
+
+int32_t past_row_slot(const struct past *m, int32_t seq, int32_t i)
+{
+    const struct sequence *s = seq_of(m, seq);
+    if (i < 0 || i >= s->n_row_slots)
+        die("row %d of sequence %d, which keeps %d", (int)i, (int)seq, (int)s->n_row_slots);
+    return s->row_slots[i];
+}
+
 // ---- snapshots ----------------------------------------------------------------------------------
 
 static void snapshot_drop(struct past *m, int32_t number)
@@ -245,7 +285,7 @@ static bool stands(const struct past *m, int32_t seq, int32_t n)
     for (int32_t k = 0; k < m->shape.n_pools; k++)
         if (pages_first(m->pools[k].window, n) < m->pools[k].first[seq])
             return false;
-    return m->shape.n_slots == 0;
+    return m->shape.n_slots == 0 || is_row(&m->seqs[seq], n);
 }
 
 int32_t past_keeps(const struct past *m, int32_t seq, int32_t n)
@@ -278,6 +318,13 @@ int32_t past_cut(struct past *m, int32_t seq, int32_t n)
         slot_drop(m, &s->slot);
     else if (!stands(m, seq, kept))
         snapshot_restore(m, seq, snapshot_before(m, s, kept));
+    else if (is_row(s, kept)) {
+        int32_t *row = &s->row_slots[kept - s->row_from - 1];
+        slot_drop(m, &s->slot);
+        s->slot = *row;
+        *row = NONE;
+    }
+    rows_drop(m, s);
     for (int32_t k = 0; k < m->shape.n_pools; k++)
         pages_keep(&m->pools[k], seq, 0, pages_of(kept));
     snapshots_cut(m, s, kept > 0 ? kept : NONE);
@@ -339,6 +386,7 @@ enum status past_reserve(struct past *m, int32_t seq, int32_t n)
     struct sequence *s = seq_of(m, seq);
     if (n < 0 || n > m->shape.n_ctx - s->n)
         die("%d more positions behind %d of %d", (int)n, (int)s->n, (int)m->shape.n_ctx);
+    rows_drop(m, s);
     for (int32_t k = 0; k < m->shape.n_pools; k++) {
         struct pages *pool = &m->pools[k];
         pages_keep(pool, seq, pages_first(pool->window, s->n), INT32_MAX);
@@ -471,6 +519,10 @@ static void check_sequences(const struct past *m, int32_t *refs, int32_t *slots)
             slots[s->slot]++;
         if (s->next_slot != NONE && slots[s->next_slot]++ + m->slot_refs[s->next_slot] != 1)
             die("sequence %d shares the slot of its next state", (int)i);
+        for (int32_t k = 0; k < s->n_row_slots; k++)
+            if (s->row_slots[k] == NONE || slots[s->row_slots[k]]++ > 0 ||
+                m->slot_refs[s->row_slots[k]] != 1)
+                die("sequence %d shares the slot of a row", (int)i);
         for (int32_t k = 0; k < s->n_snapshots; k++) {
             const struct snapshot *snapshot = &m->snapshots[s->snapshots[k]];
             if (snapshot->pos <= pos || snapshot->pos > s->n)

@@ -59,6 +59,12 @@ int32_t past_fork(struct past *past, int32_t from, int32_t to, int32_t n);
 // Room for n more positions, and for the state after them. NO_ROOM: some pool or the slots have too
 // few left, and nothing was taken. Pages that lie before the window of the next position go back.
 MUST_USE enum status past_reserve(struct past *past, int32_t seq, int32_t n);
+// The state after each of the next n positions is to be kept, which are reserved and FEW_ROWS at
+// most, so that the sequence can be cut back to any of them until more is reserved. NO_ROOM: there
+// are fewer slots, and none was taken. OK where there is no state.
+MUST_USE enum status past_keep_rows(struct past *past, int32_t seq, int32_t n);
+// Where the state after the i-th of these goes, but for the last one's, which is past_next_slot.
+int32_t past_row_slot(const struct past *past, int32_t seq, int32_t i);
 // n reserved positions were computed, or are about to be: the sequence holds them.
 void past_append(struct past *past, int32_t seq, int32_t n);
 // Room for n positions as if they had been computed, of which the caller brings the rows and the

@@ -15,6 +15,7 @@ struct plain { // one sequence
     int32_t snapshots[PAST_SNAPSHOTS_MOST], n_snapshots;
     int32_t low[PAST_POOLS_MOST]; // the first position whose row is still there
     int32_t n_drafted, drafted[CTX];
+    int32_t row_from, n_rows; // states are kept behind so many positions from there on
 };
 
 struct world {
@@ -24,7 +25,7 @@ struct world {
     int32_t *row[PAST_POOLS_MOST]; // [n_pages * PAGE_ROWS]: the token it was computed for
     int32_t *drafted_row;          // the same in pool 0, for the layer behind the trunk
     uint64_t *state;               // [n_slots]: hash of all tokens up to there
-    int32_t n_tokens, n_refused, n_copied, n_shared;
+    int32_t n_tokens, n_refused, n_copied, n_shared, n_kept;
     uint32_t random;
 };
 
@@ -78,10 +79,15 @@ static bool keeps_state(const struct world *w)
     return keeps;
 }
 
+static bool is_row(const struct plain *s, int32_t n)
+{
+    return n > s->row_from && n <= s->row_from + s->n_rows;
+}
+
 // Where a sequence stands when it is cut back to n.
 static int32_t cut_at(const struct world *w, const struct plain *s, int32_t n)
 {
-    bool exact = n <= 0 || w->shape.n_slots == 0;
+    bool exact = n <= 0 || w->shape.n_slots == 0 || is_row(s, n);
     int32_t best = 0;
     if (n >= s->n)
         return s->n;
@@ -95,7 +101,7 @@ static int32_t cut_at(const struct world *w, const struct plain *s, int32_t n)
 static void plain_cut(const struct world *w, struct plain *s, int32_t n)
 {
     const int32_t kept = cut_at(w, s, n);
-    bool restored = kept < s->n && w->shape.n_slots > 0;
+    bool restored = kept < s->n && w->shape.n_slots > 0 && !is_row(s, kept);
     for (int32_t k = 0; k < w->shape.n_pools; k++)
         restored |= low_of(w->shape.pools[k].window, kept) < s->low[k];
     for (int32_t k = 0; k < w->shape.n_pools; k++)
@@ -104,6 +110,7 @@ static void plain_cut(const struct world *w, struct plain *s, int32_t n)
     while (s->n_snapshots > 0 && (s->snapshots[s->n_snapshots - 1] > kept || kept == 0))
         s->n_snapshots--;
     s->n = kept;
+    s->n_rows = 0;
     s->n_drafted = s->n_drafted < kept ? s->n_drafted : kept;
 }
 
@@ -118,6 +125,7 @@ static void cut(struct world *w, int32_t i, int32_t n)
 static void fork_it(struct world *w, int32_t from, int32_t to, int32_t n)
 {
     w->seqs[to] = w->seqs[from];
+    w->seqs[to].n_rows = 0;
     CHECK(past_fork(w->memory, from, to, n) == cut_at(w, &w->seqs[to], n));
     plain_cut(w, &w->seqs[to], n);
 }
@@ -125,6 +133,7 @@ static void fork_it(struct world *w, int32_t from, int32_t to, int32_t n)
 // What making room lets go of: rows that the next position does not see.
 static void trim(struct world *w, int32_t i)
 {
+    w->seqs[i].n_rows = 0;
     for (int32_t k = 0; k < w->shape.n_pools; k++) {
         const int32_t low = low_of(w->shape.pools[k].window, w->seqs[i].n);
         w->seqs[i].low[k] = low > w->seqs[i].low[k] ? low : w->seqs[i].low[k];
@@ -169,6 +178,15 @@ static void compute(struct world *w, int32_t i, int32_t n)
         for (int32_t k = 0; k < w->shape.n_pools; k++)
             w->row[k][past_row(w->memory, k, i, pos)] = s->token[pos];
     }
+    if (n > 1 && n <= FEW_ROWS && next_random(w, 2)) {
+        const bool has_room = w->shape.n_slots == 0 || past_slots_free(w->memory) >= n - 1;
+        CHECK(past_keep_rows(w->memory, i, n) == (has_room ? OK : NO_ROOM));
+        s->row_from = s->n;
+        s->n_rows = has_room && w->shape.n_slots > 0 ? n - 1 : 0;
+        w->n_kept += s->n_rows;
+    }
+    for (int32_t k = 0; k < s->n_rows; k++)
+        w->state[past_row_slot(w->memory, i, k)] = hash_of(s, s->n + k + 1);
     if (w->shape.n_slots > 0)
         w->state[past_next_slot(w->memory, i)] = hash_of(s, s->n + n);
     past_append(w->memory, i, n);
@@ -252,7 +270,7 @@ static void step(struct world *w)
                   n = (int32_t)next_random(w, (uint32_t)w->seqs[i].n + 20) - 5;
     switch (next_random(w, 12)) {
     case 0:
-        cut(w, i, n);
+        cut(w, i, next_random(w, 2) ? n : w->seqs[i].n - (int32_t)next_random(w, 8));
         break;
     case 1:
         if (i != other)
@@ -332,6 +350,7 @@ static void test_random(void)
                 check_seq(&w, i);
         }
         CHECK(w.n_refused > 0 && (w.n_copied > 0 || w.shape.n_pools == 0));
+        CHECK(w.n_kept > 0 || w.shape.n_slots == 0);
         CHECK(w.n_shared > 0 || w.shape.n_pools == 0 || w.shape.pools[0].window > 0);
         world_close(&w);
     }
