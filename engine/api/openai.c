@@ -296,6 +296,22 @@ static void usage_write(struct json *json, const struct usage *usage)
     timings_write(json, usage); // an extension, named as peers do
 }
 
+// Who guessed; "" where nobody did.
+static void guessers_write(struct json *json, uint32_t drafted_by)
+{
+    static const struct {
+        uint32_t bit;
+        const char *name;
+    } all[] = {
+        {GUESSED_BY_LOOKUP, "lookup"}, {GUESSED_BY_BLOCK, "mtp"}, {GUESSED_BY_DRAFT, "draft"}};
+    char text[32] = "";
+    for (size_t i = 0; i < COUNT_OF(all); i++)
+        if (drafted_by & all[i].bit)
+            snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s%s", text[0] ? "," : "",
+                     all[i].name);
+    json_string(json, "draft_by", text);
+}
+
 void timings_write(struct json *json, const struct usage *usage)
 {
     int32_t n_read = usage->n_prompt - usage->n_prompt_cached,
@@ -312,6 +328,7 @@ void timings_write(struct json *json, const struct usage *usage)
     json_real(json, "predicted_per_second", per_second(n_after_first, usage->generate_us), 1);
     json_whole(json, "draft_n", usage->n_drafted);
     json_whole(json, "draft_n_accepted", usage->n_draft_kept);
+    guessers_write(json, usage->drafted_by);
     json_end(json);
 }
 

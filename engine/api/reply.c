@@ -104,6 +104,7 @@ static void usage_add(struct usage *sum, const struct usage *usage, bool again)
     sum->n_thinking += usage->n_thinking;
     sum->n_drafted += usage->n_drafted;
     sum->n_draft_kept += usage->n_draft_kept;
+    sum->drafted_by |= usage->drafted_by;
     sum->queue_us += usage->queue_us;
     sum->generate_us += usage->generate_us;
 }

@@ -261,7 +261,8 @@ struct settings {
     bool kv_q8_0;             // kv-type: keys and values in 8 bits (q8_0), else in 16 (f16)
     int32_t keep_prefixes_mb; // of what is kept of texts on the disk; 0: nothing is
     bool share_prefixes;      // what one key's requests left in memory may serve another's
-    bool speculation;         // tokens are guessed ahead where that is faster
+    bool speculation;         // tokens are guessed ahead where that is faster,
+    char draft[2200];         // by this model too, where its vocabulary is the same; "" = none
     bool open_metrics;        // GET /metrics wants no key
     enum log_level log;
 };

@@ -74,6 +74,9 @@ static const struct key {
      "how much of the disk keeps what was computed of conversations, over restarts; 0: nothing"},
     {"speculation", 0, AUTO_OFF, AT(speculation), 0, 0, false, "WHEN",
      "guess tokens ahead where that is faster (the answers are the same): auto or off"},
+    {"draft", 0, TEXT, AT(draft), 0, 0, true, "FILE",
+     "a small model that guesses too, of the same vocabulary: a file, or a name under "
+     "STATE/models/"},
     {"log", 0, LEVEL, AT(log), 0, 0, false, "LEVEL", "how much is told: info or debug"},
 #undef AT
 };

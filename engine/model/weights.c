@@ -234,8 +234,8 @@ static void skip(const struct planner *p, const char *const *starts, size_t n_st
                 n_bytes += p->gguf->tensors[i].n_bytes;
             }
     if (n > 0)
-        log_info("%llu tensors (%llu MB) %s are in the file; this build leaves them out",
-                 (unsigned long long)n, (unsigned long long)(n_bytes >> 20), what);
+        log_info("%llu tensors (%llu MB) %s are in the file and left out", (unsigned long long)n,
+                 (unsigned long long)(n_bytes >> 20), what);
 }
 
 static uint64_t bytes_of_block(const struct planner *p, const char *start)

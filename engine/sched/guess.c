@@ -28,9 +28,10 @@ enum {
 };
 static const double WORTH = 1.03;   // so much faster it must be
 static const double TRY_FROM = 0.5; // a guess this likely is good enough to measure a pass with
-static const float FIRST_RATES[GUESS_KINDS] = {0.3f, 0.45f, 0.6f, 0.75f, 0.85f, 0.9f, 1};
+static const float FIRST_RATES[GUESS_KINDS] = {0.3f, 0.45f, 0.6f, 0.75f, 0.85f, 0.9f, 0.6f, 1};
 _Static_assert(1 << (GUESS_PACES - 1) == GUESS_ROWS, "a pace for each number of rows");
-enum { KIND_SURE = GUESS_KINDS - 1 }; // what is forced
+
+bool guess_boldly;
 
 // ---- learning -----------------------------------------------------------------------------------
 
@@ -119,6 +120,15 @@ static bool is_stale(const struct guessing *g, const struct pace *pace)
     return g->n_passes - pace->at >= STALE_PASSES;
 }
 
+void pace_add(struct pace *pace, uint64_t took_us)
+{
+    if (pace->n++ == 0)
+        return;
+    const int32_t n_before = pace->n - 2, n = n_before < PACE_TIMES ? n_before + 1 : PACE_TIMES;
+    pace->times[n_before % PACE_TIMES] = (float)(took_us ? took_us : 1);
+    pace->us = median(pace->times, n);
+}
+
 void guess_learn(struct loaded *loaded, int32_t n_rows, uint64_t took_us)
 {
     struct guessing *g = &loaded->guessing;
@@ -128,40 +138,50 @@ void guess_learn(struct loaded *loaded, int32_t n_rows, uint64_t took_us)
     if (is_stale(g, pace))
         pace->n = 0;
     pace->at = ++g->n_passes;
-    if (pace->n++ == 0)
-        return;
-    const int32_t n_before = pace->n - 2, n = n_before < PACE_TIMES ? n_before + 1 : PACE_TIMES;
-    pace->times[n_before % PACE_TIMES] = (float)(took_us ? took_us : 1);
-    pace->us = median(pace->times, n);
+    pace_add(pace, took_us);
 }
 
 // ---- guessing -----------------------------------------------------------------------------------
+
+// Tokens that may be guessed behind the one that was picked last.
+static int32_t room_for(const struct loaded *loaded, const struct seq *seq)
+{
+    const struct work *work = seq->work;
+    const int32_t max = work->job->ask.max_tokens;
+    int32_t n_most = GUESS_MOST;
+    if (n_most > loaded->n_ctx - 2 - seq->n_cached) // of the last position none is computed
+        n_most = loaded->n_ctx - 2 - seq->n_cached;
+    if (max > 0 && n_most > max - work->n_generated - 1) // the pass gives one token anyway
+        n_most = max - work->n_generated - 1;
+    return work->guess.lookup && n_most > 0 ? n_most : 0;
+}
+
+static void set_guess(struct guess *guess, const int32_t *token, int32_t n, int32_t kind)
+{
+    guess->n = n < GUESS_MOST ? n : GUESS_MOST;
+    guess->kind = kind;
+    memcpy(guess->token, token, (size_t)guess->n * sizeof(*token));
+}
 
 static void look_ahead(const struct loaded *loaded, const struct seq *seq)
 {
     struct work *work = seq->work;
     struct guess *guess = &work->guess;
-    const int32_t max = work->job->ask.max_tokens;
-    int32_t n_most = GUESS_MOST, n_matched = 0;
-    guess->n = guess->at = guess->n_rows = 0;
-    if (!guess->lookup)
+    const int32_t n_most = room_for(loaded, seq), n_forced = work->n_forced - work->at_forced;
+    const int32_t n_ahead = guess->n_ahead;
+    int32_t n_matched = 0;
+    guess->n = guess->at = guess->n_rows = guess->n_ahead = 0;
+    if (n_most == 0)
         return;
-    if (n_most > loaded->n_ctx - 2 - seq->n_cached) // of the last position none is computed
-        n_most = loaded->n_ctx - 2 - seq->n_cached;
-    if (max > 0 && n_most > max - work->n_generated - 1) // the pass gives one token anyway
-        n_most = max - work->n_generated - 1;
-    if (n_most <= 0)
-        return;
-    if (work->at_forced < work->n_forced) {
-        const int32_t n_left = work->n_forced - work->at_forced;
-        guess->n = n_left < n_most ? n_left : n_most;
-        guess->kind = KIND_SURE;
-        memcpy(guess->token, work->forced + work->at_forced,
-               (size_t)guess->n * sizeof(*guess->token));
-        return;
+    if (n_forced > 0) {
+        set_guess(guess, work->forced + work->at_forced, n_forced < n_most ? n_forced : n_most,
+                  KIND_SURE);
+    } else if (n_ahead > 0) {
+        set_guess(guess, guess->ahead, n_ahead < n_most ? n_ahead : n_most, KIND_AHEAD);
+    } else {
+        guess->n = lookup_guess(guess->lookup, guess->token, n_most, &n_matched);
+        guess->kind = kind_of(n_matched);
     }
-    guess->n = lookup_guess(guess->lookup, guess->token, n_most, &n_matched);
-    guess->kind = kind_of(n_matched);
 }
 
 // The likeliest row that none is spent on yet; *chance: that its token comes, and its row counts.
@@ -195,6 +215,8 @@ static int32_t rows_worth(const struct guessing *g, int32_t n_rows, const double
 {
     const struct pace *alone = &g->paces[pace_of(n_rows)];
     int32_t best = 0;
+    if (guess_boldly)
+        return n_most;
     if (!is_known(g, alone))
         return 0;
     double most = WORTH * n_rows / alone->us;
@@ -211,6 +233,62 @@ static int32_t rows_worth(const struct guessing *g, int32_t n_rows, const double
         if (tokens > most) {
             most = tokens;
             best = n;
+        }
+    }
+    return best;
+}
+
+bool guess_wants(const struct loaded *loaded, const struct seq *seq)
+{
+    const struct work *work = seq->work;
+    int32_t found[GUESS_MOST], n_matched;
+    if (room_for(loaded, seq) == 0 || work->at_forced < work->n_forced)
+        return false;
+    return guess_boldly || lookup_guess(work->guess.lookup, found, 1, &n_matched) == 0 ||
+           work->guess.rate[kind_of(n_matched)] < work->guess.rate[KIND_AHEAD];
+}
+
+// How often a guess that is computed comes, of those that want some now.
+static double rate_ahead(const struct loaded *loaded, int32_t n_wants)
+{
+    double sum = 0;
+    for (int32_t i = 0; i < loaded->n_seq; i++)
+        if (loaded->ahead.seqs[i].wants)
+            sum += (double)loaded->seqs[i].work->guess.rate[KIND_AHEAD];
+    return sum / n_wants;
+}
+
+int32_t guess_depth(const struct loaded *loaded, int32_t n_wants)
+{
+    const struct guessing *g = &loaded->guessing;
+    const struct ahead *a = &loaded->ahead;
+    int32_t n_rows = 0, best = -1;
+    double come = 0, chance = 1;
+    const double rate = rate_ahead(loaded, n_wants);
+    for (int32_t i = 0; i < loaded->n_seq; i++) {
+        n_rows += loaded->seqs[i].state == SEQ_DECODE;
+        if (loaded->seqs[i].state == SEQ_PREFILL) // no pass beside a prompt has guesses
+            return 0;
+    }
+    if (guess_boldly)
+        return (GUESS_ROWS - n_rows) / n_wants;
+    if (n_rows + n_wants > GUESS_ROWS || !is_known(g, &g->paces[pace_of(n_rows)]))
+        return 0;
+    double most = WORTH * n_rows / g->paces[pace_of(n_rows)].us;
+    for (int32_t depth = 1; n_rows + depth * n_wants <= GUESS_ROWS && depth <= GUESS_MOST;
+         depth++) {
+        const struct pace *pace = &g->paces[pace_of(n_rows + depth * n_wants)];
+        come += (chance *= rate);
+        if (!is_known(g, pace) || a->follow.n < WARM || (depth > 1 && a->step.n < WARM)) {
+            if (rate >= TRY_FROM)
+                return depth;
+            continue;
+        }
+        const double us = pace->us + a->follow.us + (depth - 1) * a->step.us,
+                     tokens = (n_rows + n_wants * come) / us;
+        if (tokens > most) {
+            most = tokens;
+            best = depth;
         }
     }
     return best;

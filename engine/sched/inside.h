@@ -7,8 +7,8 @@
 //   encode.c   the thread that turns prompts into ids        prefix.c  which sequence it gets
 //   step.c     one forward pass            embed.c   and one of a model that embeds
 //   speak.c    from tokens to what is told turn.c    whose turn it is
-//   guess.c    rows of tokens that are likely to come      lookup.c  which these are
-//   status.c   what a status says of a model
+//   guess.c    rows of tokens that are likely to come      lookup.c  which these are, found
+//   ahead.c    and computed, by a block or a second model  status.c  what is said of a model
 //   keep.h     what is kept of texts on the disk: keep.c, saved.c, errands.c
 //
 // Invariants (engine_check walks them after every step):
@@ -50,10 +50,12 @@ enum {
     STEP_SHARED_TIMES = 3,
     // Rows of a pass whose numbers are the same however many they are: what is guessed stays in it.
     GUESS_ROWS = FEW_ROWS,
-    GUESS_MOST = GUESS_ROWS - 1, // tokens guessed at once
-    GUESS_KINDS = 7,             // by how much of the text before was found again
-    GUESS_PACES = 4,             // passes of 1, 2, 4 and 8 rows
-    PACE_TIMES = 11,             // that are kept of each
+    GUESS_MOST = GUESS_ROWS - 1,  // tokens guessed at once
+    GUESS_KINDS = 8,              // by how much of the text before was found again; and
+    KIND_AHEAD = GUESS_KINDS - 2, // what was computed ahead,
+    KIND_SURE = GUESS_KINDS - 1,  // what is forced
+    GUESS_PACES = 4,              // passes of 1, 2, 4 and 8 rows
+    PACE_TIMES = 11,              // that are kept of each
 };
 
 struct encoder;
@@ -62,12 +64,13 @@ struct keep;
 struct errands;
 struct transfer;
 
-struct guess {                        // of a work: what may come next
-    struct lookup *lookup;            // its text; NULL: nothing is guessed
-    int32_t token[GUESS_MOST], n, at; // [n], of which `at` have come
-    int32_t n_rows;                   // so many of them are rows of the next pass
-    int32_t kind;                     // of GUESS_KINDS
-    float rate[GUESS_KINDS];          // how often such a token came, running mean
+struct guess {                          // of a work: what may come next
+    struct lookup *lookup;              // its text; NULL: nothing is guessed
+    int32_t token[GUESS_MOST], n, at;   // [n], of which `at` have come
+    int32_t n_rows;                     // so many of them are rows of the next pass
+    int32_t kind;                       // of GUESS_KINDS
+    float rate[GUESS_KINDS];            // how often such a token came, running mean
+    int32_t ahead[GUESS_MOST], n_ahead; // computed for where the text ended then
 };
 
 struct pace {                // of passes of so many rows
@@ -81,6 +84,27 @@ struct guessing { // of a model
     struct pace paces[GUESS_PACES];
     float rate[GUESS_KINDS];
     uint64_t n_passes;
+};
+
+struct ahead_seq {    // of a sequence
+    bool wants, room; // of the present pass: guesses; and there is room for what is behind it
+    int32_t sure;     // positions of the text that the second model's memory holds,
+    int32_t fed[GUESS_MOST]; // and the guesses that may lie behind
+};
+struct ahead {            // what computes guesses: ahead.c
+    struct model *model;  // that does: the second one, or by its block the model itself; NULL: none
+    struct model *second; // NULL: there is none
+    bool tried;           // to open it
+    struct ahead_seq *seqs;            // [n_seq]
+    int32_t *token, *pos, *seq, *from; // [n] rows of a pass of it, BATCH_TOKENS at most
+    uint8_t *wanted;                   // [n]
+    int32_t n;
+    int32_t asks[GUESS_ROWS], n_asks; // sequences with a wanted row
+    float value[GUESS_ROWS];          // and what it says of each
+    int32_t top[GUESS_ROWS];
+    struct pace follow, step; // a pass of what counts with the first guess; one guess more
+    uint64_t sleeps_until;    // guessing.n_passes
+    int32_t n_poor;           // times in a row that no guess was worth its time
 };
 
 // A prompt on its way through the encoder: it belongs to whoever holds it.
@@ -216,6 +240,7 @@ struct loaded {
     uint64_t keep_look_ms; // when texts are to be looked at that may be worth a file; 0: none are
     bool fetch_gave_up;    // reading took too long for the first work that waits for it
     struct guessing guessing;
+    struct ahead ahead;
     bool embeds;       // it has no sequences with works: embed.c
     int32_t n_vector;  // of a text's vector
     int32_t first_seq; // that has the text which is next, or begins it
@@ -396,6 +421,7 @@ void chance_of_prompt(struct loaded *loaded, const struct work *work, int32_t wa
 void chance_of_none(struct loaded *loaded, const struct work *work, int32_t id);
 
 // guess.c
+extern bool guess_boldly;               // a test: all that can be guessed is, whatever it costs
 void guess_open(struct loaded *loaded); // the model is ready
 void guess_begin(struct loaded *loaded, struct work *work);
 void guess_saw(struct loaded *loaded, struct work *work, int32_t id); // a token that counts
@@ -403,6 +429,24 @@ void guess_saw(struct loaded *loaded, struct work *work, int32_t id); // a token
 void guess_plan(struct loaded *loaded);
 void guess_learn(struct loaded *loaded, int32_t n_rows, uint64_t took_us); // a pass of such rows
 void guess_close(struct work *work);
+void pace_add(struct pace *pace, uint64_t took_us); // one more time
+// Whether guesses should be computed for it: it may have some, and none that is likelier is found.
+bool guess_wants(const struct loaded *loaded, const struct seq *seq);
+// How many for each of n_wants sequences; 0: not now; -1: no number of them is worth its time.
+int32_t guess_depth(const struct loaded *loaded, int32_t n_wants);
+
+// ahead.c
+// What a second model will take beside this one with such options; 0: there is none.
+uint64_t ahead_bytes(const struct loaded *loaded, const struct model_options *options);
+// Loads it, when the model is there. AGAIN: there is more. It never fails: the model goes without.
+MUST_USE enum status ahead_load_some(struct loaded *loaded, uint32_t budget_ms);
+void ahead_open(struct loaded *loaded); // after guess_open
+void ahead_close(struct loaded *loaded);
+// After a pass of n_pass rows: these are computed too, and the guesses for the next one.
+void ahead_follow(struct loaded *loaded, int32_t n_pass);
+// The sequence stands at n, or became a fork of another that is cut there.
+void ahead_cut(struct loaded *loaded, const struct seq *seq, int32_t n);
+void ahead_fork(struct loaded *loaded, const struct seq *from, const struct seq *to, int32_t n);
 
 // lookup.c
 enum { LOOKUP_BREAK = -1, LOOKUP_MATCH_LEAST = 2, LOOKUP_MATCH_MOST = 32 };
@@ -445,6 +489,8 @@ void prefix_marks(const struct loaded *loaded, struct work *work);
 // Where a pass over its prompt must end that begins at n.
 int32_t prefix_next_mark(const struct loaded *loaded, const struct work *work, int32_t n);
 void prefix_snapshot(struct loaded *loaded, const struct seq *seq); // where it is to be taken
+// Room for n states, if need be at the cost of what nobody works on. False: there is none.
+bool prefix_states(struct loaded *loaded, int32_t n);
 
 // keep.c
 void keep_tell(struct engine *engine, const struct job *job); // of JOB_KEEP

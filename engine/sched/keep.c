@@ -395,6 +395,7 @@ static void fetch_done(struct loaded *loaded)
     const struct saved *kept = t->kept;
     struct work *work = loaded->fetching.first;
     seq->n_cached = model_fork(loaded->model, spare_seq(loaded), seq->index, t->at);
+    ahead_cut(loaded, seq, 0); // a second model has not read it
     memcpy(seq->token, kept->token, (size_t)seq->n_cached * sizeof(*seq->token));
     seq->owner = kept->owner;
     seq->used_at = loaded->engine->n_steps;

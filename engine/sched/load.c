@@ -148,6 +148,7 @@ struct model_options sched_model_options(const struct settings *settings)
         .n_held = HELD_MOST + 1, // one is for what comes from the disk or goes there
         .n_batch = BATCH_TOKENS,
         .kv_q8_0 = settings->kv_q8_0,
+        .draft = settings->speculation,
     };
 }
 
@@ -185,9 +186,18 @@ static bool has_place(const struct engine *engine)
     return n < LOADED_MOST;
 }
 
+// The same without n_second bytes, where it is known.
+static uint64_t beside(uint64_t left, uint64_t n_second, const struct engine *engine)
+{
+    const uint64_t all = left ? left : compute_info(engine->compute)->memory_usable_bytes;
+    if (n_second == 0 || all == 0)
+        return left;
+    return all > n_second ? all - n_second : 1;
+}
+
 // Unloads what stands in the way. AGAIN: it must wait for what is in use.
 static enum status make_room(const struct loaded *loaded, struct model_options *options,
-                             struct err *err)
+                             uint64_t n_second, struct err *err)
 {
     struct engine *engine = loaded->engine;
     struct model_info *info = mem_alloc(sizeof(*info));
@@ -196,7 +206,7 @@ static enum status make_room(const struct loaded *loaded, struct model_options *
     enum status status;
     bool fits, well;
     for (;;) {
-        options->memory_bytes = memory_left(engine);
+        options->memory_bytes = beside(memory_left(engine), n_second, engine);
         status = model_plan(info, engine->compute, loaded->path, options, err);
         fits = info->plan.fits && has_place(engine);
         well = fits && !info->plan.is_short;
@@ -217,15 +227,22 @@ static enum status loaded_begin(struct loaded *loaded, struct err *err)
 {
     struct engine *engine = loaded->engine;
     struct model_options options = sched_model_options(&engine->sched->settings);
+    const uint64_t n_second = ahead_bytes(loaded, &options);
     enum status status = OK;
+    options.memory_bytes = beside(0, n_second, engine);
     if (engine->n_loaded > 1)
-        status = make_room(loaded, &options, err);
+        status = make_room(loaded, &options, n_second, err);
     if (status == OK && !loaded->is_main) {
         status = deaths_begin(engine, loaded->path, err);
         loaded->counted = status == OK;
     }
     if (status == OK)
         status = model_begin(&loaded->model, engine->compute, loaded->path, &options, err);
+    if (status == NO_ROOM) { // rather without what only guesses
+        options.draft = false;
+        options.memory_bytes = engine->n_loaded > 1 ? memory_left(engine) : 0;
+        status = model_begin(&loaded->model, engine->compute, loaded->path, &options, err);
+    }
     if (status != OK) {
         loaded->model = NULL;
         return status;
@@ -283,6 +300,7 @@ static void loaded_ready(struct loaded *loaded)
     loaded->total = mem_array(n_wanted_most, sizeof(float));
     loaded->top = mem_array(n_wanted_most * TOP_K_MOST, sizeof(int32_t));
     guess_open(loaded);
+    ahead_open(loaded);
     loaded->n_vector = info->n_vector;
     loaded->embeds = info->n_vector > 0;
     loaded->state = SCHED_READY;
@@ -307,6 +325,7 @@ static void loaded_fail(struct loaded *loaded, const struct err *err)
     loaded->failed_ms = clock_ms();
     loaded_counted(loaded);
     loaded->n_bytes = 0;
+    ahead_close(loaded);
     model_close(loaded->model);
     loaded->model = NULL;
     if (loaded->is_main && engine->state == SCHED_LOADING) {
@@ -330,6 +349,8 @@ void loaded_load_some(struct loaded *loaded)
         loaded->told_ms = loaded->model ? 0 : loaded->told_ms;
     } else {
         status = model_load_some(loaded->model, LOAD_SLICE_MS, &err);
+        if (status == OK)
+            status = ahead_load_some(loaded, LOAD_SLICE_MS);
     }
     engine_step_begins(engine, false);
     if (status == OK)

@@ -173,6 +173,7 @@ static void loaded_free(struct loaded *loaded)
     free(loaded->raw);
     free(loaded->total);
     free(loaded->top);
+    ahead_close(loaded);
     model_close(loaded->model);
     free(loaded);
 }

@@ -137,15 +137,19 @@ struct seq *prefix_take(struct loaded *loaded, const struct work *work)
 {
     int32_t n_reused;
     struct seq *best = prefix_find(loaded, work, &n_reused);
-    if (best && best->state == SEQ_FREE && best->n_cached == n_reused)
+    if (best && best->state == SEQ_FREE && best->n_cached == n_reused) {
+        ahead_cut(loaded, best, n_reused);
         return best;
+    }
     struct seq *seq = prefix_oldest(loaded, best);
     seq->n_cached = 0;
     if (!best) {
         (void)model_cut(loaded->model, seq->index, 0);
+        ahead_cut(loaded, seq, 0);
         return seq;
     }
     seq->n_cached = model_fork(loaded->model, best->index, seq->index, n_reused);
+    ahead_fork(loaded, best, seq, seq->n_cached);
     memcpy(seq->token, best->token, (size_t)seq->n_cached * sizeof(*seq->token));
     best->used_at = seq->used_at = loaded->engine->n_steps;
     return seq;
@@ -156,6 +160,7 @@ struct seq *prefix_take(struct loaded *loaded, const struct work *work)
 void prefix_forget(struct loaded *loaded, struct seq *seq)
 {
     (void)model_cut(loaded->model, seq->index, 0);
+    ahead_cut(loaded, seq, 0);
     seq->n_cached = 0;
 }
 
@@ -222,6 +227,14 @@ bool prefix_place(struct loaded *loaded, int32_t index, int32_t n)
                              : drop_any_snapshot(loaded) || prefix_evict(loaded, NULL)))
             return false;
     }
+    return true;
+}
+
+bool prefix_states(struct loaded *loaded, int32_t n)
+{
+    while (model_states_free(loaded->model) < n)
+        if (!drop_any_snapshot(loaded) && !prefix_evict(loaded, NULL))
+            return false;
     return true;
 }
 

@@ -115,11 +115,18 @@ MUST_USE enum status job_suits(const struct job *job, const struct model_info *m
 
 enum finish { FINISH_STOP, FINISH_LENGTH, FINISH_CANCELLED };
 
+enum guesser { // who guessed tokens: what was said before, the model's own block, a second model
+    GUESSED_BY_LOOKUP = 1,
+    GUESSED_BY_BLOCK = 2,
+    GUESSED_BY_DRAFT = 4,
+};
+
 struct usage {
     int32_t n_prompt, n_prompt_cached, n_generated; // n_generated: without the token that ended it
     int32_t n_prompt_read;                          // of n_prompt_cached: came from the disk
     int32_t n_thinking;                             // of n_generated
     int32_t n_drafted, n_draft_kept;           // tokens guessed ahead, and of these those that came
+    uint32_t drafted_by;                       // bits of enum guesser: whose they were
     uint64_t queue_us, prompt_us, generate_us; // prompt_us 0: no work on the prompt was begun
 };
 

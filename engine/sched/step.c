@@ -41,7 +41,9 @@ static double target_us(const struct loaded *loaded, bool shared)
 // rows say that fit the time.
 static int32_t chunk_rows(const struct loaded *loaded, int32_t n_decode)
 {
-    int32_t room = BATCH_TOKENS - n_decode, rows = (int32_t)loaded->chunk[n_decode > 0];
+    // the block computes a row more of a text that it begins
+    int32_t room = BATCH_TOKENS - n_decode - (loaded->ahead.model ? loaded_running(loaded) : 0),
+            rows = (int32_t)loaded->chunk[n_decode > 0];
     if (n_decode > 0 && rows * loaded->prompt_us > target_us(loaded, true))
         rows = (int32_t)(target_us(loaded, true) / loaded->prompt_us);
     if (rows < CHUNK_LEAST)
@@ -192,12 +194,19 @@ static int32_t fill_prompts(struct loaded *loaded, int32_t n)
 
 // The row of the token picked last, for which there is room, and those of tokens guessed behind it.
 // Room for these is taken from texts that nobody works on, never from who runs.
-static int32_t fill_decode(struct loaded *loaded, int32_t n, struct seq *seq)
+static int32_t fill_decode(struct loaded *loaded, int32_t n, struct seq *seq, int32_t *n_states)
 {
+    static const uint32_t by[] = {GUESSED_BY_LOOKUP, GUESSED_BY_BLOCK, GUESSED_BY_DRAFT};
     const struct guess *guess = &seq->work->guess;
     int32_t n_guessed = loaded->guessing.on ? guess->n_rows : 0;
-    if (n_guessed > 0 && !prefix_reserve(loaded, seq, 1 + n_guessed))
+    if (n_guessed > 0 && (!prefix_reserve(loaded, seq, 1 + n_guessed) ||
+                          !prefix_states(loaded, *n_states + n_guessed)))
         n_guessed = 0;
+    *n_states += n_guessed;
+    if (n_guessed > 0)
+        seq->work->usage.drafted_by |= by[guess->kind != KIND_AHEAD ? 0
+                                          : loaded->ahead.second    ? 2
+                                                                    : 1];
     add_row(loaded->engine, &n, seq, seq->work->picked, seq->n_cached, true);
     for (int32_t k = 0; k < n_guessed; k++)
         add_row(loaded->engine, &n, seq, guess->token[k], seq->n_cached + 1 + k, true);
@@ -211,7 +220,7 @@ static int32_t fill_decode(struct loaded *loaded, int32_t n, struct seq *seq)
 // guessed has what all of them leave.
 static int32_t batch_fill(struct loaded *loaded)
 {
-    int32_t n = 0;
+    int32_t n = 0, n_states = 0;
     struct seq *seq;
     memset(loaded->n_rows, 0, (size_t)loaded->n_seq * sizeof(*loaded->n_rows));
     guess_plan(loaded);
@@ -219,7 +228,7 @@ static int32_t batch_fill(struct loaded *loaded)
         loaded->n_rows[seq->index] = make_room(loaded, seq, 1) ? 1 : 0;
     for (int32_t i = 0; i < loaded->n_seq; i++)
         if (loaded->n_rows[i] > 0)
-            n = fill_decode(loaded, n, &loaded->seqs[i]);
+            n = fill_decode(loaded, n, &loaded->seqs[i], &n_states);
     return fill_prompts(loaded, n);
 }
 
@@ -382,7 +391,7 @@ static void advance_answer(struct loaded *loaded, struct seq *seq, const int32_t
             seq->work->usage.n_draft_kept++;
     }
     wanted_next(loaded, wanted, n_rows - n);
-    if (n < n_rows && model_cut(loaded->model, seq->index, seq->n_cached) != seq->n_cached)
+    if (n_rows > 1 && model_cut(loaded->model, seq->index, seq->n_cached) != seq->n_cached)
         die("sequence %d cannot take back %d rows", (int)seq->index, (int)(n_rows - n));
 }
 
@@ -425,7 +434,8 @@ void loaded_step(struct loaded *loaded)
                           .pos = engine->pos,
                           .seq = engine->seq,
                           .wanted = engine->wanted,
-                          .n_top = batch_top(loaded, n)};
+                          .n_top = batch_top(loaded, n),
+                          .keeps_rows = n_prompt == 0};
     const struct logits logits = {loaded->logits, loaded->top,
                                   tells_chances(loaded) ? loaded->total : NULL};
     engine_step_begins(engine, true);
@@ -441,10 +451,12 @@ void loaded_step(struct loaded *loaded)
     engine->gauges.n_rows += (uint64_t)n;
     for (int32_t i = 0; i < loaded->n_seq; i++)
         engine->gauges.n_pass_works += loaded->n_rows[i] > 0;
-    if (status == OK)
-        batch_done(loaded, n, batch.n_top);
-    else
+    if (status != OK) {
         batch_failed(loaded, &err);
+        return;
+    }
+    batch_done(loaded, n, batch.n_top);
+    ahead_follow(loaded, n);
 }
 
 // ---- invariants -----------------------------------------------------------------------------

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -338,12 +339,11 @@ enum status args_state(struct settings *settings, struct err *err)
     return OK;
 }
 
-enum status args_model_path(const struct settings *settings, char *out, size_t size,
-                            struct err *err)
+static enum status path_of(const struct settings *settings, const char *model, char *out,
+                           size_t size, struct err *err)
 {
     struct settings with_state = *settings;
-    const char *model = settings->model;
-    char path[2100];
+    char path[sizeof(settings->draft) + 600];
     if (strcmp(model, "builtin") == 0) {
         snprintf(path, sizeof(path), "%s", MODEL_BUILTIN);
     } else if (model[0] == '/') {
@@ -366,6 +366,26 @@ enum status args_model_path(const struct settings *settings, char *out, size_t s
     if (n >= size)
         return err_set(err, TOO_LARGE, "the path of model \"%.80s\" is too long", model);
     memcpy(out, path, n + 1);
+    return OK;
+}
+
+enum status args_model_path(const struct settings *settings, char *out, size_t size,
+                            struct err *err)
+{
+    return path_of(settings, settings->model, out, size, err);
+}
+
+enum status args_draft_path(struct settings *settings, struct err *err)
+{
+    char path[sizeof(settings->draft)], real[PATH_MAX];
+    if (!settings->draft[0])
+        return OK;
+    enum status status = path_of(settings, settings->draft, path, sizeof(path), err);
+    if (status != OK)
+        return err_prefix(err, "draft");
+    if (strcmp(path, MODEL_BUILTIN) != 0 && realpath(path, real) && strlen(real) < sizeof(path))
+        memcpy(path, real, strlen(real) + 1);
+    memcpy(settings->draft, path, strlen(path) + 1);
     return OK;
 }
 

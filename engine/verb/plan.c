@@ -45,7 +45,8 @@ static void print_text(const struct model_info *info, const struct compute_info 
                "in these\n",
                info->n_parts - info->n_parts_missing, info->n_parts);
     if (info->draft_bytes > 0)
-        printf("left out: %s of blocks that predict further tokens (MTP)\n",
+        printf("%s: %s of blocks that predict further tokens (MTP)\n",
+               info->drafts ? "to guess ahead" : "left out",
                model_size_text(text, info->draft_bytes));
     printf("device: %s\n\n", device->device);
     print_size("weights", plan->weight_bytes, "");
@@ -152,6 +153,10 @@ static enum status run(const struct settings *settings, uint64_t memory_bytes, b
         status = compute_open(&compute, &device, err);
     if (status == OK)
         status = model_plan(info, compute, path, &options, err);
+    if (status == OK && info->drafts && !info->plan.fits) { // it is loaded without then
+        options.draft = false;
+        status = model_plan(info, compute, path, &options, err);
+    }
     if (status == OK) {
         (json ? print_json : print_text)(info, compute_info(compute));
         *fits = info->plan.fits;

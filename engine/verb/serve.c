@@ -431,10 +431,14 @@ static enum status open_store(struct server *server, struct err *err)
 static enum status open_floors(struct server *server, struct err *err)
 {
     const struct settings *settings = &server->settings;
-    struct err refused = {0};
+    struct err refused = {0}, no_draft = {0};
     struct bytes notices;
     notices.p = (const uint8_t *)version_notices(&notices.n);
     const bool found = find_model(server, &refused);
+    if (args_draft_path(&server->settings, &no_draft) != OK) { // answers are the same without
+        log_warn("%s", no_draft.text);
+        server->settings.draft[0] = 0;
+    }
     enum status status = open_store(server, err);
     if (status != OK)
         return status;

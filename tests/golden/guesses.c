@@ -1,14 +1,18 @@
-// guesses.c - speculation with the built-in model: a tool of the golden tier.
+// guesses.c - speculation: a tool of the golden tier.
 //
-//   guesses DEVICE N < QUESTIONS     each of N prompts answered greedily without and with it, by
+//   guesses DEVICE N HOW [MODEL [DRAFT]] < QUESTIONS
+//                                    each of N prompts answered greedily without and with it, by
 //                                    turns; prints for prompts that repeat themselves, for
 //                                    questions (one a line), and for questions that a conversation
 //                                    has answered before: how many, how many answers were the
 //                                    same, tokens, the time to generate them without and with,
-//                                    guessed rows, and those that came
+//                                    guessed rows, those that came, and whose they were (bits of
+//                                    enum guesser)
 //
-// Exit status 1 where an answer differs.
-#include "sched/sched.h"
+// HOW: measured: as a server guesses, where it is faster; boldly: all that can be guessed is.
+// MODEL: a file, the built-in one without; DRAFT: a second model that guesses. Exit status 1 where
+// an answer differs.
+#include "sched/inside.h"
 
 #include <poll.h>
 #include <stdio.h>
@@ -23,6 +27,7 @@ struct sums {
     int n, n_same;
     long n_tokens, n_drafted, n_kept;
     uint64_t us[SIDES];
+    uint32_t by;
 };
 
 struct told {
@@ -33,7 +38,7 @@ struct told {
 
 static struct sched *sides[SIDES];
 
-static void open_side(int side, const char *device)
+static void open_side(int side, const char *device, const char *model, const char *draft)
 {
     struct settings settings;
     settings_default(&settings);
@@ -41,7 +46,8 @@ static void open_side(int side, const char *device)
     settings.n_ctx = 1024;
     settings.n_parallel = 1;
     settings.speculation = side == GUESSING;
-    sched_open(&sides[side], &settings, MODEL_BUILTIN, NULL);
+    snprintf(settings.draft, sizeof(settings.draft), "%s", draft);
+    sched_open(&sides[side], &settings, model, NULL);
     while (sched_status(sides[side])->state == SCHED_LOADING) {
         struct pollfd fd = {.fd = sched_event_fd(sides[side]), .events = POLLIN};
         (void)poll(&fd, 1, 1000);
@@ -131,6 +137,7 @@ static void run(struct sums *sums, const char *prompt, bool on, int turn)
     sums->n_tokens += said[GUESSING].usage.n_generated;
     sums->n_drafted += said[GUESSING].usage.n_drafted;
     sums->n_kept += said[GUESSING].usage.n_draft_kept;
+    sums->by |= said[GUESSING].usage.drafted_by;
 }
 
 int main(int argc, char **argv)
@@ -139,8 +146,9 @@ int main(int argc, char **argv)
     static const char *const names[KINDS] = {"repeating", "questions", "again"};
     struct sums sums[KINDS] = {0};
     int n_lines = 0, n_bad = 0;
-    if (argc != 3)
+    if (argc < 4 || argc > 6)
         return 2;
+    guess_boldly = strcmp(argv[3], "boldly") == 0;
     while (n_lines < LINES_MOST && fgets(line, sizeof(line), stdin)) {
         line[strcspn(line, "\n")] = 0;
         lines[n_lines++] = strdup(line);
@@ -148,7 +156,7 @@ int main(int argc, char **argv)
     if (n_lines == 0)
         return 2;
     for (int side = 0; side < SIDES; side++)
-        open_side(side, argv[1]);
+        open_side(side, argv[1], argc > 4 ? argv[4] : MODEL_BUILTIN, argc > 5 ? argv[5] : "");
     const long n_prompts = strtol(argv[2], NULL, 10);
     for (int i = 0; i < n_prompts; i++) {
         const int kind = i % KINDS;
@@ -161,9 +169,10 @@ int main(int argc, char **argv)
         run(&sums[kind], prompt, kind == REPEATING, i / KINDS);
     }
     for (int k = 0; k < KINDS; k++) {
-        printf("%s %d %d %ld %llu %llu %ld %ld\n", names[k], sums[k].n, sums[k].n_same,
+        printf("%s %d %d %ld %llu %llu %ld %ld %u\n", names[k], sums[k].n, sums[k].n_same,
                sums[k].n_tokens, (unsigned long long)sums[k].us[PLAIN],
-               (unsigned long long)sums[k].us[GUESSING], sums[k].n_drafted, sums[k].n_kept);
+               (unsigned long long)sums[k].us[GUESSING], sums[k].n_drafted, sums[k].n_kept,
+               sums[k].by);
         n_bad += sums[k].n - sums[k].n_same;
     }
     for (int side = 0; side < SIDES; side++)

@@ -488,7 +488,7 @@ def context(h, size, memory):
 
 
 def plan(tawny, path, *more):
-    r = subprocess.run([tawny, 'plan', '-m', path, '--device', 'cpu', '--json', '--state', os.path.dirname(path), *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    r = subprocess.run([tawny, 'plan', '-m', path, '--device', 'cpu', '--json', '--speculation', 'off', '--state', os.path.dirname(path), *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     return json.loads(r.stdout) if r.stdout else None, r.stderr.strip()
 
 

@@ -28,8 +28,10 @@ enum { PAGES_MOST = 256, SLOTS_MOST = 64, NUMBERS = SEQS + HELD_MOST + 1 };
 struct model { // a stand-in
     bool is_open;
     struct past *past;
-    int32_t rows[PAGES_MOST * PAGE_ROWS]; // the tokens that its memory holds
-    uint32_t states[SLOTS_MOST];          // hashes of a sequence's tokens
+    int32_t rows[PAGES_MOST * PAGE_ROWS];  // the tokens that its memory holds
+    uint32_t states[SLOTS_MOST];           // hashes of a sequence's tokens
+    int32_t ahead[PAGES_MOST * PAGE_ROWS]; // the tokens that its block has read
+    int32_t hidden_seq[BATCH_TOKENS], hidden_pos[BATCH_TOKENS], n_hidden; // rows of the last pass
     struct model_info info;
 };
 static struct model stand_ins[LOADED_MOST + 1];
@@ -39,10 +41,13 @@ static int32_t n_pages = PAGES_MOST, n_slots; // n_slots > 0: a model with recur
 static int n_computed;                        // rows of all passes
 static int n_passes, most_rows, most_prefill_beside_decode, n_together, pass_us,
     n_ctx_train = N_CTX;
-static int repeats;       // a token is mostly the one so many before; 0: never
-static int pass_fixed_us; // that a pass takes whatever its rows
-static bool speculation;  // as the setting
-static int fails_at = -1; // the pass that fails, counted in n_passes
+static int repeats;            // a token is mostly the one so many before; 0: never
+static int pass_fixed_us;      // that a pass takes whatever its rows
+static bool speculation;       // as the setting
+static const char *draft = ""; // as the setting
+static bool has_block;         // the stand-in predicts further tokens
+static int n_blind;            // rows its block read without a state
+static int fails_at = -1;      // the pass that fails, counted in n_passes
 static enum status fails_with = NO_ROOM;
 static int32_t nan_after = -1; // logits of a text that begins with this token are not numbers
 static const char *chat_template = "";
@@ -180,6 +185,16 @@ int32_t model_keeps(const struct model *model, int32_t seq, int32_t n)
     return past_keeps(model->past, seq, n);
 }
 
+int32_t model_states_free(const struct model *model)
+{
+    return n_slots > 0 ? past_slots_free(model->past) : INT32_MAX;
+}
+
+int32_t model_drafted(const struct model *model, int32_t seq)
+{
+    return past_drafted(model->past, seq);
+}
+
 int32_t model_held(const struct model *model, int32_t seq)
 {
     return past_held(model->past, seq);
@@ -309,7 +324,8 @@ const struct model_info *model_info(const struct model *model)
     info->one_pass = embed_one_pass;
     info->n_texts = SEQS;
     info->needs_snapshots = n_slots > 0;
-    info->takes_back = n_slots == 0;
+    info->takes_back = true;
+    info->drafts = has_block;
     return info;
 }
 
@@ -492,20 +508,23 @@ static inline int32_t next_of(const int32_t *token, int32_t n)
     return token_after(hash, repeats > 0 && n >= repeats ? token[n - repeats] : -1);
 }
 
-// One row, whose sequence has room for it. Returns the token that follows.
-static int32_t compute_row(struct model *model, int32_t seq, int32_t token)
+// One row, whose sequence has room for it; its state goes to slot `to`, if any. Returns the token
+// that follows.
+static int32_t compute_row(struct model *model, int32_t seq, int32_t token, uint32_t *state,
+                           int32_t to)
 {
     struct past *its = model->past;
     int32_t *rows = model->rows;
-    const int32_t n = past_held(its, seq), slot = past_slot(its, seq);
+    const int32_t n = past_held(its, seq);
     uint32_t hash = HASH_OF_NOTHING;
     rows[past_row(its, 0, seq, n)] = token;
     for (int32_t pos = 0; pos <= n; pos++)
         hash = hash_more(hash, rows[past_row(its, 0, seq, pos)]);
     if (n_slots > 0) {
-        const uint32_t state = hash_more(n > 0 ? model->states[slot] : HASH_OF_NOTHING, token);
-        CHECK(state == hash); // the state is that of these very tokens
-        model->states[past_next_slot(its, seq)] = state;
+        *state = hash_more(*state, token);
+        CHECK(*state == hash); // the state is that of these very tokens
+        if (to >= 0)
+            model->states[to] = *state;
     }
     past_append(its, seq, 1);
     return token_after(
@@ -516,8 +535,26 @@ static void copy_pages(struct model *model)
 {
     struct past_copy copy;
     while (past_take_copy(model->past, &copy))
-        memcpy(model->rows + copy.to * PAGE_ROWS, model->rows + copy.from * PAGE_ROWS,
-               (size_t)copy.n_rows * sizeof(*model->rows));
+        for (int32_t r = 0; r < copy.n_rows; r++) {
+            const int32_t to = copy.to * PAGE_ROWS + r, from = copy.from * PAGE_ROWS + r;
+            model->rows[to] = model->rows[from];
+            model->ahead[to] = model->ahead[from];
+        }
+}
+
+// Room for the run that begins at row i, without taking more, and slots for the states of its rows.
+static int32_t run_begins(struct model *model, const struct batch *batch, int32_t i)
+{
+    struct past *its = model->past;
+    const int64_t room = past_room(its);
+    int32_t n = 1;
+    while (i + n < batch->n_tokens && batch->seq[i + n] == batch->seq[i])
+        n++;
+    if (past_reserve(its, batch->seq[i], n) != OK || past_room(its) != room)
+        die("%d rows of sequence %d came without room made for them", (int)n, (int)batch->seq[i]);
+    if (batch->keeps_rows && past_keep_rows(its, batch->seq[i], n) != OK)
+        die("%d states of sequence %d came without room", (int)n, (int)batch->seq[i]);
+    return n;
 }
 
 enum status model_forward(struct model *model, const struct batch *batch, struct logits logits,
@@ -525,6 +562,9 @@ enum status model_forward(struct model *model, const struct batch *batch, struct
 {
     int n_wanted = 0, n_decode = 0, n_prefill = 0, n_rows_of[NUMBERS] = {0};
     struct past *its = model->past;
+    int32_t begin = 0, n_run = 0;
+    uint32_t state = 0;
+    int32_t next_slot = -1;
     CHECK(model->is_open);
     n_passes++;
     past_check(its);
@@ -543,10 +583,21 @@ enum status model_forward(struct model *model, const struct batch *batch, struct
             return err_set(err, BAD_INPUT, "position %d of sequence %d: its past is not here", pos,
                            seq);
         }
-        const int64_t room = past_room(its);
-        if (past_reserve(its, seq, 1) != OK || past_room(its) != room)
-            die("a row of sequence %d came without room made for it", (int)seq);
-        const int32_t id = compute_row(model, seq, batch->token[i]);
+        if (i == begin + n_run) {
+            const int32_t slot = past_slot(its, seq);
+            begin = i;
+            state = slot >= 0 && past_held(its, seq) > 0 ? model->states[slot] : HASH_OF_NOTHING;
+            n_run = run_begins(model, batch, i);
+            next_slot = past_next_slot(its, seq);
+        }
+        const bool ends = i == begin + n_run - 1;
+        const int32_t to = n_slots == 0        ? -1
+                           : ends              ? next_slot
+                           : batch->keeps_rows ? past_row_slot(its, seq, i - begin)
+                                               : -1;
+        model->hidden_seq[i] = seq;
+        model->hidden_pos[i] = pos;
+        const int32_t id = compute_row(model, seq, batch->token[i], &state, to);
         n_rows_of[seq]++;
         if (!batch->wanted[i])
             continue;
@@ -573,10 +624,13 @@ enum status model_forward(struct model *model, const struct batch *batch, struct
         most_rows = batch->n_tokens;
     if (n_decode && n_prefill > most_prefill_beside_decode)
         most_prefill_beside_decode = n_prefill;
+    model->n_hidden = batch->n_tokens;
     if (pass_us || pass_fixed_us)
         usleep((useconds_t)(pass_us * batch->n_tokens + pass_fixed_us));
     return OK;
 }
+
+#include "sched_block.h"
 
 struct bytes model_rank_format(const struct model *model)
 {
@@ -656,6 +710,7 @@ static inline void begin_sched(const char *path)
     settings.keep_prefixes_mb = keep_prefixes_mb;
     snprintf(settings.state, sizeof(settings.state), "%s", state_dir);
     settings.speculation = speculation;
+    snprintf(settings.draft, sizeof(settings.draft), "%s", draft);
     sched_open(&sched, &settings, path, NULL);
 }
 

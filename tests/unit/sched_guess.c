@@ -336,10 +336,78 @@ static void test_memories(void)
     n_pages = PAGES_MOST;
     n_slots = SLOTS_MOST;
     open_sched();
-    const struct total total = answer_all(600, 6, true);
-    CHECK(total.n_drafted == 0);
+    CHECK(answer_all(600, 6, true).n_kept > 0);
+    CHECK(answer_all(620, 9, false).n_kept > 30);
+    sched_close(sched);
+    n_slots = 12; // those of earlier texts, of snapshots and of guesses are more
+    open_sched();
+    (void)answer_all(640, 9, false);
+    CHECK(answer_all(660, 12, true).n_kept > 0);
     sched_close(sched);
     n_slots = pass_fixed_us = repeats = 0;
+}
+
+// ---- guesses that are computed ------------------------------------------------------------------
+
+static void converse(unsigned seed, bool boldly)
+{
+    char prompt[N_CTX + 1], want[N_CTX + 1];
+    struct answer answers[2];
+    guess_boldly = boldly;
+    for (int i = 0; i < 6; i++) { // a text, what was said to it, and more
+        fill(prompt, 40, seed + (unsigned)i);
+        CHECK(submit(&answers[0], prompt, 60, NULL) == OK);
+        wait_for(answers, 1);
+        check_answer(&answers[0], prompt, 60);
+        (void)expected(prompt, 60, want);
+        memcpy(prompt + 40, want, strlen(want) + 1);
+        fill(prompt + strlen(prompt), 30, seed + 50 + (unsigned)i);
+        CHECK(submit(&answers[0], prompt, 60, NULL) == OK);
+        CHECK(submit(&answers[1], "stopped in the middle", 0, NULL) == OK);
+        wait_for_text(answers, 2, 1, (size_t)(7 * i));
+        sched_cancel(sched, answers[1].id);
+        wait_for(answers, 2);
+        check_answer(&answers[0], prompt, 60);
+    }
+    guess_boldly = false;
+}
+
+// By whom: what is said is the same, and passes are saved, alone and together, with states, with
+// little memory, and with guesses whatever they cost.
+static void test_ahead(bool block)
+{
+    struct total total;
+    has_block = block;
+    draft = block ? "" : "draft.gguf";
+    pass_fixed_us = 1000;
+    for (int way = 0; way < 3; way++) {
+        n_slots = way == 1 && block ? SLOTS_MOST : 0;
+        n_pages = way == 2 ? 6 : PAGES_MOST;
+        open_sched();
+        (void)answer_all(700, 8, false); // learns
+        total = answer_all(720, 8, false);
+        CHECK(block ? total.n_kept > total.n_generated / 3 : total.n_drafted > 0);
+        CHECK(!block || total.n_passes < total.n_generated * 3 / 4);
+        total = answer_all(740, 12, true);
+        guess_boldly = true;
+        total = answer_all(760, 8, false);
+        CHECK(total.n_kept > total.n_generated / 2);
+        (void)answer_all(780, 12, true);
+        converse(900, true);
+        converse(1000, false);
+        fails_at = n_passes + 20;
+        total.n_drafted = 0;
+        struct answer answer;
+        CHECK(submit(&answer, "failing", 0, NULL) == OK);
+        wait_for(&answer, 1);
+        fails_at = -1;
+        (void)answer_all(800, 3, true);
+        sched_close(sched);
+    }
+    n_slots = pass_fixed_us = 0;
+    n_pages = PAGES_MOST;
+    has_block = false;
+    draft = "";
 }
 
 int main(void)
@@ -356,5 +424,7 @@ int main(void)
     test_sampled();
     speculation = true;
     test_memories();
+    test_ahead(true);
+    test_ahead(false);
     return check_done("sched_guess");
 }
