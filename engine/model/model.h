@@ -173,7 +173,8 @@ MUST_USE enum status model_forward(struct model *model, const struct batch *batc
 // position. from[t]: the row of the batch before, of model_forward or model_draft, whose state is
 // h; -1: it is row t of hidden, [n_tokens][n_embd], or zeros where that is NULL (what is predicted
 // from there on is a little worse). Written are the keys and values of that block alone: what a
-// sequence holds stays the same, and rows may lie behind it, up to where there is room. A row reads those of its sequence's positions before it: they were
+// sequence holds stays the same, and rows may lie behind it, up to where there is room. A row reads
+// those of its sequence's positions before it: they were
 // drafted before or are in this batch, else BAD_INPUT; with which tokens the caller knows, who
 // drafts again from the first that was another. Positions that forks have in common are drafted
 // before the fork, or not at all: BAD_INPUT. UNSUPPORTED: the model was opened without. After a
