@@ -286,7 +286,7 @@ run-host: host ## the same without a VM, in seconds
 
 # Never part of anything else: resumable, about 100 minutes on 2 cores. The head of train.py says how the committed one was made; it
 # begins with the model of an earlier commit.
-ANCESTOR = bb02fc3
+ANCESTOR = 56ad026
 train: ## train the built-in model anew (engine/builtin/builtin.gguf)
 	@mkdir -p build/train && git show $(ANCESTOR):engine/builtin/builtin.gguf > build/train/start.gguf
 	@engine/deps/enter.sh --in "$$(engine/deps/root.sh train trixie python3 python3-numpy python3-jinja2 python3-torch libopenblas0-pthread)" \

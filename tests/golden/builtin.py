@@ -1,5 +1,5 @@
 """builtin.py - what the built-in model is trained on, and the file that training writes, without training: the test sets are what
-the scripts write; calls fit their tools and their questions; no name and no value of the test set is trained; the template is read
+the scripts write; calls fit their tools and their questions; no tool with values, and no three tools, of the test set are trained; the template is read
 by our interpreter as by Jinja2; a model file of the same keys gives our tokenizer the same ids that training learns."""
 import json
 import os
@@ -49,11 +49,14 @@ def wrong_calls(conversation):
                 if str(v).lower() not in asked(conversation['messages'][:i]): yield '%s: nobody asked for %s' % (name, v)
 
 
-def names_and_values(conversation):
-    out = {t['function']['name'] for t in conversation.get('tools', [])}
-    for m in conversation['messages']:
-        for c in m.get('tool_calls', []): out.update(map(str, c['function']['arguments'].values()))
-    return out
+def called_with(conversation, made):
+    """calls as (what the tool is, its values), without those that have no values"""
+    says = {t['function']['name']: t['function']['description'].strip('.') for t in conversation['tools']}
+    return {(says[c['name']], tuple(map(str, c['arguments'].values()))) for c in made if c['arguments']}
+
+
+def three_of(conversation):
+    return frozenset(t['function']['name'] + t['function']['description'].strip('.') for t in conversation.get('tools') or [])
 
 
 def run_corpus(check):
@@ -65,11 +68,12 @@ def run_corpus(check):
     trained = [calls.chat(rng, words=rng.choice([0, 0, 40]))[0] for _ in range(N_TRAINED)]
     wrong = [w for c in trained for w in wrong_calls(c)]
     check('builtin: calls fit their tools and questions', not wrong, '; '.join(wrong[:5]))
-    seen, chosen = set().union(*map(names_and_values, trained)), {w for d in calls.DOMAINS for _, kind, _ in d[4] if '|' in kind for w in kind.split('|')}
-    held = set()
-    for t in tests: held |= names_and_values({'tools': t['tools'], 'messages': [{'tool_calls': [{'function': c} for c in t.get('calls', [])]}]})
-    both = (held & seen) - chosen - set(calls.ROOMS)
-    check('builtin: no name and no value of the test set is trained', len(held) > 100 and not both, '%d held out, both: %s' % (len(held), sorted(both)[:9]))
+    seen = set().union(*(called_with(c, [t['function'] for m in c['messages'] for t in m.get('tool_calls', [])]) for c in trained if 'tools' in c))
+    held = set().union(*(called_with(t, t['calls']) for t in tests if 'calls' in t))
+    check('builtin: no tool is tested with values that it is trained with', len(held) > 50 and len(seen) > 2000 and not held & seen, '%d held out, %d trained, both: %s' % (len(held), len(seen), sorted(held & seen)[:9]))
+    threes = {three_of(t) for t in tests if t['tools']}
+    both = threes & {three_of(c) for c in trained}
+    check('builtin: no three tools of the test set are trained', {len(t) for t in threes} == {3} and not both, [sorted(t) for t in both][:3])
     long_ones = [sum(len(m['content'].split()) for m in calls.lengthen(t)) for t in tests if t['skill'] == 'long']
     check('builtin: long ones are as long as they say', len(long_ones) == 2 * len(calls.LENGTHS) and max(long_ones) >= max(calls.LENGTHS), long_ones)
 
