@@ -1,11 +1,12 @@
-"""Agents: LangChain's and the AI SDK's npm clients, and the requests of programs that are not on npm, as they write them."""
+"""Agents: npm clients against the scripted model, which calls what a test needs, and against the built-in one, which must find the
+call by itself (turns.mjs); and the requests of programs that are not on npm, as they write them."""
 
 import json
 import re
 import subprocess
 
 import npm
-from tools import ROOT, Server, WORK, check, events_of
+from tools import ROOT, Server, WORK, check, events_of, find_model, skip
 
 SAID, FOUND = "There are 12 degrees in Paris.", "\u2602\u2602\u2602 12 degrees"
 WANT = [("get_weather", {"city": "Paris", "days": 2}), ("now", {})]
@@ -135,8 +136,18 @@ def strict_schema(server):
           isinstance(owl["nest"]["high"], bool) and "x-tawny-schema-notes" not in headers, (headers, answer))
 
 
+def builtin(model):
+    """Three turns with tools, of each client, by a model that really calls."""
+    if not find_model()[1]:
+        skip("agents: three turns", "the model tested is not the built-in one")
+        return
+    server = Server("turns", model)
+    server.wait()
+    npm.client("agents", "turns.mjs", server, 9)
+    check("agents: the server of the built-in model stops cleanly", server.stop() == 0)
+
+
 def run(model):
-    del model  # a real one calls when it likes
     scripted = WORK / "scripted.gguf"
     subprocess.run([ROOT / "tests" / "api" / "scripted.py", scripted], check=True)
     server = Server("agents", scripted)
@@ -146,3 +157,4 @@ def run(model):
         part(server)
     npm.client("agents", "agents.mjs", server, 16)
     check("agents: the server stops cleanly", server.stop() == 0)
+    builtin(model)
