@@ -106,7 +106,7 @@ await check("a stream that is left half way", async () => {
 await check("n = 17 is a 400", () => refused(OpenAI.BadRequestError, 400,
     () => client.chat.completions.create({ model, messages, n: 17 })));
 
-const several = { model, messages, temperature: 2, top_k: 0, top_p: 1, min_p: 0, seed: 7, max_tokens: 40, n: 3 };
+const several = { model, messages, temperature: 2, top_k: 0, top_p: 1, min_p: 0, seed: 17, max_tokens: 40, n: 3 };
 let three;
 await check("chat, n = 3: as three seeds alone", async () => {
     const answer = await client.chat.completions.create({ ...several, logprobs: true });
@@ -114,7 +114,7 @@ await check("chat, n = 3: as three seeds alone", async () => {
     if (answer.choices.map((choice) => choice.index).join() !== "0,1,2") return JSON.stringify(answer.choices);
     if (answer.choices.some((choice) => !choice.logprobs?.content.length || !choice.finish_reason)) return JSON.stringify(answer.choices);
     const alone = [];
-    for (const seed of [7, 8, 9]) alone.push(await client.chat.completions.create({ ...several, n: 1, seed }));
+    for (const seed of [17, 18, 19]) alone.push(await client.chat.completions.create({ ...several, n: 1, seed }));
     const texts = alone.map((one) => one.choices[0].message.content);
     if (three.join("|") !== texts.join("|") || new Set(three).size < 2) return JSON.stringify([three, texts]);
     const sum = alone.reduce((n, one) => n + one.usage.completion_tokens, 0), usage = answer.usage;
