@@ -79,7 +79,7 @@ static void test_described(void)
         CHECK(settings_set(&settings, setting.name, bytes_of(value), &err) == OK);
         CHECK(memcmp(&settings, &before, sizeof(before)) == 0);
     }
-    CHECK(n == 20);
+    CHECK(n == 27);
 }
 
 static void test_durations(void)
