@@ -470,7 +470,7 @@ def states(h, memory):
 def cache_bytes(h, n):
     """one conversation of n tokens and a quarter for each further one; where there is a window, what it sees, and as much for earlier texts"""
     whole, layers = -(-n // PAGE), kept(h)
-    if h.arch in ONE_PASS: return sum(2 * PAGE * numbers for _, numbers in layers) * (-(-batch(h) // PAGE) + SEQS + HELD)  # each text begins a page
+    if h.arch in ONE_PASS: return sum(2 * PAGE * numbers for _, numbers in layers) * (-(-batch(h) // PAGE) + SEQS + HELD + 1)  # each text begins a page; one is for the disk
     pages = whole + (SEQS - 1) * -(-whole // 4) + (-(-batch(h) // PAGE) if h.get('pooling_type') else 0)
     seen = {w: 2 * SEQS * (whole if w >= n else min((w + batch(h)) // PAGE + 2, whole)) for w, _ in layers if w}
     return sum(2 * PAGE * numbers * min(pages, seen.get(w, pages)) for w, numbers in layers)
