@@ -155,7 +155,7 @@ def of_prompt(server):
               all(abs(a - b) < 1e-3 for a, b in zip(told["token_logprobs"][-n:], lists["token_logprobs"])) and
               told["text_offset"] == [len("".join(told["tokens"][:i])) for i in range(len(told["tokens"]))] and
               choice["finish_reason"] == "length" and read["usage"]["completion_tokens"] == 0, read)
-    status, _, read = ask(prompt=[[104, 105, 33]], echo=True, logprobs=1, max_tokens=1)
+    status, _, read = ask(prompt=[[104, 105, 33]], echo=True, logprobs=1, max_tokens=1, ignore_eos=True)
     told = read["choices"][0]["logprobs"] if status == 200 else {"tokens": []}
     check("obeys: those of a prompt of ids, and of what follows", len(told["tokens"]) == 4 and "".join(told["tokens"]) == read["choices"][0]["text"], read)
     status, _, stream = server.ask("POST", "/v1/completions", {"prompt": text, "echo": True, "logprobs": 0, "max_tokens": 2, "stream": True})
