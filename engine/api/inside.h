@@ -276,7 +276,9 @@ struct api {
     uint64_t last_id;
     struct pull *pulls; // pull.h; those under way, and the last that are over
     uint64_t last_pull;
-    bool pulls_resumed;
+    // pulls that the last stop of the engine cut: their arrivals' ids, and which is next
+    char (*cut)[INCOMING_ID_BYTES];
+    size_t n_cut, at_cut;
     bool stopping; // whatever arrives now is refused
     void (*changed)(void *);
     void *changed_arg;

@@ -679,27 +679,69 @@ static void measure(struct pull *pull, uint64_t now_ms)
     }
 }
 
-// Those that a stop of the engine has cut: "SOURCE as NAME" stands in the arrival.
+// Goes on with an arrival: "SOURCE as NAME" stands in it. NO_ROOM: not now; others: not at all.
+static enum status go_on(struct api *api, const struct arrival *at)
+{
+    struct source source;
+    struct err err = {0};
+    const char *as = NULL;
+    for (const char *p = strstr(at->source, " as "); p; p = strstr(p + 1, " as "))
+        as = p;
+    if (at->phase != INCOMING_ARRIVES || at->is_held || !as)
+        return CLOSED;
+    const struct bytes text = {(const uint8_t *)at->source, (size_t)(as - at->source)};
+    if (source_read(&source, text, api->options.registry, api->options.hub, &err) != OK)
+        return err.status;
+    snprintf(source.name, sizeof(source.name), "%s", as + 4);
+    if (pull_find_name(api, source.name))
+        return CLOSED;
+    struct pull *pull = pull_open(api, &source, text, &err);
+    if (!pull)
+        return err.status;
+    pull->is_patient = true;
+    return OK;
+}
+
+static int newer_first(const void *a, const void *b)
+{
+    const int64_t x = incoming_at(*(struct incoming *const *)a)->moved_s,
+                  y = incoming_at(*(struct incoming *const *)b)->moved_s;
+    return (x < y) - (x > y);
+}
+
+// What a stop of the engine has cut: pulls are to go on, those first that moved last, as many at
+// once as may be; what came in one piece cannot.
+static void find_cut(struct api *api)
+{
+    const struct store *store = api->options.store;
+    const size_t n = store_n_incoming(store);
+    struct incoming **cut = mem_array(n + 1, sizeof(struct incoming *));
+    size_t n_cut = 0;
+    for (size_t i = n; i-- > 0;) { // from behind: what is deleted is not counted any more
+        struct incoming *incoming = store_incoming(store, i);
+        const struct arrival *at = incoming_at(incoming);
+        if (at->phase == INCOMING_ARRIVES && !at->is_held && strncmp(at->id, "pull-", 5) == 0)
+            cut[n_cut++] = incoming;
+        else if (at->phase == INCOMING_ARRIVES && !at->is_held && strncmp(at->id, "put-", 4) == 0)
+            incoming_delete(incoming);
+    }
+    qsort(cut, n_cut, sizeof(struct incoming *), newer_first);
+    api->cut = mem_array(n_cut + 1, sizeof(*api->cut));
+    for (size_t i = 0; i < n_cut; i++)
+        snprintf(api->cut[i], sizeof(api->cut[i]), "%s", incoming_at(cut[i])->id);
+    api->n_cut = n_cut;
+    free(cut);
+}
+
 static void resume(struct api *api)
 {
-    for (size_t i = 0; i < store_n_incoming(api->options.store); i++) {
-        const struct arrival *at = incoming_at(store_incoming(api->options.store, i));
-        struct source source;
-        struct err err = {0};
-        const char *as = NULL;
-        for (const char *p = strstr(at->source, " as "); p; p = strstr(p + 1, " as "))
-            as = p;
-        if (strncmp(at->id, "pull-", 5) != 0 || at->phase != INCOMING_ARRIVES || !as)
-            continue;
-        const struct bytes text = {(const uint8_t *)at->source, (size_t)(as - at->source)};
-        if (source_read(&source, text, api->options.registry, api->options.hub, &err) != OK)
-            continue;
-        snprintf(source.name, sizeof(source.name), "%s", as + 4);
-        if (pull_find_name(api, source.name))
-            continue;
-        struct pull *pull = pull_open(api, &source, text, &err);
-        if (pull)
-            pull->is_patient = true;
+    if (!api->cut)
+        find_cut(api);
+    for (; api->at_cut < api->n_cut; api->at_cut++) {
+        const struct incoming *incoming =
+            store_incoming_find(api->options.store, bytes_of(api->cut[api->at_cut]));
+        if (incoming && go_on(api, incoming_at(incoming)) == NO_ROOM)
+            return;
     }
 }
 
@@ -707,10 +749,7 @@ void pulls_tick(void *arg)
 {
     struct api *api = arg;
     const uint64_t now_ms = clock_ms();
-    if (!api->pulls_resumed) {
-        api->pulls_resumed = true;
-        resume(api);
-    }
+    resume(api);
     for (struct pull *pull = api->pulls; pull; pull = pull->next) {
         measure(pull, now_ms);
         if (pull->state == PULL_WAITS && now_ms >= pull->wait_until_ms && !api->stopping) {
@@ -729,6 +768,7 @@ void pulls_tick(void *arg)
 // After net_close: no fetch and no follower lives any more.
 void pulls_close(struct api *api)
 {
+    free(api->cut);
     while (api->pulls) {
         struct pull *pull = api->pulls;
         api->pulls = pull->next;

@@ -145,7 +145,8 @@ static bool read_hub(struct source *out, struct bytes text, const char *hub)
 static bool digest_good(struct bytes hex)
 {
     for (size_t i = 0; i < hex.n; i++)
-        if (!(hex.p[i] >= '0' && hex.p[i] <= '9') && !(hex.p[i] >= 'a' && hex.p[i] <= 'f'))
+        if (!(hex.p[i] >= '0' && hex.p[i] <= '9') &&
+            !((hex.p[i] | 0x20) >= 'a' && (hex.p[i] | 0x20) <= 'f'))
             return false;
     return hex.n == 64;
 }
@@ -168,6 +169,8 @@ static bool read_url(struct source *out, struct bytes text, struct err *err)
         (void)err_set(err, BAD_INPUT, "behind # stands what is not sha256= and 64 digits");
         return false;
     }
+    for (char *c = out->sha256; *c; c++)
+        *c = (char)(*c >= 'A' && *c <= 'F' ? *c | 0x20 : *c);
     const uint8_t *query = memchr(url.p, '?', url.n);
     struct bytes path = query ? (struct bytes){url.p, (size_t)(query - url.p)} : url, base;
     const uint8_t *slash = memrchr(path.p, '/', path.n);

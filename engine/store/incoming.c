@@ -200,6 +200,13 @@ static bool is_part_of(const struct store *store, const struct store_model *mode
            count[0] == count[1];
 }
 
+static bool ends_in_latest(struct bytes name)
+{
+    static const char tag[] = ":latest";
+    const size_t n = sizeof(tag) - 1;
+    return name.n >= n && memcmp(name.p + name.n - n, tag, n) == 0;
+}
+
 // Whether a file of that name may come here.
 static enum status check_name(const struct store *store, struct bytes name, struct err *err)
 {
@@ -210,6 +217,15 @@ static enum status check_name(const struct store *store, struct bytes name, stru
                        "'%s' cannot be a model's name: 1 to 200 bytes without slashes and control "
                        "characters, and not with a dot in front",
                        name_text(text, name));
+    if (bytes_equal_text(stem, "*") || ends_in_latest(stem))
+        return err_set(err, BAD_INPUT,
+                       "'%s' cannot be a model's name: '*' stands for any, and ':latest' may be "
+                       "added to each",
+                       name_text(text, name));
+    for (size_t i = 0; i < store_n_aliases(store); i++)
+        if (bytes_equal_text(stem, store_alias(store, i)->name))
+            return err_set(err, DENIED, "'%s' is an alias of %s already", name_text(text, stem),
+                           store_alias(store, i)->model);
     const struct store_model *model = store_find_file(store, stem);
     if (model && !is_part_of(store, model, name))
         return err_set(err, DENIED, "there is a model '%s' already", name_text(text, stem));

@@ -335,6 +335,8 @@ def cuts(server, site):
 def killed(server, model, site, options):
     """The engine is killed in the middle: what has come is gone on with, by itself."""
     source = site.url("rsa", "/slow.gguf")
+    for i in range(6):  # as many as may run at once
+        wait(server, begin(server, site.url("rsa", "/nothing.gguf"), name="dead%d" % i))
     one = begin(server, source, name="survivor")
     for n in (1, 2, 3):
         until = time.time() + 30

@@ -154,6 +154,22 @@ def engine_killed(server, folder, data, digest, restart):
     check("uploads: killed engines: then it is whole", status == 204 and (folder / "kill.gguf").read_bytes() == data, (status, answer))
     check("uploads: nothing is left of it", written(folder) == 0 and not list((folder / ".incoming").iterdir()), list((folder / ".incoming").iterdir()))
     server.ask("DELETE", "/v1/models/kill")
+    tls = opened(server, "PUT", "/v1/models/kill", len(data), {})
+    tls.sendall(data[:2 * MB])
+    until = time.time() + 10
+    while written(folder) < MB and time.time() < until:
+        time.sleep(0.01)
+    server.process.kill()
+    server.process.wait()
+    server.process.stdout.close()
+    tls.close()
+    server = restart()
+    until, status = time.time() + 10, 0
+    while status != 201 and time.time() < until:
+        time.sleep(0.2)
+        status, _, answer = server.ask("PUT", "/v1/models/kill", data)
+    check("uploads: what came in one piece when the engine was killed is not in the way of the next try", status == 201, answer)
+    server.ask("DELETE", "/v1/models/kill")
     return server
 
 
@@ -228,6 +244,11 @@ def refusals(server, folder, data, digest):
     is_("another version of tus", begin(dict(named, **{"Upload-Length": "5", "Tus-Resumable": "0.2.2"})), 412, "version 1.0.0")
     is_("a file larger than the disk", begin(dict(named, **{"Upload-Length": str(1 << 55)})), 507, "the disk has no room for it")
     is_("a name that is taken", begin({"Upload-Length": "5", "Upload-Metadata": meta(filename="builtin.gguf")}), 409, "there is a model 'builtin' already")
+    is_("a name that stands for any", server.ask("PUT", "/v1/models/*", data), 400, "'*' stands for any")
+    is_("a name that is another's with a tag", server.ask("PUT", "/v1/models/builtin:latest", data), 400, "':latest' may be added")
+    server.ask("POST", "/v1/models/alias", {"alias": "other", "model": "builtin"})
+    is_("an alias's name", server.ask("PUT", "/v1/models/other", data), 409, "is an alias of builtin")
+    server.ask("POST", "/v1/models/alias", {"alias": "other", "model": None})
     is_("an unknown upload", patch(server, "/v1/uploads/upload-nothing", 0, b"x"), 404, "There is no upload")
     status, path, _, _ = make(server, "x.gguf", 100)
     is_("the same name twice", begin({"Upload-Length": "5", "Upload-Metadata": meta(filename="x.gguf")}), 409, "is arriving already")
