@@ -306,10 +306,13 @@ static bool parameter_begins(struct answer_parser *a, struct bytes rest)
     const struct bytes behind = bytes_from(rest, strlen(form->argument_open));
     const size_t n = bytes_find(behind, form->argument_name_end);
     size_t at = n + strlen(form->argument_name_end);
-    if (n > NAME_MOST)
+    const size_t n_open = n < behind.n ? 0 : bytes_open_end(behind, form->argument_name_end);
+    if (n - n_open > NAME_MOST) {
         a->state = IN_BROKEN; // no name is so long
-    if (n > NAME_MOST || n == behind.n)
-        return n > NAME_MOST;
+        return true;
+    }
+    if (n == behind.n)
+        return false;
     const struct bytes name = {behind.p, n};
     a->types = types_of_parameter(a, name);
     if (form->says_string) {

@@ -305,7 +305,8 @@ static struct datum filter_round(const struct calling *call)
         return datum_whole(call->in.kind == D_BOOL ? call->in.yes : call->in.whole);
     if (digits < 0) {
         real = nearbyint(real * scale) / scale;
-        return call->in.kind == D_REAL ? datum_real(real) : datum_whole((int64_t)real);
+        return call->in.kind == D_REAL || fabs(real) > 9e18 ? datum_real(real)
+                                                            : datum_whole((int64_t)real);
     }
     if (digits > 17)
         return datum_real(real);

@@ -4,6 +4,8 @@
 // What else a pattern asks for is refused by name.
 #include "jinja_inside.h"
 
+#include <math.h>
+
 enum { WIDTH_MOST = 1000 };
 
 struct spec { // of one place
@@ -35,6 +37,8 @@ static void write_padded(struct run *run, const struct spec *spec, struct datum 
         run_write(run, &fill, 1, NULL);
 }
 
+static const double WHOLE_MOST = 9223372036854775808.0; // 2^63
+
 static struct datum number_text(struct run *run, const struct spec *spec, struct datum value)
 {
     char text[400], form[16];
@@ -46,7 +50,15 @@ static struct datum number_text(struct run *run, const struct spec *spec, struct
         run_fail(run, BAD_INPUT, "a number is to be formatted, not '%s'", datum_type(value));
         return datum_text("");
     }
-    if (whole) {
+    const bool large = value.kind == D_REAL && !(fabs(value.real) < WHOLE_MOST);
+    if (whole && large) { // Python's integers have no end
+        if (!isfinite(value.real) || (spec->kind != 'd' && spec->kind != 'i')) {
+            run_fail(run, BAD_INPUT, "%g cannot be formatted as a whole number", value.real);
+            return datum_text("");
+        }
+        snprintf(form, sizeof(form), "%%%s.0f", sign);
+        snprintf(text, sizeof(text), form, value.real);
+    } else if (whole) {
         int64_t number = value.kind == D_REAL   ? (int64_t)value.real
                          : value.kind == D_BOOL ? value.yes
                                                 : value.whole;
