@@ -15,7 +15,8 @@ beginning alike. Told are medians over clients and repetitions, and ours / the p
 Ours speaks TLS, the peer plain HTTP. The weights are random and so the answers repeat themselves, of which our guessing ahead would make
 more than a real model's text allows: it is off unless --speculation is given.
 """
-import argparse, http.client, json, os, shutil, signal, socket, ssl, statistics, subprocess, sys, tempfile, threading, time
+import argparse, http.client, json, os, shutil, signal, socket, ssl, statistics, subprocess, sys, tempfile, time
+from concurrent.futures import ThreadPoolExecutor
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.dirname(HERE), HERE]
@@ -91,25 +92,24 @@ def ask(server, prompt, n, out):
     began, first, last, usage = time.monotonic(), None, None, None
     connection.request('POST', '/v1/completions', json.dumps(body), dict(server.headers(), **{'Content-Type': 'application/json'}))
     answer = connection.getresponse()
-    if answer.status != 200: sys.exit('%s: %d %s' % (type(server).__name__, answer.status, answer.read()[:300]))
+    if answer.status != 200: raise SystemExit('%s: %d %s' % (type(server).__name__, answer.status, answer.read()[:300]))
     for line in answer:
         if not line.startswith(b'data: {'): continue
         event = json.loads(line[6:])
-        if 'error' in event: sys.exit('%s: %s' % (type(server).__name__, event))
+        if 'error' in event: raise SystemExit('%s: %s' % (type(server).__name__, event))
         usage = event.get('usage') or usage
         if any(choice.get('text') for choice in event.get('choices') or []):
             last = time.monotonic()
             first = first or last
-    if not usage or usage['completion_tokens'] != n: sys.exit('%s: %d tokens were wanted: %s' % (type(server).__name__, n, usage))
+    if not usage or usage['completion_tokens'] != n: raise SystemExit('%s: %d tokens were wanted: %s' % (type(server).__name__, n, usage))
     out.append((began, first, last, time.monotonic(), usage['prompt_tokens']))
     connection.close()
 
 
 def all_at_once(server, prompts, n):
     found = []
-    threads = [threading.Thread(target=ask, args=(server, prompt, n, found)) for prompt in prompts]
-    for thread in threads: thread.start()
-    for thread in threads: thread.join()
+    with ThreadPoolExecutor(len(prompts)) as pool:
+        for asked in [pool.submit(ask, server, prompt, n, found) for prompt in prompts]: asked.result()  # raises what stopped it
     return found
 
 
@@ -127,7 +127,7 @@ def measure(server, prompts, n):
 def compare(model, a, n_clients, label):
     words = cases.corpus()
     n_chars = a.p * 4
-    n_ctx = (a.p * 3 + a.n + 255) // 256 * 256
+    n_ctx = (3 * n_chars + a.n + 255) // 256 * 256  # a character of the corpus may be three tokens of a small vocabulary
     got = {Ours: [], Peer: []}
     for r in range(a.r):
         at = [(r * n_clients + i) * 997 % max(1, len(words) - n_chars) for i in range(n_clients)]
