@@ -80,7 +80,7 @@ static bool header_step(struct answer_parser *a)
         a->at += rest.n; // a header alone says nothing
         return true;
     }
-    if ((is_header && rest.n <= HEADER_MOST) || may_be)
+    if ((is_header && rest.n - bytes_open_end(rest, "<|message|>") <= HEADER_MOST) || may_be)
         return false;
     a->at += n_mark;
     message_begins(a, ANSWER_CONTENT); // no header where one should be: the model just talks
