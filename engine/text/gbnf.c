@@ -177,10 +177,12 @@ static bool read_class(struct gbnf *b, uint32_t from, uint32_t to)
     size_t n = 0;
     bool negated = next_is(b, "^"), good = true;
     while (good && more(b) && b->p[b->at] != ']') {
-        good = n < RANGES_MOST ? true : wrong(b, "a class has too many members");
-        good = good && character(b, &ranges[n][0]);
+        good = n < RANGES_MOST ? character(b, &ranges[n][0])
+                               : wrong(b, "a class has too many members");
+        if (!good)
+            break;
         ranges[n][1] = ranges[n][0];
-        if (good && b->n - b->at > 1 && b->p[b->at] == '-' && b->p[b->at + 1] != ']') {
+        if (b->n - b->at > 1 && b->p[b->at] == '-' && b->p[b->at + 1] != ']') {
             b->at++;
             good = character(b, &ranges[n][1]);
             if (good && ranges[n][1] < ranges[n][0])
