@@ -5,6 +5,7 @@
 #include "../../engine/net/response.h"
 #include "../../engine/net/url.h"
 #include "check.h"
+#include "net_state.h"
 
 #include <arpa/inet.h>
 #include <pthread.h>
@@ -386,13 +387,7 @@ static void whole(void)
     pthread_join(raw, NULL);
     close(raw_fd);
     buf_free(&got);
-    static const char *const files[] = {"tls/ca.crt",     "tls/ca.key", "tls/server.crt",
-                                        "tls/server.key", "tls",        ""};
-    for (size_t i = 0; i < COUNT_OF(files); i++) {
-        char file[200];
-        snprintf(file, sizeof(file), "%s/%s", state, files[i]);
-        CHECK(remove(file) == 0);
-    }
+    remove_state(state);
 }
 
 static void settings(void)

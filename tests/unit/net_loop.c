@@ -4,6 +4,7 @@
 #include "../../engine/net/limits.h"
 #include "../../engine/net/net.h"
 #include "check.h"
+#include "net_state.h"
 
 #include <arpa/inet.h>
 #include <bearssl.h>
@@ -756,17 +757,6 @@ static void test_stop(pthread_t thread)
     tls_hang_up(idle);
     tls_hang_up(open);
     tls_hang_up(ends);
-}
-
-static void remove_state(const char *state)
-{
-    static const char *const files[] = {"tls/ca.crt",     "tls/ca.key", "tls/server.crt",
-                                        "tls/server.key", "tls",        ""};
-    for (size_t i = 0; i < COUNT_OF(files); i++) {
-        char file[200];
-        snprintf(file, sizeof(file), "%s/%s", state, files[i]);
-        CHECK(remove(file) == 0);
-    }
 }
 
 int main(void)

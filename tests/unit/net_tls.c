@@ -6,6 +6,7 @@
 #include "../../engine/net/identity.h"
 #include "../../engine/net/tls.h"
 #include "check.h"
+#include "net_state.h"
 
 #include <bearssl.h>
 #include <stdlib.h>
@@ -51,13 +52,7 @@ static void make_certificates(void)
         struct cert_request request = {i == 0 ? "first" : "second", &local, 1};
         CHECK(identity_server(&certs[i], &ca, state, &request, &why, &err) == OK);
     }
-    static const char *const files[] = {"tls/ca.crt",     "tls/ca.key", "tls/server.crt",
-                                        "tls/server.key", "tls",        ""};
-    for (size_t i = 0; i < COUNT_OF(files); i++) {
-        char file[200];
-        snprintf(file, sizeof(file), "%s/%s", state, files[i]);
-        CHECK(remove(file) == 0);
-    }
+    remove_state(state);
     br_x509_decoder_init(&decoder, keep_name, &ca_name);
     br_x509_decoder_push(&decoder, ca.der, ca.n);
     anchor = (br_x509_trust_anchor){
