@@ -31,6 +31,19 @@ MUST_USE enum status listen_parse(struct listen_at *out, size_t room, size_t *n,
 // A listening socket, not blocking. [::] falls back to 0.0.0.0 where the kernel has no IPv6.
 MUST_USE enum status listen_open(int *fd, struct listen_at *at, struct err *err);
 
+// handed.c: listening sockets that others have opened.
+struct handed {
+    struct handed_socket {
+        int fd; // owned; -1: taken
+        struct sockaddr_storage at;
+    } one[16];
+    size_t n;
+};
+// Descriptors first .. first + n - 1; what is no listening TCP socket is closed, with a line.
+void handed_read(struct handed *handed, int first, size_t n);
+int handed_take(struct handed *handed, struct listen_at *at); // the caller's now; -1: none is there
+void handed_close(struct handed *handed);                     // those that nobody took, with a line
+
 // Whether the address by which a client came in (fd: its socket) is one that is listened on here.
 bool listen_covers(const struct listen_at *at, int fd);
 

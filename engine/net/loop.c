@@ -135,8 +135,8 @@ static void listener_ready(struct source *source, uint32_t events)
     }
 }
 
-static enum status open_listeners(struct net *net, const char *key, const char *text, bool tls,
-                                  struct err *err)
+static enum status open_listeners(struct net *net, struct handed *handed, const char *key,
+                                  const char *text, bool tls, struct err *err)
 {
     struct listen_at at[LIMIT_LISTENERS];
     size_t n = 0;
@@ -145,7 +145,9 @@ static enum status open_listeners(struct net *net, const char *key, const char *
         struct listener *listener = &net->listeners[net->n_listeners];
         *listener =
             (struct listener){.source.ready = listener_ready, .net = net, .at = at[i], .tls = tls};
-        status = listen_open(&listener->fd, &listener->at, err);
+        listener->fd = handed_take(handed, &listener->at);
+        if (listener->fd < 0)
+            status = listen_open(&listener->fd, &listener->at, err);
         if (status == OK) {
             add_source(net, listener->fd, &listener->source);
             net->n_listeners++;
@@ -161,6 +163,17 @@ enum status net_listen_good(const char *key, const char *text, struct err *err)
     struct listen_at at[LIMIT_LISTENERS];
     size_t n;
     return listen_parse(at, LIMIT_LISTENERS, &n, key, text, err);
+}
+
+static enum status open_both(struct net *net, const struct net_options *options, struct err *err)
+{
+    struct handed handed;
+    handed_read(&handed, options->handed, options->n_handed);
+    enum status status = open_listeners(net, &handed, "listen", options->listen, true, err);
+    if (status == OK)
+        status = open_listeners(net, &handed, "listen-http", options->listen_http, false, err);
+    handed_close(&handed);
+    return status;
 }
 
 static void close_listeners(struct net *net)
@@ -457,10 +470,7 @@ static enum status open_all(struct net *net, const struct net_options *options, 
         net->address_source.ready = addresses_ready;
         add_source(net, net->address_fd, &net->address_source);
     }
-    if (status == OK)
-        status = open_listeners(net, "listen", options->listen, true, err);
-    return status == OK ? open_listeners(net, "listen-http", options->listen_http, false, err)
-                        : status;
+    return status == OK ? open_both(net, options, err) : status;
 }
 
 enum status net_open(struct net **out, const struct net_options *options, net_handler *handler,

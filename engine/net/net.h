@@ -73,6 +73,8 @@ struct net_options {
     const char *state;       // directory with tls/
     const char *hostname;
     struct client_options client; // copied
+    int handed;                   // the first of n_handed listening sockets, taken over: those that
+    size_t n_handed;              // listen and listen_http name are used, the others closed
 };
 
 // Whether `text` is what listen or listen_http may say; BAD_INPUT names `key` and the entry.

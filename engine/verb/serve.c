@@ -29,7 +29,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { BEAT_MS = 5000, LOADING_TOLD_MS = 3000 };
+enum { BEAT_MS = 5000, LOADING_TOLD_MS = 3000, HANDED_FIRST = 3 };
 
 struct server {
     struct settings settings;
@@ -186,6 +186,21 @@ static int heartbeat_open(void)
     fcntl((int)fd, F_SETFD, FD_CLOEXEC);
     fcntl((int)fd, F_SETFL, O_NONBLOCK);
     return (int)fd;
+}
+
+// Sockets handed over as systemd does it (sd_listen_fds(3)): descriptors from 3 on, if they are for
+// this very process.
+static size_t handed_over(void)
+{
+    const char *pid = getenv("LISTEN_PID"), *n = getenv("LISTEN_FDS");
+    char own[24];
+    int64_t n_sockets = 0;
+    struct err err;
+    snprintf(own, sizeof(own), "%lld", (long long)getpid());
+    bool ours = pid && n && strcmp(pid, own) == 0;
+    if (ours && args_int("LISTEN_FDS", n, 0, 64, &n_sockets, &err) != OK)
+        log_warn("%s; no socket is taken over", err.text);
+    return (size_t)n_sockets;
 }
 
 static void heartbeat_say(struct server *server, const char *line)
@@ -461,7 +476,9 @@ static enum status open_floors(struct server *server, struct err *err)
                                       .listen_http = settings->listen_http,
                                       .state = settings->state,
                                       .hostname = settings->hostname,
-                                      .client = client_options(settings)};
+                                      .client = client_options(settings),
+                                      .handed = HANDED_FIRST,
+                                      .n_handed = handed_over()};
     status = net_open(&server->net, &net_options, api_handle, server->api, err);
     if (status != OK)
         return status;

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -29,7 +30,26 @@ def heartbeat(model, **env):
     return beats, said
 
 
+def handed_over(model):
+    """sockets as systemd hands them over: one that `listen` names, one that nothing does"""
+    wanted, unnamed = socket.create_server(("127.0.0.1", 0)), socket.create_server(("127.0.0.1", 0))
+    ports = wanted.getsockname()[1], unnamed.getsockname()[1]
+    prefix = ("python3", "-c", "import os, sys; os.dup2(%d, 53); os.dup2(%d, 4); os.dup2(53, 3); os.environ.update(LISTEN_FDS='2', "
+              "LISTEN_PID=str(os.getpid())); os.execv(sys.argv[1], sys.argv[1:])" % (wanted.fileno(), unnamed.fileno()))
+    server = Server("handed", model, prefix=prefix, listen_http="", ports=(ports[0], 0), pass_fds=(wanted.fileno(), unnamed.fileno()))
+    wanted.close(), unnamed.close()
+    health = server.wait()
+    check("life: a socket that was handed over answers", health and health["status"] == "ready", health)
+    log = server.log.read_text()
+    with socket.socket() as client:
+        refused = client.connect_ex(("127.0.0.1", ports[1])) != 0
+    check("life: one that no setting names is closed, with a line", refused and
+          "a socket for 127.0.0.1:%d was handed over, and neither listen nor listen-http names it" % ports[1] in log, log[-600:])
+    server.stop()
+
+
 def run(model):
+    handed_over(model)
     first = Server("life", model)
     first.wait()
     key, ca, printed = first.key(), first.ca.read_text(), first.stdout()

@@ -66,7 +66,7 @@ class Server:
     """tawny serve, in a flavour, behind a prefix of words; .stop() gives its exit status. On the processor, unless told
     otherwise: a GPU of this machine is the device tier's."""
 
-    def __init__(self, name, model, flavour=FLAVOUR, fresh=True, options=(), device="cpu", prefix=(), listen_http=None, ports=None):
+    def __init__(self, name, model, flavour=FLAVOUR, fresh=True, options=(), device="cpu", prefix=(), listen_http=None, ports=None, pass_fds=()):
         self.state = WORK / (name + "-state")
         if fresh:
             shutil.rmtree(self.state, ignore_errors=True)
@@ -80,7 +80,7 @@ class Server:
                    "--log", "debug", *options]
         environment = dict(os.environ, ASAN_OPTIONS="detect_leaks=1:abort_on_error=0")
         with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment)
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment, pass_fds=pass_fds)
         os.set_blocking(self.process.stdout.fileno(), False)
         self.printed = ""
         self.ca = self.state / "tls" / "ca.crt"

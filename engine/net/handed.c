@@ -1,0 +1,98 @@
+// handed.c - listening sockets that whoever started us has opened: PID 1 of the box, systemd.
+//
+// A port below 1024 then needs no right of ours. They are descriptors first .. first + n - 1, as
+// sd_listen_fds(3) has it; an entry of `listen` or `listen-http` takes the one that stands at its
+// address and port. Entries without one are opened as ever. One that no entry names is closed, with
+// a line in the log: an address that nobody asked for is not answered.
+#include "address.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <arpa/inet.h>
+
+static bool at_of_socket(int fd, struct sockaddr_storage *at)
+{
+    int listens = 0, kind = 0;
+    socklen_t n = sizeof(*at), n_int = sizeof(int), n_kind = sizeof(int);
+    memset(at, 0, sizeof(*at));
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &n_int) == 0 && listens &&
+           getsockopt(fd, SOL_SOCKET, SO_TYPE, &kind, &n_kind) == 0 && kind == SOCK_STREAM &&
+           getsockname(fd, (struct sockaddr *)(void *)at, &n) == 0 &&
+           (at->ss_family == AF_INET || at->ss_family == AF_INET6);
+}
+
+void handed_read(struct handed *handed, int first, size_t n)
+{
+    handed->n = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct handed_socket *one = &handed->one[handed->n];
+        one->fd = first + (int)i;
+        fcntl(one->fd, F_SETFD, FD_CLOEXEC);
+        if (handed->n < COUNT_OF(handed->one) && at_of_socket(one->fd, &one->at)) {
+            fcntl(one->fd, F_SETFL, O_NONBLOCK);
+            handed->n++;
+        } else {
+            log_warn("descriptor %d was handed over, and is no listening TCP socket%s: closed",
+                     first + (int)i,
+                     handed->n == COUNT_OF(handed->one) ? " that there is room for" : "");
+            close(first + (int)i);
+        }
+    }
+}
+
+static bool same_place(const struct sockaddr_storage *a, const struct sockaddr_storage *b)
+{
+    if (a->ss_family != b->ss_family)
+        return false;
+    if (a->ss_family == AF_INET) {
+        const struct sockaddr_in *left = (const void *)a, *right = (const void *)b;
+        return left->sin_port == right->sin_port && left->sin_addr.s_addr == right->sin_addr.s_addr;
+    }
+    const struct sockaddr_in6 *left = (const void *)a, *right = (const void *)b;
+    return left->sin6_port == right->sin6_port &&
+           memcmp(&left->sin6_addr, &right->sin6_addr, sizeof(left->sin6_addr)) == 0;
+}
+
+// [::] means both kinds, and 0.0.0.0 is what it becomes where there is no IPv6.
+static bool stands_for(const struct listen_at *wanted, const struct sockaddr_storage *found)
+{
+    const struct sockaddr_in *four = (const void *)found;
+    return wanted->any && wanted->at.ss_family == AF_INET6 && found->ss_family == AF_INET &&
+           four->sin_addr.s_addr == 0 && ntohs(four->sin_port) == wanted->port;
+}
+
+int handed_take(struct handed *handed, struct listen_at *at)
+{
+    for (size_t i = 0; i < handed->n; i++) {
+        struct handed_socket *one = &handed->one[i];
+        if (one->fd < 0 || !(same_place(&one->at, &at->at) || stands_for(at, &one->at)))
+            continue;
+        int fd = one->fd;
+        at->at = one->at;
+        at->n =
+            one->at.ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+        one->fd = -1;
+        return fd;
+    }
+    return -1;
+}
+
+void handed_close(struct handed *handed)
+{
+    for (size_t i = 0; i < handed->n; i++) {
+        char text[64];
+        uint8_t key[16];
+        if (handed->one[i].fd < 0)
+            continue;
+        address_peer(&handed->one[i].at, text, key);
+        log_warn("a socket for %s was handed over, and neither listen nor listen-http names it: "
+                 "closed",
+                 text);
+        close(handed->one[i].fd);
+        handed->one[i].fd = -1;
+    }
+    handed->n = 0;
+}
