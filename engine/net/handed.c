@@ -28,17 +28,16 @@ void handed_read(struct handed *handed, int first, size_t n)
 {
     handed->n = 0;
     for (size_t i = 0; i < n; i++) {
-        struct handed_socket *one = &handed->one[handed->n];
-        one->fd = first + (int)i;
-        fcntl(one->fd, F_SETFD, FD_CLOEXEC);
-        if (handed->n < COUNT_OF(handed->one) && at_of_socket(one->fd, &one->at)) {
-            fcntl(one->fd, F_SETFL, O_NONBLOCK);
-            handed->n++;
+        int fd = first + (int)i;
+        bool room = handed->n < COUNT_OF(handed->one);
+        fcntl(fd, F_SETFD, FD_CLOEXEC);
+        if (room && at_of_socket(fd, &handed->one[handed->n].at)) {
+            fcntl(fd, F_SETFL, O_NONBLOCK);
+            handed->one[handed->n++].fd = fd;
         } else {
-            log_warn("descriptor %d was handed over, and is no listening TCP socket%s: closed",
-                     first + (int)i,
-                     handed->n == COUNT_OF(handed->one) ? " that there is room for" : "");
-            close(first + (int)i);
+            log_warn("descriptor %d was handed over, and is no listening TCP socket%s: closed", fd,
+                     room ? "" : " that there is room for");
+            close(fd);
         }
     }
 }
