@@ -16,7 +16,7 @@ SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 
 TIERS := unit golden api boot device
-INSIDE_GOALS := host appliance asan init notices image run run-host train lint format \
+INSIDE_GOALS := host appliance asan init notices image lxc oci run run-host train lint format \
                 test $(TIERS:%=test-%) test-peer isa-report unit-programs fuzz fuzz-programs
 .PHONY: help clean inside $(INSIDE_GOALS) $(TIERS:%=needs-%)
 
@@ -279,6 +279,10 @@ build/ca-certificates.crt: $(wildcard /usr/share/ca-certificates/mozilla)
 # sudo, since mkosi builds a root file system; what it makes is handed back to the calling user.
 image: appliance init notices build/ca-certificates.crt ## the disk image: build/tawny.img (dd) and build/tawny.qcow2
 	@boot/image
+lxc oci: appliance init notices build/ca-certificates.crt
+	@boot/container $@ --version '$(VERSION)'
+lxc: ## a template for Proxmox VE's and LXC's containers: build/tawny-lxc.tar.zst
+oci: ## an image for Podman and Docker: build/tawny-oci.tar
 run: image ## boot the image in QEMU and ask it a question over HTTPS; Ctrl-C ends it
 	@boot/run
 run-host: host ## the same without a VM, in seconds

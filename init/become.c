@@ -1,6 +1,7 @@
 /* become.c - from a fork of PID 1 to the engine: an ordinary user with nothing it does not need.
  *
- * uid and gid 1000, the groups video and render and no other, no new privileges, no core dumps, no
+ * uid and gid 1000, the groups video and render and no other (in a container also those of its
+ * GPU's nodes), no new privileges, no core dumps, no
  * file but its output and the heartbeat, and the few variables listed here. The kernel may end it
  * before anything else when the memory is full.
  */
@@ -44,15 +45,26 @@ static void arrange_files(int out_fd, int beat_fd)
     syscall(SYS_close_range, BEAT_FD + 1, ~0u, 0);
 }
 
+/* In a container some of it may not be ours to do: we are not root in it, or it has no such ids. */
+static bool take_user(void)
+{
+    gid_t groups[16] = {GROUP_VIDEO, GROUP_RENDER};
+    int n = in_container() ? container_groups("", groups, 16) : 2;
+
+    if (in_container() && geteuid() != 0)
+        return true;
+    if (!(in_container() && container_keeps_groups()) && setgroups((size_t)n, groups) &&
+        !in_container())
+        return false;
+    return (setresgid(ENGINE_GID, ENGINE_GID, ENGINE_GID) == 0 &&
+            setresuid(ENGINE_UID, ENGINE_UID, ENGINE_UID) == 0) ||
+           (in_container() && errno == EINVAL);
+}
+
 static void drop_privileges(void)
 {
-    static const gid_t groups[] = {GROUP_VIDEO, GROUP_RENDER};
-
-    if (setgroups(sizeof(groups) / sizeof(*groups), groups) ||
-        setresgid(ENGINE_GID, ENGINE_GID, ENGINE_GID) ||
-        setresuid(ENGINE_UID, ENGINE_UID, ENGINE_UID)) {
+    if (!take_user())
         give_up("the engine's user could not be taken on");
-    }
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
         give_up("no_new_privs");
 }

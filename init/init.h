@@ -47,6 +47,7 @@ enum status err_set(struct err *err, enum status s, const char *format, ...) PRI
 #define DATA_DIR "/data"
 #define STATE_ON_DISK "/data/tawny"
 #define STATE_IN_MEMORY "/run/tawny"
+#define STATE_IN_CONTAINER "/var/lib/tawny"
 #define CONF_ON_ESP "/boot/tawny.conf"
 #define CONF_DEFAULT "/etc/tawny.conf"
 #define RUNTIME_DIR "/run/user/1000"
@@ -453,6 +454,27 @@ void exit_reason(char *out, size_t cap, int wait_status, enum memory_kill memory
 int backoff_s(int n);
 /* oom_kill in the text of /proc/vmstat; -1: it is not there. */
 long oom_kills(const char *vmstat);
+
+/* ---- container.c: PID 1 in a container ---- */
+
+/* named: the value of `container=` in PID 1's environment, or NULL; root: "" or a faked tree.
+ * False: a machine; else the manager's name (lxc, podman ...) is in out. */
+bool container_find(const char *named, const char *root, char out[32]);
+bool container_begin(void); // once, before all else: finds out; true: a container
+bool in_container(void);
+enum status container_mounts(struct err *err);
+enum status container_ports(struct err *err); // who may listen on 443
+/* Leaves a network alone that is there already; else as on a machine. */
+enum status container_network(struct err *err);
+bool container_network_given(void);
+void container_say_urls(void);     // of a network that was given
+const char *container_state(void); // the engine's folder, made and given to it
+/* The groups that the engine is to have: video, render and those of the GPU's nodes under root/dev.
+ * Returns how many. */
+int container_groups(const char *root, gid_t *groups, int most);
+/* We have groups from outside that have no number in here (podman --group-add keep-groups): who
+ * sets groups anew loses them. */
+bool container_keeps_groups(void);
 
 /* ---- supervise.c, become.c ---- */
 

@@ -21,11 +21,13 @@
 #include <sys/ioctl.h>
 #include <sys/klog.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 
 #define MAX_CONSOLES 4
 #define LINE_MAX_BYTES 512
+#define NULL_DEVICE makedev(1, 3)
 
 struct console {
     int fd;
@@ -171,9 +173,29 @@ static void open_consoles(void)
     }
 }
 
+/* In a container: what its manager reads, our standard error, or, where that leads nowhere (LXC in
+ * the background), the container's console. */
+static void open_container_log(void)
+{
+    struct stat st;
+    bool nowhere = fstat(STDERR_FILENO, &st) || (S_ISCHR(st.st_mode) && st.st_rdev == NULL_DEVICE);
+    int fd = nowhere ? open("/dev/console", O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC)
+                     : fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+
+    if (fd >= 0) {
+        fcntl(fd, F_SETFL, O_NONBLOCK);
+        consoles[n_consoles++].fd = fd;
+    }
+}
+
 enum status log_open(struct err *err)
 {
     char cmdline[2048];
+
+    if (in_container()) {
+        open_container_log();
+        return OK;
+    }
 
     kmsg_fd = open("/dev/kmsg", O_WRONLY | O_NONBLOCK | O_CLOEXEC);
     if (read_file("/proc/cmdline", cmdline, sizeof(cmdline)) < 0 ||

@@ -103,6 +103,8 @@ static void signal_arrived(int fd, void *ctx)
     while (read(fd, &s, sizeof(s)) == (ssize_t)sizeof(s))
         if (s.ssi_signo == SIGTERM)
             power_request(POWER_OFF, "SIGTERM was sent to PID 1");
+        else if (s.ssi_signo == SIGPWR)
+            power_request(POWER_OFF, "SIGPWR was sent to PID 1");
         else if (s.ssi_signo == SIGINT)
             power_request(POWER_REBOOT, "Ctrl-Alt-Del or SIGINT to PID 1");
     reap();
@@ -123,6 +125,7 @@ enum status loop_signals(struct err *err)
     sigaddset(&ours, SIGCHLD);
     sigaddset(&ours, SIGTERM);
     sigaddset(&ours, SIGINT);
+    sigaddset(&ours, SIGPWR); // LXC's way to switch a container off
     int fd = signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
     if (fd < 0) {
         return err_set(err, IO_ERROR,

@@ -1,6 +1,7 @@
 /* main.c - PID 1 of the appliance: the boot order, then supervision for ever.
  *
- * Read `boot` below from top to bottom: that is what happens after the kernel has started us. A
+ * Read `in_machine` below from top to bottom: that is what happens after the kernel has started us
+ * (`in_containers`: after a container's manager has). A
  * step that must wait for hardware answers WAIT and is asked again after every event, up to its
  * time; all that was begun earlier (drivers, links, DHCP, the power button) goes on meanwhile.
  *
@@ -31,8 +32,11 @@ static enum status begin_log(struct err *err)
 
     uname(&u);
     sysinfo(&info);
-    say("init", "Linux %s, %s firmware, %ld processors, %lu MB of memory", u.release,
-        access("/sys/firmware/efi", F_OK) == 0 ? "UEFI" : "BIOS", sysconf(_SC_NPROCESSORS_ONLN),
+    say("init", "Linux %s, %s%s, %ld processors, %lu MB of memory", u.release,
+        in_container()                           ? "a container"
+        : access("/sys/firmware/efi", F_OK) == 0 ? "UEFI"
+                                                 : "BIOS",
+        in_container() ? "" : " firmware", sysconf(_SC_NPROCESSORS_ONLN),
         info.totalram * info.mem_unit / 1000000);
     return s;
 }
@@ -153,29 +157,64 @@ static enum status start_engine(struct err *err)
     return engine_running() ? OK : err_set(err, IO_ERROR, "the engine could not be started");
 }
 
+/* ---- in a container (container.c) ---- */
+
+static enum status name_container(struct err *err)
+{
+    char *text;
+    size_t len;
+    enum status s = read_whole(conf_path, 1 << 20, &text, &len, err);
+
+    gethostname(conf.hostname, sizeof(conf.hostname) - 1); // the host's choice, unless ours is set
+    if (s == OK) {
+        conf_parse(&conf, text, len, bad_line, NULL);
+        free(text);
+    }
+    if (!container_network_given())
+        net_start_dhcp(conf.hostname);
+    return s;
+}
+
+static enum status start_in_container(struct err *err)
+{
+    state_dir = container_state();
+    return start_engine(err);
+}
+
 static const struct step {
     const char *name;
     bool required;
     int wait_ms; // how long WAIT is accepted once drivers have loaded
     enum status (*run)(struct err *err);
     const char *otherwise; // what a failure means, what to do
-} boot[] = {
-    {"mounts", true, 0, mount_kernel, "write the image to the disk again"},
-    {"log", false, 0, begin_log, "boot goes on silently"},
-    {"signals", true, 0, begin_loop, "switch off by holding the power button"},
-    {"kernel", false, 0, apply_sysctls, "boot goes on with the kernel's own setting"},
-    {"clock", false, 0, clock_check, "certificates need a right date"},
-    {"dirs", true, 0, make_directories, "write the image to the disk again"},
-    {"drivers", true, 0, want_modules, "write the image to the disk again"},
-    {"devices", true, 0, uevent_open, "restart the machine after plugging anything in"},
-    {"net", true, 0, net_open, "restart the machine; if that does not help, write the image again"},
-    {"coldplug", true, 0, uevent_coldplug, "write the image to the disk again"},
-    {"data", true, 10000, mount_data,
-     "the engine runs without it; attach or repair the disk and restart"},
-    {"settings", false, 3000, find_settings, "the defaults of the image are in use"},
-    {"hostname", false, 0, name_host, "the name may differ from the one wanted"},
-    {"gpu", false, 20000, wait_for_gpus, "the engine starts without it"},
-    {"engine", true, 0, start_engine, "init tries again by itself"},
+} in_machine[] =
+    {
+        {"mounts", true, 0, mount_kernel, "write the image to the disk again"},
+        {"log", false, 0, begin_log, "boot goes on silently"},
+        {"signals", true, 0, begin_loop, "switch off by holding the power button"},
+        {"kernel", false, 0, apply_sysctls, "boot goes on with the kernel's own setting"},
+        {"clock", false, 0, clock_check, "certificates need a right date"},
+        {"dirs", true, 0, make_directories, "write the image to the disk again"},
+        {"drivers", true, 0, want_modules, "write the image to the disk again"},
+        {"devices", true, 0, uevent_open, "restart the machine after plugging anything in"},
+        {"net", true, 0, net_open,
+         "restart the machine; if that does not help, write the image again"},
+        {"coldplug", true, 0, uevent_coldplug, "write the image to the disk again"},
+        {"data", true, 10000, mount_data,
+         "the engine runs without it; attach or repair the disk and restart"},
+        {"settings", false, 3000, find_settings, "the defaults of the image are in use"},
+        {"hostname", false, 0, name_host, "the name may differ from the one wanted"},
+        {"gpu", false, 20000, wait_for_gpus, "the engine starts without it"},
+        {"engine", true, 0, start_engine, "init tries again by itself"},
+},
+  in_containers[] = {
+      {"mounts", true, 0, container_mounts, "give the container its /proc and a /run to write to"},
+      {"log", false, 0, begin_log, "boot goes on silently"},
+      {"signals", true, 0, begin_loop, "stop the container by killing it"},
+      {"ports", false, 0, container_ports, "else `listen` in tawny.conf must name higher ones"},
+      {"net", false, 0, container_network, "nobody can reach the engine"},
+      {"settings", false, 0, name_container, "the defaults are in use"},
+      {"engine", true, 0, start_in_container, "init tries again by itself"},
 };
 
 /* The time of a step counts from when nothing is on its way any more: a slow machine is not to be
@@ -206,8 +245,12 @@ int main(void)
                         "this machine: tawny serve --help\n");
         return 2;
     }
-    for (size_t i = 0; i < sizeof(boot) / sizeof(*boot); i++)
-        run_step(&boot[i]);
+    bool inside = container_begin();
+    const struct step *steps = inside ? in_containers : in_machine;
+    size_t n = inside ? sizeof(in_containers) / sizeof(*in_containers)
+                      : sizeof(in_machine) / sizeof(*in_machine);
+    for (size_t i = 0; i < n; i++)
+        run_step(&steps[i]);
     for (;;)
         loop_once(INT64_MAX);
 }

@@ -462,6 +462,10 @@ void net_say_urls(void)
 
     if (!engine_answers())
         return;
+    if (container_network_given()) {
+        container_say_urls();
+        return;
+    }
     for (int i = 0; i < MAX_NICS; i++) {
         const struct nic *n = &nics[i];
         if (!n->ifindex)
@@ -519,6 +523,9 @@ int64_t net_tick(int64_t now)
 {
     int64_t next = INT64_MAX;
     bool any_carrier = false;
+
+    if (container_network_given())
+        return INT64_MAX;
 
     for (int i = 0; i < MAX_NICS; i++) {
         struct nic *n = &nics[i];

@@ -127,6 +127,8 @@ static _Noreturn void finish(void)
     say("power", "all is written, %s", how == POWER_OFF ? "off" : "restarting");
     log_drain();
     reboot(how == POWER_OFF ? RB_POWER_OFF : RB_AUTOBOOT);
+    if (in_container()) // which may not be ours to restart: its manager sees how we ended
+        _exit(how == POWER_OFF ? 0 : 1);
     complain("power", "the machine did not switch itself off (%s): it is safe to do it by hand",
              strerror(errno));
     wait_for_the_end();
@@ -141,6 +143,8 @@ static _Noreturn void reset(void)
                       "machine is reset. What was not written yet is lost; the file system's "
                       "journal keeps the rest whole");
     log_drain();
+    if (in_container())
+        _exit(1);
     (void)write_file("/proc/sysrq-trigger", "b", &err);
     poll(NULL, 0, 5000);
     reboot(RB_AUTOBOOT);

@@ -55,17 +55,17 @@ static void lines_lxc(const struct walk *walk, struct doctor_layer *layer)
         "container\n"
         "dev0: %s,gid=%u\n"
         "# older ones, or LXC alone: instead of that line\n"
-        "lxc.cgroup2.devices.allow: c 226:%u rwm\n"
-        "lxc.mount.entry: %s %s none bind,optional,create=file\n",
+        "lxc.cgroup2.devices.allow = c 226:%u rwm\n"
+        "lxc.mount.entry = %s %s none bind,optional,create=file\n",
         path_of(walk), gid, minor, path_of(walk), path_of(walk) + 1);
     if (!place->mapped_ids)
         return;
     PUT(layer->lines,
         "# ... and its group, HOSTGID = `stat -c %%g %s` on the host, as %u in here\n"
-        "lxc.idmap: u 0 %u 65536\n"
-        "lxc.idmap: g 0 %u %u\n"
-        "lxc.idmap: g %u HOSTGID 1\n"
-        "lxc.idmap: g %u %u %u\n"
+        "lxc.idmap = u 0 %u 65536\n"
+        "lxc.idmap = g 0 %u %u\n"
+        "lxc.idmap = g %u HOSTGID 1\n"
+        "lxc.idmap = g %u %u %u\n"
         "# ... which /etc/subgid of the host must allow\n"
         "root:HOSTGID:1\n",
         path_of(walk), gid, base, base, gid, gid, gid + 1, base + gid + 1, 65535 - gid);

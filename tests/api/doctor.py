@@ -151,7 +151,7 @@ def user_namespace(tools):
     sentence = "not mapped into this user namespace (its gid map begins 0 %d 1: 0 to 0 in here are %d to %d outside)" % (
         USER, USER, USER)
     expect(tools, "a user namespace without the render group: the mapping", layers["permission"], "refused", sentence,
-           "lxc.idmap: g 110 HOSTGID 1")
+           "lxc.idmap = g 110 HOSTGID 1")
     tools.check("doctor: a user namespace: nothing runs", status == 1 and report["refused_by"] == "permission", report["verdict"])
     machine.file("run/systemd/container", "lxc\n")
     _, layers, _ = machine.doctor(**namespace)

@@ -428,10 +428,10 @@ static void test_user_namespace(void)
         "a group which is not mapped into this user namespace (its gid map begins 0 100000 65536: "
         "0 to 65535 in here are 100000 to 165535 outside)",
         "Map the host's render group", "\ndev0: /dev/dri/renderD128,gid=110\n");
-    expect("permission", LAYER_REFUSED, NULL, "", "\nlxc.idmap: u 0 100000 65536\n");
-    expect("permission", LAYER_REFUSED, NULL, "", "\nlxc.idmap: g 0 100000 110\n");
-    expect("permission", LAYER_REFUSED, NULL, "", "\nlxc.idmap: g 110 HOSTGID 1\n");
-    expect("permission", LAYER_REFUSED, NULL, "", "\nlxc.idmap: g 111 100111 65425\n");
+    expect("permission", LAYER_REFUSED, NULL, "", "\nlxc.idmap = u 0 100000 65536\n");
+    expect("permission", LAYER_REFUSED, NULL, "", "\nlxc.idmap = g 0 100000 110\n");
+    expect("permission", LAYER_REFUSED, NULL, "", "\nlxc.idmap = g 110 HOSTGID 1\n");
+    expect("permission", LAYER_REFUSED, NULL, "", "\nlxc.idmap = g 111 100111 65425\n");
     expect("permission", LAYER_REFUSED, NULL, "", "\nroot:HOSTGID:1\n");
     // The whole map again, so that no id is lost: 110 + 1 + 65425 = 65536.
     fake_file("/proc/self/gid_map", "0 1000 1\n"); // unshare -r
