@@ -400,7 +400,7 @@ needs-unit: unit-programs
 needs-golden: host appliance build/host/ops build/host/words build/host/takes build/host/turns build/host/draft build/host/render build/host/answers build/host/obeys build/host/guesses $(patsubst %,build/appliance/%,ops probe isa) build/host/memfd_layer.so
 needs-device: host build/host/ops build/host/draft
 needs-api: host asan appliance
-needs-boot: image host
+needs-boot: image lxc oci host
 test: ## every tier this machine can run; says which it skipped and why
 	@tests/run $(TIERS)
 test-unit: ## unit tests and fuzz corpora under ASan and UBSan, and lint

@@ -17,6 +17,7 @@
 
 #define MAX_FDS 64
 #define MAX_TIMERS 16
+#define SIGNAL_HALT 37 // SIGRTMIN + 3 as glibc counts
 
 static struct {
     void (*ready)(int fd, void *ctx);
@@ -103,8 +104,8 @@ static void signal_arrived(int fd, void *ctx)
     while (read(fd, &s, sizeof(s)) == (ssize_t)sizeof(s))
         if (s.ssi_signo == SIGTERM)
             power_request(POWER_OFF, "SIGTERM was sent to PID 1");
-        else if (s.ssi_signo == SIGPWR)
-            power_request(POWER_OFF, "SIGPWR was sent to PID 1");
+        else if (s.ssi_signo == SIGPWR || s.ssi_signo == SIGNAL_HALT)
+            power_request(POWER_OFF, "the container's manager asks PID 1 to end");
         else if (s.ssi_signo == SIGINT)
             power_request(POWER_REBOOT, "Ctrl-Alt-Del or SIGINT to PID 1");
     reap();
@@ -125,7 +126,8 @@ enum status loop_signals(struct err *err)
     sigaddset(&ours, SIGCHLD);
     sigaddset(&ours, SIGTERM);
     sigaddset(&ours, SIGINT);
-    sigaddset(&ours, SIGPWR); // LXC's way to switch a container off
+    sigaddset(&ours, SIGPWR); // LXC's ways to switch a container off: this one, or, where PID 1
+    sigaddset(&ours, SIGNAL_HALT); // blocks it as systemd does, that one; systemd-nspawn's too
     int fd = signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
     if (fd < 0) {
         return err_set(err, IO_ERROR,

@@ -44,6 +44,16 @@ static void say_node(const struct walk *walk, const struct drm_node *node, char 
 
 // ---- how a container gets a device --------------------------------------------------------------
 
+// Does a list of devices forbid the node? An unprivileged container has no such list unless someone
+// gives it one, and a single line that allows a device would begin a list that lacks /dev/null.
+static bool list_in_force(const struct walk *walk)
+{
+    bool forbidden = walk->node && walk->node->error == EPERM;
+    for (int32_t i = 0; i < walk->device->nodes.n; i++)
+        forbidden = forbidden || walk->device->nodes.node[i].error == EPERM;
+    return forbidden || !walk->place->mapped_ids;
+}
+
 static void lines_lxc(const struct walk *walk, struct doctor_layer *layer)
 {
     const struct place *place = walk->place;
@@ -55,9 +65,10 @@ static void lines_lxc(const struct walk *walk, struct doctor_layer *layer)
         "container\n"
         "dev0: %s,gid=%u\n"
         "# older ones, or LXC alone: instead of that line\n"
-        "lxc.cgroup2.devices.allow = c 226:%u rwm\n"
-        "lxc.mount.entry = %s %s none bind,optional,create=file\n",
-        path_of(walk), gid, minor, path_of(walk), path_of(walk) + 1);
+        "lxc.mount.entry = %s %s none bind,optional,create=file\n"
+        "%slxc.cgroup2.devices.allow = c 226:%u rwm\n",
+        path_of(walk), gid, path_of(walk), path_of(walk) + 1,
+        list_in_force(walk) ? "" : "# ... and if it is then \"Operation not permitted\": ", minor);
     if (!place->mapped_ids)
         return;
     PUT(layer->lines,

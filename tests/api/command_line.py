@@ -35,6 +35,8 @@ NOT_RUN = {
     "make test-device": "wants a GPU",
     "make test": "is what runs this",
     "make image": "tests/boot/run needs it built",
+    "make lxc": "tests/boot/run needs it built",
+    "make oci": "tests/boot/run needs it built",
     "make isa-report": "minutes; the golden tier compares with its record",
     "make appliance MESA=": "builds another driver",
     "make fuzz": "minutes; the unit tier replays its corpora",
