@@ -48,6 +48,11 @@ def podman_rootless():
     return namespaced("tests/boot/homes/podman.py", "rootless")
 
 
+@test("systemd: the unit, and its ports for a user without rights")
+def systemd_unit():
+    return namespaced("tests/boot/homes/systemd.py")
+
+
 @test("two builds of the containers give the same bytes")
 def same_bytes():
     environment = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}

@@ -111,10 +111,12 @@ def health(address, https=443, http_port=80):
     end = time.monotonic() + LIMIT
     while True:
         try:
-            return ask_health(address, https, http_port)
+            status, said = ask_health(address, https, http_port)
+            if said["status"] != "loading" or time.monotonic() > end:
+                return status, said
         except OSError as e:
             check(time.monotonic() < end, f"no verified answer from {address} within {LIMIT} s: {e}")
-            time.sleep(0.3)
+        time.sleep(0.3)
 
 
 def ask_health(address, https, http_port):
