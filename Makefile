@@ -304,10 +304,11 @@ build/asan/unit/%: build/asan/obj/tests/unit/%.o build/asan/libengine.a
 	$(call say,LINK $@)
 	@mkdir -p $(@D)
 	$(Q)$(call link,asan) $^ $(LIBS) -o $@
+UNIT_WRAP_net := now_ms # so that a test need not wait for what takes seconds
 build/asan/unit/init_%: build/asan/obj/tests/unit/init_%.o build/asan/libinit.a
 	$(call say,LINK $@)
 	@mkdir -p $(@D)
-	$(Q)$(call link,asan) $^ -o $@
+	$(Q)$(call link,asan) $(UNIT_WRAP_$*:%=-Wl,--wrap=%) $^ -o $@
 # Every tests/fuzz/NAME.c is a libFuzzer target of two builds: build/asan/fuzz/NAME, with which test-unit replays the
 # inputs kept in tests/fuzz/NAME/, and build/fuzz/NAME, which searches. Those named init_* are PID 1's. WRAP_NAME are
 # functions that the target stands in for (sockets, clocks, randomness), so that an input means the same each time.
@@ -315,7 +316,7 @@ FUZZ_C := $(sort $(wildcard tests/fuzz/*.c))
 FUZZ_NAMES := $(FUZZ_C:tests/fuzz/%.c=%)
 FUZZ := $(FUZZ_NAMES:%=build/asan/fuzz/%)
 WRAP_tls := random_bytes
-WRAP_init_net := socket bind setsockopt send sendto recv access close getrandom now_ms say complain replace_file
+WRAP_init_net := socket bind setsockopt send sendto recv access close getrandom now_ms say complain replace_file write_file
 fuzz_link = $(call link,$(1)) -fsanitize=fuzzer $(WRAP_$(2):%=-Wl,--wrap=%)
 define fuzz_rule
 build/asan/fuzz/$(1): build/asan/obj/tests/fuzz/$(1).o build/asan/$(2)

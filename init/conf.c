@@ -1,18 +1,21 @@
-/* conf.c - the one setting of tawny.conf that init needs: the host name.
+/* conf.c - the settings of tawny.conf that init needs: host name, fixed addresses, time servers.
  *
  * The file is `key = value` lines; '#' starts a comment line, or a comment behind a blank; a value
  * may stand in double quotes (as engine/base/settings.c has it: both must see the same name). It is
  * edited by people on any PC, so a byte order mark and CR LF line ends are fine. A line that is no
- * `key = value`, or a host name that is none, is reported with its number and ignored; every other
- * key belongs to the engine, which checks it.
+ * `key = value`, or whose value is no host name, address or server, is reported with its number and
+ * ignored; every other key belongs to the engine, which checks it.
  */
 #include "init.h"
 
 #include <stdio.h>
 #include <string.h>
 
+#define OLLAMA_PORT 11434
+
 void conf_defaults(struct conf *c)
 {
+    *c = (struct conf){.https = 443, .ollama = OLLAMA_PORT};
     snprintf(c->hostname, sizeof(c->hostname), "tawny");
 }
 
@@ -60,11 +63,57 @@ static void bare_value(const char **value, size_t *len)
         --*len;
 }
 
+/* The ports of "[::]:443,[::]:11434". */
+static void listen_ports(struct conf *c, const char *text, size_t len)
+{
+    c->https = c->ollama = 0;
+    while (len) {
+        const char *comma = memchr(text, ',', len), *colon;
+        size_t n = comma ? (size_t)(comma - text) : len;
+        unsigned port = 0;
+        colon = memrchr(text, ':', n);
+        for (const char *d = colon ? colon + 1 : text + n; d < text + n && port < 65536; d++)
+            port = *d >= '0' && *d <= '9' ? port * 10 + (unsigned)(*d - '0') : port;
+        if (port == OLLAMA_PORT)
+            c->ollama = OLLAMA_PORT;
+        else if (port && port < 65536 && !c->https)
+            c->https = (uint16_t)port;
+        text += comma ? n + 1 : n;
+        len -= comma ? n + 1 : n;
+    }
+}
+
+static const char *conf_value(struct conf *c, const char *key, size_t key_len, const char *value,
+                              size_t len)
+{
+    static const char *const names[] = {"hostname", "ntp", "address", "gateway", "dns", "listen"};
+    static struct err err; // conf_parse hands the sentence on before the next line
+    char name[64];
+    size_t k = 0;
+
+    while (k < 6 && (key_len != strlen(names[k]) || memcmp(key, names[k], key_len) != 0))
+        k++;
+    if (k == 6)
+        return NULL;
+    if (k == 5) {
+        listen_ports(c, value, len); // the engine says what is wrong with it
+        return NULL;
+    }
+    if (k == 0 && !conf_hostname(value, len, name)) {
+        return "a hostname is 1 to 63 of the characters a-z, 0-9 and -, and does not begin or end "
+               "with -";
+    }
+    if (k == 0)
+        memcpy(c->hostname, name, sizeof(name));
+    enum status s = k == 0   ? OK
+                    : k == 1 ? ntp_read(&c->ntp, value, len, &err)
+                             : static_read(&c->net, (enum static_key)(k - 2), value, len, &err);
+    return s == OK ? NULL : err.text;
+}
+
 /* One line without its '\n'. Returns what is wrong with it, or NULL. */
 static const char *conf_line(struct conf *c, const char *s, size_t len)
 {
-    char name[64];
-
     while (len && blank(s[len - 1]))
         len--;
     while (len && blank(*s)) {
@@ -84,15 +133,8 @@ static const char *conf_line(struct conf *c, const char *s, size_t len)
         value++;
         value_len--;
     }
-    if (key_len != strlen("hostname") || memcmp(s, "hostname", key_len) != 0)
-        return NULL;
     bare_value(&value, &value_len);
-    if (!conf_hostname(value, value_len, name)) {
-        return "a hostname is 1 to 63 of the characters a-z, 0-9 and -, and does not begin or end "
-               "with -";
-    }
-    memcpy(c->hostname, name, sizeof(name));
-    return NULL;
+    return conf_value(c, s, key_len, value, value_len);
 }
 
 void conf_parse(struct conf *c, const char *text, size_t len,

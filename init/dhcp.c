@@ -123,13 +123,13 @@ static bool read_routes(struct dhcp_lease *l, const struct dhcp_option *routers,
     return true;
 }
 
-static bool read_dns(struct dhcp_lease *l, const struct dhcp_option *o)
+static bool read_addresses(uint32_t *out, int *n, int most, const struct dhcp_option *o)
 {
     if (o->len % 4)
         return false;
-    for (size_t i = 0; i < o->len && l->n_dns < DHCP_MAX_DNS; i += 4)
+    for (size_t i = 0; i < o->len && *n < most; i += 4)
         if (host_address(as_is(o->bytes + i)))
-            l->dns[l->n_dns++] = as_is(o->bytes + i);
+            out[(*n)++] = as_is(o->bytes + i);
     return true;
 }
 
@@ -211,7 +211,8 @@ enum status dhcp_parse(struct dhcp_reply *r, const uint8_t *msg, size_t len, uin
     if ((reply.type != DHCP_OFFER && reply.type != DHCP_ACK) || !host_address(l->addr) ||
         !host_address(l->server) || (reply.type == DHCP_ACK && !found[51].bytes) ||
         !read_mask(l, &found[1]) || !read_routes(l, &found[3], &found[121]) ||
-        !read_dns(l, &found[6]) || !read_times(l, found)) {
+        !read_addresses(l->dns, &l->n_dns, DHCP_MAX_DNS, &found[6]) ||
+        !read_addresses(l->ntp, &l->n_ntp, DHCP_MAX_NTP, &found[42]) || !read_times(l, found)) {
         return BAD_INPUT;
     }
     read_domain(l, &found[15]);
@@ -231,7 +232,7 @@ static uint8_t *option(uint8_t *p, uint8_t code, const void *bytes, size_t len)
 
 size_t dhcp_build(const struct dhcp *d, uint8_t out[DHCP_MESSAGE_MAX], int64_t now)
 {
-    static const uint8_t wanted[] = {1, 3, 6, 15, 51, 54, 58, 59, 121};
+    static const uint8_t wanted[] = {121, 1, 3, 6, 15, 42, 51, 54, 58, 59};
     static const uint8_t max_size[] = {DHCP_MESSAGE_MAX >> 8, DHCP_MESSAGE_MAX & 255};
     bool renewing = d->state == DHCP_RENEWING || d->state == DHCP_REBINDING;
     bool declining = d->state == DHCP_DECLINING;

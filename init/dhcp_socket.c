@@ -1,4 +1,4 @@
-/* dhcp_socket.c - the two ways a DHCP message travels.
+/* dhcp_socket.c - the two ways a DHCP message travels, and ARP's.
  *
  * Before it has an address a link talks through a packet socket (the kernel would pick the source
  * address of another card); a filter lets only UDP to port 68 through. To renew, an ordinary UDP
@@ -85,4 +85,28 @@ void dhcp_udp_send(int fd, uint32_t to_addr, const struct dhcp *d)
     size_t len = dhcp_build(d, msg, now_ms());
 
     (void)!sendto(fd, msg, len, 0, (struct sockaddr *)&to, sizeof(to));
+}
+
+int arp_open(int ifindex)
+{
+    struct sockaddr_ll here = {
+        .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ARP), .sll_ifindex = ifindex};
+    int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0 || bind(fd, (struct sockaddr *)&here, sizeof(here)))
+        return given_up(fd);
+    return fd;
+}
+
+void arp_send(int fd, int ifindex, const struct ll4 *l)
+{
+    uint8_t packet[ARP_BYTES];
+    struct sockaddr_ll to = {.sll_family = AF_PACKET,
+                             .sll_protocol = htons(ETH_P_ARP),
+                             .sll_ifindex = ifindex,
+                             .sll_halen = 6};
+
+    memset(to.sll_addr, 255, 6);
+    ll4_build(l, packet);
+    (void)!sendto(fd, packet, sizeof(packet), 0, (struct sockaddr *)&to, sizeof(to));
 }

@@ -12,8 +12,9 @@
  * What fails returns `enum status`; a sentence for people goes into `struct err` where the fact is
  * known and is logged once, by the caller that decides what happens next.
  *
- * gpt.c, dhcp.c, alias.c, conf.c, crash.c, shutdown.c, ip6.c, reach.c and uevent.c's parser are
- * pure: bytes and times in, values out, no global state. They are what the unit tests run.
+ * gpt.c, dhcp.c, alias.c, conf.c, static.c, crash.c, shutdown.c, ip6.c, ll4.c, dns.c, mdns.c,
+ * reach.c and uevent.c's parser are pure: bytes and times in, values out, no global state. They are
+ * what the unit tests run.
  */
 #ifndef INIT_H
 #define INIT_H
@@ -137,14 +138,61 @@ void seed_load(
 void seed_save(const char *dir, bool wait); // `wait` until there is randomness: not in PID 1
 void randomness_begin(void);                // in a child, where the kernel has none yet
 
+/* ---- static.c: fixed addresses and time servers, pure ---- */
+
+#define STATIC_MOST 8
+
+struct static_entry {
+    char card[16];    // "eth1"; "": see mac
+    uint8_t mac[6];   // of the card; zeros: the first card that has a cable, when card is "" too
+    bool six;         // IPv6
+    uint8_t bits;     // of the prefix; 0 where none belongs to it (gateway, dns)
+    uint8_t addr[16]; // network byte order; the first 4 bytes of an IPv4 address
+};
+
+struct static_list {
+    int n;
+    struct static_entry entry[STATIC_MOST];
+};
+
+/* What a person (tawny.conf) or a hypervisor (NoCloud) has fixed. All empty: DHCP and routers say
+ * it. A card with an IPv4 address asks no DHCP server. */
+struct net_static {
+    struct static_list address, gateway, dns;
+};
+
+enum static_key { STATIC_ADDRESS, STATIC_GATEWAY, STATIC_DNS };
+
+/* One value of tawny.conf; on failure *s is as it was, and err says which entry is wrong. */
+MUST_USE enum status static_read(struct net_static *s, enum static_key key, const char *text,
+                                 size_t len, struct err *err);
+
+#define NTP_MOST 8
+
+struct ntp_server {
+    char host[128]; // a name or an address
+    uint16_t port;
+};
+
+struct ntp_setting {
+    bool off;
+    int n; // 0 and not off: those that DHCP names, and public ones
+    struct ntp_server server[NTP_MOST];
+};
+MUST_USE enum status ntp_read(struct ntp_setting *s, const char *text, size_t len, struct err *err);
+
 /* ---- conf.c ---- */
 
 struct conf {
     char hostname[64];
+    struct net_static net;
+    struct ntp_setting ntp;
+    uint16_t https, ollama; // ports of `listen`: the first that is not Ollama's, and that
 };
 void conf_defaults(struct conf *c);
-/* Reads `key = value` lines. Only `hostname` concerns init; every other well-formed key is the
- * engine's. bad(ctx, line number, what) is called for each line that is ignored. */
+/* Reads `key = value` lines. hostname, address, gateway, dns, ntp and listen concern init; every
+ * other well-formed key is the engine's. bad(ctx, line number, what) is called for each line that
+ * is ignored. */
 void conf_parse(struct conf *c, const char *text, size_t len,
                 void (*bad)(void *ctx, int line, const char *what), void *ctx);
 /* Lower-cases into out; false when it is no host name (RFC 1123: a-z 0-9 -, 1..63, not at an end).
@@ -280,6 +328,7 @@ void disk_after_start(void);  // a child: new random seed, the ext4 grows into i
 
 #define DHCP_MAX_ROUTES 8
 #define DHCP_MAX_DNS 3
+#define DHCP_MAX_NTP 4
 #define DHCP_MESSAGE_MAX 576
 
 struct dhcp_route {
@@ -292,6 +341,8 @@ struct dhcp_lease {
     int n_routes;
     uint32_t dns[DHCP_MAX_DNS];
     int n_dns;
+    uint32_t ntp[DHCP_MAX_NTP];
+    int n_ntp;
     char domain[128];             // "" or a plain DNS name
     uint32_t lease_s, t1_s, t2_s; // seconds; UINT32_MAX: for ever
 };
@@ -368,8 +419,44 @@ int dhcp_packet_open(int ifindex); // before there is an address
 void dhcp_packet_send(int fd, int ifindex, const struct dhcp *d);
 int dhcp_udp_open(const char *nic, uint32_t addr); // from an address we have
 void dhcp_udp_send(int fd, uint32_t to_addr, const struct dhcp *d);
+struct ll4;
+int arp_open(int ifindex); // the same for ARP
+void arp_send(int fd, int ifindex, const struct ll4 *l);
 
-/* ---- ip6.c: the IPv6 addresses of a link, pure ---- */
+/* ---- ll4.c: 169.254.x.y where nobody gives addresses out, pure ---- */
+
+#define ARP_BYTES 28
+
+struct arp {
+    uint8_t from_mac[6];
+    uint32_t from, target; // network byte order
+};
+
+enum ll4_state { LL4_OFF, LL4_PROBING, LL4_BOUND };
+/* What the caller must do now. */
+enum ll4_act {
+    LL4_NOTHING,
+    LL4_SEND, // build and broadcast
+    LL4_SET,  // the address is ours: set it, then build and broadcast
+    LL4_DROP  // somebody else has it: remove the address; another is sought
+};
+
+struct ll4 {
+    enum ll4_state state;
+    uint8_t mac[6];
+    uint32_t addr; // network byte order: sought, or ours
+    uint32_t rng;
+    int attempt, n_conflicts;
+    int64_t next_ms, defended_ms;
+};
+
+MUST_USE enum status arp_parse(struct arp *a, const uint8_t *p, size_t len);
+void ll4_start(struct ll4 *l, const uint8_t mac[6], int64_t now);
+enum ll4_act ll4_tick(struct ll4 *l, int64_t now);
+enum ll4_act ll4_receive(struct ll4 *l, const struct arp *a, int64_t now);
+void ll4_build(const struct ll4 *l, uint8_t out[ARP_BYTES]);
+
+/* ---- ip6.c: the IPv6 addresses of a link, and its name servers, pure ---- */
 
 #define IP6_TEXT 46
 #define IP6_MOST 4
@@ -384,6 +471,150 @@ struct ip6_list {
 bool ip6_read(const void *msg, size_t len, int *ifindex, char text[IP6_TEXT], bool *came);
 bool ip6_add(struct ip6_list *l, const char *text); // true: that is news
 bool ip6_remove(struct ip6_list *l, const char *text);
+
+#define IP6_MAX_DNS 3
+
+struct ip6_dns { // what routers advertise (RFC 8106)
+    int n;
+    uint8_t addr[IP6_MAX_DNS][16];
+    int64_t until_ms[IP6_MAX_DNS]; // INT64_MAX: for ever
+};
+
+/* A message of rtnetlink about a router's options. True: *d has changed. ip6_dns_ifindex says whose
+ * it is: 0 for any other message. */
+int ip6_dns_ifindex(const void *msg, size_t len);
+bool ip6_dns_read(struct ip6_dns *d, const void *msg, size_t len, int64_t now);
+bool ip6_dns_expire(struct ip6_dns *d, int64_t now); // true: *d has changed
+
+/* ---- dns.c: messages of the DNS, pure ---- */
+
+#define DNS_NAME 256
+#define DNS_MESSAGE_MAX 1440 // of ours: one packet; longer ones of others are not read
+#define DNS_KNOWN 40
+
+enum { DNS_A = 1, DNS_PTR = 12, DNS_TXT = 16, DNS_AAAA = 28, DNS_SRV = 33, DNS_NSEC = 47 };
+enum { DNS_ANY = 255, DNS_IN = 1, DNS_TOP = 0x8000 }; // TOP: cache-flush, or answer by unicast
+
+struct dns_name { // labels with their lengths, in lower case, to the empty one
+    uint8_t bytes[DNS_NAME];
+    size_t n;
+};
+
+struct dns_record { // a question has no contents
+    struct dns_name name;
+    uint16_t type, class;
+    uint32_t ttl;
+    int section;         // 0 answers, 1 authority, 2 additional
+    const uint8_t *data; // borrowed from the message
+    size_t n_data, data_at;
+};
+
+struct dns_reader {
+    const uint8_t *msg; // borrowed
+    size_t len, at;
+    uint16_t id, flags;
+    int n_questions, n_records[3], section;
+    bool bad; // something was not whole
+};
+
+struct dns_writer {
+    uint8_t msg[DNS_MESSAGE_MAX];
+    size_t n;
+    uint16_t known[DNS_KNOWN]; // where labels begin
+    int n_known;
+    bool full;
+};
+
+/* Reads a name at *at, which moves behind it. */
+MUST_USE bool dns_name(struct dns_name *out, const uint8_t *msg, size_t len, size_t *at);
+void dns_name_of(struct dns_name *out, const char *dotted);
+bool dns_same(const struct dns_name *a, const struct dns_name *b);
+MUST_USE enum status dns_open(struct dns_reader *r, const uint8_t *msg, size_t len);
+/* All questions first, then all records; false: there are no more, or r->bad. */
+bool dns_question(struct dns_reader *r, struct dns_record *q);
+bool dns_next(struct dns_reader *r, struct dns_record *out);
+void dns_begin(struct dns_writer *w, uint16_t id, uint16_t flags);
+void dns_put_question(struct dns_writer *w, const struct dns_name *name, uint16_t type,
+                      uint16_t class);
+/* `target` (or NULL) is a name behind the data. False, and nothing written: it does not fit. */
+bool dns_put(struct dns_writer *w, int section, const struct dns_name *name, uint16_t type,
+             uint16_t class, uint32_t ttl, const uint8_t *data, size_t n_data,
+             const struct dns_name *target);
+
+/* ---- mdns.c: this box by name on its links (RFC 6762, 6763), pure ---- */
+
+#define MDNS_LINKS 8
+#define MDNS_SIX 4
+#define MDNS_RECORDS 16
+
+struct mdns_link { // as PID 1 tells it
+    int ifindex;
+    uint32_t four, mask; // network byte order; 0: none
+    int n_six;
+    uint8_t six[MDNS_SIX][16];
+};
+
+struct mdns_table {
+    int n;
+    struct mdns_link link[MDNS_LINKS];
+    char hostname[64];
+    uint16_t https, ollama; // ports; 0: not offered
+};
+
+enum mdns_state { MDNS_PROBING, MDNS_ANNOUNCING, MDNS_UP };
+
+struct mdns_run { // of one link
+    enum mdns_state state;
+    int step;
+    int64_t next_ms;               // INT64_MAX: nothing is due
+    uint32_t pending;              // records to be multicast at pending_ms
+    int64_t pending_ms;            // INT64_MAX: none
+    int64_t sent_ms[MDNS_RECORDS]; // when each was last multicast
+};
+
+struct mdns_from {
+    int ifindex;
+    bool six, unicast; // unicast: it was sent to us alone
+    uint32_t four;     // who sent it
+    bool near;         // its IPv6 address is link-local
+    uint16_t port;
+};
+
+struct mdns {
+    struct mdns_table table;
+    struct mdns_run run[MDNS_LINKS]; // of table.link
+    char name[64];                   // what this box is called now
+    int number, n_conflicts;         // NAME-2 is number 2
+    int64_t conflict_ms;             // the last one
+    uint32_t rng;
+    /* to: NULL for everybody on the link, by both families. */
+    void (*send)(void *ctx, int ifindex, const struct mdns_from *to, const uint8_t *msg,
+                 size_t len);
+    void *ctx;
+};
+
+void mdns_start(struct mdns *m, uint32_t random);
+/* The addresses of now: links that are new are asked, those that changed are announced. */
+void mdns_set(struct mdns *m, const struct mdns_table *t, int64_t now);
+void mdns_receive(struct mdns *m, const struct mdns_from *from, const uint8_t *msg, size_t len,
+                  int64_t now);
+int64_t mdns_tick(struct mdns *m, int64_t now); // when it wants to be called again
+bool mdns_is_up(const struct mdns *m);          // the name is ours on every link
+void mdns_goodbye(struct mdns *m);
+
+/* ---- confine.c ---- */
+
+/* In a forked child: keeps keep_fd, as 3, and nothing else; becomes nobody, without processes,
+ * system calls or (without_files) any file. False: something of it did not work. */
+MUST_USE bool confine(int keep_fd, bool without_files);
+
+/* ---- mdns_child.c ---- */
+
+void mdns_begin(uint16_t https, uint16_t ollama); // ports; 0: not offered
+void mdns_stop(void);                             // says goodbye
+void mdns_tell(void);                             // the addresses of now
+int64_t mdns_due(int64_t now);
+const char *mdns_name(void); // what this box is called now, without .local
 
 /* ---- unclaimed.c, reach.c: why nobody can reach this box ---- */
 
@@ -410,19 +641,25 @@ bool reach_text(char *out, size_t cap, const struct reach *r);
 /* ---- netlink.c ---- */
 
 enum status nl_open(void (*event)(const void *msg, size_t len),
-                    struct err *err); // links, addresses
+                    struct err *err); // links, addresses, what IPv6 routers say
 /* A card that one can plug a cable into: no bridge, no tunnel, no Wi-Fi. */
 bool nl_is_wired(const char *nic);
 enum status nl_link_up(int ifindex);
 enum status nl_address(bool add, int ifindex, uint32_t addr, uint32_t mask, uint32_t lease_s);
 enum status nl_route(bool add, int ifindex, const struct dhcp_route *r, bool on_link);
+enum status nl_address6(bool add, int ifindex, const uint8_t addr[16], uint8_t bits);
+enum status nl_route6(bool add, int ifindex, const uint8_t gateway[16]); // the default route
 
 /* ---- net.c ---- */
 
-enum status net_open(struct err *err);     // lo, netlink, links that are there
-void net_start_dhcp(const char *hostname); // from now on every wired link with carrier asks
-void net_say_urls(void);                   // the lines a person at the screen needs
+enum status net_open(struct err *err); // lo, netlink, links that are there
+/* From now on every wired link with carrier gets an address. */
+void net_start(const char *hostname, const struct net_static *fixed);
+void net_say_urls(void); // the lines a person at the screen needs
 int64_t net_tick(int64_t now);
+void net_changed(void);                        // an address came or went
+bool net_has_address(void);                    // one that reaches further than the cable
+int net_ntp_servers(uint32_t out[], int most); // those that DHCP named, in network byte order
 
 /* ---- crash.c: what the engine's ends mean, pure ---- */
 

@@ -4,11 +4,17 @@
  * old site-local ones, which some routers and virtual networks still announce. One that is still
  * being checked for duplicates, failed that check or is about to go does not count. A router's
  * announcement repeats every address: only what changes the list is news.
+ *
+ * Name servers: the kernel hands on the options of router advertisements that it has no use for.
+ * Behind the head (family, length of the options, interface) the options of RFC 4861: type, length
+ * in units of 8 bytes, contents; 25 is RDNSS: 2 bytes reserved, lifetime in seconds[4],
+ * addresses[16].
  */
 #include "init.h"
 
 #include <arpa/inet.h>
 #include <linux/if_addr.h>
+#include <linux/if_link.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <stdio.h>
@@ -71,4 +77,83 @@ bool ip6_remove(struct ip6_list *l, const char *text)
     l->n--;
     memmove(l->text[i], l->text[i + 1], (size_t)(l->n - i) * IP6_TEXT);
     return true;
+}
+
+/* ---- name servers ---- */
+
+enum { OPTION_RDNSS = 25 };
+
+int ip6_dns_ifindex(const void *msg, size_t len)
+{
+    struct nlmsghdr head;
+    struct nduseroptmsg m;
+
+    if (len < NLMSG_LENGTH(sizeof(m)))
+        return 0;
+    memcpy(&head, msg, sizeof(head));
+    memcpy(&m, (const char *)msg + NLMSG_HDRLEN, sizeof(m));
+    return head.nlmsg_type == RTM_NEWNDUSEROPT && m.nduseropt_family == AF_INET6 &&
+                   m.nduseropt_icmp_type == 134 // a router advertisement
+               ? m.nduseropt_ifindex
+               : 0;
+}
+
+static void forget(struct ip6_dns *d, int i)
+{
+    d->n--;
+    memmove(d->addr[i], d->addr[i + 1], (size_t)(d->n - i) * sizeof(d->addr[0]));
+    memmove(&d->until_ms[i], &d->until_ms[i + 1], (size_t)(d->n - i) * sizeof(d->until_ms[0]));
+}
+
+/* One server and how long it is good for; 0: no longer. */
+static bool server(struct ip6_dns *d, const uint8_t *addr, uint32_t lifetime_s, int64_t now)
+{
+    int64_t until = lifetime_s == UINT32_MAX ? INT64_MAX : now + lifetime_s * 1000ll;
+    static const uint8_t any[16];
+
+    for (int i = 0; i < d->n; i++) {
+        if (memcmp(d->addr[i], addr, 16) == 0) {
+            d->until_ms[i] = until;
+            if (!lifetime_s)
+                forget(d, i);
+            return !lifetime_s;
+        }
+    }
+    if (!lifetime_s || d->n == IP6_MAX_DNS || addr[0] == 255 || memcmp(addr, any, 16) == 0)
+        return false;
+    memcpy(d->addr[d->n], addr, 16);
+    d->until_ms[d->n++] = until;
+    return true;
+}
+
+bool ip6_dns_read(struct ip6_dns *d, const void *msg, size_t len, int64_t now)
+{
+    const uint8_t *p = (const uint8_t *)msg + NLMSG_LENGTH(sizeof(struct nduseroptmsg));
+    struct nduseroptmsg m;
+    bool changed = false;
+
+    if (!ip6_dns_ifindex(msg, len))
+        return false;
+    memcpy(&m, (const char *)msg + NLMSG_HDRLEN, sizeof(m));
+    len -= NLMSG_LENGTH(sizeof(m));
+    len = m.nduseropt_opts_len < len ? m.nduseropt_opts_len : len;
+    while (len >= 8 && p[1] && p[1] * 8u <= len) {
+        size_t n = p[1] * 8u;
+        if (p[0] == OPTION_RDNSS)
+            for (size_t at = 8; n - at >= 16; at += 16)
+                changed |= server(d, p + at, (uint32_t)be_get(p + 4, 4), now);
+        p += n;
+        len -= n;
+    }
+    return changed;
+}
+
+bool ip6_dns_expire(struct ip6_dns *d, int64_t now)
+{
+    int before = d->n;
+
+    for (int i = d->n - 1; i >= 0; i--)
+        if (d->until_ms[i] <= now)
+            forget(d, i);
+    return d->n != before;
 }

@@ -124,7 +124,8 @@ static enum status name_host(struct err *err)
     }
     if (sethostname(conf.hostname, strlen(conf.hostname)))
         s = err_set(err, IO_ERROR, "the kernel refused the host name %s", conf.hostname);
-    net_start_dhcp(conf.hostname);
+    net_start(conf.hostname, &conf.net);
+    mdns_begin(conf.https, conf.ollama);
     return s;
 }
 
@@ -171,7 +172,7 @@ static enum status name_container(struct err *err)
         free(text);
     }
     if (!container_network_given())
-        net_start_dhcp(conf.hostname);
+        net_start(conf.hostname, &conf.net);
     return s;
 }
 

@@ -1,8 +1,9 @@
 /* netlink.c - links, addresses and routes through rtnetlink.
  *
- * Two sockets: one hears of links and IPv6 addresses (nl_open hands each message to its caller),
- * the other carries our requests, each answered by the kernel before nl_* returns. A message is a
- * header, a fixed structure and attributes, all in host byte order and padded to 4 bytes.
+ * Two sockets: one hears of links, IPv6 addresses and what IPv6 routers advertise (nl_open hands
+ * each message to its caller), the other carries our requests, each answered by the kernel before
+ * nl_* returns. A message is a header, a fixed structure and attributes, all in host byte order and
+ * padded to 4 bytes.
  */
 #include "init.h"
 
@@ -139,6 +140,40 @@ enum status nl_route(bool add, int ifindex, const struct dhcp_route *route, bool
     return verdict(transact(&r));
 }
 
+enum status nl_address6(bool add, int ifindex, const uint8_t addr[16], uint8_t bits)
+{
+    struct nl_request r = {.head = {.nlmsg_type = add ? RTM_NEWADDR : RTM_DELADDR}};
+    struct ifaddrmsg m = {
+        .ifa_family = AF_INET6, .ifa_prefixlen = bits, .ifa_index = (unsigned)ifindex};
+
+    r.head.nlmsg_flags = add ? NLM_F_CREATE | NLM_F_REPLACE : 0;
+    memcpy(r.body, &m, sizeof(m));
+    r.head.nlmsg_len = NLMSG_LENGTH(sizeof(m));
+    attribute(&r, IFA_LOCAL, addr, 16);
+    attribute(&r, IFA_ADDRESS, addr, 16);
+    return verdict(transact(&r));
+}
+
+enum status nl_route6(bool add, int ifindex, const uint8_t gateway[16])
+{
+    struct nl_request r = {.head = {.nlmsg_type = add ? RTM_NEWROUTE : RTM_DELROUTE}};
+    struct rtmsg m = {.rtm_family = AF_INET6,
+                      .rtm_table = RT_TABLE_MAIN,
+                      .rtm_protocol = RTPROT_STATIC,
+                      .rtm_scope = RT_SCOPE_UNIVERSE,
+                      .rtm_type = RTN_UNICAST,
+                      .rtm_flags = RTNH_F_ONLINK};
+    uint32_t metric = 100 + (uint32_t)ifindex;
+
+    r.head.nlmsg_flags = add ? NLM_F_CREATE | NLM_F_REPLACE : 0;
+    memcpy(r.body, &m, sizeof(m));
+    r.head.nlmsg_len = NLMSG_LENGTH(sizeof(m));
+    attribute(&r, RTA_GATEWAY, gateway, 16);
+    attribute(&r, RTA_OIF, &ifindex, sizeof(ifindex));
+    attribute(&r, RTA_PRIORITY, &metric, sizeof(metric));
+    return verdict(transact(&r));
+}
+
 static void ask_for_all(int fd, unsigned short type, unsigned char family)
 {
     struct {
@@ -178,7 +213,8 @@ static void arrived(int fd, void *ctx)
 enum status nl_open(void (*event)(const void *msg, size_t len), struct err *err)
 {
     struct sockaddr_nl here = {.nl_family = AF_NETLINK,
-                               .nl_groups = RTMGRP_LINK | RTMGRP_IPV6_IFADDR};
+                               .nl_groups = RTMGRP_LINK | RTMGRP_IPV6_IFADDR |
+                                            1u << (RTNLGRP_ND_USEROPT - 1)};
     int type = SOCK_RAW | SOCK_CLOEXEC;
     int fd = socket(AF_NETLINK, type, NETLINK_ROUTE);
 

@@ -75,6 +75,7 @@ void power_request(enum power what, const char *why)
     shutdown_begin(&state, now_ms());
     how = what;
     say("power", "%s: %s", why, what == POWER_OFF ? "switching off" : "restarting");
+    mdns_stop();
     engine_stop(false);
 }
 

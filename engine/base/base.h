@@ -248,6 +248,7 @@ struct settings {
     char state[512];       // directory: api-key, tls/, models/
     char device[64];       // auto | vulkan | cpu | a part of a device's name
     char hostname[64];
+    char address[512], gateway[512], dns[512], ntp[512]; // of the appliance: PID 1 acts on them
     char registry[256];       // HOST or HOST:PORT that a pull of NAME:TAG asks
     char hub[256];            // the same of hf.co/OWNER/REPO
     char tokens[4096];        // "HOST TOKEN, ...": what pulls show to that host

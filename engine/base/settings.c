@@ -6,7 +6,7 @@
 // empty value). CR LF line ends and a UTF-8 byte order mark are accepted (the file is edited on any
 // PC). A key that does not exist, is given twice or has a bad value is an error that names file,
 // line, key and what is expected: nothing a person wrote is silently ignored.
-#include "base.h"
+#include "settings_net.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -54,6 +54,14 @@ static const struct key {
     {"device", 0, TEXT, AT(device), 0, 0, false, "NAME",
      "what computes: auto, vulkan, cpu, or a part of a device's name"},
     {"hostname", 0, TEXT, AT(hostname), 0, 0, false, "NAME", "stands in the certificate"},
+    {"address", 0, TEXT, AT(address), 0, 0, true, "CARD ADDR/BITS,...",
+     "the appliance's fixed addresses; \"\": DHCP and IPv6 routers say them"},
+    {"gateway", 0, TEXT, AT(gateway), 0, 0, true, "CARD ADDR,...",
+     "the appliance's gateways to fixed addresses"},
+    {"dns", 0, TEXT, AT(dns), 0, 0, true, "ADDR,...",
+     "the appliance's name servers, asked before those that DHCP names"},
+    {"ntp", 0, TEXT, AT(ntp), 0, 0, false, "HOST,...",
+     "the appliance's time servers; auto: those that DHCP names, and public ones; off: none"},
     {"cors", 0, TEXT, AT(cors), 0, 0, true, "ORIGIN,...",
      "web pages of these origins may ask; *: all; \"\": none"},
     {"open-metrics", 0, FLAG, AT(open_metrics), 0, 0, false, "yes|no",
@@ -90,6 +98,7 @@ void settings_default(struct settings *settings)
         .state = "",
         .device = "auto",
         .hostname = "tawny",
+        .ntp = "auto",
         .registry = "registry.ollama.ai",
         .hub = "huggingface.co",
         .n_ctx = CTX_AUTO,
@@ -339,6 +348,9 @@ enum status settings_set(struct settings *settings, const char *name, struct byt
             err, BAD_INPUT,
             "hostname: \"%.*s\" is not a host name (1-63 letters, digits and inner hyphens)",
             shown(value), (const char *)value.p);
+    enum status status = settings_net_check(name, value, err);
+    if (status != OK)
+        return status;
     switch (key->kind) {
     case TEXT:
         return set_text(settings, key, value, err);

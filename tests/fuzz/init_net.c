@@ -3,7 +3,8 @@
  * in the LAN.
  *
  * The sockets are stood in for (WRAP_init_net in the Makefile): a recv on any of ours gets the next
- * bytes of the input. Input: byte 0 says what the requests to the kernel answer; then steps of one
+ * bytes of the input. Input: byte 0 says what the requests to the kernel answer, and whether
+ * tawny.conf has addresses; then steps of one
  * byte:
  *   0..1  the clock goes on by 10 or 1000 s, timers run
  *   2..4  a message of the kernel: two bytes of length, and so many bytes
@@ -208,6 +209,15 @@ enum status __wrap_replace_file(const char *path, const char *text, size_t len, 
     return OK;
 }
 
+enum status __wrap_write_file(const char *path, const char *text, struct err *err);
+enum status __wrap_write_file(const char *path, const char *text, struct err *err)
+{
+    (void)text;
+    if (strncmp(path, "/proc/sys/net/", 14) != 0 || strstr(path, "/../"))
+        abort();
+    return err_set(err, NOT_FOUND, "not here");
+}
+
 /* loop.c is not linked in: these take its place. */
 void loop_add(int fd, void (*ready)(int fd, void *ctx), void *ctx)
 {
@@ -284,6 +294,8 @@ static void small_index(uint8_t *p, size_t n)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static bool opened;
+    static const struct net_static none;
+    static struct net_static fixed; // byte 0, bit 1: tawny.conf has addresses
     struct err err;
     uint8_t message[2048];
     if (size < 1)
@@ -293,7 +305,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     opened = true;
     refuse = data[0] & 1;
-    net_start_dhcp("tawny");
+    fixed = none;
+    static const char address[] = "10.0.0.5/8, fd00::5/64", gateway[] = "10.0.0.1, fe80::1";
+    if ((data[0] & 2) &&
+        (static_read(&fixed, STATIC_ADDRESS, address, sizeof(address) - 1, &err) != OK ||
+         static_read(&fixed, STATIC_GATEWAY, gateway, sizeof(gateway) - 1, &err) != OK))
+        abort();
+    net_start("tawny", &fixed);
     for (size_t at = 1; at < size;) {
         uint8_t op = data[at++] % 8;
         if (op < 2) {

@@ -2,6 +2,7 @@
 // said, modes and atomicity.
 #include "../../engine/base/base.h"
 #include "check.h"
+#include "static_lines.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -79,7 +80,7 @@ static void test_described(void)
         CHECK(settings_set(&settings, setting.name, bytes_of(value), &err) == OK);
         CHECK(memcmp(&settings, &before, sizeof(before)) == 0);
     }
-    CHECK(n == 27);
+    CHECK(n == 31);
 }
 
 static void test_durations(void)
@@ -186,6 +187,21 @@ static void test_bad(void)
     CHECK(strstr(err.text, "/nonexistent/tawny.conf"));
 }
 
+// What PID 1 makes of each is tested by init_static.c.
+static void test_network(void)
+{
+    for (size_t i = 0; i < N_STATIC_LINES; i++) {
+        const struct static_line *line = &static_lines[i];
+        struct settings settings;
+        struct err err = {0};
+        settings_default(&settings);
+        enum status status = settings_set(&settings, line->key, bytes_of(line->value), &err);
+        if (!CHECK(status == (line->good ? OK : BAD_INPUT)))
+            fprintf(stderr, "    %s = %s: %s\n", line->key, line->value, err.text);
+        CHECK(line->good || strstr(err.text, line->key));
+    }
+}
+
 static void test_files(void)
 {
     struct err err = {0};
@@ -228,6 +244,7 @@ int main(void)
     test_durations();
     test_parse();
     test_bad();
+    test_network();
     test_files();
     unlink(path);
     rmdir(dir);

@@ -134,6 +134,9 @@ static void weighs_each_option(void)
     CHECK(with(&r, 1, "\xff\xff\xff", 3) == BAD_INPUT);
     CHECK(with(&r, 1, "\0\0\0\0", 4) == BAD_INPUT);
     CHECK(with(&r, 1, "\xff\xff\xff\xff", 4) == OK);
+    CHECK(with(&r, 42, "\xc0\xa8\x07\x01\x7f\0\0\1\x0a\0\0\2", 12) == OK && r.lease.n_ntp == 2);
+    CHECK(r.lease.ntp[1] == ip("10.0.0.2")); // 127.0.0.1 is nobody's time server
+    CHECK(with(&r, 42, "\1\2\3", 3) == BAD_INPUT);
     CHECK(with(&r, 3, "\1\2\3", 3) == BAD_INPUT && with(&r, 6, "\1\2\3", 3) == BAD_INPUT);
     CHECK(with(&r, 51, "\0\0\0\0", 4) == OK && r.lease.lease_s == 60 && r.lease.t1_s < 60);
     CHECK(with(&r, 51, "\xff\xff\xff\xff", 4) == OK && r.lease.t1_s == UINT32_MAX);

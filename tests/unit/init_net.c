@@ -26,6 +26,14 @@ static void (*tell_event)(const void *msg, size_t len);
 static int server_fd = -1; // the other end of the card's packet socket
 static uint8_t sent[DHCP_MESSAGE_MAX];
 static int n_sent, n_addresses, kernel_says; // the errno for a new address; 0: it is taken
+static int n_addresses6, n_routes, n_routes6;
+static uint32_t last_address;
+static struct dhcp_route last_route;
+static bool last_on_link;
+static int neighbour_fd = -1; // the other end of the card's ARP socket
+static uint8_t arp_sent[ARP_BYTES];
+static int n_arp;
+static int64_t ahead_ms; // the clock is so much ahead of the machine's
 static char resolv_conf[1024];
 static FILE *said;
 static int real_stderr;
@@ -52,7 +60,8 @@ enum status nl_link_up(int ifindex)
 
 enum status nl_address(bool add, int ifindex, uint32_t addr, uint32_t mask, uint32_t lease_s)
 {
-    CHECK(ifindex == IFINDEX && memcmp(&addr, ADDR, 4) == 0 && mask && (lease_s || !add));
+    CHECK(ifindex == IFINDEX && mask && (lease_s || !add));
+    last_address = addr;
     errno = add ? kernel_says : 0;
     if (errno)
         return IO_ERROR;
@@ -60,10 +69,27 @@ enum status nl_address(bool add, int ifindex, uint32_t addr, uint32_t mask, uint
     return OK;
 }
 
+enum status nl_address6(bool add, int ifindex, const uint8_t addr[16], uint8_t bits)
+{
+    CHECK(ifindex == IFINDEX && addr && bits == 64);
+    n_addresses6 += add ? 1 : -1;
+    return OK;
+}
+
+enum status nl_route6(bool add, int ifindex, const uint8_t gateway[16])
+{
+    CHECK(ifindex == IFINDEX && gateway);
+    n_routes6 += add ? 1 : -1;
+    return OK;
+}
+
 enum status nl_route(bool add, int ifindex, const struct dhcp_route *r, bool on_link)
 {
-    (void)add, (void)r, (void)on_link;
     CHECK(ifindex == IFINDEX);
+    n_routes += add ? 1 : -1;
+    if (add)
+        last_route = *r;
+    last_on_link = on_link;
     return OK;
 }
 
@@ -101,6 +127,26 @@ void dhcp_udp_send(int fd, uint32_t to_addr, const struct dhcp *d)
     CHECK(!"nothing is renewed here");
 }
 
+int arp_open(int ifindex)
+{
+    int pair[2];
+
+    CHECK(ifindex == IFINDEX);
+    if (neighbour_fd >= 0)
+        close(neighbour_fd);
+    if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair))
+        abort();
+    neighbour_fd = pair[1];
+    return pair[0];
+}
+
+void arp_send(int fd, int ifindex, const struct ll4 *l)
+{
+    CHECK(fd >= 0 && ifindex == IFINDEX);
+    ll4_build(l, arp_sent);
+    n_arp++;
+}
+
 /* ---- file.c ---- */
 
 enum status replace_file(const char *path, const char *text, size_t len, mode_t mode,
@@ -128,6 +174,15 @@ enum status read_whole(const char *path, size_t max, char **text, size_t *len, s
 {
     (void)path, (void)max, (void)text, (void)len;
     return err_set(err, NOT_FOUND, "not here");
+}
+
+/* ---- log.c's clock: Makefile, WRAP_init_net ---- */
+
+int64_t __real_now_ms(void);
+int64_t __wrap_now_ms(void);
+int64_t __wrap_now_ms(void)
+{
+    return __real_now_ms() + ahead_ms;
 }
 
 /* ---- the world around the card ---- */
@@ -229,7 +284,7 @@ static void refuses_and_takes(void)
     (void)heard();
     answer(5);
     text = heard();
-    CHECK(n_sent == 5 && n_addresses == 1);
+    CHECK(n_sent == 5 && n_addresses == 1 && memcmp(&last_address, ADDR, 4) == 0);
     CHECK(strstr(text, "eth0 has 192.168.7.42 from 192.168.7.1 for 60 min"));
     CHECK_TEXT(resolv_conf, "nameserver 192.168.7.1\n");
 }
@@ -252,8 +307,98 @@ static void tells_of_ip6_once(void)
     CHECK_TEXT(heard(), "");
 }
 
+/* The card is gone, and with it all that was set on it. */
+static void unplug_card(void)
+{
+    struct {
+        struct nlmsghdr head;
+        struct ifinfomsg m;
+    } s = {.head = {.nlmsg_len = sizeof(s), .nlmsg_type = RTM_DELLINK},
+           .m = {.ifi_index = IFINDEX}};
+    tell_event(&s, sizeof(s));
+    n_addresses = n_addresses6 = n_routes = n_routes6 = n_sent = n_arp = 0;
+    (void)heard();
+}
+
+/* Time goes by, half a second at a time; timers run. */
+static void wait_ms(int64_t ms)
+{
+    for (int64_t at = 0; at < ms; at += 500) {
+        ahead_ms += 500;
+        (void)net_tick(now_ms());
+    }
+}
+
+static void gives_itself_an_address(void)
+{
+    const char *text;
+
+    unplug_card();
+    link_is(IFF_UP | 0x10000);
+    wait_ms(9000);
+    CHECK(n_arp == 0 && n_addresses == 0);
+    wait_ms(2000);
+    CHECK(strstr(heard(), "eth0: no DHCP server has answered for 10 s"));
+    wait_ms(3000);
+    CHECK(n_arp >= 1 && n_addresses == 0);
+    CHECK(memcmp(arp_sent + 14, "\0\0\0\0", 4) == 0); // a probe: it has no address yet
+    wait_ms(8000);
+    text = heard();
+    CHECK(strstr(text, "eth0 has given itself 169.254.") && n_addresses == 1);
+    CHECK(memcmp(&last_address, arp_sent + 14, 4) == 0); // and announces it
+    CHECK(n_arp == 5 && n_routes == 0);
+
+    answer(2); // a DHCP server is there after all
+    answer(5);
+    text = heard();
+    CHECK(strstr(text, "eth0 has 192.168.7.42") && strstr(text, "is given up"));
+    CHECK(n_addresses == 1 && neighbour_fd >= 0);
+    wait_ms(20000);
+    CHECK(n_arp == 5);
+}
+
+static void uses_fixed_addresses(void)
+{
+    static const char address[] = "eth0 10.9.8.7/24, fd00::7/64", gateway[] = "10.9.8.1, fe80::1",
+                      dns[] = "10.9.8.2, fd00::53";
+    struct net_static fixed = {.address.n = 0};
+    struct err err;
+
+    CHECK(static_read(&fixed, STATIC_ADDRESS, address, strlen(address), &err) == OK);
+    CHECK(static_read(&fixed, STATIC_GATEWAY, gateway, strlen(gateway), &err) == OK);
+    CHECK(static_read(&fixed, STATIC_DNS, dns, strlen(dns), &err) == OK);
+    unplug_card();
+    net_start("tawny", &fixed);
+    link_is(IFF_UP | 0x10000);
+    CHECK(strstr(heard(), "eth0 has 10.9.8.7 as tawny.conf says, router 10.9.8.1"));
+    CHECK(n_sent == 0 && n_addresses == 1 && n_addresses6 == 1 && n_routes == 1 && n_routes6 == 1);
+    CHECK(last_address == inet_addr("10.9.8.7") && last_route.gateway == inet_addr("10.9.8.1"));
+    CHECK(last_route.mask == 0 && !last_on_link);
+    CHECK_TEXT(resolv_conf, "nameserver 10.9.8.2\nnameserver fd00::53\n");
+    link_is(IFF_UP); // the cable, out and in
+    link_is(IFF_UP | 0x10000);
+    wait_ms(30000);
+    CHECK(n_sent == 0 && n_addresses == 1 && n_addresses6 == 1 && n_arp == 0);
+
+    unplug_card(); // a router that is not in the network of a /32
+    static const char alone[] = "10.9.8.7/32", far[] = "10.0.0.1";
+    CHECK(static_read(&fixed, STATIC_ADDRESS, alone, strlen(alone), &err) == OK);
+    CHECK(static_read(&fixed, STATIC_GATEWAY, far, strlen(far), &err) == OK);
+    net_start("tawny", &fixed);
+    link_is(IFF_UP | 0x10000);
+    CHECK(n_routes == 1 && last_on_link && last_route.gateway == inet_addr("10.0.0.1"));
+
+    unplug_card(); // for another card: this one asks
+    static const char other[] = "eth1 10.9.8.7/24";
+    CHECK(static_read(&fixed, STATIC_ADDRESS, other, strlen(other), &err) == OK);
+    net_start("tawny", &fixed);
+    link_is(IFF_UP | 0x10000);
+    CHECK(n_sent == 1 && sent_type() == DHCP_DISCOVER && n_addresses == 0);
+}
+
 int main(void)
 {
+    static const struct net_static none;
     struct err err;
 
     real_stderr = dup(STDERR_FILENO);
@@ -261,11 +406,13 @@ int main(void)
     if (!said || real_stderr < 0)
         return 1;
     CHECK(net_open(&err) == OK);
-    net_start_dhcp("tawny");
+    net_start("tawny", &none);
     loop_timer(net_tick);
     dup2(fileno(said), STDERR_FILENO); // where init speaks as long as it has no console
     refuses_and_takes();
     tells_of_ip6_once();
+    gives_itself_an_address();
+    uses_fixed_addresses();
     (void)heard();
     dup2(real_stderr, STDERR_FILENO);
     fclose(said);

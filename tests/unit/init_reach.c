@@ -9,6 +9,7 @@
 #include <linux/if_addr.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <stdlib.h>
 
 static char text[300];
 
@@ -194,11 +195,77 @@ static void keeps_a_list(void)
     CHECK(ip6_remove(&l, "a::3") && ip6_add(&l, "a::4"));
 }
 
+/* ---- name servers of routers ---- */
+
+/* An RDNSS option with one server (two where `second` is) in a message of the kernel's. */
+static size_t rdnss(uint8_t *out, uint32_t lifetime, const char *first, const char *second)
+{
+    struct nlmsghdr head = {.nlmsg_type = RTM_NEWNDUSEROPT};
+    struct nduseroptmsg m = {
+        .nduseropt_family = AF_INET6, .nduseropt_ifindex = 7, .nduseropt_icmp_type = 134};
+    size_t at = NLMSG_LENGTH(sizeof(m)), n = second ? 40 : 24;
+
+    m.nduseropt_opts_len = (uint16_t)n;
+    head.nlmsg_len = (uint32_t)(at + n);
+    memcpy(out, &head, sizeof(head));
+    memcpy(out + NLMSG_HDRLEN, &m, sizeof(m));
+    memset(out + at, 0, 8);
+    out[at] = 25;
+    out[at + 1] = (uint8_t)(n / 8);
+    be_put(out + at + 4, 4, lifetime);
+    inet_pton(AF_INET6, first, out + at + 8);
+    if (second)
+        inet_pton(AF_INET6, second, out + at + 24);
+    return at + n;
+}
+
+static bool hears(struct ip6_dns *d, const uint8_t *msg, size_t n, int64_t now)
+{
+    uint8_t *exact = malloc(n ? n : 1);
+    memcpy(exact, msg, n);
+    bool changed = ip6_dns_read(d, exact, n, now);
+    free(exact);
+    return changed;
+}
+
+static void keeps_name_servers(void)
+{
+    struct ip6_dns d = {.n = 0};
+    uint8_t msg[128];
+    size_t n = rdnss(msg, 600, "fd00::53", "fe80::1");
+
+    CHECK(ip6_dns_ifindex(msg, n) == 7);
+    for (size_t cut = 0; cut < n; cut++)
+        (void)hears(&d, msg, cut, 0);
+    d.n = 0;
+    CHECK(hears(&d, msg, n, 1000) && d.n == 2 && d.addr[0][15] == 0x53 && d.addr[1][0] == 0xfe);
+    CHECK(!hears(&d, msg, n, 2000) && d.n == 2); // said again: no news
+    CHECK(!ip6_dns_expire(&d, 601999) && d.n == 2);
+    CHECK(ip6_dns_expire(&d, 602000) && d.n == 0);
+
+    n = rdnss(msg, UINT32_MAX, "fd00::53", NULL);
+    CHECK(hears(&d, msg, n, 1000) && !ip6_dns_expire(&d, INT64_MAX - 1));
+    n = rdnss(msg, 0, "fd00::53", NULL); // withdrawn
+    CHECK(hears(&d, msg, n, 1000) && d.n == 0 && !hears(&d, msg, n, 1000));
+    n = rdnss(msg, 600, "::", "ff02::1");
+    CHECK(!hears(&d, msg, n, 1000) && d.n == 0);
+    for (int i = 0; i < 5; i++) { // no more than there is room for
+        n = rdnss(msg, 600, "fd00::1", NULL);
+        msg[n - 1] = (uint8_t)i;
+        (void)hears(&d, msg, n, 1000);
+    }
+    CHECK(d.n == IP6_MAX_DNS);
+    n = rdnss(msg, 600, "fd00::9", NULL);
+    msg[NLMSG_LENGTH(sizeof(struct nduseroptmsg)) + 1] = 0; // an option without length
+    CHECK(!hears(&d, msg, n, 1000));
+}
+
 int main(void)
 {
     tells_the_first_cause();
     finds_devices_without_driver();
     hears_of_addresses();
     keeps_a_list();
+    keeps_name_servers();
     return check_done("init_reach");
 }
