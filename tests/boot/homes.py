@@ -53,6 +53,14 @@ def systemd_unit():
     return namespaced("tests/boot/homes/systemd.py")
 
 
+@test("Proxmox: the host's script on faked hosts", "idle")
+def proxmox():
+    note = sh("python3", SOURCE / "tests/boot/homes/proxmox.py").strip()
+    status, said = in_homes("shellcheck", "boot/proxmox")
+    check(status == 0, f"shellcheck: {said}")
+    return note
+
+
 @test("two builds of the containers give the same bytes")
 def same_bytes():
     environment = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}
