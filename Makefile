@@ -215,17 +215,9 @@ build/%/obj/kernels.o: $(foreach k,$(KERNELS),build/spv/$(k).spv)
 	    echo "name_$${k//-/_}: .asciz \"$$k\""; done; \
 	    echo '.section .note.GNU-stack,"",@progbits'; } | $(CC_$*) -x assembler -c - -o $@
 
-# ---- the web page, embedded the same way: page_table[] = {name, text, bytes}, page_count ----
-PAGES := $(sort $(wildcard engine/page/*.html engine/page/*.css engine/page/*.js))
-build/%/obj/page.o: $(PAGES) build/%/obj/.pages
-	$(call say,PAGE $*)
-	@mkdir -p $(@D)
-	$(Q){ echo '.section .data.rel.ro,"aw"'; echo '.global page_table, page_count'; echo '.balign 8'; echo 'page_table:'; \
-	    i=0; for p in $(PAGES); do i=$$((i + 1)); echo ".quad name_$$i, text_$$i, end_$$i - text_$$i"; done; \
-	    echo '.section .rodata'; echo '.balign 4'; echo 'page_count: .long $(words $(PAGES))'; \
-	    i=0; for p in $(PAGES); do i=$$((i + 1)); echo "text_$$i: .incbin \"$$p\""; echo "end_$$i: .byte 0"; \
-	    echo "name_$$i: .asciz \"$${p##*/}\""; done; \
-	    echo '.section .note.GNU-stack,"",@progbits'; } | $(CC_$*) -x assembler -c - -o $@
+# ---- the web page, embedded the same way (engine/page/embed.sh): its files, and the libraries of its recipes ----
+PAGES := $(sort $(wildcard engine/page/*.html engine/page/*.css engine/page/*.js engine/page/*.svg))
+PAGE_LIBRARIES := markdown-it.js dompurify.js highlight.js
 
 # ---- one flavour ----
 engine_o = $(patsubst %.c,build/$(1)/obj/%.o,$(2))
@@ -239,6 +231,12 @@ build/$(1)/obj/%.o: %.c build/$(1)/obj/.flags | build/deps/$$(DEPS_OF_$(1)).stam
 	$$(call say,CC $(1) $$<)
 	@mkdir -p $$(@D)
 	$$(Q)$$(CC_$(1)) $$(CFLAGS_all) $$(CFLAGS_$(1)) $$(call flags_of,$$<,$(1)) -MD -MP -c $$< -o $$@
+
+build/$(1)/obj/page.o: $(PAGES) engine/page/embed.sh build/$(1)/obj/.pages build/deps/$$(DEPS_OF_$(1)).stamp
+	$$(call say,PAGE $(1))
+	@mkdir -p $$(@D)
+	$$(Q)engine/page/embed.sh $$(@D)/page $(PAGES) $(PAGE_LIBRARIES:%=build/deps/$(DEPS_OF_$(1))/share/page/%) | \
+	    $$(CC_$(1)) -x assembler -c - -o $$@
 
 build/$(1)/obj/unicode_data.o: build/unicode_data.c build/$(1)/obj/.flags | build/deps/$$(DEPS_OF_$(1)).stamp
 	@mkdir -p $$(@D)

@@ -292,7 +292,20 @@ void dialect_post(struct api *api, struct exchange *exchange, const struct reque
 // the routes
 typedef void route_handler(struct api *api, struct exchange *exchange,
                            const struct request *request);
+// route.c: the table of them.
+struct endpoint {
+    const char *method, *path; // a path that ends in '/' (but the first) takes everything below it
+    bool open;                 // needs no key
+    uint32_t body_bytes;       // most that a body may have; 0: none is read
+    route_handler *handler;
+    uint32_t scopes; // a key needs one of these; 0: SCOPE_CHAT, and its limits count
+};
+bool route_at(size_t i, struct endpoint *out); // false: there are fewer
+route_handler reference_get;                   // reference.c
 void page_get(struct api *api, struct exchange *exchange, const struct request *request);
+// page_files.c: a file of engine/page/ or of its libraries, which must be there.
+struct bytes page_file(const char *name);
+route_handler page_file_get;
 void notices_get(struct api *api, struct exchange *exchange, const struct request *request);
 void ca_get(struct api *api, struct exchange *exchange, const struct request *request);
 void health_get(struct api *api, struct exchange *exchange, const struct request *request);

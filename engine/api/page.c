@@ -1,32 +1,17 @@
 // page.c - GET /: what this box is, how to trust its certificate on every system, and how to talk
 // to it.
 //
-// The page is engine/page/, embedded as the kernels are. It is sent whole: no script, no image, no
-// font or file from elsewhere, and a Content-Security-Policy that allows nothing but its own style
-// (by a nonce). Names in it are @MARKED@ and filled in, escaped, when it is sent. It needs no key
-// and shows none.
+// The page is engine/page/, embedded as the kernels are. index.html is made here: names in it are
+// @MARKED@ and filled in, escaped, when it is sent. Its other files go as they are (page_files.c),
+// and what they do is done by the API, with the visitor's key. Its Content-Security-Policy allows
+// files of this box alone, no script or style within the HTML, and no text to become HTML but by
+// the sanitiser's hand. It needs no key and shows none.
 #include "inside.h"
 
 #include <stdio.h>
 #include <string.h>
 
 enum { PAGE_BYTES_MOST = 1 << 18 };
-
-// engine/page/ in the binary (Makefile).
-extern const struct page_file {
-    const char *name;
-    const uint8_t *p;
-    uint64_t n;
-} page_table[];
-extern const uint32_t page_count;
-
-static struct bytes page_file(const char *name)
-{
-    for (uint32_t i = 0; i < page_count; i++)
-        if (strcmp(page_table[i].name, name) == 0)
-            return (struct bytes){page_table[i].p, page_table[i].n};
-    die("engine/page/%s is not in this build", name);
-}
 
 static enum status html_text(struct buf *out, struct bytes text)
 {
@@ -52,7 +37,7 @@ static const struct mark *mark_find(const struct mark *marks, size_t n_marks, st
     for (size_t i = 0; i < n_marks; i++)
         if (bytes_equal_text(name, marks[i].name))
             return &marks[i];
-    die("page.html: a mark @%.*s@ is not filled in", (int)name.n, (const char *)name.p);
+    die("index.html: a mark @%.*s@ is not filled in", (int)name.n, (const char *)name.p);
 }
 
 // Copies `page` with every @NAME@ replaced.
@@ -154,14 +139,13 @@ static void ca_address(struct ca_address *ca, const struct exchange *exchange, c
     }
 }
 
-static void send_page(struct exchange *exchange, struct buf *page, const char *nonce)
+static void send_page(struct exchange *exchange, struct buf *page)
 {
-    char policy[200];
-    snprintf(policy, sizeof(policy),
-             "default-src 'none'; style-src 'nonce-%s'; img-src data:; base-uri 'none'; "
-             "form-action 'none'; frame-ancestors 'none'",
-             nonce);
-    exchange_reply_header(exchange, "Content-Security-Policy", policy);
+    exchange_reply_header(
+        exchange, "Content-Security-Policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        "require-trusted-types-for 'script'; trusted-types dompurify");
     exchange_reply_header(exchange, "Referrer-Policy", "no-referrer");
     exchange_reply_header(exchange, "Cache-Control", "no-store");
     exchange_reply(exchange, 200, "text/html; charset=utf-8", buf_view(page));
@@ -174,13 +158,9 @@ void page_get(struct api *api, struct exchange *exchange, const struct request *
         return;
     }
     const struct sched_status *now = sched_status(api->options.sched);
-    char host[256], name[256], nonce[33], state[480], fingerprint[96], device[320];
+    char host[256], name[256], state[480], fingerprint[96], device[320];
     const char *class_name;
-    uint8_t random[16];
     struct ca_address ca;
-    random_bytes(random, sizeof(random));
-    for (size_t i = 0; i < sizeof(random); i++)
-        snprintf(nonce + 2 * i, 3, "%02x", random[i]);
     host_of(api, request, host, sizeof(host), name, sizeof(name));
     state_of(api, &class_name, state, sizeof(state));
     net_ca_fingerprint(api->net, fingerprint);
@@ -188,8 +168,6 @@ void page_get(struct api *api, struct exchange *exchange, const struct request *
     ca_address(&ca, exchange, host, name);
     const struct mark marks[] = {
         {"NAME", bytes_of(name), false},
-        {"NONCE", bytes_of(nonce), true},
-        {"STYLE", page_file("page.css"), true},
         {"CLASS", bytes_of(class_name), true},
         {"STATE", bytes_of(state), false},
         {"MODEL", bytes_of(now->model.id[0] ? now->model.id : "none"), false},
@@ -204,8 +182,8 @@ void page_get(struct api *api, struct exchange *exchange, const struct request *
     };
     struct buf body;
     buf_init(&body, PAGE_BYTES_MOST);
-    if (fill(&body, page_file("page.html"), marks, COUNT_OF(marks)) == OK)
-        send_page(exchange, &body, nonce);
+    if (fill(&body, page_file("index.html"), marks, COUNT_OF(marks)) == OK)
+        send_page(exchange, &body);
     else
         exchange_reply(exchange, 500, "text/plain",
                        bytes_of("The page does not fit its buffer.\n"));

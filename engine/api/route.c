@@ -14,14 +14,9 @@
 
 enum { SMALL_BODY_BYTES = 64 << 10 }; // of a request that names a model
 
-static const struct endpoint {
-    const char *method, *path; // a path that ends in '/' (but the first) takes everything below it
-    bool open;                 // needs no key
-    uint32_t body_bytes;       // most that a body may have; 0: none is read
-    route_handler *handler;
-    uint32_t scopes; // a key needs one of these; 0: SCOPE_CHAT, and its limits count
-} routes[] = {
+static const struct endpoint routes[] = {
     {"GET", "/", true, 0, page_get},
+    {"GET", "/page/", true, 0, page_file_get},
     {"GET", "/health", true, 0, health_get},
     {"GET", "/ca.crt", true, 0, ca_get},
     {"GET", "/notices", true, 0, notices_get},
@@ -45,6 +40,8 @@ static const struct endpoint {
     {"GET", "/v1/downloads/", false, 0, download_get, SCOPE_MODELS},
     {"DELETE", "/v1/downloads/", false, 0, download_delete, SCOPE_MODELS},
     {"GET", "/v1/catalogue", false, 0, catalogue_get, SCOPE_CHAT | SCOPE_MODELS},
+    {"GET", "/v1/reference", false, 0, reference_get,
+     SCOPE_CHAT | SCOPE_MODELS | SCOPE_ADMIN | SCOPE_METRICS},
     {"GET", "/metrics", false, 0, metrics_get, SCOPE_METRICS | SCOPE_ADMIN},
     {"GET", "/v1/logs", false, 0, logs_get, SCOPE_ADMIN},
     {"GET", "/v1/audit", false, 0, audit_get, SCOPE_ADMIN},
@@ -87,6 +84,14 @@ static const struct endpoint {
     {"POST", "/api/embed", false, BODY_BYTES_MOST, ollama_embed_post},
     {"POST", "/api/embeddings", false, BODY_BYTES_MOST, ollama_embeddings_post},
 };
+
+bool route_at(size_t i, struct endpoint *out)
+{
+    if (i >= COUNT_OF(routes))
+        return false;
+    *out = routes[i];
+    return true;
+}
 
 enum { PATH_BYTES = 4096 }; // net takes none that is longer
 

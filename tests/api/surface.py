@@ -1,10 +1,28 @@
 """The surface over curl: what is open and what wants the key, the certificate, answers and refusals."""
 
+import gzip
 import json
 import re
 import subprocess
 
 from tools import SHORT, Server, WORK, check, curl, events_of
+
+
+def page_files(server):
+    """What the page is made of: without a key, in gzip where that is taken, again only when it changed, and nothing else there."""
+    for name, kind in (("main.js", "text/javascript"), ("base.css", "text/css"), ("owl.svg", "image/svg+xml"), ("markdown-it.js", "text/javascript")):
+        plain = server.ask("GET", "/page/" + name, key=False)
+        zipped = server.ask("GET", "/page/" + name, key=False, headers={"Accept-Encoding": "br, gzip;q=0.8"})
+        check("curl: /page/%s, plain and in gzip" % name, plain[0] == zipped[0] == 200 and plain[1]["content-type"].startswith(kind) and
+              "content-encoding" not in plain[1] and zipped[1]["content-encoding"] == "gzip" and gzip.decompress(zipped[2]) == plain[2] and
+              len(zipped[2]) < len(plain[2]) and plain[1]["etag"] != zipped[1]["etag"] and "Accept-Encoding" in plain[1]["vary"], (plain[:2], zipped[:2]))
+        again = server.ask("GET", "/page/" + name, key=False, headers={"If-None-Match": plain[1]["etag"]})
+        check("curl: ... and nothing of it again while it is the same", again[0] == 304 and again[2] == b"", again)
+    refused = server.ask("GET", "/page/main.js", key=False, headers={"Accept-Encoding": "gzip;q=0"})
+    check("curl: gzip;q=0 means none", "content-encoding" not in refused[1], refused[:2])
+    for name in ("index.html", "embed.sh", "../page.c", "%2e%2e/health", "main.js/", "MAIN.JS", "x"):
+        status = server.ask("GET", "/page/" + name, key=False)[0]
+        check("curl: /page/%s" % name, status in ((200,) if name == "main.js/" else (400, 404)), status)
 
 
 def curl_public(server):
@@ -15,13 +33,17 @@ def curl_public(server):
           health.get("status") == "ready" and health.get("device") and health.get("backend") and health.get("model")
           and health.get("version") and re.fullmatch(r"\d+/\d+", health.get("layers") or ""), text)
     code, text = curl(server, "-D-", "-o", "/dev/null", server.url + "/")
-    check("curl: the page has a strict policy", code == 0 and "default-src 'none'" in text and "nonce-" in text, text)
+    check("curl: the page has a strict policy", code == 0 and all(
+        part in text for part in ("default-src 'none'", "script-src 'self';", "style-src 'self';", "require-trusted-types-for 'script'")) and
+        "unsafe" not in text, text)
     code, text = curl(server, server.url + "/")
     check("curl: the page names the fingerprint and every system",
           all(word in text for word in ("Windows", "macOS", "Linux", "iPhone", "Android", "Firefox")) and
-          re.search(r"(?:[0-9A-F]{2}:){31}[0-9A-F]{2}", text) and "http-equiv" not in text and "<script" not in text, text)
+          re.search(r"(?:[0-9A-F]{2}:){31}[0-9A-F]{2}", text) and "http-equiv" not in text and
+          re.findall("<script[^>]*>", text) == ['<script type="module" src="/page/main.js">'] and not re.search(r"\son\w+=|\sstyle=", text), text)
     check("curl: nothing on the page comes from elsewhere", not re.search(r"(?:src|href)=['\"](?!/|data:,)", text), text)
     check("curl: no secret on the page", server.key() not in text)
+    page_files(server)
     code, text = curl(server, "http://127.0.0.1:%d/ca.crt" % server.plain)
     check("curl: /ca.crt on the plain port is the CA", code == 0 and text == server.ca.read_text(), text)
     code, text = curl(server, server.url + "/ca.crt")

@@ -1,0 +1,138 @@
+// browser_frame.mjs - the page's frame in a real browser over verified TLS: signing in, the areas in both languages and both
+// looks, the keyboard alone, what it weighs, and that it asks nobody but the box.
+//
+// Run by tests/api/browser.py with TAWNY_URL, TAWNY_KEY and a HOME whose certificate store knows the CA.
+import { check, pause, start, to } from "./chromium.mjs";
+
+const url = process.env.TAWNY_URL, key = process.env.TAWNY_KEY;
+const AREAS = { welcome: "Willkommen", chat: "Chat", models: "Modelle", box: "Box", connect: "Verbinden", reference: "Referenz" };
+const browser = await start(), page = await browser.page(`${url}/`);
+const field = "document.querySelector('#key')";
+
+await check("an area that wants the key asks for it", page, async () => {
+    await to(page, "models");
+    await page.until(field);
+    await to(page, "welcome");
+    await page.until(field);
+});
+
+await check("a wrong key is told, and not kept", page, async () => {
+    await page.click("#key");
+    await page.type("tawny-wrong");
+    await page.press("Enter");
+    const said = await page.until("document.querySelector('.wrong').textContent");
+    if (!said.includes("not a key")) return said;
+    if (await page.eval("sessionStorage.length + Object.keys(localStorage).filter((name) => name.includes('key')).length")) return "something is stored";
+});
+
+await check("with the keyboard alone: skip, navigation, the key, and in", page, async () => {
+    await page.goto(`${url}/?again`);
+    await page.until(field);
+    const seen = [];
+    for (let i = 0; i < 40; i++) {
+        await page.press("Tab");
+        seen.push(await page.eval("document.activeElement.className + '#' + document.activeElement.id + ' ' + (document.activeElement.getAttribute('href') ?? '')"));
+        const visible = await page.eval("(() => { const box = document.activeElement.getBoundingClientRect(); return box.width > 0 && box.top < innerHeight && box.bottom > 0; })()");
+        if (!visible) return `the focus is on what cannot be seen: ${seen.at(-1)}`;
+        if (seen.at(-1).startsWith("#key")) break;
+    }
+    if (!seen[0].startsWith("skip") || !seen.some((one) => one.includes("/#/chat")) || !seen.at(-1).startsWith("#key")) return seen.join(" | ");
+    await page.type(key);
+    await page.press("Enter");
+    await page.until("document.querySelector('#prompt') && document.activeElement.id === 'prompt'");
+});
+
+await check("the key is in this visit's storage alone, and in no address", page, async () => {
+    const kept = await page.eval("[sessionStorage.getItem('tawny.key'), localStorage.getItem('tawny.key'), location.href, document.cookie]");
+    if (kept[0] !== key || kept[1] !== null || kept[2].includes(key) || kept[3]) return JSON.stringify(kept);
+});
+
+await check("every area shows, in English and in German", page, async () => {
+    const wrong = [];
+    for (const language of ["en", "de"]) {
+        await page.eval(`(() => { const choice = document.querySelector("#language"); choice.value = "${language}"; choice.dispatchEvent(new Event("change")); })()`);
+        for (const [area, name] of Object.entries(AREAS)) {
+            await to(page, area);
+            await page.until("!document.querySelector('main .waiting')");
+            const [lang, current, bad] = await page.eval("[document.documentElement.lang, document.querySelector('nav [aria-current]')?.textContent, document.querySelector('main .card.bad')?.textContent]");
+            if (lang !== language || bad || (language === "de" && current !== name)) wrong.push([area, lang, current, bad]);
+        }
+    }
+    await page.eval(`(() => { const choice = document.querySelector("#language"); choice.value = "en"; choice.dispatchEvent(new Event("change")); })()`);
+    return wrong.length ? JSON.stringify(wrong) : "";
+});
+
+await check("light and dark: by the system, and by choice", page, async () => {
+    const paper = () => page.eval("getComputedStyle(document.body).backgroundColor");
+    const light = await paper();
+    await page.dark(true);
+    const dark = await paper();
+    await page.eval(`(() => { const choice = document.querySelector("#theme"); choice.value = "light"; choice.dispatchEvent(new Event("change")); })()`);
+    const chosen = await paper();
+    await page.dark(false);
+    return light === dark || chosen !== light ? `${light} ${dark} ${chosen}` : "";
+});
+
+await check("nothing is wider than the screen, from 320 to 3840 pixels", page, async () => {
+    const wide = [];
+    for (const width of [320, 768, 1920, 3840]) {
+        await page.size(width, 900);
+        for (const area of Object.keys(AREAS)) {
+            await to(page, area);
+            await page.until("!document.querySelector('main .waiting')");
+            await pause(60);
+            const has = await page.eval("document.documentElement.scrollWidth");
+            if (has > width) wide.push(`${area} at ${width}: ${has}`);
+        }
+    }
+    await page.size(1280, 900);
+    return wide.join(", ");
+});
+
+await check("the whole page weighs under 150 KB", page, async () => {
+    const parts = await page.eval("performance.getEntriesByType('resource').concat(performance.getEntriesByType('navigation')).filter((one) => one.name.includes('/page/') || one.entryType === 'navigation').map((one) => [one.name, one.encodedBodySize])");
+    const sizes = new Map(parts), sum = [...sizes.values()].reduce((all, size) => all + size, 0);
+    console.log(`        ${sizes.size} files, ${sum} bytes`);
+    return sizes.size < 20 || sum < 20000 || sum > 150000 ? `${sizes.size} files, ${sum} bytes` : "";
+});
+
+await check("it is painted within 300 ms (the quickest of six)", page, async () => {
+    const times = [];
+    for (let i = 0; i < 6; i++) {
+        await page.goto(`${url}/?${i}#/welcome`);
+        times.push(await page.until("performance.getEntriesByName('first-contentful-paint')[0]?.startTime"));
+    }
+    console.log(`        first paint: ${times.map(Math.round)} ms`);
+    return Math.min(...times) < 300 ? "" : `${times}`;
+});
+
+await check("a script that got into it would not run", null, async () => {
+    const other = await browser.page(`${url}/`);
+    await other.until("document.querySelector('nav a')");
+    const policy = await other.eval(`new Promise((done) => {
+        const seen = [];
+        try { document.body.innerHTML = "<img src=x onerror=alert(1)>"; } catch (error) { seen.push(error.name); }
+        const script = document.createElement("script");
+        try { script.textContent = "alert(1)"; } catch (error) { seen.push(error.name); }
+        document.body.append(script);
+        fetch("https://example.org/").catch(() => seen.push("fetch"));
+        setTimeout(() => done([...seen, ...ran, violations.length]), 500);
+    })`);
+    await other.close();
+    return policy.includes("alert") || !policy.includes("TypeError") || !policy.includes("fetch") || policy.at(-1) < 3 ? JSON.stringify(policy) : "";
+});
+
+await check("signing out forgets the key", page, async () => {
+    await page.until("document.querySelector('.nav-end button')");
+    await page.click(".nav-end button");
+    await page.until(field);
+    if (await page.eval("sessionStorage.getItem('tawny.key')")) return "it is still there";
+});
+
+await check("no fault, no violation of the policy, and no other host was asked", page, async () => {
+    const others = page.urls.filter((one) => !one.startsWith(url + "/")), violated = await page.violations();
+    // the wrong key's 401 is no fault of the page
+    if (others.length || violated.length || page.faults.length || page.urls.some((one) => one.includes(key))) return JSON.stringify([others, violated, page.faults]);
+});
+
+await browser.stop();
