@@ -1,6 +1,6 @@
-// reference.c - GET /v1/reference: every endpoint, the fields of each dialect, and the settings, out
-// of the tables by which requests and settings are read: there is no second list that could say
-// something else.
+// reference.c - GET /v1/reference: every endpoint, the fields of each dialect, and the settings,
+// out of the tables by which requests and settings are read: there is no second list that could
+// say something else.
 //
 // What a field takes is asked of its reader: it is given values that most fields do not take, and
 // the sentence by which it refuses one says what it wants. Readers are made for hostile input, so
