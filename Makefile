@@ -16,9 +16,12 @@ SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 
 TIERS := unit golden api boot device
-INSIDE_GOALS := host appliance asan init notices image lxc oci run run-host train lint format \
+INSIDE_GOALS := host appliance asan init notices image release lxc oci run run-host train lint format \
                 test $(TIERS:%=test-%) test-peer isa-report unit-programs fuzz fuzz-programs
 .PHONY: help clean inside $(INSIDE_GOALS) $(TIERS:%=needs-%)
+
+# Files that sign, given on the command line: KEY updates; SBKEY and SBCERT what Secure Boot starts.
+KEYS := $(foreach k,KEY SBKEY SBCERT,$(if $($(k)),$(k)))
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
@@ -35,7 +38,7 @@ ONLY_COMPILES := $(if $(filter-out host appliance asan init notices unit-program
 $(INSIDE_NOW): inside
 	@:
 inside:
-	@mkdir -p build; exec $(if $(ONLY_COMPILES),flock build/.lock) engine/deps/enter.sh make -C "$(CURDIR)" -j$(JOBS) JOBS=$(JOBS) $(MAKEOVERRIDES) $(if $(findstring k,$(firstword -$(MAKEFLAGS))),-k) $(INSIDE_NOW)
+	@mkdir -p build; exec $(if $(ONLY_COMPILES),flock build/.lock) engine/deps/enter.sh $(foreach k,$(KEYS),--bind "$(abspath $(dir $($(k))))") make -C "$(CURDIR)" -j$(JOBS) JOBS=$(JOBS) $(MAKEOVERRIDES) $(if $(findstring k,$(firstword -$(MAKEFLAGS))),-k) $(INSIDE_NOW)
 ifneq ($(filter clean,$(MAKECMDGOALS)),)
 inside: clean
 endif
@@ -75,6 +78,7 @@ WARN := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -W
 CFLAGS_all := -std=c11 -D_GNU_SOURCE -g -fno-strict-aliasing -fno-common -ffunction-sections -fdata-sections -pthread \
               -ffile-prefix-map=$(CURDIR)=. -fdebug-compilation-dir=. $(WARN) -Iengine -I.
 LIBS := -lbearssl -lyyjson -lpcre2-8 -lllhttp -lm
+LIBS_init := -lbearssl
 LIBS_appliance := $(LIBS) -lradv -lvenus -lvulkan -ldrm_amdgpu -ldrm -lc++ -lc++abi -lunwind
 LINK_all := -fuse-ld=lld -pthread -Wl,--gc-sections -Wl,--build-id=sha1 -Wl,-z,relro,-z,now,-z,noexecstack
 
@@ -260,7 +264,7 @@ build/appliance/tawny.debug: build/appliance/obj/engine/main.o build/appliance/l
 	$(Q)$(call link,appliance) $^ $(LIBS_appliance) -o $@
 build/appliance/init.debug: build/appliance/obj/init/main.o build/appliance/libinit.a
 	$(call say,LINK $@)
-	$(Q)$(call link,appliance) $^ -o $@
+	$(Q)$(call link,appliance) $^ $(LIBS_init) -o $@
 build/appliance/tawny build/appliance/init: %: %.debug
 	$(Q)llvm-strip -o $@ $<
 
@@ -276,7 +280,11 @@ build/ca-certificates.crt: $(wildcard /usr/share/ca-certificates/mozilla)
 	$(Q)for f in /usr/share/ca-certificates/mozilla/*.crt; do cat "$$f"; echo; done > $@.new && grep -q 'BEGIN CERTIFICATE' $@.new && mv $@.new $@
 # sudo, since mkosi builds a root file system; what it makes is handed back to the calling user.
 image: appliance init notices build/ca-certificates.crt ## the disk image: build/tawny.img (dd) and build/tawny.qcow2
-	@boot/image
+	@env $(foreach k,$(KEYS),$(k)='$($(k))') boot/image
+# The key's public half is built into the image, so that boxes with it take what this key signs from then on.
+release: image ## a signed update, build/tawny-update.bin, and the image that takes it: KEY=FILE, a key of ECDSA P-256
+	$(if $(KEY),,$(error make release KEY=FILE: openssl ecparam -name prime256v1 -genkey -noout -out FILE makes one))
+	@boot/bundle.py --uki build/image/tawny.efi --release build/image/release --key $(KEY) --out build/tawny-update.bin
 lxc oci: appliance init notices build/ca-certificates.crt
 	@boot/container $@ --version '$(VERSION)'
 lxc: ## a template for Proxmox VE's and LXC's containers: build/tawny-lxc.tar.zst
@@ -306,7 +314,7 @@ UNIT_WRAP_net := now_ms # so that a test need not wait for what takes seconds
 build/asan/unit/init_%: build/asan/obj/tests/unit/init_%.o build/asan/libinit.a
 	$(call say,LINK $@)
 	@mkdir -p $(@D)
-	$(Q)$(call link,asan) $(UNIT_WRAP_$*:%=-Wl,--wrap=%) $^ -o $@
+	$(Q)$(call link,asan) $(UNIT_WRAP_$*:%=-Wl,--wrap=%) $^ $(LIBS_init) -o $@
 # Every tests/fuzz/NAME.c is a libFuzzer target of two builds: build/asan/fuzz/NAME, with which test-unit replays the
 # inputs kept in tests/fuzz/NAME/, and build/fuzz/NAME, which searches. Those named init_* are PID 1's. WRAP_NAME are
 # functions that the target stands in for (sockets, clocks, randomness), so that an input means the same each time.
@@ -325,7 +333,7 @@ build/fuzz/$(1): build/fuzz/obj/tests/fuzz/$(1).o build/fuzz/$(2)
 	$$(call say,LINK $$@)
 	$$(Q)$$(call fuzz_link,fuzz,$(1)) $$^ $(3) -o $$@
 endef
-$(foreach n,$(filter init_%,$(FUZZ_NAMES)),$(eval $(call fuzz_rule,$(n),libinit.a)))
+$(foreach n,$(filter init_%,$(FUZZ_NAMES)),$(eval $(call fuzz_rule,$(n),libinit.a,$$(LIBS_init))))
 $(foreach n,$(filter-out init_%,$(FUZZ_NAMES)),$(eval $(call fuzz_rule,$(n),libengine.a,$$(LIBS))))
 fuzz-programs: $(if $(NAME),$(NAME:%=build/fuzz/%),$(FUZZ_NAMES:%=build/fuzz/%))
 fuzz: fuzz-programs ## search for inputs that break a parser: NAME=gguf (all by turns), SECONDS=600 in all, KEEP=1 keeps them

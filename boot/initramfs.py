@@ -1,5 +1,5 @@
 """Writes our initramfs: PID 1, the engine (the built-in model is part of it), the notices, the table of AMD's GPU names,
-the certificates of authorities that pulls trust, and rootfs-overlay/.
+the certificates of authorities that pulls trust, its version, the key for updates, and rootfs-overlay/.
 
 The whole user space of the box is in this archive; the kernel unpacks it into memory and starts
 /init. Format: "newc" cpio (Documentation/driver-api/early-userspace/buffer-format.rst), one entry =
@@ -29,7 +29,7 @@ def entry(name, number, mode, epoch, data=b""):
     return head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4)
 
 
-def contents(init, engine, notices, gpu_names, authorities, overlay):
+def contents(release, key, init, engine, notices, gpu_names, authorities, overlay):
     """{name in the archive: (mode, bytes)}"""
     tree = {name: (stat.S_IFDIR | MODES.get(name, 0o755), b"") for name in FOLDERS}
     tree |= {name: (stat.S_IFLNK | 0o777, to.encode()) for name, to in LINKS.items()}
@@ -48,14 +48,22 @@ def contents(init, engine, notices, gpu_names, authorities, overlay):
         ("etc/ssl/certs/ca-certificates.crt", authorities, 0o644),
     ):
         tree[name] = (stat.S_IFREG | mode, path.read_bytes())
+    tree["etc/tawny-release"] = (stat.S_IFREG | 0o644, release.encode())
+    if key:
+        tree["etc/tawny-update.pub"] = (stat.S_IFREG | 0o644, key.encode())
     return tree
 
 
-def write(out, epoch, init, engine, notices, gpu_names, authorities, overlay):
-    tree = contents(init, engine, notices, gpu_names, authorities, overlay)
+def pack(tree, epoch):
+    """A whole archive, not compressed: {name: (mode, bytes)}."""
     archive = b"".join(
         entry(name, number, mode, epoch, data)
         for number, (name, (mode, data)) in enumerate(sorted(tree.items()), 1)
     )
-    archive += entry("TRAILER!!!", 0, 0, 0)
+    return archive + entry("TRAILER!!!", 0, 0, 0)
+
+
+def write(out, epoch, release, key, **files):
+    """release: /etc/tawny-release; key: PEM of the key whose updates count, or ""."""
+    archive = pack(contents(release, key, **files), epoch)
     subprocess.run(["zstd", "-q", "-f", "-10", "-T2", "-o", out], input=archive, check=True)

@@ -39,7 +39,7 @@ def report(out):
         ("tawny.img", (out / "tawny.img").stat().st_size, "raw disk, for dd"),
         ("  of it allocated", (out / "tawny.img").stat().st_blocks * 512, ""),
         ("tawny.qcow2", (out / "tawny.qcow2").stat().st_size, "the same disk, compressed, for VMs"),
-        ("UKI", (work / "tawny.efi").stat().st_size, "EFI/BOOT/BOOTX64.EFI"),
+        ("UKI", (work / "tawny.efi").stat().st_size, "EFI/Linux/tawny-1.efi"),
         ("  kernel", (work / "tawny.vmlinuz").stat().st_size, ""),
         ("  initramfs, ours", len(ours), "compressed; unpacked it holds:"),
         *(("    " + name, size, "") for name, size in newc(unpack(ours)) if size > 16384),

@@ -120,9 +120,12 @@ class VM:
     def _firmware(self, firmware):
         if firmware == "bios":
             return []  # SeaBIOS is QEMU's default
+        # "secure": Secure Boot is on, and only Debian's test key ("snakeoil") counts.
+        code, start = ("secboot", "VARS_4M.snakeoil") if firmware == "secure" else ("", "VARS_4M")
         variables = Path(self.run_dir) / "vars.fd"
-        shutil.copy(OVMF / "OVMF_VARS_4M.fd", variables)
-        return ["-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={OVMF}/OVMF_CODE_4M.fd",
+        shutil.copy(OVMF / f"OVMF_{start}.fd", variables)
+        smm = ["-machine", "smm=on", "-global", "driver=cfi.pflash01,property=secure,value=on"] if code else []
+        return [*smm, "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={OVMF}/OVMF_CODE_4M{code and '.' + code}.fd",
                 "-drive", f"if=pflash,unit=1,format=raw,file={variables}"]
 
     def _forwards(self, net):

@@ -73,8 +73,14 @@ _Noreturn void engine_become(const struct engine_start *start, int out_fd, int b
 {
     char state[64], conf[64], home[80], beat[40], skip[sizeof("TAWNY_SKIP_MODEL=") + 400];
     char *const argv[] = {ENGINE_PATH, "serve", "--config", conf, "--state", state, NULL};
-    char *const env[] = {
-        "PATH=/usr/bin", home, "XDG_RUNTIME_DIR=" RUNTIME_DIR, beat, "LANG=C.UTF-8", skip, NULL};
+    char *const env[] = {"PATH=/usr/bin",
+                         home,
+                         "XDG_RUNTIME_DIR=" RUNTIME_DIR,
+                         beat,
+                         "LANG=C.UTF-8",
+                         "TAWNY_UPDATE=/run/update/status",
+                         skip,
+                         NULL};
     struct err err;
 
     snprintf(state, sizeof(state), "%s", start->state);

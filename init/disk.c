@@ -10,7 +10,7 @@
  * empty state in memory. Nothing here ever formats or repairs a file system: what is on it may be
  * all somebody has.
  */
-#include "init.h"
+#include "update.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -326,6 +326,30 @@ static void warn_about_errors(void)
         complain("data", "the file system on %s has recorded errors. %s", data.name, repair_hint);
 }
 
+/* /data/format: the number of what this box keeps there, written once. False: a newer system wrote
+ * it, and what that means is not known here. */
+static bool format_known(void)
+{
+    char text[32];
+    struct err err;
+    ssize_t n = read_file(DATA_DIR "/format", text, sizeof(text));
+
+    if (n < 0) {
+        int len = snprintf(text, sizeof(text), "%d\n", DATA_FORMAT);
+        if (replace_file(DATA_DIR "/format", text, (size_t)len, 0644, &err) != OK)
+            complain("data", "%s", err.text);
+        return true;
+    }
+    long format = strtol(text, NULL, 10);
+    if (format <= DATA_FORMAT)
+        return true;
+    complain("data",
+             "the data on this disk is in format %ld, written by a newer version; this one knows "
+             "%d, and changes nothing on it. Take the newer version",
+             format, DATA_FORMAT);
+    return false;
+}
+
 /* Exit code: 0 mounted, 1 mounted read-only, 2 not at all. */
 static int mount_data(void *ctx)
 {
@@ -343,6 +367,12 @@ static int mount_data(void *ctx)
         }
         complain("data", "%s could only be mounted read-only: %s. %s", device, strerror(why),
                  why == EROFS ? "Remove the disk's write protection" : repair_hint);
+        keys_to_memory();
+        return 1;
+    }
+    if (!format_known()) {
+        if (mount(NULL, DATA_DIR, NULL, MS_REMOUNT | SAFE | MS_NOATIME | MS_RDONLY, NULL))
+            complain("data", "it could not be made read-only: %s", strerror(errno));
         keys_to_memory();
         return 1;
     }
@@ -481,4 +511,12 @@ enum status disk_esp(void)
             esp.state = MOUNTING;
     }
     return esp.state == MOUNTED ? OK : esp.state == FAILED ? IO_ERROR : WAIT;
+}
+
+void disk_esp_writable(bool on)
+{
+    if (mount(NULL, "/boot", NULL, MS_REMOUNT | SAFE | (on ? 0 : MS_RDONLY), NULL)) {
+        complain("settings", "the partition " ESP_LABEL " could not be made %s: %s",
+                 on ? "writable" : "read-only again", strerror(errno));
+    }
 }

@@ -1,6 +1,7 @@
 /* init.h - the one header of PID 1.
  *
- * init/ is a separate program: libc and Linux headers only. It shares two things with the engine:
+ * init/ is a separate program: libc and Linux headers only, and of BearSSL the check of a signature
+ * (bundle.c). It shares two things with the engine:
  * the heartbeat pipe (supervise.c) and the settings file (conf.c).
  *
  * How it works: one thread, one poll loop (loop.c). Nothing that can block for long runs in PID 1
@@ -318,11 +319,12 @@ void disk_added(const struct uevent *u);
  * come, and why has been said. */
 enum status disk_data(void);
 enum status disk_esp(void);
-bool disk_mounted(void);      // /data is there and can be written
-bool disk_busy(void);         // a mount is under way
-void disk_give_up(void);      // from now on a data partition comes too late
-void disk_memory_state(void); // STATE_IN_MEMORY with the engine's directories
-void disk_after_start(void);  // a child: new random seed, the ext4 grows into its partition
+bool disk_mounted(void);         // /data is there and can be written
+bool disk_busy(void);            // a mount is under way
+void disk_give_up(void);         // from now on a data partition comes too late
+void disk_esp_writable(bool on); // /boot, in a child and for as long as it writes there
+void disk_memory_state(void);    // STATE_IN_MEMORY with the engine's directories
+void disk_after_start(void);     // a child: new random seed, the ext4 grows into its partition
 
 /* ---- dhcp.c: RFC 2131 client, pure ---- */
 
@@ -728,7 +730,15 @@ bool engine_ready(void);
 bool engine_answers(void); // it is ready, or runs without a model: its pages can be opened
 bool engine_running(void);
 void engine_stop(bool now); // SIGTERM, or SIGKILL; never started again
+int engine_failures(void);  // ends in a row without service between
 int64_t engine_tick(int64_t now);
+
+/* ---- update.c: the other system on the disk (update.h has the rest of it) ---- */
+
+enum status update_look(struct err *err); // what the slots say; a bundle that lies on the ESP
+/* The engine has received a bundle: the file of its folder for what arrives. */
+void update_asked(const char *id, size_t len, bool may_be_older);
+int64_t update_tick(int64_t now);
 
 /* ---- shutdown.c: its order and whether it stands still, pure ---- */
 

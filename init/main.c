@@ -55,6 +55,7 @@ static enum status begin_loop(struct err *err)
     loop_timer(child_tick);
     loop_timer(net_tick);
     loop_timer(engine_tick);
+    loop_timer(update_tick);
     loop_timer(power_tick);
     loop_timer(watchdog_tick);
     loop_timer(log_tick);
@@ -204,6 +205,7 @@ static const struct step {
         {"data", true, 10000, mount_data,
          "the engine runs without it; attach or repair the disk and restart"},
         {"settings", false, 3000, find_settings, "the defaults of the image are in use"},
+        {"update", false, 0, update_look, "no update is taken in this run"},
         {"hostname", false, 0, name_host, "the name may differ from the one wanted"},
         {"gpu", false, 20000, wait_for_gpus, "the engine starts without it"},
         {"engine", true, 0, start_engine, "init tries again by itself"},

@@ -6,6 +6,7 @@
  *   loading           a model is being loaded from here on
  *   ready             it serves
  *   failed            it runs, but without a model: that one was refused
+ *   update ID         an update has arrived as that file; update-older ID: an older version may be
  *   reboot, poweroff  what its administrator asked for
  * An engine silent for 60 s is killed; when even that does not end it, the machine is restarted.
  * One that ends is started again after 1, 2, 4 ... 30 s (crash.c says how long, and whether without
@@ -65,6 +66,17 @@ static bool is(const char *line, size_t len, const char *word)
     return len == strlen(word) && memcmp(line, word, len) == 0;
 }
 
+static bool after(const char **line, size_t *len, const char *word)
+{
+    size_t n = strlen(word);
+
+    if (*len < n || memcmp(*line, word, n) != 0)
+        return false;
+    *line += n;
+    *len -= n;
+    return true;
+}
+
 static void beat_line(const char *line, size_t len)
 {
     engine.beat_ms = now_ms();
@@ -79,6 +91,10 @@ static void beat_line(const char *line, size_t len)
         engine.refused = true;
         crash_refused(&engine.crash);
         net_say_urls();
+    } else if (after(&line, &len, "update ")) {
+        update_asked(line, len, false);
+    } else if (after(&line, &len, "update-older ")) {
+        update_asked(line, len, true);
     } else if (is(line, len, "reboot")) {
         power_request(POWER_REBOOT, "the engine was asked to restart the machine");
     } else if (is(line, len, "poweroff")) {
@@ -260,6 +276,11 @@ bool engine_ready(void)
 bool engine_answers(void)
 {
     return engine.pid && (engine.ready || engine.refused);
+}
+
+int engine_failures(void)
+{
+    return engine.crash.n_failures;
 }
 
 bool engine_running(void)

@@ -32,7 +32,8 @@ SECOND_HEADERS = ["engine/compute/survey.h"]
 
 # Headers of libraries and of the kernel's networking -> the only places that may spell them.
 PLACES = {
-    r"bearssl.*\.h": ["engine/net/tls.c", "engine/net/tls_inside.h", "engine/net/tls_client.c", "engine/net/trust.h", "engine/net/cert.c"],
+    r"bearssl.*\.h": ["engine/net/tls.c", "engine/net/tls_inside.h", "engine/net/tls_client.c", "engine/net/trust.h", "engine/net/cert.c",
+                       "init/bundle.c"],
     r"vulkan/.*": ["engine/compute/vulkan/"],
     r"llhttp\.h": ["engine/net/http.c", "engine/net/http.h", "engine/net/response.h"],
     r"pcre2\.h": ["engine/text/pretokenizer.c"],

@@ -1,0 +1,265 @@
+"""Updates: good ones, bad ones, ones that panic, ones whose engine never gets healthy, and the power cut while they are written.
+
+Every bundle is made of the image's own kernel and initramfs; a further archive behind them gives the system another version
+(/etc/tawny-release) or another engine. They are signed by a key made here, whose public half lies on the ESP as an owner's.
+"""
+
+import http.client
+import json
+import os
+import ssl
+import time
+from pathlib import Path
+
+from power_cut import CACHED, cut_after, overlay
+from tier import BUILD, LIMIT, SOURCE, WORK, boot, box, check, data_is_clean, disk, key_on_console, meet, power_off, sh, test
+from tier import IMAGE
+
+import bundle  # boot/bundle.py
+import esp  # boot/esp.py
+import initramfs  # boot/initramfs.py
+
+STUB = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub"
+UPDATES = WORK / "updates"
+FILE, FOLDER = 0o100644, 0o40755
+
+
+def key(name):
+    file = UPDATES / f"{name}.pem"
+    if not file.exists():
+        UPDATES.mkdir(parents=True, exist_ok=True)
+        sh("openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", file)
+    return file
+
+
+def release():
+    return dict(line.split("=", 1) for line in (BUILD / "image/release").read_text().splitlines())
+
+
+def system(version, built, files=(), cmdline=""):
+    """A UKI that says it is that version; FILES are laid over the initramfs, CMDLINE behind the command line."""
+    UPDATES.mkdir(parents=True, exist_ok=True)
+    over = {name: (0o100755, data) for name, data in files} | {"etc/tawny-release": (FILE, f"version={version}\nbuilt={built}\n".encode())}
+    archive, out = UPDATES / f"{version}.cpio", UPDATES / f"{version}.efi"
+    archive.write_bytes(initramfs.pack(over, built))
+    uki = (BUILD / "image/tawny.efi").read_bytes()
+    line = esp.section(uki, ".cmdline").decode().rstrip("\0\n")
+    sh("ukify", "build", "--linux", BUILD / "image/tawny.vmlinuz", "--initrd", BUILD / "image/tawny.initrd", "--initrd", archive,
+       "--cmdline", f"{line} {cmdline}".strip(), "--os-release", esp.section(uki, ".osrel").decode(), "--stub", STUB, "--output", out)
+    data = out.read_bytes()
+    out.unlink()
+    return data
+
+
+def update(version, age, signer="owner", **how):
+    """A bundle; AGE: seconds that it is newer than the image."""
+    built = int(release()["built"]) + age
+    return bundle.bundle(system(version, built, **how), version, built, key(signer))
+
+
+def good(version="v-good", age=100):
+    return update(version, age)
+
+
+def panicking(version="v-panic", age=200):
+    return update(version, age, cmdline="rdinit=/none panic=1")
+
+
+def sick(version="v-sick", age=300):
+    # PID 1's program as the engine's: it says that it is PID 1's, and ends
+    return update(version, age, files=[("usr/bin/tawny", (BUILD / "appliance/init").read_bytes())])
+
+
+def put(file, name, data):
+    first, _ = disk.partitions(file)["tawny-esp"]
+    source = WORK / "put"
+    source.write_bytes(data)
+    sh("mcopy", "-o", "-i", f"{file}@@{first * disk.SECTOR}", source, f"::{name}")
+
+
+def owned(name):
+    """A copy of the image whose owner has a key for updates."""
+    WORK.mkdir(parents=True, exist_ok=True)
+    file = WORK / f"{name}.img"
+    disk.copy(IMAGE, file, 2 << 30)
+    put(file, "update.pub", bundle.public_key(key("owner")).encode())
+    return file
+
+
+def status(tawny):
+    answer = tawny.request("GET", "/v1/update", timeout=10)
+    text = answer.read()
+    check(answer.status == 200, f"GET /v1/update: {answer.status}, {text[:200]}")
+    return json.loads(text)
+
+
+def post(tawny, data, query=""):
+    connection = http.client.HTTPSConnection("localhost", tawny.port, timeout=180, context=tawny.tls)
+    connection.request("POST", "/v1/update" + query, data, {"Authorization": f"Bearer {tawny.key}"})
+    answer = connection.getresponse()
+    text = answer.read()
+    check(answer.status == 202, f"POST /v1/update: {answer.status}, {text[:300]}")
+
+
+def wait_state(tawny, states, seconds, version=None):
+    """What GET /v1/update says once its state is one of these, over any restarts."""
+    end, last = time.monotonic() + seconds, None
+    while time.monotonic() < end:
+        try:
+            last = status(tawny)
+            if last["state"] in states and (version is None or last.get("version") == version):
+                return last
+        except (OSError, http.client.HTTPException, ValueError, ssl.SSLError) as e:
+            last = str(e) or type(e).__name__
+        time.sleep(0.5)
+    raise TimeoutError(f"the update is not {' or '.join(states)} within {seconds} s: {last}")
+
+
+def refused(tawny, data, words):
+    post(tawny, data)
+    answer = wait_state(tawny, ["refused"], LIMIT)
+    check(words in answer["why"], f"it is refused for {answer['why']!r}, not for {words!r}")
+    return answer["why"]
+
+
+def goes_back(tawny, data, version, running, words):
+    post(tawny, data)
+    answer = wait_state(tawny, ["went back"], 4 * LIMIT, version)
+    check(words in answer["why"], f"it went back since {answer['why']!r}, not {words!r}")
+    check(answer["running"]["version"] == running, f"{answer['running']} runs, not {running}")
+
+
+def stays(tawny, data, version):
+    post(tawny, data)
+    answer = wait_state(tawny, ["confirmed"], 3 * LIMIT, version)
+    check(answer["running"]["version"] == version, f"{answer['running']} runs, not {version}")
+    return answer
+
+
+@test("update, UEFI: refused ones, one that panics, one whose engine ends, a good one")
+def uefi():
+    file, first = owned("update-uefi"), release()["version"]
+    with boot("update-uefi", file) as machine:
+        tawny, mark = meet(machine)
+        tawny.key = key_on_console(machine)
+        check(status(tawny)["state"] == "none" and status(tawny)["running"]["version"] == first, f"it begins with {status(tawny)}")
+        data = good()
+        refused(tawny, data[:-5000], "cut off")
+        refused(tawny, data[:300000] + b"!" + data[300001:], "changed after it was signed")
+        refused(tawny, update("v-stranger", 100, signer="stranger"), "signed by none of the")
+        refused(tawny, update("v-old", -100), "is older than")
+        goes_back(tawny, panicking(), "v-panic", first, "before it could say why")
+        goes_back(tawny, sick(), "v-sick", first, "ended three times")
+        stays(tawny, data, "v-good")
+        check(tawny.request("GET", "/v1/models").status == 200, "the API key of before is not taken")
+        answer = stays(tawny, good("v-better", 400), "v-better")
+        check(answer["other"]["version"] == "v-good", f"the other slot is {answer['other']}")
+        check("Copenhagen" in tawny.ask("What is the capital of Denmark?"), "the model answers wrongly afterwards")
+        power_off(machine)
+    data_is_clean(file)
+    file.unlink()
+    return "six restarts by itself; the same API key and data"
+
+
+@test("update, BIOS: from a file on the ESP, then one that panics, one whose engine ends")
+def bios():
+    file = owned("update-bios")
+    put(file, "tawny-update.bin", good())
+    with boot("update-bios", file, firmware="bios", bus="virtio-blk") as machine:
+        machine.wait("update: version v-good is verified and written", LIMIT)
+        machine.wait("update: this version serves: it is confirmed", 2 * LIMIT)
+        tawny = box.Box(machine.ports[443], box.fetch_ca(machine.ports[80], LIMIT, machine.running), key_on_console(machine))
+        check(status(tawny)["running"]["version"] == "v-good", f"it is {status(tawny)}")
+        goes_back(tawny, panicking(), "v-panic", "v-good", "before it could say why")
+        goes_back(tawny, sick(), "v-sick", "v-good", "ended three times")
+        stays(tawny, good("v-better", 400), "v-better")
+        power_off(machine)
+    data_is_clean(file)
+    file.unlink()
+    return "five restarts by itself"
+
+
+def cut_once(base, name, n, firmware):
+    """Cuts the power N writes into an installation; the next start must come to the new version by itself."""
+    file = WORK / f"{name}.qcow2"
+    overlay(base, file)
+    with boot(name, file, format="qcow2", drive=CACHED, firmware=firmware) as machine:
+        machine.wait("update: tawny-update.bin is on the partition", LIMIT)
+        try:
+            done = cut_after(machine, n, 30)
+        except TimeoutError:
+            machine.cut_power()
+            done = "the last"
+    with boot(f"{name}-after", file, format="qcow2", firmware=firmware) as machine:
+        machine.wait("update: this version serves: it is confirmed", 3 * LIMIT)
+        tawny, _ = meet(machine)
+        check(tawny.wait_ready(LIMIT)["status"] == "ready", "it does not serve")
+        starts = sum("init: Linux" in text for _, text in machine.lines)
+        power_off(machine)
+    raw = WORK / f"{name}.img"
+    sh("qemu-img", "convert", "-O", "raw", file, raw)
+    data_is_clean(raw)
+    first, _ = disk.partitions(raw)["tawny-esp"]
+    names = sh("mdir", "-b", "-i", f"{raw}@@{first * disk.SECTOR}", "::EFI/Linux").split()
+    check(len(names) == 2 and not any("+" in name for name in names), f"EFI/Linux holds {names}")
+    raw.unlink()
+    file.unlink()
+    return f"{done} ({starts} starts)"
+
+
+@test("power cut while an update is written")
+def cuts():
+    full = os.environ.get("TAWNY_TEST_FULL") == "1"
+    base = owned("update-cut")
+    put(base, "tawny-update.bin", good())
+    points = [1, 3, 6, 10, 15, 20, 30, 40, 60, 80, 100, 130, 160, 200, 240, 280, 320, 360, 400, 500] if full else [2, 60, 200]
+    told = [cut_once(base, f"update-cut-{n}", n, "bios" if i % 2 else "uefi") for i, n in enumerate(points)]
+    base.unlink()
+    return f"cut after {', '.join(told)} writes: each time the next start came to the new version"
+
+
+def sign_for_secure_boot(file):
+    """Signs both programs on the ESP with the key of Debian's test firmware, as SBKEY= and SBCERT= do for a whole image."""
+    first, _ = disk.partitions(file)["tawny-esp"]
+    image, snakeoil, plain = f"{file}@@{first * disk.SECTOR}", Path("/usr/share/ovmf"), WORK / "snakeoil.key"
+    sh("openssl", "rsa", "-in", snakeoil / "PkKek-1-snakeoil.key", "-passin", "pass:snakeoil", "-out", plain)
+    for name in ("EFI/BOOT/BOOTX64.EFI", "EFI/Linux/tawny-1.efi"):
+        program = WORK / "program.efi"
+        sh("mcopy", "-o", "-i", image, f"::{name}", program)
+        os.environ.update(SBKEY=str(plain), SBCERT=str(snakeoil / "PkKek-1-snakeoil.pem"))
+        try:
+            put(file, name, esp.signed(program))
+        finally:
+            del os.environ["SBKEY"], os.environ["SBCERT"]
+
+
+@test("Secure Boot: a signed system starts, one without a signature does not")
+def secure():
+    file = owned("secure")
+    with boot("secure-unsigned", file, firmware="secure") as machine:
+        machine.wait("Access Denied|Security Violation|failed to load Boot0001|BdsDxe: No bootable", LIMIT)
+        check(not any("init: Linux" in text for _, text in machine.lines), "a system without a signature was started")
+        machine.cut_power()
+    sign_for_secure_boot(file)
+    with boot("secure-signed", file, firmware="secure") as machine:
+        tawny, _ = meet(machine)
+        tawny.key = key_on_console(machine)
+        check(status(tawny)["state"] == "none", f"it says {status(tawny)}")
+        power_off(machine)
+    file.unlink()
+    return "by the key of Debian's test firmware"
+
+
+@test("data in a newer format is left as it is")
+def newer_data():
+    file = owned("newer-data")
+    first, _ = disk.partitions(file)["tawny-data"]
+    (WORK / "format").write_text("7\n")
+    sh("debugfs", "-w", "-R", f"write {WORK / 'format'} format", f"{file}?offset={first * disk.SECTOR}")
+    with boot("newer-data", file) as machine:
+        machine.wait("the data on this disk is in format 7, written by a newer version; this one knows 1", LIMIT)
+        meet(machine)
+        power_off(machine)
+    data_is_clean(file)
+    file.unlink()
+    return "it serves, with what it keeps in memory"
