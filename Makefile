@@ -16,7 +16,7 @@ SHELL := /bin/bash
 JOBS ?= $(shell nproc)
 
 TIERS := unit golden api boot device
-INSIDE_GOALS := host appliance asan init notices image release lxc oci run run-host train lint format \
+INSIDE_GOALS := host appliance asan init notices image release lxc oci run run-host train lint format sbom cve \
                 test $(TIERS:%=test-%) test-peer isa-report unit-programs fuzz fuzz-programs
 .PHONY: help clean inside $(INSIDE_GOALS) $(TIERS:%=needs-%)
 
@@ -127,7 +127,7 @@ missing-$(1):
 endef
 $(foreach f,host appliance fuzz,$(eval $(call deps_rule,$(f))))
 
-build/NOTICES: engine/deps/notices.sh LICENSE build/deps/appliance.stamp
+build/NOTICES: engine/deps/notices.sh LICENSE $(wildcard boot/licences/*) build/deps/appliance.stamp
 	@engine/deps/notices.sh build/deps/appliance > $@.new && mv $@.new $@
 notices: build/NOTICES ## build/NOTICES, the licences of everything linked in
 
@@ -425,6 +425,10 @@ test-peer: host build/host/ops build/host/words ## logits and token ids side by 
 isa-report: build/appliance/isa ## what the driver makes of every kernel for gfx1150 and gfx1151, against the record (RECORD=1 records)
 	@tests/golden/isa/report $(if $(RECORD),--record)
 
+sbom: ## what the product is made of: build/sbom.spdx.json (SPDX 2.3); after make image the kernel and firmware too
+	@mkdir -p build; engine/deps/bill sbom $(VERSION) > build/sbom.new && mv build/sbom.new build/sbom.spdx.json
+cve: ## the versions here beside Debian's newest, and what Debian has mended since, by CVE number
+	@engine/deps/bill cve
 lint: ## the floors, the banned functions, the size limits
 	@tests/unit/lint.py
 format: ## clang-format over every .c and .h

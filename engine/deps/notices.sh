@@ -1,6 +1,7 @@
 #!/bin/bash
 # notices.sh PREFIX - prints the licences of everything linked into the appliance's binaries: Tawny itself, each library
-# of the recipes (PREFIX/licences, filled by deps.sh) and the C library of the toolchain root. Run inside.
+# of the recipes (PREFIX/licences, filled by deps.sh) and the C library of the toolchain root; then of what is beside them
+# on the disk image (boot/licences, which boot/mkosi.prepare compares with the packages'). Run inside.
 set -eu
 HERE=$(cd "$(dirname "$0")" && pwd)
 section() { printf '\n%s\n%s\n%s\n\n' "$(printf '%080d' 0 | tr 0 =)" "$1" "$(printf '%080d' 0 | tr 0 =)"; }
@@ -23,7 +24,20 @@ The UKI's stub: systemd-stub, LGPL-2.1-or-later (Debian source package systemd).
 The BIOS boot path: GNU GRUB, GPL-3.0-or-later (Debian source package grub2).
 The certificates of authorities: Mozilla's list, MPL-2.0 (Debian source package ca-certificates).
 Firmware for graphics and network chips: by AMD and Realtek, redistributable unmodified under their own terms (Debian
-source package firmware-nonfree; its file debian/copyright holds them word for word).
+source package firmware-nonfree).
 
-All are unmodified packages of Debian 13 or its backports; `apt-get source NAME` gives the sources of each.
+All are unmodified packages of Debian 13 or its backports; `apt-get source NAME` gives the sources of each. What their
+authors want shown follows, word for word.
 T
+section 'Firmware: the terms of AMD and Realtek'
+cat "$HERE/../../boot/licences/firmware.txt"
+section 'Linux: whose it is'
+cat "$HERE/../../boot/licences/linux.txt"
+section 'The GNU General Public License, version 2 (Linux)'
+cat /usr/share/common-licenses/GPL-2
+section 'The GNU Lesser General Public License, version 2.1 (systemd-stub)'
+cat /usr/share/common-licenses/LGPL-2.1
+section 'The GNU General Public License, version 3 (GRUB)'
+cat /usr/share/common-licenses/GPL-3
+section 'The Mozilla Public License, version 2.0 (the list of authorities)'
+cat /usr/share/common-licenses/MPL-2.0
