@@ -2,6 +2,7 @@
 //
 // It sleeps on its ring; what is pushed there is its own. Writings happen in the order in which
 // they were given. The end is a writing without a path, behind all others.
+#include "base/confine.h"
 #include "keys.h"
 
 #include <errno.h>
@@ -72,6 +73,7 @@ static void write_one(struct writing *writing)
 static void *thread_main(void *arg)
 {
     struct scribe *scribe = arg;
+    thread_begin("scribe", THREAD_FILES);
     for (bool go_on = true; go_on;) {
         struct writing *writing;
         ring_wait(scribe->inbox);

@@ -3,6 +3,7 @@
 //
 // It sleeps on its ring; what is pushed there is its own. Of several certificates the last one
 // given is the last one written. The end is a work without a certificate.
+#include "base/confine.h"
 #include "identity.h"
 
 #include <pthread.h>
@@ -33,6 +34,7 @@ static void kept_free(struct kept *kept)
 static void *thread_main(void *arg)
 {
     struct keeper *keeper = arg;
+    thread_begin("keeper", THREAD_FILES);
     bool go_on = true;
     while (go_on) {
         struct kept *kept;

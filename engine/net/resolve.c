@@ -3,6 +3,7 @@
 // The resolver outlives its closing until the last lookup has seen it: nobody can stop one, and
 // nobody waits for one. localhost and names below it are this machine (RFC 6761), whatever a name
 // server would say.
+#include "base/confine.h"
 #include "resolve.h"
 
 #include <errno.h>
@@ -137,6 +138,7 @@ static void look_up(struct resolved *out)
 static void *lookup_main(void *arg)
 {
     struct lookup *lookup = arg;
+    thread_begin("lookup", THREAD_NET);
     struct resolver *resolver = lookup->resolver;
     struct resolved *resolved = lookup->resolved;
     free(lookup);

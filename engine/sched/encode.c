@@ -5,6 +5,7 @@
 // holds it; a tokenizer is only read. On a processor that computes the model too, this thread gives
 // way to it. One text is worked on at a time: what it needs is freed before the next, and ids are
 // kept at their true number.
+#include "base/confine.h"
 #include "inside.h"
 
 #include <stdlib.h>
@@ -208,6 +209,7 @@ static enum status encode(struct encoding *e, struct err *err)
 static void *encoder_main(void *arg)
 {
     struct encoder *encoder = arg;
+    thread_begin("encoder", THREAD_FILES);
     // Linux has one nice value a thread. A GPU's box has cores to spare; a processor that computes
     // the model has none, and every pass waits for its slowest worker.
     (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), GIVES_WAY);
@@ -240,7 +242,6 @@ void encoder_open(struct encoder **out)
     int code = pthread_create(&encoder->thread, NULL, encoder_main, encoder);
     if (code)
         die("the encoder's thread cannot be started: %s", strerror(code));
-    pthread_setname_np(encoder->thread, "encoder");
     *out = encoder;
 }
 

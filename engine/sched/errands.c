@@ -18,6 +18,7 @@
 //
 // A file is written as NUMBER.part and has its name when it is whole. What is not as it should be
 // is deleted, with a line in the log, and never used. Errands are done in the order they are given.
+#include "base/confine.h"
 #include "keep.h"
 
 #include <dirent.h>
@@ -385,6 +386,7 @@ static bool run_errand(struct errands *errands, struct errand *errand)
 static void *errands_main(void *arg)
 {
     struct errands *errands = arg;
+    thread_begin("errands", THREAD_FILES);
     (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), GIVES_WAY);
     for (bool goes_on = true; goes_on;) {
         struct errand *errand = ring_pop(errands->in);
@@ -411,7 +413,6 @@ void errands_open(struct errands **out, const char *folder)
     int code = pthread_create(&errands->thread, NULL, errands_main, errands);
     if (code)
         die("the errands' thread cannot be started: %s", strerror(code));
-    pthread_setname_np(errands->thread, "errands");
     *out = errands;
 }
 

@@ -206,7 +206,6 @@ void sched_open(struct sched **out, const struct settings *settings, const char 
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (code)
         die("the engine thread cannot be started: %s", strerror(code));
-    pthread_setname_np(sched->thread, "engine");
     *out = sched;
 }
 

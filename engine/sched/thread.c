@@ -3,6 +3,7 @@
 //
 // Everything in a turn is bounded: a pass by chunk_learn(), loading by its slice, and prompts are
 // tokenized elsewhere. So a job, a cancellation and a stop are seen within a turn.
+#include "base/confine.h"
 #include "keep.h"
 
 #include <errno.h>
@@ -110,6 +111,7 @@ static void engine_run(struct engine *engine)
 void *engine_main(void *arg)
 {
     struct sched *sched = arg;
+    thread_begin("engine", THREAD_ENGINE);
     struct engine engine = {.sched = sched, .encoder = sched->encoder};
     engine.layers = mem_alloc(sizeof(*engine.layers));
     engine.token = mem_array(BATCH_TOKENS, sizeof(int32_t));

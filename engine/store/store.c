@@ -96,7 +96,6 @@ enum status store_open(struct store **out, const struct store_options *options, 
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (code)
         die("the store's thread cannot be started: %s", strerror(code));
-    pthread_setname_np(store->thread, "store");
     *out = store;
     return OK;
 }

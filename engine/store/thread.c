@@ -4,6 +4,7 @@
 // of a large file is a stream of changes. Heads that are not known yet are read one by one, what
 // has arrived is hashed slice by slice, and what is to be done comes between two of these. When
 // there is nothing else, files are hashed whose digest is not known.
+#include "base/confine.h"
 #include "inside.h"
 
 #include <errno.h>
@@ -115,6 +116,7 @@ void *store_main(void *arg)
 {
     struct store *store = arg;
     struct err none = {0};
+    thread_begin("store", THREAD_FILES);
     uint64_t changed_ms = 0, settled_ms = 0, told_ms = clock_ms(); // 0: nothing is changed
     uint64_t expire_ms = 0;
     bool news = false;

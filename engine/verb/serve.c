@@ -10,6 +10,7 @@
 // the reason why there is to be no model this time.
 #include "api/api.h"
 #include "args.h"
+#include "confine.h"
 #include "doctor/doctor.h"
 #include "net/net.h"
 #include "model/model.h"
@@ -454,6 +455,7 @@ static enum status open_floors(struct server *server, struct err *err)
         log_warn("%s", no_draft.text);
         server->settings.draft[0] = 0;
     }
+    serve_confine(settings, server->model_path);
     enum status status = open_store(server, err);
     if (status != OK)
         return status;
@@ -522,6 +524,7 @@ int verb_serve(int argc, char **argv)
         atomic_store(&net_to_stop, server.net);
         print_block(&server);
         beat(&server);
+        serve_confine_net();
         status = net_run(server.net, &err);
     }
     close_floors(&server);

@@ -11,6 +11,7 @@
 // The door: workers enter a list by counting themselves in, and cannot once it is closed. A worker
 // that wakes up late goes back to sleep, and the list's memory is free as soon as the door is
 // closed and the count inside is zero.
+#include "base/confine.h"
 #include "cpu.h"
 
 #include <limits.h>
@@ -117,6 +118,7 @@ static void *worker_main(void *arg)
     struct worker *worker = arg;
     struct pool *pool = worker->pool;
     int32_t seen = 0;
+    thread_begin("worker", THREAD_WORKER);
     for (;;) {
         wait_change(&pool->generation, seen);
         seen = atomic_load(&pool->generation);

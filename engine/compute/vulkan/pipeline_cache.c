@@ -12,6 +12,7 @@
 // Little-endian. Drivers trust such data far more than they should, so a file that is not exactly
 // what we wrote for this driver and these kernels is left alone, and said in one line; the next
 // save replaces it, atomically.
+#include "base/confine.h"
 #include "core.h"
 
 #include <pthread.h>
@@ -106,6 +107,7 @@ static void *writer_main(void *arg)
 {
     struct cache_writer *writer = arg;
     struct err err;
+    thread_begin("cache", THREAD_FILES);
     if (file_write(writer->path, (struct bytes){writer->file, writer->n}, 0600, &err) != OK)
         log_warn("compiled kernels are not kept: %s", err.text);
     atomic_store(&writer->done, true);
