@@ -115,10 +115,15 @@ void child_signals(void);
 
 /* ---- mount.c ---- */
 
-enum status mount_kernel(struct err *err); // /proc /sys /dev /dev/shm /run /tmp
-enum status apply_sysctls(struct err *err);
+enum status mount_kernel(struct err *err);     // /proc /sys /dev /dev/shm /run /tmp
 enum status make_directories(struct err *err); // XDG_RUNTIME_DIR and mount points
 void unmount_all(void);
+
+/* ---- harden.c: what the kernel is to refuse ---- */
+
+enum status apply_sysctls(struct err *err);
+enum status check_hardening(struct err *err); // what the image counts on and is not there
+enum status modules_close(struct err *err);   // no driver is loaded any more
 
 /* ---- file.c: small files ---- */
 
@@ -715,6 +720,28 @@ int container_groups(const char *root, gid_t *groups, int most);
  * sets groups anew loses them. */
 bool container_keeps_groups(void);
 
+/* ---- report.c: what is kept of the engine's crashes ---- */
+
+#define REPORT_LINES 40
+#define REPORT_LINE 240
+
+struct report {
+    char line[REPORT_LINES][REPORT_LINE]; // a ring: the last ones it said
+    unsigned n_lines;                     // so far
+    char state[64], reason[240];
+    char dump[48]; // the GPU's, a name; "": none
+    int64_t unix_s, ran_ms;
+    int number; // of this run of the machine
+};
+
+void report_line(struct report *r, const char *line, size_t len);
+/* The file's text, pure; returns its length, less than cap. */
+size_t report_text(const struct report *r, char *out, size_t cap);
+/* Removes all but the newest `kept` of the files TIME-N and `ending` in the folder. */
+void report_prune(const char *folder, const char *ending, int kept);
+/* In a child: the report and what the GPU's driver left, in the state's crashes/. */
+void report_keep(struct report *r, const char *state_dir, const char *reason, int64_t ran_ms);
+
 /* ---- supervise.c, become.c ---- */
 
 struct engine_start {
@@ -729,6 +756,8 @@ bool engine_reaped(pid_t pid, int wait_status);
 bool engine_ready(void);
 bool engine_answers(void); // it is ready, or runs without a model: its pages can be opened
 bool engine_running(void);
+/* It is silent, was killed and does not end, and the restart of the machine has not come either. */
+bool engine_lost(int64_t now);
 void engine_stop(bool now); // SIGTERM, or SIGKILL; never started again
 int engine_failures(void);  // ends in a row without service between
 int64_t engine_tick(int64_t now);

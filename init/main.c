@@ -195,6 +195,7 @@ static const struct step {
         {"log", false, 0, begin_log, "boot goes on silently"},
         {"signals", true, 0, begin_loop, "switch off by holding the power button"},
         {"kernel", false, 0, apply_sysctls, "boot goes on with the kernel's own setting"},
+        {"locks", false, 0, check_hardening, "boot goes on without it"},
         {"clock", false, 0, clock_check, "certificates need a right date"},
         {"dirs", true, 0, make_directories, "write the image to the disk again"},
         {"drivers", true, 0, want_modules, "write the image to the disk again"},

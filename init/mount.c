@@ -1,4 +1,4 @@
-/* mount.c - the kernel's file systems, kernel settings, directories.
+/* mount.c - the kernel's file systems, directories.
  *
  * The root is the initramfs itself (a ramfs): everything below is either the kernel's own file
  * system, a tmpfs with a cap, or the data partition (disk.c).
@@ -26,6 +26,7 @@ static const struct {
     {"tmpfs", "/dev/shm", "mode=1777,size=25%", SAFE},
     {"tmpfs", "/run", "mode=0755,size=25%", SAFE},
     {"tmpfs", "/tmp", "mode=1777,size=25%", SAFE},
+    {"securityfs", "/sys/kernel/security", NULL, SAFE},
 };
 
 enum status mount_kernel(struct err *err)
@@ -54,48 +55,13 @@ enum status mount_kernel(struct err *err)
     return worst;
 }
 
-/* Each with its reason; a missing one is not an error (kernel configurations differ). */
-static const struct {
-    const char *path, *value;
-} sysctls[] = {
-    {"kernel/modprobe", ""},           // no helper process: module.c loads modules
-    {"kernel/printk_devkmsg", "on\n"}, // our own lines are not to be rate-limited
-    {"kernel/panic", "10"},            // a dead kernel restarts by itself
-    {"kernel/dmesg_restrict", "0"},    // the doctor tells what the GPU's driver said in it
-    {"kernel/kptr_restrict", "1"},
-    {"kernel/unprivileged_bpf_disabled", "1"},
-    {"kernel/sysrq", "0"}, // a keyboard at the box is not a root shell
-    {"fs/protected_hardlinks", "1"},
-    {"fs/protected_symlinks", "1"},
-    {"fs/suid_dumpable", "0"},
-    {"net/ipv4/ip_unprivileged_port_start",
-     "0"},                                       // the engine binds 443 and 80 without capabilities
-    {"net/ipv4/conf/default/arp_notify", "1"},   // announce an address the moment it is set
-    {"net/ipv4/tcp_slow_start_after_idle", "0"}, // answers stream in bursts
-    {"net/core/somaxconn", "1024"},
-};
-
-enum status apply_sysctls(struct err *err)
-{
-    int n_missing = 0;
-    char path[128];
-    struct err why;
-
-    for (size_t i = 0; i < sizeof(sysctls) / sizeof(*sysctls); i++) {
-        snprintf(path, sizeof(path), "/proc/sys/%s", sysctls[i].path);
-        if (write_file(path, sysctls[i].value[0] ? sysctls[i].value : "\n", &why) != OK) {
-            err_set(err, NOT_FOUND, "%s", why.text);
-            n_missing++;
-        }
-    }
-    return n_missing ? NOT_FOUND : OK;
-}
-
 enum status make_directories(struct err *err)
 {
     mkdir(DATA_DIR, 0755);
     mkdir("/boot", 0755);
     mkdir("/run/user", 0755);
+    mkdir("/run/media", 0755); // what the engine may read below /run must be there when it starts
+    mkdir("/run/update", 0755);
     mkdir(RUNTIME_DIR, 0700);
     if (chown(RUNTIME_DIR, ENGINE_UID, ENGINE_GID)) {
         return err_set(err, IO_ERROR, "%s could not be given to the engine's user: %s", RUNTIME_DIR,

@@ -42,6 +42,7 @@ static struct {
     int64_t started_ms, beat_ms, restart_ms, ticked_ms;
     struct lines out, beat;
     char last[200]; // the last line it said
+    struct report report;
 } engine = {.out.fd = -1, .beat.fd = -1};
 
 static long oom_kills_now(void)
@@ -58,6 +59,7 @@ static void output_line(const char *line, size_t len)
     if (len) {
         say_raw("engine", line, len);
         snprintf(engine.last, sizeof(engine.last), "%.*s", (int)len, line);
+        report_line(&engine.report, line, len);
     }
 }
 
@@ -243,6 +245,7 @@ static void say_end(char *why, size_t cap, int wait_status)
         exit_reason(why, cap, wait_status, crash_memory(&engine.crash, now));
     complain("engine", "ended: %s. Its last words: %s", why,
              engine.last[0] ? engine.last : "(none)");
+    report_keep(&engine.report, engine.start.state, why, now - engine.started_ms);
 }
 
 bool engine_reaped(pid_t pid, int wait_status)
@@ -286,6 +289,12 @@ int engine_failures(void)
 bool engine_running(void)
 {
     return engine.pid != 0;
+}
+
+bool engine_lost(int64_t now)
+{
+    return engine.pid && engine.killed_silent &&
+           now - engine.beat_ms > SILENT_MS + 2 * UNKILLABLE_MS;
 }
 
 void engine_stop(bool now)

@@ -1,8 +1,9 @@
 /* watchdog.c - a hardware watchdog, where there is one, fed by PID 1.
  *
- * If the kernel or PID 1 hangs, or a shutdown stands still (shutdown.c), nobody feeds it any more
- * and the machine restarts after a minute. A
- * virtual machine has none unless one is added (Proxmox: `qm set ID --watchdog model=i6300esb`).
+ * Nobody feeds it any more, and the machine restarts after a minute, when the kernel or PID 1
+ * hangs, when a shutdown stands still (shutdown.c), and when the engine was silent and neither
+ * killing it nor the restart that was asked for then has helped (supervise.c). A virtual machine
+ * has none unless one is added (Proxmox: `qm set ID --watchdog model=i6300esb`).
  */
 #include "init.h"
 
@@ -46,7 +47,7 @@ void watchdog_added(const struct uevent *u)
 
 int64_t watchdog_tick(int64_t now)
 {
-    if (watchdog_fd < 0 || !power_moves(now))
+    if (watchdog_fd < 0 || !power_moves(now) || engine_lost(now))
         return INT64_MAX;
     if (now - fed_ms >= FEED_MS) {
         ioctl(watchdog_fd, WDIOC_KEEPALIVE, 0);

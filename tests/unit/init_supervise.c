@@ -49,7 +49,7 @@ static void turn(void)
 
     loop_once(now_ms() + 20);
     while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0)
-        CHECK(engine_reaped(pid, wait_status));
+        CHECK(engine_reaped(pid, wait_status) || child_reaped(pid, wait_status));
 }
 
 /* What PID 1 said goes to the standard error as long as it has no console: here to a file. */
