@@ -125,6 +125,7 @@ void health_get(struct api *api, struct exchange *exchange, const struct request
     models_write(&json, now);
     json_whole(&json, "running", (int64_t)(n_open < n_together ? n_open : n_together));
     json_whole(&json, "waiting", (int64_t)(n_open > n_together ? n_open - n_together : 0));
+    crashes_write(api, &json);
     json_string(&json, "version", api->version);
     json_end(&json);
     exchange_reply_header(exchange, "Cache-Control", "no-store");

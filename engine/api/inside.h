@@ -255,6 +255,13 @@ void choices_free(struct reply *reply);
 
 // ---- the whole ------------------------------------------------------------------------------
 
+struct crashes_seen {   // what /health says of them
+    uint64_t looked_ms; // 0: not yet
+    size_t n;
+    int64_t at_s; // of the last one
+    char reason[240];
+};
+
 struct api {
     struct api_options options;
     struct net *net;
@@ -269,6 +276,7 @@ struct api {
     void *key_changed_arg;
     struct metrics metrics;
     struct audit audit;
+    struct crashes_seen crashes;
     int64_t began_s;       // when this was opened: unix time
     struct reply *replies; // under way
     struct kept *kept;     // responses.h
@@ -388,7 +396,8 @@ bool cors_answer(const struct api *api, struct exchange *exchange, const struct 
 bool route_is_audited(const struct request *request);
 
 // keys_route.c
-route_handler metrics_get, logs_get, audit_get;
+route_handler metrics_get, logs_get, audit_get, crashes_get;
+void crashes_write(struct api *api, struct json *json); // into /health; nothing where there is none
 route_handler keys_get, keys_post, key_get, key_post, key_delete;
 void keys_tell(struct api *api);                  // the engine: whose texts it may keep
 void keys_kept(void *api, int fd);                // answers those whose changes are on the disk
