@@ -26,6 +26,11 @@ struct api_options {
     const char *cors;           // the setting: origins whose pages may use this server; "" = none
     bool open_metrics;          // GET /metrics wants no key
     const char *registry, *hub; // HOST or HOST:PORT that pulls ask; outlive the api
+    // The file in which PID 1 says how updates stand (init/update.c), and how it hears of one that
+    // has arrived; NULL: there is nobody who takes updates. Both outlive the api.
+    const char *update_status;
+    void (*tell_init)(void *arg, const char *line);
+    void *tell_init_arg;
 };
 
 // Reads STATE/api-key, or makes it at the first start.

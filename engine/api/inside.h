@@ -287,7 +287,10 @@ struct api {
     // pulls that the last stop of the engine cut: their arrivals' ids, and which is next
     char (*cut)[INCOMING_ID_BYTES];
     size_t n_cut, at_cut;
-    bool stopping; // whatever arrives now is refused
+    // update.c: what stood in PID 1's file when it was told of an update, and when that was
+    char update_before[1024];
+    uint64_t update_told_ms; // 0: it has answered, or was not told
+    bool stopping;           // whatever arrives now is refused
     void (*changed)(void *);
     void *changed_arg;
 };
@@ -323,7 +326,8 @@ route_handler anthropic_models_get, anthropic_model_get; // models.c calls them,
 void model_get(struct api *api, struct exchange *exchange, const struct request *request);
 route_handler model_delete, model_load_post, model_unload_post, model_copy_post, model_alias_post;
 route_handler model_put, uploads_get, uploads_post, uploads_options, upload_get, upload_patch,
-    upload_delete; // uploads.c
+    upload_delete;                     // uploads.c
+route_handler update_get, update_post; // update.c
 void chat_post(struct api *api, struct exchange *exchange, const struct request *request);
 void apply_template_post(struct api *api, struct exchange *exchange, const struct request *request);
 void completions_post(struct api *api, struct exchange *exchange, const struct request *request);

@@ -46,6 +46,8 @@ static const struct endpoint routes[] = {
     {"GET", "/v1/logs", false, 0, logs_get, SCOPE_ADMIN},
     {"GET", "/v1/audit", false, 0, audit_get, SCOPE_ADMIN},
     {"GET", "/v1/crashes", false, 0, crashes_get, SCOPE_ADMIN},
+    {"GET", "/v1/update", false, 0, update_get, SCOPE_ADMIN},
+    {"POST", "/v1/update", false, 0, update_post, SCOPE_ADMIN},
     {"GET", "/v1/keys", false, 0, keys_get, SCOPE_ADMIN},
     {"POST", "/v1/keys", false, KEY_BODY_BYTES, keys_post, SCOPE_ADMIN},
     {"GET", "/v1/keys/", false, 0, key_get, SCOPE_ADMIN},

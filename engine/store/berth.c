@@ -251,8 +251,9 @@ static void read_berth(struct store *store, const char *id)
         berth_path(path, store, id, ".part") && lstat(path, &info) == 0 && S_ISREG(info.st_mode) &&
         info.st_size >= 0 && (at->n_bytes == 0 || (uint64_t)info.st_size <= at->n_bytes) &&
         (at->phase != INCOMING_KEPT || at->n_bytes == 0 || (uint64_t)info.st_size == at->n_bytes);
-    if (!good) {
-        log_warn("what lies in .incoming as %s is no arrival: it is removed", id);
+    if (!good || incoming_is_update(id)) {
+        if (!good)
+            log_warn("what lies in .incoming as %s is no arrival: it is removed", id);
         berth_clear(store, id);
         free(landing);
         return;

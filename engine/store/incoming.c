@@ -106,6 +106,12 @@ const struct arrival *incoming_at(const struct incoming *incoming)
     return &incoming->at;
 }
 
+bool incoming_is_update(const char *id)
+{
+    static const char prefix[] = "update-";
+    return strncmp(id, prefix, sizeof(prefix) - 1) == 0;
+}
+
 // The name of the model that a file's name belongs to.
 static struct bytes stem_of(struct bytes name)
 {
@@ -441,7 +447,8 @@ enum status incoming_name(struct incoming *incoming, uint64_t id, struct bytes n
                           struct err *err)
 {
     struct store *store = incoming->store;
-    if (incoming->at.phase != INCOMING_KEPT || incoming->at.name[0] || incoming->is_dropped)
+    if (incoming->at.phase != INCOMING_KEPT || incoming->at.name[0] || incoming->is_dropped ||
+        incoming_is_update(incoming->at.id))
         return err_set(err, NOT_FOUND, "%s is no whole file that waits for a name",
                        incoming->at.id);
     if (check_name(store, name, err) != OK)

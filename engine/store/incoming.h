@@ -100,5 +100,9 @@ void incoming_delete(struct incoming *incoming);
 MUST_USE enum status incoming_name(struct incoming *incoming, uint64_t id, struct bytes name,
                                    struct err *err);
 
+// "update-...": no model but a system's update, which is kept whatever is in it until it is deleted
+// or the store is opened again. It gets no name.
+bool incoming_is_update(const char *id);
+
 // The model whose file has that SHA-256, of those that are known; NULL: there is none.
 const struct store_model *store_find_digest(const struct store *store, struct bytes sha256);

@@ -215,6 +215,11 @@ static void heartbeat_say(struct server *server, const char *line)
     }
 }
 
+static void tell_init(void *arg, const char *line)
+{
+    heartbeat_say(arg, line);
+}
+
 static void beat(void *arg)
 {
     struct server *server = arg;
@@ -469,6 +474,9 @@ static enum status open_floors(struct server *server, struct err *err)
                                       .hostname = settings->hostname,
                                       .cors = settings->cors,
                                       .open_metrics = settings->open_metrics,
+                                      .update_status = getenv("TAWNY_UPDATE"),
+                                      .tell_init = tell_init,
+                                      .tell_init_arg = server,
                                       .registry = settings->registry,
                                       .hub = settings->hub};
     status = api_open(&server->api, &api_options, err);

@@ -529,6 +529,24 @@ static void test_nameless(void)
     store_close(store);
 }
 
+// An update of the system is kept whatever is in it, becomes no model, and is gone when the store
+// is opened again.
+static void test_update(void)
+{
+    static uint8_t bytes[5000] = "TAWNYUPD";
+    struct err err;
+    open_store();
+    struct arrival end = send_all("update-1", "", "", bytes, sizeof(bytes));
+    CHECK(end.phase == INCOMING_KEPT && end.fault.status == OK && n_files("home") == 0);
+    CHECK(there("home/.incoming/update-1.part"));
+    CHECK(incoming_name(find("update-1"), 1, bytes_of("model"), &err) == NOT_FOUND);
+    store_close(store);
+    open_store();
+    CHECK(!find("update-1") && !there("home/.incoming/update-1.part") &&
+          !there("home/.incoming/update-1.record"));
+    store_close(store);
+}
+
 // ---- what lies there at the start ---------------------------------------------------------------
 
 static void put(const char *name, const char *text)
@@ -610,6 +628,7 @@ int main(void)
     test_full();
     test_parts();
     test_nameless();
+    test_update();
     test_strays();
     test_digests();
     return check_done("store_incoming");
