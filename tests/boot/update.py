@@ -89,6 +89,8 @@ def owned(name):
 def status(tawny):
     answer = tawny.request("GET", "/v1/update", timeout=10)
     text = answer.read()
+    if answer.status == 503:
+        raise OSError(f"it is stopping: {text[:200]}")
     check(answer.status == 200, f"GET /v1/update: {answer.status}, {text[:200]}")
     return json.loads(text)
 
