@@ -91,11 +91,11 @@ def choose_accel(kernel, say):
 class VM:
     def __init__(self, folder, disk, *, accel, firmware="uefi", bus="virtio-scsi", memory=1024, format="raw",
                  ports=None, smbios=(), net="net=10.0.2.0/24", drive="", devices=(),
-                 nic="virtio-net-pci,netdev=n,romfile=,id=nic", cable=True):
+                 nic="virtio-net-pci,netdev=n,romfile=,id=nic", cable=True, more=(), forward=True):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.ports = {guest: free_port() for guest in GUEST_PORTS} if ports is None else ports
-        self.cable = cable
+        self.cable, self.forward = cable, forward  # forward=False: `net` says itself which ports are
         self.lines = []  # (seconds since start, text)
         self.changed = threading.Condition()
         self.run_dir = tempfile.mkdtemp(prefix="tawny-vm-")  # a socket's path is short
@@ -109,6 +109,7 @@ class VM:
                         "-netdev", self._forwards(net), "-device", "virtio-rng-pci"]
         for device in [*BUSES[bus], *devices, nic]:
             self.command += ["-device", device.format(d="d")]
+        self.command += more  # further words of QEMU's command line
         for value in smbios:
             self.command += ["-smbios", f"type=11,value={value}"]
 
@@ -129,8 +130,10 @@ class VM:
                 "-drive", f"if=pflash,unit=1,format=raw,file={variables}"]
 
     def _forwards(self, net):
-        if net == ALONE:
+        if net.startswith("socket,"):
             return net
+        if not self.forward:
+            return f"user,id=n,{net}"
         pairs = "".join(f",hostfwd=tcp:127.0.0.1:{host}-:{guest}" for guest, host in self.ports.items())
         return f"user,id=n,{net}{pairs}"
 

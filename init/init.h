@@ -14,8 +14,8 @@
  * known and is logged once, by the caller that decides what happens next.
  *
  * gpt.c, dhcp.c, alias.c, conf.c, static.c, crash.c, shutdown.c, ip6.c, ll4.c, dns.c, mdns.c,
- * reach.c and uevent.c's parser are pure: bytes and times in, values out, no global state. They are
- * what the unit tests run.
+ * sntp.c, reach.c and uevent.c's parser are pure: bytes and times in, values out, no global state.
+ * They are what the unit tests run.
  */
 #ifndef INIT_H
 #define INIT_H
@@ -144,6 +144,49 @@ void seed_load(
 void seed_save(const char *dir, bool wait); // `wait` until there is randomness: not in PID 1
 void randomness_begin(void);                // in a child, where the kernel has none yet
 
+int64_t clock_floor_s(void); // when this image was built: no time is before it
+bool clock_was_absurd(void); // the hardware's clock was before that
+
+/* ---- sntp.c: what time servers say, pure ---- */
+
+#define SNTP_BYTES 48
+#define NTP_YEARS 20 // after the floor, and a time is impossible
+
+struct ntp_sample { // of one server
+    int64_t offset_ms, delay_ms;
+};
+
+struct ntp_clock {
+    int64_t floor_s;    // no time is before it
+    bool absurd;        // nothing but the floor is known
+    bool good;          // servers have agreed with it in this run
+    bool one_is_enough; // the owner has named one server
+};
+
+enum ntp_act {
+    NTP_SILENCE,    // nobody answered
+    NTP_DISAGREE,   // most do not say the same
+    NTP_IMPOSSIBLE, // before the floor, or decades later
+    NTP_REFUSED,    // a good clock is not set back, one server alone does not move it far
+    NTP_SLEW,
+    NTP_STEP
+};
+
+struct ntp_verdict {
+    enum ntp_act act;
+    int n_agree;
+    int64_t offset_ms;
+    bool trusted; // the clock is right once this is done
+};
+
+void sntp_request(uint8_t out[SNTP_BYTES], uint64_t cookie);
+/* sent_ms, received_ms: the wall clock, in milliseconds since 1970. */
+MUST_USE enum status sntp_read(struct ntp_sample *out, const uint8_t *p, size_t len,
+                               uint64_t cookie, int64_t sent_ms, int64_t received_ms,
+                               int64_t floor_s);
+struct ntp_verdict sntp_judge(const struct ntp_clock *c, const struct ntp_sample *s, int n,
+                              int64_t now_ms);
+
 /* ---- static.c: fixed addresses and time servers, pure ---- */
 
 #define STATIC_MOST 8
@@ -186,6 +229,11 @@ struct ntp_setting {
     struct ntp_server server[NTP_MOST];
 };
 MUST_USE enum status ntp_read(struct ntp_setting *s, const char *text, size_t len, struct err *err);
+
+/* ---- ntp.c ---- */
+
+void ntp_begin(const struct ntp_setting *setting);
+int64_t ntp_tick(int64_t now);
 
 /* ---- conf.c ---- */
 

@@ -54,6 +54,7 @@ static enum status begin_loop(struct err *err)
     loop_timer(module_tick);
     loop_timer(child_tick);
     loop_timer(net_tick);
+    loop_timer(ntp_tick);
     loop_timer(engine_tick);
     loop_timer(update_tick);
     loop_timer(power_tick);
@@ -127,6 +128,7 @@ static enum status name_host(struct err *err)
         s = err_set(err, IO_ERROR, "the kernel refused the host name %s", conf.hostname);
     net_start(conf.hostname, &conf.net);
     mdns_begin(conf.https, conf.ollama);
+    ntp_begin(&conf.ntp);
     return s;
 }
 

@@ -4,6 +4,7 @@
 // after a failure (with the reason) and when the engine hangs. It needs no key and tells
 // nothing secret.
 #include "inside.h"
+#include "../base/clock_trust.h"
 
 #include <stdio.h>
 
@@ -126,6 +127,9 @@ void health_get(struct api *api, struct exchange *exchange, const struct request
     json_whole(&json, "running", (int64_t)(n_open < n_together ? n_open : n_together));
     json_whole(&json, "waiting", (int64_t)(n_open > n_together ? n_open - n_together : 0));
     crashes_write(api, &json);
+    if (clock_trust() != CLOCK_UNKNOWN)
+        json_string(&json, "clock",
+                    clock_trust() == CLOCK_TRUSTED ? "trusted" : "time not trusted");
     json_string(&json, "version", api->version);
     json_end(&json);
     exchange_reply_header(exchange, "Cache-Control", "no-store");

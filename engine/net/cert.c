@@ -4,8 +4,11 @@
 // What browsers insist on: at most 825 days (Apple), subjectAltName with DNS names and IP
 // addresses, extended key usage serverAuth, SHA-256, and a CA with basicConstraints and keyUsage
 // critical. Serial numbers are 127 random bits. Times begin a day in the past, for clients whose
-// clock is a little behind. Nothing here touches a file: identity.c does.
+// clock is a little behind; where this machine's own clock is not to be trusted they begin when
+// this program was built, and a CA, which is made once for all, always does: whatever the clock
+// showed then, clients with a right one take it. Nothing here touches a file: identity.c does.
 #include "cert.h"
+#include "../base/clock_trust.h"
 #include "der.h"
 
 #include <bearssl.h>
@@ -438,6 +441,12 @@ enum status cert_key_pem(struct buf *out, const uint8_t key[CERT_KEY])
 
 // ---- issuing -----------------------------------------------------------------------------------
 
+static int64_t valid_from(bool trusted)
+{
+    const int64_t now = clock_unix_s(), built = clock_floor_s();
+    return (trusted || now < built ? now : built) - DAY;
+}
+
 enum status cert_issue_ca(struct cert *ca, struct err *err)
 {
     uint8_t point[CERT_POINT], id[20];
@@ -450,7 +459,7 @@ enum status cert_issue_ca(struct cert *ca, struct err *err)
         .common_name = name,
         .point = {point, sizeof(point)},
         .issuer_point = {point, sizeof(point)},
-        .not_before = clock_unix_s() - DAY,
+        .not_before = valid_from(false),
         .not_after = clock_unix_s() + (int64_t)CA_DAYS * DAY,
     };
     return issue(ca, &plan, ca->key, err);
@@ -551,7 +560,7 @@ enum status cert_issue_server(struct cert *server, const struct cert *ca,
         .point = {point, sizeof(point)},
         .issuer_point = ca_view.point,
         .san = der_view(&san),
-        .not_before = clock_unix_s() - DAY,
+        .not_before = valid_from(clock_trust() == CLOCK_TRUSTED),
         .not_after = clock_unix_s() + (int64_t)(SERVER_DAYS - 1) * DAY,
     };
     return issue(server, &plan, ca->key, err);

@@ -33,7 +33,7 @@ struct listener {
     bool tls;
 };
 
-enum { N_TIMERS = 8 };
+enum { N_TIMERS = 12 };
 
 struct timer {
     uint32_t period_ms;
@@ -69,6 +69,8 @@ struct net {
     net_answered *answered;
     void *changed_arg, *stop_arg, *answered_arg;
     char hostname[64], state[1024];
+    char asked_hostname[64]; // of the settings; `hostname` is what others in the network call us
+    int64_t clock_gap_s;     // the wall clock less the monotonic one: it jumps when that is set
     struct listener listeners[LIMIT_LISTENERS];
     size_t n_listeners;
     struct watch *watches;

@@ -6,6 +6,7 @@
 // written when the server starts; while it runs, a certificate is renewed in memory, and keeper.c
 // writes it.
 #include "identity.h"
+#include "../base/clock_trust.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -13,7 +14,11 @@
 #include <sys/stat.h>
 
 #define DAY 86400
-enum { SERVER_RENEW_DAYS = 30, FILE_CAP = 16384 };
+enum {
+    SERVER_RENEW_DAYS = 30,
+    LONGEST_DAYS = 825, // Apple's limit; only a clock that is not trusted makes longer ones
+    FILE_CAP = 16384,
+};
 
 struct path {
     char text[1100];
@@ -221,6 +226,9 @@ static const char *misfit(const struct cert *server, const struct cert *ca,
         return "the old one is not valid yet by this machine's clock";
     if (view.not_after - now < (int64_t)SERVER_RENEW_DAYS * DAY)
         return "the old one was near its end";
+    if (view.not_after - view.not_before > (int64_t)LONGEST_DAYS * DAY &&
+        clock_trust() == CLOCK_TRUSTED)
+        return "the old one was made while this machine's clock was not to be trusted";
     return cert_names(&view, request)
                ? NULL
                : "this machine has a name or an address that it did not name";

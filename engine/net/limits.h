@@ -107,5 +107,7 @@ enum {
     // -- certificates --
     LIMIT_ADDRESSES = 64,     // in one certificate
     LIMIT_DEBOUNCE_MS = 1500, // after the last address change; DHCP and IPv6 bring several at once
+    LIMIT_LOOK_MS = 5000,     // at our name in the network, and whether the clock was set
+    LIMIT_CLOCK_JUMP_S = 600, // by more than this, and the certificate is looked at
     LIMIT_CERT_CHECK_MS = 3600 * 1000, // is it near its end? a box runs for years
 };

@@ -14,6 +14,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #define FROM(type, member, pointer)                                                                \
@@ -72,6 +73,36 @@ void net_upkeep(struct net *net)
 static void upkeep_hourly(void *arg)
 {
     net_upkeep(arg);
+}
+
+// On the appliance PID 1 finds out whether another machine in the network has the name already:
+// then it is NAME-2, which it makes the kernel's host name. Elsewhere that is the machine's own
+// affair.
+static bool read_name(struct net *net)
+{
+    struct utsname system;
+    const size_t n = strlen(net->asked_hostname);
+    const char *name = net->asked_hostname;
+    if (uname(&system) == 0 && strncmp(system.nodename, name, n) == 0 &&
+        system.nodename[n] == '-' &&
+        strspn(system.nodename + n + 1, "0123456789") == strlen(system.nodename + n + 1) &&
+        strlen(system.nodename) < sizeof(net->hostname))
+        name = system.nodename;
+    if (strcmp(name, net->hostname) == 0)
+        return false;
+    snprintf(net->hostname, sizeof(net->hostname), "%s", name);
+    return true;
+}
+
+// Nobody tells us of these two: our name in the network, and that the clock was set.
+static void look_around(void *arg)
+{
+    struct net *net = arg;
+    const int64_t gap_s = clock_unix_s() - (int64_t)(clock_ms() / 1000),
+                  jump_s = gap_s - net->clock_gap_s;
+    net->clock_gap_s = gap_s;
+    if (read_name(net) || jump_s > LIMIT_CLOCK_JUMP_S || jump_s < -LIMIT_CLOCK_JUMP_S)
+        net_upkeep(net);
 }
 
 static void forget_sessions(void *arg)
@@ -209,7 +240,7 @@ static bool listener_url(const struct listener *listener, size_t *n, char out[12
     size_t n_addresses = address_list(addresses, COUNT_OF(addresses)), n_shown = 0;
     for (size_t i = 0; i < n_addresses; i++) {
         const struct address *one = &addresses[i];
-        if (one->loopback || one->link_local ||
+        if (one->loopback || (one->link_local && one->n == 16) ||
             (one->n == 16 && listener->at.at.ss_family == AF_INET)) {
             continue;
         }
@@ -458,7 +489,9 @@ static enum status open_all(struct net *net, const struct net_options *options, 
             "hostname = \"%s\": letters, digits, hyphens and dots were expected, at most 63",
             options->hostname);
     }
-    snprintf(net->hostname, sizeof(net->hostname), "%s", options->hostname);
+    snprintf(net->asked_hostname, sizeof(net->asked_hostname), "%s", options->hostname);
+    (void)read_name(net);
+    net->clock_gap_s = clock_unix_s() - (int64_t)(clock_ms() / 1000);
     snprintf(net->state, sizeof(net->state), "%s", options->state);
     enum status status = file_make_dir(net->state, 0755, err);
     net->address_fd = address_watch(); // before the list is read, so that no change is missed
@@ -493,6 +526,7 @@ enum status net_open(struct net **out, const struct net_options *options, net_ha
     }
     fetcher_open(net, &options->client);
     net_every(net, LIMIT_CERT_CHECK_MS, upkeep_hourly, net);
+    net_every(net, LIMIT_LOOK_MS, look_around, net);
     net_every(net, LIMIT_SESSIONS_MS, forget_sessions, net);
     *out = net;
     return OK;

@@ -5,6 +5,7 @@
 // The clock is this program's own (clock_unix_s below replaces base/clock.c), so that years can
 // pass.
 #include "../../engine/net/identity.h"
+#include "../../engine/base/clock_trust.h"
 #include "../../engine/net/der.h"
 #include "check.h"
 
@@ -33,6 +34,20 @@ uint64_t clock_us(void)
 int64_t clock_unix_s(void)
 {
     return now_s;
+}
+
+static enum clock_trust trust = CLOCK_TRUSTED;
+
+enum clock_trust clock_trust(void)
+{
+    return trust;
+}
+
+static int64_t built_s;
+
+int64_t clock_floor_s(void)
+{
+    return built_s;
 }
 
 #define YEAR (370 * (int64_t)86400) // and a little: past the time to renew
@@ -397,6 +412,36 @@ static void test_damaged_ca(void)
     }
 }
 
+// A first start with a clock that is years ahead, or that stands at the build: whoever knows the
+// time takes both certificates. Once the clock is right the long one goes.
+static void test_wrong_clock(void)
+{
+    const int64_t right_s = now_s;
+    for (int64_t wrong_s = built_s; wrong_s <= right_s + 14 * YEAR; wrong_s += 14 * YEAR) {
+        struct cert ca = {0}, server = {0};
+        struct err err = {0};
+        const char *why = NULL;
+        trust = CLOCK_NOT_TRUSTED;
+        now_s = wrong_s;
+        cert_make_key(ca.key);
+        CHECK(cert_issue_ca(&ca, &err) == OK);
+        CHECK(cert_issue_server(&server, &ca, &request, &err) == OK);
+        CHECK(identity_renew(&server, &ca, &request, &why, &err) == OK && !why);
+        CHECK(verdict(&server, &ca, "tawny", right_s) == 0);
+        CHECK(verdict(&server, &ca, "tawny", wrong_s) == 0);
+        trust = CLOCK_TRUSTED;
+        now_s = right_s;
+        CHECK(identity_renew(&server, &ca, &request, &why, &err) == OK);
+        if (wrong_s > right_s && CHECK(why))
+            CHECK_TEXT(why,
+                       "the old one was made while this machine's clock was not to be trusted");
+        CHECK(verdict(&server, &ca, "tawny", right_s) == 0);
+        struct cert_view view;
+        CHECK(cert_read((struct bytes){server.der, server.n}, &view) == OK);
+        CHECK(view.not_after - view.not_before <= 825 * (int64_t)86400);
+    }
+}
+
 static void test_missing_ca(void)
 {
     struct err err = {0};
@@ -477,6 +522,7 @@ static void remove_state(void)
 int main(void)
 {
     now_s = (int64_t)time(NULL);
+    built_s = now_s - 30 * (int64_t)86400;
     log_level_set(LOG_ERROR);
     snprintf(state, sizeof(state), "/tmp/net_cert.XXXXXX");
     if (!mkdtemp(state)) {
@@ -495,6 +541,7 @@ int main(void)
     test_reissue(&ca);
     test_damaged_ca();
     test_missing_ca();
+    test_wrong_clock();
     test_hostnames();
     remove_state();
     return check_done("net_cert");
