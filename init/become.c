@@ -61,8 +61,17 @@ static bool take_user(void)
            (in_container() && errno == EINVAL);
 }
 
+/* No program that it starts (it starts none) could have any right again. Refused in containers that
+ * have given them up already. */
+static void forget_rights(void)
+{
+    for (int right = 0; right < 64 && prctl(PR_CAPBSET_DROP, right, 0, 0, 0) == 0; right++)
+        ;
+}
+
 static void drop_privileges(void)
 {
+    forget_rights();
     if (!take_user())
         give_up("the engine's user could not be taken on");
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
@@ -92,7 +101,9 @@ _Noreturn void engine_become(const struct engine_start *start, int out_fd, int b
     setsid();
     arrange_files(out_fd, beat_fd);
     (void)write_file("/proc/self/oom_score_adj", "500", &err); // rather it than anything else
-    limit(RLIMIT_NOFILE, 65536);
+    cgroup_enter();
+    limit(RLIMIT_NOFILE, 8192); // 1280 connections, and files
+    limit(RLIMIT_NPROC, 2048);
     limit(RLIMIT_MEMLOCK, RLIM_INFINITY);
     limit(RLIMIT_CORE, 0);
     umask(077);

@@ -15,7 +15,7 @@
 
 void conf_defaults(struct conf *c)
 {
-    *c = (struct conf){.https = 443, .ollama = OLLAMA_PORT};
+    *c = (struct conf){.hot_plug = true, .https = 443, .ollama = OLLAMA_PORT};
     snprintf(c->hostname, sizeof(c->hostname), "tawny");
 }
 
@@ -86,15 +86,20 @@ static void listen_ports(struct conf *c, const char *text, size_t len)
 static const char *conf_value(struct conf *c, const char *key, size_t key_len, const char *value,
                               size_t len)
 {
-    static const char *const names[] = {"hostname", "ntp", "address", "gateway", "dns", "listen"};
+    static const char *const names[] = {"hostname", "ntp",    "address", "gateway",
+                                        "dns",      "listen", "hot-plug"};
     static struct err err; // conf_parse hands the sentence on before the next line
     char name[64];
     size_t k = 0;
 
-    while (k < 6 && (key_len != strlen(names[k]) || memcmp(key, names[k], key_len) != 0))
+    while (k < 7 && (key_len != strlen(names[k]) || memcmp(key, names[k], key_len) != 0))
         k++;
-    if (k == 6)
+    if (k == 7)
         return NULL;
+    if (k == 6) {
+        c->hot_plug = !(len == 2 && memcmp(value, "no", 2) == 0);
+        return NULL; // the engine says what is wrong with it
+    }
     if (k == 5) {
         listen_ports(c, value, len); // the engine says what is wrong with it
         return NULL;

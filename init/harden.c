@@ -8,7 +8,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 /* Each with its reason; a missing one is said once (kernel configurations differ). */
@@ -94,6 +97,87 @@ enum status check_hardening(struct err *err)
                        "this kernel has no Landlock: the engine's files are only "
                        "kept from others by their owners");
     return OK;
+}
+
+/* ---- what is open ---- */
+
+/* Of the text of /proc/net/tcp and its like: the ports that wait for strangers. A line:
+ *   sl: LOCAL:PORT REMOTE:PORT STATE ... in hexadecimal; 0A listens, 07 is a UDP socket's. */
+int open_ports(const char *text, bool udp, uint16_t *out, int n, int most)
+{
+    for (const char *at = strchr(text, '\n'); at && *++at; at = strchr(at, '\n')) {
+        const char *end = strchr(at, '\n'), *colon = strchr(at, ':');
+        unsigned long port, other;
+        char *rest;
+
+        colon = colon ? strchr(colon + 1, ':') : NULL; // behind the local address
+        if (!colon || (end && colon > end))
+            continue;
+        port = strtoul(colon + 1, &rest, 16);
+        const char *remote = strchr(rest, ':');
+        if (!remote || (end && remote > end))
+            continue;
+        other = strtoul(remote + 1, &rest, 16);
+        bool waits = strtoul(rest, NULL, 16) == (udp ? 0x07u : 0x0au) && other == 0;
+        for (int i = 0; i < n && waits; i++)
+            waits = out[i] != port;
+        if (waits && port && n < most)
+            out[n++] = (uint16_t)port;
+    }
+    return n;
+}
+
+void say_ports(void)
+{
+    static char text[65536];
+    static const char *const files[2][2] = {{"/proc/net/tcp", "/proc/net/tcp6"},
+                                            {"/proc/net/udp", "/proc/net/udp6"}};
+    char told[2][200] = {"", ""};
+
+    for (int kind = 0; kind < 2; kind++) {
+        uint16_t port[30];
+        int n = 0;
+        for (int six = 0; six < 2; six++)
+            if (read_file(files[kind][six], text, sizeof(text)) > 0)
+                n = open_ports(text, kind == 1, port, n, 30);
+        for (int i = 0; i < n; i++) {
+            size_t at = strlen(told[kind]);
+            snprintf(told[kind] + at, sizeof(told[kind]) - at, "%u ", port[i]);
+        }
+    }
+    say("ports", "tcp %sudp %sare open to the network", told[0], told[1]);
+}
+
+/* ---- the engine's share ---- */
+
+#define GROUP "/sys/fs/cgroup/engine"
+#define KEPT_BYTES (64ull << 20) // of the memory, and a thirty-second: the kernel's and PID 1's
+
+/* Memory of a GPU is not counted here, only what the engine has of its own: should its plan be
+ * wrong, it is the engine that ends, before the kernel looks for somebody else. */
+void cgroup_make(void)
+{
+    struct sysinfo info;
+    struct err err;
+    char text[32];
+
+    err.text[0] = 0;
+    if (write_file("/sys/fs/cgroup/cgroup.subtree_control", "+memory +pids", &err) != OK ||
+        (mkdir(GROUP, 0755) && errno != EEXIST) || sysinfo(&info)) {
+        complain("kernel", "the engine's memory is not limited: %s", err.text);
+        return;
+    }
+    uint64_t all = (uint64_t)info.totalram * info.mem_unit;
+    snprintf(text, sizeof(text), "%llu", (unsigned long long)(all - all / 32 - KEPT_BYTES));
+    (void)write_file(GROUP "/memory.max", text, &err);
+    (void)write_file(GROUP "/pids.max", "2048", &err);
+}
+
+void cgroup_enter(void)
+{
+    struct err err;
+
+    (void)write_file(GROUP "/cgroup.procs", "0", &err);
 }
 
 /* For good, until the machine restarts. */

@@ -87,6 +87,10 @@ void log_drain(void);
 /* In a forked child: forget the text that the parent still has to write. */
 void log_after_fork(void);
 
+/* The machine's own screen shows a page and no lines, or lines again; false: there is none. */
+bool log_screen(bool page);
+void log_screen_write(const char *text, size_t len);
+
 /* ---- loop.c: poll, timers, signals ---- */
 
 void loop_add(int fd, void (*ready)(int fd, void *ctx), void *ctx);
@@ -123,7 +127,12 @@ void unmount_all(void);
 
 enum status apply_sysctls(struct err *err);
 enum status check_hardening(struct err *err); // what the image counts on and is not there
-enum status modules_close(struct err *err);   // no driver is loaded any more
+enum status modules_close(struct err *err);   // the kernel takes no driver any more
+/* Adds to out[n..] the ports that /proc/net/tcp (or udp) shows open to all; returns n. */
+int open_ports(const char *text, bool udp, uint16_t *out, int n, int most);
+void say_ports(void);
+void cgroup_make(void);  // the engine's share of the machine ...
+void cgroup_enter(void); // ... for the calling process
 
 /* ---- file.c: small files ---- */
 
@@ -241,6 +250,7 @@ struct conf {
     char hostname[64];
     struct net_static net;
     struct ntp_setting ntp;
+    bool hot_plug;          // drivers are loaded after the start too
     uint16_t https, ollama; // ports of `listen`: the first that is not Ollama's, and that
 };
 void conf_defaults(struct conf *c);
@@ -318,6 +328,7 @@ enum status module_ready(const char *name);
 enum status module_drivers_ready(void);
 enum status module_gpus_ready(void);
 void module_counts(int *n_live, int *n_failed);
+void module_over(void); // nothing is wanted any more: the kernel takes none
 
 /* ---- uevent.c ---- */
 
@@ -855,6 +866,7 @@ uint64_t shutdown_kilobytes_left(const char *meminfo);
 enum power { POWER_OFF, POWER_REBOOT };
 void power_added(const struct uevent *u);
 void power_request(enum power how, const char *why);
+bool power_asked(void);        // to switch off or restart
 bool power_moves(int64_t now); // no shutdown that stands still is under way
 int64_t power_tick(int64_t now);
 void watchdog_added(const struct uevent *u);

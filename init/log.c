@@ -9,7 +9,7 @@
  * Invariant: writing never blocks. A serial line takes 4 KiB and then says EAGAIN; the rest waits
  * in a buffer per console that log_tick writes out; what does not fit is dropped and counted.
  */
-#include "init.h"
+#include "screen.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -33,11 +33,13 @@ struct console {
     int fd;
     size_t n_waiting;
     unsigned n_dropped; // lines
+    bool monitor;       // a tty of the machine's own screen
     char waiting[16384];
 };
 
 static struct console consoles[MAX_CONSOLES];
 static int n_consoles;
+static bool page_shown; // monitors show the page of screen.c, not lines
 static int kmsg_fd = -1;
 
 enum status err_set(struct err *err, enum status s, const char *format, ...)
@@ -96,7 +98,28 @@ static void emit(const char *line, size_t len)
     if (!n_consoles)
         (void)!write(STDERR_FILENO, line, len);
     for (int i = 0; i < n_consoles; i++)
-        console_write(&consoles[i], line, len);
+        if (!consoles[i].monitor || !page_shown)
+            console_write(&consoles[i], line, len);
+}
+
+bool log_screen(bool page)
+{
+    bool any = false;
+
+    for (int i = 0; i < n_consoles; i++)
+        any |= consoles[i].monitor;
+    if (any && page_shown != page) {
+        page_shown = page;
+        log_screen_write(page ? "\033[2J\033[?25l" : "\033[2J\033[H\033[?25h", page ? 10 : 13);
+    }
+    return any;
+}
+
+void log_screen_write(const char *text, size_t len)
+{
+    for (int i = 0; i < n_consoles; i++)
+        if (consoles[i].monitor)
+            console_write(&consoles[i], text, len);
 }
 
 static void log_line(int level, const char *step, const char *format, va_list args)
@@ -114,6 +137,7 @@ static void log_line(int level, const char *step, const char *format, va_list ar
         line[n - 1] = '\n';
     }
     emit(line, (size_t)n);
+    screen_said(step, text, strlen(text), level <= 4);
     if (kmsg_fd >= 0) {
         n = snprintf(line, sizeof(line), "<%d>tawny: %s: %s\n", level, step, text);
         (void)!write(kmsg_fd, line, (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1);
@@ -150,6 +174,7 @@ void say_raw(const char *step, const char *text, size_t len)
     }
     line[n++] = '\n';
     emit(line, n);
+    screen_said(step, text, len, false);
 }
 
 static void open_consoles(void)
@@ -168,8 +193,11 @@ static void open_consoles(void)
         snprintf(path, sizeof(path), "/dev/%.*s", (int)len, rest);
         rest += len;
         int fd = open(path, O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
-        if (fd >= 0)
-            consoles[n_consoles++].fd = fd;
+        if (fd < 0)
+            continue;
+        consoles[n_consoles].monitor =
+            strncmp(path, "/dev/tty", 8) == 0 && path[8] >= '0' && path[8] <= '9';
+        consoles[n_consoles++].fd = fd;
     }
 }
 

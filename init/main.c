@@ -10,6 +10,7 @@
  * PID 1 never exits.
  */
 #include "init.h"
+#include "screen.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,6 +60,7 @@ static enum status begin_loop(struct err *err)
     loop_timer(update_tick);
     loop_timer(power_tick);
     loop_timer(watchdog_tick);
+    loop_timer(screen_tick);
     loop_timer(log_tick);
     return loop_signals(err);
 }
@@ -156,9 +158,25 @@ static enum status start_engine(struct err *err)
                       : "THE API KEY AND THE CERTIFICATE OF THIS RUN ARE KEPT",
                  kept ? "it is" : "they are");
     }
+    cgroup_make();
     engine_start(state_dir, conf_path);
     disk_after_start();
     return engine_running() ? OK : err_set(err, IO_ERROR, "the engine could not be started");
+}
+
+/* Last: what was there at the start has its drivers then. */
+static enum status close_modules(struct err *err)
+{
+    if (conf.hot_plug)
+        return OK;
+    if (module_drivers_ready() == WAIT || module_gpus_ready() == WAIT)
+        return err_set(err, WAIT, "a driver is still starting");
+    enum status s = modules_close(err);
+    if (s == OK) {
+        module_over();
+        say("hot-plug", "the kernel takes no drivers any more, as hot-plug = no says");
+    }
+    return s;
 }
 
 /* ---- in a container (container.c) ---- */
@@ -212,6 +230,7 @@ static const struct step {
         {"hostname", false, 0, name_host, "the name may differ from the one wanted"},
         {"gpu", false, 20000, wait_for_gpus, "the engine starts without it"},
         {"engine", true, 0, start_engine, "init tries again by itself"},
+        {"hot-plug", false, 60000, close_modules, "drivers can still be loaded"},
 },
   in_containers[] = {
       {"mounts", true, 0, container_mounts, "give the container its /proc and a /run to write to"},

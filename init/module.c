@@ -97,16 +97,24 @@ static void want_hit(void *ctx, int32_t i)
     want(i);
 }
 
+static bool over;
+
+void module_over(void)
+{
+    over = true;
+}
+
 void module_want(const char *name)
 {
-    int32_t i = modules_find(&all, name, strlen(name));
+    int32_t i = over ? -1 : modules_find(&all, name, strlen(name));
     if (i >= 0)
         want(i);
 }
 
 void module_want_alias(const char *modalias)
 {
-    modules_match(&all, modalias, want_hit, NULL);
+    if (!over)
+        modules_match(&all, modalias, want_hit, NULL);
 }
 
 /* In the child. The exit code is the errno, so that PID 1 can say it. */

@@ -27,6 +27,7 @@ static const struct {
     {"tmpfs", "/run", "mode=0755,size=25%", SAFE},
     {"tmpfs", "/tmp", "mode=1777,size=25%", SAFE},
     {"securityfs", "/sys/kernel/security", NULL, SAFE},
+    {"cgroup2", "/sys/fs/cgroup", NULL, SAFE},
 };
 
 enum status mount_kernel(struct err *err)

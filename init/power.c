@@ -174,6 +174,11 @@ static void tell_what_is_left(void)
     }
 }
 
+bool power_asked(void)
+{
+    return state.phase != SHUTDOWN_NOT;
+}
+
 bool power_moves(int64_t now)
 {
     return shutdown_moves(&state, now);

@@ -87,6 +87,8 @@ static void beat_line(const char *line, size_t len)
         crash_ready(&engine.crash, engine.beat_ms);
         say("engine", "serves, %lld ms after its start", (long long)(now_ms() - engine.started_ms));
         net_say_urls();
+        if (!in_container())
+            say_ports();
     } else if (is(line, len, "loading")) {
         crash_loading(&engine.crash);
     } else if (is(line, len, "failed")) {

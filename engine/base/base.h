@@ -265,6 +265,7 @@ struct settings {
     bool speculation;         // tokens are guessed ahead where that is faster,
     char draft[2200];         // by this model too, where its vocabulary is the same; "" = none
     bool open_metrics;        // GET /metrics wants no key
+    bool hot_plug;            // of the appliance: PID 1 acts on it
     enum log_level log;
 };
 

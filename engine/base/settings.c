@@ -85,6 +85,8 @@ static const struct key {
     {"draft", 0, TEXT, AT(draft), 0, 0, true, "FILE",
      "a small model that guesses too, of the same vocabulary: a file, or a name under "
      "STATE/models/"},
+    {"hot-plug", 0, FLAG, AT(hot_plug), 0, 0, false, "yes|no",
+     "the appliance: whether drivers are loaded for what is plugged in later"},
     {"log", 0, LEVEL, AT(log), 0, 0, false, "LEVEL", "how much is told: info or debug"},
 #undef AT
 };
@@ -107,6 +109,7 @@ void settings_default(struct settings *settings)
         .keep_prefixes_mb = 4096,
         .keep_s = KEEP_ALWAYS,
         .speculation = true,
+        .hot_plug = true,
         .log = LOG_INFO,
     };
 }

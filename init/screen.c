@@ -1,0 +1,286 @@
+/* screen.c - what the monitor shows once the box is up: one page of 80x25, drawn in place. Pure but
+ * for screen_tick and the keys.
+ *
+ * Until the engine answers, and from the moment the machine is switched off, it shows the log as it
+ * runs, as the serial line always does. Between, it shows where the box is reached and how
+ * it is; the keys 1 to 4 show more, 0 the first page again. All of it is taken from the lines that
+ * are said anyway: there is no second word on anything. Nothing can be typed but these keys: no
+ * shell stands behind them.
+ */
+#include "screen.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <termios.h>
+#include <unistd.h>
+
+#define COLUMNS 80
+#define ROWS 25
+#define DRAW_MS 500
+
+static struct screen screen;
+
+/* ---- what is said ---- */
+
+/* The text behind `word`, where the line has it; NULL: it has not. */
+static const char *behind(const char *line, const char *word)
+{
+    const char *at = strstr(line, word);
+
+    return at ? at + strlen(word) : NULL;
+}
+
+static void keep(char *to, size_t cap, const char *text)
+{
+    if (text)
+        snprintf(to, cap, "%s", text);
+}
+
+static void take_engine(struct screen *s, const char *line)
+{
+    const char *url = behind(line, "url https://");
+
+    if (strncmp(line, "tawny ", 6) == 0) {
+        s->n_urls = 0; // a new start tells all of them again
+        keep(s->version, sizeof(s->version), line + 6);
+    } else if (url && line == url - 12) {
+        if (s->n_urls < SCREEN_URLS)
+            keep(s->url[s->n_urls++], SCREEN_TEXT, url - 8);
+    } else if (strncmp(line, "no url yet", 10) == 0) {
+        s->n_urls = 0;
+    }
+    if (strncmp(line, "CA fingerprint SHA-256 ", 23) == 0)
+        keep(s->fingerprint, sizeof(s->fingerprint), line + 23);
+    if (strncmp(line, "API key ", 8) == 0)
+        keep(s->key, sizeof(s->key), line + 8);
+    keep(s->device, SCREEN_TEXT, behind(line, " info  device: "));
+    keep(s->context, SCREEN_TEXT, behind(line, " info  context: "));
+    const char *model = behind(line, " info  model: "), *loading = behind(line, " info  loading: "),
+               *error = behind(line, " error ");
+    if (loading)
+        snprintf(s->state, SCREEN_TEXT, "loading: %s", loading);
+    if (model) {
+        keep(s->model, SCREEN_TEXT, model);
+        snprintf(s->state, SCREEN_TEXT, "ready");
+    }
+    if (error && strncmp(error, "no model is loaded", 18) == 0)
+        keep(s->state, SCREEN_TEXT, error);
+    if (error)
+        keep(s->doctor[s->n_doctor++ % SCREEN_LINES], SCREEN_TEXT, error);
+}
+
+void screen_take(struct screen *s, const char *step, const char *text, size_t len, bool trouble)
+{
+    char line[SCREEN_TEXT];
+    size_t n = len < sizeof(line) ? len : sizeof(line) - 1;
+
+    for (size_t i = 0; i < n; i++)
+        line[i] = (char)(text[i] >= 0x20 && text[i] < 0x7f ? text[i] : text[i] == '\t' ? ' ' : '?');
+    line[n] = 0;
+    snprintf(s->log[s->n_log++ % SCREEN_LINES], SCREEN_TEXT, "%.20s: %.*s", step, SCREEN_TEXT - 24,
+             line);
+    if (strcmp(step, "engine") == 0)
+        take_engine(s, line);
+    if (strcmp(step, "net") == 0 || strcmp(step, "ports") == 0 || strcmp(step, "hostname") == 0)
+        keep(s->net[s->n_net++ % SCREEN_LINES], SCREEN_TEXT, line);
+    if (trouble)
+        snprintf(s->trouble, SCREEN_TEXT, "%.20s: %.*s", step, SCREEN_TEXT - 24, line);
+}
+
+/* ---- drawing ---- */
+
+struct page {
+    char *out;
+    size_t n, cap;
+    int row;
+};
+
+/* One row, cut at the right edge, the rest of it cleared. */
+static void row(struct page *p, const char *text)
+{
+    if (p->row >= ROWS)
+        return;
+    int n = snprintf(p->out + p->n, p->cap - p->n, "%.*s\033[K%s", COLUMNS - 1, text,
+                     ++p->row < ROWS ? "\r\n" : "");
+    if (n > 0 && (size_t)n < p->cap - p->n)
+        p->n += (size_t)n;
+}
+
+/* A long text over at most `most` rows, behind a name of 13 columns. */
+static void field(struct page *p, const char *name, const char *text, int most)
+{
+    const int wide = COLUMNS - 1 - 15;
+    char line[COLUMNS + 8];
+
+    for (int i = 0; i == 0 || (*text && i < most); i++) {
+        int n = (int)strlen(text), cut = n;
+        if (n > wide) {
+            for (cut = wide; cut > wide / 2 && text[cut] != ' ' && text[cut - 1] != ':'; cut--)
+                ;
+            cut = cut > wide / 2 ? cut : wide;
+        }
+        snprintf(line, sizeof(line), "  %-12s %.*s", i == 0 ? name : "", cut, text);
+        row(p, line);
+        text += cut;
+        while (*text == ' ')
+            text++;
+    }
+}
+
+static void lines(struct page *p, const char *head, char ring[][SCREEN_TEXT], unsigned n,
+                  const char *none)
+{
+    char line[COLUMNS + 8];
+    unsigned room = ROWS - 4, had = n < SCREEN_LINES ? n : SCREEN_LINES;
+
+    row(p, head);
+    row(p, "");
+    if (n == 0)
+        row(p, none);
+    for (unsigned i = n - (had < room ? had : room); i < n; i++) {
+        snprintf(line, sizeof(line), " %.78s", ring[i % SCREEN_LINES]);
+        row(p, line);
+    }
+}
+
+static void first_page(struct page *p, const struct screen *s)
+{
+    char line[300];
+
+    row(p, "    ,___,");
+    snprintf(line, sizeof(line), "    (o,o)    Tawny %.60s", s->version);
+    row(p, line);
+    row(p, "    /)_)     an inference server: it answers over HTTPS");
+    row(p, "     \" \"");
+    for (int i = 0; i < s->n_urls; i++)
+        field(p, i ? "" : "Address", s->url[i], 1);
+    if (!s->n_urls)
+        field(p, "Address", "none that another machine can reach: key 1 says more", 1);
+    field(p, "Fingerprint", s->fingerprint, 2);
+    field(p, "API key", s->key[0] ? s->key : "in tawny/api-key on the data partition", 1);
+    row(p, "");
+    field(p, "Device", s->device[0] ? s->device : "not known yet", 2);
+    field(p, "Model", s->model[0] ? s->model : "none yet", 2);
+    field(p, "Context", s->context, 2);
+    field(p, "State", s->state[0] ? s->state : "starting", 4);
+    row(p, "");
+    field(p, "Last trouble", s->trouble[0] ? s->trouble : "none", 3);
+}
+
+static void certificates(struct page *p, const struct screen *s)
+{
+    row(p, " Certificates");
+    row(p, "");
+    field(p, "Fingerprint", s->fingerprint, 2);
+    row(p, "");
+    row(p, " This box has an authority of its own (CA). A client needs its certificate once:");
+    row(p, "");
+    row(p, "     http://ADDRESS/ca.crt        for programs, and to be shown by");
+    row(p, "     openssl x509 -in ca.crt -noout -fingerprint -sha256");
+    row(p, "");
+    row(p, " What that prints must be the fingerprint above. For a browser open");
+    row(p, " http://ADDRESS/ and follow it: the page says for each system how to trust it.");
+}
+
+size_t screen_draw(const struct screen *s, char *out, size_t cap)
+{
+    struct screen *all = (struct screen *)(uintptr_t)s; // the rings are only read
+    struct page p = {.out = out, .cap = cap};
+
+    p.n = (size_t)snprintf(out, cap, "\033[H");
+    switch (s->view) {
+    case '1':
+        lines(&p, " Network", all->net, s->n_net, " Nothing was said about it.");
+        break;
+    case '2':
+        lines(&p, " Log: the last lines", all->log, s->n_log, " Nothing yet.");
+        break;
+    case '3':
+        lines(&p, " Doctor: what refuses the GPU or the model, and what to do", all->doctor,
+              s->n_doctor, " Nothing does. Every layer: GET /v1/doctor, with the API key.");
+        break;
+    case '4':
+        certificates(&p, s);
+        break;
+    default:
+        first_page(&p, s);
+    }
+    while (p.row < ROWS - 1)
+        row(&p, "");
+    row(&p, " 0 this box   1 network   2 log   3 doctor   4 certificates");
+    return p.n;
+}
+
+bool screen_key(struct screen *s, char key)
+{
+    if (key < '0' || key > '4' || key == s->view)
+        return false;
+    s->view = key;
+    return true;
+}
+
+/* ---- the monitor ---- */
+
+static int keys_fd = -1;
+
+static void key_arrived(int fd, void *ctx)
+{
+    char key[64];
+    ssize_t n = read(fd, key, sizeof(key));
+
+    (void)ctx;
+    for (ssize_t i = 0; i < n; i++)
+        (void)screen_key(&screen, key[i]);
+    if (n == 0)
+        loop_remove(fd);
+}
+
+static void open_keys(void)
+{
+    struct termios how;
+
+    keys_fd = open("/dev/tty0", O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (keys_fd < 0)
+        return;
+    if (tcgetattr(keys_fd, &how) == 0) { // no line editing, no echo, no Ctrl-C
+        how.c_lflag &= ~(tcflag_t)(ICANON | ECHO | ISIG);
+        tcsetattr(keys_fd, TCSANOW, &how);
+    }
+    loop_add(keys_fd, key_arrived, NULL);
+}
+
+void screen_said(const char *step, const char *text, size_t len, bool trouble)
+{
+    screen_take(&screen, step, text, len, trouble);
+}
+
+int64_t screen_tick(int64_t now)
+{
+    static char page[8192], shown[8192];
+    static bool on, tried;
+    static int64_t next_ms;
+    bool wanted = !power_asked() && (on || engine_answers());
+
+    if (wanted != on && (wanted || !tried)) {
+        on = wanted && log_screen(true);
+        tried = !on;
+        if (on)
+            open_keys();
+    }
+    if (on && !wanted) {
+        log_screen(false);
+        on = false;
+        tried = true;
+    }
+    if (!on || now < next_ms)
+        return on ? next_ms : tried ? INT64_MAX : now + DRAW_MS;
+    next_ms = now + DRAW_MS;
+    size_t n = screen_draw(&screen, page, sizeof(page));
+    if (strcmp(page, shown) != 0) {
+        memcpy(shown, page, n + 1);
+        log_screen_write(page, n);
+    }
+    return next_ms;
+}
