@@ -87,8 +87,8 @@ _Noreturn void engine_become(const struct engine_start *start, int out_fd, int b
                          "XDG_RUNTIME_DIR=" RUNTIME_DIR,
                          beat,
                          "LANG=C.UTF-8",
-                         "TAWNY_UPDATE=/run/update/status",
                          skip,
+                         in_container() ? NULL : "TAWNY_UPDATE=/run/update/status", // not ours there
                          NULL};
     struct err err;
 

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -24,6 +25,7 @@
 static struct conf conf;
 static const char *state_dir = STATE_IN_MEMORY;
 static const char *conf_path = CONF_DEFAULT;
+static const char *conf_read; // the one that is being read
 
 static enum status begin_log(struct err *err)
 {
@@ -97,7 +99,7 @@ static enum status mount_data(struct err *err)
 static void bad_line(void *ctx, int line, const char *what)
 {
     (void)ctx;
-    complain("settings", "line %d of %s: %s; init takes no notice of it", line, conf_path, what);
+    complain("settings", "line %d of %s: %s; init takes no notice of it", line, conf_read, what);
 }
 
 static enum status find_settings(struct err *err)
@@ -116,16 +118,39 @@ static enum status find_settings(struct err *err)
     return OK;
 }
 
-static enum status name_host(struct err *err)
+static enum status read_conf(const char *path, struct err *err)
 {
     char *text;
     size_t len;
-    enum status s = read_whole(conf_path, 1 << 20, &text, &len, err);
+    enum status s = read_whole(path, 1 << 20, &text, &len, err);
 
+    conf_read = path;
     if (s == OK) {
         conf_parse(&conf, text, len, bad_line, NULL);
         free(text);
     }
+    return s;
+}
+
+/* tawny.conf, and over it what the engine's administrator set through the API. That file is the
+ * engine's: whatever else it has made of it, no pipe is waited for. */
+static enum status read_settings(const char *state, struct err *err)
+{
+    char path[96];
+    struct stat st;
+    struct err why;
+    enum status s = read_conf(conf_path, err);
+
+    snprintf(path, sizeof(path), "%s/settings.conf", state);
+    if (lstat(path, &st) == 0 && S_ISREG(st.st_mode) && read_conf(path, &why) != OK)
+        complain("settings", "%s; it is left out", why.text);
+    return s;
+}
+
+static enum status name_host(struct err *err)
+{
+    enum status s = read_settings(state_dir, err);
+
     if (sethostname(conf.hostname, strlen(conf.hostname)))
         s = err_set(err, IO_ERROR, "the kernel refused the host name %s", conf.hostname);
     net_start(conf.hostname, &conf.net);
@@ -183,15 +208,8 @@ static enum status close_modules(struct err *err)
 
 static enum status name_container(struct err *err)
 {
-    char *text;
-    size_t len;
-    enum status s = read_whole(conf_path, 1 << 20, &text, &len, err);
-
     gethostname(conf.hostname, sizeof(conf.hostname) - 1); // the host's choice, unless ours is set
-    if (s == OK) {
-        conf_parse(&conf, text, len, bad_line, NULL);
-        free(text);
-    }
+    enum status s = read_settings(STATE_IN_CONTAINER, err);
     if (!container_network_given())
         net_start(conf.hostname, &conf.net);
     return s;

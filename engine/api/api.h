@@ -31,6 +31,13 @@ struct api_options {
     const char *update_status;
     void (*tell_init)(void *arg, const char *line);
     void *tell_init_arg;
+    // For /v1/settings; all outlive the api. settings_good: the checks of a start that need more
+    // than base/; restart: of the server or of the box, NULL: nobody would start us again.
+    const struct settings *settings;
+    const struct settings_report *report;
+    enum status (*settings_good)(const struct settings *settings, struct err *err);
+    void (*restart)(void *arg, bool box);
+    void *restart_arg;
 };
 
 // Reads STATE/api-key, or makes it at the first start.

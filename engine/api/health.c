@@ -123,6 +123,7 @@ void health_get(struct api *api, struct exchange *exchange, const struct request
         json_string(&json, "chat_template_fault", now->template_fault.text);
     if (now->state == SCHED_LOADING)
         loading_write(&json, &now->loading);
+    settings_faults_write(&json, api->options.report);
     models_write(&json, now);
     json_whole(&json, "running", (int64_t)(n_open < n_together ? n_open : n_together));
     json_whole(&json, "waiting", (int64_t)(n_open > n_together ? n_open - n_together : 0));

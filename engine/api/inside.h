@@ -270,6 +270,9 @@ struct api {
     struct scribe *scribe;
     struct keeping *keepings; // changes of keys that are being written
     uint64_t last_keeping;
+    struct settings_put *settings_puts; // settings that are being written
+    struct buf settings_text;           // what is, or was, written last; p NULL: what the file says
+    bool settings_changed;              // since the start
     char cors[API_CORS_BYTES];
     bool key_is_new;
     void (*key_changed)(void *);
@@ -321,6 +324,12 @@ void notices_get(struct api *api, struct exchange *exchange, const struct reques
 void ca_get(struct api *api, struct exchange *exchange, const struct request *request);
 void health_get(struct api *api, struct exchange *exchange, const struct request *request);
 void doctor_get(struct api *api, struct exchange *exchange, const struct request *request);
+// settings_route.c
+void settings_get(struct api *api, struct exchange *exchange, const struct request *request);
+void settings_put(struct api *api, struct exchange *exchange, const struct request *request);
+void settings_faults_write(struct json *json, const struct settings_report *report);
+void settings_kept(struct api *api, const struct scribed *outcome); // what became of a writing
+void settings_end(struct api *api);
 void models_get(struct api *api, struct exchange *exchange, const struct request *request);
 route_handler anthropic_models_get, anthropic_model_get; // models.c calls them, by a header
 void model_get(struct api *api, struct exchange *exchange, const struct request *request);

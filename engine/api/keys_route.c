@@ -208,8 +208,10 @@ void keys_kept(void *arg, int fd)
         while (*at && (*at)->id != outcome.id)
             at = &(*at)->next;
         struct keeping *keeping = *at;
-        if (!keeping)
+        if (!keeping) {
+            settings_kept(api, &outcome);
             continue;
+        }
         *at = keeping->next;
         if (outcome.err.status == OK)
             kept(api, keeping);
@@ -235,6 +237,7 @@ void keys_end(struct api *api)
         api->keepings = keeping->next;
         keeping_close(keeping);
     }
+    settings_end(api);
     keys_close(&api->keys);
 }
 

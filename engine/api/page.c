@@ -163,6 +163,13 @@ void page_get(struct api *api, struct exchange *exchange, const struct request *
     struct ca_address ca;
     host_of(api, request, host, sizeof(host), name, sizeof(name));
     state_of(api, &class_name, state, sizeof(state));
+    const struct settings_report *report = api->options.report;
+    if (report && report->n_faults) {
+        const size_t n = strlen(state);
+        snprintf(state + n, sizeof(state) - n, " %zu wrong in the settings: %s", report->n_faults,
+                 report->fault[0].text);
+        state[utf8_whole(bytes_of(state))] = 0;
+    }
     net_ca_fingerprint(api->net, fingerprint);
     device_of(now, device, sizeof(device));
     ca_address(&ca, exchange, host, name);

@@ -44,6 +44,8 @@ static const struct endpoint routes[] = {
      SCOPE_CHAT | SCOPE_MODELS | SCOPE_ADMIN | SCOPE_METRICS},
     {"GET", "/metrics", false, 0, metrics_get, SCOPE_METRICS | SCOPE_ADMIN},
     {"GET", "/v1/logs", false, 0, logs_get, SCOPE_ADMIN},
+    {"GET", "/v1/settings", false, 0, settings_get, SCOPE_ADMIN},
+    {"PUT", "/v1/settings", false, KEY_BODY_BYTES, settings_put, SCOPE_ADMIN},
     {"GET", "/v1/audit", false, 0, audit_get, SCOPE_ADMIN},
     {"GET", "/v1/crashes", false, 0, crashes_get, SCOPE_ADMIN},
     {"GET", "/v1/update", false, 0, update_get, SCOPE_ADMIN},

@@ -291,3 +291,19 @@ struct setting { // what --help says of one
     char fallback[64];        // the default, as a person would write it
 };
 bool settings_describe(size_t i, struct setting *out); // false: there are fewer
+// The value of that setting as it would stand in the file, cut at the end of `out`.
+bool settings_value(const struct settings *settings, size_t i, char *out, size_t size);
+
+// For a server that nobody sees: what is right counts, and of what is wrong it is known.
+enum setting_source { SETTING_DEFAULT, SETTING_FILE, SETTING_API, SETTING_COMMAND_LINE };
+enum { SETTINGS_MOST = 64, SETTING_FAULTS = 16, SETTINGS_FILE_BYTES = 65536 };
+#define SETTINGS_KEPT "settings.conf" // under STATE: what was set through the API
+struct settings_report {
+    uint8_t source[SETTINGS_MOST]; // who set each, in settings_describe's order
+    size_t n_faults;               // wrong lines; of these the first SETTING_FAULTS are here:
+    struct err fault[SETTING_FAULTS];
+};
+void settings_fault(struct settings_report *report, const struct err *err);
+// As settings_parse, but a line that is wrong is noted, and leaves its setting as it was.
+void settings_parse_rest(struct settings *settings, struct bytes text, const char *name,
+                         enum setting_source source, struct settings_report *report);

@@ -114,6 +114,54 @@ void settings_default(struct settings *settings)
     };
 }
 
+static void value_text(const struct settings *settings, const struct key *key, char *out,
+                       size_t size)
+{
+    const char *field = (const char *)settings + key->offset;
+    int32_t number = 0;
+    int64_t s = 0;
+    bool flag = false;
+    switch (key->kind) {
+    case TEXT:
+        snprintf(out, size, "%s", field);
+        break;
+    case NUMBER:
+    case CONTEXT:
+        memcpy(&number, field, sizeof(number));
+        if (key->kind == CONTEXT && number == CTX_AUTO)
+            snprintf(out, size, "auto");
+        else
+            snprintf(out, size, "%d", (int)number);
+        break;
+    case DURATION:
+        memcpy(&s, field, sizeof(s));
+        if (s == KEEP_ALWAYS)
+            snprintf(out, size, "always");
+        else
+            snprintf(out, size, "%lld", (long long)s);
+        break;
+    case LEVEL:
+        snprintf(out, size, "%s", settings->log == LOG_DEBUG ? "debug" : "info");
+        break;
+    case KV_TYPE:
+        snprintf(out, size, "%s", settings->kv_q8_0 ? "q8_0" : "f16");
+        break;
+    case FLAG:
+    case AUTO_OFF:
+        memcpy(&flag, field, sizeof(flag));
+        snprintf(out, size, "%s", key->kind == FLAG ? flag ? "yes" : "no" : flag ? "auto" : "off");
+        break;
+    }
+}
+
+bool settings_value(const struct settings *settings, size_t i, char *out, size_t size)
+{
+    if (i >= COUNT_OF(keys))
+        return false;
+    value_text(settings, &keys[i], out, size);
+    return true;
+}
+
 bool settings_describe(size_t i, struct setting *out)
 {
     static struct settings defaults; // the same each time
@@ -122,25 +170,9 @@ bool settings_describe(size_t i, struct setting *out)
     const struct key *key = &keys[i];
     settings_default(&defaults);
     *out = (struct setting){key->name, key->letter, key->value, key->what, ""};
-    const char *field = (const char *)&defaults + key->offset;
-    int32_t number = 0;
-    if (key->kind == NUMBER || key->kind == CONTEXT)
-        memcpy(&number, field, sizeof(number));
-    if (key->kind == AUTO_OFF)
-        snprintf(out->fallback, sizeof(out->fallback), "auto");
-    else if (key->kind == TEXT)
-        snprintf(out->fallback, sizeof(out->fallback), "%s", field[0] ? field : "\"\"");
-    else if (key->kind == CONTEXT && number == CTX_AUTO)
-        snprintf(out->fallback, sizeof(out->fallback), "auto");
-    else if (key->kind == NUMBER || key->kind == CONTEXT)
-        snprintf(out->fallback, sizeof(out->fallback), "%d", (int)number);
-    else if (key->kind == DURATION)
-        snprintf(out->fallback, sizeof(out->fallback), "always");
-    else
-        snprintf(out->fallback, sizeof(out->fallback), "%s",
-                 key->kind == LEVEL  ? "info"
-                 : key->kind == FLAG ? *(const bool *)field ? "yes" : "no"
-                                     : "f16");
+    value_text(&defaults, key, out->fallback, sizeof(out->fallback));
+    if (!out->fallback[0])
+        snprintf(out->fallback, sizeof(out->fallback), "\"\"");
     return true;
 }
 
@@ -403,9 +435,8 @@ static enum status read_line(struct settings *settings, struct bytes line, int l
         return OK;
     const uint8_t *equals = memchr(line.p, '=', line.n);
     if (!equals)
-        return err_set(err, BAD_INPUT,
-                       "\"%.*s\" is not a `key = value` line (a comment begins with #)",
-                       shown(line), (const char *)line.p);
+        return err_set(err, BAD_INPUT, // what stands there may be anything, a password too
+                       "this is not a `key = value` line (a comment begins with #)");
     struct bytes name = trim((struct bytes){line.p, (size_t)(equals - line.p)}), value;
     const struct key *key = key_find(name);
     if (!key)
@@ -423,28 +454,72 @@ static enum status read_line(struct settings *settings, struct bytes line, int l
     return settings_set(settings, key->name, value, err);
 }
 
-enum status settings_parse(struct settings *settings, struct bytes text, const char *name,
-                           struct err *err)
+// The next line of *text, which then begins behind it; false: there is none.
+static bool next_line(struct bytes *text, struct bytes *line)
 {
-    struct settings changed = *settings;
-    int seen_at[COUNT_OF(keys)] = {0};
-    enum status status = OK;
+    if (!text->n)
+        return false;
+    const uint8_t *end = memchr(text->p, '\n', text->n);
+    line->p = text->p;
+    line->n = end ? (size_t)(end - text->p) : text->n;
+    text->p += line->n + (end ? 1 : 0);
+    text->n -= line->n + (end ? 1 : 0);
+    return true;
+}
+
+static struct bytes without_mark(struct bytes text) // a UTF-8 byte order mark
+{
     if (text.n >= 3 && memcmp(text.p, "\xef\xbb\xbf", 3) == 0) {
         text.p += 3;
         text.n -= 3;
     }
-    for (int line_at = 1; text.n && status == OK; line_at++) {
-        const uint8_t *end = memchr(text.p, '\n', text.n);
-        size_t n = end ? (size_t)(end - text.p) : text.n, step = end ? n + 1 : n;
-        status = read_line(&changed, (struct bytes){text.p, n}, line_at, seen_at, err);
+    return text;
+}
+
+enum status settings_parse(struct settings *settings, struct bytes text, const char *name,
+                           struct err *err)
+{
+    struct settings changed = *settings;
+    struct bytes line;
+    int seen_at[COUNT_OF(keys)] = {0};
+    enum status status = OK;
+    text = without_mark(text);
+    for (int line_at = 1; status == OK && next_line(&text, &line); line_at++) {
+        status = read_line(&changed, line, line_at, seen_at, err);
         if (status != OK)
             (void)err_prefix(err, "%s line %d", name, line_at);
-        text.p += step;
-        text.n -= step;
     }
     if (status == OK)
         *settings = changed;
     return status;
+}
+
+void settings_fault(struct settings_report *report, const struct err *err)
+{
+    if (report->n_faults < SETTING_FAULTS)
+        report->fault[report->n_faults] = *err;
+    report->n_faults++;
+}
+
+void settings_parse_rest(struct settings *settings, struct bytes text, const char *name,
+                         enum setting_source source, struct settings_report *report)
+{
+    struct bytes line;
+    int seen_at[COUNT_OF(keys)] = {0};
+    _Static_assert(COUNT_OF(keys) <= SETTINGS_MOST, "a report has a place for each setting");
+    text = without_mark(text);
+    for (int line_at = 1; next_line(&text, &line); line_at++) {
+        struct err err = {0};
+        if (read_line(settings, line, line_at, seen_at, &err) == OK)
+            continue;
+        for (size_t i = 0; i < COUNT_OF(keys); i++)
+            seen_at[i] = seen_at[i] == line_at ? 0 : seen_at[i]; // a right one may follow
+        (void)err_prefix(&err, "%s line %d", name, line_at);
+        settings_fault(report, &err);
+    }
+    for (size_t i = 0; i < COUNT_OF(keys); i++)
+        if (seen_at[i])
+            report->source[i] = (uint8_t)source;
 }
 
 enum status settings_read(struct settings *settings, const char *path, struct err *err)

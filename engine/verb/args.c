@@ -231,6 +231,57 @@ static enum status read_all(struct args_reading *r, struct err *err)
     return OK;
 }
 
+// tawny.conf: all of it is right, or, where it is to run on, what is right counts.
+static enum status read_config(const struct command *command, const char *path, struct err *err)
+{
+    struct settings strict = *command->settings;
+    struct buf file;
+    if (!command->report)
+        return settings_read(command->settings, path, err);
+    enum status status = file_read(&file, path, SETTINGS_FILE_BYTES, err);
+    if (status == OK) {
+        if (!command->run_on)
+            status = settings_parse(&strict, buf_view(&file), path, err);
+        if (status == OK)
+            settings_parse_rest(command->settings, buf_view(&file), path, SETTING_FILE,
+                                command->report);
+        buf_free(&file);
+    } else if (command->run_on) {
+        settings_fault(command->report, err);
+        status = OK;
+    }
+    return status;
+}
+
+// What was set through the API stands over the file.
+static void read_kept(const struct command *command, const char *state)
+{
+    struct settings where = {0};
+    struct buf file;
+    struct err err = {0};
+    char path[sizeof(where.state) + 32];
+    snprintf(where.state, sizeof(where.state), "%s", state);
+    if (args_state(&where, &err) != OK)
+        return;
+    snprintf(path, sizeof(path), "%s/" SETTINGS_KEPT, where.state);
+    if (access(path, F_OK) != 0)
+        return;
+    if (file_read(&file, path, SETTINGS_FILE_BYTES, &err) != OK) {
+        settings_fault(command->report, &err);
+        return;
+    }
+    settings_parse_rest(command->settings, buf_view(&file), path, SETTING_API, command->report);
+    buf_free(&file);
+}
+
+static void note_given(const struct args_reading *r, struct settings_report *report)
+{
+    struct setting setting;
+    for (size_t i = 0; settings_describe(i, &setting); i++)
+        if (r->seen_setting[i])
+            report->source[i] = SETTING_COMMAND_LINE;
+}
+
 enum status args_read(const struct command *command, int argc, char **argv, struct err *err)
 {
     struct settings scratch;
@@ -240,11 +291,19 @@ enum status args_read(const struct command *command, int argc, char **argv, stru
         return read_all(&first, err);
     settings_default(&scratch);
     settings_default(command->settings);
+    if (command->report)
+        *command->report = (struct settings_report){0};
     enum status status = read_all(&first, err);
     if (status == OK && first.config)
-        status = settings_read(command->settings, first.config, err);
+        status = read_config(command, first.config, err);
+    if (status == OK && command->report)
+        read_kept(command, scratch.state[0] ? scratch.state : command->settings->state);
     struct args_reading second = {command, command->settings, .argc = argc, .argv = argv};
-    return status == OK ? read_all(&second, err) : status;
+    if (status == OK)
+        status = read_all(&second, err);
+    if (status == OK && command->report)
+        note_given(&second, command->report);
+    return status;
 }
 
 enum status args_int(const char *name, const char *text, int64_t least, int64_t most, int64_t *out,

@@ -23,6 +23,10 @@ struct command {      // what a verb takes
     size_t n_args;
     struct settings *settings; // NULL: it has nothing to do with them
     bool *model_given;         // set: whether a model was named here; NULL: nobody asks
+    // Filled, for a server: who set what. Then STATE/settings.conf is read too, which the API
+    // writes; what is wrong in it is noted. NULL: nobody asks, and it is not read.
+    struct settings_report *report;
+    bool run_on; // with a report: so it is for the file of --config; else a wrong line ends it
 };
 
 // Fills what argv[1..] names. Settings get their defaults, then what the file of --config says,

@@ -33,7 +33,8 @@
 enum { BEAT_MS = 5000, LOADING_TOLD_MS = 3000, HANDED_FIRST = 3 };
 
 struct server {
-    struct settings settings;
+    struct settings asked, settings; // as they are written; as they are meant
+    struct settings_report report;   // who set what, and what is wrong
     struct sched *sched;
     struct store *store;
     char model_path[2200]; // of the model of the start
@@ -119,21 +120,55 @@ static struct client_options client_options(const struct settings *settings)
                                    .proxy = settings->proxy};
 }
 
-static enum status read_settings(struct settings *settings, int argc, char **argv, struct err *err)
+// What settings.c cannot know: addresses and files of certificates.
+static enum status settings_good(const struct settings *settings, struct err *err)
 {
-    const struct command command = {
-        "answer over HTTPS: the server. Prints the addresses, the fingerprint of its certificate "
-        "authority and the API key; ends with Ctrl-C or SIGTERM.",
-        NULL, 0, settings};
-    enum status status = args_read(&command, argc, argv, err);
+    struct settings with_http = *settings;
+    enum status status = net_listen_good("listen", settings->listen, err);
     if (status == OK)
-        status = net_listen_good("listen", settings->listen, err);
-    if (status == OK)
-        status = choose_http(settings, err);
+        status = choose_http(&with_http, err);
     const struct client_options client = client_options(settings);
     if (status == OK)
         status = net_client_good(&client, err);
-    return status == OK ? net_listen_good("listen-http", settings->listen_http, err) : status;
+    return status == OK ? net_listen_good("listen-http", with_http.listen_http, err) : status;
+}
+
+// The box runs on with the defaults of what cannot be: somebody must be able to reach it.
+static void settings_mend(struct settings *settings, struct settings_report *report)
+{
+    struct settings usual;
+    struct err err = {0};
+    settings_default(&usual);
+    if (settings_good(settings, &err) == OK)
+        return;
+    settings_fault(report, &err);
+    if (net_listen_good("listen", settings->listen, &err) != OK)
+        memcpy(settings->listen, usual.listen, sizeof(usual.listen));
+    if (settings_good(settings, &err) == OK)
+        return;
+    memcpy(settings->listen_http, usual.listen_http, sizeof(usual.listen_http));
+    memcpy(settings->tokens, usual.tokens, sizeof(usual.tokens));
+    memcpy(settings->ca, usual.ca, sizeof(usual.ca));
+    memcpy(settings->pull_plain, usual.pull_plain, sizeof(usual.pull_plain));
+    memcpy(settings->proxy, usual.proxy, sizeof(usual.proxy));
+}
+
+static enum status read_settings(struct settings *settings, struct settings_report *report,
+                                 int argc, char **argv, struct err *err)
+{
+    const char *heartbeat = getenv("TAWNY_HEARTBEAT_FD");
+    const struct command command = {
+        "answer over HTTPS: the server. Prints the addresses, the fingerprint of its certificate "
+        "authority and the API key; ends with Ctrl-C or SIGTERM.",
+        .settings = settings, .report = report, .run_on = heartbeat && heartbeat[0]};
+    enum status status = args_read(&command, argc, argv, err);
+    if (status != OK)
+        return status;
+    if (command.run_on)
+        settings_mend(settings, report);
+    for (size_t i = 0; i < report->n_faults && i < SETTING_FAULTS; i++)
+        log_error("settings: %s; it is left out", report->fault[i].text);
+    return settings_good(settings, err);
 }
 
 static enum status make_dirs(const char *path, unsigned mode, struct err *err)
@@ -228,6 +263,17 @@ static void beat(void *arg)
                   (unsigned long long)(sched_step_ms(server->sched) / 1000));
     else
         heartbeat_say(server, "beat\n");
+}
+
+// Its administrator asks for it: PID 1 starts us, or the whole box, again.
+static void restart(void *arg, bool box)
+{
+    struct server *server = arg;
+    log_info("restarting%s, as was asked for", box ? " the box" : "");
+    if (box)
+        heartbeat_say(server, "reboot\n");
+    else
+        net_stop(server->net);
 }
 
 // ---- what the owner reads -------------------------------------------------------------------
@@ -478,7 +524,12 @@ static enum status open_floors(struct server *server, struct err *err)
                                       .tell_init = tell_init,
                                       .tell_init_arg = server,
                                       .registry = settings->registry,
-                                      .hub = settings->hub};
+                                      .hub = settings->hub,
+                                      .settings = &server->asked,
+                                      .report = &server->report,
+                                      .settings_good = settings_good,
+                                      .restart = server->heartbeat_fd >= 0 ? restart : NULL,
+                                      .restart_arg = server};
     status = api_open(&server->api, &api_options, err);
     if (status != OK)
         return status;
@@ -517,9 +568,12 @@ int verb_serve(int argc, char **argv)
     struct server server = {
         .began_ms = clock_ms(), .loading_told_ms = clock_ms(), .heartbeat_fd = -1};
     struct err err = {0};
-    enum status status = read_settings(&server.settings, argc, argv, &err);
+    enum status status = read_settings(&server.asked, &server.report, argc, argv, &err);
     if (status == CANCELLED)
         return 0;
+    server.settings = server.asked;
+    if (status == OK)
+        status = choose_http(&server.settings, &err);
     if (status != OK)
         return args_fail("serve", &err, 2);
     log_level_set(server.settings.log);

@@ -154,7 +154,7 @@ static void test_bad(void)
         {"model =\n", "model: a value is missing"},
         {"model = \"abc\n", "model: the closing quote is missing"},
         {"model = \"abc\" d\n", "model: there is text after the closing quote"},
-        {"just words\n", "line 1: \"just words\" is not a `key = value` line"},
+        {"just words\n", "line 1: this is not a `key = value` line"},
         {"share-prefixes = true\n", "share-prefixes: \"true\" is neither yes nor no"},
         {"kv-type = q4_0\n", "kv-type: \"q4_0\" is neither f16 nor q8_0"},
         {"speculation = on\n", "speculation: \"on\" is neither auto nor off"},
@@ -234,12 +234,53 @@ static void test_files(void)
     CHECK(memcmp(a, b, sizeof(a)) != 0);
 }
 
+// A server that nobody sees: what is right counts, what is wrong is noted.
+static void test_rest(void)
+{
+    static struct settings_report report;
+    struct settings settings;
+    struct setting setting;
+    char value[64];
+    size_t ctx = 0, last = 0;
+    settings_default(&settings);
+    settings_parse_rest(&settings,
+                        bytes_of("\xef\xbb\xbfparallel = 3\nctxx = 5\r\npass word\nctx = lots\n"
+                                 "ctx = 2048\nctx = 4096\nlog = \"debug\n"),
+                        "conf", SETTING_FILE, &report);
+    CHECK(settings.n_parallel == 3 && settings.n_ctx == 2048 && settings.log == LOG_INFO);
+    CHECK(report.n_faults == 5);
+    CHECK(strstr(report.fault[0].text, "conf line 2: there is no setting \"ctxx\""));
+    CHECK(strstr(report.fault[1].text, "line 3") && !strstr(report.fault[1].text, "pass"));
+    CHECK(strstr(report.fault[2].text, "line 4: ctx") && strstr(report.fault[3].text, "line 6"));
+    for (size_t i = 0; settings_describe(i, &setting); i++) {
+        ctx = strcmp(setting.name, "ctx") == 0 ? i : ctx;
+        last = i;
+    }
+    CHECK(report.source[ctx] == SETTING_FILE && report.source[last] == SETTING_DEFAULT);
+    CHECK(settings_value(&settings, ctx, value, sizeof(value)));
+    CHECK_TEXT(value, "2048");
+    CHECK(!settings_value(&settings, last + 1, value, sizeof(value)));
+    for (int i = 0; i < 40; i++) // more than are kept
+        settings_parse_rest(&settings, bytes_of("x\n"), "conf", SETTING_API, &report);
+    CHECK(report.n_faults == 45 && settings.n_ctx == 2048);
+    // What each setting says of itself is what the file may say.
+    settings_default(&settings);
+    for (size_t i = 0; settings_describe(i, &setting); i++) {
+        struct err err = {0};
+        char text[4200];
+        CHECK(settings_value(&settings, i, text, sizeof(text)));
+        if (!CHECK(!text[0] || settings_set(&settings, setting.name, bytes_of(text), &err) == OK))
+            fprintf(stderr, "    %s\n", err.text);
+    }
+}
+
 int main(void)
 {
     if (!mkdtemp(dir))
         return 1;
     snprintf(path, sizeof(path), "%s/tawny.conf", dir);
     test_good();
+    test_rest();
     test_described();
     test_durations();
     test_parse();

@@ -1,0 +1,335 @@
+// settings_route.c - the settings over HTTP, for those with the scope admin:
+//
+//   GET /v1/settings   each: its value, its default, its meaning, who set it, what a change needs;
+//                      and the lines of tawny.conf that are wrong
+//   PUT /v1/settings   {"ctx": 8192, "hostname": "owl", "pin": null}: sets what is named; null
+//                      takes back what was set here. {"restart": true} beside them restarts what
+//                      has to be, where PID 1 can
+//
+// Where they are kept: STATE/settings.conf, which is read after tawny.conf and stands over it. Not
+// in tawny.conf itself: that is on a FAT partition, which is mounted read-only so that a power cut
+// leaves it whole, this process has no right to it, and the comments of its owner would be lost.
+// PID 1 reads both too. A command line stands over both. What is written has passed the same checks
+// as at a start, all of it or nothing: a box that was reached by the old settings is not lost by a
+// bad value of the new.
+#include "fields.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { VALUE_BYTES = 4200, ANSWER_BYTES = 256 << 10 };
+
+struct settings_put { // one that is being written
+    struct settings_put *next;
+    struct exchange *exchange; // NULL: the client is gone
+    uint64_t id;
+    char names[400]; // what changed
+    bool box, restart;
+};
+
+// Those that PID 1 reads too, or that are written where it looks.
+static bool needs_box(const char *name)
+{
+    static const char *const names[] = {"hostname", "address", "gateway", "dns", "ntp", "listen"};
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return false;
+}
+
+static bool is_secret(const char *name)
+{
+    return strcmp(name, "tokens") == 0;
+}
+
+void settings_faults_write(struct json *json, const struct settings_report *report)
+{
+    if (!report || report->n_faults == 0)
+        return;
+    json_array(json, "settings_faults");
+    for (size_t i = 0; i < report->n_faults && i < SETTING_FAULTS; i++)
+        json_string(json, NULL, report->fault[i].text);
+    json_end(json);
+}
+
+static void setting_write(const struct api *api, struct json *json, size_t i,
+                          const struct setting *setting)
+{
+    static const char *const sources[] = {"default", "tawny.conf", "api", "command line"};
+    char value[VALUE_BYTES];
+    (void)settings_value(api->options.settings, i, value, sizeof(value));
+    json_object(json, NULL);
+    json_string(json, "name", setting->name);
+    json_string(json, "value", is_secret(setting->name) && value[0] ? "(set)" : value);
+    json_string(json, "default", setting->fallback);
+    json_string(json, "kind", setting->value);
+    json_string(json, "help", setting->what);
+    json_string(json, "set_by", sources[api->options.report->source[i] % COUNT_OF(sources)]);
+    json_string(json, "needs", needs_box(setting->name) ? "restart of the box" : "restart");
+    json_end(json);
+}
+
+void settings_get(struct api *api, struct exchange *exchange, const struct request *request)
+{
+    (void)request;
+    struct json json;
+    struct setting setting;
+    json_init(&json, ANSWER_BYTES);
+    json_object(&json, NULL);
+    json_string(&json, "object", "settings");
+    json_array(&json, "settings");
+    for (size_t i = 0; settings_describe(i, &setting); i++)
+        setting_write(api, &json, i, &setting);
+    json_end(&json);
+    settings_faults_write(&json, api->options.report);
+    json_bool(&json, "waits_for_restart", api->settings_changed);
+    json_bool(&json, "can_restart", api->options.restart);
+    json_end(&json);
+    exchange_reply_header(exchange, "Cache-Control", "no-store");
+    json_reply(exchange, 200, &json);
+}
+
+// ---- changing -------------------------------------------------------------------------------
+
+struct kept_settings { // those of STATE/settings.conf
+    struct settings values;
+    struct settings_report report; // source SETTING_API: it stands there
+};
+
+static void kept_path(char out[600], const struct api *api)
+{
+    snprintf(out, 600, "%s/" SETTINGS_KEPT, api->state);
+}
+
+// What the file holds, or will when all that is under way is written.
+static void kept_read(const struct api *api, struct kept_settings *out)
+{
+    struct buf file;
+    struct err err = {0};
+    char path[600];
+    *out = (struct kept_settings){0};
+    settings_default(&out->values);
+    if (api->settings_text.p) {
+        settings_parse_rest(&out->values, buf_view(&api->settings_text), SETTINGS_KEPT, SETTING_API,
+                            &out->report);
+        return;
+    }
+    kept_path(path, api);
+    if (file_read(&file, path, SETTINGS_FILE_BYTES, &err) != OK)
+        return;
+    settings_parse_rest(&out->values, buf_view(&file), SETTINGS_KEPT, SETTING_API, &out->report);
+    buf_free(&file);
+}
+
+static bool setting_read(struct reading *r, const char *name, yyjson_val *value, char *out,
+                         size_t size)
+{
+    const char *text = yyjson_get_str(value);
+    const size_t n = yyjson_get_len(value);
+    if (yyjson_is_bool(value))
+        snprintf(out, size, "%s", yyjson_get_bool(value) ? "yes" : "no");
+    else if (yyjson_is_int(value))
+        snprintf(out, size, "%lld", (long long)yyjson_get_sint(value));
+    else if (!text)
+        return wrong_kind(r, name, "a string, a whole number, true, false or null", value);
+    else if (n >= size || memchr(text, 0, n) || memchr(text, '"', n))
+        return refuse(r->refusal, 400, "invalid_value", name,
+                      "'%s' is a text of at most %zu bytes without double quotes.", name, size - 1);
+    else
+        snprintf(out, size, "%s", text);
+    return true;
+}
+
+static bool member_apply(struct reading *r, struct kept_settings *kept, struct settings_put *put,
+                         const char *name, yyjson_val *value)
+{
+    struct setting setting;
+    struct err err = {0};
+    char text[VALUE_BYTES];
+    size_t i = 0;
+    if (strcmp(name, "restart") == 0)
+        return take_flag(r, name, value, &put->restart);
+    while (settings_describe(i, &setting) && strcmp(setting.name, name) != 0)
+        i++;
+    if (!settings_describe(i, &setting))
+        return refuse(r->refusal, 400, "unknown_parameter", name,
+                      "There is no setting '%.60s'; GET /v1/settings lists them.", name);
+    if (strcmp(name, "state") == 0)
+        return refuse(r->refusal, 400, "invalid_value", name,
+                      "'state' says where this is kept: it is set by tawny.conf or the command "
+                      "line alone.");
+    if (yyjson_is_null(value)) {
+        kept->report.source[i] = SETTING_DEFAULT;
+    } else {
+        if (!setting_read(r, name, value, text, sizeof(text)))
+            return false;
+        if (settings_set(&kept->values, name, bytes_of(text), &err) != OK)
+            return refuse(r->refusal, 400, "invalid_value", name, "%s.", err.text);
+        kept->report.source[i] = SETTING_API;
+    }
+    size_t n = strlen(put->names);
+    snprintf(put->names + n, sizeof(put->names) - n, "%s%s", n ? ", " : "", name);
+    put->box = put->box || needs_box(name);
+    return true;
+}
+
+// The settings as they would be at the next start, as far as they are set here.
+static bool all_good(struct api *api, const struct kept_settings *kept, struct refusal *refusal)
+{
+    struct settings next = *api->options.settings;
+    struct setting setting;
+    struct err err = {0};
+    char text[VALUE_BYTES];
+    for (size_t i = 0; settings_describe(i, &setting); i++) {
+        bool here = kept->report.source[i] == SETTING_API;
+        if (!here && api->options.report->source[i] != SETTING_API)
+            continue;
+        (void)settings_value(&kept->values, i, text, sizeof(text));
+        struct settings usual;
+        settings_default(&usual);
+        if (!here)
+            (void)settings_value(&usual, i, text, sizeof(text));
+        if (settings_set(&next, setting.name, bytes_of(text), &err) != OK)
+            return refuse(refusal, 400, "invalid_value", setting.name, "%s.", err.text);
+    }
+    if (api->options.settings_good && api->options.settings_good(&next, &err) != OK)
+        return refuse(refusal, 400, "invalid_value", NULL, "%s.", err.text);
+    return true;
+}
+
+static bool body_apply(struct api *api, const struct request *request, struct kept_settings *kept,
+                       struct settings_put *put, struct refusal *refusal)
+{
+    struct body body;
+    struct reading r = {.refusal = refusal};
+    size_t i, n;
+    yyjson_val *key, *value;
+    if (!body_open(&body, request->body, refusal))
+        return false;
+    bool good = true;
+    yyjson_obj_foreach(yyjson_doc_get_root(body.doc), i, n, key, value)
+    {
+        good = good && member_apply(&r, kept, put, yyjson_get_str(key), value);
+    }
+    body_close(&body);
+    if (good && put->restart && !api->options.restart)
+        return refuse(refusal, 400, "unsupported_value", "restart",
+                      "Nobody would start this server again: restart it by what started it.");
+    return good && all_good(api, kept, refusal);
+}
+
+static enum status file_text(const struct kept_settings *kept, struct buf *out)
+{
+    struct setting setting;
+    char text[VALUE_BYTES];
+    buf_init(out, SETTINGS_FILE_BYTES);
+    enum status status =
+        buf_format(out, "# Written by PUT /v1/settings; stands over tawny.conf.\n");
+    for (size_t i = 0; status == OK && settings_describe(i, &setting); i++) {
+        if (kept->report.source[i] != SETTING_API)
+            continue;
+        (void)settings_value(&kept->values, i, text, sizeof(text));
+        status = buf_format(out, "%s = \"%s\"\n", setting.name, text);
+    }
+    return status;
+}
+
+static void put_gone(void *arg, struct exchange *exchange)
+{
+    struct settings_put *put = arg;
+    if (put->exchange == exchange)
+        put->exchange = NULL;
+}
+
+static bool write_out(struct api *api, struct settings_put *put, const struct kept_settings *kept)
+{
+    struct buf file, copy;
+    char path[600];
+    kept_path(path, api);
+    if (file_text(kept, &file) != OK)
+        die("the settings take more than %d bytes", SETTINGS_FILE_BYTES);
+    buf_init(&copy, SETTINGS_FILE_BYTES);
+    if (buf_add(&copy, file.p, file.n) != OK)
+        die("a copy of a text that has room has none");
+    put->id = ++api->last_keeping;
+    if (!scribe_write(api->scribe, put->id, path, &file)) {
+        buf_free(&file);
+        buf_free(&copy);
+        return false;
+    }
+    buf_free(&api->settings_text);
+    api->settings_text = copy;
+    return true;
+}
+
+void settings_put(struct api *api, struct exchange *exchange, const struct request *request)
+{
+    struct refusal refusal;
+    struct settings_put *put = mem_alloc(sizeof(*put));
+    struct kept_settings *kept = mem_alloc(sizeof(*kept));
+    *put = (struct settings_put){.exchange = exchange};
+    kept_read(api, kept);
+    bool good = body_apply(api, request, kept, put, &refusal);
+    if (good && !write_out(api, put, kept))
+        good = refuse(&refusal, 500, "not_kept", NULL, "Nothing is changed: the disk is too slow.");
+    free(kept);
+    if (!good) {
+        free(put);
+        refusal_reply(exchange, &refusal);
+        return;
+    }
+    exchange_note(exchange, "settings: %s", put->names[0] ? put->names : "none");
+    exchange_owner(exchange, put_gone, put);
+    put->next = api->settings_puts;
+    api->settings_puts = put;
+}
+
+static void put_reply(struct api *api, const struct settings_put *put)
+{
+    struct json json;
+    json_init(&json, 4096);
+    json_object(&json, NULL);
+    json_string(&json, "object", "settings");
+    json_string(&json, "changed", put->names);
+    json_string(&json, "needs", put->box ? "restart of the box" : "restart");
+    json_bool(&json, "restarting", put->restart);
+    json_end(&json);
+    json_reply(put->exchange, 200, &json);
+    (void)api;
+}
+
+void settings_kept(struct api *api, const struct scribed *outcome)
+{
+    struct settings_put **at = &api->settings_puts;
+    while (*at && (*at)->id != outcome->id)
+        at = &(*at)->next;
+    struct settings_put *put = *at;
+    if (!put)
+        return;
+    *at = put->next;
+    struct refusal refusal;
+    if (outcome->err.status != OK) {
+        buf_free(&api->settings_text); // what is on the disk counts
+        (void)refuse(&refusal, 500, "not_kept", NULL, "Nothing is changed: %s.", outcome->err.text);
+        if (put->exchange)
+            refusal_reply(put->exchange, &refusal);
+    } else {
+        api->settings_changed = true;
+        if (put->exchange)
+            put_reply(api, put);
+        if (put->restart)
+            api->options.restart(api->options.restart_arg, put->box);
+    }
+    free(put);
+}
+
+void settings_end(struct api *api)
+{
+    while (api->settings_puts) {
+        struct settings_put *put = api->settings_puts;
+        api->settings_puts = put->next;
+        free(put);
+    }
+    buf_free(&api->settings_text);
+}
