@@ -88,7 +88,7 @@ _Noreturn void engine_become(const struct engine_start *start, int out_fd, int b
                          beat,
                          "LANG=C.UTF-8",
                          skip,
-                         in_container() ? NULL : "TAWNY_UPDATE=/run/update/status", // not ours there
+                         in_container() ? NULL : "TAWNY_UPDATE=/run/update/status",
                          NULL};
     struct err err;
 
