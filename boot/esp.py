@@ -25,16 +25,17 @@ if [ -n "$trial" ]; then
 fi
 export slot
 export good
+export disk
 set default=0
 set fallback=1
 menuentry "Tawny" {
     load_env --file /tawny/$slot/env
-    linux /tawny/$slot/linux $cmdline
+    linux /tawny/$slot/linux $cmdline tawny.disk=$disk
     initrd /tawny/$slot/initrd
 }
 menuentry "Tawny, the version that was good before" {
     load_env --file /tawny/$good/env
-    linux /tawny/$good/linux $cmdline
+    linux /tawny/$good/linux $cmdline tawny.disk=$disk
     initrd /tawny/$good/initrd
 }
 """
@@ -81,7 +82,7 @@ def contents(uki, release):
         "EFI/BOOT/BOOTX64.EFI": signed(LOADER),
         "EFI/Linux/tawny-1.efi": uki,
         "grub/grub.cfg": GRUB.encode(),
-        "grub/grubenv": environment(1024, good=1, trial="", last="", why=""),
+        "grub/grubenv": environment(1024, good=1, trial="", last="", disk="", why=""),
         "loader/loader.conf": LOADER_CONF.encode(),
         "tawny/1/about": release.encode(),
         "tawny/1/env": environment(4096, cmdline=cmdline),

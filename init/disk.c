@@ -1,7 +1,9 @@
 /* disk.c - the data partition and the EFI system partition.
  *
  * They are known by their GPT names alone (tawny-data, tawny-esp): init never writes to a disk that
- * does not carry them. Where several do, the first one found is used and the others are named.
+ * does not carry them. Where several do, it is the disk that the kernel came from: the loader tells
+ * its id (slots.c), and the ESP that has that id is looked for. Where no loader tells one, it is a
+ * disk that has none yet: a new one, at its first start. The others are named and left alone.
  *
  * Everything that touches a disk runs in a child (child.c). The one for the data: grow the
  * partition to the disk's end, mount it (the kernel replays the journal), directories, random seed.
@@ -32,7 +34,9 @@
 #define SAFE (MS_NOSUID | MS_NODEV | MS_NOEXEC)
 #define MAX_ESPS 4
 
-enum part_state { ABSENT, FOUND, MOUNTING, MOUNTED, FAILED };
+#define ORIGIN_MS 5000 // for the disk that the kernel came from, once another one is there
+
+enum part_state { ABSENT, FOUND, PROBED, MOUNTING, MOUNTED, FAILED };
 
 struct partition {
     char name[32]; // sda3
@@ -41,9 +45,12 @@ struct partition {
     enum part_state state;
 };
 
-static struct partition data, esp, esps[MAX_ESPS];
-static int n_esps;
-static bool given_up; // the engine runs without a data partition
+static struct partition data, esp, esps[MAX_ESPS], datas[MAX_ESPS];
+static int n_esps, n_datas, n_probing;
+static char origin_id[DISK_ID_BYTES]; // of the disk the kernel came from; "": it has none yet
+static char origin_disk[32];          // sda, once it is known
+static int64_t waits_since_ms;        // for that, with another disk at hand
+static bool given_up;                 // the engine runs without a data partition
 
 /* ---- finding ---- */
 
@@ -80,13 +87,29 @@ static bool disk_of(const char *part, char out[32])
     return true;
 }
 
-static void esp_added(const struct partition *p)
+static void add(struct partition list[MAX_ESPS], int *n, const struct partition *p)
 {
-    for (int i = 0; i < n_esps; i++)
-        if (strcmp(esps[i].name, p->name) == 0)
+    for (int i = 0; i < *n; i++)
+        if (strcmp(list[i].name, p->name) == 0)
             return; // the walk and the announcement both name it
-    if (n_esps < MAX_ESPS)
-        esps[n_esps++] = *p;
+    if (*n < MAX_ESPS)
+        list[(*n)++] = *p;
+}
+
+static void say_left_alone(const char *name)
+{
+    complain("data", "%s is called %s too and is left alone; %s is in use%s", name, DATA_LABEL,
+             data.name,
+             origin_id[0] ? ", the disk that this system was started from"
+                          : ". Remove one of the two disks to be sure which one that is");
+}
+
+static void take_data(const struct partition *p)
+{
+    data = *p;
+    for (int i = 0; i < n_datas; i++)
+        if (strcmp(datas[i].name, data.name) != 0)
+            say_left_alone(datas[i].name);
 }
 
 static void partition_added(const char *name)
@@ -103,18 +126,105 @@ static void partition_added(const char *name)
     snprintf(p.name, sizeof(p.name), "%s", name);
     p.number = (int)strtol(number, NULL, 10);
     if (strcmp(label, ESP_LABEL) == 0) {
-        esp_added(&p);
+        add(esps, &n_esps, &p);
     } else if (strcmp(label, DATA_LABEL) == 0) {
-        if (given_up) {
+        int n_before = n_datas;
+        add(datas, &n_datas, &p);
+        if (n_datas == n_before)
+            return;
+        if (given_up)
             complain("data", "%s appeared too late; restart the machine to use it", name);
-        } else if (data.state == ABSENT) {
-            data = p;
-        } else if (strcmp(data.name, name) != 0) {
-            complain("data",
-                     "%s is called %s too and is left alone; %s is in use. Remove one of the "
-                     "two disks to be sure which one that is",
-                     name, DATA_LABEL, data.name);
+        else if (data.state != ABSENT)
+            say_left_alone(name);
+    }
+}
+
+/* ---- the disk that the kernel came from ---- */
+
+static void read_origin(void)
+{
+    static bool done;
+    char credential[64] = "", cmdline[4096] = "";
+
+    if (done)
+        return;
+    done = true;
+    (void)read_file("/.extra/global_credentials/tawny-disk.cred", credential, sizeof(credential));
+    (void)read_file("/proc/cmdline", cmdline, sizeof(cmdline));
+    (void)origin_find(origin_id, credential, cmdline);
+}
+
+/* In a child: exit code 0 when the ESP has the id. */
+static int probe(void *ctx)
+{
+    const struct partition *p = ctx;
+    char device[64], where[64], path[96], text[ENV_BYTES + 1];
+    struct env env = {0};
+
+    snprintf(device, sizeof(device), "/dev/%s", p->name);
+    snprintf(where, sizeof(where), "/run/esp-%s", p->name);
+    mkdir(where, 0700);
+    if (mount(device, where, "vfat", SAFE | MS_RDONLY, "umask=077") == 0) {
+        snprintf(path, sizeof(path), "%s/grub/grubenv", where);
+        ssize_t n = read_file(path, text, sizeof(text));
+        if (n > 0)
+            env_read(&env, text, (size_t)n);
+        umount(where);
+    }
+    rmdir(where);
+    return strcmp(env.disk, origin_id) == 0 ? 0 : 1;
+}
+
+static void probed(void *ctx, int code)
+{
+    const struct partition *p = ctx;
+
+    n_probing--;
+    if (code == 0 && !origin_disk[0])
+        snprintf(origin_disk, sizeof(origin_disk), "%s", p->disk);
+}
+
+static bool vfat_ready(void)
+{
+    return module_ready("vfat") == OK && module_ready("nls_cp437") == OK &&
+           module_ready("nls_ascii") == OK && module_ready("nls_utf8") == OK;
+}
+
+static void probe_esps(void)
+{
+    for (int i = 0; i < n_esps && vfat_ready(); i++) {
+        if (esps[i].state == FOUND && child_start("", probe, probed, &esps[i])) {
+            esps[i].state = PROBED;
+            n_probing++;
         }
+    }
+}
+
+int64_t disk_tick(int64_t now)
+{
+    if (data.state != ABSENT || !waits_since_ms)
+        return INT64_MAX;
+    int64_t due = waits_since_ms + ORIGIN_MS + 1;
+    return due > now + 250 ? due : now + 250;
+}
+
+/* Which of the data partitions it is to be. */
+static void choose_data(void)
+{
+    read_origin();
+    if (data.state != ABSENT || n_datas == 0)
+        return;
+    probe_esps();
+    for (int i = 0; i < n_datas && origin_disk[0]; i++)
+        if (strcmp(datas[i].disk, origin_disk) == 0)
+            take_data(&datas[i]);
+    if (!waits_since_ms)
+        waits_since_ms = now_ms();
+    if (data.state == ABSENT && n_probing == 0 && module_drivers_ready() == OK &&
+        now_ms() - waits_since_ms > ORIGIN_MS) {
+        complain("data", "the disk that this system was started from has not come; %s is used",
+                 datas[0].name);
+        take_data(&datas[0]);
     }
 }
 
@@ -402,6 +512,7 @@ static void data_done(void *ctx, int code)
 
 enum status disk_data(void)
 {
+    choose_data();
     if (data.state == FOUND && module_ready("ext4") == OK) {
         if (child_start("mounting the data partition", mount_data, data_done, NULL))
             data.state = MOUNTING;
@@ -416,7 +527,7 @@ bool disk_mounted(void)
 
 bool disk_busy(void)
 {
-    return data.state == MOUNTING || esp.state == MOUNTING;
+    return data.state == MOUNTING || esp.state == MOUNTING || n_probing > 0;
 }
 
 void disk_give_up(void)
@@ -502,11 +613,13 @@ static void esp_done(void *ctx, int code)
 
 enum status disk_esp(void)
 {
-    for (int i = 0; i < n_esps && esp.state == ABSENT; i++)
-        if (data.state == ABSENT || strcmp(esps[i].disk, data.disk) == 0)
+    for (int i = 0; i < n_esps && esp.state == ABSENT; i++) {
+        if (data.state == ABSENT || strcmp(esps[i].disk, data.disk) == 0) {
             esp = esps[i];
-    if (esp.state == FOUND && module_ready("vfat") == OK && module_ready("nls_cp437") == OK &&
-        module_ready("nls_ascii") == OK && module_ready("nls_utf8") == OK) {
+            esp.state = FOUND;
+        }
+    }
+    if (esp.state == FOUND && n_probing == 0 && vfat_ready()) {
         if (child_start("mounting the settings", mount_esp, esp_done, NULL))
             esp.state = MOUNTING;
     }

@@ -383,6 +383,7 @@ void disk_added(const struct uevent *u);
  * come, and why has been said. */
 enum status disk_data(void);
 enum status disk_esp(void);
+int64_t disk_tick(int64_t now);
 bool disk_mounted(void);         // /data is there and can be written
 bool disk_busy(void);            // a mount is under way
 void disk_give_up(void);         // from now on a data partition comes too late

@@ -60,6 +60,7 @@ static enum status begin_loop(struct err *err)
     loop_timer(ntp_tick);
     loop_timer(engine_tick);
     loop_timer(update_tick);
+    loop_timer(disk_tick);
     loop_timer(power_tick);
     loop_timer(watchdog_tick);
     loop_timer(screen_tick);

@@ -78,6 +78,32 @@ void env_read(struct env *e, const char *text, size_t len)
     e->trial = (int)number_of(text, len, "trial", MOST_NUMBER);
     e->last = (int)number_of(text, len, "last", MOST_NUMBER);
     text_of(e->why, sizeof(e->why), text, len, "why");
+    char id[DISK_ID_BYTES + 1];
+    text_of(id, sizeof(id), text, len, "disk");
+    disk_id_read(e->disk, id, strlen(id));
+}
+
+void disk_id_read(char id[DISK_ID_BYTES], const char *text, size_t len)
+{
+    while (len && (text[len - 1] == '\n' || text[len - 1] == 0))
+        len--;
+    bool good = len == DISK_ID_BYTES - 1;
+    for (size_t i = 0; good && i < len; i++)
+        good = (text[i] >= '0' && text[i] <= '9') || (text[i] >= 'a' && text[i] <= 'f');
+    snprintf(id, DISK_ID_BYTES, "%.*s", good ? (int)len : 0, text);
+}
+
+bool origin_find(char id[DISK_ID_BYTES], const char *credential, const char *cmdline)
+{
+    static const char key[] = "tawny.disk=";
+
+    disk_id_read(id, credential, strlen(credential));
+    for (const char *at = cmdline; !id[0] && at; at = strchr(at, ' ')) {
+        at += strspn(at, " ");
+        if (strncmp(at, key, sizeof(key) - 1) == 0)
+            disk_id_read(id, at + sizeof(key) - 1, strcspn(at + sizeof(key) - 1, " \n"));
+    }
+    return id[0] != 0;
 }
 
 static void number_text(char out[16], int n)
@@ -97,9 +123,9 @@ void env_write(const struct env *e, char out[ENV_BYTES])
     for (char *c = why; *c; c++)
         if (*c == '\\' || *c == '\n' || *c == '\r')
             *c = ' ';
-    int n =
-        snprintf(out, ENV_BYTES, "# GRUB Environment Block\ngood=%d\ntrial=%s\nlast=%s\nwhy=%s\n",
-                 e->good, trial, last, why);
+    int n = snprintf(out, ENV_BYTES,
+                     "# GRUB Environment Block\ngood=%d\ntrial=%s\nlast=%s\ndisk=%s\nwhy=%s\n",
+                     e->good, trial, last, e->disk, why);
     memset(out + n, '#', (size_t)(ENV_BYTES - n));
 }
 
@@ -329,6 +355,27 @@ static void sync_folder(const struct slots *s, const char *folder)
     close(fd);
 }
 
+/* systemd's stub gives each file of loader/credentials to the kernel; GRUB puts `disk` on its
+ * command line. The id counts when it is in grubenv. */
+enum status slots_name_disk(struct slots *s, const char id[DISK_ID_BYTES], struct err *err)
+{
+    char path[PATH_CAP];
+    bool good;
+
+    path_in(path, s, "%s", "loader/credentials");
+    if (mkdir(path, 0755) && errno != EEXIST)
+        return write_failed("loader/credentials", err);
+    path_in(path, s, "%s", "loader/credentials/tawny-disk.cred");
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
+    good = fd >= 0 && write(fd, id, DISK_ID_BYTES - 1) == DISK_ID_BYTES - 1 && fsync(fd) == 0;
+    enum status status = good ? OK : write_failed("loader/credentials/tawny-disk.cred", err);
+    if (fd >= 0)
+        close(fd);
+    sync_folder(s, "loader/credentials");
+    memcpy(s->env.disk, id, DISK_ID_BYTES);
+    return status == OK ? slots_write_env(s, err) : status;
+}
+
 static enum status rename_uki(struct slots *s, struct slot *slot, const char *to, struct err *err)
 {
     char from_path[PATH_CAP], to_path[PATH_CAP];
@@ -372,7 +419,9 @@ enum status slots_confirm(struct slots *s, struct err *err)
     if (status != OK)
         return status;
     slot->is_counted = false;
-    s->env = (struct env){.good = slot->number, .last = slot->number};
+    s->env.good = s->env.last = slot->number;
+    s->env.trial = 0;
+    s->env.why[0] = 0;
     return slots_write_env(s, err);
 }
 

@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -157,6 +158,23 @@ static void settle(struct slots *s)
     complain("update", "the last update did not stay: %s", why);
 }
 
+/* A disk gets its id at its first start, so that the next one knows it among others. */
+static void name_disk(struct slots *s)
+{
+    uint8_t random[(DISK_ID_BYTES - 1) / 2];
+    char id[DISK_ID_BYTES];
+    struct err err;
+
+    if (s->env.disk[0] || getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+        return;
+    for (size_t i = 0; i < sizeof(random); i++)
+        snprintf(id + 2 * i, 3, "%02x", random[i]);
+    disk_esp_writable(true);
+    if (slots_name_disk(s, id, &err) != OK)
+        complain("update", "this disk could not be given an id: %s", err.text);
+    disk_esp_writable(false);
+}
+
 static int look(void *ctx)
 {
     struct slots s;
@@ -167,6 +185,7 @@ static int look(void *ctx)
         complain("update", "%s", err.text);
         return LOOKED;
     }
+    name_disk(&s);
     enum update_state state = slots_state(&s, access("/sys/firmware/efi", F_OK) == 0);
     if (state == UPDATE_TRYING) {
         say("update", "this version is on trial until the engine serves");

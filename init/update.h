@@ -18,6 +18,8 @@
 #define MOST_SLOTS 8
 #define WHY_BYTES 256
 
+#define DISK_ID_BYTES 33
+
 /* What this system keeps on the data partition, and the newest that it can read. */
 #define DATA_FORMAT 1
 
@@ -67,6 +69,8 @@ MUST_USE enum status uki_read(struct uki *u, const uint8_t *head, size_t n_head,
 
 struct env { // grub/grubenv
     int good, trial, last;
+    char disk
+        [DISK_ID_BYTES]; // which disk this is: hexadecimal, made at its first start; "": not yet
     char why[WHY_BYTES];
 };
 
@@ -111,6 +115,15 @@ MUST_USE enum status slots_confirm(struct slots *s, struct err *err);
 MUST_USE enum status slots_give_up(struct slots *s, const char *why, struct err *err);
 /* Removes every slot but the good one. */
 MUST_USE enum status slots_make_room(struct slots *s, struct err *err);
+
+/* Makes the disk's id and writes it where both loaders give it to the kernel, once. */
+MUST_USE enum status slots_name_disk(struct slots *s, const char id[DISK_ID_BYTES],
+                                     struct err *err);
+/* The id of the disk that a loader started this system from: in what systemd's stub laid into the
+ * initramfs, or on the kernel's command line. False: neither says. */
+bool origin_find(char id[DISK_ID_BYTES], const char *credential, const char *cmdline);
+/* "" unless the whole text (but for a newline) is such an id. */
+void disk_id_read(char id[DISK_ID_BYTES], const char *text, size_t len);
 
 enum update_state {
     UPDATE_NONE,      // nothing was installed but what runs

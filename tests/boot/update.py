@@ -252,6 +252,31 @@ def secure():
     return "by the key of Debian's test firmware"
 
 
+@test("two disks: kernel and data are from the one that was started")
+def two_disks():
+    # The stick is slow to come, the other disk is there at once and was started before; then so was the stick.
+    files = {name: owned(f"two-disks-{name}") for name in ("stick", "inside")}
+    with boot("two-disks-inside", files["inside"]) as machine:
+        _, inside = meet(machine)
+        machine.wait("ready: open", LIMIT)
+        time.sleep(3)
+        power_off(machine)
+    stick = None
+    for firmware in ("uefi", "bios"):
+        with boot(f"two-disks-{firmware}", files["stick"], firmware=firmware, bus="usb", devices=["virtio-scsi-pci,id=scsi"],
+                  disks=[(files["inside"], "scsi-hd,drive={d},bus=scsi.0,bootindex=2")]) as machine:
+            _, mark = meet(machine)
+            check(mark != inside and mark == (stick or mark), f"{firmware}: the other disk's data is in use")
+            stick = mark
+            machine.wait("is called tawny-data too and is left alone", LIMIT)
+            time.sleep(3)
+            power_off(machine)
+    for file in files.values():
+        data_is_clean(file)
+        file.unlink()
+    return "UEFI and BIOS"
+
+
 @test("data in a newer format is left as it is")
 def newer_data():
     file = owned("newer-data")

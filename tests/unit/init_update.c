@@ -221,7 +221,8 @@ static bool is_there(const char *below)
 
 static void fresh(void)
 {
-    static const char *const folders[] = {"", "EFI", "EFI/Linux", "grub", "tawny", "tawny/1"};
+    static const char *const folders[] = {"",      "EFI",     "EFI/Linux", "grub",
+                                          "tawny", "tawny/1", "loader"};
     char path[160], block[ENV_BYTES];
     uint8_t *uki = malloc(N_UKI);
 
@@ -241,7 +242,7 @@ static void fresh(void)
 
 static void clear(void)
 {
-    static const char *const names[] = {"EFI/Linux", "tawny", "grub", "EFI", ""};
+    static const char *const names[] = {"EFI/Linux", "tawny", "grub", "EFI", "loader", ""};
     char path[200];
     for (int n = 1; n < 9; n++) {
         static const char *const ukis[] = {"EFI/Linux/tawny-%d.efi", "EFI/Linux/tawny-%d+1.efi",
@@ -476,6 +477,41 @@ static void check_texts(void)
     CHECK(r.built == 0 && !r.version[0]);
 }
 
+static const char id[] = "00112233445566778899aabbccddeeff";
+
+static void check_origin(void)
+{
+    char found[DISK_ID_BYTES], other[] = "ffeeddccbbaa99887766554433221100";
+    char line[200];
+    struct err err = {""};
+
+    snprintf(line, sizeof(line), "quiet xtawny.disk=%s tawny.disk=%s panic=10\n", other, id);
+    CHECK(origin_find(found, "", line));
+    CHECK_TEXT(found, id);
+    CHECK(origin_find(found, other, line)); // what the stub gave comes first
+    CHECK_TEXT(found, other);
+    CHECK(!origin_find(found, "", "quiet tawny.disk= panic=10") && !found[0]);
+    CHECK(!origin_find(found, "nonsense", "tawny.disk=00112233445566778899aabbccddeefg"));
+    CHECK(!origin_find(found, "", ""));
+    fresh();
+    struct slots s = read_as(&one);
+    CHECK(!s.env.disk[0] && slots_name_disk(&s, id, &err) == OK);
+    s = read_as(&one);
+    CHECK_TEXT(s.env.disk, id);
+    CHECK(is_there("loader/credentials/tawny-disk.cred"));
+    CHECK(slots_confirm(&s, &err) == OK && slots_give_up(&s, "x", &err) == OK);
+    s = read_as(&one);
+    CHECK_TEXT(s.env.disk, id); // it stays
+    char path[160];
+    static const char *const below[] = {"loader/credentials/tawny-disk.cred", "loader/credentials",
+                                        "loader"};
+    for (int i = 0; i < 3; i++) {
+        snprintf(path, sizeof(path), "%s/%s", root, below[i]);
+        (void)(i == 0 ? unlink(path) : rmdir(path));
+    }
+    clear();
+}
+
 static void check_uki(void)
 {
     uint8_t *uki = malloc(N_UKI);
@@ -508,6 +544,7 @@ int main(void)
     check_header();
     check_texts();
     check_uki();
+    check_origin();
     check_life();
     check_refused();
     check_half();
