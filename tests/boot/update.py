@@ -138,6 +138,9 @@ def stays(tawny, data, version):
     return answer
 
 
+FULL = os.environ.get("TAWNY_TEST_FULL") == "1"  # else only what differs between the two firmwares
+
+
 @test("update, UEFI: refused ones, one that panics, one whose engine ends, a good one")
 def uefi():
     file, first = owned("update-uefi"), release()["version"]
@@ -154,16 +157,17 @@ def uefi():
         goes_back(tawny, sick(), "v-sick", first, "ended three times")
         stays(tawny, data, "v-good")
         check(tawny.request("GET", "/v1/models").status == 200, "the API key of before is not taken")
-        answer = stays(tawny, good("v-better", 400), "v-better")
-        check(answer["other"]["version"] == "v-good", f"the other slot is {answer['other']}")
+        if FULL:
+            answer = stays(tawny, good("v-better", 400), "v-better")
+            check(answer["other"]["version"] == "v-good", f"the other slot is {answer['other']}")
         check("Copenhagen" in tawny.ask("What is the capital of Denmark?"), "the model answers wrongly afterwards")
         power_off(machine)
     data_is_clean(file)
     file.unlink()
-    return "six restarts by itself; the same API key and data"
+    return f"{'seven' if FULL else 'five'} restarts by itself; the same API key and data"
 
 
-@test("update, BIOS: from a file on the ESP, then one that panics, one whose engine ends")
+@test("update, BIOS: a good one from a file on the ESP, one that panics")
 def bios():
     file = owned("update-bios")
     put(file, "tawny-update.bin", good())
@@ -173,12 +177,13 @@ def bios():
         tawny = box.Box(machine.ports[443], box.fetch_ca(machine.ports[80], LIMIT, machine.running), key_on_console(machine))
         check(status(tawny)["running"]["version"] == "v-good", f"it is {status(tawny)}")
         goes_back(tawny, panicking(), "v-panic", "v-good", "before it could say why")
-        goes_back(tawny, sick(), "v-sick", "v-good", "ended three times")
-        stays(tawny, good("v-better", 400), "v-better")
+        if FULL:
+            goes_back(tawny, sick(), "v-sick", "v-good", "ended three times")
+            stays(tawny, good("v-better", 400), "v-better")
         power_off(machine)
     data_is_clean(file)
     file.unlink()
-    return "five restarts by itself"
+    return f"{'six' if FULL else 'three'} restarts by itself"
 
 
 def cut_once(base, name, n, firmware):
@@ -211,10 +216,9 @@ def cut_once(base, name, n, firmware):
 
 @test("power cut while an update is written")
 def cuts():
-    full = os.environ.get("TAWNY_TEST_FULL") == "1"
     base = owned("update-cut")
     put(base, "tawny-update.bin", good())
-    points = [1, 3, 6, 10, 15, 20, 30, 40, 60, 80, 100, 130, 160, 200, 240, 280, 320, 360, 400, 500] if full else [2, 60, 200]
+    points = [1, 3, 6, 10, 15, 20, 30, 40, 60, 80, 100, 130, 160, 200, 240, 280, 320, 360, 400, 500] if FULL else [2, 100]
     told = [cut_once(base, f"update-cut-{n}", n, "bios" if i % 2 else "uefi") for i, n in enumerate(points)]
     base.unlink()
     return f"cut after {', '.join(told)} writes: each time the next start came to the new version"
