@@ -418,7 +418,8 @@ static void keys_to_memory(void)
     engine_directory(STATE_IN_MEMORY "/tls", 0700);
     for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
         n_copied += copy_key(keys[i]);
-    (void)!symlink(STATE_ON_DISK "/models", STATE_IN_MEMORY "/models");
+    if (access(STATE_ON_DISK "/models", F_OK) == 0)
+        (void)!symlink(STATE_ON_DISK "/models", STATE_IN_MEMORY "/models");
     say("data", "%zu of %zu key files were taken over from it", n_copied,
         sizeof(keys) / sizeof(*keys));
 }

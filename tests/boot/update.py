@@ -8,6 +8,8 @@ import http.client
 import json
 import os
 import ssl
+import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -21,12 +23,15 @@ import initramfs  # boot/initramfs.py
 
 STUB = "/usr/lib/systemd/boot/efi/linuxx64.efi.stub"
 UPDATES = WORK / "updates"
-FILE, FOLDER = 0o100644, 0o40755
+FILE = 0o100644
+KEYS = threading.Lock()  # tests run side by side
 
 
 def key(name):
     file = UPDATES / f"{name}.pem"
-    if not file.exists():
+    with KEYS:
+        if file.exists():
+            return file
         UPDATES.mkdir(parents=True, exist_ok=True)
         sh("openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", file)
     return file
@@ -40,15 +45,14 @@ def system(version, built, files=(), cmdline=""):
     """A UKI that says it is that version; FILES are laid over the initramfs, CMDLINE behind the command line."""
     UPDATES.mkdir(parents=True, exist_ok=True)
     over = {name: (0o100755, data) for name, data in files} | {"etc/tawny-release": (FILE, f"version={version}\nbuilt={built}\n".encode())}
-    archive, out = UPDATES / f"{version}.cpio", UPDATES / f"{version}.efi"
-    archive.write_bytes(initramfs.pack(over, built))
     uki = (BUILD / "image/tawny.efi").read_bytes()
     line = esp.section(uki, ".cmdline").decode().rstrip("\0\n")
-    sh("ukify", "build", "--linux", BUILD / "image/tawny.vmlinuz", "--initrd", BUILD / "image/tawny.initrd", "--initrd", archive,
-       "--cmdline", f"{line} {cmdline}".strip(), "--os-release", esp.section(uki, ".osrel").decode(), "--stub", STUB, "--output", out)
-    data = out.read_bytes()
-    out.unlink()
-    return data
+    with tempfile.TemporaryDirectory(dir=UPDATES) as folder:
+        archive, out = Path(folder) / "over.cpio", Path(folder) / "system.efi"
+        archive.write_bytes(initramfs.pack(over, built))
+        sh("ukify", "build", "--linux", BUILD / "image/tawny.vmlinuz", "--initrd", BUILD / "image/tawny.initrd", "--initrd", archive,
+           "--cmdline", f"{line} {cmdline}".strip(), "--os-release", esp.section(uki, ".osrel").decode(), "--stub", STUB, "--output", out)
+        return out.read_bytes()
 
 
 def update(version, age, signer="owner", **how):
@@ -72,9 +76,10 @@ def sick(version="v-sick", age=300):
 
 def put(file, name, data):
     first, _ = disk.partitions(file)["tawny-esp"]
-    source = WORK / "put"
+    source = Path(file).with_suffix(".put")
     source.write_bytes(data)
     sh("mcopy", "-o", "-i", f"{file}@@{first * disk.SECTOR}", source, f"::{name}")
+    source.unlink()
 
 
 def owned(name):
