@@ -273,7 +273,8 @@ def two_disks():
     stick = None
     for firmware in ("uefi", "bios"):
         with boot(f"two-disks-{firmware}", files["stick"], firmware=firmware, bus="usb", devices=["virtio-scsi-pci,id=scsi"],
-                  disks=[(files["inside"], "scsi-hd,drive={d},bus=scsi.0,bootindex=2")]) as machine:
+                  more=["-drive", f"if=none,id=e,file={files['inside']},format=raw",
+                        "-device", "scsi-hd,drive=e,bus=scsi.0,bootindex=2"]) as machine:
             _, mark = meet(machine)
             check(mark != inside and mark == (stick or mark), f"{firmware}: the other disk's data is in use")
             stick = mark
