@@ -107,6 +107,7 @@ static void list_system(struct paths *paths)
                                        "/init",
                                        "/run/host",
                                        "/run/systemd/resolve",
+                                       "/run/systemd/container", // the doctor: where is this
                                        "/run/resolvconf",
                                        "/run/NetworkManager",
                                        "/dev/zero",

@@ -50,6 +50,27 @@ static void read_addresses(const char *key, const char *text)
             abort();
 }
 
+// As a server reads it that runs on. whole: what all of the file says, NULL: a line of it is wrong.
+static void read_rest(struct bytes text, const struct settings *whole)
+{
+    static struct settings_report report;
+    struct settings rest;
+    memset(&rest, 0, sizeof(rest));
+    settings_default(&rest);
+    memset(&report, 0, sizeof(report));
+    settings_parse_rest(&rest, text, "tawny.conf", SETTING_FILE, &report);
+    settings_are_good(&rest);
+    if ((report.n_faults == 0) != (whole != NULL))
+        abort();
+    static char one[8192], other[8192];
+    for (size_t i = 0; whole && settings_value(&rest, i, one, sizeof(one)); i++)
+        if (!settings_value(whole, i, other, sizeof(other)) || strcmp(one, other) != 0)
+            abort();
+    for (size_t i = 0; i < report.n_faults && i < SETTING_FAULTS; i++)
+        if (!strstr(report.fault[i].text, " line "))
+            abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct settings settings, before;
@@ -62,6 +83,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     memcpy(copy, data, size);
     enum status status = settings_parse(&settings, (struct bytes){copy, size}, "tawny.conf", &err);
+    read_rest((struct bytes){copy, size}, status == OK ? &settings : NULL);
     free(copy);
     if (status != OK && (!err.text[0] || memcmp(&settings, &before, sizeof(settings)) != 0))
         abort();
