@@ -5,6 +5,7 @@ import { get, health } from "./api.js";
 import { h } from "./dom.js";
 import { keys_part } from "./keys.js";
 import { plot } from "./plot.js";
+import { crashes_part, update_part } from "./system.js";
 import { bytes, number, t, when } from "./text.js";
 import { button, code_block, problem, waiting } from "./ui.js";
 
@@ -132,7 +133,7 @@ export async function show(place) {
     };
     watching();
     place.append(h("h1", t("area.box")), state, memory, h("h2", t("box.speed")), curves,
-        h("div.row.between", h("h2", t("box.doctor")), button("again", t("refresh"), () => doctor(report), { bare: true })), report, keys_part(), log_part(), h("h2", t("box.audit")), audits);
+        h("div.row.between", h("h2", t("box.doctor")), button("again", t("refresh"), () => doctor(report), { bare: true })), report, keys_part(), update_part(), crashes_part(), log_part(), h("h2", t("box.audit")), audits);
     doctor(report);
     audit(audits);
     return () => { gone = true; };

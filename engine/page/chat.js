@@ -112,7 +112,7 @@ export async function show(place, id) {
     const models = await models_of();
     let conversation = id ? await kept.find(id) : null;
     if (id && !conversation) {
-        place.append(problem({ message: t("conversation.gone") }), h("p", h("a", { href: "/#/chat" }, t("new_chat"))));
+        place.append(h("h1", t("area.chat")), problem({ message: t("conversation.gone") }), h("p", h("a", { href: "/#/chat" }, t("new_chat"))));
         return null;
     }
     const is_new = !conversation;

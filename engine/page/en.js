@@ -76,4 +76,7 @@ export default {
     // the reference
     "reference.lead": "Made by the tables that read the requests. A field that is not listed is ignored; one that is listed and cannot be honoured is refused by name.", "reference.fields": "Fields", "reference.field": "Field", "reference.takes": "What it takes", "reference.open": "no key", "reference.scopes": "scope: {scopes}", "reference.below": "and everything below it", "reference.n_fields": "{n} fields",
     "reference.settings": "Settings", "reference.settings.hint": "Lines of `tawny.conf` on the box's first partition, or options of `tawny serve`.", "reference.setting": "Setting", "reference.default": "Default", "reference.about": "What it is",
+    "update": "Update", "update.running": "Running", "update.other": "The other slot", "update.state": "Last update", "update.none": "none yet", "update.receiving": "arriving", "update.checking": "being checked", "update.refused": "refused", "update.verified": "checked", "update.trying": "being tried", "update.confirmed": "confirmed", "update.went_back": "went back",
+    "update.choose": "Send an update", "update.hint": "A signed tawny-update.bin. The box tries it by a restart, and goes back by itself where it does not serve.", "update.not_here": "This engine runs on a system of its own: it is updated there.", "update.ask": "{name} is sent, checked, and tried by a restart: answers under way end.",
+    "crashes": "How the engine ended", "crashes.none": "It has not ended unasked.", "crashes.ran": "It had run for {time}.",
 };

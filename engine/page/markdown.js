@@ -47,6 +47,10 @@ export function markdown(text) {
     for (const element of nodes.querySelectorAll("[class]"))
         element.className = [...element.classList].filter((name) => /^(?:hljs-|language-|to-)/.test(name)).join(" ");
     for (const link of nodes.querySelectorAll("a")) {
+        if (!link.hasAttribute("href")) { // it led to what is no web page
+            link.replaceWith(...link.childNodes);
+            continue;
+        }
         link.target = "_blank";
         link.rel = "noopener noreferrer nofollow";
     }

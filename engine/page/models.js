@@ -47,7 +47,7 @@ function actions(model, aliases, changed) {
 
 function model_card(model, aliases, changed) {
     const loading = model.loading;
-    return h("article.card", h("div.row.between", h("h3", model.id), h(`span.tag.${model.fault ? "failed" : model.status}`, t(`model.${model.fault ? "unusable" : model.status}`))),
+    return h("article.card", h("div.row.between", h("h2.name", model.id), h(`span.tag.${model.fault ? "failed" : model.status}`, t(`model.${model.fault ? "unusable" : model.status}`))),
         model.name && model.name !== model.id ? h("p.hint", model.name) : null,
         model.fault || model.error ? h("p.wrong", model.fault ?? model.error) : null,
         loading ? [bar((loading.percent ?? 0) / 100, t("model.loading")), h("p.hint", `${loading.percent ?? 0} %${loading.seconds_left ? ` · ${t("left", { time: duration(loading.seconds_left) })}` : ""}`)] : null,

@@ -4,13 +4,44 @@ it, part by part: browser_*.mjs, by Chromium's own protocol (chromium.mjs)."""
 import shutil
 
 import npm
-from tools import Server, WORK, check, in_test_root, skip, test_root
+import scripted
+from tools import HERE, Server, WORK, check, in_test_root, skip, test_root
 
 
 def browse(root, home, url, *options):
     flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-extensions",
              "--user-data-dir=%s" % (home / "profile"), "--virtual-time-budget=4000", "--window-size=900,1300"]
     return in_test_root(root, "env", "HOME=%s" % home, "chromium", *flags, *options, url)
+
+
+MARKDOWN = ["## An", " owl\n\n", "It is **tawny**, see", " https://owl.example/x.\n\n", "- one\n", "- two\n\n", "| a | b |\n", "|---|--:|\n", "| 1 | 2 |\n\n",
+            "```python\n", "def f(x):\n", "    return x + 1\n", "```\n", "<|im_end|>"]
+HOSTILE = "<img src=x onerror=alert(1)>\n\n[x](javascript:alert(1))\n\n```\"><img src=x onerror=alert(1)>\n<script>alert(1)</script>\n```\n<svg onload=alert(1)>"
+
+
+def pieces(text):
+    """The text in short pieces, of which no two are the same: tokens."""
+    out, piece = [], ""
+    for c in text:
+        piece += c
+        if len(piece) >= 3 and piece not in out:
+            out.append(piece)
+            piece = ""
+    return out + [piece + "\n\nThat is all."]
+
+
+def scripted_models():
+    """A folder of them; a name among them wants to be more than a name."""
+    folder = WORK / "browser-models"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    scripts = {"weather": scripted.FIRST, "sums": scripted.calling("calculate", '{"expression": "2+3*4"}'), "markdown": MARKDOWN,
+               "long": ["word%03d " % i for i in range(200)] + ["<|im_end|>"],
+               "hostile": ["<think>", HOSTILE, "</think>", "\n\n", *pieces(HOSTILE), "<|im_end|>"]}
+    for name, script in scripts.items():
+        scripted.make(folder / (name + ".gguf"), script)
+    shutil.copy(folder / "markdown.gguf", folder / "<svg onload=alert(1)>.gguf")
+    return folder
 
 
 def run(model):
@@ -38,5 +69,11 @@ def run(model):
     code, text = browse(root, WORK / "home-trusting", server.url + "/", "--screenshot=%s" % shot)
     check("browser: a screenshot is in build/test/api/page.png", shot.exists() and shot.stat().st_size > 20000, text[-300:])
     home = WORK / "home-trusting"
-    npm.client("browser", "browser_frame.mjs", server, 12, HOME=home)
+    npm.client("browser", "browser_frame.mjs", server, 12, seconds=600, HOME=home)
     check("browser: the server stops cleanly", server.stop() == 0)
+    server = Server("browser", model, fresh=False, options=("--models", scripted_models()))  # with the CA that is trusted
+    server.wait()
+    npm.client("browser", "browser_hostile.mjs", server, 3, seconds=600, HOME=home, TAWNY_TEXTS=HERE / "browser_texts.txt")
+    npm.client("browser", "browser_axe.mjs", server, 32, seconds=600, HOME=home)
+    npm.client("browser", "browser_chat.mjs", server, 15, seconds=600, HOME=home, TAWNY_PID=server.process.pid)
+    server.stop()

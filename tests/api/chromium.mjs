@@ -7,7 +7,7 @@
 //   await page.eval(text) / .until(text, ms) / .click(selector) / .type(text) / .press(key) / .shot(path, full)
 
 import { spawn } from "node:child_process";
-import { writeFileSync } from "node:fs";
+import { rmSync, writeFileSync } from "node:fs";
 
 const KEYS = { Enter: [13, "\r"], Tab: [9, ""], Escape: [27, ""], Space: [32, " "], ArrowDown: [40, ""], ArrowUp: [38, ""] };
 export const pause = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -42,8 +42,9 @@ export async function to(page, area) {
 }
 
 export async function start({ size = [1280, 900], options = [] } = {}) {
+    const profile = `${process.env.HOME}/profile-${process.pid}`;
     const child = spawn("chromium", ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-extensions",
-        "--disable-background-networking", "--disable-component-update", "--remote-debugging-pipe", `--user-data-dir=${process.env.HOME}/profile-${process.pid}`,
+        "--disable-background-networking", "--disable-component-update", "--remote-debugging-pipe", `--user-data-dir=${profile}`,
         `--window-size=${size}`, ...options], { stdio: ["ignore", "ignore", "ignore", "pipe", "pipe"] });
     const waiting = new Map(), listeners = new Set();
     let id = 0, rest = Buffer.alloc(0);
@@ -67,6 +68,8 @@ export async function start({ size = [1280, 900], options = [] } = {}) {
         stop: async () => {
             await Promise.race([send("Browser.close").catch(() => {}), pause(5000)]);
             child.kill("SIGKILL");
+            await pause(300);
+            rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
         },
     };
 }

@@ -32,7 +32,7 @@ def install(source=HERE, place=PLACE):
     return root, None
 
 
-def client(topic, script, server, n_least, **environment):
+def client(topic, script, server, n_least, seconds=180, **environment):
     """A script beside this file, run against a server; each line it prints is a check, and there must be n_least of them."""
     root, why = install()
     if not root:
@@ -41,7 +41,7 @@ def client(topic, script, server, n_least, **environment):
     for name in script, *re.findall(r'from "\./(\w+\.mjs)"', (HERE / script).read_text()):  # and what it shares with others
         shutil.copy(HERE / name, PLACE / name)
     code, text = in_test_root(root, "env", "NODE_EXTRA_CA_CERTS=%s" % server.ca, "TAWNY_URL=" + server.url,
-                              "TAWNY_KEY=" + server.key(), *("%s=%s" % pair for pair in environment.items()), "node", PLACE / script, cwd=PLACE)
+                              "TAWNY_KEY=" + server.key(), *("%s=%s" % pair for pair in environment.items()), "node", PLACE / script, cwd=PLACE, timeout=seconds)
     lines = [line for line in text.splitlines() if line.startswith(("ok ", "FAILED "))]
     for line in lines:
         check(line.split(" ", 1)[1].split(": FAILED")[0], line.startswith("ok "), line)
