@@ -16,7 +16,9 @@ export const stop = (id) => running.get(id)?.abort.abort();
 
 const tell = (conversation, node) => changes.dispatchEvent(new CustomEvent("changed", { detail: { conversation, node } }));
 
-window.addEventListener("pagehide", () => kept.put_aside([...running.values()].map((one) => one.conversation)));
+// A page that goes away may see its streams break off before it is told that it goes: both put aside what there is.
+const put_aside = () => kept.put_aside([...running.values()].map((one) => one.conversation));
+window.addEventListener("pagehide", put_aside);
 
 // The fields of the request that the conversation's settings say; what is not set is left to the model.
 function fields(settings) {
@@ -101,10 +103,11 @@ export async function answer(conversation) {
         }
     } catch (error) {
         node.state = error.name === "AbortError" ? "stopped" : "broken";
+        put_aside();
         if (node.state === "broken") node.error = { code: error.code ?? "", status: error.status ?? 0, message: error.message };
     }
     running.delete(conversation.id);
     conversation.changed = Date.now();
     tell(conversation, node);
-    await kept.keep(conversation).catch(() => {});
+    await kept.keep(conversation).then(() => running.size === 0 && kept.forget_aside()).catch(() => {});
 }

@@ -30,12 +30,13 @@ let all_read = null;
 // All, the last changed first.
 export async function all() {
     all_read ??= within("readonly", (store) => store.getAll()).then((found) => {
-        const aside = JSON.parse(localStorage.getItem(ASIDE) ?? "[]");
+        const changed = new Map(found.map((one) => [one.id, one.changed]));
+        const aside = JSON.parse(localStorage.getItem(ASIDE) ?? "[]").filter((one) => one.changed >= (changed.get(one.id) ?? 0));
         for (const conversation of [...found, ...aside]) {
             for (const node of Object.values(conversation.nodes)) if (node.state === "writing") node.state = "broken";
             known.set(conversation.id, conversation);
         }
-        return Promise.all(aside.map(keep)).then(() => localStorage.removeItem(ASIDE));
+        return Promise.all(aside.map(keep)).then(forget_aside);
     });
     await all_read;
     return [...known.values()].sort((a, b) => b.changed - a.changed);
@@ -55,6 +56,8 @@ export function remove(id) {
     known.delete(id);
     return within("readwrite", (store) => store.delete(id));
 }
+
+export const forget_aside = () => localStorage.removeItem(ASIDE);
 
 // Now, without waiting: those whose answers are being written.
 export function put_aside(conversations) {

@@ -25,11 +25,13 @@ export async function check(name, page, test) {
     console.log((why ? `FAILED browser: ${name}: ${why}` : `ok browser: ${name}`).replaceAll("\n", " "));
 }
 
-// Signed in, in the area.
+// Signed in, in the area; chats begin at temperature 0.
 export async function sign_in(page, area = "chat") {
     await page.goto(`${process.env.TAWNY_URL}/#/welcome`);
     await page.until("document.querySelector('#key') || document.querySelector('nav a')");
     await page.eval(`sessionStorage.setItem("tawny.key", ${JSON.stringify(process.env.TAWNY_KEY)})`);
+    // the scripted models write their script where the likeliest token is taken
+    await page.eval(`localStorage.setItem("tawny.settings", '{"temperature":0}')`);
     await to(page, area);
     await page.call("Page.reload");
     await pause(100);
