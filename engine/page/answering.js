@@ -20,6 +20,17 @@ const tell = (conversation, node) => changes.dispatchEvent(new CustomEvent("chan
 const put_aside = () => kept.put_aside([...running.values()].map((one) => one.conversation));
 window.addEventListener("pagehide", put_aside);
 
+// And before anything is shown, since what a page writes while it goes may come too late for the one that follows; for no more
+// than a twentieth of the time.
+let next_aside = 0;
+function put_aside_often() {
+    const began = performance.now();
+    if (began < next_aside) return;
+    put_aside();
+    const done = performance.now();
+    next_aside = done + Math.max(40, 20 * (done - began));
+}
+
 // The fields of the request that the conversation's settings say; what is not set is left to the model.
 function fields(settings) {
     const out = {};
@@ -74,6 +85,7 @@ async function write(conversation, node, signal) {
             saved = Date.now();
             kept.keep(conversation).catch(() => {});
         }
+        put_aside_often();
         tell(conversation, node);
     }
     node.state = "done";

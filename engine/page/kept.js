@@ -1,6 +1,6 @@
 // kept.js - conversations in the browser's own database (IndexedDB): nowhere else. While an answer is written it is kept
-// twice a second; what came since is put aside when the page goes away (localStorage, which can still be written then),
-// and taken in at the next start: a reload loses nothing that was shown.
+// twice a second; what came since is put aside before it is shown (localStorage, which is written at once), and taken in at
+// the next start: a reload loses nothing that was shown.
 
 const NAME = "tawny", STORE = "conversations", ASIDE = "tawny.aside";
 let opened = null;
