@@ -149,9 +149,7 @@ await check("a text file goes with the message; one that is no text does not", p
     await fresh();
     writeFileSync(`${process.env.HOME}/notes.txt`, "the owl is called Ada ````x````");
     writeFileSync(`${process.env.HOME}/noise.bin`, Buffer.from([255, 254, 0, 1, 2]));
-    const { root } = await page.call("DOM.getDocument");
-    const { nodeId } = await page.call("DOM.querySelector", { nodeId: root.nodeId, selector: ".composer input[type=file]" });
-    await page.call("DOM.setFileInputFiles", { nodeId, files: [`${process.env.HOME}/notes.txt`, `${process.env.HOME}/noise.bin`] });
+    await page.files(".composer input[type=file]", [`${process.env.HOME}/notes.txt`, `${process.env.HOME}/noise.bin`]);
     await page.until("document.querySelector('.chip') && document.querySelector('.note.bad')");
     await ask("Read it.");
     const [file, note] = [await last(".message.user .file"), await last(".note.bad")];
@@ -221,9 +219,7 @@ await check("all are exported, deleted, and taken in again", page, async () => {
     await page.eval("(async () => { const { all, remove } = await import('/page/kept.js'); for (const one of await all()) await remove(one.id); })()");
     await fresh();
     await page.until("document.querySelector('.conversations .none')");
-    const { root } = await page.call("DOM.getDocument");
-    const { nodeId } = await page.call("DOM.querySelector", { nodeId: root.nodeId, selector: ".conversations input[type=file]" });
-    await page.call("DOM.setFileInputFiles", { nodeId, files: [`${folder}/tawny.json`] });
+    await page.files(".conversations input[type=file]", [`${folder}/tawny.json`]);
     await page.until(`document.querySelectorAll(".conversations li a").length === ${n}`);
     return n < 8 ? `only ${n}` : "";
 });

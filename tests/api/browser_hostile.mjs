@@ -30,9 +30,7 @@ await check(`${TEXTS.length} texts as answers, thoughts, calls, results, questio
             node("b", "a", "assistant", { thinking: text, model: text, calls: [{ id: "1", name: text, arguments: text }] }), node("c", "b", "tool", { call_id: "1", name: text }), node("d", "c", "assistant", { thinking: text, model: text })]) };
     });
     writeFileSync(`${process.env.HOME}/hostile.json`, JSON.stringify({ kind: "tawny-conversations", version: 1, conversations }));
-    const { root } = await page.call("DOM.getDocument");
-    const { nodeId } = await page.call("DOM.querySelector", { nodeId: root.nodeId, selector: ".conversations input[type=file]" });
-    await page.call("DOM.setFileInputFiles", { nodeId, files: [`${process.env.HOME}/hostile.json`] });
+    await page.files(".conversations input[type=file]", [`${process.env.HOME}/hostile.json`]);
     await page.until(`document.querySelectorAll(".conversations li a").length === ${TEXTS.length}`);
     const wrong = [];
     for (const address of await page.eval("[...document.querySelectorAll('.conversations li a')].map((one) => one.hash)")) {

@@ -125,6 +125,19 @@ async function open(send, listeners, url, { size, dark = false, language = "en-G
             const box = found.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]; })()`);
         for (const type of ["mousePressed", "mouseReleased"]) await call("Input.dispatchMouseEvent", { type, x: at[0], y: at[1], button: "left", clickCount: 1 });
     };
+    // As if chosen in the file field; the page may draw it anew meanwhile.
+    page.files = async (selector, files) => {
+        for (let tries = 0; ; tries++) {
+            await page.until(`document.querySelector(${JSON.stringify(selector)})`);
+            const { result } = await call("Runtime.evaluate", { expression: `document.querySelector(${JSON.stringify(selector)})` });
+            try {
+                return await call("DOM.setFileInputFiles", { objectId: result.objectId, files });
+            } catch (error) {
+                if (tries === 5) throw error;
+                await pause(200);
+            }
+        }
+    };
     page.type = (text) => call("Input.insertText", { text });
     page.press = async (key, modifiers = 0) => {
         const [code, text] = KEYS[key];
