@@ -200,9 +200,16 @@ $(eval $(call kernel,attention_join,attention_join.comp))
 $(eval $(call kernel,attention_matrix-f16,attention_matrix.comp,-DCACHE_f16))
 $(eval $(call kernel,attention_matrix-q8_0,attention_matrix.comp,-DCACHE_q8_0))
 MATRIX += attention_matrix-f16 attention_matrix-q8_0
+# which blocks of positions attention sees, residual streams
+$(eval $(call kernel,index_keys,index_keys.comp))
+$(eval $(call kernel,index_choose,index_choose.comp))
+$(eval $(call kernel,streams,streams.comp))
+$(eval $(call kernel,streams_gate,streams_gate.comp))
 # recurrent layers
 $(eval $(call kernel,conv,conv.comp))
+$(eval $(call kernel,conv-apart,conv.comp,-DAPART))
 $(eval $(call kernel,delta_net,delta_net.comp))
+$(eval $(call kernel,delta_net-sigmoid,delta_net.comp,-DZ_SIGMOID))
 $(eval $(call kernel,mamba2,mamba2.comp))
 # sampling, mixture of experts
 $(eval $(call kernel,top_k,top_k.comp))

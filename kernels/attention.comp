@@ -17,7 +17,8 @@
 //   GATE, GATE_STRIDE  gate.glsl
 //   GROUP     query heads of a KV head
 //   PLACE     what is made of the token's own position: 1 (ALIBI): scores fall with the distance; 2
-//             (AROUND): windows begin so far before it. Then there are no sinks, with 1 no gate
+//             (AROUND): windows begin so far before it; 5 .. 7 (CHOSEN): only blocks that are chosen for
+//             it are seen. Then there are no sinks, with 1 no gate
 // The cache rows go by in tiles: (1) q . k for the tile, (2) the softmax with a running maximum, (3)
 // p v. In (1) the invocations are spread over rows, LPR to a row so that one load instruction covers
 // whole cache lines; in (3) over columns, eight each. Every K and V is loaded once for all M rows.
@@ -160,6 +161,8 @@ void softmax(run r, uint at0, uint side)
                 if (PLACE == ALIBI)
                     s -= queries[i].slope * abs(queries[i].pos - float(at0 + j));
                 s = j >= from && j < to ? s : -1e38;
+                if (PLACE >= CHOSEN)
+                    s = s > -1e38 && is_chosen(token0 + t, at0 + j) ? s : -1e38;
                 p_s[at / 4][at % 4] = s;
                 most = max(most, s);
             }

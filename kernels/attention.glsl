@@ -13,7 +13,7 @@ const uint PAGE_ROWS = 256; // compute.h
 layout(buffer_reference, scalar, buffer_reference_align = 4) restrict readonly buffer MemPage {
     uint v;
 };
-const uint ALIBI = 1, AROUND = 2; // values of PLACE
+const uint ALIBI = 1, AROUND = 2, CHOSEN = 4; // of PLACE; CHOSEN + s: blocks are of 1 << s positions
 
 uint n_head_kv, head_kv, head0, token0; // the last three: this workgroup's
 
@@ -53,7 +53,14 @@ uint end_of(uint t) { return min(load_u(p.count, t * 4), p.pages_row / 4 * PAGE_
 uint from_of(uint t)
 {
     const uint end = PLACE == AROUND ? load_u(POS, t * 4) : end_of(t);
-    return p.window > 0 && end > p.window ? end - p.window : 0;
+    return PLACE < CHOSEN && p.window > 0 && end > p.window ? end - p.window : 0;
+}
+
+// Whether position `at` is in a block that token t was given.
+bool is_chosen(uint t, uint at)
+{
+    const uint b = at >> (PLACE - CHOSEN);
+    return (load_u(POS, min(t, p.n_tokens - 1) * p.window + b / 32 * 4) >> b % 32 & 1) != 0;
 }
 
 // What distance costs: the score of position `at` in row m of queries is less by slope_of(m) *

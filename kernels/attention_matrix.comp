@@ -181,6 +181,10 @@ void softmax(run r, uint at0)
                         abs(queries[i].pos - float(at0 + column + j) - vec4(0, 1, 2, 3));
             [[unroll]] for (uint x = 0; x < 4; x++) {
                 s[j + x] = apart0 + j + x < visible ? four[x] : -1e38; // a power of two that is 0
+                if (PLACE >= CHOSEN)
+                    s[j + x] = s[j + x] > -1e38 && is_chosen(token0 + t, at0 + column + j + x)
+                                   ? s[j + x]
+                                   : -1e38;
                 most = max(most, s[j + x]);
             }
         }

@@ -1,10 +1,10 @@
 // conv.comp - causal convolution of each channel by itself over the rows of runs, with its gates.
 //
 // x, before, after, to: F32 [n_tokens][n_channels]; weight: [n_channels][N_CONV]; state: [n_slots]
-// [N_CONV - 1][n_channels]. Matches op_conv. Grid: (n_channels / LANES, n_tokens); an invocation is
+// [PAST][n_channels]. Matches op_conv. Grid: (n_channels / LANES, n_tokens); an invocation is
 // a channel.
 //   LANES   invocations
-//   N_CONV  taps, 2 .. 8
+//   N_CONV  taps, 2 .. 8, with -DAPART DILATION rows apart; PAST rows before a run are read, at most 15
 //   MODE    ROWS: one row of `to`; slots are only read. For prompts, all rows at once.
 //           STATES: of the run that begins at the row all slots that are written, behind ROWS.
 //           BOTH: the run's rows and slots, one after the other: for few rows
@@ -17,9 +17,14 @@ layout(local_size_x_id = 0) in;
 layout(constant_id = 0) const uint LANES = 64;
 layout(constant_id = 1) const uint N_CONV = 4;
 layout(constant_id = 2) const uint MODE = 0;
+#ifdef APART
+layout(constant_id = 3) const uint DILATION = 3;
+#else
+const uint DILATION = 1;
+#endif
 layout(push_constant, scalar) uniform Push { push_conv p; };
 #include "slots.glsl"
-const uint ROWS = 0, STATES = 1, BOTH = 2, PAST = N_CONV - 1;
+const uint ROWS = 0, STATES = 1, BOTH = 2, PAST = (N_CONV - 1) * DILATION;
 
 float past[PAST]; // before the run, the oldest first
 uint channel;
@@ -54,7 +59,7 @@ void make_row(uint t, uint begin)
 {
     float sum = p.bias != 0 ? load_f(p.bias, channel * 4) : 0;
     [[unroll]] for (uint j = 0; j < N_CONV; j++)
-        sum += load_f(p.weight, channel * p.weight_row + j * 4) * tap(t, begin, PAST - j);
+        sum += load_f(p.weight, channel * p.weight_row + j * 4) * tap(t, begin, PAST - j * DILATION);
     if (p.silu != 0)
         sum = activation(sum, SILU);
     if (p.after != 0)

@@ -9,6 +9,7 @@
 //   N_HEAD_K, GROUPED, PAIR_HEADS  which q, k, alpha, beta belong to a head (compute.h)
 //   *_ROW    bytes between rows: a model's constants, and push constants have no room for them
 //   ALIGNED  1: all of q and k is 16-aligned
+// The gate of z is SiLU, with -DZ_SIGMOID the sigmoid alone.
 // With lengths a, b of q and k in front, o = S' q = e^g S q + change (k . q), so that one round of
 // exchanges gives S k, S q, k . q, |q| and |k| together. At one row the state is the work: 2 D_V *
 // WIDTH * 4 bytes a head, all of it under way at once. Prompts are bound by the latency of a row.
@@ -32,6 +33,11 @@ layout(constant_id = 11) const uint Z_ROW = 0;
 layout(constant_id = 12) const uint ALPHA_ROW = 0;
 layout(constant_id = 13) const uint BETA_ROW = 0;
 layout(constant_id = 14) const uint ALIGNED = 1;
+#ifdef Z_SIGMOID
+const uint Z_ACTIVATION = SIGMOID;
+#else
+const uint Z_ACTIVATION = SILU;
+#endif
 layout(push_constant, scalar) uniform Push { push_delta_net p; };
 #include "reduce.glsl"
 #include "slots.glsl"
@@ -95,7 +101,7 @@ void finish_row(uint h, uint t, float o[EACH])
             const uint c = column + i * COLUMNS;
             float v = o[i];
             if (p.z != 0)
-                v *= factor * load_f(p.norm, c * 4) * activation(load_f(z, (h * D_V + c) * 4), SILU);
+                v *= factor * load_f(p.norm, c * 4) * activation(load_f(z, (h * D_V + c) * 4), Z_ACTIVATION);
             store_f(to, (h * D_V + c) * 4, v);
         }
 }

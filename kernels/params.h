@@ -139,6 +139,30 @@ struct push_rope_kv {          // rope_kv.comp
     uint32_t temperature_length;
 };
 
+struct push_index_keys {     // index_keys.comp
+    uint64_t x, raw, keys;   // F32 [n_tokens][dim]; F16 [n_rows][dim]; F16 [n_rows / block][dim]
+    uint64_t norm, pos, row; // F32 [dim]; I32 [n_tokens]
+    uint64_t turns;          // I32 [n_rot / 2][high, low]
+    uint32_t x_row, raw_row, key_row; // bytes between rows
+    uint32_t n_rows;
+    float magnitude, eps;
+};
+
+struct push_index_choose {   // index_choose.comp
+    uint64_t chosen, scores; // U32 [n_tokens][words]; F32 [n_tokens][n_blocks]
+    uint64_t q, keys;        // F32 [n_tokens][n_head * dim]; F16 [rows / block][dim]
+    uint64_t pages;          // I32 [n_tables][pages]
+    uint64_t table, count;   // I32 [n_tokens]
+    uint32_t chosen_row, scores_row, q_row, key_row, pages_row; // bytes between rows
+    uint32_t n_most;
+};
+
+struct push_streams {                        // streams.comp, streams_gate.comp
+    uint64_t to, x, y, gate;                 // backend.h: struct streams
+    uint32_t to_row, x_row, y_row, gate_row; // bytes between rows
+    uint32_t n, n_stream;
+};
+
 struct push_attention {    // attention.comp, attention_matrix.comp
     uint64_t to, q;        // F32 [n_tokens][n_head * head_dim_v]; [n_tokens][heads]
     uint64_t k, v;         // F16 or Q8_0 [rows][n_head_kv heads]; v may be k
@@ -150,7 +174,7 @@ struct push_attention {    // attention.comp, attention_matrix.comp
     uint64_t parts;        // of a split one: struct push_attention_join's
     uint32_t to_row, q_row, k_row, v_row, gate_row, pages_row; // bytes between rows
     uint32_t n_tokens, token0; // tokens token0 .. n_tokens - 1 are computed
-    uint32_t window;
+    uint32_t window;           // or, with CHOSEN, bytes between rows of bits, which are at `sinks`
     float q_scale; // times log2(e), so that the softmax is made of powers of two; or / softcap
     float cap;     // softcap * log2(e); 0: none
 };
@@ -198,7 +222,7 @@ struct push_conv {              // conv.comp
     uint64_t to, x;             // F32 [n_tokens][n_channels]
     uint64_t before, after;     // the same, or 0
     uint64_t weight, bias;      // F32 [n_channels][n_conv]; [n_channels] or 0
-    uint64_t state;             // F32 [n_slots][n_conv - 1][n_channels]
+    uint64_t state;             // F32 [n_slots][(n_conv - 1) * dilation][n_channels]
     uint64_t slot_in, slot_out; // I32 [n_tokens]
     uint32_t to_row, x_row, before_row, after_row, weight_row, state_row; // bytes between rows
     uint32_t n_channels, n_tokens, n_slots;

@@ -13,10 +13,7 @@
 //   FLAGS       bits: 1 q, 2 k, 4 v is normalised (v without weights); 8 q is multiplied by what
 //               grows with the position
 //
-// The angle is the fraction of a revolution pos * turns[i] modulo 2^64, of which the upper 32 bits
-// are kept: exact at any position, unlike pos * frequency in floating point. Its sine and cosine are
-// two short polynomials around the nearest quarter turn: error below 1e-7 on every device, where
-// sin() promises 2^-11. One invocation turns pair i of all heads of its group, so that a prompt
+// One invocation turns pair i of all heads of its group, so that a prompt
 // computes few sines; decoding takes one head a group, so that all heads turn at once. A norm reads
 // its head once more, the second time out of the cache.
 #version 460
@@ -35,6 +32,7 @@ layout(constant_id = 8) const uint FLAGS = 0;
 layout(push_constant, scalar) uniform Push { push_rope_kv p; };
 #include "half.glsl"
 #include "reduce.glsl"
+#include "turn.glsl"
 
 const bool Q_NORM = (FLAGS & 1) != 0, K_NORM = (FLAGS & 2) != 0, V_NORM = (FLAGS & 4) != 0;
 const bool TEMPERED = (FLAGS & 8) != 0, WHOLE_Q = Q_NORM || TEMPERED;
@@ -54,28 +52,6 @@ void measure(uint64_t x, uint head0, uint end, uint stride, uint width)
             factor_s[head - head0] = inversesqrt(sum / float(width) + p.eps);
     }
     barrier();
-}
-
-// Cosine and sine of pair i at this token's position.
-vec2 turn_of(uint pos, uint i)
-{
-    if (i * 2 >= N_ROT)
-        return vec2(1, 0);
-    const uvec2 turns = load_u2(p.turns, i * 8);
-    uint high, low;
-    umulExtended(pos, turns.y, high, low);
-    const uint phase = high + pos * turns.x, quarter = (phase + 0x20000000u) >> 30;
-    const float a = float(int(phase - (quarter << 30))) * 1.4629180792671596e-9; // 2 pi / 2^32
-    const float a2 = a * a;
-    const float s = a + a * a2 * (-0.16666650772094727 +
-                                  a2 * (0.00833197869360447 + a2 * -0.00019495627202559263));
-    const float c = 1 + a2 * (-0.5 + a2 * (0.04166664555668831 +
-                                           a2 * (-0.001388736767694354 +
-                                                 a2 * 2.4438442778773606e-05)));
-    vec2 cs = (quarter & 1) != 0 ? vec2(-s, c) : vec2(c, s);
-    if ((quarter & 2) != 0)
-        cs = -cs;
-    return cs * p.magnitude;
 }
 
 // The two columns of pair i within a head; pairs past N_ROT / 2 are the columns that do not turn.

@@ -19,7 +19,7 @@ struct norm {
     const struct tensor *out, *x, *weight, *bias, *residual; // the last three may be NULL
     float eps, scale;
     bool centred;
-    int32_t n_group; // parts of a row that are normalised each by itself; 0: 1. A backend's own use
+    int32_t n_group; // parts of a row that are normalised each by itself; 0: 1
 };
 
 enum elementwise_kind {
@@ -34,6 +34,14 @@ struct elementwise {
     const struct tensor *out, *x, *y, *gate; // y may be NULL; gate: as op_gate_add's
     enum activation activation;
     float a, b;
+};
+
+enum streams_kind { STREAMS_MIX, STREAMS_ADD, STREAMS_GATE };
+struct streams { // op_streams_*
+    enum streams_kind kind;
+    // MIX: x, gate; ADD: x, y, gate [n_tokens][n_stream]; GATE: y, x, gate (z)
+    const struct tensor *out, *x, *y, *gate;
+    int32_t n_stream;
 };
 
 struct backend {
@@ -86,6 +94,9 @@ struct backend {
                   const struct tensor *logits, const struct route *route);
     void (*matmul_experts)(struct compute *compute, const struct matmul_experts *args);
     void (*elementwise)(struct compute *compute, const struct elementwise *args);
+    void (*streams)(struct compute *compute, const struct streams *args);
+    void (*index_keys)(struct compute *compute, const struct index_keys *args);
+    void (*index_choose)(struct compute *compute, const struct index_choose *args);
     void (*experts_sum)(struct compute *compute, const struct tensor *out,
                         const struct tensor *residual, const struct tensor *y,
                         const struct tensor *weight);

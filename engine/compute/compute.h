@@ -185,6 +185,10 @@ void op_embed(struct compute *compute, const struct tensor *out, const struct te
 // are rows of a view [n_tokens * n_groups][n_cols / n_groups].
 void op_rms_norm(struct compute *compute, const struct tensor *out, const struct tensor *x,
                  const struct tensor *weight, float eps);
+// The same of each of n_group equal parts of a row by itself, with its part of weight: F32
+// [1][n_cols].
+void op_group_norm(struct compute *compute, const struct tensor *out, const struct tensor *x,
+                   const struct tensor *weight, int32_t n_group, float eps);
 // out[t] = residual[t] + scale * rms(x[t]): a norm behind a block. out may be x or residual.
 struct norm_add {
     const struct tensor *out, *x, *weight, *residual;
@@ -311,6 +315,9 @@ enum { PAGE_ROWS = 256 };
 // last the score of position p is less by alibi[h] * |pos[t] - p|   (Press et al. 2022). pos with a
 // window, without alibi and sinks: the window reaches back from the token's own place, and count
 // says how far it goes on: positions pos[t] - window .. count[t] - 1.
+// chosen (I32 [n_tokens][pages * PAGE_ROWS / block / 32], may be NULL; then neither sinks, alibi,
+// pos nor a window): of its positions a token sees those in blocks whose bit is set, bit b % 32 of
+// number b / 32 for positions b * block .. b * block + block - 1; one of them at least.
 struct attention {
     int32_t n_head, n_head_kv, head_dim;
     float scale; // 1 / sqrt(head_dim)
@@ -322,11 +329,38 @@ struct attention {
     int32_t gate_stride;
     bool gate_heads;
     const struct tensor *alibi, *pos;
+    const struct tensor *chosen;
+    int32_t block; // 2, 4 or 8, with chosen
 };
 void op_attention(struct compute *compute, const struct tensor *out, const struct tensor *q,
                   const struct tensor *k, const struct tensor *v, const struct tensor *pages,
                   const struct tensor *table, const struct tensor *count,
                   const struct attention *attention);
+
+// What is kept to choose by which blocks of `block` positions attention sees (Qwen 2026, after
+// DeepSeek-V3.2): raw[row[t]] = x[t]; and where pos[t] is the last of its block, keys[row[t] /
+// block] = the mean of the block's rows in raw, normalised as by op_rms_norm and turned as at the
+// block's first position. x: F32 [n_tokens][dim]; raw: F16 [rows][dim]; keys: F16 [rows /
+// block][dim]; norm: F32 [1][dim]; pos, row: I32 [1][n_tokens]. Rows of a block are neighbours, in
+// order. dim: a multiple of 8 up to INDEX_DIM_MOST; block as in struct attention.
+enum { INDEX_DIM_MOST = 256, INDEX_HEADS_MOST = 8, INDEX_WORDS_MOST = 4096 }; // words of bits
+struct index_keys {
+    const struct tensor *x, *raw, *keys, *norm, *pos, *row;
+    struct rope rope;
+    int32_t block;
+    float eps;
+};
+void op_index_keys(struct compute *compute, const struct index_keys *args);
+// chosen[t]: the bits (struct attention) of the n_most blocks with the largest scores among those
+// of which all positions are below count[t], of equal ones the lower first, and of the block that
+// count[t] ends within. score = sum over heads of max(0, q[t][h] . keys). q: F32 [n_tokens][n_head
+// * dim], as they are to be multiplied; pages, table, count: as attention's. Bits from count[t] on
+// are undefined.
+struct index_choose {
+    const struct tensor *chosen, *q, *keys, *pages, *table, *count;
+    int32_t n_head, block, n_most;
+};
+void op_index_choose(struct compute *compute, const struct index_choose *args);
 
 // out[i] = x[row[i]]; row: I32 [1][n]. Picks the positions whose logits are wanted.
 void op_rows(struct compute *compute, const struct tensor *out, const struct tensor *x,
@@ -364,6 +398,22 @@ void op_gate_add(struct compute *compute, const struct tensor *out, const struct
 // out = cap * tanh(x / cap)
 void op_softcap(struct compute *compute, const struct tensor *out, const struct tensor *x,
                 float cap);
+
+// ---- several residual streams (hyper-connections, Zhu et al. 2024) ------------------------------
+// A row of n_stream streams, each n wide, one behind the other.
+
+// out[t][i] = mean over the streams s of x[t][s][i] * sigmoid(gate[t][s][i]). out: [n_tokens][n];
+// x, gate: [n_tokens][n_stream * n].
+void op_streams_mix(struct compute *compute, const struct tensor *out, const struct tensor *x,
+                    const struct tensor *gate, int32_t n_stream);
+// out[t][s][i] = x[t][s][i] + y[t][i] * 2 sigmoid(weight[t][s]). out may be x; y: [n_tokens][n];
+// weight: [n_tokens][n_stream].
+void op_streams_add(struct compute *compute, const struct tensor *out, const struct tensor *x,
+                    const struct tensor *y, const struct tensor *weight);
+// out[t][s][i] = y[t][i] * sigmoid(r) with r = d / sqrt(max(|d|, 1e-6)), d = x[t][s] . z[t][s] /
+// sqrt(n). out, x, z: [n_tokens][n_stream * n], out none of the others; y: [n_tokens][n].
+void op_streams_gate(struct compute *compute, const struct tensor *out, const struct tensor *y,
+                     const struct tensor *x, const struct tensor *z);
 
 // ---- mixture of experts (Shazeer et al. 2017; Fedus et al. 2021) --------------------------------
 
@@ -453,11 +503,14 @@ enum { CONV_MOST = 8 }; // taps
 // with x' = x * before. before, after (lfm2's gates): F32 of the shape of x, or NULL.
 // x, out: F32 [n_tokens][n_channels]; weight: F32 [n_channels][n_conv], 2 <= n_conv <= CONV_MOST;
 // bias: F32 [1][n_channels] or NULL; state: [n_slots][(n_conv - 1) * n_channels], the last x' rows,
-// the oldest first.
+// the oldest first. dilation: taps so many rows apart, so that as many times more are kept, less
+// than CONV_ROWS_MOST.
+enum { CONV_ROWS_MOST = 16 };
 struct conv {
     const struct tensor *out, *x, *before, *after, *weight, *bias, *state;
     struct slots slots;
     bool silu;
+    int32_t dilation; // 0: 1
 };
 void op_conv(struct compute *compute, const struct conv *args);
 
@@ -466,7 +519,7 @@ void op_conv(struct compute *compute, const struct conv *args);
 //   q' = q / (|q| sqrt(d_k)), k' = k / |k|, neither length taken as less than eps_length
 //   S = e^g S,  g = a[h] * softplus(alpha[t][h] + dt_bias[h])
 //   S += sigmoid(beta[t][h]) (v - S k') k'^T
-//   out[t][h] = S q', or with z   rms(S q') * norm * silu(z[t][h])
+//   out[t][h] = S q', or with z   rms(S q') * norm * silu(z[t][h]), with z_sigmoid sigmoid of it
 // q, k: F32 [n_tokens][n_head_k * d_k]; v, z, out: [n_tokens][n_head * d_v]; alpha, beta:
 // [n_tokens][...], head h in column h, or with pair_heads, where they come packed as so many betas
 // before as many alphas, in column h / pair_heads * 2 pair_heads + h mod pair_heads. a, dt_bias:
@@ -477,7 +530,7 @@ struct delta_net {
     const struct tensor *out, *q, *k, *v, *alpha, *beta, *a, *dt_bias, *z, *norm, *state;
     struct slots slots;
     int32_t n_head, n_head_k, d_k, d_v, pair_heads;
-    bool grouped;
+    bool grouped, z_sigmoid;
     float eps_length, eps; // eps: of the norm
 };
 void op_delta_net(struct compute *compute, const struct delta_net *args);

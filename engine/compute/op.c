@@ -68,6 +68,16 @@ void op_rms_norm(struct compute *compute, const struct tensor *out, const struct
          "op_rms_norm");
 }
 
+void op_group_norm(struct compute *compute, const struct tensor *out, const struct tensor *x,
+                   const struct tensor *weight, int32_t n_group, float eps)
+{
+    want(n_group > 0 && x->n_cols % n_group == 0, "op_group_norm", "groups");
+    norm(compute,
+         &(struct norm){
+             .out = out, .x = x, .weight = weight, .eps = eps, .scale = 1, .n_group = n_group},
+         "op_group_norm");
+}
+
 void op_norm_add(struct compute *compute, const struct norm_add *a)
 {
     want(a->residual, "op_norm_add", "residual");
@@ -221,6 +231,26 @@ static void want_gate(const struct tensor *gate, const struct tensor *out,
         "op_attention", "gate");
 }
 
+static bool is_block(int32_t block)
+{
+    return block == 2 || block == 4 || block == 8;
+}
+
+// Bits for every block that a table of pages has.
+static bool is_chosen(const struct tensor *chosen, int64_t n_tokens, const struct tensor *pages,
+                      int32_t block)
+{
+    return is_block(block) && chosen->n_cols <= INDEX_WORDS_MOST && chosen->type == DTYPE_I32 &&
+           chosen->n_rows == n_tokens && chosen->n_cols == pages->n_cols * PAGE_ROWS / block / 32 &&
+           chosen->row_bytes == (size_t)chosen->n_cols * sizeof(int32_t);
+}
+
+static void want_chosen(const struct attention *a, int64_t n_tokens, const struct tensor *pages)
+{
+    want(is_chosen(a->chosen, n_tokens, pages, a->block), "op_attention", "chosen");
+    want(!a->sinks && !a->alibi && !a->pos && a->window == 0, "op_attention", "beside chosen");
+}
+
 void op_attention(struct compute *compute, const struct tensor *out, const struct tensor *q,
                   const struct tensor *k, const struct tensor *v, const struct tensor *pages,
                   const struct tensor *table, const struct tensor *count,
@@ -250,12 +280,49 @@ void op_attention(struct compute *compute, const struct tensor *out, const struc
     want(a.window >= 0 && a.softcap >= 0, "op_attention", "window or softcap");
     if (a.gate)
         want_gate(a.gate, out, &a);
+    if (a.chosen)
+        want_chosen(&a, q->n_rows, pages);
     if (a.alibi)
         want_alibi(&a, q->n_rows);
     else if (a.pos)
         want(is_vector(a.pos, DTYPE_I32, q->n_rows) && a.window > 0 && !a.sinks, "op_attention",
              "pos");
     compute->backend->attention(compute, out, q, k, v, pages, table, count, &a);
+}
+
+static bool is_index(const struct tensor *keys, int64_t dim)
+{
+    return keys->type == DTYPE_F16 && keys->n_cols == dim && dim % 8 == 0 && dim <= INDEX_DIM_MOST;
+}
+
+void op_index_keys(struct compute *compute, const struct index_keys *a)
+{
+    const int64_t n_tokens = a->x->n_rows, dim = a->x->n_cols;
+    want_recording(compute, "op_index_keys");
+    want(is_floats(a->x) && is_index(a->raw, dim) && is_index(a->keys, dim) && is_block(a->block) &&
+             a->raw->n_rows == a->keys->n_rows * a->block,
+         "op_index_keys", "shapes");
+    want(is_vector(a->norm, DTYPE_F32, dim) && is_vector(a->pos, DTYPE_I32, n_tokens) &&
+             is_vector(a->row, DTYPE_I32, n_tokens),
+         "op_index_keys", "norm, pos or row");
+    want(a->rope.n_rot > 0 && a->rope.n_rot % 2 == 0 && a->rope.n_rot <= dim &&
+             a->rope.first == 0 && is_vector(a->rope.turns, DTYPE_I32, a->rope.n_rot),
+         "op_index_keys", "rope");
+    compute->backend->index_keys(compute, a);
+}
+
+void op_index_choose(struct compute *compute, const struct index_choose *a)
+{
+    const int64_t n_tokens = a->q->n_rows, dim = a->keys->n_cols;
+    want_recording(compute, "op_index_choose");
+    want(is_floats(a->q) && is_index(a->keys, dim) && a->n_head > 0 &&
+             a->n_head <= INDEX_HEADS_MOST && a->q->n_cols == a->n_head * dim && a->n_most > 0,
+         "op_index_choose", "shapes");
+    want(a->pages->type == DTYPE_I32 && a->pages->n_rows >= 1 &&
+             is_vector(a->table, DTYPE_I32, n_tokens) && is_vector(a->count, DTYPE_I32, n_tokens) &&
+             is_chosen(a->chosen, n_tokens, a->pages, a->block),
+         "op_index_choose", "pages, table, count or chosen");
+    compute->backend->index_choose(compute, a);
 }
 
 void op_rows(struct compute *compute, const struct tensor *out, const struct tensor *x,
@@ -346,6 +413,51 @@ void op_softcap(struct compute *compute, const struct tensor *out, const struct 
     want(cap > 0, "op_softcap", "cap");
     elementwise(compute, &(struct elementwise){ELEMENTWISE_SOFTCAP, out, x, .a = cap},
                 "op_softcap");
+}
+
+// ---- several residual streams -------------------------------------------------------------------
+
+static bool is_streams(const struct tensor *a, int64_t n_tokens, int64_t n, int64_t n_stream)
+{
+    return a->type == DTYPE_F32 && a->n_rows == n_tokens && n_stream > 0 &&
+           a->n_cols == n * n_stream;
+}
+
+void op_streams_mix(struct compute *compute, const struct tensor *out, const struct tensor *x,
+                    const struct tensor *gate, int32_t n_stream)
+{
+    want_recording(compute, "op_streams_mix");
+    want(is_floats(out) && is_streams(x, out->n_rows, out->n_cols, n_stream) &&
+             is_streams(gate, out->n_rows, out->n_cols, n_stream),
+         "op_streams_mix", "shapes");
+    compute->backend->streams(compute,
+                              &(struct streams){STREAMS_MIX, out, x, NULL, gate, n_stream});
+}
+
+void op_streams_add(struct compute *compute, const struct tensor *out, const struct tensor *x,
+                    const struct tensor *y, const struct tensor *weight)
+{
+    const int64_t n_stream = weight->n_cols;
+    want_recording(compute, "op_streams_add");
+    want(is_floats(y) && is_streams(x, y->n_rows, y->n_cols, n_stream) &&
+             is_streams(out, y->n_rows, y->n_cols, n_stream) &&
+             is_streams(weight, y->n_rows, 1, n_stream),
+         "op_streams_add", "shapes");
+    compute->backend->streams(compute,
+                              &(struct streams){STREAMS_ADD, out, x, y, weight, (int32_t)n_stream});
+}
+
+void op_streams_gate(struct compute *compute, const struct tensor *out, const struct tensor *y,
+                     const struct tensor *x, const struct tensor *z)
+{
+    const int64_t n_stream = y->n_cols > 0 ? out->n_cols / y->n_cols : 0;
+    want_recording(compute, "op_streams_gate");
+    want(is_floats(y) && is_streams(out, y->n_rows, y->n_cols, n_stream) &&
+             is_streams(x, y->n_rows, y->n_cols, n_stream) &&
+             is_streams(z, y->n_rows, y->n_cols, n_stream),
+         "op_streams_gate", "shapes");
+    compute->backend->streams(compute,
+                              &(struct streams){STREAMS_GATE, out, x, y, z, (int32_t)n_stream});
 }
 
 // ---- mixture of experts -------------------------------------------------------------------------
@@ -485,13 +597,18 @@ static bool is_rows(const struct tensor *a, int64_t n_tokens, int64_t n_cols)
     return a->type == DTYPE_F32 && a->n_rows == n_tokens && a->n_cols == n_cols;
 }
 
-void op_conv(struct compute *compute, const struct conv *a)
+void op_conv(struct compute *compute, const struct conv *args)
 {
+    struct conv conv = *args;
+    const struct conv *a = &conv;
     const int64_t n_tokens = a->x->n_rows, n_channels = a->x->n_cols, n_conv = a->weight->n_cols;
+    conv.dilation = conv.dilation ? conv.dilation : 1;
+    want(conv.dilation > 0 && (n_conv - 1) * conv.dilation < CONV_ROWS_MOST, "op_conv", "dilation");
     want(n_conv >= 2 && n_conv <= CONV_MOST && is_rows(a->weight, n_channels, n_conv) &&
              is_optional_vector(a->bias, n_channels),
          "op_conv", "weight or bias");
-    want_recurrent(compute, a->state, &a->slots, n_tokens, (n_conv - 1) * n_channels, "op_conv");
+    want_recurrent(compute, a->state, &a->slots, n_tokens,
+                   (n_conv - 1) * conv.dilation * n_channels, "op_conv");
     want(is_rows(a->x, n_tokens, n_channels) && is_rows(a->out, n_tokens, n_channels) &&
              (!a->before || is_rows(a->before, n_tokens, n_channels)) &&
              (!a->after || is_rows(a->after, n_tokens, n_channels)),

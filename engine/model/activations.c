@@ -48,6 +48,15 @@ static const struct {
     {offsetof(struct activations, expert_out), DTYPE_F32, N_USED_EMBD},
     {offsetof(struct activations, shared_gate), DTYPE_F32, ONE},
     {offsetof(struct activations, pair), DTYPE_F32, N_PAIR_ACT},
+    {offsetof(struct activations, streams), DTYPE_F32, N_STREAMS},
+    {offsetof(struct activations, streams_normed), DTYPE_F32, N_STREAMS},
+    {offsetof(struct activations, streams_gate), DTYPE_F32, N_STREAMS},
+    {offsetof(struct activations, streams_added), DTYPE_F32, N_STREAMS},
+    {offsetof(struct activations, stream_low), DTYPE_F32, STREAM_LOW},
+    {offsetof(struct activations, stream_weight), DTYPE_F32, N_STREAM},
+    {offsetof(struct activations, index_q), DTYPE_F32, N_INDEX_Q_ACT},
+    {offsetof(struct activations, index_k), DTYPE_F32, INDEX_DIM_ACT},
+    {offsetof(struct activations, ngram), DTYPE_F32, N_NGRAM_ACT},
 };
 
 static struct tensor *slot_of(struct activations *act, size_t i)

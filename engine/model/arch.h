@@ -37,6 +37,8 @@ enum part {
     PART_CONV = 1 << 9,      // a short convolution
     PART_RECURRENT = PART_DELTA | PART_MAMBA | PART_CONV,
     PART_NEXTN = 1 << 10, // behind the trunk: predicts the token after the next (draft.c)
+    PART_INDEX = 1 << 11, // attention sees some blocks of positions (block/index.c)
+    PART_NGRAM = 1 << 12, // reads a table by the last tokens (block/ngram.c)
     UNREAD = 1 << 29, // layers without these parts may have it all the same: nothing reads it there
     OPTIONAL = 1 << 30,
 };
@@ -58,6 +60,16 @@ struct rope_hyper {
     int32_t n_rot;               // 0: not used by this model
     struct rope_scaling scaling; // .freq_factors: weights.c knows them
     bool factors;                // rope_freqs.weight applies, where the file has it
+};
+
+enum { NGRAM_MOST = 8, NGRAM_HEADS_MOST = 64 };
+struct ngram_hyper {             // the table that is read by the last tokens (ngram.c)
+    int32_t n;                   // tokens that are looked at together at most; 0: there is none
+    int32_t n_head, per_n;       // rows that a token reads; of them for each number from 2 to n
+    int32_t dim, n_rows, n_conv; // of a row; of the table; taps
+    int32_t end;                 // the token behind which what was before does not count
+    uint64_t times[NGRAM_MOST];
+    uint64_t first[NGRAM_HEADS_MOST], count[NGRAM_HEADS_MOST]; // rows of each head
 };
 
 struct hyper { // the numbers of a model, each bounded
@@ -84,8 +96,12 @@ struct hyper { // the numbers of a model, each bounded
     int32_t n_lora_q, n_lora_kv, head_dim_mla, head_dim_v_mla; // MLA: ranks, widths of heads
     bool gate_in_q; // attn_q gives each head's q, then its gate
     int32_t n_conv, d_inner, d_state, n_state_head,
-        n_group;          // recurrent layers: taps, widths, heads
-    bool delta_grouped;   // neighbouring heads share a q and k; else every n_group-th
+        n_group;                    // recurrent layers: taps, widths, heads
+    bool delta_grouped;             // neighbouring heads share a q and k; else every n_group-th
+    bool delta_sigmoid;             // their gate is a sigmoid, not SiLU
+    int32_t n_stream, n_stream_low; // residual streams, the rank of their gates; 0: one, x
+    int32_t n_index_head, index_dim, index_block, index_most; // blocks that a token sees at most
+    struct ngram_hyper ngram;
     int32_t n_embd_layer; // width of a layer's own embedding
     enum activation activation;
     int32_t n_expert, n_expert_used, n_ff_exp, n_ff_shared;
@@ -214,7 +230,19 @@ enum dim { // a length as the hyper-parameters give it; 0 for what a layer has n
     N_CLS_OUT,
     N_DENSE_2,
     N_DENSE_3,
-    N_UP, // n_ff, twice where the gate is among it
+    N_UP,      // n_ff, twice where the gate is among it
+    N_STREAMS, // of all residual streams
+    N_STREAM,
+    STREAM_LOW,
+    N_INDEX_Q,
+    INDEX_DIM,
+    NGRAM_DIM,
+    N_NGRAM_ROWS,
+    N_NGRAM_CONV,
+    N_INDEX_Q_ACT,
+    INDEX_DIM_ACT,
+    N_NGRAM_ACT,
+    N_NGRAM_STATE,
     N_DIMS
 };
 int64_t hyper_dim(const struct hyper *hyper, const struct layer_hyper *layer, enum dim dim);
@@ -226,6 +254,7 @@ enum form {
     VECTOR,  // small: F32 in the device's memory whatever the file stores
     NUMBER,  // one number, kept by the host: the slot is a float
     FACTORS, // F32, kept by the host: what rope_turns divides frequencies by
+    FILED,   // stays in the file: the slot is a const struct gguf_tensor *
 };
 struct rule {
     const char *name; // of a layer's: what follows "blk.N."
@@ -241,6 +270,10 @@ struct rule {
 #define MODEL(field) false, offsetof(struct weights, field)
 
 // ---- weights.c ----------------------------------------------------------------------------------
+
+struct mix_weights { // of residual streams
+    struct tensor norm, down, up, inject;
+};
 
 struct layer {               // shapes: the rules; .buffer NULL: not in this layer
     struct tensor attn_norm; // before the mixer
@@ -271,6 +304,10 @@ struct layer {               // shapes: the rules; .buffer NULL: not in this lay
     struct tensor attn_q_norm_bias, attn_k_norm_bias;
     struct tensor ffn_gate_bias, ffn_up_bias, ffn_down_bias;
     struct tensor ffn_gate_inp_shexp, ffn_gate_shexp, ffn_up_shexp, ffn_down_shexp;
+    struct mix_weights mix, ffn_mix; // before the mixer, before the network
+    struct tensor index_q, index_k, index_q_norm, index_k_norm;
+    struct tensor ngram_key, ngram_value, ngram_key_norm, ngram_query_norm, ngram_conv_norm,
+        ngram_conv1d;
     // Of a layer that predicts further tokens; some have the embeddings and the output once more.
     struct tensor nextn_enorm, nextn_hnorm, nextn_eh_proj, nextn_norm, nextn_embd, nextn_output;
 };
@@ -292,6 +329,8 @@ struct weights {
     struct tensor token_embd, output_norm;
     struct tensor per_layer_token_embd, per_layer_model_proj, per_layer_proj_norm;
     struct tensor output; // a copy of token_embd when tied
+    struct mix_weights output_mix;
+    const struct gguf_tensor *ngram_table;
     bool tied;
     struct tensor token_types, position_embd, token_embd_norm, token_embd_norm_bias;
     struct tensor alibi; // F32 [1][n_head]: made from hyper's alibi_bias
@@ -340,9 +379,13 @@ MUST_USE enum status plan_refuse(const struct model_plan *plan, struct err *err)
 struct kv { // what sequences keep of their past; past.h says whose is what
     struct past *past;
     struct past_shape shape;
-    struct tensor *conv, *state;          // [n_layer], of recurrent layers: F32 [n_slots][...]
-    struct tensor *k, *v;                 // [n_layer], each F16 or Q8_0 [pages * PAGE_ROWS][...]
-    int32_t *pool;                        // [n_layer]: whose pages k and v are
+    struct tensor *conv, *state;       // [n_layer], of recurrent layers: F32 [n_slots][...]
+    struct tensor *ngram;              // [n_layer]: what PART_NGRAM's convolution keeps, as these
+    struct tensor *k, *v;              // [n_layer], each F16 or Q8_0 [pages * PAGE_ROWS][...]
+    struct tensor *index, *index_keys; // [n_layer], of PART_INDEX: F16, the second one a block
+    struct tensor chosen;              // I32 [n_batch][...]: struct attention's
+    int32_t *token;                    // [n_seq][n_ctx]: as they were computed, with a table
+    int32_t *pool;                     // [n_layer]: whose pages k and v are
     struct tensor pages[PAST_POOLS_MOST]; // I32 [n_seq][n_ctx in pages]: page tables
     struct tensor row[PAST_POOLS_MOST];   // I32 [1][n_batch]: that the pass writes
     int32_t *n_rows;                      // [n_seq], zeros: for kv_enter
@@ -371,8 +414,17 @@ MUST_USE enum status kv_enter(struct kv *kv, struct compute *compute, const stru
 // hold stays the same; they are drafted to there. BAD_INPUT: a row that others have too.
 MUST_USE enum status kv_draft(struct kv *kv, struct compute *compute, const struct batch *batch,
                               int32_t *row, struct err *err);
+// The caches that layer i has, and how many positions a row of one of them is for.
+enum { KV_CACHES = 4 };
+int32_t kv_caches(const struct kv *kv, int32_t i, const struct tensor *out[KV_CACHES]);
+int32_t kv_positions(const struct kv *kv, int32_t i, const struct tensor *cache);
 // The copies that are due, now.
 MUST_USE enum status kv_copies(struct kv *kv, struct compute *compute, struct err *err);
+
+// ---- ngram.c ------------------------------------------------------------------------------------
+
+// Keys ple.*: a table of embeddings that is read by the last few tokens.
+void ngram_read(struct reader *r, struct hyper *h);
 
 // ---- the pass -----------------------------------------------------------------------------------
 
@@ -402,7 +454,11 @@ struct activations {                                          // n_batch rows ea
     struct tensor top_id, top_value; // [n_out * TOP_K_MOST] numbers: the largest of logits
     struct tensor top_total;         // [n_out][1]: log(sum of e^logit)
     struct tensor cls, cls_out; // [n_out][...]: what the head, or the dense layers, make of them
-    struct tensor pair;         // [2 * n_embd]: what the layer behind the trunk reads
+    struct tensor streams, streams_normed, streams_gate, streams_added; // [n_stream * n_embd]
+    struct tensor stream_low, stream_weight;                            // [STREAM_LOW], [n_stream]
+    struct tensor index_q, index_k;
+    struct tensor ngram; // [n_embd]: rows of the table
+    struct tensor pair;  // [2 * n_embd]: what the layer behind the trunk reads
     // [2 * n_batch][n_embd], of a model that drafts: states behind the output norm of the rows of
     // the last pass; then those that the caller gives, and zeros.
     struct tensor hidden;
@@ -458,6 +514,16 @@ void mamba_block(const struct pass *p, int32_t i);     // block/mamba.c
 void conv_block(const struct pass *p, int32_t i);      // block/conv.c
 void ffn_block(const struct pass *p, int32_t i);       // block/ffn.c
 void experts_block(const struct pass *p, int32_t i);   // block/experts.c
+// block/index.c: kv->chosen, for the layer's attention.
+void index_block(const struct pass *p, int32_t i);
+// block/streams.c: act.streams as embeddings; x = what a block reads of them (w->inject: and how
+// much each stream is to get of what it gives); act.added, what it gave, into them. What blocks add
+// goes to act.added, and x stays as it is, where there are streams.
+void streams_embed(const struct pass *p);
+void streams_mix(const struct pass *p, const struct mix_weights *w);
+void streams_add(const struct pass *p);
+// block/ngram.c: into the streams what the rows of the table say, act.ngram.
+void ngram_block(const struct pass *p, int32_t i);
 // What the dense network, or what the experts give, for architectures that norm and add in ways of
 // their own. The router reads rms(x) * router_norm * router_scale, the experts rms(x) * norm.
 void ffn_into(const struct pass *p, int32_t i, const struct tensor *to);
@@ -502,6 +568,7 @@ struct model {
     int32_t rehearsed; // rows of the largest pass whose kernels are compiled
     int32_t *scratch;  // [5][n_batch]: inputs and the wanted rows, before they are written
     int32_t n_hidden;  // rows of the last pass whose states are kept
+    float *ngram;      // [n_batch][n_embd]: rows of the table, before they are written
     struct model_options options; // as it was opened; n_batch: as large as a text must be
     double *pooled;               // [n_seq][n_embd]: of texts that are being embedded: embed.c
     float *ended;                 // [n_seq][n_embd]: those that are whole
@@ -509,6 +576,8 @@ struct model {
     int64_t file_ns;   // unix time when its file was written
     uint64_t identity; // model_identity; 0: not asked yet
 };
+// act.ngram of the rows that kv_enter was told of, which has their sequences' tokens.
+void ngram_inputs(struct model *model, const struct batch *batch, int32_t start, int32_t n);
 // A pass of n rows; its inputs: rows start .. start + n - 1 of a batch that was checked.
 struct pass pass_of(const struct model *model, int32_t n);
 MUST_USE enum status forward_check(struct model *model, const struct batch *batch, bool drafts,

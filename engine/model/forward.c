@@ -101,6 +101,11 @@ void add_product(const struct pass *p, const struct tensor *y, const struct tens
 {
     const struct hyper *h = p->h;
     const struct matmul_x in = {.x = y};
+    if (h->n_stream > 0) { // they are added to later
+        struct tensor added = pass_view(p, &p->act->added, h->n_embd);
+        op_matmul(p->compute, &(struct matmul){.out = &added, .w = w, .bias = bias}, 1, &in);
+        return;
+    }
     if (!norm) {
         op_matmul(
             p->compute,
@@ -181,7 +186,7 @@ static void forward_output(const struct pass *p, int32_t n_out, int32_t n_top)
     op_rows(p->compute, &x, &p->x, &out_row);
     op_matmul(p->compute,
               &(struct matmul){.out = &logits, .w = draft_output(p), .scale = p->h->logit_scale}, 1,
-              &(struct matmul_x){&x, draft_norm(p), p->h->eps});
+              &(struct matmul_x){&x, present(draft_norm(p)), p->h->eps});
     if (p->h->final_softcap > 0)
         op_softcap(p->compute, &logits, &logits, p->h->final_softcap);
     if (n_top > 0) {
@@ -247,6 +252,8 @@ enum status forward_inputs(struct model *m, const struct batch *b, int32_t start
         return status;
     for (int32_t t = 0; t < n; t++)
         count[t] = b->pos[start + t] + 1;
+    if (m->weights.ngram_table && !drafts)
+        ngram_inputs(m, b, start, n);
     if (m->hyper.sees_all)
         see_all(m, b, start, n, count, count + 4 * n_batch);
     write_ints(m, &m->act.token, b->token + start, n);

@@ -519,6 +519,28 @@ void hyper_free(struct hyper *hyper)
 
 // ---- lengths ------------------------------------------------------------------------------------
 
+// Of several streams, of blocks that are chosen, of a table that is read by the last tokens.
+static int64_t stream_dim(const struct hyper *h, const struct layer_hyper *l, enum dim dim)
+{
+    const int64_t all = (int64_t)h->n_stream * h->n_embd;
+    const bool index = l->parts & PART_INDEX, ngram = l->parts & PART_NGRAM;
+    const int64_t dims[N_DIMS - N_STREAMS] = {
+        [N_STREAMS - N_STREAMS] = all,
+        [N_STREAM - N_STREAMS] = h->n_stream,
+        [STREAM_LOW - N_STREAMS] = h->n_stream_low,
+        [N_INDEX_Q - N_STREAMS] = (int64_t)h->n_index_head * h->index_dim,
+        [INDEX_DIM - N_STREAMS] = h->index_dim,
+        [NGRAM_DIM - N_STREAMS] = h->ngram.dim,
+        [N_NGRAM_ROWS - N_STREAMS] = h->ngram.n_rows,
+        [N_NGRAM_CONV - N_STREAMS] = h->ngram.n_conv,
+        [N_INDEX_Q_ACT - N_STREAMS] = index ? (int64_t)h->n_index_head * h->index_dim : 0,
+        [INDEX_DIM_ACT - N_STREAMS] = index ? h->index_dim : 0,
+        [N_NGRAM_ACT - N_STREAMS] = ngram ? h->n_embd : 0,
+        [N_NGRAM_STATE - N_STREAMS] = ngram ? (h->ngram.n_conv - 1) * h->ngram.n * all : 0,
+    };
+    return dims[dim - N_STREAMS];
+}
+
 int64_t hyper_dim(const struct hyper *h, const struct layer_hyper *l, enum dim dim)
 {
     const int64_t n_q = (int64_t)l->n_head * l->head_dim, n_k = (int64_t)l->n_head_kv * l->head_dim,
@@ -526,6 +548,8 @@ int64_t hyper_dim(const struct hyper *h, const struct layer_hyper *l, enum dim d
     const bool mla = l->parts & PART_MLA;
     const int64_t conv =
         l->parts & PART_CONV ? h->n_embd : h->d_inner + 2 * (int64_t)h->n_group * h->d_state;
+    if (dim >= N_STREAMS)
+        return stream_dim(h, l, dim);
     const int64_t dims[N_DIMS] = {
         [ONE] = 1,
         [N_EMBD] = h->n_embd,

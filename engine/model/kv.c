@@ -1,5 +1,6 @@
 // kv.c - the tensors that what sequences keep lies in: for every layer rows of keys and values, F16
-// or Q8_0, and slots of recurrent state. past.c says which rows and slots are whose.
+// or Q8_0, of what blocks are chosen by, and slots of recurrent state. past.c says which rows and
+// slots are whose.
 //
 // Layers that see equally far back are one pool: a page of it is PAGE_ROWS rows in each of them.
 // Every pool has a table on the device, a row a sequence, and the rows that a pass writes. A layer
@@ -50,6 +51,21 @@ static int32_t pool_of(struct model_plan *plan, int32_t window)
     return plan->n_pools++;
 }
 
+// What index_block keeps of a token, F16 always: its key, and its part of its block's.
+static int64_t kept_index(const struct hyper *hyper, int32_t i)
+{
+    return hyper_dim(hyper, &hyper->layers[i], INDEX_DIM_ACT);
+}
+
+static void add_index_bytes(struct model_plan_pool *pool, const struct compute *compute,
+                            const struct hyper *hyper, int32_t i)
+{
+    const uint64_t row = compute_bytes(compute, USE_CACHE, DTYPE_F16, 1, kept_index(hyper, i));
+    for (int q8_0 = 0; q8_0 < 2; q8_0++)
+        if (pool->token_bytes[q8_0] != UINT64_MAX)
+            pool->token_bytes[q8_0] += row + row / (uint64_t)hyper->index_block;
+}
+
 static void add_bytes(struct model_plan_pool *pool, const struct compute *compute, int64_t n_cols)
 {
     const uint64_t most = compute_info(compute)->largest_buffer_bytes;
@@ -73,12 +89,15 @@ void kv_count(struct model_plan *plan, const struct compute *compute, const stru
     plan->slot_bytes = 0;
     for (int32_t i = 0; i < hyper_layers(hyper); i++) {
         plan->slot_bytes += (uint64_t)(hyper_dim(hyper, &hyper->layers[i], N_CONV_STATE) +
-                                       hyper_dim(hyper, &hyper->layers[i], N_STATE)) *
+                                       hyper_dim(hyper, &hyper->layers[i], N_STATE) +
+                                       hyper_dim(hyper, &hyper->layers[i], N_NGRAM_STATE)) *
                             sizeof(float);
         for (int k = 0; k < 2; k++)
             if (kept(hyper, i, k) > 0)
                 add_bytes(&plan->pools[pool_of(plan, window_of(hyper, i))], compute,
                           kept(hyper, i, k));
+        if (kept_index(hyper, i) > 0)
+            add_index_bytes(&plan->pools[pool_of(plan, window_of(hyper, i))], compute, hyper, i);
     }
     for (int q8_0 = 0; q8_0 < 2; q8_0++) {
         plan->token_bytes[q8_0] = 0;
@@ -91,13 +110,14 @@ void kv_count(struct model_plan *plan, const struct compute *compute, const stru
 
 // ---- opening ------------------------------------------------------------------------------------
 
-// One cache of a layer, when the layer has one.
+// One cache of a layer, when the layer has one: a row for so many positions.
 static enum status open_cache(struct kv *kv, struct compute *compute, struct tensor *out,
-                              enum dtype type, int32_t i, int64_t n_cols, struct err *err)
+                              enum dtype type, int32_t i, int64_t n_cols, int32_t positions,
+                              struct err *err)
 {
     if (n_cols == 0)
         return OK;
-    const int64_t n_rows = (int64_t)kv->shape.pools[kv->pool[i]].n_pages * PAGE_ROWS;
+    const int64_t n_rows = (int64_t)kv->shape.pools[kv->pool[i]].n_pages * PAGE_ROWS / positions;
     kv->n_bytes += (uint64_t)n_rows * dtype_row_bytes(type, n_cols);
     enum status status = compute_cache(compute, out, type, n_rows, n_cols, err);
     return status == OK || !err ? status
@@ -109,10 +129,10 @@ static enum status open_cache(struct kv *kv, struct compute *compute, struct ten
 static enum status open_state(struct kv *kv, struct compute *compute, const struct hyper *hyper,
                               int32_t i, struct err *err)
 {
-    struct tensor *tensors[] = {&kv->conv[i], &kv->state[i]};
-    const enum dim dims[] = {N_CONV_STATE, N_STATE};
+    struct tensor *tensors[] = {&kv->conv[i], &kv->state[i], &kv->ngram[i]};
+    const enum dim dims[] = {N_CONV_STATE, N_STATE, N_NGRAM_STATE};
     enum status status = OK;
-    for (int k = 0; k < 2 && status == OK; k++) {
+    for (size_t k = 0; k < COUNT_OF(dims) && status == OK; k++) {
         const int64_t n_cols = hyper_dim(hyper, &hyper->layers[i], dims[k]);
         if (n_cols == 0)
             continue;
@@ -132,6 +152,36 @@ static enum status open_tables(struct kv *kv, struct compute *compute, int32_t n
         if (status == OK)
             status = compute_tensor(compute, &kv->row[k], DTYPE_I32, 1, n_batch, err);
     }
+    return status;
+}
+
+// Where bits of blocks go, and which tokens there were.
+static enum status open_index(struct kv *kv, struct compute *compute, const struct hyper *hyper,
+                              int32_t n_batch, struct err *err)
+{
+    if (hyper->ngram.n > 0)
+        kv->token =
+            mem_array((size_t)kv->shape.n_seq * (size_t)kv->shape.n_ctx, sizeof(*kv->token));
+    if (hyper->index_block == 0)
+        return OK;
+    const int64_t words = (int64_t)past_table_pages(kv->past) * PAGE_ROWS / hyper->index_block / 32;
+    return compute_tensor(compute, &kv->chosen, DTYPE_I32, n_batch, words, err);
+}
+
+static enum status open_layer(struct kv *kv, struct compute *compute, const struct hyper *hyper,
+                              enum dtype type, int32_t i, struct err *err)
+{
+    const int64_t n_index = kept_index(hyper, i);
+    enum status status = open_state(kv, compute, hyper, i, err);
+    if (status == OK)
+        status = open_cache(kv, compute, &kv->k[i], type, i, kept(hyper, i, 0), 1, err);
+    if (status == OK)
+        status = open_cache(kv, compute, &kv->v[i], type, i, kept(hyper, i, 1), 1, err);
+    if (status == OK)
+        status = open_cache(kv, compute, &kv->index[i], DTYPE_F16, i, n_index, 1, err);
+    if (status == OK && n_index > 0)
+        status = open_cache(kv, compute, &kv->index_keys[i], DTYPE_F16, i, n_index,
+                            hyper->index_block, err);
     return status;
 }
 
@@ -172,6 +222,9 @@ enum status kv_open(struct kv *out, struct compute *compute, const struct hyper 
         .shape = shape,
         .conv = mem_array(n_layer, sizeof(*kv.conv)),
         .state = mem_array(n_layer, sizeof(*kv.state)),
+        .ngram = mem_array(n_layer, sizeof(*kv.ngram)),
+        .index = mem_array(n_layer, sizeof(*kv.index)),
+        .index_keys = mem_array(n_layer, sizeof(*kv.index_keys)),
         .k = mem_array(n_layer, sizeof(*kv.k)),
         .v = mem_array(n_layer, sizeof(*kv.v)),
         .pool = mem_array(n_layer, sizeof(*kv.pool)),
@@ -180,14 +233,12 @@ enum status kv_open(struct kv *out, struct compute *compute, const struct hyper 
     };
     past_open(&kv.past, &shape);
     status = open_tables(&kv, compute, n_batch, err);
+    if (status == OK)
+        status = open_index(&kv, compute, hyper, n_batch, err);
     for (int32_t i = 0; i < kv.n_layer && status == OK; i++) {
         if (kept(hyper, i, 0) > 0)
             kv.pool[i] = pool_of(&same, window_of(hyper, i));
-        status = open_state(&kv, compute, hyper, i, err);
-        if (status == OK)
-            status = open_cache(&kv, compute, &kv.k[i], type, i, kept(hyper, i, 0), err);
-        if (status == OK)
-            status = open_cache(&kv, compute, &kv.v[i], type, i, kept(hyper, i, 1), err);
+        status = open_layer(&kv, compute, hyper, type, i, err);
     }
     if (status != OK)
         kv_close(&kv, compute);
@@ -198,11 +249,14 @@ enum status kv_open(struct kv *out, struct compute *compute, const struct hyper 
 
 void kv_close(struct kv *kv, struct compute *compute)
 {
-    struct tensor *const of_layers[] = {kv->k, kv->v, kv->conv, kv->state};
+    struct tensor *const of_layers[] = {kv->k,     kv->v,     kv->conv,      kv->state,
+                                        kv->ngram, kv->index, kv->index_keys};
     for (size_t n = 0; n < COUNT_OF(of_layers); n++)
         for (int32_t i = 0; i < kv->n_layer; i++)
             if (of_layers[n][i].buffer)
                 tensor_free(compute, &of_layers[n][i]);
+    if (kv->chosen.buffer)
+        tensor_free(compute, &kv->chosen);
     for (int32_t k = 0; k < PAST_POOLS_MOST; k++) {
         if (kv->pages[k].buffer)
             tensor_free(compute, &kv->pages[k]);
@@ -214,6 +268,10 @@ void kv_close(struct kv *kv, struct compute *compute)
     free(kv->v);
     free(kv->conv);
     free(kv->state);
+    free(kv->ngram);
+    free(kv->index);
+    free(kv->index_keys);
+    free(kv->token);
     free(kv->pool);
     free(kv->n_rows);
     *kv = (struct kv){0};
@@ -268,16 +326,33 @@ static void write_tables(struct kv *kv, struct compute *compute, const struct ba
         }
 }
 
+int32_t kv_caches(const struct kv *kv, int32_t i, const struct tensor *out[KV_CACHES])
+{
+    const struct tensor *const all[KV_CACHES] = {&kv->k[i], &kv->v[i], &kv->index[i],
+                                                 &kv->index_keys[i]};
+    int32_t n = 0;
+    for (size_t c = 0; c < COUNT_OF(all); c++)
+        if (all[c]->buffer)
+            out[n++] = all[c];
+    return n;
+}
+
+int32_t kv_positions(const struct kv *kv, int32_t i, const struct tensor *cache)
+{
+    return (int32_t)(kv->shape.pools[kv->pool[i]].n_pages * (int64_t)PAGE_ROWS / cache->n_rows);
+}
+
 static void copy_page(const struct kv *kv, struct compute *compute, const struct past_copy *copy)
 {
-    const int64_t n = (copy->n_rows + 15) / 16 * 16; // op_copy moves 16 bytes at a time
     for (int32_t i = 0; i < kv->n_layer; i++) {
-        const struct tensor *const caches[] = {&kv->k[i], &kv->v[i]};
-        for (size_t c = 0; c < COUNT_OF(caches); c++) {
-            if (!caches[c]->buffer || kv->pool[i] != copy->pool)
-                continue;
-            const struct tensor to = tensor_rows(caches[c], (int64_t)copy->to * PAGE_ROWS, n),
-                                from = tensor_rows(caches[c], (int64_t)copy->from * PAGE_ROWS, n);
+        const struct tensor *caches[KV_CACHES];
+        const int32_t n_caches = kv->pool[i] == copy->pool ? kv_caches(kv, i, caches) : 0;
+        for (int32_t c = 0; c < n_caches; c++) {
+            const int64_t page = PAGE_ROWS / kv_positions(kv, i, caches[c]),
+                          n = ((copy->n_rows * page + PAGE_ROWS - 1) / PAGE_ROWS + 15) / 16 *
+                              16; // op_copy moves 16 bytes at a time
+            const struct tensor to = tensor_rows(caches[c], copy->to * page, n),
+                                from = tensor_rows(caches[c], copy->from * page, n);
             op_copy(compute, &to, &from);
         }
     }
@@ -337,8 +412,12 @@ enum status kv_enter(struct kv *kv, struct compute *compute, const struct batch 
     }
     if (kv->shape.n_slots > 0)
         status = place_states(kv, b, start, n, inputs, err);
-    for (int32_t t = start; t < start + n && status == OK; t++)
+    for (int32_t t = start; t < start + n && status == OK; t++) {
         past_append(kv->past, b->seq[t], 1);
+        if (kv->token)
+            kv->token[(size_t)b->seq[t] * (size_t)kv->shape.n_ctx + (size_t)b->pos[t]] =
+                b->token[t];
+    }
     return status;
 }
 

@@ -140,7 +140,7 @@ static enum status check_device(const struct compute *compute, const struct hype
                 err, UNSUPPORTED,
                 "heads of %d dimensions; on %s they must be a multiple of 8, at most 576",
                 layer->head_dim, compute_info(compute)->device);
-        if (h->n_embd % 32 != 0 || layer->n_ff % 32 != 0)
+        if (h->n_embd % 32 != 0 || layer->n_ff % 32 != 0 || h->n_stream_low % 32 != 0)
             return err_set(err, UNSUPPORTED,
                            "rows of %d and %d numbers; on %s they must be multiples of 32",
                            h->n_embd, layer->n_ff, compute_info(compute)->device);
@@ -210,6 +210,8 @@ static enum status open_parts(struct model *m, const struct model_options *optio
         m->pooled = mem_array(n, sizeof(*m->pooled));
         m->ended = mem_array(n, sizeof(*m->ended));
     }
+    if (h->ngram.n > 0)
+        m->ngram = mem_array((size_t)m->options.n_batch * (size_t)h->n_embd, sizeof(*m->ngram));
     m->scratch = mem_array(5 * (size_t)m->options.n_batch, sizeof(*m->scratch));
     return status;
 }
@@ -379,6 +381,7 @@ void model_close(struct model *model)
     free(model->scratch);
     free(model->pooled);
     free(model->ended);
+    free(model->ngram);
     free(model);
 }
 
@@ -427,7 +430,13 @@ int32_t model_cut(struct model *model, int32_t seq, int32_t n)
 
 int32_t model_fork(struct model *model, int32_t from, int32_t to, int32_t n)
 {
-    return past_fork(model->kv.past, from, to, n);
+    struct kv *kv = &model->kv;
+    const int32_t kept = past_fork(kv->past, from, to, n);
+    const size_t n_ctx = (size_t)kv->shape.n_ctx;
+    if (kv->token && kept > 0 && from != to)
+        memcpy(kv->token + (size_t)to * n_ctx, kv->token + (size_t)from * n_ctx,
+               (size_t)kept * sizeof(*kv->token));
+    return kept;
 }
 
 enum status model_reserve(struct model *model, int32_t seq, int32_t n)

@@ -111,12 +111,18 @@ static enum status walk_rows(struct walk *w, const struct tensor *rows, size_t f
     return status;
 }
 
-// The rows of positions pos .. end - 1 of one cache, which lie in one page.
-static enum status walk_page(struct walk *w, const struct tensor *cache, int32_t pool, int32_t seq,
-                             int32_t pos, int32_t end)
+// The rows of positions pos .. end - 1 of one cache, which lie in one page; a row is for `each` of
+// them, and only whole ones count.
+static enum status walk_page(struct walk *w, const struct tensor *cache, int32_t pool, int32_t each,
+                             int32_t seq, int32_t pos, int32_t end)
 {
+    const int32_t at = w->way == COUNTED ? 0 : past_row(w->m->kv.past, pool, seq, pos) / each;
+    pos /= each;
+    end /= each;
     const int32_t before = pos % 16, n = (before + end - pos + 15) / 16 * 16,
-                  row = w->way == COUNTED ? 0 : past_row(w->m->kv.past, pool, seq, pos) - before;
+                  row = w->way == COUNTED ? 0 : at - before;
+    if (n == 0)
+        return OK;
     const struct tensor rows = tensor_rows(cache, row, n);
     return walk_rows(w, &rows, (size_t)before * rows.row_bytes,
                      (size_t)(before + end - pos) * rows.row_bytes);
@@ -126,12 +132,14 @@ static enum status walk_page(struct walk *w, const struct tensor *cache, int32_t
 static enum status walk_caches(struct walk *w, int32_t i, int32_t seq, int32_t from, int32_t to)
 {
     const struct kv *kv = &w->m->kv;
-    const struct tensor *const caches[] = {&kv->k[i], &kv->v[i]};
+    const struct tensor *caches[KV_CACHES];
+    const int32_t n_caches = kv_caches(kv, i, caches);
     enum status status = OK;
-    for (size_t k = 0; k < COUNT_OF(caches); k++)
-        for (int32_t pos = from, end; pos < to && caches[k]->buffer && status == OK; pos = end) {
+    for (int32_t k = 0; k < n_caches; k++)
+        for (int32_t pos = from, end; pos < to && status == OK; pos = end) {
             end = (pos / PAGE_ROWS + 1) * PAGE_ROWS < to ? (pos / PAGE_ROWS + 1) * PAGE_ROWS : to;
-            status = walk_page(w, caches[k], kv->pool[i], seq, pos, end);
+            status =
+                walk_page(w, caches[k], kv->pool[i], kv_positions(kv, i, caches[k]), seq, pos, end);
         }
     return status;
 }
@@ -139,7 +147,7 @@ static enum status walk_caches(struct walk *w, int32_t i, int32_t seq, int32_t f
 static enum status walk_states(struct walk *w, int32_t i, int32_t seq)
 {
     const struct kv *kv = &w->m->kv;
-    const struct tensor *const states[] = {&kv->conv[i], &kv->state[i]};
+    const struct tensor *const states[] = {&kv->conv[i], &kv->state[i], &kv->ngram[i]};
     enum status status = OK;
     for (size_t k = 0; k < COUNT_OF(states) && status == OK; k++) {
         if (!states[k]->buffer)
@@ -149,6 +157,23 @@ static enum status walk_states(struct walk *w, int32_t i, int32_t seq)
         status = walk_rows(w, &row, 0, row.row_bytes);
     }
     return status;
+}
+
+// The last tokens before position n, as far as the table is read by them.
+static void walk_tokens(struct walk *w, int32_t seq, int32_t n)
+{
+    const struct kv *kv = &w->m->kv;
+    int32_t last[NGRAM_MOST] = {0};
+    int32_t *all = kv->token + (size_t)seq * (size_t)kv->shape.n_ctx;
+    const int32_t n_last = n < NGRAM_MOST ? n : NGRAM_MOST;
+    uint8_t *p = w->p ? w->p + w->n_bytes : NULL;
+    w->n_bytes += sizeof(last);
+    if (w->way == TAKEN) {
+        memcpy(last, all + n - n_last, (size_t)n_last * sizeof(*last));
+        memcpy(p, last, sizeof(last));
+    } else if (w->way == PUT) {
+        memcpy(all + n - n_last, p, (size_t)n_last * sizeof(*last));
+    }
 }
 
 static enum status walk_piece(struct walk *w, int32_t seq, int32_t n, int32_t piece)
@@ -168,6 +193,8 @@ static enum status walk_piece(struct walk *w, int32_t seq, int32_t n, int32_t pi
         if (status == OK)
             status = walk_states(w, i, seq);
     }
+    if (piece == n_pages && kv->token)
+        walk_tokens(w, seq, n);
     return status;
 }
 
@@ -175,9 +202,10 @@ static size_t largest_run(const struct kv *kv)
 {
     size_t most = 16;
     for (int32_t i = 0; i < kv->n_layer; i++) {
-        const struct tensor *const tensors[] = {&kv->k[i], &kv->v[i], &kv->conv[i], &kv->state[i]};
+        const struct tensor *const tensors[] = {&kv->k[i],    &kv->v[i],     &kv->index[i],
+                                                &kv->conv[i], &kv->state[i], &kv->ngram[i]};
         for (size_t k = 0; k < COUNT_OF(tensors); k++) {
-            const size_t n = tensors[k]->row_bytes * (k < 2 ? PAGE_ROWS : 1);
+            const size_t n = tensors[k]->row_bytes * (k < 3 ? PAGE_ROWS : 1);
             most = tensors[k]->buffer && n > most ? n : most;
         }
     }

@@ -175,7 +175,11 @@ static enum status apply(struct planner *p, const struct rule *rule, int32_t i)
         return status;
     tensor->used = true;
     char *base = rule->of_layer ? (char *)&p->w->layers[i] : (char *)p->w;
-    place(p, rule, tensor, (struct tensor *)(void *)(base + rule->slot));
+    void *slot = base + rule->slot;
+    if (rule->form == FILED)
+        *(const struct gguf_tensor **)slot = tensor;
+    else
+        place(p, rule, tensor, slot);
     return OK;
 }
 

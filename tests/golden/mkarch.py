@@ -7,7 +7,7 @@ are not n_embd / n_head. All tensors are F32: the comparison is of the computati
 import re
 import numpy as np
 import mkgguf
-from mkgguf import ARR, BOOL, FL32, I32, STR, U32, kv
+from mkgguf import ARR, BOOL, FL32, I32, STR, U32, U64, kv
 
 VOCAB = 512
 
@@ -330,6 +330,50 @@ def qwen35(arch, L=None, d=128, h=4, hkv=2, hd=32, ffn=192, kh=2, vh=4, state=32
     return s
 
 
+def qwen4exp():
+    L, d, h, hkv, hd, kh, vh, state, hc, low, n_rot, index, heads = 8, 64, 4, 2, 32, 2, 4, 32, 4, 32, 8, 32, 4
+    s = Shape('qwen4exp', L=L, d=d, h=h, hkv=hkv, hd=hd, ffn=96, base=1e7, eps=1e-6, n_rot=n_rot)
+    s.tensors = [t for t in s.tensors if t[0] != 'output_norm.weight']  # the last mix of streams norms
+    s.u32('rope.dimension_sections', [n_rot // 4, n_rot // 8, n_rot // 8, 0])
+    ssm_keys(s, 4, vh * state, state, vh, kh)
+    s.u32('full_attention_interval', 4)
+    s.expert_keys(8, 3, 64, 96)
+    s.u32('hyper_connection.count', hc); s.u32('hyper_connection.low_rank', low)
+    s.u32('attention.indexer.head_count', heads); s.u32('attention.indexer.key_length', index); s.u32('attention.indexer.top_k', 8)
+    s.u32('attention.compress_ratios', [4 if (i + 1) % 4 == 0 else 0 for i in range(L)])
+    sizes = [61, 67, 71, 73]  # of the table's parts: two heads for pairs of tokens, two for triples
+    s.u32('ple.layers', [1]); s.u32('ple.ngram_size', 3); s.u32('ple.heads_per_ngram', 2); s.u32('ple.conv_kernel', 4); s.u32('ple.eos_token_id', 25)
+    s.u32('embedding_length_per_layer_input', d // 4)
+    s.keys += [kv('qwen4exp.ple.' + name, U64, val) for name, val in
+               (('layer_multipliers', [0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9]), ('head_offsets', [0, 61, 128, 199]), ('head_vocab_sizes', sizes))]
+    s.t('per_layer_token_embd.weight', sum(sizes) + 4, d // 4)
+    def mix(name, inject=True):
+        s.t(name + '_norm.weight', hc * d); s.t(name + '_down.weight', low, hc * d); s.t(name + '_up.weight', hc * d, low)
+        if inject: s.t(name + '_inject.weight', hc, hc * d)
+    mix('output_hc', False)
+    conv = 2 * kh * state + vh * state
+    for i in range(L):
+        t = lambda name, *shape: s.t('blk.%d.%s' % (i, name), *shape)
+        mix('blk.%d.hc_attn' % i); mix('blk.%d.hc_ffn' % i)
+        if (i + 1) % 4 == 0:
+            t('attn_q.weight', 2 * h * hd, d); t('attn_k.weight', hkv * hd, d); t('attn_v.weight', hkv * hd, d); t('attn_output.weight', d, h * hd)
+            t('attn_q_norm.weight', hd); t('attn_k_norm.weight', hd)
+            t('indexer.q_proj.weight', heads * index, d); t('indexer.k_proj.weight', index, d); t('indexer.q_norm.weight', index); t('indexer.k_norm.weight', index)
+        else:
+            t('attn_qkv.weight', conv, d); t('attn_gate.weight', vh * state, d); t('ssm_conv1d.weight', conv, 4)
+            t('ssm_dt.bias', vh); t('ssm_a', vh); t('ssm_norm.weight', state); t('ssm_out.weight', d, vh * state)
+            t('ssm_beta.weight', vh, d); t('ssm_alpha.weight', vh, d)
+        if i == 1:
+            t('ple_key.weight', hc * d, d); t('ple_value.weight', d, d); t('ple_conv1d.weight', hc * d, 4)
+            for name in ('key', 'query', 'conv'): t('ple_norm_%s.weight' % name, hc * d)
+        s.experts(t, 8, 64, None, shared=96); t('ffn_gate_inp_shexp.weight', d)
+    s.fills['ffn_gate_inp_shexp.weight'] = lambda w: w * np.float32(1 / np.sqrt(d))
+    s.fills['per_layer_token_embd.weight'] = lambda w: w
+    s.fills['output.weight'] = lambda w: w * np.float32(14 / np.sqrt(d))  # a mixture of streams is small
+    s.fills['ple_conv1d.weight'] = lambda w: np.float32(0.5) * w
+    return s
+
+
 def mamba(s, t, inner, state, heads, groups):
     conv = inner + 2 * groups * state
     t('ssm_in.weight', inner + conv + heads, s.d); t('ssm_conv1d.weight', conv, 4); t('ssm_conv1d.bias', conv); t('ssm_dt.bias', heads)
@@ -550,6 +594,7 @@ MODELS = {  # the first word, up to a blank, is the architecture
     'qwen35': lambda: qwen35('qwen35'),
     'qwen35moe': lambda: qwen35('qwen35moe'),
     'qwen3next': lambda: qwen35('qwen3next'),
+    'qwen4exp': qwen4exp,
     'granitehybrid': granite_hybrid,
     'nemotron_h': lambda: nemotron_h('nemotron_h'),
     'nemotron_h_moe': lambda: nemotron_h('nemotron_h_moe'),

@@ -23,7 +23,7 @@ How the weights are set, so that logits are neither flat nor degenerate:
 import argparse, glob, heapq, os, re, struct, sys, zlib
 import numpy as np
 
-U32, I32, FL32, BOOL, STR, ARR = 4, 5, 6, 7, 8, 9  # GGUF value types
+U32, I32, FL32, BOOL, STR, ARR, U64 = 4, 5, 6, 7, 8, 9, 10  # GGUF value types
 TYPES = {  # name: (ggml type, block elements, block bytes)
     'f32': (0, 1, 4), 'f16': (1, 1, 2), 'q4_0': (2, 32, 18), 'q4_1': (3, 32, 20), 'q5_0': (6, 32, 22),
     'q5_1': (7, 32, 24), 'q8_0': (8, 32, 34), 'q2_k': (10, 256, 84), 'q3_k': (11, 256, 110), 'q4_k': (12, 256, 144),
@@ -257,6 +257,7 @@ def kv(key, typ, val):
     h = s_(key)
     if isinstance(val, list):
         body = {STR: lambda: b''.join(map(s_, val)), I32: lambda: np.asarray(val, '<i4').tobytes(),
+                U64: lambda: np.asarray(val, '<u8').tobytes(),
                 FL32: lambda: np.asarray(val, '<f4').tobytes(), BOOL: lambda: np.asarray(val, '?').tobytes()}[typ]()
         return h + struct.pack('<IIQ', ARR, typ, len(val)) + body
     pk = {U32: lambda: struct.pack('<I', val), FL32: lambda: struct.pack('<f', val),

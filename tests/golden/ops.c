@@ -334,6 +334,7 @@ int main(int argc, char **argv)
     expert_cases();
     heads_and_layer_cases();
     recurrent_cases();
+    stream_cases();
     recording_cases();
     if (split_begin(16 << 10)) {
         split_rows();

@@ -73,3 +73,4 @@ void split_experts(void);
 void split_layers(void);
 void heads_and_layer_cases(void);
 void recurrent_cases(void);
+void stream_cases(void); // and blocks that attention sees

@@ -39,15 +39,17 @@ static struct tensor columns(const struct both *x, int d, int64_t at, int64_t n)
     return tensor_columns(&x->on[d], at, n);
 }
 
-static void conv(int64_t n_channels, int64_t n_conv, int32_t n, bool several, bool gates)
+static void conv_apart(int64_t n_channels, int64_t n_conv, int32_t dilation, int32_t n,
+                       bool several, bool gates)
 {
-    if (!case_open("conv of %lld channels, %lld taps, %d rows%s%s", (long long)n_channels,
-                   (long long)n_conv, n, several ? " of several" : "", gates ? ", gates" : ""))
+    if (!case_open("conv of %lld channels, %lld taps %d apart, %d rows%s%s", (long long)n_channels,
+                   (long long)n_conv, dilation, n, several ? " of several" : "",
+                   gates ? ", gates" : ""))
         return;
     struct both *x = both_random(n, 3 * n_channels + 1, 1), *out = both_random(n, n_channels, 1),
                 *w = both_weight(DTYPE_F32, n_channels, n_conv),
                 *bias = both_random(1, n_channels, 1),
-                *state = both_random(SLOTS, (n_conv - 1) * n_channels, 1);
+                *state = both_random(SLOTS, (n_conv - 1) * dilation * n_channels, 1);
     const struct batch b = batch_of(n, several);
     for (int times = 0; times < 2; times++) {
         for (int d = 0; d < N_DEVICES; d++) {
@@ -63,7 +65,8 @@ static void conv(int64_t n_channels, int64_t n_conv, int32_t n, bool several, bo
                                               .bias = gates ? NULL : &bias->on[d],
                                               .state = &state->on[d],
                                               .slots = {&b.in->on[d], &b.out->on[d]},
-                                              .silu = !gates});
+                                              .silu = !gates,
+                                              .dilation = dilation});
             submit(d);
         }
         compare(out, LIMIT_SUMS);
@@ -72,10 +75,16 @@ static void conv(int64_t n_channels, int64_t n_conv, int32_t n, bool several, bo
     case_close();
 }
 
+static void conv(int64_t n_channels, int64_t n_conv, int32_t n, bool several, bool gates)
+{
+    conv_apart(n_channels, n_conv, 1, n, several, gates);
+}
+
 struct delta_case {
     int32_t n_head, n_head_k, d_k, d_v, pair_heads;
     bool grouped, gated;
     int64_t offset; // of what is read from the start of a row: where 16 bytes do not divide
+    bool sigmoid;
 };
 
 static struct both *decays(int64_t n) // all below 0
@@ -116,6 +125,7 @@ static void record_delta(const struct delta_case *c, int d, struct both *const t
                                                 .d_v = c->d_v,
                                                 .pair_heads = c->pair_heads,
                                                 .grouped = c->grouped,
+                                                .z_sigmoid = c->sigmoid,
                                                 .eps_length = 1e-6f,
                                                 .eps = 1e-6f});
 }
@@ -124,7 +134,10 @@ static void delta(struct delta_case c, int32_t n, bool several)
 {
     if (!case_open("delta_net, %d and %d heads of %d x %d%s%s%s, %d rows%s", c.n_head, c.n_head_k,
                    c.d_k, c.d_v, c.grouped ? ", grouped" : "", c.pair_heads ? ", pairs" : "",
-                   c.gated ? ", gated" : "", n, several ? " of several" : ""))
+                   c.sigmoid ? ", sigmoid"
+                   : c.gated ? ", gated"
+                             : "",
+                   n, several ? " of several" : ""))
         return;
     const int64_t n_k = (int64_t)c.n_head_k * c.d_k, n_v = (int64_t)c.n_head * c.d_v;
     struct both *const t[] = {both_random(n, 2 * n_k + n_v + c.offset, 1),
@@ -213,7 +226,7 @@ void recurrent_cases(void)
     static const struct delta_case deltas[] = {
         {4, 2, 128, 128, 0, false, true, 0}, {4, 2, 32, 48, 2, true, true, 0},
         {3, 3, 64, 16, 0, false, false, 2},  {2, 1, 256, 80, 0, false, true, 0},
-        {2, 2, 144, 48, 0, false, true, 4},
+        {2, 2, 144, 48, 0, false, true, 4},  {4, 2, 128, 128, 0, false, true, 0, true},
     };
     static const struct mamba_case mambas[] = {
         {8, 2, 64, 128, true, true, 0},
@@ -226,6 +239,8 @@ void recurrent_cases(void)
         for (int several = 0; several < 1 + (rows[r] > 1); several++) {
             conv(640, 4, rows[r], several, false), conv(131, 3, rows[r], several, true);
             conv(64, 2, rows[r], several, false), conv(200, 8, rows[r], several, false);
+            conv_apart(256, 4, 3, rows[r], several, false);
+            conv_apart(131, 2, 15, rows[r], several, true);
             for (size_t i = 0; i < COUNT_OF(deltas); i++)
                 delta(deltas[i], rows[r], several);
             for (size_t i = 0; i < COUNT_OF(mambas); i++)

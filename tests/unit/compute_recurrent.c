@@ -163,27 +163,34 @@ static void say(struct compute *compute, const char *what, int batch, int out, i
 struct conv_case {
     int n_channels, n_conv;
     bool bias, silu, before, after;
+    int dilation; // 0: 1
 };
 
-// now: the last n_conv - 1 rows, the oldest first.
+static int conv_past(const struct conv_case *c)
+{
+    return (c->n_conv - 1) * (c->dilation ? c->dilation : 1);
+}
+
+// now: the last rows, the oldest first.
 static void conv_row(struct states *s, struct io *io, const struct conv_case *c, int t,
                      const float *weight, const float *bias)
 {
-    const int n = c->n_channels, n_conv = c->n_conv;
+    const int n = c->n_channels, n_conv = c->n_conv, past = conv_past(c),
+              apart = past / (n_conv - 1);
     const float *x = io->in + t * io->n_x;
     for (int i = 0; i < n; i++) {
         const double in = (double)x[i] * (c->before ? (double)x[n + i] : 1);
         double sum = c->bias ? (double)bias[i] : 0, size = fabs(sum);
         for (int j = 0; j < n_conv; j++) {
-            const double tap = j < n_conv - 1 ? s->now[j * n + i] : in;
+            const double tap = j < n_conv - 1 ? s->now[j * apart * n + i] : in;
             sum += (double)weight[i * n_conv + j] * tap;
             size += fabs((double)weight[i * n_conv + j] * tap);
         }
         const double gate = c->after ? (double)x[2 * n + i] : 1;
         io->want[t * n + i] = (c->silu ? silu_of(sum) : sum) * gate;
         io->size[t * n + i] = 2 * size * fabs(gate);
-        for (int j = 0; j < n_conv - 1; j++) {
-            s->now[j * n + i] = j < n_conv - 2 ? s->now[(j + 1) * n + i] : in;
+        for (int j = 0; j < past; j++) {
+            s->now[j * n + i] = j < past - 1 ? s->now[(j + 1) * n + i] : in;
             s->now_size[j * n + i] = fabs(s->now[j * n + i]);
         }
     }
@@ -200,7 +207,7 @@ static void check_conv(struct compute *compute, struct conv_case c)
     random_floats(bias, n);
     struct tensor w = weight_of(compute, DTYPE_F32, n, c.n_conv, weight),
                   b = tensor_of(compute, DTYPE_F32, 1, n, bias);
-    struct states states = states_of(compute, (c.n_conv - 1) * (int64_t)n);
+    struct states states = states_of(compute, conv_past(&c) * (int64_t)n);
     for (int i = 0; i < BATCHES; i++) {
         struct io io = io_of(compute, &batches[i], 3 * n, n);
         struct tensor x = tensor_columns(&io.x, 0, n), before = tensor_columns(&io.x, n, n),
@@ -215,7 +222,8 @@ static void check_conv(struct compute *compute, struct conv_case c)
                                         .bias = c.bias ? &b : NULL,
                                         .state = &states.tensor,
                                         .slots = {&io.in_slot, &io.out_slot},
-                                        .silu = c.silu});
+                                        .silu = c.silu,
+                                        .dilation = c.dilation});
         run_end(compute);
         for (int t = 0; t < batches[i].n; t++) {
             state_begin(&states, &batches[i], t);
@@ -234,7 +242,7 @@ static void check_conv(struct compute *compute, struct conv_case c)
 
 struct delta_case {
     int n_head, n_head_k, d_k, d_v, pair_heads;
-    bool grouped, gated;
+    bool grouped, gated, sigmoid;
 };
 
 struct delta_weights {
@@ -287,7 +295,9 @@ static void delta_row(struct states *s, struct io *io, const struct delta_case *
         const double rms = sqrt(squares / c->d_v + 1e-6),
                      worse = 1 + sqrt(size_squares / c->d_v) / rms;
         for (int j = 0; j < c->d_v && c->gated; j++) {
-            const double by = (double)w->norm[j] * silu_of(z[h * c->d_v + j]) / rms;
+            const double gate = z[h * c->d_v + j],
+                         by = (double)w->norm[j] / rms *
+                              (c->sigmoid ? 1 / (1 + exp(-gate)) : silu_of(gate));
             size[j] = fabs(by) * (size[j] + fabs(out[j]) * worse);
             out[j] *= by;
         }
@@ -326,6 +336,7 @@ static void run_delta(struct compute *compute, const struct delta_case *c, struc
                                               .d_v = c->d_v,
                                               .pair_heads = c->pair_heads,
                                               .grouped = c->grouped,
+                                              .z_sigmoid = c->sigmoid,
                                               .eps_length = 1e-6f,
                                               .eps = 1e-6f});
     run_end(compute);
@@ -485,6 +496,10 @@ static void check_all(struct compute *compute)
     check_conv(compute, (struct conv_case){640, 4, .silu = true});
     check_conv(compute, (struct conv_case){256, 3, .before = true, .after = true});
     check_conv(compute, (struct conv_case){68, 8, .bias = true, .silu = true, .before = true});
+    check_conv(compute, (struct conv_case){96, 4, .silu = true, .dilation = 3});
+    check_conv(compute, (struct conv_case){131, 2, .bias = true, .dilation = 5});
+    check_conv(compute, (struct conv_case){64, 6, .dilation = 3});
+    check_delta(compute, (struct delta_case){4, 2, 32, 48, 0, false, true, true});
     check_delta(compute, (struct delta_case){4, 2, 32, 48, 0, false, true});
     check_delta(compute, (struct delta_case){4, 2, 128, 128, 0, false, true});
     check_delta(compute, (struct delta_case){6, 2, 64, 16, 3, true, true});

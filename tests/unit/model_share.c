@@ -73,6 +73,102 @@ static void lfm2_hyper(struct file *f) // a recurrent layer, then one of attenti
     key_u32(f, "lfm2.shortconv.l_cache", 3);
 }
 
+// A delta net that first reads a table by the last three tokens, then attention that sees 8 blocks
+// of 4 positions and what is behind them, on two residual streams.
+enum { LOW = 32, STATE = 16, INDEX = 16, TABLE = 50 };
+static void qwen4exp_hyper(struct file *f)
+{
+    static const struct {
+        const char *key;
+        uint32_t value;
+    } numbers[] = {
+        {"attention.head_count_kv", TINY_KV},
+        {"ssm.conv_kernel", 4},
+        {"ssm.inner_size", 2 * STATE},
+        {"ssm.state_size", STATE},
+        {"ssm.time_step_rank", 2},
+        {"ssm.group_count", 1},
+        {"full_attention_interval", 2},
+        {"expert_count", 1},
+        {"expert_used_count", 1},
+        {"expert_feed_forward_length", TINY_FF},
+        {"expert_shared_feed_forward_length", TINY_FF},
+        {"hyper_connection.count", 2},
+        {"hyper_connection.low_rank", LOW},
+        {"attention.indexer.head_count", 2},
+        {"attention.indexer.key_length", INDEX},
+        {"attention.indexer.top_k", 32},
+        {"ple.ngram_size", 3},
+        {"ple.heads_per_ngram", 1},
+        {"ple.conv_kernel", 4},
+        {"ple.eos_token_id", 40},
+        {"embedding_length_per_layer_input", TINY_EMBD / 2},
+    };
+    char key[96];
+    hyper_of(f, "qwen4exp");
+    for (size_t i = 0; i < COUNT_OF(numbers); i++) {
+        snprintf(key, sizeof(key), "qwen4exp.%s", numbers[i].key);
+        key_u32(f, key, numbers[i].value);
+    }
+    array_begin(f, "qwen4exp.attention.compress_ratios", GGUF_U32, 2);
+    put_u32(f, 0), put_u32(f, 4);
+    array_begin(f, "qwen4exp.ple.layers", GGUF_U32, 1);
+    put_u32(f, 0);
+    array_begin(f, "qwen4exp.ple.layer_multipliers", GGUF_U64, 3);
+    put_u64(f, 0x9e3779b97f4a7c15), put_u64(f, 0xc2b2ae3d27d4eb4f), put_u64(f, 0x165667b19e3779f9);
+    array_begin(f, "qwen4exp.ple.head_offsets", GGUF_U64, 2);
+    put_u64(f, 0), put_u64(f, 23);
+    array_begin(f, "qwen4exp.ple.head_vocab_sizes", GGUF_U64, 2);
+    put_u64(f, 23), put_u64(f, 27);
+}
+#define MIX_SHAPES(name)                                                                           \
+    {name "_norm.weight", 2 * TINY_EMBD, 1}, {name "_down.weight", 2 * TINY_EMBD, LOW},            \
+    {                                                                                              \
+        name "_up.weight", LOW, 2 * TINY_EMBD                                                      \
+    }
+static const struct shape qwen4exp_shapes[] = {
+    {"token_embd.weight", TINY_EMBD, TINY_VOCAB},
+    {"per_layer_token_embd.weight", TINY_EMBD / 2, TABLE},
+    MIX_SHAPES("output_hc"),
+    MIX_SHAPES("blk.%d.hc_attn"),
+    {"blk.%d.hc_attn_inject.weight", 2 * TINY_EMBD, 2},
+    MIX_SHAPES("blk.%d.hc_ffn"),
+    {"blk.%d.hc_ffn_inject.weight", 2 * TINY_EMBD, 2},
+    {"blk.0.attn_qkv.weight", TINY_EMBD, 4 * STATE},
+    {"blk.0.attn_gate.weight", TINY_EMBD, 2 * STATE},
+    {"blk.0.ssm_conv1d.weight", 4, 4 * STATE},
+    {"blk.0.ssm_dt.bias", 2, 1},
+    {"blk.0.ssm_a", 2, 1},
+    {"blk.0.ssm_norm.weight", STATE, 1},
+    {"blk.0.ssm_out.weight", 2 * STATE, TINY_EMBD},
+    {"blk.0.ssm_beta.weight", TINY_EMBD, 2},
+    {"blk.0.ssm_alpha.weight", TINY_EMBD, 2},
+    {"blk.0.ple_key.weight", TINY_EMBD, 2 * TINY_EMBD},
+    {"blk.0.ple_value.weight", TINY_EMBD, TINY_EMBD},
+    {"blk.0.ple_norm_key.weight", 2 * TINY_EMBD, 1},
+    {"blk.0.ple_norm_query.weight", 2 * TINY_EMBD, 1},
+    {"blk.0.ple_norm_conv.weight", 2 * TINY_EMBD, 1},
+    {"blk.0.ple_conv1d.weight", 4, 2 * TINY_EMBD},
+    {"blk.1.attn_q.weight", TINY_EMBD, 2 * TINY_EMBD},
+    {"blk.1.attn_k.weight", TINY_EMBD, TINY_EMBD / 2},
+    {"blk.1.attn_v.weight", TINY_EMBD, TINY_EMBD / 2},
+    {"blk.1.attn_output.weight", TINY_EMBD, TINY_EMBD},
+    {"blk.1.attn_q_norm.weight", TINY_EMBD / TINY_HEAD, 1},
+    {"blk.1.attn_k_norm.weight", TINY_EMBD / TINY_HEAD, 1},
+    {"blk.1.indexer.q_proj.weight", TINY_EMBD, 2 * INDEX},
+    {"blk.1.indexer.k_proj.weight", TINY_EMBD, INDEX},
+    {"blk.1.indexer.q_norm.weight", INDEX, 1},
+    {"blk.1.indexer.k_norm.weight", INDEX, 1},
+    {"blk.%d.ffn_gate_inp.weight", TINY_EMBD, 1},
+    {"blk.%d.ffn_gate_exps.weight", TINY_EMBD, TINY_FF},
+    {"blk.%d.ffn_up_exps.weight", TINY_EMBD, TINY_FF},
+    {"blk.%d.ffn_down_exps.weight", TINY_FF, TINY_EMBD},
+    {"blk.%d.ffn_gate_shexp.weight", TINY_EMBD, TINY_FF},
+    {"blk.%d.ffn_up_shexp.weight", TINY_EMBD, TINY_FF},
+    {"blk.%d.ffn_down_shexp.weight", TINY_FF, TINY_EMBD},
+    {"blk.%d.ffn_gate_inp_shexp.weight", TINY_EMBD, 1},
+};
+
 static void write_model(const struct file *f)
 {
     int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
@@ -208,7 +304,7 @@ static void test_pieces(struct model *m, bool anywhere)
         check_go_on(m, 4, "from a part of the pieces");
     }
     // a byte that is another one is seen in what follows: it is the pieces that are read
-    for (size_t k = 0; k < 64; k += 2)
+    for (size_t k = 0; k < model_piece_bytes(m, CUT, 0) / 2; k += 2)
         pieces[0][k + 1] ^= 0x40;
     put_all(m, pieces, CUT, 4, CUT);
     memset(got, 0, sizeof(got));
@@ -280,6 +376,7 @@ int main(void)
         test_model(compute, llama_hyper, tiny_shapes, COUNT_OF(tiny_shapes), true);
         test_model(compute, gemma2_hyper, gemma2_shapes, COUNT_OF(gemma2_shapes), false);
         test_model(compute, lfm2_hyper, lfm2_shapes, COUNT_OF(lfm2_shapes), false);
+        test_model(compute, qwen4exp_hyper, qwen4exp_shapes, COUNT_OF(qwen4exp_shapes), false);
         compute_close(compute);
     }
     unlink(path);

@@ -22,7 +22,7 @@ size_t attention_scratch_floats(const struct attention *shape)
 {
     size_t both = (size_t)(attention_padded(shape->head_dim) + attention_padded(shape->head_dim_v)),
            n = ATTENTION_TOKENS * (size_t)(shape->n_head / shape->n_head_kv);
-    return ATTENTION_KV * both + n * (both + 10); // 10 floats: a struct query (float_body.h)
+    return ATTENTION_KV * both + n * (both + 14); // 14 floats: a struct query (float_body.h)
 }
 
 static size_t partial_floats(const struct attention *shape)
@@ -236,6 +236,8 @@ void cpu_attention(struct compute *compute, const struct tensor *out, const stru
         args.alibi = span_row(cpu_span(shape->alibi), 0);
     if (shape->pos)
         args.pos = (const int32_t *)(const void *)cpu_span(shape->pos).p;
+    if (shape->chosen)
+        args.chosen = cpu_span(shape->chosen);
     check(&args, pages, n_tokens, k->n_rows);
     const int32_t n_split = splits_of(cpu, &args, n_tokens);
     const int64_t n_whole = cut(NULL, &args, n_tokens, 1);

@@ -94,6 +94,7 @@ struct args_norm {
     struct span out, x;
     struct span residual; // p == NULL: none
     struct norm_by by;
+    int32_t n_group; // parts of a row, each normalised by itself
 };
 
 struct args_elementwise {
@@ -101,6 +102,23 @@ struct args_elementwise {
     enum elementwise_kind kind;
     enum activation activation;
     float a, b;
+};
+
+struct args_streams {
+    struct span out, x, y, gate; // y: p == NULL: none
+    enum streams_kind kind;
+    int32_t n_stream;
+};
+
+struct args_index { // of index_keys, and of index_choose
+    struct span x, raw, keys;
+    struct span chosen, pages;                // int32_t
+    const int32_t *pos, *row, *table, *count; // [n_tokens]
+    const int32_t *turns;                     // [n_rot]: struct rope
+    struct norm_by norm;
+    float magnitude;
+    enum rope_pairs pairs;
+    int32_t n_rot, block, n_head, n_most;
 };
 
 struct args_rope {
@@ -130,6 +148,7 @@ struct args_attention {
     struct span gate;                  // p == NULL: none
     const float *alibi;                // [n_head] or NULL
     const int32_t *pos;                // [n_tokens], with alibi or a window around it; or NULL
+    struct span chosen;                // uint32_t bits; p == NULL: none
     const struct attention_unit *unit; // [n_chunks]
     struct attention shape;
     int32_t n_split;
@@ -146,6 +165,7 @@ struct args_conv {
     const float *bias;                         // [n_channels] or NULL
     struct args_slots slots;
     bool silu;
+    int32_t dilation;
 };
 
 struct args_delta {
@@ -155,6 +175,7 @@ struct args_delta {
     struct args_slots slots;
     int32_t n_head, n_head_k, d_k, d_v, pair_heads;
     bool grouped;
+    enum activation z_activation;
     float eps_length;
 };
 
@@ -184,6 +205,8 @@ struct task {
         struct args_experts_sum experts_sum;
         struct args_norm norm;
         struct args_elementwise elementwise;
+        struct args_streams streams;
+        struct args_index index;
         struct args_rope rope;
         struct args_matmul matmul;
         struct args_attention attention;
@@ -343,6 +366,9 @@ void cpu_top_k(struct compute *compute, const struct tensor *id, const struct te
                const struct tensor *total, const struct tensor *x);
 void cpu_norm(struct compute *compute, const struct norm *args);
 void cpu_elementwise(struct compute *compute, const struct elementwise *args);
+void cpu_streams(struct compute *compute, const struct streams *args);
+void cpu_index_keys(struct compute *compute, const struct index_keys *args);
+void cpu_index_choose(struct compute *compute, const struct index_choose *args);
 void cpu_rope_kv(struct compute *compute, const struct rope_kv *args);
 void cpu_matmul(struct compute *compute, const struct matmul *products, int n,
                 const struct matmul_x *x);

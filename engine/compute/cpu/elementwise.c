@@ -16,8 +16,14 @@ static void run_norm(struct cpu *cpu, const struct task *task, int32_t t, int32_
 {
     (void)thread;
     const struct args_norm *a = &task->norm;
-    cpu->flt->norm(span_row(a->out, t), span_row(a->x, t),
-                   a->residual.p ? span_row(a->residual, t) : NULL, &a->by, a->x.n_cols);
+    const int64_t n = a->x.n_cols / a->n_group;
+    struct norm_by by = a->by;
+    for (int64_t at = 0; at < a->x.n_cols; at += n) {
+        by.weight = a->by.weight ? a->by.weight + at : NULL;
+        by.bias = a->by.bias ? a->by.bias + at : NULL;
+        cpu->flt->norm(span_row(a->out, t) + at, span_row(a->x, t) + at,
+                       a->residual.p ? span_row(a->residual, t) + at : NULL, &by, n);
+    }
 }
 
 void cpu_norm(struct compute *compute, const struct norm *args)
@@ -27,6 +33,7 @@ void cpu_norm(struct compute *compute, const struct norm *args)
         .out = cpu_span(args->out),
         .x = cpu_span(args->x),
         .by = {vector(args->weight), vector(args->bias), args->eps, args->scale, args->centred},
+        .n_group = args->n_group ? args->n_group : 1,
     };
     if (args->residual)
         task->norm.residual = cpu_span(args->residual);

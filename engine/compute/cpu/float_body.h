@@ -419,6 +419,8 @@ struct query {
     int32_t from, end; // positions it may see
     float alibi;       // what one position of distance costs it
     int32_t pos;
+    const uint32_t *chosen; // bits of blocks that it sees; NULL: all
+    int32_t block;
 };
 
 // scores[j] = q . k[j] for ATTENTION_KV rows, four at a time.
@@ -462,6 +464,20 @@ static void less_by_distance(float scores[ATTENTION_KV], const struct query *que
         scores[j] -= query->alibi * fabsf((float)(query->pos - (at + j)));
 }
 
+// Scores of positions that are not chosen become those of weight 0; false: none is chosen.
+static bool leave_chosen(float scores[ATTENTION_KV], const struct query *query, int32_t at)
+{
+    bool any = false;
+    for (int j = 0; j < ATTENTION_KV; j++) {
+        const int32_t b = (at + j) / query->block;
+        if (query->chosen[b / 32] >> b % 32 & 1)
+            any |= at + j < query->end;
+        else
+            scores[j] = -INFINITY;
+    }
+    return any;
+}
+
 // Lets one query see the converted positions at .. at + ATTENTION_KV.
 static void query_see(struct query *query, const float *k, const float *v, struct widths widths,
                       int32_t at, float cap)
@@ -476,6 +492,8 @@ static void query_see(struct query *query, const float *k, const float *v, struc
         softcap(weights, weights, ATTENTION_KV, cap);
     if (query->alibi != 0)
         less_by_distance(weights, query, at);
+    if (query->chosen && !leave_chosen(weights, query, at))
+        return;
     float maximum = query->maximum;
     for (int j = from; j < to; j++)
         maximum = weights[j] > maximum ? weights[j] : maximum;
@@ -528,7 +546,10 @@ static void queries_begin(struct query *queries, float *scratch, const struct at
                                     .from = attention_start(a, token),
                                     .end = a->count[token],
                                     .alibi = a->alibi ? a->alibi[head] : 0,
-                                    .pos = a->alibi ? a->pos[token] : 0};
+                                    .pos = a->alibi ? a->pos[token] : 0,
+                                    .block = a->shape.block};
+        if (a->chosen.p)
+            queries[i].chosen = (const uint32_t *)(const void *)span_row(a->chosen, token);
         memset(scratch, 0, (size_t)n * sizeof(*scratch));
         for (int32_t d = 0; d < head_dim; d++)
             scratch[d] = q[d] * a->shape.scale;

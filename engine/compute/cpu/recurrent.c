@@ -71,27 +71,33 @@ static void slot_write(const struct args_slots *s, int64_t t, const float *state
 
 // ---- convolution --------------------------------------------------------------------------------
 
-// A chunk's scratch: the weights of its channels, [n_conv][n]; the last n_conv rows of x', each at
-// its row number mod n_conv.
+// A chunk's scratch: the weights of its channels, [n_conv][n]; the last rows of x' that are read,
+// each at its row number mod how many these are.
+static int64_t conv_rows(const struct args_conv *a)
+{
+    return (a->weight.n_cols - 1) * a->dilation + 1;
+}
+
 static void conv_read(const struct args_conv *a, int64_t t, float *past, int64_t at, int64_t n)
 {
-    const int64_t n_conv = a->weight.n_cols, n_channels = a->x.n_cols;
-    for (int64_t j = 0; j < n_conv - 1; j++)
-        slot_read(&a->slots, t, past + (t + 1 + j) % n_conv * n, j * n_channels + at, n);
+    const int64_t n_rows = conv_rows(a), n_channels = a->x.n_cols;
+    for (int64_t j = 0; j < n_rows - 1; j++)
+        slot_read(&a->slots, t, past + (t + 1 + j) % n_rows * n, j * n_channels + at, n);
 }
 
 static void conv_write(const struct args_conv *a, int64_t t, const float *past, int64_t at,
                        int64_t n)
 {
-    const int64_t n_conv = a->weight.n_cols, n_channels = a->x.n_cols;
-    for (int64_t j = 0; j < n_conv - 1; j++)
-        slot_write(&a->slots, t, past + (t + 2 + j) % n_conv * n, j * n_channels + at, n);
+    const int64_t n_rows = conv_rows(a), n_channels = a->x.n_cols;
+    for (int64_t j = 0; j < n_rows - 1; j++)
+        slot_write(&a->slots, t, past + (t + 2 + j) % n_rows * n, j * n_channels + at, n);
 }
 
 static void run_conv(struct cpu *cpu, const struct task *task, int32_t chunk, int32_t thread)
 {
     const struct args_conv *a = &task->conv;
-    const int64_t at = (int64_t)chunk * CONV_CHANNELS, n_conv = a->weight.n_cols;
+    const int64_t at = (int64_t)chunk * CONV_CHANNELS, n_conv = a->weight.n_cols,
+                  n_rows = conv_rows(a);
     const int64_t n = a->x.n_cols - at < CONV_CHANNELS ? a->x.n_cols - at : CONV_CHANNELS;
     float *w = (float *)(void *)cpu->thread_scratch[thread].p, *past = w + n_conv * n;
     const float *taps[CONV_MOST];
@@ -99,7 +105,7 @@ static void run_conv(struct cpu *cpu, const struct task *task, int32_t chunk, in
         for (int64_t j = 0; j < n_conv; j++)
             w[j * n + c] = span_row(a->weight, at + c)[j];
     for (int64_t t = 0; t < a->x.n_rows; t++) {
-        float *now = past + t % n_conv * n, *out = span_row(a->out, t) + at;
+        float *now = past + t % n_rows * n, *out = span_row(a->out, t) + at;
         const float *x = span_row(a->x, t) + at;
         conv_read(a, t, past, at, n);
         if (a->before.p)
@@ -108,7 +114,7 @@ static void run_conv(struct cpu *cpu, const struct task *task, int32_t chunk, in
         else
             memcpy(now, x, (size_t)n * sizeof(*now));
         for (int64_t j = 0; j < n_conv; j++)
-            taps[j] = past + (t + 1 + j) % n_conv * n;
+            taps[j] = past + (t + 1 + j * a->dilation) % n_rows * n;
         cpu->flt->conv(out, taps, w, a->bias ? a->bias + at : NULL, (int)n_conv, n);
         if (a->silu)
             cpu->flt->glu(out, out, NULL, n, ACTIVATION_SILU);
@@ -133,9 +139,11 @@ void cpu_conv(struct compute *compute, const struct conv *args)
         .bias = vector(args->bias),
         .slots = slots_of(args->state, &args->slots),
         .silu = args->silu,
+        .dilation = args->dilation,
     };
     want_bytes(&cpu->thread_bytes,
-               (size_t)(2 * args->weight->n_cols * CONV_CHANNELS) * sizeof(float));
+               (size_t)((args->weight->n_cols + conv_rows(&task->conv)) * CONV_CHANNELS) *
+                   sizeof(float));
 }
 
 // ---- delta rule ---------------------------------------------------------------------------------
@@ -209,7 +217,7 @@ static void run_delta_norm(struct cpu *cpu, const struct task *task, int32_t t, 
     float *out = span_row(a->out, t);
     for (int64_t at = 0; at < (int64_t)a->n_head * a->d_v; at += a->d_v)
         cpu->flt->norm(out + at, out + at, NULL, &a->norm, a->d_v);
-    cpu->flt->glu(out, span_row(a->z, t), out, (int64_t)a->n_head * a->d_v, ACTIVATION_SILU);
+    cpu->flt->glu(out, span_row(a->z, t), out, (int64_t)a->n_head * a->d_v, a->z_activation);
 }
 
 void cpu_delta_net(struct compute *compute, const struct delta_net *args)
@@ -234,6 +242,7 @@ void cpu_delta_net(struct compute *compute, const struct delta_net *args)
         .d_v = args->d_v,
         .pair_heads = args->pair_heads,
         .grouped = args->grouped,
+        .z_activation = args->z_sigmoid ? ACTIVATION_SIGMOID : ACTIVATION_SILU,
         .eps_length = args->eps_length,
     };
     cpu_task(cpu, run_prepare, n_tokens)->delta = a;

@@ -86,6 +86,8 @@ static void shape_spec(const struct call *call, uint32_t *spec)
     spec[4] = shape->gate ? (uint32_t)shape->gate_stride : 0;
     spec[5] = (uint32_t)(shape->n_head / shape->n_head_kv);
     spec[6] = shape->alibi ? 1 : shape->pos ? 2 : 0;
+    if (shape->chosen) // attention.glsl, CHOSEN
+        spec[6] = shape->block == 2 ? 5 : shape->block == 4 ? 6 : 7;
 }
 
 static void use_any_device(struct call *call)
@@ -236,6 +238,8 @@ static struct push_attention push_of(const struct call *call)
              gate = shape->gate ? vk_range(shape->gate).address + from * shape->gate->row_bytes : 0;
     if (shape->pos)
         sinks = ints_from(shape->pos, from);
+    if (shape->chosen)
+        sinks = vk_range(shape->chosen).address + from * shape->chosen->row_bytes;
     if (shape->alibi)
         gate = vk_range(shape->alibi).address;
     return (struct push_attention){
@@ -255,7 +259,7 @@ static struct push_attention push_of(const struct call *call)
         .v_row = (uint32_t)call->v->row_bytes,
         .gate_row = shape->gate ? (uint32_t)shape->gate->row_bytes : 0,
         .pages_row = (uint32_t)call->pages->row_bytes,
-        .window = (uint32_t)shape->window,
+        .window = (uint32_t)(shape->chosen ? shape->chosen->row_bytes : (size_t)shape->window),
         .q_scale = shape->softcap > 0 ? shape->scale / shape->softcap : shape->scale * LOG2_E,
         .cap = shape->softcap * LOG2_E,
     };
@@ -289,8 +293,11 @@ static void attend(const struct call *call)
             .bytes = rows / call->step * (double)(call->k->row_bytes + call->v->row_bytes),
         };
         memcpy(dispatch.spec, call->spec, sizeof(dispatch.spec));
-        if (call->shape->sinks || call->shape->pos)
-            dispatch.read[6] = vk_range(call->shape->pos ? call->shape->pos : call->shape->sinks);
+        const struct tensor *place = call->shape->chosen ? call->shape->chosen
+                                     : call->shape->pos  ? call->shape->pos
+                                                         : call->shape->sinks;
+        if (place)
+            dispatch.read[6] = vk_range(place);
         if (call->shape->alibi)
             dispatch.read[7] = vk_range(call->shape->alibi);
         if (call->n_split > 1)

@@ -152,6 +152,9 @@ void vk_elementwise(struct compute *compute, const struct elementwise *args);
 void vk_experts_glu(struct compute *compute, const struct experts_glu *args,
                     const struct matmul_x *x);
 void vk_experts_down(struct compute *compute, const struct experts_down *args);
+void vk_streams(struct compute *compute, const struct streams *args);
+void vk_index_keys(struct compute *compute, const struct index_keys *args);
+void vk_index_choose(struct compute *compute, const struct index_choose *args);
 void vk_conv(struct compute *compute, const struct conv *args);
 void vk_delta_net(struct compute *compute, const struct delta_net *args);
 void vk_mamba2(struct compute *compute, const struct mamba2 *args);

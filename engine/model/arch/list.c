@@ -10,7 +10,8 @@ extern const struct arch arch_llama, arch_qwen2, arch_smollm3, arch_seed_oss, ar
     arch_hunyuan_moe, arch_glm4, arch_glm4moe, arch_minimax_m2, arch_mistral3, arch_deepseek2,
     arch_mistral4, arch_muse_glimmer, arch_gemma4, arch_qwen35, arch_qwen35moe, arch_qwen3next,
     arch_granitehybrid, arch_nemotron_h, arch_nemotron_h_moe, arch_lfm2, arch_lfm2moe, arch_bert,
-    arch_nomic_bert, arch_jina_bert_v2, arch_gemma_embedding, arch_nomic_bert_moe, arch_modern_bert;
+    arch_nomic_bert, arch_jina_bert_v2, arch_gemma_embedding, arch_nomic_bert_moe, arch_modern_bert,
+    arch_qwen4exp;
 
 static const struct arch *const ALL[] = {
     &arch_llama,         &arch_qwen2,           &arch_smollm3,        &arch_seed_oss,
@@ -23,6 +24,7 @@ static const struct arch *const ALL[] = {
     &arch_qwen3next,     &arch_granitehybrid,   &arch_nemotron_h,     &arch_nemotron_h_moe,
     &arch_lfm2,          &arch_lfm2moe,         &arch_bert,           &arch_nomic_bert,
     &arch_jina_bert_v2,  &arch_gemma_embedding, &arch_nomic_bert_moe, &arch_modern_bert,
+    &arch_qwen4exp,
 };
 
 const struct arch *arch_find(struct bytes name)

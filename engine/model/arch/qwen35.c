@@ -9,20 +9,7 @@
 #define OUTER_RULES \
     EMBEDDING_RULES, \
     {"attn_norm.weight", LAYER(attn_norm), VECTOR, N_EMBD}, \
-    {"attn_q.weight", LAYER(attn_q), MATRIX, N_EMBD, N_Q_GATED, .parts = PART_ATTENTION}, \
-    {"attn_k.weight", LAYER(attn_k), MATRIX, N_EMBD, N_K, .parts = PART_ATTENTION}, \
-    {"attn_v.weight", LAYER(attn_v), MATRIX, N_EMBD, N_V, .parts = PART_ATTENTION}, \
-    {"attn_output.weight", LAYER(attn_output), MATRIX, N_ATT, N_EMBD, .parts = PART_ATTENTION}, \
-    HEAD_NORM_RULES(PART_ATTENTION), \
-    {"attn_qkv.weight", LAYER(attn_qkv), MATRIX, N_EMBD, N_CONV_CHANNELS, .parts = PART_DELTA}, \
-    {"attn_gate.weight", LAYER(attn_gate), MATRIX, N_EMBD, D_INNER, .parts = PART_DELTA}, \
-    {"ssm_conv1d.weight", LAYER(ssm_conv1d), \
-     VECTOR, N_CONV, N_CONV_CHANNELS, .parts = PART_DELTA}, \
-    {"ssm_dt.bias", LAYER(ssm_dt), \
-     VECTOR, N_STATE_HEAD, .parts = PART_DELTA, .also = "ssm_dt"}, /* Ollama's files */ \
-    {"ssm_a", LAYER(ssm_a), VECTOR, N_STATE_HEAD, .parts = PART_DELTA}, \
-    {"ssm_norm.weight", LAYER(ssm_norm), VECTOR, D_STATE, .parts = PART_DELTA}, \
-    {"ssm_out.weight", LAYER(ssm_out), MATRIX, D_INNER, N_EMBD, .parts = PART_DELTA}, \
+    HYBRID_RULES, \
     {"post_attention_norm.weight", LAYER(ffn_norm), VECTOR, N_EMBD}, \
     FFN_RULES, EXPERT_RULES, SHARED_RULES, \
     {"ffn_gate_inp_shexp.weight", LAYER(ffn_gate_inp_shexp), \
@@ -40,7 +27,7 @@ static const struct rule qwen3next_rules[] = {
 };
 // clang-format on
 
-static void read(struct reader *r, struct hyper *h)
+void qwen35_read(struct reader *r, struct hyper *h)
 {
     h->ropes[ROPE_MAIN].pairs = ROPE_NEOX;
     h->gate_in_q = true;
@@ -64,7 +51,7 @@ static void read(struct reader *r, struct hyper *h)
 
 static void read_moe(struct reader *r, struct hyper *h)
 {
-    read(r, h);
+    qwen35_read(r, h);
     h->route = (struct route){.score = ROUTE_SOFTMAX, .normalise = true};
     reader_experts(r, h, true);
 }
@@ -82,7 +69,7 @@ static void read_next(struct reader *r, struct hyper *h)
     h->delta_grouped = true;
 }
 
-const struct arch arch_qwen35 = {"qwen35", RULES(qwen35_rules), read, decoder_forward};
+const struct arch arch_qwen35 = {"qwen35", RULES(qwen35_rules), qwen35_read, decoder_forward};
 const struct arch arch_qwen35moe = {"qwen35moe", RULES(qwen35_rules), read_moe, decoder_forward};
 const struct arch arch_qwen3next = {"qwen3next", RULES(qwen3next_rules), read_next,
                                     decoder_forward};

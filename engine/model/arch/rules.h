@@ -60,7 +60,25 @@
      MATRIX, N_EMBD, N_VOCAB, .parts = PART_NEXTN | OPTIONAL}, \
     {"nextn.shared_head_head.weight", LAYER(nextn_output), \
      MATRIX, N_EMBD, N_VOCAB, .parts = PART_NEXTN | OPTIONAL}
+// Qwen's hybrids: gated attention, or a gated delta net in its place.
+#define HYBRID_RULES \
+    {"attn_q.weight", LAYER(attn_q), MATRIX, N_EMBD, N_Q_GATED, .parts = PART_ATTENTION}, \
+    {"attn_k.weight", LAYER(attn_k), MATRIX, N_EMBD, N_K, .parts = PART_ATTENTION}, \
+    {"attn_v.weight", LAYER(attn_v), MATRIX, N_EMBD, N_V, .parts = PART_ATTENTION}, \
+    {"attn_output.weight", LAYER(attn_output), MATRIX, N_ATT, N_EMBD, .parts = PART_ATTENTION}, \
+    HEAD_NORM_RULES(PART_ATTENTION), \
+    {"attn_qkv.weight", LAYER(attn_qkv), MATRIX, N_EMBD, N_CONV_CHANNELS, .parts = PART_DELTA}, \
+    {"attn_gate.weight", LAYER(attn_gate), MATRIX, N_EMBD, D_INNER, .parts = PART_DELTA}, \
+    {"ssm_conv1d.weight", LAYER(ssm_conv1d), \
+     VECTOR, N_CONV, N_CONV_CHANNELS, .parts = PART_DELTA}, \
+    {"ssm_dt.bias", LAYER(ssm_dt), \
+     VECTOR, N_STATE_HEAD, .parts = PART_DELTA, .also = "ssm_dt"}, /* Ollama's files */ \
+    {"ssm_a", LAYER(ssm_a), VECTOR, N_STATE_HEAD, .parts = PART_DELTA}, \
+    {"ssm_norm.weight", LAYER(ssm_norm), VECTOR, D_STATE, .parts = PART_DELTA}, \
+    {"ssm_out.weight", LAYER(ssm_out), MATRIX, D_INNER, N_EMBD, .parts = PART_DELTA}
 // clang-format on
 
+// qwen35.c: what its kinds and those after it have: which layers are delta nets, of what shape.
+void qwen35_read(struct reader *r, struct hyper *h);
 // granite.c: the scales and experts that all of Granite's kinds have.
 void granite_read(struct reader *r, struct hyper *h);

@@ -123,6 +123,11 @@ void attention_block(const struct pass *p, int32_t i)
                   gate = pass_view(p, &p->act->attn_gate, att.n_cols);
 
     const bool both_ways = h->sees_all && l->window > 0;
+    struct tensor chosen = p->kv->chosen;
+    if (l->parts & PART_INDEX) {
+        index_block(p, i);
+        chosen = tensor_rows(&chosen, 0, p->n);
+    }
     struct heads heads = project(p, l, w);
     store(p, &heads, i);
     if (h->gate_in_q) // behind each head's q
@@ -141,6 +146,8 @@ void attention_block(const struct pass *p, int32_t i)
                                      .gate = w->attn_gate.buffer || h->gate_in_q ? &gate : NULL,
                                      .q_stride = h->gate_in_q ? 2 * l->head_dim : 0,
                                      .gate_stride = h->gate_in_q ? 2 * l->head_dim : 0,
+                                     .chosen = l->parts & PART_INDEX ? &chosen : NULL,
+                                     .block = h->index_block,
                                      .alibi = present(&p->w->alibi),
                                      .pos = both_ways || p->w->alibi.buffer ? &p->pos : NULL});
     add_product(p, &att, &w->attn_output, present(&w->attn_output_bias),

@@ -28,7 +28,7 @@ void delta_block(const struct pass *p, int32_t i)
     const struct slots slots = {&p->slot_in, &p->slot_out};
 
     op_matmul(p->compute, products, packed ? 3 : 4,
-              &(struct matmul_x){&p->x, &w->attn_norm, h->eps});
+              &(struct matmul_x){&p->x, present(&w->attn_norm), h->eps});
     op_conv(p->compute, &(struct conv){.out = &conv,
                                        .x = &qkv,
                                        .weight = &w->ssm_conv1d,
@@ -53,6 +53,7 @@ void delta_block(const struct pass *p, int32_t i)
                                                  .d_v = h->d_inner / h->n_state_head,
                                                  .pair_heads = pair,
                                                  .grouped = h->delta_grouped,
+                                                 .z_sigmoid = h->delta_sigmoid,
                                                  .eps_length = h->eps,
                                                  .eps = h->eps});
     add_product(p, &mixed, &w->ssm_out, NULL, NULL);

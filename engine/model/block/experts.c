@@ -92,17 +92,17 @@ static void shared_expert(const struct pass *p, const struct layer *w, const str
     op_matmul(p->compute,
               &(struct matmul){.out = &added,
                                .w = &w->ffn_down_shexp,
-                               .residual = gated ? NULL : &p->x,
+                               .residual = gated || h->n_stream > 0 ? NULL : &p->x,
                                .scale = h->residual_scale},
               1, &(struct matmul_x){.x = &gate});
     if (gated)
-        op_gate_add(p->compute, &added, &p->x, &added, gate_of_it);
+        op_gate_add(p->compute, &added, h->n_stream > 0 ? NULL : &p->x, &added, gate_of_it);
 }
 
 void experts_block(const struct pass *p, int32_t i)
 {
     const struct layer *w = &p->w->layers[i];
-    const bool shared = p->h->layers[i].parts & PART_SHARED;
+    const bool shared = p->h->layers[i].parts & PART_SHARED, apart = p->h->n_stream > 0;
     const struct matmul_x x = {&p->x, present(&w->ffn_norm), p->h->eps};
     struct tensor added = pass_view(p, &p->act->added, p->h->n_embd);
 
@@ -110,7 +110,7 @@ void experts_block(const struct pass *p, int32_t i)
     struct tensor y = inner(p, w, &chosen, &x);
     if (shared) // before x changes: it reads x as the experts do
         shared_expert(p, w, &x, &chosen.shared_gate);
-    down(p, w, &chosen, &y, &p->x, shared ? &added : &p->x);
+    down(p, w, &chosen, &y, apart ? &added : &p->x, shared ? &added : apart ? NULL : &p->x);
 }
 
 // One number an expert, multiplied into the weights of the chosen.

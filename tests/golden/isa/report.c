@@ -408,6 +408,83 @@ static void recurrent(void)
     }
 }
 
+// Qwen3.8-Flash-Next: four streams, a table's block, attention to chosen blocks.
+static void streams(int32_t n)
+{
+    enum { N = 2560, STREAMS = 4, ALL = STREAMS * N };
+    const struct tensor *x = rows(DTYPE_F32, n, ALL), *y = rows(DTYPE_F32, n, N),
+                        *slot = rows(DTYPE_I32, 1, n), *to = rows(DTYPE_F32, n, ALL);
+    const struct slots slots = {slot, slot};
+    op_group_norm(compute, to, x, rows(DTYPE_F32, 1, ALL), STREAMS, 1e-6f);
+    op_streams_mix(compute, y, x, to, STREAMS);
+    op_streams_add(compute, to, x, y, rows(DTYPE_F32, n, STREAMS));
+    op_streams_gate(compute, to, y, x, x);
+    op_conv(compute, &(struct conv){.out = to,
+                                    .x = x,
+                                    .weight = rows(DTYPE_F32, ALL, 4),
+                                    .state = rows(DTYPE_F32, 2, 9 * ALL),
+                                    .slots = slots,
+                                    .silu = true,
+                                    .dilation = 3});
+}
+
+static void chosen_blocks(enum dtype cache_type, int32_t n)
+{
+    enum { D = 256, N_HEAD = 24, N_HEAD_KV = 2, DIM = 128, HEADS = 4, BLOCK = 4, N_ROT = 64 };
+    int32_t counts[TOKENS_MOST];
+    for (int32_t t = 0; t < n; t++)
+        counts[t] = CACHE_ROWS / 2 + t;
+    const struct tensor *pages = rows(DTYPE_I32, 1, CACHE_ROWS / PAGE_ROWS),
+                        *table = rows(DTYPE_I32, 1, n), *count = rows(DTYPE_I32, 1, n),
+                        *chosen = rows(DTYPE_I32, n, CACHE_ROWS / BLOCK / 32),
+                        *q = rows(DTYPE_F32, n, 2 * N_HEAD * D),
+                        *out = rows(DTYPE_F32, n, N_HEAD * D),
+                        *keys = rows(DTYPE_F16, CACHE_ROWS / BLOCK, DIM),
+                        *k = cache(cache_type, N_HEAD_KV * D);
+    const struct tensor gate = tensor_columns(q, D, (2 * N_HEAD - 1) * D);
+    tensor_write(compute, count, counts, (size_t)n * sizeof(*counts));
+    op_index_keys(compute,
+                  &(struct index_keys){.x = rows(DTYPE_F32, n, DIM),
+                                       .raw = rows(DTYPE_F16, CACHE_ROWS, DIM),
+                                       .keys = keys,
+                                       .norm = rows(DTYPE_F32, 1, DIM),
+                                       .pos = table,
+                                       .row = table,
+                                       .rope = {ROPE_NEOX, N_ROT, rows(DTYPE_I32, 1, N_ROT), 1},
+                                       .block = BLOCK});
+    op_index_choose(compute, &(struct index_choose){.chosen = chosen,
+                                                    .q = rows(DTYPE_F32, n, HEADS * DIM),
+                                                    .keys = keys,
+                                                    .pages = pages,
+                                                    .table = table,
+                                                    .count = count,
+                                                    .n_head = HEADS,
+                                                    .block = BLOCK,
+                                                    .n_most = 512});
+    op_attention(compute, out, q, k, cache(cache_type, N_HEAD_KV * D), pages, table, count,
+                 &(struct attention){.n_head = N_HEAD,
+                                     .n_head_kv = N_HEAD_KV,
+                                     .head_dim = D,
+                                     .scale = 0.1f,
+                                     .q_stride = 2 * D,
+                                     .gate = &gate,
+                                     .gate_stride = 2 * D,
+                                     .chosen = chosen,
+                                     .block = BLOCK});
+}
+
+static void qwen4exp(void)
+{
+    for (size_t i = 0; i < COUNT_OF(token_counts); i++) {
+        begin();
+        streams(token_counts[i]);
+        chosen_blocks(DTYPE_F16, token_counts[i]);
+        chosen_blocks(DTYPE_Q8_0, token_counts[i]);
+        finish();
+        free_to(0);
+    }
+}
+
 // ---- one token of a Q4_K_M model ----------------------------------------------------------------
 
 // Its rule for mixing formats: v and down in Q6_K in the first and the last eighth of the layers
@@ -518,6 +595,8 @@ int main(int argc, char **argv)
         }
     if (argc < 2 || strcmp(argv[1], "recurrent") == 0)
         recurrent();
+    if (argc < 2 || strcmp(argv[1], "qwen4exp") == 0)
+        qwen4exp();
     decode(&shapes[0], 36, 151936);
     decode(&shapes[1], 32, 128256);
     compute_close(compute);
