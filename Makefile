@@ -103,8 +103,10 @@ LINK_fuzz := -fsanitize=address,undefined,fuzzer -Lbuild/deps/fuzz/lib
 CFLAGS_kernel := -fno-math-errno -fno-trapping-math
 CFLAGS_avx2 := -mavx2 -mfma -mf16c
 CFLAGS_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mtune=znver4 $(CFLAGS_avx2)
+# The emulated chip: sums and products stay apart, as they are apart there.
+CFLAGS_chip := -O3 -ffp-contract=off $(CFLAGS_kernel) -isystem build/deps/appliance/include/libdrm
 flags_of = $(if $(filter engine/compute/cpu/%,$(1)),$(CFLAGS_kernel) $(if $(filter asan fuzz,$(2)),,-O3)) \
-           $(if $(filter %_avx2.c,$(1)),$(CFLAGS_avx2)) $(if $(filter %_avx512.c,$(1)),$(CFLAGS_avx512)) \
+           $(if $(filter %_avx2.c,$(1)),$(CFLAGS_avx2)) $(if $(filter tests/golden/chip/%,$(1)),$(CFLAGS_chip))  $(if $(filter %_avx512.c,$(1)),$(CFLAGS_avx512)) \
            $(if $(filter $(1),$(VERSIONED_C)),-DTAWNY_VERSION='"$(VERSION)"' \
                -DTAWNY_LIBS='"$(LIBRARIES_$(2))"' -DTAWNY_BUILD_EPOCH=$(SOURCE_DATE_EPOCH)L)
 
@@ -346,7 +348,7 @@ fuzz-programs: $(if $(NAME),$(NAME:%=build/fuzz/%),$(FUZZ_NAMES:%=build/fuzz/%))
 fuzz: fuzz-programs ## search for inputs that break a parser: NAME=gguf (all by turns), SECONDS=600 in all, KEEP=1 keeps them
 	@tests/fuzz/run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(KEEP),--keep) $(if $(NAME),$(NAME),$(FUZZ_NAMES))
 unit-programs: $(UNIT) $(FUZZ)
-# Every operation on a device against the CPU's: build/host/ops DEVICE [WORD...].
+# Every operation on a device against the CPU's: build/host/ops [--every N] DEVICE [WORD...].
 build/appliance/ops: $(patsubst %.c,build/appliance/obj/%.o,$(wildcard tests/golden/ops*.c)) build/appliance/libengine.a
 	$(call say,LINK $@)
 	$(Q)$(call link,appliance) $^ $(LIBS_appliance) -o $@
@@ -399,10 +401,24 @@ build/appliance/obj/tests/golden/driver/add.o: tests/golden/driver/add.comp
 build/appliance/isa: build/appliance/obj/tests/golden/isa/report.o build/appliance/obj/tests/golden/isa/capture.o \
     build/appliance/obj/tests/golden/isa/entry.o build/appliance/libengine.a
 	$(call say,LINK $@)
-	$(Q)$(call link,appliance) $^ $(LIBS_appliance) -o $@
+	$(Q)$(call link,appliance) -Wl,--wrap=memcpy $^ $(LIBS_appliance) -o $@
 build/appliance/obj/tests/golden/isa/entry.o: engine/compute/vulkan/entry_static.c engine/compute/vulkan/entry.h | build/deps/appliance.stamp
 	@mkdir -p $(@D)
 	$(Q)$(CC_appliance) $(CFLAGS_all) $(CFLAGS_appliance) -Dvulkan_entry=static_entry -c $< -o $@
+# build/appliance/ops on that chip, emulated: kernel driver, command processor and compute units answer inside the process.
+CHIP_WRAPS := open ioctl stat fstat mmap close dup fcntl drmGetDevices2 drmFreeDevices drmFreeDevice drmGetDevice2 drmGetNodeTypeFromFd
+CHIP_O := $(patsubst tests/golden/chip/%.c,build/appliance/obj/tests/golden/chip/%.o,$(filter-out %/isa.c %/vectors.c,$(wildcard tests/golden/chip/*.c)))
+build/appliance/chip-ops: $(patsubst %.c,build/appliance/obj/%.o,$(wildcard tests/golden/ops*.c)) $(CHIP_O) build/appliance/libengine.a
+	$(call say,LINK $@)
+	$(Q)$(call link,appliance) $(CHIP_WRAPS:%=-Wl,--wrap=%) $^ $(LIBS_appliance) -o $@
+# Its instructions one by one: build/appliance/chip-vectors.
+build/appliance/chip-vectors: $(patsubst %,build/appliance/obj/tests/golden/chip/%.o,vectors run scalar vector lanes_avx2 across memory vm decode text)
+	$(call say,LINK $@)
+	$(Q)$(call link,appliance) $^ -lm -o $@
+# That chip, emulated (tests/golden/chip/): its machine code as text, build/appliance/chip-isa < WORDS.
+build/appliance/chip-isa: $(patsubst %,build/appliance/obj/tests/golden/chip/%.o,isa decode text)
+	$(call say,LINK $@)
+	$(Q)$(call link,appliance) $^ -o $@
 build/host/memfd_layer.so: tests/golden/driver/memfd_layer.c | build/deps/host.stamp
 	$(call say,LINK $@)
 	@mkdir -p $(@D)
@@ -411,7 +427,7 @@ build/host/memfd_layer.so: tests/golden/driver/memfd_layer.c | build/deps/host.s
 
 # What a tier needs built; tests/run asks for it, so that a build failure is that tier's failure and no other's.
 needs-unit: unit-programs
-needs-golden: host appliance build/host/ops build/host/words build/host/takes build/host/turns build/host/draft build/host/render build/host/answers build/host/obeys build/host/guesses $(patsubst %,build/appliance/%,ops probe isa) build/host/memfd_layer.so
+needs-golden: host appliance build/host/ops build/host/words build/host/takes build/host/turns build/host/draft build/host/render build/host/answers build/host/obeys build/host/guesses $(patsubst %,build/appliance/%,ops probe isa chip-isa chip-vectors chip-ops) build/host/memfd_layer.so
 needs-device: host build/host/ops build/host/draft
 needs-api: host asan appliance
 needs-boot: image lxc oci host
@@ -429,7 +445,7 @@ $(TIERS:%=test-%): test-%:
 test-peer: host build/host/ops build/host/words ## logits and token ids side by side with llama.cpp, matrices (about 20 minutes)
 	@tests/golden/peer/run
 
-isa-report: build/appliance/isa ## what the driver makes of every kernel for gfx1150 and gfx1151, against the record (RECORD=1 records)
+isa-report: build/appliance/isa build/appliance/chip-isa ## what the driver makes of every kernel for gfx1150 and gfx1151, against the record (RECORD=1 records)
 	@tests/golden/isa/report $(if $(RECORD),--record)
 
 sbom: ## what the product is made of: build/sbom.spdx.json (SPDX 2.3); after make image the kernel and firmware too

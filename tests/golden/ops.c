@@ -1,7 +1,7 @@
 // ops.c - every operation of compute.h on a device against the CPU's, with the same random inputs.
 //
-//   ops [--as-gpu] DEVICE [WORD...]   DEVICE: as the setting `device`; WORDs: a case's name holds
-//                                     all of them
+//   ops [--as-gpu] [--every N] DEVICE [WORD...]   DEVICE: as the setting `device`; WORDs: a case's
+//                                                 name holds all of them; N: every Nth of these
 //   --as-gpu  a software device is treated as a GPU with its subgroups would be: kernels run in
 //             the shapes they have there (LP_NATIVE_VECTOR_WIDTH=128, 256 or 512: subgroups of
 //             4, 8, 16 on llvmpipe)
@@ -57,7 +57,8 @@ static struct {
 } now;
 
 static char **words;
-static int n_words, n_passed, n_failed;
+static int n_words, n_passed, n_failed, n_named;
+static long every = 1;
 
 static struct both *next_tensor(void)
 {
@@ -85,7 +86,7 @@ bool case_open(const char *format, ...)
     for (int i = 0; i < n_words; i++)
         if (!strstr(now.name, words[i]))
             return false;
-    return true;
+    return n_named++ % every == 0;
 }
 
 void case_close(void)
@@ -316,8 +317,15 @@ int main(int argc, char **argv)
 {
     const bool gpu = argc > 1 && strcmp(argv[1], "--as-gpu") == 0;
     argv += gpu, argc -= gpu;
+    if (argc > 2 && strcmp(argv[1], "--every") == 0) {
+        char *end;
+        every = strtol(argv[2], &end, 10);
+        if (*end || every < 1 || every > 1000000)
+            die("--every takes a whole number from 1, not \"%s\"", argv[2]);
+        argv += 2, argc -= 2;
+    }
     if (argc < 2) {
-        fprintf(stderr, "usage: ops [--as-gpu] DEVICE [WORD...]\n");
+        fprintf(stderr, "usage: ops [--as-gpu] [--every N] DEVICE [WORD...]\n");
         return 2;
     }
     words = argv + 2, n_words = argc - 2;

@@ -84,6 +84,49 @@ static VKAPI_ATTR void VKAPI_CALL dispatch(VkCommandBuffer commands, uint32_t x,
         printf("dispatch %d groups %u %u %u\n", bound, x, y, z);
 }
 
+// ---- its machine code -------------------------------------------------------------------------
+// The driver tells of no code without a disassembler. It copies the code into the device's memory,
+// and that copy is looked at: of all that it copies only code has s_endpgm with the padding that
+// the compiler puts behind it.
+
+enum { S_ENDPGM = (int)0xbfb00000, S_CODE_END = (int)0xbf9f0000 };
+static struct {
+    bool wanted;
+    uint32_t *words;
+    size_t n;
+} code;
+
+void *__real_memcpy(void *to, const void *from, size_t n);
+void *__wrap_memcpy(void *to, const void *from, size_t n);
+
+void *__wrap_memcpy(void *to, const void *from, size_t n)
+{
+    if (code.wanted && n >= 32 && n % 4 == 0 && (uintptr_t)from % 4 == 0) {
+        const int32_t *words = from;
+        for (size_t i = 0; i + 3 < n / 4; i++)
+            if (words[i] == S_ENDPGM && words[i + 1] == S_CODE_END && words[i + 2] == S_CODE_END) {
+                free(code.words);
+                code.words = mem_alloc(n);
+                code.n = i + 1;
+                __real_memcpy(code.words, from, n);
+                break;
+            }
+    }
+    return __real_memcpy(to, from, n);
+}
+
+static void show_machine_code(const char *kernel)
+{
+    if (!code.words)
+        die("%s: its machine code was not seen", kernel);
+    printf("code ");
+    for (size_t i = 0; i < code.n; i++)
+        printf("%08x", code.words[i]);
+    printf("\n");
+    free(code.words);
+    code.words = NULL;
+}
+
 // ---- what the driver says of one ----------------------------------------------------------------
 
 static void show_statistics(VkDevice device, const VkPipelineExecutableInfoKHR *which)
@@ -132,6 +175,7 @@ static void show(VkDevice device, const VkComputePipelineCreateInfo *info, VkPip
     for (uint32_t i = 0; spec && i < spec->mapEntryCount; i++)
         printf(" %u", ((const uint32_t *)spec->pData)[i]);
     printf("\n");
+    show_machine_code(kernel_of(info->stage.module));
     VkPipelineExecutableInfoKHR which = {
         .sType = VK_STRUCTURE_TYPE_PIPELINE_EXECUTABLE_INFO_KHR,
         .pipeline = pipeline,
@@ -150,7 +194,9 @@ static VKAPI_ATTR VkResult VKAPI_CALL create_pipelines(VkDevice device, VkPipeli
         VkComputePipelineCreateInfo info = infos[i];
         info.flags |= VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR |
                       VK_PIPELINE_CREATE_CAPTURE_INTERNAL_REPRESENTATIONS_BIT_KHR;
+        code.wanted = true;
         VkResult result = below_pipelines(device, cache, 1, &info, callbacks, &out[i]);
+        code.wanted = false;
         if (result != VK_SUCCESS)
             return result;
         if (n_made == PIPELINES_MOST)

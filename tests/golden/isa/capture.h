@@ -3,8 +3,8 @@
 //
 // It takes the place of the appliance's own entry in the link, and asks that one. On stdout all
 // kernels there are, "kernel NAME", then a record a pipeline: "pipeline KERNEL subgroup N spec A B
-// C", "statistic NAME = VALUE" lines, then the final intermediate code of the compiler, indented by
-// a tab.
+// C", a line "code" with its machine code up to s_endpgm in hexadecimal words, "statistic NAME =
+// VALUE" lines, then the final intermediate code of the compiler, indented by a tab.
 #pragma once
 
 #include "compute/vulkan/entry.h"

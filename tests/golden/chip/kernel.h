@@ -1,0 +1,12 @@
+// kernel.h - what the amdgpu kernel driver (kernel.c) says of the chip that the variable CHIP
+// names.
+#pragma once
+
+#include <stdint.h>
+
+struct drm_amdgpu_info;
+
+// Answers DRM_IOCTL_AMDGPU_INFO: 0 or a negative errno. CHIP_VRAM_MB and CHIP_GTT_MB set the
+// memory that is carved out for the chip and what it may take of the machine's.
+int kernel_info(struct drm_amdgpu_info *query);
+uint16_t kernel_device_id(void);
