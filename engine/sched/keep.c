@@ -21,12 +21,12 @@ enum { LIST_MOST_MS = 2000, FETCH_LEAST_MS = 1000 };
 
 uint64_t keep_mb = 1 << 20;
 
-static int32_t spare_seq(const struct loaded *loaded)
+int32_t keep_spare(const struct loaded *loaded)
 {
     return loaded->n_seq;
 }
 
-static struct errand *errand_for(struct loaded *loaded, enum errand_kind kind, int32_t piece)
+struct errand *keep_errand(struct loaded *loaded, enum errand_kind kind, int32_t piece)
 {
     const struct transfer *t = loaded->transfer;
     struct errand *errand = mem_alloc(sizeof(*errand));
@@ -39,7 +39,7 @@ static struct errand *errand_for(struct loaded *loaded, enum errand_kind kind, i
     return errand;
 }
 
-static void send(struct keep *keep, struct errand *errand)
+void keep_send(struct keep *keep, struct errand *errand)
 {
     keep->out_bytes += errand->n;
     errands_send(keep->errands, errand);
@@ -132,9 +132,8 @@ static bool is_on(struct loaded *loaded)
 
 // ---- where pieces lie ---------------------------------------------------------------------------
 
-// Of a file: its pages, then one piece for each stand. Returns where the piece is.
-static uint64_t piece_place(const struct loaded *loaded, const struct saved *kept, int32_t i,
-                            size_t *n_bytes)
+uint64_t keep_place(const struct loaded *loaded, const struct saved *kept, int32_t i,
+                    size_t *n_bytes)
 {
     const int32_t n_pages = model_pieces(kept->n) - 1;
     const size_t whole = model_piece_bytes(loaded->model, kept->n, 0) + HASH_BYTES,
@@ -155,22 +154,22 @@ static uint64_t piece_place(const struct loaded *loaded, const struct saved *kep
     return i < n_pages + kept->n_stands ? at : at + *n_bytes + HASH_BYTES;
 }
 
-static uint64_t whole_bytes(const struct loaded *loaded, const struct saved *kept)
+uint64_t keep_whole_bytes(const struct loaded *loaded, const struct saved *kept)
 {
     size_t n;
-    return piece_place(loaded, kept, model_pieces(kept->n) - 1 + kept->n_stands, &n);
+    return keep_place(loaded, kept, model_pieces(kept->n) - 1 + kept->n_stands, &n);
 }
 
 // ---- the end of a transfer ----------------------------------------------------------------------
 
-static void transfer_end(struct loaded *loaded)
+void keep_transfer_end(struct loaded *loaded)
 {
     struct transfer *t = loaded->transfer;
     if (t->kind == TRANSFER_FETCH)
         t->kept->is_read = false;
     for (size_t i = 0; i < COUNT_OF(t->queue); i++)
         errand_close(t->queue[i]);
-    (void)model_cut(loaded->model, spare_seq(loaded), 0);
+    (void)model_cut(loaded->model, keep_spare(loaded), 0);
     *t = (struct transfer){.kind = TRANSFER_NONE};
 }
 
@@ -182,177 +181,13 @@ bool keep_give_up(struct loaded *loaded)
     struct saved *kept = t->kind == TRANSFER_SAVE ? t->kept : NULL;
     loaded->fetch_gave_up |= t->kind == TRANSFER_FETCH && loaded->fetching.first;
     if (kept) {
-        send(loaded->engine->keep, errand_for(loaded, ERRAND_GIVE_UP, 0));
+        keep_send(loaded->engine->keep, keep_errand(loaded, ERRAND_GIVE_UP, 0));
         loaded->seqs[t->seq].is_settled = false;
     }
-    transfer_end(loaded);
+    keep_transfer_end(loaded);
     saved_free(kept);
     loaded->keep_look_ms = clock_ms() + KEEP_AFTER_MS;
     return true;
-}
-
-// ---- writing ------------------------------------------------------------------------------------
-
-// Where a file of the sequence can be gone on from: its end, the last two ends of messages before,
-// the first one; of a model that goes back anywhere its end.
-static void choose_stands(const struct loaded *loaded, const struct seq *seq, struct saved *kept)
-{
-    int32_t at[MODEL_SNAPSHOTS_MOST], n_ends = 0;
-    kept->stands[0] = kept->n;
-    kept->n_stands = 1;
-    if (!loaded->needs_snapshots)
-        return;
-    const int32_t n = model_snapshots(loaded->model, seq->index, at);
-    for (int32_t i = 0; i < n; i++)
-        if (at[i] < kept->n && tokenizer_is_end(loaded->tokenizer, seq->token[at[i] - 1]))
-            at[n_ends++] = at[i];
-    if (n_ends == 0 && n > 0 && at[n - 1] < kept->n) // of a text without messages its last
-        at[n_ends++] = at[n - 1];
-    for (int32_t i = n_ends - 1; i >= 0; i--)
-        if (i >= n_ends - 2 || i == 0)
-            kept->stands[kept->n_stands++] = at[i];
-}
-
-static void save_begin(struct loaded *loaded, const struct seq *seq)
-{
-    struct keep *keep = loaded->engine->keep;
-    struct transfer *t = loaded->transfer;
-    struct saved *kept = mem_alloc(sizeof(*kept));
-    *kept = (struct saved){.owner = seq->owner,
-                           .model = loaded->identity,
-                           .number = ++keep->last_number,
-                           .n = seq->n_cached,
-                           .us_per_token = (float)loaded->prompt_us,
-                           .used_s = clock_unix_s()};
-    kept->token = mem_array((size_t)kept->n, sizeof(*kept->token));
-    memcpy(kept->token, seq->token, (size_t)kept->n * sizeof(*kept->token));
-    choose_stands(loaded, seq, kept);
-    kept->n_bytes = whole_bytes(loaded, kept);
-    if (keep_read_us(keep, kept->n_bytes) >= (double)kept->n * loaded->prompt_us ||
-        !saved_make_room(keep, kept->n_bytes) ||
-        model_fork(loaded->model, seq->index, spare_seq(loaded), kept->n) != kept->n) {
-        (void)model_cut(loaded->model, spare_seq(loaded), 0);
-        saved_free(kept);
-        return;
-    }
-    *t = (struct transfer){.kind = TRANSFER_SAVE,
-                           .id = ++keep->last_transfer,
-                           .kept = kept,
-                           .seq = seq->index,
-                           .n_pieces = model_pieces(kept->n) - 1 + kept->n_stands};
-}
-
-static void save_failed(struct loaded *loaded, const struct err *err)
-{
-    struct keep *keep = loaded->engine->keep;
-    log_warn("what was computed of a text is not kept: %s", err->text);
-    keep->pause_until_ms = clock_ms() + KEEP_PAUSE_MS;
-    loaded->transfer->is_ending = false;
-    (void)keep_give_up(loaded);
-}
-
-// The next piece goes to the disk; behind the last one the head.
-static void save_some(struct loaded *loaded)
-{
-    struct transfer *t = loaded->transfer;
-    struct saved *kept = t->kept;
-    struct err err = {0};
-    const int32_t n_pages = model_pieces(kept->n) - 1, stand = t->n_sent - n_pages;
-    struct errand *errand;
-    if (t->n_sent == t->n_pieces) {
-        errand = errand_for(loaded, ERRAND_END, t->n_sent);
-        errand->n = saved_head_bytes(kept->n, kept->n_stands);
-        errand->bytes = mem_alloc(errand->n);
-        saved_head_write(kept, errand->bytes);
-        t->is_ending = true;
-        send(loaded->engine->keep, errand);
-        return;
-    }
-    errand = errand_for(loaded, ERRAND_WRITE, t->n_sent);
-    errand->offset = piece_place(loaded, kept, t->n_sent, &errand->n);
-    errand->whole_bytes = t->n_sent == 0 ? kept->n_bytes : 0;
-    errand->bytes = mem_alloc(errand->n + HASH_BYTES);
-    if (stand > 0 &&
-        model_cut(loaded->model, spare_seq(loaded), kept->stands[stand]) != kept->stands[stand])
-        (void)err_set(&err, BROKEN, "position %d cannot be gone back to", kept->stands[stand]);
-    else if (model_piece_take(loaded->model, spare_seq(loaded),
-                              stand < 0 ? t->n_sent : model_pieces(kept->stands[stand]) - 1,
-                              errand->bytes, &err) == OK) {
-        t->n_sent++;
-        send(loaded->engine->keep, errand);
-        return;
-    }
-    errand_close(errand);
-    save_failed(loaded, &err);
-}
-
-static void piece_saved(struct loaded *loaded, const struct errand *errand)
-{
-    struct transfer *t = loaded->transfer;
-    struct engine *engine = loaded->engine;
-    if (errand->err.status != OK) {
-        save_failed(loaded, &errand->err);
-        return;
-    }
-    t->n_done++;
-    if (errand->kind != ERRAND_END)
-        return;
-    struct saved *kept = t->kept;
-    log_debug("kept: %d tokens of %s in %llu MB", (int)kept->n, loaded->name,
-              (unsigned long long)(kept->n_bytes >> 20));
-    engine->gauges.kept_written += kept->n_bytes;
-    transfer_end(loaded);
-    if (keep_knows(engine->keep, kept->owner)) {
-        saved_add(loaded, kept);
-        return;
-    }
-    saved_add(loaded, kept); // revoked meanwhile
-    saved_remove(engine->keep, kept);
-}
-
-// ---- which text is next -------------------------------------------------------------------------
-
-// Tokens of a free sequence that no file has; 0: not worth one, or not now.
-static int32_t worth(const struct loaded *loaded, const struct seq *seq, bool all)
-{
-    double us;
-    if (seq->state != SEQ_FREE || seq->n_cached < KEEP_LEAST ||
-        !keep_knows(loaded->engine->keep, seq->owner))
-        return 0;
-    const int32_t covered = saved_covered(loaded, seq, &us), more = seq->n_cached - covered;
-    if (more < KEEP_LEAST && covered > 0)
-        return 0;
-    return all || more >= covered / KEEP_GROWTH ? more : 0;
-}
-
-// Begins to write the text of which most is new. all: also what was used just now.
-static void look(struct loaded *loaded, bool all)
-{
-    const uint64_t now_ms = clock_ms();
-    const struct seq *best = NULL;
-    int32_t most = 0;
-    loaded->keep_look_ms = 0;
-    if (loaded->prompt_us <= 0 || now_ms < loaded->engine->keep->pause_until_ms)
-        return;
-    for (int32_t i = 0; i < loaded->n_seq; i++) {
-        const struct seq *seq = &loaded->seqs[i];
-        const uint64_t due_ms = seq->used_ms + KEEP_AFTER_MS;
-        const int32_t n = seq->is_settled ? 0 : worth(loaded, seq, all);
-        if (n == 0)
-            continue;
-        if (!all && due_ms > now_ms) {
-            if (!loaded->keep_look_ms || due_ms < loaded->keep_look_ms)
-                loaded->keep_look_ms = due_ms;
-        } else if (n > most) {
-            best = seq;
-            most = n;
-        }
-    }
-    if (!best)
-        return;
-    loaded->seqs[best->index].is_settled = true; // until it is used again
-    loaded->keep_look_ms = now_ms + 1;           // there may be another
-    save_begin(loaded, best);
 }
 
 // ---- reading ------------------------------------------------------------------------------------
@@ -361,8 +196,8 @@ static void fetch_begin(struct loaded *loaded, struct saved *kept, int32_t at, d
 {
     struct keep *keep = loaded->engine->keep;
     const int32_t n_pages = model_pieces(at) - 1;
-    (void)model_cut(loaded->model, spare_seq(loaded), 0);
-    if (!prefix_place(loaded, spare_seq(loaded), at))
+    (void)model_cut(loaded->model, keep_spare(loaded), 0);
+    if (!prefix_place(loaded, keep_spare(loaded), at))
         return;
     kept->is_read = true;
     kept->used_s = clock_unix_s();
@@ -394,7 +229,7 @@ static void fetch_done(struct loaded *loaded)
     struct seq *seq = prefix_oldest(loaded, NULL);
     const struct saved *kept = t->kept;
     struct work *work = loaded->fetching.first;
-    seq->n_cached = model_fork(loaded->model, spare_seq(loaded), seq->index, t->at);
+    seq->n_cached = model_fork(loaded->model, keep_spare(loaded), seq->index, t->at);
     ahead_cut(loaded, seq, 0); // a second model has not read it
     memcpy(seq->token, kept->token, (size_t)seq->n_cached * sizeof(*seq->token));
     seq->owner = kept->owner;
@@ -407,13 +242,13 @@ static void fetch_done(struct loaded *loaded)
     gauges->kept_reads++;
     gauges->kept_read_tokens += (uint64_t)t->at;
     log_debug("kept: %d tokens of %s were read", (int)t->at, loaded->name);
-    transfer_end(loaded);
+    keep_transfer_end(loaded);
 }
 
 static void fetch_failed(struct loaded *loaded, const struct err *err)
 {
     struct saved *kept = loaded->transfer->kept;
-    transfer_end(loaded);
+    keep_transfer_end(loaded);
     log_warn("%s; it is deleted", err->text);
     saved_remove(loaded->engine->keep, kept);
 }
@@ -447,9 +282,9 @@ static bool fetch_some(struct loaded *loaded)
     struct err err = {0};
     while (t->n_sent < t->n_pieces && t->n_sent - t->n_done < (int32_t)COUNT_OF(t->queue) &&
            (t->n_sent == t->n_done || keep->out_bytes < KEEP_OUT_BYTES)) {
-        struct errand *errand = errand_for(loaded, ERRAND_READ, fetched_piece(t, t->n_sent++));
-        errand->offset = piece_place(loaded, t->kept, errand->piece, &errand->n);
-        send(keep, errand);
+        struct errand *errand = keep_errand(loaded, ERRAND_READ, fetched_piece(t, t->n_sent++));
+        errand->offset = keep_place(loaded, t->kept, errand->piece, &errand->n);
+        keep_send(keep, errand);
     }
     struct errand *came = t->queue[0];
     if (!came) {
@@ -457,7 +292,7 @@ static bool fetch_some(struct loaded *loaded)
             return false;
         log_debug("kept: reading takes longer than computing");
         keep->read_rate /= 2;
-        transfer_end(loaded);
+        keep_transfer_end(loaded);
         loaded->fetch_gave_up = true;
         return true;
     }
@@ -465,7 +300,7 @@ static bool fetch_some(struct loaded *loaded)
     t->queue[COUNT_OF(t->queue) - 1] = NULL;
     const bool is_page = came->piece < model_pieces(t->kept->n) - 1;
     const enum status status =
-        model_piece_put(loaded->model, spare_seq(loaded), is_page ? t->kept->n : t->at,
+        model_piece_put(loaded->model, keep_spare(loaded), is_page ? t->kept->n : t->at,
                         is_page ? came->piece : model_pieces(t->at) - 1, came->bytes, &err);
     errand_close(came);
     if (status != OK)
@@ -527,7 +362,7 @@ void keep_take(struct engine *engine)
         if (errand->kind == ERRAND_LIST)
             listed(engine, errand);
         else if (loaded)
-            piece_saved(loaded, errand);
+            keep_save_came(loaded, errand);
         errand_close(errand);
     }
 }
@@ -544,10 +379,10 @@ bool keep_turn(struct loaded *loaded)
         return true;
     if (t->kind == TRANSFER_NONE && loaded->keep_look_ms && keep->is_listed &&
         clock_ms() >= loaded->keep_look_ms)
-        look(loaded, false);
+        keep_save_look(loaded, false);
     if (t->kind != TRANSFER_SAVE || t->is_ending || keep->out_bytes >= KEEP_OUT_BYTES)
         return false;
-    save_some(loaded);
+    keep_save_some(loaded);
     return true;
 }
 
@@ -582,17 +417,17 @@ void keep_rest(struct loaded *loaded, uint64_t most_ms)
         return;
     struct transfer *t = loaded->transfer;
     if (t->kind == TRANSFER_FETCH)
-        transfer_end(loaded);
+        keep_transfer_end(loaded);
     for (int32_t i = 0; i < loaded->n_seq; i++) // what grew little is written too
         loaded->seqs[i].is_settled = false;
     loaded->keep_look_ms = 1;
     for (uint64_t now_ms; (now_ms = clock_ms()) < until_ms; keep_take(engine)) {
         if (t->kind == TRANSFER_NONE && loaded->keep_look_ms)
-            look(loaded, true);
+            keep_save_look(loaded, true);
         else if (t->kind == TRANSFER_NONE)
             break;
         else if (!t->is_ending && engine->keep->out_bytes < KEEP_OUT_BYTES)
-            save_some(loaded);
+            keep_save_some(loaded);
         else {
             struct pollfd fd = {.fd = errands_fd(engine->keep->errands), .events = POLLIN};
             (void)poll(&fd, 1, (int)(until_ms - now_ms));
@@ -609,7 +444,7 @@ void keep_close_model(struct loaded *loaded)
     (void)keep_give_up(loaded);
     if (t->kind != TRANSFER_NONE) { // its head is on its way: the next list has it
         struct saved *kept = t->kept;
-        transfer_end(loaded);
+        keep_transfer_end(loaded);
         saved_free(kept);
     }
     free(t);

@@ -1,7 +1,8 @@
 // keep.h - inside sched/: what texts left in a model's memory is kept in files, over unloads and
 // restarts.
 //
-//   keep.c     when a text is written and when one is read: slices of the engine thread
+//   keep.c      when a text is written and when one is read: slices of the engine thread
+//   keep_save.c how one is written
 //   saved.c     which files there are, what each is worth, which go
 //   errands.c   the thread that has the disk; the files' format
 //
@@ -136,3 +137,20 @@ struct transfer { // of a model: one at a time, in the sequence behind those tha
     uint64_t until_ms;       // FETCH: it is given up then
     struct errand *queue[3]; // FETCH: pieces that came and are to be put
 };
+
+int32_t keep_spare(const struct loaded *loaded); // the sequence that transfers have
+// Of the transfer under way; yours until it is sent.
+struct errand *keep_errand(struct loaded *loaded, enum errand_kind kind, int32_t piece);
+void keep_send(struct keep *keep, struct errand *errand);
+// Where a piece lies in a file: its pages, then one piece for each stand.
+uint64_t keep_place(const struct loaded *loaded, const struct saved *kept, int32_t i,
+                    size_t *n_bytes);
+uint64_t keep_whole_bytes(const struct loaded *loaded, const struct saved *kept);
+void keep_transfer_end(struct loaded *loaded);
+
+// ---- writing (keep_save.c) ----------------------------------------------------------------------
+
+// Begins to write the text of which most is new. all: also what was used just now.
+void keep_save_look(struct loaded *loaded, bool all);
+void keep_save_some(struct loaded *loaded); // the next piece goes; behind the last one the head
+void keep_save_came(struct loaded *loaded, const struct errand *errand); // that was written
