@@ -33,6 +33,21 @@ def settings():
     seed("init_conf", "quoted", 'hostname = "Box-2" # c\r\nhostname="a\nhostname =#\nhostname = a#b\n')
 
 
+def response():
+    ok = "HTTP/1.1 200 OK\r\n"
+    for i, (flags, text) in enumerate([
+            (0, ok + "Content-Length: 5\r\n\r\nhello"), (0, ok + "Content-Length: 5\r\n\r\nhello, and more"), (2, ok + "Content-Length: 5\r\n\r\nhell"),
+            (0, ok + "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello"), (0, ok + "Content-Length: -1\r\n\r\n"), (0, ok + "Content-Length: 99999999999999999999\r\n\r\n"),
+            (0, ok + "Transfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\nX: y\r\n\r\n"), (2, ok + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"),
+            (0, ok + "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n5\r\nhello\r\n"), (0, ok + "Content-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx"),
+            (1, ok + "Content-Length: 5\r\n\r\n"), (1, ok + "Transfer-Encoding: chunked\r\n\r\n"), (2, ok + "\r\nuntil the end"), (0, ok + "\r\nuntil the end"),
+            (0, "HTTP/1.1 100 Continue\r\nX: y\r\n\r\n" + ok + "Content-Length: 2\r\n\r\nhi"), (0, "HTTP/1.1 204 No Content\r\n\r\n"), (0, "HTTP/1.1 304 Not Modified\r\nETag: \"a\"\r\n\r\n"),
+            (0, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"), (0, "SSH-2.0-OpenSSH\r\n"), (0, ok + "A b\r\n\r\n"),
+            (2, "HTTP/1.0 206 Partial Content\r\nContent-Range: bytes 5-9/10\r\nContent-Length: 5\r\nETag: W/\"x\" \t\r\n\r\n56789"), (0, "HTTP/1.1 307 \r\nLocation: https://h/\r\nContent-Length: 0\r\n\r\n"),
+            (0, ok + "X: " + "y" * 3000 + "\r\n" + "".join("A: %d\r\n" % n for n in range(97)) + "\r\n"), (2, ok + "Connection: close\r\nTransfer-Encoding: gzip\r\n\r\nabc")]):
+        seed("response", "seed-%02d" % i, bytes([(i * 37) % 256, flags]) + text.encode())
+
+
 def gbnf():
     for i, text in enumerate(['root ::= "a" b* # c\nb ::= [x-z] | "-"\n', 'root ::= ("a" | "b"\n)+ "c"?', 'root ::= "x"{2,3} [^a]{1} "y"{2,}',
                               'root ::= "\\n\\x41\\u00e9\\"" .', 'root ::= "(" root ")" | ""', 'root ::= a a\na ::= "x" a | "x" | ""',
@@ -279,5 +294,5 @@ def answers():
 
 if __name__ == "__main__":
     os.chdir(ROOT)
-    for write in (settings, request, tls, certificates, kernels, tokens, network, partitions, devices, answers, gbnf, schema):
+    for write in (settings, request, response, tls, certificates, kernels, tokens, network, partitions, devices, answers, gbnf, schema):
         write()
