@@ -144,11 +144,21 @@ static void one(struct page *page, const char *name, const char *type, const cha
     put(page, "%s %.17g\n", name, value);
 }
 
-static void one_of_vllm(struct page *page, const char *name, const char *type, const char *help,
-                        double value)
+struct figure {
+    const char *name, *type, *help;
+    double value;
+};
+
+static void put_figures(struct page *page, const struct figure *figures, size_t n, bool labelled)
 {
-    family(page, name, type, help);
-    put(page, "%s{%s} %.17g\n", name, page->labels, value);
+    for (size_t i = 0; i < n; i++) {
+        if (!labelled) {
+            one(page, figures[i].name, figures[i].type, figures[i].help, figures[i].value);
+            continue;
+        }
+        family(page, figures[i].name, figures[i].type, figures[i].help);
+        put(page, "%s{%s} %.17g\n", figures[i].name, page->labels, figures[i].value);
+    }
 }
 
 static void put_histogram(struct page *page, const struct metrics *metrics, enum timed what)
@@ -184,32 +194,32 @@ static void put_vllm(struct page *page, const struct metrics *metrics,
                 {"abort", metrics->n_cancelled},
                 {"error", metrics->n_failed}};
     const double used = share((double)now->cache_used, (double)now->cache_tokens);
-    one_of_vllm(page, "vllm:num_requests_running", "gauge", "Requests that are worked on.",
-                (double)now->n_running);
-    one_of_vllm(page, "vllm:num_requests_waiting", "gauge", "Requests that wait for a turn.",
-                (double)now->n_waiting);
-    one_of_vllm(page, "vllm:kv_cache_usage_perc", "gauge",
-                "Share of the memory of keys and values that requests under way hold, 0 to 1.",
-                used);
-    one_of_vllm(page, "vllm:gpu_cache_usage_perc", "gauge",
-                "The same, by the name of earlier versions.", used);
+    const struct figure figures[] = {
+        {"vllm:num_requests_running", "gauge", "Requests that are worked on.",
+         (double)now->n_running},
+        {"vllm:num_requests_waiting", "gauge", "Requests that wait for a turn.",
+         (double)now->n_waiting},
+        {"vllm:kv_cache_usage_perc", "gauge",
+         "Share of the memory of keys and values that requests under way hold, 0 to 1.", used},
+        {"vllm:gpu_cache_usage_perc", "gauge", "The same, by the name of earlier versions.", used},
+        {"vllm:num_preemptions_total", "counter", "Requests that were sent back to wait.",
+         (double)now->n_suspended},
+        {"vllm:prefix_cache_queries_total", "counter",
+         "Tokens of prompts that were looked up in memory.", (double)now->prefix_asked},
+        {"vllm:prefix_cache_hits_total", "counter", "Of these those that were there.",
+         (double)now->prefix_found},
+        {"vllm:prompt_tokens_total", "counter", "Tokens of prompts.", (double)metrics->n_prompt},
+        {"vllm:generation_tokens_total", "counter", "Tokens of answers.",
+         (double)metrics->n_generated},
+        {"vllm:spec_decode_num_draft_tokens_total", "counter",
+         "Tokens that were computed ahead on a guess.", (double)metrics->n_drafted},
+        {"vllm:spec_decode_num_accepted_tokens_total", "counter", "Of these those that were right.",
+         (double)metrics->n_draft_kept},
+    };
+    put_figures(page, figures, COUNT_OF(figures), true);
     family(page, "vllm:cache_config_info", "gauge", "Pages of that memory, and tokens in each.");
     put(page, "vllm:cache_config_info{%s,block_size=\"%d\",num_gpu_blocks=\"%llu\"} 1\n",
         page->labels, PAGE_ROWS, (unsigned long long)now->cache_tokens / PAGE_ROWS);
-    one_of_vllm(page, "vllm:num_preemptions_total", "counter",
-                "Requests that were sent back to wait.", (double)now->n_suspended);
-    one_of_vllm(page, "vllm:prefix_cache_queries_total", "counter",
-                "Tokens of prompts that were looked up in memory.", (double)now->prefix_asked);
-    one_of_vllm(page, "vllm:prefix_cache_hits_total", "counter", "Of these those that were there.",
-                (double)now->prefix_found);
-    one_of_vllm(page, "vllm:prompt_tokens_total", "counter", "Tokens of prompts.",
-                (double)metrics->n_prompt);
-    one_of_vllm(page, "vllm:generation_tokens_total", "counter", "Tokens of answers.",
-                (double)metrics->n_generated);
-    one_of_vllm(page, "vllm:spec_decode_num_draft_tokens_total", "counter",
-                "Tokens that were computed ahead on a guess.", (double)metrics->n_drafted);
-    one_of_vllm(page, "vllm:spec_decode_num_accepted_tokens_total", "counter",
-                "Of these those that were right.", (double)metrics->n_draft_kept);
     family(page, "vllm:request_success_total", "counter", "Requests that have ended, and how.");
     for (size_t i = 0; i < COUNT_OF(ends); i++)
         put(page, "vllm:request_success_total{%s,finished_reason=\"%s\"} %llu\n", page->labels,
@@ -222,29 +232,32 @@ static void put_llamacpp(struct page *page, const struct metrics *metrics,
                          const struct sched_gauges *now)
 {
     const double n_read = (double)(metrics->n_prompt - metrics->n_cached);
-    one(page, "llamacpp:prompt_tokens_total", "counter",
-        "Tokens of prompts that were computed: without those found in memory.", n_read);
-    one(page, "llamacpp:prompt_seconds_total", "counter", "Time spent on reading prompts.",
-        metrics->prompt_s);
-    one(page, "llamacpp:tokens_predicted_total", "counter", "Tokens of answers.",
-        (double)metrics->n_generated);
-    one(page, "llamacpp:tokens_predicted_seconds_total", "counter", "Time spent on answers.",
-        metrics->generate_s);
-    one(page, "llamacpp:n_decode_total", "counter", "Forward passes.", (double)now->n_passes);
-    one(page, "llamacpp:n_busy_slots_per_decode", "gauge", "Requests in a forward pass, mean.",
-        share((double)now->n_pass_works, (double)now->n_passes));
-    one(page, "llamacpp:prompt_tokens_seconds", "gauge", "Tokens of prompts a second, mean.",
-        share(n_read, metrics->prompt_s));
-    one(page, "llamacpp:predicted_tokens_seconds", "gauge", "Tokens of an answer a second, mean.",
-        share((double)metrics->n_generated, metrics->generate_s));
-    one(page, "llamacpp:requests_processing", "gauge", "Requests that are worked on.",
-        (double)now->n_running);
-    one(page, "llamacpp:requests_deferred", "gauge", "Requests that wait for a turn.",
-        (double)now->n_waiting);
-    one(page, "llamacpp:kv_cache_usage_ratio", "gauge",
-        "Share of the memory of keys and values that requests under way hold, 0 to 1.",
-        share((double)now->cache_used, (double)now->cache_tokens));
-    one(page, "llamacpp:kv_cache_tokens", "gauge", "Tokens in it.", (double)now->cache_used);
+    const struct figure figures[] = {
+        {"llamacpp:prompt_tokens_total", "counter",
+         "Tokens of prompts that were computed: without those found in memory.", n_read},
+        {"llamacpp:prompt_seconds_total", "counter", "Time spent on reading prompts.",
+         metrics->prompt_s},
+        {"llamacpp:tokens_predicted_total", "counter", "Tokens of answers.",
+         (double)metrics->n_generated},
+        {"llamacpp:tokens_predicted_seconds_total", "counter", "Time spent on answers.",
+         metrics->generate_s},
+        {"llamacpp:n_decode_total", "counter", "Forward passes.", (double)now->n_passes},
+        {"llamacpp:n_busy_slots_per_decode", "gauge", "Requests in a forward pass, mean.",
+         share((double)now->n_pass_works, (double)now->n_passes)},
+        {"llamacpp:prompt_tokens_seconds", "gauge", "Tokens of prompts a second, mean.",
+         share(n_read, metrics->prompt_s)},
+        {"llamacpp:predicted_tokens_seconds", "gauge", "Tokens of an answer a second, mean.",
+         share((double)metrics->n_generated, metrics->generate_s)},
+        {"llamacpp:requests_processing", "gauge", "Requests that are worked on.",
+         (double)now->n_running},
+        {"llamacpp:requests_deferred", "gauge", "Requests that wait for a turn.",
+         (double)now->n_waiting},
+        {"llamacpp:kv_cache_usage_ratio", "gauge",
+         "Share of the memory of keys and values that requests under way hold, 0 to 1.",
+         share((double)now->cache_used, (double)now->cache_tokens)},
+        {"llamacpp:kv_cache_tokens", "gauge", "Tokens in it.", (double)now->cache_used},
+    };
+    put_figures(page, figures, COUNT_OF(figures), false);
 }
 
 static void put_model(struct page *page, const struct sched_status *now)
