@@ -195,6 +195,8 @@ void api_attach(struct api *api, struct net *net, void (*changed)(void *), void 
     net_every(net, 1000, tick, api);
     net_every(net, 250, pulls_tick, api);
     net_on_answer(net, answered, api);
+    net_on_refuse(net, api_refused, api);
+    uploads_begin(api);
     net_on_stop(net, stop_begins, stop_ends, api);
 }
 

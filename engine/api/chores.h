@@ -12,6 +12,9 @@ struct chore_teller { // static
     void (*done)(struct api *api, const struct chore *chore); // answers chore->exchange
 };
 
+extern const struct chore_teller
+    model_teller; // models.c: with the model, as OpenAI's dialect has it
+
 struct chore {
     struct chore *next;
     uint64_t id; // of its job, then of its task

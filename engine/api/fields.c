@@ -254,10 +254,7 @@ bool read_stop(struct reading *r, const char *name, yyjson_val *value)
 
 struct bytes model_name_meant(struct bytes name)
 {
-    static const char TAG[] = ":latest";
-    const size_t n = sizeof(TAG) - 1;
-    if (name.n > n && memcmp(name.p + name.n - n, TAG, n) == 0)
-        name.n -= n;
+    (void)bytes_cut_end(&name, ":latest");
     return name;
 }
 

@@ -59,6 +59,9 @@ bool refuse(struct refusal *refusal, int http, const char *code, const char *par
 // The same for what a floor below said. input: the field that holds the prompt.
 bool refuse_err(struct refusal *refusal, const struct err *err, const char *input);
 void refusal_write(struct json *json, const struct refusal *refusal);
+// What clients sent as a name, for a sentence: at most 100 bytes of it, without control characters.
+enum { SHOWN_TEXT = 104 };
+const char *shown_text(char out[SHOWN_TEXT], struct bytes text);
 void refusal_reply(struct exchange *exchange, struct refusal *refusal);
 // Writes what is JSON already: a value; where name is NULL, also several with commas between them
 // (in an object: members). Not empty.
@@ -335,8 +338,9 @@ route_handler anthropic_models_get, anthropic_model_get; // models.c calls them,
 void model_get(struct api *api, struct exchange *exchange, const struct request *request);
 route_handler model_delete, model_load_post, model_unload_post, model_copy_post, model_alias_post;
 route_handler model_put, uploads_get, uploads_post, uploads_options, upload_get, upload_patch,
-    upload_delete;                     // uploads.c
+    upload_post, upload_delete;        // uploads.c
 route_handler update_get, update_post; // update.c
+void uploads_begin(struct api *api);   // at the start: what came in one piece and was cut goes
 void chat_post(struct api *api, struct exchange *exchange, const struct request *request);
 void apply_template_post(struct api *api, struct exchange *exchange, const struct request *request);
 void completions_post(struct api *api, struct exchange *exchange, const struct request *request);
@@ -384,7 +388,7 @@ void chores_job_event(struct api *api, const struct event *event); // of a job w
 void chores_store_event(struct api *api);                          // what the store has to tell
 void chores_close(struct api *api);
 
-// pull.c
+// pulls.c
 void pulls_tick(void *api);
 void pulls_stop(struct api *api);
 void pulls_close(struct api *api);
@@ -405,6 +409,9 @@ MUST_USE enum status cors_check(const char *setting, struct err *err);
 // preflight, and has been answered.
 bool cors_answer(const struct api *api, struct exchange *exchange, const struct request *request);
 
+// route.c: what net/ refuses itself, in the dialect of the path (a net_refuser)
+void api_refused(void *api, struct exchange *exchange, const struct request *request, int code,
+                 const char *why);
 // route.c: whether the request, if it is let in, may change the box
 bool route_is_audited(const struct request *request);
 

@@ -26,20 +26,6 @@ static struct bytes text_of(yyjson_val *value)
                : (struct bytes){NULL, 0};
 }
 
-static bool take_digest(char out[65], struct bytes hex)
-{
-    if (hex.n != 64)
-        return false;
-    for (size_t i = 0; i < 64; i++) {
-        const uint8_t c = hex.p[i];
-        if (!(c >= '0' && c <= '9') && !(c >= 'a' && c <= 'f') && !(c >= 'A' && c <= 'F'))
-            return false;
-        out[i] = (char)(c >= 'A' && c <= 'F' ? c | 0x20 : c);
-    }
-    out[64] = 0;
-    return true;
-}
-
 // ---- a registry ---------------------------------------------------------------------------------
 
 static enum status read_layer(const struct source *source, yyjson_val *layer,
@@ -51,7 +37,7 @@ static enum status read_layer(const struct source *source, yyjson_val *layer,
     const int64_t n_bytes = yyjson_get_sint(yyjson_obj_get(layer, "size"));
     *file = (struct source_file){.n_bytes = n_bytes > 0 ? (uint64_t)n_bytes : 0};
     if (digest.n != n + 64 || memcmp(digest.p, kind, n) != 0 || n_bytes <= 0 ||
-        !take_digest(file->sha256, (struct bytes){digest.p + n, 64}))
+        !sha256_read(file->sha256, (struct bytes){digest.p + n, 64}))
         return err_set(err, BAD_INPUT,
                        "the manifest of %s does not say how long the model is and its SHA-256",
                        source->path);
@@ -189,12 +175,12 @@ static bool model_entry(yyjson_val *entry, struct bytes *path, struct bytes *ste
     unsigned no;
     *path = text_of(yyjson_obj_get(entry, "path"));
     const struct bytes base = base_of(*path);
-    if (!bytes_equal_text(text_of(yyjson_obj_get(entry, "type")), "file") || path->n <= 5 ||
-        memcmp(path->p + path->n - 5, ".gguf", 5) != 0 || holds(base, "mmproj") ||
-        holds(base, "imatrix"))
+    *stem = *path;
+    if (!bytes_equal_text(text_of(yyjson_obj_get(entry, "type")), "file") ||
+        !bytes_cut_end(stem, ".gguf") || holds(base, "mmproj") || holds(base, "imatrix"))
         return false;
-    const size_t n = split_stem((const char *)path->p, path->n - 5, &no, count);
-    *stem = (struct bytes){path->p, n ? n : path->n - 5};
+    const size_t n = split_stem((const char *)stem->p, stem->n, &no, count);
+    stem->n = n ? n : stem->n;
     *count = n ? *count : 1;
     return true;
 }
@@ -295,7 +281,7 @@ static enum status take_file(const struct source *source, yyjson_val *entry, str
     *file = (struct source_file){.n_bytes = 0};
     if (yyjson_is_int(size) && yyjson_get_sint(size) > 0)
         file->n_bytes = (uint64_t)yyjson_get_sint(size);
-    (void)take_digest(file->sha256, text_of(yyjson_obj_get(lfs, "oid")));
+    (void)sha256_read(file->sha256, text_of(yyjson_obj_get(lfs, "oid")));
     if (split_stem((const char *)path.p, path.n - 5, &no, &count) > 0) {
         snprintf(part, sizeof(part), "-%05u-of-%05u", no, count);
         suffix = part;

@@ -209,8 +209,8 @@ static void deletion_told(struct api *api, const struct chore *chore)
     json_reply(chore->exchange, 200, &json);
 }
 
-static const struct chore_teller model_teller = {ERRORS_OPENAI, model_told},
-                                 alias_teller = {ERRORS_OPENAI, alias_told},
+const struct chore_teller model_teller = {ERRORS_OPENAI, model_told};
+static const struct chore_teller alias_teller = {ERRORS_OPENAI, alias_told},
                                  deletion_teller = {ERRORS_OPENAI, deletion_told};
 
 bool text_field(yyjson_val *root, const char *name, struct bytes *out, struct refusal *refusal)

@@ -20,27 +20,21 @@ static void refuse_now(struct exchange *exchange, struct refusal *refusal)
     refusal_reply(exchange, refusal);
 }
 
-// The 64 digits of "sha256:HEX" ("sha256-HEX" is an older way to write it); n == 0: it is none.
-static struct bytes digest_of(struct bytes text)
+// The 64 digits of "sha256:HEX" ("sha256-HEX" is an older way to write it). False: it is none.
+static bool read_digest(char out[SHA256_TEXT], struct bytes text)
 {
-    const struct bytes none = {NULL, 0};
-    if (text.n != 7 + 2 * SHA256_BYTES || memcmp(text.p, "sha256", 6) != 0 ||
-        (text.p[6] != ':' && text.p[6] != '-'))
-        return none;
-    text = (struct bytes){text.p + 7, text.n - 7};
-    for (size_t i = 0; i < text.n; i++)
-        if (!strchr("0123456789abcdef", text.p[i]) || !text.p[i])
-            return none;
-    return text;
+    return text.n > 7 && memcmp(text.p, "sha256", 6) == 0 &&
+           (text.p[6] == ':' || text.p[6] == '-') &&
+           sha256_read(out, (struct bytes){text.p + 7, text.n - 7});
 }
 
-static const char *blob_id(char out[INCOMING_ID_BYTES], struct bytes digest)
+static const char *blob_id(char out[INCOMING_ID_BYTES], const char *digest)
 {
-    snprintf(out, INCOMING_ID_BYTES, "sha256-%.*s", (int)digest.n, (const char *)digest.p);
+    snprintf(out, INCOMING_ID_BYTES, "sha256-%s", digest);
     return out;
 }
 
-static struct incoming *blob_find(const struct api *api, struct bytes digest)
+static struct incoming *blob_find(const struct api *api, const char *digest)
 {
     char id[INCOMING_ID_BYTES];
     return store_incoming_find(api->options.store, bytes_of(blob_id(id, digest)));
@@ -52,30 +46,32 @@ static bool is_whole(const struct incoming *blob)
 }
 
 // Whole, here, and without a name; or the file of a model.
-static bool blob_is_here(const struct api *api, struct bytes digest)
+static bool blob_is_here(const struct api *api, const char *digest)
 {
-    return is_whole(blob_find(api, digest)) || store_find_digest(api->options.store, digest);
+    return is_whole(blob_find(api, digest)) ||
+           store_find_digest(api->options.store, bytes_of(digest));
 }
 
-static bool digest_in_path(const struct request *request, struct bytes *out,
+static bool digest_in_path(const struct request *request, char out[SHA256_TEXT],
                            struct refusal *refusal)
 {
     const size_t n = sizeof("/api/blobs/") - 1;
-    *out = digest_of((struct bytes){request->path.p + n, request->path.n - n});
-    return out->n > 0 || refuse(refusal, 400, "invalid_value", NULL,
-                                "A blob is called sha256: and 64 hexadecimal digits.");
+    return read_digest(out, (struct bytes){request->path.p + n, request->path.n - n}) ||
+           refuse(refusal, 400, "invalid_value", NULL,
+                  "A blob is called sha256: and 64 hexadecimal digits.");
 }
 
 void ollama_blob_get(struct api *api, struct exchange *exchange, const struct request *request)
 {
-    struct bytes digest;
+    char digest[SHA256_TEXT];
     struct refusal refusal;
-    if (digest_in_path(request, &digest, &refusal) && blob_is_here(api, digest)) {
+    bool good = digest_in_path(request, digest, &refusal);
+    if (good && !blob_is_here(api, digest))
+        good = refuse(&refusal, 404, "blob_not_found", NULL, "There is no such blob.");
+    if (good)
         exchange_reply(exchange, 200, "text/plain; charset=utf-8", (struct bytes){NULL, 0});
-        return;
-    }
-    (void)refuse(&refusal, 404, "blob_not_found", NULL, "There is no such blob.");
-    refuse_now(exchange, &refusal);
+    else
+        refuse_now(exchange, &refusal);
 }
 
 static void blob_told(struct api *api, struct exchange *exchange, const struct arrival *at)
@@ -85,7 +81,7 @@ static void blob_told(struct api *api, struct exchange *exchange, const struct a
     exchange_reply(exchange, 201, "text/plain; charset=utf-8", (struct bytes){NULL, 0});
 }
 
-static bool blob_make(struct api *api, const struct request *request, struct bytes digest,
+static bool blob_make(struct api *api, const struct request *request, const char *digest,
                       struct taking_plan *plan, struct refusal *refusal)
 {
     char id[INCOMING_ID_BYTES];
@@ -98,8 +94,9 @@ static bool blob_make(struct api *api, const struct request *request, struct byt
                       "The blob is here, and is being checked.");
     if (before)
         incoming_delete(before);
-    const struct incoming_wish wish = {
-        .id = bytes_of(blob_id(id, digest)), .n_bytes = request->body_bytes, .sha256 = digest};
+    const struct incoming_wish wish = {.id = bytes_of(blob_id(id, digest)),
+                                       .n_bytes = request->body_bytes,
+                                       .sha256 = bytes_of(digest)};
     if (incoming_make(api->options.store, &wish, &plan->incoming, &err) != OK)
         return refuse_arrival(refusal, &err);
     plan->cap_bytes = request->body_bytes > 0 ? request->body_bytes : BODY_FILE_BYTES_MOST;
@@ -110,9 +107,9 @@ void ollama_blob_post(struct api *api, struct exchange *exchange, const struct r
 {
     struct taking_plan plan = {
         .finishes = true, .one_shot = true, .errors = ERRORS_OLLAMA, .done = blob_told};
-    struct bytes digest;
+    char digest[SHA256_TEXT];
     struct refusal refusal;
-    if (!digest_in_path(request, &digest, &refusal))
+    if (!digest_in_path(request, digest, &refusal))
         refuse_now(exchange, &refusal);
     else if (blob_is_here(api, digest))
         exchange_reply(exchange, 200, "text/plain; charset=utf-8", (struct bytes){NULL, 0});
@@ -170,20 +167,18 @@ static bool blobs_read(const struct api *api, yyjson_val *files, struct blobs *o
     yyjson_obj_foreach(files, i, n, key, value)
     {
         const struct bytes file = {(const uint8_t *)yyjson_get_str(key), yyjson_get_len(key)};
-        const struct bytes digest =
-            digest_of((struct bytes){(const uint8_t *)yyjson_get_str(value),
-                                     yyjson_is_str(value) ? yyjson_get_len(value) : 0});
-        struct incoming *blob = digest.n > 0 ? blob_find(api, digest) : NULL;
-        if (digest.n == 0)
+        char digest[SHA256_TEXT];
+        if (!read_digest(digest, (struct bytes){(const uint8_t *)yyjson_get_str(value),
+                                                yyjson_is_str(value) ? yyjson_get_len(value) : 0}))
             return refuse(refusal, 400, "invalid_value", "files",
                           "'files' must name each file's digest: sha256: and 64 hexadecimal "
                           "digits.");
         if (!blob_is_here(api, digest))
             return refuse(refusal, 400, "blob_not_found", "files",
-                          "There is no blob sha256:%.*s: send it to /api/blobs first.",
-                          (int)digest.n, (const char *)digest.p);
+                          "There is no blob sha256:%s: send it to /api/blobs first.", digest);
+        struct incoming *blob = blob_find(api, digest);
         if (!is_whole(blob))
-            out->model = store_find_digest(api->options.store, digest);
+            out->model = store_find_digest(api->options.store, bytes_of(digest));
         out->incoming[out->n] = blob;
         out->file[out->n++] = file;
     }

@@ -11,6 +11,17 @@
 
 // ---- the body that names a model ------------------------------------------------------------
 
+// A member that must be the name of a model.
+static bool name_of(yyjson_val *root, const char *field, struct bytes *out, struct refusal *refusal)
+{
+    if (yyjson_obj_get(root, field) && !text_field(root, field, out, refusal))
+        return false;
+    if (yyjson_get_len(yyjson_obj_get(root, field)) == 0)
+        return refuse(refusal, 400, "missing_required_parameter", field,
+                      "'%s' is missing; it must be the name of a model.", field);
+    return true;
+}
+
 bool ollama_named_open(struct ollama_named *named, struct bytes body, const char *field,
                        struct refusal *refusal)
 {
@@ -18,13 +29,11 @@ bool ollama_named_open(struct ollama_named *named, struct bytes body, const char
     if (!body_open(&named->body, body, refusal))
         return false;
     named->is_open = true;
-    yyjson_val *root = yyjson_doc_get_root(named->body.doc), *name = yyjson_obj_get(root, field);
-    if (!name && strcmp(field, "model") == 0)
-        name = yyjson_obj_get(root, "name"); // what it was called at first
-    if (!yyjson_is_str(name) || yyjson_get_len(name) == 0)
-        return refuse(refusal, 400, "missing_required_parameter", field,
-                      "'%s' is missing; it must be the name of a model.", field);
-    named->name = (struct bytes){(const uint8_t *)yyjson_get_str(name), yyjson_get_len(name)};
+    yyjson_val *root = yyjson_doc_get_root(named->body.doc);
+    if (strcmp(field, "model") == 0 && !yyjson_obj_get(root, field) && yyjson_obj_get(root, "name"))
+        field = "name"; // what it was called at first
+    if (!name_of(root, field, &named->name, refusal))
+        return false;
     named->verbose = yyjson_is_true(yyjson_obj_get(root, "verbose"));
     named->stream = !yyjson_is_false(yyjson_obj_get(root, "stream"));
     return true;
@@ -117,16 +126,6 @@ static bool only_copies(yyjson_val *root, struct refusal *refusal)
     return true;
 }
 
-static bool text_of(yyjson_val *root, const char *field, struct bytes *out, struct refusal *refusal)
-{
-    yyjson_val *value = yyjson_obj_get(root, field);
-    if (!yyjson_is_str(value) || yyjson_get_len(value) == 0)
-        return refuse(refusal, 400, "missing_required_parameter", field,
-                      "'%s' is missing; it must be the name of a model.", field);
-    *out = (struct bytes){(const uint8_t *)yyjson_get_str(value), yyjson_get_len(value)};
-    return true;
-}
-
 // {"model": NAME, "from": NAME} or {"model": NAME, "files": {FILE: DIGEST}}
 void ollama_create_post(struct api *api, struct exchange *exchange, const struct request *request)
 {
@@ -139,9 +138,13 @@ void ollama_create_post(struct api *api, struct exchange *exchange, const struct
     yyjson_val *root = good ? yyjson_doc_get_root(named.body.doc) : NULL;
     yyjson_val *files = yyjson_obj_get(root, "files");
     const struct bytes name = good ? model_name_meant(named.name) : (struct bytes){NULL, 0};
-    if (good && !is_empty(files))
+    if (good && !is_empty(files) && !is_empty(yyjson_obj_get(root, "from")))
+        good = refuse(&refusal, 400, "unsupported_value", "from",
+                      "'from' and 'files' are both there: a model is made of another one, or of "
+                      "files.");
+    else if (good && !is_empty(files))
         good = ollama_create_files(api, exchange, name, files, &refusal);
-    else if (good && text_of(root, "from", &from, &refusal) &&
+    else if (good && name_of(root, "from", &from, &refusal) &&
              model_find(api, from, &model, &refusal))
         chore_copy(api, exchange, model, name, &success_teller);
     else
@@ -159,7 +162,7 @@ void ollama_copy_post(struct api *api, struct exchange *exchange, const struct r
     struct refusal refusal;
     struct bytes to;
     if (ollama_named_open(&named, request->body, "source", &refusal) &&
-        text_of(yyjson_doc_get_root(named.body.doc), "destination", &to, &refusal) &&
+        name_of(yyjson_doc_get_root(named.body.doc), "destination", &to, &refusal) &&
         model_find(api, named.name, &model, &refusal))
         chore_copy(api, exchange, model, model_name_meant(to), &nothing_teller);
     else
@@ -181,6 +184,7 @@ static bool delete_named(struct api *api, struct exchange *exchange, uint64_t wh
 {
     const struct store *store = api->options.store;
     const struct store_model *file = store_find_file(store, name), *other;
+    char shown[SHOWN_TEXT];
     if (file && !file->is_ours)
         return refuse(refusal, 409, "not_allowed", "model",
                       "The model '%s' lies where nothing can be deleted.", file->name);
@@ -191,8 +195,8 @@ static bool delete_named(struct api *api, struct exchange *exchange, uint64_t wh
     else
         return model_find(api, name, &other, refusal)
                    ? refuse(refusal, 404, "model_not_found", "model",
-                            "model '%.*s' not found: the alias '*' has '%s' answer for it.",
-                            (int)(name.n < 100 ? name.n : 100), (const char *)name.p, other->name)
+                            "model '%s' not found: the alias '*' has '%s' answer for it.",
+                            shown_text(shown, name), other->name)
                    : false;
     return true;
 }

@@ -28,11 +28,10 @@ static bool is_refused(const struct api *api, const struct store_model *found)
 
 static bool unknown(const struct api *api, struct bytes name, struct refusal *refusal)
 {
-    char names[400];
-    name.n = name.n < 100 ? name.n : utf8_whole((struct bytes){name.p, 100});
+    char names[400], shown[SHOWN_TEXT];
     const bool claude = name.n >= 6 && memcmp(name.p, "claude", 6) == 0; // what its clients ask for
     return refuse(refusal, 404, "model_not_found", "model",
-                  "model '%.*s' not found%s. There are: %s.", (int)name.n, (const char *)name.p,
+                  "model '%s' not found%s. There are: %s.", shown_text(shown, name),
                   claude ? " (Claude Code asks for the one that ANTHROPIC_MODEL names)" : "",
                   store_names(api->options.store, names, sizeof(names)));
 }

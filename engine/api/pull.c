@@ -14,7 +14,6 @@
 enum { RETRIES = 5, WAIT_MOST_MS = 30000, SYNC_BYTES = 64 << 20, NAME_WAIT_MS = 300 };
 
 static void make_file(struct pull *pull);
-static void ask_list(struct pull *pull);
 
 bool pull_is_over(const struct pull *pull)
 {
@@ -47,7 +46,7 @@ static void stop_fetch(struct pull *pull)
     pull->fetch = NULL;
 }
 
-static void let_go(struct pull *pull)
+void pull_let_go(struct pull *pull)
 {
     struct incoming *incoming = pull->incoming;
     pull->incoming = NULL;
@@ -58,7 +57,7 @@ static void let_go(struct pull *pull)
 static void end(struct pull *pull, enum pull_state state, const struct err *err)
 {
     stop_fetch(pull);
-    let_go(pull);
+    pull_let_go(pull);
     pull->state = state;
     pull->err = *err;
     pull->ended_s = clock_unix_s();
@@ -92,23 +91,15 @@ void pull_cancel(struct pull *pull)
 {
     const struct err err = {.status = CANCELLED, .text = "the pull was cancelled"};
     struct incoming *incoming = pull->incoming;
+    if (pull->state == PULL_FAILED && !pull_find_name(pull->api, pull->source.name))
+        pull_delete_come(pull);
+    if (pull_is_over(pull))
+        return;
     pull->state = PULL_CANCELLED; // what the store tells of it from here on is no news
     pull->incoming = NULL;
     if (incoming)
         incoming_delete(incoming);
-    for (size_t i = 0; i < store_n_incoming(pull->api->options.store);) {
-        struct incoming *one = store_incoming(pull->api->options.store, i);
-        const struct arrival *at = incoming_at(one);
-        unsigned no, count;
-        const size_t n = split_stem(at->name, strlen(at->name), &no, &count);
-        const struct bytes name = {(const uint8_t *)at->name, n ? n : strlen(at->name)};
-        const bool ours = strncmp(at->id, "pull-", 5) == 0 && !at->is_held &&
-                          at->phase != INCOMING_DONE && at->phase != INCOMING_FAILED &&
-                          bytes_equal_text(name, pull->source.name);
-        if (ours)
-            incoming_delete(one); // it is seen no more
-        i += !ours;
-    }
+    pull_delete_come(pull);
     end(pull, PULL_CANCELLED, &err);
 }
 
@@ -176,7 +167,7 @@ static void ask_file(struct pull *pull)
     }
     if (at->n_taken > 0 && !file->sha256[0] && !file->etag[0]) {
         struct incoming *incoming = pull->incoming; // nothing tells whether the rest belongs to it
-        let_go(pull);
+        pull_let_go(pull);
         incoming_delete(incoming);
         wait_a_moment(pull, "it begins anew, since its server does not tell its states apart");
         return;
@@ -221,62 +212,6 @@ static void arrival_told(void *arg, struct incoming *incoming, bool is_lost)
     }
 }
 
-static void id_of(char out[INCOMING_ID_BYTES], const struct source_file *file)
-{
-    struct sha256 hash;
-    uint8_t digest[SHA256_BYTES];
-    char size[24], hex[2 * SHA256_BYTES + 1];
-    snprintf(size, sizeof(size), "%llu", (unsigned long long)file->n_bytes);
-    const char *parts[] = {file->name, file->sha256, size, file->sha256[0] ? "" : file->url,
-                           file->sha256[0] ? "" : file->etag};
-    sha256_init(&hash);
-    for (size_t i = 0; i < COUNT_OF(parts); i++)
-        sha256_add(&hash, (struct bytes){(const uint8_t *)parts[i], strlen(parts[i]) + 1});
-    sha256_done(&hash, digest);
-    hex_write(hex, digest, 16);
-    snprintf(out, INCOMING_ID_BYTES, "pull-%s", hex);
-}
-
-// What came of another file under this name, of which nobody gives more, makes way.
-static void drop_others(struct store *store, const char *name, const char *id)
-{
-    for (size_t i = 0; i < store_n_incoming(store);) {
-        struct incoming *one = store_incoming(store, i);
-        const struct arrival *at = incoming_at(one);
-        const bool drops = strcmp(at->name, name) == 0 && strcmp(at->id, id) != 0 &&
-                           strncmp(at->id, "pull-", 5) == 0 && !at->is_held &&
-                           at->phase != INCOMING_ENDS && at->phase != INCOMING_DONE &&
-                           at->phase != INCOMING_FAILED;
-        if (drops)
-            incoming_delete(one); // it is seen no more
-        i += !drops;
-    }
-}
-
-// All of its files have their place before a byte of the first is fetched.
-static enum status make_all(struct pull *pull, struct err *err)
-{
-    struct store *store = pull->api->options.store;
-    char id[INCOMING_ID_BYTES], source[INCOMING_SOURCE_BYTES];
-    enum status status = OK;
-    snprintf(source, sizeof(source), "%.700s as %s", pull->text, pull->source.name);
-    for (size_t i = pull->at; i < pull->n_files && status == OK; i++) {
-        const struct source_file *file = &pull->files[i];
-        id_of(id, file);
-        drop_others(store, file->name, id);
-        struct incoming *incoming = store_incoming_find(store, bytes_of(id));
-        if (incoming && incoming_at(incoming)->phase < INCOMING_DONE)
-            continue;
-        const struct incoming_wish wish = {.id = bytes_of(id),
-                                           .name = bytes_of(file->name),
-                                           .source = bytes_of(source),
-                                           .n_bytes = file->n_bytes,
-                                           .sha256 = bytes_of(file->sha256)};
-        status = incoming_make(store, &wish, &incoming, err);
-    }
-    return status;
-}
-
 static enum status hold(struct pull *pull, struct incoming *incoming, struct err *err)
 {
     if (!incoming)
@@ -296,11 +231,11 @@ static void make_file(struct pull *pull)
     struct err err = {0};
     pull->state = PULL_MAKES;
     pull->full = false;
-    if (make_all(pull, &err) != OK) {
+    if (pull_make_all(pull, &err) != OK) {
         fail(pull, &err);
         return;
     }
-    id_of(id, &pull->files[pull->at]);
+    pull_file_id(id, &pull->files[pull->at]);
     struct incoming *incoming = store_incoming_find(pull->api->options.store, bytes_of(id));
     if (incoming && incoming_at(incoming)->phase == INCOMING_KEPT) // a part that is whole
         next_file(pull);
@@ -314,31 +249,12 @@ static void make_file(struct pull *pull)
 
 // ---- what is listed -----------------------------------------------------------------------------
 
-// The whole of it must have room before anything of it is fetched.
-static enum status check_here(struct pull *pull, struct err *err)
-{
-    const struct store *store = pull->api->options.store;
-    const struct store_model *model = store_find_file(store, bytes_of(pull->source.name));
-    const uint64_t total = pull_of_bytes(pull);
-    if (!model)
-        return OK;
-    const bool digest_differs = pull->n_files == 1 && model->sha256[0] &&
-                                pull->files[0].sha256[0] &&
-                                strcmp(model->sha256, pull->files[0].sha256) != 0;
-    if (total > 0 && model->file_bytes == total && !digest_differs)
-        return AGAIN; // it is the same, and here
-    return err_set(err, DENIED,
-                   "there is a model '%.100s' already, and it is another file: delete it first, or "
-                   "pull under another name",
-                   pull->source.name);
-}
-
 static void listed(struct pull *pull)
 {
     struct err err = {0};
     const bool first = !pull->is_listed;
     pull->is_listed = true;
-    enum status status = first ? check_here(pull, &err) : OK;
+    enum status status = first ? pull_check_here(pull, &err) : OK;
     if (status == AGAIN) {
         pull->at = pull->n_files;
         pull->done_bytes = pull_of_bytes(pull);
@@ -391,12 +307,12 @@ static void token_came(struct pull *pull)
 {
     struct err err = {0};
     if (source_read_token(pull->token, sizeof(pull->token), buf_view(&pull->body), &err) == OK)
-        ask_list(pull);
+        pull_list(pull);
     else
         fail_with(pull, err.status, "%s gives no token: %s", pull->host, err.text);
 }
 
-static void ask_list(struct pull *pull)
+void pull_list(struct pull *pull)
 {
     static const char MANIFESTS[] = "application/vnd.docker.distribution.manifest.v2+json, "
                                     "application/vnd.oci.image.manifest.v1+json";
@@ -437,11 +353,7 @@ static void keep_head(struct pull *pull, const struct fetched *fetched)
         keep(file->etag, sizeof(file->etag), fetched->modified);
     if (hex.n == 66 && hex.p[0] == '"')
         hex = (struct bytes){hex.p + 1, 64};
-    bool digits = hex.n == 64;
-    for (size_t i = 0; i < hex.n && digits; i++)
-        digits = strchr("0123456789abcdef", hex.p[i]) && hex.p[i];
-    if (digits)
-        keep(file->sha256, sizeof(file->sha256), hex);
+    (void)sha256_read(file->sha256, hex); // else it is not known
     if (fetched->has_length && fetched->code == 200)
         file->n_bytes = fetched->length;
 }
@@ -600,188 +512,12 @@ static void ask(struct pull *pull, const char *url, int asks, const char *accept
                              &calls, pull);
 }
 
-// ---- opening, time, closing ---------------------------------------------------------------------
-
-struct pull *pull_find(const struct api *api, uint64_t number)
+void pull_go_on(struct pull *pull)
 {
-    struct pull *pull = api->pulls;
-    while (pull && pull->number != number)
-        pull = pull->next;
-    return pull;
-}
-
-struct pull *pull_find_name(const struct api *api, const char *name)
-{
-    struct pull *pull = api->pulls;
-    while (pull && (pull_is_over(pull) || strcmp(pull->source.name, name) != 0))
-        pull = pull->next;
-    return pull;
-}
-
-// Room for one more; of those that are over the oldest is forgotten.
-static bool make_place(struct api *api)
-{
-    size_t n = 0, n_open = 0;
-    struct pull **oldest = NULL;
-    for (struct pull **at = &api->pulls; *at; at = &(*at)->next) {
-        n++;
-        n_open += !pull_is_over(*at);
-        if (pull_is_over(*at) && !(*at)->followers)
-            oldest = at;
-    }
-    if (n >= PULLS_KEPT && oldest) {
-        struct pull *pull = *oldest;
-        *oldest = pull->next;
-        free(pull);
-    }
-    return n_open < PULLS_MOST;
-}
-
-struct pull *pull_open(struct api *api, const struct source *source, struct bytes text,
-                       struct err *err)
-{
-    if (!make_place(api)) {
-        (void)err_set(err, NO_ROOM,
-                      "%d models are being pulled, which is the most: try again when "
-                      "one is there",
-                      PULLS_MOST);
-        return NULL;
-    }
-    struct pull *pull = mem_alloc(sizeof(*pull));
-    pull->api = api;
-    pull->number = ++api->last_pull;
-    pull->source = *source;
-    snprintf(pull->text, sizeof(pull->text), "%.*s", (int)text.n, (const char *)text.p);
-    snprintf(pull->shown, sizeof(pull->shown), "%.*s", (int)strcspn(pull->text, "?#"), pull->text);
-    pull->began_s = clock_unix_s();
-    buf_init(&pull->body, SOURCE_LISTING_BYTES);
-    pull->next = api->pulls;
-    api->pulls = pull;
-    log_info("pull of %s begins, as %s", pull->shown, source->name);
-    ask_list(pull);
-    return pull;
-}
-
-static void measure(struct pull *pull, uint64_t now_ms)
-{
-    const uint64_t bytes = pull_bytes(pull);
-    if (pull->state != PULL_FETCHES)
-        return;
-    if (pull->rate_at_ms == 0) {
-        pull->rate_at_ms = now_ms;
-        pull->rate_bytes = bytes;
-    } else if (now_ms >= pull->rate_at_ms + 1000) {
-        const double rate =
-            (double)(bytes - pull->rate_bytes) * 1000 / (double)(now_ms - pull->rate_at_ms);
-        pull->rate = pull->rate > 0 ? 0.7 * pull->rate + 0.3 * rate : rate;
-        pull->rate_at_ms = now_ms;
-        pull->rate_bytes = bytes;
-    }
-}
-
-// Goes on with an arrival: "SOURCE as NAME" stands in it. NO_ROOM: not now; others: not at all.
-static enum status go_on(struct api *api, const struct arrival *at)
-{
-    struct source source;
-    struct err err = {0};
-    const char *as = NULL;
-    for (const char *p = strstr(at->source, " as "); p; p = strstr(p + 1, " as "))
-        as = p;
-    if (at->phase != INCOMING_ARRIVES || at->is_held || !as)
-        return CLOSED;
-    const struct bytes text = {(const uint8_t *)at->source, (size_t)(as - at->source)};
-    if (source_read(&source, text, api->options.registry, api->options.hub, &err) != OK)
-        return err.status;
-    snprintf(source.name, sizeof(source.name), "%s", as + 4);
-    if (pull_find_name(api, source.name))
-        return CLOSED;
-    struct pull *pull = pull_open(api, &source, text, &err);
-    if (!pull)
-        return err.status;
-    pull->is_patient = true;
-    return OK;
-}
-
-static int newer_first(const void *a, const void *b)
-{
-    const int64_t x = incoming_at(*(struct incoming *const *)a)->moved_s,
-                  y = incoming_at(*(struct incoming *const *)b)->moved_s;
-    return (x < y) - (x > y);
-}
-
-// What a stop of the engine has cut: pulls are to go on, those first that moved last, as many at
-// once as may be; what came in one piece cannot.
-static void find_cut(struct api *api)
-{
-    const struct store *store = api->options.store;
-    const size_t n = store_n_incoming(store);
-    struct incoming **cut = mem_array(n + 1, sizeof(struct incoming *));
-    size_t n_cut = 0;
-    for (size_t i = n; i-- > 0;) { // from behind: what is deleted is not counted any more
-        struct incoming *incoming = store_incoming(store, i);
-        const struct arrival *at = incoming_at(incoming);
-        if (at->phase == INCOMING_ARRIVES && !at->is_held && strncmp(at->id, "pull-", 5) == 0)
-            cut[n_cut++] = incoming;
-        else if (at->phase == INCOMING_ARRIVES && !at->is_held && strncmp(at->id, "put-", 4) == 0)
-            incoming_delete(incoming);
-    }
-    qsort(cut, n_cut, sizeof(struct incoming *), newer_first);
-    api->cut = mem_array(n_cut + 1, sizeof(*api->cut));
-    for (size_t i = 0; i < n_cut; i++)
-        snprintf(api->cut[i], sizeof(api->cut[i]), "%s", incoming_at(cut[i])->id);
-    api->n_cut = n_cut;
-    free(cut);
-}
-
-static void resume(struct api *api)
-{
-    if (!api->cut)
-        find_cut(api);
-    for (; api->at_cut < api->n_cut; api->at_cut++) {
-        const struct incoming *incoming =
-            store_incoming_find(api->options.store, bytes_of(api->cut[api->at_cut]));
-        if (incoming && go_on(api, incoming_at(incoming)) == NO_ROOM)
-            return;
-    }
-}
-
-void pulls_tick(void *arg)
-{
-    struct api *api = arg;
-    const uint64_t now_ms = clock_ms();
-    resume(api);
-    for (struct pull *pull = api->pulls; pull; pull = pull->next) {
-        measure(pull, now_ms);
-        if (pull->state == PULL_WAITS && now_ms >= pull->wait_until_ms && !api->stopping) {
-            if (!pull->is_listed)
-                ask_list(pull);
-            else if (pull->incoming)
-                ask_file(pull);
-            else
-                make_file(pull);
-        }
-        if (!pull_is_over(pull))
-            pull_tell(pull);
-    }
-}
-
-// After net_close: no fetch and no follower lives any more.
-void pulls_close(struct api *api)
-{
-    free(api->cut);
-    while (api->pulls) {
-        struct pull *pull = api->pulls;
-        api->pulls = pull->next;
-        let_go(pull);
-        buf_free(&pull->body);
-        explicit_bzero(pull->token, sizeof(pull->token));
-        free(pull);
-    }
-}
-
-// The server stops: who follows is told; the pulls go on with the next start.
-void pulls_stop(struct api *api)
-{
-    for (struct pull *pull = api->pulls; pull; pull = pull->next)
-        pull_leave(pull, "The server is stopping; the pull goes on when it runs again.");
+    if (!pull->is_listed)
+        pull_list(pull);
+    else if (pull->incoming)
+        ask_file(pull);
+    else
+        make_file(pull);
 }

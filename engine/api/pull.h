@@ -1,5 +1,6 @@
-// pull.h - models being pulled: what pull.c (which goes through the steps) and pull_route.c (which
-// is asked, and tells) share.
+// pull.h - models being pulled: what pull.c (which goes through the steps), pull_files.c (what of
+// them lies in the store), pulls.c (which has all of them) and pull_route.c (which is asked, and
+// tells) share.
 //
 //   LISTS -> [WAITS ->] FETCHES (file after file) -> CHECKS -> DONE, FAILED or CANCELLED
 //
@@ -72,10 +73,21 @@ struct pull *pull_find(const struct api *api, uint64_t number);
 // NULL: too many are under way, err says so. text: of the source; name: the model's here.
 struct pull *pull_open(struct api *api, const struct source *source, struct bytes text,
                        struct err *err);
-void pull_cancel(struct pull *pull); // what has come of it is deleted
+// What has come of it is deleted, and it ends. One that has failed stays so; one that is done too.
+void pull_cancel(struct pull *pull);
 bool pull_is_over(const struct pull *pull);
-uint64_t pull_bytes(const struct pull *pull);    // that are here
+void pull_list(struct pull *pull);            // its first step, and again where a token is too old
+void pull_go_on(struct pull *pull);           // after a wait
+void pull_let_go(struct pull *pull);          // of what comes; others may go on with it
+uint64_t pull_bytes(const struct pull *pull); // that are here
 uint64_t pull_of_bytes(const struct pull *pull); // of all files; 0: not known
+// pull_files.c
+void pull_file_id(char out[INCOMING_ID_BYTES], const struct source_file *file); // its arrival's
+// All of its files have their place, and so their room, before a byte of the first is fetched.
+MUST_USE enum status pull_make_all(struct pull *pull, struct err *err);
+// AGAIN: the model is here already, and the same; DENIED: another one has its name.
+MUST_USE enum status pull_check_here(struct pull *pull, struct err *err);
+void pull_delete_come(struct pull *pull); // what has come under its name and nobody gives more of
 // pull_route.c: tells the followers what is new; at the end, ends them.
 void pull_tell(struct pull *pull);
 void pull_leave(struct pull *pull, const char *why); // ends them before it is over

@@ -373,7 +373,6 @@ void download_delete(struct api *api, struct exchange *exchange, const struct re
         refusal_reply(exchange, &refusal);
         return;
     }
-    if (!pull_is_over(pull) || pull->state == PULL_FAILED)
-        pull_cancel(pull);
+    pull_cancel(pull);
     download_reply(exchange, 200, pull);
 }

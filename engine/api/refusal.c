@@ -57,6 +57,16 @@ bool refuse_err(struct refusal *refusal, const struct err *err, const char *inpu
                   err->text);
 }
 
+const char *shown_text(char out[SHOWN_TEXT], struct bytes text)
+{
+    const size_t n =
+        text.n < SHOWN_TEXT ? text.n : utf8_whole((struct bytes){text.p, SHOWN_TEXT - 4});
+    for (size_t i = 0; i < n; i++)
+        out[i] = text.p[i] < 0x20 || text.p[i] == 0x7f ? '?' : (char)text.p[i];
+    out[n] = 0;
+    return out;
+}
+
 // error.type of OpenAI and of Anthropic.
 static const struct {
     int http;

@@ -34,6 +34,7 @@ static const struct endpoint routes[] = {
     {"OPTIONS", "/v1/uploads", false, 0, uploads_options, SCOPE_MODELS},
     {"GET", "/v1/uploads/", false, 0, upload_get, SCOPE_MODELS},
     {"PATCH", "/v1/uploads/", false, 0, upload_patch, SCOPE_MODELS},
+    {"POST", "/v1/uploads/", false, SMALL_BODY_BYTES, upload_post, SCOPE_MODELS},
     {"DELETE", "/v1/uploads/", false, 0, upload_delete, SCOPE_MODELS},
     {"POST", "/v1/models/pull", false, SMALL_BODY_BYTES, model_pull_post, SCOPE_MODELS},
     {"GET", "/v1/downloads", false, 0, downloads_get, SCOPE_MODELS},
@@ -135,7 +136,9 @@ static bool method_matches(const struct endpoint *route, struct bytes method)
 
 enum error_shape errors_for(const struct request *request)
 {
-    const struct bytes path = request->path;
+    struct bytes path = request->path;
+    while (path.n > 1 && path.p[0] == '/' && path.p[1] == '/') // as clients join it to a base URL
+        path = (struct bytes){path.p + 1, path.n - 1};
     static const struct {
         const char *prefix;
         enum error_shape shape;
@@ -381,6 +384,16 @@ bool route_is_audited(const struct request *request)
     return route && !route->open && strcmp(route->method, "GET") != 0 &&
            strcmp(route->method, "PATCH") != 0 && strcmp(route->method, "OPTIONS") != 0 &&
            (route->scopes & (SCOPE_ADMIN | SCOPE_MODELS)) && !(route->scopes & SCOPE_CHAT);
+}
+
+void api_refused(void *arg, struct exchange *exchange, const struct request *request, int code,
+                 const char *why)
+{
+    struct refusal refusal;
+    (void)arg;
+    (void)refuse(&refusal, code, NULL, NULL, "%s", why);
+    refusal.shape = errors_for(request);
+    refusal_reply(exchange, &refusal);
 }
 
 void api_handle(void *arg, struct exchange *exchange, const struct request *request)

@@ -70,12 +70,6 @@ static bool is_hub(struct bytes host, const char *hub)
     return bytes_equal_text(host, hub);
 }
 
-static bool ends_in(struct bytes text, const char *end)
-{
-    const size_t n = strlen(end);
-    return text.n > n && memcmp(text.p + text.n - n, end, n) == 0;
-}
-
 static bool name_here(struct source *source, struct bytes base, struct bytes tag)
 {
     int n = snprintf(source->name, sizeof(source->name), "%.*s%s%.*s", (int)base.n,
@@ -131,24 +125,14 @@ static bool read_hub(struct source *out, struct bytes text, const char *hub)
     if (n < 5)
         return name_here(out, repo, tag);
     struct bytes file = parts[4], base;
-    if (!ends_in(file, ".gguf") || !take(out->file, sizeof(out->file), file))
-        return false;
     const uint8_t *slash = memrchr(file.p, '/', file.n);
     base = slash ? (struct bytes){slash + 1, file.n - (size_t)(slash + 1 - file.p)} : file;
-    base.n -= strlen(".gguf");
+    if (!bytes_cut_end(&base, ".gguf") || !take(out->file, sizeof(out->file), file))
+        return false;
     unsigned no, count;
     const size_t stem = split_stem((const char *)base.p, base.n, &no, &count);
     base.n = stem ? stem : base.n;
     return name_here(out, base, (struct bytes){NULL, 0});
-}
-
-static bool digest_good(struct bytes hex)
-{
-    for (size_t i = 0; i < hex.n; i++)
-        if (!(hex.p[i] >= '0' && hex.p[i] <= '9') &&
-            !((hex.p[i] | 0x20) >= 'a' && (hex.p[i] | 0x20) <= 'f'))
-            return false;
-    return hex.n == 64;
 }
 
 static bool read_url(struct source *out, struct bytes text, struct err *err)
@@ -163,23 +147,19 @@ static bool read_url(struct source *out, struct bytes text, struct err *err)
         return false;
     const size_t n = sizeof(digest) - 1;
     if (fragment.n > 0 &&
-        (fragment.n != n + 64 || memcmp(fragment.p, digest, n) != 0 ||
-         !digest_good((struct bytes){fragment.p + n, 64}) ||
-         !take(out->sha256, sizeof(out->sha256), (struct bytes){fragment.p + n, 64}))) {
+        (fragment.n <= n || memcmp(fragment.p, digest, n) != 0 ||
+         !sha256_read(out->sha256, (struct bytes){fragment.p + n, fragment.n - n}))) {
         (void)err_set(err, BAD_INPUT, "behind # stands what is not sha256= and 64 digits");
         return false;
     }
-    for (char *c = out->sha256; *c; c++)
-        *c = (char)(*c >= 'A' && *c <= 'F' ? *c | 0x20 : *c);
     const uint8_t *query = memchr(url.p, '?', url.n);
     struct bytes path = query ? (struct bytes){url.p, (size_t)(query - url.p)} : url, base;
     const uint8_t *slash = memrchr(path.p, '/', path.n);
     base = (struct bytes){slash + 1, path.n - (size_t)(slash + 1 - path.p)};
-    if (!ends_in(base, ".gguf")) {
+    if (!bytes_cut_end(&base, ".gguf")) {
         (void)err_set(err, BAD_INPUT, "the address does not end in .gguf");
         return false;
     }
-    base.n -= strlen(".gguf");
     return name_here(out, base, (struct bytes){NULL, 0});
 }
 
@@ -226,7 +206,7 @@ enum status source_read(struct source *out, struct bytes text, const char *regis
     struct err why = {0};
     if (text.n >= SOURCE_PULL_BYTES)
         return err_set(err, TOO_LARGE, "a source of %zu bytes is too long", text.n);
-    if (text.n > 0 && read_any(&source, text, registry, hub, &why)) {
+    if (text.n > 0 && !memchr(text.p, 0, text.n) && read_any(&source, text, registry, hub, &why)) {
         *out = source;
         return OK;
     }

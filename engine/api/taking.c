@@ -123,15 +123,20 @@ static void ask(struct taking *taking)
         incoming_sync(incoming);
 }
 
+static bool is_where_it_ends(const struct taking_plan *plan, struct refusal *refusal)
+{
+    const uint64_t n = incoming_at(plan->incoming)->n_taken;
+    return !plan->follows || n == plan->offset ||
+           refuse(refusal, 409, "wrong_offset", NULL,
+                  "The file goes on at byte %llu; this body begins at %llu.", (unsigned long long)n,
+                  (unsigned long long)plan->offset);
+}
+
 // It is known where the body belongs. False: it was answered, and is gone.
 static bool place(struct taking *taking)
 {
-    const uint64_t n = incoming_at(taking->plan.incoming)->n_taken;
     struct refusal refusal;
-    if (taking->plan.cap_bytes > 0 && n != taking->plan.offset) {
-        (void)refuse(&refusal, 409, "wrong_offset", NULL,
-                     "The file goes on at byte %llu; this body begins at %llu.",
-                     (unsigned long long)n, (unsigned long long)taking->plan.offset);
+    if (!is_where_it_ends(&taking->plan, &refusal)) {
         give_back(taking, false);
         answer_refusal(taking, &refusal);
         return false;
@@ -207,45 +212,55 @@ static void body_came(void *arg, struct exchange *exchange, const struct request
     go_on(taking);
 }
 
-static void refuse_now(struct exchange *exchange, const struct taking_plan *plan, int http,
-                       const char *code, const struct err *err)
+// Refused before anything was taken.
+static void refuse_begin(struct exchange *exchange, const struct taking_plan *plan,
+                         struct refusal *refusal)
 {
-    struct refusal refusal;
-    (void)refuse(&refusal, http, code, NULL, "%s", err->text);
-    refusal.shape = plan->errors;
-    refusal_reply(exchange, &refusal);
+    if (plan->one_shot)
+        incoming_delete(plan->incoming);
+    refusal->shape = plan->errors;
+    refusal_reply(exchange, refusal);
+}
+
+// Has the body read; it waits in `early` until the arrival is held. False: refused.
+static bool read_body(struct taking *taking, struct exchange *exchange, struct refusal *refusal)
+{
+    struct err err = {0};
+    if (taking->plan.cap_bytes == 0)
+        return true;
+    const enum status status =
+        exchange_sink(exchange, taking->plan.cap_bytes, body_piece, body_came, taking, &err);
+    return status == OK || refuse(refusal, status == TOO_LARGE ? 413 : 503,
+                                  status == TOO_LARGE ? "too_large" : "busy", NULL, "%s", err.text);
 }
 
 void taking_begin(struct api *api, struct exchange *exchange, const struct taking_plan *plan)
 {
     struct err err = {0};
+    struct refusal refusal;
+    const struct arrival *at = incoming_at(plan->incoming);
+    if ((at->is_held || at->is_settled) && !is_where_it_ends(plan, &refusal)) {
+        refuse_begin(exchange, plan, &refusal);
+        return;
+    }
     struct taking *taking = mem_alloc(sizeof(*taking));
     taking->api = api;
     taking->exchange = exchange;
     taking->plan = *plan;
     buf_init(&taking->early, EARLY_BYTES);
-    enum status status = incoming_hold(plan->incoming, told, taking, &err);
-    if (status != OK) {
-        if (plan->one_shot)
-            incoming_delete(plan->incoming);
+    bool good = read_body(taking, exchange, &refusal);
+    const enum status status = good ? incoming_hold(plan->incoming, told, taking, &err) : OK;
+    if (status != OK)
+        good = refuse(&refusal, status == NO_ROOM ? 503 : 409,
+                      status == NO_ROOM ? "busy" : "upload_ended", NULL, "%s", err.text);
+    if (!good) {
         taking_free(taking);
-        refuse_now(exchange, plan, status == NO_ROOM ? 503 : 409,
-                   status == NO_ROOM ? "busy" : "upload_ended", &err);
+        refuse_begin(exchange, plan, &refusal);
         return;
     }
     exchange_owner(exchange, client_gone, taking);
     if (incoming_at(plan->incoming)->is_settled && !place(taking))
         return; // before a byte of it was asked for
-    if (plan->cap_bytes == 0) {
+    if (plan->cap_bytes == 0)
         body_came(taking, exchange, NULL);
-        return;
-    }
-    status = exchange_sink(exchange, plan->cap_bytes, body_piece, body_came, taking, &err);
-    if (status == OK)
-        return;
-    exchange_owner(exchange, NULL, NULL);
-    give_back(taking, false);
-    taking_free(taking);
-    refuse_now(exchange, plan, status == TOO_LARGE ? 413 : 503,
-               status == TOO_LARGE ? "too_large" : "busy", &err);
 }

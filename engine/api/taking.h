@@ -8,6 +8,7 @@
 
 struct taking_plan {
     struct incoming *incoming;
+    bool follows;       // the body goes on at `offset`: is that where the file ends by now?
     uint64_t offset;    // of the body's first byte
     uint64_t cap_bytes; // of the body; 0: the request has none, what is here is made safe
     bool finishes;      // nothing comes behind the body; else the file ends where its length says
@@ -17,7 +18,8 @@ struct taking_plan {
     // DONE). Whatever else happens is answered by taking.c.
     void (*done)(struct api *api, struct exchange *exchange, const struct arrival *at);
 };
-// Takes the body, from the handler of its head; answers the exchange, now or later.
+// Takes the body, from the handler of its head; answers the exchange, now or later. A request that
+// is refused here leaves alone who holds the arrival.
 void taking_begin(struct api *api, struct exchange *exchange, const struct taking_plan *plan);
 
 // A refusal that the store gave (incoming.h).

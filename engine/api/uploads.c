@@ -6,14 +6,16 @@
 // `filename` (or `name`), which becomes the model's name, and may have `sha256`, in hexadecimal:
 // then the file is kept only when it has that. HEAD tells from where to go on; it takes the upload
 // from a request that still seems to send, since a client that asks has lost that connection. GET
-// tells what is known, and takes nothing.
+// tells what is known, and takes nothing. A whole file whose name was taken meanwhile is kept: POST
+// gives it another.
+#include "chores.h"
 #include "taking.h"
 
 #include <stdio.h>
 #include <string.h>
 
 enum { ID_RANDOM_BYTES = 12, META_BYTES = 1024, LIST_BYTES_MOST = 1 << 20 };
-static const char RESUMABLE[] = "upload-", VERSION[] = "1.0.0",
+static const char RESUMABLE[] = "upload-", ONE_PIECE[] = "put-", VERSION[] = "1.0.0",
                   EXTENSIONS[] = "creation,creation-with-upload,termination";
 
 // ---- as JSON ------------------------------------------------------------------------------------
@@ -98,14 +100,16 @@ static void offset_fields(struct exchange *exchange, const struct arrival *at)
         number_field(exchange, "Upload-Length", at->n_bytes);
 }
 
-// A client that says no version is taken for one that was written by hand.
 static bool version_good(struct exchange *exchange, const struct request *request,
                          struct refusal *refusal)
 {
     const struct bytes version = request_header(request, "tus-resumable");
-    if (version.n == 0 || bytes_equal_text(version, VERSION))
+    if (bytes_equal_text(version, VERSION))
         return true;
     exchange_reply_header(exchange, "Tus-Version", VERSION);
+    if (version.n == 0)
+        return refuse(refusal, 412, "missing_required_parameter", NULL,
+                      "The header Tus-Resumable is missing: send Tus-Resumable: %s.", VERSION);
     return refuse(refusal, 412, "unsupported_value", NULL,
                   "This server speaks version %s of the tus protocol, not %.*s.", VERSION,
                   (int)(version.n < 20 ? version.n : 20), (const char *)version.p);
@@ -200,18 +204,8 @@ static bool meta_read(struct meta *meta, struct bytes text, struct refusal *refu
 // A file's name as a model's: without .gguf.
 static struct bytes model_of(struct bytes file)
 {
-    if (file.n > 5 && memcmp(file.p + file.n - 5, ".gguf", 5) == 0)
-        file.n -= 5;
+    (void)bytes_cut_end(&file, ".gguf");
     return file;
-}
-
-// In small letters, in place.
-static struct bytes digest_of(uint8_t *text, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (text[i] >= 'A' && text[i] <= 'F')
-            text[i] |= 0x20;
-    return (struct bytes){text, n};
 }
 
 // ---- making -------------------------------------------------------------------------------------
@@ -243,7 +237,7 @@ static bool upload_make(struct api *api, const struct request *request, struct t
     const struct incoming_wish wish = {.id = bytes_of(id),
                                        .name = model_of((struct bytes){meta.name, meta.n_name}),
                                        .n_bytes = n_bytes,
-                                       .sha256 = digest_of(meta.sha256, meta.n_sha256)};
+                                       .sha256 = {meta.sha256, meta.n_sha256}};
     if (incoming_make(api->options.store, &wish, &plan->incoming, &err) != OK)
         return refuse_arrival(refusal, &err);
     plan->cap_bytes = request->has_body ? n_bytes : 0;
@@ -299,6 +293,12 @@ static bool upload_arrives(const struct arrival *at, struct refusal *refusal)
                       "All of the file is here, and it is being checked; ask again soon.");
     if (at->phase == INCOMING_FAILED)
         return refuse(refusal, 410, "upload_ended", NULL, "%s", at->fault.text);
+    if (at->phase == INCOMING_KEPT && !at->name[0] && is_resumable(at))
+        return refuse(refusal, 409, "name_taken", NULL,
+                      "All of the file is here, but its name was given to another (%s): POST "
+                      "/v1/uploads/%s with {\"name\": NAME} gives it one that is free.",
+                      at->fault.status != OK ? at->fault.text : "there is a model of that name",
+                      at->id);
     return true;
 }
 
@@ -320,9 +320,9 @@ void upload_get(struct api *api, struct exchange *exchange, const struct request
 {
     struct refusal refusal;
     struct taking_plan plan = {.errors = ERRORS_OPENAI, .done = head_told};
-    const bool asks = bytes_equal_text(request->method, "HEAD");
+    const bool asks = bytes_equal_text(request->method, "HEAD"); // GET is no part of tus
     tus_fields(exchange);
-    if (!version_good(exchange, request, &refusal) ||
+    if ((asks && !version_good(exchange, request, &refusal)) ||
         !upload_find(api, request, &plan.incoming, &refusal) ||
         (asks && !upload_arrives(incoming_at(plan.incoming), &refusal))) {
         refusal_reply(exchange, &refusal);
@@ -360,7 +360,7 @@ static bool patch_read(const struct request *request, const struct arrival *at,
 void upload_patch(struct api *api, struct exchange *exchange, const struct request *request)
 {
     struct refusal refusal;
-    struct taking_plan plan = {.errors = ERRORS_OPENAI, .done = patch_told};
+    struct taking_plan plan = {.errors = ERRORS_OPENAI, .follows = true, .done = patch_told};
     tus_fields(exchange);
     if (!version_good(exchange, request, &refusal) ||
         !upload_find(api, request, &plan.incoming, &refusal) ||
@@ -377,14 +377,35 @@ void upload_delete(struct api *api, struct exchange *exchange, const struct requ
 {
     struct refusal refusal;
     struct incoming *incoming;
+    const bool speaks = request_header(request, "tus-resumable").n > 0; // the page and curl do not
     tus_fields(exchange);
-    if (!version_good(exchange, request, &refusal) ||
+    if ((speaks && !version_good(exchange, request, &refusal)) ||
         !upload_find(api, request, &incoming, &refusal)) {
         refusal_reply(exchange, &refusal);
     } else {
         incoming_delete(incoming);
         exchange_reply(exchange, 204, "text/plain", (struct bytes){NULL, 0});
     }
+}
+
+// {"name": NAME}: to a file that is whole and has none
+void upload_post(struct api *api, struct exchange *exchange, const struct request *request)
+{
+    struct refusal refusal;
+    struct incoming *incoming;
+    struct body body;
+    struct bytes name;
+    bool good =
+        upload_find(api, request, &incoming, &refusal) && body_open(&body, request->body, &refusal);
+    if (good) {
+        good = text_field(yyjson_doc_get_root(body.doc), "name", &name, &refusal);
+        name = good ? model_of(name) : name;
+        if (good)
+            chore_incoming(api, exchange, incoming, name, name, &model_teller);
+        body_close(&body);
+    }
+    if (!good)
+        refusal_reply(exchange, &refusal);
 }
 
 // ---- in one piece -------------------------------------------------------------------------------
@@ -402,25 +423,22 @@ static bool put_read(struct api *api, const struct request *request, struct taki
     static const char key[] = "sha256=";
     const size_t n = sizeof("/v1/models/") - 1, n_key = sizeof(key) - 1;
     struct bytes query = request->query;
-    uint8_t digest[80];
     char id[INCOMING_ID_BYTES];
     struct err err = {0};
     if (!request->has_body)
         return refuse(refusal, 411, "length_required", NULL,
                       "The model's file is the body: send it with Content-Length, or chunked.");
-    if (query.n > 0 &&
-        (query.n <= n_key || query.n - n_key > sizeof(digest) || memcmp(query.p, key, n_key) != 0))
+    if (query.n > 0 && (query.n <= n_key || memcmp(query.p, key, n_key) != 0))
         return refuse(refusal, 400, "invalid_value", NULL,
                       "What may follow the '?' is sha256= with 64 hexadecimal digits.");
-    const size_t n_digest = query.n > 0 ? query.n - n_key : 0;
-    if (n_digest > 0)
-        memcpy(digest, query.p + n_key, n_digest);
-    upload_id(id, "put-");
+    if (query.n > 0)
+        query = (struct bytes){query.p + n_key, query.n - n_key};
+    upload_id(id, ONE_PIECE);
     const struct incoming_wish wish = {
         .id = bytes_of(id),
         .name = model_of((struct bytes){request->path.p + n, request->path.n - n}),
         .n_bytes = request->body_bytes,
-        .sha256 = digest_of(digest, n_digest)};
+        .sha256 = query};
     if (incoming_make(api->options.store, &wish, &plan->incoming, &err) != OK)
         return refuse_arrival(refusal, &err);
     plan->cap_bytes = request->body_bytes > 0 ? request->body_bytes : BODY_FILE_BYTES_MOST;
@@ -436,4 +454,15 @@ void model_put(struct api *api, struct exchange *exchange, const struct request 
         taking_begin(api, exchange, &plan);
     else
         refusal_reply(exchange, &refusal);
+}
+
+void uploads_begin(struct api *api)
+{
+    const struct store *store = api->options.store;
+    for (size_t i = store_n_incoming(store); i-- > 0;) { // what is deleted is counted no more
+        struct incoming *incoming = store_incoming(store, i);
+        if (incoming_at(incoming)->phase == INCOMING_ARRIVES &&
+            strncmp(incoming_at(incoming)->id, ONE_PIECE, sizeof(ONE_PIECE) - 1) == 0)
+            incoming_delete(incoming);
+    }
 }

@@ -54,6 +54,10 @@ enum status err_set(struct err *err, enum status status, const char *format, ...
 // Puts "<prefix>: " in front of err's sentence; returns err->status.
 enum status err_prefix(struct err *err, const char *format, ...) PRINTF_LIKE(2, 3);
 
+// Takes the folder of `path` out of err's sentence, wherever it stands: clients need not know where
+// files lie here.
+void err_hide_folder(struct err *err, const char *path);
+
 // ---- log (log.c) ----------------------------------------------------------------------------
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
@@ -115,6 +119,9 @@ struct bytes bytes_of(const char *text); // view of a NUL-terminated literal or 
 bool bytes_equal(struct bytes a, struct bytes b);
 bool bytes_equal_text(struct bytes a, const char *text);
 bool bytes_equal_secret(struct bytes a, struct bytes b); // constant time in the contents
+bool bytes_ends_in(struct bytes text, const char *end);  // also where it is nothing else
+// Takes the ending off where something stands before it; else the text is left as it is.
+bool bytes_cut_end(struct bytes *text, const char *end);
 // p == NULL when the arena is full; a NUL follows the bytes.
 struct bytes bytes_copy(struct arena *arena, struct bytes from);
 #define NAME_TEXT 72 // room for a name from outside made printable
@@ -160,6 +167,10 @@ void sha256_add(struct sha256 *hash, struct bytes piece);
 void sha256_done(struct sha256 *hash, uint8_t out[SHA256_BYTES]); // and it is forgotten
 void sha256_of(struct bytes text, uint8_t out[SHA256_BYTES]);
 void hex_write(char *out, const uint8_t *p, size_t n); // 2 * n small digits and a NUL
+enum { SHA256_TEXT = 2 * SHA256_BYTES + 1 };
+// 64 hexadecimal digits, large ones too, as small ones and a NUL; false: it is no SHA-256, and
+// nothing is written.
+bool sha256_read(char out[SHA256_TEXT], struct bytes text);
 
 // ---- JSON writer (json.c) -------------------------------------------------------------------
 

@@ -36,6 +36,36 @@ bool bytes_equal_secret(struct bytes a, struct bytes b)
     return different == 0;
 }
 
+bool bytes_ends_in(struct bytes text, const char *end)
+{
+    const size_t n = strlen(end);
+    return text.n >= n && (n == 0 || memcmp(text.p + text.n - n, end, n) == 0);
+}
+
+bool bytes_cut_end(struct bytes *text, const char *end)
+{
+    const size_t n = strlen(end);
+    if (text->n <= n || !bytes_ends_in(*text, end))
+        return false;
+    text->n -= n;
+    return true;
+}
+
+bool sha256_read(char out[SHA256_TEXT], struct bytes text)
+{
+    char small[SHA256_TEXT] = "";
+    if (text.n != SHA256_TEXT - 1)
+        return false;
+    for (size_t i = 0; i < text.n; i++) {
+        const uint8_t c = text.p[i], letter = c | 0x20;
+        if (!(c >= '0' && c <= '9') && !(letter >= 'a' && letter <= 'f'))
+            return false;
+        small[i] = (char)(c >= '0' && c <= '9' ? c : letter);
+    }
+    memcpy(out, small, SHA256_TEXT);
+    return true;
+}
+
 void hex_write(char *out, const uint8_t *p, size_t n)
 {
     static const char digits[] = "0123456789abcdef";

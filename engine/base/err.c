@@ -71,3 +71,14 @@ enum status err_prefix(struct err *err, const char *format, ...)
     memcpy(err->text, text, sizeof(text));
     return err->status;
 }
+
+void err_hide_folder(struct err *err, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const size_t n = slash ? (size_t)(slash - path) + 1 : 0;
+    if (path[0] != '/' || n < 2) // the root itself tells nothing
+        return;
+    for (char *at = err->text; *at; at++)
+        while (strncmp(at, path, n) == 0)
+            memmove(at, at + n, strlen(at + n) + 1);
+}

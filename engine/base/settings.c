@@ -25,7 +25,7 @@ static const struct key {
 } keys[] = {
 #define AT(field) offsetof(struct settings, field), sizeof(((struct settings *)0)->field)
     {"model", 'm', TEXT, AT(model), 0, 0, false, "FILE",
-     "which model: builtin, a file, or a name under STATE/models/"},
+     "which model: builtin, a file, or a name as requests have it"},
     {"models", 0, TEXT, AT(models), 0, 0, true, "DIR,...",
      "further folders with models, which are only read"},
     {"alias", 0, TEXT, AT(aliases), 0, 0, true, "NAME: MODEL,...",
@@ -82,9 +82,9 @@ static const struct key {
      "how much of the disk keeps what was computed of conversations, over restarts; 0: nothing"},
     {"speculation", 0, AUTO_OFF, AT(speculation), 0, 0, false, "WHEN",
      "guess tokens ahead where that is faster (the answers are the same): auto or off"},
-    {"draft", 0, TEXT, AT(draft), 0, 0, true, "FILE",
-     "a small model that guesses too, of the same vocabulary: a file, or a name under "
-     "STATE/models/"},
+    {"draft", 0, TEXT, AT(draft), 0, 0, true, "MODEL",
+     "a small model that guesses too, of the same vocabulary: a file, or a name, as for model; "
+     "NAME: MODEL,... for those models alone"},
     {"hot-plug", 0, FLAG, AT(hot_plug), 0, 0, false, "yes|no",
      "the appliance: whether drivers are loaded for what is plugged in later"},
     {"log", 0, LEVEL, AT(log), 0, 0, false, "LEVEL", "how much is told: info or debug"},

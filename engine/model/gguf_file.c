@@ -117,6 +117,19 @@ struct split_name {   // how the files of a split model are called
     unsigned count;
 };
 
+// Is the end of the text -NNNNN-of-NNNNN?
+static bool has_suffix(struct bytes text)
+{
+    static const char pattern[] = "-00000-of-00000";
+    if (text.n <= SUFFIX_BYTES)
+        return false;
+    const uint8_t *p = text.p + text.n - SUFFIX_BYTES;
+    for (int i = 0; i < SUFFIX_BYTES; i++)
+        if (pattern[i] == '0' ? !isdigit(p[i]) : p[i] != pattern[i])
+            return false;
+    return true;
+}
+
 static void part_path(char out[PATH_MAX], const struct split_name *name, unsigned no)
 {
     snprintf(out, PATH_MAX, "%.*s-%05u-of-%05u.gguf", name->n_stem, name->path, no + 1,
@@ -130,6 +143,8 @@ static enum status name_split(struct split_name *out, const char *path,
     const char ending[] = "-00001-of-00001.gguf";
     const size_t n = strlen(path), n_ending = sizeof(ending) - 1;
     char wanted[PATH_MAX];
+    struct bytes own = bytes_of(path);
+    (void)bytes_cut_end(&own, ".gguf");
     *out =
         (struct split_name){path, n > n_ending ? (int)(n - n_ending) : 0, (unsigned)split->count};
     if (n < PATH_MAX) {
@@ -137,8 +152,8 @@ static enum status name_split(struct split_name *out, const char *path,
         if (strcmp(path, wanted) == 0)
             return OK;
     }
-    return err_set(
-        err, BAD_INPUT,
+    return err_set( // another name than a part's: the file is right, the others cannot be found
+        err, has_suffix(own) ? BAD_INPUT : NOT_FOUND,
         "model file %s: by its keys it is part %u of %u of a split model; such a file is "
         "called NAME-%05u-of-%05u.gguf, and the others lie beside it",
         path, (unsigned)split->no + 1, out->count, (unsigned)split->no + 1, out->count);
@@ -278,25 +293,11 @@ enum status gguf_open_head(struct gguf **out, const char *path, struct err *err)
     return open_as(out, path, true, err);
 }
 
-// Is the end of the text -NNNNN-of-NNNNN?
-static bool has_suffix(struct bytes text)
-{
-    static const char pattern[] = "-00000-of-00000";
-    if (text.n <= SUFFIX_BYTES)
-        return false;
-    const uint8_t *p = text.p + text.n - SUFFIX_BYTES;
-    for (int i = 0; i < SUFFIX_BYTES; i++)
-        if (pattern[i] == '0' ? !isdigit(p[i]) : p[i] != pattern[i])
-            return false;
-    return true;
-}
-
 struct bytes gguf_file_name(const char *path)
 {
     const char *slash = strrchr(path, '/');
     struct bytes name = bytes_of(slash ? slash + 1 : path);
-    if (name.n > 5 && memcmp(name.p + name.n - 5, ".gguf", 5) == 0)
-        name.n -= 5;
+    (void)bytes_cut_end(&name, ".gguf");
     if (has_suffix(name))
         name.n -= SUFFIX_BYTES;
     return name;

@@ -75,6 +75,16 @@ enum status net_url_good(const char *url, struct err *err)
     return url_read(&read, bytes_of(url), err);
 }
 
+bool net_host_good(struct bytes text)
+{
+    return host_is_good(text);
+}
+
+enum status net_client_check(struct net *net, struct err *err)
+{
+    return fetcher_trust(net->fetcher, err) ? OK : err->status;
+}
+
 static bool listed(const char *list, const struct url *url)
 {
     struct bytes entry;

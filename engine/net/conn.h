@@ -67,7 +67,8 @@ struct net {
     void *handler_arg;
     net_tick *changed, *stop_begins, *stop_ends;
     net_answered *answered;
-    void *changed_arg, *stop_arg, *answered_arg;
+    net_refuser *refuser;
+    void *changed_arg, *stop_arg, *answered_arg, *refuser_arg;
     char hostname[64], state[1024];
     char asked_hostname[64]; // of the settings; `hostname` is what others in the network call us
     int64_t clock_gap_s;     // the wall clock less the monotonic one: it jumps when that is set

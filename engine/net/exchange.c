@@ -295,16 +295,22 @@ void exchange_end(struct exchange *exchange)
     complete(exchange);
 }
 
+// `why` is a literal of ours: none holds a quote or a backslash.
+static void refuse_plainly(struct exchange *exchange, int code, const char *why)
+{
+    char body[512];
+    const int n = snprintf(body, sizeof(body), "{\"error\":{\"message\":\"%s\"}}\n", why);
+    if (code == 503)
+        exchange_reply_header(exchange, "Retry-After", "3");
+    exchange_reply(exchange, code, "application/json",
+                   (struct bytes){(const uint8_t *)body, (size_t)n});
+}
+
 void exchange_refuse(struct conn *conn, int code, const char *why)
 {
     struct exchange *exchange = conn->exchange;
-    char body[512];
-    int n = snprintf(
-        body,
-        sizeof(
-            body), // `why` is a literal of ours or of llhttp's: none holds a quote or a backslash
-        "{\"error\":{\"message\":\"%s\",\"type\":\"%s\",\"param\":null,\"code\":null}}\n", why,
-        code < 500 ? "invalid_request_error" : "server_error");
+    const struct net *net = conn->net;
+    struct request *request = &exchange->request;
     log_debug("%s: %d: %s", conn->peer, code, why);
     if (exchange->on_gone && !exchange->done) { // who takes its body gets no more of it
         net_gone *on_gone = exchange->on_gone;
@@ -314,8 +320,12 @@ void exchange_refuse(struct conn *conn, int code, const char *why)
     conn_enter(conn, ANSWERING, 0);
     exchange->http.keep_alive = false;
     exchange->fields.n = 0;
-    if (code == 503)
-        exchange_reply_header(exchange, "Retry-After", "3");
-    exchange_reply(exchange, code, "application/json",
-                   (struct bytes){(const uint8_t *)body, (size_t)n});
+    if (!request->http) { // its head is not whole
+        request->http = &exchange->http;
+        request->path = exchange->http.path;
+    }
+    if (net->refuser)
+        net->refuser(net->refuser_arg, exchange, request, code, why);
+    else
+        refuse_plainly(exchange, code, why);
 }

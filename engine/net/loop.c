@@ -310,6 +310,12 @@ void net_on_change(struct net *net, net_tick *changed, void *arg)
     net->changed_arg = arg;
 }
 
+void net_on_refuse(struct net *net, net_refuser *refuser, void *arg)
+{
+    net->refuser = refuser;
+    net->refuser_arg = arg;
+}
+
 void net_on_stop(struct net *net, net_tick *begins, net_tick *ends, void *arg)
 {
     net->stop_begins = begins;

@@ -57,6 +57,11 @@ struct answered {
     uint64_t took_ms; // from the end of the request's head
     const char *note; // of exchange_note; "": none
 };
+// Answers, by exchange_reply and at once, what net/ refuses itself: a request that breaks its
+// format, comes too slowly or is too much. Of a head that is not whole the request has what could
+// be read: method.n is then 0, path.n perhaps.
+typedef void net_refuser(void *arg, struct exchange *exchange, const struct request *request,
+                         int code, const char *why);
 typedef void net_answered(void *arg, const struct request *request,
                           const struct answered *answered);
 
@@ -90,6 +95,7 @@ void net_watch(struct net *net, int fd, net_ready *ready,
 void net_every(struct net *net, uint32_t period_ms, net_tick *tick, void *arg);
 // Calls answered at the end of every exchange whose head could be read.
 void net_on_answer(struct net *net, net_answered *answered, void *arg);
+void net_on_refuse(struct net *net, net_refuser *refuser, void *arg); // else it is plain JSON
 // Calls changed when the certificate was made anew while running: the addresses (and so net_url)
 // may be others now.
 void net_on_change(struct net *net, net_tick *changed, void *arg);
@@ -205,6 +211,9 @@ void fetch_close(struct fetch *fetch); // it ends, and nothing more is called
 // BAD_INPUT: the settings of the client are not what they should be; names the setting. Files are
 // not opened.
 MUST_USE enum status net_client_good(const struct client_options *options, struct err *err);
+bool net_host_good(struct bytes text); // a name or an address, perhaps with a port
+// Opens the files of the setting now that fetches will trust; why none can be made.
+MUST_USE enum status net_client_check(struct net *net, struct err *err);
 // "http" for HOST or HOST:PORT that the setting names as plain, else "https".
 const char *net_scheme(const struct net *net, const char *host);
 // Whether an address can be fetched at all: BAD_INPUT says what is wrong with it.

@@ -14,6 +14,7 @@
 // by lookup alone.
 #include "inside.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,16 +22,28 @@ enum {
     SLEEP_PASSES = 1024,
     POOR_MOST = 16, // times one after the other that no number of guesses was worth its time
     VOCAB_SLACK = 128,
+    SECOND_BYTES = 2200, // of its path
 };
 
 // ---- opening ------------------------------------------------------------------------------------
 
-static const char *second_path(const struct loaded *loaded)
+// The file of the second model: that of a line with this model's name, else of one without any.
+// False: there is none.
+static bool second_path(const struct loaded *loaded, char out[SECOND_BYTES])
 {
     const struct settings *settings = &loaded->engine->sched->settings;
-    return settings->speculation && settings->draft[0] && strcmp(settings->draft, loaded->path) != 0
-               ? settings->draft
-               : NULL;
+    bool own = false;
+    out[0] = 0;
+    for (const char *at = settings->draft; settings->speculation && *at && !own;) {
+        const size_t n = strcspn(at, "\n"), n_name = strcspn(at, "\t\n");
+        const bool named = n_name < n;
+        const char *path = named ? at + n_name + 1 : at;
+        own = named && strlen(loaded->name) == n_name && memcmp(at, loaded->name, n_name) == 0;
+        if (own || (!named && !out[0]))
+            snprintf(out, SECOND_BYTES, "%.*s", (int)(at + n - path), path);
+        at += n + (at[n] == '\n');
+    }
+    return out[0] && strcmp(out, loaded->path) != 0;
 }
 
 // The second model keeps as many texts as long.
@@ -44,12 +57,12 @@ static struct model_options second_options(const struct loaded *loaded, int32_t 
 
 uint64_t ahead_bytes(const struct loaded *loaded, const struct model_options *options)
 {
-    const char *path = second_path(loaded);
+    char path[SECOND_BYTES];
     struct model_info *info = mem_alloc(sizeof(*info));
     struct compute *compute = loaded->engine->compute;
     struct err err = {0};
     uint64_t n_bytes = 0;
-    if (path && model_plan(info, compute, loaded->path, options, &err) == OK) {
+    if (second_path(loaded, path) && model_plan(info, compute, loaded->path, options, &err) == OK) {
         const struct model_options second = second_options(loaded, info->plan.n_ctx);
         if (model_plan(info, compute, path, &second, &err) == OK)
             n_bytes = model_plan_bytes(&info->plan);
@@ -93,8 +106,9 @@ static enum status check_second(const struct loaded *loaded, const struct model 
 
 static void second_refuse(struct loaded *loaded, const struct err *err)
 {
-    log_warn("model %s: without the draft model %s: %s", loaded->name, second_path(loaded),
-             err->text);
+    char path[SECOND_BYTES];
+    (void)second_path(loaded, path);
+    log_warn("model %s: without the draft model %s: %s", loaded->name, path, err->text);
     model_close(loaded->ahead.second);
     loaded->ahead.second = NULL;
 }
@@ -104,13 +118,13 @@ enum status ahead_load_some(struct loaded *loaded, uint32_t budget_ms)
     struct ahead *a = &loaded->ahead;
     struct err err = {0};
     const bool begins = !a->tried;
+    char path[SECOND_BYTES];
     enum status status = OK;
     a->tried = true;
-    if (begins && second_path(loaded) && model_info(loaded->model)->n_vector == 0) {
+    if (begins && second_path(loaded, path) && model_info(loaded->model)->n_vector == 0) {
         const struct model_options options =
             second_options(loaded, model_info(loaded->model)->n_ctx);
-        status =
-            model_begin(&a->second, loaded->engine->compute, second_path(loaded), &options, &err);
+        status = model_begin(&a->second, loaded->engine->compute, path, &options, &err);
         if (status != OK)
             a->second = NULL;
         else

@@ -317,10 +317,12 @@ static void loaded_ready(struct loaded *loaded)
 
 // What it took is given back at once. The state of the whole is the first model's, until another
 // is ready.
-static void loaded_fail(struct loaded *loaded, const struct err *err)
+static void loaded_fail(struct loaded *loaded, struct err *err)
 {
     struct engine *engine = loaded->engine;
     loaded->state = SCHED_FAILED;
+    log_debug("model %s, %s: %s", loaded->name, loaded->path, err->text);
+    err_hide_folder(err, loaded->path);
     loaded->err = *err;
     loaded->failed_ms = clock_ms();
     loaded_counted(loaded);

@@ -255,7 +255,8 @@ void sched_close(struct sched *sched)
 enum status sched_submit(struct sched *sched, struct job *job)
 {
     const uint64_t owner = job->ask.owner;
-    const bool is_full = sched->n_open >= sched_n_together(sched) + WAITING_MOST;
+    const bool is_full = job->kind != JOB_UNLOAD && // it waits for nothing, and makes room
+                         sched->n_open >= sched_n_together(sched) + WAITING_MOST;
     if ((is_full && sched_n_open_of(sched, owner) >= PLACES_OWN) ||
         sched->n_open >= JOB_SLOTS / 2 || ring_push(sched->jobs, job) != OK)
         return NO_ROOM;

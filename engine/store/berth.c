@@ -112,6 +112,13 @@ static bool model_path(char out[STORE_PATH_BYTES], const struct store *store, co
     return n > 0 && n < STORE_PATH_BYTES;
 }
 
+// The last part of a path.
+static const char *base_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
 // Never over a file that is there.
 static enum status move(const char *from, const char *to, struct err *err)
 {
@@ -119,9 +126,15 @@ static enum status move(const char *from, const char *to, struct err *err)
         return OK;
     if ((errno == EINVAL || errno == ENOSYS) && access(to, F_OK) != 0 && rename(from, to) == 0)
         return OK; // a file system without it
-    return err_set(err, errno == EEXIST || access(to, F_OK) == 0 ? DENIED : IO_ERROR, "%s: %s", to,
-                   errno == EEXIST || access(to, F_OK) == 0 ? "there is a file of that name"
-                                                            : strerror(errno));
+    const bool taken = errno == EEXIST || access(to, F_OK) == 0;
+    return err_set(err, taken ? DENIED : IO_ERROR, "%s: %s", base_of(to),
+                   taken ? "there is a file of that name" : strerror(errno));
+}
+
+static void part_name(char out[STORE_NAME_BYTES], const char *name, size_t stem, unsigned no,
+                      unsigned count)
+{
+    snprintf(out, STORE_NAME_BYTES, "%.*s-%05u-of-%05u", (int)stem, name, no, count);
 }
 
 static enum status leave_one(struct store *store, struct landing *landing, struct err *err)
@@ -152,18 +165,12 @@ static enum status leave_one(struct store *store, struct landing *landing, struc
 }
 
 // The part that is whole and waits here; NULL: it does not.
-static struct landing *waiting(struct store *store, const char *name)
+static struct landing *waiting(const struct store *store, const char *name)
 {
     struct landing *landing = store->landings;
     while (landing && (landing->at.phase != INCOMING_KEPT || strcmp(landing->at.name, name) != 0))
         landing = landing->next;
     return landing;
-}
-
-static void part_name(char out[STORE_NAME_BYTES], const char *name, size_t stem, unsigned no,
-                      unsigned count)
-{
-    snprintf(out, STORE_NAME_BYTES, "%.*s-%05u-of-%05u", (int)stem, name, no, count);
 }
 
 enum status berth_leave(struct store *store, struct landing *landing, struct err *err)
@@ -187,6 +194,58 @@ enum status berth_leave(struct store *store, struct landing *landing, struct err
             status = leave_one(store, part, err);
     }
     return status;
+}
+
+// ---- a part among the others --------------------------------------------------------------------
+
+// A second name in .incoming, as the part is called, of what lies there as ID.part, or (id NULL)
+// among the models.
+static bool link_part(const struct store *store, const char *name, const char *id)
+{
+    char ending[STORE_NAME_BYTES + 8], from[STORE_PATH_BYTES], to[STORE_PATH_BYTES];
+    snprintf(ending, sizeof(ending), "%s.gguf", name);
+    if (!berth_path(to, store, "", ending) ||
+        !(id ? berth_path(from, store, id, ".part") : model_path(from, store, name)))
+        return false;
+    unlink(to);
+    return link(from, to) == 0;
+}
+
+bool berth_part(char out[STORE_PATH_BYTES], const struct store *store,
+                const struct landing *landing)
+{
+    char name[STORE_NAME_BYTES], path[STORE_PATH_BYTES];
+    const char *own = landing->at.name;
+    unsigned own_no, count;
+    const size_t stem = split_stem(own, strlen(own), &own_no, &count);
+    bool good = berth_path(path, store, "", own) && strlen(path) + 6 < STORE_PATH_BYTES;
+    for (unsigned no = 1; no <= count && good; no++) {
+        part_name(name, own, stem, no, count);
+        const struct landing *other = no == own_no ? landing : waiting(store, name);
+        if (other)
+            good = link_part(store, name, other->at.id);
+        else if (model_path(path, store, name) && access(path, F_OK) == 0)
+            good = link_part(store, name, NULL);
+    }
+    if (good)
+        good = snprintf(path, sizeof(path), "%s.gguf", own) > 0 && berth_path(out, store, "", path);
+    if (!good)
+        berth_part_end(store, landing);
+    return good;
+}
+
+void berth_part_end(const struct store *store, const struct landing *landing)
+{
+    char name[STORE_NAME_BYTES], ending[STORE_NAME_BYTES + 8], path[STORE_PATH_BYTES];
+    const char *own = landing->at.name;
+    unsigned no, count;
+    const size_t stem = split_stem(own, strlen(own), &no, &count);
+    for (no = 1; no <= count; no++) {
+        part_name(name, own, stem, no, count);
+        snprintf(ending, sizeof(ending), "%s.gguf", name);
+        if (berth_path(path, store, "", ending))
+            unlink(path);
+    }
 }
 
 // ---- the start ----------------------------------------------------------------------------------

@@ -174,15 +174,6 @@ static bool id_good(struct bytes id)
     return true;
 }
 
-static bool digest_good(struct bytes sha256)
-{
-    for (size_t i = 0; i < sha256.n; i++)
-        if (!(sha256.p[i] >= '0' && sha256.p[i] <= '9') &&
-            !(sha256.p[i] >= 'a' && sha256.p[i] <= 'f'))
-            return false;
-    return sha256.n == 0 || sha256.n == 2 * SHA256_BYTES;
-}
-
 static bool source_good(struct bytes source)
 {
     for (size_t i = 0; i < source.n; i++)
@@ -206,13 +197,6 @@ static bool is_part_of(const struct store *store, const struct store_model *mode
            count[0] == count[1];
 }
 
-static bool ends_in_latest(struct bytes name)
-{
-    static const char tag[] = ":latest";
-    const size_t n = sizeof(tag) - 1;
-    return name.n >= n && memcmp(name.p + name.n - n, tag, n) == 0;
-}
-
 // Whether a file of that name may come here.
 static enum status check_name(const struct store *store, struct bytes name, struct err *err)
 {
@@ -223,7 +207,7 @@ static enum status check_name(const struct store *store, struct bytes name, stru
                        "'%s' cannot be a model's name: 1 to 200 bytes without slashes and control "
                        "characters, and not with a dot in front",
                        name_text(text, name));
-    if (bytes_equal_text(stem, "*") || ends_in_latest(stem))
+    if (bytes_equal_text(stem, "*") || bytes_ends_in(stem, ":latest"))
         return err_set(err, BAD_INPUT,
                        "'%s' cannot be a model's name: '*' stands for any, and ':latest' may be "
                        "added to each",
@@ -249,15 +233,14 @@ static enum status check_name(const struct store *store, struct bytes name, stru
 static enum status check_wish(const struct store *store, const struct incoming_wish *wish,
                               struct err *err)
 {
-    char text[NAME_TEXT];
+    char text[NAME_TEXT], digest[SHA256_TEXT];
     if (store->n_folders == 0 || !store->folders[0].is_ours)
         return err_set(err, UNSUPPORTED, "there is no folder for models that arrive");
     if (!id_good(wish->id))
         return err_set(err, BAD_INPUT, "'%s' cannot be the id of a file that arrives",
                        name_text(text, wish->id));
-    if (!digest_good(wish->sha256))
-        return err_set(err, BAD_INPUT,
-                       "'%s' is no SHA-256: it has 64 hexadecimal digits, in small letters",
+    if (wish->sha256.n > 0 && !sha256_read(digest, wish->sha256))
+        return err_set(err, BAD_INPUT, "'%s' is no SHA-256, which has 64 hexadecimal digits",
                        name_text(text, wish->sha256));
     if (!source_good(wish->source))
         return err_set(err, BAD_INPUT, "the source is too long, or has control characters");
@@ -323,7 +306,7 @@ enum status incoming_make(struct store *store, const struct incoming_wish *wish,
     copy_text(at->id, sizeof(at->id), wish->id);
     copy_text(at->name, sizeof(at->name), wish->name);
     copy_text(at->source, sizeof(at->source), wish->source);
-    copy_text(at->sha256, sizeof(at->sha256), wish->sha256);
+    (void)sha256_read(at->sha256, wish->sha256); // none: it stays empty
     at->n_bytes = wish->n_bytes;
     at->began_s = at->moved_s = clock_unix_s();
     struct store_task *task = mem_alloc(sizeof(*task));

@@ -47,7 +47,7 @@ struct incoming_wish {
     struct bytes name;   // the model's, a file's name without .gguf; n == 0: it has none yet
     struct bytes source; // where from, for whoever goes on; may be empty
     uint64_t n_bytes;    // its length; 0: it is not known
-    struct bytes sha256; // 64 digits; n == 0: it is not known
+    struct bytes sha256; // 64 hexadecimal digits; n == 0: it is not known
 };
 
 struct arrival { // as far as is known after the last store_take

@@ -119,7 +119,7 @@ struct store {
     struct incoming *incoming;
     uint64_t last_number; // of an arrival
     // from here on the thread's alone, once it runs
-    struct folder folders[1 + STORE_FOLDERS_MOST];
+    struct folder folders[2 + STORE_FOLDERS_MOST]; // the box's own, the setting's, attached ones
     size_t n_folders;
     char files[2][STORE_PATH_BYTES];
     char kept[STORE_PATH_BYTES];
@@ -189,6 +189,11 @@ void berth_clear(const struct store *store, const char *id);
 // Moves what is KEPT and named into the folder of models, with the other parts where it is one of
 // several; AGAIN: not all are there.
 MUST_USE enum status berth_leave(struct store *store, struct landing *landing, struct err *err);
+// The path of a part that is whole, beside all other parts that are here: second names, until
+// berth_part_end.
+bool berth_part(char out[STORE_PATH_BYTES], const struct store *store,
+                const struct landing *landing);
+void berth_part_end(const struct store *store, const struct landing *landing);
 void berths_read(struct store *store); // at the start
 
 // digest.c

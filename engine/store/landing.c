@@ -16,7 +16,9 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { SYNC_BYTES = 32 << 20, DAY_S = 24 * 3600, MAGIC_BYTES = 4, OLDEST_DAYS = 3650 };
+enum { SYNC_BYTES = 32 << 20, DAY_S = 24 * 3600, OLDEST_DAYS = 3650 };
+// What a GGUF file begins with: four letters, and its version as u32.
+enum { MAGIC_BYTES = 8, VERSION_FIRST = 2, VERSION_LAST = 3 };
 
 static void tell(struct store *store, const struct landing *landing, const struct store_task *task,
                  bool listed)
@@ -120,16 +122,28 @@ static enum status check_room(const struct store *store, struct landing *landing
                    (unsigned long long)landing->at.n_taken);
 }
 
+// Known from the first bytes on: nobody sends forty gigabytes in vain.
 static enum status check_magic(struct store *store, struct landing *landing)
 {
-    char magic[MAGIC_BYTES];
+    uint8_t magic[MAGIC_BYTES] = {0};
     if (incoming_is_update(landing->at.id))
         return OK; // PID 1 looks into it
-    if (pread(landing->fd, magic, sizeof(magic), 0) == (ssize_t)sizeof(magic) &&
-        memcmp(magic, "GGUF", sizeof(magic)) == 0)
+    const ssize_t n = pread(landing->fd, magic, sizeof(magic), 0);
+    const uint32_t version = (uint32_t)magic[4] | (uint32_t)magic[5] << 8 |
+                             (uint32_t)magic[6] << 16 | (uint32_t)magic[7] << 24;
+    if (n != (ssize_t)sizeof(magic) || memcmp(magic, "GGUF", 4) != 0)
+        (void)err_set(&landing->at.fault, BAD_INPUT,
+                      "this is no GGUF file: it does not begin with the four letters GGUF and a "
+                      "version");
+    else if (version >= VERSION_FIRST && version <= VERSION_LAST)
         return OK;
-    (void)err_set(&landing->at.fault, BAD_INPUT,
-                  "this is no GGUF file: it does not begin with the four letters GGUF");
+    else if ((version & 0xffff) == 0 && version != 0)
+        (void)err_set(&landing->at.fault, BAD_INPUT,
+                      "this is a big-endian GGUF file: convert it to little endian");
+    else
+        (void)err_set(&landing->at.fault, BAD_INPUT,
+                      "this is a GGUF file of version %u: this build reads %d and %d", version,
+                      VERSION_FIRST, VERSION_LAST);
     return fail(store, landing);
 }
 
@@ -176,13 +190,43 @@ static void finish(struct store *store, struct landing *landing)
         at->phase = INCOMING_ENDS;
 }
 
-// All is hashed. The model's name, or fault.
+// Whether its head is that of a model, or of a part as its name says. What this build cannot run is
+// listed with its reason; a part without a name is read when it has one.
+static enum status check_head(struct store *store, const struct landing *landing, struct err *err)
+{
+    const struct arrival *at = &landing->at;
+    char path[STORE_PATH_BYTES];
+    struct err why = {0};
+    unsigned no, count = 1;
+    const bool is_part = split_stem(at->name, strlen(at->name), &no, &count) > 0;
+    if (is_part ? !berth_part(path, store, landing) : !berth_path(path, store, at->id, ".part"))
+        return OK;
+    struct store_about *about = mem_alloc(sizeof(*about));
+    const enum status status = store->describe(about, path, &why);
+    const bool others = is_part && about->n_parts > 0 && about->n_parts != (int32_t)count,
+               lonely = status == NOT_FOUND && !is_part && at->name[0];
+    if (others)
+        (void)err_set(&why, BAD_INPUT, "by its name it is one of %u parts, by its keys of %d",
+                      count, (int)about->n_parts);
+    free(about);
+    if (is_part)
+        berth_part_end(store, landing);
+    if (status != BAD_INPUT && !others && !lonely)
+        return OK;
+    const char *reason = is_part ? NULL : strstr(why.text, path);
+    reason = reason ? reason + strlen(path) : why.text; // where it lies is nobody's business
+    reason += strspn(reason, ": ");
+    (void)err_set(err, BAD_INPUT, "the file cannot be a model: %.250s", reason);
+    err_hide_folder(err, path);
+    return BAD_INPUT;
+}
+
+// All is hashed. Is it what was said, and what it should be?
 static enum status check(struct store *store, struct landing *landing)
 {
     struct arrival *at = &landing->at;
-    char path[STORE_PATH_BYTES], digest[2 * SHA256_BYTES + 1];
+    char digest[2 * SHA256_BYTES + 1];
     uint8_t sum[SHA256_BYTES];
-    unsigned no, count;
     if (sync_file(landing) != OK)
         return fail(store, landing);
     sha256_done(&landing->hash, sum);
@@ -196,22 +240,9 @@ static enum status check(struct store *store, struct landing *landing)
     memcpy(at->sha256, digest, sizeof(at->sha256));
     if (check_magic(store, landing) != OK)
         return at->fault.status;
-    struct store_about *about = mem_alloc(sizeof(*about));
-    struct err why = {0};
-    // what this build cannot run is listed with its reason; a part of several is read with the rest
-    enum status status = incoming_is_update(at->id) ||
-                                 split_stem(at->name, strlen(at->name), &no, &count) > 0 ||
-                                 !berth_path(path, store, at->id, ".part")
-                             ? OK
-                             : store->describe(about, path, &why);
-    free(about);
-    if (status != BAD_INPUT)
+    if (incoming_is_update(at->id))
         return OK;
-    const char *reason = strstr(why.text, path); // where it lies here is nobody's business
-    reason = reason ? reason + strlen(path) : why.text;
-    reason += strspn(reason, ": ");
-    (void)err_set(&at->fault, BAD_INPUT, "the file cannot be a model: %.250s", reason);
-    return fail(store, landing);
+    return check_head(store, landing, &at->fault) == OK ? OK : fail(store, landing);
 }
 
 // To the folder of models if it can; all that became a model is told and forgotten. `asked` stays.
@@ -346,7 +377,9 @@ static void title(struct store *store, struct landing *landing, const struct sto
     if (status == OK) {
         memcpy(landing->at.name, task->name, sizeof(landing->at.name));
         landing->at.fault = (struct err){.status = OK};
-        status = berth_record(store, landing, &answer->err);
+        status = check_head(store, landing, &answer->err);
+        if (status == OK)
+            status = berth_record(store, landing, &answer->err);
         if (status == OK)
             status = leave(store, landing, &answer->err);
         if (status != OK && landing->at.phase == INCOMING_KEPT)

@@ -29,8 +29,7 @@ static struct bytes file_name(const char *path)
     unsigned no, count;
     const char *slash = strrchr(path, '/');
     struct bytes name = bytes_of(slash ? slash + 1 : path);
-    if (name.n > 5 && memcmp(name.p + name.n - 5, ".gguf", 5) == 0)
-        name.n -= 5;
+    (void)bytes_cut_end(&name, ".gguf");
     const size_t stem = split_stem((const char *)name.p, name.n, &no, &count);
     if (stem > 0)
         name.n = stem;

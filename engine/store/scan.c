@@ -67,18 +67,13 @@ size_t split_stem(const char *name, size_t n, unsigned *no, unsigned *count)
     return n - SUFFIX_BYTES;
 }
 
-static bool ends_in_gguf(const char *name, size_t n)
-{
-    return n > ENDING_BYTES && memcmp(name + n - ENDING_BYTES, ".gguf", ENDING_BYTES) == 0;
-}
-
 void store_first_part(char *path)
 {
     unsigned no, count;
-    const size_t n = strlen(path);
-    if (!ends_in_gguf(path, n) || split_stem(path, n - ENDING_BYTES, &no, &count) == 0)
+    struct bytes name = bytes_of(path);
+    if (!bytes_cut_end(&name, ".gguf") || split_stem(path, name.n, &no, &count) == 0)
         return;
-    char *digits = path + n - ENDING_BYTES - SUFFIX_BYTES + 1, before[5];
+    char *digits = path + name.n - SUFFIX_BYTES + 1, before[5];
     memcpy(before, digits, sizeof(before));
     memcpy(digits, "00001", sizeof(before));
     if (access(path, F_OK) != 0)
@@ -129,7 +124,8 @@ static void walk_entry(struct walk *walk, const char *folder, const char *name, 
         walk_folder(walk, path, depth + 1);
     if (S_ISLNK(info.st_mode) && stat(path, &info) != 0)
         return;
-    if (S_ISREG(info.st_mode) && ends_in_gguf(name, strlen(name)) && utf8_valid(bytes_of(name)))
+    struct bytes stem = bytes_of(name);
+    if (S_ISREG(info.st_mode) && utf8_valid(stem) && bytes_cut_end(&stem, ".gguf"))
         add_found(walk, path, &info);
 }
 

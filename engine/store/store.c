@@ -44,7 +44,7 @@ static enum status read_folders(struct store *store, const char *text, struct er
             return err_set(err, BAD_INPUT,
                            "models: \"%.*s\" is not a folder's path that begins with a slash",
                            (int)(n < 80 ? n : 80), at);
-        if (store->n_folders == COUNT_OF(store->folders))
+        if (store->n_folders == COUNT_OF(store->folders) - 1)
             return err_set(err, TOO_LARGE, "models: more than %d folders", STORE_FOLDERS_MOST);
         snprintf(path, sizeof(path), "%.*s", (int)n, at);
         if (!folder_add(store, path, false))
@@ -65,6 +65,8 @@ static enum status read_options(struct store *store, const struct store_options 
             snprintf(store->files[i], sizeof(store->files[i]), "%s", options->files[i]);
     snprintf(store->kept, sizeof(store->kept), "%s", options->kept);
     enum status status = read_folders(store, options->folders, err);
+    if (status == OK && options->attached && options->attached[0])
+        (void)folder_add(store, options->attached, false);
     if (status == OK)
         status = names_read_setting(&store->names, options->aliases, err);
     if (status == OK)

@@ -24,7 +24,7 @@ enum {
     STORE_NAME_BYTES = 256,
     STORE_PATH_BYTES = 1400,
     STORE_ALIASES_MOST = 128,
-    STORE_FOLDERS_MOST = 8, // beside the box's own
+    STORE_FOLDERS_MOST = 8, // of the setting
 };
 
 struct store_about {                            // what a file's head says
@@ -34,6 +34,7 @@ struct store_about {                            // what a file's head says
     uint64_t file_bytes; // of what is in the binary; of files their own size counts
     int32_t n_ctx_train, n_embd, n_layer;
     int32_t n_vector; // of an embedding
+    int32_t n_parts;  // that the model has by its keys; 0: it was not read so far
 };
 struct store_model {
     char name[STORE_NAME_BYTES]; // how clients call it
@@ -56,12 +57,14 @@ struct store_alias {
 struct store_options {
     const char *home;     // the box's own folder; "": none
     const char *folders;  // the setting `models`: further ones, "DIR, DIR"
+    const char *attached; // where sticks are mounted, each in a folder; NULL or "": nowhere
     const char *files[2]; // files that are listed wherever they are ("builtin", `model = /PATH`)
     const char *aliases;  // the setting `alias`: "NAME: MODEL, NAME: MODEL"
     const char *kept;     // the file that keeps what store_name made; "": it is not kept
     const char *digests;  // the file that keeps the SHA-256 of files; NULL or "": it is not kept
     // Reads it from the head of a file; called on the store's thread. On failure what was found out
-    // before stands in *out all the same.
+    // before stands in *out all the same. BAD_INPUT: it is spoilt; NOT_FOUND: other parts of it are
+    // missing.
     enum status (*describe)(struct store_about *out, const char *path, struct err *err);
 };
 

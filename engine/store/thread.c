@@ -58,6 +58,7 @@ static bool describe_one(struct store *store)
             model->fault.status = OK;
         else
             log_info("model %s: %s", model->name, model->fault.text);
+        err_hide_folder(&model->fault, model->path);
         return true;
     }
     return false;

@@ -434,18 +434,15 @@ enum status args_model_path(const struct settings *settings, char *out, size_t s
     return path_of(settings, settings->model, out, size, err);
 }
 
-enum status args_draft_path(struct settings *settings, struct err *err)
+enum status args_path_of(const struct settings *settings, const char *model, char *out, size_t size,
+                         struct err *err)
 {
-    char path[sizeof(settings->draft)], real[PATH_MAX];
-    if (!settings->draft[0])
-        return OK;
-    enum status status = path_of(settings, settings->draft, path, sizeof(path), err);
-    if (status != OK)
-        return err_prefix(err, "draft");
-    if (strcmp(path, MODEL_BUILTIN) != 0 && realpath(path, real) && strlen(real) < sizeof(path))
-        memcpy(path, real, strlen(real) + 1);
-    memcpy(settings->draft, path, strlen(path) + 1);
-    return OK;
+    char real[PATH_MAX];
+    const enum status status = path_of(settings, model, out, size, err);
+    if (status == OK && strcmp(out, MODEL_BUILTIN) != 0 && realpath(out, real) &&
+        strlen(real) < size)
+        memcpy(out, real, strlen(real) + 1);
+    return status;
 }
 
 // Not by opening /dev/stdin, which may be another user's pipe.

@@ -52,8 +52,9 @@ MUST_USE enum status args_state(struct settings *settings, struct err *err);
 // read. NOT_FOUND names the places looked at.
 MUST_USE enum status args_model_path(const struct settings *settings, char *out, size_t size,
                                      struct err *err);
-// The same of the setting `draft`, in its place; "" stays.
-MUST_USE enum status args_draft_path(struct settings *settings, struct err *err);
+// The same of a model that another setting names, and with links followed.
+MUST_USE enum status args_path_of(const struct settings *settings, const char *model, char *out,
+                                  size_t size, struct err *err);
 // All of a file that the command line names, "-" for stdin, into *out (buf_init'ed here). TOO_LARGE
 // over the cap.
 MUST_USE enum status args_read_file(struct buf *out, const char *file, size_t cap_bytes,

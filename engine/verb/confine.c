@@ -141,6 +141,13 @@ static void keep_drivers_cache(struct paths *paths, const struct settings *setti
         (void)setenv("MESA_SHADER_CACHE_DIR", settings->state, 1);
 }
 
+// MODEL, or NAME: MODEL; a name leads to one of the folders.
+static void may_draft(struct paths *paths, int how, const char *entry)
+{
+    const char *mark = strstr(entry, ": ");
+    may_folder_of(paths, how, mark ? mark + 2 + strspn(mark + 2, " \t") : entry);
+}
+
 static void list_ours(struct paths *paths, const struct settings *settings, const char *model_path)
 {
     char path[600];
@@ -156,8 +163,7 @@ static void list_ours(struct paths *paths, const struct settings *settings, cons
         may_folder_of(paths, CONFINE_READ, update);
     if (strcmp(model_path, MODEL_BUILTIN) != 0)
         may_folder_of(paths, CONFINE_READ, model_path);
-    if (settings->draft[0])
-        may_folder_of(paths, CONFINE_READ, settings->draft);
+    each_of(paths, settings->draft, may_draft);
 }
 
 static bool is_flavour(const char *word)

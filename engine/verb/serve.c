@@ -15,6 +15,7 @@
 #include "net/net.h"
 #include "model/model.h"
 #include "sched/sched.h"
+#include "start.h"
 #include "store/store.h"
 #include "verb.h"
 #include "version.h"
@@ -80,77 +81,26 @@ static void catch_signals(void)
 
 // ---- settings -------------------------------------------------------------------------------
 
-// listen-http = auto: port 80 on the addresses of `listen`, of which a wildcard is alone enough.
-// None where `listen` itself has that port.
-static enum status choose_http(struct settings *settings, struct err *err)
-{
-    struct buf out;
-    enum status status = OK;
-    if (strcmp(settings->listen_http, "auto") != 0)
-        return OK;
-    buf_init(&out, sizeof(settings->listen_http) - 1);
-    for (const char *at = settings->listen; *at && status == OK;) {
-        size_t n = strcspn(at, ", \t"), host = n;
-        while (host > 0 && at[host] != ':')
-            host--;
-        bool any = (host == 4 && memcmp(at, "[::]", 4) == 0) || (host == 1 && at[0] == '*');
-        bool taken = n == host + 3 && memcmp(at + host, ":80", 3) == 0;
-        if (any)
-            out.n = 0;
-        if (n > 0 && !taken && (!out.n || !memmem(out.p, out.n, at, host + 1)))
-            status = buf_format(&out, "%s%.*s:80", out.n ? "," : "", (int)host, at);
-        at += any ? strlen(at) : n;
-        at += strspn(at, ", \t");
-    }
-    if (status == OK) {
-        memset(settings->listen_http, 0, sizeof(settings->listen_http));
-        memcpy(settings->listen_http, out.p, out.n);
-    } else {
-        err_set(err, status, "listen-http: auto has no room for so many addresses; write them out");
-    }
-    buf_free(&out);
-    return status;
-}
-
-static struct client_options client_options(const struct settings *settings)
-{
-    return (struct client_options){.ca = settings->ca,
-                                   .plain = settings->pull_plain,
-                                   .tokens = settings->tokens,
-                                   .proxy = settings->proxy};
-}
-
-// What settings.c cannot know: addresses and files of certificates.
-static enum status settings_good(const struct settings *settings, struct err *err)
-{
-    struct settings with_http = *settings;
-    enum status status = net_listen_good("listen", settings->listen, err);
-    if (status == OK)
-        status = choose_http(&with_http, err);
-    const struct client_options client = client_options(settings);
-    if (status == OK)
-        status = net_client_good(&client, err);
-    return status == OK ? net_listen_good("listen-http", with_http.listen_http, err) : status;
-}
-
 // The box runs on with the defaults of what cannot be: somebody must be able to reach it.
 static void settings_mend(struct settings *settings, struct settings_report *report)
 {
     struct settings usual;
     struct err err = {0};
     settings_default(&usual);
-    if (settings_good(settings, &err) == OK)
+    if (start_settings_good(settings, &err) == OK)
         return;
     settings_fault(report, &err);
     if (net_listen_good("listen", settings->listen, &err) != OK)
         memcpy(settings->listen, usual.listen, sizeof(usual.listen));
-    if (settings_good(settings, &err) == OK)
+    if (start_settings_good(settings, &err) == OK)
         return;
     memcpy(settings->listen_http, usual.listen_http, sizeof(usual.listen_http));
     memcpy(settings->tokens, usual.tokens, sizeof(usual.tokens));
     memcpy(settings->ca, usual.ca, sizeof(usual.ca));
     memcpy(settings->pull_plain, usual.pull_plain, sizeof(usual.pull_plain));
     memcpy(settings->proxy, usual.proxy, sizeof(usual.proxy));
+    memcpy(settings->registry, usual.registry, sizeof(usual.registry));
+    memcpy(settings->hub, usual.hub, sizeof(usual.hub));
 }
 
 static enum status read_settings(struct settings *settings, struct settings_report *report,
@@ -168,7 +118,7 @@ static enum status read_settings(struct settings *settings, struct settings_repo
         settings_mend(settings, report);
     for (size_t i = 0; i < report->n_faults && i < SETTING_FAULTS; i++)
         log_error("settings: %s; it is left out", report->fault[i].text);
-    return settings_good(settings, err);
+    return start_settings_good(settings, err);
 }
 
 static enum status make_dirs(const char *path, unsigned mode, struct err *err)
@@ -455,6 +405,7 @@ static enum status describe(struct store_about *out, const char *path, struct er
     out->n_embd = info->n_embd;
     out->n_layer = info->n_layer;
     out->n_vector = info->n_vector;
+    out->n_parts = info->n_parts;
     free(info);
     return status;
 }
@@ -463,7 +414,6 @@ static enum status describe(struct store_about *out, const char *path, struct er
 static bool find_model(struct server *server, struct err *refused)
 {
     char *path = server->model_path, real[PATH_MAX];
-    const char *skip = getenv("TAWNY_SKIP_MODEL");
     if (args_model_path(&server->settings, path, sizeof(server->model_path), refused) != OK) {
         path[0] = 0;
         return false;
@@ -472,9 +422,26 @@ static bool find_model(struct server *server, struct err *refused)
         strlen(real) < sizeof(server->model_path))
         memcpy(path, real, strlen(real) + 1);
     store_first_part(path);
+    return true;
+}
+
+// It may be called as requests call it; and it is left out where it has ended the engine.
+static bool model_may_load(struct server *server, bool found, struct err *refused)
+{
+    const struct settings *settings = &server->settings;
+    const char *skip = getenv("TAWNY_SKIP_MODEL");
+    char state[sizeof(settings->state) + 2];
+    if (!found && !start_named(server->store, settings->model, server->model_path,
+                               sizeof(server->model_path))) {
+        log_info("%s", refused->text);
+        snprintf(state, sizeof(state), "%s/", settings->state);
+        err_hide_folder(refused, state); // clients read it too
+        err_hide_folder(refused, settings->model);
+        return false;
+    }
     if (!skip || !skip[0])
         return true;
-    (void)err_set(refused, UNSUPPORTED, "the model %s: %s", server->settings.model, skip);
+    (void)err_set(refused, UNSUPPORTED, "the model %s: %s", settings->model, skip);
     return false;
 }
 
@@ -487,6 +454,7 @@ static enum status open_store(struct server *server, struct err *err)
     snprintf(digests, sizeof(digests), "%s/digests", server->settings.state);
     const struct store_options options = {.home = home,
                                           .folders = server->settings.models,
+                                          .attached = getenv("TAWNY_ATTACHED"),
                                           .files = {MODEL_BUILTIN, server->model_path},
                                           .aliases = server->settings.aliases,
                                           .kept = kept,
@@ -498,19 +466,18 @@ static enum status open_store(struct server *server, struct err *err)
 static enum status open_floors(struct server *server, struct err *err)
 {
     const struct settings *settings = &server->settings;
-    struct err refused = {0}, no_draft = {0};
+    struct err refused = {0};
     struct bytes notices;
     notices.p = (const uint8_t *)version_notices(&notices.n);
     const bool found = find_model(server, &refused);
-    if (args_draft_path(&server->settings, &no_draft) != OK) { // answers are the same without
-        log_warn("%s", no_draft.text);
-        server->settings.draft[0] = 0;
-    }
     serve_confine(settings, server->model_path);
     enum status status = open_store(server, err);
     if (status != OK)
         return status;
-    sched_open(&server->sched, settings, server->model_path, found ? NULL : &refused);
+    const bool loads = model_may_load(server, found, &refused);
+    struct settings for_sched = *settings; // with paths in place of the draft models' names
+    start_draft(&for_sched, server->store);
+    sched_open(&server->sched, &for_sched, server->model_path, loads ? NULL : &refused);
     struct api_options api_options = {.sched = server->sched,
                                       .store = server->store,
                                       .model_path = server->model_path,
@@ -527,7 +494,7 @@ static enum status open_floors(struct server *server, struct err *err)
                                       .hub = settings->hub,
                                       .settings = &server->asked,
                                       .report = &server->report,
-                                      .settings_good = settings_good,
+                                      .settings_good = start_settings_good,
                                       .restart = server->heartbeat_fd >= 0 ? restart : NULL,
                                       .restart_arg = server};
     status = api_open(&server->api, &api_options, err);
@@ -537,12 +504,13 @@ static enum status open_floors(struct server *server, struct err *err)
                                       .listen_http = settings->listen_http,
                                       .state = settings->state,
                                       .hostname = settings->hostname,
-                                      .client = client_options(settings),
+                                      .client = start_client(settings),
                                       .handed = HANDED_FIRST,
                                       .n_handed = handed_over()};
     status = net_open(&server->net, &net_options, api_handle, server->api, err);
     if (status != OK)
         return status;
+    start_tell(settings, server->store, server->net);
     api_attach(server->api, server->net, state_changed, server);
     net_every(server->net, BEAT_MS, beat, server);
     net_on_change(server->net, print_urls, server);
@@ -573,7 +541,7 @@ int verb_serve(int argc, char **argv)
         return 0;
     server.settings = server.asked;
     if (status == OK)
-        status = choose_http(&server.settings, &err);
+        status = start_http(&server.settings, &err);
     if (status != OK)
         return args_fail("serve", &err, 2);
     log_level_set(server.settings.log);

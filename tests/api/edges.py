@@ -4,6 +4,7 @@ A stop over real TLS: what waits or arrives is refused at once, a stream that ru
 chunk. SIGHUP that was ignored (nohup) stays ignored. The setting cors, off and on.
 """
 import json
+import shutil
 import signal
 import socket
 import threading
@@ -125,7 +126,80 @@ def cors(t, model):
         t.check("cors: %s is not an origin" % text, done[0] in (1, 2) and "is not an origin" in done[2], done)
 
 
+def settings(t, model):
+    """Values that cannot be are refused at the start; what is not there only is said. Models are found by their names."""
+    for option, text, words in (("--registry", "a b", "registry: 'a b' is not HOST"), ("--hub", "https://x/", "hub: 'https://x/' is not HOST"),
+                                ("--proxy", "http://x", "proxy: "), ("--ca", "ca.crt", "begins with a slash")):
+        done = t.run_verb("serve", "--model", model, "--device", "cpu", "--state", t.WORK / "bad-state", "--listen",
+                          "127.0.0.1:%d" % t.free_ports(1)[0], "--listen-http", "", option, text)
+        t.check("settings: %s %s" % (option, text), done[0] in (1, 2) and words in done[2], done)
+    other = t.WORK / "settings-models"
+    shutil.rmtree(other, ignore_errors=True)
+    other.mkdir()
+    shutil.copy(model, other / "small.gguf")
+    shutil.copy(model, other / "large.gguf")
+    (t.WORK / "not.crt").write_text("no certificate\n")
+    server = t.Server("settings", "large", options=("--models", "%s, /nowhere/models" % other, "--draft", "other: absent, second, large: second", "--alias", "second: small",
+                                                    "--pin", "builtin, absent", "--ca", "%s" % (t.WORK / "not.crt"), *t.SHORT))
+    health = server.wait()
+    log = server.log.read_text()
+    t.check("settings: the model of the start by its name in a further folder", health and health["status"] == "ready" and health["model"] == "large", health)
+    t.check("settings: the draft model by an alias", "draft: there is no model \"absent\"" in log and log.count("draft: ") == 1, log[-2000:])
+    answer = server.chat("a b c d e f g h i j k l", max_tokens=200, ignore_eos=True)[2]
+    t.check("settings: it guesses", "draft" in str(answer.get("timings", {}).get("draft_by")), answer.get("timings"))
+    for words in ("models: the folder /nowhere/models is not there now", "pin: there is no model 'absent' now", "not.crt: no PEM certificate"):
+        t.check("settings: the log says: " + words, words in log, log[-2000:])
+    t.check("settings: and it answers", server.chat()[0] == 200 and server.stop() == 0)
+    server = t.Server("settings-none", "nothing", options=("--draft", "nothing"))
+    health = server.wait()
+    t.check("settings: a model that is not there: /health says it without the box's paths", health["status"] == "failed" and
+            'there is no model "nothing"' in health["error"] and str(t.WORK) not in health["error"], health)
+    t.check("settings: a draft that is not there is said", "draft: there is no model" in server.log.read_text() and server.stop() == 0)
+
+
+def shapes(t, model):
+    """Whatever is refused, also before a handler sees it, has the shape of its path's dialect."""
+    server = t.Server("shapes", model)
+    server.wait()
+    key = b"Authorization: Bearer " + server.key().encode() + b"\r\n"
+    head = b"Host: a\r\nConnection: close\r\n" + key
+
+    def kind(answer):
+        error = answer.get("error")
+        return "ollama" if isinstance(error, str) else "anthropic" if answer.get("type") == "error" and answer["request_id"] else "openai" if error["message"] else None
+    for path, shape in ((b"/v1/chat/completions", "openai"), (b"/api/chat", "ollama"), (b"//api/chat", "ollama"), (b"/v1/messages", "anthropic")):
+        for what, code, request in (
+                ("a header twice", 400, b"POST %s HTTP/1.1\r\n" + head + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n"),
+                ("a length that is none", 400, b"POST %s HTTP/1.1\r\n" + head + b"Content-Length: x\r\n\r\n"),
+                ("no host", 400, b"POST %s HTTP/1.1\r\n\r\n"),
+                ("a coding that is unknown", 501, b"POST %s HTTP/1.1\r\n" + head + b"Transfer-Encoding: zip\r\n\r\n"),
+                ("a chunk that is none", 400, b"POST %s HTTP/1.1\r\n" + head + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"),
+                ("a body that is too long", 413, b"POST %s HTTP/1.1\r\n" + head + b"Content-Length: 99999999\r\n\r\n"),
+                ("an encoding", 415, b"POST %s HTTP/1.1\r\n" + head + b"Content-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx"),
+                ("no length", 411, b"POST %s HTTP/1.1\r\n" + head + b"\r\n"),
+                ("another method", 405, b"PUT %s HTTP/1.1\r\n" + head + b"Content-Length: 0\r\n\r\n"),
+                ("what is not there", 404, b"POST %s/nothing/x HTTP/1.1\r\n" + head + b"Content-Length: 0\r\n\r\n"),
+                ("no key", 401, b"POST %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"),
+                ("too many headers", 431, b"POST %s HTTP/1.1\r\n" + head + b"".join(b"X-%d: y\r\n" % i for i in range(300)) + b"\r\n")):
+            data, _ = raw(server, request % path)
+            first, _, body = data.partition(b"\r\n\r\n")
+            try:
+                found = kind(json.loads(body))
+            except (ValueError, KeyError, TypeError):
+                found = body
+            t.check("shapes: %s at %s" % (what, path.decode()), first.startswith(b"HTTP/1.1 %d " % code) and found == shape, data[:600])
+    for path, body in (("/v1/chat/completions", {"model": "a\0b", "messages": [{"role": "user", "content": "x"}]}), ("/api/show", {"model": "a\0b"}),
+                       ("/api/delete", {"model": "a\0b"}), ("/v1/models/load", {"model": "a\0b"}), ("/v1/models/copy", {"from": "builtin", "to": "a\0b"}),
+                       ("/v1/models/pull", {"source": "a\0b"}), ("/v1/models/alias", {"alias": "a\0b", "model": "builtin"})):
+        status, _, answer = server.ask("DELETE" if path == "/api/delete" else "POST", path, body)
+        text = answer["error"] if isinstance(answer["error"], str) else answer["error"]["message"]
+        t.check("shapes: a NUL in a name at %s" % path, status in (400, 404) and "a?b" in text, (status, answer))
+    t.check("shapes: it stops", server.stop() == 0)
+
+
 def run(t, model):
+    settings(t, model)
+    shapes(t, model)
     stop(t, model)
     nohup(t, model)
     cors(t, model)

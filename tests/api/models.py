@@ -1,5 +1,6 @@
 """Several models: listed, loaded by who names them while others answer, unloaded, named, copied, deleted."""
 
+import json
 import shutil
 import threading
 import time
@@ -43,6 +44,7 @@ def listing(server, model):
           two["bytes"] == model.stat().st_size and two["context_trained"] > 0 and two["capabilities"] == ["completion"] and
           not two["read_only"] and one(server, "stick")["read_only"], two)
     check("models: spoilt files say their fault", "whole" in cut.get("fault", "") and "GGUF" in spoilt.get("fault", ""), (cut, spoilt))
+    check("models: and not where they lie", str(WORK) not in cut["fault"] + spoilt["fault"], (cut, spoilt))
     check("models: the one that answers", one(server, "builtin")["status"] == "ready" and one(server, "builtin")["context"] > 0, one(server, "builtin"))
     status, _, answer = server.chat(model="three")
     check("models: an unknown name is a 404 that lists what there is", status == 404 and "one, " in answer["error"]["message"] and
@@ -101,10 +103,11 @@ def alone(server):
     status, _, answer = server.ask("POST", "/v1/models/unload", {"model": "two"})
     check("models: one that is not loaded", status == 404 and answer["error"]["code"] == "model_not_loaded", answer)
     status, _, answer = server.ask("POST", "/v1/models/load", {"model": "spoilt"})
-    check("models: a spoilt one is not loaded, and why", status == 500 and "GGUF" in answer["error"]["message"], answer)
+    check("models: a spoilt one is not loaded, and why", status == 500 and "GGUF" in answer["error"]["message"] and str(WORK) not in json.dumps(answer), answer)
     status, _, answer = server.chat(model="spoilt")
     check("models: nor by who asks it", status == 500 and answer["error"]["code"] == "model_failed", answer)
-    check("models: the list says so", one(server, "spoilt")["status"] == "failed" and one(server, "spoilt")["error"], one(server, "spoilt"))
+    check("models: the list says so", one(server, "spoilt")["status"] == "failed" and one(server, "spoilt")["error"] and
+          str(WORK) not in json.dumps(server.ask("GET", "/v1/models")[2]), one(server, "spoilt"))
     status, _, answer = server.chat(model="two", keep_alive="soon")
     check("models: keep_alive must be a time", status == 400 and answer["error"]["param"] == "keep_alive", answer)
     server.chat(model="two", keep_alive=0)

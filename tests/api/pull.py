@@ -6,6 +6,8 @@ import http.server
 import json
 import shutil
 import signal
+import socket
+import socketserver
 import ssl
 import subprocess
 import threading
@@ -101,6 +103,45 @@ class Handler(http.server.BaseHTTPRequestHandler):
             time.sleep(seconds)
         if cut is not None and start + cut < len(data):
             self.connection.close()
+
+
+class Proxy(socketserver.ThreadingTCPServer):
+    """CONNECT as RFC 9110 (9.3.6) has it, to ports that it knows; remembers each head."""
+    daemon_threads = allow_reuse_address = True
+
+    class handler(socketserver.BaseRequestHandler):
+        def handle(self):
+            head, there = b"", None
+            while b"\r\n\r\n" not in head and len(head) < 8192:
+                piece = self.request.recv(4096)
+                if not piece:
+                    return
+                head += piece
+            self.server.seen.append(head.decode())
+            method, target, _ = head.split(b" ", 2)
+            port = int(target.rpartition(b":")[2])
+            if method != b"CONNECT" or port not in self.server.allowed:
+                self.request.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\nnot there")
+                return
+            there = socket.create_connection(("127.0.0.1", port))
+            self.request.sendall(b"HTTP/1.1 200 Connection established\r\nVia: a test\r\n\r\n")
+            back = threading.Thread(target=self.relay, args=(there, self.request), daemon=True)
+            back.start()
+            self.relay(self.request, there)
+            back.join()
+
+        def relay(self, source, sink):
+            try:
+                while piece := source.recv(65536):
+                    sink.sendall(piece)
+                sink.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass
+
+    def __init__(self, allowed):
+        super().__init__(("127.0.0.1", 0), self.handler)
+        self.allowed, self.seen = allowed, []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
 class Site:
@@ -327,6 +368,11 @@ def cuts(server, site):
     gone = server.ask("DELETE", "/v1/downloads/" + one["id"])[2]
     time.sleep(0.5)
     check("pull: cancelled, and what came is deleted", gone["status"] == "cancelled" and mine and not mine & set(left(server)), (gone, left(server)))
+    again = server.ask("DELETE", "/v1/downloads/" + one["id"])[2]
+    check("pull: a second DELETE changes nothing", again["status"] == "cancelled", again)
+    one = pull(server, "wrong")
+    gone = server.ask("DELETE", "/v1/downloads/" + one["id"])[2]
+    check("pull: one that failed stays failed, with its reason", gone["status"] == "failed" and gone["error"] == one["error"], (one, gone))
     site.fails = 0
     one = pull(server, site.url("rsa", "/busy.gguf"))
     check("pull: a server that is busy at first is not there for a pull that has not begun", one["status"] == "failed" and "503" in one["error"], one)
@@ -414,6 +460,27 @@ def full(model, site, options):
         subprocess.run(["umount", "-l", str(state)], capture_output=True)
 
 
+def proxied(model, site, options):
+    """By a proxy: it is asked for every host, with no token; what it refuses, and that it is not there, is said."""
+    proxy = Proxy({site.ports["rsa"], site.ports["ec"]})
+    port = proxy.server_address[1]
+    server = Server("pull-proxy", model, options=(*options, "--proxy", "localhost:%d" % port))
+    server.wait()
+    one = pull(server, "tiny")
+    check("pull: through a proxy", one["status"] == "done" and whole(server, site, "tiny"), one)
+    lines = {head.splitlines()[0] for head in proxy.seen}
+    wanted = {"CONNECT registry.localhost:%d HTTP/1.1" % site.ports["rsa"], "CONNECT cdn.localhost:%d HTTP/1.1" % site.ports["ec"]}
+    check("pull: the proxy was asked to connect, also where it is redirected to, and shown no token", wanted <= lines and
+          all(line.startswith("CONNECT ") for line in lines) and not any("uthorization" in head or "ecret" in head for head in proxy.seen), proxy.seen)
+    one = pull(server, site.url("expired", "/x.gguf"))
+    check("pull: what the proxy refuses", one["status"] == "failed" and "proxy" in one["error"] and "403" in one["error"], one)
+    proxy.shutdown()
+    proxy.server_close()
+    one = pull(server, site.url("ec", "/token.gguf"))
+    check("pull: a proxy that is not there", one["status"] == "failed" and "localhost:%d" % port in one["error"], one)
+    check("pull: the server behind a proxy stops", server.stop() == 0)
+
+
 def run(model):
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
@@ -441,4 +508,5 @@ def run(model):
     server = killed(server, model, site, options)
     check("pull: the server stops", server.stop() == 0)
     full(model, site, options)
+    proxied(model, site, options)
     site.close()

@@ -13,6 +13,7 @@ import subprocess
 import time
 
 import npm
+from parts import split
 from tools import Server, WORK, check, curl, skip
 
 MB = 1 << 20
@@ -125,6 +126,45 @@ def connection_killed(server, folder, data, digest):
     status, headers, answer = patch(server, path, at, data[at:])
     check("uploads: killed connections: then it is whole", status == 204 and (folder / "cut.gguf").read_bytes() == data, (status, answer))
     server.ask("DELETE", "/v1/models/cut")
+
+
+def refused_beside(server, data):
+    """Pieces that are refused while another request sends: it goes on."""
+    _, path, _, _ = make(server, "beside.gguf", len(data))
+    tls = opened(server, "PATCH", path, len(data), dict(PIECE, **{"Upload-Offset": 0}))
+    tls.sendall(data[:MB])
+    time.sleep(0.3)
+    seen = []
+    for at, piece, headers in ((0, b"x" * 10, {}), (len(data) - 5, b"x" * 5, {}), (3, b"", {}), (MB, b"x" * len(data), {}), (MB, b"x", {"Tus-Resumable": "9"})):
+        status, _, answer = patch(server, path, at, piece, **headers)
+        seen.append(status)
+    tls.sendall(data[MB:])
+    said = tls.recv(4096).decode(errors="replace")
+    tls.close()
+    check("uploads: refused pieces leave alone the request that sends", seen == [409, 409, 409, 413, 412] and " 204 " in said.splitlines()[0], (seen, said[:300]))
+    check("uploads: and it is whole", "beside" in ids(server), ids(server))
+    server.ask("DELETE", "/v1/models/beside")
+
+
+def name_taken(server, folder, data):
+    """Its name is given to another file before it is whole: it is kept, HEAD says so, and it may have another."""
+    _, path, _, _ = make(server, "late.gguf", len(data))
+    patch(server, path, 0, data[:MB])
+    (folder / "late.gguf").write_bytes(data)
+    last = patch(server, path, MB, data[MB:])
+    head, get = server.ask("HEAD", path, headers=TUS)[0], server.ask("GET", path)[2]
+    check("uploads: a name that was taken meanwhile is a 409, also when it is asked late", last[0] == 409 and head == 409 and
+          get["status"] == "waiting" and get["name"] is None and "of that name" in get["error"], (last, head, get))
+    check("uploads: no path of the box's is told", str(folder) not in json.dumps([last[2], get]), (last[2], get))
+    again = patch(server, path, len(data), b"")
+    check("uploads: and a last empty piece says what to do", again[0] == 409 and "/v1/uploads/upload-" in again[2]["error"]["message"], again)
+    bad = [server.ask("POST", path, body) for body in ({"name": "late"}, {"name": 5}, {}, {"name": "a/b"})]
+    check("uploads: names that cannot be are refused", [b[0] for b in bad] == [409, 400, 400, 400], bad)
+    named = server.ask("POST", path, {"name": "later.gguf"})
+    check("uploads: it gets another name", named[0] == 200 and named[2]["id"] == "later" and (folder / "later.gguf").read_bytes() == data, named)
+    check("uploads: once", server.ask("POST", path, {"name": "third"})[0] == 404)
+    for name in ("late", "later"):
+        server.ask("DELETE", "/v1/models/" + name)
 
 
 def engine_killed(server, folder, data, digest, restart):
@@ -241,6 +281,7 @@ def refusals(server, folder, data, digest):
     is_("a name with a slash", begin({"Upload-Length": "5", "Upload-Metadata": meta(filename="../x")}), 400, "cannot be a model's name")
     is_("a digest that is none", begin({"Upload-Length": "5", "Upload-Metadata": meta(filename="x", sha256="abc")}), 400, "64 hexadecimal digits")
     is_("an empty file", begin(dict(named, **{"Upload-Length": "0"})), 400, "empty")
+    is_("no version of tus", server.ask("POST", "/v1/uploads", headers=dict(named, **{"Upload-Length": "5"})), 412, "Tus-Resumable: 1.0.0")
     is_("another version of tus", begin(dict(named, **{"Upload-Length": "5", "Tus-Resumable": "0.2.2"})), 412, "version 1.0.0")
     is_("a file larger than the disk", begin(dict(named, **{"Upload-Length": str(1 << 55)})), 507, "the disk has no room for it")
     is_("a name that is taken", begin({"Upload-Length": "5", "Upload-Metadata": meta(filename="builtin.gguf")}), 409, "there is a model 'builtin' already")
@@ -251,6 +292,9 @@ def refusals(server, folder, data, digest):
     server.ask("POST", "/v1/models/alias", {"alias": "other", "model": None})
     is_("an unknown upload", patch(server, "/v1/uploads/upload-nothing", 0, b"x"), 404, "There is no upload")
     status, path, _, _ = make(server, "x.gguf", 100)
+    for method in ("HEAD", "PATCH"):
+        status = server.ask(method, path, b"GGUF" if method == "PATCH" else None)[0]
+        check("uploads: %s without Tus-Resumable is a 412" % method, status == 412, status)
     is_("the same name twice", begin({"Upload-Length": "5", "Upload-Metadata": meta(filename="x.gguf")}), 409, "is arriving already")
     is_("another content type", server.ask("PATCH", path, b"x", headers=dict(TUS, **{"Upload-Offset": "0"})), 415, "application/offset+octet-stream")
     is_("no offset", server.ask("PATCH", path, b"x", headers=PIECE), 400, "Upload-Offset is missing")
@@ -261,6 +305,8 @@ def refusals(server, folder, data, digest):
     status, path, _, _ = make(server, "x.gguf", len(data), sha256=wrong)
     is_("a wrong digest", patch(server, path, 0, data), 400, wrong + " was expected")
     whole = server.ask("PUT", "/v1/models/x", b"GGUF\3\0\0\0" + b"\xff" * 5000)
+    for version, words in ((b"\4\0\0\0", "of version 4"), (b"\0\0\0\3", "big-endian"), (b"\0\0\0\0", "of version 0")):
+        is_("a GGUF file: " + words, server.ask("PUT", "/v1/models/x", b"GGUF" + version + data[8:]), 400, words)
     is_("a spoilt GGUF file", whole, 400, "cannot be a model")
     is_("PUT without a body", server.ask("PUT", "/v1/models/x"), 411, "Content-Length")
     is_("PUT with another question", server.ask("PUT", "/v1/models/x?a=b", b"x"), 400, "sha256=")
@@ -295,20 +341,29 @@ def blobs(server, folder, data, digest):
         server.ask("DELETE", "/v1/models/" + name)
 
 
-def parts(server, folder):
-    """A model in three parts, the last one first: it is there when all are."""
-    split = WORK / "split"
-    shutil.rmtree(split, ignore_errors=True)
-    split.mkdir()
-    names = ["big-%05d-of-00003.gguf" % no for no in (3, 2, 1)]
-    for name in names:
-        (split / name).write_bytes(b"GGUF" + random.randbytes(5000))
+def parts(server, folder, model):
+    """A model in three parts, the last one first: it is there when all are, and each is a part of it."""
+    pieces = WORK / "split"
+    shutil.rmtree(pieces, ignore_errors=True)
+    pieces.mkdir()
+    files = split(model, pieces, "big", 3)[::-1]
+    whole = model.read_bytes()
+    bad = [server.ask("PUT", "/v1/models/big-00002-of-00003.gguf", data) for data in (b"GGUF\3\0\0\0" + random.randbytes(5000), whole, files[0].read_bytes())]
+    check("uploads: what is no part, or another one, is refused", [b[0] for b in bad] == [400] * 3 and all("cannot be a model" in b[2]["error"]["message"] for b in bad), bad)
     seen = []
-    for name in names:
-        status, _, answer = server.ask("PUT", "/v1/models/" + name, (split / name).read_bytes())
-        seen.append((status, "big" in ids(server), (folder / name).exists()))
-    check("uploads: the parts of a model are visible together", seen == [(202, False, False), (202, False, False), (201, True, True)], seen)
+    for file in files:
+        status, _, answer = server.ask("PUT", "/v1/models/" + file.name, file.read_bytes())
+        seen.append((status, "big" in ids(server), (folder / file.name).exists()))
+    check("uploads: the parts of a model are visible together", seen == [(202, False, False), (202, False, False), (201, True, True)], (seen, answer))
+    check("uploads: and answer", server.chat(model="big")[0] == 200 and not list((folder / ".incoming").iterdir()))
     server.ask("DELETE", "/v1/models/big")
+    digests = {file.name: "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest().upper() for file in files}
+    sent = [server.ask("POST", "/api/blobs/" + digests[file.name], file.read_bytes())[0] for file in files]
+    few = server.ask("POST", "/api/create", {"model": "made", "files": dict(list(digests.items())[:1]), "from": "big"})
+    check("uploads: 'from' beside 'files' is refused", few[0] == 400 and "'from' and 'files'" in few[2]["error"], few)
+    made = server.ask("POST", "/api/create", {"model": "made", "files": digests})
+    check("uploads: a model of blobs that are parts, digests in capitals", sent == [201] * 3 and made[0] == 200 and server.chat(model="made")[0] == 200, (sent, made))
+    server.ask("DELETE", "/v1/models/made")
 
 
 def full_disk(model, data):
@@ -385,6 +440,8 @@ def run(model):
     server.ask("DELETE", "/v1/models/one")
     connection_killed(server, folder, data, digest)
     taken_over(server, data)
+    refused_beside(server, data)
+    name_taken(server, folder, data)
 
     def restart():
         again = Server("uploads", model, fresh=False)
@@ -393,10 +450,10 @@ def run(model):
     server = engine_killed(server, folder, data, digest, restart)
     broken(server, folder, data)
     refusals(server, folder, data, digest)
-    parts(server, folder)
+    parts(server, folder, model)
     blobs(server, folder, data, digest)
-    npm.client("uploads: tus npm", "uploads_tus.mjs", server, 5)
-    check("uploads: what tus sent", (folder / "tus.gguf").exists() and (folder / "tus.gguf").stat().st_size == 8 * MB, list(folder.iterdir()))
+    npm.client("uploads: tus npm", "uploads_tus.mjs", server, 5, TAWNY_FILE=str(WORK / "uploads.gguf"))
+    check("uploads: what tus sent", (folder / "tus.gguf").exists() and (folder / "tus.gguf").read_bytes() == data, list(folder.iterdir()))
     digests(server, folder, data, digest)
     stopped(server, folder, data)
     full_disk(model, data)

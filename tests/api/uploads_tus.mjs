@@ -1,10 +1,11 @@
 // uploads_tus.mjs - models sent by tus's own client from npm: whole, in pieces, stopped and gone on with, ended.
 //
-// Run by tests/api/uploads.py with TAWNY_URL, TAWNY_KEY. Prints one line a check, "ok NAME" or "FAILED NAME: why".
-import { createHash, randomBytes } from "node:crypto";
+// Run by tests/api/uploads.py with TAWNY_URL, TAWNY_KEY, TAWNY_FILE (a model of 8 MB). Prints one line a check, "ok NAME" or "FAILED NAME: why".
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { Upload } from "tus-js-client";
 
-const MB = 1 << 20, file = Buffer.concat([Buffer.from("GGUF\x63\0\0\0"), randomBytes(8 * MB - 8)]); // a version that nobody knows yet
+const MB = 1 << 20, file = readFileSync(process.env.TAWNY_FILE);
 const sha256 = createHash("sha256").update(file).digest("hex"), headers = { Authorization: "Bearer " + process.env.TAWNY_KEY };
 const endpoint = process.env.TAWNY_URL + "/v1/uploads";
 

@@ -21,6 +21,15 @@ static void test_err(void)
     CHECK(err_set(&err, BAD_INPUT, "a\nb\rc") == BAD_INPUT);
     CHECK_TEXT(err.text, "a b c"); // one line
     CHECK(err_set(NULL, NO_ROOM, "nobody reads it") == NO_ROOM);
+    err_set(&err, BAD_INPUT, "file /a/b/x-1.gguf: /a/b/x-2.gguf is not beside it, nor /a/c");
+    err_hide_folder(&err, "/a/b/x-1.gguf");
+    CHECK_TEXT(err.text, "file x-1.gguf: x-2.gguf is not beside it, nor /a/c");
+    err_set(&err, BAD_INPUT, "/x /a/b/");
+    err_hide_folder(&err, "/x");
+    err_hide_folder(&err, "builtin");
+    CHECK_TEXT(err.text, "/x /a/b/");
+    err_hide_folder(&err, "/a/b/c");
+    CHECK_TEXT(err.text, "/x ");
     char many[1000];
     memset(many, 'x', sizeof(many) - 1);
     many[sizeof(many) - 1] = 0;
@@ -29,6 +38,41 @@ static void test_err(void)
     CHECK(strlen(err.text) == 317 && utf8_valid(bytes_of(err.text)));
     CHECK_TEXT(status_name(DEVICE_ERROR), "device error");
     CHECK_TEXT(status_name((enum status)99), "unknown status");
+}
+
+static void test_endings(void)
+{
+    struct bytes name = bytes_of("model.gguf");
+    CHECK(bytes_ends_in(name, ".gguf") && !bytes_ends_in(name, ".GGUF"));
+    CHECK(bytes_ends_in(bytes_of(":latest"), ":latest"));
+    CHECK(!bytes_ends_in(bytes_of("latest"), ":latest") && bytes_ends_in(name, ""));
+    CHECK(bytes_cut_end(&name, ".gguf") && bytes_equal_text(name, "model"));
+    CHECK(!bytes_cut_end(&name, ".gguf") && bytes_equal_text(name, "model"));
+    name = bytes_of(".gguf"); // nothing stands before it
+    CHECK(!bytes_cut_end(&name, ".gguf") && name.n == 5);
+    name = (struct bytes){NULL, 0};
+    CHECK(!bytes_ends_in(name, "x") && !bytes_cut_end(&name, "x"));
+}
+
+static void test_digits(void)
+{
+    const char *small = "00112233445566778899aabbccddeeff0123456789abcdef0123456789abcdef";
+    const char *large = "00112233445566778899AABBCCDDEEFF0123456789ABCDEF0123456789abcdef";
+    char out[SHA256_TEXT] = "as it was", wrong[SHA256_TEXT];
+    static const char bad[] = {'g', '/', ':', '@', 'G', '`', ' ', 0, '\x80'};
+    for (size_t i = 0; i < sizeof(bad); i++) {
+        memcpy(wrong, small, sizeof(wrong));
+        wrong[i * 7] = bad[i];
+        CHECK(!sha256_read(out, (struct bytes){(const uint8_t *)wrong, 64}));
+    }
+    CHECK(!sha256_read(out, (struct bytes){(const uint8_t *)small, 63}));
+    CHECK(!sha256_read(out, (struct bytes){(const uint8_t *)small, 65}));
+    CHECK(!sha256_read(out, (struct bytes){NULL, 0}));
+    CHECK_TEXT(out, "as it was");
+    CHECK(sha256_read(out, bytes_of(large)));
+    CHECK_TEXT(out, small);
+    CHECK(sha256_read(out, bytes_of(small)));
+    CHECK_TEXT(out, small);
 }
 
 static void test_overflow(void)
@@ -169,6 +213,8 @@ static void test_tame(void)
 int main(void)
 {
     test_err();
+    test_endings();
+    test_digits();
     test_overflow();
     test_arena();
     test_buf();

@@ -116,10 +116,14 @@ static void test_cancel(void)
         CHECK(submit(&answers[i], text, 0, NULL) == OK);
     }
     CHECK(submit(&answers[N], "more", 1, NULL) == NO_ROOM); // the cap
+    struct job *job = job_for(&answers[N], "nothing");      // what makes room needs none
+    job->kind = JOB_UNLOAD;
+    CHECK(sched_submit(sched, job) == OK);
     for (unsigned i = 0; i < N; i++) // running and waiting ones, from both ends
         sched_cancel(sched, answers[i % 2 ? i : N - 1 - i].id);
     sched_cancel(sched, 123456789); // nobody's
-    wait_for(answers, N);
+    wait_for(answers, N + 1);
+    CHECK(answers[N].last.kind == EVENT_FAILED && answers[N].last.err.status == NOT_FOUND);
     for (unsigned i = 0; i < N; i++)
         CHECK(answers[i].last.kind == EVENT_DONE && answers[i].last.finish == FINISH_CANCELLED);
     pass_us = 0;

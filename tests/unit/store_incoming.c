@@ -2,8 +2,9 @@
 // process that is killed while it writes, by a full disk; wrong digests, names and bytes; parts;
 // what waits for a name; and the digests of files that nobody said.
 //
-// A file is GGUF and then bytes of a generator, so that every byte's place shows. `describe` says
-// that a file with an X as its fifth byte is spoilt.
+// A file is GGUF, its version and then bytes of a generator, so that every byte's place shows. The
+// byte behind the version tells `describe` what to say: X: it is spoilt, U: it cannot be run, P: it
+// is a part of three.
 #include "../../engine/store/store.h"
 #include "check.h"
 
@@ -26,6 +27,7 @@ static struct store *store;
 static uint8_t content[FILE_BYTES];
 static char digest_text[65];
 static int n_told, n_lost;
+static _Atomic int n_beside; // parts that describe saw at the last one's path
 
 static const char *at(const char *name)
 {
@@ -61,7 +63,7 @@ static void make_content(void)
         x = x * 1664525u + 1013904223u;
         content[i] = (uint8_t)(x >> 24);
     }
-    memcpy(content, "GGUF!", 5);
+    memcpy(content, "GGUF\3\0\0\0!", 9);
     sha256_of((struct bytes){content, FILE_BYTES}, sum);
     hex_write(digest_text, sum, sizeof(sum));
 }
@@ -69,14 +71,26 @@ static void make_content(void)
 static enum status describe(struct store_about *out, const char *path, struct err *err)
 {
     struct buf text;
-    (void)out;
+    char beside[500];
     if (file_read(&text, path, 4 << 20, err) != OK)
         return err->status;
-    const bool bad = text.n > 4 && text.p[4] == 'X', odd = text.n > 4 && text.p[4] == 'U';
+    const char kind = text.n > 8 ? (char)text.p[8] : ' ';
     buf_free(&text);
-    if (odd)
+    n_beside = 0;
+    for (int no = 1; no <= 3 && kind == 'P'; no++) {
+        snprintf(beside, sizeof(beside), "%.*s-%05d-of-00003.gguf", (int)(strlen(path) - 20), path,
+                 no);
+        n_beside += access(beside, R_OK) == 0;
+    }
+    if (kind == 'U')
         return err_set(err, UNSUPPORTED, "nobody knows it");
-    return bad ? err_set(err, BAD_INPUT, "it is spoilt") : OK;
+    if (kind == 'P') {
+        if (!strstr(path, "-of-0000"))
+            return err_set(err, NOT_FOUND, "by its keys it is a part");
+        out->n_parts = 3;
+        return n_beside < 3 ? err_set(err, NOT_FOUND, "%d parts are there", n_beside) : OK;
+    }
+    return kind == 'X' ? err_set(err, BAD_INPUT, "%s: it is spoilt", path) : OK;
 }
 
 static void open_store(void)
@@ -318,12 +332,21 @@ static void test_wrong(void)
     CHECK(end.phase == INCOMING_FAILED && strstr(end.fault.text, "no GGUF file"));
     end = send_all("w-3", "w", "", (const uint8_t *)"GG", 2);
     CHECK(end.phase == INCOMING_FAILED && strstr(end.fault.text, "no GGUF file"));
-    other[4] = 'X';
+    other[4] = 4; // no version that is known, and one of a file from a big-endian machine
+    end = send_all("c4", "c4", "", other, sizeof(other));
+    CHECK(end.phase == INCOMING_FAILED && strstr(end.fault.text, "version 4"));
+    other[4] = 0;
+    other[7] = 3;
+    end = send_all("c5", "c5", "", other, sizeof(other));
+    CHECK(end.phase == INCOMING_FAILED && strstr(end.fault.text, "big-endian"));
+    other[4] = 3;
+    other[7] = 0;
+    other[8] = 'X';
     end = send_all("w-4", "w", "", other, sizeof(other));
     CHECK(end.phase == INCOMING_FAILED);
     CHECK_TEXT(end.fault.text, "the file cannot be a model: it is spoilt");
     CHECK(n_files("home") == 0 && n_files("home/.incoming") == 0);
-    other[4] = 'U'; // what cannot be run is a model all the same, and says why it cannot
+    other[8] = 'U'; // what cannot be run is a model all the same, and says why it cannot
     CHECK(send_all("w-5", "w", "", other, sizeof(other)).phase == INCOMING_DONE);
     CHECK(wait_model("w"));
     // a file of that name came by another way
@@ -474,13 +497,17 @@ static void test_full(void)
 static void test_parts(void)
 {
     char id[16], name[40];
+    static uint8_t parts[5000];
     struct err err;
+    memcpy(parts, content, sizeof(parts));
+    parts[8] = 'P';
     open_store();
     for (int no = 3; no >= 1; no--) {
         snprintf(id, sizeof(id), "part-%d", no);
         snprintf(name, sizeof(name), "big-%05d-of-00003", no);
         CHECK(n_files("home") == 0);
-        struct arrival end = send_all(id, name, "", content, 5000);
+        struct arrival end = send_all(id, name, "", parts, sizeof(parts));
+        CHECK(n_beside == 4 - no); // it was read beside those that were here
         CHECK(end.phase == (no > 1 ? INCOMING_KEPT : INCOMING_DONE));
         if (no == 2) { // they wait over a restart
             store_close(store);
@@ -503,8 +530,35 @@ static void test_parts(void)
     CHECK(store_n_incoming(store) == 0 && n_files("home/.incoming") == 0);
     // a part that somebody deleted may come again
     CHECK(unlink(at("home/big-00002-of-00003.gguf")) == 0);
-    CHECK(send_all("again", "big-00002-of-00003", "", content, 5000).phase == INCOMING_DONE);
+    CHECK(send_all("again", "big-00002-of-00003", "", parts, 5000).phase == INCOMING_DONE);
     drop_model("big");
+    // one that is spoilt, or another model's, is refused; the others stay
+    CHECK(send_all("s-1", "set-00001-of-00003", "", parts, 5000).phase == INCOMING_KEPT);
+    parts[8] = 'X';
+    struct arrival end = send_all("s-2", "set-00002-of-00003", "", parts, 5000);
+    CHECK(end.phase == INCOMING_FAILED);
+    CHECK_TEXT(end.fault.text, "the file cannot be a model: set-00002-of-00003.gguf: it is spoilt");
+    CHECK(incoming_at(find("s-1"))->phase == INCOMING_KEPT && n_files("home/.incoming") == 2);
+    parts[8] = 'P';
+    end = send_all("s-3", "four-00001-of-00004", "", parts, 5000);
+    CHECK(end.phase == INCOMING_FAILED &&
+          strstr(end.fault.text, "one of 4 parts, by its keys of 3"));
+    end = send_all("s-4", "lonely", "", parts, 5000); // a part that is not called so
+    CHECK(end.phase == INCOMING_FAILED && strstr(end.fault.text, "by its keys it is a part"));
+    // without a name it is kept, and read when it has one
+    CHECK(send_all("sha256-b", "", "", parts, 5000).phase == INCOMING_KEPT);
+    uint64_t last = 0;
+    CHECK(incoming_name(find("sha256-b"), 5, bytes_of("lonely"), &err) == OK);
+    while (last != 5)
+        turn(1000, &last, &err);
+    CHECK(err.status == BAD_INPUT && incoming_at(find("sha256-b"))->phase == INCOMING_KEPT);
+    CHECK(incoming_name(find("sha256-b"), 6, bytes_of("set-00002-of-00003"), &err) == OK);
+    while (last != 6)
+        turn(1000, &last, &err);
+    CHECK(err.status == OK && !there("home/set-00001-of-00003.gguf"));
+    CHECK(send_all("s-5", "set-00003-of-00003", "", parts, 5000).phase == INCOMING_DONE);
+    CHECK(wait_model("set") && n_files("home/.incoming") == 0);
+    drop_model("set");
     store_close(store);
 }
 
@@ -558,6 +612,7 @@ static void put(const char *name, const char *text)
 static void test_strays(void)
 {
     put("home/.incoming/lonely.part", "GGUF");
+    put("home/.incoming/big-00001-of-00002.gguf", "GGUF"); // of a check that was cut
     put("home/.incoming/empty.record", "name x\nbytes 10\n");
     put("home/.incoming/long.record", "name y\nbytes 3\n");
     put("home/.incoming/long.part", "GGUF!");

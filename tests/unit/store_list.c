@@ -51,6 +51,8 @@ static enum status describe(struct store_about *out, const char *path, struct er
     return strcmp(out->arch, "bad") == 0 ? err_set(err, BAD_INPUT, "it is spoilt") : OK;
 }
 
+static const char *attached; // where sticks are mounted; NULL: nowhere
+
 static enum status open_store(const char *folders, const char *aliases, struct err *err)
 {
     const struct store_options options = {.home = at("home"),
@@ -58,6 +60,7 @@ static enum status open_store(const char *folders, const char *aliases, struct e
                                           .files = {"builtin", NULL},
                                           .aliases = aliases,
                                           .kept = at("aliases"),
+                                          .attached = attached,
                                           .describe = describe};
     return store_open(&store, &options, err);
 }
@@ -298,6 +301,30 @@ static void test_changes(void)
     store_close(store);
 }
 
+// Sticks come and go below a folder; what is on them is only read.
+static void test_attached(void)
+{
+    struct err err = {0};
+    char eight[800] = "";
+    CHECK(mkdir(at("media"), 0755) == 0);
+    char media[300];
+    snprintf(media, sizeof(media), "%s", at("media"));
+    attached = media;
+    for (int i = 0; i < STORE_FOLDERS_MOST; i++) // they leave it its place
+        snprintf(eight + strlen(eight), sizeof(eight) - strlen(eight), "%s/f%d,", at("none"), i);
+    CHECK(open_store(eight, "", &err) == OK);
+    CHECK(mkdir(at("media/sdb1"), 0755) == 0);
+    put("media/sdb1/usb.gguf", "usb");
+    put("media/sdb1/one.gguf", "usb");
+    CHECK(wait_there("usb", true));
+    CHECK(!find("usb")->is_ours && find("sdb1/one") && find("one")->is_ours);
+    CHECK(store_delete(store, 3, find("usb"), &err) == DENIED);
+    CHECK(rename(at("media/sdb1"), at("pulled")) == 0); // as a mount that is taken away
+    CHECK(wait_there("usb", false) && !find("sdb1/one"));
+    store_close(store);
+    attached = NULL;
+}
+
 static void test_nothing(void)
 {
     const struct store_options options = {
@@ -320,6 +347,7 @@ int main(void)
     test_copy_and_delete();
     test_failed_copy();
     test_changes();
+    test_attached();
     test_nothing();
     return check_done("store_list");
 }
