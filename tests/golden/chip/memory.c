@@ -207,15 +207,18 @@ static void note_lds(const struct wave *w, unsigned lane, uint32_t address, unsi
     }
 }
 
+enum touch { READ, WRITE, ATOMIC }; // atomic ones of several waves need no barrier between
+
 static uint8_t *in_lds(const struct wave *w, unsigned lane, uint32_t address, unsigned n,
-                       bool write)
+                       enum touch touch)
 {
     if ((uint64_t)address + n > w->group->lds_bytes)
         chip_stop(w, "lane %u: %u bytes at %u of the workgroup's %u bytes of LDS", lane, n, address,
                   w->group->lds_bytes);
     if (address % (n >= 4 ? 4 : n))
         chip_stop(w, "lane %u: LDS address %u of %u bytes is not aligned", lane, address, n);
-    note_lds(w, lane, address, n, write);
+    if (touch != ATOMIC)
+        note_lds(w, lane, address, n, touch == WRITE);
     return w->group->lds + address;
 }
 
@@ -229,7 +232,8 @@ static void lds(struct wave *w, const struct inst *i)
     for (unsigned l = 0; l < w->lanes; l++) {
         if (!(exec >> l & 1))
             continue;
-        uint8_t *p = in_lds(w, l, address[l] + (uint32_t)i->offset, k.bytes, !i->dst.n);
+        uint8_t *p =
+            in_lds(w, l, address[l] + (uint32_t)i->offset, k.bytes, i->dst.n ? READ : WRITE);
         if (i->dst.n)
             load_lane(w, i, k, l, p);
         else
@@ -250,7 +254,8 @@ static void lds_pair(struct wave *w, const struct inst *i)
     memcpy(address, row, sizeof(address));
     for (unsigned l = 0; l < w->lanes; l++)
         for (unsigned h = 0; h < 2 && exec >> l & 1; h++) {
-            uint8_t *p = in_lds(w, l, address[l] + (uint32_t)offsets[h] * unit, k.bytes, !i->dst.n);
+            uint8_t *p = in_lds(w, l, address[l] + (uint32_t)offsets[h] * unit, k.bytes,
+                                i->dst.n ? READ : WRITE);
             struct inst half = *i;
             half.dst.reg = (uint16_t)(i->dst.reg + h * regs);
             if (i->dst.n)
@@ -258,6 +263,28 @@ static void lds_pair(struct wave *w, const struct inst *i)
             else
                 store_lane(w, k, i->src[h].reg, l, p);
         }
+}
+
+// A word of LDS and a register, a lane after another; nothing is returned.
+static void lds_atomic(struct wave *w, const struct inst *i)
+{
+    const uint32_t *address = w->v[i->src[2].reg - SRC_VGPR],
+                   *data = w->v[i->src[0].reg - SRC_VGPR];
+    const uint64_t exec = exec_mask(w);
+    for (unsigned l = 0; l < w->lanes; l++) {
+        if (!(exec >> l & 1))
+            continue;
+        uint8_t *p = in_lds(w, l, address[l] + (uint32_t)i->offset, 4, ATOMIC);
+        uint32_t x;
+        memcpy(&x, p, 4);
+        x = i->op == OP_ds_add_u32                      ? x + data[l]
+            : i->op == OP_ds_and_b32                    ? x & data[l]
+            : i->op == OP_ds_or_b32                     ? x | data[l]
+            : i->op == OP_ds_xor_b32                    ? x ^ data[l]
+            : (i->op == OP_ds_min_u32) == (x < data[l]) ? x
+                                                        : data[l];
+        memcpy(p, &x, 4);
+    }
 }
 
 run_inst *memory_step(const struct inst *i)
@@ -270,6 +297,8 @@ run_inst *memory_step(const struct inst *i)
     case MUBUF:
         return buffer;
     case DS:
+        if (i->op <= OP_ds_xor_b32)
+            return lds_atomic;
         return strstr(op_info[i->op].name, "2addr") ? lds_pair : lds;
     default:
         return NULL;
