@@ -192,6 +192,11 @@ enum status listen_parse(struct listen_at *out, size_t room, size_t *n, const ch
         at += n_entry;
         at += strspn(at, ", \t");
     }
+    if (found == 0 && *text) {
+        return err_set(err, BAD_INPUT,
+                       "%s: \"%s\" names no address; ADDRESS:PORT is expected, or nothing", key,
+                       text);
+    }
     *n = found;
     return OK;
 }

@@ -260,6 +260,7 @@ def helps(place, tools):
 def refusals(place, tools):
     for command, wanted in (
             ("tawny serve --listen nonsense", '"nonsense" is not ADDRESS:PORT'),
+            ("tawny serve --listen ,", '"," names no address'),
             ("tawny serve --listen 127.0.0.1:0 --listen-http 1.2.3.4:99999", "1.2.3.4:99999"),
             ("tawny serve --ctx x", '--ctx: "x" is not'),
             ("tawny chat --top-p 2", '--top-p: "2" is not'),

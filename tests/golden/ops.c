@@ -12,6 +12,7 @@
 // is "ops: N passed, N failed"; exit status 0 only when none failed and one ran.
 #include "ops.h"
 
+#include "../../engine/compute/vulkan/matmat.h"
 #include "../../engine/compute/vulkan/vulkan.h"
 #include "../unit/formats.h"
 
@@ -261,6 +262,26 @@ void compare_ints(const struct both *out)
     free(want), free(got);
 }
 
+void compare_largest(const struct both *id, const struct both *of)
+{
+    const int64_t n_cols = of->on[DEVICE].n_cols;
+    int32_t *ids = read_whole(DEVICE, id);
+    float *all = read_whole(DEVICE, of);
+    for (int64_t row = 0; row < of->on[DEVICE].n_rows; row++) {
+        const float *x = all + row * n_cols;
+        int64_t largest = 0;
+        for (int64_t i = 1; i < n_cols; i++)
+            largest = x[i] > x[largest] ? i : largest;
+        if (ids[row] >= 0 && ids[row] < n_cols && x[ids[row]] == x[largest])
+            continue;
+        if (!now.bad)
+            printf("       row %lld: %d is told as the largest; expected %lld\n", (long long)row,
+                   ids[row], (long long)largest);
+        now.bad = true;
+    }
+    free(ids), free(all);
+}
+
 // ---- main ---------------------------------------------------------------------------------------
 
 static void as_gpu(struct compute *compute)
@@ -294,6 +315,11 @@ void split_end(void)
     compute_close(ops_on[DEVICE]);
     ops_on[DEVICE] = splitting;
     splitting = NULL;
+}
+
+bool split_rounds_to_half(void)
+{
+    return splitting && matmat_matrices(vk_features(vk_of(ops_on[DEVICE])));
 }
 
 static int open_both(const char *device)

@@ -53,11 +53,17 @@ uint32_t random_bits(void);
 void compare_to(const struct both *out, enum limit limit, double size);
 void compare(const struct both *out, enum limit limit);
 void compare_ints(const struct both *out);
+// id[row] is a column of the largest number of the row, as the device itself has both: near ties of
+// what was rounded may be settled otherwise than by the oracle.
+void compare_largest(const struct both *id, const struct both *of);
 
 // Until split_end() the cases run on a device whose buffers of weights hold n_bytes at most, so
 // that small weights lie in several. false: the device is none that splits any.
 bool split_begin(uint64_t n_bytes);
 void split_end(void);
+// Such a device multiplies several rows by the matrix kernels alone: on cooperative matrices with
+// both factors as half floats.
+bool split_rounds_to_half(void);
 
 // ---- the cases ----------------------------------------------------------------------------------
 

@@ -396,7 +396,7 @@ static void decode(int32_t n)
             submit(d);
         }
         compare(l.logits, LIMIT_HALF);
-        compare_ints(l.id);
+        compare_largest(l.id, l.logits);
     }
     case_close();
 }

@@ -136,24 +136,23 @@ void vk_delta_net(struct compute *compute, const struct delta_net *a)
         lanes /= 2; // d_v is a multiple of 16: no column is left over
     const struct push_delta_net push = delta_push(a);
     const double n_state = (double)a->n_head * a->d_v * a->d_k;
-    vk_dispatch(
-        vk,
-        &(struct dispatch){
-            .kernel = a->z_sigmoid ? "delta_net-sigmoid" : "delta_net",
-            .spec = {lanes, (uint32_t)a->d_k, (uint32_t)a->d_v, parts, (uint32_t)a->n_head,
-                     (uint32_t)a->n_head_k, a->grouped, (uint32_t)a->pair_heads, row_of(a->q),
-                     row_of(a->k), row_of(a->v), row_of(a->z), row_of(a->alpha), row_of(a->beta),
-                     aligned(a->q, a->k)},
-            .n_spec = 15,
-            .push = &push,
-            .push_bytes = sizeof(push),
-            .groups = {(uint32_t)a->n_head, push.n_tokens, 1},
-            .read = {vk_range(a->q), vk_range(a->k), vk_range(a->v), vk_range(a->alpha),
-                     vk_range(a->beta), range_of(a->z), vk_range(a->state)},
-            .write = {vk_range(a->out), vk_range(a->state)},
-            .bytes = 8 * n_state,
-            .flops = 8 * n_state * push.n_tokens,
-        });
+    vk_dispatch(vk,
+                &(struct dispatch){
+                    .kernel = a->z_sigmoid ? "delta_net-sigmoid" : "delta_net",
+                    .spec = {lanes, (uint32_t)a->d_k, (uint32_t)a->d_v, parts, (uint32_t)a->n_head,
+                             (uint32_t)a->n_head_k, a->grouped, (uint32_t)a->pair_heads,
+                             row_of(a->q), row_of(a->k), row_of(a->v), row_of(a->z),
+                             row_of(a->alpha), row_of(a->beta), aligned(a->q, a->k)},
+                    .n_spec = 15,
+                    .push = &push,
+                    .push_bytes = sizeof(push),
+                    .groups = {(uint32_t)a->n_head, push.n_tokens, 1},
+                    .read = {vk_range(a->q), vk_range(a->k), vk_range(a->v), vk_range(a->alpha),
+                             vk_range(a->beta), range_of(a->z), vk_range(a->state)},
+                    .write = {vk_range(a->out), vk_range(a->state)},
+                    .bytes = 8 * n_state,
+                    .flops = 8 * n_state * push.n_tokens,
+                });
 }
 
 static void scan_dispatch(struct vulkan *vk, const struct mamba2 *a)
