@@ -203,7 +203,7 @@ def readme_clients(place, tools, commands):
 def readme(place, tools):
     commands = commands_of((tools.ROOT / "README.md").read_text())
     tools.check("readme: its commands are found", len(commands) > 15, commands)
-    clients = [c for c in commands if c.startswith(("curl ", "openssl "))]
+    clients = [c for c in commands if c.startswith(("curl ", "openssl ")) and not why_not(c)]
     for command in commands:
         why = why_not(command)
         if command.startswith("tawny serve "):

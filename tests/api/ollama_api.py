@@ -85,7 +85,7 @@ def clients(server):
 def refusals(server):
     for method, path, body, status, words in (
             ("POST", "/api/show", {"model": "x"}, 404, "model 'x' not found"),
-            ("POST", "/api/show", {}, 400, "'model' is missing"), ("POST", "/api/show", {"model": 5}, 400, "'model' is missing"),
+            ("POST", "/api/show", {}, 400, "'model' is missing"), ("POST", "/api/show", {"model": 5}, 400, "'model' must be a string, not a number"),
             ("POST", "/api/generate", {"prompt": "a", "suffix": "b"}, 400, "suffix"), ("POST", "/api/push", {"model": "x"}, 501, "no push"),
             ("POST", "/api/create", {"model": "x"}, 400, "'from' is missing"), ("POST", "/api/create", {"model": "x", "from": "y"}, 404, "model 'y' not found"),
             ("POST", "/api/create", {"model": "x", "files": {"a.gguf": "sha256:00"}}, 400, "64 hexadecimal digits"),
@@ -103,7 +103,8 @@ def refusals(server):
         answer = server.ask(method, path, body)
         check("ollama: %s %s %s is a %d" % (method, path, json.dumps(body) if isinstance(body, dict) else "", status), answer[0] == status and
               isinstance(answer[2].get("error"), str) and words in answer[2]["error"], answer)
-    check("ollama: HEAD of a blob that is not there", server.ask("HEAD", "/api/blobs/sha256:00")[0] == 404)
+    check("ollama: HEAD of a blob that is not there", server.ask("HEAD", "/api/blobs/sha256:" + 64 * "0")[0] == 404)
+    check("ollama: HEAD of what is no digest", server.ask("HEAD", "/api/blobs/sha256:00")[0] == 400)
 
 
 def copies(server):
