@@ -146,23 +146,24 @@ void lease_apply(struct nic *n)
 void ll4_set(struct nic *n, bool add)
 {
     char addr[16];
-    uint32_t mask = htonl(0xffff0000);
+    uint32_t mask = htonl(0xffff0000), a = add ? n->ll4.addr : n->ll4_addr;
 
     if (add == n->has_ll4)
         return;
-    if (nl_address(add, n->ifindex, n->ll4.addr, mask, UINT32_MAX) != OK && add)
+    if (nl_address(add, n->ifindex, a, mask, UINT32_MAX) != OK && add)
         return;
     n->has_ll4 = add;
+    n->ll4_addr = a;
     net_changed();
     if (!add) {
-        complain("net", "%s: %s is given up", n->name, addr_text(n->ll4.addr, addr));
+        complain("net", "%s: %s is given up", n->name, addr_text(a, addr));
         return;
     }
     say_reachable();
     say("net",
         "%s has given itself %s: a machine on this cable without an address from DHCP reaches it; "
         "still asking for one",
-        n->name, addr_text(n->ll4.addr, addr));
+        n->name, addr_text(a, addr));
     net_say_urls();
 }
 

@@ -21,7 +21,8 @@ struct nic {
     bool fixed6;                   // IPv6 addresses of tawny.conf are set
     bool told;                     // that nobody answers
     bool refused;                  // the kernel did not take the last address
-    bool has_ll4;                  // ll4.addr is set on the link
+    bool has_ll4;                  // ll4_addr is set on the link
+    uint32_t ll4_addr;             // ll4.addr is another once it is in conflict
     int packet_fd, udp_fd, arp_fd; // -1: closed
     int64_t asking_ms;             // since when it has been without an address, asking
     struct dhcp dhcp;

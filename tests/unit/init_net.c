@@ -357,6 +357,32 @@ static void gives_itself_an_address(void)
     CHECK(n_arp == 5);
 }
 
+/* A neighbour says that it has the address: the second time it is given up, and no other. */
+static void gives_up_what_it_has(void)
+{
+    static const uint8_t head[8] = {0, 1, 8, 0, 6, 4, 0, 2};
+    uint8_t packet[ARP_BYTES] = {0};
+    char had[16];
+
+    unplug_card();
+    link_is(IFF_UP | 0x10000);
+    wait_ms(22000);
+    CHECK(n_addresses == 1);
+    uint32_t set = last_address;
+    CHECK(inet_ntop(AF_INET, &set, had, sizeof(had)));
+    (void)heard();
+    memcpy(packet, head, sizeof(head));
+    memset(packet + 8, 2, 6);
+    memcpy(packet + 14, &set, 4);
+    for (int i = 0; i < 2; i++) {
+        CHECK(write(neighbour_fd, packet, sizeof(packet)) == sizeof(packet));
+        loop_once(now_ms() + 1000);
+    }
+    CHECK(n_addresses == 0 && last_address == set);
+    const char *text = strstr(heard(), had);
+    CHECK(text && strncmp(text + strlen(had), " is given up", 12) == 0);
+}
+
 static void uses_fixed_addresses(void)
 {
     static const char address[] = "eth0 10.9.8.7/24, fd00::7/64", gateway[] = "10.9.8.1, fe80::1",
@@ -412,6 +438,7 @@ int main(void)
     refuses_and_takes();
     tells_of_ip6_once();
     gives_itself_an_address();
+    gives_up_what_it_has();
     uses_fixed_addresses();
     (void)heard();
     dup2(real_stderr, STDERR_FILENO);
