@@ -22,20 +22,17 @@ struct text {
     size_t n;
 };
 
-static void nameserver(struct text *t, int family, const void *addr, const char *scope)
+/* scope: the link of a link-local address, 0: none. By its number, since those who read it are
+ * not allowed the socket that a name is looked up with. */
+static void nameserver(struct text *t, int family, const void *addr, int scope)
 {
-    char shown[INET6_ADDRSTRLEN];
+    char shown[INET6_ADDRSTRLEN], number[16] = "";
 
+    if (scope)
+        snprintf(number, sizeof(number), "%%%d", scope);
     if (inet_ntop(family, addr, shown, sizeof(shown)) && t->n < sizeof(t->at) - 100)
-        t->n += (size_t)snprintf(t->at + t->n, sizeof(t->at) - t->n, "nameserver %s%s%s\n", shown,
-                                 *scope ? "%" : "", scope);
-}
-
-/* Whether a name may stand behind '%' in resolv.conf: the kernel allows more. */
-static bool plain(const char *name)
-{
-    return strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") ==
-           strlen(name);
+        t->n += (size_t)snprintf(t->at + t->n, sizeof(t->at) - t->n, "nameserver %s%s\n", shown,
+                                 number);
 }
 
 void resolv_conf_write(void)
@@ -45,11 +42,11 @@ void resolv_conf_write(void)
     struct err err;
 
     for (int i = 0; i < fixed.dns.n; i++)
-        nameserver(&t, fixed.dns.entry[i].six ? AF_INET6 : AF_INET, fixed.dns.entry[i].addr, "");
+        nameserver(&t, fixed.dns.entry[i].six ? AF_INET6 : AF_INET, fixed.dns.entry[i].addr, 0);
     for (int i = 0; i < MAX_NICS; i++) {
         const struct nic *n = &nics[i];
         for (int k = 0; n->ifindex && n->has_lease && k < n->applied.n_dns; k++)
-            nameserver(&t, AF_INET, &n->applied.dns[k], "");
+            nameserver(&t, AF_INET, &n->applied.dns[k], 0);
         if (n->ifindex && n->has_lease && n->applied.domain[0] && !searches)
             searches = n;
     }
@@ -57,11 +54,10 @@ void resolv_conf_write(void)
         for (int k = 0; nics[i].ifindex && k < nics[i].dns6.n; k++) {
             const uint8_t *a = nics[i].dns6.addr[k];
             bool link_local = a[0] == 0xfe && (a[1] & 0xc0) == 0x80;
-            if (!link_local || plain(nics[i].name))
-                nameserver(&t, AF_INET6, a, link_local ? nics[i].name : "");
+            nameserver(&t, AF_INET6, a, link_local ? nics[i].ifindex : 0);
         }
     }
-    if (searches)
+    if (searches && t.n < sizeof(t.at) - sizeof(searches->applied.domain) - 10)
         t.n += (size_t)snprintf(t.at + t.n, sizeof(t.at) - t.n, "search %s\n",
                                 searches->applied.domain);
     if (replace_file("/etc/resolv.conf", t.at, t.n, 0644, &err) != OK)

@@ -3,7 +3,7 @@
  *
  * The functions of netlink.c, dhcp_socket.c and file.c below stand in for those files.
  */
-#include "../../init/init.h"
+#include "../../init/nic.h"
 #include "check.h"
 
 #include <arpa/inet.h>
@@ -154,6 +154,7 @@ enum status replace_file(const char *path, const char *text, size_t len, mode_t 
 {
     (void)mode, (void)err;
     CHECK_TEXT(path, "/etc/resolv.conf");
+    CHECK(len == strlen(text) && len < sizeof(resolv_conf));
     snprintf(resolv_conf, sizeof(resolv_conf), "%.*s", (int)len, text);
     return OK;
 }
@@ -422,6 +423,36 @@ static void uses_fixed_addresses(void)
     CHECK(n_sent == 1 && sent_type() == DHCP_DISCOVER && n_addresses == 0);
 }
 
+/* Every name server that there can be, and the longest domain: what has no room is left out. */
+static void writes_name_servers(void)
+{
+    struct nic before = nics[1];
+    static const uint8_t router[16] = {0xfe, 0x80, [15] = 1};
+
+    unplug_card();
+    nics[1] = (struct nic){.ifindex = IFINDEX + 1, .name = "eth1", .dns6.n = 1};
+    memcpy(nics[1].dns6.addr[0], router, 16);
+    resolv_conf_write();
+    CHECK(strstr(resolv_conf, "nameserver fe80::1%8\n"));
+
+    nics[1].has_lease = true;
+    memset(nics[1].applied.domain, 'd', sizeof(nics[1].applied.domain) - 1);
+    for (int n_long = 0; n_long <= IP6_MAX_DNS * (MAX_NICS - 1); n_long++) {
+        for (int i = 1; i < MAX_NICS; i++) {
+            nics[i].ifindex = IFINDEX + i;
+            nics[i].dns6.n = 0;
+            for (int k = 0; k < IP6_MAX_DNS && (i - 1) * IP6_MAX_DNS + k < n_long; k++) {
+                memset(nics[i].dns6.addr[k], 0xfd, 16);
+                nics[i].dns6.n = k + 1;
+            }
+        }
+        resolv_conf_write();
+        CHECK(n_long > 10 || strstr(resolv_conf, "search ddd"));
+    }
+    for (int i = 1; i < MAX_NICS; i++)
+        nics[i] = before;
+}
+
 int main(void)
 {
     static const struct net_static none;
@@ -440,6 +471,7 @@ int main(void)
     gives_itself_an_address();
     gives_up_what_it_has();
     uses_fixed_addresses();
+    writes_name_servers();
     (void)heard();
     dup2(real_stderr, STDERR_FILENO);
     fclose(said);
