@@ -59,36 +59,34 @@ static int64_t wall_ms(void)
 
 struct asked {
     struct sockaddr_storage at;
+    socklen_t at_len; // 0: its name was not found
     uint64_t cookie;
     int64_t sent_ms;
     bool answered;
 };
 
-static socklen_t look_up(struct sockaddr_storage *out, const struct ntp_server *server)
+static void look_up(struct asked *a, const struct ntp_server *server)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_DGRAM, .ai_flags = AI_NUMERICSERV}, *list;
     char port[8];
-    socklen_t n = 0;
 
     snprintf(port, sizeof(port), "%u", server->port);
     if (getaddrinfo(server->host, port, &hints, &list))
-        return 0;
-    if (list && list->ai_addrlen <= sizeof(*out)) {
-        memcpy(out, list->ai_addr, list->ai_addrlen);
-        n = list->ai_addrlen;
+        return;
+    if (list && list->ai_addrlen <= sizeof(a->at)) {
+        memcpy(&a->at, list->ai_addr, list->ai_addrlen);
+        a->at_len = list->ai_addrlen;
     }
     freeaddrinfo(list);
-    return n;
 }
 
 /* Each server has a socket of its own, connected: nobody else's packets come in. */
-static int ask(struct asked *a, const struct ntp_server *server)
+static int ask(struct asked *a)
 {
     uint8_t packet[SNTP_BYTES];
-    socklen_t n = look_up(&a->at, server);
-    int fd = n ? socket(a->at.ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0) : -1;
+    int fd = a->at_len ? socket(a->at.ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0) : -1;
 
-    if (fd < 0 || connect(fd, (struct sockaddr *)&a->at, n)) {
+    if (fd < 0 || connect(fd, (struct sockaddr *)&a->at, a->at_len)) {
         if (fd >= 0)
             close(fd);
         return -1;
@@ -108,8 +106,10 @@ static int ask_all(void *ctx)
     alarm(90);
     if (!confine(*(int *)ctx, false))
         _exit(1);
+    for (int i = 0; i < ntp.n_servers; i++) // may take seconds: no answer is to wait for it
+        look_up(&asked[i], &ntp.server[i]);
     for (int i = 0; i < ntp.n_servers; i++)
-        fds[i] = (struct pollfd){ask(&asked[i], &ntp.server[i]), POLLIN, 0};
+        fds[i] = (struct pollfd){ask(&asked[i]), POLLIN, 0};
     for (int64_t end = now_ms() + ANSWER_MS, left; (left = end - now_ms()) > 0;) {
         if (poll(fds, (nfds_t)ntp.n_servers, (int)left) <= 0)
             break;
@@ -245,11 +245,15 @@ static void samples_arrived(int fd, void *ctx)
     ssize_t n;
     (void)ctx;
 
-    while ((n = read(fd, &s, sizeof(s))) == (ssize_t)sizeof(s))
+    for (int i = 0; i < 2 * NTP_MOST; i++) { // however much the child writes
+        n = read(fd, &s, sizeof(s));
+        if (n == 0)
+            loop_remove(fd);
+        if (n != (ssize_t)sizeof(s))
+            break;
         if (ntp.n_samples < NTP_MOST)
             ntp.sample[ntp.n_samples++] = s;
-    if (n == 0)
-        loop_remove(fd);
+    }
 }
 
 static void answered(void *ctx, int code)

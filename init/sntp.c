@@ -22,6 +22,7 @@
 #define ALONE_MS 86400000ll   // what one server alone may say of a clock that is not absurd
 #define LEAP_MS 31622400000ll // a good clock is not set on by more than a year
 #define MAX_ROOT_MS 5000      // how far a server may be from its source
+#define MAX_DELAY_MS 4000     // of an answer: half of it is how wrong a clock set by it may be
 
 void sntp_request(uint8_t out[SNTP_BYTES], uint64_t cookie)
 {
@@ -56,7 +57,7 @@ enum status sntp_read(struct ntp_sample *out, const uint8_t *p, size_t len, uint
     }
     int64_t came = unix_ms(p + 32, floor_s), went = unix_ms(p + 40, floor_s);
     int64_t delay = received_ms - sent_ms - (went - came);
-    if (went < came || went - came > 10000)
+    if (went < came || went - came > 10000 || delay > MAX_DELAY_MS)
         return BAD_INPUT;
     out->offset_ms = ((came - sent_ms) + (went - received_ms)) / 2;
     out->delay_ms = delay < 0 ? 0 : delay;

@@ -30,12 +30,15 @@ static void answer(int64_t came_ms, int64_t went_ms)
     put_time(packet + 40, went_ms);
 }
 
+static int64_t received_after_ms = 100;
+
 static enum status read_it(struct ntp_sample *s, size_t n)
 {
     uint8_t *exact = malloc(n ? n : 1);
 
     memcpy(exact, packet, n);
-    enum status status = sntp_read(s, exact, n, COOKIE, NOW * 1000, NOW * 1000 + 100, BUILT);
+    enum status status =
+        sntp_read(s, exact, n, COOKIE, NOW * 1000, NOW * 1000 + received_after_ms, BUILT);
     free(exact);
     return status;
 }
@@ -68,6 +71,12 @@ static void reads_answers(void)
     CHECK(read_it(&s, 48) == BAD_INPUT);
     answer(NOW * 1000 + 5060, NOW * 1000 + 5040); // sent before it came
     CHECK(read_it(&s, 48) == BAD_INPUT);
+    answer(NOW * 1000 + 5040, NOW * 1000 + 5060);
+    received_after_ms = 3900; // slow, and one that lay about before it was read
+    CHECK(read_it(&s, 48) == OK && s.delay_ms > 3800);
+    received_after_ms = 5000;
+    CHECK(read_it(&s, 48) == BAD_INPUT);
+    received_after_ms = 100;
     answer(2085978500000, 2085978500000); // 2036-02-07 06:28:20: the seconds have begun anew
     CHECK(read_it(&s, 48) == OK);
     CHECK(s.offset_ms / 1000 == 2085978500 - NOW || s.offset_ms / 1000 == 2085978500 - NOW - 1);
