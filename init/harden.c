@@ -164,7 +164,8 @@ void cgroup_make(void)
     err.text[0] = 0;
     if (write_file("/sys/fs/cgroup/cgroup.subtree_control", "+memory +pids", &err) != OK ||
         (mkdir(GROUP, 0755) && errno != EEXIST) || sysinfo(&info)) {
-        complain("kernel", "the engine's memory is not limited: %s", err.text);
+        complain("kernel", "the engine's memory is not limited: %s",
+                 err.text[0] ? err.text : strerror(errno));
         return;
     }
     uint64_t all = (uint64_t)info.totalram * info.mem_unit;

@@ -142,9 +142,11 @@ static enum status read_settings(const char *state, struct err *err)
     struct err why;
     enum status s = read_conf(conf_path, err);
 
+    bool open = conf.hot_plug; // what the owner closed the engine does not open
     snprintf(path, sizeof(path), "%s/settings.conf", state);
     if (lstat(path, &st) == 0 && S_ISREG(st.st_mode) && read_conf(path, &why) != OK)
         complain("settings", "%s; it is left out", why.text);
+    conf.hot_plug = conf.hot_plug && open;
     return s;
 }
 
@@ -184,7 +186,8 @@ static enum status start_engine(struct err *err)
                       : "THE API KEY AND THE CERTIFICATE OF THIS RUN ARE KEPT",
                  kept ? "it is" : "they are");
     }
-    cgroup_make();
+    if (!in_container())
+        cgroup_make();
     engine_start(state_dir, conf_path);
     disk_after_start();
     return engine_running() ? OK : err_set(err, IO_ERROR, "the engine could not be started");

@@ -19,6 +19,7 @@
 #define COLUMNS 80
 #define ROWS 25
 #define DRAW_MS 500
+#define ANEW_MS 10000 // the kernel writes over it
 
 static struct screen screen;
 
@@ -260,7 +261,7 @@ int64_t screen_tick(int64_t now)
 {
     static char page[8192], shown[8192];
     static bool on, tried;
-    static int64_t next_ms;
+    static int64_t next_ms, drawn_ms;
     bool wanted = !power_asked() && (on || engine_answers());
 
     if (wanted != on && (wanted || !tried)) {
@@ -278,8 +279,9 @@ int64_t screen_tick(int64_t now)
         return on ? next_ms : tried ? INT64_MAX : now + DRAW_MS;
     next_ms = now + DRAW_MS;
     size_t n = screen_draw(&screen, page, sizeof(page));
-    if (strcmp(page, shown) != 0) {
+    if (strcmp(page, shown) != 0 || now - drawn_ms >= ANEW_MS) {
         memcpy(shown, page, n + 1);
+        drawn_ms = now;
         log_screen_write(page, n);
     }
     return next_ms;

@@ -7,7 +7,8 @@
  *   ready             it serves
  *   failed            it runs, but without a model: that one was refused
  *   update ID         an update has arrived as that file; update-older ID: an older version may be
- *   reboot, poweroff  what its administrator asked for
+ *   restart           it ends now, to be started again: its administrator asked for that
+ *   reboot, poweroff  what its administrator asked for of the machine
  * An engine silent for 60 s is killed; when even that does not end it, the machine is restarted.
  * One that ends is started again after 1, 2, 4 ... 30 s (crash.c says how long, and whether without
  * its model). init never gives up: the box has nothing else to do.
@@ -24,6 +25,7 @@
 #include <unistd.h>
 
 #define SILENT_MS 60000
+#define ASKED_MS 1000       // until it starts again when that was asked for
 #define UNKILLABLE_MS 60000 // after SIGKILL; nothing but a new start of the kernel helps then
 #define MOST_READS 1024     // in one turn, of at most 400 bytes each: more than a pipe holds
 
@@ -39,6 +41,7 @@ static struct {
     pid_t pid;           // 0: not running
     bool ready, refused; // it said that it serves; that it has no model
     bool stopping, killed_silent;
+    bool asked; // to start again: it says so before it ends
     int64_t started_ms, beat_ms, restart_ms, ticked_ms;
     struct lines out, beat;
     char last[200]; // the last line it said
@@ -99,6 +102,8 @@ static void beat_line(const char *line, size_t len)
         update_asked(line, len, false);
     } else if (after(&line, &len, "update-older ")) {
         update_asked(line, len, true);
+    } else if (is(line, len, "restart")) {
+        engine.asked = true;
     } else if (is(line, len, "reboot")) {
         power_request(POWER_REBOOT, "the engine was asked to restart the machine");
     } else if (is(line, len, "poweroff")) {
@@ -219,7 +224,7 @@ static void spawn(void)
     loop_add(out[0], output_arrived, NULL);
     loop_add(beat[0], beat_arrived, NULL);
     engine.pid = pid;
-    engine.ready = engine.refused = engine.killed_silent = false;
+    engine.ready = engine.refused = engine.killed_silent = engine.asked = false;
     engine.last[0] = 0;
     crash_started(&engine.crash, oom_kills_now());
     engine.started_ms = engine.beat_ms = engine.ticked_ms = now_ms();
@@ -266,6 +271,11 @@ bool engine_reaped(pid_t pid, int wait_status)
     engine.ready = false;
     if (engine.stopping) {
         say("engine", "stopped");
+        return true;
+    }
+    if (engine.asked && !engine.killed_silent) {
+        say("engine", "starts again, as its administrator asked");
+        engine.restart_ms = now_ms() + ASKED_MS;
         return true;
     }
     say_end(why, sizeof(why), wait_status);

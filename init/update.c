@@ -149,7 +149,8 @@ static void settle(struct slots *s)
              s->env.why[0] ? s->env.why
                            : "it stopped before it could say why: its kernel gave up, or the power "
                              "was cut");
-    if (s->running == s->env.good) {
+    // Written once: what was told stays written.
+    if (s->running == s->env.good && (!s->env.why[0] || s->env.trial)) {
         disk_esp_writable(true);
         if (slots_give_up(s, why, &err) != OK)
             complain("update", "%s", err.text);
@@ -355,9 +356,9 @@ static int64_t watch_trial(int64_t now)
             end_trial("it could not use the data partition");
             return INT64_MAX;
         }
-        update.on_trial = false;
         start("confirming an update", confirm, confirmed);
-        return INT64_MAX;
+        update.on_trial = !update.busy; // no process could be made: once more
+        return update.busy ? INT64_MAX : now + 1000;
     }
     if (engine_answers() && !engine_ready())
         end_trial("its engine refused the model");

@@ -102,16 +102,24 @@ static void write_report(struct json *json, const char *state, const struct foun
     json_object(json, NULL);
     json_string(json, "id", name);
     json_string(json, "time", utc_text(time, found->at_s * 1000));
+    struct bytes reason = {0}, ran = {0}, dump = {0}; // of each key the last
     for (struct bytes line; (line = take_line(&rest)).n > 0;) {
-        struct bytes reason = value_of(line, "reason"), ran = value_of(line, "ran_s"),
-                     dump = value_of(line, "devcoredump");
-        if (reason.n)
-            text_member(json, "reason", reason);
-        if (ran.n && ran.n < 12)
-            json_whole(json, "ran_seconds", strtoll((const char *)ran.p, NULL, 10));
-        if (dump.n)
-            text_member(json, "devcoredump", dump);
+        struct bytes value;
+        if ((value = value_of(line, "reason")).n)
+            reason = value;
+        if ((value = value_of(line, "ran_s")).n)
+            ran = value;
+        if ((value = value_of(line, "devcoredump")).n)
+            dump = value;
     }
+    char seconds[12];
+    snprintf(seconds, sizeof(seconds), "%.*s", (int)(ran.n < sizeof(seconds) ? ran.n : 0), ran.p);
+    if (reason.n)
+        text_member(json, "reason", reason);
+    if (seconds[0])
+        json_whole(json, "ran_seconds", strtoll(seconds, NULL, 10));
+    if (dump.n)
+        text_member(json, "devcoredump", dump);
     json_array(json, "log");
     for (int i = 0; i < LINES_MOST && rest.n > 0; i++)
         text_member(json, NULL, take_line(&rest));

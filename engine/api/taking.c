@@ -61,7 +61,10 @@ static void client_gone(void *arg, struct exchange *exchange)
 {
     (void)exchange;
     struct taking *taking = arg;
-    give_back(taking, taking->is_asked); // what was finished is finished all the same
+    // What was finished is finished all the same, but for an update: nobody would install it.
+    struct incoming *incoming = taking->plan.incoming;
+    give_back(taking,
+              taking->is_asked && incoming && !incoming_is_update(incoming_at(incoming)->id));
     taking_free(taking);
 }
 

@@ -62,8 +62,11 @@ void uploads_get(struct api *api, struct exchange *exchange, const struct reques
     json_object(&json, NULL);
     json_string(&json, "object", "list");
     json_array(&json, "data");
-    for (size_t i = 0; i < store_n_incoming(store); i++)
-        upload_write(&json, incoming_at(store_incoming(store, i)));
+    for (size_t i = 0; i < store_n_incoming(store); i++) {
+        const struct arrival *at = incoming_at(store_incoming(store, i));
+        if (!incoming_is_update(at->id)) // that is an administrator's: /v1/update
+            upload_write(&json, at);
+    }
     json_end(&json);
     json_end(&json);
     json_reply(exchange, 200, &json);
@@ -273,6 +276,8 @@ static bool upload_find(const struct api *api, const struct request *request, st
     const struct bytes id = {request->path.p + n, request->path.n - n};
     char text[NAME_TEXT];
     *out = store_incoming_find(api->options.store, id);
+    if (*out && incoming_is_update(incoming_at(*out)->id))
+        *out = NULL;
     return *out || refuse(refusal, 404, "upload_not_found", NULL,
                           "There is no upload '%s': it was never begun, is a model already, or "
                           "nothing came of it for %d days.",

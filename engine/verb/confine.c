@@ -45,6 +45,7 @@ static void may_folder_of(struct paths *paths, int how, const char *file)
     may(paths, how, real);
 }
 
+// Where links in a folder lead is read alone: in its own folders the engine makes them itself.
 static void may_with_links(struct paths *paths, int how, const char *folder)
 {
     char path[2300], real[PATH_MAX];
@@ -55,7 +56,7 @@ static void may_with_links(struct paths *paths, int how, const char *folder)
             continue;
         snprintf(path, sizeof(path), "%s/%s", folder, entry->d_name);
         if (realpath(path, real))
-            may(paths, how, real);
+            may(paths, CONFINE_READ, real);
     }
     if (dir)
         closedir(dir);

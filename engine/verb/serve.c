@@ -220,9 +220,8 @@ static void restart(void *arg, bool box)
 {
     struct server *server = arg;
     log_info("restarting%s, as was asked for", box ? " the box" : "");
-    if (box)
-        heartbeat_say(server, "reboot\n");
-    else
+    heartbeat_say(server, box ? "reboot\n" : "restart\n");
+    if (!box)
         net_stop(server->net);
 }
 

@@ -100,6 +100,9 @@ def taken(server, init):
     name = line.partition(" ")[2]
     file = server.state / "models/.incoming" / (name + ".part")
     check("update: PID 1 hears of it", line.startswith("update update-") and len(name) == 31, line)
+    listed = server.ask("GET", "/v1/uploads")[2]["data"]
+    gone = server.ask("DELETE", "/v1/uploads/" + name, headers={"Tus-Resumable": "1.0.0"})[0]
+    check("update: it is no upload of a model, neither listed nor given up", listed == [] and gone == 404, (listed, gone))
     check("update: the file is whole", file.exists() and file.read_bytes() == data, file)
     check("update: what PID 1 has not begun is still being checked", state(server)["state"] == "checking", state(server))
     check("update: it is no model", server.ask("GET", "/v1/models/" + name)[0] == 404 and

@@ -354,6 +354,26 @@ static void test_model(struct compute *compute, void (*hyper)(struct file *f),
     buf_free(&f.buf);
 }
 
+// All layers of this architecture have experts: a file that says otherwise has no tensors for it.
+static void qwen4exp_dense_hyper(struct file *f)
+{
+    qwen4exp_hyper(f);
+    key_u32(f, "qwen4exp.leading_dense_block_count", 1);
+}
+
+static void test_dense(struct compute *compute)
+{
+    const struct model_options options = {.n_ctx = CTX, .n_seq = 1, .n_batch = PASS};
+    struct err err = {0};
+    struct file f;
+    struct model *m = NULL;
+    make_shaped_model(&f, qwen4exp_dense_hyper, qwen4exp_shapes, COUNT_OF(qwen4exp_shapes), NULL);
+    write_model(&f);
+    CHECK(model_open(&m, compute, path, &options, &err) == UNSUPPORTED &&
+          strstr(err.text, "leading_dense_block_count': layer 0 has no experts"));
+    buf_free(&f.buf);
+}
+
 int main(void)
 {
     static const char *const devices[] = {"cpu", "llvmpipe"};
@@ -377,6 +397,7 @@ int main(void)
         test_model(compute, gemma2_hyper, gemma2_shapes, COUNT_OF(gemma2_shapes), false);
         test_model(compute, lfm2_hyper, lfm2_shapes, COUNT_OF(lfm2_shapes), false);
         test_model(compute, qwen4exp_hyper, qwen4exp_shapes, COUNT_OF(qwen4exp_shapes), false);
+        test_dense(compute);
         compute_close(compute);
     }
     unlink(path);

@@ -83,6 +83,12 @@ static void read(struct reader *r, struct hyper *h)
     h->delta_sigmoid = true;
     h->route = (struct route){.score = ROUTE_SOFTMAX, .normalise = true};
     reader_experts(r, h, true);
+    for (int32_t i = 0; r->status == OK && i < h->n_layer; i++)
+        if (!(h->layers[i].parts & PART_EXPERTS))
+            reader_refuse(r, UNSUPPORTED,
+                          "key '%s.leading_dense_block_count': layer %d has no experts; all layers "
+                          "of this architecture have them",
+                          r->arch->name, i);
     h->n_stream = reader_int(r, "hyper_connection.count", 2, STREAMS_MOST, REQUIRED);
     h->n_stream_low = reader_int(r, "hyper_connection.low_rank", 1, MAX_EMBD, REQUIRED);
     if (r->status == OK && (int64_t)h->n_stream * h->n_embd > MAX_EMBD)
