@@ -170,13 +170,15 @@ struct ntp_clock {
     bool absurd;        // nothing but the floor is known
     bool good;          // servers have agreed with it in this run
     bool one_is_enough; // the owner has named one server
+    int64_t keep_ms;    // sntp_keeps' own
 };
 
 enum ntp_act {
     NTP_SILENCE,    // nobody answered
     NTP_DISAGREE,   // most do not say the same
     NTP_IMPOSSIBLE, // before the floor, or decades later
-    NTP_REFUSED,    // a good clock is not set back, one server alone does not move it far
+    NTP_REFUSED,    // a good clock is not set back, one that is not absurd not on by more than a
+                    // year, and one server alone does not move it far
     NTP_SLEW,
     NTP_STEP
 };
@@ -195,6 +197,10 @@ MUST_USE enum status sntp_read(struct ntp_sample *out, const uint8_t *p, size_t 
                                int64_t floor_s);
 struct ntp_verdict sntp_judge(const struct ntp_clock *c, const struct ntp_sample *s, int n,
                               int64_t now_ms);
+/* Whether the time may now be kept as one that none is before, for each verdict once it is acted on
+ * (and before `absurd` goes): at once when the clock was near already, else when servers have done
+ * nothing but agree with it for a day. A false time that was kept would be there for good. */
+bool sntp_keeps(struct ntp_clock *c, const struct ntp_verdict *v, int64_t now);
 
 /* ---- static.c: fixed addresses and time servers, pure ---- */
 

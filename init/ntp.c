@@ -202,10 +202,13 @@ static void say_verdict(const struct ntp_verdict *v)
         say_untrusted("the time servers name a time that cannot be: it is before this image was "
                       "made or last agreed with them, or decades later. The clock is left alone");
     } else if (v->act == NTP_REFUSED) {
-        char why[160];
+        char why[224];
         snprintf(why, sizeof(why),
-                 "by %d time server%s the clock is %s %s, and is not believed: it is left alone",
-                 v->n_agree, v->n_agree == 1 ? "" : "s", text, direction);
+                 "by %d time server%s the clock is %s %s, and is not believed: it is left alone%s",
+                 v->n_agree, v->n_agree == 1 ? "" : "s", text, direction,
+                 v->offset_ms > 0 && v->n_agree > 1
+                     ? " (if they are right, set it in the firmware setup)"
+                     : "");
         say_untrusted(why);
     }
 }
@@ -217,6 +220,7 @@ static void act(const struct ntp_verdict *v, int64_t now)
         if (!set_clock(v->act, v->offset_ms))
             complain("clock", "the kernel does not let the clock be set: %s", strerror(errno));
     }
+    bool keeps = sntp_keeps(&ntp.clock, v, now);
     if (v->trusted) {
         int64_t delay = 1000;
         for (int i = 0; i < ntp.n_samples; i++)
@@ -226,7 +230,7 @@ static void act(const struct ntp_verdict *v, int64_t now)
         ntp.clock.absurd = ntp.told = false;
         ntp.agreed_ms = now;
         ntp.failures = 0;
-        if (disk_mounted())
+        if (keeps && disk_mounted())
             (void)child_start("", keep, NULL, NULL);
     } else if (v->act == NTP_SILENCE && ntp.agreed_ms && now - ntp.agreed_ms < TRUST_MS) {
         trust(true, (now - ntp.agreed_ms) / 20000); // 50 parts in a million

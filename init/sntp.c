@@ -8,7 +8,8 @@
  * One server may lie or be wrong: most of those that answer must agree within a second, and two at
  * least, unless the owner named one alone. What they say must lie between the build of this image
  * (or the last moment that was agreed on) and 20 years later. A clock that was agreed on is never
- * stepped back, nor is one that is less than a minute ahead: it is slowed down.
+ * stepped back, nor is one that is less than a minute ahead: it is slowed down. Only an absurd one
+ * (it was before the floor) is set on by more than a year.
  */
 #include "init.h"
 
@@ -20,9 +21,11 @@
 #define SLEW_MS 500           // a smaller offset is always slewed
 #define BACK_MS 60000         // so is one backwards that is smaller than this
 #define ALONE_MS 86400000ll   // what one server alone may say of a clock that is not absurd
-#define LEAP_MS 31622400000ll // a good clock is not set on by more than a year
-#define MAX_ROOT_MS 5000      // how far a server may be from its source
-#define MAX_DELAY_MS 4000     // of an answer: half of it is how wrong a clock set by it may be
+#define LEAP_MS 31622400000ll // a clock that is not absurd is not set on by more than a year
+#define NEAR_MS 3600000       // a clock set on by more is kept only when HELD_MS have passed
+#define HELD_MS 86400000ll
+#define MAX_ROOT_MS 5000  // how far a server may be from its source
+#define MAX_DELAY_MS 4000 // of an answer: half of it is how wrong a clock set by it may be
 
 void sntp_request(uint8_t out[SNTP_BYTES], uint64_t cookie)
 {
@@ -97,7 +100,7 @@ static int largest_group(const struct ntp_sample *s, int n, int *best)
 
 static enum ntp_act by_offset(const struct ntp_clock *c, int64_t offset)
 {
-    if (offset > LEAP_MS && c->good)
+    if (offset > LEAP_MS && !c->absurd)
         return NTP_REFUSED;
     if (distance(offset, 0) <= SLEW_MS || (offset < 0 && -offset <= BACK_MS))
         return NTP_SLEW;
@@ -128,4 +131,13 @@ struct ntp_verdict sntp_judge(const struct ntp_clock *c, const struct ntp_sample
         v.trusted = v.act == NTP_STEP || v.act == NTP_SLEW;
     }
     return v;
+}
+
+bool sntp_keeps(struct ntp_clock *c, const struct ntp_verdict *v, int64_t now)
+{
+    bool near = v->trusted && !c->absurd && v->offset_ms <= NEAR_MS;
+
+    if (!near && v->act != NTP_SILENCE)
+        c->keep_ms = now + HELD_MS;
+    return near && now >= c->keep_ms;
 }

@@ -122,6 +122,12 @@ static void judges(void)
     CHECK(v.act == NTP_STEP && v.trusted);
     v = judge(good, 3, 2 * year, 2 * year, 2 * year);
     CHECK(v.act == NTP_REFUSED && !v.trusted);
+    v = judge(fresh, 3, 15 * year, 15 * year, 15 * year); // one that could be right
+    CHECK(v.act == NTP_REFUSED && !v.trusted);
+    v = judge(fresh, 2, year, year, 0);
+    CHECK(v.act == NTP_STEP && v.trusted);
+    v = judge(absurd, 3, 15 * year, 15 * year, 15 * year); // one that cannot: an old image
+    CHECK(v.act == NTP_STEP && v.trusted);
 
     /* what cannot be */
     v = judge(fresh, 3, -2 * 86400000ll, -2 * 86400000ll, -2 * 86400000ll);
@@ -148,9 +154,32 @@ static void judges(void)
     CHECK(v.act == NTP_IMPOSSIBLE && !v.trusted);
 }
 
+/* What is kept is a floor for good: a time that came from nowhere must have held for a day. */
+static void keeps(void)
+{
+    const int64_t hour = 3600000, day = 24 * hour;
+    struct ntp_verdict near = {NTP_SLEW, 3, 200, true}, far = {NTP_STEP, 3, 300 * day, true},
+                       back = {NTP_STEP, 3, -300 * day, true}, no = {NTP_REFUSED, 3, -day, false},
+                       silence = {.act = NTP_SILENCE};
+    struct ntp_clock c = {.good = false};
+
+    CHECK(sntp_keeps(&c, &near, 5000) && sntp_keeps(&c, &back, 6000));
+    CHECK(!sntp_keeps(&c, &silence, 7000) && sntp_keeps(&c, &near, 8000));
+    CHECK(!sntp_keeps(&c, &far, 10000) && !sntp_keeps(&c, &near, 10000 + day - 1));
+    CHECK(sntp_keeps(&c, &near, 10000 + day));
+    CHECK(!sntp_keeps(&c, &no, 2 * day) && !sntp_keeps(&c, &near, 3 * day - 1)); // honest ones
+    CHECK(sntp_keeps(&c, &near, 3 * day));
+
+    struct ntp_clock absurd = {.absurd = true};
+    CHECK(!sntp_keeps(&absurd, &near, 5000)); // the floor itself, set on by nothing
+    absurd.absurd = false;
+    CHECK(!sntp_keeps(&absurd, &near, day) && sntp_keeps(&absurd, &near, day + 5000));
+}
+
 int main(void)
 {
     reads_answers();
     judges();
+    keeps();
     return check_done("init_sntp");
 }
