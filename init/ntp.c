@@ -29,6 +29,7 @@
 #define AGAIN_MS 2048000      // ... and after a success
 #define ANSWER_MS 3000        // of time for all answers
 #define TRUST_MS 2592000000ll // a month without a server: a crystal is off by a minute then
+#define UNSURE_MS 28000       // twice the largest error told: from 16 s on the kernel trusts none
 #define TELL_MS 20000         // without success, and "time not trusted" is said
 #define OUT 3                 // in the child: the pipe
 
@@ -225,7 +226,9 @@ static void act(const struct ntp_verdict *v, int64_t now)
         int64_t delay = 1000;
         for (int i = 0; i < ntp.n_samples; i++)
             delay = ntp.sample[i].delay_ms < delay ? ntp.sample[i].delay_ms : delay;
-        trust(true, delay);
+        if (v->act == NTP_SLEW) // it is off by that for now
+            delay += 2 * (v->offset_ms < 0 ? -v->offset_ms : v->offset_ms);
+        trust(true, delay < UNSURE_MS ? delay : UNSURE_MS);
         ntp.clock.good = true;
         ntp.clock.absurd = ntp.told = false;
         ntp.agreed_ms = now;
@@ -339,9 +342,9 @@ void ntp_begin(const struct ntp_setting *setting)
     ntp.clock = (struct ntp_clock){.floor_s = clock_floor_s(), .absurd = clock_was_absurd()};
     read_kept();
     ntp.begun = true;
-    trust(setting->off && !ntp.clock.absurd, 0);
     if (wall_ms() / 1000 > ntp.clock.floor_s + NTP_YEARS * 31622400ll)
         ntp.clock.absurd = true;
+    trust(setting->off && !ntp.clock.absurd, 0);
 }
 
 int64_t ntp_tick(int64_t now)
