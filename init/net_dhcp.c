@@ -122,10 +122,9 @@ void dhcp_begin(struct nic *n)
     random ^= (uint32_t)now_ms() ^ (uint32_t)n->mac[5] << 24 ^ (uint32_t)n->mac[4] << 16;
     nic_close(&n->packet_fd);
     nic_close(&n->udp_fd);
-    if (n->has_lease && n->applied.lease_s != UINT32_MAX &&
-        now_ms() - n->dhcp.bound_ms > n->applied.lease_s * 1000ll)
-        lease_drop(n); // it ended while there was no cable
-    n->asking_ms = n->has_lease ? 0 : now_ms();
+    if (n->has_lease && !n->fixed && now_ms() >= n->lease_end_ms)
+        lease_drop(n);       // it ended while there was no cable
+    n->asking_ms = now_ms(); // with a lease too: this may be another network
     dhcp_start(&n->dhcp, n->mac, net_hostname, random, now_ms());
     run(n);
 }
@@ -187,8 +186,12 @@ int64_t dhcp_due(struct nic *n, int64_t now)
     if (n->dhcp.state != DHCP_OFF) {
         if (now >= n->dhcp.next_ms)
             run(n);
+        if (n->has_lease && !n->fixed && now >= n->lease_end_ms)
+            lost(n); // of before the cable was pulled, and nobody has answered since
         say_silence(n, now);
         next = n->dhcp.next_ms;
+        if (n->has_lease && !n->fixed && n->lease_end_ms < next)
+            next = n->lease_end_ms;
         if (n->asking_ms && !n->told && n->asking_ms + SILENT_MS + 1 < next)
             next = n->asking_ms + SILENT_MS + 1;
     }

@@ -125,6 +125,7 @@ void lease_apply(struct nic *n)
     }
     n->applied = *l;
     n->has_lease = true;
+    n->lease_end_ms = l->lease_s == UINT32_MAX ? INT64_MAX : n->dhcp.bound_ms + l->lease_s * 1000ll;
     n->asking_ms = 0;
     n->told = n->refused = false;
     say_reachable();

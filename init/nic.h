@@ -24,7 +24,8 @@ struct nic {
     bool has_ll4;                  // ll4_addr is set on the link
     uint32_t ll4_addr;             // ll4.addr is another once it is in conflict
     int packet_fd, udp_fd, arp_fd; // -1: closed
-    int64_t asking_ms;             // since when it has been without an address, asking
+    int64_t asking_ms;             // since when it has been asking without an answer; 0: it is not
+    int64_t lease_end_ms;          // of `applied`, when a server gave it
     struct dhcp dhcp;
     struct dhcp_lease applied;
     struct ll4 ll4;

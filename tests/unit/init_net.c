@@ -384,6 +384,35 @@ static void gives_up_what_it_has(void)
     CHECK(text && strncmp(text + strlen(had), " is given up", 12) == 0);
 }
 
+/* A lease of an hour, and from then on nobody answers, whatever is plugged in. */
+static void follows_a_lease_to_its_end(void)
+{
+    unplug_card();
+    link_is(IFF_UP | 0x10000);
+    answer(2);
+    answer(5);
+    CHECK(strstr(heard(), "eth0 has 192.168.7.42") && n_addresses == 1);
+    wait_ms(60000);
+    for (int i = 0; i < 2; i++) { // it stays, and an address of its own comes beside it
+        link_is(IFF_UP);
+        link_is(IFF_UP | 0x10000);
+        CHECK(n_addresses == 1);
+        wait_ms(60000);
+        CHECK(strstr(heard(), "eth0 has given itself 169.254.") && n_addresses == 2);
+    }
+    wait_ms(3400000);
+    CHECK(n_addresses == 2 && !strstr(heard(), "the lease has ended"));
+    wait_ms(30000);
+    CHECK(strstr(heard(), "eth0: the lease has ended") && n_addresses == 1);
+    CHECK(memcmp(&last_address, ADDR, 4) == 0); // which was taken away
+    CHECK_TEXT(resolv_conf, "");
+    wait_ms(60000);
+    CHECK(!strstr(heard(), "the lease has ended") && n_addresses == 1);
+    answer(2);
+    answer(5);
+    CHECK(strstr(heard(), "eth0 has 192.168.7.42") && n_addresses == 1);
+}
+
 static void uses_fixed_addresses(void)
 {
     static const char address[] = "eth0 10.9.8.7/24, fd00::7/64", gateway[] = "10.9.8.1, fe80::1",
@@ -470,6 +499,7 @@ int main(void)
     tells_of_ip6_once();
     gives_itself_an_address();
     gives_up_what_it_has();
+    follows_a_lease_to_its_end();
     uses_fixed_addresses();
     writes_name_servers();
     (void)heard();
