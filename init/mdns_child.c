@@ -32,7 +32,6 @@ static struct {
     int four, six; // sockets; -1: this kernel has none
     struct mdns mdns;
     struct mdns_table table;
-    int joined[MDNS_LINKS];
 } child;
 
 static const uint8_t group_six[16] = {0xff, 0x02, [15] = 0xfb};
@@ -343,8 +342,10 @@ static void start(void)
     int pair[2];
 
     side.restart_ms = 0;
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {
+        side.restart_ms = now_ms() + RESTART_MS;
         return;
+    }
     if (child_start("", run, ended, &pair[1])) {
         side.fd = pair[0];
         loop_add(pair[0], name_arrived, NULL);

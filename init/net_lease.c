@@ -81,10 +81,14 @@ static void set_routes(struct nic *n, bool add)
     }
 }
 
+static void set_further(const struct nic *n, bool add);
+
 void lease_drop(struct nic *n)
 {
     if (n->has_lease) {
         set_routes(n, false);
+        if (n->fixed)
+            set_further(n, false);
         (void)nl_address(false, n->ifindex, n->applied.addr, n->applied.mask, 0);
         n->has_lease = n->fixed = false;
         resolv_conf_write();
@@ -289,6 +293,16 @@ static bool lease_of(const struct nic *n, struct dhcp_lease *l)
     return l->addr != 0;
 }
 
+/* Fixed IPv4 addresses of the link beside the one that its lease is. */
+static void set_further(const struct nic *n, bool add)
+{
+    for (int i = 0; i < fixed.address.n; i++) {
+        const struct static_entry *a = &fixed.address.entry[i];
+        if (!a->six && for_link(a, n) && first4(a) != n->applied.addr)
+            (void)nl_address(add, n->ifindex, first4(a), mask4(a), UINT32_MAX);
+    }
+}
+
 bool fixed_apply(struct nic *n)
 {
     struct dhcp_lease l;
@@ -309,11 +323,7 @@ bool fixed_apply(struct nic *n)
     }
     n->applied = l;
     n->has_lease = n->fixed = true;
-    for (int i = 0; i < fixed.address.n; i++) { // further ones of the same link
-        const struct static_entry *a = &fixed.address.entry[i];
-        if (!a->six && for_link(a, n) && first4(a) != l.addr)
-            (void)nl_address(true, n->ifindex, first4(a), mask4(a), UINT32_MAX);
-    }
+    set_further(n, true);
     set_routes(n, true);
     resolv_conf_write();
     say_reachable();

@@ -14,6 +14,7 @@
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -452,6 +453,42 @@ static void uses_fixed_addresses(void)
     CHECK(n_sent == 1 && sent_type() == DHCP_DISCOVER && n_addresses == 0);
 }
 
+/* Fixed addresses that name no card go to another when the first has no cable, all of them. */
+static void moves_fixed_addresses(void)
+{
+    static const char two[] = "10.9.8.7/24, 10.9.8.8/24";
+    struct net_static fixed = {.address.n = 0};
+    struct nic before = nics[1];
+    struct err err;
+
+    unplug_card();
+    CHECK(static_read(&fixed, STATIC_ADDRESS, two, strlen(two), &err) == OK);
+    net_start("tawny", &fixed);
+    link_is(IFF_UP | 0x10000);
+    CHECK(n_addresses == 2);
+    link_is(IFF_UP);
+    nics[1] = before;
+    nics[1].ifindex = IFINDEX;
+    nics[1].carrier = true;
+    CHECK(fixed_apply(&nics[1]) && n_addresses == 2 && !nics[0].has_lease);
+    fixed_gone(&nics[1]);
+    nics[1] = before;
+}
+
+/* No descriptor is free: what answers for our name is started later. */
+static void tries_mdns_again(void)
+{
+    struct rlimit was, few = {0, 0};
+
+    CHECK(getrlimit(RLIMIT_NOFILE, &was) == 0);
+    few.rlim_max = was.rlim_max;
+    CHECK(setrlimit(RLIMIT_NOFILE, &few) == 0);
+    mdns_begin(443, 0);
+    CHECK(setrlimit(RLIMIT_NOFILE, &was) == 0);
+    CHECK(mdns_due(now_ms()) < now_ms() + 60000);
+    mdns_stop();
+}
+
 /* Every name server that there can be, and the longest domain: what has no room is left out. */
 static void writes_name_servers(void)
 {
@@ -502,6 +539,8 @@ int main(void)
     follows_a_lease_to_its_end();
     uses_fixed_addresses();
     writes_name_servers();
+    moves_fixed_addresses();
+    tries_mdns_again();
     (void)heard();
     dup2(real_stderr, STDERR_FILENO);
     fclose(said);
