@@ -38,6 +38,11 @@ async function refused(answer) {
         Number(answer.headers.get("Retry-After")) || 0);
 }
 
+// The box does not take it any more; another one, that was given since, stays.
+function key_refused(secret) {
+    for (const storage of [sessionStorage, localStorage]) if (storage.getItem(KEY) === secret) storage.removeItem(KEY);
+}
+
 // The answer's Response; a Refused where it is none that was wished for.
 export async function send(method, path, { body, headers = {}, signal, secret = key() } = {}) {
     const sent = { ...headers };
@@ -54,7 +59,10 @@ export async function send(method, path, { body, headers = {}, signal, secret = 
     }
     if (answer.ok) return answer;
     const why = await refused(answer);
-    if (answer.status === 401 && secret === key()) document.dispatchEvent(new Event("signed-out"));
+    if (answer.status === 401 && secret === key()) {
+        key_refused(secret);
+        document.dispatchEvent(new Event("signed-out"));
+    }
     throw why;
 }
 

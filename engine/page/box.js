@@ -1,7 +1,7 @@
 // box.js - the box itself: its device and layers, what the doctor says with his cures, memory by what holds it, requests and
 // speed over time, keys, log and audit. What a key may not see says so in its own place, and hides nothing else.
 
-import { get, health } from "./api.js";
+import { get, health, key } from "./api.js";
 import { h } from "./dom.js";
 import { keys_part } from "./keys.js";
 import { plot } from "./plot.js";
@@ -116,7 +116,7 @@ async function audit(place) {
 export async function show(place) {
     const state = h("div"), memory = h("div"), curves = h("div.grid"), report = h("div"), audits = h("div");
     let gone = false;
-    watching = async () => {
+    const look = watching = async () => {
         clearTimeout(timer);
         const now = await health();
         if (!gone && now) {
@@ -129,7 +129,8 @@ export async function show(place) {
         } catch (error) {
             if (!gone) curves.replaceChildren(problem(error));
         }
-        timer = setTimeout(watching, gone ? 4 * LOOK_MS : LOOK_MS); // goes on, so that the hour is there when one comes back
+        // goes on, so that the hour is there when one comes back
+        if (look === watching && key()) timer = setTimeout(watching, gone ? 4 * LOOK_MS : LOOK_MS);
     };
     watching();
     place.append(h("h1", t("area.box")), state, memory, h("h2", t("box.speed")), curves,

@@ -19,7 +19,7 @@ const AREAS = {
 const THEMES = ["auto", "light", "dark"];
 const main = document.getElementById("main"), nav = document.getElementById("nav"), menu = document.getElementById("menu");
 const welcome = document.getElementById("welcome");
-let leave = null, shown = 0;
+let leave = null, shown = 0, shown_with = ""; // the key of what is shown
 
 function theme(name) {
     localStorage.setItem("tawny.theme", name);
@@ -64,6 +64,7 @@ async function show() {
     const { area, rest } = place(), turn = ++shown;
     if (typeof leave === "function") leave();
     leave = null;
+    shown_with = key();
     navigation();
     translate(welcome);
     translate(document);
@@ -101,7 +102,8 @@ function start() {
         await show();
         main.scrollTop = 0;
     });
-    for (const what of ["language", "signed-in", "signed-out"]) document.addEventListener(what, show);
+    for (const what of ["language", "signed-in"]) document.addEventListener(what, show);
+    document.addEventListener("signed-out", () => key() !== shown_with && show()); // once, however many requests were refused
     show();
 }
 

@@ -129,6 +129,34 @@ await check("signing out forgets the key", page, async () => {
     if (await page.eval("sessionStorage.getItem('tawny.key')")) return "it is still there";
 });
 
+// A key of its own, with which the area is open in another browser; then `end` ends it.
+async function ends(area, storage, end) {
+    const asked = (method, path, body) => fetch(url + path, { method, body: JSON.stringify(body), headers: { Authorization: `Bearer ${key}`, "Content-Type": "application/json" } });
+    const made = await (await asked("POST", "/v1/keys", { name: "short", scopes: ["chat", "models", "admin", "metrics"] })).json();
+    const other = await browser.page(`${url}/#/welcome`);
+    await other.until("document.querySelector('#key')");
+    await other.eval(`${storage}.setItem("tawny.key", ${JSON.stringify(made.secret)})`);
+    await other.goto(`${url}/?with#/${area}`);
+    await other.until("document.querySelector('main h1') && !document.querySelector('main .waiting') && !document.querySelector('#key')");
+    const before = other.urls.length;
+    await end(asked, `/v1/keys/${made.id}`);
+    await other.until("document.querySelector('#key')");
+    await other.click("#key");
+    await other.type("tawny-half");
+    await pause(13000); // longer than any area waits before it looks again
+    const [n, left] = [other.urls.length - before, await other.eval("[document.querySelector('#key')?.value, sessionStorage.getItem('tawny.key'), localStorage.getItem('tawny.key')]")];
+    await asked("DELETE", `/v1/keys/${made.id}`);
+    await other.close();
+    console.log(`        ${n} requests`);
+    return n > 40 || left[0] !== "tawny-half" || left[1] !== null || left[2] !== null ? `${n} requests, ${JSON.stringify(left)}` : "";
+}
+
+await check("a key that is revoked under an open page: it asks for one, and rests", null, () =>
+    ends("box", "sessionStorage", (asked, path) => asked("DELETE", path)));
+
+await check("a key that is renewed under an open page, kept in the browser: the same", null, () =>
+    ends("models", "localStorage", (asked, path) => asked("POST", path, { rotate: true })));
+
 await check("no fault, no violation of the policy, and no other host was asked", page, async () => {
     const others = page.urls.filter((one) => !one.startsWith(url + "/")), violated = await page.violations();
     // the wrong key's 401 is no fault of the page
