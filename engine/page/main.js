@@ -28,7 +28,7 @@ function theme(name) {
 
 function place() {
     const [, area, rest] = location.hash.match(/^#\/(\w*)\/?(.*)$/) ?? [];
-    return { area: AREAS[area] ? area : key() ? "chat" : "welcome", rest: rest ?? "" };
+    return { area: Object.hasOwn(AREAS, area) ? area : key() ? "chat" : "welcome", rest: rest ?? "" };
 }
 
 // ---- the navigation ----

@@ -62,6 +62,11 @@ await check("every area shows, in English and in German", page, async () => {
     return wrong.length ? JSON.stringify(wrong) : "";
 });
 
+await check("what every object has is no area", page, async () => {
+    await page.eval("location.hash = '#/constructor'");
+    await page.until("document.body.dataset.area === 'chat' && document.querySelector('#prompt')");
+});
+
 await check("light and dark: by the system, and by choice", page, async () => {
     const paper = () => page.eval("getComputedStyle(document.body).backgroundColor");
     const light = await paper();
