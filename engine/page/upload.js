@@ -1,6 +1,6 @@
 // upload.js - a model's file sent in pieces that can be gone on with, by the tus protocol (/v1/uploads). A connection that
 // breaks is made again behind what the box has; the same file chosen anew goes on too, also after the page was closed: the
-// box's list says what is under way.
+// box's list says what is under way, and the browser's storage when the file was written that each began with.
 
 import { get, Refused, send } from "./api.js";
 
@@ -10,12 +10,25 @@ const VERSION = { "Tus-Resumable": "1.0.0" };
 const base64 = (text) => btoa(String.fromCharCode(...new TextEncoder().encode(text)));
 const model_of = (file) => file.name.replace(/\.gguf$/, "");
 
+const WRITTEN = "tawny.upload.";
+
+function remember(path, file) {
+    try {
+        localStorage.setItem(WRITTEN + path, file.lastModified);
+    } catch {
+        // no room there: it cannot be gone on with after the page was closed
+    }
+}
+
 async function begin(file, signal) {
     const { data } = await get("/v1/uploads", { signal });
-    const held = data.find((one) => one.id.startsWith("upload-") && one.name === model_of(file) && one.bytes === file.size && one.status === "arriving" && !one.active);
+    const held = data.find((one) => one.id.startsWith("upload-") && one.name === model_of(file) && one.bytes === file.size && one.status === "arriving" && !one.active &&
+        localStorage.getItem(`${WRITTEN}/v1/uploads/${one.id}`) === String(file.lastModified));
     if (held) return { path: `/v1/uploads/${held.id}`, offset: held.received };
     const answer = await send("POST", "/v1/uploads", { signal, headers: { ...VERSION, "Upload-Length": String(file.size), "Upload-Metadata": `filename ${base64(file.name)}` } });
-    return { path: answer.headers.get("Location"), offset: Number(answer.headers.get("Upload-Offset")) || 0 };
+    const path = answer.headers.get("Location");
+    remember(path, file);
+    return { path, offset: Number(answer.headers.get("Upload-Offset")) || 0 };
 }
 
 async function offset_of(path, signal) {
@@ -43,4 +56,5 @@ export async function upload(file, progress, signal) {
         }
         progress(offset, path);
     }
+    localStorage.removeItem(WRITTEN + path);
 }

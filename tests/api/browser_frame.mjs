@@ -67,6 +67,20 @@ await check("what every object has is no area", page, async () => {
     await page.until("document.body.dataset.area === 'chat' && document.querySelector('#prompt')");
 });
 
+await check("an upload is gone on with by the same file alone: one that was written anew is not mixed into it", page, async () => {
+    const paths = await page.eval(`(async () => {
+        const { upload } = await import("/page/upload.js"), { ask } = await import("/page/api.js"), paths = [];
+        for (const lastModified of [1, 1, 2]) {
+            const stop = new AbortController();
+            const begun = (sent, path) => { paths.push(path); stop.abort(); };
+            await upload(new File([new Uint8Array(100000)], "twice.gguf", { lastModified }), begun, stop.signal).catch((error) => error.name === "AbortError" || paths.push(error.message));
+        }
+        await ask("DELETE", paths[0]);
+        return paths;
+    })()`);
+    return paths.length !== 3 || paths[0] !== paths[1] || !paths[2].includes("is arriving already") ? JSON.stringify(paths) : "";
+});
+
 await check("light and dark: by the system, and by choice", page, async () => {
     const paper = () => page.eval("getComputedStyle(document.body).backgroundColor");
     const light = await paper();
