@@ -6,9 +6,12 @@ import { h } from "./dom.js";
 import { FACTS, rich, t } from "./text.js";
 import { code_block } from "./ui.js";
 
+// A name as it may stand in a command: whoever brought the model gave it, and a shell reads more than names.
+const plain = (name) => (/^[\p{L}\p{N}_.:+@/-]+$/u.test(name) ? name : "MODEL");
 
 // name, steps: a text (of the tables), or [label, lines] to copy.
-function clients({ url, model, context }) {
+function clients({ url, model: name, context }) {
+    const model = plain(name);
     const ollama = `https://${location.hostname}:11434`, home = ["bash", `export TAWNY_KEY=tawny-...\nexport SSL_CERT_FILE=$PWD/tawny-ca.crt NODE_EXTRA_CA_CERTS=$PWD/tawny-ca.crt`];
     const openai = t("connect.openai", { url: `${url}/v1`, model });
     return [

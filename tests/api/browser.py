@@ -31,7 +31,7 @@ def pieces(text):
 
 
 def scripted_models():
-    """A folder of them; a name among them wants to be more than a name."""
+    """A folder of them; two names among them want to be more than a name."""
     folder = WORK / "browser-models"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -40,7 +40,8 @@ def scripted_models():
                "hostile": ["<think>", HOSTILE, "</think>", "\n\n", *pieces(HOSTILE), "<|im_end|>"]}
     for name, script in scripts.items():
         scripted.make(folder / (name + ".gguf"), script)
-    shutil.copy(folder / "markdown.gguf", folder / "<svg onload=alert(1)>.gguf")
+    for name in "<svg onload=alert(1)>", "a\"b'; $(touch owned) `touch owned`":
+        shutil.copy(folder / "markdown.gguf", folder / (name + ".gguf"))
     return folder
 
 
@@ -73,7 +74,7 @@ def run(model):
     check("browser: the server stops cleanly", server.stop() == 0)
     server = Server("browser", model, fresh=False, options=("--models", scripted_models()))  # with the CA that is trusted
     server.wait()
-    npm.client("browser", "browser_hostile.mjs", server, 3, seconds=600, HOME=home, TAWNY_TEXTS=HERE / "browser_texts.txt")
+    npm.client("browser", "browser_hostile.mjs", server, 4, seconds=600, HOME=home, TAWNY_TEXTS=HERE / "browser_texts.txt")
     npm.client("browser", "browser_axe.mjs", server, 32, seconds=600, HOME=home)
     npm.client("browser", "browser_chat.mjs", server, 15, seconds=600, HOME=home, TAWNY_PID=server.process.pid)
     server.stop()

@@ -72,4 +72,22 @@ await check("models and keys with such names, and errors with such words", page,
     return nothing_ran();
 });
 
+await check("the lines to copy hold no name that a shell would read", page, async () => {
+    await to(page, "connect");
+    const lines_of = async (part) => {
+        await page.until(`[...document.querySelectorAll("#model-choice option")].some((one) => one.value.includes(${JSON.stringify(part)}))`);
+        return page.eval(`(() => {
+            const choice = document.querySelector("#model-choice");
+            choice.value = [...choice.options].find((one) => one.value.includes(${JSON.stringify(part)})).value;
+            choice.dispatchEvent(new Event("change"));
+            return [choice.value, [...document.querySelectorAll("main details")].map((one) => one.textContent)];
+        })()`);
+    };
+    const [name, hostile] = await lines_of("touch owned"), [, plain] = await lines_of("markdown");
+    if (!name.includes('"') || !name.includes("'") || !name.includes("$(")) return `the name is ${name}`;
+    const wrong = hostile.filter((text) => /touch|owned|\$\(/.test(text));
+    if (wrong.length || hostile.length < 10 || hostile.filter((text) => text.includes("MODEL")).length < 8) return JSON.stringify([hostile.length, wrong]).slice(0, 900);
+    if (plain.filter((text) => text.includes("markdown")).length < 8) return "a plain name is not in them";
+});
+
 await browser.stop();
