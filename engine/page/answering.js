@@ -64,7 +64,7 @@ async function write(conversation, node, signal) {
     let saved = Date.now(), began = 0, n = 0;
     const goes_on = Boolean(node.text), sent = conversation_of.messages(conversation);
     if (!goes_on) sent.pop();
-    Object.assign(node, { state: "writing", error: "", finish: "" });
+    Object.assign(node, { state: "writing", error: "", finish: "", changed: saved });
     tell(conversation, node);
     const body = { messages: sent, stream: true, stream_options: { include_usage: true }, ...fields(conversation.settings) };
     for await (const event of events("/v1/chat/completions", body, signal)) {
@@ -82,13 +82,13 @@ async function write(conversation, node, signal) {
         if (event.usage) node.usage = event.usage;
         if (event.timings) node.timings = event.timings;
         if (Date.now() - saved > KEEP_MS) {
-            saved = Date.now();
+            node.changed = saved = Date.now();
             kept.keep(conversation).catch(() => {});
         }
         put_aside_often();
         tell(conversation, node);
     }
-    node.state = "done";
+    Object.assign(node, { state: "done", changed: Date.now() });
 }
 
 async function answer_calls(conversation, signal) {
@@ -115,11 +115,11 @@ export async function answer(conversation) {
         }
     } catch (error) {
         node.state = error.name === "AbortError" ? "stopped" : "broken";
-        put_aside();
         if (node.state === "broken") node.error = { code: error.code ?? "", status: error.status ?? 0, message: error.message };
     }
     running.delete(conversation.id);
-    conversation.changed = Date.now();
+    conversation.changed = node.changed = Date.now();
+    put_aside();
     tell(conversation, node);
     await kept.keep(conversation).then(() => running.size === 0 && kept.forget_aside()).catch(() => {});
 }

@@ -2,8 +2,8 @@
 // a branch beside the first. `at` is the leaf that is shown; what is shown is the way from the root to it.
 //
 // A node: {id, parent, role, text, time} and, of a user's, files [{name, text}]; of an assistant's, thinking, calls
-// [{id, name, arguments}], model, usage, timings, finish, error, state ("writing", "done", "stopped", "broken");
-// of a tool's, call_id and name.
+// [{id, name, arguments}], model, usage, timings, finish, error, state ("writing", "done", "stopped", "broken"), changed
+// (when it was last written to); of a tool's, call_id and name.
 
 export const new_id = () => (crypto.randomUUID ? crypto.randomUUID() : String(Date.now()) + Math.random().toString(36).slice(2));
 

@@ -204,6 +204,31 @@ await check("several at once: one is left while it is written, and is whole when
     await page.until("[...document.querySelectorAll('.prose')].at(-1)?.textContent.includes('word199')");
 });
 
+await check("a conversation open in two tabs keeps what both wrote", page, async () => {
+    await fresh();
+    await ask("Said first");
+    await ended();
+    const address = await page.eval("location.hash"), other = await browser.page("", { beside: page });
+    await sign_in(other);
+    await to(other, address.slice(2));
+    await other.until("document.querySelector('.prose')");
+    await other.click("#prompt");
+    await other.type("Said in the other tab");
+    await other.press("Enter");
+    await other.until(`document.querySelectorAll(".message.assistant").length === 2 && !${busy} && !document.querySelector("[aria-busy=true]")`);
+    await other.close();
+    await page.call("Page.bringToFront");
+    await ask("Said last");
+    await page.until("document.querySelectorAll('.message.assistant').length === 2");
+    await ended();
+    await page.call("Page.reload");
+    await pause(200);
+    await page.until("document.querySelectorAll('.message.assistant').length === 2");
+    const nodes = await page.eval(`import("/page/kept.js").then(({ find }) => find("${address.split("/")[2]}")).then(({ nodes }) => Object.values(nodes).map((node) => [node.role, node.state ?? "", node.role === "user" ? node.text : node.text.length > 10]))`);
+    const said = nodes.filter(([role]) => role === "user").map(([, , text]) => text).sort(), answers = nodes.filter(([role, state, long]) => role === "assistant" && state === "done" && long);
+    if (said.join() !== "Said first,Said in the other tab,Said last" || answers.length !== 3) return JSON.stringify(nodes);
+});
+
 await check("search finds by what was said; nothing found is told", page, async () => {
     await page.eval("(() => { const field = document.querySelector('#search'); field.value = 'word123'; field.dispatchEvent(new Event('input')); })()");
     await page.until("document.querySelectorAll('.conversations li a').length >= 1 && ![...document.querySelectorAll('.conversations .title')].some((one) => one.textContent === 'Show me')");

@@ -3,7 +3,8 @@
 //
 //   const browser = await start({ size: [1280, 900], dark: false });    await browser.stop();
 //   const page = await browser.page(url);
-//   page.hosts            of every request it made     page.faults    exceptions, console errors, violations of the policy
+//   (with { beside: page }: another tab of the same visitor)
+//   page.urls             of every request it made     page.faults    exceptions, console errors, violations of the policy
 //   await page.eval(text) / .until(text, ms) / .click(selector) / .type(text) / .press(key) / .shot(path, full)
 
 import { spawn } from "node:child_process";
@@ -81,12 +82,12 @@ const WATCH = `window.violations = []; window.ran = [];
     document.addEventListener("securitypolicyviolation", (event) => violations.push(event.violatedDirective + " " + event.blockedURI + " " + event.sample));
     for (const name of ["alert", "confirm", "prompt"]) window[name] = () => ran.push(name);`;
 
-async function open(send, listeners, url, { size, dark = false, language = "en-GB", download = "" }) {
-    const { browserContextId } = await send("Target.createBrowserContext", { disposeOnDetach: true });
+async function open(send, listeners, url, { size, dark = false, language = "en-GB", download = "", beside = null }) {
+    const { browserContextId } = beside ?? await send("Target.createBrowserContext", { disposeOnDetach: true });
     const { targetId } = await send("Target.createTarget", { url: "about:blank", browserContextId });
     const { sessionId } = await send("Target.attachToTarget", { targetId, flatten: true });
     const call = (method, params) => send(method, params, sessionId);
-    const page = { call, urls: [], faults: [] };
+    const page = { call, browserContextId, urls: [], faults: [] };
     listeners.add((message) => {
         if (message.sessionId !== sessionId) return;
         const { method, params } = message;
