@@ -52,7 +52,7 @@ await check("a model that writes such text, piece by piece", page, async () => {
     await page.click("#prompt");
     await page.type("<img src=x onerror=alert(1)>");
     await page.press("Enter");
-    await page.until("document.querySelector('.facts')?.textContent.includes('tokens')");
+    await page.until("document.querySelector('.facts')?.textContent.includes('tokens') && !document.querySelector('.composer [aria-label=Stop]')");
     if (!(await page.eval("document.querySelector('.prose').textContent")).includes("onerror")) return "the text is not shown";
     return nothing_ran();
 });
