@@ -137,11 +137,11 @@ await check("the page's own tools answer by themselves", page, async () => {
 await check("an answer by a JSON schema; a schema that is none is told", page, async () => {
     await fresh();
     const wrong = await set({ schema: "{" });
-    const good = await set({ schema: JSON.stringify({ type: "object", properties: { kind: { enum: ["barn", "tawny"] }, age: { type: "integer", maximum: 9 } }, required: ["kind", "age"] }) });
+    const good = await set({ max_tokens: "400", schema: JSON.stringify({ type: "object", properties: { kind: { enum: ["barn", "tawny"] }, age: { type: "integer", minimum: 0, maximum: 9 } }, required: ["kind", "age"] }) });
     await ask("An owl.");
     await ended();
     const answer = JSON.parse(await last(".prose"));
-    await set({ schema: "" });
+    await set({ schema: "", max_tokens: "" });
     if (!wrong || good || !["barn", "tawny"].includes(answer.kind) || !Number.isInteger(answer.age)) return JSON.stringify([wrong, good, answer]);
 });
 
