@@ -1,5 +1,5 @@
-// message.js - one message as it is shown: made once, and brought up to date while it is written. An answer's Markdown is
-// made anew as it grows, but never for longer than a quarter of the time.
+// message.js - one message as it is shown: made once, and brought up to date while it is written, but for no longer than a
+// quarter of the time: an answer's Markdown is made anew as it grows, and all of it is laid out.
 
 import { children, siblings } from "./conversation.js";
 import { h, icon } from "./dom.js";
@@ -69,17 +69,9 @@ function assistant_message(conversation, node, acts) {
     let drawn = null, next = 0, timer = 0;
 
     function draw_text() {
-        clearTimeout(timer);
-        const now = performance.now();
         if (node.text === drawn) return;
-        if (node.state === "writing" && now < next) {
-            timer = setTimeout(draw_text, next - now);
-            return;
-        }
         drawn = node.text;
         text.replaceChildren(markdown(drawn));
-        next = performance.now() + Math.max(60, 4 * (performance.now() - now));
-        acts.grown();
     }
 
     function draw_calls() {
@@ -98,6 +90,19 @@ function assistant_message(conversation, node, acts) {
     }
 
     made.refresh = () => {
+        clearTimeout(timer);
+        const now = performance.now();
+        if (node.state === "writing" && now < next) {
+            timer = setTimeout(made.refresh, next - now);
+            return;
+        }
+        draw();
+        acts.grown();
+        made.getBoundingClientRect(); // laid out now, so that the time it takes counts
+        next = performance.now() + Math.max(60, 4 * (performance.now() - now));
+    };
+
+    function draw() {
         const writing = node.state === "writing";
         made.setAttribute("aria-busy", String(writing));
         thoughts.hidden = !node.thinking;
@@ -114,7 +119,7 @@ function assistant_message(conversation, node, acts) {
         draw_calls();
         draw_bottom();
         wrong.replaceChildren(...(node.state === "broken" ? [h("p.wrong", { role: "alert" }, node.error ? sentence(node.error) : t("was_cut"))] : []));
-    };
+    }
     made.refresh();
     return made;
 }

@@ -76,5 +76,5 @@ def run(model):
     server.wait()
     npm.client("browser", "browser_hostile.mjs", server, 4, seconds=600, HOME=home, TAWNY_TEXTS=HERE / "browser_texts.txt")
     npm.client("browser", "browser_axe.mjs", server, 32, seconds=600, HOME=home)
-    npm.client("browser", "browser_chat.mjs", server, 16, seconds=600, HOME=home, TAWNY_PID=server.process.pid)
+    npm.client("browser", "browser_chat.mjs", server, 17, seconds=600, HOME=home, TAWNY_PID=server.process.pid)
     server.stop()

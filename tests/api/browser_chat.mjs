@@ -252,6 +252,20 @@ await check("all are exported, deleted, and taken in again", page, async () => {
     return n < 8 ? `only ${n}` : "";
 });
 
+await check("an answer of 210 KB in 30,000 pieces is shown within some seconds", page, async () => {
+    await fresh();
+    await page.eval(`(() => {
+        const send = window.fetch, piece = 'data: {"choices":[{"delta":{"content":"1234567"}}]}\\n\\n';
+        window.fetch = (path, how) => path === "/v1/chat/completions" ? Promise.resolve(new Response(piece.repeat(30000) + "data: [DONE]\\n\\n")) : send(path, how);
+    })()`);
+    const began = Date.now();
+    await ask("At length");
+    await page.until(`!${busy} && document.querySelector(".prose").textContent.trim().length === 210000`, 20000);
+    console.log(`        ${Date.now() - began} ms`);
+    await page.call("Page.reload");
+    await pause(200);
+});
+
 await check("no fault, no violation of the policy, and no other host was asked", page, async () => {
     const others = page.urls.filter((one) => !one.startsWith(process.env.TAWNY_URL + "/")), violated = await page.violations();
     if (others.length || violated.length || page.faults.length) return JSON.stringify([others, violated, page.faults]);
