@@ -1,4 +1,4 @@
-// scribe.c - the thread that writes the API's files: keys and the audit log.
+// scribe.c - the thread that writes the API's files: keys, settings and the audit log.
 //
 // It sleeps on its ring; what is pushed there is its own. Writings happen in the order in which
 // they were given. The end is a writing without a path, behind all others.

@@ -1,10 +1,12 @@
 // save.c - what a sequence holds, as bytes: pieces that are taken out and put back one by one, so
 // that who writes them to a disk or reads them from one does other things meanwhile.
 //
-// A piece of a page: of each layer of the trunk that sees everything its rows of keys, then its
-// rows of values. The last piece: of each layer with a window the rows that position n sees, page
-// by page, in the same order; and the two states of each recurrent layer. Rows come in whole blocks
-// of 16, those of others are zeros; numbers are as the device lays them out.
+// A piece of a page: of each layer of the trunk that sees everything its rows of keys, its rows of
+// values, then those of its index, where it has one. The last piece: of each layer with a window
+// the rows that position n sees, page by page, in the same order; the states of each layer that has
+// any (two of a recurrent one, one of a table's convolution); and, where a table is read by the
+// last tokens, these, in 32 bytes. Rows come in whole blocks of 16, those of others are zeros;
+// numbers are as the device lays them out.
 //
 // What a reader would get wrong: n is where the sequence stood that the pieces were taken from. One
 // that is put back may stand before that, where no window and no state is in the way: a page's rows
