@@ -1,7 +1,8 @@
 // api.h - floor 6: what is spoken on the wire. Requests come from net/ as exchanges, become jobs
 // for sched/, and its events become answers. Everything here runs on the net thread.
 //
-// Needs no key: GET / (how to trust the box), /health, /ca.crt, /notices. Everything else wants
+// Needs no key: GET / (how to trust the box), /page/ (its files), /health, /ca.crt, /notices.
+// Everything else wants
 // `Authorization: Bearer KEY` (or `x-api-key: KEY`), and a key that has the scope for it. The plain
 // port answers with /ca.crt and a redirect only.
 #pragma once
@@ -40,6 +41,8 @@ struct api_options {
     void *restart_arg;
 };
 
+// Whether the setting `cors` may be so; api_open refuses what may not.
+MUST_USE enum status cors_check(const char *setting, struct err *err);
 // Reads STATE/api-key, or makes it at the first start.
 MUST_USE enum status api_open(struct api **out, const struct api_options *options, struct err *err);
 void api_close(struct api *api);

@@ -1,8 +1,8 @@
 // health.c - GET /health, /ca.crt, /notices: what this box is and in which state.
 //
 // /health is honest: 200 only when a model is loaded and the device answers; 503 while loading,
-// after a failure (with the reason) and when the engine hangs. It needs no key and tells
-// nothing secret.
+// after a failure (with the reason) and when the engine hangs. It needs no key: of what is wrong in
+// the settings it names the lines and no values, which GET /v1/settings tells.
 #include "inside.h"
 #include "../base/clock_trust.h"
 
@@ -123,7 +123,7 @@ void health_get(struct api *api, struct exchange *exchange, const struct request
         json_string(&json, "chat_template_fault", now->template_fault.text);
     if (now->state == SCHED_LOADING)
         loading_write(&json, &now->loading);
-    settings_faults_write(&json, api->options.report);
+    settings_faults_write(&json, api->options.report, false);
     models_write(&json, now);
     json_whole(&json, "running", (int64_t)(n_open < n_together ? n_open : n_together));
     json_whole(&json, "waiting", (int64_t)(n_open > n_together ? n_open - n_together : 0));

@@ -275,7 +275,8 @@ struct api {
     uint64_t last_keeping;
     struct settings_put *settings_puts; // settings that are being written
     struct buf settings_text;           // what is, or was, written last; p NULL: what the file says
-    bool settings_changed;              // since the start
+    bool settings_changed;              // since the start,
+    bool settings_box;                  // and of these some that need the box restarted
     char cors[API_CORS_BYTES];
     bool key_is_new;
     void (*key_changed)(void *);
@@ -330,7 +331,9 @@ void doctor_get(struct api *api, struct exchange *exchange, const struct request
 // settings_route.c
 void settings_get(struct api *api, struct exchange *exchange, const struct request *request);
 void settings_put(struct api *api, struct exchange *exchange, const struct request *request);
-void settings_faults_write(struct json *json, const struct settings_report *report);
+// whole: with what stands there, for an administrator; else which settings and lines, for whoever
+// asks.
+void settings_faults_write(struct json *json, const struct settings_report *report, bool whole);
 void settings_kept(struct api *api, const struct scribed *outcome); // what became of a writing
 void settings_end(struct api *api);
 void models_get(struct api *api, struct exchange *exchange, const struct request *request);
@@ -404,7 +407,6 @@ struct kept *kept_open(void);
 void kept_close(struct kept *kept); // when no reply is under way
 
 // cors.c: pages of other origins
-MUST_USE enum status cors_check(const char *setting, struct err *err);
 // Adds to the answer what lets a page of an allowed origin read it. True: the request was a
 // preflight, and has been answered.
 bool cors_answer(const struct api *api, struct exchange *exchange, const struct request *request);

@@ -167,7 +167,7 @@ void page_get(struct api *api, struct exchange *exchange, const struct request *
     if (report && report->n_faults) {
         const size_t n = strlen(state);
         snprintf(state + n, sizeof(state) - n, " %zu wrong in the settings: %s", report->n_faults,
-                 report->fault[0].text);
+                 report->place[0]);
         state[utf8_whole(bytes_of(state))] = 0;
     }
     net_ca_fingerprint(api->net, fingerprint);

@@ -44,13 +44,13 @@ static bool is_secret(const char *name)
     return strcmp(name, "tokens") == 0;
 }
 
-void settings_faults_write(struct json *json, const struct settings_report *report)
+void settings_faults_write(struct json *json, const struct settings_report *report, bool whole)
 {
     if (!report || report->n_faults == 0)
         return;
     json_array(json, "settings_faults");
     for (size_t i = 0; i < report->n_faults && i < SETTING_FAULTS; i++)
-        json_string(json, NULL, report->fault[i].text);
+        json_string(json, NULL, whole ? report->fault[i].text : report->place[i]);
     json_end(json);
 }
 
@@ -83,7 +83,7 @@ void settings_get(struct api *api, struct exchange *exchange, const struct reque
     for (size_t i = 0; settings_describe(i, &setting); i++)
         setting_write(api, &json, i, &setting);
     json_end(&json);
-    settings_faults_write(&json, api->options.report);
+    settings_faults_write(&json, api->options.report, true);
     json_bool(&json, "waits_for_restart", api->settings_changed);
     json_bool(&json, "can_restart", api->options.restart);
     json_end(&json);
@@ -103,8 +103,9 @@ static void kept_path(char out[600], const struct api *api)
     snprintf(out, 600, "%s/" SETTINGS_KEPT, api->state);
 }
 
-// What the file holds, or will when all that is under way is written.
-static void kept_read(const struct api *api, struct kept_settings *out)
+// What the file holds, or will when all that is under way is written. One that is there and cannot
+// be read is not written over.
+static bool kept_read(const struct api *api, struct kept_settings *out, struct refusal *refusal)
 {
     struct buf file;
     struct err err = {0};
@@ -114,13 +115,19 @@ static void kept_read(const struct api *api, struct kept_settings *out)
     if (api->settings_text.p) {
         settings_parse_rest(&out->values, buf_view(&api->settings_text), SETTINGS_KEPT, SETTING_API,
                             &out->report);
-        return;
+        return true;
     }
     kept_path(path, api);
-    if (file_read(&file, path, SETTINGS_FILE_BYTES, &err) != OK)
-        return;
+    enum status status = file_read(&file, path, SETTINGS_FILE_BYTES, &err);
+    if (status == NOT_FOUND)
+        return true;
+    if (status != OK) {
+        err_hide_folder(&err, path);
+        return refuse(refusal, 500, "not_kept", NULL, "Nothing is changed: %s.", err.text);
+    }
     settings_parse_rest(&out->values, buf_view(&file), SETTINGS_KEPT, SETTING_API, &out->report);
     buf_free(&file);
+    return true;
 }
 
 static bool setting_read(struct reading *r, const char *name, yyjson_val *value, char *out,
@@ -186,11 +193,8 @@ static bool all_good(struct api *api, const struct kept_settings *kept, struct r
         bool here = kept->report.source[i] == SETTING_API;
         if (!here && api->options.report->source[i] != SETTING_API)
             continue;
-        (void)settings_value(&kept->values, i, text, sizeof(text));
-        struct settings usual;
-        settings_default(&usual);
-        if (!here)
-            (void)settings_value(&usual, i, text, sizeof(text));
+        (void)settings_value(here ? &kept->values : &api->options.report->beneath, i, text,
+                             sizeof(text));
         if (settings_set(&next, setting.name, bytes_of(text), &err) != OK)
             return refuse(refusal, 400, "invalid_value", setting.name, "%s.", err.text);
     }
@@ -270,8 +274,7 @@ void settings_put(struct api *api, struct exchange *exchange, const struct reque
     struct settings_put *put = mem_alloc(sizeof(*put));
     struct kept_settings *kept = mem_alloc(sizeof(*kept));
     *put = (struct settings_put){.exchange = exchange};
-    kept_read(api, kept);
-    bool good = body_apply(api, request, kept, put, &refusal);
+    bool good = kept_read(api, kept, &refusal) && body_apply(api, request, kept, put, &refusal);
     if (good && !write_out(api, put, kept))
         good = refuse(&refusal, 500, "not_kept", NULL, "Nothing is changed: the disk is too slow.");
     free(kept);
@@ -286,43 +289,66 @@ void settings_put(struct api *api, struct exchange *exchange, const struct reque
     api->settings_puts = put;
 }
 
-static void put_reply(struct api *api, const struct settings_put *put)
+static void put_reply(const struct api *api, const struct settings_put *put)
 {
     struct json json;
     json_init(&json, 4096);
     json_object(&json, NULL);
     json_string(&json, "object", "settings");
     json_string(&json, "changed", put->names);
-    json_string(&json, "needs", put->box ? "restart of the box" : "restart");
+    json_string(&json, "needs", api->settings_box ? "restart of the box" : "restart");
     json_bool(&json, "restarting", put->restart);
     json_end(&json);
     json_reply(put->exchange, 200, &json);
-    (void)api;
 }
 
-void settings_kept(struct api *api, const struct scribed *outcome)
+static void put_end(struct api *api, struct settings_put *put, const struct err *err)
 {
-    struct settings_put **at = &api->settings_puts;
-    while (*at && (*at)->id != outcome->id)
-        at = &(*at)->next;
-    struct settings_put *put = *at;
-    if (!put)
-        return;
-    *at = put->next;
     struct refusal refusal;
-    if (outcome->err.status != OK) {
-        buf_free(&api->settings_text); // what is on the disk counts
-        (void)refuse(&refusal, 500, "not_kept", NULL, "Nothing is changed: %s.", outcome->err.text);
+    if (err->status != OK) {
+        (void)refuse(&refusal, 500, "not_kept", NULL, "Nothing is changed: %s.", err->text);
         if (put->exchange)
             refusal_reply(put->exchange, &refusal);
     } else {
         api->settings_changed = true;
+        api->settings_box = api->settings_box || put->box;
         if (put->exchange)
             put_reply(api, put);
         if (put->restart)
-            api->options.restart(api->options.restart_arg, put->box);
+            api->options.restart(api->options.restart_arg, api->settings_box);
     }
     free(put);
+}
+
+// The next writing behind that one; 0: none waits.
+static uint64_t next_writing(const struct api *api, uint64_t id)
+{
+    uint64_t next = 0;
+    for (const struct settings_put *put = api->settings_puts; put; put = put->next)
+        if (put->id > id && (!next || put->id < next))
+            next = put->id;
+    return next;
+}
+
+// Each writing has the changes of those before it: one that failed becomes what the next becomes.
+void settings_kept(struct api *api, const struct scribed *outcome)
+{
+    const bool failed = outcome->err.status != OK;
+    const uint64_t next = failed ? next_writing(api, outcome->id) : 0;
+    bool known = false;
+    for (struct settings_put **at = &api->settings_puts; *at;) {
+        struct settings_put *put = *at;
+        if (put->id != outcome->id || next) {
+            put->id = put->id == outcome->id ? next : put->id;
+            at = &put->next;
+            continue;
+        }
+        *at = put->next;
+        if (failed && !known)
+            buf_free(&api->settings_text); // what is on the disk counts
+        known = true;
+        put_end(api, put, &outcome->err);
+    }
 }
 
 void settings_end(struct api *api)

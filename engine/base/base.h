@@ -307,14 +307,29 @@ bool settings_value(const struct settings *settings, size_t i, char *out, size_t
 
 // For a server that nobody sees: what is right counts, and of what is wrong it is known.
 enum setting_source { SETTING_DEFAULT, SETTING_FILE, SETTING_API, SETTING_COMMAND_LINE };
-enum { SETTINGS_MOST = 64, SETTING_FAULTS = 16, SETTINGS_FILE_BYTES = 65536 };
+enum {
+    SETTINGS_MOST = 64,
+    SETTING_FAULTS = 16,
+    SETTINGS_FILE_BYTES = 65536,
+    SETTING_PLACE_BYTES = 120
+};
 #define SETTINGS_KEPT "settings.conf" // under STATE: what was set through the API
 struct settings_report {
     uint8_t source[SETTINGS_MOST]; // who set each, in settings_describe's order
+    struct settings beneath;       // what counts where SETTING_API is taken back
     size_t n_faults;               // wrong lines; of these the first SETTING_FAULTS are here:
     struct err fault[SETTING_FAULTS];
+    // The same for whoever asks: which setting or line, and nothing of what stands there, which may
+    // be a password.
+    char place[SETTING_FAULTS][SETTING_PLACE_BYTES];
 };
-void settings_fault(struct settings_report *report, const struct err *err);
+// file NULL: it is about no line of one.
+void settings_fault(struct settings_report *report, const char *file, int line,
+                    const struct err *err);
+// The setting whose name a sentence begins with, as those of settings_set do; NULL: with none.
+const char *settings_named(const char *text);
+// What the setting is where nobody sets it.
+void settings_reset(struct settings *settings, const char *name);
 // As settings_parse, but a line that is wrong is noted, and leaves its setting as it was.
 void settings_parse_rest(struct settings *settings, struct bytes text, const char *name,
                          enum setting_source source, struct settings_report *report);

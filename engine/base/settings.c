@@ -494,11 +494,43 @@ enum status settings_parse(struct settings *settings, struct bytes text, const c
     return status;
 }
 
-void settings_fault(struct settings_report *report, const struct err *err)
+const char *settings_named(const char *text)
 {
-    if (report->n_faults < SETTING_FAULTS)
-        report->fault[report->n_faults] = *err;
-    report->n_faults++;
+    for (size_t i = 0; i < COUNT_OF(keys); i++) {
+        const size_t n = strlen(keys[i].name);
+        if (strncmp(text, keys[i].name, n) == 0 && (text[n] == ':' || text[n] == ' '))
+            return keys[i].name;
+    }
+    return NULL;
+}
+
+void settings_reset(struct settings *settings, const char *name)
+{
+    struct settings usual;
+    const struct key *key = key_find(bytes_of(name));
+    if (!key)
+        return;
+    settings_default(&usual);
+    memcpy((char *)settings + key->offset, (const char *)&usual + key->offset, key->size);
+}
+
+void settings_fault(struct settings_report *report, const char *file, int line,
+                    const struct err *err)
+{
+    const size_t at = report->n_faults++;
+    if (at >= SETTING_FAULTS)
+        return;
+    const char *name = settings_named(err->text), *slash = file ? strrchr(file, '/') : NULL;
+    char *place = report->place[at];
+    report->fault[at] = *err;
+    if (file) {
+        (void)err_prefix(&report->fault[at], "%s line %d", file, line);
+        snprintf(place, SETTING_PLACE_BYTES, "%.60s line %d%s%s", slash ? slash + 1 : file, line,
+                 name ? ": " : "", name ? name : "");
+    } else {
+        snprintf(place, SETTING_PLACE_BYTES, "%s", name ? name : "a file of settings");
+    }
+    place[utf8_whole(bytes_of(place))] = 0;
 }
 
 void settings_parse_rest(struct settings *settings, struct bytes text, const char *name,
@@ -514,8 +546,7 @@ void settings_parse_rest(struct settings *settings, struct bytes text, const cha
             continue;
         for (size_t i = 0; i < COUNT_OF(keys); i++)
             seen_at[i] = seen_at[i] == line_at ? 0 : seen_at[i]; // a right one may follow
-        (void)err_prefix(&err, "%s line %d", name, line_at);
-        settings_fault(report, &err);
+        settings_fault(report, name, line_at, &err);
     }
     for (size_t i = 0; i < COUNT_OF(keys); i++)
         if (seen_at[i])

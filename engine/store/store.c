@@ -74,6 +74,17 @@ static enum status read_options(struct store *store, const struct store_options 
     return status;
 }
 
+enum status store_settings_good(const char *folders, const char *aliases, struct err *err)
+{
+    struct store *scratch = mem_alloc(sizeof(*scratch));
+    scratch->n_folders = 1; // the box's own
+    enum status status = read_folders(scratch, folders, err);
+    if (status == OK)
+        status = names_read_setting(&scratch->names, aliases, err);
+    free(scratch);
+    return status;
+}
+
 enum status store_open(struct store **out, const struct store_options *options, struct err *err)
 {
     struct store *store = mem_alloc(sizeof(*store));

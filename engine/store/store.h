@@ -73,6 +73,8 @@ struct store;
 // there are no failure.
 MUST_USE enum status store_open(struct store **out, const struct store_options *options,
                                 struct err *err);
+// Whether the settings `models` and `alias` may be so: what store_open refuses, and no store.
+MUST_USE enum status store_settings_good(const char *folders, const char *aliases, struct err *err);
 void store_close(struct store *store); // waits for what is being done
 
 // ---- what there is --------------------------------------------------------------------------

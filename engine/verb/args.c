@@ -247,7 +247,7 @@ static enum status read_config(const struct command *command, const char *path, 
                                 command->report);
         buf_free(&file);
     } else if (command->run_on) {
-        settings_fault(command->report, err);
+        settings_fault(command->report, NULL, 0, err);
         status = OK;
     }
     return status;
@@ -267,7 +267,7 @@ static void read_kept(const struct command *command, const char *state)
     if (access(path, F_OK) != 0)
         return;
     if (file_read(&file, path, SETTINGS_FILE_BYTES, &err) != OK) {
-        settings_fault(command->report, &err);
+        settings_fault(command->report, NULL, 0, &err);
         return;
     }
     settings_parse_rest(command->settings, buf_view(&file), path, SETTING_API, command->report);
@@ -296,6 +296,8 @@ enum status args_read(const struct command *command, int argc, char **argv, stru
     enum status status = read_all(&first, err);
     if (status == OK && first.config)
         status = read_config(command, first.config, err);
+    if (command->report)
+        command->report->beneath = *command->settings;
     if (status == OK && command->report)
         read_kept(command, scratch.state[0] ? scratch.state : command->settings->state);
     struct args_reading second = {command, command->settings, .argc = argc, .argv = argv};

@@ -81,28 +81,6 @@ static void catch_signals(void)
 
 // ---- settings -------------------------------------------------------------------------------
 
-// The box runs on with the defaults of what cannot be: somebody must be able to reach it.
-static void settings_mend(struct settings *settings, struct settings_report *report)
-{
-    struct settings usual;
-    struct err err = {0};
-    settings_default(&usual);
-    if (start_settings_good(settings, &err) == OK)
-        return;
-    settings_fault(report, &err);
-    if (net_listen_good("listen", settings->listen, &err) != OK)
-        memcpy(settings->listen, usual.listen, sizeof(usual.listen));
-    if (start_settings_good(settings, &err) == OK)
-        return;
-    memcpy(settings->listen_http, usual.listen_http, sizeof(usual.listen_http));
-    memcpy(settings->tokens, usual.tokens, sizeof(usual.tokens));
-    memcpy(settings->ca, usual.ca, sizeof(usual.ca));
-    memcpy(settings->pull_plain, usual.pull_plain, sizeof(usual.pull_plain));
-    memcpy(settings->proxy, usual.proxy, sizeof(usual.proxy));
-    memcpy(settings->registry, usual.registry, sizeof(usual.registry));
-    memcpy(settings->hub, usual.hub, sizeof(usual.hub));
-}
-
 static enum status read_settings(struct settings *settings, struct settings_report *report,
                                  int argc, char **argv, struct err *err)
 {
@@ -115,7 +93,7 @@ static enum status read_settings(struct settings *settings, struct settings_repo
     if (status != OK)
         return status;
     if (command.run_on)
-        settings_mend(settings, report);
+        start_mend(settings, report);
     for (size_t i = 0; i < report->n_faults && i < SETTING_FAULTS; i++)
         log_error("settings: %s; it is left out", report->fault[i].text);
     return start_settings_good(settings, err);
@@ -462,6 +440,44 @@ static enum status open_store(struct server *server, struct err *err)
     return store_open(&server->store, &options, err);
 }
 
+static enum status open_net(struct server *server, size_t n_handed, struct err *err)
+{
+    const struct settings *settings = &server->settings;
+    const struct net_options options = {.listen = settings->listen,
+                                        .listen_http = settings->listen_http,
+                                        .state = settings->state,
+                                        .hostname = settings->hostname,
+                                        .client = start_client(settings),
+                                        .handed = HANDED_FIRST,
+                                        .n_handed = n_handed};
+    return net_open(&server->net, &options, api_handle, server->api, err);
+}
+
+// Where it cannot listen as it was told to (an address of another machine, a port that is taken),
+// a box listens as usual: somebody must be able to reach it.
+static enum status listen_somewhere(struct server *server, struct err *err)
+{
+    struct settings *settings = &server->settings;
+    enum status status = open_net(server, handed_over(), err);
+    for (int n = 0; n < 2 && status != OK && server->heartbeat_fd >= 0; n++) {
+        const char *name = settings_named(err->text);
+        if (!name || strncmp(name, "listen", 6) != 0)
+            return status;
+        log_error("settings: %s; it is left out", err->text);
+        settings_fault(&server->report, NULL, 0, err);
+        settings->listen_http[0] = 0; // who reaches the other finds what is wrong
+        if (strcmp(name, "listen") == 0) {
+            settings_reset(settings, "listen");
+            settings_reset(settings, "listen-http");
+            status = start_http(settings, err);
+            if (status != OK)
+                return status;
+        }
+        status = open_net(server, 0, err);
+    }
+    return status;
+}
+
 static enum status open_floors(struct server *server, struct err *err)
 {
     const struct settings *settings = &server->settings;
@@ -499,14 +515,7 @@ static enum status open_floors(struct server *server, struct err *err)
     status = api_open(&server->api, &api_options, err);
     if (status != OK)
         return status;
-    struct net_options net_options = {.listen = settings->listen,
-                                      .listen_http = settings->listen_http,
-                                      .state = settings->state,
-                                      .hostname = settings->hostname,
-                                      .client = start_client(settings),
-                                      .handed = HANDED_FIRST,
-                                      .n_handed = handed_over()};
-    status = net_open(&server->net, &net_options, api_handle, server->api, err);
+    status = listen_somewhere(server, err);
     if (status != OK)
         return status;
     start_tell(settings, server->store, server->net);

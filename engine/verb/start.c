@@ -5,6 +5,7 @@
 // that answers is worth more, and the log says what is missing.
 #include "start.h"
 
+#include "api/api.h"
 #include "args.h"
 
 #include <errno.h>
@@ -88,7 +89,26 @@ enum status start_settings_good(const struct settings *settings, struct err *err
         status = host_good("registry", settings->registry, err);
     if (status == OK)
         status = host_good("hub", settings->hub, err);
+    if (status == OK)
+        status = store_settings_good(settings->models, settings->aliases, err);
+    if (status == OK)
+        status = cors_check(settings->cors, err);
     return status == OK ? net_listen_good("listen-http", with_http.listen_http, err) : status;
+}
+
+void start_mend(struct settings *settings, struct settings_report *report)
+{
+    struct err err = {0};
+    const char *name, *last = NULL;
+    for (size_t n = 0; n < SETTINGS_MOST && start_settings_good(settings, &err) != OK; n++) {
+        if (!(name = settings_named(err.text)))
+            return;
+        settings_fault(report, NULL, 0, &err);
+        settings_reset(settings, name);
+        if (last == name && strcmp(name, "listen-http") == 0)
+            settings->listen_http[0] = 0; // its default follows `listen`, and may not fit either
+        last = name;
+    }
 }
 
 bool start_named(const struct store *store, const char *name, char *out, size_t size)

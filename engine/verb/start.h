@@ -9,6 +9,9 @@
 // Whether the settings that other floors read may be so; BAD_INPUT names the setting. Nothing is
 // opened.
 MUST_USE enum status start_settings_good(const struct settings *settings, struct err *err);
+// A box runs on without what cannot be: each setting that is refused becomes its default, and is
+// noted; the others stay as they are.
+void start_mend(struct settings *settings, struct settings_report *report);
 // listen-http = auto becomes port 80 on the addresses of `listen`, of which a wildcard is alone
 // enough; none where `listen` itself has that port.
 MUST_USE enum status start_http(struct settings *settings, struct err *err);

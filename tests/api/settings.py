@@ -1,11 +1,22 @@
 """Settings over HTTP: listed, set, taken back, refused, kept over a restart; a wrong tawny.conf leaves a box that says so."""
 
+import http.client
+import json
 import os
 import select
+import socket
+import subprocess
+import sys
+import time
 
-from tools import WORK, Server, check
+from tools import WORK, Server, check, free_ports, skip
 
 PATH = "/v1/settings"
+# Takes a port and becomes the program that is named behind it.
+TAKES = """import os, socket, sys
+taken = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+taken.set_inheritable(True)
+os.execv(sys.argv[2], sys.argv[2:])"""
 
 
 def listed(server):
@@ -28,7 +39,7 @@ def reading(server):
 def refusals(server):
     bad = (({"ctx": "many"}, "ctx"), ({"ctx": [1]}, "ctx"), ({"ctxx": 5}, "ctxx"), ({"parallel": 0}, "parallel"), ({"hostname": "-x"}, "hostname"),
            ({"state": "/tmp"}, "state"), ({"cors": 'a"b'}, "cors"), ({"cors": "x\ny"}, "cors"), ({"address": "300.1.1.1/24"}, "address"),
-           ({"listen": "nowhere"}, None), ({"pull-plain": "no port"}, None), ({"proxy": "x" * 5000}, "proxy"), ({"restart": True}, "restart"), ({"restart": "yes"}, "restart"))
+           ({"cors": "https://chat.example/"}, None), ({"alias": "x"}, None), ({"models": "stick"}, None), ({"listen": "nowhere"}, None), ({"pull-plain": "no port"}, None), ({"proxy": "x" * 5000}, "proxy"), ({"restart": True}, "restart"), ({"restart": "yes"}, "restart"))
     for body, param in bad:
         status, _, answer = server.ask("PUT", PATH, body)
         error = answer.get("error", {}) if isinstance(answer, dict) else {}
@@ -68,30 +79,134 @@ def read_line(fd, wanted, seconds=30):
     return False
 
 
-def under_init(model):
-    """As PID 1 starts it: a wrong line leaves a server that says so, also where it would otherwise not start at all."""
-    conf = WORK / "settings-wrong.conf"
-    conf.write_text("parallel = 3\nctxx = 5\nhf_SECRET\nctx = lots\npull-plain = no port\nctx = 2048\n")
+def as_init(model, conf, **how):
+    """As PID 1 starts it: the server, the end of its heartbeat that PID 1 reads, and what closes both ends."""
     beats, writer = os.pipe()
     os.environ["TAWNY_HEARTBEAT_FD"] = str(writer)
     try:
-        server = Server("settings-init", model, options=["--config", str(conf)], pass_fds=(writer,))
+        server = Server("settings-init", model, options=["--config", str(conf)] if conf else [], pass_fds=(writer,), **how)
     finally:
         del os.environ["TAWNY_HEARTBEAT_FD"]
+
+    def close():
+        os.close(writer)
+        os.close(beats)
+    return server, beats, close
+
+
+def under_init(model):
+    """A wrong line leaves a server that says so, also where it would otherwise not start at all."""
+    conf = WORK / "settings-wrong.conf"
+    conf.write_text("parallel = 3\nctxx = 5\nhf_SECRET\nctx = lots\nproxy = me:SECRET@host:3128\nhub = hub.example\n"
+                    "cors = https://chat.example/\nctx = 2048\n")
+    server, _, ours = as_init(model, conf)
     health = server.wait()
     faults = health.get("settings_faults", [])
-    check("settings: wrong lines, and it serves", health["status"] == "ready" and health["context"] == 2048 and len(faults) == 4, health)
-    check("settings: each is told with its line", "line 2" in faults[0] and "ctxx" in faults[0] and "line 3" in faults[1] and "line 4" in faults[2] and
-          "no port" in faults[3], faults)
-    check("settings: what stands there is not", "SECRET" not in str(health), health)
+    check("settings: wrong lines, and it serves", health["status"] == "ready" and health["context"] == 2048 and len(faults) == 5, health)
+    check("settings: anybody is told the line and the setting", [one.split("/")[-1] for one in faults] ==
+          [conf.name + " line 2", conf.name + " line 3", conf.name + " line 4: ctx", "proxy", "cors"], faults)
     page = server.ask("GET", "/", key=False)[2].decode()
-    check("settings: the page says it", "4 wrong in the settings" in page and "ctxx" in page, page[:500])
-    status, _, answer = server.ask("PUT", PATH, {"hostname": "owl", "restart": True})
-    check("settings: PID 1 is asked to restart the box", status == 200 and answer["restarting"] is True and read_line(beats, b"reboot"), (status, answer))
-    status, _, answer = server.ask("PUT", PATH, {"log": "info", "restart": True})
+    check("settings: the page says it", "5 wrong in the settings" in page and "line 2" in page, page[:500])
+    check("settings: and not what stands there", "SECRET" not in str(health) + page and "ctxx" not in page and str(WORK) not in str(faults), (faults, page[:500]))
+    told = server.ask("GET", PATH)[2]["settings_faults"]
+    check("settings: an administrator is told all of it", len(told) == 5 and "ctxx" in told[0] and "lots" in told[2] and "chat.example/" in told[4], told)
+    check("settings: what is right beside them counts", listed(server)["hub"]["value"] == "hub.example", listed(server)["hub"])
+    status, _, answer = server.ask("PUT", PATH, {"cors": "*", "log": "info"})
+    check("settings: set over what the file says", status == 200 and answer["needs"] == "restart", (status, answer))
+    status, _, answer = server.ask("PUT", PATH, {"restart": True})
     check("settings: a restart of the server alone", status == 200 and server.process.wait(20) == 0, (status, answer))
-    os.close(writer)
-    os.close(beats)
+    ours()
+    return conf
+
+
+def again_under_init(model, conf):
+    """What was changed needs the box restarted, whoever asks for it; what is taken back is checked as what the file says."""
+    server, beats, ours = as_init(model, conf, fresh=False)
+    check("settings: set here, it is wrong no more", "cors" not in server.wait()["settings_faults"], server.wait())
+    status, _, answer = server.ask("PUT", PATH, {"cors": None})
+    check("settings: taken back, the file's counts", status == 400 and "chat.example/" in answer["error"]["message"], (status, answer))
+    status, _, answer = server.ask("PUT", PATH, {"hostname": "owl"})
+    check("settings: needs the box restarted", status == 200 and answer["needs"] == "restart of the box", (status, answer))
+    status, _, answer = server.ask("PUT", PATH, {"restart": True})
+    check("settings: PID 1 is asked to restart the box", status == 200 and answer["restarting"] is True and
+          answer["needs"] == "restart of the box" and read_line(beats, b"reboot"), (status, answer))
+    check("settings: it stopped", server.stop() == 0)
+    ours()
+
+
+def nowhere(model):
+    """The plain port cannot be had: a box does without; nor the other: it listens where it usually does."""
+    taken = socket.create_server(("127.0.0.1", 0))
+    server, _, ours = as_init(model, None, listen_http="127.0.0.1:%d" % taken.getsockname()[1])
+    health = server.wait()
+    check("settings: a port that is taken", health["status"] == "ready" and health["settings_faults"] == ["listen-http"], health)
+    check("settings: stopped without it", server.stop() == 0)
+    ours()
+    taken.close()
+    alone = ("unshare", "--user", "--map-root-user", "--net")  # every port there is free
+    if subprocess.run([*alone, "true"], capture_output=True).returncode != 0:
+        skip("settings: nothing to be had of listen", "this machine gives nobody a network of his own")
+        return
+    ports = free_ports(2)
+    server, beats, ours = as_init(model, None, prefix=(*alone, sys.executable, "-c", TAKES, str(ports[0])), ports=ports)
+    check("settings: nothing to be had of listen, and it serves", read_line(beats, b"beat"), server.log.read_text())
+    check("settings: which it says", "settings: listen: cannot listen on 127.0.0.1:%d" % server.port in server.log.read_text(), server.log.read_text())
+    check("settings: stopped there", server.stop() == 0)
+    ours()
+
+
+def asked(server, body):
+    """Sends a PUT; what is returned waits for its answer when it is called."""
+    connection = http.client.HTTPSConnection("127.0.0.1", server.port, timeout=60, context=server.context())
+    connection.request("PUT", PATH, json.dumps(body), {"Authorization": "Bearer " + server.key()})
+    server.ask("GET", "/health", key=False)  # what was sent before is read before
+
+    def answer():
+        got = connection.getresponse()
+        return got.status, json.loads(got.read())
+    return answer
+
+
+def disk(server):
+    """A file that cannot be read or written: nothing is lost, and who is told no has not changed anything."""
+    file, new, audit = (server.state / name for name in ("settings.conf", "settings.conf.new", "audit.log"))
+    kept = file.read_text()
+    file.rename(server.state / "aside")
+    file.mkdir()
+    # in a server that has written it, what it wrote counts: the directory is in its way when it writes
+    status, _, answer = server.ask("PUT", PATH, {"threads": 3})
+    check("settings: not written", status == 500 and answer["error"]["code"] == "not_kept", (status, answer))
+    status, _, answer = server.ask("PUT", PATH, {"threads": 3})
+    check("settings: what cannot be read is not taken for empty", status == 500 and answer["error"]["code"] == "not_kept" and file.is_dir(), (status, answer))
+    file.rmdir()
+    (server.state / "aside").rename(file)
+    # The thread that writes waits for a reader of each of these: so two changes are under way when the first one fails.
+    first, second = server.state / "first.fifo", server.state / "second.fifo"
+    until = time.time() + 60
+    while time.time() < until and audit.read_text().count('"status":500') < 2:
+        time.sleep(0.05)
+    new.mkdir()
+    os.mkfifo(second)
+    second.rename(audit)
+    server.ask("PUT", PATH, {"ctx": "many"})
+    one = asked(server, {"threads": 5})
+    server.ask("PUT", PATH, {"ctx": "many"})
+    audit.rename(first)
+    os.mkfifo(audit)
+    two = asked(server, {"keep-alive": "7m"})
+    os.close(os.open(first, os.O_RDONLY | os.O_NONBLOCK))
+    until = time.time() + 60
+    while time.time() < until and b"not kept: cannot remove" not in server.log.read_bytes():
+        time.sleep(0.05)
+    check("settings: the first is not written", b"not kept: cannot remove" in server.log.read_bytes())
+    new.rmdir()
+    audit.rename(second)
+    os.close(os.open(second, os.O_RDONLY | os.O_NONBLOCK))
+    answers = one(), two()
+    text = file.read_text()
+    check("settings: the next has the change of the one before", [status for status, _ in answers] == [200, 200] and
+          'threads = "5"' in text and 'keep-alive = "420"' in text and 'parallel = "2"' in text and 'threads = "3"' not in text, (answers, text))
+    check("settings: and all that was there", all(line in text for line in kept.splitlines()), (kept, text))
 
 
 def run(model):
@@ -100,5 +215,7 @@ def run(model):
     reading(server)
     refusals(server)
     server = changing(server, model)
+    disk(server)
     check("settings: stopped again", server.stop() == 0)
-    under_init(model)
+    again_under_init(model, under_init(model))
+    nowhere(model)

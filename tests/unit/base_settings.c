@@ -252,6 +252,8 @@ static void test_rest(void)
     CHECK(strstr(report.fault[0].text, "conf line 2: there is no setting \"ctxx\""));
     CHECK(strstr(report.fault[1].text, "line 3") && !strstr(report.fault[1].text, "pass"));
     CHECK(strstr(report.fault[2].text, "line 4: ctx") && strstr(report.fault[3].text, "line 6"));
+    CHECK_TEXT(report.place[0], "conf line 2"); // what anybody is told: nothing that stands there
+    CHECK_TEXT(report.place[2], "conf line 4: ctx");
     for (size_t i = 0; settings_describe(i, &setting); i++) {
         ctx = strcmp(setting.name, "ctx") == 0 ? i : ctx;
         last = i;

@@ -221,9 +221,13 @@ static void test_aliases(void)
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         CHECK(open_store("", bad[i], &err) == BAD_INPUT);
         CHECK(strstr(err.text, "alias: "));
+        CHECK(store_settings_good("", bad[i], &err) == BAD_INPUT && strstr(err.text, "alias: "));
     }
     CHECK(open_store("relative", "", &err) == BAD_INPUT &&
           strstr(err.text, "models: \"relative\""));
+    CHECK(store_settings_good("relative", "", &err) == BAD_INPUT && strstr(err.text, "models: "));
+    CHECK(store_settings_good("/a,/b,/c,/d,/e,/f,/g,/h", "a: b, *: c", &err) == OK);
+    CHECK(store_settings_good("/a,/b,/c,/d,/e,/f,/g,/h,/i", "", &err) == TOO_LARGE);
     put("aliases", "good: one\nnonsense\n");
     CHECK(open_store("", "", &err) == OK && find("good") == find("one"));
     store_close(store);
