@@ -34,7 +34,10 @@
 #define SAFE (MS_NOSUID | MS_NODEV | MS_NOEXEC)
 #define MAX_ESPS 4
 
-#define ORIGIN_MS 5000 // for the disk that the kernel came from, once another one is there
+/* How long the disk that the kernel came from may take once another one is there: known by its id
+ * it is there for sure, and a USB stick can be slow; without an id nobody knows. */
+#define ORIGIN_KNOWN_MS 20000
+#define ORIGIN_MS 5000
 
 enum part_state { ABSENT, FOUND, PROBED, MOUNTING, MOUNTED, FAILED };
 
@@ -141,6 +144,11 @@ static void partition_added(const char *name)
 
 /* ---- the disk that the kernel came from ---- */
 
+static int origin_ms(void)
+{
+    return origin_id[0] ? ORIGIN_KNOWN_MS : ORIGIN_MS;
+}
+
 static void read_origin(void)
 {
     static bool done;
@@ -204,7 +212,7 @@ int64_t disk_tick(int64_t now)
 {
     if (data.state != ABSENT || !waits_since_ms)
         return INT64_MAX;
-    int64_t due = waits_since_ms + ORIGIN_MS + 1;
+    int64_t due = waits_since_ms + origin_ms() + 1;
     return due > now + 250 ? due : now + 250;
 }
 
@@ -221,7 +229,7 @@ static void choose_data(void)
     if (!waits_since_ms)
         waits_since_ms = now_ms();
     if (data.state == ABSENT && n_probing == 0 && module_drivers_ready() == OK &&
-        now_ms() - waits_since_ms > ORIGIN_MS) {
+        now_ms() - waits_since_ms > origin_ms()) {
         complain("data", "the disk that this system was started from has not come; %s is used",
                  datas[0].name);
         take_data(&datas[0]);
@@ -528,7 +536,9 @@ bool disk_mounted(void)
 
 bool disk_busy(void)
 {
-    return data.state == MOUNTING || esp.state == MOUNTING || n_probing > 0;
+    bool waits = data.state == ABSENT && waits_since_ms && now_ms() - waits_since_ms <= origin_ms();
+
+    return waits || data.state == MOUNTING || esp.state == MOUNTING || n_probing > 0;
 }
 
 void disk_give_up(void)
