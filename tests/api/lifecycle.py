@@ -34,7 +34,7 @@ def handed_over(model):
     """sockets as systemd hands them over: one that `listen` names, one that nothing does"""
     wanted, unnamed = socket.create_server(("127.0.0.1", 0)), socket.create_server(("127.0.0.1", 0))
     ports = wanted.getsockname()[1], unnamed.getsockname()[1]
-    prefix = ("python3", "-c", "import os, sys; os.dup2(%d, 53); os.dup2(%d, 4); os.dup2(53, 3); os.environ.update(LISTEN_FDS='2', "
+    prefix = ("python3", "-c", "import os, sys; os.dup2(%d, 53); os.dup2(%d, 4); os.dup2(53, 3); os.closerange(5, 64); os.environ.update(LISTEN_FDS='2', "
               "LISTEN_PID=str(os.getpid())); os.execv(sys.argv[1], sys.argv[1:])" % (wanted.fileno(), unnamed.fileno()))
     server = Server("handed", model, prefix=prefix, listen_http="", ports=(ports[0], 0), pass_fds=(wanted.fileno(), unnamed.fileno()))
     wanted.close(), unnamed.close()
