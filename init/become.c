@@ -20,12 +20,6 @@
 
 #define BEAT_FD 3
 
-static void limit(int what, rlim_t value)
-{
-    struct rlimit r = {value, value};
-    setrlimit(what, &r);
-}
-
 static _Noreturn void give_up(const char *what)
 {
     dprintf(STDERR_FILENO, "%s: %s\n", what, strerror(errno));
@@ -102,10 +96,10 @@ _Noreturn void engine_become(const struct engine_start *start, int out_fd, int b
     arrange_files(out_fd, beat_fd);
     (void)write_file("/proc/self/oom_score_adj", "500", &err); // rather it than anything else
     cgroup_enter();
-    limit(RLIMIT_NOFILE, 8192); // 1280 connections, and files
-    limit(RLIMIT_NPROC, 2048);
-    limit(RLIMIT_MEMLOCK, RLIM_INFINITY);
-    limit(RLIMIT_CORE, 0);
+    process_limit(RLIMIT_NOFILE, 8192); // 1280 connections, and files
+    process_limit(RLIMIT_NPROC, 2048);
+    process_limit(RLIMIT_MEMLOCK, RLIM_INFINITY);
+    process_limit(RLIMIT_CORE, 0);
     umask(077);
     if (chdir(state))
         give_up(state);

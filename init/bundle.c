@@ -8,9 +8,9 @@
  *  448  signature: ECDSA P-256, r and s, 32 bytes each, big endian, over SHA-256 of bytes 0..447
  *  512  the UKI, n bytes, and nothing behind
  *
- * Nothing of the header is used before its signature was found right, and nothing of the UKI
- * before its SHA-256 was. BearSSL is spelled here alone in init/: hash and signature, nothing that
- * allocates or waits.
+ * Nothing of the header is acted on before its signature was found right (a wrong length, and the
+ * version that it claims, are told before), and nothing of the UKI before its SHA-256 was. BearSSL
+ * is spelled here alone in init/: hash and signature, nothing that allocates or waits.
  */
 #include "update.h"
 

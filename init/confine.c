@@ -20,7 +20,7 @@
 #define NOBODY 65534
 #define EMPTY "/run/empty"
 
-static void limit(int what, rlim_t value)
+void process_limit(int what, uint64_t value)
 {
     struct rlimit r = {value, value};
     setrlimit(what, &r);
@@ -115,11 +115,11 @@ bool confine(int keep_fd, bool without_files)
     }
     if (without_files && ((mkdir(EMPTY, 0555) && errno != EEXIST) || chroot(EMPTY) || chdir("/")))
         return false;
-    limit(RLIMIT_CORE, 0);
-    limit(RLIMIT_FSIZE, 0);
-    limit(RLIMIT_NOFILE, 32);
-    limit(RLIMIT_NPROC, 0);
-    limit(RLIMIT_AS, 64 << 20);
+    process_limit(RLIMIT_CORE, 0);
+    process_limit(RLIMIT_FSIZE, 0);
+    process_limit(RLIMIT_NOFILE, 32);
+    process_limit(RLIMIT_NPROC, 0);
+    process_limit(RLIMIT_AS, 64 << 20);
     return setgroups(0, NULL) == 0 && setresgid(NOBODY, NOBODY, NOBODY) == 0 &&
            setresuid(NOBODY, NOBODY, NOBODY) == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
            close_system_calls();

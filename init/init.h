@@ -680,6 +680,8 @@ void mdns_goodbye(struct mdns *m);
 /* In a forked child: keeps keep_fd, as 3, and nothing else; becomes nobody, without processes,
  * system calls or (without_files) any file. False: something of it did not work. */
 MUST_USE bool confine(int keep_fd, bool without_files);
+/* Of RLIMIT_... `what`, for this process and its children: soft and hard. */
+void process_limit(int what, uint64_t value);
 
 /* ---- mdns_child.c ---- */
 

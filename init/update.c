@@ -228,18 +228,26 @@ static int install_asked(void *ctx)
     return install(&s, update.path, update.may_be_older);
 }
 
+/* The slots as the ESP has them, changed there. */
+static enum status change_slots(struct slots *s,
+                                enum status (*change)(struct slots *s, struct err *err),
+                                struct err *err)
+{
+    disk_esp_writable(true);
+    enum status status = read_slots(s, err);
+    if (status == OK)
+        status = change(s, err);
+    disk_esp_writable(false);
+    return status;
+}
+
 static int confirm(void *ctx)
 {
     struct slots s;
     struct err err;
     (void)ctx;
 
-    disk_esp_writable(true);
-    enum status status = read_slots(&s, &err);
-    if (status == OK)
-        status = slots_confirm(&s, &err);
-    disk_esp_writable(false);
-    if (status != OK) {
+    if (change_slots(&s, slots_confirm, &err) != OK) {
         complain("update",
                  "this version works, but that could not be written: %s; the next start "
                  "takes the one before",
@@ -251,18 +259,18 @@ static int confirm(void *ctx)
     return 0;
 }
 
+static enum status give_up_for_why(struct slots *s, struct err *err)
+{
+    return slots_give_up(s, update.why, err);
+}
+
 static int give_up(void *ctx)
 {
     struct slots s;
     struct err err;
     (void)ctx;
 
-    disk_esp_writable(true);
-    enum status status = read_slots(&s, &err);
-    if (status == OK)
-        status = slots_give_up(&s, update.why, &err);
-    disk_esp_writable(false);
-    if (status != OK)
+    if (change_slots(&s, give_up_for_why, &err) != OK)
         complain("update", "%s", err.text);
     return 0;
 }

@@ -1,8 +1,9 @@
 /* update.h - what the files of updates share: bundle.c, uki.c, slots.c, install.c, update.c.
  *
  * A bundle is a signed header and a UKI; a slot is a UKI on the ESP and its parts for GRUB. How the
- * two slots take turns is told in boot/README.md, "Updates". All of it but update.c runs in
- * children of PID 1, and works on the folder it is told (`root`: /boot, or a test's).
+ * two slots take turns is told in boot/README.md, "Updates". What reads or writes a
+ * disk runs in children of PID 1, and works on the folder it is told (`root`: /boot, or a test's);
+ * PID 1 itself runs the rest of update.c, and finds out from which disk it came (origin_find).
  */
 #ifndef INIT_UPDATE_H
 #define INIT_UPDATE_H
