@@ -15,7 +15,7 @@ import threading
 import time
 from pathlib import Path
 
-from tools import WORK, Server, check, stream
+from tools import WORK, Server, check
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 sys.path.insert(0, str(GOLDEN))
@@ -205,25 +205,33 @@ def strangers(model):
     server.stop()
 
 
+def busy(server, seed):
+    """Begins a text whose reading takes the only sequence for the whole turn of its work, 4096 tokens; the thread that asks."""
+    thread = threading.Thread(target=lambda: first_words(server, Chat.path, Chat(seed, n=3200).first()))
+    thread.start()
+    while server.ask("GET", "/health", key=False)[2]["running"] == 0:
+        time.sleep(0.01)
+    return thread
+
+
 def too_late(model):
     """A request that says how long it waits is refused when its turn has not come by then; a stream has its head and waits."""
     server = Server("prefix-late", model, options=("--parallel", "1", "--speculation", "off"))
     server.wait()
     body = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 2, "temperature": 0}
-    long = threading.Thread(target=lambda: stream(server, "Count", 4000, ignore_eos=True))
-    long.start()
-    while server.ask("GET", "/health", key=False)[2]["running"] == 0:
-        time.sleep(0.01)
-    for header in ("X-Request-Timeout", "X-Stainless-Timeout"):
+    for seed, header in enumerate(("X-Request-Timeout", "X-Stainless-Timeout")):
+        other = busy(server, 200 + seed)
         began = time.time()
         status, headers, answer = server.ask("POST", "/v1/chat/completions", body, headers={header: "0.1"})
         check("late: %s: refused after %.1f s" % (header, time.time() - began), status == 503 and "retry-after" in headers and
               "within the 0.1 s" in answer["error"]["message"] and 0.1 < time.time() - began < 5, (status, headers, answer))
+        other.join()
+    other = busy(server, 202)
     status, _, answer = server.ask("POST", "/v1/chat/completions", dict(body, stream=True), headers={"X-Stainless-Timeout": "0.1"}, timeout=300)
     check("late: a stream waits", status == 200 and b"[DONE]" in answer and b'"error"' not in answer, answer)
+    other.join()
     status, _, answer = server.ask("POST", "/v1/chat/completions", body, headers={"X-Request-Timeout": "soon"})
     check("late: what is no number says nothing", status == 200, answer)
-    long.join()
     server.stop()
 
 
