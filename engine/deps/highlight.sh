@@ -14,8 +14,7 @@ build() {
     python3 - usr/share/javascript/highlight.js/highlight.min.js "$PREFIX/share/page/highlight.js" <<'P'
 import re, sys
 
-LANGUAGES = """bash cpp cs css diff dockerfile go http ini java javascript json kotlin lua makefile markdown nginx perl
-    php powershell python ruby rust shell sql swift typescript xml yaml""".split()
+LANGUAGES = "bash cpp css diff go ini java javascript json python rust sql typescript xml yaml".split()
 core, *rest = re.split(r'(?=hljs\.registerLanguage\(")', open(sys.argv[1]).read())
 by_name = {re.match(r'hljs\.registerLanguage\("([^"]+)"', text).group(1): text for text in rest}
 with open(sys.argv[2], "w") as f:
