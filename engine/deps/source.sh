@@ -52,7 +52,13 @@ get_file() { # KIND PACKAGE FILE SHA256 SOURCE
         mv "$dir/$3" "$dir/$3.refused"
         fail "$3 has SHA-256 $got but the recipe wants $4: refused, and moved to $dir/$3.refused."
     fi
-    echo "$dir/$3"
+    case "$3" in
+        # the root has no bzip2, and Python can read it
+        *.bz2) python3 -c 'import bz2, sys; sys.stdout.buffer.write(bz2.open(sys.argv[1]).read())' "$dir/$3" > "$dir/${3%.bz2}.new"
+            mv "$dir/${3%.bz2}.new" "$dir/${3%.bz2}"
+            echo "$dir/${3%.bz2}" ;;
+        *) echo "$dir/$3" ;;
+    esac
 }
 
 get_debs() { # SUITE DIR PACKAGE...
