@@ -1,14 +1,15 @@
 """OpenAI's own client for Node, with the CA and without; and how every topic has its clients from npm."""
 
+import fcntl
 import functools
 import os
 import re
 import shutil
 from pathlib import Path
 
-from tools import HERE, SHORT, Server, WORK, check, in_test_root, skip, test_root
+from tools import CLIENTS, HERE, SHORT, Server, WORK, check, in_test_root, skip, test_root
 
-PLACE = WORK / "npm"
+PLACE = CLIENTS
 
 
 @functools.cache
@@ -21,15 +22,32 @@ def install(source=HERE, place=PLACE):
     if done.exists() and done.read_text() == lock:
         return root, None
     place.mkdir(exist_ok=True)
+    with open(place / ".lock", "w") as one_at_a_time:
+        fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
+        why = fetch(root, source, place, done, lock)
+    return (None, why) if why else (root, None)
+
+
+def fetch(root, source, place, done, lock):
+    """Why they could not be installed; None: they are."""
+    if done.exists() and done.read_text() == lock:  # by another topic meanwhile
+        return None
     for name in ("package.json", "package-lock.json"):
         shutil.copy(source / name, place / name)
     cache = Path(os.environ.get("TAWNY_CACHE") or WORK) / "npm"
     code, text = in_test_root(root, "env", "npm_config_cafile=/etc/ssl/certs/ca-certificates.crt", "npm", "ci", "--no-audit",
                               "--no-fund", "--ignore-scripts", "--cache", cache, "--prefer-offline", cwd=place, timeout=600)
     if code:
-        return None, "npm could not install the clients: %s" % text.strip()[-300:]
+        return "npm could not install the clients: %s" % text.strip()[-300:]
     done.write_text(lock)
-    return root, None
+    return None
+
+
+def put(name):
+    """A file beside this one, whole at every moment: another topic's client may be reading it."""
+    half = PLACE / ("%s.%d" % (name, os.getpid()))
+    shutil.copy(HERE / name, half)
+    half.rename(PLACE / name)
 
 
 def client(topic, script, server, n_least, seconds=180, **environment):
@@ -39,7 +57,7 @@ def client(topic, script, server, n_least, seconds=180, **environment):
         skip(topic, why)
         return
     for name in script, *re.findall(r'from "\./(\w+\.mjs)"', (HERE / script).read_text()):  # and what it shares with others
-        shutil.copy(HERE / name, PLACE / name)
+        put(name)
     code, text = in_test_root(root, "env", "NODE_EXTRA_CA_CERTS=%s" % server.ca, "TAWNY_URL=" + server.url,
                               "TAWNY_KEY=" + server.key(), *("%s=%s" % pair for pair in environment.items()), "node", PLACE / script, cwd=PLACE, timeout=seconds)
     lines = [line for line in text.splitlines() if line.startswith(("ok ", "FAILED "))]

@@ -1,6 +1,6 @@
 """What the topics of tests/api share: checks and their count, the server, a client, curl, the root with node and Chromium.
 
-Servers are started on free ports of 127.0.0.1 with a state directory of their own under build/test/api/. The model is
+Servers are started on free ports of 127.0.0.1 with a state directory of their own under build/test/api/TOPIC. The model is
 engine/builtin/builtin.gguf, or what TAWNY_TEST_MODEL names, or else a small one made by tests/golden/mkgguf.py (then the
 skills are skipped). Node and Chromium run in a root of their own, made once by engine/deps/root.sh.
 """
@@ -19,7 +19,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 HERE = ROOT / "tests" / "api"
-WORK = ROOT / "build" / "test" / "api"
+WORK = ROOT / "build" / "test" / "api"  # the topic's own folder in it once `run` has said which
+CLIENTS = WORK / "npm-clients"  # of all topics
 FLAVOUR = os.environ.get("TAWNY_TEST_FLAVOUR", "host")
 TEST_ROOT_PACKAGES = "nodejs npm chromium curl libnss3-tools python3 openssl ca-certificates".split()
 
