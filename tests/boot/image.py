@@ -1,12 +1,11 @@
 """The image as a file: reproducible, small, without a dynamic loader."""
 
-import os
 import shutil
 
-from tier import BUILD, SOURCE, WORK, Skip, check, sh, test
+from tier import BUILD, FULL, SOURCE, WORK, Skip, check, sh, test
 
 
-@test("two builds are byte-identical", how="alone")
+@test("two builds are byte-identical")
 def identical():
     again = WORK / "again"
     shutil.rmtree(again, ignore_errors=True)
@@ -20,7 +19,7 @@ def identical():
 
 @test("two fresh clones give the same image", how="alone")
 def clones():
-    if os.environ.get("TAWNY_TEST_FULL") != "1":
+    if not FULL:
         raise Skip("takes two whole builds; TAWNY_TEST_FULL=1 runs it")
     sums = []
     for name in ("clone-one", "another-clone-of-it"):

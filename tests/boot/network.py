@@ -2,13 +2,10 @@
 addresses that were fixed, with several cards, with a DHCP server that changes its mind, with clocks and time servers that
 are wrong. With TAWNY_TEST_FULL=1 also what takes long or is a variant."""
 
-import os
 import time
 
 from lan import Lan
-from tier import LIMIT, boot, check, edited, meet, power_off, test, vm
-
-FULL = os.environ.get("TAWNY_TEST_FULL") == "1"
+from tier import FULL, LIMIT, boot, check, edited, meet, power_off, test, vm
 
 NOBODY = r"ready: nobody can reach this box yet: (.*)"
 
