@@ -3,6 +3,7 @@
 // Everything happens on the net thread: a handler makes a reply, events of the engine thread find
 // it again by its job's number, and its last event ends it. A reply outlives its exchange when the
 // client leaves: the job is cancelled, and the event that says so comes later.
+#include "../base/sensors.h"
 #include "inside.h"
 
 #include <stdio.h>
@@ -27,6 +28,7 @@ enum status api_open(struct api **out, const struct api_options *options, struct
     keys_open(&api->keys, api->state, api->key);
     audit_open(&api->audit, api->state);
     scribe_open(&api->scribe);
+    sensors_open(&api->sensors);
     api->kept = kept_open();
     keys_tell(api);
     *out = api;
@@ -55,6 +57,7 @@ void api_close(struct api *api)
     pulls_close(api);
     keys_end(api);
     audit_close(&api->audit);
+    sensors_close(api->sensors);
     kept_close(api->kept);
     free(api);
 }

@@ -283,6 +283,7 @@ struct api {
     void *key_changed_arg;
     struct metrics metrics;
     struct audit audit;
+    struct sensors *sensors;
     struct crashes_seen crashes;
     int64_t began_s;       // when this was opened: unix time
     struct reply *replies; // under way
@@ -320,6 +321,7 @@ struct endpoint {
 };
 bool route_at(size_t i, struct endpoint *out); // false: there are fewer
 route_handler reference_get;                   // reference.c
+route_handler box_get;                         // box.c
 void page_get(struct api *api, struct exchange *exchange, const struct request *request);
 // page_files.c: a file of engine/page/ or of its libraries, which must be there.
 struct bytes page_file(const char *name);

@@ -21,6 +21,7 @@ static const struct endpoint routes[] = {
     {"GET", "/ca.crt", true, 0, ca_get},
     {"GET", "/notices", true, 0, notices_get},
     {"GET", "/v1/doctor", false, 0, doctor_get, SCOPE_ADMIN},
+    {"GET", "/v1/box", false, 0, box_get, SCOPE_ADMIN},
     {"GET", "/v1/models", false, 0, models_get, SCOPE_CHAT | SCOPE_MODELS},
     {"GET", "/v1/models/", false, 0, model_get, SCOPE_CHAT | SCOPE_MODELS},
     {"DELETE", "/v1/models/", false, 0, model_delete, SCOPE_MODELS},

@@ -5,7 +5,8 @@ import { get, health, key } from "./api.js";
 import { h } from "./dom.js";
 import { keys_part } from "./keys.js";
 import { plot } from "./plot.js";
-import { crashes_part, update_part } from "./system.js";
+import { settings_part } from "./settings.js";
+import { crashes_part, machine_card, update_part } from "./system.js";
 import { bytes, number, t, when } from "./text.js";
 import { button, code_block, problem, waiting } from "./ui.js";
 
@@ -114,7 +115,7 @@ async function audit(place) {
 }
 
 export async function show(place) {
-    const state = h("div"), memory = h("div"), curves = h("div.grid"), report = h("div"), audits = h("div");
+    const state = h("div"), machine = h("div"), memory = h("div"), curves = h("div.grid"), report = h("div"), audits = h("div");
     let gone = false;
     const look = watching = async () => {
         clearTimeout(timer);
@@ -129,12 +130,13 @@ export async function show(place) {
         } catch (error) {
             if (!gone) curves.replaceChildren(problem(error));
         }
+        if (!gone && now) await get("/v1/box").then((box) => machine.replaceChildren(machine_card(box)), () => machine.replaceChildren());
         // goes on, so that the hour is there when one comes back
         if (look === watching && key()) timer = setTimeout(watching, gone ? 4 * LOOK_MS : LOOK_MS);
     };
     watching();
-    place.append(h("h1", t("area.box")), state, memory, h("h2", t("box.speed")), curves,
-        h("div.row.between", h("h2", t("box.doctor")), button("again", t("refresh"), () => doctor(report), { bare: true })), report, keys_part(), update_part(), crashes_part(), log_part(), h("h2", t("box.audit")), audits);
+    place.append(h("h1", t("area.box")), state, machine, memory, h("h2", t("box.speed")), curves,
+        h("div.row.between", h("h2", t("box.doctor")), button("again", t("refresh"), () => doctor(report), { bare: true })), report, keys_part(), settings_part(), update_part(), crashes_part(), log_part(), h("h2", t("box.audit")), audits);
     doctor(report);
     audit(audits);
     return () => { gone = true; };

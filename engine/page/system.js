@@ -3,7 +3,7 @@
 
 import { get, send } from "./api.js";
 import { h } from "./dom.js";
-import { bytes, duration, t, when } from "./text.js";
+import { bytes, current, duration, number, t, when } from "./text.js";
 import { bar, button, confirm, note, problem, sentence, waiting } from "./ui.js";
 
 const LOOK_MS = 3000, BUSY = ["receiving", "checking", "trying", "verified"];
@@ -15,6 +15,18 @@ function update_card(now, choose) {
         h("dt", t("update.state")), h("dd", h(`span.tag${now.state === "refused" || now.state === "went back" ? ".failed" : ""}`, t(`update.${now.state.replace(" ", "_")}`)), now.version ? ` ${now.version}` : "", now.why ? h("p.hint", now.why) : null)),
         now.bytes ? [bar(now.received / now.bytes, t("update")), h("p.hint", `${bytes(now.received)} / ${bytes(now.bytes)}`)] : null,
         now.supported ? h("div.row", button("up", t("update.choose"), choose, { kind: "small", disabled: BUSY.includes(now.state) }), h("span.hint", t("update.hint"))) : h("p.hint", t("update.not_here")));
+}
+
+// Sensors in the order of their device: "GPU · edge temperature".
+function sensors(list) {
+    return list.map((one) => [h("dt", [one.device, one.name].filter(Boolean).join(" · ")), h("dd", `${number(one.value, one.unit === "C" || one.unit === "W" ? 1 : 0)} ${one.unit === "C" ? "°C" : one.unit}`, h("span.soft", ` ${t(`sensor.${one.kind}`)}`))]);
+}
+
+export function machine_card(box) {
+    const at = new Date(box.time * 1000), trust = box.time_trusted === undefined ? "" : ` · ${t(box.time_trusted ? "box.time.trusted" : "box.time.not")}`;
+    return h("div.card", h("h2", t("box.machine")), h("dl", box.addresses.length ? [h("dt", t("box.addresses")), h("dd", box.addresses.map((one) => h("div", one)))] : null,
+        h("dt", t("box.time")), h("dd", at.toLocaleString(current(), { dateStyle: "medium", timeStyle: "medium" }), trust),
+        box.up_s === undefined ? null : [h("dt", t("box.up")), h("dd", duration(box.up_s))], h("dt", t("box.serving")), h("dd", duration(Math.max(0, box.time - box.serving_since))), sensors(box.sensors)));
 }
 
 export function update_part() {

@@ -81,6 +81,25 @@ await check("an upload is gone on with by the same file alone: one that was writ
     return paths.length !== 3 || paths[0] !== paths[1] || !paths[2].includes("is arriving already") ? JSON.stringify(paths) : "";
 });
 
+await check("settings: what is wrong is told at its field, what is right is kept and can be taken back", page, async () => {
+    const form = "document.querySelector('#settings')", write = (name, value) => page.eval(`(() => { const field = document.querySelector("#setting-${name}"); field.closest("details").open = true; field.value = "${value}"; field.dispatchEvent(new Event("input")); })()`);
+    const save = () => page.eval(`${form}.querySelector("button.main").click()`);
+    await to(page, "box");
+    await page.until(form);
+    if (await page.eval(`[${form}.querySelector("button.main").disabled, document.querySelector("#setting-state").disabled, document.querySelector("#setting-listen").disabled].includes(false)`)) return "what cannot be changed can";
+    await write("ctx", "many");
+    await write("threads", "2");
+    await save();
+    const told = await page.until(`document.querySelector("#setting-ctx").closest(".field").querySelector(".wrong").textContent`), focused = await page.eval("document.activeElement.id");
+    await write("ctx", "4096");
+    await save();
+    await page.until("[...document.querySelectorAll('.note')].some((one) => one.textContent.includes('Kept'))");
+    const kept = await page.eval(`import("/page/api.js").then(({ get }) => get("/v1/settings")).then((all) => all.waits_for_restart)`);
+    const one = await page.until("document.querySelector('main [role=status].card')?.textContent");
+    await page.eval(`import("/page/api.js").then(({ ask }) => ask("PUT", "/v1/settings", { ctx: null, threads: null }))`);
+    return !told.includes("ctx") || focused !== "setting-ctx" || !kept || !one ? JSON.stringify([told, focused, kept, one]) : "";
+});
+
 await check("light and dark: by the system, and by choice", page, async () => {
     const paper = () => page.eval("getComputedStyle(document.body).backgroundColor");
     const light = await paper();

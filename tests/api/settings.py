@@ -36,6 +36,17 @@ def reading(server):
           server.ask("PUT", PATH, {"ctx": 512}, key=chat)[0] == 403)
 
 
+def box(server):
+    """The machine under it: whatever sensors there are, what is told of each is whole."""
+    status, headers, answer = server.ask("GET", "/v1/box")
+    sensors = answer["sensors"]
+    check("box: where it is, its time", status == 200 and headers["cache-control"] == "no-store" and answer["hostname"] and abs(answer["time"] - time.time()) < 60 and
+          0 < answer["serving_since"] <= answer["time"] and answer["up_s"] > 0 and any(one.startswith("https://") for one in answer["addresses"]), answer)
+    check("box: its sensors", all(one["kind"] in ("temperature", "power", "clock", "fan", "busy") and one["unit"] and isinstance(one["value"], (int, float)) for one in sensors), sensors)
+    chat = server.ask("POST", "/v1/keys", {"name": "box phone"})[2]["secret"]
+    check("box: an administrator's", server.ask("GET", "/v1/box", key=False)[0] == 401 and server.ask("GET", "/v1/box", key=chat)[0] == 403)
+
+
 def refusals(server):
     bad = (({"ctx": "many"}, "ctx"), ({"ctx": [1]}, "ctx"), ({"ctxx": 5}, "ctxx"), ({"parallel": 0}, "parallel"), ({"hostname": "-x"}, "hostname"),
            ({"state": "/tmp"}, "state"), ({"cors": 'a"b'}, "cors"), ({"cors": "x\ny"}, "cors"), ({"address": "300.1.1.1/24"}, "address"),
@@ -213,6 +224,7 @@ def run(model):
     server = Server("settings", model)
     server.wait()
     reading(server)
+    box(server)
     refusals(server)
     server = changing(server, model)
     disk(server)

@@ -28,7 +28,8 @@ FLOORS = {
     "verb": ["base", "compute", "text", "net", "store", "doctor", "model", "sched", "api"],
 }
 # A floor's other headers that floors above may include.
-SECOND_HEADERS = ["engine/compute/survey.h", "engine/base/confine.h", "engine/base/clock_trust.h"]
+SECOND_HEADERS = ["engine/compute/survey.h", "engine/base/confine.h", "engine/base/clock_trust.h",
+                  "engine/base/sensors.h"]
 
 # Headers of libraries and of the kernel's networking -> the only places that may spell them.
 PLACES = {
