@@ -12,7 +12,6 @@
 // is "ops: N passed, N failed"; exit status 0 only when none failed and one ran.
 #include "ops.h"
 
-#include "../../engine/compute/vulkan/matmat.h"
 #include "../../engine/compute/vulkan/vulkan.h"
 #include "../unit/formats.h"
 
@@ -315,11 +314,6 @@ void split_end(void)
     compute_close(ops_on[DEVICE]);
     ops_on[DEVICE] = splitting;
     splitting = NULL;
-}
-
-bool split_rounds_to_half(void)
-{
-    return splitting && matmat_matrices(vk_features(vk_of(ops_on[DEVICE])));
 }
 
 static int open_both(const char *device)

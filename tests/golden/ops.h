@@ -61,9 +61,6 @@ void compare_largest(const struct both *id, const struct both *of);
 // that small weights lie in several. false: the device is none that splits any.
 bool split_begin(uint64_t n_bytes);
 void split_end(void);
-// Such a device multiplies several rows by the matrix kernels alone: on cooperative matrices with
-// both factors as half floats.
-bool split_rounds_to_half(void);
 
 // ---- the cases ----------------------------------------------------------------------------------
 

@@ -2,8 +2,8 @@
 // tiles on all three sides, what is fused before and behind.
 //
 // 1 to 8 tokens are the matrix-vector kernels' (F32 weights and halves: sums in F32; quantised
-// ones: activations in 8 bits are allowed), 9 and more the tiled ones' (halves or bytes); of split
-// weights 2 and more.
+// ones: activations in 8 bits are allowed), 9 and more the tiled ones' (halves or bytes); so it is
+// with weights that are split.
 #include "ops.h"
 
 #include "../unit/formats.h"
@@ -18,7 +18,7 @@ static enum limit limit_of(enum dtype type, int64_t n_tokens)
 {
     if (block_size_of(type) > 1)
         return LIMIT_BYTES;
-    return n_tokens <= (split_rounds_to_half() ? 1 : 8) ? LIMIT_SUMS : LIMIT_HALF;
+    return n_tokens <= 8 ? LIMIT_SUMS : LIMIT_HALF;
 }
 
 static const struct tensor *on(const struct both *both, int d)

@@ -78,6 +78,29 @@ void vk_elementwise(struct compute *compute, const struct elementwise *e)
     }
 }
 
+void vk_put_rows(struct vulkan *vk, const struct tensor *out, struct range from,
+                 const struct tensor *residual)
+{
+    const struct elementwise e = {.kind = ELEMENTWISE_ADD};
+    const uint32_t from_row = (uint32_t)(out->n_cols * (int64_t)sizeof(float));
+    struct operands o = {.x = from, .all = from.address | from_row};
+    add(&o, &o.to, out);
+    add(&o, &o.y, residual);
+    const struct push_elementwise push = {
+        .to = o.to.address,
+        .x = from.address,
+        .y = o.y.address,
+        .to_row = (uint32_t)out->row_bytes,
+        .x_row = from_row,
+        .y_row = residual ? (uint32_t)residual->row_bytes : 0,
+        .n_cols = (uint32_t)out->n_cols,
+        .per_gate = 1,
+        .a = 1,
+        .b = 1,
+    };
+    rows_dispatch(vk, &e, &o, push, out->n_rows);
+}
+
 void vk_glu_of(struct vulkan *vk, const struct tensor *out, const struct tensor *up,
                enum activation activation)
 {

@@ -152,9 +152,10 @@ static void products_of(struct vulkan *vk, const struct task *task, const struct
 }
 
 // Products of one format, at most PRODUCTS_MOST; a residual or a scale only where there is one
-// product.
+// product. into: where the rows of one go that has no `out`, or NULL.
 static void products_dispatch(struct vulkan *vk, const struct matmul *const *products, int n,
-                              bool norm, struct push_matvec push, struct range read)
+                              bool norm, struct push_matvec push, struct range read,
+                              const struct range *into)
 {
     struct task task = {.type = products[0]->w->type, .n_in = push.n_in, .norm = norm, .bases = 1};
     struct dispatch d = {.read = {read}};
@@ -162,13 +163,14 @@ static void products_dispatch(struct vulkan *vk, const struct matmul *const *pro
     push.grid = vk_codebook(vk, task.type);
     for (int i = 0; i < n; i++) {
         const struct matmul *p = products[i];
-        check_rows(p->out);
+        if (!into)
+            check_rows(p->out);
+        d.write[i] = into ? *into : vk_range(p->out);
         push.w[i] = vk_range(p->w).address;
-        push.to[i] = vk_range(p->out).address;
+        push.to[i] = d.write[i].address;
         push.bias[i] = p->bias ? vk_range(p->bias).address : 0;
         push.n_out[i] = (uint32_t)p->w->n_rows;
         push.scale = p->scale != 0 ? p->scale : 1;
-        d.write[i] = vk_range(p->out);
         task.n_rows += p->w->n_rows;
         if (p->residual) {
             check_rows(p->residual);
@@ -204,8 +206,17 @@ void vk_matvec(struct vulkan *vk, const struct matmul *products, int n, const st
             done |= 1u << j;
         }
         if (n_same > 0)
-            products_dispatch(vk, same, n_same, norm, push, read);
+            products_dispatch(vk, same, n_same, norm, push, read, NULL);
     }
+}
+
+void vk_matvec_into(struct vulkan *vk, struct range into, const struct matmul *product,
+                    const struct matmul_x *x)
+{
+    struct push_matvec push = {0};
+    struct range read;
+    const bool norm = prepare(vk, x, &push, &read);
+    products_dispatch(vk, &product, 1, norm, push, read, &into);
 }
 
 // ---- op_matmul_glu ------------------------------------------------------------------------------

@@ -13,11 +13,32 @@ static struct tensor columns_of(const struct tensor *tensor, int64_t column0, in
     return view;
 }
 
-// One product whose weights are split, a part after another. The vector kernels want rows of
-// results without gaps, which only one row has.
+// Products with few rows of x, or with many.
+static void whole_products(struct vulkan *vk, const struct matmul *products, int n,
+                           const struct matmul_x *x)
+{
+    if (x->x->n_rows <= MATVEC_MOST)
+        vk_matvec(vk, products, n, x);
+    else
+        vk_matmat(vk, products, n, x);
+}
+
+// A part of a product with two to eight rows: the vector kernels leave no gaps between rows of
+// results, so that these are put where they belong behind it.
+static void few_rows(struct vulkan *vk, const struct matmul *part, const struct matmul_x *x)
+{
+    const struct matmul alone = {.w = part->w, .bias = part->bias, .scale = part->scale};
+    const struct range made =
+        vk_scratch(vk, (uint64_t)part->out->n_rows * (uint64_t)part->out->n_cols * sizeof(float));
+    vk_matvec_into(vk, made, &alone, x);
+    vk_put_rows(vk, part->out, made, part->residual);
+}
+
+// One product whose weights are split, a part after another.
 static void split_product(struct vulkan *vk, const struct matmul *m, const struct matmul_x *x)
 {
-    for (int64_t i = 0; i < vk_n_parts(m->w); i++) {
+    const int64_t n_parts = vk_n_parts(m->w);
+    for (int64_t i = 0; i < n_parts; i++) {
         int64_t row0;
         struct tensor w = vk_part(m->w, i, &row0), out = columns_of(m->out, row0, w.n_rows), bias,
                       residual;
@@ -30,10 +51,10 @@ static void split_product(struct vulkan *vk, const struct matmul *m, const struc
             residual = columns_of(m->residual, row0, w.n_rows);
             part.residual = &residual;
         }
-        if (x->x->n_rows == 1)
-            vk_matvec(vk, &part, 1, x);
+        if (n_parts > 1 && x->x->n_rows > 1 && x->x->n_rows <= MATVEC_MOST)
+            few_rows(vk, &part, x);
         else
-            vk_matmat(vk, &part, 1, x);
+            whole_products(vk, &part, 1, x);
     }
 }
 
@@ -52,10 +73,8 @@ void vk_matmul(struct compute *compute, const struct matmul *products, int n,
     if (split && x->x->n_rows > 0)
         for (int i = 0; i < n; i++)
             split_product(vk, &products[i], x);
-    else if (x->x->n_rows <= MATVEC_MOST)
-        vk_matvec(vk, products, n, x);
     else
-        vk_matmat(vk, products, n, x);
+        whole_products(vk, products, n, x);
 }
 
 void vk_matmul_glu(struct compute *compute, const struct matmul_glu *glu, const struct matmul_x *x)

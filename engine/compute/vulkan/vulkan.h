@@ -172,6 +172,10 @@ struct range vk_normed(struct vulkan *vk, const struct matmul_x *x);
 void vk_glu_of(struct vulkan *vk, const struct tensor *out, const struct tensor *up,
                enum activation activation);
 
+// out = rows of scratch, close together, + residual (which may be NULL). Few rows.
+void vk_put_rows(struct vulkan *vk, const struct tensor *out, struct range from,
+                 const struct tensor *residual);
+
 // ---- between the two ways of a product ----------------------------------------------------------
 
 // The matrices that the x of a layer of experts meets: gate and up, or up alone.
@@ -186,6 +190,9 @@ enum { MATVEC_MOST = FEW_ROWS }; // tokens; more are a matrix-matrix product
 // matvec.c, matmul.c: the two halves of vk_matmul and vk_matmul_glu (dispatch by n_tokens is in
 // product.c) and of vk_matmul_experts.
 void vk_matvec(struct vulkan *vk, const struct matmul *products, int n, const struct matmul_x *x);
+// One product with neither `out` nor residual: its rows go into scratch, close together.
+void vk_matvec_into(struct vulkan *vk, struct range into, const struct matmul *product,
+                    const struct matmul_x *x);
 void vk_matvec_glu(struct vulkan *vk, const struct matmul_glu *glu, const struct matmul_x *x);
 void vk_matvec_experts(struct vulkan *vk, const struct matmul_experts *args);
 void vk_matvec_experts_glu(struct vulkan *vk, const struct expert_matrices *m,
