@@ -5,8 +5,8 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"
+layout(local_size_x = 64) in; // first: before it gl_WorkGroupSize is 1
 #include "weight.glsl"
-layout(local_size_x = 64) in;
 layout(push_constant, scalar) uniform Push { push_embed p; };
 void main()
 {

@@ -31,9 +31,9 @@
 #extension GL_GOOGLE_include_directive : require
 #extension GL_KHR_shader_subgroup_ballot : require
 #include "common.glsl"
+layout(local_size_x_id = 0) in; // first: before it gl_WorkGroupSize is 1
 #include "weight.glsl"
 #include "activation.glsl"
-layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint SUBGROUP = 32; // its size
 layout(constant_id = 2) const uint SPLIT = 1;     // subgroups that share the columns of their rows
 layout(constant_id = 3) const uint ROWS = 1;      // of each of these

@@ -216,6 +216,21 @@ def scripts():
     return n, found
 
 
+def kernels():
+    """(number of kernels, findings): the layout of a workgroup stands before what uses gl_WorkGroupSize, which is 1 until then."""
+    n, found = 0, []
+    for path in sorted((ROOT / "kernels").glob("*.comp")):
+        n += 1
+        text = re.sub(r'^#include "(.*)"$', lambda m: (path.parent / m[1]).read_text(), path.read_text(), flags=re.M)
+        for _ in range(3):  # what an included file includes
+            text = re.sub(r'^#include "(.*)"$', lambda m: (path.parent / m[1]).read_text(), text, flags=re.M)
+        code = re.sub(r"//[^\n]*", "", text)
+        layout, used = code.find("layout(local_size"), code.find("gl_WorkGroupSize")
+        if layout < 0 or 0 <= used < layout:
+            found.append("kernels/%s: gl_WorkGroupSize is used before layout(local_size...) is given: it is 1 there" % path.name)
+    return n, found
+
+
 def main():
     paths = sys.argv[1:] or subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard", "engine/*.[ch]", "init/*.[ch]", "tests/*.[ch]"],
@@ -231,11 +246,11 @@ def main():
     if sizes and not sys.argv[1:]:
         over = sum(n > 50 for n in sizes)
         print("lint: %d functions, median %d lines, %d over 50" % (len(sizes), sizes[len(sizes) // 2], over))
-        n_scripts, found = scripts()
-        for line in found:
-            print(line)
-        failed += len(found)
-        paths = paths + ["script"] * n_scripts
+        for n_others, found in (scripts(), kernels()):
+            for line in found:
+                print(line)
+            failed += len(found)
+            paths = paths + ["other"] * n_others
         if over > MAX_OVER_50 * len(sizes):
             print("lint: more than %d %% of the functions are over 50 lines" % (100 * MAX_OVER_50))
             failed += 1
