@@ -26,6 +26,7 @@ enum status api_open(struct api **out, const struct api_options *options, struct
         return status;
     }
     keys_open(&api->keys, api->state, api->key);
+    defaults_open(api);
     audit_open(&api->audit, api->state);
     scribe_open(&api->scribe);
     sensors_open(&api->sensors);

@@ -344,11 +344,11 @@ static bool names_agree(struct reading *r, yyjson_val *root)
 
 // ---- the whole ------------------------------------------------------------------------------
 
-static field_reader *reader_of(const struct dialect *dialect, yyjson_val *key)
+field_reader *field_reader_of(const struct dialect *dialect, const char *name)
 {
     for (size_t t = 0; dialect->fields[t]; t++)
         for (const struct field *field = dialect->fields[t]; field->name; field++)
-            if (yyjson_equals_str(key, field->name))
+            if (strcmp(name, field->name) == 0)
                 return field->read;
     return NULL;
 }
@@ -362,6 +362,12 @@ bool ask_read(const struct dialect *dialect, struct bytes text, struct job *job,
 bool ask_read_of(const struct dialect *dialect, struct bytes text, size_t prompt_at,
                  struct job *job, struct form *form, struct refusal *refusal)
 {
+    return ask_read_for(NULL, dialect, text, prompt_at, job, form, refusal);
+}
+
+bool ask_read_for(const struct api *api, const struct dialect *dialect, struct bytes text,
+                  size_t prompt_at, struct job *job, struct form *form, struct refusal *refusal)
+{
     struct body body;
     if (!body_open(&body, text, refusal))
         return false;
@@ -370,10 +376,13 @@ bool ask_read_of(const struct dialect *dialect, struct bytes text, size_t prompt
     random_bytes(&r.ask->sampling.seed, sizeof(r.ask->sampling.seed)); // unless `seed` is given
     bool good = !dialect->begin || dialect->begin(&r);
     size_t at, n;
-    yyjson_val *key, *value;
-    yyjson_obj_foreach(yyjson_doc_get_root(body.doc), at, n, key, value)
+    yyjson_val *key, *value, *root = yyjson_doc_get_root(body.doc);
+    if (api && dialect->kind == JOB_GENERATE)
+        good = good && defaults_read(api, yyjson_obj_get(root, "model"), &r);
+    yyjson_obj_foreach(root, at, n, key, value)
     {
-        field_reader *read = good && !yyjson_is_null(value) ? reader_of(dialect, key) : NULL;
+        field_reader *read =
+            good && !yyjson_is_null(value) ? field_reader_of(dialect, yyjson_get_str(key)) : NULL;
         good = good && (!read || read(&r, yyjson_get_str(key), value));
     }
     good =

@@ -27,6 +27,9 @@ struct field {
 // Those whose name and meaning all dialects share, and what reads the others; a table ends with a
 // field without a name.
 extern const struct field shared_fields[];
+field_reader *field_reader_of(const struct dialect *dialect, const char *name); // NULL: none
+// defaults.c: what is kept of the model (a string; else that of the start) as if it had been said.
+bool defaults_read(const struct api *api, yyjson_val *model, struct reading *r);
 field_reader read_model, read_keep_alive, read_max_tokens, read_stop, read_stream, read_messages,
     read_tools, read_tool_choice, read_template_options, read_parallel_calls;
 // messages.c, for dialects whose conversations are written in another form than OpenAI's chats.

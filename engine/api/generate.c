@@ -188,8 +188,8 @@ static bool read_later(struct api *api, const struct request *request, const str
         later[i] = job_open();
         later[i]->kind = first->dialect->kind;
         later[i]->ask.owner = request->who;
-        if (!ask_read_of(first->dialect, request->body, (i + 1) / n_tries, later[i], &form,
-                         refusal) ||
+        if (!ask_read_for(api, first->dialect, request->body, (i + 1) / n_tries, later[i], &form,
+                          refusal) ||
             !model_pick(api, form.model, later[i], refusal)) {
             later_close(later, i + 1);
             return false;
@@ -243,7 +243,7 @@ void dialect_post(struct api *api, struct exchange *exchange, const struct reque
     struct job *job = job_open(), **later = NULL;
     job->kind = dialect->kind;
     job->ask.owner = request->who;
-    if (ask_read(dialect, request->body, job, &form, &refusal) &&
+    if (ask_read_for(api, dialect, request->body, 0, job, &form, &refusal) &&
         model_pick(api, form.model, job, &refusal) && settle(api, job, &form, &refusal) &&
         model_suits(api, job, &form, &refusal) &&
         !answered_instead(api, exchange, job, &form, &refusal) &&

@@ -205,6 +205,7 @@ extern const struct dialect llama_completion, llama_tokenize, llama_detokenize, 
 // embeddings.c
 extern const struct dialect ollama_chat, ollama_generate; // ollama.c
 extern const struct dialect openai_embeddings, ollama_embed, ollama_embeddings, jina_rerank;
+extern const struct dialect model_defaults;                      // defaults.c
 extern const struct dialect anthropic_messages, anthropic_count; // anthropic.c
 // Whether the vectors that are asked for can be had, and be one answer.
 bool vectors_fit(const struct model_info *model, const struct job *job, const struct form *form,
@@ -218,6 +219,10 @@ bool ask_read(const struct dialect *dialect, struct bytes body, struct job *job,
 // The same, of several prompts the one of that number.
 bool ask_read_of(const struct dialect *dialect, struct bytes body, size_t prompt_at,
                  struct job *job, struct form *form, struct refusal *refusal);
+
+// The same, with what is kept of the model before it (defaults.c). NULL: nothing is.
+bool ask_read_for(const struct api *api, const struct dialect *dialect, struct bytes body,
+                  size_t prompt_at, struct job *job, struct form *form, struct refusal *refusal);
 
 // reply.c: events into answers
 void reply_event(struct reply *reply, struct event *event); // not for EVENT_STATE
@@ -273,6 +278,8 @@ struct api {
     struct scribe *scribe;
     struct keeping *keepings; // changes of keys that are being written
     uint64_t last_keeping;
+    struct model_default *defaults;     // by model
+    struct defaults_put *defaults_puts; // that are being written
     struct settings_put *settings_puts; // settings that are being written
     struct buf settings_text;           // what is, or was, written last; p NULL: what the file says
     bool settings_changed;              // since the start,
@@ -322,6 +329,13 @@ struct endpoint {
 bool route_at(size_t i, struct endpoint *out); // false: there are fewer
 route_handler reference_get;                   // reference.c
 route_handler box_get;                         // box.c
+// defaults.c
+route_handler model_defaults_post;
+void defaults_open(struct api *api);
+void defaults_close(struct api *api);
+void defaults_write(struct json *json, const struct api *api, const char *model); // if it has any
+int32_t defaults_context(const struct api *api, const char *model);               // 0: none
+bool defaults_kept(struct api *api, const struct scribed *outcome); // false: it is not about them
 void page_get(struct api *api, struct exchange *exchange, const struct request *request);
 // page_files.c: a file of engine/page/ or of its libraries, which must be there.
 struct bytes page_file(const char *name);
@@ -380,6 +394,8 @@ bool model_find(const struct api *api, struct bytes name, const struct store_mod
 // False (and refused) where none can be had: there is no device, or the first one has no file.
 bool model_is_ready(const struct api *api, struct refusal *refusal);
 // job->ask.model and .model_path become the model of that name; empty: that of the start.
+int32_t speed_most(const struct compute_info *device, uint64_t token_bytes); // models.c
+const struct store_model *model_of_start(const struct api *api);             // NULL: it has no file
 bool model_pick(const struct api *api, struct bytes name, struct job *job, struct refusal *refusal);
 // What is known of it now: all when it is loaded, else what its file says. False: nothing.
 bool model_known(const struct api *api, const struct ask *ask, struct model_info *out);

@@ -209,7 +209,8 @@ void keys_kept(void *arg, int fd)
             at = &(*at)->next;
         struct keeping *keeping = *at;
         if (!keeping) {
-            settings_kept(api, &outcome);
+            if (!defaults_kept(api, &outcome))
+                settings_kept(api, &outcome);
             continue;
         }
         *at = keeping->next;
@@ -237,6 +238,7 @@ void keys_end(struct api *api)
         api->keepings = keeping->next;
         keeping_close(keeping);
     }
+    defaults_close(api);
     settings_end(api);
     keys_close(&api->keys);
 }

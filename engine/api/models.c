@@ -6,6 +6,7 @@
 #include "chores.h"
 #include "fields.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -78,6 +79,21 @@ static void meta_write(struct json *json, const struct model_info *model)
     json_end(json);
 }
 
+// Tokens a second that the memory of a chip we know allows, at the share of its peak that was seen:
+// what a token reads of the weights, and nothing else. 0: the device is another.
+int32_t speed_most(const struct compute_info *device, uint64_t token_bytes)
+{
+    static const struct {
+        const char *chip;
+        double bytes_per_s;
+    } chips[] = {{"gfx1150", 120e9}, {"gfx1151", 256e9}};
+    static const double REACHED = 0.85;
+    for (size_t i = 0; i < COUNT_OF(chips) && token_bytes > 0; i++)
+        if (strcasestr(device->device, chips[i].chip) || strcasestr(device->driver, chips[i].chip))
+            return (int32_t)fmin(1e6, chips[i].bytes_per_s * REACHED / (double)token_bytes);
+    return 0;
+}
+
 // What its file says, and what is loaded of it.
 static void model_write(struct json *json, const struct api *api, const struct store_model *model)
 {
@@ -103,6 +119,9 @@ static void model_write(struct json *json, const struct api *api, const struct s
     json_end(json);
     if (n_vector > 0 && strcmp(can, "embedding") == 0)
         json_whole(json, "embedding_length", n_vector);
+    const int32_t most = speed_most(&sched_status(api->options.sched)->device, about->token_bytes);
+    if (most > 0 && n_vector == 0)
+        json_whole(json, "tokens_per_second_most", most);
     json_bool(json, "read_only", !model->is_ours);
     if (model->sha256[0])
         json_string(json, "sha256", model->sha256);
@@ -110,6 +129,7 @@ static void model_write(struct json *json, const struct api *api, const struct s
         json_string(json, "fault", model->fault.text);
     if (ready)
         meta_write(json, &loaded->info);
+    defaults_write(json, api, model->name);
     loaded_write(json, loaded);
     json_end(json);
 }

@@ -58,6 +58,16 @@ bool model_is_ready(const struct api *api, struct refusal *refusal)
                   sched_status(api->options.sched)->err.text);
 }
 
+const struct store_model *model_of_start(const struct api *api)
+{
+    const struct store *store = api->options.store;
+    for (size_t i = 0; i < store_n_models(store); i++)
+        if (api->options.model_path &&
+            strcmp(store_model(store, i)->path, api->options.model_path) == 0)
+            return store_model(store, i);
+    return NULL;
+}
+
 bool model_pick(const struct api *api, struct bytes name, struct job *job, struct refusal *refusal)
 {
     const struct store_model *found = NULL;
@@ -70,6 +80,7 @@ bool model_pick(const struct api *api, struct bytes name, struct job *job, struc
         return true;
     job->ask.model = bytes_copy(&job->arena, bytes_of(found->name));
     job->ask.model_path = bytes_copy(&job->arena, bytes_of(found->path));
+    job->ask.n_ctx = defaults_context(api, found->name);
     return (job->ask.model.p && job->ask.model_path.p) ||
            refuse(refusal, 400, "too_large", NULL, "The request is too large.");
 }

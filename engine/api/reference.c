@@ -16,6 +16,7 @@ static const struct of_handler {
     route_handler *handler;
     const struct dialect *dialect;
 } dialects[] = {
+    {model_defaults_post, &model_defaults},
     {chat_post, &openai_chat},
     {apply_template_post, &openai_prompt},
     {completions_post, &openai_completions},

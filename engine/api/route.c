@@ -27,6 +27,7 @@ static const struct endpoint routes[] = {
     {"DELETE", "/v1/models/", false, 0, model_delete, SCOPE_MODELS},
     {"POST", "/v1/models/load", false, BODY_BYTES_MOST, model_load_post, SCOPE_MODELS},
     {"POST", "/v1/models/unload", false, BODY_BYTES_MOST, model_unload_post, SCOPE_MODELS},
+    {"POST", "/v1/models/defaults", false, SMALL_BODY_BYTES, model_defaults_post, SCOPE_MODELS},
     {"POST", "/v1/models/copy", false, BODY_BYTES_MOST, model_copy_post, SCOPE_MODELS},
     {"POST", "/v1/models/alias", false, BODY_BYTES_MOST, model_alias_post, SCOPE_MODELS},
     {"PUT", "/v1/models/", false, 0, model_put, SCOPE_MODELS},

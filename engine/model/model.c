@@ -268,6 +268,43 @@ static enum status check_whole(const struct model_info *info, struct err *err)
     return OK;
 }
 
+static bool begins(struct bytes name, const char *prefix)
+{
+    const size_t n = strlen(prefix);
+    return name.n >= n && memcmp(name.p, prefix, n) == 0;
+}
+
+// The part of a tensor that one token reads: of experts those that are chosen, of embeddings a row
+// where the output has a tensor of its own, nothing of what is not loaded.
+static double share_read(const struct gguf *gguf, const struct hyper *h,
+                         const struct gguf_tensor *tensor)
+{
+    static const char EXPERTS[] = "_exps.", *const left[] = {"v.", "mm.", "rope_freqs"};
+    const struct bytes name = tensor->name;
+    for (size_t i = 0; i < COUNT_OF(left); i++)
+        if (begins(name, left[i]))
+            return 0;
+    if (begins(name, "blk.") && strtol((const char *)name.p + 4, NULL, 10) >= h->n_layer)
+        return 0;
+    if (h->n_expert > 0 && memmem(name.p, name.n, EXPERTS, strlen(EXPERTS)))
+        return (double)h->n_expert_used / h->n_expert;
+    if (bytes_equal_text(name, "token_embd.weight") && gguf_find_tensor(gguf, "output.weight"))
+        return 0;
+    return 1;
+}
+
+// Of a model in several files the first one is known: the rest is taken to be like it.
+static uint64_t bytes_of_token(const struct gguf *gguf, const struct hyper *h)
+{
+    double read = 0, all = 0;
+    for (uint64_t i = 0; i < gguf->n_tensors; i++) {
+        const struct gguf_tensor *tensor = &gguf->tensors[i];
+        read += (double)tensor->n_bytes * share_read(gguf, h, tensor);
+        all += (double)tensor->n_bytes;
+    }
+    return all > 0 ? (uint64_t)(read / all * (double)gguf->file_bytes) : 0;
+}
+
 enum status model_describe(struct model_info *out, const char *path, struct err *err)
 {
     struct gguf *gguf;
@@ -285,6 +322,7 @@ enum status model_describe(struct model_info *out, const char *path, struct err 
         out->n_layer = h.n_layer;
         out->n_embd = h.n_embd;
         out->n_ctx_train = h.n_ctx_train;
+        out->token_bytes = bytes_of_token(gguf, &h);
         out->pooling = h.pooling;
         out->n_vector = h.pooling == POOLING_NONE || h.pooling == POOLING_RANK ? 0 : h.n_embd;
         status = check_whole(out, err);

@@ -77,6 +77,7 @@ struct model_info {
     int32_t n_layer, n_embd, n_head, n_head_kv, head_dim, n_ff, n_vocab, n_ctx, n_ctx_train;
     int32_t n_layer_on_device;
     uint64_t whole_bytes; // that the file has when all its tensors are there
+    uint64_t token_bytes; // of model_describe: that one token reads of the weights, about
     enum pooling pooling;
     int32_t n_vector;     // numbers that a text becomes (POOLING_RANK: scores); 0: it writes text
     int32_t n_batch;      // most tokens in one forward pass

@@ -57,6 +57,8 @@ export default {
     "model.quantisation": "Quantisation", "model.parameters": "Parameters", "model.size": "Size", "model.trained": "Trained for", "model.context": "Context", "model.memory": "Memory", "model.layers": "Layers on the device", "model.architecture": "Architecture",
     "model.chat": "Chat", "model.load": "Load", "model.unload": "Unload", "model.alias": "Alias", "model.alias.name": "Another name", "model.alias.hint": "`*` answers for every name that nothing else has.", "model.alias.remove": "Take away the name {alias}", "model.also": "also {alias}",
     "model.copy": "Copy", "model.copy.name": "Name of the copy", "model.copy.hint": "A second name of the same file: it takes no room.", "model.delete": "The file of {name} is deleted from the box.",
+    "model.speed": "Speed", "model.speed.most": "up to {n} tokens/s, as fast as the memory is", "model.defaults": "Defaults", "model.defaults.hint": "What {name} does where a request says nothing else, whoever asks.", "model.ctx.hint": "In tokens, when it is loaded next; what is left empty is the box's setting.",
+    "model.pin": "Pin", "model.unpin": "Unpin", "model.alias.edit": "Rename {alias}",
     "coming": "On its way", "coming.listing": "asking", "coming.fetching": "fetching", "coming.arriving": "arriving", "coming.checking": "checking", "coming.waiting": "waiting", "coming.done": "done", "coming.failed": "failed", "coming.cancelled": "given up",
     "coming.forget": "Clear", "coming.give_up": "Give up", "coming.pause": "Pause",
     "upload.drop": "Drop GGUF files here", "upload.choose": "Choose files", "upload.hint": "An upload that breaks off goes on where it was: choose the same file again.", "upload.gguf": "{name} is no GGUF file.", "upload.done": "{name} is on the box.",

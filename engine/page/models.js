@@ -5,6 +5,7 @@ import { ask, get } from "./api.js";
 import { h, icon } from "./dom.js";
 import { bytes, duration, number, short, t } from "./text.js";
 import { upload } from "./upload.js";
+import { defaults_form, pin } from "./model_ways.js";
 import { ask_line, bar, button, confirm, field, note, problem, sentence, waiting } from "./ui.js";
 
 const LOOK_MS = 3000;
@@ -23,13 +24,15 @@ async function act(doing, changed) {
 
 const FACTS_OF = [["quantisation", (m) => m.quantisation], ["parameters", (m) => m.n_params && short(m.n_params)], ["size", (m) => m.bytes && bytes(m.bytes)],
     ["trained", (m) => m.context_trained && number(m.context_trained)], ["context", (m) => m.context && number(m.context)], ["memory", (m) => m.memory && bytes(m.memory)],
-    ["layers", (m) => m.layers], ["architecture", (m) => m.architecture]];
+    ["layers", (m) => m.layers], ["speed", (m) => m.tokens_per_second_most && t("model.speed.most", { n: number(m.tokens_per_second_most) })], ["defaults", (m) => m.defaults && Object.keys(m.defaults).join(", ")], ["architecture", (m) => m.architecture]];
 
 function actions(model, aliases, changed) {
     const loaded = model.status === "ready" || model.status === "loading", name = encodeURIComponent(model.id);
     return [model.status === "ready" && model.capabilities?.includes("completion") ? h("a.button.small", { href: "/#/chat" }, t("model.chat")) : null,
         !loaded && !model.fault ? button("on", t("model.load"), () => act(() => ask("POST", "/v1/models/load", { model: model.id }), changed), { kind: "small" }) : null,
         loaded && !model.pinned ? button(null, t("model.unload"), () => act(() => ask("POST", "/v1/models/unload", { model: model.id }), changed), { kind: "small" }) : null,
+        model.fault || !model.capabilities?.includes("completion") ? null : button(null, t("model.defaults"), () => defaults_form(model, changed), { kind: "small" }),
+        model.fault ? null : button(null, t(model.pinned ? "model.unpin" : "model.pin"), () => act(() => pin(model.id, !model.pinned), changed), { kind: "small" }),
         button(null, t("model.alias"), async () => {
             const alias = await ask_line(t("model.alias"), t("model.alias.name"), "", t("save"), t("model.alias.hint"));
             if (alias) act(() => ask("POST", "/v1/models/alias", { alias, model: model.id }), changed);
@@ -42,6 +45,13 @@ function actions(model, aliases, changed) {
             if (await confirm(t("delete"), t("model.delete", { name: model.id }), t("delete"))) act(() => ask("DELETE", `/v1/models/${name}`), changed);
         }, { kind: "small", bare: true }),
         ...Object.entries(aliases).filter(([, meant]) => meant === model.id).map(([alias]) => h("span.tag", t("model.also", { alias }),
+            button("edit", t("model.alias.edit", { alias }), async () => {
+                const name = await ask_line(t("model.alias"), t("model.alias.name"), alias, t("save"), t("model.alias.hint"));
+                if (name && name !== alias) act(async () => {
+                    await ask("POST", "/v1/models/alias", { alias: name, model: model.id });
+                    await ask("POST", "/v1/models/alias", { alias, model: null });
+                }, changed);
+            }, { bare: true }),
             button("close", t("model.alias.remove", { alias }), () => act(() => ask("POST", "/v1/models/alias", { alias, model: null }), changed), { bare: true })))];
 }
 

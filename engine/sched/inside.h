@@ -212,6 +212,7 @@ struct loaded {
     bool is_main, is_pinned;
     bool waits;           // LOADING: it is not begun
     bool counted;         // deaths_begin has its file
+    int32_t n_ctx_asked;  // by what had it loaded; 0: the setting counts
     int64_t keep_s;       // as last asked for
     uint64_t idle_ms;     // since when nobody uses it; 0: somebody does, or it is not READY
     uint64_t failed_ms;   // when it did

@@ -227,6 +227,8 @@ static enum status loaded_begin(struct loaded *loaded, struct err *err)
 {
     struct engine *engine = loaded->engine;
     struct model_options options = sched_model_options(&engine->sched->settings);
+    if (loaded->n_ctx_asked > 0)
+        options.n_ctx = loaded->n_ctx_asked;
     const uint64_t n_second = ahead_bytes(loaded, &options);
     enum status status = OK;
     options.memory_bytes = beside(0, n_second, engine);

@@ -123,6 +123,7 @@ static struct loaded *open_for(struct engine *engine, const struct ask *ask, str
         memcpy(path, ask->model_path.p, ask->model_path.n);
     struct loaded *loaded =
         loaded_open(engine, ask->model, ask->model_path.n > 0 ? path : engine->sched->model_path);
+    loaded->n_ctx_asked = ask->n_ctx;
     engine_tell_models(engine);
     return loaded;
 }

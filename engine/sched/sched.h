@@ -56,6 +56,7 @@ struct ask {
     struct bytes model;      // its name; empty: the one of the start
     struct bytes model_path; // its file; empty: only what is loaded is meant
     uint32_t within_ms;      // it must have begun by then, or nobody reads it; 0: not said
+    int32_t n_ctx;           // that the model gets if this has it loaded; 0: as the settings say
     int64_t keep_s;          // how long the model stays after the answer; KEEP_ALWAYS, KEEP_AS_SET
     bool chat;               // conversation, else prompt
     bool only_prompt;        // of a chat: its prompt is told as text, and nothing is computed

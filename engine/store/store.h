@@ -31,7 +31,8 @@ struct store_about {                            // what a file's head says
     char arch[32], name[128], quantisation[32]; // "llama", general.name, "Q4_K_M"
     char capability[16];                        // "completion", "embedding" or "rerank"
     int64_t n_params;
-    uint64_t file_bytes; // of what is in the binary; of files their own size counts
+    uint64_t file_bytes;  // of what is in the binary; of files their own size counts
+    uint64_t token_bytes; // that one token reads of them, about; 0: not known
     int32_t n_ctx_train, n_embd, n_layer;
     int32_t n_vector; // of an embedding
     int32_t n_parts;  // that the model has by its keys; 0: it was not read so far

@@ -378,6 +378,7 @@ static enum status describe(struct store_about *out, const char *path, struct er
                                              : "embedding");
     out->n_params = info->n_params;
     out->file_bytes = info->file_bytes;
+    out->token_bytes = info->token_bytes;
     out->n_ctx_train = info->n_ctx_train;
     out->n_embd = info->n_embd;
     out->n_layer = info->n_layer;

@@ -51,6 +51,38 @@ def listing(server, model):
           answer["error"]["code"] == "model_not_found" and answer["error"]["param"] == "model", answer)
 
 
+def defaults(server):
+    """How a model draws its tokens where a request does not say it: kept, strict, taken back."""
+    path, chat = "/v1/models/defaults", lambda **fields: server.ask("POST", "/v1/chat/completions", dict({"messages": [{"role": "user", "content": "How do I add a model?"}]}, **fields))[2]
+    server.ask("POST", "/v1/models/unload", {"model": "stick"})
+    status, _, answer = server.ask("POST", path, {"model": "stick", "temperature": 0, "max_tokens": 5, "ctx": 2048, "stop": ["zzz"]})
+    check("defaults: set", status == 200 and answer == {"model": "stick", "defaults": {"ctx": 2048, "temperature": 0, "max_tokens": 5, "stop": ["zzz"]}}, (status, answer))
+    status, _, answer = server.ask("POST", path, {"model": "stick", "stop": None, "top_k": 20})
+    check("defaults: others stay", status == 200 and answer["defaults"] == {"ctx": 2048, "temperature": 0, "top_k": 20, "max_tokens": 5}, (status, answer))
+    for body, param in (({"model": "stick", "temperature": 9}, "temperature"), ({"model": "stick", "messages": []}, "messages"), ({"model": "stick", "ctx": 5}, "ctx"), ({"model": "three"}, "model"),
+                        ({"temperature": 1}, "model"), ({"model": "stick", "top_k": "many"}, "top_k"), ({"model": "builtin", "ctx": 2048}, "ctx"), ({"model": "stick", "stop": ["x" * 60] * 99}, "stop")):
+        status, _, answer = server.ask("POST", path, body)
+        check("defaults: refused: %.60s" % body, status in (400, 404, 413) and answer["error"]["param"] == param, (status, answer))
+    first, second, own = chat(model="stick"), chat(model="stick"), chat(model="stick", max_tokens=7)
+    check("defaults: a request that says nothing has them", first["usage"]["completion_tokens"] == 5 and first["choices"][0]["message"] == second["choices"][0]["message"], (first, second))
+    check("defaults: what it says counts", own["usage"]["completion_tokens"] == 7, own)
+    check("defaults: also under the other name of a field", chat(model="stick", max_completion_tokens=6)["usage"]["completion_tokens"] == 6)
+    loaded = one(server, "stick")
+    check("defaults: with that context it is loaded", loaded["status"] == "ready" and loaded["context"] == 2048 and loaded["defaults"]["top_k"] == 20, loaded)
+    answer = server.ask("POST", "/api/chat", {"model": "stick", "stream": False, "messages": [{"role": "user", "content": "hello"}]})[2]
+    check("defaults: in every dialect", answer["eval_count"] == 5, answer)
+    kept = json.loads((server.state / "model-defaults.json").read_text())
+    check("defaults: the file", kept == {"stick": {"ctx": 2048, "temperature": 0, "top_k": 20, "max_tokens": 5}}, kept)
+    chats = server.ask("POST", "/v1/keys", {"name": "defaults phone"})[2]["secret"]
+    check("defaults: not everybody's", server.ask("POST", path, {"model": "stick", "top_k": 1}, key=chats)[0] == 403)
+
+
+def defaults_again(server):
+    check("defaults: there after a restart", one(server, "stick").get("defaults") == {"ctx": 2048, "temperature": 0, "top_k": 20, "max_tokens": 5}, one(server, "stick"))
+    status, _, answer = server.ask("POST", "/v1/models/defaults", {"model": "stick", "temperature": None, "top_k": None, "max_tokens": None, "ctx": None})
+    check("defaults: taken back", status == 200 and answer["defaults"] == {} and "defaults" not in one(server, "stick"), (status, answer))
+
+
 def switching(server):
     whole = server.chat("How do I add a model?")[2]["choices"][0]["message"]["content"]
     answers = []
@@ -177,4 +209,9 @@ def run(model):
     switching(server)
     alone(server)
     naming(server)
+    defaults(server)
     check("models: it stops as it should", server.stop() == 0)
+    server = Server("models", "builtin", fresh=False, options=("--models", str(stick)))
+    server.wait()
+    defaults_again(server)
+    server.stop()
