@@ -407,13 +407,18 @@ build/appliance/obj/tests/golden/isa/entry.o: engine/compute/vulkan/entry_static
 	@mkdir -p $(@D)
 	$(Q)$(CC_appliance) $(CFLAGS_all) $(CFLAGS_appliance) -Dvulkan_entry=static_entry -c $< -o $@
 # build/appliance/ops on that chip, emulated: kernel driver, command processor and compute units answer inside the process.
-CHIP_WRAPS := open ioctl stat fstat mmap close dup fcntl drmGetDevices2 drmFreeDevices drmFreeDevice drmGetDevice2 drmGetNodeTypeFromFd
+CHIP_WRAPS := open ioctl stat fstat mmap close dup fcntl drmGetDevices2 drmFreeDevices drmFreeDevice drmGetDevice2 drmGetNodeTypeFromFd \
+              vk_dispatch memory_take memory_close
 CHIP_O := $(patsubst tests/golden/chip/%.c,build/appliance/obj/tests/golden/chip/%.o,$(filter-out %/isa.c %/vectors.c,$(wildcard tests/golden/chip/*.c)))
 build/appliance/chip-ops: $(patsubst %.c,build/appliance/obj/%.o,$(wildcard tests/golden/ops*.c)) $(CHIP_O) build/appliance/libengine.a
 	$(call say,LINK $@)
 	$(Q)$(call link,appliance) $(CHIP_WRAPS:%=-Wl,--wrap=%) $^ $(LIBS_appliance) -o $@
+# The appliance's engine on it, whole: build/appliance/chip-tawny.
+build/appliance/chip-tawny: build/appliance/obj/engine/main.o $(CHIP_O) build/appliance/libengine.a
+	$(call say,LINK $@)
+	$(Q)$(call link,appliance) $(CHIP_WRAPS:%=-Wl,--wrap=%) $^ $(LIBS_appliance) -o $@
 # Its instructions one by one: build/appliance/chip-vectors.
-build/appliance/chip-vectors: $(patsubst %,build/appliance/obj/tests/golden/chip/%.o,vectors run scalar vector lanes_avx2 across memory vm decode text)
+build/appliance/chip-vectors: $(patsubst %,build/appliance/obj/tests/golden/chip/%.o,vectors run scalar vector lanes_avx2 across memory vm decode text watch defined)
 	$(call say,LINK $@)
 	$(Q)$(call link,appliance) $^ -lm -o $@
 # That chip, emulated (tests/golden/chip/): its machine code as text, build/appliance/chip-isa < WORDS.
@@ -428,7 +433,7 @@ build/host/memfd_layer.so: tests/golden/driver/memfd_layer.c | build/deps/host.s
 
 # What a tier needs built; tests/run asks for it, so that a build failure is that tier's failure and no other's.
 needs-unit: unit-programs
-needs-golden: host appliance build/host/ops build/host/words build/host/takes build/host/turns build/host/draft build/host/render build/host/answers build/host/obeys build/host/guesses $(patsubst %,build/appliance/%,ops probe isa chip-isa chip-vectors chip-ops) build/host/memfd_layer.so
+needs-golden: host appliance build/host/ops build/host/words build/host/takes build/host/turns build/host/draft build/host/render build/host/answers build/host/obeys build/host/guesses $(patsubst %,build/appliance/%,ops probe isa chip-isa chip-vectors chip-ops chip-tawny) build/host/memfd_layer.so
 needs-device: host build/host/ops build/host/draft
 needs-api: host asan appliance
 needs-boot: image lxc oci host

@@ -203,11 +203,14 @@ void values(run r, tile now, tile next, uint side)
             const bool last = i + 1 == EACH;
             fetch_v(either(last && j + 4 >= n, next, now),
                     from + (!last ? j : j + 4 < n ? j + 4 : 0), eight_at(last ? 0 : i + 1));
+            // The last team may have none; what lies behind a row is another's, or of the next tile.
+            const bool beyond = TEAMS * TEAM_ROWS > TILE && from + j >= TILE;
+            const uint at = beyond ? 0 : from + j;
             [[unroll]] for (uint m = 0; m < M; m++)
                 if (TOKENS == 1 || (m / HEADS >= r.token && m / HEADS < r.end_token)) {
-                    vec4 w = p_s[(side * P_SIZE + m * P_ROW + from + j) / 4];
-                    if (TEAMS * TEAM_ROWS > TILE) // the last team may have none
-                        w = from + j < TILE ? w : vec4(0);
+                    vec4 w = p_s[(side * P_SIZE + m * P_ROW + at) / 4];
+                    if (TEAMS * TEAM_ROWS > TILE)
+                        w = beyond ? vec4(0) : w;
                     [[unroll]] for (uint x = 0; x < 4; x++) {
                         acc[m][i].a += w[x] * e[x].a;
                         acc[m][i].b += w[x] * e[x].b;

@@ -6,6 +6,7 @@
 // and one of the chip are mappings of that file. A submission is executed within its call, so every
 // fence is signalled when the call returns. CHIP names the chip: gfx1150, or gfx1151.
 #include "pm4.h"
+#include "watch.h"
 #include "wave.h"
 
 #include <errno.h>
@@ -107,6 +108,8 @@ static void signal_syncs(const struct drm_amdgpu_cs_chunk *c)
 static int submit(union drm_amdgpu_cs *cs)
 {
     const uint64_t *list = (const void *)(uintptr_t)cs->in.chunks;
+    tasks_before_submit();
+    watch_order(), watch_visible();      // what the kernel driver puts between two submissions
     for (int pass = 0; pass < 2; pass++) // first all commands, then what they signal
         for (uint32_t i = 0; i < cs->in.num_chunks; i++) {
             const struct drm_amdgpu_cs_chunk *c = (const void *)(uintptr_t)list[i];

@@ -1,35 +1,23 @@
 // memory.c - loads and stores (wave.h): scalar, global, buffer and LDS. Every address is looked up;
 // one that no mapping holds ends the run and is named. A range that was found is kept, a thread its
 // own, until the mappings may have changed.
+#include "watch.h"
 #include "wave.h"
 
 #include <stdatomic.h>
 #include <string.h>
 
-static _Thread_local struct {
-    uint64_t from, until;
-    uint8_t *at;
-} found;
-
-void memory_forget(void);
-void memory_forget(void)
+// An address or an offset that was never written cannot be a right one.
+static void check_address(const struct wave *w, uint64_t bad)
 {
-    found.from = found.until = 0;
+    if (bad)
+        watch_found(w, "address", "lane %d: the address depends on what was never written",
+                    __builtin_ctzll(bad));
 }
 
-static uint8_t *at(const struct wave *w, uint64_t va, uint64_t n)
+static uint64_t lanes_bad(const struct wave *w, unsigned reg) // of a vector register
 {
-    if (va >= found.from && va + n <= found.until)
-        return found.at + (va - found.from);
-    uint64_t until;
-    uint8_t *p = vm_at(va, n, &until);
-    if (!p) {
-        char text[160];
-        chip_stop(w, "%llu bytes at address %llx: %s", (unsigned long long)n,
-                  (unsigned long long)va, vm_say(va, text));
-    }
-    found.from = va, found.until = until, found.at = p;
-    return p;
+    return w->v_bad[reg - SRC_VGPR][0] | w->v_bad[reg - SRC_VGPR][1];
 }
 
 // ---- scalar -------------------------------------------------------------------------------------
@@ -49,10 +37,15 @@ static void scalar_load(struct wave *w, const struct inst *i)
                       (unsigned long long)offset, records);
     }
     va = (va + offset) & ~(uint64_t)3;
+    check_address(w, w->s_bad[i->src[0].reg] | w->s_bad[i->src[0].reg + 1] |
+                         (i->src[1].reg < REG_NULL ? w->s_bad[i->src[1].reg] : 0));
     uint32_t words[16];
-    memcpy(words, at(w, va, 4u * i->dst.n), 4u * i->dst.n);
-    if (i->dst.reg != REG_NULL)
-        memcpy(&w->s[i->dst.reg], words, 4u * i->dst.n);
+    memcpy(words, watch_memory(w, 0, va, 4u * i->dst.n, false), 4u * i->dst.n);
+    if (i->dst.reg == REG_NULL)
+        return;
+    memcpy(&w->s[i->dst.reg], words, 4u * i->dst.n);
+    for (unsigned r = 0; r < i->dst.n; r++)
+        w->s_bad[i->dst.reg + r] = words[r] == NEVER_WRITTEN ? UINT32_MAX : 0;
 }
 
 // ---- vectors: what is moved, and how wide -------------------------------------------------------
@@ -77,15 +70,32 @@ static struct width width_of(const struct inst *i)
     return out;
 }
 
+// A lane of a register, or of the half that is written, is undefined or not.
+static void mark_lane(struct wave *w, unsigned reg, unsigned lane, bool low, bool high, bool bad)
+{
+    uint64_t *of = w->v_bad[reg - SRC_VGPR], bit = (uint64_t)1 << lane;
+    if (low)
+        of[0] = bad ? of[0] | bit : of[0] & ~bit;
+    if (high)
+        of[1] = bad ? of[1] | bit : of[1] & ~bit;
+}
+
+// bad: a bit a word of what is loaded, where it is known; memory says so itself.
 static void load_lane(struct wave *w, const struct inst *i, struct width k, unsigned lane,
-                      const uint8_t *from)
+                      const uint8_t *from, uint32_t bad)
 {
     uint32_t *row = &w->v[i->dst.reg - SRC_VGPR][lane];
     if (k.bytes >= 4) {
-        for (unsigned r = 0; r < k.bytes / 4u; r++)
-            memcpy(row + (size_t)r * LANES_MOST, from + 4u * r, 4);
+        for (unsigned r = 0; r < k.bytes / 4u; r++) {
+            uint32_t x;
+            memcpy(&x, from + 4u * r, 4);
+            row[(size_t)r * LANES_MOST] = x;
+            mark_lane(w, i->dst.reg + r, lane, true, true, x == NEVER_WRITTEN || bad >> r & 1);
+        }
         return;
     }
+    mark_lane(w, i->dst.reg, lane, !k.keep || !k.high, !k.keep || k.high,
+              bad || (i->family != DS && never_written(from, k.bytes)));
     uint32_t x = from[0];
     if (k.bytes == 2)
         x |= (uint32_t)from[1] << 8;
@@ -109,6 +119,22 @@ static void store_lane(const struct wave *w, struct width k, unsigned reg, unsig
     memcpy(to, &x, k.bytes);
 }
 
+static bool lane_is_bad(const struct wave *w, struct width k, unsigned reg, unsigned r,
+                        unsigned lane)
+{
+    const uint64_t *of = w->v_bad[reg - SRC_VGPR + r];
+    return (k.bytes >= 4 ? of[0] | of[1] : of[k.high]) >> lane & 1;
+}
+
+static void check_stored(const struct wave *w, struct width k, unsigned reg, unsigned lane,
+                         uint64_t va)
+{
+    for (unsigned r = 0; r < (k.bytes + 3) / 4u; r++)
+        if (lane_is_bad(w, k, reg, r, lane))
+            watch_found(w, "stored", "lane %u stores what was never written to address %llx", lane,
+                        (unsigned long long)va + 4 * r);
+}
+
 static void global(struct wave *w, const struct inst *i)
 {
     const struct operand *vaddr = &i->src[2], *saddr = &i->src[3];
@@ -121,16 +147,23 @@ static void global(struct wave *w, const struct inst *i)
     for (unsigned l = 0; l < w->lanes; l++)
         va[l] =
             base + (low[l] | (high ? (uint64_t)high[l] << 32 : 0)) + (uint64_t)(int64_t)i->offset;
+    check_address(w,
+                  exec & (lanes_bad(w, vaddr->reg) | (high ? lanes_bad(w, vaddr->reg + 1u) : 0)));
+    if (saddr->reg != REG_NULL)
+        check_address(w, w->s_bad[saddr->reg] | w->s_bad[saddr->reg + 1]);
     for (unsigned l = 0; l < w->lanes; l++) {
         if (!(exec >> l & 1))
             continue;
         if (va[l] % (k.bytes >= 4 ? 4 : k.bytes))
             chip_stop(w, "lane %u: address %llx of %u bytes is not aligned", l,
                       (unsigned long long)va[l], k.bytes);
+        uint8_t *p = watch_memory(w, l, va[l], k.bytes, !i->dst.n);
         if (i->dst.n)
-            load_lane(w, i, k, l, at(w, va[l], k.bytes));
-        else
-            store_lane(w, k, i->src[0].reg, l, at(w, va[l], k.bytes));
+            load_lane(w, i, k, l, p, 0);
+        else {
+            check_stored(w, k, i->src[0].reg, l, va[l]);
+            store_lane(w, k, i->src[0].reg, l, p);
+        }
     }
 }
 
@@ -146,6 +179,7 @@ static void buffer(struct wave *w, const struct inst *i)
         chip_stop(w, "a buffer with a stride is decoded and not executed");
     const uint32_t soffset = (uint32_t)read_scalar(w, i, i->sdst, 1);
     uint32_t offset[LANES_MOST];
+    check_address(w, i->offen ? exec & lanes_bad(w, i->src[2].reg) : 0);
     for (unsigned l = 0; l < w->lanes; l++)
         offset[l] = (i->offen ? w->v[i->src[2].reg - SRC_VGPR][l] : 0) + (uint32_t)i->offset;
     for (unsigned l = 0; l < w->lanes; l++) {
@@ -153,32 +187,28 @@ static void buffer(struct wave *w, const struct inst *i)
             continue;
         if ((uint64_t)offset[l] + k.bytes > d[2])
             chip_stop(w, "lane %u: %u bytes at %u of a buffer of %u", l, k.bytes, offset[l], d[2]);
-        uint8_t *p = at(w, base + soffset + offset[l], k.bytes);
+        const uint64_t va = base + soffset + offset[l];
+        uint8_t *p = watch_memory(w, l, va, k.bytes, !i->dst.n);
         if (i->dst.n)
-            load_lane(w, i, k, l, p);
-        else
+            load_lane(w, i, k, l, p, 0);
+        else {
+            check_stored(w, k, i->src[0].reg, l, va);
             store_lane(w, k, i->src[0].reg, l, p);
+        }
     }
 }
 
 // ---- LDS ----------------------------------------------------------------------------------------
 
-bool lds_faults_stop;
-static atomic_ullong n_unwritten, n_shared;
+static atomic_ullong n_unwritten;
 
 uint64_t lds_unwritten(void)
 {
     return atomic_load(&n_unwritten);
 }
 
-uint64_t lds_shared(void)
-{
-    return atomic_load(&n_shared);
-}
-
-// Two waves may touch the same bytes between the same barriers only if both read; what is read was
-// written by this workgroup. Neither alone changes a result: kernels of matrices read whole tiles
-// and throw away what rows beyond the matrix gave, and two waves may write the same number.
+// Two waves may touch the same bytes between the same barriers only if both read. What nobody of
+// the workgroup has written is undefined where it is read.
 static void note_lds(const struct wave *w, unsigned lane, uint32_t address, unsigned n, bool write)
 {
     const struct group *g = w->group;
@@ -188,18 +218,17 @@ static void note_lds(const struct wave *w, unsigned lane, uint32_t address, unsi
                    read_now = m->read_epoch == g->epoch && (m->many || m->reader != w->id),
                    shared = written_now || (write && read_now),
                    unwritten = !write && m->write_epoch < g->first_epoch;
-        if (lds_faults_stop && unwritten)
+        if (watch_stops && unwritten)
             chip_stop(w, "lane %u reads LDS byte %u, which was never written", lane, at * 2);
-        if (lds_faults_stop && shared)
-            chip_stop(w, "lane %u %s LDS byte %u, which wave %u %s without a barrier between", lane,
-                      write ? "writes" : "reads", at * 2, written_now ? m->writer : m->reader,
-                      written_now ? "wrote" : "read");
+        if (shared)
+            watch_found(w, "lds",
+                        "lane %u %s LDS byte %u, which wave %u %s without a barrier between", lane,
+                        write ? "writes" : "reads", at * 2, written_now ? m->writer : m->reader,
+                        written_now ? "wrote" : "read");
         if (unwritten)
             atomic_fetch_add(&n_unwritten, 1);
-        if (shared)
-            atomic_fetch_add(&n_shared, 1);
         if (write)
-            m->write_epoch = g->epoch, m->writer = (uint8_t)w->id;
+            m->write_epoch = g->epoch, m->writer = (uint8_t)w->id, m->bad = false;
         else {
             m->many = read_now;
             m->read_epoch = g->epoch, m->reader = (uint8_t)w->id;
@@ -222,6 +251,33 @@ static uint8_t *in_lds(const struct wave *w, unsigned lane, uint32_t address, un
     return w->group->lds + address;
 }
 
+// Words of [address, address + n) that are undefined, a bit each.
+static uint32_t lds_bad(const struct wave *w, uint32_t address, unsigned n)
+{
+    const struct group *g = w->group;
+    uint32_t bad = 0;
+    for (uint32_t k = 0; k < n; k += 2) {
+        const struct mark *m = &g->marks[(address + k) / 2];
+        bad |= (uint32_t)(m->write_epoch < g->first_epoch || m->bad) << k / 4;
+    }
+    return bad;
+}
+
+static void lds_move(struct wave *w, const struct inst *i, struct width k, unsigned lane,
+                     unsigned reg, uint32_t address)
+{
+    uint8_t *p = in_lds(w, lane, address, k.bytes, i->dst.n ? READ : WRITE);
+    if (i->dst.n) {
+        load_lane(w, i, k, lane, p, lds_bad(w, address, k.bytes));
+        return;
+    }
+    store_lane(w, k, reg, lane, p);
+    for (unsigned r = 0; r < (k.bytes + 3) / 4u; r++)
+        if (lane_is_bad(w, k, reg, r, lane))
+            for (unsigned h = 0; h < 4 && 4 * r + h < k.bytes; h += 2)
+                w->group->marks[(address + 4 * r + h) / 2].bad = true;
+}
+
 static void lds(struct wave *w, const struct inst *i)
 {
     const uint32_t *row = w->v[i->src[2].reg - SRC_VGPR];
@@ -229,16 +285,10 @@ static void lds(struct wave *w, const struct inst *i)
     const uint64_t exec = exec_mask(w);
     uint32_t address[LANES_MOST];
     memcpy(address, row, sizeof(address));
-    for (unsigned l = 0; l < w->lanes; l++) {
-        if (!(exec >> l & 1))
-            continue;
-        uint8_t *p =
-            in_lds(w, l, address[l] + (uint32_t)i->offset, k.bytes, i->dst.n ? READ : WRITE);
-        if (i->dst.n)
-            load_lane(w, i, k, l, p);
-        else
-            store_lane(w, k, i->src[0].reg, l, p);
-    }
+    check_address(w, exec & lanes_bad(w, i->src[2].reg));
+    for (unsigned l = 0; l < w->lanes; l++)
+        if (exec >> l & 1)
+            lds_move(w, i, k, l, i->src[0].reg, address[l] + (uint32_t)i->offset);
 }
 
 // Two places, each of half of the registers; offsets in units of that, or of 64 of them.
@@ -254,14 +304,9 @@ static void lds_pair(struct wave *w, const struct inst *i)
     memcpy(address, row, sizeof(address));
     for (unsigned l = 0; l < w->lanes; l++)
         for (unsigned h = 0; h < 2 && exec >> l & 1; h++) {
-            uint8_t *p = in_lds(w, l, address[l] + (uint32_t)offsets[h] * unit, k.bytes,
-                                i->dst.n ? READ : WRITE);
             struct inst half = *i;
             half.dst.reg = (uint16_t)(i->dst.reg + h * regs);
-            if (i->dst.n)
-                load_lane(w, &half, k, l, p);
-            else
-                store_lane(w, k, i->src[h].reg, l, p);
+            lds_move(w, &half, k, l, i->src[h].reg, address[l] + (uint32_t)offsets[h] * unit);
         }
 }
 
@@ -274,7 +319,10 @@ static void lds_atomic(struct wave *w, const struct inst *i)
     for (unsigned l = 0; l < w->lanes; l++) {
         if (!(exec >> l & 1))
             continue;
-        uint8_t *p = in_lds(w, l, address[l] + (uint32_t)i->offset, 4, ATOMIC);
+        const uint32_t place = address[l] + (uint32_t)i->offset;
+        uint8_t *p = in_lds(w, l, place, 4, ATOMIC);
+        if (lds_bad(w, place, 4) || lane_is_bad(w, (struct width){.bytes = 4}, i->src[0].reg, 0, l))
+            w->group->marks[place / 2].bad = w->group->marks[place / 2 + 1].bad = true;
         uint32_t x;
         memcpy(&x, p, 4);
         x = i->op == OP_ds_add_u32                      ? x + data[l]

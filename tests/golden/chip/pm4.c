@@ -4,6 +4,7 @@
 // never end and is told.
 #include "pm4.h"
 
+#include "watch.h"
 #include "wave.h"
 
 #include <stdio.h>
@@ -36,6 +37,9 @@ enum packet {
 };
 
 enum { PIXEL_PIPE_STAT_CONTROL = 0x38 }; // an event with words that are no address
+enum { CS_PARTIAL_FLUSH = 7 };
+enum { GLV_INV = 1 << 8, GL1_INV = 1 << 9 }; // of ACQUIRE_MEM's GCR_CNTL: both caches of a unit
+static const struct task *next_task;
 
 // The compute registers from 0xb800 on, a word each.
 enum { FIRST_REG = 0xb800, N_REGS = 0x200 / 4 };
@@ -118,6 +122,11 @@ static void dispatch(const uint32_t *groups, uint32_t initiator)
         if (initiator & INITIATOR_THREADS)
             chip_stop(NULL, "a dispatch counted in threads (initiator %x)", initiator);
     }
+    if (groups[2] == 0 && groups[1] == TASK_MARK) {
+        next_task = task_of(groups[0]);
+        return;
+    }
+    d.task = next_task, next_task = NULL;
     memcpy(d.user, &REG(0xb900), sizeof(d.user));
     d.lanes = initiator & INITIATOR_WAVE32 ? 32 : 64;
     if (!(initiator & 1) || groups[0] == 0 || groups[1] == 0 || groups[2] == 0)
@@ -127,6 +136,7 @@ static void dispatch(const uint32_t *groups, uint32_t initiator)
     pm4_counts.n_dispatches++;
     pm4_counts.n_dispatches_of[d.lanes == 64]++;
     pm4_counts.n_groups += (uint64_t)groups[0] * groups[1] * groups[2];
+    d.first_actor = watch_dispatch(d.task, (uint64_t)groups[0] * groups[1] * groups[2]);
     dispatch_run(&d);
 }
 
@@ -230,10 +240,14 @@ static void packet(enum packet op, const uint32_t *body, uint32_t n)
         return;
     case ACQUIRE_MEM:
         pm4_counts.n_acquires++;
+        if (n >= 7 && (body[6] & (GLV_INV | GL1_INV)) == (GLV_INV | GL1_INV))
+            watch_visible();
         return;
     case EVENT_WRITE:
         if (n > 1 && (body[0] & 63) != PIXEL_PIPE_STAT_CONTROL)
             chip_stop(NULL, "EVENT_WRITE %x with an address", body[0]);
+        if ((body[0] & 63) == CS_PARTIAL_FLUSH)
+            watch_order();
         return;
     case SET_BASE:
         base = address(body + 1);
@@ -317,10 +331,10 @@ __attribute__((destructor)) static void tell(void)
         fprintf(stderr,
                 "chip: %llu command buffers, %llu packets, %llu dispatches of waves of 32 and "
                 "%llu of 64, %llu workgroups, %llu instructions; LDS: %llu reads of what was never "
-                "written, %llu touches by two waves\n",
+                "written; %llu faults found\n",
                 (unsigned long long)c->n_buffers, (unsigned long long)c->n_packets,
                 (unsigned long long)c->n_dispatches_of[0],
                 (unsigned long long)c->n_dispatches_of[1], (unsigned long long)c->n_groups,
                 (unsigned long long)dispatch_steps(), (unsigned long long)lds_unwritten(),
-                (unsigned long long)lds_shared());
+                (unsigned long long)watch_n_found());
 }

@@ -1,6 +1,7 @@
 // run.c - programs and dispatches (wave.h). A workgroup's waves run one after the other, each until
 // its end or a barrier; workgroups are taken from one counter by as many threads as there are
 // processors. A wave that does not end within STEPS_MOST is told as one.
+#include "watch.h"
 #include "wave.h"
 
 #include <pthread.h>
@@ -17,8 +18,6 @@ static const uint64_t steps_most = (uint64_t)1 << 32;
 static struct program *programs[PROGRAMS_MOST];
 static size_t n_programs;
 
-void memory_forget(void); // memory.c
-
 static void *need(void *p)
 {
     if (!p) {
@@ -28,28 +27,35 @@ static void *need(void *p)
     return p;
 }
 
+const char *wave_says(const struct wave *w, char out[512])
+{
+    char text[256] = "?";
+    size_t at = w->pc;
+    while (at > 0 && at + 3 >= w->pc && !w->program->insts[at - 1].n_words)
+        at--;
+    if (at > 0)
+        inst_text(text, &w->program->insts[at - 1]);
+    const struct task *task = w->group->dispatch->task;
+    snprintf(
+        out, 512, "%s (program at %llx), workgroup %u %u %u, wave %u of %u lanes, word %zu, \"%s\"",
+        task ? task->kernel : "no kernel of the engine's", (unsigned long long)w->program->address,
+        w->group->id[0], w->group->id[1], w->group->id[2], w->id, w->lanes, at - 1, text);
+    return out;
+}
+
 _Noreturn void chip_stop(const struct wave *w, const char *format, ...)
 {
     static pthread_mutex_t one = PTHREAD_MUTEX_INITIALIZER;
     va_list args;
-    char why[300], text[256] = "?";
+    char why[500], text[512];
     pthread_mutex_lock(&one); // the first one ends it
     va_start(args, format);
     vsnprintf(why, sizeof(why), format, args);
     va_end(args);
     fflush(stdout);
-    if (w) {
-        size_t at = w->pc;
-        while (at > 0 && at + 3 >= w->pc && !w->program->insts[at - 1].n_words)
-            at--;
-        if (at > 0)
-            inst_text(text, &w->program->insts[at - 1]);
-        fprintf(stderr,
-                "chip: program at %llx, workgroup %u %u %u, wave %u of %u lanes, word %zu, \"%s\": "
-                "%s\n",
-                (unsigned long long)w->program->address, w->group->id[0], w->group->id[1],
-                w->group->id[2], w->id, w->lanes, at - 1, text, why);
-    } else
+    if (w)
+        fprintf(stderr, "chip: %s: %s\n", wave_says(w, text), why);
+    else
         fprintf(stderr, "chip: %s\n", why);
     _Exit(3);
 }
@@ -170,6 +176,7 @@ void wave_run(struct wave *w)
         const size_t at = w->pc;
         const struct inst *i = &p->insts[at];
         w->pc += i->n_words;
+        defined_step(w, i);
         p->steps[at].run(w, i);
         if (++w->n_steps == steps_most)
             chip_stop(w, "the wave does not end");
@@ -201,6 +208,7 @@ static void wave_init(struct wave *w, struct group *g, uint32_t id)
         exec |= (uint64_t)(t < n) << l;
     }
     memset(&w->v[1], 0xcc, sizeof(w->v) - sizeof(w->v[0]));
+    defined_begin(w, s);
     w->s[REG_EXEC] = (uint32_t)exec, w->s[REG_EXEC + 1] = (uint32_t)(exec >> 32);
 }
 
@@ -247,7 +255,7 @@ static void *work_run(void *of)
     g.marks = need(calloc(g.lds_bytes / 2 + 1, sizeof(*g.marks)));
     struct wave *waves = need(malloc((n + d->lanes - 1) / d->lanes * sizeof(*waves)));
     const unsigned old = _mm_getcsr();
-    memory_forget();
+    watch_forget();
     for (uint64_t i; (i = atomic_fetch_add(&work->next, 1)) < work->n_groups;) {
         const uint64_t rest = i / d->groups[0];
         const uint32_t place[3] = {(uint32_t)(i % d->groups[0]), (uint32_t)(rest % d->groups[1]),
@@ -257,6 +265,7 @@ static void *work_run(void *of)
             g.id[k] = place[k] + d->start[k];
             g.threads[k] = last ? d->last_threads[k] : d->threads[k];
         }
+        g.actor = d->first_actor + (uint32_t)i;
         g.n_waves = (g.threads[0] * g.threads[1] * g.threads[2] + d->lanes - 1) / d->lanes;
         group_run(&g, waves);
     }

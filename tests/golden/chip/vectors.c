@@ -3,6 +3,7 @@
 // The words were assembled by LLVM, the results worked out by hand from the guide's formulas. Each
 // row is also written as text again. Then faults that must end a run with their names. Prints a
 // line a failure and "N passed, N failed".
+#include "watch.h"
 #include "wave.h"
 
 #include "lanes.h"
@@ -302,6 +303,15 @@ static const struct {
      {0x30020082, 0xd8340000, 0x00000001, 0x3a0202ff, 0x00000080, 0xd8d80000, 0x02000001},
      7,
      "never written"},
+    {"a branch by a register that nobody wrote",
+     {0x7c940b05, 0xbfa30000}, // v_cmp_eq_u32 vcc, v5, v5; s_cbranch_vccz
+     2,
+     "depends on what was never written"},
+    {"the same by the invocation's number", {0x7c940100, 0xbfa30000}, 2, NULL},
+    {"a register that nobody wrote, moved, as an address of LDS",
+     {0x7e020305, 0xd8340000, 0x00000001}, // v_mov_b32 v1, v5; ds_store_b32 v1, v0
+     3,
+     "depends on what was never written"},
     {"a load from address 0", {0x7e020280, 0xdc520000, 0x02040001}, 3, "no mapping holds it"},
     {"an instruction that is none", {0x7e00fe01}, 1, "not known: VOP1 127, bytes 7e00fe01"},
 };
@@ -320,7 +330,7 @@ static void fault_test(size_t f)
     const pid_t child = fork();
     if (child == 0) {
         dup2(ends[1], 2);
-        lds_faults_stop = true;
+        watch_stops = true;
         const struct dispatch d = {.program = program_make(0, code, faults[f].n + 1),
                                    .groups = {1, 1, 1},
                                    .threads = {64, 1, 1},

@@ -11,6 +11,7 @@ enum { MAPPINGS_MOST = 65536 };
 static struct mapping {
     uint64_t va, end;
     uint8_t *at;
+    struct memory_mark *marks; // [bytes / 2]; only what is touched takes memory
 } mappings[MAPPINGS_MOST];
 static size_t n_mappings;
 
@@ -37,8 +38,14 @@ bool vm_map(uint64_t va, uint64_t n_bytes, int fd, uint64_t offset)
     void *p = mmap(NULL, n_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)offset);
     if (p == MAP_FAILED)
         return false;
+    void *marks = mmap(NULL, n_bytes / 2 * sizeof(struct memory_mark), PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (marks == MAP_FAILED) {
+        munmap(p, n_bytes);
+        return false;
+    }
     memmove(&mappings[i + 1], &mappings[i], (n_mappings - i) * sizeof(*mappings));
-    mappings[i] = (struct mapping){va, va + n_bytes, p};
+    mappings[i] = (struct mapping){va, va + n_bytes, p, marks};
     n_mappings++;
     return true;
 }
@@ -49,6 +56,7 @@ void vm_unmap(uint64_t va, uint64_t n_bytes)
     if (i == n_mappings || mappings[i].va != va || mappings[i].end != va + n_bytes)
         return;
     munmap(mappings[i].at, n_bytes);
+    munmap(mappings[i].marks, n_bytes / 2 * sizeof(struct memory_mark));
     memmove(&mappings[i], &mappings[i + 1], (n_mappings - i - 1) * sizeof(*mappings));
     n_mappings--;
 }
@@ -60,6 +68,22 @@ void *vm_at(uint64_t va, uint64_t n_bytes, uint64_t *until)
         return NULL;
     *until = mappings[i].end;
     return mappings[i].at + (va - mappings[i].va);
+}
+
+struct memory_mark *vm_marks(uint64_t va)
+{
+    const size_t i = after(va);
+    if (i == n_mappings || mappings[i].va > va)
+        return NULL;
+    return mappings[i].marks + (va - mappings[i].va) / 2;
+}
+
+void vm_forget_marks(void)
+{
+    for (size_t i = 0; i < n_mappings; i++)
+        (void)madvise(mappings[i].marks,
+                      (mappings[i].end - mappings[i].va) / 2 * sizeof(struct memory_mark),
+                      MADV_DONTNEED);
 }
 
 const char *vm_say(uint64_t va, char text[160])

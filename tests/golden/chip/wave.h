@@ -21,6 +21,8 @@ struct program { // machine code, taken apart once; insts[word offset]
 
 struct dispatch { // the registers that matter, as the command processor had them
     const struct program *program;
+    const struct task *task; // watch.h; NULL: not the engine's
+    uint32_t first_actor;    // the number of its first workgroup (watch_dispatch)
     uint32_t groups[3], start[3], threads[3];
     uint32_t last_threads[3]; // of the last workgroup of a dimension
     uint32_t rsrc1, rsrc2, rsrc3;
@@ -36,6 +38,7 @@ struct group {
     struct mark *marks;   // of LDS, one for two bytes
     uint32_t epoch;       // goes up at each barrier
     uint32_t first_epoch; // of this workgroup
+    uint32_t actor;       // among all workgroups of all dispatches
 };
 
 // Who touched two bytes of LDS last, and between which barriers.
@@ -43,12 +46,22 @@ struct mark {
     uint32_t write_epoch, read_epoch;
     uint8_t writer, reader; // waves
     bool many;              // several waves read it
+    bool bad;               // what was written had never been (watch.h)
+};
+
+// Who touched two bytes of memory last: numbers of workgroups (watch_dispatch).
+struct memory_mark {
+    uint32_t writer, reader;
 };
 
 struct wave {
     uint32_t v[VGPRS][LANES_MOST];
     uint32_t s[SGPRS]; // VCC, M0, EXEC at their operand numbers
     uint32_t scc, mode;
+    // What was never written: a bit a lane for each half, a bit for each of a scalar's (defined.c).
+    uint64_t v_bad[VGPRS][2];
+    uint32_t s_bad[SGPRS];
+    bool scc_bad;
     uint32_t lanes, id; // in the workgroup
     size_t pc;          // in words from the program's first
     bool done, at_barrier;
@@ -98,11 +111,8 @@ uint64_t read_scalar(const struct wave *w, const struct inst *i, unsigned reg, u
 const uint32_t *read_vector(const struct wave *w, const struct inst *i, const struct operand *o,
                             uint32_t tmp[LANES_MOST]);
 
-// Pairs of bytes of LDS that were read and that no wave of the workgroup had written; that two
-// waves touched between the same barriers, one of them writing. Whether one of these ends the run.
-extern bool lds_faults_stop;
+// Pairs of bytes of LDS that were read and that no wave of the workgroup had written.
 uint64_t lds_unwritten(void);
-uint64_t lds_shared(void);
 
 // Writes the lanes of mask.
 void write_vector(struct wave *w, unsigned reg, const uint32_t *values, uint64_t mask);
@@ -132,6 +142,9 @@ void program_forget(void); // all of them
 void dispatch_run(const struct dispatch *d);
 uint64_t dispatch_steps(void); // instructions executed by all waves so far
 
+// "KERNEL..., workgroup, wave, instruction" of what it runs.
+const char *wave_says(const struct wave *w, char out[512]);
+
 // Ends the run: "chip: KERNEL..., workgroup, wave, instruction: why".
 _Noreturn __attribute__((format(printf, 2, 3))) void chip_stop(const struct wave *w,
                                                                const char *format, ...);
@@ -144,6 +157,10 @@ void vm_unmap(uint64_t va, uint64_t n_bytes);
 
 // The bytes at [va, va + n) or NULL; *until: the first address behind the mapping that holds va.
 void *vm_at(uint64_t va, uint64_t n_bytes, uint64_t *until);
+
+// The marks of the two bytes at va and behind, to the end of its mapping.
+struct memory_mark *vm_marks(uint64_t va);
+void vm_forget_marks(void);
 
 // "no mapping holds it", or the nearest ones, for messages.
 const char *vm_say(uint64_t va, char text[160]);

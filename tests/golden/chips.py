@@ -1,0 +1,112 @@
+"""chips.py - the emulated chips (chip/): single instructions, operations and whole models by the appliance's own engine and driver, with
+nothing found that only an emulator sees (chip/watch.h); and faults planted in kernels, each found.
+"""
+import os, re, subprocess
+import numpy as np
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TREE = os.path.abspath(HERE + '/../..')
+BUILD = TREE + '/build/appliance/'
+FULL = os.environ.get('TAWNY_TEST_FULL') == '1'
+EVERY = {'gfx1151': 5, 'gfx1150': 17}  # chip: every how manieth operation
+MODELS = ('qwen3', 'gpt-oss', 'qwen35moe')  # of mkarch.py; all of them with TAWNY_TEST_FULL=1
+
+# What is planted: the kernel it is for, its flags, the file of kernels/ that is changed, what stands there (once or more), what takes its
+# place, which operation meets it, and what must be said of it.
+PLANTED = {
+    'a barrier taken out of norm': ('norm', '', 'reduce.glsl', '        reduce_s[gl_SubgroupID] = v;\n    barrier();', '        reduce_s[gl_SubgroupID] = v;',
+                                    ['rms_norm 1 rows of 2048, size 100'], 'without a barrier between'),
+    'a barrier taken out of a matrix product': ('matmat_coop-f32', '-DWEIGHT_f32', 'matmat_coop.comp', '        store(next, k_next, SIDE - side);\n        shared_barrier();',
+                                                '        store(next, k_next, SIDE - side);', ['matmul F32 33 x 256, 9 tokens'], 'without a barrier between'),
+    'a barrier taken out of attention': ('attention-f16', '-DCACHE_f16', 'attention.comp', 'scores(now, next, side);\n        barrier();', 'scores(now, next, side);',
+                                         ['attention F16 4/4 x 64, softcap, 1 token sees 255'], 'without a barrier between'),
+    'a store one row too far': ('norm', '', 'norm.comp', 'to = p.to + uint64_t(t)', 'to = p.to + uint64_t(t + 1)', ['rms_norm 1 rows of 2048, size 100'],
+                                'of a buffer of'),
+    'a load one row too far': ('matvec-f32', '-DWEIGHT_f32', 'matvec.comp', 'min(n, p.n_tokens - 1)', 'min(n + 1, p.n_tokens)',
+                               ['matmul F32 2 x 256, 8 tokens, norm'], 'which the engine did not declare'),
+    'sums in shared memory that begin anywhere': ('index_choose', '', 'index_choose.comp', 'bits_s[w] = 0;', ';', ['index of 4 x 32, 2 in blocks of 4, 1 of 1200'],
+                                                  'stores what was never written'),
+    'nothing': ('norm', '', 'norm.comp', 'const float mean', 'const  float mean', ['rms_norm 1 rows of 2048, size 100'], None),
+}
+
+
+def env(chip, **more): return {**os.environ, 'CHIP': chip, **more}
+
+
+def found(stderr): return [line for line in stderr.split('\n') if line.startswith('chip: found: ')]
+
+
+def compile_planted(work, kernel, flags, changed, old, new):
+    """the path of the SPIR-V of a kernel with a file of kernels/ changed"""
+    folder = work + '/kernels'
+    os.makedirs(folder, exist_ok=True)
+    for name in os.listdir(TREE + '/kernels'):
+        text = open(TREE + '/kernels/' + name).read()
+        if name == changed:
+            if old not in text: return None
+            text = text.replace(old, new)
+        open(folder + '/' + name, 'w').write(text)
+    source = kernel.split('-')[0] + '.comp'
+    out = work + '/planted.spv'
+    subprocess.run(['glslangValidator', '--quiet', '-V', '--target-env', 'vulkan1.3', '-S', 'comp', '-I' + folder] + flags.split() + ['-o', out, folder + '/' + source], check=True)
+    if kernel.startswith('matmat_coop'):  # as the Makefile does for kernels with matrices: only barriers order accesses
+        text = subprocess.run(['spirv-dis', out], check=True, capture_output=True, text=True).stdout
+        text = re.sub(r'MakePointer(Visible|Available)\|(NonPrivatePointer) %uint_[0-9]+', r'\2', text)
+        subprocess.run(['spirv-as', '--target-env', 'vulkan1.3', '--preserve-numeric-ids', '-o', out, '-'], input=text, check=True, text=True)
+    return out
+
+
+def run_planted(work, check):
+    for name, (kernel, flags, changed, old, new, words, want) in PLANTED.items():
+        path = compile_planted(work, kernel, flags, changed, old, new)
+        if not path:
+            check('chip planted: ' + name, False, 'kernels/%s has no %r' % (changed, old))
+            continue
+        r = subprocess.run([BUILD + 'chip-ops', 'vulkan'] + words, env=env('gfx1151', CHIP_KERNEL=kernel + '=' + path), capture_output=True, text=True)
+        told = found(r.stderr)
+        good = any(line.startswith('chip: found: %s (' % kernel) and want in line for line in told) if want else not told and ' 0 failed' in r.stdout
+        check('chip planted: ' + name, good and 'chip: ' in r.stderr, 'exit %d, told: %s' % (r.returncode, told or r.stderr[-300:]))
+
+
+def run_operations(chip, check):
+    r = subprocess.run([BUILD + 'chip-ops', '--every', str(1 if FULL else EVERY[chip]), 'vulkan'], env=env(chip), capture_output=True, text=True)
+    lines = r.stdout.split('\n')
+    check('chip ' + chip, r.returncode == 0 and chip.upper() in lines[0] and '; 0 faults found' in r.stderr,
+          'exit %d: %s %s' % (r.returncode, lines[-2:], r.stderr.strip()[-300:]))
+    for line in found(r.stderr): check('chip %s, seen' % chip, False, line)
+    for line in lines:
+        if line.startswith(('ok ', 'FAILED ')): check('chip %s %s' % (chip, line[7:67].strip()), line.startswith('ok '), line[67:])
+
+
+def run_models(work, logits, check, only, chip, names):
+    """small models, whole, against the recorded log-probabilities, within the limits of every device: passes of many rows and of one"""
+    import archs, cases, hashlib
+    known = archs.recorded()
+    for name in names:
+        if only and not any(w in 'chip %s model %s' % (chip, name) for w in only): continue
+        model = work + '/model.gguf'
+        cases.make_arch(model, name)
+        digest, rows = known[name]
+        for batch in (archs.SPLIT, 1):
+            label, said = 'chip %s model %s, passes of %d' % (chip, name, batch), work + '/said'
+            got, why = logits(work, model, cases.IDS, device='vulkan', batch=batch, tawny=['env', 'CHIP=' + chip, 'sh', '-c', 'exec "$0" "$@" 2> %s' % said, BUILD + 'chip-tawny'])
+            stderr = open(said).read()
+            if got is None and 'on the processor only' in stderr: break
+            if got is None or not np.isfinite(got).all() or digest != hashlib.sha256(open(model, 'rb').read()).hexdigest():
+                check(label, False, why or stderr[-300:] or 'not finite, or another model than the recorded one')
+                continue
+            kl, worst, top = archs.compare(got, rows, {at: most for (of, at), most in archs.TIES.items() if of == name})
+            check(label, kl <= archs.KL and worst <= archs.WORST and '; 0 faults found' in stderr,
+                  'KL %.1e (limit %g), worst log-probability off by %.4f (limit %g), top-1 %.3f; %s' % (kl, archs.KL, worst, archs.WORST, top, '; '.join(found(stderr))))
+
+
+def run(work, chip, logits, check, skip, only):
+    if only and not any(w in 'chip ' + chip for w in only): return
+    if 'avx2' not in open('/proc/cpuinfo').read(): return skip('chip ' + chip, 'the emulated chip needs AVX2, FMA and F16C here')
+    import mkarch
+    if chip == 'gfx1151':
+        r = subprocess.run([BUILD + 'chip-vectors'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        check('chip, single instructions', r.returncode == 0 and ' 0 failed' in r.stdout, r.stdout.strip()[-300:])
+        run_planted(work, check)
+    run_operations(chip, check)
+    run_models(work, logits, check, None, chip, mkarch.MODELS if FULL else MODELS if chip == 'gfx1151' else MODELS[:1])
