@@ -8,7 +8,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TREE = os.path.abspath(HERE + '/../..')
 BUILD = TREE + '/build/appliance/'
 FULL = os.environ.get('TAWNY_TEST_FULL') == '1'
-EVERY = {'gfx1151': 5, 'gfx1150': 17}  # chip: every how manieth operation
+EVERY = {'gfx1151': 6, 'gfx1150': 19}  # chip: every how manieth operation
 MODELS = ('qwen3', 'gpt-oss', 'qwen35moe')  # of mkarch.py; all of them with TAWNY_TEST_FULL=1
 
 # What is planted: the kernel it is for, its flags, the file of kernels/ that is changed, what stands there (once or more), what takes its

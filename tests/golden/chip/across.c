@@ -4,7 +4,6 @@
 
 #include "lanes.h"
 
-#include <math.h>
 #include <string.h>
 
 static void swap(struct wave *w, const struct inst *i)
@@ -117,27 +116,26 @@ static void halves_of(const struct wave *w, const struct inst *i, const struct o
 
 static void matrix(struct wave *w, const struct inst *i)
 {
-    float a[16][16], b[16][16];
+    float a[16][16], b[16][16], columns[16][16];
     const unsigned lines = w->lanes / 16;
     if (exec_mask(w) != (w->lanes == 64 ? UINT64_MAX : UINT32_MAX))
         chip_stop(w, "a matrix product with lanes switched off");
     if (i->op_sel || i->op_sel_hi != 7 || i->src[2].neg || i->neg_hi & 4 || i->clamp)
         chip_stop(w, "a matrix product with modifiers is decoded and not executed");
     halves_of(w, i, &i->src[0], 0, a);
-    halves_of(w, i, &i->src[1], 1, b);
+    halves_of(w, i, &i->src[1], 1, columns);
+    for (int k = 0; k < 16; k++)
+        for (int n = 0; n < 16; n++)
+            b[k][n] = columns[n][k];
     uint32_t d[8][LANES_MOST];
-    for (unsigned v = 0; v < 16 / lines; v++)
-        for (unsigned l = 0; l < w->lanes; l++) {
-            const unsigned row = lines * v + l / 16, column = l % 16;
-            uint32_t tmp[LANES_MOST];
-            struct operand c = i->src[2];
-            c.reg = (uint16_t)(c.reg >= SRC_VGPR ? c.reg + v : c.reg);
-            float sum;
-            memcpy(&sum, &read_vector(w, i, &c, tmp)[l], 4);
-            for (int k = 0; k < 16; k++)
-                sum = fmaf(a[row][k], b[column][k], sum);
-            memcpy(&d[v][l], &sum, 4);
-        }
+    for (unsigned v = 0; v < 16 / lines; v++) {
+        uint32_t tmp[LANES_MOST];
+        struct operand c = i->src[2];
+        c.reg = (uint16_t)(c.reg >= SRC_VGPR ? c.reg + v : c.reg);
+        memcpy(d[v], read_vector(w, i, &c, tmp), w->lanes * 4);
+        for (unsigned line = 0; line < lines; line++)
+            add_products(&d[v][16 * line], a[lines * v + line], b);
+    }
     for (unsigned v = 0; v < 16 / lines; v++)
         write_vector(w, i->dst.reg + v, d[v], exec_mask(w));
 }

@@ -16,6 +16,9 @@ lane_operation *lane_operation_of(enum op op);
 // Whether sources and result are floats of 32 bits: then OMOD and clamping may be asked for.
 bool lane_is_float(enum op op);
 
+// sums[n] += row[k] * b[k][n] for k = 0 ... 15, each product added with one rounding, in order.
+void add_products(uint32_t sums[16], const float row[16], const float b[16][16]);
+
 // f16 <-> f32, denormals kept; rounding as MODE says for halves.
 float half_to_float(uint16_t h);
 uint16_t float_to_half(float f, unsigned rounding);

@@ -39,6 +39,19 @@ uint16_t float_to_half(float f, unsigned rounding)
     }
 }
 
+void add_products(uint32_t sums[16], const float row[16], const float b[16][16])
+{
+    __m256 low = _mm256_loadu_ps((const float *)(const void *)sums),
+           high = _mm256_loadu_ps((const float *)(const void *)(sums + 8));
+    for (int k = 0; k < 16; k++) {
+        const __m256 x = _mm256_set1_ps(row[k]);
+        low = _mm256_fmadd_ps(x, _mm256_loadu_ps(b[k]), low);
+        high = _mm256_fmadd_ps(x, _mm256_loadu_ps(b[k] + 8), high);
+    }
+    _mm256_storeu_ps((float *)(void *)sums, low);
+    _mm256_storeu_ps((float *)(void *)(sums + 8), high);
+}
+
 static inline int32_t I(uint32_t x)
 {
     return (int32_t)x;
