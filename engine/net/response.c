@@ -116,6 +116,8 @@ static int on_head_complete(llhttp_t *parser)
     struct response *response = parser->data;
     const bool interim = parser->status_code / 100 == 1;
     response->code = (int)parser->status_code;
+    if (response->code < 100)
+        return fault(response, "has a status code that is none (RFC 9110, section 15)");
     if (parser->status_code == 101 || parser->upgrade)
         return fault(response, "switches to another protocol, which was not asked for");
     if (interim)
