@@ -336,8 +336,8 @@ static void convolution(int64_t n_channels, int64_t n_conv, bool gates, const st
                                     .silu = !gates});
 }
 
-// Qwen3.6-35B-A3B, Qwen3.6-27B
-static void delta_rule(int32_t n_head, const struct slots *slots, int32_t n)
+// Qwen3.6-35B-A3B, Qwen3.6-27B; with a sigmoid as its gate Qwen3.8-Flash-Next
+static void delta_rule(int32_t n_head, bool sigmoid, const struct slots *slots, int32_t n)
 {
     enum { D = 128, N_HEAD_K = 16 };
     const struct tensor *k = rows(DTYPE_F32, n, N_HEAD_K * D),
@@ -355,6 +355,7 @@ static void delta_rule(int32_t n_head, const struct slots *slots, int32_t n)
                                               .norm = rows(DTYPE_F32, 1, D),
                                               .state = rows(DTYPE_F32, 2, (int64_t)n_head * D * D),
                                               .slots = *slots,
+                                              .z_sigmoid = sigmoid,
                                               .n_head = n_head,
                                               .n_head_k = N_HEAD_K,
                                               .d_k = D,
@@ -399,8 +400,8 @@ static void recurrent(void)
         begin();
         convolution(8192, 4, false, &slots, n);
         convolution(2048, 3, true, &slots, n); // LFM2
-        delta_rule(32, &slots, n);
-        delta_rule(48, &slots, n);
+        delta_rule(32, false, &slots, n);
+        delta_rule(48, false, &slots, n);
         mamba(64, 8, &slots, n);
         mamba(48, 1, &slots, n);
         finish();
@@ -419,6 +420,7 @@ static void streams(int32_t n)
     op_streams_mix(compute, y, x, to, STREAMS);
     op_streams_add(compute, to, x, y, rows(DTYPE_F32, n, STREAMS));
     op_streams_gate(compute, to, y, x, x);
+    delta_rule(48, true, &slots, n);
     op_conv(compute, &(struct conv){.out = to,
                                     .x = x,
                                     .weight = rows(DTYPE_F32, ALL, 4),
@@ -598,7 +600,7 @@ int main(int argc, char **argv)
         }
     if (argc < 2 || strcmp(argv[1], "recurrent") == 0)
         recurrent();
-    if (argc > 1 && strcmp(argv[1], "qwen4exp") == 0) // by name alone: it is not recorded yet
+    if (argc < 2 || strcmp(argv[1], "qwen4exp") == 0)
         qwen4exp();
     decode(&shapes[0], 36, 151936);
     decode(&shapes[1], 32, 128256);
