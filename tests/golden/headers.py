@@ -7,6 +7,7 @@ how many tensors are stored in which format, and how many bytes they are. header
   size 20.70                GiB of all tensors, as the loader says (two decimals)
   key KEY TYPE = VALUE      as logged; a list has its length in the type, arr[i32,30], and its items are repeated until there are
                             so many: "5*8 2" is 8 8 8 8 8 2 8 8 ...; texts and numbers of a vocabulary are made up (...)
+  params 30.70              billions of numbers in all tensors, as the loader or the publisher says
   tensors 733               all of them
   count q8_0 312            tensors of a format
   store q5_K PATTERN [N]    how the tensors that match (a regular expression; the first N of them) are stored, where no earlier
@@ -14,7 +15,7 @@ how many tensors are stored in which format, and how many bytes they are. header
   named NAME OTHER          tensors called otherwise than usual
   refused TEXT              what is said of the file, which does not open
   tensor NAME COLS ROWS     one of those that text does without
-What a log does not say has no line.
+What a log does not say has no line. Of some files no log was to be had: their first line says so, and what they are made from.
 
 Which tensors there are follows from the keys by TENSORS below, written from the models' papers and the names in llama.cpp's
 converter, not from the engine's rules. That the table is right, is checked by the log: as many tensors of every format, and
@@ -52,10 +53,11 @@ class Header:
     def __init__(self, path):
         self.name = os.path.basename(path)[:-4]
         self.keys, self.types, self.counts, self.stores, self.more, self.names = {}, {}, {}, [], [], {}
-        self.bytes, self.n_tensors, self.refused = None, None, None
+        self.bytes, self.n_params, self.n_tensors, self.refused = None, None, None, None
         for line in open(path, encoding='utf-8'):
             word, _, rest = line.strip().partition(' ')
             if word == 'size': self.bytes = float(rest) * GIB
+            elif word == 'params': self.n_params = float(rest) * 1e9
             elif word == 'tensors': self.n_tensors = int(rest)
             elif word == 'refused': self.refused = rest
             elif word == 'named': self.names.update([rest.split()])
@@ -257,10 +259,12 @@ def muse(h, i, n_trunk):
 def deepseek2(h, i, n_trunk):
     d, n, q, kv = h.get('embedding_length'), h.get('attention.head_count'), h.get('attention.q_lora_rank'), h.get('attention.kv_lora_rank')
     k, v, rot = h.get('attention.key_length_mla'), h.get('attention.value_length_mla'), h.get('rope.dimension_count')
-    out = vectors(h, 'attn_norm', 'ffn_norm') + vectors(h, 'attn_q_a_norm', width=q) + vectors(h, 'attn_kv_a_norm', width=kv)
-    out += [('attn_q_a.weight', (d, q)), ('attn_q_b.weight', (q, n * k)), ('attn_kv_a_mqa.weight', (d, kv + rot)), ('attn_k_b.weight', (k - rot, kv, n)), ('attn_v_b.weight', (kv, v, n)),
-            ('attn_output.weight', (n * v, d))]
-    return out + (dense(h, i) if is_dense(h, i) else experts(h, router_bias=True) + shared(h, i))
+    apart = k > 0  # else of before 2025-04: key_length is that of a head, and its keys and values are one tensor
+    if not apart: k, v = widths(h, i)
+    out = vectors(h, 'attn_norm', 'ffn_norm') + vectors(h, 'attn_kv_a_norm', width=kv) + [('attn_kv_a_mqa.weight', (d, kv + rot)), ('attn_output.weight', (n * v, d))]
+    out += vectors(h, 'attn_q_a_norm', width=q) + [('attn_q_a.weight', (d, q)), ('attn_q_b.weight', (q, n * k))] if q else [('attn_q.weight', (d, n * k))]
+    out += [('attn_k_b.weight', (k - rot, kv, n)), ('attn_v_b.weight', (kv, v, n))] if apart else [('attn_kv_b.weight', (kv, n * (k - rot + v)))]
+    return out + (dense(h, i) if is_dense(h, i) else experts(h, router_bias=h.get('expert_gating_func') == 2) + shared(h, i))
 
 
 def mamba(h):
@@ -302,6 +306,29 @@ def nomic_model(h):
     return [t for t in bert_model(h) if t[0] != 'position_embd.weight']
 
 
+def gemma2(h, i, n_trunk):
+    return vectors(h, 'attn_norm', 'post_attention_norm', 'ffn_norm', 'post_ffw_norm') + attention(h, i) + dense(h, i)
+
+
+def olmo2(h, i, n_trunk):
+    n, nk, (k, _) = h.get('attention.head_count'), h.get('attention.head_count_kv'), widths(h, i)
+    return (attention(h, i) + vectors(h, 'attn_q_norm', width=n * k) + vectors(h, 'attn_k_norm', width=nk * k) + vectors(h, 'post_attention_norm', 'post_ffw_norm') + dense(h, i))
+
+
+def seed(h, i, n_trunk):
+    return vectors(h, 'attn_norm', 'post_attention_norm') + attention(h, i, bias=True) + dense(h, i)
+
+
+def ernie(h, i, n_trunk):
+    out = vectors(h, 'attn_norm', 'ffn_norm') + attention(h, i)
+    return out + (dense(h, i) if is_dense(h, i) else experts(h, router_bias=True) + dense(h, i, suffix='_shexp', ff=h.get('expert_shared_feed_forward_length')))
+
+
+def hunyuan(h, i, n_trunk):
+    out = vectors(h, 'attn_norm', 'ffn_norm') + attention(h, i) + head_norms(h, i)
+    return out + (dense(h, i) if is_dense(h, i) else experts(h) + dense(h, i, suffix='_shexp', ff=h.get('expert_shared_feed_forward_length')))
+
+
 def tied(h):
     return outer(h, tied=True)
 
@@ -311,7 +338,8 @@ TENSORS = {  # architecture: (of the model, of layer i)
     'glm4moe': (outer, glm4moe), 'minimax-m2': (outer, minimax), 'bert': (bert_model, bert), 'nomic-bert': (nomic_model, nomic),
     'llama': (llama_model, decoder), 'phi3': (phi3_model, phi3), 'smollm3': (tied, decoder), 'gemma-embedding': (tied, gemma3),
     'qwen3': (decoder_model, decoder), 'qwen3moe': (outer, decoder), 'mistral3': (tied, decoder), 'gemma3': (tied, gemma3), 'muse-glimmer': (outer, muse), 'deepseek2': (outer, deepseek2),
-    'granitehybrid': (tied, granite), 'nemotron_h_moe': (outer, nemotron), 'lfm2': (lfm2_model, lfm2), 'lfm2moe': (lfm2_model, lfm2),
+    'mistral4': (outer, deepseek2), 'gemma2': (tied, gemma2), 'olmo2': (outer, olmo2), 'seed_oss': (outer, seed), 'ernie4_5': (tied, decoder), 'ernie4_5-moe': (tied, ernie),
+    'hunyuan-dense': (tied, hunyuan), 'hunyuan-moe': (tied, hunyuan), 'granitehybrid': (tied, granite), 'nemotron_h_moe': (outer, nemotron), 'lfm2': (lfm2_model, lfm2), 'lfm2moe': (lfm2_model, lfm2),
 }
 
 
@@ -330,11 +358,15 @@ def tensors(h):
     return [(name, dims, formats.get(name, 'f32').lower()) for name, dims in out]
 
 
-def tensor_bytes(dims, form):
-    _, elements, size = FORMATS[form]
+def elements(dims):
     n = 1
     for dim in dims: n *= dim
-    return n // elements * size
+    return n
+
+
+def tensor_bytes(dims, form):
+    _, block, size = FORMATS[form]
+    return elements(dims) // block * size
 
 
 # ---- a file of them --------------------------------------------------------------------------------------
@@ -499,9 +531,11 @@ def total_bytes(h):
 def check_table(h, check):
     counts = {}
     for _, _, form in tensors(h): counts[form] = counts.get(form, 0) + 1
-    n, logged = total_bytes(h), h.bytes or total_bytes(h)
-    check('headers %s as logged' % h.name, (counts == h.counts or not h.counts) and h.n_tensors in (None, sum(counts.values())) and abs(n / logged - 1) < 0.01,
-          '%d tensors, logged %s; formats %s, logged %s; %.3f GiB, logged %.3f' % (sum(counts.values()), h.n_tensors, counts, h.counts, n / GIB, logged / GIB))
+    n, logged, params = total_bytes(h), h.bytes or total_bytes(h), sum(elements(dims) for _, dims, _ in tensors(h))
+    check('headers %s as logged' % h.name, (counts == h.counts or not h.counts) and h.n_tensors in (None, sum(counts.values())) and abs(n / logged - 1) < 0.01 and
+          abs(params / (h.n_params or params) - 1) < 0.01,
+          '%d tensors, logged %s; formats %s, logged %s; %.3f GiB, logged %.3f; %.2f billion numbers, logged %.2f' % (
+              sum(counts.values()), h.n_tensors, counts, h.counts, n / GIB, logged / GIB, params / 1e9, (h.n_params or params) / 1e9))
 
 
 def check_plan(tawny, path, h, check):

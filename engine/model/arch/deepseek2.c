@@ -53,6 +53,12 @@ static void read_scale(struct hyper *h)
 
 static void read(struct reader *r, struct hyper *h)
 {
+    if (!reader_has(r, "attention.key_length_mla"))
+        reader_refuse(r, UNSUPPORTED,
+                      "key '%s.attention.key_length_mla' is missing: the file holds the keys and "
+                      "values of a head in one tensor, attn_kv_b, as converters wrote them before "
+                      "April 2025; this build reads files that were converted since",
+                      r->arch->name);
     h->ropes[ROPE_MAIN].pairs = ROPE_NORM;
     h->n_lora_kv = reader_int(r, "attention.kv_lora_rank", 1, MAX_EMBD, REQUIRED);
     h->n_lora_q = reader_int(r, "attention.q_lora_rank", 0, MAX_EMBD, 0);
