@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""arch_seeds.py - writes tests/fuzz/gguf/arch-*: the head of a small model of every architecture (tests/golden/mkarch.py), without
-its vocabulary and without the numbers of its tensors: what `tawny plan` reads.
+"""arch_seeds.py - writes tests/fuzz/gguf/arch-*: the head of a small model of every architecture (tests/golden/mkarch.py), and of those
+with a block that predicts further tokens, without its vocabulary and without the numbers of its tensors: what `tawny plan` reads.
 
 Run it again after an architecture was added; the files are committed (1-10 KB each). The fuzz target reads them as any input,
 tests/unit/model_corrupt.c spoils each key and each tensor of them.
@@ -18,7 +18,7 @@ import mkgguf  # noqa: E402
 
 
 def head(name):
-    shape = (mkarch.MODELS.get(name) or mkarch.EMBEDDERS[name])()
+    shape = (mkarch.MODELS.get(name) or mkarch.EMBEDDERS.get(name) or mkarch.DRAFTERS[name])()
     keys = [mkarch.kv("general.architecture", mkgguf.STR, shape.arch)] + shape.keys
     keys.append(mkarch.kv(shape.arch + ".vocab_size", mkgguf.U32, mkarch.VOCAB))
     if shape.kind == "bert":
@@ -35,5 +35,5 @@ def head(name):
     return data + bytes(-len(data) % 32)
 
 
-for model in [*mkarch.MODELS, *mkarch.EMBEDDERS]:
+for model in [*mkarch.MODELS, *mkarch.EMBEDDERS, *mkarch.DRAFTERS]:
     (HERE / "gguf" / ("arch-" + re.sub(r"[^a-z0-9]+", "-", model.lower()))).write_bytes(head(model))

@@ -91,9 +91,9 @@ static void plan(struct compute *compute, const uint8_t *data, size_t size)
     if (fd < 0 || write(fd, data, size) != (ssize_t)size)
         abort();
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    if (model_plan(&info, compute, path, &(struct model_options){CTX_AUTO, 2, 64, false}, &err) !=
-            OK &&
-        !err.text[0])
+    const struct model_options options = {
+        .n_ctx = CTX_AUTO, .n_seq = 2, .n_batch = 64, .draft = true};
+    if (model_plan(&info, compute, path, &options, &err) != OK && !err.text[0])
         abort();
     close(fd);
 }

@@ -2,7 +2,8 @@
 // of another type, of every extreme value; each tensor renamed, of other dimensions, formats and
 // places; cut; with bits flipped. Each is planned or refused by a sentence that names a key, a
 // tensor, the architecture or the file's end. Whatever is refused whole is refused in all ways. An
-// architecture of which there is no head is a failure.
+// architecture of which there is no head is a failure. Blocks that predict further tokens are among
+// them.
 #include "check.h"
 #include "model_fixture.h"
 
@@ -22,7 +23,9 @@ static uint8_t good[HEAD_MOST], bad[HEAD_MOST];
 static size_t n_bytes;
 static const char *arch; // the seed's name
 static unsigned n_planned, n_refused;
-static char seen[4096]; // architectures of the heads, each between blanks
+static char seen[4096];     // architectures of the heads, each between blanks
+static unsigned n_drafts;   // heads with a block that predicts further tokens
+static struct bytes drafts; // "blk.N." of that block; .n = 0: there is none
 
 static bool names_what(const char *text)
 {
@@ -41,7 +44,9 @@ static enum status plan(size_t n, struct err *err)
     if (ftruncate(fd, 0) != 0 || pwrite(fd, bad, n, 0) != (ssize_t)n)
         die("a head cannot be written");
     memset(err, 0, sizeof(*err));
-    return model_plan(&info, compute, path, &(struct model_options){CTX_AUTO, 2, 64, false}, err);
+    return model_plan(
+        &info, compute, path,
+        &(struct model_options){.n_ctx = CTX_AUTO, .n_seq = 2, .n_batch = 64, .draft = true}, err);
 }
 
 // Plans what `bad` has become, and makes it good again. `what` was done to `name`.
@@ -144,6 +149,9 @@ static void spoil_tensor(const struct gguf_tensor *tensor)
 
 static bool is_first_of_kind(const struct gguf_tensor *tensor) // layers repeat each other
 {
+    if (drafts.n > 0 && tensor->name.n > drafts.n &&
+        memcmp(tensor->name.p, drafts.p, drafts.n) == 0)
+        return true;
     return tensor->name.n < 6 || memcmp(tensor->name.p, "blk.", 4) != 0 ||
            tensor->name.p[4] < '2' || tensor->name.p[5] != '.';
 }
@@ -175,6 +183,19 @@ static void remember(const struct gguf *gguf)
     snprintf(seen + n, sizeof(seen) - n, "%.*s ", (int)name.n, (const char *)name.p);
 }
 
+static void find_drafts(const struct gguf *gguf)
+{
+    static const char last[] = "nextn.eh_proj.weight";
+    drafts.n = 0;
+    for (uint64_t i = 0; i < gguf->n_tensors; i++) {
+        const struct bytes name = gguf->tensors[i].name;
+        const size_t n = sizeof(last) - 1;
+        if (name.n > n && memcmp(name.p + name.n - n, last, n) == 0)
+            drafts = (struct bytes){name.p, name.n - n};
+    }
+    n_drafts += drafts.n > 0;
+}
+
 // Of every architecture of the build there is a head.
 static void test_all(void)
 {
@@ -202,6 +223,7 @@ static void test_arch(void)
     if (gguf_read(&gguf, (struct gguf_part){.file = {good, n_bytes}}, true, &err) != OK)
         die("%s: %s", arch, err.text);
     remember(gguf);
+    find_drafts(gguf);
     spoil_keys(gguf);
     size_t n_head = 0;
     for (uint64_t i = 0; i < gguf->n_tensors; i++) {
@@ -243,7 +265,7 @@ int main(void)
     }
     closedir(dir);
     test_all();
-    CHECK(n_archs >= 50 && n_refused > 20 * n_archs);
+    CHECK(n_archs >= 50 && n_refused > 20 * n_archs && n_drafts >= 3);
     printf("model_corrupt: %u architectures, %u spoilt heads refused, %u planned\n", n_archs,
            n_refused, n_planned);
     compute_close(compute);
