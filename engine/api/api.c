@@ -58,6 +58,7 @@ void api_close(struct api *api)
     pulls_close(api);
     keys_end(api);
     audit_close(&api->audit);
+    handovers_tick(api, UINT64_MAX);
     sensors_close(api->sensors);
     kept_close(api->kept);
     free(api);
@@ -144,6 +145,7 @@ static void tick(void *arg)
     for (struct reply *reply = api->replies; reply; reply = reply->next)
         reply_tick(reply, now_ms);
     keys_tick(api, now_ms);
+    handovers_tick(api, now_ms);
 }
 
 // The server is asked to stop: what only waits is refused at once, what runs may go on for a while.

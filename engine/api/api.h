@@ -1,8 +1,8 @@
 // api.h - floor 6: what is spoken on the wire. Requests come from net/ as exchanges, become jobs
 // for sched/, and its events become answers. Everything here runs on the net thread.
 //
-// Needs no key: GET / (how to trust the box), /page/ (its files), /health, /ca.crt, /notices.
-// Everything else wants
+// Needs no key: GET / (how to trust the box), /page/ (its files), /health, /ca.crt, /notices; and
+// POST /v1/handovers/take, which wants a code that somebody with a key made. Everything else wants
 // `Authorization: Bearer KEY` (or `x-api-key: KEY`), and a key that has the scope for it. The plain
 // port answers with /ca.crt and a redirect only.
 #pragma once

@@ -275,6 +275,11 @@ struct api {
     struct net *net;
     char state[512], version[64], hostname[64], key[API_KEY_BYTES + 1];
     struct keys keys;
+    struct handover { // handover.c; until_ms 0: a free place
+        uint64_t who, until_ms;
+        uint8_t hash[SHA256_BYTES]; // of the code
+        char secret[API_KEY_BYTES + 1];
+    } handovers[16];
     struct scribe *scribe;
     struct keeping *keepings; // changes of keys that are being written
     uint64_t last_keeping;
@@ -329,6 +334,12 @@ struct endpoint {
 bool route_at(size_t i, struct endpoint *out); // false: there are fewer
 route_handler reference_get;                   // reference.c
 route_handler box_get;                         // box.c
+// handover.c
+route_handler handover_post, handover_take_post;
+void handovers_tick(struct api *api, uint64_t now_ms); // forgets those whose time is over
+struct bytes key_given(const struct request *request); // route.c: as it was shown; n 0: none was
+// page.c: the host as the visitor typed it, with its port; else the box's own name.
+void host_typed(const struct api *api, const struct request *request, char *host, size_t size);
 // defaults.c
 route_handler model_defaults_post;
 void defaults_open(struct api *api);

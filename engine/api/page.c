@@ -83,6 +83,12 @@ static void host_of(const struct api *api, const struct request *request, char *
     }
 }
 
+void host_typed(const struct api *api, const struct request *request, char *host, size_t size)
+{
+    char name[256];
+    host_of(api, request, host, size, name, sizeof(name));
+}
+
 static void state_of(const struct api *api, const char **class_name, char *text, size_t size)
 {
     const struct sched_status *now = sched_status(api->options.sched);

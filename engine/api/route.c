@@ -12,7 +12,10 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SMALL_BODY_BYTES = 64 << 10 }; // of a request that names a model
+enum {
+    SMALL_BODY_BYTES = 64 << 10, // of a request that names a model
+    HANDOVER_BYTES = 256,
+};
 
 static const struct endpoint routes[] = {
     {"GET", "/", true, 0, page_get},
@@ -53,6 +56,8 @@ static const struct endpoint routes[] = {
     {"GET", "/v1/crashes", false, 0, crashes_get, SCOPE_ADMIN},
     {"GET", "/v1/update", false, 0, update_get, SCOPE_ADMIN},
     {"POST", "/v1/update", false, 0, update_post, SCOPE_ADMIN},
+    {"POST", "/v1/handovers", false, HANDOVER_BYTES, handover_post, SCOPES_ALL},
+    {"POST", "/v1/handovers/take", true, HANDOVER_BYTES, handover_take_post},
     {"GET", "/v1/keys", false, 0, keys_get, SCOPE_ADMIN},
     {"POST", "/v1/keys", false, KEY_BODY_BYTES, keys_post, SCOPE_ADMIN},
     {"GET", "/v1/keys/", false, 0, key_get, SCOPE_ADMIN},
@@ -155,7 +160,7 @@ enum error_shape errors_for(const struct request *request)
     return request_header(request, "anthropic-version").p ? ERRORS_ANTHROPIC : ERRORS_OPENAI;
 }
 
-static struct bytes key_given(const struct request *request)
+struct bytes key_given(const struct request *request)
 {
     struct bytes value = request->authorization;
     static const char scheme[] = "bearer ";

@@ -4,6 +4,7 @@
 
 import { key } from "./api.js";
 import { h, icon, set } from "./dom.js";
+import { code_of_address, take_handover } from "./handover.js";
 import { sign_in, sign_out } from "./sign_in.js";
 import { choose, current, LANGUAGES, t, translate } from "./text.js";
 import { button, problem, waiting } from "./ui.js";
@@ -61,6 +62,8 @@ function open_menu(open) {
 // ---- the areas ----
 
 async function show() {
+    const code = code_of_address();
+    if (code && await take_handover(code)) location.hash = "#/chat";
     const { area, rest } = place(), turn = ++shown;
     if (typeof leave === "function") leave();
     leave = null;

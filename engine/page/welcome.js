@@ -3,8 +3,10 @@
 
 import { health, key } from "./api.js";
 import { h } from "./dom.js";
+import { show_handover } from "./handover.js";
 import { sign_in } from "./sign_in.js";
 import { t } from "./text.js";
+import { button } from "./ui.js";
 
 function state_of(now) {
     if (!now) return ["failed", t("error.unreachable")];
@@ -14,7 +16,7 @@ function state_of(now) {
 
 export async function show(place) {
     const card = place.querySelector("#sign-in"), state = place.querySelector("#state dd");
-    card.replaceChildren(key() ? h("p.row", h("a.button.main", { href: "/#/chat" }, t("first_chat"))) : sign_in());
+    card.replaceChildren(key() ? h("p.row", h("a.button.main", { href: "/#/chat" }, t("first_chat")), button(null, t("handover"), show_handover)) : sign_in());
     const look = async () => {
         const [kind, text] = state_of(await health());
         state.className = kind;

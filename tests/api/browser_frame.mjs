@@ -160,6 +160,30 @@ await check("a script that got into it would not run", null, async () => {
     return policy.includes("alert") || !policy.includes("TypeError") || !policy.includes("fetch") || policy.at(-1) < 3 ? JSON.stringify(policy) : "";
 });
 
+await check("a phone is signed in by the code that is shown here: once, and its address keeps nothing of it", page, async () => {
+    await to(page, "welcome");
+    const link = await page.eval(`(async () => {
+        const send = window.fetch;
+        window.fetch = async (path, how) => { const answer = await send(path, how); if (path === "/v1/handovers") window.made = await answer.clone().json(); return answer; };
+        [...document.querySelectorAll("#sign-in button")].find((one) => one.textContent === "Sign in a phone").click();
+        for (let i = 0; i < 200 && !document.querySelector("dialog .qr"); i++) await new Promise((done) => setTimeout(done, 50));
+        return [window.made?.url, document.querySelectorAll("dialog .qr path").length];
+    })()`);
+    await page.press("Escape");
+    if (!link[0]?.startsWith(`${url}/#/in/`) || link[1] !== 1) return JSON.stringify(link);
+    const phone = await browser.page(link[0]);
+    await phone.until("document.querySelector('dialog button.main')");
+    const before = await phone.eval("[location.href, history.length, sessionStorage.getItem('tawny.key')]");
+    await phone.click("dialog button.main");
+    await phone.until("document.querySelector('#prompt')");
+    const after = await phone.eval("[sessionStorage.getItem('tawny.key'), location.href, document.cookie]");
+    const again = await browser.page(link[0]);
+    const told = await again.until("document.querySelector('.note.bad')?.textContent"), none = await again.eval("sessionStorage.getItem('tawny.key')");
+    await phone.close();
+    await again.close();
+    return before[0].includes("/in/") || before[2] || after[0] !== key || after[1].includes("/in/") || !told.includes("no such code") || none ? JSON.stringify([before, after, told]) : "";
+});
+
 await check("signing out forgets the key", page, async () => {
     await page.until("document.querySelector('.nav-end button')");
     await page.click(".nav-end button");

@@ -5,6 +5,7 @@ import statistics
 import threading
 import time
 
+import qr
 from tools import Server, check, curl, stream
 
 CHAT = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 4, "temperature": 0}
@@ -339,11 +340,36 @@ def turns(model):
     server.stop()
 
 
+def handover(server):
+    """A second device is signed in by a code, once; whoever has none learns and costs nothing."""
+    made = server.ask("POST", "/v1/keys", {"name": "hand"})[2]
+    take = lambda code: server.ask("POST", "/v1/handovers/take", {"code": code}, key=False)
+    check("handover: not without a key", server.ask("POST", "/v1/handovers", {}, key=False)[0] == 401)
+    status, headers, first = server.ask("POST", "/v1/handovers", {}, key=made["secret"])
+    check("handover: a code", status == 201 and len(first["code"]) == 26 and first["expires_in"] == 120 and headers["cache-control"] == "no-store" and
+          first["url"] == "%s/#/in/%s" % (server.url, first["code"]) and made["secret"] not in json.dumps(first), first)
+    check("handover: the QR code holds its address", qr.read(first["qr"]) == first["url"], first["qr"])
+    second = server.ask("POST", "/v1/handovers", {}, key=made["secret"])[2]
+    check("handover: the code before it counts no more", take(first["code"])[0] == 404)
+    for body in ({"code": "x" * 26}, {"code": ""}, {"code": 5}, {}, {"code": "x" * 500}, b"{"):
+        status, _, answer = server.ask("POST", "/v1/handovers/take", body, key=False)
+        check("handover: refused: %.40s" % body, status in (400, 404, 413) and answer["error"]["message"] and "key" not in answer, (status, answer))
+    status, headers, answer = take(second["code"])
+    check("handover: the key", status == 200 and answer == {"object": "key", "key": made["secret"], "name": "hand"} and headers["cache-control"] == "no-store", (status, answer))
+    check("handover: once", take(second["code"])[0] == 404)
+    third = server.ask("POST", "/v1/handovers", {}, key=made["secret"])[2]
+    server.ask("POST", "/v1/keys/" + made["id"], {"rotate": True})
+    check("handover: not of a key that is another by now", take(third["code"])[0] == 404)
+    log = server.log.read_text()
+    check("handover: the log has neither code nor key", made["secret"] not in log and not any(one["code"] in log for one in (first, second, third)))
+
+
 def run(model):
     server = Server("keys", model)
     server.wait()
     administration(server)
     refusals(server)
+    handover(server)
     scopes(server)
     limits(server)
     logs(server)

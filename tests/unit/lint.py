@@ -37,6 +37,7 @@ PLACES = {
                        "init/bundle.c"],
     r"vulkan/.*": ["engine/compute/vulkan/"],
     r"llhttp\.h": ["engine/net/http.c", "engine/net/http.h", "engine/net/response.h"],
+    r"qrencode\.h": ["engine/api/handover.c", "init/"],
     r"pcre2\.h": ["engine/text/pretokenizer.c"],
     r"yyjson\.h": ["engine/api/", "engine/text/"],
     r"(sys/socket|sys/un|sys/epoll|netdb|ifaddrs|net/if|netinet/.*|arpa/inet|linux/.*netlink)\.h": [
