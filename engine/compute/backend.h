@@ -45,7 +45,7 @@ struct streams { // op_streams_*
 };
 
 struct backend {
-    void (*close)(struct compute *compute);
+    bool (*close)(struct compute *compute); // compute_close
 
     bool (*runs)(enum dtype type); // weights of this format; NULL: all that dtype.c knows
     // Bytes between two rows: dtype_row_bytes, or more.

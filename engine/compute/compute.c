@@ -6,10 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
-void compute_close(struct compute *compute)
+bool compute_close(struct compute *compute)
 {
-    if (compute)
-        compute->backend->close(compute);
+    return !compute || compute->backend->close(compute);
 }
 
 const struct compute_info *compute_info(const struct compute *compute)

@@ -99,7 +99,8 @@ struct compute_info {
 // run cannot; the sentence names the layer that refuses it.
 MUST_USE enum status compute_open(struct compute **out, const struct compute_options *options,
                                   struct err *err);
-void compute_close(struct compute *compute);
+// False: the device was not idle after 5 s: it hangs, and is left as it is, for the process's end.
+bool compute_close(struct compute *compute);
 const struct compute_info *compute_info(const struct compute *compute);
 
 // Zero-filled device memory that lives until compute_close or tensor_free. NO_ROOM names the size.

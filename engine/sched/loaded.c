@@ -319,6 +319,11 @@ void engine_unload(struct engine *engine)
         loaded_free(engine->loaded[i]);
     engine->n_loaded = 0;
     deaths_close(engine);
-    if (engine->compute)
-        compute_close(engine->compute);
+    if (!engine->compute)
+        return;
+    const struct compute_info device = *compute_info(engine->compute);
+    if (!compute_close(engine->compute))
+        log_error("%s is not idle: it hangs, and is left as it is", device.device);
+    else if (strcmp(device.backend, "vulkan") == 0)
+        log_info("%s is idle and given back", device.device);
 }

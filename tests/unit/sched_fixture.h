@@ -76,10 +76,11 @@ enum status compute_open(struct compute **out, const struct compute_options *opt
     return OK;
 }
 
-void compute_close(struct compute *compute)
+bool compute_close(struct compute *compute)
 {
     (void)compute;
     device_is_open = false;
+    return true;
 }
 
 const struct compute_info *compute_info(const struct compute *compute)

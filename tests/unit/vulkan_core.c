@@ -26,7 +26,7 @@ static struct vulkan *open_device(const char *cache_dir)
 
 static void close_device(struct vulkan *vk)
 {
-    compute_close(&vk->compute);
+    CHECK(compute_close(&vk->compute));
 }
 
 static struct tensor floats(struct vulkan *vk, int64_t n_rows, int64_t n_cols, float start)
@@ -687,6 +687,7 @@ static void test_faults(void)
     CHECK(turn_once(vk, &turn, &err) == OK);
     vk->call.WaitSemaphores = never_done;
     CHECK(turn_once(vk, &turn, &err) == DEVICE_ERROR && strstr(err.text, "it hangs"));
+    CHECK(!compute_close(&vk->compute)); // and nothing of it is touched
     vk->call.WaitSemaphores = real_wait;
     close_device(vk);
 }

@@ -287,7 +287,7 @@ static void fill_info(struct cpu *cpu, const struct isa *isa)
         info->memory_usable_bytes = contained;
 }
 
-static void cpu_close(struct compute *compute)
+static bool cpu_close(struct compute *compute)
 {
     struct cpu *cpu = (struct cpu *)compute;
     pool_close(cpu->pool);
@@ -301,6 +301,7 @@ static void cpu_close(struct compute *compute)
     free(cpu->tasks);
     arena_free(&cpu->recording);
     free(cpu);
+    return true;
 }
 
 static const struct backend backend = {

@@ -5,7 +5,7 @@
 // that hangs is an error and not silence.
 #include "core.h"
 
-enum { GPU_PATIENCE_S = 30, SOFTWARE_PATIENCE_S = 600 };
+enum { GPU_PATIENCE_S = 30, SOFTWARE_PATIENCE_S = 600, IDLE_PATIENCE_S = 5 };
 
 // ---- errors -------------------------------------------------------------------------------------
 
@@ -123,18 +123,29 @@ VkResult commands_submit(struct vulkan *vk, VkCommandBuffer commands)
     return result;
 }
 
-enum status commands_wait(struct vulkan *vk, double thought_s, struct err *err)
+static VkResult wait_submitted(struct vulkan *vk, double patience_s)
 {
     struct recorder *r = &vk->recorder;
-    const double patience_s =
-        (vk->chosen.features.software ? SOFTWARE_PATIENCE_S : GPU_PATIENCE_S) + 50 * thought_s;
     const VkSemaphoreWaitInfo info = {
         .sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO,
         .semaphoreCount = 1,
         .pSemaphores = &r->timeline,
         .pValues = &r->submitted,
     };
-    VkResult result = vk->call.WaitSemaphores(vk->device, &info, (uint64_t)(patience_s * 1e9));
+    return vk->call.WaitSemaphores(vk->device, &info, (uint64_t)(patience_s * 1e9));
+}
+
+bool commands_idle(struct vulkan *vk)
+{
+    return vk->recorder.submitted == 0 || wait_submitted(vk, IDLE_PATIENCE_S) != VK_TIMEOUT;
+}
+
+enum status commands_wait(struct vulkan *vk, double thought_s, struct err *err)
+{
+    struct recorder *r = &vk->recorder;
+    const double patience_s =
+        (vk->chosen.features.software ? SOFTWARE_PATIENCE_S : GPU_PATIENCE_S) + 50 * thought_s;
+    const VkResult result = wait_submitted(vk, patience_s);
     if (result == VK_TIMEOUT)
         return err_set(err, DEVICE_ERROR,
                        "%.60s has not finished within %.0f s what should take %.3f s: it hangs",

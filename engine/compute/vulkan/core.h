@@ -345,6 +345,7 @@ VkResult commands_submit(struct vulkan *vk, VkCommandBuffer commands);
 // Until all that was submitted is done. thought_s: how long it should take; far beyond that the
 // device hangs: DEVICE_ERROR.
 enum status commands_wait(struct vulkan *vk, double thought_s, struct err *err);
+bool commands_idle(struct vulkan *vk); // within 5 s, or because the device is lost
 // One copy (or, with from NULL, zeros) now, outside a recording; waits for it.
 enum status vk_copy_now(struct vulkan *vk, const struct buffer *to, uint64_t to_at,
                         const struct buffer *from, uint64_t from_at, uint64_t n_bytes,

@@ -169,9 +169,13 @@ static void fill_info(struct vulkan *vk)
     info->largest_buffer_bytes = said->largest_buffer_bytes;
 }
 
-static void vulkan_close(struct compute *compute)
+// A GPU is given back idle: one that is passed through to a virtual machine and was cut off in its
+// work may hang until the host is restarted.
+static bool vulkan_close(struct compute *compute)
 {
     struct vulkan *vk = vk_of(compute);
+    if (!commands_idle(vk))
+        return false;
     if (vk->device && vk->call.DeviceWaitIdle)
         (void)vk->call.DeviceWaitIdle(vk->device);
     if (vk->queue) {
@@ -183,6 +187,7 @@ static void vulkan_close(struct compute *compute)
         vk->call.DestroyDevice(vk->device, NULL);
     instance_close(&vk->instance);
     free(vk);
+    return true;
 }
 
 static const struct backend backend = {
