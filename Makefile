@@ -425,7 +425,7 @@ build/appliance/chip-vectors: $(patsubst %,build/appliance/obj/tests/golden/chip
 build/appliance/chip-isa: $(patsubst %,build/appliance/obj/tests/golden/chip/%.o,isa decode text)
 	$(call say,LINK $@)
 	$(Q)$(call link,appliance) $^ -o $@
-build/host/memfd_layer.so: tests/golden/driver/memfd_layer.c | build/deps/host.stamp
+build/host/%_layer.so: tests/golden/driver/%_layer.c | build/deps/host.stamp
 	$(call say,LINK $@)
 	@mkdir -p $(@D)
 	$(Q)$(CC_host) $(CFLAGS_all) $(CFLAGS_host) -fPIC -shared -fuse-ld=lld $< -o $@
@@ -435,8 +435,11 @@ build/host/memfd_layer.so: tests/golden/driver/memfd_layer.c | build/deps/host.s
 needs-unit: unit-programs
 needs-golden: host appliance build/host/ops build/host/words build/host/takes build/host/turns build/host/draft build/host/render build/host/answers build/host/obeys build/host/guesses $(patsubst %,build/appliance/%,ops probe isa chip-isa chip-vectors chip-ops chip-tawny) build/host/memfd_layer.so
 needs-device: host build/host/ops build/host/draft
-needs-api: host asan appliance
+needs-api: host asan appliance build/host/hang_layer.so
 needs-boot: image lxc oci host
+ifdef FULL # make test-boot FULL=1: also what takes long
+export TAWNY_TEST_FULL := $(FULL)
+endif
 test: ## every tier this machine can run; says which it skipped and why
 	@tests/run $(TIERS)
 test-unit: ## unit tests and fuzz corpora under ASan and UBSan, and lint

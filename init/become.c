@@ -1,11 +1,11 @@
 /* become.c - from a fork of PID 1 to the engine: an ordinary user with nothing it does not need.
  *
  * uid and gid 1000, the groups video and render and no other (in a container also those of its
- * GPU's nodes), no new privileges, no core dumps, no
- * file but its output and the heartbeat, and the few variables listed here. The kernel may end it
- * before anything else when the memory is full.
+ * GPU's nodes), no new privileges, no core dumps, no file but its output, the heartbeat and what
+ * PID 1 says, and the few variables listed here. The kernel may end it before anything else when
+ * the memory is full.
  */
-#include "init.h"
+#include "engine.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #define BEAT_FD 3
+#define LOG_FD 4
 
 static _Noreturn void give_up(const char *what)
 {
@@ -26,17 +27,19 @@ static _Noreturn void give_up(const char *what)
     _exit(126);
 }
 
-/* 0: nothing to read, 1 and 2: its output, 3: its heartbeat; all else is closed. */
-static void arrange_files(int out_fd, int beat_fd)
+/* 0: nothing to read, 1 and 2: its output, 3: its heartbeat, 4: what PID 1 says; all else is
+ * closed. */
+static void arrange_files(int out_fd, int beat_fd, int log_fd)
 {
     int null = open("/dev/null", O_RDONLY);
-    int high_out = fcntl(out_fd, F_DUPFD, 16), high_beat = fcntl(beat_fd, F_DUPFD, 16);
+    int high_out = fcntl(out_fd, F_DUPFD, 16), high_beat = fcntl(beat_fd, F_DUPFD, 16),
+        high_log = log_fd < 0 ? -1 : fcntl(log_fd, F_DUPFD, 16);
 
     if (null < 0 || high_out < 0 || high_beat < 0 || dup2(null, 0) < 0 || dup2(high_out, 1) < 0 ||
         dup2(high_out, 2) < 0 || dup2(high_beat, BEAT_FD) < 0) {
         _exit(126);
     }
-    syscall(SYS_close_range, BEAT_FD + 1, ~0u, 0);
+    syscall(SYS_close_range, LOG_FD + (high_log >= 0 && dup2(high_log, LOG_FD) == LOG_FD), ~0u, 0);
 }
 
 /* In a container some of it may not be ours to do: we are not root in it, or it has no such ids. */
@@ -72,7 +75,7 @@ static void drop_privileges(void)
         give_up("no_new_privs");
 }
 
-_Noreturn void engine_become(const struct engine_start *start, int out_fd, int beat_fd)
+_Noreturn void engine_become(const struct engine_start *start, int out_fd, int beat_fd, int log_fd)
 {
     char state[64], conf[64], home[80], beat[40], skip[sizeof("TAWNY_SKIP_MODEL=") + 400];
     char *const argv[] = {ENGINE_PATH, "serve", "--config", conf, "--state", state, NULL};
@@ -80,6 +83,7 @@ _Noreturn void engine_become(const struct engine_start *start, int out_fd, int b
                          home,
                          "XDG_RUNTIME_DIR=" RUNTIME_DIR,
                          beat,
+                         log_fd < 0 ? "TAWNY_LOG_FD=" : "TAWNY_LOG_FD=4",
                          "LANG=C.UTF-8",
                          skip,
                          in_container() ? NULL : "TAWNY_UPDATE=/run/update/status",
@@ -93,7 +97,7 @@ _Noreturn void engine_become(const struct engine_start *start, int out_fd, int b
     snprintf(skip, sizeof(skip), "TAWNY_SKIP_MODEL=%s", start->skip_model);
     child_signals();
     setsid();
-    arrange_files(out_fd, beat_fd);
+    arrange_files(out_fd, beat_fd, log_fd);
     (void)write_file("/proc/self/oom_score_adj", "500", &err); // rather it than anything else
     cgroup_enter();
     process_limit(RLIMIT_NOFILE, 8192); // 1280 connections, and files

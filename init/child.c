@@ -46,6 +46,7 @@ bool child_start(const char *name, int (*run)(void *ctx), void (*done)(void *ctx
         c = children[i].pid ? NULL : &children[i];
     if (!c)
         return false;
+    log_before_fork();
     pid_t pid = fork();
     if (pid < 0) {
         complain(name, "no process could be made for it: %s", strerror(errno));
@@ -75,6 +76,7 @@ bool child_reaped(pid_t pid, int wait_status)
         if (children[i].pid == pid) {
             struct child c = children[i];
             children[i].pid = 0;
+            log_from_children();
             if (c.done) {
                 c.done(c.ctx, WIFSIGNALED(wait_status) ? -WTERMSIG(wait_status)
                                                        : WEXITSTATUS(wait_status));

@@ -6,7 +6,7 @@
  * it loads a model, with no service between, would do so for ever; then it is started without that
  * model, so that /health and the page can say why. That holds until the machine restarts.
  */
-#include "init.h"
+#include "engine.h"
 
 #include <signal.h>
 #include <stdio.h>

@@ -14,8 +14,8 @@
  * known and is logged once, by the caller that decides what happens next.
  *
  * gpt.c, dhcp.c, alias.c, conf.c, static.c, crash.c, shutdown.c, ip6.c, ll4.c, dns.c, mdns.c,
- * sntp.c, reach.c and uevent.c's parser are pure: bytes and times in, values out, no global state.
- * They are what the unit tests run.
+ * sntp.c, reach.c, pulse.c and uevent.c's parser are pure: bytes and times in, values out, no
+ * global state. They are what the unit tests run.
  */
 #ifndef INIT_H
 #define INIT_H
@@ -84,8 +84,12 @@ void say_raw(const char *step, const char *line, size_t len);
 int64_t log_tick(int64_t now);
 void log_drain(void);
 
-/* In a forked child: forget the text that the parent still has to write. */
+/* What children say goes to PID 1 over a pipe, and from there wherever its own lines go. Before a
+ * fork: that pipe is there. In the child: what PID 1 still has to write is not ours, and what is
+ * said goes there. Once it was reaped: its last lines come before what is said of its end. */
+void log_before_fork(void);
 void log_after_fork(void);
+void log_from_children(void);
 
 /* The machine's own screen shows a page and no lines, or lines again; false: there is none. */
 bool log_screen(bool page);
@@ -101,6 +105,23 @@ void loop_timer(int64_t (*tick)(int64_t now));
 void loop_once(int64_t until_ms);
 /* Blocks the signals PID 1 listens to and adds them to the loop: SIGCHLD, SIGTERM, SIGINT. */
 enum status loop_signals(struct err *err);
+
+/* ---- lines.c: whole lines out of a pipe ---- */
+
+struct lines { // what arrived behind the last newline
+    int fd;    // without blocking; -1: closed
+    size_t n;
+    char text[440];
+};
+/* Reads what is there and hands over whole lines, and a full buffer as if it were one. */
+void lines_read(struct lines *l, void (*each)(void *ctx, const char *line, size_t len), void *ctx);
+void lines_close(struct lines *l);
+
+/* ---- relay.c: what is said here, told to the engine too ---- */
+
+void relay_line(int level, const char *step, const char *text);
+int relay_open(void); // the end for an engine that is about to start; -1: it is told nothing
+void relay_close(void);
 
 /* ---- child.c: what may block runs in a child ---- */
 
@@ -736,37 +757,6 @@ void net_changed(void);                        // an address came or went
 bool net_has_address(void);                    // one that reaches further than the cable
 int net_ntp_servers(uint32_t out[], int most); // those that DHCP named, in network byte order
 
-/* ---- crash.c: what the engine's ends mean, pure ---- */
-
-enum memory_kill { MEMORY_UNKNOWN, MEMORY_NOT_FULL, MEMORY_FULL };
-
-struct crash {
-    int n_failures;     // ends in a row, without a minute of service between
-    int n_model_deaths; // of these, while a model was being loaded
-    bool loading;       // so the running one is
-    int64_t ready_ms;   // since when it serves; INT64_MAX: it does not
-    long n_oom;         // the kernel's count of processes killed for memory; -1: not told
-    int64_t oom_ms;     // when that last moved; INT64_MIN: not in this engine's life
-    char skip[400];     // why it is started without its model; "": with it
-};
-
-void crash_started(struct crash *c, long n_oom);
-/* What it said on the heartbeat. */
-void crash_loading(struct crash *c);
-void crash_refused(struct crash *c);
-void crash_ready(struct crash *c, int64_t now);
-/* Every few seconds, and when it has ended. */
-void crash_tick(struct crash *c, int64_t now, long n_oom);
-enum memory_kill crash_memory(const struct crash *c, int64_t now);
-/* It ended for the reason `why`: the seconds to wait until it is started again. */
-int crash_ended(struct crash *c, const char *why);
-/* Why a process ended, as a person would say it. */
-void exit_reason(char *out, size_t cap, int wait_status, enum memory_kill memory);
-/* Seconds to wait before the n-th start in a row (n = 1..) : 1 2 4 8 16 30 30 ... */
-int backoff_s(int n);
-/* oom_kill in the text of /proc/vmstat; -1: it is not there. */
-long oom_kills(const char *vmstat);
-
 /* ---- container.c: PID 1 in a container ---- */
 
 /* named: the value of `container=` in PID 1's environment, or NULL; root: "" or a faked tree.
@@ -788,38 +778,9 @@ int container_groups(const char *root, gid_t *groups, int most);
  * sets groups anew loses them. */
 bool container_keeps_groups(void);
 
-/* ---- report.c: what is kept of the engine's crashes ---- */
-
-#define REPORT_LINES 40
-#define REPORT_LINE 240
-
-struct report {
-    char line[REPORT_LINES][REPORT_LINE]; // a ring: the last ones it said
-    unsigned n_lines;                     // so far
-    char state[64], reason[240];
-    char dump[48]; // the GPU's, a name; "": none
-    int64_t unix_s, ran_ms;
-    int number; // of this run of the machine
-};
-
-void report_line(struct report *r, const char *line, size_t len);
-/* The file's text, pure; returns its length, less than cap. */
-size_t report_text(const struct report *r, char *out, size_t cap);
-/* Removes all but the newest `kept` of the files TIME-N and `ending` in the folder. */
-void report_prune(const char *folder, const char *ending, int kept);
-/* In a child: the report and what the GPU's driver left, in the state's crashes/. */
-void report_keep(struct report *r, const char *state_dir, const char *reason, int64_t ran_ms);
-
-/* ---- supervise.c, become.c ---- */
-
-struct engine_start {
-    char state[64], conf[64];
-    char skip_model[400]; // why its model is left out; "": it is not
-};
+/* ---- supervise.c (engine.h has what is its own) ---- */
 
 void engine_start(const char *state_dir, const char *conf_path);
-/* In a fork of PID 1: takes on the engine's user and starts its program. */
-_Noreturn void engine_become(const struct engine_start *start, int out_fd, int beat_fd);
 bool engine_reaped(pid_t pid, int wait_status);
 bool engine_ready(void);
 bool engine_answers(void); // it is ready, or runs without a model: its pages can be opened

@@ -8,6 +8,8 @@
  *
  * Invariant: writing never blocks. A serial line takes 4 KiB and then says EAGAIN; the rest waits
  * in a buffer per console that log_tick writes out; what does not fit is dropped and counted.
+ *
+ * A child's lines come here over a pipe, so that they are on the monitor's page too.
  */
 #include "screen.h"
 
@@ -122,12 +124,33 @@ void log_screen_write(const char *text, size_t len)
             console_write(&consoles[i], text, len);
 }
 
-static void log_line(int level, const char *step, const char *format, va_list args)
+/* ---- what children say ---- */
+
+/* Their lines: the level, a digit, then the step, a tab, the text. */
+static struct lines children = {.fd = -1};
+static int to_parent = -1;
+static bool is_child;
+
+static void to_the_parent(int level, const char *step, const char *text)
 {
-    char text[400], line[LINE_MAX_BYTES];
+    char line[sizeof(children.text)];
+    int n = snprintf(line, sizeof(line), "%d%.20s\t%.399s", level, step, text);
+
+    for (char *at = line; (at = strchr(at, '\n'));)
+        *at = ' ';
+    line[n++] = '\n';
+    (void)!write(to_parent, line, (size_t)n); // whole, or not at all
+}
+
+static void log_text(int level, const char *step, const char *text)
+{
+    char line[LINE_MAX_BYTES];
     int64_t t = now_ms();
 
-    vsnprintf(text, sizeof(text), format, args);
+    if (is_child && to_parent >= 0) {
+        to_the_parent(level, step, text);
+        return;
+    }
     int n = snprintf(line, sizeof(line), "[%5lld.%03lld] %s: %s\n", (long long)(t / 1000),
                      (long long)(t % 1000), step, text);
     if (n < 0)
@@ -138,10 +161,68 @@ static void log_line(int level, const char *step, const char *format, va_list ar
     }
     emit(line, (size_t)n);
     screen_said(step, text, strlen(text), level <= 4);
+    relay_line(level, step, text);
     if (kmsg_fd >= 0) {
         n = snprintf(line, sizeof(line), "<%d>tawny: %s: %s\n", level, step, text);
         (void)!write(kmsg_fd, line, (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1);
     }
+}
+
+/* A child that went wrong may have written anything. */
+static void child_line(void *ctx, const char *line, size_t len)
+{
+    char step[21], text[400];
+    const char *tab = memchr(line, '\t', len);
+    size_t n_step = tab ? (size_t)(tab - line) : 0, n = 0;
+
+    (void)ctx;
+    if (n_step < 2 || n_step > sizeof(step) || (line[0] != '4' && line[0] != '6'))
+        return;
+    snprintf(step, sizeof(step), "%.*s", (int)n_step - 1, line + 1);
+    for (const char *at = tab + 1; at < line + len && n < sizeof(text) - 1; at++) {
+        unsigned char c = (unsigned char)*at;
+        text[n++] = c >= 0x20 && c != 0x7f ? (char)c : ' ';
+    }
+    text[n] = 0;
+    log_text(line[0] - '0', step, text);
+}
+
+static void children_arrived(int fd, void *ctx)
+{
+    (void)fd;
+    (void)ctx;
+    log_from_children();
+}
+
+void log_from_children(void)
+{
+    lines_read(&children, child_line, NULL);
+}
+
+/* Its end for writing is high: what a child gives up (confine.c) closes it, and takes no low number
+ * for it. */
+void log_before_fork(void)
+{
+    int ends[2];
+
+    if (to_parent >= 0 || pipe2(ends, O_CLOEXEC | O_NONBLOCK))
+        return;
+    to_parent = fcntl(ends[1], F_DUPFD_CLOEXEC, 100);
+    close(ends[1]);
+    if (to_parent < 0) {
+        close(ends[0]);
+        return;
+    }
+    children.fd = ends[0];
+    loop_add(ends[0], children_arrived, NULL);
+}
+
+static void log_line(int level, const char *step, const char *format, va_list args)
+{
+    char text[400];
+
+    vsnprintf(text, sizeof(text), format, args);
+    log_text(level, step, text);
 }
 
 void say(const char *step, const char *format, ...)
@@ -269,6 +350,7 @@ void log_drain(void)
 
 void log_after_fork(void)
 {
+    is_child = true;
     for (int i = 0; i < n_consoles; i++) {
         consoles[i].n_waiting = 0;
         consoles[i].n_dropped = 0;

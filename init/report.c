@@ -12,7 +12,7 @@
  * writes as the engine's user: the folder is the engine's, and a link that it has put there leads
  * nowhere that it could not write itself.
  */
-#include "init.h"
+#include "engine.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -4,8 +4,9 @@
  * Until the engine answers, and from the moment the machine is switched off, it shows the log as it
  * runs, as the serial line always does. Between, it shows where the box is reached and how
  * it is; the keys 1 to 4 show more, 0 the first page again. All of it is taken from the lines that
- * are said anyway: there is no second word on anything. Nothing can be typed but these keys: no
- * shell stands behind them.
+ * are said anyway: there is no second word on anything, but for what the engine tells for it alone:
+ * the QR code of the start page, which it makes (its library is none of PID 1's), and its speed.
+ * Nothing can be typed but these keys: no shell stands behind them.
  */
 #include "screen.h"
 
@@ -44,7 +45,8 @@ static void take_engine(struct screen *s, const char *line)
     const char *url = behind(line, "url https://");
 
     if (strncmp(line, "tawny ", 6) == 0) {
-        s->n_urls = 0; // a new start tells all of them again
+        s->n_urls = s->n_qr = 0; // a new start tells all of them again
+        s->speed[0] = 0;
         keep(s->version, sizeof(s->version), line + 6);
     } else if (url && line == url - 12) {
         if (s->n_urls < SCREEN_URLS)
@@ -90,21 +92,100 @@ void screen_take(struct screen *s, const char *step, const char *text, size_t le
         snprintf(s->trouble, SCREEN_TEXT, "%.20s: %.*s", step, SCREEN_TEXT - 24, line);
 }
 
+static int hex_digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+void screen_qr(struct screen *s, const char *text, size_t len)
+{
+    uint8_t bits[sizeof(s->qr)] = {0};
+    int n = len >= 2 && text[0] >= '0' && text[0] <= '9' && text[1] >= '0' && text[1] <= '9'
+                ? (text[0] - '0') * 10 + text[1] - '0'
+                : 0;
+    size_t n_bytes = (size_t)(n * n + 7) / 8;
+
+    if (len == 1 && text[0] == '0')
+        s->n_qr = 0;
+    if ((n != 21 && n != 25 && n != SCREEN_QR) || len != 3 + 2 * n_bytes || text[2] != ' ')
+        return;
+    for (size_t i = 0; i < 2 * n_bytes; i++) {
+        int digit = hex_digit(text[3 + i]);
+        if (digit < 0)
+            return;
+        bits[i / 2] = (uint8_t)(bits[i / 2] << 4 | digit);
+    }
+    memcpy(s->qr, bits, sizeof(bits));
+    s->n_qr = n;
+}
+
+void screen_speed(struct screen *s, const char *text, size_t len)
+{
+    if (len == 0 || len >= sizeof(s->speed))
+        return;
+    for (size_t i = 0; i < len; i++)
+        if ((text[i] < '0' || text[i] > '9') && text[i] != '.')
+            return;
+    snprintf(s->speed, sizeof(s->speed), "%.*s", (int)len, text);
+}
+
 /* ---- drawing ---- */
+
+#define QUIET 2 // light modules around the code
 
 struct page {
     char *out;
     size_t n, cap;
-    int row;
+    int row, most;           // rows so far; of them at most
+    const struct screen *qr; // whose code stands at the right; NULL: none
 };
 
-/* One row, cut at the right edge, the rest of it cleared. */
+/* Of the code and its margin: columns, and the half as many rows. */
+static int qr_side(const struct page *p)
+{
+    return p->qr && p->qr->n_qr ? p->qr->n_qr + 2 * QUIET : 0;
+}
+
+static bool qr_dark(const struct screen *s, int y, int x)
+{
+    int n = s->n_qr, at = (y - QUIET) * n + x - QUIET;
+
+    return y >= QUIET && x >= QUIET && y < n + QUIET && x < n + QUIET &&
+           s->qr[at / 8] >> (7 - at % 8) & 1;
+}
+
+/* Two modules a character, one above the other: light ones are drawn. Returns the bytes. */
+static int qr_row(const struct page *p, char *out, size_t cap)
+{
+    static const char *const blocks[] = {"\u2588", "\u2580", "\u2584", " "};
+    int side = qr_side(p), n = 0;
+
+    for (int x = 0; x < side && (size_t)n + 4 < cap; x++) {
+        bool under = 2 * p->row + 1 >= side || qr_dark(p->qr, 2 * p->row + 1, x);
+        n += snprintf(out + n, cap - (size_t)n, "%s",
+                      blocks[2 * qr_dark(p->qr, 2 * p->row, x) + under]);
+    }
+    return n;
+}
+
+static int width(const struct page *p)
+{
+    return COLUMNS - 1 - (2 * p->row < qr_side(p) ? qr_side(p) + 1 : 0);
+}
+
+/* One row, cut at the right edge or at the code, the rest of it cleared. */
 static void row(struct page *p, const char *text)
 {
-    if (p->row >= ROWS)
+    char code[3 * (SCREEN_QR + 2 * QUIET) + 8] = "";
+    int wide = width(p);
+
+    if (p->row >= p->most)
         return;
-    int n = snprintf(p->out + p->n, p->cap - p->n, "%.*s\033[K%s", COLUMNS - 1, text,
-                     ++p->row < ROWS ? "\r\n" : "");
+    if (wide < COLUMNS - 1)
+        (void)qr_row(p, code, sizeof(code));
+    int n = snprintf(p->out + p->n, p->cap - p->n, "%-*.*s%s\033[K%s", code[0] ? wide + 1 : 0, wide,
+                     text, code, p->row + 1 < ROWS ? "\r\n" : "");
+    p->row++;
     if (n > 0 && (size_t)n < p->cap - p->n)
         p->n += (size_t)n;
 }
@@ -112,11 +193,10 @@ static void row(struct page *p, const char *text)
 /* A long text over at most `most` rows, behind a name of 13 columns. */
 static void field(struct page *p, const char *name, const char *text, int most)
 {
-    const int wide = COLUMNS - 1 - 15;
     char line[COLUMNS + 8];
 
     for (int i = 0; i == 0 || (*text && i < most); i++) {
-        int n = (int)strlen(text), cut = n;
+        int n = (int)strlen(text), cut = n, wide = width(p) - 15;
         if (n > wide) {
             for (cut = wide; cut > wide / 2 && text[cut] != ' ' && text[cut - 1] != ':'; cut--)
                 ;
@@ -148,24 +228,27 @@ static void lines(struct page *p, const char *head, char ring[][SCREEN_TEXT], un
 
 static void first_page(struct page *p, const struct screen *s)
 {
-    char line[300];
+    char line[SCREEN_TEXT + 60];
 
+    p->qr = s;
     row(p, "    ,___,");
     snprintf(line, sizeof(line), "    (o,o)    Tawny %.60s", s->version);
     row(p, line);
     row(p, "    /)_)     an inference server: it answers over HTTPS");
     row(p, "     \" \"");
     for (int i = 0; i < s->n_urls; i++)
-        field(p, i ? "" : "Address", s->url[i], 1);
+        field(p, i ? "" : "Address", s->url[i], 2);
     if (!s->n_urls)
-        field(p, "Address", "none that another machine can reach: key 1 says more", 1);
-    field(p, "Fingerprint", s->fingerprint, 2);
-    field(p, "API key", s->key[0] ? s->key : "in tawny/api-key on the data partition", 1);
+        field(p, "Address", "none that another machine can reach: key 1 says more", 2);
+    field(p, "Fingerprint", s->fingerprint, 3);
+    field(p, "API key", s->key[0] ? s->key : "in tawny/api-key on the data partition", 2);
     row(p, "");
     field(p, "Device", s->device[0] ? s->device : "not known yet", 2);
     field(p, "Model", s->model[0] ? s->model : "none yet", 2);
     field(p, "Context", s->context, 2);
-    field(p, "State", s->state[0] ? s->state : "starting", 4);
+    snprintf(line, sizeof(line), "%s%s%s%s", s->state[0] ? s->state : "starting",
+             s->speed[0] ? "; last at " : "", s->speed, s->speed[0] ? " tokens a second" : "");
+    field(p, "State", line, 4);
     row(p, "");
     field(p, "Last trouble", s->trouble[0] ? s->trouble : "none", 3);
 }
@@ -188,7 +271,7 @@ static void certificates(struct page *p, const struct screen *s)
 size_t screen_draw(const struct screen *s, char *out, size_t cap)
 {
     struct screen *all = (struct screen *)(uintptr_t)s; // the rings are only read
-    struct page p = {.out = out, .cap = cap};
+    struct page p = {.out = out, .cap = cap, .most = ROWS - 1};
 
     p.n = (size_t)snprintf(out, cap, "\033[H");
     switch (s->view) {
@@ -210,6 +293,7 @@ size_t screen_draw(const struct screen *s, char *out, size_t cap)
     }
     while (p.row < ROWS - 1)
         row(&p, "");
+    p.most = ROWS;
     row(&p, " 0 this box   1 network   2 log   3 doctor   4 certificates");
     return p.n;
 }
@@ -250,6 +334,14 @@ static void open_keys(void)
         tcsetattr(keys_fd, TCSANOW, &how);
     }
     loop_add(keys_fd, key_arrived, NULL);
+}
+
+void screen_heard(bool qr, const char *text, size_t len)
+{
+    if (qr)
+        screen_qr(&screen, text, len);
+    else
+        screen_speed(&screen, text, len);
 }
 
 void screen_said(const char *step, const char *text, size_t len, bool trouble)

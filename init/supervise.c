@@ -2,18 +2,22 @@
  *
  * Two pipes come from it: its output, which is forwarded line by line to the consoles, and the
  * heartbeat, on which it writes lines:
- *   beat              at least every 5 s while its network thread is alive
+ *   beat net          every 5 s while its network thread is alive
+ *   beat compute      the same while the one that computes is (pulse.c)
  *   loading           a model is being loaded from here on
  *   ready             it serves
  *   failed            it runs, but without a model: that one was refused
+ *   qr N HEX, qr 0    the start page as a QR code, for the monitor; none
+ *   speed N           tokens a second, for the monitor
  *   update ID         an update has arrived as that file; update-older ID: an older version may be
  *   restart           it ends now, to be started again: its administrator asked for that
  *   reboot, poweroff  what its administrator asked for of the machine
- * An engine silent for 60 s is killed; when even that does not end it, the machine is restarted.
- * One that ends is started again after 1, 2, 4 ... 30 s (crash.c says how long, and whether without
- * its model). init never gives up: the box has nothing else to do.
+ * An engine of which one thread was silent for 60 s is killed; when even that does not end it, the
+ * machine is restarted. One that ends is started again after 1, 2, 4 ... 30 s (crash.c says how
+ * long, and whether without its model). init never gives up: the box has nothing else to do.
  */
-#include "init.h"
+#include "engine.h"
+#include "screen.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,27 +26,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-#define SILENT_MS 60000
 #define ASKED_MS 1000       // until it starts again when that was asked for
 #define UNKILLABLE_MS 60000 // after SIGKILL; nothing but a new start of the kernel helps then
-#define MOST_READS 1024     // in one turn, of at most 400 bytes each: more than a pipe holds
-
-struct lines { // what arrived behind the last newline
-    int fd;    // -1: closed
-    size_t n;
-    char text[400];
-};
 
 static struct {
     struct engine_start start;
     struct crash crash;
     pid_t pid;           // 0: not running
     bool ready, refused; // it said that it serves; that it has no model
-    bool stopping, killed_silent;
-    bool asked; // to start again: it says so before it ends
-    int64_t started_ms, beat_ms, restart_ms, ticked_ms;
+    bool stopping;
+    const char *silent; // the thread for whose silence it was killed; NULL: it was not
+    bool asked;         // to start again: it says so before it ends
+    int64_t started_ms, silent_ms, restart_ms, ticked_ms;
+    struct pulse pulse;
     struct lines out, beat;
     char last[200]; // the last line it said
     struct report report;
@@ -57,8 +56,9 @@ static long oom_kills_now(void)
 
 /* ---- its pipes ---- */
 
-static void output_line(const char *line, size_t len)
+static void output_line(void *ctx, const char *line, size_t len)
 {
+    (void)ctx;
     if (len) {
         say_raw("engine", line, len);
         snprintf(engine.last, sizeof(engine.last), "%.*s", (int)len, line);
@@ -82,13 +82,16 @@ static bool after(const char **line, size_t *len, const char *word)
     return true;
 }
 
-static void beat_line(const char *line, size_t len)
+static void beat_line(void *ctx, const char *line, size_t len)
 {
-    engine.beat_ms = now_ms();
+    int64_t now = now_ms();
+
+    (void)ctx;
+    pulse_line(&engine.pulse, line, len, now);
     if (is(line, len, "ready") && !engine.ready) {
         engine.ready = true;
-        crash_ready(&engine.crash, engine.beat_ms);
-        say("engine", "serves, %lld ms after its start", (long long)(now_ms() - engine.started_ms));
+        crash_ready(&engine.crash, now);
+        say("engine", "serves, %lld ms after its start", (long long)(now - engine.started_ms));
         net_say_urls();
         if (!in_container())
             say_ports();
@@ -98,6 +101,10 @@ static void beat_line(const char *line, size_t len)
         engine.refused = true;
         crash_refused(&engine.crash);
         net_say_urls();
+    } else if (after(&line, &len, "qr ")) {
+        screen_heard(true, line, len);
+    } else if (after(&line, &len, "speed ")) {
+        screen_heard(false, line, len);
     } else if (after(&line, &len, "update ")) {
         update_asked(line, len, false);
     } else if (after(&line, &len, "update-older ")) {
@@ -111,55 +118,19 @@ static void beat_line(const char *line, size_t len)
     }
 }
 
-/* Reads what is there, but not for ever, and hands over whole lines, and a full buffer as if it
- * were one. A pipe that has ended is watched no more: it would be ready again and again until its
- * process is gone, which a hanging driver can delay. */
-static void read_lines(struct lines *l, void (*each)(const char *line, size_t len))
-{
-    for (int turn = 0; l->fd >= 0 && turn < MOST_READS; turn++) {
-        ssize_t r = read(l->fd, l->text + l->n, sizeof(l->text) - l->n);
-        char *newline;
-        if (r == 0)
-            loop_remove(l->fd);
-        if (r <= 0)
-            return;
-        l->n += (size_t)r;
-        while ((newline = memchr(l->text, '\n', l->n))) {
-            size_t len = (size_t)(newline - l->text);
-            each(l->text, len);
-            l->n -= len + 1;
-            memmove(l->text, newline + 1, l->n);
-        }
-        if (l->n == sizeof(l->text)) {
-            each(l->text, l->n);
-            l->n = 0;
-        }
-    }
-}
-
-static void lines_close(struct lines *l)
-{
-    if (l->fd >= 0) {
-        loop_remove(l->fd);
-        close(l->fd);
-        l->fd = -1;
-        l->n = 0;
-    }
-}
-
 static void output_arrived(int fd, void *ctx)
 {
     (void)fd;
     (void)ctx;
-    read_lines(&engine.out, output_line);
+    lines_read(&engine.out, output_line, NULL);
 }
 
 static void beat_arrived(int fd, void *ctx)
 {
     (void)fd;
     (void)ctx;
-    read_lines(&engine.out, output_line); // what it said before comes first on the screen
-    read_lines(&engine.beat, beat_line);
+    lines_read(&engine.out, output_line, NULL); // what it said before comes first on the screen
+    lines_read(&engine.beat, beat_line, NULL);
 }
 
 /* ---- start, end ---- */
@@ -204,9 +175,10 @@ static void spawn(void)
         close(out[1]);
         return;
     }
+    int log = relay_open();
     pid_t pid = fork();
     if (pid == 0)
-        engine_become(&engine.start, out[1], beat[1]);
+        engine_become(&engine.start, out[1], beat[1], log);
     int e = errno;
     close(out[1]);
     close(beat[1]);
@@ -215,6 +187,7 @@ static void spawn(void)
         not_started("no process could be made for it");
         close(out[0]);
         close(beat[0]);
+        relay_close();
         return;
     }
     fcntl(out[0], F_SETFL, O_NONBLOCK);
@@ -224,10 +197,12 @@ static void spawn(void)
     loop_add(out[0], output_arrived, NULL);
     loop_add(beat[0], beat_arrived, NULL);
     engine.pid = pid;
-    engine.ready = engine.refused = engine.killed_silent = engine.asked = false;
+    engine.ready = engine.refused = engine.asked = false;
+    engine.silent = NULL;
     engine.last[0] = 0;
     crash_started(&engine.crash, oom_kills_now());
-    engine.started_ms = engine.beat_ms = engine.ticked_ms = now_ms();
+    engine.started_ms = engine.ticked_ms = now_ms();
+    pulse_start(&engine.pulse, engine.started_ms);
 }
 
 void engine_start(const char *state_dir, const char *conf_path)
@@ -246,8 +221,9 @@ static void say_end(char *why, size_t cap, int wait_status)
     int64_t now = now_ms();
 
     crash_tick(&engine.crash, now, oom_kills_now());
-    if (engine.killed_silent)
-        snprintf(why, cap, "it was silent for %d s and was killed", SILENT_MS / 1000);
+    if (engine.silent)
+        snprintf(why, cap, "its %s thread was silent for %d s and it was killed", engine.silent,
+                 PULSE_SILENT_MS / 1000);
     else
         exit_reason(why, cap, wait_status, crash_memory(&engine.crash, now));
     complain("engine", "ended: %s. Its last words: %s", why,
@@ -261,19 +237,23 @@ bool engine_reaped(pid_t pid, int wait_status)
 
     if (!engine.pid || pid != engine.pid)
         return false;
-    read_lines(&engine.out, output_line);
+    lines_read(&engine.out, output_line, NULL);
     if (engine.out.n)
-        output_line(engine.out.text, engine.out.n);
-    read_lines(&engine.beat, beat_line);
+        output_line(NULL, engine.out.text, engine.out.n);
+    lines_read(&engine.beat, beat_line, NULL);
     lines_close(&engine.out);
     lines_close(&engine.beat);
+    relay_close();
     engine.pid = 0;
     engine.ready = false;
     if (engine.stopping) {
-        say("engine", "stopped");
+        if (WIFSIGNALED(wait_status))
+            complain("engine", "had to be killed: a GPU that was computing is left as it is");
+        else
+            say("engine", "stopped");
         return true;
     }
-    if (engine.asked && !engine.killed_silent) {
+    if (engine.asked && !engine.silent) {
         say("engine", "starts again, as its administrator asked");
         engine.restart_ms = now_ms() + ASKED_MS;
         return true;
@@ -305,8 +285,7 @@ bool engine_running(void)
 
 bool engine_lost(int64_t now)
 {
-    return engine.pid && engine.killed_silent &&
-           now - engine.beat_ms > SILENT_MS + 2 * UNKILLABLE_MS;
+    return engine.pid && engine.silent && now - engine.silent_ms > 2 * UNKILLABLE_MS;
 }
 
 void engine_stop(bool now)
@@ -325,14 +304,18 @@ int64_t engine_tick(int64_t now)
             spawn();
         return engine.pid || !engine.restart_ms ? INT64_MAX : engine.restart_ms;
     }
-    if (now - engine.ticked_ms > 15000)
-        engine.beat_ms = now; // we slept ourselves (a paused VM): nobody was silent
+    if (now - engine.ticked_ms > 15000) { // we slept ourselves (a paused VM): nobody was silent
+        pulse_start(&engine.pulse, now);
+        engine.silent_ms = now;
+    }
     engine.ticked_ms = now;
     crash_tick(&engine.crash, now, oom_kills_now());
-    if (now - engine.beat_ms > SILENT_MS && !engine.killed_silent) {
-        engine.killed_silent = true;
-        kill(engine.pid, SIGKILL);
-    } else if (now - engine.beat_ms > SILENT_MS + UNKILLABLE_MS && engine.killed_silent) {
+    if (!engine.silent) {
+        engine.silent = pulse_silent(&engine.pulse, now);
+        engine.silent_ms = now;
+        if (engine.silent)
+            kill(engine.pid, SIGKILL);
+    } else if (now - engine.silent_ms > UNKILLABLE_MS) {
         power_request(POWER_REBOOT, "the engine was killed and does not end: a driver hangs");
     }
     return now + 5000;

@@ -12,14 +12,9 @@
 static const char *fault(const struct api *api)
 {
     const struct sched_status *now = sched_status(api->options.sched);
-    uint64_t step_ms = sched_step_ms(api->options.sched);
     if (now->state == SCHED_FAILED)
         return now->err.text;
-    if (now->state == SCHED_LOADING && step_ms > SCHED_DEVICE_MS)
-        return "the device has not come up within a minute of being opened: its driver hangs";
-    if (now->state == SCHED_READY && step_ms > SCHED_HUNG_MS)
-        return "the engine has been at one step for more than five minutes: it hangs";
-    return NULL;
+    return now->state == SCHED_STOPPING ? NULL : sched_hangs(api->options.sched);
 }
 
 static void device_write(struct json *json, const struct compute_info *device)

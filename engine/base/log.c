@@ -4,7 +4,7 @@
 // are replaced: part of a line may come from a client. Times are UTC. The rule of the house: log
 // once, on the floor that decides what to do about it. The last lines are kept in a ring for
 // whoever asks; what a line says of a request is its name, and never its text.
-#include "base.h"
+#include "relay.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -76,6 +76,15 @@ uint64_t log_last(void)
     const uint64_t last = last_number;
     pthread_mutex_unlock(&kept_mutex);
     return last;
+}
+
+void log_relay(enum log_level level, const char *text, size_t n)
+{
+    char line[LINE_CAP];
+    n = n < sizeof(line) ? n : sizeof(line);
+    for (size_t i = 0; i < n; i++)
+        line[i] = (char)((unsigned char)text[i] < 0x20 || text[i] == 0x7f ? ' ' : text[i]);
+    keep(level, line, n);
 }
 
 // ---- lines ----------------------------------------------------------------------------------

@@ -281,11 +281,11 @@ struct sched {
     struct encoder *encoder;
     struct settings settings;
     char model_path[2200];
-    struct err refused;          // status != OK: there is no model to open
-    struct sched_status *status; // the caller's thread
-    size_t n_open;               // the caller's thread
-    struct place *places;        // the same: of whom these are
-    _Atomic uint64_t step_began_ms;
+    struct err refused;                        // status != OK: there is no model to open
+    struct sched_status *status;               // the caller's thread
+    size_t n_open;                             // the caller's thread
+    struct place *places;                      // the same: of whom these are
+    _Atomic uint64_t step_began_ms, turned_ms; // 0: at no step; when it last came round
     _Atomic uint64_t gauges[sizeof(struct sched_gauges) / sizeof(uint64_t)];
     struct event *late, **late_end; // the engine thread: events that found the ring full
 };
@@ -297,6 +297,7 @@ struct event *event_open(enum event_kind kind, const struct work *work);
 void engine_tell_gauges(struct engine *engine);
 // Around what may take long: sched_step_ms() counts from here.
 void engine_step_begins(struct engine *engine, bool begins);
+void engine_turns(struct engine *engine); // a sign of life: sched_beats()
 void nap(int n_ms);
 
 // thread.c

@@ -1,9 +1,10 @@
 // sched.c - the caller's side: jobs go out on one ring, events come in on another, and what the
 // caller may know of the engine between two events.
 //
-// The two sides share the rings, and `step_began_ms` (here and in the encoder), by which a watchdog
-// sees a device that hangs. What one would get wrong: the events ring may be full (a net thread
-// that is busy), so the engine keeps what does not fit in a list and never waits.
+// The two sides share the rings, and `step_began_ms` (here and in the encoder) and `turned_ms`, by
+// which a watchdog sees a device or a thread that hangs. What one would get wrong: the events ring
+// may be full (a net thread that is busy), so the engine keeps what does not fit in a list and
+// never waits.
 #include "keep.h"
 
 #include <poll.h>
@@ -125,8 +126,14 @@ void sched_gauges(const struct sched *sched, struct sched_gauges *out)
     memcpy(out, each, sizeof(*out));
 }
 
+void engine_turns(struct engine *engine)
+{
+    atomic_store_explicit(&engine->sched->turned_ms, clock_ms(), memory_order_relaxed);
+}
+
 void engine_step_begins(struct engine *engine, bool begins)
 {
+    engine_turns(engine);
     atomic_store_explicit(&engine->sched->step_began_ms, begins ? clock_ms() : 0,
                           memory_order_relaxed);
 }
@@ -199,6 +206,7 @@ void sched_open(struct sched **out, const struct settings *settings, const char 
     snprintf(sched->status->layers.setting, sizeof(sched->status->layers.setting), "%s",
              settings->device);
     sched->late_end = &sched->late;
+    sched->turned_ms = clock_ms();
     sigfillset(&all); // signals are the main thread's
     pthread_sigmask(SIG_SETMASK, &all, &before);
     encoder_open(&sched->encoder);
@@ -323,4 +331,32 @@ uint64_t sched_step_ms(const struct sched *sched)
              text_ms = encoder_began_ms(sched->encoder), now_ms = clock_ms();
     uint64_t began_ms = !step_ms || (text_ms && text_ms < step_ms) ? text_ms : step_ms;
     return began_ms && now_ms > began_ms ? now_ms - began_ms : 0;
+}
+
+// A GPU's models are where it computes: the long reads from a disk are a processor's.
+static uint64_t patience_ms(const struct sched *sched)
+{
+    const char *kind = sched->status->device.kind;
+    const bool gpu = kind[0] && strcmp(kind, "cpu") != 0 && strcmp(kind, "software") != 0;
+    return gpu && sched->status->state == SCHED_READY ? SCHED_HUNG_GPU_MS : SCHED_HUNG_MS;
+}
+
+bool sched_beats(const struct sched *sched)
+{
+    const uint64_t step_ms = sched_step_ms(sched), most_ms = patience_ms(sched),
+                   now_ms = clock_ms(),
+                   turned_ms = atomic_load_explicit(&sched->turned_ms, memory_order_relaxed);
+    return step_ms ? step_ms <= most_ms : turned_ms + most_ms >= now_ms;
+}
+
+const char *sched_hangs(const struct sched *sched)
+{
+    if (sched->status->state == SCHED_LOADING && sched_step_ms(sched) > SCHED_DEVICE_MS)
+        return "the device has not come up within a minute of being opened: its driver hangs";
+    if (sched_beats(sched))
+        return NULL;
+    return patience_ms(sched) == SCHED_HUNG_MS
+               ? "the engine has been at one step for more than five minutes: it hangs"
+               : "the engine has been at one step on the GPU for more than two minutes: its driver "
+                 "hangs";
 }

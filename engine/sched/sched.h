@@ -21,10 +21,13 @@
 #include "../model/model.h"
 
 // The engine works on one thing (a forward pass, the tokenizing of one prompt) for so long: then it
-// hangs. /health says so, and the heartbeat stops. The longest that is honest work is a first pass
+// hangs. /health says so, and its heartbeat stops. The longest that is honest work is a first pass
 // on a processor whose memory does not hold all weights: 8 GB from a USB stick at 30 MB/s are 270
-// s. To give up sooner would restart such a box for ever.
-enum { SCHED_HUNG_MS = 300000 };
+// s. To give up sooner would restart such a box for ever. On a GPU the weights are where it
+// computes, and what it was given has failed after half a minute: what takes longer is a call into
+// its driver that does not return. The same holds for a thread that does not come back to its loop.
+enum { SCHED_HUNG_MS = 300000, SCHED_HUNG_GPU_MS = 120000 };
+enum { SCHED_TURN_MS = 5000 }; // so often it turns when it has nothing to do
 // While it loads, its one such thing is to open and test the device, which takes a second: after so
 // long a driver hangs, and /health says so. (The heartbeat goes on: a restart would not mend it.)
 enum { SCHED_DEVICE_MS = 60000 };
@@ -217,6 +220,7 @@ struct sched_gauges {
                                                    // works that run, that of texts that are kept
     uint64_t prefix_asked, prefix_found;           // tokens of prompts; of these in memory already
     uint64_t n_passes, n_pass_works, n_rows;       // forward passes, works and rows in all of them
+    uint64_t n_tokens;                             // tokens of answers
     uint64_t n_suspended;                          // works that were sent back to wait
     uint64_t kept_files, kept_bytes;               // on the disk, of texts: now
     uint64_t kept_reads, kept_read_tokens;         // times that one was read, tokens of these
@@ -259,3 +263,7 @@ void sched_gauges(const struct sched *sched, struct sched_gauges *out);
 // How long the present step (a forward pass, a slice of loading, the tokenizing of a prompt) has
 // been going on; 0 = none.
 uint64_t sched_step_ms(const struct sched *sched);
+// Whether the engine thread has turned, or begun its present step, within the time it may take.
+bool sched_beats(const struct sched *sched);
+// What is to be told of an engine that hangs; NULL: it does not.
+const char *sched_hangs(const struct sched *sched);

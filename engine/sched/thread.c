@@ -59,7 +59,9 @@ static void sleep_on_inboxes(struct engine *engine)
         {.fd = encoder_fd(engine->encoder), .events = POLLIN},
         {.fd = engine->keep ? errands_fd(engine->keep->errands) : -1, .events = POLLIN}};
     int patience_ms = engine_patience_ms(engine);
-    if (engine->sched->late && (patience_ms < 0 || patience_ms > 5))
+    if (patience_ms < 0 || patience_ms > SCHED_TURN_MS)
+        patience_ms = SCHED_TURN_MS;
+    if (engine->sched->late && patience_ms > 5)
         patience_ms = 5;
     if (poll(fds, COUNT_OF(fds), patience_ms) < 0 && errno != EINTR)
         die("poll on the engine's rings: %s", strerror(errno));
@@ -91,6 +93,7 @@ static void engine_run(struct engine *engine)
 {
     while (take_jobs(engine)) {
         bool busy = false;
+        engine_turns(engine);
         engine_tell_late(engine);
         take_encoded(engine);
         keep_take(engine);

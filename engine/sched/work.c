@@ -472,6 +472,7 @@ void loaded_token(struct loaded *loaded, struct seq *seq, int32_t id)
         return;
     }
     work->n_generated++;
+    loaded->engine->gauges.n_tokens++;
     sampler_see(work->sampler, id, true);
     guess_saw(loaded, work, id);
     if (work_speak(loaded, work, id)) {

@@ -4,13 +4,14 @@
 // answer /health already. A model that cannot be loaded does not end the process: /health and the
 // console say why, which is more than a restart loop would. What the owner needs stands on stdout
 // as plain lines (url, CA fingerprint, API key); the log goes to stderr. Under PID 1
-// (TAWNY_HEARTBEAT_FD) we write `beat` every 5 s, from the net thread, unless the engine thread
-// hangs: then PID 1 kills and restarts us, and the device is opened afresh. It hears `loading`,
-// `ready` and `failed` too: when loading has ended us twice, it starts us with TAWNY_SKIP_MODEL,
-// the reason why there is to be no model this time.
+// (TAWNY_HEARTBEAT_FD) the net thread writes `beat net` every 5 s, and `beat compute` as long as
+// the engine thread turns: where one of them stays away PID 1 kills and restarts us, and the device
+// is opened afresh. It hears `loading`, `ready` and `failed` too: when loading has ended us twice,
+// it starts us with TAWNY_SKIP_MODEL, the reason why there is to be no model this time.
 #include "api/api.h"
 #include "args.h"
 #include "confine.h"
+#include "heartbeat.h"
 #include "doctor/doctor.h"
 #include "net/net.h"
 #include "model/model.h"
@@ -41,7 +42,7 @@ struct server {
     char model_path[2200]; // of the model of the start
     struct api *api;
     struct net *net;
-    int heartbeat_fd; // -1: nobody listens
+    struct heartbeat heartbeat;
     bool device_told, plan_told, ready_told, failed_told, show_key;
     uint64_t began_ms, loading_told_ms;
 };
@@ -136,22 +137,6 @@ static enum status prepare_state(struct settings *settings, struct err *err)
 
 // ---- the heartbeat --------------------------------------------------------------------------
 
-static int heartbeat_open(void)
-{
-    const char *text = getenv("TAWNY_HEARTBEAT_FD");
-    char *end;
-    if (!text || !text[0])
-        return -1;
-    long fd = strtol(text, &end, 10);
-    if (*end || fd < 3 || fd > 1023 || fcntl((int)fd, F_GETFD) < 0) {
-        log_warn("TAWNY_HEARTBEAT_FD is \"%.20s\", which is not an open file", text);
-        return -1;
-    }
-    fcntl((int)fd, F_SETFD, FD_CLOEXEC);
-    fcntl((int)fd, F_SETFL, O_NONBLOCK);
-    return (int)fd;
-}
-
 // Sockets handed over as systemd does it (sd_listen_fds(3)): descriptors from 3 on, if they are for
 // this very process.
 static size_t handed_over(void)
@@ -167,30 +152,15 @@ static size_t handed_over(void)
     return (size_t)n_sockets;
 }
 
-static void heartbeat_say(struct server *server, const char *line)
-{
-    if (server->heartbeat_fd < 0)
-        return;
-    if (write(server->heartbeat_fd, line, strlen(line)) < 0 && errno != EAGAIN && errno != EINTR) {
-        log_warn("the heartbeat pipe is closed");
-        close(server->heartbeat_fd);
-        server->heartbeat_fd = -1;
-    }
-}
-
 static void tell_init(void *arg, const char *line)
 {
-    heartbeat_say(arg, line);
+    heartbeat_say(&((struct server *)arg)->heartbeat, line);
 }
 
 static void beat(void *arg)
 {
     struct server *server = arg;
-    if (sched_step_ms(server->sched) > SCHED_HUNG_MS)
-        log_error("the engine has been at one step for %llu s: it hangs; no heartbeat any more",
-                  (unsigned long long)(sched_step_ms(server->sched) / 1000));
-    else
-        heartbeat_say(server, "beat\n");
+    heartbeat_beat(&server->heartbeat, server->sched);
 }
 
 // Its administrator asks for it: PID 1 starts us, or the whole box, again.
@@ -198,7 +168,7 @@ static void restart(void *arg, bool box)
 {
     struct server *server = arg;
     log_info("restarting%s, as was asked for", box ? " the box" : "");
-    heartbeat_say(server, box ? "reboot\n" : "restart\n");
+    heartbeat_say(&server->heartbeat, box ? "reboot\n" : "restart\n");
     if (!box)
         net_stop(server->net);
 }
@@ -221,21 +191,32 @@ static bool is_loopback(const char *url)
            strncmp(url, "https://[::1]", 13) == 0;
 }
 
+static bool has_port_80(const char *listen)
+{
+    for (; (listen = strstr(listen, ":80")) != NULL; listen += 3)
+        if (listen[3] == 0 || listen[3] == ',' || listen[3] == ' ')
+            return true;
+    return false;
+}
+
 // Under PID 1 nobody sits at this machine's own browser: an address that only it can open is none.
 static void print_urls(void *arg)
 {
     struct server *server = arg;
-    char url[128];
+    char url[128], first[128] = "";
     size_t n_shown = 0;
     for (size_t n = 0; net_url(server->net, n, url); n++) {
-        if (server->heartbeat_fd >= 0 && is_loopback(url))
+        if (server->heartbeat.fd >= 0 && is_loopback(url))
             continue;
         printf("url %s\n", url);
-        n_shown++;
+        if (n_shown++ == 0)
+            memcpy(first, url, sizeof(first));
     }
     if (n_shown == 0)
         printf("no url yet: this box has no address that another machine can reach\n");
     fflush(stdout);
+    heartbeat_start_page(&server->heartbeat, first[0] ? first : NULL,
+                         has_port_80(server->settings.listen_http));
 }
 
 static void print_key(void *arg)
@@ -289,7 +270,7 @@ static void tell_device(struct server *server, const struct sched_status *now)
         log_info("device: %s", device->device);
     log_info("why this device: %s", device->reason);
     log_debug("its layers were looked at in %u ms", now->layers.took_ms);
-    heartbeat_say(server, "loading\n");
+    heartbeat_say(&server->heartbeat, "loading\n");
 }
 
 // The context and why, as soon as it is known: before a byte of the weights is loaded.
@@ -339,7 +320,7 @@ static void tell_ready(struct server *server, const struct model_info *model)
              (int)model->n_layer_on_device, (int)model->n_layer, (int)model->n_ctx,
              (int)server->settings.n_parallel);
     log_info("ready after %.1f s", (double)(clock_ms() - server->began_ms) / 1000);
-    heartbeat_say(server, "ready\n");
+    heartbeat_say(&server->heartbeat, "ready\n");
 }
 
 static void state_changed(void *arg)
@@ -354,7 +335,7 @@ static void state_changed(void *arg)
     } else if (now->state == SCHED_FAILED && !server->failed_told) {
         server->failed_told = true;
         log_error("no model is loaded: %s", now->err.text);
-        heartbeat_say(server, "failed\n");
+        heartbeat_say(&server->heartbeat, "failed\n");
         struct err why;
         if (now->layers.opened.status != OK || doctor_wrong(&now->layers, &why))
             print_refusal(&now->layers);
@@ -460,7 +441,7 @@ static enum status listen_somewhere(struct server *server, struct err *err)
 {
     struct settings *settings = &server->settings;
     enum status status = open_net(server, handed_over(), err);
-    for (int n = 0; n < 2 && status != OK && server->heartbeat_fd >= 0; n++) {
+    for (int n = 0; n < 2 && status != OK && server->heartbeat.fd >= 0; n++) {
         const char *name = settings_named(err->text);
         if (!name || strncmp(name, "listen", 6) != 0)
             return status;
@@ -511,7 +492,7 @@ static enum status open_floors(struct server *server, struct err *err)
                                       .settings = &server->asked,
                                       .report = &server->report,
                                       .settings_good = start_settings_good,
-                                      .restart = server->heartbeat_fd >= 0 ? restart : NULL,
+                                      .restart = server->heartbeat.fd >= 0 ? restart : NULL,
                                       .restart_arg = server};
     status = api_open(&server->api, &api_options, err);
     if (status != OK)
@@ -522,6 +503,7 @@ static enum status open_floors(struct server *server, struct err *err)
     start_tell(settings, server->store, server->net);
     api_attach(server->api, server->net, state_changed, server);
     net_every(server->net, BEAT_MS, beat, server);
+    heartbeat_listen(&server->heartbeat, server->net);
     net_on_change(server->net, print_urls, server);
     api_on_key(server->api, print_key, server);
     server->show_key = key_may_be_shown(api_key_is_new(server->api));
@@ -542,8 +524,9 @@ static void close_floors(struct server *server)
 
 int verb_serve(int argc, char **argv)
 {
-    struct server server = {
-        .began_ms = clock_ms(), .loading_told_ms = clock_ms(), .heartbeat_fd = -1};
+    struct server server = {.began_ms = clock_ms(),
+                            .loading_told_ms = clock_ms(),
+                            .heartbeat = {.fd = -1, .log_fd = -1}};
     struct err err = {0};
     enum status status = read_settings(&server.asked, &server.report, argc, argv, &err);
     if (status == CANCELLED)
@@ -555,7 +538,7 @@ int verb_serve(int argc, char **argv)
         return args_fail("serve", &err, 2);
     log_level_set(server.settings.log);
     catch_signals();
-    server.heartbeat_fd = heartbeat_open();
+    heartbeat_open(&server.heartbeat);
     status = prepare_state(&server.settings, &err);
     if (status == OK)
         status = open_floors(&server, &err);

@@ -89,7 +89,8 @@ def run(model):
               "retry-after" not in headers and headers.get("x-should-retry") == "false" and path.name in answer["error"]["message"], answer)
         server.stop()
     beats, said = heartbeat(model)
-    check("life: heartbeat and ready reach the pipe", beats.count("beat\n") >= 2 and beats.count("ready\n") == 1, repr(beats))
+    check("life: heartbeats of both threads and ready reach the pipe", beats.count("beat net\n") >= 2 and
+          beats.count("beat compute\n") >= 2 and beats.count("ready\n") == 1, repr(beats))
     check("life: loading is told before ready", 0 <= beats.find("loading\n") < beats.find("ready\n"), repr(beats))
     check("life: under PID 1 no url that only this machine can open", "no url yet" in said and "url https" not in said, said)
     beats, said = heartbeat(model, TAWNY_SKIP_MODEL="loading it ended the engine 2 times")

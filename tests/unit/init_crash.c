@@ -1,7 +1,7 @@
 /* init_crash.c - what the engine's ends mean: back-off, forgetting, the model that is left out, and
  * when memory is blamed.
  */
-#include "../../init/init.h"
+#include "../../init/engine.h"
 #include "check.h"
 
 #include <signal.h>

@@ -1,7 +1,7 @@
 /* init_report.c - what PID 1 keeps of the engine's ends: the text of a report, how many are kept,
  * and a whole one written by the child that report_keep starts.
  */
-#include "../../init/init.h"
+#include "../../init/engine.h"
 #include "check.h"
 
 #include <dirent.h>

@@ -28,6 +28,10 @@ static void check_page(void)
             at++;
             rows++;
             wide = 0;
+        } else if (strncmp(at, "\u2588", 3) == 0 || strncmp(at, "\u2580", 3) == 0 ||
+                   strncmp(at, "\u2584", 3) == 0) { // of the QR code
+            at += 2;
+            widest = ++wide > widest ? wide : widest;
         } else {
             CHECK(*at >= 0x20 && *at < 0x7f);
             widest = ++wide > widest ? wide : widest;
@@ -123,10 +127,90 @@ static void test_hostile(void)
     }
 }
 
+/* The page's characters at the code's place, read back module by module: as they were told, with
+ * two light ones around. */
+static bool shows_code(int n, bool (*dark)(int y, int x))
+{
+    char cell[80][4];
+    const char *at = page + 3;
+    bool right = true;
+
+    for (int y = 0; y < n + 4; y += 2) {
+        int wide = 0;
+        for (; *at != '\033'; wide++) {
+            int len = (unsigned char)*at < 0x80 ? 1 : 3;
+            snprintf(cell[wide < 79 ? wide : 79], 4, "%.*s", len, at);
+            at += len;
+        }
+        right = right && wide == 79;
+        for (int x = 0; right && x < n + 4; x++) {
+            const char *c = cell[79 - (n + 4) + x];
+            bool up = strcmp(c, " ") == 0 || strcmp(c, "\u2584") == 0,
+                 down = strcmp(c, " ") == 0 || strcmp(c, "\u2580") == 0;
+            right = up == dark(y - 2, x - 2) && (y + 1 >= n + 4 || down == dark(y - 1, x - 2));
+        }
+        at = strstr(at, "\r\n") + 2;
+    }
+    return right;
+}
+
+static int side;
+
+static bool told(int y, int x)
+{
+    return y >= 0 && x >= 0 && y < side && x < side && (y * side + x) * 7919 % 13 < 6;
+}
+
+static void say_code(int n)
+{
+    char line[400];
+    int len = snprintf(line, sizeof(line), "%d ", side = n);
+
+    for (int at = 0; at < n * n || at % 8; at += 4) {
+        int digit = 0;
+        for (int i = at; i < at + 4; i++)
+            digit = 2 * digit + (i < n * n && told(i / n, i % n));
+        len += snprintf(line + len, 2, "%x", digit);
+    }
+    screen_qr(&screen, line, (size_t)len);
+    for (int cut = 0; cut < len; cut++) { // what is not whole changes nothing
+        screen_qr(&screen, line, (size_t)cut);
+        CHECK(screen.n_qr == n);
+    }
+    line[len - 5] = 'g';
+    screen_qr(&screen, line, (size_t)len);
+}
+
+static void test_code(void)
+{
+    memset(&screen, 0, sizeof(screen));
+    test_first();
+    for (int n = 21; n <= 29; n += 4) {
+        say_code(n);
+        check_page();
+        CHECK(shows_code(n, told));
+        CHECK(shows("https://192.0.2.9/") && shows("AA:BB:CC:DD") && shows("77:88:99") &&
+              shows("no model is loaded:") && shows("4 certificates"));
+    }
+    screen_speed(&screen, "41.3", 4);
+    screen_speed(&screen, "41.3\033[2J", 8);
+    screen_speed(&screen, "", 0);
+    check_page();
+    CHECK(shows("41.3"));
+    screen_qr(&screen, "33 00", 5);
+    CHECK(screen.n_qr == 29);
+    test_hostile();
+    (void)screen_key(&screen, '0');
+    screen_qr(&screen, "0", 1);
+    check_page();
+    CHECK(screen.n_qr == 0 && !shows("\u2588"));
+}
+
 int main(void)
 {
     test_first();
     test_keys();
     test_hostile();
+    test_code();
     return check_done("init_screen");
 }

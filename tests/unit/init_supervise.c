@@ -2,7 +2,7 @@
  * heartbeat as the engine does, and end as it might. engine_become below stands in for become.c,
  * which would take on the engine's user and start its program.
  */
-#include "../../init/init.h"
+#include "../../init/engine.h"
 #include "check.h"
 
 #include <signal.h>
@@ -17,6 +17,7 @@ static struct seen { // shared with the children
     int n_starts;
     volatile bool asked; // the third is to end, as its administrator wants it
     char skip[MOST_STARTS][400];
+    bool told[MOST_STARTS];
 } *seen;
 
 static void tell(int fd, const char *line)
@@ -24,14 +25,19 @@ static void tell(int fd, const char *line)
     (void)!write(fd, line, strlen(line));
 }
 
-_Noreturn void engine_become(const struct engine_start *start, int out_fd, int beat_fd)
+_Noreturn void engine_become(const struct engine_start *start, int out_fd, int beat_fd, int log_fd)
 {
     int n = seen->n_starts++;
+    char said[4096];
 
     child_signals();
+    ssize_t got = read(log_fd, said, sizeof(said) - 1); // what PID 1 said before
+    said[got > 0 ? got : 0] = 0;
+    seen->told[n] = strstr(said, "6net: eth0 has a cable\n") &&
+                    strstr(said, "4data: of a child\n") && !strstr(said, "engine: reading");
     snprintf(seen->skip[n], sizeof(seen->skip[n]), "%s", start->skip_model);
     tell(out_fd, "reading the model\n");
-    tell(beat_fd, "beat\n");
+    tell(beat_fd, "beat net\nbeat compute\n");
     if (!start->skip_model[0]) {
         tell(beat_fd, "loading\n");
         if (n == 0)
@@ -55,6 +61,25 @@ static void turn(void)
         CHECK(engine_reaped(pid, wait_status) || child_reaped(pid, wait_status));
 }
 
+static int talks(void *ctx)
+{
+    (void)ctx;
+    complain("data", "of a child");
+    say("data", "%s", "with\x01\nbytes that are none of a line");
+    for (int i = 0; i < 50; i++)
+        say("data", "line %d of many", i);
+    return 3;
+}
+
+static int child_code;
+
+static void talked(void *ctx, int code)
+{
+    (void)ctx;
+    say("data", "the child has ended");
+    child_code = code;
+}
+
 /* What PID 1 said goes to the standard error as long as it has no console: here to a file. */
 static char *run(FILE *said)
 {
@@ -62,6 +87,10 @@ static char *run(FILE *said)
     int64_t end = now_ms() + 20000;
 
     dup2(fileno(said), STDERR_FILENO);
+    say("net", "eth0 has a cable");
+    CHECK(child_start("talks", talks, talked, NULL));
+    while (now_ms() < end && !child_code)
+        turn();
     engine_start("/run/tawny", "/etc/tawny.conf");
     while (now_ms() < end && !engine_answers())
         turn();
@@ -88,6 +117,11 @@ int main(void)
     CHECK(seen->n_starts == 3 && took >= 3000); // 1 s and 2 s of waiting
     CHECK(!seen->skip[0][0] && !seen->skip[1][0] && strstr(seen->skip[2], "2 times"));
     CHECK(strstr(text, "engine: reading the model"));
+    const char *first = strstr(text, "data: of a child\n"), *last = strstr(text, "line 49 of many"),
+               *over = strstr(text, "data: the child has ended");
+    CHECK(child_code == 3 && first && last && over && first < last && last < over);
+    CHECK(strstr(text, "data: with  bytes that are none of a line\n"));
+    CHECK(seen->told[0] && seen->told[1] && seen->told[2]);
     CHECK(strstr(text, "exit code 7. Its last words: reading the model"));
     CHECK(strstr(text, "starts again in 1 s\n"));
     CHECK(strstr(text, "starts again in 2 s, without its model"));
