@@ -48,8 +48,34 @@ def handed_over(model):
     server.stop()
 
 
+def told_by_init(model):
+    """what PID 1 says of its own is in the log, with its level; what it tells of the start page is a QR code"""
+    reader, writer = os.pipe()
+    beats, beat = os.pipe()
+    prefix = ("env", "TAWNY_LOG_FD=%d" % reader, "TAWNY_HEARTBEAT_FD=%d" % beat)
+    os.write(writer, b"6net: eth0 has 192.0.2.7\n4data: no partition was f")
+    server = Server("relay", model, prefix=prefix, pass_fds=(reader, beat))
+    os.close(reader), os.close(beat)
+    server.wait()
+    os.write(writer, b"ound\nnonsense\n\n6\n4" + b"x" * 5000 + b"\n6clock: \x1b[2J is right\n")
+    lines = []
+    for _ in range(100):
+        lines = [(line["level"], line["text"]) for line in server.ask("GET", "/v1/logs")[2]["data"]]
+        if any("clock:" in text for _, text in lines):
+            break
+        time.sleep(0.1)
+    check("life: what PID 1 says is in /v1/logs, with its level", ("info", "net: eth0 has 192.0.2.7") in lines and
+          ("warn", "data: no partition was found") in lines and ("info", "clock:  [2J is right") in lines, lines[-6:])
+    check("life: ... and nothing that it does not say so", not any("nonsense" in text or len(text) > 1000 for _, text in lines), lines[-6:])
+    server.stop()
+    said = os.read(beats, 65536).decode()
+    check("life: under PID 1 a server that nobody can reach has no QR code", "qr 0\n" in said and "qr 2" not in said, said[:200])
+    os.close(writer), os.close(beats)
+
+
 def run(model):
     handed_over(model)
+    told_by_init(model)
     first = Server("life", model)
     first.wait()
     key, ca, printed = first.key(), first.ca.read_text(), first.stdout()
