@@ -154,6 +154,7 @@ void chore_job(struct api *api, struct exchange *exchange, enum chore_kind kind,
     job->id = chore->id;
     job->ask.owner = ask->owner;
     job->ask.keep_s = ask->keep_s;
+    job->ask.n_ctx = ask->n_ctx;
     job->ask.model = bytes_copy(&job->arena, ask->model);
     job->ask.model_path = bytes_copy(&job->arena, ask->model_path);
     if (sched_submit(api->options.sched, job) == OK)

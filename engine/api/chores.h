@@ -26,7 +26,7 @@ struct chore {
 };
 
 // Each answers the exchange, now or when it is done; what it is given is copied.
-// LOAD and UNLOAD: the model and keep_s of the ask, for its owner.
+// LOAD and UNLOAD: the model, n_ctx and keep_s of the ask, for its owner.
 void chore_job(struct api *api, struct exchange *exchange, enum chore_kind kind,
                const struct ask *ask, const struct chore_teller *teller, struct bytes said);
 // When the engine has let the model go: one in use is not deleted.

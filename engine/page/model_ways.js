@@ -33,7 +33,7 @@ export async function defaults_form(model, changed) {
 
 // The list is one of the settings: it counts from the next start on.
 export async function pin(name, on) {
-    const { settings } = await get("/v1/settings"), now = settings.find((one) => one.name === "pin").value;
+    const { settings } = await get("/v1/settings"), now = settings.find((one) => one.name === "pin").value ?? "";
     const names = now.split(",").map((one) => one.trim()).filter((one) => one && one !== name);
     await ask("PUT", "/v1/settings", { pin: [...names, ...(on ? [name] : [])].join(", ") });
     note(t("settings.saved"));

@@ -153,7 +153,7 @@ export async function show(place) {
         } catch (error) {
             here.replaceChildren(problem(error, look));
         }
-        if (!gone) timer = setTimeout(look, LOOK_MS);
+        if (!gone) timer = setTimeout(look, arriving.hidden ? LOOK_MS : LOOK_MS / 3);
     };
     let soon = 0;
     look.soon = () => { soon ||= setTimeout(() => { soon = 0; look(); }, 400); };

@@ -43,7 +43,7 @@ async function restart(look) {
 function form(now, look) {
     const fields = new Map(), changes = {}, wrong = h("p.wrong", { role: "alert" }), save = h("button.main", { type: "submit", disabled: true }, t("save"));
     const change = (one, value) => {
-        if (value === one.value) delete changes[one.name];
+        if (value === (one.value ?? "")) delete changes[one.name];
         else changes[one.name] = value;
         fields.get(one.name).wrong.textContent = "";
         save.disabled = Object.keys(changes).length === 0;

@@ -195,13 +195,29 @@ static uint64_t beside(uint64_t left, uint64_t n_second, const struct engine *en
     return all > n_second ? all - n_second : 1;
 }
 
+// Whether it would not fit if nothing else was loaded: then nothing is unloaded for it.
+static bool never_fits(const struct loaded *loaded, const struct model_options *options)
+{
+    const struct engine *engine = loaded->engine;
+    struct model_info *info = mem_alloc(sizeof(*info));
+    struct model_options alone = *options;
+    struct err err;
+    alone.memory_bytes = engine->memory_bytes;
+    alone.draft = false;
+    const bool never = engine->memory_bytes > 0 &&
+                       model_plan(info, engine->compute, loaded->path, &alone, &err) == OK &&
+                       !info->plan.fits;
+    free(info);
+    return never;
+}
+
 // Unloads what stands in the way. AGAIN: it must wait for what is in use.
 static enum status make_room(const struct loaded *loaded, struct model_options *options,
                              uint64_t n_second, struct err *err)
 {
     struct engine *engine = loaded->engine;
     struct model_info *info = mem_alloc(sizeof(*info));
-    const bool is_first = n_before(loaded) == 0;
+    const bool is_first = n_before(loaded) == 0, never = never_fits(loaded, options);
     const uint64_t waited_ms = clock_ms() - loaded->began_ms;
     enum status status;
     bool fits, well;
@@ -210,10 +226,10 @@ static enum status make_room(const struct loaded *loaded, struct model_options *
         status = model_plan(info, engine->compute, loaded->path, options, err);
         fits = info->plan.fits && has_place(engine);
         well = fits && !info->plan.is_short;
-        if (status != OK || well || !is_first || !engine_evict(engine, loaded))
+        if (status != OK || well || never || !is_first || !engine_evict(engine, loaded))
             break;
     }
-    if (status == OK && !(is_first ? fits : well) && engine_may_evict(engine, loaded) &&
+    if (status == OK && !never && !(is_first ? fits : well) && engine_may_evict(engine, loaded) &&
         waited_ms < WAITS_MOST_MS)
         status = AGAIN;
     else if (status == OK && !has_place(engine))

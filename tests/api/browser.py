@@ -1,11 +1,20 @@
 """The page in headless Chromium, with the CA and without (the screenshot is build/test/api/page.png); then what a person does in
 it, part by part: browser_*.mjs, by Chromium's own protocol (chromium.mjs)."""
 
+import http.server
+import os
 import shutil
+import subprocess
+import sys
+import threading
+import time
 
 import npm
 import scripted
-from tools import HERE, Server, WORK, check, in_test_root, skip, test_root
+from tools import HERE, ROOT, Server, WORK, check, in_test_root, skip, test_root
+
+sys.path.insert(0, str(ROOT / "tests" / "golden"))
+import headers  # noqa: E402
 
 
 def browse(root, home, url, *options):
@@ -45,6 +54,55 @@ def scripted_models():
     return folder
 
 
+class Slowly(http.server.BaseHTTPRequestHandler):
+    """A file in pieces, within some five seconds."""
+    data = b""
+
+    def log_message(self, *_):
+        pass
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def do_GET(self):
+        start = int((self.headers.get("Range") or "bytes=0-")[6:].split("-")[0])
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", "bytes %d-%d/%d" % (start, len(self.data) - 1, len(self.data)))
+        self.send_header("Content-Length", str(len(self.data) - start))
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        for at in range(start, len(self.data), 1 << 18):
+            self.wfile.write(self.data[at:at + (1 << 18)])
+            time.sleep(0.25)
+
+
+def models_area(model, home):
+    """A disk of 20 MB for the models, and among them one that is larger than any memory."""
+    folder, huge, state = WORK / "browser-huge", WORK / "browser-huge" / "huge.gguf", WORK / "browser-state"
+    huge.parent.mkdir(exist_ok=True)
+    if not huge.exists():
+        headers.write(str(huge), headers.Header(str(ROOT / "tests/golden/headers/qwen3.5-122b-a10b.txt")), "whole")
+    sudo = [] if os.getuid() == 0 else ["sudo"]
+    (state / "models").mkdir(exist_ok=True)
+    if subprocess.run([*sudo, "mount", "-t", "tmpfs", "-o", "size=20m,mode=777", "tmpfs", state / "models"], stderr=subprocess.DEVNULL).returncode:
+        skip("browser: the models", "no file system can be mounted here")
+        return
+    Slowly.data = open(model, "rb").read()
+    site = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slowly)
+    threading.Thread(target=site.serve_forever, daemon=True).start()
+    server = Server("browser", model, fresh=False, options=("--models", folder, "--pull-plain", "localhost:%d" % site.server_port))
+    try:
+        server.wait()
+        npm.client("browser", "browser_models.mjs", server, 8, seconds=600, HOME=home, TAWNY_FILE=model,
+                   TAWNY_PULL="http://localhost:%d/pulled.gguf" % site.server_port)
+    finally:
+        server.stop()
+        site.shutdown()
+        subprocess.run([*sudo, "umount", state / "models"])
+
+
 def run(model):
     root, why = test_root()
     if not root:
@@ -72,6 +130,7 @@ def run(model):
     home = WORK / "home-trusting"
     npm.client("browser", "browser_frame.mjs", server, 18, seconds=600, HOME=home)
     check("browser: the server stops cleanly", server.stop() == 0)
+    models_area(model, home)
     server = Server("browser", model, fresh=False, options=("--models", scripted_models()))  # with the CA that is trusted
     server.wait()
     npm.client("browser", "browser_hostile.mjs", server, 4, seconds=600, HOME=home, TAWNY_TEXTS=HERE / "browser_texts.txt")
