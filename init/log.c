@@ -344,6 +344,8 @@ static bool consoles_sending(void)
 
 void log_drain(void)
 {
+    if (is_child && to_parent >= 0)
+        return; // PID 1 has it, and does not end
     for (int turn = 0; turn < 25 && (log_tick(0) != INT64_MAX || consoles_sending()); turn++)
         poll(NULL, 0, 20);
 }

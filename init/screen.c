@@ -232,9 +232,10 @@ static void first_page(struct page *p, const struct screen *s)
 
     p->qr = s;
     row(p, "    ,___,");
-    snprintf(line, sizeof(line), "    (o,o)    Tawny %.60s", s->version);
+    snprintf(line, sizeof(line), "    (o,o)    Tawny %.*s", (int)strcspn(s->version, ","),
+             s->version);
     row(p, line);
-    row(p, "    /)_)     an inference server: it answers over HTTPS");
+    row(p, "    /)_)     an inference server over HTTPS");
     row(p, "     \" \"");
     for (int i = 0; i < s->n_urls; i++)
         field(p, i ? "" : "Address", s->url[i], 2);
