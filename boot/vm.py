@@ -24,6 +24,7 @@ OVMF = Path("/usr/share/OVMF")
 BUSES = {
     "virtio-scsi": ["virtio-scsi-pci,id=scsi", "scsi-hd,drive={d},bus=scsi.0,bootindex=1"],
     "virtio-blk": ["virtio-blk-pci,drive={d},bootindex=1"],
+    "ahci": ["ide-hd,drive={d},bus=ide.0,bootindex=1"],
     "nvme": ["nvme,drive={d},serial=tawny,bootindex=1"],
     "usb": ["qemu-xhci,id=xhci", "usb-storage,drive={d},bus=xhci.0,removable=on,bootindex=1"],
 }
@@ -91,7 +92,8 @@ def choose_accel(kernel, say):
 class VM:
     def __init__(self, folder, disk, *, accel, firmware="uefi", bus="virtio-scsi", memory=1024, format="raw",
                  ports=None, smbios=(), net="net=10.0.2.0/24", drive="", devices=(),
-                 nic="virtio-net-pci,netdev=n,romfile=,id=nic", cable=True, more=(), forward=True):
+                 nic="virtio-net-pci,netdev=n,romfile=,id=nic", cable=True, more=(), forward=True,
+                 serial=True):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.ports = {guest: free_port() for guest in GUEST_PORTS} if ports is None else ports
@@ -103,7 +105,7 @@ class VM:
         self.command = ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-machine", "q35",
                         "-nodefaults", "-display", "none", "-m", str(memory), "-smp", "2",
                         *self._accel(accel), *self._firmware(firmware),
-                        "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
+                        "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console" if serial else "none",
                         "-qmp", f"unix:{self.run_dir}/qmp,server=on,wait=off",
                         "-drive", f"if=none,id=d,file={disk},format={format},discard=unmap{drive}",
                         "-netdev", self._forwards(net), "-device", "virtio-rng-pci"]
