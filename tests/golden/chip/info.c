@@ -1,5 +1,6 @@
 // info.c - see kernel.h. The figures are those of the two chips as their kernel driver tells them:
 // gfx1150 16 compute units behind 128 bits of memory, gfx1151 40 behind 256.
+#include "faults.h"
 #include "kernel.h"
 
 #include <errno.h>
@@ -25,6 +26,11 @@ static uint64_t megabytes(const char *name, uint64_t otherwise)
     const char *text = getenv(name);
     const uint64_t n = text ? strtoull(text, NULL, 10) : otherwise;
     return n << 20;
+}
+
+uint64_t kernel_carved(void)
+{
+    return megabytes("CHIP_VRAM_MB", 512);
 }
 
 static void answer(const struct drm_amdgpu_info *q, const void *from, size_t n)
@@ -97,7 +103,7 @@ static void answer_ip(const struct drm_amdgpu_info *q)
 
 int kernel_info(struct drm_amdgpu_info *q)
 {
-    const uint64_t vram = megabytes("CHIP_VRAM_MB", 512), gtt = megabytes("CHIP_GTT_MB", 114688);
+    const uint64_t vram = kernel_carved(), gtt = megabytes("CHIP_GTT_MB", 114688);
     const uint32_t one = 1, tiling = 0x545; // GB_ADDR_CONFIG, for images alone
     const uint64_t none = 0;
     switch (q->query) {
@@ -113,8 +119,20 @@ int kernel_info(struct drm_amdgpu_info *q)
                sizeof(struct drm_amdgpu_info_firmware));
         return 0;
     case AMDGPU_INFO_VRAM_USAGE:
-    case AMDGPU_INFO_GTT_USAGE:
     case AMDGPU_INFO_VIS_VRAM_USAGE:
+        answer(q, &(uint64_t){kernel_used(true)}, sizeof(uint64_t));
+        return 0;
+    case AMDGPU_INFO_GTT_USAGE:
+        answer(q, &(uint64_t){kernel_used(false)}, sizeof(uint64_t));
+        return 0;
+    case AMDGPU_INFO_GPUVM_FAULT: {
+        uint64_t address;
+        struct drm_amdgpu_info_gpuvm_fault fault = {0};
+        if (fault_page(&address))
+            fault.addr = address, fault.status = 0x00641051;
+        answer(q, &fault, sizeof(fault));
+        return 0;
+    }
     case AMDGPU_INFO_NUM_BYTES_MOVED:
     case AMDGPU_INFO_NUM_EVICTIONS:
     case AMDGPU_INFO_TIMESTAMP:
@@ -126,9 +144,9 @@ int kernel_info(struct drm_amdgpu_info *q)
         return 0;
     case AMDGPU_INFO_MEMORY:
         answer(q,
-               &(struct drm_amdgpu_memory_info){{vram, vram, 0, vram / 4 * 3},
-                                                {vram, vram, 0, vram / 4 * 3},
-                                                {gtt, gtt, 0, gtt / 4 * 3}},
+               &(struct drm_amdgpu_memory_info){{vram, vram, kernel_used(true), vram / 4 * 3},
+                                                {vram, vram, kernel_used(true), vram / 4 * 3},
+                                                {gtt, gtt, kernel_used(false), gtt / 4 * 3}},
                sizeof(struct drm_amdgpu_memory_info));
         return 0;
     case AMDGPU_INFO_READ_MMR_REG:

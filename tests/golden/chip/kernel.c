@@ -5,6 +5,7 @@
 // What all buffers hold lies in one file in memory, at one offset each; a mapping of the process
 // and one of the chip are mappings of that file. A submission is executed within its call, so every
 // fence is signalled when the call returns. CHIP names the chip: gfx1150, or gfx1151.
+#include "faults.h"
 #include "pm4.h"
 #include "watch.h"
 #include "wave.h"
@@ -44,6 +45,7 @@ static bool is_ours[FDS_MOST];
 static int store = -1;
 static uint64_t store_end = 1 << 16, n_submitted;
 static uint32_t n_contexts, n_lists;
+static uint64_t used[2]; // bytes of buffers: in the carve-out, elsewhere
 
 static struct buffer *buffer_of(uint32_t handle)
 {
@@ -58,12 +60,19 @@ static int make_buffer(union drm_amdgpu_gem_create *c)
     const uint64_t n = (c->in.bo_size + 0xffff) & ~(uint64_t)0xffff;
     if (store < 0)
         store = memfd_create("chip", MFD_CLOEXEC);
-    if (handle == BUFFERS_MOST || n == 0 || ftruncate(store, (off_t)(store_end + n)) != 0)
+    if (fault_no_room(used[0] + used[1] + n) || handle == BUFFERS_MOST || n == 0 ||
+        ftruncate(store, (off_t)(store_end + n)) != 0)
         return -ENOMEM;
     buffers[handle] = (struct buffer){store_end, n, c->in.domains, c->in.domain_flags};
+    used[!(c->in.domains & AMDGPU_GEM_DOMAIN_VRAM)] += n;
     store_end += n;
     c->out.handle = handle;
     return 0;
+}
+
+uint64_t kernel_used(bool carved)
+{
+    return used[!carved];
 }
 
 static int close_buffer(uint32_t handle)
@@ -73,6 +82,7 @@ static int close_buffer(uint32_t handle)
         return -EINVAL;
     fallocate(store, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)b->offset,
               (off_t)b->n_bytes);
+    used[!(b->domains & AMDGPU_GEM_DOMAIN_VRAM)] -= b->n_bytes;
     b->n_bytes = 0;
     return 0;
 }
@@ -108,6 +118,14 @@ static void signal_syncs(const struct drm_amdgpu_cs_chunk *c)
 static int submit(union drm_amdgpu_cs *cs)
 {
     const uint64_t *list = (const void *)(uintptr_t)cs->in.chunks;
+    const int refused = fault_refuses(n_submitted + 1);
+    if (refused)
+        return refused;
+    if (fault_hangs(n_submitted + 1)) {
+        memset(cs, 0, sizeof(*cs));
+        cs->out.handle = ++n_submitted;
+        return 0;
+    }
     tasks_before_submit();
     watch_order(), watch_visible();      // what the kernel driver puts between two submissions
     for (int pass = 0; pass < 2; pass++) // first all commands, then what they signal
@@ -116,7 +134,7 @@ static int submit(union drm_amdgpu_cs *cs)
             const struct drm_amdgpu_cs_chunk_ib *ib = (const void *)(uintptr_t)c->chunk_data;
             if (pass == 1)
                 signal_syncs(c);
-            else if (c->chunk_id == AMDGPU_CHUNK_ID_IB) {
+            else if (c->chunk_id == AMDGPU_CHUNK_ID_IB && !fault_skips(n_submitted + 1)) {
                 if (ib->ip_type != AMDGPU_HW_IP_GFX && ib->ip_type != AMDGPU_HW_IP_COMPUTE)
                     chip_stop(NULL, "a submission to queue %u", ib->ip_type);
                 pm4_run(ib->va_start, ib->ib_bytes);
@@ -159,9 +177,14 @@ static int sync_call(unsigned nr, void *of)
         syncs[d->handle % SYNCS_MOST].used = false;
         return 0;
     }
-    case 0xc3: { // wait: whatever was submitted is done
+    case 0xc3: { // wait: whatever was submitted is done, or never will be
         struct drm_syncobj_wait *w = of;
+        const uint32_t *handles = (const void *)(uintptr_t)w->handles;
         w->first_signaled = 0;
+        for (uint32_t i = 0; i < w->count_handles; i++)
+            if (syncs[handles[i] % SYNCS_MOST].point == 0 && fault_hangs(0) &&
+                fault_wait_until(w->timeout_nsec))
+                return -ETIME;
         return 0;
     }
     case 0xca: { // wait for points of timelines
@@ -170,8 +193,11 @@ static int sync_call(unsigned nr, void *of)
         const uint64_t *points = (const void *)(uintptr_t)w->points;
         w->first_signaled = 0;
         for (uint32_t i = 0; i < w->count_handles; i++)
-            if (syncs[handles[i] % SYNCS_MOST].point < points[i])
+            if (syncs[handles[i] % SYNCS_MOST].point < points[i]) {
+                if (fault_hangs(0) && !fault_wait_until(w->timeout_nsec))
+                    continue;
                 return -ETIME;
+            }
         return 0;
     }
     case 0xcb: { // query
@@ -261,7 +287,9 @@ static int amdgpu_call(unsigned nr, void *of)
     case DRM_AMDGPU_CTX: {
         union drm_amdgpu_ctx *c = of;
         const bool alloc = c->in.op == AMDGPU_CTX_OP_ALLOC_CTX;
-        memset(c, 0, sizeof(*c)); // a state: nothing was reset
+        const uint64_t flags = c->in.op == AMDGPU_CTX_OP_QUERY_STATE2 ? fault_flags() : 0;
+        memset(c, 0, sizeof(*c));
+        c->out.state.flags = flags;
         if (alloc)
             c->out.alloc.ctx_id = ++n_contexts;
         return 0;
@@ -337,6 +365,24 @@ static int remember(int fd)
     return fd;
 }
 
+// What the engine reads of the machine's memory: the carve-out, and with CHIP_FREE_MB what is free.
+static int memory_file(const char *path)
+{
+    static const char folder[] = "/sys/dev/char/226:128/device/mem_info_vram_";
+    const char *free_mb = getenv("CHIP_FREE_MB");
+    uint64_t n;
+    if (strncmp(path, folder, sizeof(folder) - 1) == 0)
+        n = strcmp(path + sizeof(folder) - 1, "used") == 0 ? kernel_used(true) : kernel_carved();
+    else if (strcmp(path, "/proc/meminfo") == 0 && free_mb)
+        n = strtoull(free_mb, NULL, 10) << 10;
+    else
+        return -1;
+    const int fd = memfd_create("memory", MFD_CLOEXEC);
+    if (fd >= 0)
+        dprintf(fd, path[1] == 's' ? "%llu\n" : "MemAvailable: %llu kB\n", (unsigned long long)n);
+    return fd >= 0 && lseek(fd, 0, SEEK_SET) == 0 ? fd : -1;
+}
+
 int __wrap_open(const char *path, int flags, ...)
 {
     va_list args;
@@ -345,7 +391,8 @@ int __wrap_open(const char *path, int flags, ...)
     va_end(args);
     if (strcmp(path, node) == 0 || strcmp(path, primary) == 0)
         return remember(memfd_create("amdgpu", MFD_CLOEXEC));
-    return __real_open(path, flags, mode);
+    const int fd = memory_file(path);
+    return fd >= 0 ? fd : __real_open(path, flags, mode);
 }
 
 int __wrap_close(int fd)

@@ -2,6 +2,7 @@
 // names.
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct drm_amdgpu_info;
@@ -9,4 +10,6 @@ struct drm_amdgpu_info;
 // Answers DRM_IOCTL_AMDGPU_INFO: 0 or a negative errno. CHIP_VRAM_MB and CHIP_GTT_MB set the
 // memory that is carved out for the chip and what it may take of the machine's.
 int kernel_info(struct drm_amdgpu_info *query);
+uint64_t kernel_carved(void);      // bytes
+uint64_t kernel_used(bool carved); // bytes that buffers have of the carve-out, or of the rest
 uint16_t kernel_device_id(void);
