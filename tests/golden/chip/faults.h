@@ -1,8 +1,8 @@
 // faults.h - what the kernel driver (kernel.c) plays when CHIP_FAULT says so:
 //
 //   hang=N     submission N and those behind it never end; whoever waits for them waits in vain
-//   lost=N     submission N is refused, and the context says that the chip was reset by another's
-//   page=N     submission N ends, and the context was reset for an address that nothing is mapped at
+//   lost=N     submission N is refused: the chip was reset for what another context did
+//   page=N     submission N ends, and the context was reset: an address that nothing is mapped at
 //   memory=M   buffers of more than M MiB together are refused
 #pragma once
 
