@@ -2,10 +2,12 @@
 //
 // The conversation so far goes into every job, and sched/ finds the part it has computed already,
 // so only the new words are read. Ctrl-C stops an answer; at the prompt it ends the program, as
-// Ctrl-D does. Without a terminal on stdin every line is a message, nothing but the answers is
-// printed, and the exit code is 1 if one failed.
+// Ctrl-D does. In a terminal answers are shown as Markdown, and lines that begin with a slash are
+// commands. Without a terminal on stdin every line is a message, nothing but the answers is
+// printed, as they are, and the exit code is 1 if one failed.
 #include "args.h"
 #include "sched/sched.h"
+#include "terminal_text.h"
 #include "verb.h"
 
 #include <errno.h>
@@ -34,6 +36,8 @@ struct chat {
     size_t n_turns, n_allocated;
     uint64_t last_id;
     struct usage usage; // of the last answer
+    struct terminal_text shown;
+    struct buf own_system; // of /system; n 0: the command line's counts
 };
 
 static volatile sig_atomic_t interrupted;
@@ -71,8 +75,11 @@ static void turns_drop(struct chat *chat, size_t n_left)
 
 static void conversation_new(struct chat *chat)
 {
+    const struct bytes system = chat->own_system.n ? buf_view(&chat->own_system)
+                                : chat->system     ? bytes_of(chat->system)
+                                                   : (struct bytes){NULL, 0};
     turns_drop(chat, 0);
-    if (chat->system && turn_add(chat, "system", bytes_of(chat->system)) != OK)
+    if (system.n > 0 && turn_add(chat, "system", system) != OK)
         log_warn("the system message is too long and was left away");
 }
 
@@ -115,6 +122,28 @@ static struct job *job_of(struct chat *chat)
     return job;
 }
 
+// Markdown, of which every control character is gone.
+static void print_shown(struct chat *chat, struct bytes text)
+{
+    struct buf tame, shown;
+    buf_init(&tame, 3 * text.n);
+    buf_init(&shown, 48 * text.n + 64);
+    if (utf8_tame(&tame, text) == OK &&
+        terminal_text_add(&chat->shown, &shown, buf_view(&tame)) == OK)
+        fwrite(shown.p, 1, shown.n, stdout);
+    buf_free(&tame);
+    buf_free(&shown);
+}
+
+static void print_shown_end(struct chat *chat)
+{
+    struct buf shown;
+    buf_init(&shown, 256);
+    if (terminal_text_end(&chat->shown, &shown) == OK)
+        fwrite(shown.p, 1, shown.n, stdout);
+    buf_free(&shown);
+}
+
 // What a model (its file, its answers) says: a terminal is not to obey it.
 static void print_text(struct bytes text)
 {
@@ -130,7 +159,7 @@ static void print_text(struct bytes text)
 }
 
 // Thoughts are dim; without a terminal only answers are printed.
-static void print_piece(const struct chat *chat, const struct event *event)
+static void print_piece(struct chat *chat, const struct event *event)
 {
     const struct bytes text = {event->text, event->n_text};
     const bool is_content = event->channel == ANSWER_CONTENT;
@@ -138,7 +167,10 @@ static void print_piece(const struct chat *chat, const struct event *event)
         return;
     if (!is_content)
         printf("\x1b[2m");
-    print_text(text);
+    if (is_content && chat->terminal)
+        print_shown(chat, text);
+    else
+        print_text(text);
     if (!is_content)
         printf("\x1b[0m");
     fflush(stdout);
@@ -209,6 +241,8 @@ static enum status ask(struct chat *chat, struct err *err)
         }
         event_close(event);
     }
+    if (chat->terminal)
+        print_shown_end(chat);
     if (status == OK)
         status = turn_add(chat, "assistant", buf_view(&answer));
     printf("\n");
@@ -248,6 +282,105 @@ static bool read_line(struct chat *chat, char **line, size_t *size, struct bytes
     return true;
 }
 
+// Asks with what was said last; what cannot be answered is taken back.
+static bool answer(struct chat *chat, size_t n_before, enum status status)
+{
+    struct err err = {0};
+    if (status == OK)
+        status = ask(chat, &err);
+    else
+        err_set(&err, status, "the message is too long");
+    if (status != OK) {
+        turns_drop(chat, n_before);
+        fprintf(stderr, "tawny chat: %s\n", err.text);
+    } else if (chat->terminal) {
+        print_speed(chat);
+    }
+    return status == OK;
+}
+
+// ---- commands -------------------------------------------------------------------------------
+
+static void command_new(struct chat *chat, struct bytes rest)
+{
+    (void)rest;
+    conversation_new(chat);
+    printf("a new conversation\n\n");
+}
+
+static void command_system(struct chat *chat, struct bytes rest)
+{
+    buf_free(&chat->own_system);
+    buf_init(&chat->own_system, LINE_CAP);
+    if (buf_add(&chat->own_system, rest.p, rest.n) != OK)
+        fprintf(stderr, "tawny chat: the system message is too long\n");
+    command_new(chat, rest);
+}
+
+// The last message and its answer; false: there is none.
+static bool take_back(struct chat *chat, size_t n_of_last)
+{
+    const size_t first = chat->n_turns > 0 && strcmp(chat->turns[0].role, "system") == 0;
+    const bool some = chat->n_turns >= first + 2;
+    if (some)
+        turns_drop(chat, chat->n_turns - n_of_last);
+    else
+        printf("nothing was said yet\n\n");
+    return some;
+}
+
+static void command_undo(struct chat *chat, struct bytes rest)
+{
+    (void)rest;
+    if (take_back(chat, 2))
+        printf("the last message is taken back\n\n");
+}
+
+static void command_retry(struct chat *chat, struct bytes rest)
+{
+    (void)rest;
+    if (take_back(chat, 1))
+        (void)answer(chat, chat->n_turns - 1, OK);
+}
+
+static void command_help(struct chat *chat, struct bytes rest);
+
+static const struct chat_command {
+    const char *name, *what;
+    void (*act)(struct chat *chat, struct bytes rest);
+} commands[] = {
+    {"/new", "a new conversation", command_new},
+    {"/retry", "another answer to the last message", command_retry},
+    {"/undo", "takes the last message and its answer back", command_undo},
+    {"/system", "TEXT is told to the model first, from a new conversation on", command_system},
+    {"/help", "this list", command_help},
+    {"/exit", "ends, as Ctrl-D does; Ctrl-C stops an answer", NULL},
+};
+
+static void command_help(struct chat *chat, struct bytes rest)
+{
+    (void)chat, (void)rest;
+    for (size_t i = 0; i < COUNT_OF(commands); i++)
+        printf("  %-8s %s\n", commands[i].name, commands[i].what);
+    printf("\n");
+}
+
+// The command that a line is; NULL: it is a message, also where it begins with another slash.
+static const struct chat_command *command_of(struct bytes text, struct bytes *rest)
+{
+    size_t n = 0;
+    while (n < text.n && text.p[n] != ' ')
+        n++;
+    for (size_t i = 0; i < COUNT_OF(commands); i++)
+        if (bytes_equal_text((struct bytes){text.p, n}, commands[i].name)) {
+            while (n < text.n && text.p[n] == ' ')
+                n++;
+            *rest = (struct bytes){text.p + n, text.n - n};
+            return &commands[i];
+        }
+    return NULL;
+}
+
 static int talk(struct chat *chat)
 {
     char *line = NULL;
@@ -256,33 +389,24 @@ static int talk(struct chat *chat)
     int code = 0;
     conversation_new(chat);
     while (read_line(chat, &line, &size, &text)) {
-        struct err err = {0};
+        struct bytes rest;
         if (text.n == 0)
             continue;
-        if (chat->terminal && bytes_equal_text(text, "/exit"))
+        const struct chat_command *command = chat->terminal ? command_of(text, &rest) : NULL;
+        if (command && !command->act)
             break;
-        if (chat->terminal && bytes_equal_text(text, "/new")) {
-            conversation_new(chat);
-            printf("a new conversation\n\n");
+        if (command) {
+            command->act(chat, rest);
             continue;
         }
-        size_t n_before = chat->n_turns;
-        enum status status = turn_add(chat, "user", text);
-        if (status == OK)
-            status = ask(chat, &err);
-        else
-            err_set(&err, status, "the message is too long");
-        if (status != OK) {
-            turns_drop(chat, n_before);
-            fprintf(stderr, "tawny chat: %s\n", err.text);
+        const size_t n_before = chat->n_turns;
+        if (!answer(chat, n_before, turn_add(chat, "user", text)))
             code = 1;
-        } else if (chat->terminal) {
-            print_speed(chat);
-        }
     }
     free(line);
     turns_drop(chat, 0);
     free(chat->turns);
+    buf_free(&chat->own_system);
     return chat->terminal ? 0 : code;
 }
 
@@ -302,7 +426,7 @@ static enum status read_command_line(struct chat *chat, int argc, char **argv, s
     };
     const struct command command = {
         "talk to a model in this terminal; without one every line of stdin is a message. Ctrl-C "
-        "stops an answer, /new begins a new conversation, /exit or Ctrl-D ends.",
+        "stops an answer, /help lists the commands, /exit or Ctrl-D ends.",
         args, COUNT_OF(args), &chat->settings};
     sampling_default(&chat->sampling);
     enum status status = args_read(&command, argc, argv, err);
@@ -349,8 +473,8 @@ int verb_chat(int argc, char **argv)
         const struct sched_status *now = sched_status(chat.sched);
         if (chat.terminal) {
             print_text(bytes_of(now->model.name));
-            printf(" on %s\nCtrl-C stops an answer, /new begins a new conversation, /exit or "
-                   "Ctrl-D ends\n\n",
+            printf(" on %s\nCtrl-C stops an answer, /help lists the commands, /exit or Ctrl-D "
+                   "ends\n\n",
                    now->device.device);
         }
         code = talk(&chat);

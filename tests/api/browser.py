@@ -134,6 +134,6 @@ def run(model):
     server = Server("browser", model, fresh=False, options=("--models", scripted_models()))  # with the CA that is trusted
     server.wait()
     npm.client("browser", "browser_hostile.mjs", server, 4, seconds=600, HOME=home, TAWNY_TEXTS=HERE / "browser_texts.txt")
-    npm.client("browser", "browser_axe.mjs", server, 32, seconds=600, HOME=home)
+    npm.client("browser", "browser_axe.mjs", server, 38, seconds=600, HOME=home)
     npm.client("browser", "browser_chat.mjs", server, 17, seconds=600, HOME=home, TAWNY_PID=server.process.pid)
     server.stop()

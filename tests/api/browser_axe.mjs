@@ -89,4 +89,31 @@ await check("axe: a new key's form", page, async () => {
     return why;
 });
 
+// The dialog that a press on the button of that text opens.
+async function dialog_of(area, text, name, ready = "document.querySelector('dialog')") {
+    await check(`axe: ${name}`, page, async () => {
+        await to(page, area);
+        const button = `[...document.querySelectorAll("main button")].find((one) => one.textContent === ${JSON.stringify(text)})`;
+        await page.until(button);
+        await page.eval(`${button}.click()`);
+        await page.until(ready);
+        const why = await look(name);
+        await page.press("Escape");
+        return why;
+    });
+}
+
+for (const dark of [false, true]) {
+    await page.dark(dark);
+    const look_of = dark ? "-dark" : "";
+    await dialog_of("welcome", "Sign in a phone", `phone${look_of}`, "document.querySelector('dialog .qr')");
+    await dialog_of("models", "Defaults", `defaults${look_of}`);
+    await check(`axe: the settings of the box${look_of}`, page, async () => {
+        await to(page, "box");
+        await page.until("document.querySelector('#settings details')");
+        await page.eval("document.querySelectorAll('#settings details').forEach((one) => { one.open = true; }); document.querySelector('#settings').scrollIntoView()");
+        return look(`box-settings${look_of}`);
+    });
+}
+
 await browser.stop();
