@@ -76,7 +76,7 @@ struct push_matmat {         // matmat_tile.comp, matmat_coop.comp
     uint64_t grid;
     uint32_t to_row, w_row, x_row, residual_row; // bytes between rows
     uint32_t n_in, n_out, n_tokens;
-    uint32_t split;       // columns of w to a workgroup (z); n_in without split-k
+    uint32_t split;       // columns of w to a workgroup (z), whole steps of 32; without split-k all
     uint32_t x_share;     // experts only: row i reads x[i / x_share]
     uint32_t bias_row;    // experts only: bytes between the experts' biases
     uint32_t expert_rows; // experts only: rows of w, from one expert to the next

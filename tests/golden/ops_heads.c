@@ -102,6 +102,7 @@ static void heads_cases(void)
         {"gemma4", 4, 2, 64, 64, 64, 0, 64, ROPE_NEOX, F16, true, true, V_IS_K, NO_GATE},
         {"mla", 16, 1, 576, 512, 576, 512, 64, ROPE_NORM, F16, false, false, V_OF_K, NO_GATE},
         {"mla narrow", 4, 1, 96, 64, 96, 64, 32, ROPE_NORM, Q8_0, false, false, V_OF_K, NO_GATE},
+        {"mla small", 4, 1, 80, 64, 80, 64, 16, ROPE_NORM, F16, false, false, V_OF_K, NO_GATE},
         {"wide keys", 4, 2, 192, 128, 192, 0, 64, ROPE_NEOX, F16, false, true, V_OWN, GATE_COLUMNS},
         {"mistral3", 8, 2, 128, 128, 128, 0, 128, ROPE_NORM, F16, false, false, V_OWN, NO_GATE,
          0.1f},

@@ -102,6 +102,8 @@ static void many_tokens(enum dtype type, size_t seed, size_t step)
         product(type, rows[(i * 5 + seed) % COUNT_OF(rows)], columns(type, (i + seed) % 6),
                 tokens[i], extras[(i / step + seed) % COUNT_OF(extras)]);
     product(type, 67, 2816, 20, extras[seed % COUNT_OF(extras)]);
+    if (block_size_of(type) == 1) // not whole steps of the matrix kernels
+        product(type, 192, 48, 40, extras[0]), product(type, 65, 20, 33, extras[seed % 3]);
 }
 
 // ---- several at once ----------------------------------------------------------------------------

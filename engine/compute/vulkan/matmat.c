@@ -119,7 +119,8 @@ void matmat_x(struct vulkan *vk, struct product *product, const struct tensor *x
     const struct features *features = vk_features(vk);
     const bool half = matmat_matrices(features);
     struct push_matmat *push = &product->push;
-    push->n_in = push->split = (uint32_t)x->n_cols;
+    push->n_in = (uint32_t)x->n_cols;
+    push->split = ceil_div(push->n_in, TILE_COLUMNS) * TILE_COLUMNS; // whole steps
     push->x_share = 1;
     push->factor = 1;
     if (!half && !norm && x->n_cols % 16 == 0) {
