@@ -78,7 +78,7 @@ WARN := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -W
 CFLAGS_all := -std=c11 -D_GNU_SOURCE -g -fno-strict-aliasing -fno-common -ffunction-sections -fdata-sections -pthread \
               -ffile-prefix-map=$(CURDIR)=. -fdebug-compilation-dir=. $(WARN) -Iengine -I.
 LIBS := -lbearssl -lyyjson -lpcre2-8 -lllhttp -lqrencode -lm
-LIBS_init := -lbearssl
+LIBS_init := -lbearssl -lyaml
 LIBS_appliance := $(LIBS) -lradv -lvenus -lvulkan -ldrm_amdgpu -ldrm -lc++ -lc++abi -lunwind
 LINK_all := -fuse-ld=lld -pthread -Wl,--gc-sections -Wl,--build-id=sha1 -Wl,-z,relro,-z,now,-z,noexecstack
 
@@ -320,6 +320,7 @@ build/asan/unit/%: build/asan/obj/tests/unit/%.o build/asan/libengine.a
 	@mkdir -p $(@D)
 	$(Q)$(call link,asan) $^ $(LIBS) -o $@
 UNIT_WRAP_net := now_ms # so that a test need not wait for what takes seconds
+UNIT_WRAP_reset := complain
 UNIT_WRAP_ntp := adjtimex clock_settime child_start clock_floor_s clock_was_absurd disk_mounted net_has_address replace_file
 build/asan/unit/init_%: build/asan/obj/tests/unit/init_%.o build/asan/libinit.a
 	$(call say,LINK $@)

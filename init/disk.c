@@ -12,6 +12,7 @@
  * empty state in memory. Nothing here ever formats or repairs a file system: what is on it may be
  * all somebody has.
  */
+#include "cloud.h"
 #include "update.h"
 
 #include <dirent.h>
@@ -318,6 +319,8 @@ void disk_added(const struct uevent *u)
 
     if (strlen(u->devname) >= sizeof(data.name) || strchr(u->devname, '/'))
         return;
+    if (strcmp(u->devtype, "partition") != 0)
+        cloud_disk_added(u->devname);
     for (size_t i = 0; i < sizeof(not_disks) / sizeof(*not_disks); i++)
         if (strncmp(u->devname, not_disks[i], strlen(not_disks[i])) == 0)
             return;

@@ -51,6 +51,7 @@ enum status err_set(struct err *err, enum status s, const char *format, ...) PRI
 #define STATE_IN_MEMORY "/run/tawny"
 #define STATE_IN_CONTAINER "/var/lib/tawny"
 #define CONF_ON_ESP "/boot/tawny.conf"
+#define RESET_ON_ESP "/boot/tawny.reset"
 #define CONF_DEFAULT "/etc/tawny.conf"
 #define RUNTIME_DIR "/run/user/1000"
 

@@ -9,7 +9,9 @@
  * required one, because a machine that is up and says why it is of no use beats one that is not up.
  * PID 1 never exits.
  */
+#include "cloud.h"
 #include "init.h"
+#include "reset.h"
 #include "screen.h"
 
 #include <stdio.h>
@@ -133,13 +135,59 @@ static enum status read_conf(const char *path, struct err *err)
     return s;
 }
 
-/* tawny.conf, and over it what the engine's administrator set through the API. That file is the
- * engine's: whatever else it has made of it, no pipe is waited for. */
+static void reset_ended(void *ctx, int code)
+{
+    *(bool *)ctx = true;
+    if (code < 0)
+        complain("reset", "ended with signal %d", -code);
+}
+
+/* Before anything is read that it may erase. */
+static enum status reset_in(const char *state, const char *file, struct err *err)
+{
+    static bool begun, over;
+    static struct reset reset; // what the child reads
+
+    reset = (struct reset){.state = state, .file = file, .writable = disk_esp_writable};
+    if (!begun)
+        begun = child_start("erasing", reset_run, reset_ended, &over) || (over = true);
+    return over ? OK : err_set(err, WAIT, "it is not over");
+}
+
+static enum status look_for_reset(struct err *err)
+{
+    bool esp = !in_container() && disk_esp() == OK;
+
+    if (in_container())
+        return reset_in(STATE_IN_CONTAINER, NULL, err);
+    if (disk_mounted())
+        return reset_in(STATE_ON_DISK, esp ? RESET_ON_ESP : NULL, err);
+    return OK;
+}
+
+/* The settings that a hypervisor has laid on a disk of its own. */
+static enum status read_cloud(struct err *err)
+{
+    if (cloud_ready() == OK)
+        return OK;
+    return err_set(err, WAIT, "a disk that may hold settings (cloud-init) could not be read");
+}
+
+static enum status keep_cloud_key(struct err *err)
+{
+    if (cloud_keep_key(state_dir) == OK)
+        return OK;
+    return err_set(err, WAIT, "the API key of the cloud-init disk could not be written");
+}
+
+/* tawny.conf over what a hypervisor says, and over it what the engine's administrator set through
+ * the API. That file is the engine's: whatever else it has made of it, no pipe is waited for. */
 static enum status read_settings(const char *state, struct err *err)
 {
     char path[96];
     struct stat st;
     struct err why;
+    cloud_apply(&conf);
     enum status s = read_conf(conf_path, err);
 
     bool open = conf.hot_plug; // what the owner closed the engine does not open
@@ -248,8 +296,11 @@ static const struct step {
         {"data", true, 10000, mount_data,
          "the engine runs without it; attach or repair the disk and restart"},
         {"settings", false, 3000, find_settings, "the defaults of the image are in use"},
+        {"reset", false, 300000, look_for_reset, "what is left is erased at the next start"},
+        {"cloud-init", false, 5000, read_cloud, "what it says is left out"},
         {"update", false, 0, update_look, "no update is taken in this run"},
         {"hostname", false, 0, name_host, "the name may differ from the one wanted"},
+        {"api key", false, 10000, keep_cloud_key, "the box makes one of its own"},
         {"gpu", false, 20000, wait_for_gpus, "the engine starts without it"},
         {"engine", true, 0, start_engine, "init tries again by itself"},
         {"hot-plug", false, 60000, close_modules, "drivers can still be loaded"},
@@ -260,6 +311,7 @@ static const struct step {
       {"signals", true, 0, begin_loop, "stop the container by killing it"},
       {"ports", false, 0, container_ports, "else `listen` in tawny.conf must name higher ones"},
       {"net", false, 0, container_network, "nobody can reach the engine"},
+      {"reset", false, 300000, look_for_reset, "what is left is erased at the next start"},
       {"settings", false, 0, name_container, "the defaults are in use"},
       {"engine", true, 0, start_in_container, "init tries again by itself"},
 };

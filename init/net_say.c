@@ -39,7 +39,7 @@ void say_lease(const struct nic *n)
     if (gateway)
         addr_text(gateway, router);
     if (n->fixed) {
-        say("net", "%s has %s as tawny.conf says, router %s", n->name, addr, router);
+        say("net", "%s has %s as the settings say, router %s", n->name, addr, router);
         return;
     }
     lease_text(lease, l->lease_s);

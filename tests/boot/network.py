@@ -80,7 +80,7 @@ def cards():
               more=["-netdev", f"user,id=n2,net=10.0.3.0/24{forwards}", "-device", "virtio-net-pci,netdev=n2,romfile=,id=nic2",
                     "-netdev", "user,id=n3,net=10.0.4.0/24"]) as machine:
         tawny, _ = meet(machine)
-        machine.wait(r"net: eth0 has 10\.0\.2\.77 as tawny\.conf says, router 10\.0\.2\.2", 5)
+        machine.wait(r"net: eth0 has 10\.0\.2\.77 as the settings say, router 10\.0\.2\.2", 5)
         machine.wait(r"net: eth0 has fec0::77 \(IPv6\)", 20)
         machine.wait(r"net: eth1 has 10\.0\.3\.15 from 10\.0\.3\.2", LIMIT)
         check(tawny.wait_ready(LIMIT).get("clock") == "trusted", "ntp = off, and /health does not say: trusted")

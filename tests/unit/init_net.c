@@ -427,7 +427,7 @@ static void uses_fixed_addresses(void)
     unplug_card();
     net_start("tawny", &fixed);
     link_is(IFF_UP | 0x10000);
-    CHECK(strstr(heard(), "eth0 has 10.9.8.7 as tawny.conf says, router 10.9.8.1"));
+    CHECK(strstr(heard(), "eth0 has 10.9.8.7 as the settings say, router 10.9.8.1"));
     CHECK(n_sent == 0 && n_addresses == 1 && n_addresses6 == 1 && n_routes == 1 && n_routes6 == 1);
     CHECK(last_address == inet_addr("10.9.8.7") && last_route.gateway == inet_addr("10.9.8.1"));
     CHECK(last_route.mask == 0 && !last_on_link);

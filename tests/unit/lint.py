@@ -33,12 +33,13 @@ SECOND_HEADERS = ["engine/compute/survey.h", "engine/base/confine.h", "engine/ba
 
 # Headers of libraries and of the kernel's networking -> the only places that may spell them.
 PLACES = {
-    r"bearssl.*\.h": ["engine/net/tls.c", "engine/net/tls_inside.h", "engine/net/tls_client.c", "engine/net/trust.h", "engine/net/cert.c",
+    r"bearssl.*\.h": ["engine/net/tls.c", "engine/net/tls_inside.h", "engine/net/tls_client.c", "engine/net/trust.h", "engine/net/cert.c", "engine/net/seal.c",
                        "init/bundle.c"],
     r"vulkan/.*": ["engine/compute/vulkan/"],
     r"llhttp\.h": ["engine/net/http.c", "engine/net/http.h", "engine/net/response.h"],
     r"qrencode\.h": ["engine/api/handover.c", "engine/verb/heartbeat.c"],
     r"pcre2\.h": ["engine/text/pretokenizer.c"],
+    r"yaml\.h": ["init/cloud_yaml.c"],
     r"yyjson\.h": ["engine/api/", "engine/text/"],
     r"(sys/socket|sys/un|sys/epoll|netdb|ifaddrs|net/if|netinet/.*|arpa/inet|linux/.*netlink)\.h": [
         "engine/net/", "init/", "engine/base/settings_net.c"],  # which reads addresses, and opens nothing
