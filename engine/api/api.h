@@ -46,6 +46,9 @@ MUST_USE enum status cors_check(const char *setting, struct err *err);
 // Reads STATE/api-key, or makes it at the first start.
 MUST_USE enum status api_open(struct api **out, const struct api_options *options, struct err *err);
 void api_close(struct api *api);
+// Before api_open: what POST /v1/restore has laid down takes its place in STATE. *restored: it has,
+// and settings must be read anew; *box: also those that PID 1 reads. Anything but OK: why not.
+MUST_USE enum status api_restore(const char *state, bool *restored, bool *box, struct err *err);
 // The net_handler; arg: the api.
 void api_handle(void *arg, struct exchange *exchange, const struct request *request);
 // After net_open: answers sched's events from net's loop. changed is called (arg) when sched's

@@ -19,7 +19,8 @@ enum {
     // times the body at worst ([1,1,...): bodies up to 3.6 MB cannot reach this, nor can one of
     // 8 MB that is mostly text.
     BODY_TREE_BYTES = 48 << 20,
-    KEY_BODY_BYTES = 16384, // of a request that makes or changes a key
+    KEY_BODY_BYTES = 16384,                // of a request that makes or changes a key
+    RESTORE_BODY_BYTES = (2 << 20) + 8192, // a backup in hexadecimal, and what stands around it
     MESSAGES_MOST = 4096,
     PROMPTS_MOST = 64,        // of one request
     CHOICES_MOST = 16,        // answers to one prompt (n, best_of)
@@ -287,6 +288,7 @@ struct api {
     struct defaults_put *defaults_puts; // that are being written
     struct settings_put *settings_puts; // settings that are being written
     struct buf settings_text;           // what is, or was, written last; p NULL: what the file says
+    struct vault *vault;                // a backup or a restore that is under way
     bool settings_changed;              // since the start,
     bool settings_box;                  // and of these some that need the box restarted
     char cors[API_CORS_BYTES];
@@ -363,6 +365,9 @@ void settings_put(struct api *api, struct exchange *exchange, const struct reque
 void settings_faults_write(struct json *json, const struct settings_report *report, bool whole);
 void settings_kept(struct api *api, const struct scribed *outcome); // what became of a writing
 void settings_end(struct api *api);
+route_handler backup_post, restore_post, reset_post;             // backup.c
+bool vault_kept(struct api *api, const struct scribed *outcome); // true: it was about one of these
+void vault_end(struct api *api);
 void models_get(struct api *api, struct exchange *exchange, const struct request *request);
 route_handler anthropic_models_get, anthropic_model_get; // models.c calls them, by a header
 void model_get(struct api *api, struct exchange *exchange, const struct request *request);

@@ -105,5 +105,8 @@ void scribe_close(struct scribe *scribe); // when all is written
 bool scribe_write(struct scribe *scribe, uint64_t id, const char *path, struct buf *content);
 // Adds to the file. One that has passed cap_bytes becomes PATH.1 first.
 bool scribe_append(struct scribe *scribe, const char *path, struct buf *content, size_t cap_bytes);
+// Has the deed done there, behind what was given before; arg is the thread's until its outcome.
+bool scribe_do(struct scribe *scribe, uint64_t id, enum status (*deed)(void *arg, struct err *err),
+               void *arg);
 int scribe_fd(const struct scribe *scribe); // readable: there are outcomes
 bool scribe_take(struct scribe *scribe, struct scribed *out);

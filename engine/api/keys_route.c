@@ -209,7 +209,7 @@ void keys_kept(void *arg, int fd)
             at = &(*at)->next;
         struct keeping *keeping = *at;
         if (!keeping) {
-            if (!defaults_kept(api, &outcome))
+            if (!defaults_kept(api, &outcome) && !vault_kept(api, &outcome))
                 settings_kept(api, &outcome);
             continue;
         }
@@ -240,6 +240,7 @@ void keys_end(struct api *api)
     }
     defaults_close(api);
     settings_end(api);
+    vault_end(api);
     keys_close(&api->keys);
 }
 

@@ -22,7 +22,9 @@ struct writing {
     uint64_t id;
     char path[600]; // "": the end
     struct buf content;
-    size_t append_cap_bytes; // 0: the file is replaced
+    size_t append_cap_bytes;                         // 0: the file is replaced
+    enum status (*deed)(void *arg, struct err *err); // instead of a writing; NULL: it is one
+    void *arg;                                       // the deed's
     struct err err;
 };
 
@@ -61,12 +63,13 @@ static enum status append(const struct writing *writing, struct err *err)
 static void write_one(struct writing *writing)
 {
     enum status status =
-        writing->append_cap_bytes
+        writing->deed ? writing->deed(writing->arg, &writing->err)
+        : writing->append_cap_bytes
             ? append(writing, &writing->err)
             : file_write(writing->path, buf_view(&writing->content), 0600, &writing->err);
-    if (status != OK)
+    if (status != OK && !writing->deed)
         log_error("not kept: %s", writing->err.text);
-    else
+    if (status == OK)
         writing->err.status = OK;
 }
 
@@ -78,7 +81,7 @@ static void *thread_main(void *arg)
         struct writing *writing;
         ring_wait(scribe->inbox);
         while ((writing = ring_pop(scribe->inbox)) != NULL) {
-            go_on = writing->path[0] != 0;
+            go_on = writing->path[0] != 0 || writing->deed;
             if (go_on)
                 write_one(writing);
             if (!writing->id || ring_push(scribe->outcomes, writing) != OK)
@@ -103,6 +106,15 @@ void scribe_open(struct scribe **out)
     *out = scribe;
 }
 
+static bool push(struct scribe *scribe, struct writing *writing)
+{
+    if (ring_push(scribe->inbox, writing) == OK)
+        return true;
+    log_error("%s is not written: the disk is too slow", writing->deed ? "it" : writing->path);
+    writing_close(writing);
+    return false;
+}
+
 static bool give(struct scribe *scribe, uint64_t id, const char *path, struct buf *content,
                  size_t append_cap_bytes)
 {
@@ -112,11 +124,17 @@ static bool give(struct scribe *scribe, uint64_t id, const char *path, struct bu
     writing->content = *content;
     writing->append_cap_bytes = append_cap_bytes;
     *content = (struct buf){0};
-    if (ring_push(scribe->inbox, writing) == OK)
-        return true;
-    log_error("%s is not written: the disk is too slow", path);
-    writing_close(writing);
-    return false;
+    return push(scribe, writing);
+}
+
+bool scribe_do(struct scribe *scribe, uint64_t id, enum status (*deed)(void *arg, struct err *err),
+               void *arg)
+{
+    struct writing *writing = mem_alloc(sizeof(*writing));
+    writing->id = id;
+    writing->deed = deed;
+    writing->arg = arg;
+    return push(scribe, writing);
 }
 
 bool scribe_write(struct scribe *scribe, uint64_t id, const char *path, struct buf *content)

@@ -218,3 +218,26 @@ MUST_USE enum status net_client_check(struct net *net, struct err *err);
 const char *net_scheme(const struct net *net, const char *host);
 // Whether an address can be fetched at all: BAD_INPUT says what is wrong with it.
 MUST_USE enum status net_url_good(const char *url, struct err *err);
+
+// ---- seal.c: bytes under a password -----------------------------------------------------------
+
+enum {
+    SEAL_SALT = 16,
+    SEAL_NONCE = 12,
+    SEAL_TAG = 16,
+    SEAL_ITERATIONS = 600000, // of new ones: half a second or so
+    SEAL_ITERATIONS_LEAST = 100000,
+    SEAL_ITERATIONS_MOST = 4000000,
+};
+struct seal { // what is told in plain beside the sealed bytes
+    uint32_t iterations;
+    uint8_t salt[SEAL_SALT], nonce[SEAL_NONCE];
+};
+// Both work in place and take as long as the iterations: not on the net thread. `beside` is told in
+// plain too, and must be the same when it is opened.
+// Fills *seal. NO_ROOM: there is none for the SEAL_TAG bytes more.
+MUST_USE enum status seal_close(struct buf *text, struct seal *seal, struct bytes password,
+                                struct bytes beside);
+// False: it is another password, or something was changed; text is of no use then.
+MUST_USE bool seal_open(struct buf *text, const struct seal *seal, struct bytes password,
+                        struct bytes beside);

@@ -173,6 +173,25 @@ static void restart(void *arg, bool box)
         net_stop(server->net);
 }
 
+// What POST /v1/restore has laid down counts from here on: settings are read once more, and where
+// PID 1 reads them too, the box starts again.
+static enum status restore(struct server *server, int argc, char **argv, struct err *err)
+{
+    bool restored = false, box = false;
+    if (api_restore(server->settings.state, &restored, &box, err) != OK)
+        log_error("the backup that was sent was not restored: %s", err->text);
+    if (!restored)
+        return OK;
+    log_info("keys, certificates and settings are those of the backup that was sent");
+    if (box)
+        heartbeat_say(server, "reboot\n");
+    enum status status = read_settings(&server->asked, &server->report, argc, argv, err);
+    server->settings = server->asked;
+    if (status == OK)
+        status = start_http(&server->settings, err);
+    return status == OK ? prepare_state(&server->settings, err) : status;
+}
+
 // ---- what the owner reads -------------------------------------------------------------------
 
 // The key is printed where a person or the program that started us reads it (a terminal, a pipe);
@@ -540,6 +559,8 @@ int verb_serve(int argc, char **argv)
     catch_signals();
     heartbeat_open(&server.heartbeat);
     status = prepare_state(&server.settings, &err);
+    if (status == OK)
+        status = restore(&server, argc, argv, &err);
     if (status == OK)
         status = open_floors(&server, &err);
     if (status == OK) {
