@@ -78,6 +78,7 @@ static void drop_privileges(void)
 _Noreturn void engine_become(const struct engine_start *start, int out_fd, int beat_fd, int log_fd)
 {
     char state[64], conf[64], home[80], beat[40], skip[sizeof("TAWNY_SKIP_MODEL=") + 400];
+    char name[sizeof("TAWNY_HOSTNAME=") + 64];
     char *const argv[] = {ENGINE_PATH, "serve", "--config", conf, "--state", state, NULL};
     char *const env[] = {"PATH=/usr/bin",
                          home,
@@ -86,6 +87,7 @@ _Noreturn void engine_become(const struct engine_start *start, int out_fd, int b
                          log_fd < 0 ? "TAWNY_LOG_FD=" : "TAWNY_LOG_FD=4",
                          "LANG=C.UTF-8",
                          skip,
+                         name,
                          in_container() ? NULL : "TAWNY_UPDATE=/run/update/status",
                          NULL};
     struct err err;
@@ -94,6 +96,7 @@ _Noreturn void engine_become(const struct engine_start *start, int out_fd, int b
     snprintf(conf, sizeof(conf), "%s", start->conf);
     snprintf(home, sizeof(home), "HOME=%s", state);
     snprintf(beat, sizeof(beat), "TAWNY_HEARTBEAT_FD=%d", BEAT_FD);
+    snprintf(name, sizeof(name), "TAWNY_HOSTNAME=%s", start->hostname);
     snprintf(skip, sizeof(skip), "TAWNY_SKIP_MODEL=%s", start->skip_model);
     child_signals();
     setsid();

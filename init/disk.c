@@ -39,6 +39,7 @@
  * it is there for sure, and a USB stick can be slow; without an id nobody knows. */
 #define ORIGIN_KNOWN_MS 20000
 #define ORIGIN_MS 5000
+#define PROBE_MS 8000 // a foreign disk that hangs is not waited for any longer
 
 enum part_state { ABSENT, FOUND, PROBED, MOUNTING, MOUNTED, FAILED };
 
@@ -47,10 +48,11 @@ struct partition {
     char disk[32]; // sda
     int number;    // 3
     enum part_state state;
+    int64_t probed_ms; // when its probe began
 };
 
 static struct partition data, esp, esps[MAX_ESPS], datas[MAX_ESPS];
-static int n_esps, n_datas, n_probing;
+static int n_esps, n_datas;
 static char origin_id[DISK_ID_BYTES]; // of the disk the kernel came from; "": it has none yet
 static char origin_disk[32];          // sda, once it is known
 static int64_t waits_since_ms;        // for that, with another disk at hand
@@ -181,14 +183,14 @@ static int probe(void *ctx)
         umount(where);
     }
     rmdir(where);
-    return strcmp(env.disk, origin_id) == 0 ? 0 : 1;
+    return env.good && strcmp(env.disk, origin_id) == 0 ? 0 : 1; // good: a disk of ours was read
 }
 
 static void probed(void *ctx, int code)
 {
-    const struct partition *p = ctx;
+    struct partition *p = ctx;
 
-    n_probing--;
+    p->probed_ms = 0;
     if (code == 0 && !origin_disk[0])
         snprintf(origin_disk, sizeof(origin_disk), "%s", p->disk);
 }
@@ -204,9 +206,17 @@ static void probe_esps(void)
     for (int i = 0; i < n_esps && vfat_ready(); i++) {
         if (esps[i].state == FOUND && child_start("", probe, probed, &esps[i])) {
             esps[i].state = PROBED;
-            n_probing++;
+            esps[i].probed_ms = now_ms();
         }
     }
+}
+
+static bool probing(void)
+{
+    for (int i = 0; i < n_esps; i++)
+        if (esps[i].probed_ms && now_ms() - esps[i].probed_ms < PROBE_MS)
+            return true;
+    return false;
 }
 
 int64_t disk_tick(int64_t now)
@@ -229,7 +239,7 @@ static void choose_data(void)
             take_data(&datas[i]);
     if (!waits_since_ms)
         waits_since_ms = now_ms();
-    if (data.state == ABSENT && n_probing == 0 && module_drivers_ready() == OK &&
+    if (data.state == ABSENT && !probing() && module_drivers_ready() == OK &&
         now_ms() - waits_since_ms > origin_ms()) {
         complain("data", "the disk that this system was started from has not come; %s is used",
                  datas[0].name);
@@ -541,7 +551,7 @@ bool disk_busy(void)
 {
     bool waits = data.state == ABSENT && waits_since_ms && now_ms() - waits_since_ms <= origin_ms();
 
-    return waits || data.state == MOUNTING || esp.state == MOUNTING || n_probing > 0;
+    return waits || data.state == MOUNTING || esp.state == MOUNTING || probing();
 }
 
 void disk_give_up(void)
@@ -633,7 +643,7 @@ enum status disk_esp(void)
             esp.state = FOUND;
         }
     }
-    if (esp.state == FOUND && n_probing == 0 && vfat_ready()) {
+    if (esp.state == FOUND && !probing() && vfat_ready()) {
         if (child_start("mounting the settings", mount_esp, esp_done, NULL))
             esp.state = MOUNTING;
     }

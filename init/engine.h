@@ -76,7 +76,7 @@ void report_keep(struct report *r, const char *state_dir, const char *reason, in
 /* ---- become.c ---- */
 
 struct engine_start {
-    char state[64], conf[64];
+    char state[64], conf[64], hostname[64];
     char skip_model[400]; // why its model is left out; "": it is not
 };
 

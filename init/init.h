@@ -781,7 +781,7 @@ bool container_keeps_groups(void);
 
 /* ---- supervise.c (engine.h has what is its own) ---- */
 
-void engine_start(const char *state_dir, const char *conf_path);
+void engine_start(const char *state_dir, const char *conf_path, const char *hostname);
 bool engine_reaped(pid_t pid, int wait_status);
 bool engine_ready(void);
 bool engine_answers(void); // it is ready, or runs without a model: its pages can be opened

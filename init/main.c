@@ -10,6 +10,7 @@
  * PID 1 never exits.
  */
 #include "cloud.h"
+#include "copies.h"
 #include "init.h"
 #include "reset.h"
 #include "screen.h"
@@ -27,7 +28,7 @@
 static struct conf conf;
 static const char *state_dir = STATE_IN_MEMORY;
 static const char *conf_path = CONF_DEFAULT;
-static const char *conf_read; // the one that is being read
+static const char *conf_read; // what the one that is being read is called
 
 static enum status begin_log(struct err *err)
 {
@@ -121,13 +122,13 @@ static enum status find_settings(struct err *err)
     return OK;
 }
 
-static enum status read_conf(const char *path, struct err *err)
+static enum status read_conf(const char *path, const char *name, struct err *err)
 {
     char *text;
     size_t len;
     enum status s = read_whole(path, 1 << 20, &text, &len, err);
 
-    conf_read = path;
+    conf_read = name;
     if (s == OK) {
         conf_parse(&conf, text, len, bad_line, NULL);
         free(text);
@@ -135,9 +136,12 @@ static enum status read_conf(const char *path, struct err *err)
     return s;
 }
 
+static bool reset_over;
+
 static void reset_ended(void *ctx, int code)
 {
-    *(bool *)ctx = true;
+    (void)ctx;
+    reset_over = true;
     if (code < 0)
         complain("reset", "ended with signal %d", -code);
 }
@@ -145,13 +149,13 @@ static void reset_ended(void *ctx, int code)
 /* Before anything is read that it may erase. */
 static enum status reset_in(const char *state, const char *file, struct err *err)
 {
-    static bool begun, over;
+    static bool begun;
     static struct reset reset; // what the child reads
 
     reset = (struct reset){.state = state, .file = file, .writable = disk_esp_writable};
     if (!begun)
-        begun = child_start("erasing", reset_run, reset_ended, &over) || (over = true);
-    return over ? OK : err_set(err, WAIT, "it is not over");
+        begun = child_start("erasing", reset_run, reset_ended, &reset) || (reset_over = true);
+    return reset_over ? OK : err_set(err, WAIT, "it is not over");
 }
 
 static enum status look_for_reset(struct err *err)
@@ -182,25 +186,32 @@ static enum status keep_cloud_key(struct err *err)
 
 /* tawny.conf over what a hypervisor says, and over it what the engine's administrator set through
  * the API. That file is the engine's: whatever else it has made of it, no pipe is waited for. */
-static enum status read_settings(const char *state, struct err *err)
+static enum status read_settings(const char *conf_at, const char *kept_at, struct err *err)
 {
-    char path[96];
     struct stat st;
     struct err why;
+
     cloud_apply(&conf);
-    enum status s = read_conf(conf_path, err);
+    enum status s = read_conf(conf_at, conf_path, err);
 
     bool open = conf.hot_plug; // what the owner closed the engine does not open
-    snprintf(path, sizeof(path), "%s/settings.conf", state);
-    if (lstat(path, &st) == 0 && S_ISREG(st.st_mode) && read_conf(path, &why) != OK)
+    if (lstat(kept_at, &st) == 0 && S_ISREG(st.st_mode) &&
+        read_conf(kept_at, "settings.conf", &why) != OK)
         complain("settings", "%s; it is left out", why.text);
     conf.hot_plug = conf.hot_plug && open;
     return s;
 }
 
+static enum status copy_settings(struct err *err)
+{
+    if (copies_ready(conf_path, state_dir) == OK)
+        return OK;
+    return err_set(err, WAIT, "the settings could not be read");
+}
+
 static enum status name_host(struct err *err)
 {
-    enum status s = read_settings(state_dir, err);
+    enum status s = read_settings(COPY_OF_CONF, COPY_OF_SETTINGS, err);
 
     if (sethostname(conf.hostname, strlen(conf.hostname)))
         s = err_set(err, IO_ERROR, "the kernel refused the host name %s", conf.hostname);
@@ -236,7 +247,7 @@ static enum status start_engine(struct err *err)
     }
     if (!in_container())
         cgroup_make();
-    engine_start(state_dir, conf_path);
+    engine_start(state_dir, conf_path, conf.hostname);
     disk_after_start();
     return engine_running() ? OK : err_set(err, IO_ERROR, "the engine could not be started");
 }
@@ -261,7 +272,7 @@ static enum status close_modules(struct err *err)
 static enum status name_container(struct err *err)
 {
     gethostname(conf.hostname, sizeof(conf.hostname) - 1); // the host's choice, unless ours is set
-    enum status s = read_settings(STATE_IN_CONTAINER, err);
+    enum status s = read_settings(conf_path, STATE_IN_CONTAINER "/settings.conf", err);
     if (!container_network_given())
         net_start(conf.hostname, &conf.net);
     return s;
@@ -299,6 +310,7 @@ static const struct step {
         {"reset", false, 300000, look_for_reset, "what is left is erased at the next start"},
         {"cloud-init", false, 5000, read_cloud, "what it says is left out"},
         {"update", false, 0, update_look, "no update is taken in this run"},
+        {"settings", false, 15000, copy_settings, "a disk hangs: the defaults are in use"},
         {"hostname", false, 0, name_host, "the name may differ from the one wanted"},
         {"api key", false, 10000, keep_cloud_key, "the box makes one of its own"},
         {"gpu", false, 20000, wait_for_gpus, "the engine starts without it"},

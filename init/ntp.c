@@ -6,7 +6,7 @@
  * kernel writes a trusted clock to the hardware's every eleven minutes. The last moment that was
  * agreed on is kept on the data partition: no clock and no server may be before it.
  */
-#include "init.h"
+#include "copies.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -320,7 +320,7 @@ static void read_kept(void)
 {
     char text[32], *end;
 
-    if (!disk_mounted() || read_file(KEPT, text, sizeof(text)) <= 0)
+    if (read_file(COPY_OF_CLOCK, text, sizeof(text)) <= 0)
         return;
     long long kept = strtoll(text, &end, 10);
     if (end == text || kept <= ntp.clock.floor_s ||

@@ -205,8 +205,9 @@ static void spawn(void)
     pulse_start(&engine.pulse, engine.started_ms);
 }
 
-void engine_start(const char *state_dir, const char *conf_path)
+void engine_start(const char *state_dir, const char *conf_path, const char *hostname)
 {
+    snprintf(engine.start.hostname, sizeof(engine.start.hostname), "%s", hostname);
     snprintf(engine.start.state, sizeof(engine.start.state), "%s", state_dir);
     snprintf(engine.start.conf, sizeof(engine.start.conf), "%s", conf_path);
     spawn();

@@ -82,6 +82,18 @@ static void catch_signals(void)
 
 // ---- settings -------------------------------------------------------------------------------
 
+// PID 1 knows a name where no file says one: that of a hypervisor.
+static void take_hostname(struct settings *settings, const struct settings_report *report)
+{
+    const char *name = getenv("TAWNY_HOSTNAME");
+    struct setting setting;
+    struct err err;
+    for (size_t i = 0; name && name[0] && settings_describe(i, &setting); i++)
+        if (strcmp(setting.name, "hostname") == 0 && report->source[i] == SETTING_DEFAULT &&
+            settings_set(settings, "hostname", bytes_of(name), &err) != OK)
+            log_warn("%s", err.text);
+}
+
 static enum status read_settings(struct settings *settings, struct settings_report *report,
                                  int argc, char **argv, struct err *err)
 {
@@ -93,8 +105,10 @@ static enum status read_settings(struct settings *settings, struct settings_repo
     enum status status = args_read(&command, argc, argv, err);
     if (status != OK)
         return status;
-    if (command.run_on)
+    if (command.run_on) {
+        take_hostname(settings, report);
         start_mend(settings, report);
+    }
     for (size_t i = 0; i < report->n_faults && i < SETTING_FAULTS; i++)
         log_error("settings: %s; it is left out", report->fault[i].text);
     return start_settings_good(settings, err);

@@ -110,8 +110,12 @@ def under_init(model):
     conf = WORK / "settings-wrong.conf"
     conf.write_text("parallel = 3\nctxx = 5\nhf_SECRET\nctx = lots\nproxy = me:SECRET@host:3128\nhub = hub.example\n"
                     "cors = https://chat.example/\nctx = 2048\n")
+    os.environ["TAWNY_HOSTNAME"] = "owl-box"  # what a hypervisor has said to PID 1
     server, _, ours = as_init(model, conf)
+    del os.environ["TAWNY_HOSTNAME"]
     health = server.wait()
+    check("settings: a hypervisor's name counts where no file says one", listed(server)["hostname"]["value"] == "owl-box" and
+          "a server certificate was issued (there was none): owl-box" in server.log.read_text(), listed(server)["hostname"])
     faults = health.get("settings_faults", [])
     check("settings: wrong lines, and it serves", health["status"] == "ready" and health["context"] == 2048 and len(faults) == 5, health)
     check("settings: anybody is told the line and the setting", [one.split("/")[-1] for one in faults] ==

@@ -3,7 +3,7 @@
 import socket
 import ssl
 
-from tier import LIMIT, SOURCE, WORK, boot, box, check, edited, meet, power_off, test
+from tier import FULL, LIMIT, SOURCE, WORK, boot, box, check, data_is_clean, disk, edited, key_on_console, meet, power_off, sh, test
 
 
 def cloud_drive():
@@ -36,3 +36,38 @@ def settings():
         power_off(machine)
     file.unlink()
     return "ctx and listen"
+
+
+def reset():
+    """By the API with another key than before, then by its owner's file: each time a new CA and a new key, and the disk is whole."""
+    file = edited("reset", b"hostname = owl\n")
+    seen = []
+    with boot("reset", file) as machine:
+        tawny, shown = meet(machine)
+        seen.append((shown, key_on_console(machine)))
+        tawny.key = seen[0][1]
+        at = len(machine.lines)
+        answer = tawny.request("POST", "/v1/reset", {"confirm": "erase"})
+        check(answer.status == 202, f"a reset was answered with {answer.status}: {answer.read()}")
+        machine.wait(r"reset: keys, certificates, settings and models are erased", LIMIT, at)
+        seen.append((machine.wait(r"((?:[0-9A-F]{2}:){31}[0-9A-F]{2})", LIMIT, at)[1].group(1), machine.wait(r"API key:?\s+(\S+)", LIMIT, at)[1].group(1)))
+        meet_again = box.Box(machine.ports[443], box.fetch_ca(machine.ports[80], LIMIT, machine.running), seen[1][1])
+        meet_again.wait_ready(LIMIT)
+        power_off(machine)
+    first, _ = disk.partitions(file)["tawny-esp"]
+    (WORK / "tawny.reset").write_text("erase but models\r\n")
+    sh("mcopy", "-o", "-i", f"{file}@@{first * disk.SECTOR}", WORK / "tawny.reset", "::tawny.reset")
+    with boot("reset", file) as machine:
+        machine.wait(r"reset: keys, certificates, settings are erased", LIMIT)
+        _, shown = meet(machine)
+        seen.append((shown, key_on_console(machine)))
+        power_off(machine)
+    check("tawny.reset" not in sh("mdir", "-b", "-i", f"{file}@@{first * disk.SECTOR}", "::"), "tawny.reset is still there")
+    check(all(len({one[i] for one in seen}) == 3 for i in range(2)), f"the same key or CA came back: {seen}")
+    data_is_clean(file)
+    file.unlink()
+    return "by the API and by tawny.reset"
+
+
+if FULL:
+    test("factory reset: by the API, by a file on the ESP")(reset)
