@@ -20,7 +20,7 @@ enum {
     // 8 MB that is mostly text.
     BODY_TREE_BYTES = 48 << 20,
     KEY_BODY_BYTES = 16384,                // of a request that makes or changes a key
-    RESTORE_BODY_BYTES = (2 << 20) + 8192, // a backup in hexadecimal, and what stands around it
+    RESTORE_BODY_BYTES = (4 << 20) + 8192, // a backup in hexadecimal, and what stands around it
     MESSAGES_MOST = 4096,
     PROMPTS_MOST = 64,        // of one request
     CHOICES_MOST = 16,        // answers to one prompt (n, best_of)

@@ -18,10 +18,15 @@ static const struct vault_file {
     size_t cap_bytes;
     unsigned mode;
 } files[] = {
-    {"api-key", 4096, 0600},         {"keys.json", KEYS_FILE_BYTES, 0600},
-    {"aliases", 64 << 10, 0600},     {SETTINGS_KEPT, SETTINGS_FILE_BYTES, 0600},
-    {"tls/ca.crt", 16384, 0644},     {"tls/ca.key", 16384, 0600},
-    {"tls/server.crt", 65536, 0644}, {"tls/server.key", 16384, 0600},
+    {"api-key", 4096, 0600},
+    {"keys.json", KEYS_FILE_BYTES, 0600},
+    {"aliases", 64 << 10, 0600},
+    {"model-defaults.json", 1 << 20, 0600},
+    {SETTINGS_KEPT, SETTINGS_FILE_BYTES, 0600},
+    {"tls/ca.crt", 16384, 0644},
+    {"tls/ca.key", 16384, 0600},
+    {"tls/server.crt", 65536, 0644},
+    {"tls/server.key", 16384, 0600},
 };
 
 static enum status pack_one(struct buf *out, const char *state, const struct vault_file *file,

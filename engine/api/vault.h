@@ -11,7 +11,7 @@
 
 #include "../base/base.h"
 
-enum { VAULT_BYTES = 1 << 20, VAULT_NAMES = 200 };
+enum { VAULT_BYTES = 2 << 20, VAULT_NAMES = 200 };
 #define VAULT_PENDING "restore.pending"
 
 MUST_USE enum status vault_pack(struct buf *out, const char *state, struct err *err);
