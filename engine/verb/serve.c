@@ -198,7 +198,7 @@ static enum status restore(struct server *server, int argc, char **argv, struct 
         return OK;
     log_info("keys, certificates and settings are those of the backup that was sent");
     if (box)
-        heartbeat_say(server, "reboot\n");
+        heartbeat_say(&server->heartbeat, "reboot\n");
     enum status status = read_settings(&server->asked, &server->report, argc, argv, err);
     server->settings = server->asked;
     if (status == OK)

@@ -164,7 +164,7 @@ def nowhere(model):
         return
     ports = free_ports(2)
     server, beats, ours = as_init(model, None, prefix=(*alone, sys.executable, "-c", TAKES, str(ports[0])), ports=ports)
-    check("settings: nothing to be had of listen, and it serves", read_line(beats, b"beat"), server.log.read_text())
+    check("settings: nothing to be had of listen, and it serves", read_line(beats, b"beat net"), server.log.read_text())
     check("settings: which it says", "settings: listen: cannot listen on 127.0.0.1:%d" % server.port in server.log.read_text(), server.log.read_text())
     check("settings: stopped there", server.stop() == 0)
     ours()
