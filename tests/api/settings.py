@@ -82,8 +82,8 @@ def changing(server, model):
 
 
 def read_line(fd, wanted, seconds=30):
-    text = b""
-    while select.select([fd], [], [], seconds)[0]:
+    text, end = b"", time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0 and select.select([fd], [], [], left)[0]:
         text += os.read(fd, 4096)
         if wanted in text.split(b"\n"):
             return True
