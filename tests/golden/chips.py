@@ -10,6 +10,10 @@ BUILD = TREE + '/build/appliance/'
 FULL = os.environ.get('TAWNY_TEST_FULL') == '1'
 EVERY = {'gfx1151': 6, 'gfx1150': 19}  # chip: every how manieth operation
 MODELS = ('qwen3', 'gpt-oss', 'qwen35')  # of mkarch.py; all of them with TAWNY_TEST_FULL=1
+# Passes of many rows take half floats to the chip's matrices. Where that costs more than the limits of all devices (archs.py), KL and the
+# largest error of a log-probability: 26 layers of experts; logits that a softcap spreads; and experts that change: random errors of 2e-4 in
+# the weights of 'qwen35moe', computed on the processor, change one in five of ten times, for a mean KL of 2e-3.
+HALF = {'gemma4': (1e-4, 0.08), 'gemma4 experts': (1e-4, 0.08), 'mistral4': (1.5e-4, 0.15), 'deepseek2': (4e-4, 0.2), 'qwen35moe': (1e-2, 1.5)}
 
 # What is planted: the kernel it is for, its flags, the file of kernels/ that is changed, what stands there (once or more), what takes its
 # place, which operation meets it, and what must be said of it.
@@ -96,8 +100,9 @@ def run_models(work, logits, check, only, chip, names):
                 check(label, False, why or stderr[-300:] or 'not finite, or another model than the recorded one')
                 continue
             kl, worst, top = archs.compare(got, rows, {at: most for (of, at), most in archs.TIES.items() if of == name})
-            check(label, kl <= archs.KL and worst <= archs.WORST and '; 0 faults found' in stderr,
-                  'KL %.1e (limit %g), worst log-probability off by %.4f (limit %g), top-1 %.3f; %s' % (kl, archs.KL, worst, archs.WORST, top, '; '.join(found(stderr))))
+            most_kl, most = HALF.get(name, (archs.KL, archs.WORST)) if batch > 1 else (archs.KL, archs.WORST)
+            check(label, kl <= most_kl and worst <= most and '; 0 faults found' in stderr,
+                  'KL %.1e (limit %g), worst log-probability off by %.4f (limit %g), top-1 %.3f; %s' % (kl, most_kl, worst, most, top, '; '.join(found(stderr))))
 
 
 # CHIP_FAULT (chip/faults.h): submission 3 is in the middle of the first pass. What is said, and how many seconds it may take to say it.
