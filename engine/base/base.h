@@ -243,6 +243,14 @@ MUST_USE enum status file_make_dir(const char *path, unsigned mode,
                                    struct err *err); // OK when it is there already
 void random_bytes(void *out, size_t n);              // from the kernel; die()s if it has none
 
+// ---- files in memory (mapped.c) -------------------------------------------------------------
+
+// A file to be read in place. One that cannot be read any more (it was cut short, its disk was
+// pulled) reads as zeros from then on, wherever, and is lost. Any thread.
+MUST_USE enum status file_map(struct bytes *out, int fd, size_t n_bytes, struct err *err);
+void file_unmap(struct bytes file);
+bool file_lost(struct bytes file); // false of what file_map did not make
+
 // ---- settings (settings.c) ------------------------------------------------------------------
 
 enum { CTX_AUTO = -1 };    // as n_ctx: the largest that fits

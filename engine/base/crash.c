@@ -184,13 +184,13 @@ static void give_stack_back(void *stack)
 void crash_stack(void)
 {
     stack_t now, own = {.ss_size = STACK_BYTES};
-    if (!program.end)
-        return;    // nobody watches
     sigset_t ours; // a thread may have all signals blocked; these would end it without a word
     sigemptyset(&ours);
     for (size_t i = 0; i < COUNT_OF(signals); i++)
         sigaddset(&ours, signals[i].number);
-    pthread_sigmask(SIG_UNBLOCK, &ours, NULL);
+    pthread_sigmask(SIG_UNBLOCK, &ours, NULL); // SIGBUS counts in any case: mapped.c
+    if (!program.end)
+        return; // nobody watches
     if (sigaltstack(NULL, &now) == 0 && !(now.ss_flags & SS_DISABLE))
         return; // there is one
     own.ss_sp = mem_alloc(STACK_BYTES);

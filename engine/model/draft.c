@@ -134,6 +134,8 @@ enum status model_draft(struct model *m, const struct batch *b, const int32_t *f
         place_states(m, b, from, hidden);
         status = forward_chunk(m, b, 0, b->n_tokens, true, &logits, err);
     }
+    if (status == OK)
+        status = forward_file(m, err);
     if (status != OK)
         forward_forget(m);
     else

@@ -299,6 +299,8 @@ enum status model_embed(struct model *m, const struct batch *batch, float *out, 
         n = b.n_tokens - start < m->act.n_batch ? b.n_tokens - start : m->act.n_batch;
         status = embed_chunk(m, &b, start, n, &out, err);
     }
+    if (status == OK)
+        status = forward_file(m, err);
     if (status != OK)
         forward_forget(m);
     return status;

@@ -437,6 +437,16 @@ static int32_t chunk_rows(const struct model *m, const struct batch *b, int32_t 
     return most;
 }
 
+enum status forward_file(const struct model *model, struct err *err)
+{
+    if (!gguf_lost(model->gguf))
+        return OK;
+    return err_set(err, IO_ERROR,
+                   "the file of the model %s can no longer be read: it was cut short, or its disk "
+                   "was pulled",
+                   model->info.id);
+}
+
 enum status model_forward(struct model *model, const struct batch *batch, struct logits logits,
                           struct err *err)
 {
@@ -449,6 +459,8 @@ enum status model_forward(struct model *model, const struct batch *batch, struct
         n = chunk_rows(model, batch, start);
         status = forward_chunk(model, batch, start, n, false, &logits, err);
     }
+    if (status == OK)
+        status = forward_file(model, err);
     if (status != OK)
         forward_forget(model);
     else if (model->hyper.n_draft > 0 && batch->n_tokens <= model->act.n_batch)

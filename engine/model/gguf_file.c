@@ -6,8 +6,8 @@
 // (split.no, split.count, split.tensors.count); the keys of the model stand in the first. Given any
 // part all are opened. What would go wrong in silence is refused: a part of another model, or one
 // under another's name. Two quantisations of one model whose parts have the same tensors cannot be
-// told apart. A file cut short by somebody else while it is mapped still ends the process (SIGBUS);
-// PID 1 starts it again.
+// told apart. A file that is taken away while it is mapped (cut short, its disk pulled) reads as
+// zeros and is lost: gguf_lost.
 
 #include "parts.h"
 
@@ -17,7 +17,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -83,20 +82,26 @@ static enum status map_file(struct gguf_part *out, const char *path, struct err 
                        "model file %s: it has %lld bytes; the head of a GGUF file alone has %d",
                        path, (long long)st.st_size, LEAST_BYTES);
     }
-    void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    int mmap_errno = errno;
+    status = file_map(&out->file, fd, (size_t)st.st_size, err);
     close(fd);
-    if (map == MAP_FAILED)
-        return err_set(err, IO_ERROR, "model file %s: cannot be mapped: %s", path,
-                       strerror(mmap_errno));
-    *out = (struct gguf_part){{map, (size_t)st.st_size}, true};
+    if (status != OK)
+        return err ? err_prefix(err, "model file %s", path) : status;
+    out->mapped = true;
     return OK;
 }
 
 void gguf_unmap(struct gguf_part *part)
 {
     if (part->mapped)
-        munmap((void *)(uintptr_t)part->file.p, part->file.n);
+        file_unmap(part->file);
+}
+
+bool gguf_lost(const struct gguf *gguf)
+{
+    for (uint32_t i = 0; i < gguf->n_parts; i++)
+        if (file_lost(gguf->parts[i].file))
+            return true;
+    return false;
 }
 
 static enum status read_file(struct gguf **out, const char *path, bool head_alone, struct err *err)

@@ -367,6 +367,8 @@ static enum status load_some(struct model *m, uint32_t budget_ms, struct err *er
 {
     enum status status =
         weights_load_some(&m->weights, m->compute, m->gguf, &m->hyper, budget_ms, err);
+    if (forward_file(m, err) != OK)
+        return IO_ERROR; // whatever was said of what was read
     m->is_loaded = status == OK;
     if (status != OK && status != AGAIN && err)
         return err_prefix(err, "model %s", m->info.id);

@@ -141,7 +141,8 @@ struct bytes model_chat_template(const struct model *model);
 // One forward pass over rows that may belong to different sequences. Rows of one sequence come in
 // rising position; the KV of positions before them must have been computed by earlier passes (or
 // this one): else BAD_INPUT. An earlier position cuts the sequence back to it. After a failure
-// every sequence is empty.
+// every sequence is empty. IO_ERROR: its file can no longer be read, and the model is of no use
+// (also of model_load_some, model_draft, model_embed).
 struct batch {
     int32_t n_tokens;
     const int32_t *token;  // [n_tokens]

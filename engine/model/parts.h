@@ -93,6 +93,7 @@ MUST_USE enum status gguf_read(struct gguf **out, struct gguf_part part, bool he
 // Takes the file and the tensors of `part`, which is closed; BAD_INPUT: a tensor is there already.
 MUST_USE enum status gguf_join(struct gguf *whole, struct gguf *part, struct err *err);
 void gguf_unmap(struct gguf_part *part);
+bool gguf_lost(const struct gguf *gguf); // a file of it can no longer be read; zeros stand for it
 // What a model file is called: the path's last part without -00001-of-00003 and .gguf.
 struct bytes gguf_file_name(const char *path);
 

@@ -225,6 +225,10 @@ static void pass_failed(struct loaded *loaded, int32_t n, struct err *err)
 {
     if (err->status == DEVICE_ERROR)
         die("the device failed: %s", err->text); // PID 1 starts the engine again
+    if (err->status == IO_ERROR) {
+        loaded_lost(loaded, err);
+        return;
+    }
     log_error("a pass of texts failed: %s", err->text);
     if (err->status != NO_ROOM)
         err->status = BROKEN;

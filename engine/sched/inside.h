@@ -206,13 +206,14 @@ struct chance_row { // the present row as the model gave it, where log-probabili
 struct loaded {
     struct engine *engine;
     enum sched_state state; // LOADING, READY or FAILED
-    struct err err;         // when FAILED
+    struct err err;         // when FAILED or is_lost
     char name[256];         // as it was asked for; empty: not known before it is opened
     char path[2200];
     bool is_main, is_pinned;
     bool waits;           // LOADING: it is not begun
     bool counted;         // deaths_begin has its file
     int32_t n_ctx_asked;  // by what had it loaded; 0: the setting counts
+    bool is_lost;         // its file cannot be read any more, says err: it takes no job
     int64_t keep_s;       // as last asked for
     uint64_t idle_ms;     // since when nobody uses it; 0: somebody does, or it is not READY
     uint64_t failed_ms;   // when it did
@@ -329,6 +330,8 @@ void loaded_close(struct engine *engine, struct loaded *loaded);
 void loaded_counted(struct loaded *loaded);    // its load has ended
 bool loaded_pins(const struct loaded *loaded); // the setting `pin` names it
 bool loaded_is_idle(const struct loaded *loaded);
+// Its file can no longer be read (err): all its works fail, and it is closed when it is idle.
+void loaded_lost(struct loaded *loaded, const struct err *err);
 // Unloads the model that is unused for longest, for `wants`. False: none may go.
 bool engine_evict(struct engine *engine, const struct loaded *wants);
 bool engine_may_evict(const struct engine *engine, const struct loaded *wants); // later

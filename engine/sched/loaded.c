@@ -4,7 +4,8 @@
 // A model is in use while it has works, or while the encoder reads its tokenizer (the prompt of a
 // job that was cancelled may still be there). One in use or pinned is never closed. A model that
 // failed stays in the list with its reason, takes nothing, and is tried again by a job that comes
-// RETRY_MS later: its file may be another now.
+// RETRY_MS later: its file may be another now. One whose file was taken away is closed as soon as
+// nobody uses it, and opened anew by the next job.
 #include "keep.h"
 
 #include <stdlib.h>
@@ -138,7 +139,8 @@ struct loaded *loaded_for(struct engine *engine, const struct ask *ask, struct e
     struct loaded *loaded = loaded_find(engine, ask);
     if (!loaded)
         return open_for(engine, ask, err);
-    if (loaded->state == SCHED_FAILED && clock_ms() - loaded->failed_ms < RETRY_MS) {
+    if (loaded->is_lost ||
+        (loaded->state == SCHED_FAILED && clock_ms() - loaded->failed_ms < RETRY_MS)) {
         *err = loaded->err;
         return NULL;
     }
@@ -148,6 +150,21 @@ struct loaded *loaded_for(struct engine *engine, const struct ask *ask, struct e
 }
 
 // ---- closing ------------------------------------------------------------------------------------
+
+void loaded_lost(struct loaded *loaded, const struct err *err)
+{
+    log_error("%s", err->text);
+    loaded->is_lost = true;
+    loaded->err = *err;
+    loaded->err.status = NOT_FOUND;
+    (void)keep_give_up(loaded);
+    for (int32_t i = 0; i < loaded->n_seq; i++) {
+        loaded->seqs[i].n_cached = 0; // zeros may have gone into it
+        if (loaded->seqs[i].work)
+            work_fail(loaded, &loaded->seqs[i], &loaded->err);
+    }
+    loaded_fail_lines(loaded, &loaded->err);
+}
 
 bool loaded_is_idle(const struct loaded *loaded)
 {
@@ -266,6 +283,8 @@ void engine_unload_job(struct engine *engine, const struct job *job)
 
 static uint64_t goes_at_ms(const struct loaded *loaded) // UINT64_MAX: not by itself
 {
+    if (loaded->is_lost && loaded_is_idle(loaded))
+        return 0;
     if (loaded->state == SCHED_FAILED && !loaded->is_main && loaded_is_idle(loaded))
         return loaded->failed_ms + FAILED_SHOWN_MS;
     return loaded->idle_ms && loaded->keep_s >= 0 && !loaded->is_pinned

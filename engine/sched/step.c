@@ -251,6 +251,10 @@ static void batch_failed(struct loaded *loaded, struct err *err)
             work_fail(loaded, seq, err);
         else if (seq->work)
             seq->work->usage.n_prompt_cached = 0;
+    if (err->status == IO_ERROR) {
+        loaded_lost(loaded, err);
+        return;
+    }
     }
 }
 

@@ -140,6 +140,34 @@ static void test_does_not_fit(struct file *file)
     CHECK(model_plan(&info, compute, path, &other, &err) == OK && !info.plan.fits);
 }
 
+// A file that is taken away under an opened model: the next pass says so, and nothing is held.
+static void test_taken_away(const struct file *file)
+{
+    static float logits[TINY_VOCAB];
+    struct model *m;
+    struct err err = {0};
+    const struct model_options options = {.n_ctx = 32, .n_seq = 2, .n_batch = 8};
+    const struct batch next = {1, (int32_t[]){5}, (int32_t[]){2}, (int32_t[]){0}, (uint8_t[]){1},
+                               0};
+    CHECK(model_open(&m, compute, path, &options, &err) == OK);
+    logits_of(m, logits);
+    CHECK(truncate(path, 0) == 0);
+    CHECK(model_forward(m, &next, (struct logits){.value = logits}, &err) == IO_ERROR);
+    CHECK(strstr(err.text, "can no longer be read") && model_held(m, 0) == 0);
+    model_close(m);
+    write_model(buf_view(&file->buf));
+    // and while it is loaded
+    CHECK(model_begin(&m, compute, path, &options, &err) == OK);
+    CHECK(truncate(path, 0) == 0);
+    enum status status;
+    do
+        status = model_load_some(m, 1000, &err);
+    while (status == AGAIN);
+    CHECK(status == IO_ERROR && strstr(err.text, "can no longer be read"));
+    model_close(m);
+    write_model(buf_view(&file->buf));
+}
+
 // A norm that is not a number would make every logit one; the file's tensor is named.
 static void test_not_a_number(struct file *file)
 {
@@ -172,6 +200,7 @@ int main(void)
     write_model(buf_view(&file.buf));
     test_slices();
     test_wanted_rows();
+    test_taken_away(&file);
     test_not_a_number(&file);
     test_does_not_fit(&file);
     buf_free(&file.buf);

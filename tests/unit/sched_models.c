@@ -214,6 +214,41 @@ static void test_spoilt(void)
     CHECK(n_models_open == 0);
 }
 
+// One whose file is taken away fails all that it has, running or waiting, and is closed though it is
+// pinned; the next job opens it anew, and others know nothing of it.
+static void test_lost(void)
+{
+    enum { ASKED = SEQS + 2 };
+    struct answer a[ASKED];
+    open_with("lost", KEEP_ALWAYS);
+    CHECK(submit(&a[0], "hello", 5, NULL) == OK);
+    CHECK(submit_to(&a[1], "lost.gguf", "first", 5, NULL) == OK);
+    wait_for(a, 2);
+    check_answer(&a[1], "first", 5);
+    CHECK(wait_model("lost.gguf", false) && n_models_open == 2);
+    CHECK(model_at("lost.gguf")->is_pinned);
+    fails_with = IO_ERROR;
+    fails_at = n_passes + 2;
+    pass_us = 2000;
+    for (int i = 0; i < ASKED; i++)
+        CHECK(submit_to(&a[i], "lost.gguf", "hello there, this is long", 40, NULL) == OK);
+    wait_for(a, ASKED);
+    for (int i = 0; i < ASKED; i++)
+        check_refused(&a[i], NOT_FOUND, "was told to fail");
+    CHECK(wait_model("lost.gguf", true) && n_models_open == 1);
+    fails_at = -1;
+    fails_with = NO_ROOM;
+    pass_us = 0;
+    CHECK(submit_to(&a[0], "lost.gguf", "hello there, this is long", 40, NULL) == OK);
+    CHECK(submit(&a[1], "hello", 5, NULL) == OK);
+    wait_for(a, 2);
+    check_answer(&a[0], "hello there, this is long", 40);
+    CHECK(a[0].last.usage.n_prompt_cached == 0);
+    check_answer(&a[1], "hello", 5);
+    sched_close(sched);
+    CHECK(n_models_open == 0);
+}
+
 // Who leaves while his model is loaded does not stop it; an unload then gives it up.
 static void test_cancel(void)
 {
@@ -486,6 +521,7 @@ int main(void)
     test_two();
     test_room();
     test_spoilt();
+    test_lost();
     test_cancel();
     test_keep();
     test_many();
