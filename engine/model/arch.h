@@ -371,6 +371,7 @@ MUST_USE enum status plan_make(struct model_plan *out, const struct compute *com
 int64_t plan_pages(const struct model_plan *plan, int32_t pool, int32_t n_ctx, int32_t n_seq);
 // From the numbers to the choice: n_ctx, cache_bytes, fits, is_short, why and advice.
 void plan_settle(struct model_plan *plan);
+void plan_free(struct model_plan *plan, uint64_t free_bytes); // what is free, and whose it is
 // NO_ROOM with the numbers and what would fit.
 MUST_USE enum status plan_refuse(const struct model_plan *plan, struct err *err);
 

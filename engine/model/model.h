@@ -126,6 +126,18 @@ uint64_t model_plan_states(const struct model_plan *plan); // bytes of all state
 // n_bytes as a person reads them: "4.6 GiB", "512 MiB".
 enum { SIZE_TEXT = 32 };
 const char *model_size_text(char out[SIZE_TEXT], uint64_t n_bytes);
+// A model that is not here, as it is published (shape.c). Numbers: those of the keys and values of
+// one token, in all layers that see everything, and in those that see a window.
+struct model_shape {
+    uint64_t weight_bytes;
+    uint64_t state_bytes; // of all recurrent layers, for one sequence
+    int32_t n_ctx_train;
+    uint32_t numbers, window_numbers;
+    int32_t window; // tokens; 0: no layer has one
+};
+// What it would take and get; memory_bytes 0: nobody knows what is free, and it fits.
+void model_shape_plan(struct model_plan *out, const struct model_shape *shape,
+                      const struct model_options *options);
 struct model_progress {
     uint64_t done_bytes, total_bytes; // of the weights
     bool compiling;                   // they are there; kernels are being compiled

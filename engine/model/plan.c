@@ -84,14 +84,19 @@ static uint64_t weights_bytes(const struct compute *compute, const struct weight
     return n_bytes;
 }
 
+void plan_free(struct model_plan *plan, uint64_t free_bytes)
+{
+    const uint64_t share = free_bytes / SYSTEM_SHARE;
+    plan->spare_bytes = SPARE_BYTES;
+    plan->free_bytes = free_bytes;
+    plan->system_bytes = share < SYSTEM_MOST ? share : SYSTEM_MOST;
+}
+
 enum status plan_make(struct model_plan *out, const struct compute *compute,
                       const struct weights *weights, const struct hyper *hyper,
                       const struct model_options *options, struct err *err)
 {
     const struct compute_info *device = compute_info(compute);
-    const uint64_t free_bytes =
-        options->memory_bytes ? options->memory_bytes : device->memory_usable_bytes;
-    const uint64_t share = free_bytes / SYSTEM_SHARE;
     struct model_plan plan = {
         .n_ctx_asked = options->n_ctx,
         .n_ctx_train = hyper->sees_all && options->n_batch < hyper->n_ctx_train
@@ -106,10 +111,8 @@ enum status plan_make(struct model_plan *out, const struct compute *compute,
         .kv_q8_0 = options->kv_q8_0,
         .weight_bytes = weights_bytes(compute, weights),
         .pass_bytes = activations_bytes(hyper, options),
-        .spare_bytes = SPARE_BYTES,
-        .free_bytes = free_bytes,
-        .system_bytes = share < SYSTEM_MOST ? share : SYSTEM_MOST,
     };
+    plan_free(&plan, options->memory_bytes ? options->memory_bytes : device->memory_usable_bytes);
     kv_count(&plan, compute, hyper);
     if (plan.token_bytes[plan.kv_q8_0] == UINT64_MAX)
         return err_set(err, UNSUPPORTED,

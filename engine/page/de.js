@@ -85,7 +85,7 @@ export default {
     "coming.forget": "Wegräumen", "coming.give_up": "Aufgeben", "coming.pause": "Anhalten",
     "upload.drop": "GGUF-Dateien hier ablegen", "upload.choose": "Dateien wählen", "upload.hint": "Was abbricht, geht weiter, wo es war: dieselbe Datei noch einmal wählen.", "upload.gguf": "{name} ist keine GGUF-Datei.", "upload.done": "{name} ist auf der Box.",
     "pull": "Holen", "pull.name": "{name} holen", "pull.source": "Holen von", "pull.hint": "hf.co/OWNER/REPO:QUANT, NAME:TAG einer Registry, oder https://HOST/FILE.gguf. Nur das fragt draußen nach, und zwar die Box.", "pull.begun": "Die Box holt {name}.",
-    "catalogue": "Lohnende Modelle", "catalogue.whether": "Passt", "catalogue.here": "hier", "catalogue.fits": "passt", "catalogue.memory": "braucht {size} Speicher", "catalogue.disk": "kein Platz auf der Platte",
+    "catalogue": "Lohnende Modelle", "catalogue.whether": "Passt", "catalogue.here": "hier", "catalogue.fits": "passt, {n} Token", "catalogue.memory": "braucht {size} Speicher", "catalogue.disk": "kein Platz auf der Platte",
     // the box
     "box.device": "Gerät", "box.backend": "Treiber", "box.context": "{n} Token (trainiert für {trained})", "box.context_why": "Warum so viel", "box.requests": "Anfragen", "box.running": "{running} laufen, {waiting} warten", "box.version": "Version",
     "box.memory": "Speicher", "box.memory.hint": "Was das erste Modell hält. Frei: was vorher da war, ohne das.", "memory.weights": "Gewichte", "memory.keys_and_values": "Gespräche", "memory.states": "Zustände", "memory.scratch": "Arbeitsplatz", "memory.free": "Frei",

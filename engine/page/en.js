@@ -64,7 +64,7 @@ export default {
     "coming.forget": "Clear", "coming.give_up": "Give up", "coming.pause": "Pause",
     "upload.drop": "Drop GGUF files here", "upload.choose": "Choose files", "upload.hint": "An upload that breaks off goes on where it was: choose the same file again.", "upload.gguf": "{name} is no GGUF file.", "upload.done": "{name} is on the box.",
     "pull": "Pull", "pull.name": "Pull {name}", "pull.source": "Pull from", "pull.hint": "hf.co/OWNER/REPO:QUANT, NAME:TAG of a registry, or https://HOST/FILE.gguf. Only this asks anything outside, and the box does it.", "pull.begun": "The box pulls {name}.",
-    "catalogue": "Models worth having", "catalogue.whether": "Fits", "catalogue.here": "here", "catalogue.fits": "fits", "catalogue.memory": "wants {size} of memory", "catalogue.disk": "no room on the disk",
+    "catalogue": "Models worth having", "catalogue.whether": "Fits", "catalogue.here": "here", "catalogue.fits": "fits, {n} tokens", "catalogue.memory": "wants {size} of memory", "catalogue.disk": "no room on the disk",
     // the box
     "device": "Device", "reason": "Why this one", "box.device": "Device", "box.backend": "Driver", "box.context": "{n} tokens (trained for {trained})", "box.context_why": "Why so much", "box.requests": "Requests", "box.running": "{running} running, {waiting} waiting", "box.version": "Version",
     "box.memory": "Memory", "box.memory.hint": "What the first model holds. Free: what was there before it, less that.", "memory.weights": "Weights", "memory.keys_and_values": "Conversations", "memory.states": "States", "memory.scratch": "Working room", "memory.free": "Free",

@@ -236,6 +236,16 @@ struct sched;
 // asks, and load others. (A path that is given all the same is not loaded either.)
 void sched_open(struct sched **out, const struct settings *settings, const char *model_path,
                 const struct err *refused);
+// What a model that is not here would get, with nothing else loaded (would.c). From the thread that
+// takes the events.
+struct sched_would {
+    bool known; // how much memory is free; else the rest is 0
+    bool fits;
+    int32_t n_ctx;        // with which context; 0: it does not fit
+    uint64_t needs_bytes; // with a context of 16384 tokens, or what it was trained for
+};
+void sched_would(const struct sched *sched, const struct model_shape *shape,
+                 struct sched_would *out);
 // Jobs that wait, and any that come later, end at once; running ones when they are done or when
 // grace_ms have passed. Returns at once; more than one call: the earliest end counts.
 void sched_stop(struct sched *sched, uint32_t grace_ms);

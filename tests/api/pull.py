@@ -320,8 +320,14 @@ def catalogue(server):
     small = {e["name"]: e for e in answer["data"]}.get("embeddinggemma-300M-GGUF:Q8_0", {})
     total = int(next(line for line in open("/proc/meminfo") if line.startswith("MemTotal")).split()[1]) * 1024
     check("pull: the catalogue says what fits", status == 200 and 12 <= len(answer["data"]) <= 20 and 0 < answer["memory"] <= total and
-          all(e["fits_memory"] == (e["memory_about"] <= answer["memory"]) and e["fits_disk"] == (e["bytes_about"] <= answer["disk_free"]) and
-              e["source"].startswith("hf.co/") and e["what"] and not e["here"] for e in answer["data"]) and small.get("fits_memory"), answer)
+          all(e["fits_disk"] == (e["bytes_about"] <= answer["disk_free"]) and e["source"].startswith("hf.co/") and e["what"] and
+              not e["here"] for e in answer["data"]) and small.get("fits_memory"), answer)
+    # by the plan: what fits with the usual context is told to fit, with that context at least
+    free = answer["memory"] - min(answer["memory"] // 16, 4 << 30)
+    check("pull: the catalogue is planned", all(e["memory_about"] > e["bytes_about"] and (
+        1024 <= e["context"] <= 131072 and (e["context"] >= 16384 or e["memory_about"] > free * 0.8) if e["fits_memory"] else
+        e["context"] is None and e["bytes_about"] + (150 << 20) > free * 0.5) for e in answer["data"] if e["name"] != small.get("name")) and
+          small.get("context") == 2048, answer)
 
 
 def refusals(server, site):

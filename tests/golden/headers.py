@@ -23,7 +23,7 @@ bytes within 1 % (which layers a quantiser gives more bits is not logged, so tha
 
 The engine reads the head alone (`tawny plan`), and a second file that has the vocabulary alone (`tawny tokenize`).
 """
-import glob, itertools, json, os, re, struct, subprocess
+import glob, itertools, json, math, os, re, struct, subprocess
 import mkgguf
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -560,6 +560,26 @@ def check_plan(tawny, path, h, check):
               got['bytes']['states'] == states(h, memory * GIB), '%d tokens, fits: %s; computed %d, %s; %s' % (got['context'], got['fits'], *want, got['bytes']))
 
 
+CATALOGUE = {'qwen3.6-35b-a3b-mtp': 'Qwen3.6-35B-A3B', 'qwen3.5-27b': 'Qwen3.6-27B', 'qwen3.5-9b-ollama': 'Qwen3.5-9B', 'gpt-oss-20b': 'gpt-oss-20b',
+             'gpt-oss-120b': 'gpt-oss-120b', 'gemma-4-26b-a4b': 'gemma-4-26B-A4B-it', 'glm-4.7-flash': 'GLM-4.7-Flash',
+             'qwen3-coder-30b-a3b': 'Qwen3-Coder-30B-A3B-Instruct', 'embeddinggemma-300m': 'embeddinggemma-300M'}
+
+
+def check_catalogue(tree, heads, check):
+    """what GET /v1/catalogue plans with, in the engine's table, beside the heads of these models"""
+    text = open(os.path.join(tree, 'engine/api/catalogue.c')).read()
+    rows = re.findall(r'\{"hf\.co/[^/]+/([^":]+?)-GGUF[^"]*",\s*"([^"]+)",([0-9*,\s]+),\s*"', text)
+    table = {name: (arch, [math.prod(int(n) for n in one.split('*')) for one in numbers.split(',')]) for name, arch, numbers in rows}
+    check('headers: the catalogue', len(table) >= 12 and set(CATALOGUE.values()) <= set(table), sorted(table))
+    for h in heads:
+        if h.name not in CATALOGUE: continue
+        arch, (_, trained, numbers, in_window, window, state) = table.get(CATALOGUE[h.name], ('', [0] * 6))
+        layers = [(w if w < h.get('context_length') and h.arch not in ONE_PASS else 0, n) for w, n in kept(h)]
+        want = [h.arch, h.get('context_length') // 1024, sum(n for w, n in layers if not w), sum(n for w, n in layers if w), max(w for w, _ in layers), state_bytes(h) // 1024]
+        check('headers %s in the catalogue' % h.name, [arch, trained, numbers, in_window, window, state] == want, '%s, by its head %s' % (
+            [arch, trained, numbers, in_window, window, state], want))
+
+
 def check_keys(tree, h, check):
     """each key is read, which means that it stands in the engine's text, or left alone with a reason; those of the architecture are named when they mean nothing"""
     source = ''.join(open(f, encoding='utf-8').read() for f in glob.glob(tree + '/engine/**/*.c', recursive=True))
@@ -596,6 +616,8 @@ def run(work, tawny, takes, tree, check, only):
         write(head, h, 'vocabulary')
         check_vocabulary(tawny, head, h, check)
         if h.name in TAKEN: check_taken(takes, head, h, check)
+    if not only or any(w in 'headers catalogue' for w in only):
+        check_catalogue(tree, [Header(path) for path in sorted(glob.glob(HERE + '/headers/*.txt'))], check)
 
 
 if __name__ == '__main__':  # how a header stands against its log

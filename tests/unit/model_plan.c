@@ -77,6 +77,39 @@ static void test_auto(void)
     CHECK(settled(plan) == 44 * 256);
 }
 
+// A model that is not here gets what the same one would that is.
+static void test_shape(void)
+{
+    const struct model_shape shape = {
+        .weight_bytes = 4608 * MIB, .n_ctx_train = 40960, .numbers = 65536};
+    for (uint64_t gib = 4; gib <= 64; gib += 4)
+        for (int32_t n_seq = 1; n_seq <= 4; n_seq += 3) {
+            struct model_plan here = plan_8b(gib * GIB, CTX_AUTO, n_seq), there;
+            here.pass_bytes = 256 * MIB;
+            plan_settle(&here);
+            model_shape_plan(
+                &there, &shape,
+                &(struct model_options){
+                    .n_ctx = CTX_AUTO, .n_seq = n_seq, .n_batch = 512, .memory_bytes = gib * GIB});
+            CHECK(there.fits == here.fits && there.n_ctx == here.n_ctx &&
+                  model_plan_bytes(&there) == model_plan_bytes(&here));
+            CHECK(there.fits == (gib > 4)); // 4 GiB are fewer than the weights
+        }
+    // 12 layers that see all and 12 that see 128 tokens: only the first grow with the context
+    const struct model_shape two = {.weight_bytes = GIB,
+                                    .n_ctx_train = 131072,
+                                    .numbers = 12288,
+                                    .window_numbers = 12288,
+                                    .window = 128,
+                                    .state_bytes = 10 * MIB};
+    struct model_plan plan;
+    model_shape_plan(&plan, &two,
+                     &(struct model_options){CTX_AUTO, 1, 512, .memory_bytes = 8 * GIB});
+    // a window of 128 in passes of 512 rows is 4 pages; one state
+    CHECK(plan.fits && plan.n_ctx == 131072 && plan.token_bytes[0] == 2 * 2 * 12288);
+    CHECK(plan.cache_bytes == 2ull * 12288 * (131072 + 4 * 256) && plan.n_slots == 1);
+}
+
 static void test_cap(void)
 {
     struct model_plan plan = plan_8b(640 * GIB, CTX_AUTO, 4);
@@ -315,6 +348,7 @@ int main(void)
         die("no file or no device: %s", err.text);
     close(fd);
     test_auto();
+    test_shape();
     test_cap();
     test_refused();
     test_windows_and_states();
