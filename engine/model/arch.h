@@ -592,9 +592,9 @@ MUST_USE enum status forward_chunk(struct model *model, const struct batch *batc
 // Rows of x that out_row names, behind the output norm, into out_x.
 void forward_rows(const struct pass *p, int32_t n_out);
 void forward_forget(struct model *model); // what is in the memory is not known any more
-// embed.c: that what makes vectors is there; what the model's info says of it; a rehearsal.
 // IO_ERROR: its file can no longer be read, and what was computed may be of zeros.
 MUST_USE enum status forward_file(const struct model *model, struct err *err);
+// embed.c: that what makes vectors is there; what the model's info says of it; a rehearsal.
 MUST_USE enum status embed_check(const struct hyper *hyper, const struct weights *weights,
                                  struct err *err);
 void embed_info(struct model *model);

@@ -239,16 +239,19 @@ static void pass_failed(struct loaded *loaded, int32_t n, struct err *err)
     }
 }
 
-// Rows of the next pass: at most halved or doubled by one, so that it takes PASS_US.
-static void learn_rows(struct loaded *loaded, int32_t n, uint64_t took_us)
+// Rows of the next pass: at most halved or doubled by one, so that it takes PASS_US, or, while
+// another model streams, STEP_SHARED_US.
+static void learn_rows(struct loaded *loaded, bool shared, int32_t n, uint64_t took_us)
 {
-    const double most = model_info(loaded->model)->n_batch;
-    double change = (double)PASS_US / (double)(took_us ? took_us : 1);
-    if (change > 1 && n < (int32_t)loaded->chunk[0])
+    const double most = model_info(loaded->model)->n_batch,
+                 target = shared ? STEP_SHARED_US : PASS_US,
+                 least = shared ? CHUNK_LEAST : ROWS_LEAST;
+    double change = target / (double)(took_us ? took_us : 1);
+    if (change > 1 && n < (int32_t)loaded->chunk[shared])
         return;
     change = change < 0.5 ? 0.5 : change > 2 ? 2 : change;
-    const double rows = (change < 1 ? n : loaded->chunk[0]) * change;
-    loaded->chunk[0] = rows < ROWS_LEAST ? ROWS_LEAST : rows > most ? most : rows;
+    const double rows = (change < 1 ? n : loaded->chunk[shared]) * change;
+    loaded->chunk[shared] = rows < least ? least : rows > most ? most : rows;
 }
 
 bool loaded_embed(struct loaded *loaded)
@@ -257,7 +260,8 @@ bool loaded_embed(struct loaded *loaded)
     struct err err = {0};
     if (!loaded->waiting.first)
         return false;
-    const int32_t rows = (int32_t)loaded->chunk[0], most = rows < n_batch ? rows : n_batch;
+    const bool shared = loaded_beside_streams(loaded);
+    const int32_t rows = (int32_t)loaded->chunk[shared], most = rows < n_batch ? rows : n_batch;
     int32_t *ints = mem_array(3 * (size_t)n_batch, sizeof(*ints));
     struct texts_pass p = {.token = ints, .pos = ints + n_batch, .seq = ints + 2 * n_batch};
     p.wanted = mem_array((size_t)n_batch, 1);
@@ -267,7 +271,7 @@ bool loaded_embed(struct loaded *loaded)
     const uint64_t from_us = clock_us();
     enum status status = model_embed(
         loaded->model, &(struct batch){p.n, p.token, p.pos, p.seq, p.wanted, 0}, vectors, &err);
-    learn_rows(loaded, p.n, clock_us() - from_us);
+    learn_rows(loaded, shared, p.n, clock_us() - from_us);
     engine_step_begins(loaded->engine, false);
     loaded->used_at = ++loaded->engine->n_steps;
     if (status == OK)

@@ -465,7 +465,9 @@ int32_t lookup_guess(const struct lookup *lookup, int32_t *out, int32_t n_most, 
 
 // step.c
 int32_t loaded_running(const struct loaded *loaded); // sequences with works: a pass has work to do
-void loaded_step(struct loaded *loaded);             // one forward pass
+// Whether a text of another model waits for its next token: a pass must not take long then.
+bool loaded_beside_streams(const struct loaded *loaded);
+void loaded_step(struct loaded *loaded); // one forward pass
 void engine_check(const struct engine *engine);
 
 // embed.c

@@ -7,10 +7,11 @@
 // not take so long that their streams stall, and even alone it must not be so long that cancelling
 // or a heartbeat waits for it. The size is learnt as we go.
 //
-// So between two tokens of a stream there is one pass, whose prompt rows take STEP_SHARED_US, or
-// STEP_SHARED_TIMES what the streams' own rows take where that is more, or are CHUNK_LEAST, which a
-// slow machine does at least; and beside it a slice of loading (LOAD_SLICE_MS) or of what is kept
-// (keep.c: a page of rows) where there is one. While nothing was measured the rows are 32.
+// So between two tokens of a stream there is one pass (and one of each other model that computes),
+// whose prompt rows take STEP_SHARED_US, or STEP_SHARED_TIMES what the streams' own rows take where
+// that is more, or are CHUNK_LEAST, which a slow machine does at least; and beside it a slice of
+// loading (LOAD_SLICE_MS) or of what is kept (keep.c: a page of rows) where there is one. While
+// nothing was measured the rows are 32.
 #include "inside.h"
 
 #include <string.h>
@@ -28,6 +29,16 @@ int32_t loaded_running(const struct loaded *loaded)
     return loaded->n_seq - count_state(loaded, SEQ_FREE);
 }
 
+bool loaded_beside_streams(const struct loaded *loaded)
+{
+    const struct engine *engine = loaded->engine;
+    bool any = false;
+    for (int32_t i = 0; i < engine->n_loaded && !any; i++)
+        any = engine->loaded[i] != loaded && engine->loaded[i]->state == SCHED_READY &&
+              count_state(engine->loaded[i], SEQ_DECODE) > 0;
+    return any;
+}
+
 // How long a pass with prompt rows should take.
 static double target_us(const struct loaded *loaded, bool shared)
 {
@@ -42,9 +53,10 @@ static double target_us(const struct loaded *loaded, bool shared)
 static int32_t chunk_rows(const struct loaded *loaded, int32_t n_decode)
 {
     // the block computes a row more of a text that it begins
+    const bool shared = n_decode > 0 || loaded_beside_streams(loaded);
     int32_t room = BATCH_TOKENS - n_decode - (loaded->ahead.model ? loaded_running(loaded) : 0),
-            rows = (int32_t)loaded->chunk[n_decode > 0];
-    if (n_decode > 0 && rows * loaded->prompt_us > target_us(loaded, true))
+            rows = (int32_t)loaded->chunk[shared];
+    if (shared && rows * loaded->prompt_us > target_us(loaded, true))
         rows = (int32_t)(target_us(loaded, true) / loaded->prompt_us);
     if (rows < CHUNK_LEAST)
         rows = CHUNK_LEAST;
@@ -56,7 +68,7 @@ static int32_t chunk_rows(const struct loaded *loaded, int32_t n_decode)
 // fewer rows than it could says only when even they were too many.
 static void chunk_learn(struct loaded *loaded, int32_t n_prompt, int32_t n_decode, uint64_t took_us)
 {
-    bool shared = n_decode > 0;
+    const bool shared = n_decode > 0 || loaded_beside_streams(loaded);
     if (n_prompt == 0) {
         double us = (double)took_us;
         loaded->decode_us = loaded->decode_us > 0 ? 0.9 * loaded->decode_us + 0.1 * us : us;
@@ -239,6 +251,10 @@ static void batch_failed(struct loaded *loaded, struct err *err)
     if (err->status == DEVICE_ERROR)
         die("the device failed: %s",
             err->text); // PID 1 starts the engine again, with a fresh device
+    if (err->status == IO_ERROR) {
+        loaded_lost(loaded, err);
+        return;
+    }
     log_error("a forward pass failed: %s", err->text);
     // Whatever the model says against a batch, the client did not make it.
     if (err->status != NO_ROOM)
@@ -251,10 +267,6 @@ static void batch_failed(struct loaded *loaded, struct err *err)
             work_fail(loaded, seq, err);
         else if (seq->work)
             seq->work->usage.n_prompt_cached = 0;
-    if (err->status == IO_ERROR) {
-        loaded_lost(loaded, err);
-        return;
-    }
     }
 }
 

@@ -117,6 +117,29 @@ static void test_two(void)
     CHECK(n_models_open == 0);
 }
 
+// A long prompt of one model while another streams: its passes are as short as beside its own
+// streams.
+static void test_beside(void)
+{
+    struct answer a[2];
+    char text[80], prompt[N_CTX];
+    open_with("", KEEP_ALWAYS);
+    CHECK(submit(&a[0], "hello", 5, NULL) == OK);
+    CHECK(submit_to(&a[1], "second.gguf", "hello", 5, NULL) == OK);
+    wait_for(a, 2);
+    long_text(text, 150);
+    fill(prompt, N_CTX - 20, 9);
+    pass_us = 2000; // a row; all of the prompt in one pass would take a second
+    CHECK(submit(&a[0], text, 150, NULL) == OK);
+    wait_for_text(a, 1, 0, 3);
+    most_rows = 0;
+    CHECK(submit_to(&a[1], "second.gguf", prompt, 3, NULL) == OK);
+    wait_for(a, 2);
+    CHECK(most_rows >= CHUNK_LEAST && most_rows <= 100); // 75 are 150 ms
+    pass_us = 0;
+    sched_close(sched);
+}
+
 // Three where two fit: the one unused for longest goes; one in use or pinned never does.
 static void test_room(void)
 {
@@ -214,8 +237,8 @@ static void test_spoilt(void)
     CHECK(n_models_open == 0);
 }
 
-// One whose file is taken away fails all that it has, running or waiting, and is closed though it is
-// pinned; the next job opens it anew, and others know nothing of it.
+// One whose file is taken away fails all that it has, running or waiting, and is closed though it
+// is pinned; the next job opens it anew, and others know nothing of it.
 static void test_lost(void)
 {
     enum { ASKED = SEQS + 2 };
@@ -519,6 +542,7 @@ int main(void)
 {
     test_deaths(); // first: it forks
     test_two();
+    test_beside();
     test_room();
     test_spoilt();
     test_lost();
