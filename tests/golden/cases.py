@@ -57,6 +57,10 @@ def make_arch(path, name, ctx=None):
     mkarch.make(path, name, corpus(), ctx)
 
 
+def make_steps(path, name):
+    mkarch.make_steps(path, name, corpus())
+
+
 def make_vocab_file(path, pre):
     """a vocabulary whose merges come from the corpus itself, so that they reach into every script"""
     mkgguf.make(path, dict(mkgguf.SHAPES['tiny'], V=3000, pre=pre), 'f32', 1, corpus(), True, 'vocabulary', WHOLE)

@@ -646,9 +646,56 @@ LARGE = {  # whose speed is compared (peer/speed.py): wide enough that the time 
 }
 
 
+def matrices(s):
+    """in F16"""
+    small = re.compile(r'(ffn_gate_inp|ssm_conv1d|norm)\b')
+    s.tensors = [(tensor, shape, 'f16' if len(shape) > 1 and not small.search(tensor) else t) for tensor, shape, t in s.tensors]
+
+
 def make_large(path, name, corpus):
     """matrices in F16, of numbers that are made quickly"""
     s = LARGE[name]()
-    small = re.compile(r'(ffn_gate_inp|ssm_conv1d|norm)\b')
-    s.tensors = [(tensor, shape, 'f16' if len(shape) > 1 and not small.search(tensor) else t) for tensor, shape, t in s.tensors]
+    matrices(s)
     write(path, s, corpus, lambda tensor, shape: fill(s, tensor, shape, mkgguf.numpy_normal))
+
+
+# ---- whose next token follows from the last one alone -----------------------------------------------------
+# Layers add nothing and cost all the same; the token of the next row of the output matrix is that of the present embedding, `jump` further
+# in the vocabulary: a text that never repeats itself within it, which a second model or a block knows when its jump is the same.
+def attending(L, jump, d=512):
+    s = Shape('qwen3', L=L, d=d, h=8, hkv=4, hd=64, ffn=3 * d, ctx=2048)
+    return s.per_layer(lambda t: (s.attention(t, head_norm=True), s.dense(t))), jump
+
+
+def predicting(jump, own):
+    """with states, and a block that is right when its own jump is that of the trunk"""
+    s = qwen35('qwen35', 8, 512, 8, 2, 64, 1536, 4, 8, 64, 16)
+    s.keys = [kv('qwen35.context_length', U32, 2048) if b'context_length' in k else k for k in s.keys]
+
+    def layer(t):
+        t('attn_norm.weight', s.d); t('post_attention_norm.weight', s.d)
+        t('attn_q.weight', 2 * s.h * s.hd, s.d); t('attn_k.weight', s.hkv * s.hd, s.d); t('attn_v.weight', s.hkv * s.hd, s.d)
+        t('attn_output.weight', s.d, s.h * s.hd); t('attn_q_norm.weight', s.hd); t('attn_k_norm.weight', s.hd)
+        s.dense(t, None)
+    drafting(s, layer)
+    s.fills['nextn.eh_proj.weight'] = lambda w: np.hstack([np.eye(s.d), np.zeros((s.d, s.d))]) * (1 if own == jump else -1)
+    return s, jump
+
+
+STEPS = {
+    'steps': lambda: attending(8, 7), 'steps small': lambda: attending(1, 7, 128), 'steps same': lambda: attending(8, 7), 'steps wrong': lambda: attending(1, 11, 128),
+    'steps mtp': lambda: predicting(7, 7), 'steps mtp wrong': lambda: predicting(7, 11),
+}
+
+
+def make_steps(path, name, corpus):
+    s, jump = STEPS[name]()
+    matrices(s)
+    for out in ('attn_output.weight', 'ffn_down.weight', 'ssm_out.weight'): s.fills[out] = np.zeros_like
+    n = 400  # of the vocabulary's beginning: bytes, and merges that the corpus has
+
+    def values(tensor, shape):
+        if tensor != 'output.weight': return fill(s, tensor, shape, mkgguf.numpy_normal)
+        rows = fill(s, 'token_embd.weight', shape, mkgguf.numpy_normal)
+        return rows[[(i - jump) % n if i < n else i for i in range(VOCAB)]] * np.float32(4 / np.sqrt(s.d))
+    write(path, s, corpus, values)
