@@ -88,7 +88,8 @@ _Noreturn void engine_become(const struct engine_start *start, int out_fd, int b
                          "LANG=C.UTF-8",
                          skip,
                          name,
-                         in_container() ? NULL : "TAWNY_UPDATE=/run/update/status",
+                         in_container() ? NULL : "TAWNY_UPDATE=/run/update/status", // and no more
+                         "TAWNY_ATTACHED=" MEDIA_DIR,
                          NULL};
     struct err err;
 

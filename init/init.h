@@ -419,6 +419,20 @@ void disk_esp_writable(bool on); // /boot, in a child and for as long as it writ
 void disk_memory_state(void);    // STATE_IN_MEMORY with the engine's directories
 void disk_after_start(void);     // a child: new random seed, the ext4 grows into its partition
 
+/* ---- stick.c: USB sticks, read-only on MEDIA_DIR/NAME ---- */
+
+#define MEDIA_DIR "/run/media"
+enum stick_kind { STICK_NONE, STICK_EXT4, STICK_FAT, STICK_EXFAT, STICK_NTFS };
+/* Which file system begins with these bytes (2048 of them); pure, as the next two are. */
+enum stick_kind stick_kind(const uint8_t *head, size_t n);
+bool stick_on_usb(const char *sysfs_path); // ".../usb1/1-2/.../block/sdb/sdb1"
+bool stick_name_good(const char *name);
+void stick_added(const struct uevent *u);
+void stick_removed(const struct uevent *u);
+enum status stick_ready(void); // WAIT: one that is there is not mounted yet
+void stick_over(void);         // none that comes later is looked at
+int64_t stick_tick(int64_t now);
+
 /* ---- dhcp.c: RFC 2131 client, pure ---- */
 
 #define DHCP_MAX_ROUTES 8

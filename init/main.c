@@ -59,6 +59,7 @@ static enum status begin_loop(struct err *err)
     conf_defaults(&conf);
     loop_timer(module_tick);
     loop_timer(child_tick);
+    loop_timer(stick_tick);
     loop_timer(net_tick);
     loop_timer(ntp_tick);
     loop_timer(engine_tick);
@@ -257,11 +258,12 @@ static enum status close_modules(struct err *err)
 {
     if (conf.hot_plug)
         return OK;
-    if (module_drivers_ready() == WAIT || module_gpus_ready() == WAIT)
-        return err_set(err, WAIT, "a driver is still starting");
+    if (module_drivers_ready() == WAIT || module_gpus_ready() == WAIT || stick_ready() == WAIT)
+        return err_set(err, WAIT, "a driver or a USB stick is still starting");
     enum status s = modules_close(err);
     if (s == OK) {
         module_over();
+        stick_over();
         say("hot-plug", "the kernel takes no drivers any more, as hot-plug = no says");
     }
     return s;

@@ -61,7 +61,7 @@ enum status make_directories(struct err *err)
     mkdir(DATA_DIR, 0755);
     mkdir("/boot", 0755);
     mkdir("/run/user", 0755);
-    mkdir("/run/media", 0755); // what the engine may read below /run must be there when it starts
+    mkdir(MEDIA_DIR, 0755); // what the engine may read below /run must be there when it starts
     mkdir("/run/update", 0755);
     mkdir(RUNTIME_DIR, 0700);
     if (chown(RUNTIME_DIR, ENGINE_UID, ENGINE_GID)) {

@@ -47,18 +47,24 @@ enum status uevent_parse(struct uevent *u, const char *msg, size_t len)
 
 static void dispatch(const struct uevent *u)
 {
+    bool is_block = strcmp(u->subsystem, "block") == 0;
+
+    if (is_block && strcmp(u->action, "remove") == 0)
+        stick_removed(u);
     if (strcmp(u->action, "add") != 0 && strcmp(u->action, "change") != 0)
         return;
     if (*u->modalias)
         module_want_alias(u->modalias);
-    if (strcmp(u->subsystem, "block") == 0)
+    if (is_block) {
         disk_added(u);
-    else if (strcmp(u->subsystem, "input") == 0)
+        stick_added(u);
+    } else if (strcmp(u->subsystem, "input") == 0) {
         power_added(u);
-    else if (strcmp(u->subsystem, "watchdog") == 0)
+    } else if (strcmp(u->subsystem, "watchdog") == 0) {
         watchdog_added(u);
-    else
+    } else {
         dev_added(u);
+    }
 }
 
 static void arrived(int fd, void *ctx)
