@@ -2,6 +2,7 @@
 // at its own field, and what a change needs before it counts. What a command line has set stands fast.
 
 import { ask, get } from "./api.js";
+import { backup_row } from "./backup.js";
 import { h, set } from "./dom.js";
 import { t } from "./text.js";
 import { button, confirm, field, note, problem, sentence, waiting } from "./ui.js";
@@ -85,7 +86,7 @@ export function settings_part() {
             const open = new Set([...place.querySelectorAll("details")].flatMap((one, i) => (one.open ? [i] : [])));
             place.replaceChildren(now.settings_faults?.length ? h("div.card.bad", h("p", t("settings.faults")), now.settings_faults.map((text) => h("p", text))) : "",
                 now.waits_for_restart ? h("p.card", { role: "status" }, t("settings.waits")) : "", form(now, look),
-                now.can_restart ? h("div.row", button("again", t("settings.restart"), () => restart(look), { kind: "small" })) : "");
+                now.can_restart ? h("div.row", button("again", t("settings.restart"), () => restart(look), { kind: "small" })) : "", backup_row(now.can_restart));
             place.querySelectorAll("details").forEach((one, i) => { one.open = open.has(i); });
         } catch (error) {
             place.replaceChildren(problem(error, look));

@@ -128,7 +128,7 @@ def run(model):
     code, text = browse(root, WORK / "home-trusting", server.url + "/", "--screenshot=%s" % shot)
     check("browser: a screenshot is in build/test/api/page.png", shot.exists() and shot.stat().st_size > 20000, text[-300:])
     home = WORK / "home-trusting"
-    npm.client("browser", "browser_frame.mjs", server, 18, seconds=600, HOME=home)
+    npm.client("browser", "browser_frame.mjs", server, 19, seconds=600, HOME=home)
     check("browser: the server stops cleanly", server.stop() == 0)
     models_area(model, home)
     server = Server("browser", model, fresh=False, options=("--models", scripted_models()))  # with the CA that is trusted

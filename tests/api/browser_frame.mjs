@@ -2,11 +2,12 @@
 // looks, the keyboard alone, what it weighs, and that it asks nobody but the box.
 //
 // Run by tests/api/browser.py with TAWNY_URL, TAWNY_KEY and a HOME whose certificate store knows the CA.
+import { existsSync, readdirSync } from "node:fs";
 import { check, pause, start, to } from "./chromium.mjs";
 
 const url = process.env.TAWNY_URL, key = process.env.TAWNY_KEY;
 const AREAS = { welcome: "Willkommen", chat: "Chat", models: "Modelle", box: "Box", connect: "Verbinden", reference: "Referenz" };
-const browser = await start(), page = await browser.page(`${url}/`);
+const browser = await start(), got = `${process.env.HOME}/got`, page = await browser.page(`${url}/`, { download: got });
 const field = "document.querySelector('#key')";
 
 await check("an area that wants the key asks for it", page, async () => {
@@ -98,6 +99,24 @@ await check("settings: what is wrong is told at its field, what is right is kept
     const one = await page.until("document.querySelector('main [role=status].card')?.textContent");
     await page.eval(`import("/page/api.js").then(({ ask }) => ask("PUT", "/v1/settings", { ctx: null, threads: null }))`);
     return !told.includes("ctx") || focused !== "setting-ctx" || !kept || !one ? JSON.stringify([told, focused, kept, one]) : "";
+});
+
+await check("a backup is a file, which only its password opens", page, async () => {
+    const press = (text) => page.eval(`[...document.querySelectorAll("main button")].find((one) => one.textContent === "${text}").click()`);
+    const send = (secret) => page.eval(`document.querySelector("#backup-password").value = "${secret}"; document.querySelector("dialog button.main").click()`);
+    await to(page, "box");
+    await page.until("document.querySelector('#settings')");
+    await press("Back up");
+    await page.until("document.querySelector('#backup-password')");
+    await send("a long password");
+    for (let i = 0; i < 300 && !(existsSync(got) && readdirSync(got).some((name) => name.endsWith(".json"))); i++) await pause(100);
+    await press("Restore");
+    await page.files("#backup-file", [`${got}/${readdirSync(got)[0]}`]);
+    await send("another password");
+    const told = await page.until("document.querySelector('dialog .wrong').textContent");
+    await send("a long password");
+    await page.until("[...document.querySelectorAll('.note')].some((one) => one.textContent.includes('Restored'))");
+    return told.includes("another password") ? "" : told;
 });
 
 await check("light and dark: by the system, and by choice", page, async () => {
