@@ -221,6 +221,7 @@ struct sched_gauges {
     uint64_t prefix_asked, prefix_found;           // tokens of prompts; of these in memory already
     uint64_t n_passes, n_pass_works, n_rows;       // forward passes, works and rows in all of them
     uint64_t n_tokens;                             // tokens of answers
+    uint64_t answers_us;                           // time of the passes that went on with answers
     uint64_t n_suspended;                          // works that were sent back to wait
     uint64_t kept_files, kept_bytes;               // on the disk, of texts: now
     uint64_t kept_reads, kept_read_tokens;         // times that one was read, tokens of these

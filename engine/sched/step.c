@@ -465,6 +465,7 @@ void loaded_step(struct loaded *loaded)
     loaded->used_at = ++engine->n_steps;
     engine->gauges.n_passes++;
     engine->gauges.n_rows += (uint64_t)n;
+    engine->gauges.answers_us += n_decode > 0 ? took_us : 0;
     for (int32_t i = 0; i < loaded->n_seq; i++)
         engine->gauges.n_pass_works += loaded->n_rows[i] > 0;
     if (status != OK) {

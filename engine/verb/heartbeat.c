@@ -54,13 +54,13 @@ static void tell_speed(struct heartbeat *h, const struct sched *sched)
     struct sched_gauges gauges;
     char line[40];
     sched_gauges(sched, &gauges);
-    const uint64_t now_ms = clock_ms(), n = gauges.n_tokens - h->tokens, ms = now_ms - h->at_ms;
-    if (n > 0 && h->at_ms > 0 && ms > 0) {
-        snprintf(line, sizeof(line), "speed %.1f\n", (double)n * 1000 / (double)ms);
+    const uint64_t n = gauges.n_tokens - h->tokens, us = gauges.answers_us - h->answers_us;
+    if (n > 0 && us > 0) {
+        snprintf(line, sizeof(line), "speed %.1f\n", (double)n * 1e6 / (double)us);
         heartbeat_say(h, line);
     }
     h->tokens = gauges.n_tokens;
-    h->at_ms = now_ms;
+    h->answers_us = gauges.answers_us;
 }
 
 void heartbeat_beat(struct heartbeat *h, const struct sched *sched)

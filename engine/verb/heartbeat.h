@@ -8,12 +8,12 @@
 enum { HEARTBEAT_LINE = 440 };
 
 struct heartbeat {
-    int fd;          // TAWNY_HEARTBEAT_FD; -1: nobody listens
-    bool hung_told;  // in the log
-    uint64_t tokens; // of answers, when the speed was last worked out
-    uint64_t at_ms;
-    int log_fd; // TAWNY_LOG_FD: lines of PID 1's; -1: none come
-    size_t n;   // bytes of a line whose end has not come
+    int fd;              // TAWNY_HEARTBEAT_FD; -1: nobody listens
+    bool hung_told;      // in the log
+    uint64_t tokens;     // of answers, when the speed was last worked out
+    uint64_t answers_us; // and the time of their passes
+    int log_fd;          // TAWNY_LOG_FD: lines of PID 1's; -1: none come
+    size_t n;            // bytes of a line whose end has not come
     char line[HEARTBEAT_LINE];
 };
 

@@ -209,7 +209,7 @@ def busy(server, seed):
     """Begins a text whose reading takes the only sequence for the whole turn of its work, 4096 tokens; the thread that asks."""
     thread = threading.Thread(target=lambda: first_words(server, Chat.path, Chat(seed, n=3200).first()))
     thread.start()
-    while server.ask("GET", "/health", key=False)[2]["running"] == 0:
+    while server.ask("GET", "/health", key=False)[2]["running"] == 0 and thread.is_alive():
         time.sleep(0.01)
     return thread
 

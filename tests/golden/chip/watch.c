@@ -33,9 +33,9 @@ uint64_t watch_n_found(void)
 
 static bool is_new(const struct wave *w, const char *kind)
 {
-    bool known = n_found == FOUND_MOST;
     while (atomic_flag_test_and_set(&found_lock))
         ;
+    bool known = n_found == FOUND_MOST;
     for (size_t i = 0; i < n_found && !known; i++)
         known = found[i].program == w->program && found[i].pc == w->pc && found[i].kind == kind;
     if (!known) {
