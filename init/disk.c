@@ -650,6 +650,11 @@ enum status disk_esp(void)
     return esp.state == MOUNTED ? OK : esp.state == FAILED ? IO_ERROR : WAIT;
 }
 
+bool disk_esp_beside_data(void)
+{
+    return esp.state == MOUNTED && data.state == MOUNTED && strcmp(esp.disk, data.disk) == 0;
+}
+
 void disk_esp_writable(bool on)
 {
     if (mount(NULL, "/boot", NULL, MS_REMOUNT | SAFE | (on ? 0 : MS_RDONLY), NULL)) {

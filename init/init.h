@@ -415,6 +415,7 @@ int64_t disk_tick(int64_t now);
 bool disk_mounted(void);         // /data is there and can be written
 bool disk_busy(void);            // a mount is under way
 void disk_give_up(void);         // from now on a data partition comes too late
+bool disk_esp_beside_data(void); // both are in use, and of one disk
 void disk_esp_writable(bool on); // /boot, in a child and for as long as it writes there
 void disk_memory_state(void);    // STATE_IN_MEMORY with the engine's directories
 void disk_after_start(void);     // a child: new random seed, the ext4 grows into its partition

@@ -15,6 +15,7 @@
 #include "reset.h"
 #include "screen.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@
 #include <unistd.h>
 
 #define MAX_WAIT_MS 90000 // whatever happens
+#define NO_DEADLINE INT_MAX
 
 static struct conf conf;
 static const char *state_dir = STATE_IN_MEMORY;
@@ -147,7 +149,8 @@ static void reset_ended(void *ctx, int code)
         complain("reset", "ended with signal %d", -code);
 }
 
-/* Before anything is read that it may erase. */
+/* Before anything is read that it may erase. No deadline: beside an engine that has begun anew it
+ * would erase what that one has made. */
 static enum status reset_in(const char *state, const char *file, struct err *err)
 {
     static bool begun;
@@ -161,13 +164,11 @@ static enum status reset_in(const char *state, const char *file, struct err *err
 
 static enum status look_for_reset(struct err *err)
 {
-    bool esp = !in_container() && disk_esp() == OK;
-
     if (in_container())
         return reset_in(STATE_IN_CONTAINER, NULL, err);
-    if (disk_mounted())
-        return reset_in(STATE_ON_DISK, esp ? RESET_ON_ESP : NULL, err);
-    return OK;
+    if (disk_mounted()) // another disk's ESP says nothing about this one's data
+        return reset_in(STATE_ON_DISK, disk_esp_beside_data() ? RESET_ON_ESP : NULL, err);
+    return disk_esp() == OK ? reset_in(NULL, RESET_ON_ESP, err) : OK;
 }
 
 /* The settings that a hypervisor has laid on a disk of its own. */
@@ -309,7 +310,7 @@ static const struct step {
         {"data", true, 10000, mount_data,
          "the engine runs without it; attach or repair the disk and restart"},
         {"settings", false, 3000, find_settings, "the defaults of the image are in use"},
-        {"reset", false, 300000, look_for_reset, "what is left is erased at the next start"},
+        {"reset", false, NO_DEADLINE, look_for_reset, "what is left is erased at the next start"},
         {"cloud-init", false, 5000, read_cloud, "what it says is left out"},
         {"update", false, 0, update_look, "no update is taken in this run"},
         {"settings", false, 15000, copy_settings, "a disk hangs: the defaults are in use"},
@@ -325,7 +326,7 @@ static const struct step {
       {"signals", true, 0, begin_loop, "stop the container by killing it"},
       {"ports", false, 0, container_ports, "else `listen` in tawny.conf must name higher ones"},
       {"net", false, 0, container_network, "nobody can reach the engine"},
-      {"reset", false, 300000, look_for_reset, "what is left is erased at the next start"},
+      {"reset", false, NO_DEADLINE, look_for_reset, "what is left is erased at the next start"},
       {"settings", false, 0, name_container, "the defaults are in use"},
       {"engine", true, 0, start_in_container, "init tries again by itself"},
 };

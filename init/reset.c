@@ -3,7 +3,8 @@
  * Asked for by STATE/reset.pending (POST /v1/reset of the engine), or by its owner's tawny.reset on
  * the ESP. Both hold a word: ERASE, or ERASE BUT MODELS. The file on the ESP becomes the one in the
  * state first, and that one is what is removed last: a cut of the power leaves it, and the next
- * start goes on. Where the ESP's cannot be removed nothing is erased: it would be at every start.
+ * start goes on. Nothing is erased while the ESP's is still there, whoever asked: it would ask for
+ * it again at a later start. Where it cannot be removed nothing is erased at all.
  *
  * What is erased is the content of STATE: keys, certificates, settings, reports, models. Nothing is
  * followed that is a link. tawny.conf stays, which is its owner's.
@@ -94,26 +95,20 @@ static enum reset_wish wish_of(const char *path, bool *wrong)
     return wish;
 }
 
-/* The owner's file becomes the mark. */
-static enum reset_wish from_esp(const struct reset *r)
+/* The owner's file becomes the mark, over one that is there: what both ask for is done once. */
+static enum reset_wish from_esp(const struct reset *r, const char *mark, enum reset_wish marked,
+                                enum reset_wish wish)
 {
-    char mark[96];
-    bool wrong;
     struct err err;
-    enum reset_wish wish = r->file ? wish_of(r->file, &wrong) : RESET_NOT;
-    const char *word = wish == RESET_ALL ? "erase\n" : "erase but models\n";
 
-    if (wish == RESET_NOT) {
-        if (r->file && wrong)
-            complain("reset", "%s holds neither ERASE nor ERASE BUT MODELS: nothing is erased",
-                     r->file);
-        return RESET_NOT;
-    }
-    snprintf(mark, sizeof(mark), "%s/" MARK, r->state);
+    if (marked == RESET_ALL)
+        wish = marked;
+    const char *word = wish == RESET_ALL ? "erase\n" : "erase but models\n";
     if (replace_file(mark, word, strlen(word), 0600, &err) != OK) {
         complain("reset", "nothing is erased: %s", err.text);
         return RESET_NOT;
     }
+    sync();
     if (r->writable)
         r->writable(true);
     bool gone = unlink(r->file) == 0;
@@ -135,14 +130,23 @@ int reset_run(void *ctx)
 {
     const struct reset *r = ctx;
     char mark[96];
-    bool wrong;
+    bool wrong = false;
+    enum reset_wish asked = r->file ? wish_of(r->file, &wrong) : RESET_NOT;
 
+    if (wrong)
+        complain("reset", "%s holds neither ERASE nor ERASE BUT MODELS: nothing is erased for it",
+                 r->file);
+    if (!r->state) {
+        if (asked != RESET_NOT)
+            complain("reset", "nothing is erased: the data partition cannot be written");
+        return 0;
+    }
     snprintf(mark, sizeof(mark), "%s/" MARK, r->state);
     enum reset_wish wish = wish_of(mark, &wrong);
     if (wrong)
         unlink(mark);
-    if (wish == RESET_NOT)
-        wish = from_esp(r);
+    if (asked != RESET_NOT)
+        wish = from_esp(r, mark, wish, asked);
     if (wish == RESET_NOT)
         return 0;
     bool good = reset_erase(r->state, wish == RESET_BUT_MODELS);

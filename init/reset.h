@@ -11,7 +11,7 @@ enum reset_wish reset_read(const char *text, size_t len); // ERASE, ERASE BUT MO
 bool reset_erase(const char *state, bool keep_models);
 
 struct reset {
-    const char *state;
+    const char *state;         // NULL: it cannot be written; that is said when a reset is asked for
     const char *file;          // the owner's on the ESP; NULL: there is none
     void (*writable)(bool on); // of the ESP; NULL: it is
 };

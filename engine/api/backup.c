@@ -20,6 +20,9 @@
 
 enum { PASSWORD_LEAST = 10, PASSWORD_MOST = 200, HOST_BYTES = 64 };
 
+#define IN_MEMORY                                                                                  \
+    "/run/tawny" // the state that PID 1 names when it has no data partition to write to
+
 enum vault_kind { VAULT_BACKUP, VAULT_RESTORE, VAULT_RESET };
 
 struct vault {                 // the one that is under way
@@ -312,6 +315,10 @@ static bool may_begin(const struct api *api, enum vault_kind kind, struct refusa
         return refuse(refusal, 501, "unsupported_value", NULL,
                       "Only the appliance and its containers can do that. Stop this server and "
                       "delete its folder.");
+    if (kind == VAULT_RESET && strcmp(api->state, IN_MEMORY) == 0)
+        return refuse(refusal, 409, "in_memory", NULL,
+                      "Nothing is erased: the data partition is missing or cannot be written, and "
+                      "this run keeps its state in memory only.");
     return !api->vault || refuse(refusal, 409, "busy", NULL,
                                  "A backup, a restore or a reset is under way: try again in a few "
                                  "seconds.");

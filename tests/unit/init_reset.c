@@ -117,6 +117,24 @@ static void by_its_owner(void)
     put("tawny.reset", "ERASE\r\n");
     CHECK(run(path("tawny.reset")) == 0 && !is("state/api-key") && !is("tawny.reset"));
     CHECK(!is("state/reset.pending"));
+    fill(); /* asked for twice is done once */
+    put("tawny.reset", "ERASE BUT MODELS");
+    put("state/reset.pending", "erase but models\n");
+    CHECK(run(path("tawny.reset")) == 0 && !is("state/api-key") && is("state/models/m.gguf"));
+    CHECK(!is("tawny.reset") && !is("state/reset.pending"));
+    fill(); /* the wider of the two counts */
+    put("tawny.reset", "erase but models");
+    put("state/reset.pending", "erase\n");
+    CHECK(run(path("tawny.reset")) == 0 && !is("state/models") && !is("tawny.reset"));
+    fill();
+    put("tawny.reset", "erase");
+    put("state/reset.pending", "erase but models\n");
+    CHECK(run(path("tawny.reset")) == 0 && !is("state/models") && !is("tawny.reset"));
+    fill(); /* what is no word stays, and hinders nothing */
+    put("tawny.reset", "please");
+    put("state/reset.pending", "erase\n");
+    CHECK(run(path("tawny.reset")) == 0 && !is("state/api-key") && is("tawny.reset"));
+    unlink(path("tawny.reset"));
     fill();
     mkdir(path("held"), 0755); /* one that cannot be removed erases nothing */
     put("held/tawny.reset", "ERASE");
@@ -127,6 +145,17 @@ static void by_its_owner(void)
         CHECK(run(path("held/tawny.reset")) == 0 && is("state/api-key") &&
               !is("state/reset.pending"));
     chmod(path("held"), 0755);
+}
+
+static void no_data(void)
+{
+    struct reset r = {.file = path("tawny.reset")};
+
+    said[0] = 0;
+    CHECK(reset_run(&r) == 0 && !said[0]);
+    put("tawny.reset", "erase");
+    CHECK(reset_run(&r) == 0 && is("tawny.reset") && strstr(said, "cannot be written"));
+    unlink(path("tawny.reset"));
 }
 
 static void too_deep(void)
@@ -156,6 +185,7 @@ int main(void)
     words();
     marks();
     by_its_owner();
+    no_data();
     too_deep();
     return check_done("init_reset");
 }
