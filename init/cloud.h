@@ -100,6 +100,15 @@ void cloud_net_interfaces(struct cloud *c, const char *file, const uint8_t *text
 /* ---- cloud_disk.c ---- */
 
 void cloud_disk_added(const char *name); // a whole disk, of any kind: "sr0"
+/* Whether that disk may hold such settings: none of USB, which anybody can plug in, and none where
+ * no hypervisor is. place: of stick_place. */
+bool cloud_disk_wanted(const char *name, const char *place, bool in_hypervisor);
+/* How many bytes of a list, parted by ", " and "; ", make a line of at most `most`. */
+size_t cloud_line_of(const char *list, size_t most);
+/* The API key in the engine's folder, of that owner from the first moment that it is there; never
+ * over one that is. */
+enum cloud_key { CLOUD_KEY_WRITTEN, CLOUD_KEY_THERE, CLOUD_KEY_FAILED };
+enum cloud_key cloud_key_write(const char *dir, const char *key, uid_t uid, gid_t gid);
 /* OK: what there is has been read. WAIT: it is being read. */
 enum status cloud_ready(void);
 /* Before tawny.conf, which stands over it: into *c. */

@@ -8,16 +8,22 @@
  */
 #include "cloud.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define MOST_DISKS 16
 #define READ_S 30 // then the child is ended
+#define LINE 300  // of the log takes that, and what stands before it
+#ifndef RENAME_NOREPLACE
+#define RENAME_NOREPLACE 1
+#endif
 
 enum look { FOUND, LOOKING, LOOKED };
 
@@ -83,12 +89,33 @@ static bool starts(const char *line, const char *word)
     return strncmp(line, word, strlen(word)) == 0;
 }
 
+size_t cloud_line_of(const char *list, size_t most)
+{
+    size_t n = strlen(list), cut = n;
+
+    if (n <= most)
+        return n;
+    for (cut = most; cut > 1; cut--)
+        if (list[cut - 1] == ' ' && strchr(",;", list[cut - 2]))
+            return cut;
+    return most;
+}
+
+static void say_ignored(const char *disk, const char *list)
+{
+    for (size_t n; *list; list += n) {
+        n = cloud_line_of(list, LINE);
+        complain("cloud-init", "/dev/%s: ignored: %.*s%s", disk, (int)n, list,
+                 list[n] ? "..." : "");
+    }
+}
+
 static void take_line(const char *disk, const char *line)
 {
     size_t n = strlen(lines);
 
     if (starts(line, "ignored ")) {
-        complain("cloud-init", "/dev/%s: ignored: %s", disk, line + 8);
+        say_ignored(disk, line + 8);
     } else if (starts(line, "key ") && cloud_key_good(line + 4)) {
         snprintf(key, sizeof(key), "%s", line + 4);
     } else if ((starts(line, "hostname = ") || starts(line, "address = ") ||
@@ -128,6 +155,7 @@ static void looked(void *ctx, int code)
     if (n > 0) {
         text[n] = 0;
         take(disk, text);
+        explicit_bzero(text, sizeof(text)); // there may be a key in it
     } else if (code == 0) {
         say("cloud-init", "/dev/%s says nothing that this box has a place for", disk->name);
     } else if (code != 1) {
@@ -150,13 +178,30 @@ static void begin(struct look_at *disk)
         close(disk->fd[0]);
 }
 
-void cloud_disk_added(const char *name)
+bool cloud_disk_wanted(const char *name, const char *place, bool in_hypervisor)
 {
     static const char *const not_these[] = {"loop", "ram", "zram", "fd", "md", "dm-", "mtd", "nbd"};
 
     for (size_t i = 0; i < sizeof(not_these) / sizeof(*not_these); i++)
         if (starts(name, not_these[i]))
-            return;
+            return false;
+    return in_hypervisor && place[0] && !stick_on_usb(place);
+}
+
+/* The processor says that there is one: leaf 1, ecx, bit 31. */
+static bool in_hypervisor(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && c >> 31;
+}
+
+void cloud_disk_added(const char *name)
+{
+    char place[512];
+
+    stick_place(place, name);
+    if (!cloud_disk_wanted(name, place, in_hypervisor()))
+        return;
     for (int i = 0; i < n_disks; i++)
         if (strcmp(disks[i].name, name) == 0)
             return; // the walk and the announcement both name it
@@ -189,30 +234,48 @@ void cloud_apply(struct conf *c)
     conf_parse(c, lines, strlen(lines), bad_line, NULL);
 }
 
-/* In a child: exit code 0 written, 1 there is one already, 2 neither. */
+enum cloud_key cloud_key_write(const char *dir, const char *text, uid_t uid, gid_t gid)
+{
+    struct stat st;
+    enum cloud_key done = CLOUD_KEY_FAILED;
+    size_t len = strlen(text);
+    int folder = open(dir, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+    if (folder >= 0 && fstatat(folder, "api-key", &st, AT_SYMLINK_NOFOLLOW) == 0) {
+        close(folder);
+        return CLOUD_KEY_THERE;
+    }
+    (void)unlinkat(folder, "api-key.cloud", 0); // of a start that was cut
+    int fd = openat(folder, "api-key.cloud", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd >= 0 && write(fd, text, len) == (ssize_t)len && write(fd, "\n", 1) == 1 &&
+        fchown(fd, uid, gid) == 0 && fsync(fd) == 0) {
+        if (syscall(SYS_renameat2, folder, "api-key.cloud", folder, "api-key", RENAME_NOREPLACE) ==
+            0)
+            done = fsync(folder) == 0 ? CLOUD_KEY_WRITTEN : CLOUD_KEY_FAILED;
+        else if (errno == EEXIST)
+            done = CLOUD_KEY_THERE;
+    }
+    if (fd >= 0) {
+        (void)unlinkat(folder, "api-key.cloud", 0);
+        close(fd);
+    }
+    if (folder >= 0)
+        close(folder);
+    return done;
+}
+
 static int write_key(void *ctx)
 {
-    char path[96], text[CLOUD_KEY_MOST + 2];
-    struct stat st;
-    struct err err;
-
-    snprintf(path, sizeof(path), "%s/api-key", (const char *)ctx);
-    if (lstat(path, &st) == 0)
-        return 1;
-    int n = snprintf(text, sizeof(text), "%s\n", key);
-    return replace_file(path, text, (size_t)n, 0600, &err) == OK &&
-                   lchown(path, ENGINE_UID, ENGINE_GID) == 0
-               ? 0
-               : 2;
+    return (int)cloud_key_write(ctx, key, ENGINE_UID, ENGINE_GID);
 }
 
 static void key_written(void *ctx, int code)
 {
     (void)ctx;
     explicit_bzero(key, sizeof(key));
-    if (code == 0)
+    if (code == CLOUD_KEY_WRITTEN)
         say("cloud-init", "/dev/%s: its API key is this box's key", taken_from);
-    else if (code == 1)
+    else if (code == CLOUD_KEY_THERE)
         say("cloud-init", "/dev/%s: its API key is not taken, since the box has one", taken_from);
     else
         complain("cloud-init", "/dev/%s: its API key could not be written", taken_from);
@@ -223,10 +286,17 @@ enum status cloud_keep_key(const char *state_dir)
     static bool begun;
     static char dir[64];
 
-    if (!key[0] || !disk_mounted())
+    if (begun)
+        return key[0] ? WAIT : OK;
+    if (!key[0])
         return OK;
     snprintf(dir, sizeof(dir), "%s", state_dir);
-    if (!begun)
-        begun = child_start("", write_key, key_written, dir);
+    begun = disk_mounted() && child_start("", write_key, key_written, dir);
+    if (!begun) {
+        explicit_bzero(key, sizeof(key));
+        complain("cloud-init", "/dev/%s: its API key is not taken: %s", taken_from,
+                 disk_mounted() ? "no process could be made to write it"
+                                : "the data partition cannot be written");
+    }
     return begun ? WAIT : OK;
 }

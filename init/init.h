@@ -428,6 +428,7 @@ enum stick_kind { STICK_NONE, STICK_EXT4, STICK_FAT, STICK_EXFAT, STICK_NTFS };
 enum stick_kind stick_kind(const uint8_t *head, size_t n);
 bool stick_on_usb(const char *sysfs_path); // ".../usb1/1-2/.../block/sdb/sdb1"
 bool stick_name_good(const char *name);
+void stick_place(char out[512], const char *name); // what sysfs_path is of "sdb1"; "": not known
 void stick_added(const struct uevent *u);
 void stick_removed(const struct uevent *u);
 enum status stick_ready(void); // WAIT: one that is there is not mounted yet

@@ -45,12 +45,13 @@ static struct stick {
 } sticks[MAX_STICKS];
 static bool too_many_told, over;
 
+/* errors: an ext4 file system can ask for a panic of the kernel that finds one in it. */
 static const struct {
     const char *name, *driver, *options;
 } kinds[] = {
-    [STICK_EXT4] = {"ext4", "ext4", "noload"},
-    [STICK_FAT] = {"FAT", "vfat", "umask=022,utf8=1"},
-    [STICK_EXFAT] = {"exFAT", "exfat", "umask=022,iocharset=utf8"},
+    [STICK_EXT4] = {"ext4", "ext4", "noload,errors=continue"},
+    [STICK_FAT] = {"FAT", "vfat", "umask=022,utf8=1,errors=continue"},
+    [STICK_EXFAT] = {"exFAT", "exfat", "umask=022,iocharset=utf8,errors=continue"},
     [STICK_NTFS] = {"NTFS", "ntfs", "umask=022,iocharset=utf8"},
 };
 
@@ -101,15 +102,20 @@ static bool has_partitions(const char *disk)
     return any;
 }
 
+void stick_place(char out[512], const char *name)
+{
+    char path[128];
+
+    snprintf(path, sizeof(path), "/sys/class/block/%s", name);
+    ssize_t n = readlink(path, out, 511);
+    out[n > 0 ? n : 0] = 0;
+}
+
 static bool is_wanted(const char *name, bool is_partition)
 {
     char path[128], target[512], text[1024];
 
-    snprintf(path, sizeof(path), "/sys/class/block/%s", name);
-    ssize_t n = readlink(path, target, sizeof(target) - 1);
-    if (n <= 0)
-        return false;
-    target[n] = 0;
+    stick_place(target, name);
     if (!stick_on_usb(target) || (!is_partition && has_partitions(name)))
         return false;
     snprintf(path, sizeof(path), "/sys/class/block/%s/uevent", name);

@@ -5,6 +5,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static struct cloud c;
 static struct tree tree;
@@ -157,6 +159,53 @@ static void keys(void)
     CHECK(!cloud_key_good("0123456789abcde\n"));
 }
 
+static void which_disks(void)
+{
+    static const char usb[] =
+        "../../devices/pci0000:00/0000:00:14.0/usb2/2-1/2-1:1.0/host3/target3:0:0/"
+        "3:0:0:0/block/sdb";
+    static const char ide[] = "../../devices/pci0000:00/0000:00:01.1/ata2/host1/block/sr0";
+
+    CHECK(cloud_disk_wanted("sr0", ide, true) && !cloud_disk_wanted("sr0", ide, false));
+    CHECK(!cloud_disk_wanted("sdb", usb, true) && !cloud_disk_wanted("sdb", "", true));
+    CHECK(!cloud_disk_wanted("loop0", ide, true) && cloud_disk_wanted("vda", ide, true));
+}
+
+static void long_lists(void)
+{
+    CHECK(cloud_line_of("a, b; c", 300) == 7 && cloud_line_of("", 300) == 0);
+    CHECK(cloud_line_of("a, b; c", 6) == 6 && cloud_line_of("a, b; c", 5) == 3);
+    CHECK(cloud_line_of("abcdefgh", 4) == 4 && cloud_line_of("ab cdefgh", 4) == 4);
+}
+
+static bool holds(const char *path, const char *wanted)
+{
+    char text[64] = "";
+    return read_file(path, text, sizeof(text)) >= 0 && strcmp(text, wanted) == 0;
+}
+
+static void key_written(void)
+{
+    char dir[] = "/tmp/init_cloud.XXXXXX", key[64], half[64];
+    struct stat st;
+
+    CHECK(mkdtemp(dir) != NULL);
+    snprintf(key, sizeof(key), "%s/api-key", dir);
+    snprintf(half, sizeof(half), "%s/api-key.cloud", dir);
+    CHECK(symlink("elsewhere", half) == 0); /* what was left, or laid there */
+    CHECK(cloud_key_write(dir, "0123456789abcdef", getuid(), getgid()) == CLOUD_KEY_WRITTEN);
+    CHECK(holds(key, "0123456789abcdef\n") && lstat(half, &st) != 0);
+    CHECK(lstat(key, &st) == 0 && (st.st_mode & 07777) == 0600 && st.st_uid == getuid());
+    CHECK(cloud_key_write(dir, "another-key-of-the-box", getuid(), getgid()) == CLOUD_KEY_THERE);
+    CHECK(holds(key, "0123456789abcdef\n") && lstat(half, &st) != 0);
+    unlink(key);
+    CHECK(mkdir(half, 0700) == 0); /* cannot be made */
+    CHECK(cloud_key_write(dir, "0123456789abcdef", getuid(), getgid()) == CLOUD_KEY_FAILED);
+    CHECK(lstat(key, &st) != 0 && rmdir(half) == 0);
+    rmdir(dir);
+    CHECK(cloud_key_write(dir, "0123456789abcdef", getuid(), getgid()) == CLOUD_KEY_FAILED);
+}
+
 int main(void)
 {
     proxmox();
@@ -164,5 +213,8 @@ int main(void)
     damaged();
     trees();
     keys();
+    which_disks();
+    long_lists();
+    key_written();
     return check_done("init_cloud");
 }
