@@ -126,7 +126,8 @@ enum status tree_read(struct tree *t, const uint8_t *text, size_t len, struct er
         }
         if (!take(&b, &event, &done)) {
             s = err_set(err, BAD_INPUT,
-                        "line %zu: it has more parts or levels than are read, or an alias",
+                        "line %zu: it has more parts or levels than are read, an alias, a zero "
+                        "byte or a key that is no text",
                         event.start_mark.line + 1);
         }
         yaml_event_delete(&event);

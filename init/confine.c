@@ -1,6 +1,7 @@
-/* confine.c - what a child of PID 1 that reads the network gives up before it reads anything: root,
- * every capability, new processes, all files or all but reading them, and all system calls but
- * those listed here. What its parser may do wrong stays within it.
+/* confine.c - what a child of PID 1 gives up before it looks at what strangers wrote, be it from
+ * the network or from a hypervisor's disk: root, every capability, new processes, all files or all
+ * but reading them, and all system calls but those listed here. What its parser may do wrong stays
+ * within it.
  */
 #include "init.h"
 

@@ -56,7 +56,8 @@ static int n_esps, n_datas;
 static char origin_id[DISK_ID_BYTES]; // of the disk the kernel came from; "": it has none yet
 static char origin_disk[32];          // sda, once it is known
 static int64_t waits_since_ms;        // for that, with another disk at hand
-static bool given_up;                 // the engine runs without a data partition
+static bool esp_has_conf;
+static bool given_up; // the engine runs without a data partition
 
 /* ---- finding ---- */
 
@@ -613,6 +614,7 @@ void disk_after_start(void)
 
 /* ---- the ESP ---- */
 
+/* Exit code: 0 mounted, 2 too, but there is no tawny.conf, 1 not. */
 static int mount_esp(void *ctx)
 {
     char device[64];
@@ -626,13 +628,19 @@ static int mount_esp(void *ctx)
                  device, strerror(errno));
         return 1;
     }
-    return 0;
+    return access(CONF_ON_ESP, R_OK) == 0 ? 0 : 2;
 }
 
 static void esp_done(void *ctx, int code)
 {
     (void)ctx;
-    esp.state = code == 0 ? MOUNTED : FAILED;
+    esp.state = code == 0 || code == 2 ? MOUNTED : FAILED;
+    esp_has_conf = code == 0;
+}
+
+bool disk_esp_has_conf(void)
+{
+    return esp_has_conf;
 }
 
 enum status disk_esp(void)

@@ -1,8 +1,10 @@
 /* init.h - the one header of PID 1.
  *
- * init/ is a separate program: libc and Linux headers only, and of BearSSL the check of a signature
- * (bundle.c). It shares two things with the engine:
- * the heartbeat pipe (supervise.c) and the settings file (conf.c).
+ * init/ is a separate program: libc and Linux headers only, of BearSSL the check of a signature
+ * (bundle.c), and libyaml in a child without rights (cloud_yaml.c). It shares with the engine the
+ * heartbeat pipe (supervise.c) and the one of what is said here (relay.c), the settings files
+ * (conf.c), and what either leaves in the engine's folder for the other: keys (cloud_disk.c),
+ * reports (report.c), updates (update.c) and the wish for a reset (reset.c).
  *
  * How it works: one thread, one poll loop (loop.c). Nothing that can block for long runs in PID 1
  * itself: loading a module, mounting or growing a disk happens in a forked child (child.c) whose
@@ -14,8 +16,8 @@
  * known and is logged once, by the caller that decides what happens next.
  *
  * gpt.c, dhcp.c, alias.c, conf.c, static.c, crash.c, shutdown.c, ip6.c, ll4.c, dns.c, mdns.c,
- * sntp.c, reach.c, pulse.c and uevent.c's parser are pure: bytes and times in, values out, no
- * global state. They are what the unit tests run.
+ * sntp.c, reach.c, pulse.c, iso.c, cloud.c, cloud_net.c and uevent.c's parser are pure: bytes and
+ * times in, values out, no global state. They are what most unit tests run.
  */
 #ifndef INIT_H
 #define INIT_H
@@ -415,6 +417,7 @@ int64_t disk_tick(int64_t now);
 bool disk_mounted(void);         // /data is there and can be written
 bool disk_busy(void);            // a mount is under way
 void disk_give_up(void);         // from now on a data partition comes too late
+bool disk_esp_has_conf(void);    // it is in use, and tawny.conf lies on it
 bool disk_esp_beside_data(void); // both are in use, and of one disk
 void disk_esp_writable(bool on); // /boot, in a child and for as long as it writes there
 void disk_memory_state(void);    // STATE_IN_MEMORY with the engine's directories
@@ -431,8 +434,12 @@ bool stick_name_good(const char *name);
 void stick_place(char out[512], const char *name); // what sysfs_path is of "sdb1"; "": not known
 void stick_added(const struct uevent *u);
 void stick_removed(const struct uevent *u);
-enum status stick_ready(void); // WAIT: one that is there is not mounted yet
-void stick_over(void);         // none that comes later is looked at
+/* WAIT: one that is there is not mounted yet. One that does not answer is waited for 20 s after the
+ * first call, and named. */
+enum status stick_ready(int64_t now);
+/* Which of n places a new one gets: a free one (0), else one that is not in use (1), else -1. */
+int stick_pick(const uint8_t *use, int n);
+void stick_over(void); // none that comes later is looked at
 int64_t stick_tick(int64_t now);
 
 /* ---- dhcp.c: RFC 2131 client, pure ---- */

@@ -119,7 +119,7 @@ static enum status find_settings(struct err *err)
     }
     if (s != OK)
         return err_set(err, s, "the partition " ESP_LABEL " cannot be read");
-    if (access(CONF_ON_ESP, R_OK))
+    if (!disk_esp_has_conf())
         return err_set(err, NOT_FOUND, "there is no tawny.conf on the partition " ESP_LABEL);
     conf_path = CONF_ON_ESP;
     return OK;
@@ -259,8 +259,10 @@ static enum status close_modules(struct err *err)
 {
     if (conf.hot_plug)
         return OK;
-    if (module_drivers_ready() == WAIT || module_gpus_ready() == WAIT || stick_ready() == WAIT)
-        return err_set(err, WAIT, "a driver or a USB stick is still starting");
+    if (module_drivers_ready() == WAIT || module_gpus_ready() == WAIT)
+        return err_set(err, WAIT, "a driver is still starting");
+    if (stick_ready(now_ms()) == WAIT)
+        return err_set(err, WAIT, "a USB stick is still starting");
     enum status s = modules_close(err);
     if (s == OK) {
         module_over();

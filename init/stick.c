@@ -34,6 +34,7 @@
 #endif
 #define HEAD_BYTES 2048
 #define MAX_STICKS 8
+#define READY_MS 20000
 
 enum stick_state { FREE, FOUND, PROBING, NOTHING, KNOWN, MOUNTING, MOUNTED, LEAVING };
 
@@ -130,6 +131,25 @@ static struct stick *stick_of(const char *name)
     return NULL;
 }
 
+int stick_pick(const uint8_t *use, int n)
+{
+    for (uint8_t wanted = 0; wanted < 2; wanted++)
+        for (int i = 0; i < n; i++)
+            if (use[i] == wanted)
+                return i;
+    return -1;
+}
+
+/* A card reader without a card has one, until somebody else wants it. */
+static int free_place(void)
+{
+    uint8_t use[MAX_STICKS];
+
+    for (int i = 0; i < MAX_STICKS; i++)
+        use[i] = sticks[i].state == FREE ? 0 : sticks[i].state == NOTHING ? 1 : 2;
+    return stick_pick(use, MAX_STICKS);
+}
+
 void stick_added(const struct uevent *u)
 {
     if (over || !stick_name_good(u->devname))
@@ -139,15 +159,15 @@ void stick_added(const struct uevent *u)
         stick->state = FOUND; // a card was put into its reader
     if (stick || !is_wanted(u->devname, strcmp(u->devtype, "partition") == 0))
         return;
-    for (int i = 0; i < MAX_STICKS && !stick; i++)
-        stick = sticks[i].state == FREE ? &sticks[i] : NULL;
-    if (!stick) {
+    int place = free_place();
+    if (place < 0) {
         if (!too_many_told)
             complain("stick", "%s is not looked at: %d partitions are the most", u->devname,
                      MAX_STICKS);
         too_many_told = true;
         return;
     }
+    stick = &sticks[place];
     *stick = (struct stick){.state = FOUND};
     snprintf(stick->name, sizeof(stick->name), "%s", u->devname);
 }
@@ -276,12 +296,21 @@ static void step(struct stick *stick)
     }
 }
 
-enum status stick_ready(void)
+enum status stick_ready(int64_t now)
 {
-    for (int i = 0; i < MAX_STICKS; i++)
+    static int64_t until_ms;
+    const struct stick *late = NULL;
+
+    if (!until_ms)
+        until_ms = now + READY_MS;
+    for (int i = 0; i < MAX_STICKS && !late; i++)
         if (sticks[i].state == FOUND || sticks[i].state == PROBING || sticks[i].state == KNOWN ||
             sticks[i].state == MOUNTING)
-            return WAIT;
+            late = &sticks[i];
+    if (late && now < until_ms)
+        return WAIT;
+    if (late)
+        complain("stick", "%s does not answer: it is not waited for", late->name);
     return OK;
 }
 

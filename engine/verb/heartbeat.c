@@ -1,8 +1,8 @@
 // heartbeat.c - the pipe to PID 1, line by line (init/supervise.c reads it), and the one from it.
 //
 // Both never make us wait: a line that finds the pipe full is lost, and what PID 1 says is read as
-// it comes. The QR code is made here and not in PID 1, which is the one process that must not run
-// a library: it gets a square of bits to draw.
+// it comes. The QR code is made here and not in PID 1, which is the one process whose end
+// is the machine's, and that is to draw no more than it has to: it gets a square of bits to draw.
 #include "heartbeat.h"
 #include "base/relay.h"
 

@@ -85,10 +85,18 @@ static void names(void)
     CHECK(!stick_name_good("abcdefghijklmnopqrstuvwxyz012345"));
 }
 
+static void places(void)
+{
+    CHECK(stick_pick((const uint8_t[]){2, 1, 0, 0}, 4) == 2); // a free one comes first
+    CHECK(stick_pick((const uint8_t[]){2, 1, 1, 2}, 4) == 1); // then a reader without a card
+    CHECK(stick_pick((const uint8_t[]){2, 2, 2, 2}, 4) == -1);
+}
+
 int main(void)
 {
     file_systems_are_told_apart();
     only_usb();
     names();
+    places();
     return check_done("init_stick");
 }
