@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 from settings import as_init, read_line
 from tools import WORK, Server, check
@@ -151,6 +153,20 @@ def under_init(model, backup):
     ours()
 
 
+def in_memory(model):
+    """The folder that PID 1 names where no data partition can be written: it holds nothing to erase."""
+    state = Path("/run/tawny")
+    before = set(state.iterdir()) if state.exists() else set()
+    server, beats, ours = as_init(model, None, fresh=False, state=state)
+    server.wait()
+    refused(server, "/v1/reset", {"confirm": "erase"}, 409, "in_memory")
+    check("backup: nothing is marked in memory", not (state / "reset.pending").exists())
+    server.stop()
+    ours()
+    for one in set(state.iterdir()) - before:
+        shutil.rmtree(one) if one.is_dir() else one.unlink()
+
+
 def run(model):
     server = Server("backup", model)
     server.wait()
@@ -160,4 +176,5 @@ def run(model):
     server.stop()
     brought_back(model, backup, secret, wanted)
     under_init(model, backup)
+    in_memory(model)
     check("backup: in a time that is a test's", time.time() - began < 120, time.time() - began)

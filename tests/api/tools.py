@@ -67,8 +67,8 @@ class Server:
     """tawny serve, in a flavour, behind a prefix of words; .stop() gives its exit status. On the processor, unless told
     otherwise: a GPU of this machine is the device tier's."""
 
-    def __init__(self, name, model, flavour=FLAVOUR, fresh=True, options=(), device="cpu", prefix=(), listen_http=None, ports=None, pass_fds=()):
-        self.state = WORK / (name + "-state")
+    def __init__(self, name, model, flavour=FLAVOUR, fresh=True, options=(), device="cpu", prefix=(), listen_http=None, ports=None, pass_fds=(), state=None):
+        self.state = state or WORK / (name + "-state")
         if fresh:
             shutil.rmtree(self.state, ignore_errors=True)
         self.port, self.plain = ports or free_ports(2)
