@@ -213,11 +213,6 @@ static bool take_password(struct reading *r, yyjson_val *value, struct vault *va
     return true;
 }
 
-static int digit(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 // A member of hexadecimal digits, of `least` to `most` bytes.
 static bool take_hex(struct reading *r, yyjson_val *backup, const char *name, size_t least,
                      size_t most, uint8_t *out, size_t *n_out)
@@ -225,12 +220,9 @@ static bool take_hex(struct reading *r, yyjson_val *backup, const char *name, si
     yyjson_val *value = yyjson_obj_get(backup, name);
     const char *text = yyjson_get_str(value);
     const size_t n = yyjson_get_len(value) / 2;
-    bool good = text && yyjson_get_len(value) % 2 == 0 && n >= least && n <= most;
-    for (size_t i = 0; good && i < n; i++) {
-        const int high = digit(text[2 * i]), low = digit(text[2 * i + 1]);
-        good = high >= 0 && low >= 0;
-        out[i] = (uint8_t)(high * 16 + low);
-    }
+    const bool good =
+        text && n >= least && n <= most &&
+        hex_read(out, n, (struct bytes){(const uint8_t *)text, yyjson_get_len(value)});
     *n_out = n;
     return good || refuse(r->refusal, 400, "invalid_value", "backup",
                           "'backup.%s' is not what a backup has there.", name);

@@ -1,8 +1,8 @@
 // box.c - GET /v1/box: the machine under the server: where it is reached, its time, and what its
 // drivers measure (base/sensors.h).
 //
-// What there is no sensor for is left out, and so are sensors whose driver does not answer: nobody
-// waits for one here.
+// What there is no sensor for is left out, and so are sensors whose driver does not answer: a
+// request waits 20 ms at most, and only while no reading at all has come yet.
 #include "../base/clock_trust.h"
 #include "../base/sensors.h"
 #include "inside.h"

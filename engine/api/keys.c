@@ -165,24 +165,6 @@ enum status keys_write(const struct keys *keys, struct buf *out)
     return status;
 }
 
-static int digit_of(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static bool hash_read(uint8_t hash[SHA256_BYTES], const char *text)
-{
-    if (!text || strlen(text) != 2 * SHA256_BYTES)
-        return false;
-    for (size_t i = 0; i < SHA256_BYTES; i++) {
-        int high = digit_of(text[2 * i]), low = digit_of(text[2 * i + 1]);
-        if (high < 0 || low < 0)
-            return false;
-        hash[i] = (uint8_t)(high << 4 | low);
-    }
-    return true;
-}
-
 static int32_t limit_read(yyjson_val *object, const char *name)
 {
     uint64_t n = yyjson_get_uint(yyjson_obj_get(object, name));
@@ -193,12 +175,13 @@ static bool key_read(struct keys *keys, yyjson_val *object)
 {
     const char *id = yyjson_get_str(yyjson_obj_get(object, "id")),
                *name = yyjson_get_str(yyjson_obj_get(object, "name")), *word;
+    const char *digits = yyjson_get_str(yyjson_obj_get(object, "sha256"));
+    const struct bytes hash_text = bytes_of(digits ? digits : "");
     uint8_t hash[SHA256_BYTES];
     size_t i, n;
     yyjson_val *value;
     if (!id || !name || strlen(id) >= KEY_ID_BYTES || strlen(name) > KEY_NAME_BYTES ||
-        !hash_read(hash, yyjson_get_str(yyjson_obj_get(object, "sha256"))) ||
-        keys_named(keys, bytes_of(id)))
+        !hex_read(hash, sizeof(hash), hash_text) || keys_named(keys, bytes_of(id)))
         return false;
     struct key *key = key_add(keys);
     if (!key)

@@ -166,7 +166,8 @@ void sha256_init(struct sha256 *hash);
 void sha256_add(struct sha256 *hash, struct bytes piece);
 void sha256_done(struct sha256 *hash, uint8_t out[SHA256_BYTES]); // and it is forgotten
 void sha256_of(struct bytes text, uint8_t out[SHA256_BYTES]);
-void hex_write(char *out, const uint8_t *p, size_t n); // 2 * n small digits and a NUL
+void hex_write(char *out, const uint8_t *p, size_t n);             // 2 * n small digits and a NUL
+MUST_USE bool hex_read(uint8_t *out, size_t n, struct bytes text); // false: it is not 2 * n of them
 enum { SHA256_TEXT = 2 * SHA256_BYTES + 1 };
 // 64 hexadecimal digits, large ones too, as small ones and a NUL; false: it is no SHA-256, and
 // nothing is written.

@@ -76,6 +76,24 @@ void hex_write(char *out, const uint8_t *p, size_t n)
     out[2 * n] = 0;
 }
 
+static int digit_of(uint8_t c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool hex_read(uint8_t *out, size_t n, struct bytes text)
+{
+    if (text.n % 2 || text.n / 2 != n)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        const int high = digit_of(text.p[2 * i]), low = digit_of(text.p[2 * i + 1]);
+        if (high < 0 || low < 0)
+            return false;
+        out[i] = (uint8_t)(high << 4 | low);
+    }
+    return true;
+}
+
 struct bytes bytes_copy(struct arena *arena, struct bytes from)
 {
     uint8_t *p = from.n < SIZE_MAX ? arena_take(arena, from.n + 1) : NULL;

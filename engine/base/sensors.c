@@ -165,9 +165,13 @@ void sensors_open(struct sensors **out)
 {
     struct sensors *s = mem_alloc(sizeof(*s));
     sigset_t all, before;
+    pthread_condattr_t steady;
     pthread_mutex_init(&s->mutex, NULL);
     pthread_cond_init(&s->wanted, NULL);
-    pthread_cond_init(&s->found, NULL);
+    pthread_condattr_init(&steady);
+    pthread_condattr_setclock(&steady, CLOCK_MONOTONIC); // the time of day is set while it waits
+    pthread_cond_init(&s->found, &steady);
+    pthread_condattr_destroy(&steady);
     sigfillset(&all); // signals are the main thread's
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int code = pthread_create(&s->thread, NULL, thread_main, s);
@@ -180,7 +184,7 @@ void sensors_open(struct sensors **out)
 static void wait_a_moment(struct sensors *s)
 {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until); // as `found` was made
     until.tv_nsec += WAIT_MS * 1000000L;
     until.tv_sec += until.tv_nsec / 1000000000L;
     until.tv_nsec %= 1000000000L;

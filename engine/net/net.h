@@ -227,7 +227,7 @@ enum {
     SEAL_TAG = 16,
     SEAL_ITERATIONS = 600000, // of new ones: half a second or so
     SEAL_ITERATIONS_LEAST = 100000,
-    SEAL_ITERATIONS_MOST = 4000000,
+    SEAL_ITERATIONS_MOST = 1000000,
 };
 struct seal { // what is told in plain beside the sealed bytes
     uint32_t iterations;

@@ -117,7 +117,8 @@ function drop_place(changed) {
 function fits(entry) {
     if (entry.here) return h("span.tag.ready", t("catalogue.here"));
     if (entry.fits_memory === false) return h("span.tag", t("catalogue.memory", { size: bytes(entry.memory_about) }));
-    return entry.fits_disk === false ? h("span.tag", t("catalogue.disk")) : h("span.tag.good", t("catalogue.fits", { n: number(entry.context ?? 0) }));
+    if (entry.fits_disk === false) return h("span.tag", t("catalogue.disk"));
+    return entry.fits_memory ? h("span.tag.good", t("catalogue.fits", { n: number(entry.context ?? 0) })) : null; // null: nobody knows yet
 }
 
 function catalogue(list, pull) {

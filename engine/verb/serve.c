@@ -201,6 +201,7 @@ static enum status restore(struct server *server, int argc, char **argv, struct 
         heartbeat_say(&server->heartbeat, "reboot\n");
     enum status status = read_settings(&server->asked, &server->report, argc, argv, err);
     server->settings = server->asked;
+    log_level_set(server->settings.log);
     if (status == OK)
         status = start_http(&server->settings, err);
     return status == OK ? prepare_state(&server->settings, err) : status;

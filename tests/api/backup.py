@@ -5,7 +5,6 @@ import json
 import shutil
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 from settings import as_init, read_line
@@ -58,6 +57,16 @@ def refused(server, path, body, http, code, param=None, key=True):
     check("backup: refused: %s %.50s" % (path, body), (status, error.get("code")) == (http, code) and (not param or error.get("param") == param), (status, answer))
 
 
+def at_once(server):
+    answers = []
+    both = [threading.Thread(target=lambda: answers.append(server.ask("POST", "/v1/backup", {"password": PASSWORD})[0])) for _ in range(2)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    return sorted(answers)
+
+
 def made(server):
     server.ask("PUT", "/v1/settings", {"parallel": 3, "hostname": "owl"})
     secret = server.ask("POST", "/v1/keys", {"name": "phone", "scopes": ["chat"]})[2]["secret"]
@@ -71,13 +80,10 @@ def made(server):
     check("backup: nothing of it is told in plain", not any(word in json.dumps(backup) for word in (secret, server.key(), "PRIVATE", "parallel")))
     again = server.ask("POST", "/v1/backup", {"password": PASSWORD})[2]
     check("backup: no two are alike", again["salt"] != backup["salt"] and again["nonce"] != backup["nonce"] and again["sealed"] != backup["sealed"])
-    answers = []
-    both = [threading.Thread(target=lambda: answers.append(server.ask("POST", "/v1/backup", {"password": PASSWORD})[0])) for _ in range(2)]
-    for one in both:
-        one.start()
-    for one in both:
-        one.join()
-    check("backup: one at a time", sorted(answers) in ([200, 409], [200, 200]), answers)
+    rounds = []
+    while len(rounds) < 10 and [200, 409] not in rounds:  # on a loaded machine one may be over before the other comes
+        rounds.append(at_once(server))
+    check("backup: one at a time", rounds[-1] == [200, 409] and all(one == [200, 200] for one in rounds[:-1]), rounds)
     for path in ("/v1/backup", "/v1/restore", "/v1/reset"):
         refused(server, path, {}, 403, "missing_scope", key=secret)
         refused(server, path, {}, 401, "missing_api_key", key=False)
@@ -96,7 +102,7 @@ def damaged(server, backup):
     for body in (other(sealed=flipped), other(hostname="other", iterations=100000), {"password": PASSWORD + "x", "backup": backup}):
         refused(server, "/v1/restore", body, 400, "wrong_password", "password")
     for body in (other(object="backup"), other(version=2), other(salt="00"), other(nonce=backup["nonce"].upper() + "zz"), other(sealed="xy"), other(sealed=None),
-                 other(iterations=10 ** 9), other(iterations=1), {"password": PASSWORD, "backup": []}):
+                 other(iterations=1000001), other(iterations=1), {"password": PASSWORD, "backup": []}):
         refused(server, "/v1/restore", body, 400, "invalid_value")
     refused(server, "/v1/restore", {"password": PASSWORD}, 400, "missing_parameter", "backup")
     check("backup: what is refused leaves nothing behind", not (server.state / "restore.pending").exists())
@@ -170,11 +176,9 @@ def in_memory(model):
 def run(model):
     server = Server("backup", model)
     server.wait()
-    began = time.time()
     backup, secret, wanted = made(server)
     (WORK / "backup.json").write_text(json.dumps(backup))
     server.stop()
     brought_back(model, backup, secret, wanted)
     under_init(model, backup)
     in_memory(model)
-    check("backup: in a time that is a test's", time.time() - began < 120, time.time() - began)

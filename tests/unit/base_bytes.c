@@ -210,8 +210,23 @@ static void test_tame(void)
     buf_free(&small);
 }
 
+static void test_hex(void)
+{
+    uint8_t out[3];
+    char text[7];
+    CHECK(hex_read(out, 3, bytes_of("00a9ff")) && out[0] == 0 && out[1] == 0xa9 && out[2] == 0xff);
+    hex_write(text, out, 3);
+    CHECK_TEXT(text, "00a9ff");
+    CHECK(hex_read(out, 0, bytes_of("")));
+    static const char *const bad[] = {"00a9f",  "00a9",   "00a9ff0", "00a9ff00",
+                                      "00a9fg", "00A9ff", ""};
+    for (size_t i = 0; i < COUNT_OF(bad); i++)
+        CHECK(!hex_read(out, 3, bytes_of(bad[i])));
+}
+
 int main(void)
 {
+    test_hex();
     test_err();
     test_endings();
     test_digits();
