@@ -178,10 +178,19 @@ bool vault_kept(struct api *api, const struct scribed *outcome)
         reply_done(api, vault);
     else if (vault->exchange)
         reply_refused(vault, &err);
+    api->restore_waits = api->restore_waits || (err.status == OK && vault->kind == VAULT_RESTORE);
     if (err.status == OK && vault->kind != VAULT_BACKUP && api->options.restart)
         api->options.restart(api->options.restart_arg, vault->kind == VAULT_RESET);
     vault_free(vault);
     return true;
+}
+
+bool vault_lets(const struct api *api, struct refusal *refusal)
+{
+    const bool waits = api->restore_waits || (api->vault && api->vault->kind == VAULT_RESTORE);
+    return !waits || refuse(refusal, 409, "restore_waits", NULL,
+                            "A restore waits for a restart: what is changed before it would be "
+                            "lost.");
 }
 
 void vault_end(struct api *api)

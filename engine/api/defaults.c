@@ -15,8 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MODELS_MOST = 256, FILE_BYTES = 1 << 20, ONE_BYTES = 4000 };
-
 struct model_default {
     struct model_default *next;
     char name[STORE_NAME_BYTES];
@@ -224,7 +222,7 @@ static yyjson_doc *merged(struct api *api, const char *name, yyjson_val *said,
 {
     const struct model_default *old = find(api, name);
     struct json json;
-    json_init(&json, ONE_BYTES);
+    json_init(&json, DEFAULTS_BYTES);
     json_object(&json, NULL);
     members_write(&json, old ? yyjson_doc_get_root(old->doc) : NULL, said);
     json_end(&json);
@@ -235,7 +233,7 @@ static yyjson_doc *merged(struct api *api, const char *name, yyjson_val *said,
     json_free(&json);
     if (!doc)
         (void)refuse(refusal, 413, "request_too_large", "stop",
-                     "The defaults of a model may take %d bytes.", ONE_BYTES);
+                     "The defaults of a model may take %d bytes.", DEFAULTS_BYTES);
     return doc;
 }
 
@@ -244,7 +242,7 @@ static bool file_write_out(struct api *api, uint64_t id)
     struct json json;
     char path[600];
     snprintf(path, sizeof(path), "%s/model-defaults.json", api->state);
-    json_init(&json, FILE_BYTES);
+    json_init(&json, DEFAULTS_FILE_BYTES);
     json_object(&json, NULL);
     for (const struct model_default *one = api->defaults; one; one = one->next) {
         json_object(&json, one->name);
@@ -283,7 +281,7 @@ void defaults_open(struct api *api)
     size_t i, n;
     yyjson_val *key, *value;
     snprintf(path, sizeof(path), "%s/model-defaults.json", api->state);
-    const enum status status = file_read(&file, path, FILE_BYTES, &err);
+    const enum status status = file_read(&file, path, DEFAULTS_FILE_BYTES, &err);
     if (status != OK) {
         if (status != NOT_FOUND)
             log_warn("models have no defaults: %s", err.text);
@@ -292,7 +290,7 @@ void defaults_open(struct api *api)
     if (body_open(&body, buf_view(&file), &refusal)) {
         yyjson_obj_foreach(yyjson_doc_get_root(body.doc), i, n, key, value)
         {
-            if (i < MODELS_MOST)
+            if (i < DEFAULTS_MOST)
                 one_open(api, key, value, path);
         }
         body_close(&body);
@@ -340,12 +338,36 @@ static bool context_good(const struct api *api, const struct store_model *model,
                   "'%s' is the model of the start: its context is the setting 'ctx'.", model->name);
 }
 
+// By a name of its own or of a model that is gone, of which all may be taken back. False: refused.
+static bool name_take(struct api *api, struct bytes name, yyjson_val *root,
+                      char out[STORE_NAME_BYTES], struct refusal *refusal)
+{
+    const struct store_model *model;
+    char gone[STORE_NAME_BYTES];
+    size_t i, n;
+    yyjson_val *key, *value;
+    if (model_find(api, name, &model, refusal)) {
+        snprintf(out, STORE_NAME_BYTES, "%s", model->name);
+        return context_good(api, model, root, refusal);
+    }
+    snprintf(gone, sizeof(gone), "%.*s", (int)(name.n < sizeof(gone) ? name.n : 0),
+             (const char *)name.p);
+    if (!find(api, gone))
+        return false;
+    yyjson_obj_foreach(root, i, n, key, value)
+    {
+        if (!yyjson_is_null(value) && !yyjson_equals_str(key, "model"))
+            return false;
+    }
+    snprintf(out, STORE_NAME_BYTES, "%s", gone);
+    return true;
+}
+
 void model_defaults_post(struct api *api, struct exchange *exchange, const struct request *request)
 {
     struct refusal refusal;
     struct body body;
     struct bytes name;
-    const struct store_model *model;
     yyjson_doc *doc = NULL;
     char found[STORE_NAME_BYTES] = "";
     size_t n = 0;
@@ -357,13 +379,11 @@ void model_defaults_post(struct api *api, struct exchange *exchange, const struc
     for (const struct model_default *one = api->defaults; one; one = one->next)
         n++;
     if (members_good(root, &refusal) && text_field(root, "model", &name, &refusal) &&
-        model_find(api, name, &model, &refusal) && context_good(api, model, root, &refusal) &&
-        (n < MODELS_MOST || find(api, model->name) ||
+        name_take(api, name, root, found, &refusal) &&
+        (n < DEFAULTS_MOST || find(api, found) ||
          refuse(&refusal, 409, "too_many", "model", "%d models have defaults, which is the most.",
-                MODELS_MOST))) {
-        snprintf(found, sizeof(found), "%s", model->name);
+                DEFAULTS_MOST)))
         doc = merged(api, found, root, &refusal);
-    }
     body_close(&body);
     if (!doc) {
         refusal_reply(exchange, &refusal);

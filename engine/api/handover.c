@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CODE_LETTERS = 26, LIVES_S = 120, URL_BYTES = 320, QR_BYTES = 64 << 10 };
+enum { CODE_LETTERS = 26, LIVES_S = 120, URL_BYTES = 320, EACH_MS = 1000, QR_BYTES = 64 << 10 };
 
 void handovers_tick(struct api *api, uint64_t now_ms)
 {
@@ -54,12 +54,31 @@ static void qr_write(struct json *json, const char *text)
     QRcode_free(qr);
 }
 
+// Drawing one costs the net thread: false, with *refusal filled, where the key has just had one.
+static bool may_draw(struct key *key, struct refusal *refusal)
+{
+    const uint64_t now_ms = clock_ms();
+    if (key && (!key->handed_ms || now_ms - key->handed_ms >= EACH_MS)) {
+        key->handed_ms = now_ms;
+        return true;
+    }
+    (void)refuse(refusal, 429, "rate_limit_exceeded", NULL,
+                 "A key may have one code a second; try again in 1 s.");
+    refusal->retry_after_s = 1;
+    return false;
+}
+
 void handover_post(struct api *api, struct exchange *exchange, const struct request *request)
 {
     char code[CODE_LETTERS + 1], host[256], url[URL_BYTES];
     const struct bytes secret = key_given(request);
     struct handover *one = place_for(api, request->who);
+    struct refusal refusal;
     struct json json;
+    if (!may_draw(keys_who(&api->keys, request->who), &refusal)) {
+        refusal_reply(exchange, &refusal);
+        return;
+    }
     if (secret.n > API_KEY_BYTES)
         die("a key was taken that is longer than keys are");
     key_letters(code, CODE_LETTERS);
@@ -112,6 +131,8 @@ static void taken(struct api *api, struct exchange *exchange, const struct reque
         return;
     }
     log_info("the key %s ('%s') was handed over to %s", key->id, key->name, request->peer);
+    exchange_keyed(exchange, key->who); // the audit log names the key that was handed over
+    exchange_note(exchange, "taken by another device");
     json_init(&json, 4096);
     json_object(&json, NULL);
     json_string(&json, "object", "key");

@@ -20,7 +20,7 @@ enum {
     // 8 MB that is mostly text.
     BODY_TREE_BYTES = 48 << 20,
     KEY_BODY_BYTES = 16384,                // of a request that makes or changes a key
-    RESTORE_BODY_BYTES = (4 << 20) + 8192, // a backup in hexadecimal, and what stands around it
+    RESTORE_BODY_BYTES = (6 << 20) + 8192, // a backup in hexadecimal, and what stands around it
     MESSAGES_MOST = 4096,
     PROMPTS_MOST = 64,        // of one request
     CHOICES_MOST = 16,        // answers to one prompt (n, best_of)
@@ -289,6 +289,7 @@ struct api {
     struct settings_put *settings_puts; // settings that are being written
     struct buf settings_text;           // what is, or was, written last; p NULL: what the file says
     struct vault *vault;                // a backup or a restore that is under way
+    bool restore_waits;                 // one is laid down for the next start
     bool settings_changed;              // since the start,
     bool settings_box;                  // and of these some that need the box restarted
     char cors[API_CORS_BYTES];
@@ -343,6 +344,8 @@ struct bytes key_given(const struct request *request); // route.c: as it was sho
 // page.c: the host as the visitor typed it, with its port; else the box's own name.
 void host_typed(const struct api *api, const struct request *request, char *host, size_t size);
 // defaults.c
+enum { DEFAULTS_MOST = 256, DEFAULTS_BYTES = 4000 }; // models that have some, and those of one
+enum { DEFAULTS_FILE_BYTES = DEFAULTS_MOST * (DEFAULTS_BYTES + 6 * STORE_NAME_BYTES + 8) };
 route_handler model_defaults_post;
 void defaults_open(struct api *api);
 void defaults_close(struct api *api);
@@ -367,6 +370,8 @@ void settings_kept(struct api *api, const struct scribed *outcome); // what beca
 void settings_end(struct api *api);
 route_handler backup_post, restore_post, reset_post;             // backup.c
 bool vault_kept(struct api *api, const struct scribed *outcome); // true: it was about one of these
+// Whether what is changed now would be lost to a restore: false, with *refusal filled.
+bool vault_lets(const struct api *api, struct refusal *refusal);
 void vault_end(struct api *api);
 void models_get(struct api *api, struct exchange *exchange, const struct request *request);
 route_handler anthropic_models_get, anthropic_model_get; // models.c calls them, by a header

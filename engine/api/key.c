@@ -32,8 +32,8 @@ void key_path(char out[600], const char *state)
     snprintf(out, 600, "%s/api-key", state);
 }
 
-static enum status key_take(char key[API_KEY_BYTES + 1], struct bytes text, const char *path,
-                            struct err *err)
+enum status key_take(char key[API_KEY_BYTES + 1], struct bytes text, const char *path,
+                     struct err *err)
 {
     while (text.n &&
            (text.p[text.n - 1] == '\n' || text.p[text.n - 1] == '\r' || text.p[text.n - 1] == ' '))

@@ -51,6 +51,7 @@ struct key {
     struct key_limits limits;
     int64_t created_s, used_s; // unix time; used_s: 0 = never
     struct bucket requests, tokens;
+    uint64_t handed_ms;                         // when a code to hand it over was made; 0: never
     int32_t n_open;                             // requests that the engine has not answered yet
     uint64_t n_requests, n_prompt, n_generated; // since the start
 };
@@ -65,6 +66,9 @@ struct keys {
 
 // key.c: the box's own key
 MUST_USE enum status key_open(char key[API_KEY_BYTES + 1], bool *is_new, const char *state,
+                              struct err *err);
+// Of the text of its file; BAD_INPUT: it is none.
+MUST_USE enum status key_take(char key[API_KEY_BYTES + 1], struct bytes text, const char *path,
                               struct err *err);
 void key_path(char out[600], const char *state);
 void key_letters(char *out, size_t n); // random ones, 5 bits each, and a NUL

@@ -80,7 +80,8 @@ bool model_pick(const struct api *api, struct bytes name, struct job *job, struc
         return true;
     job->ask.model = bytes_copy(&job->arena, bytes_of(found->name));
     job->ask.model_path = bytes_copy(&job->arena, bytes_of(found->path));
-    job->ask.n_ctx = defaults_context(api, found->name);
+    // that of the start: the setting, also where it had a default as another's
+    job->ask.n_ctx = found == model_of_start(api) ? 0 : defaults_context(api, found->name);
     return (job->ask.model.p && job->ask.model_path.p) ||
            refuse(refusal, 400, "too_large", NULL, "The request is too large.");
 }

@@ -270,11 +270,36 @@ static const struct endpoint *find_route(const struct request *request)
     return other;
 }
 
+// Whether it changes a file that a backup has (vault.c).
+static bool is_of_backups(const struct endpoint *route)
+{
+    static route_handler *const handlers[] = {
+        keys_post,       key_post,         key_delete,        settings_put,
+        model_copy_post, ollama_copy_post, model_alias_post,  model_defaults_post,
+        model_delete,    ollama_delete,    ollama_create_post};
+    for (size_t i = 0; i < COUNT_OF(handlers); i++)
+        if (route->handler == handlers[i])
+            return true;
+    return false;
+}
+
+static void handle(struct api *api, struct exchange *exchange, const struct endpoint *route,
+                   const struct request *request)
+{
+    struct refusal refusal;
+    if (!is_of_backups(route) || vault_lets(api, &refusal)) {
+        route->handler(api, exchange, request);
+        return;
+    }
+    refusal.shape = errors_for(request);
+    refusal_reply(exchange, &refusal);
+}
+
 static void body_came(void *arg, struct exchange *exchange, const struct request *request)
 {
     struct plain_request plain;
     plain_path(&plain, request);
-    find_route(&plain.request)->handler(arg, exchange, &plain.request);
+    handle(arg, exchange, find_route(&plain.request), &plain.request);
 }
 
 static void read_body(struct api *api, struct exchange *exchange, const struct endpoint *route,
@@ -391,6 +416,8 @@ bool route_is_audited(const struct request *request)
     plain_path(&plain, request);
     const struct endpoint *route = find_route(&plain.request);
     // an upload is one entry, not one for each of its pieces
+    if (route && (route->handler == handover_post || route->handler == handover_take_post))
+        return true;
     return route && !route->open && strcmp(route->method, "GET") != 0 &&
            strcmp(route->method, "PATCH") != 0 && strcmp(route->method, "OPTIONS") != 0 &&
            (route->scopes & (SCOPE_ADMIN | SCOPE_MODELS)) && !(route->scopes & SCOPE_CHAT);
@@ -434,5 +461,5 @@ void api_handle(void *arg, struct exchange *exchange, const struct request *requ
     else if (route->body_bytes > 0)
         read_body(api, exchange, route, &plain.request);
     else
-        route->handler(api, exchange, &plain.request);
+        handle(api, exchange, route, &plain.request);
 }

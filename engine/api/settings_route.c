@@ -84,7 +84,7 @@ void settings_get(struct api *api, struct exchange *exchange, const struct reque
         setting_write(api, &json, i, &setting);
     json_end(&json);
     settings_faults_write(&json, api->options.report, true);
-    json_bool(&json, "waits_for_restart", api->settings_changed);
+    json_bool(&json, "waits_for_restart", api->settings_changed || api->restore_waits);
     json_bool(&json, "can_restart", api->options.restart);
     json_end(&json);
     exchange_reply_header(exchange, "Cache-Control", "no-store");

@@ -6,6 +6,7 @@
 // written when the server starts; while it runs, a certificate is renewed in memory, and keeper.c
 // writes it.
 #include "identity.h"
+#include "net.h"
 #include "../base/clock_trust.h"
 
 #include <errno.h>
@@ -137,6 +138,29 @@ static enum status read_cert_file(struct cert *cert, const char *path, struct ce
                : err_set(err, BAD_INPUT,
                          "%s is damaged: it is not an X.509 certificate of this program's making",
                          path);
+}
+
+enum status net_pair_check(const char *name, struct bytes crt, struct bytes key, struct err *err)
+{
+    struct buf crt_der = {0}, key_der = {0};
+    struct cert_view view;
+    uint8_t secret[CERT_KEY];
+    if (crt.n == 0 && key.n == 0)
+        return OK;
+    bool good = crt.n > 0 && key.n > 0 && crt.n <= FILE_CAP && key.n <= FILE_CAP &&
+                cert_pem_decode(&crt_der, crt, "CERTIFICATE") == OK;
+    good = good && crt_der.n <= CERT_ROOM && cert_read(buf_view(&crt_der), &view) == OK;
+    const bool has_key = good && cert_pem_decode(&key_der, key, "EC PRIVATE KEY") == OK;
+    good =
+        has_key && cert_key_decode(secret, buf_view(&key_der)) == OK && cert_has_key(&view, secret);
+    buf_free(&crt_der);
+    wipe_and_free(&key_der);
+    explicit_bzero(secret, sizeof(secret));
+    return good ? OK
+                : err_set(err, BAD_INPUT,
+                          "%s.crt and %s.key are not a certificate and its key, as this program "
+                          "makes them",
+                          name, name);
 }
 
 // ---- the CA ------------------------------------------------------------------------------------

@@ -219,6 +219,11 @@ const char *net_scheme(const struct net *net, const char *host);
 // Whether an address can be fetched at all: BAD_INPUT says what is wrong with it.
 MUST_USE enum status net_url_good(const char *url, struct err *err);
 
+// identity.c: whether a certificate and its key, as PEM files, are ones that a start takes: both,
+// and of each other, or neither (n 0). name: "ca", "server".
+MUST_USE enum status net_pair_check(const char *name, struct bytes crt, struct bytes key,
+                                    struct err *err);
+
 // ---- seal.c: bytes under a password -----------------------------------------------------------
 
 enum {

@@ -259,7 +259,8 @@ static void read_kept(const struct command *command, const char *state)
     struct settings where = {0};
     struct buf file;
     struct err err = {0};
-    char path[sizeof(where.state) + 32];
+    char path[sizeof(where.state) + 32], before[sizeof(where.state)];
+    snprintf(before, sizeof(before), "%s", command->settings->state);
     snprintf(where.state, sizeof(where.state), "%s", state);
     if (args_state(&where, &err) != OK)
         return;
@@ -272,6 +273,12 @@ static void read_kept(const struct command *command, const char *state)
     }
     settings_parse_rest(command->settings, buf_view(&file), path, SETTING_API, command->report);
     buf_free(&file);
+    if (strcmp(command->settings->state, before) == 0)
+        return;
+    snprintf(command->settings->state, sizeof(command->settings->state), "%s", before);
+    (void)err_set(&err, BAD_INPUT,
+                  "state is set by tawny.conf or the command line alone, not by %s", path);
+    settings_fault(command->report, NULL, 0, &err);
 }
 
 static void note_given(const struct args_reading *r, struct settings_report *report)

@@ -192,10 +192,11 @@ static void restart(void *arg, bool box)
 static enum status restore(struct server *server, int argc, char **argv, struct err *err)
 {
     bool restored = false, box = false;
-    if (api_restore(server->settings.state, &restored, &box, err) != OK)
+    const enum status told = api_restore(server->settings.state, &restored, &box, err);
+    if (told != OK)
         log_error("the backup that was sent was not restored: %s", err->text);
     if (!restored)
-        return OK;
+        return told == BAD_INPUT ? OK : told; // else it is still to come: the next start does it
     log_info("keys, certificates and settings are those of the backup that was sent");
     if (box)
         heartbeat_say(&server->heartbeat, "reboot\n");

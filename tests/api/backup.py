@@ -108,20 +108,68 @@ def damaged(server, backup):
     check("backup: what is refused leaves nothing behind", not (server.state / "restore.pending").exists())
 
 
+def sealed(backup, files):
+    """A backup of these files under the same password, made by what is not ours."""
+    salt, nonce = (bytes.fromhex(backup[name]) for name in ("salt", "nonce"))
+    key = hashlib.pbkdf2_hmac("sha256", PASSWORD.encode(), salt, 100000, 32)
+    beside = f"tawny.backup 1 {backup['made']} {backup['hostname']}".encode()
+    text = chacha20(key, 1, nonce, b"tawny backup 1\n" + b"".join(b"%s %d\n%s" % (name.encode(), len(one), one) for name, one in files.items()))
+
+    def whole(part):
+        return part + bytes(-len(part) % 16)
+    tag = poly1305(chacha20(key, 0, nonce, bytes(64))[:32], whole(beside) + whole(text) + len(beside).to_bytes(8, "little") + len(text).to_bytes(8, "little"))
+    return {**backup, "iterations": 100000, "sealed": (text + tag).hex()}
+
+
+def of_no_use(server, backup):
+    """Under the right password, and yet no server would start from it."""
+    files = opened(backup, PASSWORD)
+    for other in ({"api-key": b"short\n"}, {"api-key": b"two words that are long enough\n"}, {"tls/ca.crt": files["tls/server.crt"]}, {"tls/ca.key": None}, {"tls/ca.crt": None},
+                  {"tls/server.key": files["tls/ca.key"]}, {"tls/server.crt": b"-----BEGIN CERTIFICATE-----\n"}, {"settings.conf": b'ctx = "512"\nstate = "/tmp/x"\n'}):
+        forged = {name: text for name, text in {**files, **other}.items() if text is not None}
+        refused(server, "/v1/restore", {"password": PASSWORD, "backup": sealed(backup, forged)}, 400, "invalid_value", "backup")
+    check("backup: what is of no use is not kept", not (server.state / "restore.pending").exists())
+
+
+def waits(server):
+    """Until the restart nothing is changed that the restore would undo."""
+    for method, path, body in (("PUT", "/v1/settings", {"ctx": 1024}), ("POST", "/v1/keys", {"name": "lost"}), ("POST", "/v1/models/defaults", {"model": "builtin", "top_k": 5}),
+                               ("POST", "/v1/models/alias", {"model": "builtin", "alias": "lost"})):
+        status, _, answer = server.ask(method, path, body)
+        check("backup: waits for a restart: " + path, status == 409 and answer["error"]["code"] == "restore_waits", (status, answer))
+    check("backup: and the settings say so", server.ask("GET", "/v1/settings")[2]["waits_for_restart"] is True)
+
+
+def halfway(server, model):
+    """A restore that cannot be done whole is not done at all, and the start fails; the next one does it."""
+    before = {path: path.read_bytes() for path in server.state.rglob("*") if path.is_file() and path.suffix not in (".log",)}
+    (server.state / "tls/server.key.restore" / "in the way").mkdir(parents=True)
+    again = Server("backup-other", model, fresh=False)
+    code = again.process.wait(60)
+    check("backup: where it fails halfway, the start fails", code == 1 and "not restored" in again.log.read_text(), code)
+    check("backup: and nothing has changed", all(path.read_bytes() == text for path, text in before.items()) and
+          [path.name for path in server.state.rglob("*.restore")] == ["server.key.restore"], list(server.state.rglob("*")))
+    (server.state / "tls/server.key.restore" / "in the way").rmdir()
+    (server.state / "tls/server.key.restore").rmdir()
+
+
 def brought_back(model, backup, secret, wanted):
     """Into a server that has been another one."""
     server = Server("backup-other", model)
     server.wait()
     server.ask("PUT", "/v1/settings", {"ctx": 512})
     damaged(server, backup)
+    of_no_use(server, backup)
     status, _, answer = server.ask("POST", "/v1/restore", {"password": PASSWORD, "backup": backup})
     check("backup: restored", status == 200 and answer["restarting"] is False and {"api-key", "keys.json", "settings.conf"} <= set(answer["restored"]) and
           answer["made"] == backup["made"], (status, answer))
     check("backup: what runs is what ran", server.ask("GET", "/v1/keys")[0] == 200)
     pending = server.state / "restore.pending"
     check("backup: it lies there for its owner alone", pending.stat().st_mode & 0o777 == 0o600)
+    waits(server)
     server.stop()
     kept = pending.read_bytes()
+    halfway(server, model)
     server = Server("backup-other", model, fresh=False)
     health = server.wait()
     check("backup: after the start the files are those of the backup",
@@ -130,11 +178,15 @@ def brought_back(model, backup, secret, wanted):
     one = {one["name"]: one for one in server.ask("GET", "/v1/settings")[2]["settings"]}
     check("backup: its settings count, others are gone", one["parallel"]["value"] == "3" and one["ctx"]["set_by"] == "default", (one["parallel"], one["ctx"]))
     server.stop()
+    with open(server.state / "settings.conf", "a") as file:  # as only a hand can write it
+        file.write('state = "build/elsewhere"\n')
     pending.write_bytes(kept[:-1])  # half of it, as no server leaves it: nothing changes, and it goes
     server = Server("backup-other", model, fresh=False)
     server.wait()
     check("backup: what is not whole is left out and said", not pending.exists() and "was not restored" in server.log.read_text() and
           server.ask("GET", "/v1/models", key=secret)[0] == 200)
+    faults = server.ask("GET", "/v1/settings")[2].get("settings_faults", [])
+    check("backup: where the state is kept is not said there", any("state" in one for one in faults), faults)
     server.stop()
 
 

@@ -349,6 +349,12 @@ def handover(server):
     check("handover: a code", status == 201 and len(first["code"]) == 26 and first["expires_in"] == 120 and headers["cache-control"] == "no-store" and
           first["url"] == "%s/#/in/%s" % (server.url, first["code"]) and made["secret"] not in json.dumps(first), first)
     check("handover: the QR code holds its address", qr.read(first["qr"]) == first["url"], first["qr"])
+    drawn = [None]
+    while drawn[-1] != 429 and len(drawn) < 20:
+        status, headers, answer = server.ask("POST", "/v1/handovers", {}, key=made["secret"])
+        drawn.append(status)
+    check("handover: one code a second", drawn[-1] == 429 and answer["error"]["code"] == "rate_limit_exceeded" and headers["retry-after"] == "1", (drawn, headers))
+    time.sleep(1.1)
     second = server.ask("POST", "/v1/handovers", {}, key=made["secret"])[2]
     check("handover: the code before it counts no more", take(first["code"])[0] == 404)
     for body in ({"code": "x" * 26}, {"code": ""}, {"code": 5}, {}, {"code": "x" * 500}, b"{"):
@@ -357,6 +363,10 @@ def handover(server):
     status, headers, answer = take(second["code"])
     check("handover: the key", status == 200 and answer == {"object": "key", "key": made["secret"], "name": "hand"} and headers["cache-control"] == "no-store", (status, answer))
     check("handover: once", take(second["code"])[0] == 404)
+    lines = [one for one in server.ask("GET", "/v1/audit")[2]["data"] if one["path"].startswith("/v1/handovers")]
+    check("handover: both are in the audit log, under the key", all(any(one["path"] == path and one["status"] == status and one["key"] == made["id"] for one in lines)
+          for path, status in (("/v1/handovers", 201), ("/v1/handovers", 429), ("/v1/handovers/take", 200))) and all(one["key"] for one in lines), lines)
+    time.sleep(1.1)
     third = server.ask("POST", "/v1/handovers", {}, key=made["secret"])[2]
     server.ask("POST", "/v1/keys/" + made["id"], {"rotate": True})
     check("handover: not of a key that is another by now", take(third["code"])[0] == 404)

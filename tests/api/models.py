@@ -78,6 +78,14 @@ def defaults(server):
 
 
 def defaults_again(server):
+    path = "/v1/models/defaults"
+    check("defaults: a model that is gone gets no new ones", server.ask("POST", path, {"model": "gone", "top_k": 5})[0] == 404)
+    status, _, answer = server.ask("POST", path, {"model": "gone", "top_k": None})
+    check("defaults: its old ones can be taken back", status == 200 and answer == {"model": "gone", "defaults": {}} and
+          "gone" not in json.loads((server.state / "model-defaults.json").read_text()), (status, answer))
+    before = one(server, "builtin")["context"]
+    server.chat("hello", model="builtin", max_tokens=2)
+    check("defaults: the context of the start's model is the setting", one(server, "builtin")["context"] == before != 512, before)
     check("defaults: there after a restart", one(server, "stick").get("defaults") == {"ctx": 2048, "temperature": 0, "top_k": 20, "max_tokens": 5}, one(server, "stick"))
     status, _, answer = server.ask("POST", "/v1/models/defaults", {"model": "stick", "temperature": None, "top_k": None, "max_tokens": None, "ctx": None})
     check("defaults: taken back", status == 200 and answer["defaults"] == {} and "defaults" not in one(server, "stick"), (status, answer))
@@ -211,6 +219,8 @@ def run(model):
     naming(server)
     defaults(server)
     check("models: it stops as it should", server.stop() == 0)
+    kept = json.loads((server.state / "model-defaults.json").read_text())
+    (server.state / "model-defaults.json").write_text(json.dumps({**kept, "gone": {"top_k": 3}, "builtin": {"ctx": 512}}))
     server = Server("models", "builtin", fresh=False, options=("--models", str(stick)))
     server.wait()
     defaults_again(server)
