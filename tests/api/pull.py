@@ -315,7 +315,10 @@ def sources(server, site):
           str(site.ports["rsa"]) in s[1] for s in site.seen), again)
 
 
-def catalogue(server):
+def catalogue(model):
+    """What the box tells of models that are not here; with the context it finds itself."""
+    server = Server("catalogue", model)
+    server.wait()
     status, _, answer = server.ask("GET", "/v1/catalogue")
     small = {e["name"]: e for e in answer["data"]}.get("embeddinggemma-300M-GGUF:Q8_0", {})
     total = int(next(line for line in open("/proc/meminfo") if line.startswith("MemTotal")).split()[1]) * 1024
@@ -328,6 +331,7 @@ def catalogue(server):
         1024 <= e["context"] <= 131072 and (e["context"] >= 16384 or e["memory_about"] > free * 0.8) if e["fits_memory"] else
         e["context"] is None and e["bytes_about"] + (150 << 20) > free * 0.5) for e in answer["data"] if e["name"] != small.get("name")) and
           small.get("context") == 2048, answer)
+    check("pull: the catalogue's server stops", server.stop() == 0)
 
 
 def refusals(server, site):
@@ -499,7 +503,7 @@ def run(model):
     server.wait()
     stuck, unending = (begin(server, site.url("rsa", "/%s.gguf" % name)) for name in ("stuck", "unending"))
     sources(server, site)
-    catalogue(server)
+    catalogue(model)
     refusals(server, site)
     cuts(server, site)
     ollama(server, site)
