@@ -33,7 +33,7 @@ export default {
     // signing in
     "sign_in": "Anmelden", "sign_out": "Abmelden", "signed_in": "Angemeldet", "key": "Schlüssel", "key.where": "Die Box zeigt ihn auf ihrer Konsole. Wer sie betreibt, kann weitere machen.",
     "key.keep": "In diesem Browser behalten", "key.wrong": "Das ist kein Schlüssel dieser Box.", "key.kept_hint": "Sonst wird er mit diesem Tab vergessen. Er geht an diese Box und nirgendwohin sonst.",
-    "handover": "Ein Telefon anmelden", "handover.how": "Richte die Kamera des Telefons darauf und öffne, was sie findet. Das Telefon muss der Box zuerst vertrauen, oder an seiner Warnung vorbei.", "handover.hint": "Er gilt einmal, {minutes} Minuten lang, und gibt den Schlüssel weiter, der hier angemeldet ist: zeige ihn sonst niemandem.", "handover.ask": "Ein anderes Gerät übergibt seinen Schlüssel „{name}“. Hier damit anmelden?",
+    "handover": "Ein Telefon anmelden", "handover.how": "Richte die Kamera des Telefons darauf und öffne, was sie findet. Das Telefon muss der Box zuerst vertrauen, oder an seiner Warnung vorbei.", "handover.hint": "Er gilt einmal, {minutes} Minuten lang, und gibt den Schlüssel weiter, der hier angemeldet ist: zeige ihn sonst niemandem.", "handover.ask": "Ein anderes Gerät übergibt seinen Schlüssel. Hier damit anmelden?", "handover.replaces": "Er ersetzt den Schlüssel, mit dem dieser Browser jetzt angemeldet ist.",
     "first_chat": "Einen Chat beginnen", "model": "Modell", "address": "Adresse",
     "state.ready": "bereit", "state.loading": "lädt das Modell", "state.stopping": "fährt herunter", "state.failed": "geht nicht",
     // connect

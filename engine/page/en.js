@@ -12,7 +12,7 @@ export default {
     // signing in
     "sign_in": "Sign in", "sign_out": "Sign out", "signed_in": "Signed in", "key": "Key", "key.where": "The box shows it on its console. Whoever runs the box can make further ones.",
     "key.keep": "Keep it in this browser", "key.wrong": "This is not a key of this box.", "key.kept_hint": "Otherwise it is forgotten with this tab. It is sent to this box and nowhere else.",
-    "handover": "Sign in a phone", "handover.how": "Point the phone's camera at it and open what it finds. The phone must trust the box first, or go past its warning.", "handover.hint": "It counts once, for {minutes} minutes, and gives the key that is signed in here: show it to nobody else.", "handover.ask": "Another device hands over its key, “{name}”. Sign in with it here?",
+    "handover": "Sign in a phone", "handover.how": "Point the phone's camera at it and open what it finds. The phone must trust the box first, or go past its warning.", "handover.hint": "It counts once, for {minutes} minutes, and gives the key that is signed in here: show it to nobody else.", "handover.ask": "Another device hands over its key. Sign in with it here?", "handover.replaces": "It replaces the key that this browser is signed in with now.",
     "first_chat": "Begin a chat", "model": "Model", "address": "Address",
     "state.ready": "ready", "state.loading": "loading the model", "state.stopping": "shutting down", "state.failed": "failed",
     // connect

@@ -1,7 +1,7 @@
 // handover.js - another device is signed in by a QR code: here it is shown, and there the code that it holds becomes the key.
 // The code counts once, for two minutes; it stands in the address's fragment, and is taken out of that before it is used.
 
-import { ask, key_set } from "./api.js";
+import { ask, key, key_set } from "./api.js";
 import { h, svg } from "./dom.js";
 import { t } from "./text.js";
 import { button, dialog, note, sentence } from "./ui.js";
@@ -31,15 +31,15 @@ export function code_of_address() {
     return code ?? "";
 }
 
-// True: this browser is signed in now.
+// Asks first: a code that is not wanted here stays good for another device. True: this browser is signed in now.
 export async function take_handover(code) {
     try {
-        const { key, name } = await ask("POST", "/v1/handovers/take", { code }, { secret: "" });
         const keep = h("input#keep-taken", { type: "checkbox" });
-        const taken = await dialog(t("sign_in"), (close) => [h("p", t("handover.ask", { name })), h("label.check", keep, h("span", t("key.keep"))),
+        const wanted = await dialog(t("sign_in"), (close) => [h("p", t("handover.ask")), key() ? h("p", t("handover.replaces")) : null, h("label.check", keep, h("span", t("key.keep"))),
             h("div.row.end", button(null, t("cancel"), () => close(false)), button(null, t("sign_in"), () => close(true), { kind: "main" }))]);
-        if (taken) key_set(key, keep.checked);
-        return Boolean(taken);
+        if (!wanted) return false;
+        key_set((await ask("POST", "/v1/handovers/take", { code }, { secret: "" })).key, keep.checked);
+        return true;
     } catch (error) {
         note(sentence(error), "bad");
         return false;

@@ -101,6 +101,34 @@ await check("settings: what is wrong is told at its field, what is right is kept
     return !told.includes("ctx") || focused !== "setting-ctx" || !kept || !one ? JSON.stringify([told, focused, kept, one]) : "";
 });
 
+// A key of its own, with which the area is open in another browser; then `end` ends it.
+async function ends(area, storage, end) {
+    const asked = (method, path, body) => fetch(url + path, { method, body: JSON.stringify(body), headers: { Authorization: `Bearer ${key}`, "Content-Type": "application/json" } });
+    const made = await (await asked("POST", "/v1/keys", { name: "short", scopes: ["chat", "models", "admin", "metrics"] })).json();
+    const other = await browser.page(`${url}/#/welcome`);
+    await other.until("document.querySelector('#key')");
+    await other.eval(`${storage}.setItem("tawny.key", ${JSON.stringify(made.secret)})`);
+    await other.goto(`${url}/?with#/${area}`);
+    await other.until("document.querySelector('main h1') && !document.querySelector('main .waiting') && !document.querySelector('#key')");
+    const before = other.urls.length;
+    await end(asked, `/v1/keys/${made.id}`);
+    await other.until("document.querySelector('#key')");
+    await other.click("#key");
+    await other.type("tawny-half");
+    await pause(13000); // longer than any area waits before it looks again
+    const [n, left] = [other.urls.length - before, await other.eval("[document.querySelector('#key')?.value, sessionStorage.getItem('tawny.key'), localStorage.getItem('tawny.key')]")];
+    await asked("DELETE", `/v1/keys/${made.id}`);
+    await other.close();
+    console.log(`        ${n} requests`);
+    return n > 40 || left[0] !== "tawny-half" || left[1] !== null || left[2] !== null ? `${n} requests, ${JSON.stringify(left)}` : "";
+}
+
+await check("a key that is revoked under an open page: it asks for one, and rests", null, () =>
+    ends("box", "sessionStorage", (asked, path) => asked("DELETE", path)));
+
+await check("a key that is renewed under an open page, kept in the browser: the same", null, () =>
+    ends("models", "localStorage", (asked, path) => asked("POST", path, { rotate: true })));
+
 await check("a backup is a file, which only its password opens", page, async () => {
     const press = (text) => page.eval(`[...document.querySelectorAll("main button")].find((one) => one.textContent === "${text}").click()`);
     const send = (secret) => page.eval(`document.querySelector("#backup-password").value = "${secret}"; document.querySelector("dialog button.main").click()`);
@@ -196,11 +224,15 @@ await check("a phone is signed in by the code that is shown here: once, and its 
     await phone.click("dialog button.main");
     await phone.until("document.querySelector('#prompt')");
     const after = await phone.eval("[sessionStorage.getItem('tawny.key'), location.href, document.cookie]");
+    await phone.eval("location.hash = '#/in/another'");
+    const asked = await phone.until("document.querySelector('dialog[open]')?.textContent");
     const again = await browser.page(link[0]);
+    await again.until("document.querySelector('dialog button.main')");
+    await again.click("dialog button.main");
     const told = await again.until("document.querySelector('.note.bad')?.textContent"), none = await again.eval("sessionStorage.getItem('tawny.key')");
     await phone.close();
     await again.close();
-    return before[0].includes("/in/") || before[2] || after[0] !== key || after[1].includes("/in/") || !told.includes("no such code") || none ? JSON.stringify([before, after, told]) : "";
+    return before[0].includes("/in/") || before[2] || after[0] !== key || after[1].includes("/in/") || !told.includes("no such code") || none || !asked.includes("It replaces the key") ? JSON.stringify([before, after, told, asked]) : "";
 });
 
 await check("signing out forgets the key", page, async () => {
@@ -209,34 +241,6 @@ await check("signing out forgets the key", page, async () => {
     await page.until(field);
     if (await page.eval("sessionStorage.getItem('tawny.key')")) return "it is still there";
 });
-
-// A key of its own, with which the area is open in another browser; then `end` ends it.
-async function ends(area, storage, end) {
-    const asked = (method, path, body) => fetch(url + path, { method, body: JSON.stringify(body), headers: { Authorization: `Bearer ${key}`, "Content-Type": "application/json" } });
-    const made = await (await asked("POST", "/v1/keys", { name: "short", scopes: ["chat", "models", "admin", "metrics"] })).json();
-    const other = await browser.page(`${url}/#/welcome`);
-    await other.until("document.querySelector('#key')");
-    await other.eval(`${storage}.setItem("tawny.key", ${JSON.stringify(made.secret)})`);
-    await other.goto(`${url}/?with#/${area}`);
-    await other.until("document.querySelector('main h1') && !document.querySelector('main .waiting') && !document.querySelector('#key')");
-    const before = other.urls.length;
-    await end(asked, `/v1/keys/${made.id}`);
-    await other.until("document.querySelector('#key')");
-    await other.click("#key");
-    await other.type("tawny-half");
-    await pause(13000); // longer than any area waits before it looks again
-    const [n, left] = [other.urls.length - before, await other.eval("[document.querySelector('#key')?.value, sessionStorage.getItem('tawny.key'), localStorage.getItem('tawny.key')]")];
-    await asked("DELETE", `/v1/keys/${made.id}`);
-    await other.close();
-    console.log(`        ${n} requests`);
-    return n > 40 || left[0] !== "tawny-half" || left[1] !== null || left[2] !== null ? `${n} requests, ${JSON.stringify(left)}` : "";
-}
-
-await check("a key that is revoked under an open page: it asks for one, and rests", null, () =>
-    ends("box", "sessionStorage", (asked, path) => asked("DELETE", path)));
-
-await check("a key that is renewed under an open page, kept in the browser: the same", null, () =>
-    ends("models", "localStorage", (asked, path) => asked("POST", path, { rotate: true })));
 
 await check("no fault, no violation of the policy, and no other host was asked", page, async () => {
     const others = page.urls.filter((one) => !one.startsWith(url + "/")), violated = await page.violations();
