@@ -59,11 +59,11 @@ def make(path, script=FIRST, n_ctx=8192):
     index.update({text: 256 + i for i, text in enumerate(CONTROL + MARKS)})
 
     def add(script):
-        """Its ids: those of marks, and for each other text a token that no text is spelled with."""
-        ids = []
+        """Its ids: those of marks, and for each other text a token that no text is spelled with. One that comes again leads round."""
+        ids, known = [], dict(index)
         for text in script:
-            ids.append(index.get(text, len(tokens)))
-            if text not in index:
+            ids.append(known.setdefault(text, len(tokens)))
+            if ids[-1] == len(tokens):
                 tokens.append(spelled(text))
                 types.append(1)
         return ids

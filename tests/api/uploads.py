@@ -64,7 +64,10 @@ def cut(tls):
 
 def written(folder):
     """Bytes of what arrives, on the disk."""
-    return sum(f.stat().st_size for f in (folder / ".incoming").glob("*.part"))
+    try:
+        return sum(f.stat().st_size for f in (folder / ".incoming").glob("*.part"))
+    except FileNotFoundError:  # one was done with, or given up, between the two
+        return -1
 
 
 def straight(server, folder, data, digest):
