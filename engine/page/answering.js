@@ -117,9 +117,9 @@ export async function answer(conversation) {
         node.state = error.name === "AbortError" ? "stopped" : "broken";
         if (node.state === "broken") node.error = { code: error.code ?? "", status: error.status ?? 0, message: error.message };
     }
-    running.delete(conversation.id);
     conversation.changed = node.changed = Date.now();
-    put_aside();
+    put_aside(); // its end too: the page may be left before the line after the next has kept it
+    running.delete(conversation.id);
     tell(conversation, node);
     await kept.keep(conversation).then(() => running.size === 0 && kept.forget_aside()).catch(() => {});
 }
