@@ -31,9 +31,9 @@ def matrix(name, limited=False, size=None, **options):
 
 
 matrix("UEFI virtio-scsi", limited=True)
-matrix("UEFI NVMe", bus="nvme")
 matrix("BIOS virtio-scsi, 512 MB", firmware="bios", bus="virtio-scsi", memory=512)
 if FULL:
+    matrix("UEFI NVMe", bus="nvme")
     matrix("UEFI USB stick", bus="usb")
     matrix("BIOS virtio-blk", firmware="bios", bus="virtio-blk")
     matrix("BIOS virtio-scsi", firmware="bios", bus="virtio-scsi")

@@ -99,7 +99,7 @@ def cards():
     return "10.0.2.77, 10.0.3.15, 10.0.4.15"
 
 
-@test("DHCP: renewed, refused, another address; its time servers; a name that is taken")
+@test("DHCP: renewed, refused, another address; its time servers; a name that is taken", how="idle")
 def leases():
     with Lan() as lan:
         lan.leases = [bytes([10, 9, 0, 50]), bytes([10, 9, 0, 60])]
