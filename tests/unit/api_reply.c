@@ -4,9 +4,9 @@
 // net's and sched's functions are stand-ins that write down what was sent; every JSON sent is
 // parsed again here.
 #include "../../engine/api/chores.h"
-#include "../../engine/api/fields.h"
 #include "../../engine/api/ollama.h"
 #include "check.h"
+#include "no_defaults.h"
 
 #include <stdlib.h>
 
@@ -117,19 +117,6 @@ enum status sched_submit(struct sched *sched, struct job *job)
 void job_close(struct job *job)
 {
     free(job);
-}
-
-// No model has defaults here.
-bool defaults_read(const struct api *of, yyjson_val *model, struct reading *r)
-{
-    (void)of, (void)model, (void)r;
-    return true;
-}
-
-int32_t defaults_context(const struct api *of, const char *model)
-{
-    (void)of, (void)model;
-    return 0;
 }
 
 void chore_job(struct api *of, struct exchange *exchange, enum chore_kind kind,

@@ -3,9 +3,9 @@
 //
 // net's and sched's functions are stand-ins that write down what was sent; every JSON sent is
 // parsed again here. Texts of JSON are written with ' for ".
-#include "../../engine/api/fields.h"
 #include "../../engine/api/responses.h"
 #include "check.h"
+#include "no_defaults.h"
 
 #include <stdlib.h>
 
@@ -116,19 +116,6 @@ void job_close(struct job *gone)
 {
     arena_free(&gone->arena);
     free(gone);
-}
-
-// No model has defaults here.
-bool defaults_read(const struct api *of, yyjson_val *model, struct reading *r)
-{
-    (void)of, (void)model, (void)r;
-    return true;
-}
-
-int32_t defaults_context(const struct api *of, const char *model)
-{
-    (void)of, (void)model;
-    return 0;
 }
 
 // ---- requests -------------------------------------------------------------------------------
