@@ -105,17 +105,15 @@ static bool is_empty(const char *path)
 /* What the manager has not mounted and lets us mount. Where it does not, a folder does as well. */
 enum status container_mounts(struct err *err)
 {
-    const unsigned long safe = MS_NOSUID | MS_NODEV | MS_NOEXEC;
-
     umask(022);
-    if (!has("", "/proc/self") && mount("proc", "/proc", "proc", safe, NULL)) {
+    if (!has("", "/proc/self") && mount("proc", "/proc", "proc", MOUNT_SAFE, NULL)) {
         return err_set(err, IO_ERROR, "/proc is not mounted, and may not be from in here: %s",
                        strerror(errno));
     }
     if (is_empty("/run"))
-        (void)mount("tmpfs", "/run", "tmpfs", safe, "mode=0755,size=25%");
+        (void)mount("tmpfs", "/run", "tmpfs", MOUNT_SAFE, "mode=0755,size=25%");
     if (is_empty("/tmp"))
-        (void)mount("tmpfs", "/tmp", "tmpfs", safe, "mode=1777,size=25%");
+        (void)mount("tmpfs", "/tmp", "tmpfs", MOUNT_SAFE, "mode=1777,size=25%");
     mkdir("/run/systemd", 0755);
     if (replace_file("/run/systemd/container", kind, strlen(kind), 0644, err) != OK)
         return IO_ERROR;

@@ -32,7 +32,6 @@
 #ifndef EXT4_IOC_RESIZE_FS
 #define EXT4_IOC_RESIZE_FS _IOW('f', 16, uint64_t)
 #endif
-#define SAFE (MS_NOSUID | MS_NODEV | MS_NOEXEC)
 #define MAX_ESPS 4
 
 /* How long the disk that the kernel came from may take once another one is there: known by its id
@@ -176,7 +175,7 @@ static int probe(void *ctx)
     snprintf(device, sizeof(device), "/dev/%s", p->name);
     snprintf(where, sizeof(where), "/run/esp-%s", p->name);
     mkdir(where, 0700);
-    if (mount(device, where, "vfat", SAFE | MS_RDONLY, "umask=077") == 0) {
+    if (mount(device, where, "vfat", MOUNT_SAFE | MS_RDONLY, "umask=077") == 0) {
         snprintf(path, sizeof(path), "%s/grub/grubenv", where);
         ssize_t n = read_file(path, text, sizeof(text));
         if (n > 0)
@@ -492,9 +491,9 @@ static int mount_data(void *ctx)
 
     grow_partition();
     snprintf(device, sizeof(device), "/dev/%s", data.name);
-    if (mount(device, DATA_DIR, "ext4", SAFE | MS_NOATIME, NULL)) {
+    if (mount(device, DATA_DIR, "ext4", MOUNT_SAFE | MS_NOATIME, NULL)) {
         int why = errno;
-        if (mount(device, DATA_DIR, "ext4", SAFE | MS_NOATIME | MS_RDONLY, "noload")) {
+        if (mount(device, DATA_DIR, "ext4", MOUNT_SAFE | MS_NOATIME | MS_RDONLY, "noload")) {
             complain("data", "%s could not be mounted: %s. %s", device, strerror(why), repair_hint);
             return 2;
         }
@@ -504,7 +503,7 @@ static int mount_data(void *ctx)
         return 1;
     }
     if (!format_known()) {
-        if (mount(NULL, DATA_DIR, NULL, MS_REMOUNT | SAFE | MS_NOATIME | MS_RDONLY, NULL))
+        if (mount(NULL, DATA_DIR, NULL, MS_REMOUNT | MOUNT_SAFE | MS_NOATIME | MS_RDONLY, NULL))
             complain("data", "it could not be made read-only: %s", strerror(errno));
         keys_to_memory();
         return 1;
@@ -621,7 +620,7 @@ static int mount_esp(void *ctx)
     (void)ctx;
 
     snprintf(device, sizeof(device), "/dev/%s", esp.name);
-    if (mount(device, "/boot", "vfat", SAFE | MS_RDONLY, "umask=022")) {
+    if (mount(device, "/boot", "vfat", MOUNT_SAFE | MS_RDONLY, "umask=022")) {
         complain("settings",
                  "%s could not be mounted: %s; copy tawny.conf from it and write the "
                  "image to the disk again",
@@ -665,7 +664,7 @@ bool disk_esp_beside_data(void)
 
 void disk_esp_writable(bool on)
 {
-    if (mount(NULL, "/boot", NULL, MS_REMOUNT | SAFE | (on ? 0 : MS_RDONLY), NULL)) {
+    if (mount(NULL, "/boot", NULL, MS_REMOUNT | MOUNT_SAFE | (on ? 0 : MS_RDONLY), NULL)) {
         complain("settings", "the partition " ESP_LABEL " could not be made %s: %s",
                  on ? "writable" : "read-only again", strerror(errno));
     }

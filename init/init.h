@@ -408,6 +408,9 @@ uint32_t crc32_ieee(const void *bytes, size_t len);
 
 /* ---- disk.c: the data partition and the ESP ---- */
 
+// Of each file system that is mounted from a disk or made for data (sys/mount.h).
+#define MOUNT_SAFE (MS_NOSUID | MS_NODEV | MS_NOEXEC)
+
 void disk_added(const struct uevent *u);
 /* OK: /data is mounted. WAIT: not found yet or still being mounted. Anything else: it will not
  * come, and why has been said. */

@@ -14,20 +14,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SAFE (MS_NOSUID | MS_NODEV | MS_NOEXEC)
-
 static const struct {
     const char *type, *where, *options;
     unsigned long flags;
 } kernel_mounts[] = {
-    {"proc", "/proc", "hidepid=invisible", SAFE},
-    {"sysfs", "/sys", NULL, SAFE},
+    {"proc", "/proc", "hidepid=invisible", MOUNT_SAFE},
+    {"sysfs", "/sys", NULL, MOUNT_SAFE},
     {"devtmpfs", "/dev", "mode=0755", MS_NOSUID | MS_NOEXEC},
-    {"tmpfs", "/dev/shm", "mode=1777,size=25%", SAFE},
-    {"tmpfs", "/run", "mode=0755,size=25%", SAFE},
-    {"tmpfs", "/tmp", "mode=1777,size=25%", SAFE},
-    {"securityfs", "/sys/kernel/security", NULL, SAFE},
-    {"cgroup2", "/sys/fs/cgroup", NULL, SAFE},
+    {"tmpfs", "/dev/shm", "mode=1777,size=25%", MOUNT_SAFE},
+    {"tmpfs", "/run", "mode=0755,size=25%", MOUNT_SAFE},
+    {"tmpfs", "/tmp", "mode=1777,size=25%", MOUNT_SAFE},
+    {"securityfs", "/sys/kernel/security", NULL, MOUNT_SAFE},
+    {"cgroup2", "/sys/fs/cgroup", NULL, MOUNT_SAFE},
 };
 
 enum status mount_kernel(struct err *err)

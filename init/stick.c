@@ -212,8 +212,7 @@ static int mount_stick(void *ctx)
 {
     const struct stick *stick = ctx;
     char device[64], where[96];
-    unsigned long flags =
-        MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME | MS_NOSYMFOLLOW;
+    unsigned long flags = MS_RDONLY | MOUNT_SAFE | MS_NOATIME | MS_NOSYMFOLLOW;
 
     snprintf(device, sizeof(device), "/dev/%s", stick->name);
     snprintf(where, sizeof(where), "%s/%s", MEDIA_DIR, stick->name);
