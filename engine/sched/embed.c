@@ -245,7 +245,7 @@ static void learn_rows(struct loaded *loaded, bool shared, int32_t n, uint64_t t
 {
     const double most = model_info(loaded->model)->n_batch,
                  target = shared ? STEP_SHARED_US : PASS_US,
-                 least = shared ? CHUNK_LEAST : ROWS_LEAST;
+                 least = shared ? CHUNK_LEAST_SHARED : ROWS_LEAST;
     double change = target / (double)(took_us ? took_us : 1);
     if (change > 1 && n < (int32_t)loaded->chunk[shared])
         return;

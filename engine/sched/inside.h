@@ -31,13 +31,16 @@
 #include <stdatomic.h>
 
 enum {
-    BATCH_TOKENS = 512, // most rows in one forward pass
-    CHUNK_LEAST = 16,   // rows of a prompt in one pass, at least
-    WAITING_MOST = 32,  // jobs that may wait for a sequence
-    PLACES_OWN = 4,     // so many jobs each owner may have open, whatever others have
-    TURN_UNITS = 4096,  // 512 tokens of an answer, or so many of a prompt
-    ANSWER_UNITS = 8,   // of each token of an answer
-    JOB_SLOTS = 1024,   // of the rings that jobs travel on; far above what is open at once
+    BATCH_TOKENS = 512,     // most rows in one forward pass
+    CHUNK_LEAST = 16,       // rows of a prompt in one pass, at least: alone,
+    CHUNK_LEAST_SHARED = 4, // and beside a stream: of a 3B model on two cores some 0.3 s
+    CHUNK_FIRST = 64,       // while nothing was measured: alone,
+    CHUNK_FIRST_SHARED = 8, // and beside a stream
+    WAITING_MOST = 32,      // jobs that may wait for a sequence
+    PLACES_OWN = 4,         // so many jobs each owner may have open, whatever others have
+    TURN_UNITS = 4096,      // 512 tokens of an answer, or so many of a prompt
+    ANSWER_UNITS = 8,       // of each token of an answer
+    JOB_SLOTS = 1024,       // of the rings that jobs travel on; far above what is open at once
     LOADED_MOST = SCHED_MODELS_MOST,
     LISTED_MOST = 4 * LOADED_MOST, // with those that wait to be loaded, or could not be
     WORK_MARKS = 3,                // ends of messages in a prompt that may be gone back to

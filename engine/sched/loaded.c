@@ -75,7 +75,7 @@ struct loaded *loaded_open(struct engine *engine, struct bytes name, const char 
 {
     struct loaded *loaded = mem_alloc(sizeof(*loaded));
     const size_t n = strlen(path);
-    *loaded = (struct loaded){.engine = engine, .chunk = {64, 32}};
+    *loaded = (struct loaded){.engine = engine, .chunk = {CHUNK_FIRST, CHUNK_FIRST_SHARED}};
     if (n >= sizeof(loaded->path))
         die("the path of a model has %zu bytes", n);
     memcpy(loaded->path, path, n + 1);

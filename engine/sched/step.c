@@ -9,9 +9,9 @@
 //
 // So between two tokens of a stream there is one pass (and one of each other model that computes),
 // whose prompt rows take STEP_SHARED_US, or STEP_SHARED_TIMES what the streams' own rows take where
-// that is more, or are CHUNK_LEAST, which a slow machine does at least; and beside it a slice of
-// loading (LOAD_SLICE_MS) or of what is kept (keep.c: a page of rows) where there is one. While
-// nothing was measured the rows are 32.
+// that is more, or are CHUNK_LEAST_SHARED, which a slow machine does at least; and beside it a slice
+// of loading (LOAD_SLICE_MS) or of what is kept (keep.c: a page of rows) where there is one. While
+// nothing was measured the rows are CHUNK_FIRST_SHARED.
 #include "inside.h"
 
 #include <string.h>
@@ -48,6 +48,11 @@ static double target_us(const struct loaded *loaded, bool shared)
     return most > STEP_SHARED_US ? most : STEP_SHARED_US;
 }
 
+static int32_t least_rows(bool shared)
+{
+    return shared ? CHUNK_LEAST_SHARED : CHUNK_LEAST;
+}
+
 // Prompt rows that may go into this pass: beside others never more than passes that had only such
 // rows say that fit the time.
 static int32_t chunk_rows(const struct loaded *loaded, int32_t n_decode)
@@ -58,8 +63,8 @@ static int32_t chunk_rows(const struct loaded *loaded, int32_t n_decode)
             rows = (int32_t)loaded->chunk[shared];
     if (shared && rows * loaded->prompt_us > target_us(loaded, true))
         rows = (int32_t)(target_us(loaded, true) / loaded->prompt_us);
-    if (rows < CHUNK_LEAST)
-        rows = CHUNK_LEAST;
+    if (rows < least_rows(shared))
+        rows = least_rows(shared);
     return rows < room ? rows : room;
 }
 
@@ -87,9 +92,9 @@ static void chunk_learn(struct loaded *loaded, int32_t n_prompt, int32_t n_decod
     }
     change = change < 0.5 ? 0.5 : change > 2 ? 2 : change;
     double rows = from * change;
-    loaded->chunk[shared] = rows < CHUNK_LEAST    ? CHUNK_LEAST
-                            : rows > BATCH_TOKENS ? BATCH_TOKENS
-                                                  : rows;
+    loaded->chunk[shared] = rows < least_rows(shared) ? least_rows(shared)
+                            : rows > BATCH_TOKENS     ? BATCH_TOKENS
+                                                      : rows;
 }
 
 static void add_row(struct engine *engine, int32_t *n, struct seq *seq, int32_t token, int32_t pos,
