@@ -44,7 +44,7 @@ for (const [model, text] of [["weather", "How is the weather?"], ["markdown", "S
     await page.press("Enter");
     await page.until("document.querySelector('.facts')?.textContent.includes('tokens')");
 }
-const conversation = (await page.eval("location.hash")).slice(2);
+const conversation = (await page.until("location.hash.startsWith('#/chat/') && location.hash")).slice(2);
 
 for (const [width, height] of [[1280, 860], [320, 640]]) {
     await page.size(width, height);

@@ -114,7 +114,8 @@ async function open(send, listeners, url, { size, dark = false, language = "en-G
             const value = await page.eval(text).catch(() => null); // between two pages there is none
             if (value) return value;
         }
-        throw new Error(`waited ${ms} ms for: ${text}`);
+        const there = await page.eval("location.hash + ' ' + (document.querySelector('main')?.innerText ?? '').slice(0, 300)").catch((error) => error.message);
+        throw new Error(`waited ${ms} ms for: ${text}; shown: ${there}`);
     };
     page.goto = async (to) => {
         await call("Page.navigate", { url: to });
