@@ -108,6 +108,7 @@ static void delete_now(struct api *api, struct chore *chore)
     const struct store_model *model = store_find_file(api->options.store, bytes_of(chore->name));
     struct err err = {0};
     chore->kind = CHORE_STORE;
+    chore->deletes = true;
     if (!model)
         (void)err_set(&err, NOT_FOUND, "The model '%.200s' is gone.", chore->name);
     else if (store_delete(api->options.store, chore->id, model, &err) == OK)
@@ -134,9 +135,13 @@ void chores_store_event(struct api *api)
     struct store_done done;
     while (store_take(api->options.store, &done)) {
         struct chore *chore = done.id ? chore_find(api, done.id) : NULL;
-        if (chore && done.err.status != OK)
+        if (!chore)
+            continue;
+        if (done.err.status == OK && chore->deletes)
+            defaults_forget(api, chore->name);
+        if (done.err.status != OK)
             chore_refuse(api, chore, &done.err);
-        else if (chore)
+        else
             chore_done(api, chore);
     }
 }

@@ -19,6 +19,7 @@ struct chore {
     struct chore *next;
     uint64_t id; // of its job, then of its task
     enum chore_kind kind;
+    bool deletes; // its task of the store takes the model away, and its defaults go with it
     struct exchange *exchange;   // NULL: the client is gone
     char name[STORE_NAME_BYTES]; // of the model it is about
     char *said;                  // the name as the client sent it: ours

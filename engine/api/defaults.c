@@ -416,6 +416,15 @@ static void put_reply(struct api *api, const struct defaults_put *put, const str
     json_reply(put->exchange, 200, &json);
 }
 
+// What cannot be written now is logged, and counts until a restart.
+void defaults_forget(struct api *api, const char *model)
+{
+    if (!find(api, model))
+        return;
+    forget(api, model);
+    (void)file_write_out(api, 0);
+}
+
 bool defaults_kept(struct api *api, const struct scribed *outcome)
 {
     for (struct defaults_put **at = &api->defaults_puts; *at; at = &(*at)->next) {

@@ -177,6 +177,16 @@ def naming(server):
     status, _, answer = server.ask("POST", "/v1/models/alias", {"alias": "gpt-4o", "model": "one"})
     check("models: an alias", status == 200 and answer == {"alias": "gpt-4o", "model": "one"}, answer)
     check("models: it answers, by the model's own name", server.chat(model="gpt-4o")[2].get("model") == "one")
+    server.ask("POST", "/v1/models/defaults", {"model": "zwei:latest", "top_k": 7})
+    server.ask("POST", "/v1/models/defaults", {"model": "one", "top_k": 8})
+    file = server.state / "model-defaults.json"
+    check("models: one with defaults", one(server, "zwei:latest").get("defaults") == {"top_k": 7} and "zwei:latest" in file.read_text(), file.read_text())
+    status, _, answer = server.ask("DELETE", "/v1/models/zwei:latest")
+    check("models: its defaults go with it, and no other's", status == 200 and wait_for(lambda: json.loads(file.read_text()) == {"one": {"top_k": 8}}) and
+          one(server, "one").get("defaults") == {"top_k": 8}, file.read_text())
+    shutil.copy(folder / "one.gguf", folder / "zwei:latest.gguf")
+    check("models: a new one of its name has none", wait_for(lambda: "zwei:latest" in ids(server)) and "defaults" not in one(server, "zwei:latest"), one(server, "zwei:latest"))
+    server.ask("POST", "/v1/models/defaults", {"model": "one", "top_k": None})
     status, _, answer = server.ask("DELETE", "/v1/models/gpt-4o")
     check("models: an alias is not deleted as a model", status == 404 and "/v1/models/alias" in answer["error"]["message"], answer)
     server.ask("POST", "/v1/models/alias", {"alias": "*", "model": "stick"})
