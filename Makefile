@@ -77,7 +77,7 @@ WARN := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -W
         -Wno-error=conversion -Wno-error=implicit-int-float-conversion -Wno-error=shorten-64-to-32
 CFLAGS_all := -std=c11 -D_GNU_SOURCE -g -fno-strict-aliasing -fno-common -ffunction-sections -fdata-sections -pthread \
               -ffile-prefix-map=$(CURDIR)=. -fdebug-compilation-dir=. $(WARN) -Iengine -I.
-LIBS := -lbearssl -lyyjson -lpcre2-8 -lllhttp -lqrencode -lm
+LIBS := -lbearssl -lyyjson -lpcre2-8 -lllhttp -lqrencode -lisocline -lm
 LIBS_init := -lbearssl -lyaml
 LIBS_appliance := $(LIBS) -lradv -lvenus -lvulkan -ldrm_amdgpu -ldrm -lc++ -lc++abi -lunwind
 LINK_all := -fuse-ld=lld -pthread -Wl,--gc-sections -Wl,--build-id=sha1 -Wl,-z,relro,-z,now,-z,noexecstack

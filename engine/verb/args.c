@@ -407,6 +407,37 @@ enum status args_state(struct settings *settings, struct err *err)
     return OK;
 }
 
+// Directories on the way to it are for everybody, as mkdir -p makes them.
+static enum status make_dirs(const char *path, struct err *err)
+{
+    char part[600];
+    const size_t n = strlen(path);
+    if (n == 0 || n >= sizeof(part))
+        return err_set(err, TOO_LARGE, "state: the path has %zu bytes", n);
+    memcpy(part, path, n + 1);
+    for (size_t i = 1; i < n; i++) {
+        if (part[i] != '/')
+            continue;
+        part[i] = 0;
+        const enum status status = access(part, F_OK) == 0 ? OK : file_make_dir(part, 0755, err);
+        if (status != OK)
+            return status;
+        part[i] = '/';
+    }
+    return file_make_dir(part, 0700, err);
+}
+
+enum status args_state_make(struct settings *settings, struct err *err)
+{
+    enum status status = args_state(settings, err);
+    if (status != OK)
+        return status;
+    status = make_dirs(settings->state, err);
+    if (status != OK)
+        (void)err_prefix(err, "the state directory");
+    return status;
+}
+
 static enum status path_of(const struct settings *settings, const char *model, char *out,
                            size_t size, struct err *err)
 {

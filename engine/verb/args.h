@@ -48,6 +48,8 @@ int args_fail(const char *verb, const struct err *err, int code);
 // `state` left empty becomes ~/.local/state/tawny (or what XDG_STATE_HOME says). BAD_INPUT: there
 // is no home directory.
 MUST_USE enum status args_state(struct settings *settings, struct err *err);
+// The same, and it is made where it is not there: 0700, it holds what nobody else is to read.
+MUST_USE enum status args_state_make(struct settings *settings, struct err *err);
 // The path for model_open that the setting `model` means: MODEL_BUILTIN, or a file that can be
 // read. NOT_FOUND names the places looked at.
 MUST_USE enum status args_model_path(const struct settings *settings, char *out, size_t size,

@@ -1,11 +1,13 @@
 // chat.c - `tawny chat`: talk to a model in this terminal, without a server.
 //
 // The conversation so far goes into every job, and sched/ finds the part it has computed already,
-// so only the new words are read. Ctrl-C stops an answer; at the prompt it ends the program, as
-// Ctrl-D does. In a terminal answers are shown as Markdown, and lines that begin with a slash are
-// commands. Without a terminal on stdin every line is a message, nothing but the answers is
+// so only the new words are read. In a terminal what is written is edited (lines.h), answers are
+// shown as Markdown, and lines that begin with a slash are commands; Ctrl-C stops an answer or
+// clears the line, Ctrl-D ends. On one where nothing can be edited (TERM=dumb) Ctrl-C at the prompt
+// ends too. Without a terminal on stdin every line is a message, nothing but the answers is
 // printed, as they are, and the exit code is 1 if one failed.
 #include "args.h"
+#include "lines.h"
 #include "sched/sched.h"
 #include "terminal_text.h"
 #include "verb.h"
@@ -29,7 +31,7 @@ struct chat {
     struct settings settings;
     struct sched *sched;
     struct sampling sampling;
-    bool seed_given, terminal;
+    bool seed_given, terminal, edited, no_history;
     int32_t max_tokens;
     const char *system;
     struct turn *turns;
@@ -38,6 +40,7 @@ struct chat {
     struct usage usage; // of the last answer
     struct terminal_text shown;
     struct buf own_system; // of /system; n 0: the command line's counts
+    struct buf line;       // that was written last, where it is edited
 };
 
 static volatile sig_atomic_t interrupted;
@@ -264,9 +267,17 @@ static void print_speed(const struct chat *chat)
            (int)sched_status(chat->sched)->model.n_ctx);
 }
 
-// False: the end of the input.
+// False: the end of the input. *text is the chat's until the next line.
 static bool read_line(struct chat *chat, char **line, size_t *size, struct bytes *text)
 {
+    if (chat->edited) {
+        const enum status status = lines_read(&chat->line);
+        interrupted = 0;
+        if (status == TOO_LARGE)
+            fprintf(stderr, "tawny chat: the message is too long\n");
+        *text = buf_view(&chat->line); // nothing, where it was too long
+        return status != CLOSED;
+    }
     if (chat->terminal) {
         printf("\x1b[1m> \x1b[0m");
         fflush(stdout);
@@ -354,15 +365,21 @@ static const struct chat_command {
     {"/undo", "takes the last message and its answer back", command_undo},
     {"/system", "TEXT is told to the model first, from a new conversation on", command_system},
     {"/help", "this list", command_help},
-    {"/exit", "ends, as Ctrl-D does; Ctrl-C stops an answer", NULL},
+    {"/exit", "ends, as Ctrl-D does", NULL},
 };
+
+static const char *const keys_help =
+    "  Ctrl-C stops an answer, or clears what is written. Alt-Enter or Ctrl-J begins another line\n"
+    "  of a message, as a \\ at the end does; what is pasted keeps its lines. Up and Ctrl-R find\n"
+    "  what was written before, Tab completes a command, Ctrl-Z takes a change back, F1 has "
+    "more.\n";
 
 static void command_help(struct chat *chat, struct bytes rest)
 {
-    (void)chat, (void)rest;
+    (void)rest;
     for (size_t i = 0; i < COUNT_OF(commands); i++)
         printf("  %-8s %s\n", commands[i].name, commands[i].what);
-    printf("\n");
+    printf("\n%s%s", chat->edited ? keys_help : "", chat->edited ? "\n" : "");
 }
 
 // The command that a line is; NULL: it is a message, also where it begins with another slash.
@@ -407,6 +424,7 @@ static int talk(struct chat *chat)
     turns_drop(chat, 0);
     free(chat->turns);
     buf_free(&chat->own_system);
+    buf_free(&chat->line);
     return chat->terminal ? 0 : code;
 }
 
@@ -423,10 +441,12 @@ static enum status read_command_line(struct chat *chat, int argc, char **argv, s
         {"min-p", 0, &min_p, NULL, "P", "of tokens at least P times as likely as the likeliest"},
         {"seed", 0, &seed, NULL, "N", "the same seed gives the same answer"},
         {"max-tokens", 'n', &most, NULL, "N", "of one answer; without it, what the context holds"},
+        {"no-history", 0, NULL, &chat->no_history, NULL,
+         "keep nothing of what is written, as TAWNY_HISTORY=no; else it is in STATE/chat-history"},
     };
     const struct command command = {
         "talk to a model in this terminal; without one every line of stdin is a message. Ctrl-C "
-        "stops an answer, /help lists the commands, /exit or Ctrl-D ends.",
+        "stops an answer or clears the line, /help lists commands and keys, /exit or Ctrl-D ends.",
         args, COUNT_OF(args), &chat->settings};
     sampling_default(&chat->sampling);
     enum status status = args_read(&command, argc, argv, err);
@@ -447,6 +467,34 @@ static enum status read_command_line(struct chat *chat, int argc, char **argv, s
     chat->max_tokens = (int32_t)n_most;
     chat->settings.n_parallel = 1;
     return status;
+}
+
+// Where what is written is kept, in a folder of the person's own; "": nowhere.
+static void history_path(struct chat *chat, char *out, size_t size)
+{
+    struct err err = {0};
+    const char *said = getenv("TAWNY_HISTORY");
+    out[0] = 0;
+    if (chat->no_history || (said && strcmp(said, "no") == 0))
+        return;
+    if (args_state_make(&chat->settings, &err) == OK)
+        snprintf(out, size, "%s/chat-history", chat->settings.state);
+    else
+        log_warn("what you write is not kept for the next time: %s", err.text);
+}
+
+static void lines_begin(struct chat *chat)
+{
+    static struct lines_word words[COUNT_OF(commands) + 1];
+    char path[sizeof(chat->settings.state) + 16];
+    chat->edited = chat->terminal && lines_can();
+    if (!chat->edited)
+        return;
+    for (size_t i = 0; i < COUNT_OF(commands); i++)
+        words[i] = (struct lines_word){commands[i].name, commands[i].what};
+    buf_init(&chat->line, LINE_CAP);
+    history_path(chat, path, sizeof(path));
+    lines_open(path, words);
 }
 
 int verb_chat(int argc, char **argv)
@@ -473,10 +521,11 @@ int verb_chat(int argc, char **argv)
         const struct sched_status *now = sched_status(chat.sched);
         if (chat.terminal) {
             print_text(bytes_of(now->model.name));
-            printf(" on %s\nCtrl-C stops an answer, /help lists the commands, /exit or Ctrl-D "
+            printf(" on %s\nCtrl-C stops an answer, /help lists commands and keys, /exit or Ctrl-D "
                    "ends\n\n",
                    now->device.device);
         }
+        lines_begin(&chat);
         code = talk(&chat);
     } else {
         args_fail("chat", &err, 1);

@@ -114,36 +114,14 @@ static enum status read_settings(struct settings *settings, struct settings_repo
     return start_settings_good(settings, err);
 }
 
-static enum status make_dirs(const char *path, unsigned mode, struct err *err)
-{
-    char part[600];
-    size_t n = strlen(path);
-    if (n == 0 || n >= sizeof(part) - 8)
-        return err_set(err, TOO_LARGE, "state: the path has %zu bytes", n);
-    memcpy(part, path, n + 1);
-    for (size_t i = 1; i < n; i++) {
-        if (part[i] != '/')
-            continue;
-        part[i] = 0;
-        if (access(part, F_OK) != 0) {
-            enum status status = file_make_dir(part, 0755, err);
-            if (status != OK)
-                return status;
-        }
-        part[i] = '/';
-    }
-    enum status status = file_make_dir(part, mode, err);
-    if (status == OK)
-        snprintf(part + n, sizeof(part) - n, "/models");
-    return status == OK ? file_make_dir(part, 0755, err) : status;
-}
-
 static enum status prepare_state(struct settings *settings, struct err *err)
 {
-    enum status status = args_state(settings, err);
+    char models[sizeof(settings->state) + 8];
+    enum status status = args_state_make(settings, err);
     if (status != OK)
         return status;
-    status = make_dirs(settings->state, 0700, err);
+    snprintf(models, sizeof(models), "%s/models", settings->state);
+    status = file_make_dir(models, 0755, err);
     if (status != OK)
         (void)err_prefix(err, "the state directory");
     return status;

@@ -31,6 +31,7 @@ NOT_RUN = {
     "lsblk ": "looks for a USB stick",
     "sudo dd ": "overwrites a USB stick; tests/boot/run boots the same file as one",
     "make run": "tests/boot/run does the same, step by step",
+    "tawny chat": "tests/api/chat.py has it in a terminal",
     "make test-peer": "fetches and builds another engine",
     "make test-device": "wants a GPU",
     "make test": "is what runs this",

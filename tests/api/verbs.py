@@ -1,17 +1,9 @@
 """The other verbs of the binary, and tawny.conf against the list of settings."""
 
-import fcntl
 import json
-import os
-import pty
 import re
-import select
-import subprocess
-import termios
-import time
 
-import scripted
-from tools import FLAVOUR, ROOT, WORK, Server, check, curl, run_verb
+from tools import ROOT, WORK, Server, check, curl, run_verb
 
 
 def conf_defaults():
@@ -88,66 +80,6 @@ def render(model):
     check("verbs: render names the message and the field", done[0] == 1 and "messages[0].name" in done[2], done)
 
 
-class Terminal:
-    """A verb in a terminal of its own."""
-
-    def __init__(self, *arguments):
-        ours, theirs = pty.openpty()
-        self.fd, self.seen = ours, ""
-        self.process = subprocess.Popen([str(ROOT / "build" / FLAVOUR / "tawny"), *map(str, arguments)], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-                                        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
-        os.close(theirs)
-
-    def say(self, text):
-        self.seen = ""
-        os.write(self.fd, text.encode())
-
-    def until(self, wanted, seconds=60):
-        """What came so far, once that is in it."""
-        end = time.time() + seconds
-        while wanted not in self.seen and time.time() < end:
-            if select.select([self.fd], [], [], 1)[0]:
-                try:
-                    self.seen += os.read(self.fd, 65536).decode(errors="replace")
-                except OSError:  # it has ended
-                    break
-        return self.seen
-
-
-def terminal():
-    """tawny chat as a person has it: Markdown, commands, Ctrl-C; and a model's escapes do nothing."""
-    marked, long = WORK / "chat-marked.gguf", WORK / "chat-long.gguf"
-    scripted.make(marked, ["## An", " owl\n\n", "It is **tawny**", " `fluffy`\x1b[31m\n\n", "- one\n", "<|im_end|>"])
-    scripted.make(long, ["word%03d " % i for i in range(200)] + ["word000 "], n_ctx=32768)  # and so on, without an end
-    here = Terminal("chat", "-m", marked, "--temperature", "0", "--device", "cpu")
-    check("chat: it begins with its commands", "/help lists the commands" in here.until("> \x1b[0m"), here.seen)
-    here.say("Show me\n")
-    text = here.until("in the context\x1b[0m\r\n\r\n")
-    check("chat: Markdown is shown", "\x1b[1mAn owl\x1b[0m" in text and "\x1b[1mtawny\x1b[0m" in text and "\x1b[36mfluffy" in text and "• one" in text, repr(text))
-    check("chat: a model's escapes are none", "\x1b[31m" not in text, repr(text))
-    here.say("/retry\n")
-    check("chat: another answer", "An owl" in here.until("in the context"), repr(here.seen))
-    here.say("/undo\n")
-    check("chat: the last message is taken back", "taken back" in here.until("taken back"), repr(here.seen))
-    here.say("/undo\n")
-    check("chat: there is none before it", "nothing was said" in here.until("nothing was said"), repr(here.seen))
-    here.say("/help\n")
-    check("chat: the commands", "/retry" in here.until("/retry") and "/system" in here.until("/system"), repr(here.seen))
-    here.say("/system You are an owl.\n")
-    check("chat: a system message begins anew", "a new conversation" in here.until("a new conversation"), repr(here.seen))
-    here.say("/exit\n")
-    check("chat: /exit ends it", here.process.wait(20) == 0)
-    here = Terminal("chat", "-m", long, "--temperature", "0", "--device", "cpu")
-    here.until("> \x1b[0m")
-    here.say("Count\n")
-    here.until("word003")
-    os.write(here.fd, b"\x03")
-    text = here.until("in the context")
-    check("chat: Ctrl-C stops an answer, and not the chat", text.count("word") < 30000 and "in the context" in text and here.process.poll() is None, repr(text)[-300:])
-    here.say("\x04")
-    check("chat: Ctrl-D ends it", here.process.wait(20) == 0)
-
-
 def run(model):
     keys = re.findall(r"^#([a-z-]+) = ", (ROOT / "rootfs-overlay/etc/tawny.conf").read_text(), re.M)
     wanted = re.findall(r'^    \{"([a-z-]+)", (?:0|.m.|.t.), [A-Z_]+, AT', (ROOT / "engine/base/settings.c").read_text(), re.M)
@@ -171,7 +103,6 @@ def run(model):
     for seed in "18446744073709551616", "1e3", "x":
         done = run_verb("chat", "-m", model, "--seed", seed, text="hello\n")
         check("verbs: chat with the seed %s" % seed, done[0] == 2 and "--seed" in done[2] and "18446744073709551615" in done[2], done)
-    terminal()
     plan(model)
     render(model)
     done = run_verb("version")
