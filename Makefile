@@ -17,7 +17,7 @@ JOBS ?= $(shell nproc)
 
 TIERS := unit golden api boot device
 INSIDE_GOALS := host appliance asan init notices image release lxc oci run run-host train lint format sbom cve \
-                test $(TIERS:%=test-%) test-peer isa-report unit-programs fuzz fuzz-programs
+                test $(TIERS:%=test-%) test-peer isa-report chip-report unit-programs fuzz fuzz-programs
 .PHONY: help clean inside $(INSIDE_GOALS) $(TIERS:%=needs-%)
 
 # Files that sign, given on the command line: KEY updates; SBKEY and SBCERT what Secure Boot starts.
@@ -34,7 +34,7 @@ ifeq ($(wildcard /etc/tawny-root),)
 
 INSIDE_NOW := $(filter-out help clean,$(MAKECMDGOALS))
 # Two makes that only compile take turns in one tree; tests and running machines hold up nobody.
-ONLY_COMPILES := $(if $(filter-out host appliance asan init notices unit-programs fuzz-programs isa-report lint format build/%,$(INSIDE_NOW)),,yes)
+ONLY_COMPILES := $(if $(filter-out host appliance asan init notices unit-programs fuzz-programs isa-report chip-report lint format build/%,$(INSIDE_NOW)),,yes)
 $(INSIDE_NOW): inside
 	@:
 inside:
@@ -419,7 +419,7 @@ build/appliance/chip-tawny: build/appliance/obj/engine/main.o $(CHIP_O) build/ap
 	$(call say,LINK $@)
 	$(Q)$(call link,appliance) $(CHIP_WRAPS:%=-Wl,--wrap=%) $^ $(LIBS_appliance) -o $@
 # Its instructions one by one: build/appliance/chip-vectors.
-build/appliance/chip-vectors: $(patsubst %,build/appliance/obj/tests/golden/chip/%.o,vectors run scalar vector lanes_avx2 across memory vm decode text watch defined)
+build/appliance/chip-vectors: $(patsubst %,build/appliance/obj/tests/golden/chip/%.o,vectors run scalar vector lanes_avx2 across memory vm decode text watch defined count)
 	$(call say,LINK $@)
 	$(Q)$(call link,appliance) $^ -lm -o $@
 # That chip, emulated (tests/golden/chip/): its machine code as text, build/appliance/chip-isa < WORDS.
@@ -457,6 +457,9 @@ test-peer: host build/host/ops build/host/words ## logits and token ids side by 
 
 isa-report: build/appliance/isa build/appliance/chip-isa ## what the driver makes of every kernel for gfx1150 and gfx1151, against the record (RECORD=1 records)
 	@tests/golden/isa/report $(if $(RECORD),--record)
+
+chip-report: build/appliance/chip-tawny ## what one decoded token takes on the emulated gfx1150 and gfx1151, counted, against the record (RECORD=1 records)
+	@tests/golden/chip/report $(if $(RECORD),--record)
 
 sbom: ## what the product is made of: build/sbom.spdx.json (SPDX 2.3); after make image the kernel and firmware too
 	@mkdir -p build; engine/deps/bill sbom $(VERSION) > build/sbom.new && mv build/sbom.new build/sbom.spdx.json

@@ -1,5 +1,6 @@
 // info.c - see kernel.h. The figures are those of the two chips as their kernel driver tells them:
 // gfx1150 16 compute units behind 128 bits of memory, gfx1151 40 behind 256.
+#include "count.h"
 #include "faults.h"
 #include "kernel.h"
 
@@ -40,7 +41,7 @@ static void answer(const struct drm_amdgpu_info *q, const void *from, size_t n)
     memcpy(to, from, n < q->return_size ? n : q->return_size);
 }
 
-static void answer_device(const struct drm_amdgpu_info *q)
+static struct drm_amdgpu_info_device device(void)
 {
     const bool small = is_1150();
     struct drm_amdgpu_info_device d = {
@@ -82,6 +83,23 @@ static void answer_device(const struct drm_amdgpu_info *q)
     for (unsigned se = 0; se < d.num_shader_engines; se++)
         for (unsigned sa = 0; sa < 2; sa++)
             d.cu_bitmap[se][sa] = (1u << d.num_cu_per_sh) - 1;
+    return d;
+}
+
+void kernel_caches(struct count_chip *out)
+{
+    const struct drm_amdgpu_info_device d = device();
+    *out = (struct count_chip){.n_arrays = d.num_shader_engines * d.num_shader_arrays_per_engine,
+                               .n_wgps = d.num_cu_per_sh / 2,
+                               .l0_bytes = d.tcp_cache_size << 10,
+                               .scalar_bytes = d.sqc_data_cache_size << 10,
+                               .l1_bytes = d.gl1c_cache_size << 10,
+                               .l2_bytes = d.gl2c_cache_size << 10};
+}
+
+static void answer_device(const struct drm_amdgpu_info *q)
+{
+    const struct drm_amdgpu_info_device d = device();
     answer(q, &d, sizeof(d));
 }
 

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct count_chip;
 struct drm_amdgpu_info;
 
 // Answers DRM_IOCTL_AMDGPU_INFO: 0 or a negative errno. CHIP_VRAM_MB and CHIP_GTT_MB set the
@@ -13,3 +14,4 @@ int kernel_info(struct drm_amdgpu_info *query);
 uint64_t kernel_carved(void);      // bytes
 uint64_t kernel_used(bool carved); // bytes that buffers have of the carve-out, or of the rest
 uint16_t kernel_device_id(void);
+void kernel_caches(struct count_chip *out); // count.h: from the device information

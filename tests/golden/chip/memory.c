@@ -1,6 +1,7 @@
 // memory.c - loads and stores (wave.h): scalar, global, buffer and LDS. Every address is looked up;
 // one that no mapping holds ends the run and is named. A range that was found is kept, a thread its
 // own, until the mappings may have changed.
+#include "count.h"
 #include "watch.h"
 #include "wave.h"
 
@@ -39,6 +40,8 @@ static void scalar_load(struct wave *w, const struct inst *i)
     va = (va + offset) & ~(uint64_t)3;
     check_address(w, w->s_bad[i->src[0].reg] | w->s_bad[i->src[0].reg + 1] |
                          (i->src[1].reg < REG_NULL ? w->s_bad[i->src[1].reg] : 0));
+    if (count_on)
+        count_scalar(w, va, 4u * i->dst.n);
     uint32_t words[16];
     memcpy(words, watch_memory(w, 0, va, 4u * i->dst.n, false), 4u * i->dst.n);
     if (i->dst.reg == REG_NULL)
@@ -151,6 +154,8 @@ static void global(struct wave *w, const struct inst *i)
                   exec & (lanes_bad(w, vaddr->reg) | (high ? lanes_bad(w, vaddr->reg + 1u) : 0)));
     if (saddr->reg != REG_NULL)
         check_address(w, w->s_bad[saddr->reg] | w->s_bad[saddr->reg + 1]);
+    if (count_on)
+        count_memory(w, i, va, exec, k.bytes);
     for (unsigned l = 0; l < w->lanes; l++) {
         if (!(exec >> l & 1))
             continue;
@@ -179,15 +184,20 @@ static void buffer(struct wave *w, const struct inst *i)
         chip_stop(w, "a buffer with a stride is decoded and not executed");
     const uint32_t soffset = (uint32_t)read_scalar(w, i, i->sdst, 1);
     uint32_t offset[LANES_MOST];
+    uint64_t all[LANES_MOST];
     check_address(w, i->offen ? exec & lanes_bad(w, i->src[2].reg) : 0);
-    for (unsigned l = 0; l < w->lanes; l++)
+    for (unsigned l = 0; l < w->lanes; l++) {
         offset[l] = (i->offen ? w->v[i->src[2].reg - SRC_VGPR][l] : 0) + (uint32_t)i->offset;
+        all[l] = base + soffset + offset[l];
+    }
+    if (count_on)
+        count_memory(w, i, all, exec, k.bytes);
     for (unsigned l = 0; l < w->lanes; l++) {
         if (!(exec >> l & 1))
             continue;
         if ((uint64_t)offset[l] + k.bytes > d[2])
             chip_stop(w, "lane %u: %u bytes at %u of a buffer of %u", l, k.bytes, offset[l], d[2]);
-        const uint64_t va = base + soffset + offset[l];
+        const uint64_t va = all[l];
         uint8_t *p = watch_memory(w, l, va, k.bytes, !i->dst.n);
         if (i->dst.n)
             load_lane(w, i, k, l, p, 0);
@@ -284,11 +294,14 @@ static void lds(struct wave *w, const struct inst *i)
     const struct width k = width_of(i);
     const uint64_t exec = exec_mask(w);
     uint32_t address[LANES_MOST];
-    memcpy(address, row, sizeof(address));
     check_address(w, exec & lanes_bad(w, i->src[2].reg));
     for (unsigned l = 0; l < w->lanes; l++)
+        address[l] = row[l] + (uint32_t)i->offset;
+    if (count_on)
+        count_lds(address, exec, w->lanes, k.bytes);
+    for (unsigned l = 0; l < w->lanes; l++)
         if (exec >> l & 1)
-            lds_move(w, i, k, l, i->src[0].reg, address[l] + (uint32_t)i->offset);
+            lds_move(w, i, k, l, i->src[0].reg, address[l]);
 }
 
 // Two places, each of half of the registers; offsets in units of that, or of 64 of them.
@@ -300,13 +313,18 @@ static void lds_pair(struct wave *w, const struct inst *i)
     const unsigned unit = k.bytes * (strstr(op_info[i->op].name, "stride64") ? 64u : 1);
     const int32_t offsets[2] = {i->offset, i->offset1};
     const uint64_t exec = exec_mask(w);
-    uint32_t address[LANES_MOST];
-    memcpy(address, row, sizeof(address));
+    uint32_t address[2][LANES_MOST];
+    for (unsigned h = 0; h < 2; h++) {
+        for (unsigned l = 0; l < w->lanes; l++)
+            address[h][l] = row[l] + (uint32_t)offsets[h] * unit;
+        if (count_on)
+            count_lds(address[h], exec, w->lanes, k.bytes);
+    }
     for (unsigned l = 0; l < w->lanes; l++)
         for (unsigned h = 0; h < 2 && exec >> l & 1; h++) {
             struct inst half = *i;
             half.dst.reg = (uint16_t)(i->dst.reg + h * regs);
-            lds_move(w, &half, k, l, i->src[h].reg, address[l] + (uint32_t)offsets[h] * unit);
+            lds_move(w, &half, k, l, i->src[h].reg, address[h][l]);
         }
 }
 
@@ -316,10 +334,15 @@ static void lds_atomic(struct wave *w, const struct inst *i)
     const uint32_t *address = w->v[i->src[2].reg - SRC_VGPR],
                    *data = w->v[i->src[0].reg - SRC_VGPR];
     const uint64_t exec = exec_mask(w);
+    uint32_t places[LANES_MOST];
+    for (unsigned l = 0; l < w->lanes; l++)
+        places[l] = address[l] + (uint32_t)i->offset;
+    if (count_on)
+        count_lds(places, exec, w->lanes, 4);
     for (unsigned l = 0; l < w->lanes; l++) {
         if (!(exec >> l & 1))
             continue;
-        const uint32_t place = address[l] + (uint32_t)i->offset;
+        const uint32_t place = places[l];
         uint8_t *p = in_lds(w, l, place, 4, ATOMIC);
         if (lds_bad(w, place, 4) || lane_is_bad(w, (struct width){.bytes = 4}, i->src[0].reg, 0, l))
             w->group->marks[place / 2].bad = w->group->marks[place / 2 + 1].bad = true;

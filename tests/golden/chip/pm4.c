@@ -4,10 +4,13 @@
 // never end and is told.
 #include "pm4.h"
 
+#include "count.h"
+#include "kernel.h"
 #include "watch.h"
 #include "wave.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -38,7 +41,7 @@ enum packet {
 
 enum { PIXEL_PIPE_STAT_CONTROL = 0x38 }; // an event with words that are no address
 enum { CS_PARTIAL_FLUSH = 7 };
-enum { GLV_INV = 1 << 8, GL1_INV = 1 << 9 }; // of ACQUIRE_MEM's GCR_CNTL: both caches of a unit
+enum { GLK_INV = 1 << 7, GLV_INV = 1 << 8, GL1_INV = 1 << 9 }; // of ACQUIRE_MEM's GCR_CNTL
 static const struct task *next_task;
 
 // The compute registers from 0xb800 on, a word each.
@@ -109,6 +112,30 @@ enum {
     INITIATOR_WAVE32 = 1 << 15
 };
 
+// CHIP_COUNT: count.h.
+static void run_counted(const struct dispatch *d)
+{
+    static FILE *to;
+    const char *path = to ? NULL : getenv("CHIP_COUNT");
+    if (path) {
+        to = strcmp(path, "-") == 0 ? stdout : fopen(path, "w");
+        if (!to)
+            chip_stop(NULL, "%s cannot be written", path);
+        struct count_chip chip;
+        kernel_caches(&chip);
+        count_open(&chip);
+    }
+    if (!to) {
+        dispatch_run(d);
+        return;
+    }
+    count_begin();
+    if (!getenv("CHIP_SKIP"))
+        dispatch_run(d);
+    count_end();
+    count_tell(to, d);
+}
+
 static void dispatch(const uint32_t *groups, uint32_t initiator)
 {
     struct dispatch d = {.rsrc1 = REG(0xb848), .rsrc2 = REG(0xb84c), .rsrc3 = REG(0xb8a0)};
@@ -137,7 +164,7 @@ static void dispatch(const uint32_t *groups, uint32_t initiator)
     pm4_counts.n_dispatches_of[d.lanes == 64]++;
     pm4_counts.n_groups += (uint64_t)groups[0] * groups[1] * groups[2];
     d.first_actor = watch_dispatch(d.task, (uint64_t)groups[0] * groups[1] * groups[2]);
-    dispatch_run(&d);
+    run_counted(&d);
 }
 
 // ---- memory -------------------------------------------------------------------------------------
@@ -240,6 +267,8 @@ static void packet(enum packet op, const uint32_t *body, uint32_t n)
         return;
     case ACQUIRE_MEM:
         pm4_counts.n_acquires++;
+        if (n >= 7)
+            count_invalidate(body[6] & GLV_INV, body[6] & GLK_INV, body[6] & GL1_INV);
         if (n >= 7 && (body[6] & (GLV_INV | GL1_INV)) == (GLV_INV | GL1_INV))
             watch_visible();
         return;
@@ -247,7 +276,7 @@ static void packet(enum packet op, const uint32_t *body, uint32_t n)
         if (n > 1 && (body[0] & 63) != PIXEL_PIPE_STAT_CONTROL)
             chip_stop(NULL, "EVENT_WRITE %x with an address", body[0]);
         if ((body[0] & 63) == CS_PARTIAL_FLUSH)
-            watch_order();
+            watch_order(), count_wait();
         return;
     case SET_BASE:
         base = address(body + 1);

@@ -1,6 +1,7 @@
 // run.c - programs and dispatches (wave.h). A workgroup's waves run one after the other, each until
 // its end or a barrier; workgroups are taken from one counter by as many threads as there are
 // processors. A wave that does not end within STEPS_MOST is told as one.
+#include "count.h"
 #include "watch.h"
 #include "wave.h"
 
@@ -177,6 +178,8 @@ void wave_run(struct wave *w)
         const struct inst *i = &p->insts[at];
         w->pc += i->n_words;
         defined_step(w, i);
+        if (count_on)
+            count_step(w, i);
         p->steps[at].run(w, i);
         if (++w->n_steps == steps_most)
             chip_stop(w, "the wave does not end");
@@ -289,6 +292,8 @@ void dispatch_run(const struct dispatch *d)
                   (unsigned long long)d->program->address);
     if (n_threads > THREADS_MOST)
         n_threads = THREADS_MOST;
+    if (count_on)
+        n_threads = 1;
     if ((uint64_t)n_threads > work.n_groups)
         n_threads = (int)work.n_groups;
     int started = 0;

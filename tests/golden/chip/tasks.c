@@ -64,6 +64,9 @@ static uint32_t task_add(const struct dispatch *d)
     struct task *t = &tasks[id % TASKS_MOST];
     t->id = id;
     snprintf(t->kernel, sizeof(t->kernel), "%s", d->kernel);
+    t->spec[0] = 0;
+    for (uint32_t i = 0, n = 0; i < d->n_spec && n < sizeof(t->spec); i++)
+        n += (uint32_t)snprintf(t->spec + n, sizeof(t->spec) - n, "%s%u", i ? "." : "", d->spec[i]);
     for (int i = 0; i < SPANS_MOST; i++) {
         t->read[i] = (struct span){d->read[i].address, d->read[i].n_bytes};
         t->write[i] = (struct span){d->write[i].address, d->write[i].n_bytes};

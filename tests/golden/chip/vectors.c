@@ -3,6 +3,7 @@
 // The words were assembled by LLVM, the results worked out by hand from the guide's formulas. Each
 // row is also written as text again. Then faults that must end a run with their names. Prints a
 // line a failure and "N passed, N failed".
+#include "count.h"
 #include "watch.h"
 #include "wave.h"
 
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -359,6 +361,103 @@ static void fault_test(size_t f)
     n_passed += good, n_failed += !good;
 }
 
+// ---- counts, of kernels small enough to count by hand -------------------------------------------
+
+static const uint32_t counted_words[] = {
+    0x84038802,             // s_lshl_b32 s3, s2, 8: s2 is the workgroup
+    0x30020082,             // v_lshlrev_b32 v1, 2, v0
+    0x4a020203,             // v_add_nc_u32 v1, s3, v1
+    0xdc520000, 0x02000001, // global_load_b32 v2, v1, s[0:1]
+    0xf4000100, 0xf8000000, // s_load_b32 s4, s[0:1], 0
+    0xbf890000,             // s_waitcnt 0
+    0x7e064b02,             // v_exp_f32 v3, v2
+    0xd72c0004, 0x00020502, // v_mul_lo_u32 v4, v2, v2
+    0xc9060502, 0x05060501, // v_dual_add_f32 v5, v2, v2 :: v_dual_mul_f32 v6, v1, v2
+    0x300e0087,             // v_lshlrev_b32 v7, 7, v0: one bank for all
+    0xd8340000, 0x00000507, // ds_store_b32 v7, v5
+    0xbfbd0000,             // s_barrier
+    0xd8d80000, 0x08000007, // ds_load_b32 v8, v7
+    0xbfa10000,             // s_cbranch_scc0 0
+    0xdc6a0800, 0x00000501, // global_store_b32 v1, v5, s[0:1] offset:2048
+    0xbfb00000,             // s_endpgm
+};
+static const uint32_t far_words[] = {
+    0x30020087, // v_lshlrev_b32 v1, 7, v0: a line a lane
+    0xdc520000,
+    0x02000001, // global_load_b32 v2, v1, s[0:1]
+    0xbfb00000,
+};
+enum { COUNTED_AT = 0x10000, COUNTED_BYTES = 1 << 17 };
+
+static void counted(const uint32_t *words, size_t n, uint32_t n_groups)
+{
+    struct program *p = program_make(0, words, n);
+    const struct dispatch d = {.program = p,
+                               .groups = {n_groups, 1, 1},
+                               .threads = {64, 1, 1},
+                               .last_threads = {64, 1, 1},
+                               .rsrc1 = 0xc0 << 12,
+                               .rsrc2 = 16 << 15 | 1 << 7 | 2 << 1, // LDS, s2, s[0:1]
+                               .user = {COUNTED_AT},
+                               .lanes = 32};
+    count_begin();
+    dispatch_run(&d);
+    count_end();
+    program_free(p);
+}
+
+static void same_counts(const char *when, uint64_t l0, uint64_t of_scalar, uint64_t l1, uint64_t l2,
+                        uint64_t memory, uint64_t written)
+{
+    const uint64_t want[] = {l0, of_scalar, l1, l2, memory};
+    for (int level = 0; level < N_LEVELS; level++)
+        verdict(counts.asked[level] == want[level], when, counts.asked[level], want[level]);
+    verdict(counts.written == written, when, counts.written, written);
+}
+
+// One processor with caches of 16 lines, L2 of one set.
+static void count_tests(void)
+{
+    static const uint64_t units[N_UNITS] = {
+        4, 20, 4, 0, 8, 8, 4, 4, 12}; // of four waves; a pair is one, s_barrier is none's
+    const int fd = memfd_create("counted", 0);
+    const struct known_buffer weights = {{COUNTED_AT, COUNTED_BYTES}, false};
+    if (fd < 0 || ftruncate(fd, COUNTED_BYTES) != 0 || !vm_map(COUNTED_AT, COUNTED_BYTES, fd, 0))
+        exit(1);
+    count_open(&(struct count_chip){1, 1, 2048, 1024, 2048, 2048});
+    counted(counted_words, sizeof(counted_words) / 4, 2);
+    for (int u = 0; u < N_UNITS; u++)
+        verdict(counts.instructions[u] == units[u], "instructions of a unit",
+                counts.instructions[u], units[u]);
+    verdict(counts.n_pairs == 4, "pairs", counts.n_pairs, 4);
+    verdict(counts.n_slow == 4, "slow products", counts.n_slow, 4);
+    verdict(counts.valu_clocks_most == 4 * (4 + 4), "clocks", counts.valu_clocks_most, 32);
+    verdict(counts.lanes == 640 && counts.lanes_most == 640, "lanes", counts.lanes, 640);
+    verdict(counts.lds_clocks == 256, "clocks of LDS", counts.lds_clocks, 256);
+    verdict(counts.n_conflicts == 248, "conflicts", counts.n_conflicts, 248);
+    verdict(counts.loaded == 512 && counts.stored == 512, "bytes", counts.loaded, 512);
+    verdict(counts.n_barriers == 4, "barriers", counts.n_barriers, 4);
+    // A line a wave is loaded and one stored; the scalar cache asks once for the first one.
+    same_counts("lines, cold", 8, 4, 9, 8, 4, 0);
+    counted(counted_words, sizeof(counted_words) / 4, 2);
+    same_counts("lines, again", 8, 4, 4, 4, 0, 0);
+    count_invalidate(true, true, true);
+    counted(counted_words, sizeof(counted_words) / 4, 2);
+    same_counts("lines, invalidated", 8, 4, 9, 8, 0, 0);
+    // Of 64 lines L2 has the first four; those stored give way. L0 holds the four of its unit.
+    count_invalidate(true, true, true);
+    watch_buffers(&weights, 1, NULL, 0);
+    counted(far_words, sizeof(far_words) / 4, 1);
+    same_counts("lines of many", 64, 0, 64, 64, 64, 4);
+    verdict(counts.weight_lines == 64, "lines of weights", counts.weight_lines, 64);
+    verdict(counts.weights[LEVEL_MEMORY] == 60, "of memory", counts.weights[LEVEL_MEMORY], 60);
+    counted(far_words, sizeof(far_words) / 4, 1);
+    same_counts("lines of too many", 64, 0, 64, 64, 64, 0);
+    watch_buffers(NULL, 0, NULL, 0);
+    count_on = false;
+    close(fd);
+}
+
 int main(void)
 {
     for (size_t f = 0; f < sizeof(faults) / sizeof(*faults); f++)
@@ -368,6 +467,7 @@ int main(void)
     lane_tests();
     matrix_test(32);
     matrix_test(64);
+    count_tests();
     printf("vectors: %u passed, %u failed\n", n_passed, n_failed);
     return n_failed != 0 || n_passed == 0;
 }

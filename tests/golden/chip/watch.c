@@ -265,6 +265,12 @@ uint8_t *watch_memory(const struct wave *w, unsigned lane, uint64_t va, uint32_t
     return p->at + (va - p->from);
 }
 
+uint64_t watch_read_only(const struct wave *w, uint64_t va)
+{
+    const struct place *p = place_of(w, 0, va, 1);
+    return p->engine && !p->marks ? p->until - p->from : 0;
+}
+
 bool never_written(const uint8_t *at, uint32_t n)
 {
     uint32_t word;

@@ -20,7 +20,7 @@ struct span {
 enum { SPANS_MOST = 8 };
 struct task { // a dispatch, as the engine recorded it
     uint32_t id;
-    char kernel[48];
+    char kernel[48], spec[120]; // spec: its constants, "128.32.1"
     struct span read[SPANS_MOST], write[SPANS_MOST];
 };
 
@@ -49,6 +49,8 @@ __attribute__((format(printf, 3, 4))) void watch_found(const struct wave *w, con
 
 // The bytes at [va, va + n), which some mapping must hold. Tells what is wrong with the touch.
 uint8_t *watch_memory(const struct wave *w, unsigned lane, uint64_t va, uint32_t n, bool write);
+// The bytes of the engine's buffer that holds va; 0: there is none, or dispatches write it.
+uint64_t watch_read_only(const struct wave *w, uint64_t va);
 void watch_forget(void); // this thread's last places: mappings may have changed
 
 // A dispatch gets numbers for its workgroups; what was written before is seen by it when waves were
