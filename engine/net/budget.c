@@ -5,12 +5,15 @@
 // not ("open") have budgets of their own. Two things are promised beyond that: a connection may
 // always have LIMIT_ANSWER_ALWAYS unsent bytes, so that a stream that is read, /health and error
 // answers never depend on others; and when places run out, it is an open connection that goes, the
-// longest in its state, of the client that has most of them.
+// longest in its state, of the client that has most of them; of several, of any of these.
 //
-// Work is what costs processor time before a key is shown: handshakes and requests. It is paid for
-// from a bucket of each client that fills with time; a client whose bucket is empty waits.
+// Work is what costs processor time before a key is shown: handshakes, requests, bytes. It is paid
+// for from a bucket of each client that fills with time, and from one of all clients together; a
+// client whose bucket is empty waits. Room for answers to open clients is taken, when there is
+// none, from the one that holds most: who asks for little is served beside who reads nothing.
 #include "conn.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,9 +43,64 @@ void budget_force(struct conn *conn, enum budget budget, size_t n)
     conn->client->n_held[budget] += n;
 }
 
+// The client whose open answers are most; NULL: there is none.
+static struct client *holds_most(const struct net *net)
+{
+    struct client *most = net->clients;
+    for (struct client *client = net->clients; client; client = client->next)
+        if (client->n_held[OPEN_ANSWERS] > most->n_held[OPEN_ANSWERS])
+            most = client;
+    return most;
+}
+
+// Its open connection that holds most, but for those that go already.
+static struct conn *largest_open(const struct net *net, const struct client *client)
+{
+    struct conn *largest = NULL;
+    for (struct conn *conn = net->conns; conn; conn = conn->next)
+        if (conn->client == client && !conn->keyed && !conn->dead && conn->out.n > 0 &&
+            (!largest || conn->out.n > largest->out.n))
+            largest = conn;
+    return largest;
+}
+
+// Open answers of those whose connections end with this turn.
+static size_t n_leaving(const struct net *net)
+{
+    size_t n = 0;
+    for (const struct conn *conn = net->conns; conn; conn = conn->next)
+        n += conn->dead && !conn->keyed ? conn->out.n : 0;
+    return n;
+}
+
+// Whether there will be room for n bytes more at the end of this turn, as far as connections of a
+// client that holds more than this one will then are closed for it.
+static bool makes_room(struct conn *conn, size_t n)
+{
+    const struct net *net = conn->net;
+    const size_t own = conn->client->n_held[OPEN_ANSWERS] + n;
+    const struct client *most = holds_most(net);
+    size_t n_left = net->n_held[OPEN_ANSWERS] - n_leaving(net);
+    if (own > caps[OPEN_ANSWERS].client)
+        return false;
+    while (n_left + n > caps[OPEN_ANSWERS].all) {
+        struct conn *largest = most != conn->client && most->n_held[OPEN_ANSWERS] > own
+                                   ? largest_open(net, most)
+                                   : NULL;
+        if (!largest)
+            return false;
+        log_debug("%s gives up an answer that it does not read: it has shown no key, and there is "
+                  "no room for the answers to others",
+                  largest->peer);
+        n_left -= largest->out.n;
+        conn_kill(largest);
+    }
+    return true;
+}
+
 bool budget_take(struct conn *conn, enum budget budget, size_t n)
 {
-    if (!fits(conn, budget, n))
+    if (!fits(conn, budget, n) && !(budget == OPEN_ANSWERS && makes_room(conn, n)))
         return false;
     budget_force(conn, budget, n);
     return true;
@@ -68,21 +126,64 @@ const char *budget_full(const struct conn *conn, enum budget budget, char out[96
 
 // ---- work --------------------------------------------------------------------------------------
 
-// The bucket as a point in time: work_ms - now is the work that is not paid off yet, at
-// LIMIT_OPEN_WORK units a second; a second's worth may be owed.
+// A bucket is a point in time: work_us - now is the work that is not paid off yet, at so many units
+// a second; a second's worth may be owed.
+enum { SECOND_US = 1000000 };
+
+static bool is_owed(uint64_t work_us, uint64_t now_us)
+{
+    return work_us >= now_us + SECOND_US;
+}
+
+static void add_work(uint64_t *work_us, uint64_t now_us, uint64_t n, uint64_t a_second)
+{
+    *work_us = (*work_us > now_us ? *work_us : now_us) + n * SECOND_US / a_second;
+}
+
+static void work_do(struct conn *conn, size_t n)
+{
+    const uint64_t now_us = conn->net->now_ms * 1000;
+    add_work(&conn->client->work_us, now_us, n, LIMIT_OPEN_WORK);
+    add_work(&conn->net->work_us, now_us, n, LIMIT_OPEN_WORK_ALL);
+}
+
+bool work_owed(const struct conn *conn)
+{
+    const uint64_t now_us = conn->net->now_ms * 1000;
+    return !conn->keyed &&
+           (is_owed(conn->client->work_us, now_us) || is_owed(conn->net->work_us, now_us));
+}
+
 bool work_take(struct conn *conn, uint32_t n)
 {
-    struct client *client = conn->client;
-    uint64_t now = conn->net->now_ms;
-    if (client->work_ms < now)
-        client->work_ms = now;
-    if (client->work_ms - now >= 1000)
+    if (work_owed(conn))
         return false;
-    client->work_ms += ((uint64_t)n * 1000 + LIMIT_OPEN_WORK - 1) / LIMIT_OPEN_WORK;
+    work_do(conn, n);
     return true;
 }
 
+void work_bytes(struct conn *conn, size_t *n_before, size_t n, bool in)
+{
+    const size_t unit = in ? LIMIT_WORK_IN : LIMIT_WORK_OUT, before = *n_before / unit;
+    *n_before += n;
+    if (!conn->keyed)
+        work_do(conn, *n_before / unit - before);
+}
+
 // ---- places ------------------------------------------------------------------------------------
+
+void conn_tell(const struct conn *conn, const char *format, ...)
+{
+    char text[256];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    if (conn->keyed)
+        log_info("%s: %s", conn->peer, text);
+    else
+        log_debug("%s: %s", conn->peer, text);
+}
 
 // An open connection that may go; one that is being answered stays.
 static bool can_go(const struct conn *conn)
@@ -90,11 +191,17 @@ static bool can_go(const struct conn *conn)
     return !conn->dead && !conn->keyed && conn->state != ANSWERING;
 }
 
-static bool close_oldest_open(struct net *net, const struct client *client)
+static size_t n_open(const struct client *client)
+{
+    return client->n_conns - client->n_keyed;
+}
+
+// Of that client; NULL: of those that have so many open ones.
+static bool close_oldest_open(struct net *net, const struct client *client, size_t n)
 {
     struct conn *oldest = NULL;
     for (struct conn *conn = net->conns; conn; conn = conn->next)
-        if (conn->client == client && can_go(conn) &&
+        if ((client ? conn->client == client : n_open(conn->client) == n) && can_go(conn) &&
             (!oldest || conn->since_ms < oldest->since_ms))
             oldest = conn;
     if (!oldest)
@@ -118,11 +225,10 @@ static bool close_idle(struct net *net)
 
 bool place_free(struct net *net)
 {
-    struct client *most = net->clients;
+    size_t most = 0;
     for (struct client *client = net->clients; client; client = client->next)
-        if (client->n_conns - client->n_keyed > most->n_conns - most->n_keyed)
-            most = client;
-    return (most && close_oldest_open(net, most)) || close_idle(net);
+        most = n_open(client) > most ? n_open(client) : most;
+    return (most > 0 && close_oldest_open(net, NULL, most)) || close_idle(net);
 }
 
 static struct client *client_find(struct net *net, const uint8_t key[16])
@@ -136,7 +242,7 @@ static struct client *client_find(struct net *net, const uint8_t key[16])
 struct client *client_take(struct net *net, const uint8_t key[16], const char *peer)
 {
     struct client *client = client_find(net, key);
-    if (client && client->n_conns >= LIMIT_PER_CLIENT && !close_oldest_open(net, client)) {
+    if (client && client->n_conns >= LIMIT_PER_CLIENT && !close_oldest_open(net, client, 0)) {
         log_debug("%s has %zu connections with the key already: refused", peer, client->n_conns);
         return NULL;
     }
@@ -157,7 +263,7 @@ struct client *client_take(struct net *net, const uint8_t key[16], const char *p
 // A client without connections is kept while it owes work: to come back does not pay it off.
 static bool can_be_forgotten(const struct net *net, const struct client *client)
 {
-    return client->n_conns == 0 && client->work_ms <= net->now_ms;
+    return client->n_conns == 0 && client->work_us <= net->now_ms * 1000;
 }
 
 void client_drop(struct net *net, struct client *client)

@@ -69,8 +69,8 @@ void conn_expire(struct conn *conn)
 {
     uint64_t now = conn->net->now_ms;
     if (conn->stall_ms != 0 && now >= conn->stall_ms) {
-        log_info("%s took nothing of %zu waiting bytes for %d s: closed", conn->peer,
-                 conn->out.n - conn->out_at, LIMIT_STALL_MS / 1000);
+        conn_tell(conn, "it took nothing of %zu waiting bytes for %d s: closed",
+                  conn->out.n - conn->out_at, LIMIT_STALL_MS / 1000);
         conn_kill(conn);
     } else if (conn->deadline_ms != 0 && now >= conn->deadline_ms && !request_expire(conn)) {
         if (conn->state == IDLE)
@@ -143,10 +143,12 @@ static void tls_received(struct conn *conn, size_t n)
     notice_tls_end(conn);
 }
 
-// Its first bytes are work, for which it has to wait its turn.
+// Its first bytes are work, for which it has to wait its turn; so are all when too many came.
 static bool needs_work(const struct conn *conn)
 {
-    return !conn->worked && !conn->keyed && (conn->state == HANDSHAKE || conn->state == HEAD);
+    if (conn->state == HANDSHAKE || conn->state == HEAD)
+        return !conn->keyed && (!conn->worked || work_owed(conn));
+    return (conn->state == IDLE || conn->state == BODY) && work_owed(conn);
 }
 
 static bool wants_input(struct conn *conn)
@@ -194,7 +196,9 @@ static void read_some(struct conn *conn)
 {
     uint8_t plain[4096];
     size_t n_turn = 0;
-    while (wants_input(conn) && n_turn < LIMIT_READ_PER_TURN) {
+    while (wants_input(conn) &&
+           n_turn < (conn->keyed ? LIMIT_READ_PER_TURN : LIMIT_OPEN_READ_PER_TURN) &&
+           (conn->state == LINGER || !work_owed(conn))) {
         bool to_tls = conn->tls && conn->state != LINGER;
         struct space room =
             to_tls ? tls_wire_room(conn->tls) : (struct space){plain, sizeof(plain)};
@@ -207,9 +211,11 @@ static void read_some(struct conn *conn)
             conn->eof = true;
             return;
         }
-        n_turn += (size_t)n;
-        if (conn->state != LINGER)
-            received(conn, room, (size_t)n);
+        n_turn += (size_t)n + LIMIT_READ_COST;
+        if (conn->state == LINGER)
+            continue;
+        received(conn, room, (size_t)n); // which may have shown the key
+        work_bytes(conn, &conn->n_read, (size_t)n + LIMIT_READ_COST, true);
     }
 }
 
@@ -377,6 +383,7 @@ static bool send_some(struct conn *conn)
             break;
         }
         n_turn += (size_t)n;
+        work_bytes(conn, &conn->n_sent, (size_t)n, false);
         if (conn->tls)
             tls_wire_drop(conn->tls, (size_t)n);
         else

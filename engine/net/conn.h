@@ -57,7 +57,7 @@ struct client { // one address (IPv6: one /64), and what its connections hold to
     uint8_t key[16];
     size_t n_conns, n_keyed; // connections; those that have shown the key
     size_t n_held[N_BUDGETS];
-    uint64_t work_ms; // when all the work done for it unkeyed will be paid off
+    uint64_t work_us; // when all the work done for it unkeyed will be paid off
 };
 
 struct net {
@@ -88,6 +88,7 @@ struct net {
     uint64_t cut_ms;          // 0, or when they are cut off
     uint64_t accept_at_ms;    // 0: accepting; else when it begins again
     uint64_t readdress_ms;    // 0, or when to look at the addresses
+    uint64_t work_us;         // when the work done for all of them will be paid off
     uint64_t work_at_ms;      // when the line of those waiting for work is gone through again
     size_t n_held[N_BUDGETS]; // bytes of bodies and unsent answers, of all connections
     struct tls_server *tls;
@@ -120,8 +121,9 @@ struct conn {
     uint64_t body_end_ms; // BODY: the deadline of the whole
     uint64_t
         stall_ms; // 0: nothing waits to be sent; else when its standing still ends the connection
-    size_t n_window;   // BODY: bytes since the window began; LINGER: bytes thrown away
-    size_t n_received; // from the socket
+    size_t n_window;       // BODY: bytes since the window began; LINGER: bytes thrown away
+    size_t n_received;     // from the socket
+    size_t n_read, n_sent; // from it and to it, as work counts them
     char peer[64];
 };
 
@@ -162,7 +164,15 @@ bool budget_take(struct conn *conn, enum budget budget, size_t n);
 void budget_force(struct conn *conn, enum budget budget, size_t n); // taken over the budget
 void budget_give(struct conn *conn, enum budget budget, size_t n);
 const char *budget_full(const struct conn *conn, enum budget budget, char out[96]); // why not
-bool work_take(struct conn *conn, uint32_t n); // false: this client has had its share; later
+// False: this client, or all of them, have had their share; later.
+bool work_take(struct conn *conn, uint32_t n);
+// So many bytes more came, or were sent (`in` false), which cost an open client work. *n_before:
+// those before them.
+void work_bytes(struct conn *conn, size_t *n_before, size_t n, bool in);
+bool work_owed(const struct conn *conn); // it is open, and has to wait until work is paid off
+// What became of a connection, for the log: of an open one only where the log tells all (debug), so
+// that whoever has no key does not push out of it what its owner looks for.
+void conn_tell(const struct conn *conn, const char *format, ...) PRINTF_LIKE(2, 3);
 
 // loop.c
 void net_upkeep(struct net *net); // renews the certificate when it does not fit any more

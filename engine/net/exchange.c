@@ -202,9 +202,8 @@ static bool write_whole(struct exchange *exchange, int code, const char *content
         return write_head(exchange, code, content_type, body.n) && conn_write(conn, body);
     }
     char why[96];
-    log_warn("%s: an answer of %zu bytes became a %d: %s", conn->peer, n,
-             n > LIMIT_REPLY_OUT ? 500 : 503,
-             n > LIMIT_REPLY_OUT ? "it is over the cap" : budget_full(conn, budget, why));
+    conn_tell(conn, "an answer of %zu bytes became a %d: %s", n, n > LIMIT_REPLY_OUT ? 500 : 503,
+              n > LIMIT_REPLY_OUT ? "it is over the cap" : budget_full(conn, budget, why));
     exchange->fields.n = 0;
     if (n <= LIMIT_REPLY_OUT)
         exchange_reply_header(exchange, "Retry-After", "3");
@@ -263,10 +262,10 @@ enum status exchange_write_parts(struct exchange *exchange, const struct bytes *
     if (good)
         return OK;
     char why[96];
-    log_info("%s: its stream is cancelled: %zu bytes of it are waiting, and %s", conn->peer,
-             conn->out.n - conn->out_at,
-             keeps_up ? budget_full(conn, conn_answers(conn), why)
-                      : "it is read more slowly than it is made");
+    conn_tell(conn, "its stream is cancelled: %zu bytes of it are waiting, and %s",
+              conn->out.n - conn->out_at,
+              keeps_up ? budget_full(conn, conn_answers(conn), why)
+                       : "it is read more slowly than it is made");
     conn_kill(conn);
     return CLOSED;
 }

@@ -18,6 +18,10 @@ enum {
     LIMIT_ACCEPTS_PER_TURN = 16,
     // bytes a connection may bring in before the others have their turn
     LIMIT_READ_PER_TURN = 65536,
+    LIMIT_OPEN_READ_PER_TURN = 4096, // the same for an open one
+    // what a call that reads takes beside its bytes, in bytes: TLS wants the 5 of a record's head
+    // first, so that a flood of records without content is one of calls
+    LIMIT_READ_COST = 64,
     LIMIT_WRITE_PER_TURN = 65536, // bytes a connection may send before the others have their turn
     LIMIT_UNSENT = 65536, // TCP_NOTSENT_LOWAT: what the kernel holds unsent for a slow reader
 
@@ -62,8 +66,15 @@ enum {
     // a second's worth for one client: beyond, it waits. A flood from one address takes a twentieth
     // of a core
     LIMIT_OPEN_WORK = 1000,
+    // ... and for all of them: one from many addresses takes a quarter. As many handshakes as there
+    // are places wait 1.3 s then
+    LIMIT_OPEN_WORK_ALL = 5000,
     LIMIT_WORK_HANDSHAKE = 5,
     LIMIT_WORK_REQUEST = 1,
+    // bytes that are one unit: what comes may be records of one byte, or of none; what leaves is
+    // sealed in large ones
+    LIMIT_WORK_IN = 2048,
+    LIMIT_WORK_OUT = 16384,
     // ... and for all of them together between two looks at everybody else
     LIMIT_OPEN_WORK_PER_TURN = 40,
     LIMIT_OPEN_WORK_NAP_MS = 10, // until work put off is looked at again

@@ -88,7 +88,7 @@ static size_t feed_body(struct conn *conn, struct bytes in)
         exchange->held = !exchange->sink(exchange->body_arg, exchange, buf_view(&exchange->body));
         exchange->body.n = 0;
     } else if (!reserve_more(conn)) {
-        log_info("%s: its request is refused with 503: too many bodies are being read", conn->peer);
+        conn_tell(conn, "its request is refused with 503: too many bodies are being read");
         exchange_refuse(conn, 503, "too much is being sent to this server at once: try again soon");
     }
     if (status == OK && conn->state == BODY)
@@ -110,7 +110,7 @@ static enum status reserve(struct conn *conn, bool collect, struct err *err)
     char why[96];
     if (!budget_take(conn, budget, n)) {
         budget_full(conn, budget, why);
-        log_info("%s: its request is refused with 503: %s", conn->peer, why);
+        conn_tell(conn, "its request is refused with 503: %s", why);
         return err_set(err, NO_ROOM, "Too much is being sent at once: %s; try again soon.", why);
     }
     exchange->reserved_from = budget;
@@ -220,7 +220,7 @@ bool request_expire(struct conn *conn)
         uint64_t left = conn->body_end_ms - now;
         conn_enter(conn, BODY, left < LIMIT_BODY_WINDOW_MS ? left : LIMIT_BODY_WINDOW_MS);
     } else {
-        log_info("%s: its request body arrives too slowly: refused", conn->peer);
+        conn_tell(conn, "its request body arrives too slowly: refused");
         exchange_refuse(conn, 408, "the request body arrives too slowly");
     }
     return true;

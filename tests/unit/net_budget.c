@@ -7,9 +7,9 @@
 
 static struct net net;
 
-static struct conn *join(uint8_t address, bool keyed, enum conn_state state, uint64_t since_ms)
+static struct conn *join(uint16_t address, bool keyed, enum conn_state state, uint64_t since_ms)
 {
-    const uint8_t key[16] = {address};
+    const uint8_t key[16] = {(uint8_t)address, (uint8_t)(address >> 8)};
     struct client *client = client_take(&net, key, "somebody");
     if (!client)
         return NULL;
@@ -93,6 +93,97 @@ static void test_work(void)
     leave_all();
 }
 
+// Bytes are work too, by the piece; of one that has shown the key they are none.
+static void test_work_of_bytes(void)
+{
+    net.now_ms += 10000;
+    struct conn *busy = join(1, false, IDLE, 0), *keyed = join(2, true, IDLE, 0);
+    size_t n = 0, n_out = 0, n_keyed = 0;
+    work_bytes(busy, &n, LIMIT_WORK_IN - 1, true);
+    CHECK(n == LIMIT_WORK_IN - 1 && busy->client->work_us == net.now_ms * 1000);
+    work_bytes(busy, &n, 1, true);
+    CHECK(busy->client->work_us == net.now_ms * 1000 + 1000000 / LIMIT_OPEN_WORK);
+    work_bytes(busy, &n_out, 9 * LIMIT_WORK_OUT + 1, false);
+    CHECK(busy->client->work_us == net.now_ms * 1000 + 10 * 1000000 / LIMIT_OPEN_WORK);
+    CHECK(!work_owed(busy));
+    work_bytes(busy, &n, (LIMIT_OPEN_WORK - 10) * LIMIT_WORK_IN, true);
+    CHECK(work_owed(busy) && !work_take(busy, 1));
+    for (int i = 0; i < 100; i++)
+        work_bytes(keyed, &n_keyed, 1 << 20, true);
+    CHECK(n_keyed == 100 << 20 && !work_owed(keyed));
+    net.now_ms += 1;
+    CHECK(!work_owed(busy));
+    leave_all();
+}
+
+// Many addresses have a share together that is less than the sum of theirs.
+static void test_work_of_all(void)
+{
+    net.now_ms += 10000;
+    int n = 0;
+    for (uint16_t i = 0; i < 2 * LIMIT_OPEN_WORK_ALL / LIMIT_OPEN_WORK; i++) {
+        struct conn *one = join(i, false, IDLE, 0);
+        while (work_take(one, 1))
+            n++;
+    }
+    CHECK(n == LIMIT_OPEN_WORK_ALL);
+    struct conn *keyed = join(1000, true, IDLE, 0), *open = join(1001, false, IDLE, 0);
+    CHECK(!work_owed(keyed) && work_owed(open));
+    net.now_ms += 100;
+    for (n = 0; work_take(open, 1);)
+        n++;
+    CHECK(n == LIMIT_OPEN_WORK_ALL / 10);
+    leave_all();
+}
+
+// Answers that nobody reads make room for one that asks for less.
+static void test_open_answers(void)
+{
+    const size_t half = LIMIT_OPEN_ANSWERS_CLIENT / 2;
+    struct conn *greedy[2 * (LIMIT_OPEN_ANSWERS / LIMIT_OPEN_ANSWERS_CLIENT)];
+    for (size_t i = 0; i < COUNT_OF(greedy); i++) {
+        greedy[i] = join((uint16_t)(1 + i / 2), false, FLUSHING, i);
+        CHECK(budget_take(greedy[i], OPEN_ANSWERS, half));
+        greedy[i]->out.n = half;
+    }
+    struct conn *small = join(50, false, ANSWERING, 0), *keyed = join(51, true, ANSWERING, 0);
+    CHECK(!budget_take(greedy[0], OPEN_ANSWERS, 1)); // its own share is used up
+    CHECK(budget_take(small, OPEN_ANSWERS, 1000));
+    size_t n_dead = 0;
+    for (size_t i = 0; i < COUNT_OF(greedy); i++)
+        n_dead += greedy[i]->dead;
+    CHECK(n_dead == 1 && !small->dead && !keyed->dead);
+    small->out.n = 1000;
+    CHECK(budget_take(small, OPEN_ANSWERS, 1000)); // the same one's room
+    for (size_t i = n_dead = 0; i < COUNT_OF(greedy); i++)
+        n_dead += greedy[i]->dead;
+    CHECK(n_dead == 1);
+    struct conn *large = join(52, false, ANSWERING, 0);
+    CHECK(!budget_take(large, OPEN_ANSWERS, LIMIT_OPEN_ANSWERS_CLIENT)); // as much as theirs
+    CHECK(budget_take(keyed, ANSWERS, LIMIT_ANSWERS_CLIENT));
+    budget_give(keyed, ANSWERS, LIMIT_ANSWERS_CLIENT);
+    budget_give(small, OPEN_ANSWERS, 2000);
+    for (size_t i = 0; i < COUNT_OF(greedy); i++)
+        budget_give(greedy[i], OPEN_ANSWERS, half);
+    leave_all();
+}
+
+// One connection from each of many addresses: the newest are not those that go.
+static void test_places_of_many(void)
+{
+    struct conn *first = NULL, *last;
+    for (uint16_t i = 0; i < LIMIT_CONNECTIONS; i++) {
+        last = join(i, false, HANDSHAKE, i);
+        first = i == 0 ? last : first;
+    }
+    struct conn *fresh = join(5000, false, HANDSHAKE, 9000);
+    CHECK(first->dead && !last->dead);
+    for (uint16_t i = 0; i < 100; i++)
+        CHECK(join((uint16_t)(6000 + i), false, HANDSHAKE, 9001));
+    CHECK(!last->dead && !fresh->dead);
+    leave_all();
+}
+
 static void test_places(void)
 {
     struct conn *first = NULL, *keyed = NULL, *answered = NULL;
@@ -106,7 +197,7 @@ static void test_places(void)
     CHECK(first->dead && !keyed->dead && !answered->dead);
     struct conn *quiet = join(2, false, IDLE, 0); // longer than any of client 1 that may go
     while (net.n_conns < LIMIT_CONNECTIONS)
-        join((uint8_t)(3 + net.n_conns % 100), false, FLUSHING, 1);
+        join((uint16_t)(3 + net.n_conns % 100), false, FLUSHING, 1);
     CHECK(join(2, false, HANDSHAKE, 500) && !quiet->dead); // it has few; client 1 has most
     size_t n_dead = 0;
     for (struct conn *conn = net.conns; conn; conn = conn->next)
@@ -119,7 +210,7 @@ static void test_places(void)
     CHECK(join(2, false, HANDSHAKE, 1));
     leave_all();
     for (int i = 0; i < LIMIT_CONNECTIONS; i++)
-        keyed = join((uint8_t)(i % 100), true, i == 7 ? IDLE : ANSWERING, 0);
+        keyed = join((uint16_t)(i % 100), true, i == 7 ? IDLE : ANSWERING, 0);
     CHECK(join(200, false, HANDSHAKE, 1)); // the idle one goes
     CHECK(join(201, false, IDLE, 2));      // in the place of the one that has just come
     CHECK(net.n_conns == LIMIT_CONNECTIONS + 2);
@@ -132,6 +223,10 @@ int main(void)
     net.waiting_end = &net.waiting;
     test_bytes();
     test_work();
+    test_work_of_bytes();
+    test_work_of_all();
+    test_open_answers();
+    test_places_of_many();
     test_places();
     return check_done("net_budget");
 }
