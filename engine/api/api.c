@@ -57,6 +57,11 @@ void api_close(struct api *api)
     chores_close(api);
     pulls_close(api);
     keys_end(api);
+    scribe_close(api->scribe);
+    scribe_waits_close(api);
+    defaults_close(api);
+    buf_free(&api->settings_text);
+    keys_close(&api->keys);
     audit_close(&api->audit);
     handovers_tick(api, UINT64_MAX);
     sensors_close(api->sensors);
@@ -196,7 +201,7 @@ void api_attach(struct api *api, struct net *net, void (*changed)(void *), void 
     api->changed = changed;
     api->changed_arg = arg;
     net_watch(net, sched_event_fd(api->options.sched), events_ready, api);
-    net_watch(net, scribe_fd(api->scribe), keys_kept, api);
+    net_watch(net, scribe_fd(api->scribe), scribe_waits_tell, api);
     net_watch(net, store_fd(api->options.store), store_ready, api);
     net_every(net, 1000, tick, api);
     net_every(net, 250, pulls_tick, api);

@@ -25,9 +25,8 @@ enum { PASSWORD_LEAST = 10, PASSWORD_MOST = 200, HOST_BYTES = 64 };
 
 enum vault_kind { VAULT_BACKUP, VAULT_RESTORE, VAULT_RESET };
 
-struct vault {                 // the one that is under way
-    struct exchange *exchange; // NULL: the client is gone
-    uint64_t id;
+struct vault {               // the one that is under way
+    struct scribe_wait wait; // the first
     enum vault_kind kind;
     char state[512], password[PASSWORD_MOST + 1], host[HOST_BYTES], names[VAULT_NAMES];
     bool keep_models, wrong_password;
@@ -114,9 +113,9 @@ static void reply_backup(const struct vault *vault)
     hex_member(&json, "sealed", vault->text.p, vault->text.n);
     json_end(&json);
     snprintf(name, sizeof(name), "attachment; filename=\"tawny-backup-%s.json\"", vault->host);
-    exchange_reply_header(vault->exchange, "Content-Disposition", name);
-    exchange_reply_header(vault->exchange, "Cache-Control", "no-store");
-    json_reply(vault->exchange, 200, &json);
+    exchange_reply_header(vault->wait.exchange, "Content-Disposition", name);
+    exchange_reply_header(vault->wait.exchange, "Cache-Control", "no-store");
+    json_reply(vault->wait.exchange, 200, &json);
 }
 
 static void names_write(struct json *json, const char *names)
@@ -147,7 +146,7 @@ static void reply_done(const struct api *api, const struct vault *vault)
     }
     json_bool(&json, "restarting", api->options.restart != NULL);
     json_end(&json);
-    json_reply(vault->exchange, vault->kind == VAULT_RESET ? 202 : 200, &json);
+    json_reply(vault->wait.exchange, vault->kind == VAULT_RESET ? 202 : 200, &json);
 }
 
 static void reply_refused(const struct vault *vault, const struct err *err)
@@ -161,28 +160,30 @@ static void reply_refused(const struct vault *vault, const struct err *err)
                      err->text);
     else
         (void)refuse(&refusal, 500, "not_kept", NULL, "Nothing is changed: %s.", err->text);
-    refusal_reply(vault->exchange, &refusal);
+    refusal_reply(vault->wait.exchange, &refusal);
 }
 
-bool vault_kept(struct api *api, const struct scribed *outcome)
+static void vault_drop(struct scribe_wait *wait)
 {
-    struct vault *vault = api->vault;
-    if (!vault || vault->id != outcome->id)
-        return false;
-    struct err err = outcome->err;
+    vault_free((struct vault *)wait);
+}
+
+static void vault_ended(struct api *api, struct scribe_wait *wait, const struct err *outcome)
+{
+    struct vault *vault = (struct vault *)wait;
+    struct err err = *outcome;
     char path[600];
     snprintf(path, sizeof(path), "%s/x", api->state);
     err_hide_folder(&err, path);
     api->vault = NULL;
-    if (vault->exchange && err.status == OK)
+    if (vault->wait.exchange && err.status == OK)
         reply_done(api, vault);
-    else if (vault->exchange)
+    else if (vault->wait.exchange)
         reply_refused(vault, &err);
     api->restore_waits = api->restore_waits || (err.status == OK && vault->kind == VAULT_RESTORE);
     if (err.status == OK && vault->kind != VAULT_BACKUP && api->options.restart)
         api->options.restart(api->options.restart_arg, vault->kind == VAULT_RESET);
     vault_free(vault);
-    return true;
 }
 
 bool vault_lets(const struct api *api, struct refusal *refusal)
@@ -193,21 +194,7 @@ bool vault_lets(const struct api *api, struct refusal *refusal)
                             "lost.");
 }
 
-void vault_end(struct api *api)
-{
-    if (api->vault)
-        vault_free(api->vault);
-    api->vault = NULL;
-}
-
 // ---- requests -----------------------------------------------------------------------------------
-
-static void vault_gone(void *arg, struct exchange *exchange)
-{
-    struct vault *vault = arg;
-    if (vault->exchange == exchange)
-        vault->exchange = NULL;
-}
 
 static bool take_password(struct reading *r, yyjson_val *value, struct vault *vault)
 {
@@ -331,19 +318,20 @@ static void begin(struct api *api, struct exchange *exchange, const struct reque
     static enum status (*const deeds[])(void *, struct err *) = {back_up, bring_back, mark_reset};
     struct refusal refusal;
     struct vault *vault = mem_alloc(sizeof(*vault));
-    *vault = (struct vault){.exchange = exchange, .kind = kind, .made_s = clock_unix_s()};
+    const uint64_t id = scribe_waits_id(api);
+    *vault = (struct vault){
+        .wait = {.ended = vault_ended, .drop = vault_drop}, .kind = kind, .made_s = clock_unix_s()};
     snprintf(vault->state, sizeof(vault->state), "%s", api->state);
     snprintf(vault->host, sizeof(vault->host), "%.60s", api->hostname);
     bool good = may_begin(api, kind, &refusal) && body_take(vault, request->body, &refusal);
-    vault->id = ++api->last_keeping;
-    if (good && !scribe_do(api->scribe, vault->id, deeds[kind], vault))
+    if (good && !scribe_do(api->scribe, id, deeds[kind], vault))
         good = refuse(&refusal, 500, "not_kept", NULL, "Nothing is changed: the disk is too slow.");
     if (!good) {
         vault_free(vault);
         refusal_reply(exchange, &refusal);
         return;
     }
-    exchange_owner(exchange, vault_gone, vault);
+    scribe_waits_add(api, &vault->wait, id, exchange);
     api->vault = vault;
 }
 

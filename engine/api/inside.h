@@ -8,7 +8,9 @@
 #include "audit.h"
 #include "keys.h"
 #include "metrics.h"
+#include "scribe.h"
 
+#include <string.h>
 #include <yyjson.h>
 
 enum {
@@ -282,16 +284,14 @@ struct api {
         char secret[API_KEY_BYTES + 1];
     } handovers[16];
     struct scribe *scribe;
-    struct keeping *keepings; // changes of keys that are being written
-    uint64_t last_keeping;
-    struct model_default *defaults;     // by model
-    struct defaults_put *defaults_puts; // that are being written
-    struct settings_put *settings_puts; // settings that are being written
-    struct buf settings_text;           // what is, or was, written last; p NULL: what the file says
-    struct vault *vault;                // a backup or a restore that is under way
-    bool restore_waits;                 // one is laid down for the next start
-    bool settings_changed;              // since the start,
-    bool settings_box;                  // and of these some that need the box restarted
+    struct scribe_wait *waits;      // answers that wait for it (scribe_waits.c)
+    uint64_t last_writing;          // of those that are waited for
+    struct model_default *defaults; // by model
+    struct buf settings_text;       // what is, or was, written last; p NULL: what the file says
+    struct vault *vault;            // a backup or a restore that is under way
+    bool restore_waits;             // one is laid down for the next start
+    bool settings_changed;          // since the start,
+    bool settings_box;              // and of these some that need the box restarted
     char cors[API_CORS_BYTES];
     bool key_is_new;
     void (*key_changed)(void *);
@@ -341,9 +341,15 @@ route_handler box_get;                         // box.c
 route_handler handover_post, handover_take_post;
 void handovers_tick(struct api *api, uint64_t now_ms); // forgets those whose time is over
 struct bytes key_given(const struct request *request); // route.c: as it was shown; n 0: none was
+// What stands in the path behind the folder by which the request's route was found.
+static inline struct bytes path_behind(const struct request *request, const char *folder)
+{
+    const size_t n = strlen(folder);
+    return (struct bytes){request->path.p + n, request->path.n - n};
+}
 // page.c: the host as the visitor typed it, with its port; else the box's own name.
 void host_typed(const struct api *api, const struct request *request, char *host, size_t size);
-// defaults.c
+// defaults.c, defaults_set.c (defaults_open, defaults_forget), defaults_route.c
 enum { DEFAULTS_MOST = 256, DEFAULTS_BYTES = 4000 }; // models that have some, and those of one
 enum { DEFAULTS_FILE_BYTES = DEFAULTS_MOST * (DEFAULTS_BYTES + 6 * STORE_NAME_BYTES + 8) };
 route_handler model_defaults_post;
@@ -351,7 +357,6 @@ void defaults_open(struct api *api);
 void defaults_close(struct api *api);
 void defaults_write(struct json *json, const struct api *api, const char *model); // if it has any
 int32_t defaults_context(const struct api *api, const char *model);               // 0: none
-bool defaults_kept(struct api *api, const struct scribed *outcome); // false: it is not about them
 void defaults_forget(struct api *api, const char *model);           // it was deleted
 void page_get(struct api *api, struct exchange *exchange, const struct request *request);
 // page_files.c: a file of engine/page/ or of its libraries, which must be there.
@@ -367,13 +372,9 @@ void settings_put(struct api *api, struct exchange *exchange, const struct reque
 // whole: with what stands there, for an administrator; else which settings and lines, for whoever
 // asks.
 void settings_faults_write(struct json *json, const struct settings_report *report, bool whole);
-void settings_kept(struct api *api, const struct scribed *outcome); // what became of a writing
-void settings_end(struct api *api);
-route_handler backup_post, restore_post, reset_post;             // backup.c
-bool vault_kept(struct api *api, const struct scribed *outcome); // true: it was about one of these
+route_handler backup_post, restore_post, reset_post; // backup.c
 // Whether what is changed now would be lost to a restore: false, with *refusal filled.
 bool vault_lets(const struct api *api, struct refusal *refusal);
-void vault_end(struct api *api);
 void models_get(struct api *api, struct exchange *exchange, const struct request *request);
 route_handler anthropic_models_get, anthropic_model_get; // models.c calls them, by a header
 void model_get(struct api *api, struct exchange *exchange, const struct request *request);
@@ -462,9 +463,8 @@ route_handler metrics_get, logs_get, audit_get, crashes_get;
 void crashes_write(struct api *api, struct json *json); // into /health; nothing where there is none
 route_handler keys_get, keys_post, key_get, key_post, key_delete;
 void keys_tell(struct api *api);                  // the engine: whose texts it may keep
-void keys_kept(void *api, int fd);                // answers those whose changes are on the disk
 void keys_tick(struct api *api, uint64_t now_ms); // when keys were used is written now and then
-void keys_end(struct api *api);
+void keys_end(struct api *api);                   // the same, at the end
 
 // ---- JSON in (body.c) -----------------------------------------------------------------------
 
@@ -476,3 +476,9 @@ struct body { // the tree of a request's JSON; stays where it was opened until b
 // tree takes at most BODY_TREE_BYTES, and in which no object has a key twice.
 bool body_open(struct body *body, struct bytes text, struct refusal *refusal);
 void body_close(struct body *body);
+// The text of a string, which is the document's; n 0: it is none.
+static inline struct bytes string_of(yyjson_val *value)
+{
+    return (struct bytes){(const uint8_t *)yyjson_get_str(value),
+                          yyjson_is_str(value) ? yyjson_get_len(value) : 0};
+}

@@ -5,7 +5,7 @@
 // would let whoever has no key cost processor time. The first key of the table is the box's own
 // (key.c): it has every scope and no limit; all that can be changed of it is its secret.
 //
-// Everything here belongs to the net thread, but for what scribe.c writes on its own thread.
+// Everything here belongs to the net thread.
 #pragma once
 
 #include "../base/base.h"
@@ -95,22 +95,3 @@ bool limit_take(struct key *key, uint64_t now_ms, struct refusal *refusal);
 bool limit_at_once(const struct key *key, struct refusal *refusal);
 void limit_charge(struct key *key, uint64_t now_ms, int64_t n_tokens);
 void limit_headers(struct key *key, uint64_t now_ms, struct exchange *exchange); // x-ratelimit-*
-
-// scribe.c: a thread that writes files, since the net thread never waits for fsync
-struct scribe;
-struct scribed { // what became of a writing
-    uint64_t id;
-    struct err err; // status OK: it is on the disk
-};
-void scribe_open(struct scribe **out);
-void scribe_close(struct scribe *scribe); // when all is written
-// Replaces the file, atomically; id: of the struct scribed that tells the outcome; 0: nobody asks.
-// Takes the content (buf_free). False: too much waits to be written, nothing was done.
-bool scribe_write(struct scribe *scribe, uint64_t id, const char *path, struct buf *content);
-// Adds to the file. One that has passed cap_bytes becomes PATH.1 first.
-bool scribe_append(struct scribe *scribe, const char *path, struct buf *content, size_t cap_bytes);
-// Has the deed done there, behind what was given before; arg is the thread's until its outcome.
-bool scribe_do(struct scribe *scribe, uint64_t id, enum status (*deed)(void *arg, struct err *err),
-               void *arg);
-int scribe_fd(const struct scribe *scribe); // readable: there are outcomes
-bool scribe_take(struct scribe *scribe, struct scribed *out);

@@ -79,9 +79,7 @@ static void key_reply(struct exchange *exchange, int http, const struct key *key
 enum deed { MADE, CHANGED, REVOKED, BOX_ROTATED };
 
 struct keeping {
-    struct keeping *next;
-    struct exchange *exchange; // NULL: the client is gone
-    uint64_t id;
+    struct scribe_wait wait; // the first
     enum deed deed;
     char key_id[KEY_ID_BYTES];
     char secret[API_KEY_BYTES + 1]; // "": none is shown
@@ -95,14 +93,8 @@ void keys_tell(struct api *api)
     sched_keeps(api->options.sched, api->version, owners, api->keys.n);
 }
 
-static void keeping_gone(void *arg, struct exchange *exchange)
-{
-    struct keeping *keeping = arg;
-    if (keeping->exchange == exchange)
-        keeping->exchange = NULL;
-}
-
-static void not_kept(struct api *api, const struct keeping *keeping, const char *why)
+static void not_kept(struct api *api, const struct keeping *keeping, struct exchange *exchange,
+                     const char *why)
 {
     struct refusal refusal;
     struct key *key = keys_named(&api->keys, bytes_of(keeping->key_id));
@@ -118,12 +110,13 @@ static void not_kept(struct api *api, const struct keeping *keeping, const char 
                        "kept"
                      : "The key is changed, but only until a restart, as that cannot be kept",
                  why);
-    if (keeping->exchange)
-        refusal_reply(keeping->exchange, &refusal);
+    if (exchange)
+        refusal_reply(exchange, &refusal);
 }
 
 static void kept(struct api *api, const struct keeping *keeping)
 {
+    struct exchange *exchange = keeping->wait.exchange;
     if (keeping->deed == BOX_ROTATED) { // the old one counted until now
         sha256_of(bytes_of(keeping->secret), api->keys.list[0]->hash);
         memcpy(api->key, keeping->secret, sizeof(api->key));
@@ -131,10 +124,10 @@ static void kept(struct api *api, const struct keeping *keeping)
             api->key_changed(api->key_changed_arg);
     }
     const struct key *key = keys_named(&api->keys, bytes_of(keeping->key_id));
-    if (!keeping->exchange)
+    if (!exchange)
         return;
     if (keeping->deed != REVOKED && key) {
-        key_reply(keeping->exchange, keeping->deed == MADE ? 201 : 200, key,
+        key_reply(exchange, keeping->deed == MADE ? 201 : 200, key,
                   keeping->secret[0] ? keeping->secret : NULL);
         return;
     }
@@ -145,13 +138,23 @@ static void kept(struct api *api, const struct keeping *keeping)
     json_string(&json, "id", keeping->key_id);
     json_bool(&json, "deleted", true); // also when it was, meanwhile, by somebody else
     json_end(&json);
-    json_reply(keeping->exchange, 200, &json);
+    json_reply(exchange, 200, &json);
 }
 
-static void keeping_close(struct keeping *keeping)
+static void keeping_drop(struct scribe_wait *wait)
 {
-    explicit_bzero(keeping, sizeof(*keeping)); // the secret
-    free(keeping);
+    explicit_bzero(wait, sizeof(struct keeping)); // the secret
+    free(wait);
+}
+
+static void keeping_ended(struct api *api, struct scribe_wait *wait, const struct err *err)
+{
+    const struct keeping *keeping = (const struct keeping *)wait;
+    if (err->status == OK)
+        kept(api, keeping);
+    else
+        not_kept(api, keeping, wait->exchange, err->text);
+    keeping_drop(wait);
 }
 
 static bool write_keys(struct api *api, uint64_t id)
@@ -182,44 +185,17 @@ static void keep(struct api *api, struct exchange *exchange, enum deed deed, con
                  const char *secret)
 {
     struct keeping *keeping = mem_alloc(sizeof(*keeping));
-    keeping->exchange = exchange;
-    keeping->id = ++api->last_keeping;
+    const uint64_t id = scribe_waits_id(api);
+    keeping->wait = (struct scribe_wait){.ended = keeping_ended, .drop = keeping_drop};
     keeping->deed = deed;
     snprintf(keeping->key_id, sizeof(keeping->key_id), "%s", key_id);
     snprintf(keeping->secret, sizeof(keeping->secret), "%s", secret);
-    if (deed == BOX_ROTATED ? !write_box_key(api, keeping->id, secret)
-                            : !write_keys(api, keeping->id)) {
-        not_kept(api, keeping, "the disk is too slow");
-        keeping_close(keeping);
+    if (deed == BOX_ROTATED ? !write_box_key(api, id, secret) : !write_keys(api, id)) {
+        not_kept(api, keeping, exchange, "the disk is too slow");
+        keeping_drop(&keeping->wait);
         return;
     }
-    exchange_owner(exchange, keeping_gone, keeping);
-    keeping->next = api->keepings;
-    api->keepings = keeping;
-}
-
-void keys_kept(void *arg, int fd)
-{
-    (void)fd;
-    struct api *api = arg;
-    struct scribed outcome;
-    while (scribe_take(api->scribe, &outcome)) {
-        struct keeping **at = &api->keepings;
-        while (*at && (*at)->id != outcome.id)
-            at = &(*at)->next;
-        struct keeping *keeping = *at;
-        if (!keeping) {
-            if (!defaults_kept(api, &outcome) && !vault_kept(api, &outcome))
-                settings_kept(api, &outcome);
-            continue;
-        }
-        *at = keeping->next;
-        if (outcome.err.status == OK)
-            kept(api, keeping);
-        else
-            not_kept(api, keeping, outcome.err.text);
-        keeping_close(keeping);
-    }
+    scribe_waits_add(api, &keeping->wait, id, exchange);
 }
 
 void keys_tick(struct api *api, uint64_t now_ms)
@@ -232,16 +208,6 @@ void keys_end(struct api *api)
 {
     if (api->keys.used_changed)
         (void)write_keys(api, 0);
-    scribe_close(api->scribe);
-    while (api->keepings) {
-        struct keeping *keeping = api->keepings;
-        api->keepings = keeping->next;
-        keeping_close(keeping);
-    }
-    defaults_close(api);
-    settings_end(api);
-    vault_end(api);
-    keys_close(&api->keys);
 }
 
 // ---- reading --------------------------------------------------------------------------------
@@ -442,9 +408,8 @@ void keys_post(struct api *api, struct exchange *exchange, const struct request 
 static struct key *key_of_path(struct api *api, const struct request *request,
                                struct refusal *refusal)
 {
-    const size_t n = sizeof("/v1/keys/") - 1;
     char shown[NAME_TEXT];
-    const struct bytes id = {request->path.p + n, request->path.n - n};
+    const struct bytes id = path_behind(request, "/v1/keys/");
     struct key *key = keys_named(&api->keys, id);
     if (!key)
         (void)refuse(refusal, 404, "key_not_found", NULL, "There is no key '%s'.",

@@ -2,8 +2,8 @@
 //
 // It sleeps on its ring; what is pushed there is its own. Writings happen in the order in which
 // they were given. The end is a writing without a path, behind all others.
+#include "scribe.h"
 #include "base/confine.h"
-#include "keys.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -20,11 +20,9 @@
 
 enum { VALUE_BYTES = 4200, ANSWER_BYTES = 256 << 10 };
 
-struct settings_put { // one that is being written
-    struct settings_put *next;
-    struct exchange *exchange; // NULL: the client is gone
-    uint64_t id;
-    char names[400]; // what changed
+struct settings_put {        // one that is being written
+    struct scribe_wait wait; // the first
+    char names[400];         // what changed
     bool box, restart;
 };
 
@@ -240,14 +238,7 @@ static enum status file_text(const struct kept_settings *kept, struct buf *out)
     return status;
 }
 
-static void put_gone(void *arg, struct exchange *exchange)
-{
-    struct settings_put *put = arg;
-    if (put->exchange == exchange)
-        put->exchange = NULL;
-}
-
-static bool write_out(struct api *api, struct settings_put *put, const struct kept_settings *kept)
+static bool write_out(struct api *api, uint64_t id, const struct kept_settings *kept)
 {
     struct buf file, copy;
     char path[600];
@@ -257,8 +248,7 @@ static bool write_out(struct api *api, struct settings_put *put, const struct ke
     buf_init(&copy, SETTINGS_FILE_BYTES);
     if (buf_add(&copy, file.p, file.n) != OK)
         die("a copy of a text that has room has none");
-    put->id = ++api->last_keeping;
-    if (!scribe_write(api->scribe, put->id, path, &file)) {
+    if (!scribe_write(api->scribe, id, path, &file)) {
         buf_free(&file);
         buf_free(&copy);
         return false;
@@ -266,27 +256,6 @@ static bool write_out(struct api *api, struct settings_put *put, const struct ke
     buf_free(&api->settings_text);
     api->settings_text = copy;
     return true;
-}
-
-void settings_put(struct api *api, struct exchange *exchange, const struct request *request)
-{
-    struct refusal refusal;
-    struct settings_put *put = mem_alloc(sizeof(*put));
-    struct kept_settings *kept = mem_alloc(sizeof(*kept));
-    *put = (struct settings_put){.exchange = exchange};
-    bool good = kept_read(api, kept, &refusal) && body_apply(api, request, kept, put, &refusal);
-    if (good && !write_out(api, put, kept))
-        good = refuse(&refusal, 500, "not_kept", NULL, "Nothing is changed: the disk is too slow.");
-    free(kept);
-    if (!good) {
-        free(put);
-        refusal_reply(exchange, &refusal);
-        return;
-    }
-    exchange_note(exchange, "settings: %s", put->names[0] ? put->names : "none");
-    exchange_owner(exchange, put_gone, put);
-    put->next = api->settings_puts;
-    api->settings_puts = put;
 }
 
 static void put_reply(const struct api *api, const struct settings_put *put)
@@ -299,64 +268,61 @@ static void put_reply(const struct api *api, const struct settings_put *put)
     json_string(&json, "needs", api->settings_box ? "restart of the box" : "restart");
     json_bool(&json, "restarting", put->restart);
     json_end(&json);
-    json_reply(put->exchange, 200, &json);
+    json_reply(put->wait.exchange, 200, &json);
 }
 
-static void put_end(struct api *api, struct settings_put *put, const struct err *err)
+static void put_end(struct api *api, const struct settings_put *put, const struct err *err)
 {
     struct refusal refusal;
     if (err->status != OK) {
         (void)refuse(&refusal, 500, "not_kept", NULL, "Nothing is changed: %s.", err->text);
-        if (put->exchange)
-            refusal_reply(put->exchange, &refusal);
+        if (put->wait.exchange)
+            refusal_reply(put->wait.exchange, &refusal);
     } else {
         api->settings_changed = true;
         api->settings_box = api->settings_box || put->box;
-        if (put->exchange)
+        if (put->wait.exchange)
             put_reply(api, put);
         if (put->restart)
             api->options.restart(api->options.restart_arg, api->settings_box);
     }
-    free(put);
 }
 
-// The next writing behind that one; 0: none waits.
-static uint64_t next_writing(const struct api *api, uint64_t id)
+static void put_drop(struct scribe_wait *wait)
 {
-    uint64_t next = 0;
-    for (const struct settings_put *put = api->settings_puts; put; put = put->next)
-        if (put->id > id && (!next || put->id < next))
-            next = put->id;
-    return next;
+    free(wait);
 }
 
 // Each writing has the changes of those before it: one that failed becomes what the next becomes.
-void settings_kept(struct api *api, const struct scribed *outcome)
+static void put_ended(struct api *api, struct scribe_wait *wait, const struct err *err)
 {
-    const bool failed = outcome->err.status != OK;
-    const uint64_t next = failed ? next_writing(api, outcome->id) : 0;
-    bool known = false;
-    for (struct settings_put **at = &api->settings_puts; *at;) {
-        struct settings_put *put = *at;
-        if (put->id != outcome->id || next) {
-            put->id = put->id == outcome->id ? next : put->id;
-            at = &put->next;
-            continue;
-        }
-        *at = put->next;
-        if (failed && !known)
-            buf_free(&api->settings_text); // what is on the disk counts
-        known = true;
-        put_end(api, put, &outcome->err);
+    const uint64_t next = err->status != OK ? scribe_waits_behind(api, wait) : 0;
+    if (next) {
+        scribe_waits_add(api, wait, next, wait->exchange);
+        return;
     }
+    if (err->status != OK)
+        buf_free(&api->settings_text); // what is on the disk counts
+    put_end(api, (const struct settings_put *)wait, err);
+    put_drop(wait);
 }
 
-void settings_end(struct api *api)
+void settings_put(struct api *api, struct exchange *exchange, const struct request *request)
 {
-    while (api->settings_puts) {
-        struct settings_put *put = api->settings_puts;
-        api->settings_puts = put->next;
+    struct refusal refusal;
+    struct settings_put *put = mem_alloc(sizeof(*put));
+    struct kept_settings *kept = mem_alloc(sizeof(*kept));
+    const uint64_t id = scribe_waits_id(api);
+    *put = (struct settings_put){.wait = {.ended = put_ended, .drop = put_drop}};
+    bool good = kept_read(api, kept, &refusal) && body_apply(api, request, kept, put, &refusal);
+    if (good && !write_out(api, id, kept))
+        good = refuse(&refusal, 500, "not_kept", NULL, "Nothing is changed: the disk is too slow.");
+    free(kept);
+    if (!good) {
         free(put);
+        refusal_reply(exchange, &refusal);
+        return;
     }
-    buf_free(&api->settings_text);
+    exchange_note(exchange, "settings: %s", put->names[0] ? put->names : "none");
+    scribe_waits_add(api, &put->wait, id, exchange);
 }

@@ -6,7 +6,6 @@
 #include "../../engine/api/chores.h"
 #include "../../engine/api/ollama.h"
 #include "check.h"
-#include "no_defaults.h"
 
 #include <stdlib.h>
 

@@ -5,7 +5,6 @@
 // parsed again here. Texts of JSON are written with ' for ".
 #include "../../engine/api/responses.h"
 #include "check.h"
-#include "no_defaults.h"
 
 #include <stdlib.h>
 
