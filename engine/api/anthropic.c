@@ -89,7 +89,7 @@ static bool note_tool(struct reading *r, yyjson_val *tool)
     struct bytes *note = &r->form->note;
     if (!yyjson_is_str(type))
         return wrong_kind(r, "tools[].type", "a string", type);
-    name_text(name, (struct bytes){(const uint8_t *)yyjson_get_str(type), yyjson_get_len(type)});
+    name_text(name, string_of(type));
     if (note->n + strlen(name) + 2 >= sizeof(text))
         return true; // the first ones say enough
     snprintf(text, sizeof(text), "%.*s%s%s", (int)note->n, (const char *)note->p,

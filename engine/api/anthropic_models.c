@@ -63,8 +63,7 @@ void anthropic_models_get(struct api *api, struct exchange *exchange, const stru
 
 void anthropic_model_get(struct api *api, struct exchange *exchange, const struct request *request)
 {
-    const size_t n = sizeof("/v1/models/") - 1;
-    const struct bytes id = {request->path.p + n, request->path.n - n};
+    const struct bytes id = path_behind(request, "/v1/models/");
     const struct store_model *model;
     struct refusal refusal;
     struct json json;

@@ -246,9 +246,7 @@ static bool thinking_block(struct turns *t, const char *path, yyjson_val *block)
         !take_text(t->r, thought, &text))
         return false;
     if (text.n == 0 && signature)
-        text =
-            signature_read(t->r->arena, (struct bytes){(const uint8_t *)yyjson_get_str(signature),
-                                                       yyjson_get_len(signature)});
+        text = signature_read(t->r->arena, string_of(signature));
     if (!text.p)
         return no_room(t->r);
     return text.n == 0 ||
@@ -522,8 +520,7 @@ static bool add_system(struct turns *t, const char *path, yyjson_val *said)
         if (!member_text(t, path, said, "text", &text))
             return false;
     }
-    const struct bytes rest = without_billing(
-        (struct bytes){(const uint8_t *)yyjson_get_str(text), yyjson_get_len(text)});
+    const struct bytes rest = without_billing(string_of(text));
     return rest.n == 0 ||
            (add_between(t, &t->text, "\n\n") && add(t, &t->text, (const char *)rest.p, rest.n));
 }

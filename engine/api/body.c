@@ -71,11 +71,6 @@ struct json_place { // of a value: the names and numbers that lead to it
     size_t at;
 };
 
-static struct bytes text_of(yyjson_val *string)
-{
-    return (struct bytes){(const uint8_t *)yyjson_get_str(string), yyjson_get_len(string)};
-}
-
 static void place_write(struct buf *out, const struct json_place *place)
 {
     char number[32];
@@ -83,7 +78,7 @@ static void place_write(struct buf *out, const struct json_place *place)
         place_write(out, place->outer);
     enum status status;
     if (place->key) {
-        struct bytes name = text_of(place->key);
+        struct bytes name = string_of(place->key);
         status = buf_add(out, ".", out->n ? 1 : 0);
         if (status == OK)
             status = buf_add(out, name.p, name.n);
@@ -127,9 +122,9 @@ static yyjson_val *key_again(yyjson_val *object, uint64_t seed)
     yyjson_val **slots = n_slots > COUNT_OF(few) ? mem_array(n_slots, sizeof(yyjson_val *)) : few;
     yyjson_obj_foreach(object, i, n, key, value)
     {
-        struct bytes name = text_of(key);
+        struct bytes name = string_of(key);
         size_t at = hash_of(name, seed) & (n_slots - 1);
-        while (slots[at] && !bytes_equal(text_of(slots[at]), name))
+        while (slots[at] && !bytes_equal(string_of(slots[at]), name))
             at = (at + 1) & (n_slots - 1);
         if (slots[at]) {
             again = key;

@@ -46,7 +46,7 @@ static bool is_schema(const struct value *value)
 static bool read_schema_text(struct reading *r, const char *path, yyjson_val *json,
                              struct value *out)
 {
-    const struct bytes text = {(const uint8_t *)yyjson_get_str(json), yyjson_get_len(json)};
+    const struct bytes text = string_of(json);
     struct err err;
     enum status status = value_read(out, r->arena, text, &err);
     if (status == NO_ROOM)

@@ -190,14 +190,9 @@ static const struct field rerank_fields[] = {
     {NULL, NULL},
 };
 
-static bool missing(struct reading *r, const char *name)
-{
-    return refuse(r->refusal, 400, "missing_required_parameter", name, "'%s' is missing.", name);
-}
-
 static bool embeddings_finish(struct reading *r)
 {
-    return r->ask->n_texts ? true : missing(r, r->form->dialect->input);
+    return r->ask->n_texts ? true : field_missing(r, r->form->dialect->input);
 }
 
 // Ollama cuts what is too long unless told not to.
@@ -218,8 +213,8 @@ static bool rerank_finish(struct reading *r)
 {
     r->ask->rank = true;
     if (!r->ask->query.p)
-        return missing(r, "query");
-    return r->ask->n_texts ? true : missing(r, "documents");
+        return field_missing(r, "query");
+    return r->ask->n_texts ? true : field_missing(r, "documents");
 }
 
 bool vectors_fit(const struct model_info *model, const struct job *job, const struct form *form,

@@ -39,6 +39,11 @@ bool wrong_kind(struct reading *r, const char *name, const char *expected, yyjso
                   kind_of(value));
 }
 
+bool field_missing(struct reading *r, const char *name)
+{
+    return refuse(r->refusal, 400, "missing_required_parameter", name, "'%s' is missing.", name);
+}
+
 bool not_supported(struct reading *r, const char *name, const char *what)
 {
     return refuse(r->refusal, 400, "unsupported_value", name, "'%s' is not supported: %s.", name,
@@ -54,7 +59,7 @@ bool no_room(struct reading *r)
 
 bool take_text(struct reading *r, yyjson_val *value, struct bytes *out)
 {
-    struct bytes text = {(const uint8_t *)yyjson_get_str(value), yyjson_get_len(value)};
+    struct bytes text = string_of(value);
     *out = bytes_copy(r->arena, text);
     return out->p ? true : no_room(r);
 }
@@ -269,7 +274,7 @@ bool read_model(struct reading *r, const char *name, yyjson_val *value)
 bool read_keep_alive(struct reading *r, const char *name, yyjson_val *value)
 {
     if (yyjson_is_str(value)) {
-        const struct bytes text = {(const uint8_t *)yyjson_get_str(value), yyjson_get_len(value)};
+        const struct bytes text = string_of(value);
         return duration_read(text, &r->ask->keep_s) ||
                refuse(r->refusal, 400, "invalid_value", name,
                       "'%s' must be a number of seconds, or a time like \"5m\" or \"1h30m\".",

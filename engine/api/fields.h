@@ -80,6 +80,7 @@ extern const struct field sampling_fields[]; // sampling.c: how tokens are drawn
 
 // Every reader returns true, or false with r->refusal filled.
 bool wrong_kind(struct reading *r, const char *name, const char *expected, yyjson_val *value);
+bool field_missing(struct reading *r, const char *name);
 bool not_supported(struct reading *r, const char *name, const char *what);
 bool no_room(struct reading *r);
 // The whole of it, copied.

@@ -27,8 +27,7 @@ static void name_make(struct reply *reply)
     uint8_t random[12];
     char text[2 * sizeof(random) + 1];
     random_bytes(random, sizeof(random));
-    for (size_t i = 0; i < sizeof(random); i++)
-        snprintf(text + 2 * i, 3, "%02x", random[i]);
+    hex_write(text, random, sizeof(random));
     snprintf(reply->name, sizeof(reply->name), "%s%s", reply->dialect->id_prefix, text);
 }
 

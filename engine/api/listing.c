@@ -19,19 +19,12 @@ static yyjson_doc *read_json(struct bytes json)
     return json.n ? yyjson_read((const char *)json.p, json.n, YYJSON_READ_NOFLAG) : NULL;
 }
 
-static struct bytes text_of(yyjson_val *value)
-{
-    return yyjson_is_str(value)
-               ? (struct bytes){(const uint8_t *)yyjson_get_str(value), yyjson_get_len(value)}
-               : (struct bytes){NULL, 0};
-}
-
 // ---- a registry ---------------------------------------------------------------------------------
 
 static enum status read_layer(const struct source *source, yyjson_val *layer,
                               struct source_file *file, struct err *err)
 {
-    const struct bytes digest = text_of(yyjson_obj_get(layer, "digest"));
+    const struct bytes digest = string_of(yyjson_obj_get(layer, "digest"));
     static const char kind[] = "sha256:";
     const size_t n = sizeof(kind) - 1;
     const int64_t n_bytes = yyjson_get_sint(yyjson_obj_get(layer, "size"));
@@ -62,7 +55,7 @@ enum status source_read_manifest(const struct source *source, struct bytes json,
     }
     yyjson_arr_foreach(layers, i, most, layer)
     {
-        if (!bytes_equal_text(text_of(yyjson_obj_get(layer, "mediaType")), MODEL))
+        if (!bytes_equal_text(string_of(yyjson_obj_get(layer, "mediaType")), MODEL))
             continue;
         if (n_models++ == 0)
             status = read_layer(source, layer, files, err);
@@ -138,9 +131,9 @@ enum status source_read_token(char *out, size_t size, struct bytes json, struct 
 {
     yyjson_doc *doc = read_json(json);
     yyjson_val *root = yyjson_doc_get_root(doc);
-    struct bytes token = text_of(yyjson_obj_get(root, "token"));
+    struct bytes token = string_of(yyjson_obj_get(root, "token"));
     if (token.n == 0)
-        token = text_of(yyjson_obj_get(root, "access_token"));
+        token = string_of(yyjson_obj_get(root, "access_token"));
     bool good = token.n > 0 && token.n < size;
     for (size_t i = 0; i < token.n && good; i++)
         good = token.p[i] > 0x20 && token.p[i] < 0x7f;
@@ -173,10 +166,10 @@ static bool holds(struct bytes text, const char *word)
 static bool model_entry(yyjson_val *entry, struct bytes *path, struct bytes *stem, unsigned *count)
 {
     unsigned no;
-    *path = text_of(yyjson_obj_get(entry, "path"));
+    *path = string_of(yyjson_obj_get(entry, "path"));
     const struct bytes base = base_of(*path);
     *stem = *path;
-    if (!bytes_equal_text(text_of(yyjson_obj_get(entry, "type")), "file") ||
+    if (!bytes_equal_text(string_of(yyjson_obj_get(entry, "type")), "file") ||
         !bytes_cut_end(stem, ".gguf") || holds(base, "mmproj") || holds(base, "imatrix"))
         return false;
     const size_t n = split_stem((const char *)stem->p, stem->n, &no, count);
@@ -281,7 +274,7 @@ static enum status take_file(const struct source *source, yyjson_val *entry, str
     *file = (struct source_file){.n_bytes = 0};
     if (yyjson_is_int(size) && yyjson_get_sint(size) > 0)
         file->n_bytes = (uint64_t)yyjson_get_sint(size);
-    (void)sha256_read(file->sha256, text_of(yyjson_obj_get(lfs, "oid")));
+    (void)sha256_read(file->sha256, string_of(yyjson_obj_get(lfs, "oid")));
     if (split_stem((const char *)path.p, path.n - 5, &no, &count) > 0) {
         snprintf(part, sizeof(part), "-%05u-of-%05u", no, count);
         suffix = part;

@@ -180,16 +180,11 @@ static const struct field completion_fields[] = {
     {NULL, NULL},
 };
 
-static bool missing(struct reading *r, const char *name)
-{
-    return refuse(r->refusal, 400, "missing_required_parameter", name, "'%s' is missing.", name);
-}
-
 static bool completion_finish(struct reading *r)
 {
     struct llama *llama = llama_of(r);
     if (r->ask->n_texts == 0)
-        return missing(r, "prompt");
+        return field_missing(r, "prompt");
     if (llama->n_predict == 0)
         llama->n_predict = r->ask->max_tokens > 0 ? r->ask->max_tokens : -1;
     llama->sampling = r->ask->sampling; // of which only numbers are written
@@ -440,7 +435,7 @@ static bool tokenize_finish(struct reading *r)
 {
     size_t n = 0;
     if (r->ask->n_texts == 0)
-        return missing(r, "content");
+        return field_missing(r, "content");
     for (size_t i = 0; i < r->ask->n_texts; i++)
         n += r->ask->texts[i].text.n + r->ask->texts[i].n_ids;
     return n <= TOKENIZE_BYTES_MOST ||
@@ -523,7 +518,7 @@ static const struct field detokenize_fields[] = {
 static bool detokenize_finish(struct reading *r)
 {
     r->ask->only_text = true;
-    return r->ask->n_texts > 0 || missing(r, "tokens");
+    return r->ask->n_texts > 0 || field_missing(r, "tokens");
 }
 
 static void detokenize_whole(const struct reply *reply, struct json *json, enum finish finish,

@@ -66,7 +66,7 @@ static bool part_text(struct reading *r, const char *name, size_t at, yyjson_val
     snprintf(path, sizeof(path), "%s[%zu].%s", name, at, member);
     if (!yyjson_is_str(text))
         return wrong_kind(r, path, "a string", text);
-    *out = (struct bytes){(const uint8_t *)yyjson_get_str(text), yyjson_get_len(text)};
+    *out = string_of(text);
     return true;
 }
 

@@ -179,8 +179,7 @@ void models_get(struct api *api, struct exchange *exchange, const struct request
 
 static struct bytes name_in_path(const struct request *request)
 {
-    const size_t n = sizeof("/v1/models/") - 1;
-    return (struct bytes){request->path.p + n, request->path.n - n};
+    return path_behind(request, "/v1/models/");
 }
 
 void model_get(struct api *api, struct exchange *exchange, const struct request *request)
@@ -238,7 +237,7 @@ bool text_field(yyjson_val *root, const char *name, struct bytes *out, struct re
     yyjson_val *value = yyjson_obj_get(root, name);
     if (!yyjson_is_str(value))
         return wrong_kind(&(struct reading){.refusal = refusal}, name, "a string", value);
-    *out = (struct bytes){(const uint8_t *)yyjson_get_str(value), yyjson_get_len(value)};
+    *out = string_of(value);
     return true;
 }
 

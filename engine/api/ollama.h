@@ -65,7 +65,9 @@ struct ollama_named {
 bool ollama_named_open(struct ollama_named *named, struct bytes body, const char *field,
                        struct refusal *refusal);
 void ollama_named_close(struct ollama_named *named);
-void ollama_success(struct exchange *exchange); // {"status": "success"}
+void ollama_success(struct exchange *exchange);                         // {"status": "success"}
+void ollama_refuse(struct exchange *exchange, struct refusal *refusal); // in Ollama's shape
+bool ollama_is_alias(const struct store *store, struct bytes name);     // by that name, "*" too
 
 // ---- blobs (ollama_blobs.c) -------------------------------------------------------------------
 

@@ -14,12 +14,6 @@
 
 enum { PARTS_MOST = 24 }; // as many changes of models may be under way at once
 
-static void refuse_now(struct exchange *exchange, struct refusal *refusal)
-{
-    refusal->shape = ERRORS_OLLAMA;
-    refusal_reply(exchange, refusal);
-}
-
 // The 64 digits of "sha256:HEX" ("sha256-HEX" is an older way to write it). False: it is none.
 static bool read_digest(char out[SHA256_TEXT], struct bytes text)
 {
@@ -55,8 +49,7 @@ static bool blob_is_here(const struct api *api, const char *digest)
 static bool digest_in_path(const struct request *request, char out[SHA256_TEXT],
                            struct refusal *refusal)
 {
-    const size_t n = sizeof("/api/blobs/") - 1;
-    return read_digest(out, (struct bytes){request->path.p + n, request->path.n - n}) ||
+    return read_digest(out, path_behind(request, "/api/blobs/")) ||
            refuse(refusal, 400, "invalid_value", NULL,
                   "A blob is called sha256: and 64 hexadecimal digits.");
 }
@@ -71,7 +64,7 @@ void ollama_blob_get(struct api *api, struct exchange *exchange, const struct re
     if (good)
         exchange_reply(exchange, 200, "text/plain; charset=utf-8", (struct bytes){NULL, 0});
     else
-        refuse_now(exchange, &refusal);
+        ollama_refuse(exchange, &refusal);
 }
 
 static void blob_told(struct api *api, struct exchange *exchange, const struct arrival *at)
@@ -110,13 +103,13 @@ void ollama_blob_post(struct api *api, struct exchange *exchange, const struct r
     char digest[SHA256_TEXT];
     struct refusal refusal;
     if (!digest_in_path(request, digest, &refusal))
-        refuse_now(exchange, &refusal);
+        ollama_refuse(exchange, &refusal);
     else if (blob_is_here(api, digest))
         exchange_reply(exchange, 200, "text/plain; charset=utf-8", (struct bytes){NULL, 0});
     else if (blob_make(api, request, digest, &plan, &refusal))
         taking_begin(api, exchange, &plan);
     else
-        refuse_now(exchange, &refusal);
+        ollama_refuse(exchange, &refusal);
 }
 
 // ---- models of blobs ----------------------------------------------------------------------------
@@ -130,7 +123,7 @@ static void created_told(struct api *api, const struct chore *chore)
     }
     (void)refuse(&refusal, 400, "invalid_value", "files",
                  "The files are parts of a model, and not all of its parts are here.");
-    refuse_now(chore->exchange, &refusal);
+    ollama_refuse(chore->exchange, &refusal);
 }
 
 static const struct chore_teller created_teller = {ERRORS_OLLAMA, created_told};
@@ -166,10 +159,9 @@ static bool blobs_read(const struct api *api, yyjson_val *files, struct blobs *o
                       PARTS_MOST);
     yyjson_obj_foreach(files, i, n, key, value)
     {
-        const struct bytes file = {(const uint8_t *)yyjson_get_str(key), yyjson_get_len(key)};
+        const struct bytes file = string_of(key);
         char digest[SHA256_TEXT];
-        if (!read_digest(digest, (struct bytes){(const uint8_t *)yyjson_get_str(value),
-                                                yyjson_is_str(value) ? yyjson_get_len(value) : 0}))
+        if (!read_digest(digest, string_of(value)))
             return refuse(refusal, 400, "invalid_value", "files",
                           "'files' must name each file's digest: sha256: and 64 hexadecimal "
                           "digits.");

@@ -293,9 +293,7 @@ void ollama_show_post(struct api *api, struct exchange *exchange, const struct r
     struct ollama_named named;
     if (!ollama_named_open(&named, request->body, "model", &refusal) ||
         !model_find(api, named.name, &file, &refusal) ||
-        !show(api, exchange, file, named.verbose, &refusal)) {
-        refusal.shape = ERRORS_OLLAMA;
-        refusal_reply(exchange, &refusal);
-    }
+        !show(api, exchange, file, named.verbose, &refusal))
+        ollama_refuse(exchange, &refusal);
     ollama_named_close(&named);
 }

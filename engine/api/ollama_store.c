@@ -47,7 +47,7 @@ void ollama_named_close(struct ollama_named *named)
 
 // ---- answers --------------------------------------------------------------------------------
 
-static void refuse_now(struct exchange *exchange, struct refusal *refusal)
+void ollama_refuse(struct exchange *exchange, struct refusal *refusal)
 {
     refusal->shape = ERRORS_OLLAMA;
     refusal_reply(exchange, refusal);
@@ -86,7 +86,7 @@ void ollama_push_post(struct api *api, struct exchange *exchange, const struct r
     struct refusal refusal;
     (void)refuse(&refusal, 501, "not_implemented", NULL,
                  "This box gives its models to nobody: there is no push.");
-    refuse_now(exchange, &refusal);
+    ollama_refuse(exchange, &refusal);
 }
 
 // ---- create, copy, delete -------------------------------------------------------------------
@@ -150,7 +150,7 @@ void ollama_create_post(struct api *api, struct exchange *exchange, const struct
     else
         good = false;
     if (!good)
-        refuse_now(exchange, &refusal);
+        ollama_refuse(exchange, &refusal);
     ollama_named_close(&named);
 }
 
@@ -166,11 +166,11 @@ void ollama_copy_post(struct api *api, struct exchange *exchange, const struct r
         model_find(api, named.name, &model, &refusal))
         chore_copy(api, exchange, model, model_name_meant(to), &nothing_teller);
     else
-        refuse_now(exchange, &refusal);
+        ollama_refuse(exchange, &refusal);
     ollama_named_close(&named);
 }
 
-static bool is_alias(const struct store *store, struct bytes name)
+bool ollama_is_alias(const struct store *store, struct bytes name)
 {
     for (size_t i = 0; i < store_n_aliases(store); i++)
         if (bytes_equal_text(name, store_alias(store, i)->name))
@@ -190,7 +190,7 @@ static bool delete_named(struct api *api, struct exchange *exchange, uint64_t wh
                       "The model '%s' lies where nothing can be deleted.", file->name);
     if (file)
         chore_delete(api, exchange, who, file, &nothing_teller);
-    else if (is_alias(store, name))
+    else if (ollama_is_alias(store, name))
         chore_name(api, exchange, name, (struct bytes){NULL, 0}, &nothing_teller);
     else
         return model_find(api, name, &other, refusal)
@@ -207,9 +207,9 @@ void ollama_delete(struct api *api, struct exchange *exchange, const struct requ
     struct ollama_named named;
     struct refusal refusal;
     bool good = ollama_named_open(&named, request->body, "model", &refusal);
-    if (good && !store_find_file(store, named.name) && !is_alias(store, named.name))
+    if (good && !store_find_file(store, named.name) && !ollama_is_alias(store, named.name))
         named.name = model_name_meant(named.name);
     if (!good || !delete_named(api, exchange, request->who, named.name, &refusal))
-        refuse_now(exchange, &refusal);
+        ollama_refuse(exchange, &refusal);
     ollama_named_close(&named);
 }

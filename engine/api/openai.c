@@ -216,16 +216,11 @@ static const struct field completions_fields[] = {
     {"suffix", read_suffix}, {NULL, NULL},
 };
 
-static bool missing(struct reading *r, const char *name)
-{
-    return refuse(r->refusal, 400, "missing_required_parameter", name, "'%s' is missing.", name);
-}
-
 static bool chat_finish(struct reading *r)
 {
     r->ask->chat = true;
     if (!r->ask->conversation.messages)
-        return missing(r, "messages");
+        return field_missing(r, "messages");
     return finish_tools(r) && finish_thinking(r) && finish_logprobs(r) && finish_choices(r);
 }
 
@@ -241,7 +236,7 @@ static bool prompt_finish(struct reading *r)
 static bool completions_finish(struct reading *r)
 {
     if (!r->ask->prompt.p && !r->ask->prompt_ids)
-        return missing(r, "prompt");
+        return field_missing(r, "prompt");
     // with log-probabilities the engine tells the prompt, token by token
     r->ask->echoes = r->form->echo && r->form->logprobs;
     r->form->echo = r->form->echo && !r->ask->echoes;

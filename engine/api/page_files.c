@@ -58,9 +58,7 @@ static bool takes_gzip(const struct request *request)
 
 void page_file_get(struct api *api, struct exchange *exchange, const struct request *request)
 {
-    const size_t n_folder = strlen("/page/");
-    const struct page_file *file =
-        find((struct bytes){request->path.p + n_folder, request->path.n - n_folder});
+    const struct page_file *file = find(path_behind(request, "/page/"));
     const char *type = file ? type_of(file->name) : NULL;
     char tag[40];
     (void)api;

@@ -117,9 +117,7 @@ static void last_words(struct follower *follower, const struct err *err)
     struct json json;
     refusal_of(&refusal, err);
     if (!follower->stream && err->status == OK) {
-        line_begin(&json, "success");
-        json_end(&json);
-        json_reply(exchange, 200, &json);
+        ollama_success(exchange);
     } else if (!follower->stream) {
         refusal_reply(exchange, &refusal);
     } else {
@@ -228,12 +226,7 @@ static bool is_here(const struct api *api, struct bytes name)
 {
     const struct store *store = api->options.store;
     name = store_find_file(store, name) ? name : model_name_meant(name);
-    if (store_find_file(store, name))
-        return true;
-    for (size_t i = 0; i < store_n_aliases(store); i++)
-        if (bytes_equal_text(name, store_alias(store, i)->name))
-            return true;
-    return false;
+    return store_find_file(store, name) || ollama_is_alias(store, name);
 }
 
 // Ollama's: {"model": NAME, "stream": true}
@@ -242,7 +235,6 @@ void ollama_pull_post(struct api *api, struct exchange *exchange, const struct r
     struct ollama_named named;
     struct refusal refusal;
     struct pull *pull = NULL;
-    struct json json;
     bool good = ollama_named_open(&named, request->body, "model", &refusal);
     const bool here = good && is_here(api, named.name);
     if (here && named.stream) {
@@ -250,17 +242,13 @@ void ollama_pull_post(struct api *api, struct exchange *exchange, const struct r
         if (ndjson_data(exchange, bytes_of("{\"status\":\"success\"}")) == OK)
             exchange_end(exchange);
     } else if (here) {
-        line_begin(&json, "success");
-        json_end(&json);
-        json_reply(exchange, 200, &json);
+        ollama_success(exchange);
     } else if (good) {
         pull = pull_wanted(api, named.name, (struct bytes){NULL, 0}, &refusal);
         good = pull && follow(pull, exchange, named.stream, &refusal);
     }
-    if (!good) {
-        refusal.shape = ERRORS_OLLAMA;
-        refusal_reply(exchange, &refusal);
-    }
+    if (!good)
+        ollama_refuse(exchange, &refusal);
     ollama_named_close(&named);
 }
 
@@ -342,8 +330,7 @@ void downloads_get(struct api *api, struct exchange *exchange, const struct requ
 static struct pull *pull_in_path(struct api *api, const struct request *request,
                                  struct refusal *refusal)
 {
-    const size_t n = sizeof("/v1/downloads/") - 1;
-    const struct bytes id = {request->path.p + n, request->path.n - n};
+    const struct bytes id = path_behind(request, "/v1/downloads/");
     uint64_t number = 0;
     for (size_t i = 0; i < id.n && number < UINT64_MAX / 100; i++)
         number = id.p[i] >= '0' && id.p[i] <= '9' ? number * 10 + (uint64_t)(id.p[i] - '0')

@@ -17,8 +17,7 @@ struct target { // of a request: /v1/responses/ID or /v1/responses/ID/REST
 
 static struct target target_of(const struct request *request)
 {
-    const size_t n = sizeof("/v1/responses/") - 1;
-    struct target target = {{request->path.p + n, request->path.n - n}, bytes_of("")};
+    struct target target = {path_behind(request, "/v1/responses/"), bytes_of("")};
     const uint8_t *slash = memchr(target.id.p, '/', target.id.n);
     if (slash) {
         const size_t n_id = (size_t)(slash - target.id.p);

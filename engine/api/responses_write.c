@@ -283,8 +283,7 @@ static void unwrap(struct response *response)
     yyjson_val *input = yyjson_obj_get(yyjson_doc_get_root(doc), "input");
     if (yyjson_is_str(input) || !doc) {
         response->text.n = 0; // no longer than what holds it
-        keep(&response->text,
-             (struct bytes){(const uint8_t *)yyjson_get_str(input), yyjson_get_len(input)});
+        keep(&response->text, string_of(input));
     }
     yyjson_doc_free(doc);
 }

@@ -272,8 +272,7 @@ void uploads_options(struct api *api, struct exchange *exchange, const struct re
 static bool upload_find(const struct api *api, const struct request *request, struct incoming **out,
                         struct refusal *refusal)
 {
-    const size_t n = sizeof("/v1/uploads/") - 1;
-    const struct bytes id = {request->path.p + n, request->path.n - n};
+    const struct bytes id = path_behind(request, "/v1/uploads/");
     char text[NAME_TEXT];
     *out = store_incoming_find(api->options.store, id);
     if (*out && incoming_is_update(incoming_at(*out)->id))
@@ -426,7 +425,7 @@ static bool put_read(struct api *api, const struct request *request, struct taki
                      struct refusal *refusal)
 {
     static const char key[] = "sha256=";
-    const size_t n = sizeof("/v1/models/") - 1, n_key = sizeof(key) - 1;
+    const size_t n_key = sizeof(key) - 1;
     struct bytes query = request->query;
     char id[INCOMING_ID_BYTES];
     struct err err = {0};
@@ -439,11 +438,10 @@ static bool put_read(struct api *api, const struct request *request, struct taki
     if (query.n > 0)
         query = (struct bytes){query.p + n_key, query.n - n_key};
     upload_id(id, ONE_PIECE);
-    const struct incoming_wish wish = {
-        .id = bytes_of(id),
-        .name = model_of((struct bytes){request->path.p + n, request->path.n - n}),
-        .n_bytes = request->body_bytes,
-        .sha256 = query};
+    const struct incoming_wish wish = {.id = bytes_of(id),
+                                       .name = model_of(path_behind(request, "/v1/models/")),
+                                       .n_bytes = request->body_bytes,
+                                       .sha256 = query};
     if (incoming_make(api->options.store, &wish, &plan->incoming, &err) != OK)
         return refuse_arrival(refusal, &err);
     plan->cap_bytes = request->body_bytes > 0 ? request->body_bytes : BODY_FILE_BYTES_MOST;
