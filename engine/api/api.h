@@ -60,3 +60,6 @@ const char *api_key(const struct api *api);
 // Calls changed when the box's key was rotated: api_key is another now.
 void api_on_key(struct api *api, void (*changed)(void *), void *arg);
 bool api_key_is_new(const struct api *api); // made by this api_open
+// The squares of a QR code, [side][side], 1: dark; to be freed. sturdy: 15 % of it may be spoilt,
+// else 7 %. NULL: the text is too long, or there is no memory. On any thread.
+uint8_t *qr_squares(const char *text, bool sturdy, int *side);

@@ -10,7 +10,6 @@
 // here meanwhile is the key as its owner showed it, in memory alone, and of the code its SHA-256.
 #include "fields.h"
 
-#include <qrencode.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,20 +37,21 @@ static struct handover *place_for(struct api *api, uint64_t who)
     return first;
 }
 
-// The squares of the code, row by row; nothing where the library has no memory.
+// Row by row; no row where none can be had.
 static void qr_write(struct json *json, const char *text)
 {
-    QRcode *qr = QRcode_encodeString8bit(text, 0, QR_ECLEVEL_M);
+    int side = 0;
+    uint8_t *squares = qr_squares(text, true, &side);
     char row[200];
     json_array(json, "qr");
-    for (int y = 0; qr && y < qr->width && qr->width < (int)sizeof(row); y++) {
-        for (int x = 0; x < qr->width; x++)
-            row[x] = (qr->data[y * qr->width + x] & 1) ? '1' : '0';
-        row[qr->width] = 0;
+    for (int y = 0; squares && y < side && side < (int)sizeof(row); y++) {
+        for (int x = 0; x < side; x++)
+            row[x] = squares[y * side + x] ? '1' : '0';
+        row[side] = 0;
         json_string(json, NULL, row);
     }
     json_end(json);
-    QRcode_free(qr);
+    free(squares);
 }
 
 // Drawing one costs the net thread: false, with *refusal filled, where the key has just had one.

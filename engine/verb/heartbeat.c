@@ -4,11 +4,11 @@
 // it comes. The QR code is made here and not in PID 1, which is the one process whose end
 // is the machine's, and that is to draw no more than it has to: it gets a square of bits to draw.
 #include "heartbeat.h"
+#include "api/api.h"
 #include "base/relay.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <qrencode.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,23 +92,24 @@ void heartbeat_start_page(struct heartbeat *h, const char *url, bool plain)
         plain_url(text, sizeof(text), url);
     else
         snprintf(text, sizeof(text), "%s", url ? url : "");
-    QRcode *code = url ? QRcode_encodeString8bit(text, 0, QR_ECLEVEL_L) : NULL;
-    if (!code || code->width > QR_MOST) {
+    int side = 0;
+    uint8_t *squares = url ? qr_squares(text, false, &side) : NULL;
+    if (!squares || side > QR_MOST) {
         heartbeat_say(h, "qr 0\n");
-        QRcode_free(code);
+        free(squares);
         return;
     }
-    const int n_modules = code->width * code->width;
-    int n = snprintf(line, sizeof(line), "qr %d ", code->width);
+    const int n_modules = side * side;
+    int n = snprintf(line, sizeof(line), "qr %d ", side);
     for (int at = 0; at < n_modules || at % 8; at += 4) {
         int digit = 0;
         for (int i = at; i < at + 4; i++)
-            digit = 2 * digit + (i < n_modules ? code->data[i] & 1 : 0);
+            digit = 2 * digit + (i < n_modules ? squares[i] : 0);
         line[n++] = "0123456789abcdef"[digit];
     }
     line[n++] = '\n';
     line[n] = 0;
-    QRcode_free(code);
+    free(squares);
     heartbeat_say(h, line);
 }
 

@@ -37,7 +37,7 @@ PLACES = {
                        "init/bundle.c"],
     r"vulkan/.*": ["engine/compute/vulkan/"],
     r"llhttp\.h": ["engine/net/http.c", "engine/net/http.h", "engine/net/response.h"],
-    r"qrencode\.h": ["engine/api/handover.c", "engine/verb/heartbeat.c"],
+    r"qrencode\.h": ["engine/api/qr.c"],
     r"isocline\.h": ["engine/verb/lines.c"],
     r"pcre2\.h": ["engine/text/pretokenizer.c"],
     r"yaml\.h": ["init/cloud_yaml.c"],
