@@ -8,6 +8,7 @@ skills are skipped). Node and Chromium run in a root of their own, made once by 
 import http.client
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -28,6 +29,7 @@ TEST_ROOT_PACKAGES = "nodejs npm chromium curl libnss3-tools python3 openssl ca-
 SHORT = ("--ctx", "1024")
 
 passed, failed, skipped = 0, 0, 0
+port_marks = []  # of free_ports: held to the end
 
 
 def add(found):
@@ -53,13 +55,29 @@ def skip(name, why):
     print("skipped %s: %s" % (name, why), flush=True)
 
 
+def kept_port(port):
+    """Keeps it for this topic, by a UDP socket of that number, which is in no TCP server's way; False: somebody has it."""
+    mark = socket.socket(type=socket.SOCK_DGRAM)
+    try:
+        mark.bind(("127.0.0.1", port))
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", port))
+    except OSError:
+        mark.close()
+        return False
+    port_marks.append(mark)
+    return True
+
+
 def free_ports(n):
-    sockets = [socket.socket() for _ in range(n)]
-    for s in sockets:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
+    """Ports of 127.0.0.1 that no other topic is given while this one runs; below those that connections are given."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    among = range(10000, first if first > 12000 else 32768)
+    ports = []
+    while len(ports) < n:
+        port = random.choice(among)
+        if kept_port(port):
+            ports.append(port)
     return ports
 
 
