@@ -9,7 +9,10 @@ the one first that was second before; each client streams one completion of n to
 beginning alike. Told are medians over clients and repetitions, and ours / the peer's (for the first token: its time, so less is better):
 
   first     ms from the request to the first text
-  a stream  tokens a second of one client, from its first text to its last
+  a stream  tokens a second of one client, from its first text to its last. Who has its first text while the prompts of others are still
+            computed streams beside that work; a server that answers nobody before it has read all prompts has no such time
+  together  the same, from when the last client had its first text: nothing but answers is computed then
+  whole     tokens a second of one client, from its request to its last text: what it waits for in all
   in all    tokens a second of all clients, from the first request to the last end
 
 Ours speaks TLS, the peer plain HTTP. The weights are random and so the answers repeat themselves, of which our guessing ahead would make
@@ -18,6 +21,7 @@ more than a real model's text allows: it is off unless --speculation is given.
 import argparse, http.client, json, os, shutil, signal, socket, ssl, statistics, subprocess, sys, tempfile, time
 from concurrent.futures import ThreadPoolExecutor
 
+FIGURES = ('first', 'a stream', 'together', 'whole', 'in all')
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [os.path.dirname(HERE), HERE]
 import cases
@@ -85,11 +89,11 @@ def wait(server):
 
 
 def ask(server, prompt, n, out):
-    """(began, first text, last text, ended, tokens of the prompt) is added to out."""
+    """(began, when each text came, ended, tokens of the prompt) is added to out."""
     connection = server.connect()
     connection.connect()
     body = {'prompt': prompt, 'max_tokens': n, 'temperature': 0, 'ignore_eos': True, 'stream': True, 'stream_options': {'include_usage': True}}
-    began, first, last, usage = time.monotonic(), None, None, None
+    began, texts, usage = time.monotonic(), [], None
     connection.request('POST', '/v1/completions', json.dumps(body), dict(server.headers(), **{'Content-Type': 'application/json'}))
     answer = connection.getresponse()
     if answer.status != 200: raise SystemExit('%s: %d %s' % (type(server).__name__, answer.status, answer.read()[:300]))
@@ -99,10 +103,9 @@ def ask(server, prompt, n, out):
         if 'error' in event: raise SystemExit('%s: %s' % (type(server).__name__, event))
         usage = event.get('usage') or usage
         if any(choice.get('text') for choice in event.get('choices') or []):
-            last = time.monotonic()
-            first = first or last
+            texts.append(time.monotonic())
     if not usage or usage['completion_tokens'] != n: raise SystemExit('%s: %d tokens were wanted: %s' % (type(server).__name__, n, usage))
-    out.append((began, first, last, time.monotonic(), usage['prompt_tokens']))
+    out.append((began, texts, time.monotonic(), usage['prompt_tokens']))
     connection.close()
 
 
@@ -114,14 +117,20 @@ def all_at_once(server, prompts, n):
 
 
 def measure(server, prompts, n):
-    """(ms to the first text of each client, tokens a second of each, of all, tokens of the prompts)"""
+    """The figures, each a list of one a client, and the tokens of the prompts."""
     wait(server)
     all_at_once(server, ['Warm ' + prompt for prompt in prompts], 4)  # kernels for such passes are compiled then, not measured
     found = all_at_once(server, prompts, n)
     server.stop()
     if len(found) != len(prompts): sys.exit('%s: %d of %d answers' % (type(server).__name__, len(found), len(prompts)))
-    whole = max(f[3] for f in found) - min(f[0] for f in found)
-    return ([1e3 * (f[1] - f[0]) for f in found], [(n - 1) / max(f[2] - f[1], 1e-6) for f in found], n * len(found) / whole, sorted(f[4] for f in found))
+    took = max(f[2] for f in found) - min(f[0] for f in found)
+    all_begun = max(texts[0] for _, texts, _, _ in found)
+    behind = [[t for t in texts if t > all_begun] for _, texts, _, _ in found]  # a text may be more than one token, or less
+    return {'first': [1e3 * (texts[0] - began) for began, texts, _, _ in found],
+            'a stream': [(n - 1) / max(texts[-1] - texts[0], 1e-6) for _, texts, _, _ in found],
+            'together': [n * len(b) / len(f[1]) / (b[-1] - all_begun) for b, f in zip(behind, found) if b],
+            'whole': [n / (texts[-1] - began) for began, texts, _, _ in found],
+            'in all': [n * len(found) / took], 'prompts': sorted(f[3] for f in found)}
 
 
 def compare(model, a, n_clients, label):
@@ -133,13 +142,12 @@ def compare(model, a, n_clients, label):
         at = [(r * n_clients + i) * 997 % max(1, len(words) - n_chars) for i in range(n_clients)]
         prompts = ['%d %s' % (r * n_clients + i, words[k:k + n_chars]) for i, k in enumerate(at)]
         for kind in ((Ours, Peer), (Peer, Ours))[r % 2]: got[kind].append(measure(kind(model, a, n_clients, n_ctx), prompts, a.n))
-    if [g[3] for g in got[Ours]] != [g[3] for g in got[Peer]]: print('  the prompts have other tokens: %s, %s' % (got[Ours][0][3], got[Peer][0][3]))
-    rows = []
-    for kind in (Ours, Peer):
-        rows.append((statistics.median(x for g in got[kind] for x in g[0]), statistics.median(x for g in got[kind] for x in g[1]), statistics.median(g[2] for g in got[kind])))
-    print(label + ' | %8.0f %8.0f %5.2f | %8.1f %8.1f %5.2f | %8.1f %8.1f %5.2f | %s' % (
-        *(x for i in range(3) for x in (rows[0][i], rows[1][i], rows[0][i] / rows[1][i])),
-        '; '.join('%.1f / %.1f' % (x[2], y[2]) for x, y in zip(got[Ours], got[Peer]))), flush=True)
+    if [g['prompts'] for g in got[Ours]] != [g['prompts'] for g in got[Peer]]: print('  the prompts have other tokens: %s, %s' % (got[Ours][0]['prompts'], got[Peer][0]['prompts']))
+    cells = []
+    for name in FIGURES:
+        ours, peer = (statistics.median(x for g in got[kind] for x in g[name]) if any(g[name] for g in got[kind]) else float('nan') for kind in (Ours, Peer))
+        cells.append(('%7.0f %7.0f %5.2f' if name == 'first' else '%7.1f %7.1f %5.2f') % (ours, peer, ours / peer))
+    print(' | '.join([label, *cells, '; '.join('%.1f / %.1f' % (x['in all'][0], y['in all'][0]) for x, y in zip(got[Ours], got[Peer]))]), flush=True)
 
 
 def main():
@@ -150,7 +158,8 @@ def main():
     a = ap.parse_args()
     os.makedirs(WORK, exist_ok=True)
     print('peer:', peer_version())
-    print('%-9s %-7s %-9s %7s | %26s | %26s | %26s |' % ('model', 'type', 'device', 'clients', 'first, ms: ours peer ratio', 'a stream, tok/s', 'in all, tok/s'))
+    print('figures: ours, the peer\'s, their ratio; the first in ms, the others in tok/s; at the end each repetition in all')
+    print(' | '.join(['%-9s %-7s %-9s %7s' % ('model', 'type', 'device', 'clients'), *('%21s' % name for name in FIGURES), 'in all, each']))
     for shape in a.models.split(','):
         for kind in a.types.split(','):
             model = model_of(shape, kind, a.layers)
