@@ -38,7 +38,7 @@ CONTEXT = ssl.create_default_context(cafile=args.ca)
 CROWD_FROM = '127.0.0.2'
 BODY = 8 << 20
 MISSING = 24  # bytes of a body that never come
-CROWD_SHARE = 0.3  # of a core: what one address without a key may cost, with room for a slow or an instrumented build
+CROWD_SHARE = 0.5  # of a core: what one address without a key may cost, with room for a slow or an instrumented build
 FILL_S = 30  # a crowd has so long to send its bodies
 passed = failed = 0
 
