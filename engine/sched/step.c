@@ -9,9 +9,9 @@
 //
 // So between two tokens of a stream there is one pass (and one of each other model that computes),
 // whose prompt rows take STEP_SHARED_US, or STEP_SHARED_TIMES what the streams' own rows take where
-// that is more, or are CHUNK_LEAST_SHARED, which a slow machine does at least; and beside it a slice
-// of loading (LOAD_SLICE_MS) or of what is kept (keep.c: a page of rows) where there is one. While
-// nothing was measured the rows are CHUNK_FIRST_SHARED.
+// that is more, or are CHUNK_LEAST_SHARED, which a slow machine does at least; and beside it a
+// slice of loading (LOAD_SLICE_MS) or of what is kept (keep.c: a page of rows) where there is one.
+// While nothing was measured the rows are CHUNK_FIRST_SHARED.
 #include "inside.h"
 
 #include <string.h>
