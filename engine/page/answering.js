@@ -105,6 +105,7 @@ export async function answer(conversation) {
     if (running.has(conversation.id)) return;
     const abort = new AbortController();
     running.set(conversation.id, { conversation, abort });
+    put_aside(); // its address is shown before the disk has kept it
     let node = conversation.nodes[conversation.at];
     try {
         for (let round = 0; round < ROUNDS_MOST; round++) {

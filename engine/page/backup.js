@@ -3,7 +3,8 @@
 
 import { ask, key_forget } from "./api.js";
 import { h } from "./dom.js";
-import { t } from "./text.js";
+import { wait_for_box } from "./restart.js";
+import { moment, t } from "./text.js";
 import { button, dialog, field, note, save_file, sentence } from "./ui.js";
 
 const LEAST = 10; // letters of a password
@@ -25,13 +26,6 @@ const form = (title, text, fields, action, send) => dialog(title, (close) => {
 
 const password = (autocomplete) => h("input#backup-password", { type: "password", required: true, minlength: LEAST, autocomplete });
 
-// The keys are others now, or are about to be.
-function signed_out(text) {
-    note(text);
-    key_forget();
-    document.dispatchEvent(new Event("signed-out"));
-}
-
 async function backup() {
     const secret = password("new-password");
     const file = await form(t("backup"), t("backup.text"), field(t("backup.password"), secret, t("backup.password.hint")), t("backup.make"), () => ask("POST", "/v1/backup", { password: secret.value }));
@@ -49,7 +43,7 @@ async function restore() {
         }
         return ask("POST", "/v1/restore", { password: secret.value, backup: file });
     });
-    if (done?.restarting) signed_out(t("restore.done"));
+    if (done?.restarting) await wait_for_box(t("restore"), t("restore.done", { when: moment(new Date(done.made * 1000)) }));
     else if (done) note(t("restore.later"));
 }
 
@@ -57,7 +51,10 @@ async function reset() {
     const word = h("input#reset-word", { type: "text", required: true, pattern: "erase", autocomplete: "off", autocapitalize: "off" }), keep = h("input", { type: "checkbox", checked: true });
     const done = await form(t("reset"), t("reset.text"), [field(t("reset.word"), word), h("label.check", keep, h("span", t("reset.keep")))], t("reset"),
         () => ask("POST", "/v1/reset", { confirm: word.value, keep_models: keep.checked }));
-    if (done) signed_out(t("reset.done"));
+    if (!done) return;
+    key_forget();
+    await wait_for_box(t("reset"), t("reset.done"), true);
+    document.dispatchEvent(new Event("signed-out"));
 }
 
 // can_reset: there is somebody under the server who erases at a start.

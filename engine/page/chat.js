@@ -124,8 +124,9 @@ export async function show(place, id) {
         data.add(conversation, { role: "user", text, files });
         scroll.replaceChildren(thread);
         begin();
-        await kept.keep(conversation).catch((error) => note(t("not_kept", { text: error?.message ?? "" }), "bad"));
+        // Before the disk has it: who reloads on a slow one finds the conversation (kept.js puts it aside), not an empty page.
         if (is_new && !location.hash.includes(conversation.id)) history.replaceState(null, "", `/#/chat/${conversation.id}`);
+        await kept.keep(conversation).catch((error) => note(t("not_kept", { text: error?.message ?? "" }), "bad"));
         list.refresh();
     };
     const full = meter(conversation, models);

@@ -20,6 +20,9 @@ export function settings_kept() {
     }
 }
 
+// The next chat begins with it; "": with the box's.
+export const keep_model = (model) => localStorage.setItem(LAST, JSON.stringify({ ...settings_kept(), model: model || undefined }));
+
 function choice(name, values, settings, changed) {
     const made = h(`select#set-${name}`, { onchange: () => { settings[name] = made.value || undefined; changed(); } },
         values.map((value) => h("option", { value }, t(`set.${name}.${value || "default"}`))));

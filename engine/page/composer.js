@@ -2,6 +2,7 @@
 // while an answer comes. Enter sends, Shift+Enter breaks the line.
 
 import { is_running } from "./answering.js";
+import { keep_model } from "./chat_settings.js";
 import { h, icon } from "./dom.js";
 import { bytes, t } from "./text.js";
 import { button, note } from "./ui.js";
@@ -25,9 +26,10 @@ async function read(file) {
 }
 
 function model_choice(conversation, models) {
-    const choice = h("select.quiet", { "aria-label": t("model"), onchange: () => { conversation.settings.model = choice.value; } },
+    const choice = h("select.quiet", { "aria-label": t("model"), onchange: () => { conversation.settings.model = choice.value; keep_model(choice.value); } },
         h("option", { value: "" }, t("model.default")), models.map((model) => h("option", { value: model.id }, model.id)));
     choice.value = models.some((model) => model.id === conversation.settings.model) ? conversation.settings.model : "";
+    if (models.length) conversation.settings.model = choice.value; // what is shown is what is asked, also where that model is gone
     return choice;
 }
 

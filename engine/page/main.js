@@ -74,7 +74,7 @@ async function show() {
     document.title = area === "welcome" ? `Tawny · ${location.hostname}` : `${t(`area.${area}`)} · Tawny`;
     document.body.dataset.area = area;
     if (!AREAS[area].open && !key()) {
-        main.replaceChildren(h("section.column", h("h1", t(`area.${area}`)), sign_in(show)));
+        main.replaceChildren(h("section.column", h("h1", t(`area.${area}`)), sign_in()));
         return;
     }
     const section = area === "welcome" ? welcome : h(`section.${area === "chat" ? "wide" : "column"}`);

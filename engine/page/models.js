@@ -2,6 +2,7 @@
 // uploads, with how far they are), and what is worth having that fits.
 
 import { ask, get } from "./api.js";
+import { keep_model } from "./chat_settings.js";
 import { h, icon } from "./dom.js";
 import { bytes, duration, number, short, t } from "./text.js";
 import { upload } from "./upload.js";
@@ -28,7 +29,7 @@ const FACTS_OF = [["quantisation", (m) => m.quantisation], ["parameters", (m) =>
 
 function actions(model, aliases, changed) {
     const loaded = model.status === "ready" || model.status === "loading", name = encodeURIComponent(model.id);
-    return [model.status === "ready" && model.capabilities?.includes("completion") ? h("a.button.small", { href: "/#/chat" }, t("model.chat")) : null,
+    return [model.status === "ready" && model.capabilities?.includes("completion") ? h("a.button.small", { href: "/#/chat", onclick: () => keep_model(model.id) }, t("model.chat")) : null,
         !loaded && !model.fault ? button("on", t("model.load"), () => act(() => ask("POST", "/v1/models/load", { model: model.id }), changed), { kind: "small" }) : null,
         loaded && !model.pinned ? button(null, t("model.unload"), () => act(() => ask("POST", "/v1/models/unload", { model: model.id }), changed), { kind: "small" }) : null,
         model.fault || !model.capabilities?.includes("completion") ? null : button(null, t("model.defaults"), () => defaults_form(model, changed), { kind: "small" }),

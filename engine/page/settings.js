@@ -4,6 +4,7 @@
 import { ask, get } from "./api.js";
 import { backup_row } from "./backup.js";
 import { h, set } from "./dom.js";
+import { wait_for_box } from "./restart.js";
 import { t } from "./text.js";
 import { button, confirm, field, note, problem, sentence, waiting } from "./ui.js";
 
@@ -34,7 +35,7 @@ async function restart(look) {
     if (!(await confirm(t("settings.restart"), t("settings.restart.text"), t("settings.restart")))) return;
     try {
         await ask("PUT", "/v1/settings", { restart: true });
-        note(t("settings.restarting"));
+        await wait_for_box(t("settings.restart"), t("settings.restarting"));
     } catch (error) {
         note(sentence(error), "bad");
     }

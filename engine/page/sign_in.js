@@ -6,8 +6,8 @@ import { h } from "./dom.js";
 import { t } from "./text.js";
 import { field, say, sentence } from "./ui.js";
 
-// `done` is called when the key is right.
-export function sign_in(done) {
+// What is shown is drawn anew ("signed-in") when the key is right.
+export function sign_in() {
     const secret = h("input#key", { type: "password", autocomplete: "current-password", autocapitalize: "off", spellcheck: "false",
         placeholder: "tawny-…", required: true });
     const keep = h("input#keep", { type: "checkbox" }), wrong = h("p.wrong", { role: "alert" }), send = h("button.main", { type: "submit" }, t("sign_in"));
@@ -23,7 +23,6 @@ export function sign_in(done) {
             key_set(given, keep.checked);
             say(t("signed_in"));
             document.dispatchEvent(new Event("signed-in"));
-            done?.();
         } catch (error) {
             wrong.textContent = error.status === 401 ? t("key.wrong") : sentence(error);
             secret.focus();

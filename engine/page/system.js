@@ -3,7 +3,7 @@
 
 import { get, send } from "./api.js";
 import { h } from "./dom.js";
-import { bytes, current, duration, number, t, when } from "./text.js";
+import { bytes, duration, moment, number, t, when } from "./text.js";
 import { bar, button, confirm, note, problem, sentence, waiting } from "./ui.js";
 
 const LOOK_MS = 3000, BUSY = ["receiving", "checking", "trying", "verified"];
@@ -25,7 +25,7 @@ function sensors(list) {
 export function machine_card(box) {
     const at = new Date(box.time * 1000), trust = box.time_trusted === undefined ? "" : ` · ${t(box.time_trusted ? "box.time.trusted" : "box.time.not")}`;
     return h("div.card", h("h2", t("box.machine")), h("dl", box.addresses.length ? [h("dt", t("box.addresses")), h("dd", box.addresses.map((one) => h("div", one)))] : null,
-        h("dt", t("box.time")), h("dd", at.toLocaleString(current(), { dateStyle: "medium", timeStyle: "medium" }), trust),
+        h("dt", t("box.time")), h("dd", moment(at), trust),
         box.up_s === undefined ? null : [h("dt", t("box.up")), h("dd", duration(box.up_s))], h("dt", t("box.serving")), h("dd", duration(Math.max(0, box.time - box.serving_since))), sensors(box.sensors)));
 }
 

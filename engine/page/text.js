@@ -15,6 +15,9 @@ const english = new Map(); // element of index.html -> what it held
 
 export const current = () => language;
 
+// As numbers and times are written where the visitor is: the same language may have several ways.
+const place = () => (navigator.languages ?? []).find((tag) => tag.slice(0, 2) === language) ?? language;
+
 export function choose(code) {
     language = code;
     localStorage.setItem("tawny.language", code);
@@ -44,7 +47,7 @@ export function translate(root) {
 }
 
 export const number = (value, digits = 0) =>
-    new Intl.NumberFormat(language, { maximumFractionDigits: digits, minimumFractionDigits: digits }).format(value);
+    new Intl.NumberFormat(place(), { maximumFractionDigits: digits, minimumFractionDigits: digits }).format(value);
 
 export function bytes(n) {
     const units = ["B", "kB", "MB", "GB", "TB"];
@@ -54,7 +57,7 @@ export function bytes(n) {
 }
 
 // 1200000 -> "1.2 M": numbers of parameters and tokens.
-export const short = (n) => new Intl.NumberFormat(language, { notation: "compact", maximumFractionDigits: 1 }).format(n);
+export const short = (n) => new Intl.NumberFormat(place(), { notation: "compact", maximumFractionDigits: 1 }).format(n);
 
 export function duration(seconds) {
     if (seconds < 60) return `${number(Math.max(0, seconds))} s`;
@@ -63,8 +66,10 @@ export function duration(seconds) {
 }
 
 // Unix time, or a Date: the time of today, else the day.
+export const moment = (date) => date.toLocaleString(place(), { dateStyle: "medium", timeStyle: "medium" });
+
 export function when(time) {
     const date = time instanceof Date ? time : new Date(time * 1000);
     const today = date.toDateString() === new Date().toDateString();
-    return new Intl.DateTimeFormat(language, today ? { timeStyle: "short" } : { dateStyle: "medium" }).format(date);
+    return new Intl.DateTimeFormat(place(), today ? { timeStyle: "short" } : { dateStyle: "medium" }).format(date);
 }

@@ -69,6 +69,8 @@ export function dialog(title, fill, { kind = "" } = {}) {
         made.addEventListener("click", (event) => event.target === made && close(null));
         document.body.append(made);
         made.showModal();
+        // what is to be filled in, not the button that closes; a phone's keyboard would cover half of it
+        if (matchMedia("(min-width: 56rem)").matches) made.querySelector(".dialog-body :is(input, select, textarea)")?.focus();
     });
 }
 

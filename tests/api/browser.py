@@ -3,6 +3,7 @@ it, part by part: browser_*.mjs, by Chromium's own protocol (chromium.mjs)."""
 
 import http.server
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,8 @@ import time
 
 import npm
 import scripted
-from tools import HERE, ROOT, Server, WORK, check, in_test_root, skip, test_root
+from settings import as_init
+from tools import HERE, ROOT, Server, WORK, check, free_ports, in_test_root, skip, test_root
 
 sys.path.insert(0, str(ROOT / "tests" / "golden"))
 import headers  # noqa: E402
@@ -103,6 +105,48 @@ def models_area(model, home):
         subprocess.run([*sudo, "umount", state / "models"])
 
 
+class Box:
+    """A server whose PID 1 this is: started again when it asks for it, and erased before where that is marked."""
+
+    def __init__(self, model):
+        self.model, self.ports, self.over = model, free_ports(2), False
+        self.begin(True)
+        self.server.wait()
+        threading.Thread(target=self.watch, daemon=True).start()
+
+    def begin(self, fresh):
+        self.server, self.beats, self.close = as_init(self.model, None, fresh=fresh, ports=self.ports)
+
+    def watch(self):
+        said = b""
+        while not self.over:
+            if not select.select([self.beats], [], [], 0.2)[0]:
+                continue
+            said = (said + os.read(self.beats, 4096))[-4096:]
+            if b"restart\n" not in said and b"reboot\n" not in said:
+                continue
+            said, _ = b"", self.server.stop()
+            self.close()
+            time.sleep(1)  # as quick as no box is
+            self.begin((self.server.state / "reset.pending").exists())
+
+    def stop(self):
+        self.over = True
+        time.sleep(0.3)
+        return self.server.stop()
+
+
+def restarts(model, root, home):
+    """What a person sees while the box is away, and what becomes of the key."""
+    box = Box(model)
+    code, text = in_test_root(root, "certutil", "-d", "sql:%s" % (home / ".pki" / "nssdb"), "-A", "-t", "C,,", "-n", "tawny again", "-i", box.server.ca)
+    check("browser: the CA of another box", code == 0, text)
+    shutil.rmtree(home / "restart", ignore_errors=True)
+    (home / "shots").mkdir(exist_ok=True)
+    npm.client("browser", "browser_restart.mjs", box.server, 5, seconds=600, HOME=home)
+    check("browser: it stops after all that", box.stop() == 0)
+
+
 def run(model):
     root, why = test_root()
     if not root:
@@ -131,9 +175,10 @@ def run(model):
     npm.client("browser", "browser_frame.mjs", server, 19, seconds=600, HOME=home)
     check("browser: the server stops cleanly", server.stop() == 0)
     models_area(model, home)
+    restarts(model, root, home)
     server = Server("browser", model, fresh=False, options=("--models", scripted_models()))  # with the CA that is trusted
     server.wait()
     npm.client("browser", "browser_hostile.mjs", server, 4, seconds=600, HOME=home, TAWNY_TEXTS=HERE / "browser_texts.txt")
     npm.client("browser", "browser_axe.mjs", server, 38, seconds=600, HOME=home)
-    npm.client("browser", "browser_chat.mjs", server, 17, seconds=600, HOME=home, TAWNY_PID=server.process.pid)
+    npm.client("browser", "browser_chat.mjs", server, 18, seconds=600, HOME=home, TAWNY_PID=server.process.pid)
     server.stop()

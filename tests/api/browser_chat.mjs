@@ -235,6 +235,19 @@ await check("a conversation open in two tabs keeps what both wrote", page, async
     if (said.join() !== "Said first,Said in the other tab,Said last" || answers.length !== 3) return JSON.stringify(nodes);
 });
 
+await check("on a slow disk the address is the conversation's before it is kept, and a reload finds it", page, async () => {
+    await fresh();
+    await page.eval(`(() => {
+        const begin = IDBDatabase.prototype.transaction, never = { objectStore: () => ({ get: () => ({}), put() {} }) };
+        IDBDatabase.prototype.transaction = function (names, mode) { return mode === "readwrite" ? never : begin.call(this, names, mode); };
+    })()`);
+    await ask("A slow disk");
+    await page.until("/^#.chat.[0-9a-z-]+$/i.test(location.hash)", 5000);
+    await page.call("Page.reload");
+    await pause(200);
+    await page.until("document.querySelector('.message.user')?.textContent.includes('A slow disk')");
+});
+
 await check("search finds by what was said; nothing found is told", page, async () => {
     await page.eval("(() => { const field = document.querySelector('#search'); field.value = 'word123'; field.dispatchEvent(new Event('input')); })()");
     await page.until("document.querySelectorAll('.conversations li a').length >= 1 && ![...document.querySelectorAll('.conversations .title')].some((one) => one.textContent === 'Show me')");
