@@ -313,6 +313,51 @@ static void test_other_memory(VkMemoryPropertyFlags own)
     close_device(vk);
 }
 
+static VKAPI_ATTR VkResult VKAPI_CALL refuse_memory(VkDevice device,
+                                                    const VkMemoryAllocateInfo *info,
+                                                    const VkAllocationCallbacks *callbacks,
+                                                    VkDeviceMemory *out)
+{
+    (void)device, (void)info, (void)callbacks, (void)out;
+    return VK_ERROR_OUT_OF_DEVICE_MEMORY;
+}
+static VKAPI_ATTR VkResult VKAPI_CALL refuse_commands(VkDevice device,
+                                                      const VkCommandBufferAllocateInfo *info,
+                                                      VkCommandBuffer *out)
+{
+    (void)device, (void)info, (void)out;
+    return VK_ERROR_OUT_OF_HOST_MEMORY;
+}
+
+// What copies take is there before anything else: numbers get in and out when nothing is left.
+static void test_reserve(void)
+{
+    const int32_t first[] = {5, 99, 0}, second[] = {7, 8, 9};
+    struct vulkan *vk = open_device(NULL);
+    CHECK(!vk->memory.staging); // the host sees all of lavapipe's memory
+    split_memory(vk, 0);
+    CHECK(memory_reserve(vk, NULL) == OK && vk->memory.staging && vk->recorder.copy);
+    struct tensor x = floats(vk, 100, 64, 0), out = floats(vk, 3, 64, -1), row = ints(vk, 3, first);
+    for (int i = 0; i < 3; i++) {
+        const int32_t *rows = i % 2 ? second : first;
+        tensor_write(&vk->compute, &row, rows, sizeof(first));
+        if (compute_begin(&vk->compute, 11))
+            op_rows(&vk->compute, &out, &x, &row);
+        CHECK(compute_finish(&vk->compute, NULL) == OK);
+        vk->call.AllocateMemory = refuse_memory; // from now on
+        vk->call.AllocateCommandBuffers = refuse_commands;
+        vk->memory.n_types[MEMORY_RESULT] = 0;
+        for (int k = 0; k < 3; k++)
+            CHECK(float_at(vk, &out, k, 63) == (float)(rows[k] * 64 + 63));
+        CHECK(!out.buffer->mirror);
+        tensor_write(&vk->compute, &x, (float[]){(float)i}, sizeof(float));
+        CHECK(float_at(vk, &x, 0, 0) == (float)i);
+        tensor_write(&vk->compute, &x, (float[]){0}, sizeof(float));
+    }
+    vk->memory.n_types[MEMORY_RESULT] = 1;
+    close_device(vk);
+}
+
 // ---- weights ------------------------------------------------------------------------------------
 
 static long file_kib_resident(void)
@@ -799,6 +844,7 @@ int main(void)
     test_no_room();
     test_other_memory(VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT);
     test_other_memory(0);
+    test_reserve();
     test_weights(false);
     test_weights(true);
     test_weights_of_memory();

@@ -6,6 +6,7 @@
 #include "core.h"
 
 enum { GPU_PATIENCE_S = 30, SOFTWARE_PATIENCE_S = 600, IDLE_PATIENCE_S = 5 };
+static const double COPY_BYTES_PER_S = 1e9; // at least
 
 // ---- errors -------------------------------------------------------------------------------------
 
@@ -54,6 +55,8 @@ VkResult commands_take(struct vulkan *vk, VkCommandBuffer *out)
         *out = r->idle[--r->n_idle];
         return VK_SUCCESS;
     }
+    if (!memory_for_driver(vk))
+        return VK_ERROR_OUT_OF_DEVICE_MEMORY;
     const VkCommandBufferAllocateInfo info = {
         .sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO,
         .commandPool = r->pool,
@@ -154,31 +157,36 @@ enum status commands_wait(struct vulkan *vk, double thought_s, struct err *err)
     return result == VK_SUCCESS ? OK : vk_refused(err, "waiting for the device", result);
 }
 
+// Into r->copy; none of it when the driver had no memory for the beginning.
+static VkResult copy_record(struct vulkan *vk, const struct buffer *to, uint64_t to_at,
+                            const struct buffer *from, uint64_t from_at, uint64_t n_bytes)
+{
+    struct recorder *r = &vk->recorder;
+    VkResult result = r->copy ? VK_SUCCESS : commands_take(vk, &r->copy);
+    if (result == VK_SUCCESS)
+        result = commands_begin(vk, r->copy, true);
+    if (result != VK_SUCCESS)
+        return result;
+    commands_barrier(vk, r->copy, COMPUTE | COPY, SHADER_WRITE | COPY_WRITE, COPY,
+                     COPY_READ | COPY_WRITE);
+    if (from) {
+        const VkBufferCopy region = {from->at + from_at, to->at + to_at, n_bytes};
+        vk->call.CmdCopyBuffer(r->copy, from->block->buffer, to->block->buffer, 1, &region);
+    } else {
+        vk->call.CmdFillBuffer(r->copy, to->block->buffer, to->at + to_at, n_bytes, 0);
+    }
+    commands_barrier(vk, r->copy, COPY, COPY_WRITE, VK_PIPELINE_STAGE_2_HOST_BIT,
+                     VK_ACCESS_2_HOST_READ_BIT);
+    return vk->call.EndCommandBuffer(r->copy);
+}
+
 enum status vk_copy_now(struct vulkan *vk, const struct buffer *to, uint64_t to_at,
                         const struct buffer *from, uint64_t from_at, uint64_t n_bytes,
                         struct err *err)
 {
-    VkCommandBuffer commands;
-    VkResult result = commands_take(vk, &commands);
-    if (result != VK_SUCCESS)
-        return vk_refused(err, "a command buffer", result);
-    result = commands_begin(vk, commands, true);
-    commands_barrier(vk, commands, COMPUTE | COPY, SHADER_WRITE | COPY_WRITE, COPY,
-                     COPY_READ | COPY_WRITE);
-    if (from) {
-        const VkBufferCopy region = {from->at + from_at, to->at + to_at, n_bytes};
-        vk->call.CmdCopyBuffer(commands, from->block->buffer, to->block->buffer, 1, &region);
-    } else {
-        vk->call.CmdFillBuffer(commands, to->block->buffer, to->at + to_at, n_bytes, 0);
-    }
-    commands_barrier(vk, commands, COPY, COPY_WRITE, VK_PIPELINE_STAGE_2_HOST_BIT,
-                     VK_ACCESS_2_HOST_READ_BIT);
+    VkResult result = copy_record(vk, to, to_at, from, from_at, n_bytes);
     if (result == VK_SUCCESS)
-        result = vk->call.EndCommandBuffer(commands);
-    if (result == VK_SUCCESS)
-        result = commands_submit(vk, commands);
-    enum status status =
-        result == VK_SUCCESS ? commands_wait(vk, 1, err) : vk_refused(err, "a copy", result);
-    commands_give(&vk->recorder, commands);
-    return status;
+        result = commands_submit(vk, vk->recorder.copy);
+    return result == VK_SUCCESS ? commands_wait(vk, (double)n_bytes / COPY_BYTES_PER_S, err)
+                                : vk_refused(err, "a copy", result);
 }

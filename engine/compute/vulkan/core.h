@@ -177,9 +177,15 @@ void memory_close(struct vulkan *vk);
 enum status memory_take(struct vulkan *vk, struct buffer **out, enum memory_class class,
                         uint64_t n_bytes, const char *what, struct err *err);
 void memory_release(struct vulkan *vk, struct buffer *buffer);
+// Room for what the driver takes for a command buffer and its first submission. RADV (Mesa 25.0)
+// crashes where it is refused memory for these.
+bool memory_for_driver(struct vulkan *vk);
 uint8_t *buffer_map(const struct buffer *buffer); // NULL: not visible
-// A buffer of `n_bytes` at most (less when it is that large already) to copy through.
+// memory.staging is there: to copy through.
 enum status memory_staging(struct vulkan *vk, struct err *err);
+// Where numbers get in or out by copies: all that a copy takes, before anything else takes memory,
+// so that no answer ends for want of it later.
+enum status memory_reserve(struct vulkan *vk, struct err *err);
 enum { STAGING_BYTES = 32 << 20 };
 
 // The backend entries (device.c's table).
@@ -292,7 +298,8 @@ struct recording {
 struct recorder {
     VkCommandPool pool;
     VkSemaphore timeline;
-    uint64_t submitted; // the timeline's value when all is done
+    uint64_t submitted;   // the timeline's value when all is done
+    VkCommandBuffer copy; // of vk_copy_now; NULL until the first one
     VkCommandBuffer *idle;
     uint32_t n_idle, n_idle_allocated;
     struct recording **kept;
@@ -322,6 +329,8 @@ void recorder_close(struct vulkan *vk);
 void recorder_note(struct vulkan *vk, struct buffer *buffer); // the open recording uses it
 // The kept recordings that use the buffer: its address is no longer true. NULL: all.
 void recorder_forget(struct vulkan *vk, const struct buffer *buffer);
+// What the driver knows of a lost device's end is put behind the sentence.
+void recorder_tell_fault(struct vulkan *vk, struct err *err);
 bool vk_begin(struct compute *compute, uint64_t key);
 bool vk_rehearse(struct compute *compute);
 enum status vk_finish(struct compute *compute, struct err *err);

@@ -263,6 +263,11 @@ enum status vulkan_open(struct compute **out, const struct compute_options *opti
         return status;
     }
     fill_info(vk);
+    status = memory_reserve(vk, err);
+    if (status != OK) {
+        vulkan_close(&vk->compute);
+        return status;
+    }
     *out = &vk->compute;
     return OK;
 }

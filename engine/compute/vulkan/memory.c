@@ -21,7 +21,8 @@ enum {
     ALIGN = 256,
     BLOCK_LEAST = 16 << 20,
     BLOCK_MOST = 256 << 20,
-    CLEAR_BY_HOST = 1 << 20 // bytes; more are cleared by the device
+    CLEAR_BY_HOST = 1 << 20, // bytes; more are cleared by the device
+    DRIVER_BYTES = 4 << 20   // a command buffer takes 100 KiB, the first submission 3 MiB
 };
 
 static uint64_t round_up(uint64_t n, uint64_t to)
@@ -306,8 +307,9 @@ static void hole_give(struct block *block, uint64_t at, uint64_t n_bytes)
 
 // ---- pieces -------------------------------------------------------------------------------------
 
-// Room in the heap of `type` for n_bytes more, by the driver's budget and by our own count.
-static bool within_budget(struct vulkan *vk, uint32_t type, uint64_t n_bytes)
+// Room in the heap of `type` for n_bytes more, by the driver's budget and by our own count, and for
+// `rest` beside them.
+static bool within_budget(struct vulkan *vk, uint32_t type, uint64_t n_bytes, uint64_t rest)
 {
     VkPhysicalDeviceMemoryProperties heaps;
     VkPhysicalDeviceMemoryBudgetPropertiesEXT budget;
@@ -316,7 +318,16 @@ static bool within_budget(struct vulkan *vk, uint32_t type, uint64_t n_bytes)
     uint64_t used = vk->memory.heap_used[heap];
     if (vk->chosen.memory_budget && budget.heapUsage[heap] > used)
         used = budget.heapUsage[heap];
-    return used + n_bytes <= budget.heapBudget[heap];
+    return used + n_bytes + rest <= budget.heapBudget[heap];
+}
+
+bool memory_for_driver(struct vulkan *vk)
+{
+    for (int of = 0; of < MEMORY_CLASSES; of++)
+        for (uint32_t i = 0; i < vk->memory.n_types[of]; i++)
+            if (within_budget(vk, vk->memory.types[of][i], DRIVER_BYTES, 0))
+                return true;
+    return false;
 }
 
 static uint64_t block_size(const struct vulkan *vk, uint64_t n_bytes)
@@ -348,9 +359,9 @@ static bool take_piece(struct vulkan *vk, enum memory_class class, uint64_t n_by
             if ((*block)->type == types[i] && hole_take(*block, n_bytes, at))
                 return true;
         uint64_t wanted = block_size(vk, n_bytes);
-        if (!within_budget(vk, types[i], wanted))
+        if (!within_budget(vk, types[i], wanted, 2 * DRIVER_BYTES))
             wanted = n_bytes;
-        if (!within_budget(vk, types[i], wanted))
+        if (!within_budget(vk, types[i], wanted, 2 * DRIVER_BYTES))
             continue;
         *block = block_open(vk, types[i], wanted);
         if (*block && hole_take(*block, n_bytes, at))
@@ -416,6 +427,35 @@ enum status memory_staging(struct vulkan *vk, struct err *err)
         return OK;
     return memory_take(vk, &vk->memory.staging, MEMORY_RESULT, STAGING_BYTES, "a staging buffer",
                        err);
+}
+
+// The host sees all tensors in memory that it reads fast.
+static bool no_copies(const struct memory *memory)
+{
+    const VkMemoryPropertyFlags fast =
+        VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
+    for (uint32_t i = 0; i < memory->n_types[MEMORY_MAIN]; i++) {
+        const uint32_t type = memory->types[MEMORY_MAIN][i];
+        if ((memory->properties.memoryTypes[type].propertyFlags & fast) != fast)
+            return false;
+    }
+    return true;
+}
+
+// One copy and one filling: the driver has its own memory for both from then on.
+enum status memory_reserve(struct vulkan *vk, struct err *err)
+{
+    enum { TRIED_BYTES = 64 << 10 };
+    const struct memory *memory = &vk->memory;
+    if (no_copies(memory))
+        return OK;
+    enum status status = memory_staging(vk, err);
+    if (status == OK)
+        status = vk_copy_now(vk, memory->staging, 0, NULL, 0, TRIED_BYTES, err);
+    if (status == OK)
+        status =
+            vk_copy_now(vk, memory->staging, TRIED_BYTES, memory->staging, 0, TRIED_BYTES, err);
+    return status;
 }
 
 void memory_close(struct vulkan *vk)
@@ -533,6 +573,8 @@ static void through_staging(struct vulkan *vk, struct buffer *buffer, uint64_t a
             memcpy((uint8_t *)to + done, staging, n);
         done += n;
     }
+    if (status == DEVICE_ERROR)
+        recorder_tell_fault(vk, &err);
     if (status != OK)
         die("a tensor cannot be %s: %s", to ? "read" : "written", err.text);
 }

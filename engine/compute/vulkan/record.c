@@ -21,8 +21,7 @@ static const double PIECE_S = 0.05, FIRST_PIECE_S = 0.002, SOFTWARE_PIECE_S = 1;
 
 // ---- errors -------------------------------------------------------------------------------------
 
-// What the driver knows of a lost device's end is put behind the sentence.
-static void tell_fault(struct vulkan *vk, struct err *err)
+void recorder_tell_fault(struct vulkan *vk, struct err *err)
 {
     VkDeviceFaultCountsEXT counts = {.sType = VK_STRUCTURE_TYPE_DEVICE_FAULT_COUNTS_EXT};
     VkDeviceFaultAddressInfoEXT address = {0};
@@ -65,8 +64,10 @@ static void piece_begin(struct vulkan *vk)
     }
     open->pieces[open->n++] = (struct submission){commands, 0};
     result = commands_begin(vk, commands, open->key == 0);
-    if (result != VK_SUCCESS)
+    if (result != VK_SUCCESS) {
         fail(vk, "a command buffer", result);
+        return;
+    }
     if (open->n == 1) // behind whatever ran before
         commands_barrier(vk, commands, COMPUTE | COPY, SHADER_WRITE | COPY_WRITE, COMPUTE | COPY,
                          SHADER_READ | SHADER_WRITE | COPY_READ | COPY_WRITE);
@@ -460,7 +461,7 @@ enum status vk_finish(struct compute *compute, struct err *err)
         r->failure.status != DEVICE_ERROR)
         r->failure = waited;
     if (r->lost && !r->fault_told)
-        tell_fault(vk, &r->failure);
+        recorder_tell_fault(vk, &r->failure);
     r->fault_told = r->lost;
     if (r->failure.status == OK && r->n_sent > 0)
         learn(vk);
