@@ -359,7 +359,7 @@ static enum status run(struct loaded *loaded)
     if (status == OK)
         return OK;
     if (status == DEVICE_ERROR)
-        die("the device failed: %s", err.text);
+        engine_lost(loaded->engine, &err);
     log_error("model %s: nothing is computed ahead any more: %s", loaded->name, err.text);
     if (!a->second)
         start_over(loaded);

@@ -224,7 +224,7 @@ static void pass_done(struct loaded *loaded, const struct texts_pass *p, const f
 static void pass_failed(struct loaded *loaded, int32_t n, struct err *err)
 {
     if (err->status == DEVICE_ERROR)
-        die("the device failed: %s", err->text); // PID 1 starts the engine again
+        engine_lost(loaded->engine, err);
     if (err->status == IO_ERROR) {
         loaded_lost(loaded, err);
         return;

@@ -306,6 +306,9 @@ void nap(int n_ms);
 
 // thread.c
 void *engine_main(void *sched); // the thread's whole life
+// The device is lost. Everybody who waits is told, for a moment also whoever comes, and the process
+// ends: PID 1 starts the engine again, with a fresh device.
+_Noreturn void engine_lost(struct engine *engine, const struct err *err);
 
 // load.c
 void engine_load(struct engine *engine);           // the device; the model of the start is begun
@@ -373,7 +376,8 @@ void engine_accept(struct engine *engine, struct job *job);
 void engine_encoded(struct engine *engine, struct encoding *encoding); // takes it
 void engine_cancel(struct engine *engine, uint64_t job_id);
 void engine_stop(struct engine *engine, uint64_t grace_ms);
-void engine_cut_off(struct engine *engine);    // running works fail: the grace has ended
+void engine_cut_off(struct engine *engine); // running works fail: the grace has ended
+void engine_fail_all(struct engine *engine, const struct err *err); // all works, of every model
 void loaded_encode_all(struct loaded *loaded); // READY: those that came while it was loaded
 void loaded_fail_lines(struct loaded *loaded, const struct err *err); // arriving and waiting
 void job_refuse(struct engine *engine, const struct job *job, const struct err *why);

@@ -148,8 +148,9 @@ enum event_kind {
 // Why a job failed: TOO_LARGE the prompt does not fit (usage.n_prompt: it has so many tokens, or
 // more, and the context holds n_done; 0: not known); BAD_INPUT, UNSUPPORTED the prompt is not one
 // this model takes; NOT_FOUND no such model is loaded; NO_ROOM memory is short just now: it may be
-// tried again; CANCELLED the server is shutting down; BROKEN the model computes what is not a
-// number, or a pass failed in a way that trying again does not mend.
+// tried again; CANCELLED the server is shutting down, or the device is lost and the engine starts
+// again; BROKEN the model computes what is not a number, or a pass failed in a way that trying
+// again does not mend.
 
 // Of a prompt that is told (ask.echoes) come the EVENT_CHANCE of all its tokens, without a BOS that
 // was put in front, then its text; NAN stands for the logarithm of a token with nothing before it.

@@ -254,8 +254,7 @@ static int32_t batch_fill(struct loaded *loaded)
 static void batch_failed(struct loaded *loaded, struct err *err)
 {
     if (err->status == DEVICE_ERROR)
-        die("the device failed: %s",
-            err->text); // PID 1 starts the engine again, with a fresh device
+        engine_lost(loaded->engine, err);
     if (err->status == IO_ERROR) {
         loaded_lost(loaded, err);
         return;

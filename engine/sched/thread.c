@@ -45,6 +45,21 @@ static bool take_jobs(struct engine *engine)
     return go_on;
 }
 
+void engine_lost(struct engine *engine, const struct err *err)
+{
+    enum { TOLD_MS = 500, TURN_MS = 5 }; // for the net thread to write to every client
+    const uint64_t until_ms = clock_ms() + TOLD_MS;
+    struct err *refused = &engine->refused; // of jobs that come now; who asks again is served
+    (void)err_set(refused, CANCELLED, "the device failed: %.200s; the engine starts again",
+                  err->text);
+    engine_fail_all(engine, refused);
+    do {
+        engine_tell_late(engine);
+        nap(TURN_MS);
+    } while (take_jobs(engine) && clock_ms() < until_ms);
+    die("the device failed: %s", err->text);
+}
+
 static void take_encoded(struct engine *engine)
 {
     struct encoding *encoding;

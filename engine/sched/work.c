@@ -543,11 +543,24 @@ void engine_stop(struct engine *engine, uint64_t grace_ms)
     }
 }
 
+static void fail_running(struct loaded *loaded, const struct err *err)
+{
+    for (int32_t k = 0; k < loaded->n_seq; k++)
+        if (loaded->seqs[k].work)
+            work_fail(loaded, &loaded->seqs[k], err);
+}
+
 void engine_cut_off(struct engine *engine)
 {
     engine->stop_at_ms = 0;
     for (int32_t i = 0; i < engine->n_loaded; i++)
-        for (int32_t k = 0; k < engine->loaded[i]->n_seq; k++)
-            if (engine->loaded[i]->seqs[k].work)
-                work_fail(engine->loaded[i], &engine->loaded[i]->seqs[k], shutting_down());
+        fail_running(engine->loaded[i], shutting_down());
+}
+
+void engine_fail_all(struct engine *engine, const struct err *err)
+{
+    for (int32_t i = 0; i < engine->n_loaded; i++) {
+        loaded_fail_lines(engine->loaded[i], err);
+        fail_running(engine->loaded[i], err);
+    }
 }

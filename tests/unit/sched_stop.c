@@ -1,6 +1,8 @@
 // sched_stop.c - stopping: who waits is told at once, who is answered has a grace, and a model that
-// is being loaded is given up; and how loading is told.
+// is being loaded is given up; how loading is told; and a lost device, which everybody is told of.
 #include "sched_fixture.h"
+
+#include <sys/wait.h>
 
 enum { GRACE_MS = 400 };
 
@@ -130,8 +132,56 @@ static void test_does_not_fit(void)
     sched_close(sched);
 }
 
+// In a process of its own, which the lost device ends: says on a pipe of how many jobs it was told.
+// The first three run, the others wait, the last one comes when the device is lost.
+static void lose_device(int to)
+{
+    enum { N = 6 };
+    static struct answer answers[N];
+    static char texts[N][2101];
+    uint8_t n_told = 0;
+    pass_us = 5000;
+    fails_with = DEVICE_ERROR;
+    open_sched();
+    for (unsigned i = 0; i < N - 1; i++) {
+        unsigned seed = 300 * i;
+        char want[N_CTX + 1];
+        do
+            fill(texts[i], 4, seed++);
+        while (!(expected(texts[i], 200, want), strlen(want) == 200));
+        CHECK(submit(&answers[i], texts[i], 200, NULL) == OK);
+    }
+    wait_for_text(answers, N - 1, 2, 1);
+    fails_at = n_passes + 5;
+    wait_for(answers, N - 1);
+    CHECK(submit(&answers[N - 1], "late", 5, NULL) == OK);
+    wait_for(answers, N);
+    for (int i = 0; i < N; i++)
+        n_told += answers[i].last.kind == EVENT_FAILED && answers[i].last.err.status == CANCELLED &&
+                  strcmp(answers[i].last.err.text, "the device failed: the stand-in was told to "
+                                                   "fail; the engine starts again") == 0;
+    if (write(to, &n_told, 1) == 1)
+        pause();
+    _exit(1);
+}
+
+static void test_lost(void)
+{
+    int ends[2], status = 0;
+    uint8_t n_told = 0;
+    CHECK(pipe(ends) == 0);
+    const pid_t child = fork();
+    if (child == 0)
+        lose_device(ends[1]);
+    close(ends[1]);
+    CHECK(read(ends[0], &n_told, 1) == 1 && n_told == 6);
+    close(ends[0]);
+    CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 70);
+}
+
 int main(void)
 {
+    test_lost(); // first: before any thread
     test_running_and_waiting();
     test_no_grace();
     test_loading();
