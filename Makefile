@@ -409,7 +409,7 @@ build/appliance/obj/tests/golden/isa/entry.o: engine/compute/vulkan/entry_static
 	$(Q)$(CC_appliance) $(CFLAGS_all) $(CFLAGS_appliance) -Dvulkan_entry=static_entry -c $< -o $@
 # build/appliance/ops on that chip, emulated: kernel driver, command processor and compute units answer inside the process.
 CHIP_WRAPS := open ioctl stat fstat mmap close dup fcntl drmGetDevices2 drmFreeDevices drmFreeDevice drmGetDevice2 drmGetNodeTypeFromFd \
-              vk_dispatch memory_take memory_close
+              vk_dispatch memory_take memory_close clock_us
 CHIP_O := $(patsubst tests/golden/chip/%.c,build/appliance/obj/tests/golden/chip/%.o,$(filter-out %/isa.c %/vectors.c,$(wildcard tests/golden/chip/*.c)))
 build/appliance/chip-ops: $(patsubst %.c,build/appliance/obj/%.o,$(wildcard tests/golden/ops*.c)) $(CHIP_O) build/appliance/libengine.a
 	$(call say,LINK $@)
@@ -436,7 +436,7 @@ build/host/%_layer.so: tests/golden/driver/%_layer.c | build/deps/host.stamp
 needs-unit: unit-programs
 needs-golden: host appliance build/host/ops build/host/words build/host/takes build/host/turns build/host/draft build/host/render build/host/answers build/host/obeys build/host/guesses $(patsubst %,build/appliance/%,ops probe isa chip-isa chip-vectors chip-ops chip-tawny) build/host/memfd_layer.so
 needs-device: host build/host/ops build/host/draft
-needs-api: host asan appliance build/host/hang_layer.so
+needs-api: host asan appliance build/appliance/chip-tawny build/host/hang_layer.so
 needs-boot: image lxc oci host
 ifdef FULL # make test-boot FULL=1: also what takes long
 export TAWNY_TEST_FULL := $(FULL)

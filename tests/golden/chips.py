@@ -134,10 +134,10 @@ def run_models(work, logits, check, only, chip, names):
 
 
 # CHIP_FAULT (chip/faults.h): submission 3 is in the middle of the first pass. What is said, and how many seconds it may take to say it.
-FAULTS = {'lost=3': ('the device is lost', 30), 'page=3': ('fault has been detected at address 0x7fee0000', 30), 'memory=4': ('wanted; of the', 30),
+FAULTS = {'lost=3': ('the device is lost', 30), 'page=3': ('fault has been detected at address 0x7fee0000', 30), 'memory=4': ('wanted; of the', 30), 'memory=44': ('wanted; of the', 30),
           'memory=20': ('MiB wanted; of the', 30), 'hang=3': ('has not finished within 30 s', 75)}
 # The carve-out, what else the chip may take, and what is free of the machine's memory, in MiB: what may be promised is what the driver has
-# and no more than free memory and the carve-out together.
+# and no more than free memory and the carve-out together. 40 MiB of it have been taken to copy through.
 MEMORIES = ((512, 57344, 60000), (512, 114688, 30000), (8192, 28672, 55000), (65536, 30720, 61000), (65536, 63488, 20000))
 
 
@@ -156,18 +156,19 @@ def run_faults(work, check):
         r = subprocess.run([BUILD + 'chip-tawny', 'plan', '-m', model, '--device', 'vulkan'], env=env('gfx1151', CHIP_VRAM_MB=str(carved), CHIP_GTT_MB=str(other), CHIP_FREE_MB=str(free)),
                            capture_output=True, text=True)
         told = re.search(r'^free +([0-9.]+) GiB', r.stdout, re.M)
-        want = '%.1f' % (min(carved + other, carved + free) / 1024)
-        check('chip memory %d + %d, %d free' % (carved, other, free), told and told[1] == want, 'told %s GiB, expected %s; %s' % (told and told[1], want, r.stderr[-200:]))
+        want = min(carved + other, carved + free) / 1024
+        check('chip memory %d + %d, %d free' % (carved, other, free), told and want - 0.11 < float(told[1]) < want + 0.051, 'told %s GiB, expected %.1f or 40 MiB less; %s' % (told and told[1], want, r.stderr[-200:]))
 
 
 def run(work, chip, logits, check, skip, only):
     if only and not any(w in 'chip ' + chip for w in only): return
     if 'avx2' not in open('/proc/cpuinfo').read(): return skip('chip ' + chip, 'the emulated chip needs AVX2, FMA and F16C here')
-    import mkarch
+    import chip_engine, mkarch
     if chip == 'gfx1151':
         r = subprocess.run([BUILD + 'chip-vectors'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         check('chip, single instructions', r.returncode == 0 and ' 0 failed' in r.stdout, r.stdout.strip()[-300:])
         run_planted(work, check)
         run_faults(work, check)
+        chip_engine.run(work, logits, check)
     run_operations(chip, check)
     run_models(work, logits, check, None, chip, mkarch.MODELS if FULL else MODELS if chip == 'gfx1151' else MODELS[:1])

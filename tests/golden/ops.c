@@ -1,7 +1,9 @@
 // ops.c - every operation of compute.h on a device against the CPU's, with the same random inputs.
 //
-//   ops [--as-gpu] [--every N] DEVICE [WORD...]   DEVICE: as the setting `device`; WORDs: a case's
-//                                                 name holds all of them; N: one in N of these
+//   ops [--as-gpu] [--large] [--every N] DEVICE [WORD...]
+//             DEVICE: as the setting `device`; WORDs: a case's name holds all of them; N: one in N
+//             of these
+//   --large   other cases: with weights of gigabytes (ops_large.c)
 //   --as-gpu  a software device is treated as a GPU with its subgroups would be: kernels run in
 //             the shapes they have there (LP_NATIVE_VECTOR_WIDTH=128, 256 or 512: subgroups of
 //             4, 8, 16 on llvmpipe)
@@ -19,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 struct compute *ops_on[N_DEVICES];
 
@@ -49,6 +52,8 @@ static struct {
     char name[160];
     struct both tensors[MOST_TENSORS];
     void *weights[MOST_TENSORS]; // bytes that the CPU borrows
+    void *far;                   // the same, mapped
+    size_t far_bytes;
     int n_tensors, n_weights;
     double rms, most; // worst so far
     enum limit limit; // of the worst
@@ -109,6 +114,8 @@ void case_close(void)
             tensor_free(ops_on[d], &now.tensors[i].on[d]);
     for (int i = 0; i < now.n_weights; i++)
         free(now.weights[i]);
+    if (now.far)
+        munmap(now.far, now.far_bytes);
 }
 
 static void must(enum status status, const struct err *err)
@@ -144,6 +151,17 @@ struct both *both_ints(const int32_t *data, int64_t n)
     return both_tensor(DTYPE_I32, 1, n, data);
 }
 
+static double rms_of(enum dtype type, const void *data, int64_t n_cols)
+{
+    float *row = mem_array((size_t)n_cols, sizeof(*row));
+    double squares = 0;
+    dtype_decode(type, row, data, n_cols);
+    for (int64_t i = 0; i < n_cols; i++)
+        squares += (double)row[i] * row[i] / (double)n_cols;
+    free(row);
+    return sqrt(squares);
+}
+
 static struct both *weight(enum dtype type, int64_t n_rows, int64_t n_cols, int64_t whole_rows)
 {
     struct both *both = next_tensor();
@@ -158,12 +176,37 @@ static struct both *weight(enum dtype type, int64_t n_rows, int64_t n_cols, int6
         must(compute_weight_rows(ops_on[d], &both->on[d], 0, half, data, &err), &err);
         must(compute_weight_rows(ops_on[d], &both->on[d], half, n_rows - half, data, &err), &err);
     }
-    float *row = mem_array((size_t)n_cols, sizeof(*row));
-    dtype_decode(type, row, data, n_cols);
-    for (int64_t i = 0; i < n_cols; i++)
-        both->rms += (double)row[i] * row[i] / (double)n_cols;
-    both->rms = sqrt(both->rms);
-    free(row);
+    both->rms = rms_of(type, data, n_cols);
+    return both;
+}
+
+struct both *both_far(enum dtype type, int64_t n_rows, int64_t n_cols, int64_t whole_rows,
+                      const int64_t *first, int n, int64_t n_each, bool whole)
+{
+    struct both *both = next_tensor();
+    struct err err;
+    const size_t row_bytes = dtype_row_bytes(type, n_cols);
+    now.far_bytes = row_bytes * (size_t)n_rows;
+    now.far = mmap(NULL, now.far_bytes, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (now.far == MAP_FAILED)
+        die("%s: no addresses for %zu bytes", now.name, now.far_bytes);
+    for (int i = 0; i < n; i++) {
+        void *some = random_weights(type, n_each, n_cols);
+        memcpy((uint8_t *)now.far + (size_t)first[i] * row_bytes, some, row_bytes * (size_t)n_each);
+        free(some);
+    }
+    for (int d = 0; d < N_DEVICES; d++) {
+        must(compute_weight_begin(ops_on[d], &both->on[d], type, n_rows, n_cols, whole_rows,
+                                  now.far, &err),
+             &err);
+        for (int i = 0; i < n && !whole; i++)
+            must(compute_weight_rows(ops_on[d], &both->on[d], first[i], n_each, now.far, &err),
+                 &err);
+        if (whole)
+            must(compute_weight_rows(ops_on[d], &both->on[d], 0, n_rows, now.far, &err), &err);
+    }
+    both->rms = rms_of(type, (uint8_t *)now.far + (size_t)first[0] * row_bytes, n_cols);
     return both;
 }
 
@@ -341,28 +384,8 @@ static int open_both(const char *device)
     return status == OK;
 }
 
-int main(int argc, char **argv)
+static void all_cases(void)
 {
-    const bool gpu = argc > 1 && strcmp(argv[1], "--as-gpu") == 0;
-    argv += gpu, argc -= gpu;
-    if (argc > 2 && strcmp(argv[1], "--every") == 0) {
-        char *end;
-        every = strtol(argv[2], &end, 10);
-        if (*end || every < 1 || every > 1000000)
-            die("--every takes a whole number from 1, not \"%s\"", argv[2]);
-        argv += 2, argc -= 2;
-    }
-    if (argc < 2) {
-        fprintf(stderr, "usage: ops [--as-gpu] [--every N] DEVICE [WORD...]\n");
-        return 2;
-    }
-    words = argv + 2, n_words = argc - 2;
-    device_name = argv[1], treated_as_gpu = gpu;
-    if (!open_both(argv[1]))
-        return 1;
-    if (gpu)
-        as_gpu(ops_on[DEVICE]);
-    uint64_t start_ms = clock_ms();
     row_cases();
     rope_cases();
     matmul_cases();
@@ -382,6 +405,36 @@ int main(int argc, char **argv)
         split_layers();
         split_end();
     }
+}
+
+int main(int argc, char **argv)
+{
+    const bool gpu = argc > 1 && strcmp(argv[1], "--as-gpu") == 0;
+    argv += gpu, argc -= gpu;
+    const bool large = argc > 1 && strcmp(argv[1], "--large") == 0;
+    argv += large, argc -= large;
+    if (argc > 2 && strcmp(argv[1], "--every") == 0) {
+        char *end;
+        every = strtol(argv[2], &end, 10);
+        if (*end || every < 1 || every > 1000000)
+            die("--every takes a whole number from 1, not \"%s\"", argv[2]);
+        argv += 2, argc -= 2;
+    }
+    if (argc < 2) {
+        fprintf(stderr, "usage: ops [--as-gpu] [--large] [--every N] DEVICE [WORD...]\n");
+        return 2;
+    }
+    words = argv + 2, n_words = argc - 2;
+    device_name = argv[1], treated_as_gpu = gpu;
+    if (!open_both(argv[1]))
+        return 1;
+    if (gpu)
+        as_gpu(ops_on[DEVICE]);
+    uint64_t start_ms = clock_ms();
+    if (large)
+        large_cases();
+    else
+        all_cases();
     for (int d = 0; d < N_DEVICES; d++)
         compute_close(ops_on[d]);
     printf("%.1f s\nops: %d passed, %d failed\n", (double)(clock_ms() - start_ms) / 1000, n_passed,

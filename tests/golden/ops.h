@@ -39,6 +39,10 @@ struct both *both_random(int64_t n_rows, int64_t n_cols, float size); // F32, no
 struct both *both_ints(const int32_t *data, int64_t n);
 struct both *both_weight(enum dtype type, int64_t n_rows, int64_t n_cols);
 struct both *both_experts(enum dtype type, int64_t n_expert, int64_t n_rows, int64_t n_cols);
+// Weights of which only the runs of n_each rows that begin at first[n] hold numbers, the others
+// zeros. Unless `whole` those others are not loaded either: nothing may read them.
+struct both *both_far(enum dtype type, int64_t n_rows, int64_t n_cols, int64_t whole_rows,
+                      const int64_t *first, int n, int64_t n_each, bool whole);
 struct both *both_cache(enum dtype type, int64_t n_rows, int64_t n_cols);
 
 // for (int d = 0; d < N_DEVICES; d++) { record(d); op_...(ops_on[d], &x->on[d], ...); submit(d); }
@@ -74,6 +78,7 @@ void split_rows(void); // weights in several buffers
 void split_products(void);
 void split_experts(void);
 void split_layers(void);
+void large_cases(void); // of gigabytes
 void heads_and_layer_cases(void);
 void recurrent_cases(void);
 void stream_cases(void); // and blocks that attention sees

@@ -6,38 +6,63 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <libdrm/amdgpu_drm.h>
 
-enum kind { NONE, HANG, LOST, PAGE, MEMORY };
+enum kind { NONE, HANG, LOST, PAGE, MEMORY, BUFFER };
 static enum kind kind;
-static uint64_t value;
+static uint64_t value, n_buffers;
 static bool is_read, happened;
 
-static void read_it(void)
+static void take(const char *text)
 {
-    static const char *const names[] = {"", "hang", "lost", "page", "memory"};
-    const char *text = getenv("CHIP_FAULT"), *is = text ? strchr(text, '=') : NULL;
-    if (is_read)
-        return;
-    is_read = true;
-    for (int k = HANG; is && k <= MEMORY; k++)
+    static const char *const names[] = {"", "hang", "lost", "page", "memory", "buffer"};
+    const char *is = strchr(text, '=');
+    kind = NONE, happened = false;
+    for (int k = HANG; is && k <= BUFFER; k++)
         if (strlen(names[k]) == (size_t)(is - text) &&
             strncmp(text, names[k], (size_t)(is - text)) == 0)
             kind = (enum kind)k;
-    if (text && kind == NONE) {
+    if (kind == NONE) {
         fprintf(stderr,
-                "chip: CHIP_FAULT takes hang, lost, page or memory = a number, not \"%s\"\n", text);
+                "chip: a fault is hang, lost, page, memory or buffer = a number, not \"%s\"\n",
+                text);
         exit(2);
     }
-    value = is ? strtoull(is + 1, NULL, 10) : 0;
+    value = strtoull(is + 1, NULL, 10);
+}
+
+// submission: the one that comes next.
+static void look(uint64_t submission)
+{
+    const char *text = getenv("CHIP_FAULT"), *path = getenv("CHIP_FAULT_FILE");
+    char line[64];
+    if (!is_read && text)
+        take(text);
+    is_read = true;
+    FILE *f = path ? fopen(path, "r") : NULL;
+    if (!f)
+        return;
+    const bool whole = fgets(line, sizeof(line), f) && strchr(line, '\n');
+    fclose(f);
+    if (!whole) // it is being written
+        return;
+    take(line);
+    value += kind == BUFFER ? n_buffers : kind == MEMORY ? 0 : submission - 1;
+    unlink(path);
 }
 
 static bool now(enum kind which, uint64_t submission)
 {
-    read_it();
-    if (kind == which && submission >= value)
+    if (submission > 0)
+        look(submission);
+    if (kind == which && submission >= value) {
+        if (!happened)
+            fprintf(stderr, "chip: a fault is played at submission %llu\n",
+                    (unsigned long long)submission);
         happened = true;
+    }
     return kind == which && happened;
 }
 
@@ -57,10 +82,15 @@ bool fault_skips(uint64_t submission)
     return now(PAGE, submission);
 }
 
-bool fault_no_room(uint64_t n_bytes)
+bool fault_no_room(uint64_t n_bytes, uint64_t all_bytes, uint64_t submission)
 {
-    read_it();
-    return kind == MEMORY && n_bytes > value << 20;
+    look(submission);
+    n_buffers++;
+    if (kind != BUFFER || n_buffers != value)
+        return kind == MEMORY && all_bytes > value << 20;
+    fprintf(stderr, "chip: a fault is played: buffer %llu of %llu KiB is refused\n",
+            (unsigned long long)n_buffers, (unsigned long long)(n_bytes >> 10));
+    return true;
 }
 
 uint64_t fault_flags(void)

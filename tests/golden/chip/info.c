@@ -34,6 +34,16 @@ uint64_t kernel_carved(void)
     return megabytes("CHIP_VRAM_MB", 512);
 }
 
+uint64_t kernel_shared(void)
+{
+    return megabytes("CHIP_GTT_MB", 114688);
+}
+
+uint64_t kernel_window(void)
+{
+    return megabytes("CHIP_WINDOW_MB", 0);
+}
+
 static void answer(const struct drm_amdgpu_info *q, const void *from, size_t n)
 {
     void *to = (void *)(uintptr_t)q->return_pointer;
@@ -58,7 +68,7 @@ static struct drm_amdgpu_info_device device(void)
         .enabled_rb_pipes_mask = small ? 0xff : 0xffff,
         .num_rb_pipes = small ? 8 : 16,
         .num_hw_gfx_contexts = 8,
-        .ids_flags = AMDGPU_IDS_FLAGS_FUSION,
+        .ids_flags = kernel_window() ? 0 : AMDGPU_IDS_FLAGS_FUSION,
         .virtual_address_offset = 0x200000,
         .virtual_address_max = 0x800000000000,
         .virtual_address_alignment = 4096,
@@ -121,7 +131,8 @@ static void answer_ip(const struct drm_amdgpu_info *q)
 
 int kernel_info(struct drm_amdgpu_info *q)
 {
-    const uint64_t vram = kernel_carved(), gtt = megabytes("CHIP_GTT_MB", 114688);
+    const uint64_t vram = kernel_carved(), gtt = kernel_shared(),
+                   seen = kernel_window() ? kernel_window() : vram;
     const uint32_t one = 1, tiling = 0x545; // GB_ADDR_CONFIG, for images alone
     const uint64_t none = 0;
     switch (q->query) {
@@ -137,8 +148,10 @@ int kernel_info(struct drm_amdgpu_info *q)
                sizeof(struct drm_amdgpu_info_firmware));
         return 0;
     case AMDGPU_INFO_VRAM_USAGE:
-    case AMDGPU_INFO_VIS_VRAM_USAGE:
         answer(q, &(uint64_t){kernel_used(true)}, sizeof(uint64_t));
+        return 0;
+    case AMDGPU_INFO_VIS_VRAM_USAGE:
+        answer(q, &(uint64_t){kernel_used_seen()}, sizeof(uint64_t));
         return 0;
     case AMDGPU_INFO_GTT_USAGE:
         answer(q, &(uint64_t){kernel_used(false)}, sizeof(uint64_t));
@@ -157,13 +170,13 @@ int kernel_info(struct drm_amdgpu_info *q)
         answer(q, &none, sizeof(none));
         return 0;
     case AMDGPU_INFO_VRAM_GTT:
-        answer(q, &(struct drm_amdgpu_info_vram_gtt){vram, vram, gtt},
+        answer(q, &(struct drm_amdgpu_info_vram_gtt){vram, seen, gtt},
                sizeof(struct drm_amdgpu_info_vram_gtt));
         return 0;
     case AMDGPU_INFO_MEMORY:
         answer(q,
                &(struct drm_amdgpu_memory_info){{vram, vram, kernel_used(true), vram / 4 * 3},
-                                                {vram, vram, kernel_used(true), vram / 4 * 3},
+                                                {seen, seen, kernel_used_seen(), seen / 4 * 3},
                                                 {gtt, gtt, kernel_used(false), gtt / 4 * 3}},
                sizeof(struct drm_amdgpu_memory_info));
         return 0;

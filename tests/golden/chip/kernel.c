@@ -6,6 +6,7 @@
 // and one of the chip are mappings of that file. A submission is executed within its call, so every
 // fence is signalled when the call returns. CHIP names the chip: gfx1150, or gfx1151.
 #include "faults.h"
+#include "pace.h"
 #include "pm4.h"
 #include "watch.h"
 #include "wave.h"
@@ -45,11 +46,19 @@ static bool is_ours[FDS_MOST];
 static int store = -1;
 static uint64_t store_end = 1 << 16, n_submitted;
 static uint32_t n_contexts, n_lists;
-static uint64_t used[2]; // bytes of buffers: in the carve-out, elsewhere
+static uint64_t used[2];             // bytes of buffers: in the carve-out, elsewhere
+static uint64_t hidden, hidden_most; // of used[0]: what the processor does not see; at most so far
 
 static struct buffer *buffer_of(uint32_t handle)
 {
     return handle > 0 && handle < BUFFERS_MOST && buffers[handle].n_bytes ? &buffers[handle] : NULL;
+}
+
+// On a card the processor sees of the carve-out all but what was asked for so.
+static bool is_hidden(const struct buffer *b)
+{
+    return kernel_window() && b->domains & AMDGPU_GEM_DOMAIN_VRAM &&
+           b->flags & AMDGPU_GEM_CREATE_NO_CPU_ACCESS;
 }
 
 static int make_buffer(union drm_amdgpu_gem_create *c)
@@ -60,11 +69,16 @@ static int make_buffer(union drm_amdgpu_gem_create *c)
     const uint64_t n = (c->in.bo_size + 0xffff) & ~(uint64_t)0xffff;
     if (store < 0)
         store = memfd_create("chip", MFD_CLOEXEC);
-    if (fault_no_room(used[0] + used[1] + n) || handle == BUFFERS_MOST || n == 0 ||
-        ftruncate(store, (off_t)(store_end + n)) != 0)
+    const bool carved = c->in.domains & AMDGPU_GEM_DOMAIN_VRAM;
+    if ((kernel_window() && carved && used[0] + n > kernel_carved()) ||
+        used[0] + used[1] + n > kernel_carved() + kernel_shared() ||
+        fault_no_room(n, used[0] + used[1] + n, n_submitted + 1) || handle == BUFFERS_MOST ||
+        n == 0 || ftruncate(store, (off_t)(store_end + n)) != 0)
         return -ENOMEM;
     buffers[handle] = (struct buffer){store_end, n, c->in.domains, c->in.domain_flags};
     used[!(c->in.domains & AMDGPU_GEM_DOMAIN_VRAM)] += n;
+    hidden += is_hidden(&buffers[handle]) ? n : 0;
+    hidden_most = hidden > hidden_most ? hidden : hidden_most;
     store_end += n;
     c->out.handle = handle;
     return 0;
@@ -75,6 +89,18 @@ uint64_t kernel_used(bool carved)
     return used[!carved];
 }
 
+__attribute__((destructor)) static void tell_hidden(void)
+{
+    if (hidden_most)
+        fprintf(stderr, "chip: %llu MiB that the processor does not see were used\n",
+                (unsigned long long)(hidden_most >> 20));
+}
+
+uint64_t kernel_used_seen(void)
+{
+    return used[0] - hidden;
+}
+
 static int close_buffer(uint32_t handle)
 {
     struct buffer *b = buffer_of(handle);
@@ -83,6 +109,7 @@ static int close_buffer(uint32_t handle)
     fallocate(store, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)b->offset,
               (off_t)b->n_bytes);
     used[!(b->domains & AMDGPU_GEM_DOMAIN_VRAM)] -= b->n_bytes;
+    hidden -= is_hidden(b) ? b->n_bytes : 0;
     b->n_bytes = 0;
     return 0;
 }
@@ -147,6 +174,7 @@ static int submit(union drm_amdgpu_cs *cs)
             fence = (const void *)(uintptr_t)c->chunk_data;
     }
     n_submitted++;
+    pace_submitted();
     const struct buffer *b = fence ? buffer_of(fence->handle) : NULL;
     if (b && pwrite(store, &n_submitted, 8, (off_t)(b->offset + fence->offset)) != 8)
         return -EIO;
@@ -279,6 +307,9 @@ static int amdgpu_call(unsigned nr, void *of)
     case DRM_AMDGPU_GEM_MMAP: {
         union drm_amdgpu_gem_mmap *m = of;
         const struct buffer *b = buffer_of(m->in.handle);
+        if (b && is_hidden(b))
+            chip_stop(NULL, "a buffer of %llu bytes outside of the window is mapped",
+                      (unsigned long long)b->n_bytes);
         m->out.addr_ptr = b ? b->offset : 0;
         return b ? 0 : -EINVAL;
     }

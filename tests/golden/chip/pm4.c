@@ -6,6 +6,7 @@
 
 #include "count.h"
 #include "kernel.h"
+#include "pace.h"
 #include "watch.h"
 #include "wave.h"
 
@@ -37,6 +38,9 @@ enum packet {
     SET_UCONFIG_REG = 0x79,
     SET_UCONFIG_REG_INDEX = 0x7a,
     SET_SH_REG_INDEX = 0x9b,
+    SET_CONTEXT_REG_PAIRS_PACKED = 0xb9, // these three on cards
+    SET_SH_REG_PAIRS_PACKED = 0xbb,
+    SET_SH_REG_PAIRS_PACKED_N = 0xbd,
 };
 
 enum { PIXEL_PIPE_STAT_CONTROL = 0x38 }; // an event with words that are no address
@@ -90,16 +94,30 @@ static bool known_register(uint32_t address)
     return false;
 }
 
+static void set_one(uint32_t place, uint32_t value)
+{
+    const uint32_t reg = 0xb000 + 4 * (place & 0xffff);
+    if (reg < FIRST_REG) // graphics'
+        return;
+    if (reg >= FIRST_REG + 4 * N_REGS || !known_register(reg))
+        chip_stop(NULL, "register %x of the compute unit is not known (value %x)", reg, value);
+    REG(reg) = value;
+}
+
 static void set_sh(const uint32_t *body, uint32_t n)
 {
-    uint32_t reg = 0xb000 + 4 * (body[0] & 0xffff);
-    for (uint32_t i = 1; i < n; i++, reg += 4) {
-        if (reg < FIRST_REG) // graphics'
-            continue;
-        if (reg >= FIRST_REG + 4 * N_REGS || !known_register(reg))
-            chip_stop(NULL, "register %x of the compute unit is not known (value %x)", reg,
-                      body[i]);
-        REG(reg) = body[i];
+    for (uint32_t i = 1; i < n; i++)
+        set_one((body[0] & 0xffff) + i - 1, body[i]);
+}
+
+// How many there are, then two places in a word and two values, again and again.
+static void set_sh_pairs(const uint32_t *body, uint32_t n)
+{
+    if (body[0] % 2 || n != 1 + body[0] / 2 * 3)
+        chip_stop(NULL, "%u registers in pairs in a packet of %u words", body[0], n);
+    for (uint32_t i = 1; i + 2 < n; i += 3) {
+        set_one(body[i], body[i + 1]);
+        set_one(body[i] >> 16, body[i + 2]);
     }
 }
 
@@ -164,7 +182,9 @@ static void dispatch(const uint32_t *groups, uint32_t initiator)
     pm4_counts.n_dispatches_of[d.lanes == 64]++;
     pm4_counts.n_groups += (uint64_t)groups[0] * groups[1] * groups[2];
     d.first_actor = watch_dispatch(d.task, (uint64_t)groups[0] * groups[1] * groups[2]);
+    const uint64_t before = dispatch_steps();
     run_counted(&d);
+    pace_dispatch(d.task, dispatch_steps() - before);
 }
 
 // ---- memory -------------------------------------------------------------------------------------
@@ -262,6 +282,7 @@ static void packet(enum packet op, const uint32_t *body, uint32_t n)
     case CONTEXT_CONTROL:
     case PFP_SYNC_ME:
     case SET_CONTEXT_REG: // graphics'
+    case SET_CONTEXT_REG_PAIRS_PACKED:
     case SET_UCONFIG_REG:
     case SET_UCONFIG_REG_INDEX:
         return;
@@ -284,6 +305,10 @@ static void packet(enum packet op, const uint32_t *body, uint32_t n)
     case SET_SH_REG:
     case SET_SH_REG_INDEX:
         set_sh(body, n);
+        return;
+    case SET_SH_REG_PAIRS_PACKED:
+    case SET_SH_REG_PAIRS_PACKED_N:
+        set_sh_pairs(body, n);
         return;
     case DISPATCH_DIRECT:
         dispatch(body, body[3]);
