@@ -357,7 +357,7 @@ void defaults_open(struct api *api);
 void defaults_close(struct api *api);
 void defaults_write(struct json *json, const struct api *api, const char *model); // if it has any
 int32_t defaults_context(const struct api *api, const char *model);               // 0: none
-void defaults_forget(struct api *api, const char *model);           // it was deleted
+void defaults_forget(struct api *api, const char *model);                         // it was deleted
 void page_get(struct api *api, struct exchange *exchange, const struct request *request);
 // page_files.c: a file of engine/page/ or of its libraries, which must be there.
 struct bytes page_file(const char *name);

@@ -143,6 +143,7 @@ static void add_work(uint64_t *work_us, uint64_t now_us, uint64_t n, uint64_t a_
 static void work_do(struct conn *conn, size_t n)
 {
     const uint64_t now_us = conn->net->now_ms * 1000;
+    conn->n_paid += n;
     add_work(&conn->client->work_us, now_us, n, LIMIT_OPEN_WORK);
     add_work(&conn->net->work_us, now_us, n, LIMIT_OPEN_WORK_ALL);
 }
@@ -152,6 +153,20 @@ bool work_owed(const struct conn *conn)
     const uint64_t now_us = conn->net->now_ms * 1000;
     return !conn->keyed &&
            (is_owed(conn->client->work_us, now_us) || is_owed(conn->net->work_us, now_us));
+}
+
+// No bucket is fuller than full.
+static void take_back(uint64_t *work_us, uint64_t n, uint64_t a_second)
+{
+    const uint64_t us = n * SECOND_US / a_second;
+    *work_us -= us < *work_us ? us : *work_us;
+}
+
+void work_give_back(struct conn *conn)
+{
+    take_back(&conn->client->work_us, conn->n_paid, LIMIT_OPEN_WORK);
+    take_back(&conn->net->work_us, conn->n_paid, LIMIT_OPEN_WORK_ALL);
+    conn->n_paid = 0;
 }
 
 bool work_take(struct conn *conn, uint32_t n)

@@ -334,6 +334,7 @@ void conn_keyed(struct conn *conn)
     budget_give(conn, conn_answers(conn), conn->out.n);
     conn->keyed = true;
     conn->client->n_keyed++;
+    work_give_back(conn);
     budget_force(conn, conn_answers(conn), conn->out.n);
 }
 

@@ -124,6 +124,7 @@ struct conn {
     size_t n_window;       // BODY: bytes since the window began; LINGER: bytes thrown away
     size_t n_received;     // from the socket
     size_t n_read, n_sent; // from it and to it, as work counts them
+    size_t n_paid;         // units of work while it was open
     char peer[64];
 };
 
@@ -169,6 +170,7 @@ bool work_take(struct conn *conn, uint32_t n);
 // So many bytes more came, or were sent (`in` false), which cost an open client work. *n_before:
 // those before them.
 void work_bytes(struct conn *conn, size_t *n_before, size_t n, bool in);
+void work_give_back(struct conn *conn);  // it has shown the key: what it took is none
 bool work_owed(const struct conn *conn); // it is open, and has to wait until work is paid off
 // What became of a connection, for the log: of an open one only where the log tells all (debug), so
 // that whoever has no key does not push out of it what its owner looks for.

@@ -63,13 +63,13 @@ enum {
     LIMIT_OPEN_ANSWERS_CLIENT = 2 << 20,
 
     // -- work for open clients (units of about 50 us) --
-    // a second's worth for one client: beyond, it waits. A flood from one address takes a twentieth
-    // of a core
-    LIMIT_OPEN_WORK = 1000,
+    // a second's worth for one client: beyond, it waits. A flood from one address takes a tenth of
+    // a core. What a connection took is given back when it shows the key
+    LIMIT_OPEN_WORK = 2000,
     // ... and for all of them: one from many addresses takes a quarter. As many handshakes as there
-    // are places wait 1.3 s then
+    // are places wait 5 s then
     LIMIT_OPEN_WORK_ALL = 5000,
-    LIMIT_WORK_HANDSHAKE = 5,
+    LIMIT_WORK_HANDSHAKE = 20, // a signature and two multiplications on curves: 1 ms
     LIMIT_WORK_REQUEST = 1,
     // bytes that are one unit: what comes may be records of one byte, or of none; what leaves is
     // sealed in large ones

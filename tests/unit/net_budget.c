@@ -116,6 +116,25 @@ static void test_work_of_bytes(void)
     leave_all();
 }
 
+// What a connection took before it showed the key is given back, and no more than that.
+static void test_work_given_back(void)
+{
+    net.now_ms += 10000;
+    struct conn *late = join(1, false, IDLE, 0), *other = join(1, false, IDLE, 0);
+    CHECK(work_take(late, LIMIT_OPEN_WORK / 2) && work_take(other, LIMIT_OPEN_WORK / 4));
+    conn_keyed(late);
+    CHECK(late->client->work_us == net.now_ms * 1000 + 250000);
+    CHECK(net.work_us ==
+          net.now_ms * 1000 + 250000 * (uint64_t)LIMIT_OPEN_WORK / LIMIT_OPEN_WORK_ALL);
+    net.now_ms += 5000; // it is paid off by now
+    conn_keyed(other);
+    struct conn *fresh = join(1, false, IDLE, 0);
+    for (int i = 0; i < LIMIT_OPEN_WORK; i++)
+        CHECK(work_take(fresh, 1));
+    CHECK(!work_take(fresh, 1));
+    leave_all();
+}
+
 // Many addresses have a share together that is less than the sum of theirs.
 static void test_work_of_all(void)
 {
@@ -224,6 +243,7 @@ int main(void)
     test_bytes();
     test_work();
     test_work_of_bytes();
+    test_work_given_back();
     test_work_of_all();
     test_open_answers();
     test_places_of_many();
