@@ -83,6 +83,22 @@ def run_operations(chip, check):
         if line.startswith(('ok ', 'FAILED ')): check('chip %s %s' % (chip, line[7:67].strip()), line.startswith('ok '), line[67:])
 
 
+# One row of x: the rows of weights, their length, bytes of the file's 256 weights.
+COUNTED = ('matmul Q4_K 67 x 11008, 1 tokens, residual', 67, 11008, 144)
+
+
+def run_counts(work, check):
+    """a decoding product asks each line of its weights of memory once, and has as many lines as the file has bytes (chip/count.h)"""
+    word, n_rows, n_cols, block = COUNTED
+    told = work + '/told'
+    r = subprocess.run([BUILD + 'chip-ops', 'vulkan', word], env=env('gfx1151', CHIP_COUNT=told), capture_output=True, text=True)
+    lines = [line.split() for line in open(told)] if r.returncode == 0 else []
+    products = [dict(x.split('=') for x in w[2:]) for w in lines if w[1].startswith('matvec-q4_k/')]
+    least = n_rows * n_cols // 256 * block / 128
+    good = len(products) == 1 and all(least <= int(p['weights_memory']) == int(p['weight_lines']) <= 1.05 * least and int(p['valu']) > 0 for p in products)
+    check('chip counts: ' + word, good, 'exit %d, %d products, at least %.0f lines: %s' % (r.returncode, len(products), least, products))
+
+
 def taking_sides(model, got, near):
     """(logits of float64, the ties in which the other side was taken): from the first position on that is off, as long as a tie explains it"""
     import archs, cases, ties
@@ -167,6 +183,7 @@ def run(work, chip, logits, check, skip, only):
     if chip == 'gfx1151':
         r = subprocess.run([BUILD + 'chip-vectors'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         check('chip, single instructions', r.returncode == 0 and ' 0 failed' in r.stdout, r.stdout.strip()[-300:])
+        run_counts(work, check)
         run_planted(work, check)
         run_faults(work, check)
         chip_engine.run(work, logits, check)
