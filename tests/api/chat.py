@@ -49,10 +49,10 @@ class Terminal:
     def say(self, text):
         self.write(text + "\r")
 
-    def until(self, wanted, seconds=60):
-        """What came so far, once that is in it."""
+    def until(self, wanted, seconds=60, after=0):
+        """What came so far, once that is in it, behind so many letters."""
         end = time.time() + seconds
-        while wanted not in self.seen and time.time() < end:
+        while wanted not in self.seen[after:] and time.time() < end:
             if select.select([self.fd], [], [], 1)[0]:
                 try:
                     self.seen += os.read(self.fd, 65536).decode(errors="replace")
@@ -69,9 +69,7 @@ class Terminal:
         """What came so far, once a line can be written: what is typed before the terminal is ready for it waits there."""
         self.until(PROMPT)
         begun = self.seen[:self.seen.rfind(PROMPT) + len(PROMPT)]
-        while "> " not in self.seen[len(begun):] and select.select([self.fd], [], [], 60)[0]:
-            self.seen += os.read(self.fd, 65536).decode(errors="replace")
-        return self.seen
+        return self.until("> ", after=len(begun))
 
 
 def history():
