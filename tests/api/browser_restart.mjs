@@ -15,12 +15,13 @@ const settings = "document.querySelector('#settings') && !document.querySelector
 const away = "document.querySelector('dialog .waiting')?.textContent.includes('away for')";
 const notes = "[...document.querySelectorAll('.note')].map((one) => one.textContent).join()";
 
-// The dialog that waits, until it has gone by itself.
+// The dialog that waits, until it has gone by itself: what is noted then.
 async function waited(name) {
     await page.until(away, 60000);
+    await page.eval("document.querySelectorAll('.note').forEach((one) => one.remove())");
     await page.shot(`${process.env.HOME}/shots/${name}.png`);
     await page.until("!document.querySelector('dialog')", 60000);
-    return page.eval(notes);
+    return page.until(notes);
 }
 
 async function restore() {
@@ -75,7 +76,7 @@ await check("an erasure: the page says where to begin again, and the key is forg
     await page.shot(`${process.env.HOME}/shots/erase.png`);
     const link = await page.eval("document.querySelector('dialog a').href"), text = await page.eval("document.querySelector('dialog').textContent");
     let leads = "", ca = "";
-    for (let i = 0; i < 100 && !ca; i++, await pause(300)) {
+    for (let i = 0; i < 200 && !(leads && ca); i++, await pause(300)) {
         leads = await fetch(link, { redirect: "manual" }).then((answer) => answer.headers.get("location"), () => "");
         ca = await fetch(`${link}ca.crt`).then((answer) => answer.text(), () => "");
     }

@@ -72,7 +72,11 @@ export async function start({ size = [1280, 900], options = [] } = {}) {
             await Promise.race([send("Browser.close").catch(() => {}), pause(5000)]);
             child.kill("SIGKILL");
             await pause(300);
-            rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
+            try {
+                rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
+            } catch {
+                // a child of it still writes there; browser.py begins with an empty home
+            }
         },
     };
 }
