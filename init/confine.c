@@ -18,7 +18,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define NOBODY 65534
 #define EMPTY "/run/empty"
 
 void process_limit(int what, uint64_t value)

@@ -46,6 +46,7 @@ enum status err_set(struct err *err, enum status s, const char *format, ...) PRI
 #define ENGINE_GID 1000
 #define GROUP_VIDEO 44
 #define GROUP_RENDER 110
+#define NOBODY 65534 // of who is to have no rights; how an id shows that a container has not
 #define DATA_LABEL "tawny-data" // GPT name of the ext4 partition, the last one of its disk
 #define ESP_LABEL "tawny-esp"   // GPT name of the EFI system partition that holds tawny.conf
 #define DATA_DIR "/data"
@@ -365,6 +366,7 @@ void module_over(void); // nothing is wanted any more: the kernel takes none
 struct uevent {
     const char *action, *subsystem, *devname, *devtype, *modalias; // "" when missing; borrowed
 };
+    const char *media; // "1": a card was put in or taken out
 /* Parses one kernel message (or /sys/.../uevent contents with '\n' turned into NULs). */
 MUST_USE enum status uevent_parse(struct uevent *u, const char *msg, size_t len);
 enum status uevent_open(struct err *err);
@@ -434,7 +436,8 @@ enum stick_kind { STICK_NONE, STICK_EXT4, STICK_FAT, STICK_EXFAT, STICK_NTFS };
 enum stick_kind stick_kind(const uint8_t *head, size_t n);
 bool stick_on_usb(const char *sysfs_path); // ".../usb1/1-2/.../block/sdb/sdb1"
 bool stick_name_good(const char *name);
-void stick_place(char out[512], const char *name); // what sysfs_path is of "sdb1"; "": not known
+bool stick_is_of(const char *name, const char *disk); // "sdb1" and "sdb" of "sdb"; pure
+void stick_place(char out[512], const char *name);    // what sysfs_path is of "sdb1"; "": not known
 void stick_added(const struct uevent *u);
 void stick_removed(const struct uevent *u);
 /* WAIT: one that is there is not mounted yet. One that does not answer is waited for 20 s after the

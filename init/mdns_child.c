@@ -41,45 +41,39 @@ static void option(int fd, int level, int name, int value)
     (void)setsockopt(fd, level, name, &value, sizeof(value));
 }
 
-static int open_four(void)
+/* A UDP socket with those options, at `here`; -1: this kernel has none of that family. */
+static int open_socket(int family, void (*options)(int fd), const void *here, socklen_t n)
 {
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    struct sockaddr_in here = {.sin_family = AF_INET, .sin_port = htons(PORT)};
+    int fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
     if (fd < 0)
         return -1;
     option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-    option(fd, IPPROTO_IP, IP_PKTINFO, 1);
-    option(fd, IPPROTO_IP, IP_TTL, 255);
-    option(fd, IPPROTO_IP, IP_MULTICAST_TTL, 255);
-    option(fd, IPPROTO_IP, IP_MULTICAST_LOOP, 0);
-    option(fd, IPPROTO_IP, IP_MULTICAST_ALL, 0);
-    if (bind(fd, (struct sockaddr *)&here, sizeof(here))) {
+    options(fd);
+    if (bind(fd, here, n)) {
         close(fd);
         return -1;
     }
     return fd;
 }
 
-static int open_six(void)
+static void options_four(int fd)
 {
-    int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    struct sockaddr_in6 here = {.sin6_family = AF_INET6, .sin6_port = htons(PORT)};
+    option(fd, IPPROTO_IP, IP_PKTINFO, 1);
+    option(fd, IPPROTO_IP, IP_TTL, 255);
+    option(fd, IPPROTO_IP, IP_MULTICAST_TTL, 255);
+    option(fd, IPPROTO_IP, IP_MULTICAST_LOOP, 0);
+    option(fd, IPPROTO_IP, IP_MULTICAST_ALL, 0);
+}
 
-    if (fd < 0)
-        return -1;
-    option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+static void options_six(int fd)
+{
     option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
     option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
     option(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, 255);
     option(fd, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, 255);
     option(fd, IPPROTO_IPV6, IPV6_MULTICAST_LOOP, 0);
     option(fd, IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0);
-    if (bind(fd, (struct sockaddr *)&here, sizeof(here))) {
-        close(fd);
-        return -1;
-    }
-    return fd;
 }
 
 static void join(int ifindex)
@@ -237,8 +231,10 @@ static int run(void *ctx)
     (void)!getrandom(&random, sizeof(random), GRND_NONBLOCK);
     if (!confine(*(int *)ctx, true))
         _exit(1);
-    child.four = open_four();
-    child.six = open_six();
+    const struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(PORT)};
+    const struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(PORT)};
+    child.four = open_socket(AF_INET, options_four, &four, sizeof(four));
+    child.six = open_socket(AF_INET6, options_six, &six, sizeof(six));
     mdns_start(&child.mdns, random ^ (uint32_t)now_ms());
     child.mdns.send = send_out;
     for (;;) {

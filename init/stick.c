@@ -150,9 +150,27 @@ static int free_place(void)
     return stick_pick(use, MAX_STICKS);
 }
 
+bool stick_is_of(const char *name, const char *disk)
+{
+    size_t n = strlen(disk);
+    return strncmp(name, disk, n) == 0 && strspn(name + n, "0123456789") == strlen(name + n);
+}
+
+/* A card came or went: what was mounted of the one before is not there any more. */
+static void card_changed(const char *disk)
+{
+    for (int i = 0; i < MAX_STICKS; i++)
+        if (sticks[i].state == MOUNTED && stick_is_of(sticks[i].name, disk))
+            sticks[i].gone = true;
+}
+
 void stick_added(const struct uevent *u)
 {
-    if (over || !stick_name_good(u->devname))
+    if (!stick_name_good(u->devname))
+        return;
+    if (strcmp(u->media, "1") == 0)
+        card_changed(u->devname);
+    if (over)
         return;
     struct stick *stick = stick_of(u->devname);
     if (stick && stick->state == NOTHING)

@@ -30,9 +30,10 @@ enum status uevent_parse(struct uevent *u, const char *msg, size_t len)
         {"DEVNAME=", offsetof(struct uevent, devname)},
         {"DEVTYPE=", offsetof(struct uevent, devtype)},
         {"MODALIAS=", offsetof(struct uevent, modalias)},
+        {"DISK_MEDIA_CHANGE=", offsetof(struct uevent, media)},
     };
 
-    *u = (struct uevent){"", "", "", "", ""};
+    *u = (struct uevent){"", "", "", "", "", ""};
     if (!len || msg[len - 1] != 0)
         return BAD_INPUT; // the last string must end
     for (const char *s = msg; s < msg + len; s += strlen(s) + 1) {
@@ -103,6 +104,8 @@ enum status uevent_open(struct err *err)
                        strerror(errno));
     }
     setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes));
+    /* A card that is put into a reader that is there is no news unless the kernel looks for it. */
+    (void)write_file("/sys/module/block/parameters/events_dfl_poll_msecs", "3000", err);
     loop_add(fd, arrived, NULL);
     return OK;
 }

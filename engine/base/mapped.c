@@ -29,14 +29,17 @@ static struct map {
 static struct sigaction before;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static struct map *map_of(uintptr_t address)
+// Where it is in *whole, as it was when it was found.
+static struct map *map_of(uintptr_t address, struct bytes *whole)
 {
     for (size_t i = 0; i < MAPS_MOST; i++) {
         const uintptr_t begin = atomic_load(&maps[i].begin);
         const size_t n = atomic_load(&maps[i].n);
         if (begin > TAKEN && address >= begin && address - begin < n &&
-            atomic_load(&maps[i].begin) == begin)
+            atomic_load(&maps[i].begin) == begin) {
+            *whole = (struct bytes){(const uint8_t *)begin, n};
             return &maps[i];
+        }
     }
     return NULL;
 }
@@ -45,13 +48,14 @@ static void on_bus(int number, siginfo_t *info, void *context)
 {
     const int kept = errno;
     const bool by_kernel = info->si_code > 0;
-    struct map *map = by_kernel ? map_of((uintptr_t)info->si_addr) : NULL;
+    struct bytes whole;
+    struct map *map = by_kernel ? map_of((uintptr_t)info->si_addr, &whole) : NULL;
     (void)context;
     if (map) {
-        void *begin = (void *)atomic_load(&map->begin);
+        void *begin = (void *)(uintptr_t)whole.p;
         atomic_store(&map->lost, true); // before anybody can read a zero
-        if (mmap(begin, atomic_load(&map->n), PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
-                 -1, 0) == begin) {
+        if (mmap(begin, whole.n, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+            begin) {
             errno = kept;
             return;
         }
@@ -100,7 +104,8 @@ enum status file_map(struct bytes *out, int fd, size_t n_bytes, struct err *err)
 
 void file_unmap(struct bytes file)
 {
-    struct map *map = map_of((uintptr_t)file.p);
+    struct bytes whole;
+    struct map *map = map_of((uintptr_t)file.p, &whole);
     if (!map)
         die("a file at %p was not mapped", (const void *)file.p);
     atomic_store(&map->begin, 0); // first: the address may be given out again at once
@@ -109,6 +114,7 @@ void file_unmap(struct bytes file)
 
 bool file_lost(struct bytes file)
 {
-    const struct map *map = map_of((uintptr_t)file.p);
+    struct bytes whole;
+    const struct map *map = map_of((uintptr_t)file.p, &whole);
     return map && atomic_load(&map->lost);
 }

@@ -62,6 +62,15 @@ def until(tawny, name, there, seconds):
     return found
 
 
+def card(machine, tawny, image):
+    """A reader that is there from the start: its card is put in, taken out, put in."""
+    for _ in range(2):
+        machine.qmp("blockdev-change-medium", device="card", filename=str(image), format="raw", **{"read-only-mode": "read-only"})
+        until(tawny, "from-fat", True, LIMIT)
+        machine.qmp("eject", device="card", force=True)
+        until(tawny, "from-fat", False, LIMIT)
+
+
 def plug(machine, name, image):
     machine.qmp("blockdev-add", **{"driver": "raw", "node-name": "n-" + name, "file": {"driver": "file", "filename": str(image)}})
     machine.qmp("device_add", driver="usb-storage", id="u-" + name, drive="n-" + name, bus="sticks.0")
@@ -71,9 +80,11 @@ def plug(machine, name, image):
 def sticks():
     all_sticks = make_sticks(WORK / "sticks")
     before = {name: hashlib.sha256(image.read_bytes()).digest() for name, (image, _) in all_sticks.items()}
-    with boot("sticks", devices=["qemu-xhci,id=sticks"]) as machine:
+    with boot("sticks", devices=["qemu-xhci,id=sticks"],
+              more=["-drive", "if=none,id=card", "-device", "usb-storage,drive=card,removable=on,bus=sticks.0"]) as machine:
         tawny, _ = meet(machine)
         tawny.key = key_on_console(machine)
+        card(machine, tawny, all_sticks["fat"][0])
         for name, (image, model) in all_sticks.items():
             at = len(machine.lines)
             plug(machine, name, image)

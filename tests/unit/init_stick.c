@@ -87,6 +87,8 @@ static void names(void)
 
 static void places(void)
 {
+    CHECK(stick_is_of("sdb", "sdb") && stick_is_of("sdb12", "sdb"));
+    CHECK(!stick_is_of("sdba", "sdb") && !stick_is_of("sda1", "sdb") && !stick_is_of("sd", "sdb"));
     CHECK(stick_pick((const uint8_t[]){2, 1, 0, 0}, 4) == 2); // a free one comes first
     CHECK(stick_pick((const uint8_t[]){2, 1, 1, 2}, 4) == 1); // then a reader without a card
     CHECK(stick_pick((const uint8_t[]){2, 2, 2, 2}, 4) == -1);

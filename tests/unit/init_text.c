@@ -68,7 +68,8 @@ static void reads_settings(void)
 static void reads_uevents(void)
 {
     static const char msg[] = "add@/devices/pci0000:00/0000:00:04.0\0ACTION=add\0"
-                              "SUBSYSTEM=block\0DEVNAME=sda3\0DEVTYPE=partition\0MODALIAS=pci:v1\0";
+                              "SUBSYSTEM=block\0DEVNAME=sda3\0DEVTYPE=partition\0MODALIAS=pci:v1\0"
+                              "DISK_MEDIA_CHANGE=1\0";
     struct uevent u;
 
     CHECK(uevent_parse(&u, msg, sizeof(msg) - 1) == OK);
@@ -77,6 +78,7 @@ static void reads_uevents(void)
     CHECK_TEXT(u.devname, "sda3");
     CHECK_TEXT(u.devtype, "partition");
     CHECK_TEXT(u.modalias, "pci:v1");
+    CHECK_TEXT(u.media, "1");
     for (size_t cut = 0; cut < sizeof(msg) - 1; cut++) {
         char *part = malloc(cut ? cut : 1);
         memcpy(part, msg, cut);
