@@ -798,6 +798,8 @@ enum status container_mounts(struct err *err);
 enum status container_ports(struct err *err); // who may listen on 443
 /* Leaves a network alone that is there already; else as on a machine. */
 enum status container_network(struct err *err);
+/* Its first label, as a host name of ours; *out stays where that is none, or stands for nobody. */
+void container_hostname(const char *node, char out[64]);
 bool container_network_given(void);
 void container_say_urls(void);     // of a network that was given
 const char *container_state(void); // the engine's folder, made and given to it

@@ -276,7 +276,9 @@ static enum status close_modules(struct err *err)
 
 static enum status name_container(struct err *err)
 {
-    gethostname(conf.hostname, sizeof(conf.hostname) - 1); // the host's choice, unless ours is set
+    struct utsname u;
+    if (uname(&u) == 0) // the host's choice, unless ours is set
+        container_hostname(u.nodename, conf.hostname);
     enum status s = read_settings(conf_path, STATE_IN_CONTAINER "/settings.conf", err);
     if (!container_network_given())
         net_start(conf.hostname, &conf.net);

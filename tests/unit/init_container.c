@@ -68,9 +68,29 @@ static void test_groups(void)
     CHECK(container_groups(fake_root, groups, 3) == 3); // no more than there is room for
 }
 
+static void test_hostname(void)
+{
+    static const struct {
+        const char *node, *name;
+    } names[] = {{"owl", "owl"},
+                 {"Owl.example.org", "owl"},
+                 {"4f0c1bd2aa31", "4f0c1bd2aa31"},
+                 {"localhost.localdomain", "tawny"},
+                 {"(none)", "tawny"},
+                 {"", "tawny"},
+                 {".owl", "tawny"},
+                 {"an_owl", "tawny"}};
+    for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+        char name[64] = "tawny";
+        container_hostname(names[i].node, name);
+        CHECK_TEXT(name, names[i].name);
+    }
+}
+
 int main(void)
 {
     test_kinds();
+    test_hostname();
     test_groups();
     return check_done("init_container");
 }

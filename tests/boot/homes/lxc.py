@@ -86,6 +86,7 @@ def network():
     status, said = health(ADDRESS)
     check(status == 200 and said["status"] == "ready", f"/health says {status} {said}")
     check("box-in-lxc" in server.names, f"the DHCP server heard the names {server.names}")
+    check(re.search(r"a server certificate was issued .*: box-in-lxc, ", console.text()), f"the certificate is another's:\n{console.text()[-3000:]}")
     here = pidns()  # another test may run an engine too
     users = {line.split()[1] for line in sh("ps", "-eo", "pidns,uid:10,args").splitlines() if line.split()[0] == here and "/usr/bin/tawny serve" in line}
     check(users == {str(BASE + 1000)}, f"the engine runs as {users}, seen from outside")
