@@ -58,6 +58,9 @@ static enum status back_up(void *arg, struct err *err)
     struct vault *vault = arg;
     char plain[160];
     enum status status = vault_pack(&vault->text, vault->state, err);
+    if (status == OK && vault_check(buf_view(&vault->text), vault->names, err) != OK)
+        status = err_set(err, IO_ERROR, "what is to be backed up could not be restored: %s",
+                         err->text); // the owner hears it while there is something to mend
     if (status != OK)
         return status;
     vault->text.cap_bytes += SEAL_TAG;

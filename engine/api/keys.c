@@ -228,19 +228,36 @@ static bool file_good(struct keys *keys, struct bytes text, char why[480])
     return good;
 }
 
-void keys_open(struct keys *keys, const char *state, const char *box_key)
+// The table with the box's own key alone.
+static void keys_begin(struct keys *keys, const char *box_key)
 {
-    char aside[640], why[480];
-    struct buf file;
-    struct err err = {0};
     *keys = (struct keys){.kept_ms = clock_ms()};
-    snprintf(keys->path, sizeof(keys->path), "%s/keys.json", state);
     struct key *box = key_add(keys);
     snprintf(box->id, sizeof(box->id), "box");
     key_own(box);
     snprintf(box->name, sizeof(box->name), "the box's own key");
     box->scopes = SCOPES_ALL;
     sha256_of(bytes_of(box_key), box->hash);
+}
+
+enum status keys_check(struct bytes text, struct err *err)
+{
+    struct keys *keys = mem_alloc(sizeof(*keys));
+    char why[480];
+    keys_begin(keys, "");
+    const bool good = file_good(keys, text, why);
+    keys_close(keys);
+    free(keys);
+    return good ? OK : err_set(err, BAD_INPUT, "keys.json: %.200s", why);
+}
+
+void keys_open(struct keys *keys, const char *state, const char *box_key)
+{
+    char aside[640], why[480];
+    struct buf file;
+    struct err err = {0};
+    keys_begin(keys, box_key);
+    snprintf(keys->path, sizeof(keys->path), "%s/keys.json", state);
     enum status status = file_read(&file, keys->path, KEYS_FILE_BYTES, &err);
     if (status == NOT_FOUND)
         return;

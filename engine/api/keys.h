@@ -77,6 +77,8 @@ void key_letters(char *out, size_t n); // random ones, 5 bits each, and a NUL
 // works all the same.
 void keys_open(struct keys *keys, const char *state, const char *box_key);
 void keys_close(struct keys *keys);
+// Whether a file of that text would be read; any thread. BAD_INPUT: it would not.
+MUST_USE enum status keys_check(struct bytes text, struct err *err);
 struct key *keys_find(struct keys *keys, struct bytes secret); // in constant time; NULL: none
 struct key *keys_who(struct keys *keys, uint64_t who);         // NULL: it is revoked
 struct key *keys_named(struct keys *keys, struct bytes id);

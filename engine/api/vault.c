@@ -129,15 +129,20 @@ static bool sets_state(struct bytes text)
     return found;
 }
 
-// That a start from these files would not be refused.
+// That a start from these files would take all of them.
 static enum status contents_good(struct bytes packed, struct err *err)
 {
     char key[API_KEY_BYTES + 1];
-    const struct bytes api_key = named(packed, "api-key"), settings = named(packed, SETTINGS_KEPT);
+    const struct bytes api_key = named(packed, "api-key"), settings = named(packed, SETTINGS_KEPT),
+                       keys = named(packed, "keys.json"), aliases = named(packed, "aliases");
     enum status status = api_key.p ? key_take(key, api_key, "api-key", err) : OK;
     explicit_bzero(key, sizeof(key));
     if (status == OK && settings.p && sets_state(settings))
         return err_set(err, BAD_INPUT, "its settings set 'state', which no backup may");
+    if (status == OK && keys.p)
+        status = keys_check(keys, err);
+    if (status == OK && aliases.p)
+        status = store_aliases_good(aliases, err);
     if (status == OK)
         status =
             net_pair_check("ca", named(packed, "tls/ca.crt"), named(packed, "tls/ca.key"), err);

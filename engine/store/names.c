@@ -188,6 +188,17 @@ enum status names_read_setting(struct plan_of_names *names, const char *text, st
     return status == OK ? OK : err_prefix(err, "alias");
 }
 
+enum status store_aliases_good(struct bytes kept, struct err *err)
+{
+    struct plan_of_names *names = mem_alloc(sizeof(*names));
+    enum status status =
+        kept.n <= KEPT_BYTES_MOST
+            ? read_pairs(names, kept, '\n', err)
+            : err_set(err, BAD_INPUT, "they take more than %d bytes", (int)KEPT_BYTES_MOST);
+    free(names);
+    return status == OK ? OK : err_set(err, BAD_INPUT, "aliases: %s", err->text);
+}
+
 // A kept file that cannot be read is no reason to be without models. Settings come first.
 void names_read_kept(struct plan_of_names *names, const char *path)
 {

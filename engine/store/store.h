@@ -76,6 +76,8 @@ MUST_USE enum status store_open(struct store **out, const struct store_options *
                                 struct err *err);
 // Whether the settings `models` and `alias` may be so: what store_open refuses, and no store.
 MUST_USE enum status store_settings_good(const char *folders, const char *aliases, struct err *err);
+// Whether a file of kept aliases (`kept` above) would be read whole; any thread. Else BAD_INPUT.
+MUST_USE enum status store_aliases_good(struct bytes kept, struct err *err);
 void store_close(struct store *store); // waits for what is being done
 
 // ---- what there is --------------------------------------------------------------------------

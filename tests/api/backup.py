@@ -92,6 +92,9 @@ def made(server):
     refused(server, "/v1/backup", {"password": "x" * 201}, 400, "invalid_value", "password")
     refused(server, "/v1/backup", {"password": PASSWORD, "backup": {}}, 400, "unknown_parameter", "backup")
     refused(server, "/v1/reset", {"confirm": "erase"}, 501, "unsupported_value")
+    (server.state / "aliases").write_text("no pair\n")  # as only a hand can write it
+    refused(server, "/v1/backup", {"password": PASSWORD}, 500, "not_kept")
+    (server.state / "aliases").unlink()
     return backup, secret, wanted
 
 
@@ -125,7 +128,9 @@ def of_no_use(server, backup):
     """Under the right password, and yet no server would start from it."""
     files = opened(backup, PASSWORD)
     for other in ({"api-key": b"short\n"}, {"api-key": b"two words that are long enough\n"}, {"tls/ca.crt": files["tls/server.crt"]}, {"tls/ca.key": None}, {"tls/ca.crt": None},
-                  {"tls/server.key": files["tls/ca.key"]}, {"tls/server.crt": b"-----BEGIN CERTIFICATE-----\n"}, {"settings.conf": b'ctx = "512"\nstate = "/tmp/x"\n'}):
+                  {"tls/server.key": files["tls/ca.key"]}, {"tls/server.crt": b"-----BEGIN CERTIFICATE-----\n"}, {"settings.conf": b'ctx = "512"\nstate = "/tmp/x"\n'},
+                  {"keys.json": b"{}"}, {"keys.json": b'{"keys":[{"id":"box","name":"x","sha256":"%s"}]}' % (b"0" * 64)}, {"keys.json": files["keys.json"][:-1]},
+                  {"aliases": b"no pair\n"}, {"aliases": b"a: builtin\na: builtin\n"}, {"aliases": b"".join(b"a%d: b\n" % i for i in range(129))}):
         forged = {name: text for name, text in {**files, **other}.items() if text is not None}
         refused(server, "/v1/restore", {"password": PASSWORD, "backup": sealed(backup, forged)}, 400, "invalid_value", "backup")
     check("backup: what is of no use is not kept", not (server.state / "restore.pending").exists())
