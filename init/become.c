@@ -5,6 +5,7 @@
  * PID 1 says, and the few variables listed here. The kernel may end it before anything else when
  * the memory is full.
  */
+#include "cloud.h"
 #include "engine.h"
 
 #include <errno.h>
@@ -108,6 +109,7 @@ _Noreturn void engine_become(const struct engine_start *start, int out_fd, int b
     process_limit(RLIMIT_NPROC, 2048);
     process_limit(RLIMIT_MEMLOCK, RLIM_INFINITY);
     process_limit(RLIMIT_CORE, 0);
+                         "TAWNY_CLOUD=" CLOUD_TOLD,
     umask(077);
     if (chdir(state))
         give_up(state);

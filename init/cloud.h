@@ -111,7 +111,11 @@ enum cloud_key { CLOUD_KEY_WRITTEN, CLOUD_KEY_THERE, CLOUD_KEY_FAILED };
 enum cloud_key cloud_key_write(const char *dir, const char *key, uid_t uid, gid_t gid);
 /* OK: what there is has been read. WAIT: it is being read. */
 enum status cloud_ready(void);
-/* Before tawny.conf, which stands over it: into *c. */
+/* What it says, for the engine: lines of tawny.conf, then perhaps "# ignored: ". */
+#define CLOUD_TOLD_DIR "/run/cloud-init"
+#define CLOUD_TOLD CLOUD_TOLD_DIR "/tawny.conf"
+
+/* Before tawny.conf, which stands over it: into *c, and CLOUD_TOLD. */
 void cloud_apply(struct conf *c);
 /* The API key of such a disk becomes the box's where it has none yet; WAIT until that is done. */
 enum status cloud_keep_key(const char *state_dir);

@@ -35,6 +35,7 @@ static struct look_at {
 static int n_disks;
 
 static char lines[CLOUD_TEXT]; // of tawny.conf; "": none
+static char ignored[2304];     // what of it is not taken
 static char taken_from[32];    // "": no such disk was found
 static char key[CLOUD_KEY_MOST + 1];
 static bool applied; // what comes now comes too late
@@ -115,6 +116,7 @@ static void take_line(const char *disk, const char *line)
     size_t n = strlen(lines);
 
     if (starts(line, "ignored ")) {
+        snprintf(ignored, sizeof(ignored), "%s", line + 8);
         say_ignored(disk, line + 8);
     } else if (starts(line, "key ") && cloud_key_good(line + 4)) {
         snprintf(key, sizeof(key), "%s", line + 4);
@@ -228,10 +230,24 @@ static void bad_line(void *ctx, int line, const char *what)
     complain("cloud-init", "/dev/%s, line %d of what it says: %s", taken_from, line, what);
 }
 
+static void tell_engine(void)
+{
+    static char text[sizeof(lines) + sizeof(ignored) + 16];
+    struct err err;
+    int n = snprintf(text, sizeof(text), "%s%s%s%s", lines, ignored[0] ? "# ignored: " : "",
+                     ignored, ignored[0] ? "\n" : "");
+
+    mkdir(CLOUD_TOLD_DIR, 0755);
+    if (replace_file(CLOUD_TOLD, text, (size_t)n, 0644, &err) != OK)
+        complain("cloud-init", "%s", err.text);
+}
+
 void cloud_apply(struct conf *c)
 {
     applied = true;
     conf_parse(c, lines, strlen(lines), bad_line, NULL);
+    if (taken_from[0])
+        tell_engine();
 }
 
 enum cloud_key cloud_key_write(const char *dir, const char *text, uid_t uid, gid_t gid)

@@ -1,7 +1,7 @@
 // settings_route.c - the settings over HTTP, for those with the scope admin:
 //
 //   GET /v1/settings   each: its value, its default, its meaning, who set it, what a change needs;
-//                      and the lines of tawny.conf that are wrong
+//                      the lines of tawny.conf that are wrong; what of a cloud-init disk is ignored
 //   PUT /v1/settings   {"ctx": 8192, "hostname": "owl", "pin": null}: sets what is named; null
 //                      takes back what was set here. {"restart": true} beside them restarts what
 //                      has to be, where PID 1 can
@@ -52,19 +52,66 @@ void settings_faults_write(struct json *json, const struct settings_report *repo
     json_end(json);
 }
 
-static void setting_write(const struct api *api, struct json *json, size_t i,
-                          const struct setting *setting)
+// What a hypervisor's disk says, by way of PID 1, which acts on it: lines of tawny.conf, beneath
+// those of tawny.conf itself, and perhaps one of what it says in vain.
+struct cloud_settings {
+    struct settings values;
+    struct settings_report report;
+    char ignored[2304]; // parted by "; "
+};
+
+static void cloud_read(const struct api *api, struct cloud_settings *out)
+{
+    static const char mark[] = "# ignored: ";
+    struct buf file;
+    struct err err = {0};
+    *out = (struct cloud_settings){0};
+    settings_default(&out->values);
+    if (!api->options.cloud ||
+        file_read(&file, api->options.cloud, SETTINGS_FILE_BYTES, &err) != OK)
+        return;
+    settings_parse_rest(&out->values, buf_view(&file), "cloud-init", SETTING_FILE, &out->report);
+    const uint8_t *at = file.n ? memmem(file.p, file.n, mark, sizeof(mark) - 1) : NULL;
+    if (at) {
+        at += sizeof(mark) - 1;
+        const size_t left = (size_t)(file.p + file.n - at);
+        const uint8_t *end = memchr(at, '\n', left);
+        snprintf(out->ignored, sizeof(out->ignored), "%.*s", (int)(end ? (size_t)(end - at) : left),
+                 (const char *)at);
+        out->ignored[utf8_whole(bytes_of(out->ignored))] = 0;
+    }
+    buf_free(&file);
+}
+
+static void ignored_write(struct json *json, const char *list)
+{
+    if (!list[0])
+        return;
+    json_array(json, "cloud_ignored");
+    for (size_t n; *list; list += n + (list[n] ? 2 : 0)) {
+        const char *end = strstr(list, "; ");
+        n = end ? (size_t)(end - list) : strlen(list);
+        json_text(json, NULL, (struct bytes){(const uint8_t *)list, n});
+    }
+    json_end(json);
+}
+
+static void setting_write(const struct api *api, const struct cloud_settings *cloud,
+                          struct json *json, size_t i, const struct setting *setting)
 {
     static const char *const sources[] = {"default", "tawny.conf", "api", "command line"};
+    const uint8_t source = api->options.report->source[i];
+    const bool by_cloud = source == SETTING_DEFAULT && cloud->report.source[i] != SETTING_DEFAULT;
     char value[VALUE_BYTES];
-    (void)settings_value(api->options.settings, i, value, sizeof(value));
+    (void)settings_value(by_cloud ? &cloud->values : api->options.settings, i, value,
+                         sizeof(value));
     json_object(json, NULL);
     json_string(json, "name", setting->name);
     json_string(json, "value", is_secret(setting->name) && value[0] ? "(set)" : value);
     json_string(json, "default", setting->fallback);
     json_string(json, "kind", setting->value);
     json_string(json, "help", setting->what);
-    json_string(json, "set_by", sources[api->options.report->source[i] % COUNT_OF(sources)]);
+    json_string(json, "set_by", by_cloud ? "cloud-init" : sources[source % COUNT_OF(sources)]);
     json_string(json, "needs", needs_box(setting->name) ? "restart of the box" : "restart");
     json_end(json);
 }
@@ -72,16 +119,20 @@ static void setting_write(const struct api *api, struct json *json, size_t i,
 void settings_get(struct api *api, struct exchange *exchange, const struct request *request)
 {
     (void)request;
+    struct cloud_settings *cloud = mem_alloc(sizeof(*cloud));
     struct json json;
     struct setting setting;
+    cloud_read(api, cloud);
     json_init(&json, ANSWER_BYTES);
     json_object(&json, NULL);
     json_string(&json, "object", "settings");
     json_array(&json, "settings");
     for (size_t i = 0; settings_describe(i, &setting); i++)
-        setting_write(api, &json, i, &setting);
+        setting_write(api, cloud, &json, i, &setting);
     json_end(&json);
     settings_faults_write(&json, api->options.report, true);
+    ignored_write(&json, cloud->ignored);
+    free(cloud);
     json_bool(&json, "waits_for_restart", api->settings_changed || api->restore_waits);
     json_bool(&json, "can_restart", api->options.restart);
     json_end(&json);

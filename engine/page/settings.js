@@ -15,7 +15,7 @@ const GROUPS = {
     pulls: ["registry", "hub", "tokens", "ca", "pull-plain", "proxy"],
     rest: [],
 };
-const SET_BY = { "tawny.conf": "file", api: "api", "command line": "command_line" };
+const SET_BY = { "cloud-init": "cloud", "tawny.conf": "file", api: "api", "command line": "command_line" };
 
 // One setting: its field, and what it became; null: as it is where nobody sets it here.
 function setting(one, changed) {

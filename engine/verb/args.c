@@ -253,6 +253,16 @@ static enum status read_config(const struct command *command, const char *path, 
     return status;
 }
 
+// Who set the state; in the report.
+static uint8_t *source_of_state(struct settings_report *report)
+{
+    struct setting setting;
+    size_t i = 0;
+    while (settings_describe(i, &setting) && strcmp(setting.name, "state") != 0)
+        i++;
+    return &report->source[i];
+}
+
 // What was set through the API stands over the file.
 static void read_kept(const struct command *command, const char *state)
 {
@@ -260,6 +270,7 @@ static void read_kept(const struct command *command, const char *state)
     struct buf file;
     struct err err = {0};
     char path[sizeof(where.state) + 32], before[sizeof(where.state)];
+    uint8_t *source = source_of_state(command->report), source_before = *source;
     snprintf(before, sizeof(before), "%s", command->settings->state);
     snprintf(where.state, sizeof(where.state), "%s", state);
     if (args_state(&where, &err) != OK)
@@ -273,8 +284,9 @@ static void read_kept(const struct command *command, const char *state)
     }
     settings_parse_rest(command->settings, buf_view(&file), path, SETTING_API, command->report);
     buf_free(&file);
-    if (strcmp(command->settings->state, before) == 0)
+    if (*source != SETTING_API)
         return;
+    *source = source_before;
     snprintf(command->settings->state, sizeof(command->settings->state), "%s", before);
     (void)err_set(&err, BAD_INPUT,
                   "state is set by tawny.conf or the command line alone, not by %s", path);

@@ -157,11 +157,14 @@ static void list_ours(struct paths *paths, const struct settings *settings, cons
     may_with_links(paths, CONFINE_WRITE, path);
     each_of(paths, settings->models, may_with_links);
     each_of(paths, settings->ca, may_folder_of);
-    const char *attached = getenv("TAWNY_ATTACHED"), *update = getenv("TAWNY_UPDATE");
+    const char *attached = getenv("TAWNY_ATTACHED"), *update = getenv("TAWNY_UPDATE"),
+               *cloud = getenv("TAWNY_CLOUD");
     if (attached) // disks that come later are mounted below it
         may(paths, CONFINE_READ, attached);
     if (update)
         may_folder_of(paths, CONFINE_READ, update);
+    if (cloud)
+        may_folder_of(paths, CONFINE_READ, cloud);
     if (strcmp(model_path, MODEL_BUILTIN) != 0)
         may_folder_of(paths, CONFINE_READ, model_path);
     each_of(paths, settings->draft, may_draft);

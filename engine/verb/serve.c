@@ -462,8 +462,8 @@ static enum status listen_somewhere(struct server *server, struct err *err)
         settings_fault(&server->report, NULL, 0, err);
         settings->listen_http[0] = 0; // who reaches the other finds what is wrong
         if (strcmp(name, "listen") == 0) {
-            settings_reset(settings, "listen");
-            settings_reset(settings, "listen-http");
+            start_reset(settings, &server->report, "listen");
+            start_reset(settings, &server->report, "listen-http");
             status = start_http(settings, err);
             if (status != OK)
                 return status;
@@ -499,6 +499,8 @@ static enum status open_floors(struct server *server, struct err *err)
                                       .open_metrics = settings->open_metrics,
                                       .update_status = getenv("TAWNY_UPDATE"),
                                       .tell_init = tell_init,
+                                      .data_fault = getenv("TAWNY_DATA_FAULT"),
+                                      .cloud = getenv("TAWNY_CLOUD"),
                                       .tell_init_arg = server,
                                       .registry = settings->registry,
                                       .hub = settings->hub,

@@ -96,6 +96,15 @@ enum status start_settings_good(const struct settings *settings, struct err *err
     return status == OK ? net_listen_good("listen-http", with_http.listen_http, err) : status;
 }
 
+void start_reset(struct settings *settings, struct settings_report *report, const char *name)
+{
+    struct setting setting;
+    settings_reset(settings, name);
+    for (size_t i = 0; settings_describe(i, &setting); i++)
+        if (strcmp(setting.name, name) == 0)
+            report->source[i] = SETTING_DEFAULT;
+}
+
 void start_mend(struct settings *settings, struct settings_report *report)
 {
     struct err err = {0};
@@ -104,7 +113,7 @@ void start_mend(struct settings *settings, struct settings_report *report)
         if (!(name = settings_named(err.text)))
             return;
         settings_fault(report, NULL, 0, &err);
-        settings_reset(settings, name);
+        start_reset(settings, report, name);
         if (last == name && strcmp(name, "listen-http") == 0)
             settings->listen_http[0] = 0; // its default follows `listen`, and may not fit either
         last = name;

@@ -15,6 +15,8 @@ void start_mend(struct settings *settings, struct settings_report *report);
 // listen-http = auto becomes port 80 on the addresses of `listen`, of which a wildcard is alone
 // enough; none where `listen` itself has that port.
 MUST_USE enum status start_http(struct settings *settings, struct err *err);
+// The setting becomes its default, and nobody has set it.
+void start_reset(struct settings *settings, struct settings_report *report, const char *name);
 struct client_options start_client(const struct settings *settings);
 // The file of the model that requests would find by that name, or by an alias; false: none is.
 bool start_named(const struct store *store, const char *name, char *out, size_t size);

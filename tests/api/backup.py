@@ -191,7 +191,8 @@ def brought_back(model, backup, secret, wanted):
     check("backup: what is not whole is left out and said", not pending.exists() and "was not restored" in server.log.read_text() and
           server.ask("GET", "/v1/models", key=secret)[0] == 200)
     faults = server.ask("GET", "/v1/settings")[2].get("settings_faults", [])
-    check("backup: where the state is kept is not said there", any("state" in one for one in faults), faults)
+    by = [one["set_by"] for one in server.ask("GET", "/v1/settings")[2]["settings"] if one["name"] == "state"]
+    check("backup: where the state is kept is not said there", any("state" in one for one in faults) and by == ["command line"], (faults, by))
     server.stop()
 
 

@@ -1,5 +1,6 @@
 """tawny.conf on the ESP, and what a hypervisor lays on a disk of its own."""
 
+import json
 import socket
 import ssl
 
@@ -21,6 +22,11 @@ def settings():
         health = tawny.wait_ready(LIMIT)
         machine.wait(r"cloud-init: /dev/sr0: hostname = owl-box", 5)
         machine.wait(r"cloud-init: /dev/sr0: ignored: user-data: .*password, ssh_authorized_keys, .*users", 5)
+        tawny.key = key_on_console(machine)
+        told = json.loads(tawny.request("GET", "/v1/settings").read())
+        by = {one["name"]: (one["value"], one["set_by"]) for one in told["settings"]}
+        check(by["hostname"] == ("owl-box", "cloud-init") and by["address"][1] == "cloud-init" and by["dns"] == ("10.0.2.3", "tawny.conf"), f"the settings are {by}")
+        check(any("password" in one for one in told["cloud_ignored"]), f"ignored are {told.get('cloud_ignored')}")
         machine.wait(r"net: eth0 has 10\.0\.2\.15 as the settings say, router 10\.0\.2\.2", 5)
         machine.wait(r"net: eth0 has fd00::15 \(IPv6\)", 20)
         machine.wait(r"a server certificate was issued .*: owl-box, ", 5)
