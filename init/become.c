@@ -1,9 +1,9 @@
 /* become.c - from a fork of PID 1 to the engine: an ordinary user with nothing it does not need.
  *
  * uid and gid 1000, the groups video and render and no other (in a container also those of its
- * GPU's nodes), no new privileges, no core dumps, no file but its output, the heartbeat and what
- * PID 1 says, and the few variables listed here. The kernel may end it before anything else when
- * the memory is full.
+ * GPU's nodes), no new privileges, no core dumps, no file but its output, its listening sockets
+ * (ports.c), the heartbeat and what PID 1 says, and the few variables listed here. The kernel may
+ * end it before anything else when the memory is full.
  */
 #include "cloud.h"
 #include "engine.h"
@@ -19,8 +19,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define BEAT_FD 3
-#define LOG_FD 4
+#define FIRST_FD 3 // of the sockets; behind them its heartbeat, then what PID 1 says
 
 static _Noreturn void give_up(const char *what)
 {
@@ -28,19 +27,34 @@ static _Noreturn void give_up(const char *what)
     _exit(126);
 }
 
-/* 0: nothing to read, 1 and 2: its output, 3: its heartbeat, 4: what PID 1 says; all else is
- * closed. */
-static void arrange_files(int out_fd, int beat_fd, int log_fd)
+/* Moves a descriptor out of the way of those that are about to be put in their places. */
+static int away(int fd)
 {
-    int null = open("/dev/null", O_RDONLY);
-    int high_out = fcntl(out_fd, F_DUPFD, 16), high_beat = fcntl(beat_fd, F_DUPFD, 16),
-        high_log = log_fd < 0 ? -1 : fcntl(log_fd, F_DUPFD, 16);
+    int high = fcntl(fd, F_DUPFD, FIRST_FD + PORTS_MOST + 2);
 
-    if (null < 0 || high_out < 0 || high_beat < 0 || dup2(null, 0) < 0 || dup2(high_out, 1) < 0 ||
-        dup2(high_out, 2) < 0 || dup2(high_beat, BEAT_FD) < 0) {
+    if (high < 0)
         _exit(126);
-    }
-    syscall(SYS_close_range, LOG_FD + (high_log >= 0 && dup2(high_log, LOG_FD) == LOG_FD), ~0u, 0);
+    return high;
+}
+
+/* 0: nothing to read, 1 and 2: its output, from FIRST_FD on its sockets, its heartbeat, what PID 1
+ * says (log_fd, unless that is -1); all else is closed. */
+static void arrange_files(const struct engine_start *start, int out_fd, int beat_fd, int log_fd)
+{
+    int high[PORTS_MOST + 2], n = 0, null = open("/dev/null", O_RDONLY);
+
+    for (int i = 0; i < start->n_sockets; i++)
+        high[n++] = away(start->socket[i]);
+    high[n++] = away(beat_fd);
+    if (log_fd >= 0)
+        high[n++] = away(log_fd);
+    int out = away(out_fd);
+    if (null < 0 || dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0)
+        _exit(126);
+    for (int i = 0; i < n; i++)
+        if (dup2(high[i], FIRST_FD + i) < 0)
+            _exit(126);
+    syscall(SYS_close_range, FIRST_FD + n, ~0u, 0);
 }
 
 /* In a container some of it may not be ours to do: we are not root in it, or it has no such ids. */
@@ -78,14 +92,17 @@ static void drop_privileges(void)
 
 _Noreturn void engine_become(const struct engine_start *start, int out_fd, int beat_fd, int log_fd)
 {
-    char state[64], conf[64], home[80], beat[40], skip[sizeof("TAWNY_SKIP_MODEL=") + 400];
+    char state[64], conf[64], home[80], beat[40], log[40], pid[40], sockets[40],
+        skip[sizeof("TAWNY_SKIP_MODEL=") + 400];
     char name[sizeof("TAWNY_HOSTNAME=") + 64];
     char *const argv[] = {ENGINE_PATH, "serve", "--config", conf, "--state", state, NULL};
     char *const env[] = {"PATH=/usr/bin",
                          home,
                          "XDG_RUNTIME_DIR=" RUNTIME_DIR,
                          beat,
-                         log_fd < 0 ? "TAWNY_LOG_FD=" : "TAWNY_LOG_FD=4",
+                         log,
+                         pid,
+                         sockets,
                          "LANG=C.UTF-8",
                          skip,
                          name,
@@ -95,14 +112,18 @@ _Noreturn void engine_become(const struct engine_start *start, int out_fd, int b
     struct err err;
 
     snprintf(state, sizeof(state), "%s", start->state);
+    const int beat_at = FIRST_FD + start->n_sockets;
     snprintf(conf, sizeof(conf), "%s", start->conf);
     snprintf(home, sizeof(home), "HOME=%s", state);
-    snprintf(beat, sizeof(beat), "TAWNY_HEARTBEAT_FD=%d", BEAT_FD);
+    snprintf(beat, sizeof(beat), "TAWNY_HEARTBEAT_FD=%d", beat_at);
+    snprintf(log, sizeof(log), log_fd < 0 ? "TAWNY_LOG_FD=" : "TAWNY_LOG_FD=%d", beat_at + 1);
+    snprintf(pid, sizeof(pid), "LISTEN_PID=%d", (int)getpid());
+    snprintf(sockets, sizeof(sockets), "LISTEN_FDS=%d", start->n_sockets);
     snprintf(name, sizeof(name), "TAWNY_HOSTNAME=%s", start->hostname);
     snprintf(skip, sizeof(skip), "TAWNY_SKIP_MODEL=%s", start->skip_model);
     child_signals();
     setsid();
-    arrange_files(out_fd, beat_fd, log_fd);
+    arrange_files(start, out_fd, beat_fd, log_fd);
     (void)write_file("/proc/self/oom_score_adj", "500", &err); // rather it than anything else
     cgroup_enter();
     process_limit(RLIMIT_NOFILE, 8192); // 1280 connections, and files

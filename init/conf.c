@@ -17,6 +17,8 @@ void conf_defaults(struct conf *c)
 {
     *c = (struct conf){.hot_plug = true, .https = 443, .ollama = OLLAMA_PORT};
     snprintf(c->hostname, sizeof(c->hostname), "tawny");
+    snprintf(c->listen, sizeof(c->listen), "[::]:443,[::]:11434"); // as engine/base/settings.c
+    snprintf(c->listen_http, sizeof(c->listen_http), "auto");
 }
 
 bool conf_hostname(const char *in, size_t len, char out[64])
@@ -63,9 +65,12 @@ static void bare_value(const char **value, size_t *len)
         --*len;
 }
 
-/* The ports of "[::]:443,[::]:11434". */
-static void listen_ports(struct conf *c, const char *text, size_t len)
+/* "[::]:443,[::]:11434", and the ports of it. */
+static void listen_at(struct conf *c, const char *text, size_t len)
 {
+    if (len == 0 || len >= sizeof(c->listen))
+        return; // the engine takes it for none
+    snprintf(c->listen, sizeof(c->listen), "%.*s", (int)len, text);
     c->https = c->ollama = 0;
     while (len) {
         const char *comma = memchr(text, ',', len), *colon;
@@ -86,22 +91,21 @@ static void listen_ports(struct conf *c, const char *text, size_t len)
 static const char *conf_value(struct conf *c, const char *key, size_t key_len, const char *value,
                               size_t len)
 {
-    static const char *const names[] = {"hostname", "ntp",    "address", "gateway",
-                                        "dns",      "listen", "hot-plug"};
+    static const char *const names[] = {"hostname", "ntp",    "address",  "gateway",
+                                        "dns",      "listen", "hot-plug", "listen-http"};
     static struct err err; // conf_parse hands the sentence on before the next line
     char name[64];
     size_t k = 0;
 
-    while (k < 7 && (key_len != strlen(names[k]) || memcmp(key, names[k], key_len) != 0))
+    while (k < 8 && (key_len != strlen(names[k]) || memcmp(key, names[k], key_len) != 0))
         k++;
-    if (k == 7)
-        return NULL;
-    if (k == 6) {
-        c->hot_plug = !(len == 2 && memcmp(value, "no", 2) == 0);
-        return NULL; // the engine says what is wrong with it
-    }
-    if (k == 5) {
-        listen_ports(c, value, len); // the engine says what is wrong with it
+    if (k >= 5) { // of these the engine says what is wrong with them
+        if (k == 5)
+            listen_at(c, value, len);
+        else if (k == 6)
+            c->hot_plug = !(len == 2 && memcmp(value, "no", 2) == 0);
+        else if (k == 7 && len < sizeof(c->listen_http))
+            snprintf(c->listen_http, sizeof(c->listen_http), "%.*s", (int)len, value);
         return NULL;
     }
     if (k == 0 && !conf_hostname(value, len, name)) {

@@ -27,8 +27,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define NOBODY 65534 // how an id shows that is not mapped into this namespace
-#define PORT_START "/proc/sys/net/ipv4/ip_unprivileged_port_start"
 #define MOST_GROUPS 16
 
 static char kind[32];      // "": a machine
@@ -131,23 +129,6 @@ enum status container_mounts(struct err *err)
         close(null);
     }
     return OK;
-}
-
-/* The engine is no administrator in here either: who may listen on port 443 is a setting of this
- * container's own network. */
-enum status container_ports(struct err *err)
-{
-    char text[16] = "";
-    struct err why;
-
-    if (write_file(PORT_START, "0", &why) == OK)
-        return OK;
-    if (read_file(PORT_START, text, sizeof(text)) > 0 && strtol(text, NULL, 10) <= 80)
-        return OK;
-    return err_set(err, UNSUPPORTED,
-                   "ports below %ld are an administrator's in this container (Podman, Docker: "
-                   "--sysctl net.ipv4.ip_unprivileged_port_start=0)",
-                   text[0] ? strtol(text, NULL, 10) : 1024);
 }
 
 /* ---- the network ---- */

@@ -4,7 +4,7 @@
 #ifndef ENGINE_H
 #define ENGINE_H
 
-#include "init.h"
+#include "ports.h"
 
 /* ---- crash.c: what the engine's ends mean, pure ---- */
 

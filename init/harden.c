@@ -58,9 +58,9 @@ static const struct {
     {"net/ipv4/icmp_echo_ignore_broadcasts", "1"},
     {"net/ipv4/tcp_syncookies", "1"},
     {"net/ipv4/tcp_rfc1337", "1"},
-    {"net/ipv4/ip_unprivileged_port_start", "0"}, // the engine binds 443 and 80 without a right
-    {"net/ipv4/conf/default/arp_notify", "1"},    // announce an address the moment it is set
-    {"net/ipv4/tcp_slow_start_after_idle", "0"},  // answers stream in bursts
+    {"net/ipv4/ip_unprivileged_port_start", "1024"}, // the engine's are opened by PID 1
+    {"net/ipv4/conf/default/arp_notify", "1"},       // announce an address the moment it is set
+    {"net/ipv4/tcp_slow_start_after_idle", "0"},     // answers stream in bursts
     {"net/core/somaxconn", "1024"},
 };
 

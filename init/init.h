@@ -283,6 +283,7 @@ struct conf {
     struct ntp_setting ntp;
     bool hot_plug;          // drivers are loaded after the start too
     uint16_t https, ollama; // ports of `listen`: the first that is not Ollama's, and that
+    char listen[512], listen_http[512]; // as they are written; ports.c
 };
 void conf_defaults(struct conf *c);
 /* Reads `key = value` lines. hostname, address, gateway, dns, ntp and listen concern init; every
@@ -795,7 +796,6 @@ bool container_find(const char *named, const char *root, char out[32]);
 bool container_begin(void); // once, before all else: finds out; true: a container
 bool in_container(void);
 enum status container_mounts(struct err *err);
-enum status container_ports(struct err *err); // who may listen on 443
 /* Leaves a network alone that is there already; else as on a machine. */
 enum status container_network(struct err *err);
 /* Its first label, as a host name of ours; *out stays where that is none, or stands for nobody. */

@@ -12,6 +12,7 @@
 #include "cloud.h"
 #include "copies.h"
 #include "init.h"
+#include "ports.h"
 #include "reset.h"
 #include "screen.h"
 
@@ -218,6 +219,7 @@ static enum status name_host(struct err *err)
     if (sethostname(conf.hostname, strlen(conf.hostname)))
         s = err_set(err, IO_ERROR, "the kernel refused the host name %s", conf.hostname);
     net_start(conf.hostname, &conf.net);
+    ports_want(&conf);
     mdns_begin(conf.https, conf.ollama);
     ntp_begin(&conf.ntp);
     return s;
@@ -280,6 +282,7 @@ static enum status name_container(struct err *err)
     if (uname(&u) == 0) // the host's choice, unless ours is set
         container_hostname(u.nodename, conf.hostname);
     enum status s = read_settings(conf_path, STATE_IN_CONTAINER "/settings.conf", err);
+    ports_want(&conf);
     if (!container_network_given())
         net_start(conf.hostname, &conf.net);
     return s;
@@ -328,7 +331,6 @@ static const struct step {
       {"mounts", true, 0, container_mounts, "give the container its /proc and a /run to write to"},
       {"log", false, 0, begin_log, "boot goes on silently"},
       {"signals", true, 0, begin_loop, "stop the container by killing it"},
-      {"ports", false, 0, container_ports, "else `listen` in tawny.conf must name higher ones"},
       {"net", false, 0, container_network, "nobody can reach the engine"},
       {"reset", false, NO_DEADLINE, look_for_reset, "what is left is erased at the next start"},
       {"settings", false, 0, name_container, "the defaults are in use"},

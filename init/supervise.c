@@ -175,6 +175,7 @@ static void spawn(void)
         close(out[1]);
         return;
     }
+    engine.start.n_sockets = ports_open(engine.start.socket);
     int log = relay_open();
     pid_t pid = fork();
     if (pid == 0)
@@ -294,6 +295,7 @@ void engine_stop(bool now)
     engine.stopping = true;
     if (engine.pid)
         kill(engine.pid, now ? SIGKILL : SIGTERM);
+    ports_close();
 }
 
 int64_t engine_tick(int64_t now)

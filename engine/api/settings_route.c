@@ -29,8 +29,8 @@ struct settings_put {        // one that is being written
 // Those that PID 1 reads too, or that are written where it looks.
 static bool needs_box(const char *name)
 {
-    static const char *const names[] = {"hostname", "address", "gateway", "dns",
-                                        "ntp",      "listen",  "hot-plug"};
+    static const char *const names[] = {"hostname", "address", "gateway",     "dns",
+                                        "ntp",      "listen",  "listen-http", "hot-plug"};
     for (size_t i = 0; i < COUNT_OF(names); i++)
         if (strcmp(names[i], name) == 0)
             return true;

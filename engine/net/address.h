@@ -34,15 +34,18 @@ MUST_USE enum status listen_open(int *fd, struct listen_at *at, struct err *err)
 // handed.c: listening sockets that others have opened.
 struct handed {
     struct handed_socket {
-        int fd; // owned; -1: taken
+        int fd; // owned
+        bool taken;
         struct sockaddr_storage at;
     } one[16];
     size_t n;
 };
 // Descriptors first .. first + n - 1; what is no listening TCP socket is closed, with a line.
 void handed_read(struct handed *handed, int first, size_t n);
-int handed_take(struct handed *handed, struct listen_at *at); // the caller's now; -1: none is there
-void handed_close(struct handed *handed);                     // those that nobody took, with a line
+// A duplicate, the caller's; -1: none is there.
+int handed_take(struct handed *handed, struct listen_at *at);
+// All; of those that nobody took with a line. Without it, they can be read again.
+void handed_close(struct handed *handed);
 
 // Whether the address by which a client came in (fd: its socket) is one that is listened on here.
 bool listen_covers(const struct listen_at *at, int fd);

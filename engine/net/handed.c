@@ -3,7 +3,8 @@
 // A port below 1024 then needs no right of ours. They are descriptors first .. first + n - 1, as
 // sd_listen_fds(3) has it; an entry of `listen` or `listen-http` takes the one that stands at its
 // address and port. Entries without one are opened as ever. One that no entry names is closed, with
-// a line in the log: an address that nobody asked for is not answered.
+// a line in the log: an address that nobody asked for is not answered. What is taken is a
+// duplicate, so that all of them can be read once more when an address could not be had.
 #include "address.h"
 
 #include <errno.h>
@@ -33,6 +34,7 @@ void handed_read(struct handed *handed, int first, size_t n)
         fcntl(fd, F_SETFD, FD_CLOEXEC);
         if (room && at_of_socket(fd, &handed->one[handed->n].at)) {
             fcntl(fd, F_SETFL, O_NONBLOCK);
+            handed->one[handed->n].taken = false;
             handed->one[handed->n++].fd = fd;
         } else {
             log_warn("descriptor %d was handed over, and is no listening TCP socket%s: closed", fd,
@@ -67,13 +69,15 @@ int handed_take(struct handed *handed, struct listen_at *at)
 {
     for (size_t i = 0; i < handed->n; i++) {
         struct handed_socket *one = &handed->one[i];
-        if (one->fd < 0 || !(same_place(&one->at, &at->at) || stands_for(at, &one->at)))
+        if (one->taken || !(same_place(&one->at, &at->at) || stands_for(at, &one->at)))
             continue;
-        int fd = one->fd;
+        int fd = fcntl(one->fd, F_DUPFD_CLOEXEC, 0);
+        if (fd < 0)
+            return -1;
         at->at = one->at;
         at->n =
             one->at.ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
-        one->fd = -1;
+        one->taken = true;
         return fd;
     }
     return -1;
@@ -84,14 +88,13 @@ void handed_close(struct handed *handed)
     for (size_t i = 0; i < handed->n; i++) {
         char text[64];
         uint8_t key[16];
-        if (handed->one[i].fd < 0)
+        close(handed->one[i].fd);
+        if (handed->one[i].taken)
             continue;
         address_peer(&handed->one[i].at, text, key);
         log_warn("a socket for %s was handed over, and neither listen nor listen-http names it: "
                  "closed",
                  text);
-        close(handed->one[i].fd);
-        handed->one[i].fd = -1;
     }
     handed->n = 0;
 }

@@ -203,7 +203,8 @@ static enum status open_both(struct net *net, const struct net_options *options,
     enum status status = open_listeners(net, &handed, "listen", options->listen, true, err);
     if (status == OK)
         status = open_listeners(net, &handed, "listen-http", options->listen_http, false, err);
-    handed_close(&handed);
+    if (status == OK)
+        handed_close(&handed); // else they stay for another try
     return status;
 }
 

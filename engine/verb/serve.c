@@ -453,7 +453,8 @@ static enum status open_net(struct server *server, size_t n_handed, struct err *
 static enum status listen_somewhere(struct server *server, struct err *err)
 {
     struct settings *settings = &server->settings;
-    enum status status = open_net(server, handed_over(), err);
+    const size_t n_handed = handed_over();
+    enum status status = open_net(server, n_handed, err);
     for (int n = 0; n < 2 && status != OK && server->heartbeat.fd >= 0; n++) {
         const char *name = settings_named(err->text);
         if (!name || strncmp(name, "listen", 6) != 0)
@@ -468,7 +469,7 @@ static enum status listen_somewhere(struct server *server, struct err *err)
             if (status != OK)
                 return status;
         }
-        status = open_net(server, 0, err);
+        status = open_net(server, n_handed, err);
     }
     return status;
 }

@@ -20,12 +20,12 @@ USER, HOST_RENDER, ADDRESS = 2000, 105, "10.99.1.1"
 NO_DRIVER = r"Opening: wanted.*No such device or address"
 
 
-def prepare():
+def prepare(port_start):
     plain_sys()
     PLACE.mkdir(parents=True)
     sh("ip", "link", "set", "lo", "up")
     sh("ip", "address", "add", ADDRESS + "/32", "dev", "lo")
-    Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("0")
+    Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text(port_start)
     fake_pci(PLACE / "pci")
     fake_node(NODE, HOST_RENDER)
 
@@ -99,7 +99,7 @@ def serves(podman):
 
 
 def main(kind):
-    prepare()
+    prepare("80" if kind == "rootless" else "1024")  # root's PID 1 may open them, and hands them to the engine
     podman = Podman(kind == "rootless")
     done = subprocess.run(podman.command("info"), env=podman.environment, cwd="/", text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if done.returncode:

@@ -1,0 +1,31 @@
+/* ports.h - the engine's listening sockets, which outlive it (ports.c).
+ */
+#ifndef INIT_PORTS_H
+#define INIT_PORTS_H
+
+#include "init.h"
+
+#define PORTS_MOST 16
+
+struct port {
+    bool six;         // IPv6; with the address 0 it takes IPv4 too
+    uint8_t addr[16]; // network byte order; the first 4 bytes of an IPv4 address
+    uint16_t port;
+};
+
+struct port_list {
+    int n;
+    struct port one[PORTS_MOST];
+};
+
+/* "ADDR:PORT, [ADDR]:PORT, *:PORT, localhost:PORT", as the engine reads it; pure. False: it is not
+ * that, and *out as it was. */
+MUST_USE bool ports_read(struct port_list *out, const char *text);
+/* What `listen-http = auto` means beside that `listen`; pure. */
+void ports_plain(struct port_list *out, const struct port_list *listen);
+void ports_want(const struct conf *c);
+/* Opens those that are wanted and not open. Returns how many there are; they stay ours. */
+int ports_open(int fds[PORTS_MOST]);
+void ports_close(void); // whoever connects now is refused
+
+#endif

@@ -1,0 +1,205 @@
+/* init_ports.c - the engine's listening sockets: read as the engine reads them, opened once, kept
+ * from one engine to the next. The kernel's answers to bind are this test's, except for 127.0.0.1.
+ */
+#include "../../init/ports.h"
+#include "check.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static const char *refused; // addresses that bind refuses
+static char bound[400];     // what was asked for, in order
+
+int __real_bind(int fd, const struct sockaddr *at, socklen_t n);
+int __wrap_bind(int fd, const struct sockaddr *at, socklen_t n);
+int __real_listen(int fd, int queue);
+int __wrap_listen(int fd, int queue);
+void __wrap_complain(const char *step, const char *format, ...);
+
+int __wrap_bind(int fd, const struct sockaddr *at, socklen_t n)
+{
+    char text[64], whole[80];
+    const struct sockaddr_in *four = (const void *)at;
+    const struct sockaddr_in6 *six = (const void *)at;
+    bool is_six = at->sa_family == AF_INET6;
+    size_t used = strlen(bound);
+
+    inet_ntop(at->sa_family, is_six ? (const void *)&six->sin6_addr : (const void *)&four->sin_addr,
+              text, sizeof(text));
+    snprintf(whole, sizeof(whole), "%s:%u", text, ntohs(is_six ? six->sin6_port : four->sin_port));
+    snprintf(bound + used, sizeof(bound) - used, "%s%s", used ? " " : "", whole);
+    if (refused && strstr(refused, whole)) {
+        errno = EADDRNOTAVAIL;
+        return -1;
+    }
+    return strcmp(text, "127.0.0.1") == 0 ? __real_bind(fd, at, n) : 0;
+}
+
+int __wrap_listen(int fd, int queue)
+{
+    struct sockaddr_in at = {0};
+    socklen_t n = sizeof(at);
+
+    if (getsockname(fd, (struct sockaddr *)(void *)&at, &n) == 0 && at.sin_family == AF_INET &&
+        at.sin_port)
+        return __real_listen(fd, queue);
+    return 0;
+}
+
+static int n_complaints;
+
+void __wrap_complain(const char *step, const char *format, ...)
+{
+    (void)step;
+    (void)format;
+    n_complaints++;
+}
+
+/* "4 7f000001 443": of each entry of the list the kind, the first four bytes, the port. */
+static const char *shown(const struct port_list *l)
+{
+    static char out[600];
+    size_t n = 0;
+
+    out[0] = 0;
+    for (int i = 0; i < l->n; i++)
+        n += (size_t)snprintf(out + n, sizeof(out) - n, "%s%d %02x%02x%02x%02x %u", i ? ", " : "",
+                              l->one[i].six ? 6 : 4, l->one[i].addr[0], l->one[i].addr[1],
+                              l->one[i].addr[2], l->one[i].addr[3], l->one[i].port);
+    return out;
+}
+
+static void test_reading(void)
+{
+    static const struct {
+        const char *listen, *read, *plain; // read NULL: it is none
+    } lists[] = {
+        {"[::]:443,[::]:11434", "6 00000000 443, 6 00000000 11434", "6 00000000 80"},
+        {"*:443", "6 00000000 443", "6 00000000 80"},
+        {"0.0.0.0:443", "4 00000000 443", "4 00000000 80"},
+        {" ,192.0.2.7:443\t[2001:db8::7]:8443,", "4 c0000207 443, 6 20010db8 8443",
+         "4 c0000207 80, 6 20010db8 80"},
+        {"localhost:443,localhost:11434", "4 7f000001 443, 4 7f000001 11434", "4 7f000001 80"},
+        {"[::]:80", "6 00000000 80", ""},
+        {"192.0.2.7:443,[::]:443,192.0.2.8:443", "4 c0000207 443, 6 00000000 443, 4 c0000208 443",
+         "6 00000000 80"},
+        {"192.0.2.7:0", "4 c0000207 0", "4 c0000207 80"},
+        {"", "", ""},
+        {" , ", NULL, NULL},
+        {"443", NULL, NULL},
+        {":443", NULL, NULL},
+        {"192.0.2.7:", NULL, NULL},
+        {"192.0.2.7:65536", NULL, NULL},
+        {"192.0.2.7:000443", NULL, NULL},
+        {"192.0.2.7:44x", NULL, NULL},
+        {"::1:443", NULL, NULL},
+        {"[::1:443", NULL, NULL},
+        {"[]:443", NULL, NULL},
+        {"box:443", NULL, NULL},
+        {"[::]:443,box:443", NULL, NULL},
+        {"[0000000000000000000000000000000000000000000000000000000000000000000000000000]:443", NULL,
+         NULL},
+        {"*:1,*:2,*:3,*:4,*:5,*:6,*:7,*:8,*:9,*:10,*:11,*:12,*:13,*:14,*:15,*:16,*:17", NULL, NULL},
+    };
+    for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++) {
+        struct port_list l = {.n = -1}, plain;
+        bool good = ports_read(&l, lists[i].listen);
+        if (!CHECK(good == (lists[i].read != NULL)))
+            fprintf(stderr, "    of \"%s\"\n", lists[i].listen);
+        CHECK(good || l.n == -1);
+        if (good && lists[i].read) {
+            CHECK_TEXT(shown(&l), lists[i].read);
+            ports_plain(&plain, &l);
+            CHECK_TEXT(shown(&plain), lists[i].plain);
+        }
+    }
+}
+
+static int want(const char *text, int fds[PORTS_MOST])
+{
+    struct conf c;
+
+    conf_defaults(&c);
+    conf_parse(&c, text, strlen(text), NULL, NULL);
+    ports_want(&c);
+    bound[0] = 0;
+    n_complaints = 0;
+    return ports_open(fds);
+}
+
+static void test_opening(void)
+{
+    int fds[PORTS_MOST], again[PORTS_MOST];
+
+    CHECK(want("", fds) == 3 && n_complaints == 0);
+    CHECK_TEXT(bound, ":::443 :::11434 :::80");
+    bound[0] = 0;
+    CHECK(ports_open(again) == 3 && memcmp(fds, again, 3 * sizeof(int)) == 0);
+    CHECK_TEXT(bound, ""); // they are kept
+
+    CHECK(want("listen = [::]:443\nlisten-http = \"\"\n", again) == 1 && again[0] == fds[0]);
+    CHECK_TEXT(bound, "");
+    CHECK(want("listen = rubbish\n", fds) == 3 && fds[0] == again[0]);
+    CHECK_TEXT(bound, ":::11434 :::80");
+    CHECK(want("listen = 192.0.2.9:0\nlisten-http = rubbish\n", fds) == 1);
+    CHECK_TEXT(bound, "192.0.2.9:80"); // the port 0 is the engine's to open
+
+    // an address that is not there: as the engine does, all as by default; once it is there, it
+    refused = "192.0.2.7:443";
+    CHECK(want("listen = 192.0.2.8:443, 192.0.2.7:443\n", fds) == 3 && n_complaints == 1);
+    CHECK_TEXT(bound, "192.0.2.8:443 192.0.2.7:443 :::443 :::11434 :::80");
+    refused = NULL;
+    bound[0] = 0;
+    CHECK(ports_open(fds) == 4);
+    CHECK_TEXT(bound, "192.0.2.8:443 192.0.2.7:443 192.0.2.8:80 192.0.2.7:80");
+
+    // of plain HTTP alone: the others stay
+    refused = "192.0.2.6:80";
+    CHECK(want("listen = 192.0.2.6:443\n", fds) == 1 && n_complaints == 1);
+    refused = ":::443 :::11434 :::80"; // no IPv6
+    CHECK(want("", fds) == 3 && n_complaints == 0);
+    CHECK_TEXT(bound, ":::443 0.0.0.0:443 :::11434 0.0.0.0:11434 :::80 0.0.0.0:80");
+    refused = NULL;
+    ports_close();
+}
+
+/* Whoever connects between two engines is answered by the second. */
+static void test_waiting(void)
+{
+    int fds[PORTS_MOST], probe = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t n = sizeof(at);
+    char text[80], got = 0;
+
+    CHECK(__real_bind(probe, (const struct sockaddr *)(const void *)&at, sizeof(at)) == 0 &&
+          getsockname(probe, (struct sockaddr *)(void *)&at, &n) == 0);
+    close(probe); // that port is free
+    snprintf(text, sizeof(text), "listen = 127.0.0.1:%u\nlisten-http = \"\"\n", ntohs(at.sin_port));
+    CHECK(want(text, fds) == 1 && n_complaints == 0);
+    int client = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(connect(client, (const struct sockaddr *)(const void *)&at, sizeof(at)) == 0);
+    CHECK(ports_open(fds) == 1);
+    struct pollfd wait = {fds[0], POLLIN, 0};
+    CHECK(poll(&wait, 1, 5000) == 1);
+    int server = accept(fds[0], NULL, NULL);
+    CHECK(server >= 0 && write(server, "x", 1) == 1 && read(client, &got, 1) == 1 && got == 'x');
+    close(server);
+    close(client);
+    ports_close();
+    client = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(connect(client, (const struct sockaddr *)(const void *)&at, sizeof(at)) == -1 &&
+          errno == ECONNREFUSED);
+    close(client);
+}
+
+int main(void)
+{
+    test_reading();
+    test_opening();
+    test_waiting();
+    return check_done("init_ports");
+}
