@@ -18,19 +18,21 @@ GRUB = """\
 set timeout=0
 load_env
 set slot=$good
+set tried=
 if [ -n "$trial" ]; then
     set next=$trial
     set trial=
-    if save_env trial; then set slot=$next; fi
+    if save_env trial; then set slot=$next; set tried=$next; fi
 fi
 export slot
+export tried
 export good
 export disk
 set default=0
 set fallback=1
 menuentry "Tawny" {
     load_env --file /tawny/$slot/env
-    linux /tawny/$slot/linux $cmdline tawny.disk=$disk
+    linux /tawny/$slot/linux $cmdline tawny.disk=$disk tawny.trial=$tried
     initrd /tawny/$slot/initrd
 }
 menuentry "Tawny, the version that was good before" {

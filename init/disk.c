@@ -160,7 +160,7 @@ static void read_origin(void)
     if (done)
         return;
     done = true;
-    (void)read_file("/.extra/global_credentials/tawny-disk.cred", credential, sizeof(credential));
+    (void)read_file(CREDENTIALS DISK_CREDENTIAL, credential, sizeof(credential));
     (void)read_file("/proc/cmdline", cmdline, sizeof(cmdline));
     (void)origin_find(origin_id, credential, cmdline);
 }

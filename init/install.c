@@ -238,6 +238,10 @@ static enum status write_parts(const struct work *w, struct err *err)
 /* From here on the loaders see it. */
 static enum status let_it_be_tried(struct work *w, struct err *err)
 {
+    const enum status told = slots_tell_trial(w->slots, w->bundle->version, err);
+
+    if (told != OK)
+        return told;
     if (syncfs(w->uki_fd) || !write_all(w->uki_fd, w->head, SECTOR, 0) || fsync(w->uki_fd))
         return failed("the new system's first sector", err);
     w->slots->env.trial = w->slots->env.last = w->number;

@@ -106,6 +106,17 @@ bool origin_find(char id[DISK_ID_BYTES], const char *credential, const char *cmd
     return id[0] != 0;
 }
 
+bool trial_told(const char *credential, const char *cmdline, const struct release *mine)
+{
+    static const char key[] = " tawny.trial=";
+    size_t n = strcspn(credential, "\n");
+    const char *at = strstr(cmdline, key);
+
+    if (n > 0 && n == strlen(mine->version) && memcmp(credential, mine->version, n) == 0)
+        return true;
+    return at && at[sizeof(key) - 1] >= '1' && at[sizeof(key) - 1] <= '9';
+}
+
 static void number_text(char out[16], int n)
 {
     snprintf(out, 16, "%d", n);
@@ -355,25 +366,46 @@ static void sync_folder(const struct slots *s, const char *folder)
     close(fd);
 }
 
-/* systemd's stub gives each file of loader/credentials to the kernel; GRUB puts `disk` on its
- * command line. The id counts when it is in grubenv. */
-enum status slots_name_disk(struct slots *s, const char id[DISK_ID_BYTES], struct err *err)
+/* systemd's stub gives each file of loader/credentials to the kernel. One of a length that stays is
+ * written in place, in one sector. */
+static enum status write_credential(const struct slots *s, const char *name, const char *text,
+                                    size_t n, struct err *err)
 {
     char path[PATH_CAP];
-    bool good;
 
     path_in(path, s, "%s", "loader/credentials");
     if (mkdir(path, 0755) && errno != EEXIST)
         return write_failed("loader/credentials", err);
-    path_in(path, s, "%s", "loader/credentials/tawny-disk.cred");
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
-    good = fd >= 0 && write(fd, id, DISK_ID_BYTES - 1) == DISK_ID_BYTES - 1 && fsync(fd) == 0;
-    enum status status = good ? OK : write_failed("loader/credentials/tawny-disk.cred", err);
+    path_in(path, s, "loader/credentials/%s", name);
+    int fd = open(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
+    bool good = fd >= 0 && pwrite(fd, text, n, 0) == (ssize_t)n && fsync(fd) == 0;
+    enum status status = good ? OK : write_failed(name, err);
     if (fd >= 0)
         close(fd);
     sync_folder(s, "loader/credentials");
+    return status;
+}
+
+/* GRUB puts `disk` on the command line. The id counts when it is in grubenv. */
+enum status slots_name_disk(struct slots *s, const char id[DISK_ID_BYTES], struct err *err)
+{
+    enum status status = write_credential(s, DISK_CREDENTIAL, id, DISK_ID_BYTES - 1, err);
+
     memcpy(s->env.disk, id, DISK_ID_BYTES);
     return status == OK ? slots_write_env(s, err) : status;
+}
+
+enum status slots_tell_trial(const struct slots *s, const char *version, struct err *err)
+{
+    char text[128], path[PATH_CAP];
+    size_t n = strlen(version);
+
+    path_in(path, s, "%s", "loader/credentials/" TRIAL_CREDENTIAL);
+    if (!version[0] && access(path, F_OK))
+        return OK;
+    memset(text, '\n', sizeof(text));
+    memcpy(text, version, n < sizeof(text) ? n : sizeof(text) - 1);
+    return write_credential(s, TRIAL_CREDENTIAL, text, sizeof(text), err);
 }
 
 static enum status rename_uki(struct slots *s, struct slot *slot, const char *to, struct err *err)
@@ -415,7 +447,9 @@ enum status slots_confirm(struct slots *s, struct err *err)
     if (!slot)
         return err_set(err, NOT_FOUND, "no slot has the version that runs");
     snprintf(to, sizeof(to), "tawny-%d.efi", slot->number);
-    enum status status = slot->has_uki ? rename_uki(s, slot, to, err) : OK;
+    enum status status = slots_tell_trial(s, "", err);
+    if (status == OK && slot->has_uki)
+        status = rename_uki(s, slot, to, err);
     if (status != OK)
         return status;
     slot->is_counted = false;
@@ -433,6 +467,8 @@ enum status slots_give_up(struct slots *s, const char *why, struct err *err)
     s->env.last = last;
     snprintf(s->env.why, sizeof(s->env.why), "%s", why);
     enum status status = slots_write_env(s, err);
+    if (status == OK)
+        status = slots_tell_trial(s, "", err);
     return status == OK && last != s->env.good ? slots_use_up(s, last, err) : status;
 }
 

@@ -6,9 +6,10 @@
  * (none, checking, verified, trying, confirmed, went back, refused), version (of the update that
  * this is about), why, running, running_built, other, other_built.
  *
- * A trial ends in one of three ways: the engine serves with its model from the data partition
- * (confirmed), it does not (given up, and the machine restarts), or this system is gone before it
- * could say (then the loaders have the good one: boot/README.md).
+ * A trial ends in one of four ways: the engine serves with its model from the data partition
+ * (confirmed), it does not (given up, and the machine restarts), the ESP is not found (the machine
+ * restarts), or this system is gone before it could say (then, too, the loaders have the good one:
+ * boot/README.md).
  */
 #include "update.h"
 
@@ -75,7 +76,7 @@ static void state_write(struct slots *s, enum update_state state)
     status_write(s, names[state], last ? last->version : "", s->env.why);
 }
 
-static enum status read_slots(struct slots *s, struct err *err)
+static struct release read_release(void)
 {
     char text[512];
     struct release mine = {0};
@@ -83,6 +84,12 @@ static enum status read_slots(struct slots *s, struct err *err)
 
     if (n > 0)
         release_read(&mine, text, (size_t)n);
+    return mine;
+}
+
+static enum status read_slots(struct slots *s, struct err *err)
+{
+    const struct release mine = read_release();
     return slots_read(s, ESP_ROOT, &mine, err);
 }
 
@@ -147,8 +154,8 @@ static void settle(struct slots *s)
 
     snprintf(why, sizeof(why), "%s",
              s->env.why[0] ? s->env.why
-                           : "it stopped before it could say why: its kernel gave up, or the power "
-                             "was cut");
+                           : "it stopped before it could say why: its kernel gave up or found no "
+                             "disk, or the power was cut");
     // Written once: what was told stays written.
     if (s->running == s->env.good && (!s->env.why[0] || s->env.trial)) {
         disk_esp_writable(true);
@@ -309,12 +316,27 @@ static void start(const char *name, int (*run)(void *ctx), void (*done)(void *ct
     update.busy = child_start(name, run, done, NULL);
 }
 
+/* The loader has used the trial up already: the next start is the good one's. */
+static bool on_trial_without_disk(void)
+{
+    char credential[256] = "", cmdline[4096] = "";
+    const struct release mine = read_release();
+
+    (void)read_file(CREDENTIALS TRIAL_CREDENTIAL, credential, sizeof(credential));
+    (void)read_file("/proc/cmdline", cmdline, sizeof(cmdline));
+    return trial_told(credential, cmdline, &mine);
+}
+
 enum status update_look(struct err *err)
 {
     if (mkdir(STATUS_DIR, 0755) && errno != EEXIST)
         return err_set(err, IO_ERROR, STATUS_DIR " could not be made: %s", strerror(errno));
-    if (disk_esp() != OK)
+    if (disk_esp() != OK) {
+        if (on_trial_without_disk())
+            power_request(POWER_REBOOT, "this version is on trial and does not find its own disk: "
+                                        "the one before it is taken again");
         return err_set(err, NOT_FOUND, "the partition " ESP_LABEL " is not there");
+    }
     start("looking for updates", look, looked);
     return update.busy ? OK : err_set(err, IO_ERROR, "no process could be made for it");
 }

@@ -120,6 +120,14 @@ MUST_USE enum status slots_make_room(struct slots *s, struct err *err);
 /* Makes the disk's id and writes it where both loaders give it to the kernel, once. */
 MUST_USE enum status slots_name_disk(struct slots *s, const char id[DISK_ID_BYTES],
                                      struct err *err);
+/* Which version is on trial, where systemd's stub gives it to every system that it starts: one that
+ * does not find its disk knows by it. "": none is. */
+MUST_USE enum status slots_tell_trial(const struct slots *s, const char *version, struct err *err);
+#define DISK_CREDENTIAL "tawny-disk.cred"
+#define TRIAL_CREDENTIAL "tawny-trial.cred"
+#define CREDENTIALS "/.extra/global_credentials/" // where the stub lays them
+/* Whether the loader says that this system is on trial: by that text, or on the command line. */
+bool trial_told(const char *credential, const char *cmdline, const struct release *mine);
 /* The id of the disk that a loader started this system from: in what systemd's stub laid into the
  * initramfs, or on the kernel's command line. False: neither says. */
 bool origin_find(char id[DISK_ID_BYTES], const char *credential, const char *cmdline);

@@ -74,6 +74,10 @@ def sick(version="v-sick", age=300):
     return update(version, age, files=[("usr/bin/tawny", (BUILD / "appliance/init").read_bytes())])
 
 
+def blind(version="v-blind", age=250):
+    return update(version, age, cmdline="module_blacklist=sd_mod,virtio_blk,nvme")
+
+
 def put(file, name, data):
     first, _ = disk.partitions(file)["tawny-esp"]
     source = Path(file).with_suffix(".put")
@@ -162,6 +166,9 @@ def uefi():
         goes_back(tawny, panicking(), "v-panic", first, "before it could say why")
         if FULL:
             goes_back(tawny, sick(), "v-sick", first, "ended three times")
+            at = len(machine.lines)
+            goes_back(tawny, blind(), "v-blind", first, "found no disk")
+            check(any("on trial and does not find its own disk" in text for _, text in machine.lines[at:]), "it did not go back by itself")
         stays(tawny, data, "v-good")
         check(tawny.request("GET", "/v1/models").status == 200, "the API key of before is not taken")
         if FULL:
@@ -171,7 +178,7 @@ def uefi():
         power_off(machine)
     data_is_clean(file)
     file.unlink()
-    return f"{'seven' if FULL else 'three'} restarts by itself; the same API key and data"
+    return f"{'nine' if FULL else 'three'} restarts by itself; the same API key and data"
 
 
 @test("update, BIOS: from a file on the ESP, one whose engine ends")
@@ -186,12 +193,13 @@ def bios():
         went_back(tawny, "v-sick", first, "ended three times")
         if FULL:
             goes_back(tawny, panicking(), "v-panic", first, "before it could say why")
+            goes_back(tawny, blind(), "v-blind", first, "found no disk")
             stays(tawny, good(), "v-good")
             stays(tawny, good("v-better", 400), "v-better")
         power_off(machine)
     data_is_clean(file)
     file.unlink()
-    return f"{'seven' if FULL else 'two'} restarts by itself"
+    return f"{'nine' if FULL else 'two'} restarts by itself"
 
 
 def cut_once(base, name, n, firmware):

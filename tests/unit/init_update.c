@@ -242,7 +242,9 @@ static void fresh(void)
 
 static void clear(void)
 {
-    static const char *const names[] = {"EFI/Linux", "tawny", "grub", "EFI", "loader", ""};
+    static const char *const names[] = {"EFI/Linux",          "tawny",  "grub", "EFI",
+                                        "loader/credentials", "loader", ""};
+    static const char *const credentials[] = {DISK_CREDENTIAL, TRIAL_CREDENTIAL};
     char path[200];
     for (int n = 1; n < 9; n++) {
         static const char *const ukis[] = {"EFI/Linux/tawny-%d.efi", "EFI/Linux/tawny-%d+1.efi",
@@ -263,6 +265,10 @@ static void clear(void)
     }
     snprintf(path, sizeof(path), "%s/grub/grubenv", root);
     unlink(path);
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(path, sizeof(path), "%s/loader/credentials/%s", root, credentials[i]);
+        unlink(path);
+    }
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
         snprintf(path, sizeof(path), "%s/%s", root, names[i]);
         rmdir(path);
@@ -302,6 +308,16 @@ static bool good_is_whole(void)
            read_file(path, text, sizeof(text)) == 23;
 }
 
+/* What the system of that release hears of the loader when it is started now. */
+static bool told(const struct release *r)
+{
+    char path[160], text[256] = "";
+
+    snprintf(path, sizeof(path), "%s/loader/credentials/%s", root, TRIAL_CREDENTIAL);
+    (void)read_file(path, text, sizeof(text));
+    return trial_told(text, "", r);
+}
+
 static void check_life(void)
 {
     struct err err = {""};
@@ -328,7 +344,9 @@ static void check_life(void)
     s = read_as(&two);
     CHECK(s.running == 2 && slots_state(&s, true) == UPDATE_TRYING);
     CHECK(slots_use_up(&s, 2, &err) == OK && is_there("EFI/Linux/tawny-2+0-1.efi"));
+    CHECK(told(&two) && !told(&one));
     CHECK(slots_confirm(&s, &err) == OK && is_there("EFI/Linux/tawny-2.efi"));
+    CHECK(!told(&two) && !told(&(struct release){"", 0}));
     s = read_as(&two);
     CHECK(s.env.good == 2 && s.env.trial == 0 && slots_state(&s, true) == UPDATE_CONFIRMED);
     CHECK(slots_state(&s, false) == UPDATE_CONFIRMED && s.n_slots == 2);
@@ -338,7 +356,9 @@ static void check_life(void)
     CHECK(!is_there("EFI/Linux/tawny-1.efi") && !is_there("tawny/1"));
     s = read_as(&(struct release){"three", 3000});
     CHECK(s.running == 3 && slots_state(&s, false) == UPDATE_TRYING);
+    CHECK(told(&(struct release){"three", 3000}));
     CHECK(slots_give_up(&s, "its engine\nrefused the model", &err) == OK);
+    CHECK(!told(&(struct release){"three", 3000}));
     s = read_as(&two);
     CHECK(s.running == 2 && s.env.good == 2 && is_there("EFI/Linux/tawny-3+0-1.efi"));
     CHECK(slots_state(&s, true) == UPDATE_WENT_BACK && slots_state(&s, false) == UPDATE_WENT_BACK);
@@ -479,6 +499,19 @@ static void check_texts(void)
 
 static const char id[] = "00112233445566778899aabbccddeeff";
 
+static void check_trial(void)
+{
+    const struct release mine = {"v2", 2000}, none = {"", 0};
+
+    CHECK(trial_told("v2", "", &mine) && trial_told("v2\n\n\n", "", &mine));
+    CHECK(!trial_told("v", "", &mine) && !trial_told("v22\n", "", &mine));
+    CHECK(!trial_told("\nv2", "", &mine) && !trial_told("", "", &none));
+    CHECK(trial_told("", "quiet tawny.disk=x tawny.trial=2\n", &mine));
+    CHECK(!trial_told("", "quiet tawny.trial= panic=10\n", &mine));
+    CHECK(!trial_told("", "quiet tawny.trial=\n", &mine) && !trial_told("", "quiet", &mine));
+    CHECK(!trial_told("", "xtawny.trial=2", &mine));
+}
+
 static void check_origin(void)
 {
     char found[DISK_ID_BYTES], other[] = "ffeeddccbbaa99887766554433221100";
@@ -502,13 +535,7 @@ static void check_origin(void)
     CHECK(slots_confirm(&s, &err) == OK && slots_give_up(&s, "x", &err) == OK);
     s = read_as(&one);
     CHECK_TEXT(s.env.disk, id); // it stays
-    char path[160];
-    static const char *const below[] = {"loader/credentials/tawny-disk.cred", "loader/credentials",
-                                        "loader"};
-    for (int i = 0; i < 3; i++) {
-        snprintf(path, sizeof(path), "%s/%s", root, below[i]);
-        (void)(i == 0 ? unlink(path) : rmdir(path));
-    }
+    CHECK(!is_there("loader/credentials/tawny-trial.cred"));
     clear();
 }
 
@@ -545,6 +572,7 @@ int main(void)
     check_texts();
     check_uki();
     check_origin();
+    check_trial();
     check_life();
     check_refused();
     check_half();
