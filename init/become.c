@@ -95,6 +95,7 @@ _Noreturn void engine_become(const struct engine_start *start, int out_fd, int b
     char state[64], conf[64], home[80], beat[40], log[40], pid[40], sockets[40],
         skip[sizeof("TAWNY_SKIP_MODEL=") + 400];
     char name[sizeof("TAWNY_HOSTNAME=") + 64];
+    char fault[sizeof("TAWNY_DATA_FAULT=") + 400];
     char *const argv[] = {ENGINE_PATH, "serve", "--config", conf, "--state", state, NULL};
     char *const env[] = {"PATH=/usr/bin",
                          home,
@@ -106,13 +107,15 @@ _Noreturn void engine_become(const struct engine_start *start, int out_fd, int b
                          "LANG=C.UTF-8",
                          skip,
                          name,
+                         fault,
                          in_container() ? NULL : "TAWNY_UPDATE=/run/update/status", // and no more
+                         "TAWNY_CLOUD=" CLOUD_TOLD,
                          "TAWNY_ATTACHED=" MEDIA_DIR,
                          NULL};
+    const int beat_at = FIRST_FD + start->n_sockets;
     struct err err;
 
     snprintf(state, sizeof(state), "%s", start->state);
-    const int beat_at = FIRST_FD + start->n_sockets;
     snprintf(conf, sizeof(conf), "%s", start->conf);
     snprintf(home, sizeof(home), "HOME=%s", state);
     snprintf(beat, sizeof(beat), "TAWNY_HEARTBEAT_FD=%d", beat_at);
@@ -120,6 +123,7 @@ _Noreturn void engine_become(const struct engine_start *start, int out_fd, int b
     snprintf(pid, sizeof(pid), "LISTEN_PID=%d", (int)getpid());
     snprintf(sockets, sizeof(sockets), "LISTEN_FDS=%d", start->n_sockets);
     snprintf(name, sizeof(name), "TAWNY_HOSTNAME=%s", start->hostname);
+    snprintf(fault, sizeof(fault), "TAWNY_DATA_FAULT=%s", start->data_fault);
     snprintf(skip, sizeof(skip), "TAWNY_SKIP_MODEL=%s", start->skip_model);
     child_signals();
     setsid();
@@ -130,7 +134,6 @@ _Noreturn void engine_become(const struct engine_start *start, int out_fd, int b
     process_limit(RLIMIT_NPROC, 2048);
     process_limit(RLIMIT_MEMLOCK, RLIM_INFINITY);
     process_limit(RLIMIT_CORE, 0);
-                         "TAWNY_CLOUD=" CLOUD_TOLD,
     umask(077);
     if (chdir(state))
         give_up(state);

@@ -74,16 +74,17 @@ static const int allowed[] = {
     SYS_restart_syscall,
     SYS_getdents64,
 };
-#define N_ALLOWED (sizeof(allowed) / sizeof(*allowed))
+#define MOST_CALLS 64
+_Static_assert(sizeof(allowed) / sizeof(*allowed) <= MOST_CALLS, "the filter has room for them");
 
 #define LOAD(field) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, field))
 #define IF_NOT(value, skip) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (value), 0, (skip))
 #define IF(value, skip) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (value), (skip), 0)
 #define ANSWER(what) BPF_STMT(BPF_RET | BPF_K, (what))
 
-static bool close_system_calls(void)
+bool confine_calls(const int *list, size_t n_list, bool network)
 {
-    struct sock_filter code[N_ALLOWED * 2 + 16] = {
+    struct sock_filter code[MOST_CALLS * 2 + 16] = {
         LOAD(arch),
         IF(AUDIT_ARCH_X86_64, 1),
         ANSWER(SECCOMP_RET_KILL_PROCESS),
@@ -95,15 +96,18 @@ static bool close_system_calls(void)
         ANSWER(SECCOMP_RET_ERRNO | EPERM),
         ANSWER(SECCOMP_RET_ALLOW),
     };
-    unsigned short n = 10;
+    unsigned short n = network ? 10 : 4;
 
-    for (size_t i = 0; i < N_ALLOWED; i++) {
-        code[n++] = (struct sock_filter)IF_NOT((uint32_t)allowed[i], 1);
+    if (n_list > MOST_CALLS)
+        return false;
+    for (size_t i = 0; i < n_list; i++) {
+        code[n++] = (struct sock_filter)IF_NOT((uint32_t)list[i], 1);
         code[n++] = (struct sock_filter)ANSWER(SECCOMP_RET_ALLOW);
     }
     code[n++] = (struct sock_filter)ANSWER(SECCOMP_RET_ERRNO | EPERM);
     struct sock_fprog program = {n, code};
-    return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
 }
 
 bool confine(int keep_fd, bool without_files)
@@ -121,6 +125,6 @@ bool confine(int keep_fd, bool without_files)
     process_limit(RLIMIT_NPROC, 0);
     process_limit(RLIMIT_AS, 64 << 20);
     return setgroups(0, NULL) == 0 && setresgid(NOBODY, NOBODY, NOBODY) == 0 &&
-           setresuid(NOBODY, NOBODY, NOBODY) == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-           close_system_calls();
+           setresuid(NOBODY, NOBODY, NOBODY) == 0 &&
+           confine_calls(allowed, sizeof(allowed) / sizeof(*allowed), true);
 }

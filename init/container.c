@@ -82,14 +82,14 @@ bool container_begin(void)
 bool in_container(void)
 {
     return kind[0] != 0;
+}
+
 void container_hostname(const char *node, char out[64])
 {
     char name[64];
 
     if (conf_hostname(node, strcspn(node, "."), name) && strcmp(name, "localhost") != 0)
         memcpy(out, name, sizeof(name));
-}
-
 }
 
 /* ---- its file systems and settings ---- */

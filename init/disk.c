@@ -9,10 +9,11 @@
  * partition to the disk's end, mount it (the kernel replays the journal), directories, random seed.
  * When it cannot be mounted for writing, it is mounted read-only and the keys are copied to memory,
  * so that clients that trust this box still do; when that fails too, the caller starts with an
- * empty state in memory. Nothing here ever formats or repairs a file system: what is on it may be
- * all somebody has.
+ * empty state in memory. Nothing here ever formats a file system: what is on it may be all somebody
+ * has. One with errors is checked first (fsck.c), and mended where that loses nothing.
  */
 #include "cloud.h"
+#include "fsck.h"
 #include "update.h"
 
 #include <dirent.h>
@@ -38,9 +39,10 @@
  * it is there for sure, and a USB stick can be slow; without an id nobody knows. */
 #define ORIGIN_KNOWN_MS 20000
 #define ORIGIN_MS 5000
-#define PROBE_MS 8000 // a foreign disk that hangs is not waited for any longer
+#define CHECK_MS (30 * 60000) // a large disk takes minutes; the engine starts without it then
+#define PROBE_MS 8000         // a foreign disk that hangs is not waited for any longer
 
-enum part_state { ABSENT, FOUND, PROBED, MOUNTING, MOUNTED, FAILED };
+enum part_state { ABSENT, FOUND, PROBED, CHECKING, MOUNTING, MOUNTED, FAILED };
 
 struct partition {
     char name[32]; // sda3
@@ -56,7 +58,11 @@ static char origin_id[DISK_ID_BYTES]; // of the disk the kernel came from; "": i
 static char origin_disk[32];          // sda, once it is known
 static int64_t waits_since_ms;        // for that, with another disk at hand
 static bool esp_has_conf;
-static bool given_up; // the engine runs without a data partition
+static bool given_up;  // the engine runs without a data partition
+static bool checked;   // by e2fsck, in this run ...
+static int check_code; // ... which ended so
+static int64_t checking_ms;
+static char fault[400]; // what is wrong with the data
 
 /* ---- finding ---- */
 
@@ -447,7 +453,7 @@ static void keys_to_memory(void)
 
 static const char repair_hint[] =
     "To repair it, attach the disk to any Linux machine and run e2fsck -f on its "
-    "partition " DATA_LABEL "; nothing on it was changed";
+    "partition " DATA_LABEL;
 
 static void warn_about_errors(void)
 {
@@ -482,7 +488,36 @@ static bool format_known(void)
     return false;
 }
 
-/* Exit code: 0 mounted, 1 mounted read-only, 2 not at all. */
+/* Of mount_data. */
+enum { DATA_MOUNTED, DATA_READ_ONLY, DATA_NOT_MOUNTED, DATA_TO_CHECK, DATA_NEWER };
+
+static bool has_errors(const char *device)
+{
+    uint8_t superblock[1024];
+    int fd = open(device, O_RDONLY | O_CLOEXEC);
+    bool wanted = fd >= 0 && pread(fd, superblock, sizeof(superblock), 1024) == 1024 &&
+                  fsck_wanted(superblock);
+
+    if (fd >= 0)
+        close(fd);
+    return wanted;
+}
+
+/* What can be read is better than nothing. */
+static int mount_to_read(const char *device, int why)
+{
+    const char *text = why == EUCLEAN ? "its file system is damaged" : strerror(why);
+
+    if (mount(device, DATA_DIR, "ext4", MOUNT_SAFE | MS_NOATIME | MS_RDONLY, "noload")) {
+        complain("data", "%s could not be mounted: %s. %s", device, text, repair_hint);
+        return DATA_NOT_MOUNTED;
+    }
+    complain("data", "%s is mounted read-only: %s. %s", device, text,
+             why == EROFS ? "Remove the disk's write protection" : repair_hint);
+    keys_to_memory();
+    return DATA_READ_ONLY;
+}
+
 static int mount_data(void *ctx)
 {
     char device[64], size[32], room[32];
@@ -491,22 +526,19 @@ static int mount_data(void *ctx)
 
     grow_partition();
     snprintf(device, sizeof(device), "/dev/%s", data.name);
+    if (!checked && has_errors(device))
+        return DATA_TO_CHECK;
+    if (checked && (check_code & FSCK_LEFT))
+        return mount_to_read(device, EUCLEAN);
     if (mount(device, DATA_DIR, "ext4", MOUNT_SAFE | MS_NOATIME, NULL)) {
         int why = errno;
-        if (mount(device, DATA_DIR, "ext4", MOUNT_SAFE | MS_NOATIME | MS_RDONLY, "noload")) {
-            complain("data", "%s could not be mounted: %s. %s", device, strerror(why), repair_hint);
-            return 2;
-        }
-        complain("data", "%s could only be mounted read-only: %s. %s", device, strerror(why),
-                 why == EROFS ? "Remove the disk's write protection" : repair_hint);
-        keys_to_memory();
-        return 1;
+        return checked || why == EROFS ? mount_to_read(device, why) : DATA_TO_CHECK;
     }
     if (!format_known()) {
         if (mount(NULL, DATA_DIR, NULL, MS_REMOUNT | MOUNT_SAFE | MS_NOATIME | MS_RDONLY, NULL))
             complain("data", "it could not be made read-only: %s", strerror(errno));
         keys_to_memory();
-        return 1;
+        return DATA_NEWER;
     }
     warn_about_errors();
     engine_directory(STATE_ON_DISK, 0700);
@@ -517,14 +549,58 @@ static int mount_data(void *ctx)
         size_text(room, (uint64_t)v.f_bavail * v.f_frsize);
         say("data", "%s (%s, %s free) is mounted on %s", device, size, room, DATA_DIR);
     }
-    return 0;
+    return DATA_MOUNTED;
+}
+
+/* Exit code: e2fsck's. */
+static int check_data(void *ctx)
+{
+    char device[64];
+    (void)ctx;
+
+    snprintf(device, sizeof(device), "/dev/%s", data.name);
+    say("data", "%s has errors: it is checked before it is used", device);
+    int code = fsck_run(device);
+    if (code & FSCK_LEFT)
+        complain("data", "%s has damage that only a person can judge; that is left as it is",
+                 device);
+    else if (code & ~FSCK_MENDED)
+        complain("data", "%s could not be checked (%d)", device, code);
+    else
+        say("data", code ? "%s was mended" : "%s is whole", device);
+    return code;
+}
+
+static void check_done(void *ctx, int code)
+{
+    (void)ctx;
+    checked = true;
+    check_code = code < 0 ? FSCK_FAILED : code;
+    data.state = FOUND; // to be mounted once more
 }
 
 static void data_done(void *ctx, int code)
 {
     (void)ctx;
-    data.state = code == 0 ? MOUNTED : FAILED;
-    if (given_up && code == 0)
+    if (code == DATA_TO_CHECK) {
+        data.state = CHECKING;
+        checking_ms = now_ms();
+        if (!child_start("checking the file system", check_data, check_done, NULL))
+            check_done(NULL, FSCK_FAILED);
+        return;
+    }
+    data.state = code == DATA_MOUNTED ? MOUNTED : FAILED;
+    if (code == DATA_READ_ONLY || code == DATA_NOT_MOUNTED)
+        snprintf(fault, sizeof(fault), "The data partition %s. %s",
+                 code == DATA_READ_ONLY ? "can only be read: what changes is lost at power-off"
+                                        : "cannot be used: keys and certificates are new, and lost "
+                                          "at power-off",
+                 repair_hint);
+    else if (code == DATA_NEWER)
+        snprintf(fault, sizeof(fault),
+                 "The data partition was written by a newer version, and is only read: what "
+                 "changes is lost at power-off. Take the newer version");
+    if (given_up && code == DATA_MOUNTED)
         complain("data", "%s was mounted too late; restart the machine to use it", data.name);
     if (code < 0) {
         complain("data", "mounting %s ended with signal %d: the kernel's log above says why",
@@ -542,6 +618,16 @@ enum status disk_data(void)
     return data.state == MOUNTED ? OK : data.state == FAILED ? IO_ERROR : WAIT;
 }
 
+const char *disk_fault(void)
+{
+    return fault;
+}
+
+bool disk_checking(void)
+{
+    return data.state == CHECKING && now_ms() - checking_ms < CHECK_MS;
+}
+
 bool disk_mounted(void)
 {
     return data.state == MOUNTED;
@@ -551,12 +637,17 @@ bool disk_busy(void)
 {
     bool waits = data.state == ABSENT && waits_since_ms && now_ms() - waits_since_ms <= origin_ms();
 
-    return waits || data.state == MOUNTING || esp.state == MOUNTING || probing();
+    return waits || data.state == CHECKING || data.state == MOUNTING || esp.state == MOUNTING ||
+           probing();
 }
 
 void disk_give_up(void)
 {
     given_up = true;
+    if (!fault[0])
+        snprintf(fault, sizeof(fault),
+                 "No data partition is in use: keys and certificates are new, and lost at "
+                 "power-off. Attach the disk to which the image was written and restart");
 }
 
 void disk_memory_state(void)

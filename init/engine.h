@@ -77,7 +77,9 @@ void report_keep(struct report *r, const char *state_dir, const char *reason, in
 
 struct engine_start {
     char state[64], conf[64], hostname[64];
-    char skip_model[400]; // why its model is left out; "": it is not
+    char data_fault[400];              // what is wrong with the data partition; "": nothing
+    char skip_model[400];              // why its model is left out; "": it is not
+    int socket[PORTS_MOST], n_sockets; // that it is to listen on: of ports_open
 };
 
 /* In a fork of PID 1: takes on the engine's user and starts its program. log_fd: of relay_open. */

@@ -366,8 +366,8 @@ void module_over(void); // nothing is wanted any more: the kernel takes none
 
 struct uevent {
     const char *action, *subsystem, *devname, *devtype, *modalias; // "" when missing; borrowed
-};
     const char *media; // "1": a card was put in or taken out
+};
 /* Parses one kernel message (or /sys/.../uevent contents with '\n' turned into NULs). */
 MUST_USE enum status uevent_parse(struct uevent *u, const char *msg, size_t len);
 enum status uevent_open(struct err *err);
@@ -428,6 +428,8 @@ bool disk_esp_beside_data(void); // both are in use, and of one disk
 void disk_esp_writable(bool on); // /boot, in a child and for as long as it writes there
 void disk_memory_state(void);    // STATE_IN_MEMORY with the engine's directories
 void disk_after_start(void);     // a child: new random seed, the ext4 grows into its partition
+bool disk_checking(void);        // e2fsck is at work, and is worth waiting for
+const char *disk_fault(void);    // what is wrong with the data, and the cure; "": nothing
 
 /* ---- stick.c: USB sticks, read-only on MEDIA_DIR/NAME ---- */
 
@@ -732,6 +734,9 @@ void mdns_goodbye(struct mdns *m);
 /* In a forked child: keeps keep_fd, as 3, and nothing else; becomes nobody, without processes,
  * system calls or (without_files) any file. False: something of it did not work. */
 MUST_USE bool confine(int keep_fd, bool without_files);
+/* For good, also over a new program: only these system calls, each other one answers EPERM;
+ * network: sockets of it too. False: it did not work, or the list is too long. */
+MUST_USE bool confine_calls(const int *list, size_t n_list, bool network);
 /* Of RLIMIT_... `what`, for this process and its children: soft and hard. */
 void process_limit(int what, uint64_t value);
 
@@ -793,13 +798,13 @@ int net_ntp_servers(uint32_t out[], int most); // those that DHCP named, in netw
 /* named: the value of `container=` in PID 1's environment, or NULL; root: "" or a faked tree.
  * False: a machine; else the manager's name (lxc, podman ...) is in out. */
 bool container_find(const char *named, const char *root, char out[32]);
+/* Its first label, as a host name of ours; *out stays where that is none, or stands for nobody. */
+void container_hostname(const char *node, char out[64]);
 bool container_begin(void); // once, before all else: finds out; true: a container
 bool in_container(void);
 enum status container_mounts(struct err *err);
 /* Leaves a network alone that is there already; else as on a machine. */
 enum status container_network(struct err *err);
-/* Its first label, as a host name of ours; *out stays where that is none, or stands for nobody. */
-void container_hostname(const char *node, char out[64]);
 bool container_network_given(void);
 void container_say_urls(void);     // of a network that was given
 const char *container_state(void); // the engine's folder, made and given to it
@@ -812,7 +817,9 @@ bool container_keeps_groups(void);
 
 /* ---- supervise.c (engine.h has what is its own) ---- */
 
-void engine_start(const char *state_dir, const char *conf_path, const char *hostname);
+/* data_fault: what is wrong with the data partition, for /health; "": nothing. */
+void engine_start(const char *state_dir, const char *conf_path, const char *hostname,
+                  const char *data_fault);
 bool engine_reaped(pid_t pid, int wait_status);
 bool engine_ready(void);
 bool engine_answers(void); // it is ready, or runs without a model: its pages can be opened

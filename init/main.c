@@ -251,7 +251,7 @@ static enum status start_engine(struct err *err)
     }
     if (!in_container())
         cgroup_make();
-    engine_start(state_dir, conf_path, conf.hostname);
+    engine_start(state_dir, conf_path, conf.hostname, disk_fault());
     disk_after_start();
     return engine_running() ? OK : err_set(err, IO_ERROR, "the engine could not be started");
 }
@@ -347,6 +347,8 @@ static void run_step(const struct step *s)
 
     while ((result = s->run(&err)) == WAIT && now_ms() < deadline) {
         loop_once(deadline);
+        if (s->wait_ms && disk_checking())
+            latest = now_ms() + MAX_WAIT_MS;
         if (s->wait_ms && now_ms() < latest && (module_drivers_ready() == WAIT || disk_busy()))
             deadline = now_ms() + s->wait_ms;
     }

@@ -206,8 +206,10 @@ static void spawn(void)
     pulse_start(&engine.pulse, engine.started_ms);
 }
 
-void engine_start(const char *state_dir, const char *conf_path, const char *hostname)
+void engine_start(const char *state_dir, const char *conf_path, const char *hostname,
+                  const char *data_fault)
 {
+    snprintf(engine.start.data_fault, sizeof(engine.start.data_fault), "%s", data_fault);
     snprintf(engine.start.hostname, sizeof(engine.start.hostname), "%s", hostname);
     snprintf(engine.start.state, sizeof(engine.start.state), "%s", state_dir);
     snprintf(engine.start.conf, sizeof(engine.start.conf), "%s", conf_path);
@@ -293,9 +295,9 @@ bool engine_lost(int64_t now)
 void engine_stop(bool now)
 {
     engine.stopping = true;
+    ports_close();
     if (engine.pid)
         kill(engine.pid, now ? SIGKILL : SIGTERM);
-    ports_close();
 }
 
 int64_t engine_tick(int64_t now)

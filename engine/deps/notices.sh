@@ -20,6 +20,8 @@ cat /usr/share/doc/libclang-rt-19-dev/copyright
 section 'On the disk image, beside these binaries and not linked with them'
 cat <<'T'
 The kernel and its modules: Linux, GPL-2.0-only with the syscall note (Debian source package linux).
+The check of the data partition: e2fsck of e2fsprogs, GPL-2.0-only with libraries under LGPL-2.0 and MIT terms, a program of its
+own, built by engine/deps/e2fsprogs.sh (Debian source package e2fsprogs).
 The UKI's stub: systemd-stub, LGPL-2.1-or-later (Debian source package systemd).
 The BIOS boot path: GNU GRUB, GPL-3.0-or-later (Debian source package grub2).
 The certificates of authorities: Mozilla's list, MPL-2.0 (Debian source package ca-certificates).

@@ -110,12 +110,21 @@ def under_init(model):
     conf = WORK / "settings-wrong.conf"
     conf.write_text("parallel = 3\nctxx = 5\nhf_SECRET\nctx = lots\nproxy = me:SECRET@host:3128\nhub = hub.example\n"
                     "cors = https://chat.example/\nctx = 2048\n")
-    os.environ["TAWNY_HOSTNAME"] = "owl-box"  # what a hypervisor has said to PID 1
+    cloud = WORK / "settings-cloud.conf"  # what a hypervisor has said to PID 1
+    cloud.write_text("hostname = owl-box\naddress = eth0 192.0.2.7/24\nhub = cloud.example\n# ignored: user-data: password, users; network-config: eth0 mtu\n")
+    os.environ["TAWNY_HOSTNAME"], os.environ["TAWNY_CLOUD"] = "owl-box", str(cloud)
+    os.environ["TAWNY_DATA_FAULT"] = "The disk is \"old\"."
     server, _, ours = as_init(model, conf)
-    del os.environ["TAWNY_HOSTNAME"]
+    del os.environ["TAWNY_HOSTNAME"], os.environ["TAWNY_CLOUD"], os.environ["TAWNY_DATA_FAULT"]
     health = server.wait()
-    check("settings: a hypervisor's name counts where no file says one", listed(server)["hostname"]["value"] == "owl-box" and
-          "a server certificate was issued (there was none): owl-box" in server.log.read_text(), listed(server)["hostname"])
+    check("settings: anybody is told what is wrong with the disk", health["data_fault"] == "The disk is \"old\".", health)
+    by = {name: (one["value"], one["set_by"]) for name, one in listed(server).items()}
+    check("settings: a hypervisor's name counts where no file says one", by["hostname"] == ("owl-box", "cloud-init") and
+          "a server certificate was issued (there was none): owl-box" in server.log.read_text(), by["hostname"])
+    check("settings: what a hypervisor says stands beneath the file", by["address"] == ("eth0 192.0.2.7/24", "cloud-init") and by["hub"] == ("hub.example", "tawny.conf"), by)
+    check("settings: what is refused is nobody's", by["proxy"] == (None, "default"), by["proxy"])
+    told = server.ask("GET", PATH)[2]["cloud_ignored"]
+    check("settings: what is ignored of it is named", told == ["user-data: password, users", "network-config: eth0 mtu"], told)
     faults = health.get("settings_faults", [])
     check("settings: wrong lines, and it serves", health["status"] == "ready" and health["context"] == 2048 and len(faults) == 5, health)
     check("settings: anybody is told the line and the setting", [one.split("/")[-1] for one in faults] ==

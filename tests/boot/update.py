@@ -299,16 +299,44 @@ def two_disks():
     return " and ".join(firmwares)
 
 
-@test("data in a newer format is left as it is")
+def damage(file, *commands):
+    """By debugfs, on tawny-data; and the mark that the kernel leaves when it meets an error."""
+    first, _ = disk.partitions(file)["tawny-data"]
+    for command in (*commands, "set_super_value state 2"):
+        sh("debugfs", "-w", "-R", command, f"{file}?offset={first * disk.SECTOR}")
+
+
+@test("data with an error that can be mended is; in a newer format it is left as it is")
 def newer_data():
     file = owned("newer-data")
-    first, _ = disk.partitions(file)["tawny-data"]
     (WORK / "format").write_text("7\n")
-    sh("debugfs", "-w", "-R", f"write {WORK / 'format'} format", f"{file}?offset={first * disk.SECTOR}")
+    damage(file, f"write {WORK / 'format'} format", "set_super_value free_blocks_count 7")
     with boot("newer-data", file) as machine:
+        machine.wait("data: .* has errors: it is checked before it is used", LIMIT)
+        machine.wait("data: .* was mended", LIMIT)
         machine.wait("the data on this disk is in format 7, written by a newer version; this one knows 1", LIMIT)
         meet(machine)
         power_off(machine)
     data_is_clean(file)
     file.unlink()
     return "it serves, with what it keeps in memory"
+
+
+def damaged():
+    """A file without a name: where it belongs is a person's to say."""
+    file = owned("damaged")
+    (WORK / "lost").write_text("lost\n")
+    damage(file, f"write {WORK / 'lost'} lost", "unlink lost")
+    with boot("damaged", file) as machine:
+        machine.wait("data: .* has damage that only a person can judge; that is left as it is", LIMIT)
+        machine.wait("data: .* is mounted read-only: its file system is damaged. To repair it, ", LIMIT)
+        tawny, _ = meet(machine)
+        health = tawny.wait_ready(LIMIT)
+        check("run e2fsck -f" in health.get("data_fault", ""), f"/health says {health}")
+        power_off(machine)
+    file.unlink()
+    return health["data_fault"]
+
+
+if FULL:
+    test("data with an error that cannot be mended is read, and /health says so")(damaged)

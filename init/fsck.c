@@ -1,0 +1,138 @@
+/* fsck.c - e2fsck on the data partition, as a process that can do nothing else.
+ *
+ * It believes what a damaged disk says, and so it has a user of its own, to whom one node belongs,
+ * the partition's, in a folder that is all it sees; no right, no other program, the system calls
+ * listed here. It runs as `-p`: what has one safe answer is mended, at all else it stops. What
+ * would throw away files is a person's to do, at another machine.
+ */
+#include "fsck.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define FSCK_UID 65533 // no other process's
+#define PROGRAM_FD 3
+#define LINES_MOST 40 // of what it says; a disk may say anything
+
+bool fsck_wanted(const uint8_t superblock[1024])
+{
+    return le_get(superblock + 56, 2) == 0xef53 && (le_get(superblock + 58, 2) & 2);
+}
+
+/* Files, memory, the time; and execveat, for itself alone: it sees no other program. */
+static const int allowed[] = {
+    SYS_execveat,     SYS_read,
+    SYS_readv,        SYS_pread64,
+    SYS_write,        SYS_writev,
+    SYS_pwrite64,     SYS_lseek,
+    SYS_open,         SYS_openat,
+    SYS_close,        SYS_stat,
+    SYS_lstat,        SYS_fstat,
+    SYS_newfstatat,   SYS_fcntl,
+    SYS_ioctl,        SYS_fsync,
+    SYS_fdatasync,    SYS_mmap,
+    SYS_munmap,       SYS_mremap,
+    SYS_mprotect,     SYS_madvise,
+    SYS_brk,          SYS_clock_gettime,
+    SYS_gettimeofday, SYS_nanosleep,
+    SYS_getrandom,    SYS_getpid,
+    SYS_gettid,       SYS_getuid,
+    SYS_geteuid,      SYS_getgid,
+    SYS_getegid,      SYS_getrusage,
+    SYS_rt_sigaction, SYS_rt_sigprocmask,
+    SYS_rt_sigreturn, SYS_restart_syscall,
+    SYS_arch_prctl,   SYS_set_tid_address,
+    SYS_exit,         SYS_exit_group,
+};
+
+static _Noreturn void become(const char *place, int program, int out)
+{
+    static char *const argv[] = {"e2fsck", "-p", "/disk", NULL}, *const env[] = {NULL};
+    int null = open("/dev/null", O_RDWR);
+    struct err err;
+
+    (void)write_file("/proc/self/oom_score_adj", "900", &err);
+    if (dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0 ||
+        dup2(program, PROGRAM_FD) < 0 || syscall(SYS_close_range, PROGRAM_FD + 1, ~0u, 0) ||
+        fcntl(PROGRAM_FD, F_SETFD, FD_CLOEXEC) || chroot(place) || chdir("/"))
+        _exit(FSCK_FAILED);
+    process_limit(RLIMIT_CORE, 0);
+    process_limit(RLIMIT_NOFILE, 16);
+    process_limit(RLIMIT_NPROC, 0);
+    if (setgroups(0, NULL) || setresgid(FSCK_UID, FSCK_UID, FSCK_UID) ||
+        setresuid(FSCK_UID, FSCK_UID, FSCK_UID) ||
+        !confine_calls(allowed, sizeof(allowed) / sizeof(*allowed), false))
+        _exit(FSCK_FAILED);
+    syscall(SYS_execveat, PROGRAM_FD, "", argv, env, 0x1000 /* AT_EMPTY_PATH */);
+    _exit(FSCK_FAILED);
+}
+
+/* That it sees neither /proc nor /dev is as it should be. */
+static bool is_told(const char *line)
+{
+    static const char *const left_out[] = {"ext2fs_check_if_mount",
+                                           "ERROR: Couldn't open /dev/null"};
+
+    for (size_t i = 0; i < sizeof(left_out) / sizeof(*left_out); i++)
+        if (strncmp(line, left_out[i], strlen(left_out[i])) == 0)
+            return false;
+    return line[0] && line[0] != '\n';
+}
+
+static void say_lines(int fd)
+{
+    char line[300];
+    FILE *f = fdopen(fd, "r");
+
+    for (int n = 0; f && fgets(line, sizeof(line), f);)
+        if (is_told(line) && n++ < LINES_MOST)
+            say_raw("e2fsck", line, strcspn(line, "\n"));
+    if (f)
+        (void)fclose(f);
+}
+
+int fsck_confined(const char *program, const char *place)
+{
+    int ends[2], wait_status = 0, file = open(program, O_RDONLY | O_CLOEXEC);
+
+    if (file < 0 || pipe2(ends, O_CLOEXEC)) {
+        if (file >= 0)
+            close(file);
+        return FSCK_FAILED;
+    }
+    pid_t pid = fork();
+    if (pid == 0)
+        become(place, file, ends[1]);
+    close(file);
+    close(ends[1]);
+    say_lines(ends[0]);
+    if (pid < 0 || waitpid(pid, &wait_status, 0) != pid || !WIFEXITED(wait_status))
+        return FSCK_FAILED;
+    return WEXITSTATUS(wait_status);
+}
+
+int fsck_run(const char *device)
+{
+    static const char place[] = "/dev/check", disk[] = "/dev/check/disk";
+    struct stat st;
+
+    (void)unlink(disk); // devtmpfs: what was there went with the last start
+    if (stat(device, &st) || !S_ISBLK(st.st_mode) || (mkdir(place, 0755) && errno != EEXIST) ||
+        mknod(disk, S_IFBLK | 0600, st.st_rdev) || chown(disk, FSCK_UID, FSCK_UID)) {
+        complain("data", "no node for the check could be made: %s", strerror(errno));
+        return FSCK_FAILED;
+    }
+    int code = fsck_confined(FSCK_PATH, place);
+    unlink(disk);
+    rmdir(place);
+    return code;
+}
