@@ -19,7 +19,6 @@ def killed():
         start = time.monotonic()
         machine.send_break("f")
         _, reason = machine.wait(r"engine: ended: (.*)", 30, at)
-        check(not any("engine: serves" in text for _, text in machine.lines[at:]), "it was back before it could be asked")
         # PID 1 keeps the sockets: who connects meanwhile waits, and is refused by nobody
         status = tawny.request("GET", "/health").status
         check(status in (200, 503), f"/health says {status} to who asked while no engine ran")

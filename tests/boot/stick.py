@@ -63,12 +63,11 @@ def until(tawny, name, there, seconds):
 
 
 def card(machine, tawny, image):
-    """A reader that is there from the start: its card is put in, taken out, put in."""
-    for _ in range(2):
-        machine.qmp("blockdev-change-medium", device="card", filename=str(image), format="raw", **{"read-only-mode": "read-only"})
-        until(tawny, "from-fat", True, LIMIT)
-        machine.qmp("eject", device="card", force=True)
-        until(tawny, "from-fat", False, LIMIT)
+    """A reader that is there from the start: its card is put in and taken out."""
+    machine.qmp("blockdev-change-medium", device="card", filename=str(image), format="raw", **{"read-only-mode": "read-write"})
+    until(tawny, "from-fat", True, LIMIT)
+    machine.qmp("eject", device="card", force=True)
+    until(tawny, "from-fat", False, LIMIT)
 
 
 def plug(machine, name, image):
