@@ -75,9 +75,9 @@ export async function ask(method, path, body, options = {}) {
 export const get = (path, options) => ask("GET", path, undefined, options);
 
 // /health, whatever it says (503 is an answer too; while the server ends it is a refusal like any other); null: not reached.
-export async function health() {
+export async function health(signal) {
     try {
-        const now = await (await fetch("/health", { cache: "no-store" })).json();
+        const now = await (await fetch("/health", { cache: "no-store", signal })).json();
         return now.status ? now : { status: "stopping" };
     } catch {
         return null;

@@ -7,7 +7,7 @@ import { h } from "./dom.js";
 import { duration, FACTS, t } from "./text.js";
 import { dialog, note, waiting } from "./ui.js";
 
-const LOOK_MS = 700, STAYED_MS = 12000, LONG_MS = 30000;
+const LOOK_MS = 700, SILENT_MS = 3000, STAYED_MS = 12000, LONG_MS = 30000;
 
 // `is_new`: another certificate for certain. Ends when the box serves again, or when the person has closed it.
 export async function wait_for_box(title, text, is_new = false) {
@@ -17,7 +17,8 @@ export async function wait_for_box(title, text, is_new = false) {
     const watch = async (close) => {
         while (open) {
             await new Promise((done) => setTimeout(done, LOOK_MS));
-            const now = await health(), passed = Date.now() - began;
+            // while an engine starts its port may be open already, and answer nothing
+            const now = await health(AbortSignal.timeout(SILENT_MS)), passed = Date.now() - began;
             if (!now || now.status === "stopping") away ||= Date.now();
             else if (now.status !== "loading" && (away || passed > STAYED_MS)) close(true);
             if (away) state.textContent = now?.status === "loading" ? t("restart.loads") : t("restart.away", { time: duration((Date.now() - away) / 1000) });
