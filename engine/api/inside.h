@@ -358,35 +358,29 @@ void defaults_close(struct api *api);
 void defaults_write(struct json *json, const struct api *api, const char *model); // if it has any
 int32_t defaults_context(const struct api *api, const char *model);               // 0: none
 void defaults_forget(struct api *api, const char *model);                         // it was deleted
-void page_get(struct api *api, struct exchange *exchange, const struct request *request);
+route_handler page_get;                                                           // page.c
 // page_files.c: a file of engine/page/ or of its libraries, which must be there.
 struct bytes page_file(const char *name);
 route_handler page_file_get;
-void notices_get(struct api *api, struct exchange *exchange, const struct request *request);
-void ca_get(struct api *api, struct exchange *exchange, const struct request *request);
-void health_get(struct api *api, struct exchange *exchange, const struct request *request);
-void doctor_get(struct api *api, struct exchange *exchange, const struct request *request);
+route_handler health_get, ca_get, notices_get; // health.c
+route_handler doctor_get;                      // doctor.c
 // settings_route.c
-void settings_get(struct api *api, struct exchange *exchange, const struct request *request);
-void settings_put(struct api *api, struct exchange *exchange, const struct request *request);
+route_handler settings_get, settings_put;
 // whole: with what stands there, for an administrator; else which settings and lines, for whoever
 // asks.
 void settings_faults_write(struct json *json, const struct settings_report *report, bool whole);
 route_handler backup_post, restore_post, reset_post; // backup.c
 // Whether what is changed now would be lost to a restore: false, with *refusal filled.
 bool vault_lets(const struct api *api, struct refusal *refusal);
-void models_get(struct api *api, struct exchange *exchange, const struct request *request);
-route_handler anthropic_models_get, anthropic_model_get; // models.c calls them, by a header
-void model_get(struct api *api, struct exchange *exchange, const struct request *request);
+// models.c, which calls Anthropic's (anthropic_models.c) by a header
+route_handler models_get, model_get, anthropic_models_get, anthropic_model_get;
 route_handler model_delete, model_load_post, model_unload_post, model_copy_post, model_alias_post;
 route_handler model_put, uploads_get, uploads_post, uploads_options, upload_get, upload_patch,
     upload_post, upload_delete;        // uploads.c
 route_handler update_get, update_post; // update.c
 void uploads_begin(struct api *api);   // at the start: what came in one piece and was cut goes
-void chat_post(struct api *api, struct exchange *exchange, const struct request *request);
-void apply_template_post(struct api *api, struct exchange *exchange, const struct request *request);
-void completions_post(struct api *api, struct exchange *exchange, const struct request *request);
-route_handler messages_post, count_tokens_post;
+// generate.c, but for what responses_get.c does
+route_handler chat_post, apply_template_post, completions_post, messages_post, count_tokens_post;
 route_handler embeddings_post, rerank_post, ollama_embed_post, ollama_embeddings_post;
 route_handler infill_post, responses_post, responses_get, responses_delete;
 // llama_server.c, llama_props.c
@@ -416,9 +410,8 @@ bool model_find(const struct api *api, struct bytes name, const struct store_mod
                 struct refusal *refusal);
 // False (and refused) where none can be had: there is no device, or the first one has no file.
 bool model_is_ready(const struct api *api, struct refusal *refusal);
+const struct store_model *model_of_start(const struct api *api); // NULL: it has no file
 // job->ask.model and .model_path become the model of that name; empty: that of the start.
-int32_t speed_most(const struct compute_info *device, uint64_t token_bytes); // models.c
-const struct store_model *model_of_start(const struct api *api);             // NULL: it has no file
 bool model_pick(const struct api *api, struct bytes name, struct job *job, struct refusal *refusal);
 // What is known of it now: all when it is loaded, else what its file says. False: nothing.
 bool model_known(const struct api *api, const struct ask *ask, struct model_info *out);
@@ -438,6 +431,9 @@ void pulls_stop(struct api *api);
 void pulls_close(struct api *api);
 
 // models.c
+// Tokens a second that a device's memory allows at most, where each reads so many bytes; 0: the
+// device is none that we know.
+int32_t speed_most(const struct compute_info *device, uint64_t token_bytes);
 // The state of one that is loaded, as members of an object; NULL: it is not.
 void loaded_write(struct json *json, const struct sched_model *loaded);
 // A member of a request that must be a string.
@@ -458,9 +454,11 @@ void api_refused(void *api, struct exchange *exchange, const struct request *req
 // route.c: whether the request, if it is let in, may change the box
 bool route_is_audited(const struct request *request);
 
-// keys_route.c
-route_handler metrics_get, logs_get, audit_get, crashes_get;
+route_handler metrics_get, logs_get, audit_get;         // metrics.c, logs.c, audit.c
+route_handler crashes_get;                              // crashes.c
 void crashes_write(struct api *api, struct json *json); // into /health; nothing where there is none
+
+// keys_route.c
 route_handler keys_get, keys_post, key_get, key_post, key_delete;
 void keys_tell(struct api *api);                  // the engine: whose texts it may keep
 void keys_tick(struct api *api, uint64_t now_ms); // when keys were used is written now and then

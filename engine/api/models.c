@@ -79,8 +79,7 @@ static void meta_write(struct json *json, const struct model_info *model)
     json_end(json);
 }
 
-// Tokens a second that the memory of a chip we know allows, at the share of its peak that was seen:
-// what a token reads of the weights, and nothing else. 0: the device is another.
+// At the share of a peak that was seen: what a token reads of the weights, and nothing else.
 int32_t speed_most(const struct compute_info *device, uint64_t token_bytes)
 {
     static const struct {
