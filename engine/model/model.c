@@ -284,7 +284,11 @@ static double share_read(const struct gguf *gguf, const struct hyper *h,
     for (size_t i = 0; i < COUNT_OF(left); i++)
         if (begins(name, left[i]))
             return 0;
-    if (begins(name, "blk.") && strtol((const char *)name.p + 4, NULL, 10) >= h->n_layer)
+    char layer[12] = ""; // a name in the file ends without a NUL
+    if (begins(name, "blk."))
+        snprintf(layer, sizeof(layer), "%.*s", (int)(name.n - 4 < 11 ? name.n - 4 : 11),
+                 (const char *)name.p + 4);
+    if (layer[0] && strtol(layer, NULL, 10) >= h->n_layer)
         return 0;
     if (h->n_expert > 0 && memmem(name.p, name.n, EXPERTS, strlen(EXPERTS)))
         return (double)h->n_expert_used / h->n_expert;
