@@ -207,6 +207,11 @@ $(eval $(call kernel,index_keys,index_keys.comp))
 $(eval $(call kernel,index_choose,index_choose.comp))
 $(eval $(call kernel,streams,streams.comp))
 $(eval $(call kernel,streams_gate,streams_gate.comp))
+$(eval $(call kernel,streams_read,streams_read.comp))
+# rows that stand for many positions, and attention to them
+$(eval $(call kernel,compress,compress.comp))
+$(eval $(call kernel,attention_far-f16,attention_far.comp,-DCACHE_f16))
+$(eval $(call kernel,attention_far-q8_0,attention_far.comp,-DCACHE_q8_0))
 # recurrent layers
 $(eval $(call kernel,conv,conv.comp))
 $(eval $(call kernel,conv-apart,conv.comp,-DAPART))

@@ -1,5 +1,6 @@
 // activation.glsl - the activations of enum activation (compute.h), as the CPU computes them.
 const uint SILU = 0, GELU = 1, GELU_ERF = 2, RELU_SQUARE = 3, SIGMOID = 4, TANH = 5, SWIGLU_OAI = 6;
+const uint SWIGLU_10 = 7;
 
 float sigmoid(float x) { return 1 / (1 + exp(-x)); }
 
@@ -35,8 +36,12 @@ float activation(float x, uint kind)
 
 float glu(float gate, float up, uint kind)
 {
-    if (kind != SWIGLU_OAI)
+    if (kind < SWIGLU_OAI)
         return activation(gate, kind) * up;
+    if (kind == SWIGLU_10) {
+        const float g = gate > 10 ? 10 : gate, u = up > 10 ? 10 : up < -10 ? -10 : up;
+        return g * sigmoid(g) * u;
+    }
     const float g = gate > 7 ? 7 : gate, u = up > 7 ? 7 : up < -7 ? -7 : up;
     return g * sigmoid(1.702 * g) * (u + 1);
 }

@@ -1,17 +1,18 @@
 // index_choose.comp - which blocks of positions a token's attention sees: those with the largest
 // scores, and the one that is not whole yet.
 //
-// chosen: U32 [n_tokens][WORDS]; scores: F32 [n_tokens][WORDS * 32]; q: F32 [n_tokens][N_HEAD *
-// DIM]; keys: F16 [rows / BLOCK][DIM]. Matches op_index_choose. Grid: (1, n_tokens): one workgroup
-// chooses for one token.
+// chosen: U32 [n_tokens][WORDS]; scores: F32 [n_tokens][WORDS * 32]; q: F32 [n_tokens][n_group *
+// N_HEAD * DIM]; keys: F16 [rows / BLOCK][DIM]. Matches op_index_choose. Grid: (1, n_tokens): one
+// workgroup chooses for one token.
 //   LANES   invocations
 //   DIM     a multiple of 8; N_HEAD * DIM at most 2048
+//   N_HEAD  heads whose queries are held at once; of several such groups each adds its scores
 //   BLOCK   positions of a block
 //   WORDS   of bits that a token has
-// While there are no more blocks than may be chosen nothing is read. Scores are not below 0, so
-// their bits have their order: the least that is chosen is found bit by bit, and of those that are
+// While there are no more blocks than may be chosen nothing is read. Scores are put in order by
+// their bits: the least that is chosen is found bit by bit, and of those that are
 // equal to it the last that is, both by counting. An invocation counts the scores that it wrote
-// itself; 48 rounds over them are less than the products. Keys are the work: DIM * 2 bytes a block.
+// itself; 52 rounds over them are less than the products. Keys are the work: DIM * 2 bytes a block.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"
@@ -31,7 +32,7 @@ shared uint bits_s[WORDS];
 uint lane;
 uint64_t scores;
 
-float score_of(uint64_t key)
+float score_of(uint64_t key, uint64_t weight)
 {
     float dots[N_HEAD], sum = 0;
     [[unroll]] for (uint h = 0; h < N_HEAD; h++)
@@ -44,20 +45,35 @@ float score_of(uint64_t key)
             dots[h] += dot(a, q_s[h * (DIM / 4) + c * 2]) + dot(b, q_s[h * (DIM / 4) + c * 2 + 1]);
     }
     [[unroll]] for (uint h = 0; h < N_HEAD; h++)
-        sum += dots[h] < 0 ? 0 : dots[h]; // NaN stays
+        sum += (dots[h] < 0 ? 0 : dots[h]) * (weight != 0 ? load_f(weight, h * 4) : 1); // NaN stays
     return sum;
 }
 
-void make_scores(uint n, uint64_t pages)
+void make_scores(uint n, uint64_t pages, uint64_t q, uint64_t weight)
 {
-    for (uint b = lane; b < n; b += LANES) {
-        const uint page = load_u(pages, b / PER_PAGE * 4);
-        store_f(scores, b * 4,
-                score_of(p.keys + uint64_t(page * PER_PAGE + b % PER_PAGE) * p.key_row));
+    for (uint g = 0; g < p.n_group; g++) {
+        barrier();
+        for (uint i = lane; i < N_HEAD * DIM / 4; i += LANES)
+            q_s[i] = load_f4(q, (g * (N_HEAD * DIM / 4) + i) * 16);
+        barrier();
+        const uint64_t of_group = weight != 0 ? weight + g * N_HEAD * 4 : uint64_t(0);
+        for (uint b = lane; b < n; b += LANES) {
+            const uint page = load_u(pages, b / PER_PAGE * 4);
+            const float score = score_of(
+                p.keys + uint64_t(page * PER_PAGE + b % PER_PAGE) * p.key_row, of_group);
+            store_f(scores, b * 4, g == 0 ? score : load_f(scores, b * 4) + score);
+        }
     }
 }
 
-uint order_at(uint b) { return load_u(scores, b * 4) & 0x7fffffffu; }
+// NaN is largest.
+uint order_at(uint b)
+{
+    const uint bits = load_u(scores, b * 4);
+    if ((bits & 0x7fffffffu) > 0x7f800000u)
+        return ~0u;
+    return (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;
+}
 
 // How many of the n scores are at least `least`; or are `least`, of blocks below `end`.
 uint count_from(uint n, uint least)
@@ -78,10 +94,10 @@ uint count_equal(uint end, uint least)
 void set_largest(uint n)
 {
     uint least = 0, end = 0; // scores of `least` are chosen below block `end`
-    for (uint bit = 1u << 30; bit > 0; bit >>= 1)
+    for (uint bit = 1u << 31; bit > 0; bit >>= 1)
         if (count_from(n, least | bit) >= p.n_most)
             least |= bit;
-    const uint equal = p.n_most - count_from(n, least + 1);
+    const uint equal = p.n_most - (least == ~0u ? 0 : count_from(n, least + 1));
     for (uint step = 1u << 20; step > 0; step >>= 1)
         if (end + step <= n && count_equal(end + step, least) < equal)
             end += step;
@@ -106,12 +122,11 @@ void main()
         return;
     }
     scores = p.scores + uint64_t(t) * p.scores_row;
-    for (uint i = lane; i < N_HEAD * DIM / 4; i += LANES)
-        q_s[i] = load_f4(p.q + uint64_t(t) * p.q_row, i * 16);
     for (uint w = lane; w < n_words; w += LANES)
         bits_s[w] = 0;
-    barrier();
-    make_scores(n, p.pages + uint64_t(load_u(p.table, t * 4)) * p.pages_row);
+    make_scores(n, p.pages + uint64_t(load_u(p.table, t * 4)) * p.pages_row,
+                p.q + uint64_t(t) * p.q_row,
+                p.weight != 0 ? p.weight + uint64_t(t) * p.weight_row : uint64_t(0));
     set_largest(n);
     if (lane == 0 && n < WORDS * 32) // the block that is not whole
         atomicOr(bits_s[n / 32], 1u << n % 32);

@@ -153,14 +153,47 @@ struct push_index_choose {   // index_choose.comp
     uint64_t q, keys;        // F32 [n_tokens][n_head * dim]; F16 [rows / block][dim]
     uint64_t pages;          // I32 [n_tables][pages]
     uint64_t table, count;   // I32 [n_tokens]
-    uint32_t chosen_row, scores_row, q_row, key_row, pages_row; // bytes between rows
+    uint64_t weight;         // F32 [n_tokens][heads], or 0: ones
+    uint32_t chosen_row, scores_row, q_row, key_row, pages_row, weight_row; // bytes between rows
     uint32_t n_most;
+    uint32_t n_group; // of N_HEAD heads each
 };
 
 struct push_streams {                        // streams.comp, streams_gate.comp
     uint64_t to, x, y, gate;                 // backend.h: struct streams
     uint32_t to_row, x_row, y_row, gate_row; // bytes between rows
     uint32_t n, n_stream;
+};
+
+struct push_streams_read {                       // streams_read.comp
+    uint64_t to, x;                              // F32 [n_tokens][n]; [n_tokens][n_stream * n]
+    uint64_t mix, scale, base, weight;           // compute.h: struct streams_read; weight: or 0
+    uint32_t to_row, x_row, mix_row, weight_row; // bytes between rows
+    uint32_t n, n_stream, n_round;
+    float eps;
+};
+
+struct push_compress {         // compress.comp
+    uint64_t to, x, score;     // F32 [n_tokens][dim]; [n_tokens][dim, or with overlap 2 dim]
+    uint64_t raw_x, raw_score; // F16 [n_rows][as x]
+    uint64_t place;            // F32 [ratio][as x]
+    uint64_t pages;            // I32 [n_tables][pages]
+    uint64_t table, pos, row;  // I32 [n_tokens]
+    uint32_t to_row, x_row, score_row, raw_x_row, raw_score_row, place_row,
+        pages_row; // bytes between rows
+    uint32_t n_rows, dim, ratio, overlap;
+};
+
+struct push_attention_far {         // attention_far.comp
+    uint64_t to, q;                 // F32 [n_tokens][n_head * head_dim]
+    uint64_t near, far;             // F16 or Q8_0 [rows][head_dim]; [rows / ratio][head_dim]
+    uint64_t near_pages, far_pages; // I32 [n_tables][pages]
+    uint64_t table, count;          // I32 [n_tokens]
+    uint64_t sinks, chosen;         // F32 [n_head] or 0; U32 [n_tokens][words] or 0
+    uint32_t to_row, q_row, near_row, far_row, near_pages_row, far_pages_row,
+        chosen_row; // bytes between rows
+    uint32_t window, ratio;
+    float scale;
 };
 
 struct push_attention {    // attention.comp, attention_matrix.comp
@@ -202,6 +235,8 @@ struct push_top_k {     // top_k.comp
 struct push_route {              // route.comp
     uint64_t id, weight, logits; // I32, F32 [n_tokens][n_used]; F32 [n_tokens][n_expert]
     uint64_t bias;               // F32 [n_expert], or 0
+    uint64_t hashed, token;      // I32 [n_vocab][n_used], or 0: they are chosen; I32 [n_tokens]
+    uint32_t hashed_row;
     uint32_t id_row, weight_row, logits_row;
     uint32_t n_expert, n_used;
     uint32_t score, normalise;      // enum route_score; 0 or 1

@@ -11,7 +11,7 @@
 //   FIRST       where the N_ROT columns that turn begin in a head, even
 //   NEOX        1: pairs are (i, i + N_ROT / 2), 0: (2i, 2i + 1)
 //   FLAGS       bits: 1 q, 2 k, 4 v is normalised (v without weights); 8 q is multiplied by what
-//               grows with the position
+//               grows with the position; 16 all turn back
 //
 // One invocation turns pair i of all heads of its group, so that a prompt
 // computes few sines; decoding takes one head a group, so that all heads turn at once. A norm reads
@@ -35,7 +35,7 @@ layout(push_constant, scalar) uniform Push { push_rope_kv p; };
 #include "turn.glsl"
 
 const bool Q_NORM = (FLAGS & 1) != 0, K_NORM = (FLAGS & 2) != 0, V_NORM = (FLAGS & 4) != 0;
-const bool TEMPERED = (FLAGS & 8) != 0, WHOLE_Q = Q_NORM || TEMPERED;
+const bool TEMPERED = (FLAGS & 8) != 0, WHOLE_Q = Q_NORM || TEMPERED, BACK = (FLAGS & 16) != 0;
 shared float factor_s[PER_GROUP]; // 1 / the size of each head
 
 // Measures the group's heads of `width` columns, `stride` apart; all invocations together.
@@ -65,6 +65,8 @@ uvec2 columns_of(uint i)
 
 vec2 turned(vec2 x, vec2 cs)
 {
+    if (BACK)
+        cs.y = -cs.y;
     return vec2(x.x * cs.x - x.y * cs.y, x.x * cs.y + x.y * cs.x);
 }
 
@@ -191,7 +193,7 @@ void main()
         return;
     }
     const uint row = load_u(p.row, t * 4);
-    if (row >= p.n_rows) // a caller's mistake must not write elsewhere
+    if (row >= p.n_rows) // -1: nothing is kept; a caller's mistake must not write elsewhere
         return;
     const uint group = gl_WorkGroupID.x - n_q, head0 = group % n_k * PER_GROUP;
     const uint end = min(head0 + PER_GROUP, p.n_head_kv);

@@ -2,7 +2,7 @@
 //
 // One workgroup takes one token; n_expert <= 512, n_used <= 32. Grid: (1, n_tokens). Matches
 // op_route: experts are picked by logit (all scores rise with it), or, where there are biases or
-// groups, by score with the bias, among the best groups.
+// groups, by score with the bias, among the best groups; or they stand in the token's row.
 //   LANES  invocations, a power of two
 // A few hundred numbers are one subgroup's work: each round finds the largest and its owner drops it.
 #version 460
@@ -15,7 +15,7 @@ layout(push_constant, scalar) uniform Push { push_route p; };
 #include "select.glsl"
 #include "reduce.glsl"
 
-const uint SOFTMAX = 0, TOP_SOFTMAX = 1; // enum route_score; 2: sigmoid
+const uint SOFTMAX = 0, TOP_SOFTMAX = 1, SIGMOID = 2; // enum route_score; 3: softplus
 
 shared uint key_s[512];
 shared float choice_s[CHOICE != 0 ? 512 : 1], worth_s[CHOICE != 0 ? 256 : 1]; // of experts, groups
@@ -40,7 +40,13 @@ float sum_over_all(uint64_t logits, float most, uint lane)
 
 float weight_of(float logit, float most)
 {
-    return p.score <= TOP_SOFTMAX ? exp(logit - most) : 1 / (1 + exp(-logit));
+    if (p.score <= TOP_SOFTMAX)
+        return exp(logit - most);
+    if (p.score == SIGMOID)
+        return 1 / (1 + exp(-logit));
+    // log(1 + e^x): where e^x is small its series, which keeps what 1 + e^x would lose
+    const float e = exp(min(logit, 20.0)), log1p = e < 1e-3 ? e * (1 - e * (0.5 - e / 3)) : log(1 + e);
+    return sqrt(logit > 20 ? logit : log1p);
 }
 
 // Drops the experts of all but the best groups: a group is worth its two largest.
@@ -86,6 +92,17 @@ void choose(uint64_t logits, float most, float all, uint lane)
         keep_groups(lane);
 }
 
+// The experts that stand in the token's row.
+void look_up(uint64_t logits, uint t, uint lane)
+{
+    const uint64_t row = p.hashed + uint64_t(load_u(p.token, t * 4)) * p.hashed_row;
+    for (uint i = lane; i < p.n_used; i += LANES) {
+        const uint id = min(load_u(row, i * 4), p.n_expert - 1);
+        chosen_s[i] = load_f(logits, id * 4);
+        store_u(p.id, t * p.id_row + i * 4, id);
+    }
+}
+
 void main()
 {
     const uint lane = LANE, t = gl_WorkGroupID.y;
@@ -98,7 +115,9 @@ void main()
     if (CHOICE != 0)
         choose(logits, most, all, lane);
     found mine = best_of(lane);
-    for (uint i = 0; i < p.n_used; i++) {
+    if (p.hashed != 0)
+        look_up(logits, t, lane);
+    for (uint i = 0; i < (p.hashed != 0 ? 0 : p.n_used); i++) {
         const found top = workgroup_first(mine, (i + 1) % 2);
         if (lane == 0) {
             chosen_s[i] = load_f(logits, top.at * 4);

@@ -36,10 +36,11 @@ struct elementwise {
     float a, b;
 };
 
-enum streams_kind { STREAMS_MIX, STREAMS_ADD, STREAMS_GATE };
+enum streams_kind { STREAMS_MIX, STREAMS_ADD, STREAMS_GATE, STREAMS_BLEND };
 struct streams { // op_streams_*
     enum streams_kind kind;
-    // MIX: x, gate; ADD: x, y, gate [n_tokens][n_stream]; GATE: y, x, gate (z)
+    // MIX: x, gate; ADD: x, y, gate [n_tokens][n_stream]; GATE: y, x, gate (z); BLEND: x (out is
+    // the same), y, gate (weight)
     const struct tensor *out, *x, *y, *gate;
     int32_t n_stream;
 };
@@ -95,6 +96,9 @@ struct backend {
     void (*matmul_experts)(struct compute *compute, const struct matmul_experts *args);
     void (*elementwise)(struct compute *compute, const struct elementwise *args);
     void (*streams)(struct compute *compute, const struct streams *args);
+    void (*streams_read)(struct compute *compute, const struct streams_read *args);
+    void (*compress)(struct compute *compute, const struct compress *args);
+    void (*attention_far)(struct compute *compute, const struct attention_far *args);
     void (*index_keys)(struct compute *compute, const struct index_keys *args);
     void (*index_choose)(struct compute *compute, const struct index_choose *args);
     void (*experts_sum)(struct compute *compute, const struct tensor *out,

@@ -227,6 +227,8 @@ enum activation {
     ACTIVATION_TANH,
     ACTIVATION_SWIGLU_OAI, // gpt-oss, with a gate only: g = min(gate, 7), u = clamp(up, -7, 7):
                            // g sigmoid(1.702 g) (u + 1)
+    ACTIVATION_SWIGLU_10,  // DeepSeek-V4, with a gate only: gate cut off above 10, up beyond -10
+                           // and 10: silu(gate) up
     N_ACTIVATIONS,
 };
 // out[t][r] = activation(gate) * up with gate = dot(w_gate[r], x[t]) + bias_gate[r] and up =
@@ -252,6 +254,7 @@ struct rope {
                                 // fraction, high half at 2i, low half at 2i+1; whole ones fall away
     float magnitude;            // cosine and sine are multiplied by it (YaRN); 1 = plain
     int32_t first;              // the first of these dimensions (even); MLA's come last
+    bool back;                  // they are turned back: by the negative angle
 };
 struct rope_scaling {
     float freq_base;            // theta
@@ -277,7 +280,7 @@ void rope_turns(int32_t *turns, float *magnitude, int32_t n_rot,
 //         undefined afterwards.
 //   v, cache_v NULL: values are not kept (they are part of the keys, or were kept before). k and v
 //         NULL, and their caches: only q is normalised and rotated. pos, row: I32 [1][n_tokens];
-//         row may then be NULL too.
+//         row may then be NULL too; -1: of that token nothing is kept. q NULL: there is only k.
 struct rope_kv {
     const struct tensor *q, *k, *v, *pos, *row, *cache_k, *cache_v;
     int32_t head_dim;
@@ -344,7 +347,7 @@ void op_attention(struct compute *compute, const struct tensor *out, const struc
 // block's first position. x: F32 [n_tokens][dim]; raw: F16 [rows][dim]; keys: F16 [rows /
 // block][dim]; norm: F32 [1][dim]; pos, row: I32 [1][n_tokens]. Rows of a block are neighbours, in
 // order. dim: a multiple of 8 up to INDEX_DIM_MOST; block as in struct attention.
-enum { INDEX_DIM_MOST = 256, INDEX_HEADS_MOST = 8, INDEX_WORDS_MOST = 4096 }; // words of bits
+enum { INDEX_DIM_MOST = 256, INDEX_HEADS_MOST = 64, INDEX_WORDS_MOST = 4096 }; // words of bits
 struct index_keys {
     const struct tensor *x, *raw, *keys, *norm, *pos, *row;
     struct rope rope;
@@ -354,14 +357,47 @@ struct index_keys {
 void op_index_keys(struct compute *compute, const struct index_keys *args);
 // chosen[t]: the bits (struct attention) of the n_most blocks with the largest scores among those
 // of which all positions are below count[t], of equal ones the lower first, and of the block that
-// count[t] ends within. score = sum over heads of max(0, q[t][h] . keys). q: F32 [n_tokens][n_head
-// * dim], as they are to be multiplied; pages, table, count: as attention's. Bits from count[t] on
-// are undefined.
+// count[t] ends within. score = sum over heads of max(0, q[t][h] . keys), times weight[t][h] where
+// weight (F32 [n_tokens][n_head]) is not NULL. q: F32 [n_tokens][n_head * dim], as they are to be
+// multiplied; pages, table, count: as attention's. Bits from count[t] on are undefined.
 struct index_choose {
-    const struct tensor *chosen, *q, *keys, *pages, *table, *count;
+    const struct tensor *chosen, *q, *keys, *pages, *table, *count, *weight;
     int32_t n_head, block, n_most;
 };
 void op_index_choose(struct compute *compute, const struct index_choose *args);
+
+// ---- rows that stand for many positions (DeepSeek-V4 2026) --------------------------------------
+
+// Each token leaves x and score (F32 [n_tokens][dim], or with `overlap` [n_tokens][2 dim]), which
+// are kept: raw_x, raw_score (F16) [row[t]]. Where pos[t] is the last of `ratio` positions, out[t]
+// (F32 [n_tokens][dim]) is made of those of its block, column by column:
+//   out[t][c] = sum over j of softmax over j of (score[j][c] + place[j][c]) * x[j][c]
+// with overlap over the block before too, of which the first dim columns are taken, of its own the
+// last; before position 0 there is none. Of other tokens out is undefined. place: F32 [ratio][as
+// x]; pos, row: I32 [1][n_tokens]; pages, table: of raw, as attention's, for ratio (with overlap
+// twice as many) positions up to pos[t].
+enum { COMPRESS_MOST = 128 }; // ratio
+struct compress {
+    const struct tensor *out, *x, *score, *raw_x, *raw_score, *place, *pos, *row, *pages, *table;
+    int32_t ratio;
+    bool overlap;
+};
+void op_compress(struct compute *compute, const struct compress *args);
+
+// Attention to the last `window` of count[t] positions, and beside them to rows that stand for
+// `ratio` positions each, those of count[t] / ratio whole blocks, all of them or the chosen (bits
+// as struct attention's; NULL: all; block is ratio). Keys are the values too, of one head for all:
+//   out[t][h] = softmax(q[t][h] . k * scale) k, with sinks as op_attention
+// q, out: F32 [n_tokens][n_head * head_dim]; near: F16 or Q8_0 [rows][head_dim]; far: the same
+// [rows / ratio][head_dim]; near_pages, far_pages: I32 [n_tables][pages]. On a GPU head_dim is as
+// op_attention wants it.
+struct attention_far {
+    const struct tensor *out, *q, *near, *far, *near_pages, *far_pages, *table, *count, *sinks,
+        *chosen;
+    int32_t n_head, window, ratio;
+    float scale;
+};
+void op_attention_far(struct compute *compute, const struct attention_far *args);
 
 // out[i] = x[row[i]]; row: I32 [1][n]. Picks the positions whose logits are wanted.
 void op_rows(struct compute *compute, const struct tensor *out, const struct tensor *x,
@@ -416,6 +452,25 @@ void op_streams_add(struct compute *compute, const struct tensor *out, const str
 void op_streams_gate(struct compute *compute, const struct tensor *out, const struct tensor *y,
                      const struct tensor *x, const struct tensor *z);
 
+// Streams that are mixed by numbers which they give themselves (hyper-connections on a manifold,
+// Xie et al. 2025). With n streams z = mix[t] * scale + base, where scale[0] is of the first n
+// numbers, scale[1] of the next n and scale[2] of the last n * n:
+//   out[t] = sum over s of (sigmoid(z[s]) + eps) * x[t][s]
+//   weight[t] = 2 sigmoid(z[n + d]), then m[s][d]: softmax over d of z[2 n + s n + d], plus eps,
+//   divided by the sum over s + eps, and n_round - 1 times by that over d, then by that over s
+// mix, base: [n_tokens], [1][n * (2 + n)], scale: [1][3], weight: [n_tokens][n + n * n]. weight
+// NULL: of mix, base and scale only the first part is there. All F32; n <= STREAMS_READ_MOST.
+enum { STREAMS_READ_MOST = 4 };
+struct streams_read {
+    const struct tensor *out, *x, *mix, *scale, *base, *weight;
+    int32_t n_stream, n_round;
+    float eps;
+};
+void op_streams_read(struct compute *compute, const struct streams_read *args);
+// x[t][d] = y[t] * weight[t][d] + sum over s of weight[t][n + s n + d] * x[t][s], by such a weight.
+void op_streams_blend(struct compute *compute, const struct tensor *x, const struct tensor *y,
+                      const struct tensor *weight, int32_t n_stream);
+
 // ---- mixture of experts (Shazeer et al. 2017; Fedus et al. 2021) --------------------------------
 
 enum { EXPERTS_MOST = 512, EXPERTS_USED_MOST = 32 };
@@ -423,6 +478,7 @@ enum route_score {
     ROUTE_SOFTMAX,     // softmax over all experts, then the n_used largest
     ROUTE_TOP_SOFTMAX, // the n_used largest, softmax over these (gpt-oss)
     ROUTE_SIGMOID,     // sigmoid of each, then the n_used largest
+    ROUTE_SOFTPLUS,    // sqrt(softplus) of each, then the n_used largest (DeepSeek-V4)
 };
 struct route {
     enum route_score score;
@@ -435,6 +491,9 @@ struct route {
     // worth the sum of its two largest. 0: no groups.
     int32_t n_group, n_group_used;
     float sum_least; // what weights are divided by is not less than this
+    // The experts are those that stand in the token's row: I32 [n_vocab][n_used], below n_expert,
+    // and I32 [1][n_tokens]; NULL: they are chosen.
+    const struct tensor *hashed, *token;
 };
 // id: I32 [n_tokens][n_used], weight: F32 [n_tokens][n_used], logits: F32 [n_tokens][n_expert],
 // n_expert <= EXPERTS_MOST, n_used <= EXPERTS_USED_MOST. Without bias and groups picked by the

@@ -138,7 +138,7 @@ void op_matmul(struct compute *compute, const struct matmul *products, int n,
 static void want_activation(enum activation activation, bool gate, const char *op)
 {
     want(activation >= 0 && activation < N_ACTIVATIONS, op, "activation");
-    want(gate || activation != ACTIVATION_SWIGLU_OAI, op, "this activation wants a gate");
+    want(gate || activation < ACTIVATION_SWIGLU_OAI, op, "this activation wants a gate");
 }
 
 void op_matmul_glu(struct compute *compute, const struct matmul_glu *glu, const struct matmul_x *x)
@@ -172,19 +172,20 @@ static bool holds_heads(int64_t n_cols, int64_t n_head, int64_t stride, int64_t 
 
 static void want_kept(const struct rope_kv *a)
 {
-    const int64_t n_head_kv = a->k->n_cols / a->head_dim;
+    const int64_t n_head_kv = a->k->n_cols / a->head_dim,
+                  n_tokens = a->q ? a->q->n_rows : a->k->n_rows;
     want(is_floats(a->k) && is_cache(a->cache_k), "op_rope_kv", "types of k");
-    want(a->k->n_cols % a->head_dim == 0 && a->k->n_rows == a->q->n_rows &&
+    want(a->k->n_cols % a->head_dim == 0 && a->k->n_rows == n_tokens &&
              a->cache_k->n_cols == a->k->n_cols,
          "op_rope_kv", "shapes of k");
-    want(a->row && is_vector(a->row, DTYPE_I32, a->q->n_rows), "op_rope_kv", "row");
+    want(a->row && is_vector(a->row, DTYPE_I32, n_tokens), "op_rope_kv", "row");
     if (!a->v) {
         want(!a->cache_v && !a->v_norm, "op_rope_kv", "a cache or a norm without v");
         return;
     }
     want(is_floats(a->v) && a->cache_v && a->cache_v->type == a->cache_k->type, "op_rope_kv",
          "types of v");
-    want(a->v->n_cols == n_head_kv * a->head_dim_v && a->v->n_rows == a->q->n_rows &&
+    want(a->v->n_cols == n_head_kv * a->head_dim_v && a->v->n_rows == n_tokens &&
              a->cache_v->n_cols == a->v->n_cols && a->cache_v->n_rows == a->cache_k->n_rows,
          "op_rope_kv", "shapes of v");
 }
@@ -196,16 +197,19 @@ void op_rope_kv(struct compute *compute, const struct rope_kv *args)
     a.q_stride = a.q_stride ? a.q_stride : head_dim;
     a.head_dim_v = a.head_dim_v ? a.head_dim_v : head_dim;
     want_recording(compute, "op_rope_kv");
-    want(head_dim > 0 && a.q_stride > 0 && a.q->type == DTYPE_F32, "op_rope_kv", "q");
-    a.n_head = a.n_head ? a.n_head : (int32_t)(a.q->n_cols / a.q_stride);
-    want(holds_heads(a.q->n_cols, a.n_head, a.q_stride, head_dim), "op_rope_kv", "heads of q");
+    want(head_dim > 0 && a.q_stride > 0 && is_floats(a.q) && (a.q || (a.k && !a.q_norm)),
+         "op_rope_kv", "q");
+    if (a.q) {
+        a.n_head = a.n_head ? a.n_head : (int32_t)(a.q->n_cols / a.q_stride);
+        want(holds_heads(a.q->n_cols, a.n_head, a.q_stride, head_dim), "op_rope_kv", "heads of q");
+    }
     want(is_optional_vector(a.q_norm, head_dim) && is_optional_vector(a.k_norm, head_dim) &&
              (a.k || !a.k_norm),
          "op_rope_kv", "norms");
     want(a.k || (!a.v && !a.cache_k && !a.cache_v), "op_rope_kv", "values without keys");
     if (a.k)
         want_kept(&a);
-    want(is_vector(a.pos, DTYPE_I32, a.q->n_rows), "op_rope_kv", "pos");
+    want(is_vector(a.pos, DTYPE_I32, a.q ? a.q->n_rows : a.k->n_rows), "op_rope_kv", "pos");
     want(n_rot >= 0 && n_rot % 2 == 0 && a.rope.first >= 0 && a.rope.first % 2 == 0 &&
              a.rope.first + n_rot <= head_dim &&
              (n_rot == 0 || is_vector(a.rope.turns, DTYPE_I32, n_rot)),
@@ -318,11 +322,59 @@ void op_index_choose(struct compute *compute, const struct index_choose *a)
     want(is_floats(a->q) && is_index(a->keys, dim) && a->n_head > 0 &&
              a->n_head <= INDEX_HEADS_MOST && a->q->n_cols == a->n_head * dim && a->n_most > 0,
          "op_index_choose", "shapes");
+    want(!a->weight || (is_floats(a->weight) && a->weight->n_rows == n_tokens &&
+                        a->weight->n_cols == a->n_head),
+         "op_index_choose", "weight");
     want(a->pages->type == DTYPE_I32 && a->pages->n_rows >= 1 &&
              is_vector(a->table, DTYPE_I32, n_tokens) && is_vector(a->count, DTYPE_I32, n_tokens) &&
              is_chosen(a->chosen, n_tokens, a->pages, a->block),
          "op_index_choose", "pages, table, count or chosen");
     compute->backend->index_choose(compute, a);
+}
+
+static bool is_pages(const struct tensor *pages)
+{
+    return pages->type == DTYPE_I32 && pages->n_rows >= 1 && pages->n_cols >= 1;
+}
+
+void op_compress(struct compute *compute, const struct compress *a)
+{
+    const int64_t n_tokens = a->x->n_rows, dim = a->out->n_cols, wide = a->overlap ? 2 * dim : dim;
+    const struct tensor *const rows[] = {a->x, a->score}, *const raw[] = {a->raw_x, a->raw_score};
+    want_recording(compute, "op_compress");
+    want(is_floats(a->out) && a->out->n_rows == n_tokens && a->ratio >= 2 &&
+             a->ratio <= COMPRESS_MOST,
+         "op_compress", "out or ratio");
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        want(is_floats(rows[i]) && rows[i]->n_rows == n_tokens && rows[i]->n_cols == wide &&
+                 raw[i]->type == DTYPE_F16 && raw[i]->n_cols == wide &&
+                 raw[i]->n_rows == a->raw_x->n_rows,
+             "op_compress", "shapes");
+    want(a->place->type == DTYPE_F32 && a->place->n_rows == a->ratio && a->place->n_cols == wide,
+         "op_compress", "place");
+    want(is_pages(a->pages) && is_vector(a->table, DTYPE_I32, n_tokens) &&
+             is_vector(a->pos, DTYPE_I32, n_tokens) && is_vector(a->row, DTYPE_I32, n_tokens),
+         "op_compress", "pages, table, pos or row");
+    compute->backend->compress(compute, a);
+}
+
+void op_attention_far(struct compute *compute, const struct attention_far *a)
+{
+    const int64_t n_tokens = a->q->n_rows, dim = a->near->n_cols;
+    want_recording(compute, "op_attention_far");
+    want(is_floats(a->q) && is_floats(a->out) && same_shape(a->q, a->out) && a->n_head > 0 &&
+             a->q->n_cols == a->n_head * dim,
+         "op_attention_far", "shapes");
+    want(is_cache(a->near) && a->far->type == a->near->type && a->far->n_cols == dim &&
+             a->ratio >= 2 && PAGE_ROWS % a->ratio == 0 && a->window > 0,
+         "op_attention_far", "caches");
+    want(is_pages(a->near_pages) && is_pages(a->far_pages) &&
+             is_vector(a->table, DTYPE_I32, n_tokens) && is_vector(a->count, DTYPE_I32, n_tokens),
+         "op_attention_far", "pages, table or count");
+    want(is_optional_vector(a->sinks, a->n_head), "op_attention_far", "sinks");
+    want(!a->chosen || is_chosen(a->chosen, n_tokens, a->far_pages, a->ratio), "op_attention_far",
+         "chosen");
+    compute->backend->attention_far(compute, a);
 }
 
 void op_rows(struct compute *compute, const struct tensor *out, const struct tensor *x,
@@ -460,6 +512,30 @@ void op_streams_gate(struct compute *compute, const struct tensor *out, const st
                               &(struct streams){STREAMS_GATE, out, x, y, z, (int32_t)n_stream});
 }
 
+void op_streams_read(struct compute *compute, const struct streams_read *a)
+{
+    const int64_t n = a->n_stream, n_tokens = a->out->n_rows, wide = a->weight ? n * (2 + n) : n;
+    want_recording(compute, "op_streams_read");
+    want(n >= 1 && n <= STREAMS_READ_MOST && is_floats(a->out) && a->n_round >= 1 &&
+             is_streams(a->x, n_tokens, a->out->n_cols, n) && is_streams(a->mix, n_tokens, 1, wide),
+         "op_streams_read", "shapes");
+    want(is_vector(a->base, DTYPE_F32, wide) && is_vector(a->scale, DTYPE_F32, a->weight ? 3 : 1),
+         "op_streams_read", "base or scale");
+    want(!a->weight || is_streams(a->weight, n_tokens, 1, n + n * n), "op_streams_read", "weight");
+    compute->backend->streams_read(compute, a);
+}
+
+void op_streams_blend(struct compute *compute, const struct tensor *x, const struct tensor *y,
+                      const struct tensor *weight, int32_t n_stream)
+{
+    want_recording(compute, "op_streams_blend");
+    want(n_stream >= 1 && n_stream <= STREAMS_READ_MOST && is_floats(y) &&
+             is_streams(x, y->n_rows, y->n_cols, n_stream) &&
+             is_streams(weight, y->n_rows, 1, n_stream + n_stream * n_stream),
+         "op_streams_blend", "shapes");
+    compute->backend->streams(compute, &(struct streams){STREAMS_BLEND, x, x, y, weight, n_stream});
+}
+
 // ---- mixture of experts -------------------------------------------------------------------------
 
 static void want_groups(const struct route *route, int64_t n_expert, int64_t n_used)
@@ -481,6 +557,10 @@ void op_route(struct compute *compute, const struct tensor *id, const struct ten
              logits->n_cols <= EXPERTS_MOST,
          "op_route", "shapes");
     want(is_optional_vector(route->bias, logits->n_cols), "op_route", "bias");
+    want(!route->hashed ||
+             (route->hashed->type == DTYPE_I32 && route->hashed->n_cols == id->n_cols &&
+              route->token && is_vector(route->token, DTYPE_I32, id->n_rows)),
+         "op_route", "hashed or token");
     if (route->n_group > 0)
         want_groups(route, logits->n_cols, id->n_cols);
     compute->backend->route(compute, id, weight, logits, route);

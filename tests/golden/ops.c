@@ -394,6 +394,7 @@ static void all_cases(void)
     heads_and_layer_cases();
     recurrent_cases();
     stream_cases();
+    far_cases();
     recording_cases();
     if (split_begin(16 << 10)) {
         split_rows();

@@ -82,3 +82,4 @@ void large_cases(void); // of gigabytes
 void heads_and_layer_cases(void);
 void recurrent_cases(void);
 void stream_cases(void); // and blocks that attention sees
+void far_cases(void);    // and rows that stand for many positions

@@ -100,8 +100,8 @@ static void norm(int64_t n_cols, int64_t n_rows, float size)
 
 static void glu(int64_t n_cols, int64_t n_rows, enum activation activation, bool in_place)
 {
-    static const char *const names[N_ACTIVATIONS] = {"silu",    "gelu", "gelu erf",  "relu square",
-                                                     "sigmoid", "tanh", "swiglu oai"};
+    static const char *const names[N_ACTIVATIONS] = {"silu",    "gelu", "gelu erf",   "relu square",
+                                                     "sigmoid", "tanh", "swiglu oai", "swiglu 10"};
     if (!case_open("glu %s, %lld rows of %lld%s", names[activation], (long long)n_rows,
                    (long long)n_cols, in_place ? ", in place" : ""))
         return;

@@ -261,6 +261,8 @@ static double layer_glu(const struct layer *l, double g, double u)
         g = fmin(g, 7), u = fmin(fmax(u, -7), 7);
         return g / (1 + exp(-1.702 * g)) * (u + 1);
     }
+    if (l->activation == ACTIVATION_SWIGLU_10)
+        g = fmin(g, 10), u = fmin(fmax(u, -10), 10);
     if (l->activation == ACTIVATION_RELU_SQUARE)
         return u > 0 ? u * u : 0;
     return g / (1 + exp(-g)) * u;
@@ -425,6 +427,8 @@ static void check_layers(struct compute *compute)
         {DTYPE_Q4_K, 5, 3, 2, 256, 256, FUSED, ACTIVATION_SILU, false, true, false},
         {DTYPE_MXFP4, 6, 4, 1, 96, 160, SEPARATE, ACTIVATION_SWIGLU_OAI, true, true, true},
         {DTYPE_MXFP4, 6, 4, 20, 96, 160, FUSED, ACTIVATION_SWIGLU_OAI, true, true, true},
+        {DTYPE_Q8_0, 6, 2, 3, 64, 96, SEPARATE, ACTIVATION_SWIGLU_10, true, false, true},
+        {DTYPE_Q8_0, 6, 2, 20, 64, 96, SEPARATE, ACTIVATION_SWIGLU_10, true, false, true},
         {DTYPE_F16, 7, 3, 3, 64, 96, NO_GATE, ACTIVATION_RELU_SQUARE, true, false, true},
         {DTYPE_Q8_0, 7, 3, 11, 64, 96, NO_GATE, ACTIVATION_RELU_SQUARE, false, true, true},
         {DTYPE_F32, 4, 1, 5, 32, 64, SEPARATE, ACTIVATION_SILU, true, true, false},

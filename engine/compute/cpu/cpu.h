@@ -67,7 +67,9 @@ struct args_top_k {
 
 struct args_route {
     struct span id, weight, logits;
-    const float *bias; // [n_expert] or NULL
+    struct span hashed;   // p == NULL: none
+    const int32_t *token; // [n_tokens], with hashed
+    const float *bias;    // [n_expert] or NULL
     struct route route;
 };
 
@@ -110,8 +112,32 @@ struct args_streams {
     int32_t n_stream;
 };
 
+struct args_streams_read {
+    struct span out, x, mix, weight; // weight: p == NULL: none
+    const float *scale, *base;       // [3] or [1]; as a row of mix
+    int32_t n_stream, n_round;
+    float eps;
+};
+
+struct args_compress {
+    struct span out, x, score, raw_x, raw_score, place, pages;
+    const int32_t *pos, *row, *table; // [n_tokens]
+    int32_t ratio;
+    bool overlap;
+};
+
+struct args_far { // of attention_far
+    struct span out, q, near, far, near_pages, far_pages;
+    struct span chosen;           // uint32_t bits; p == NULL: none
+    const int32_t *table, *count; // [n_tokens]
+    const float *sinks;           // [n_head] or NULL
+    int32_t n_head, window, ratio;
+    float scale;
+};
+
 struct args_index { // of index_keys, and of index_choose
     struct span x, raw, keys;
+    struct span weight;                       // p == NULL: none
     struct span chosen, pages;                // int32_t
     const int32_t *pos, *row, *table, *count; // [n_tokens]
     const int32_t *turns;                     // [n_rot]: struct rope
@@ -127,7 +153,7 @@ struct args_rope {
     const int32_t *turns;                  // [n_rot]: struct rope
     float *table;                          // [n_tokens][n_rot / 2][cos, sin]
     struct norm_by q_norm, k_norm, v_norm; // of heads
-    bool normalise_q, normalise_k, normalise_v;
+    bool normalise_q, normalise_k, normalise_v, back;
     float magnitude, temperature;
     int32_t n_head, q_stride, head_dim, head_dim_v, n_rot, first, temperature_length;
     enum rope_pairs pairs;
@@ -206,6 +232,9 @@ struct task {
         struct args_norm norm;
         struct args_elementwise elementwise;
         struct args_streams streams;
+        struct args_streams_read streams_read;
+        struct args_compress compress;
+        struct args_far far;
         struct args_index index;
         struct args_rope rope;
         struct args_matmul matmul;
@@ -367,6 +396,9 @@ void cpu_top_k(struct compute *compute, const struct tensor *id, const struct te
 void cpu_norm(struct compute *compute, const struct norm *args);
 void cpu_elementwise(struct compute *compute, const struct elementwise *args);
 void cpu_streams(struct compute *compute, const struct streams *args);
+void cpu_streams_read(struct compute *compute, const struct streams_read *args);
+void cpu_compress(struct compute *compute, const struct compress *args);
+void cpu_attention_far(struct compute *compute, const struct attention_far *args);
 void cpu_index_keys(struct compute *compute, const struct index_keys *args);
 void cpu_index_choose(struct compute *compute, const struct index_choose *args);
 void cpu_rope_kv(struct compute *compute, const struct rope_kv *args);

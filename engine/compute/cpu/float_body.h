@@ -154,6 +154,12 @@ FORCE_INLINE vf swiglu_oai(vf gate, vf up)
     return g / (vf_set(1) + vf_exp(g * vf_set(-1.702f))) * (u + vf_set(1));
 }
 
+FORCE_INLINE vf swiglu_10(vf gate, vf up)
+{
+    vf g = -vf_max(vf_set(-10), -gate), u = -vf_max(vf_set(-10), -vf_max(vf_set(-10), up));
+    return silu(g) * u;
+}
+
 FORCE_INLINE vf activated(enum activation activation, vf x)
 {
     switch (activation) {
@@ -174,8 +180,9 @@ FORCE_INLINE vf activated(enum activation activation, vf x)
 
 FORCE_INLINE vf glu_of(enum activation activation, vf gate, vf up)
 {
-    return activation == ACTIVATION_SWIGLU_OAI ? swiglu_oai(gate, up)
-                                               : activated(activation, gate) * up;
+    return activation == ACTIVATION_SWIGLU_OAI  ? swiglu_oai(gate, up)
+           : activation == ACTIVATION_SWIGLU_10 ? swiglu_10(gate, up)
+                                                : activated(activation, gate) * up;
 }
 
 // activation is a constant where this is inlined.
@@ -219,6 +226,9 @@ static void glu(float *out, const float *gate, const float *up, int64_t n,
         return;
     case ACTIVATION_SWIGLU_OAI:
         glu_with(ACTIVATION_SWIGLU_OAI, out, gate, up, n);
+        return;
+    case ACTIVATION_SWIGLU_10:
+        glu_with(ACTIVATION_SWIGLU_10, out, gate, up, n);
         return;
     case N_ACTIVATIONS:
         return;

@@ -85,7 +85,9 @@ void cpu_index_keys(struct compute *compute, const struct index_keys *args)
 
 // ---- choice -------------------------------------------------------------------------------------
 
-static float score_of(const struct args_index *a, const float *q, const uint16_t *key)
+// weight: of each head, or NULL.
+static float score_of(const struct args_index *a, const float *q, const float *weight,
+                      const uint16_t *key)
 {
     const int64_t dim = a->keys.n_cols;
     float k[INDEX_DIM_MOST], sum = 0;
@@ -98,17 +100,19 @@ static float score_of(const struct args_index *a, const float *q, const uint16_t
                 part[j] += q[i + j] * k[i + j];
         const float dot =
             (part[0] + part[4]) + (part[1] + part[5]) + (part[2] + part[6]) + (part[3] + part[7]);
-        sum += dot < 0 ? 0 : dot; // NaN stays
+        sum += (dot < 0 ? 0 : dot) * (weight ? weight[h] : 1); // NaN stays
     }
     return sum;
 }
 
-// Numbers in the order of scores, which are not below 0: their bits. NaN is largest.
+// Numbers in the order of scores. NaN is largest.
 static uint32_t order_of(float score)
 {
     uint32_t bits;
     memcpy(&bits, &score, sizeof(bits));
-    return bits & 0x7fffffffu;
+    if (isnan(score))
+        return UINT32_MAX;
+    return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
 static int32_t count_from(const float *scores, int32_t n, uint32_t least)
@@ -123,10 +127,11 @@ static int32_t count_from(const float *scores, int32_t n, uint32_t least)
 static void set_largest(uint32_t *bits, const float *scores, int32_t n, int32_t n_most)
 {
     uint32_t least = 0; // the largest that n_most scores reach
-    for (uint32_t bit = 1u << 30; bit > 0; bit >>= 1)
+    for (uint32_t bit = 1u << 31; bit > 0; bit >>= 1)
         if (count_from(scores, n, least | bit) >= n_most)
             least |= bit;
-    int32_t equal = n_most - count_from(scores, n, least + 1); // of those that just reach it
+    // Of those that just reach it.
+    int32_t equal = n_most - (least < UINT32_MAX ? count_from(scores, n, least + 1) : 0);
     for (int32_t i = 0; i < n; i++) {
         const uint32_t order = order_of(scores[i]);
         if (order > least || (order == least && equal-- > 0))
@@ -149,9 +154,10 @@ static void run_choose(struct cpu *cpu, const struct task *task, int32_t t, int3
         bits[w] = all ? 0xffffffffu : 0;
     if (all)
         return;
+    const float *weight = a->weight.p ? span_row(a->weight, t) : NULL;
     for (int32_t b = 0; b < n; b++)
         scores[b] =
-            score_of(a, span_row(a->x, t),
+            score_of(a, span_row(a->x, t), weight,
                      halves(a->keys, (int64_t)pages[b / per_page] * per_page + b % per_page));
     set_largest(bits, scores, n, a->n_most);
     if (n / 32 < a->chosen.n_cols) // the block that is not whole
@@ -162,6 +168,7 @@ void cpu_index_choose(struct compute *compute, const struct index_choose *args)
 {
     struct cpu *cpu = (struct cpu *)compute;
     cpu_task(cpu, run_choose, args->q->n_rows)->index = (struct args_index){
+        .weight = args->weight ? cpu_span(args->weight) : (struct span){0},
         .x = cpu_span(args->q),
         .keys = cpu_span(args->keys),
         .chosen = cpu_span(args->chosen),

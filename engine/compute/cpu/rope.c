@@ -44,7 +44,8 @@ static void turn(const struct args_rope *a, float *x, int32_t t)
     int32_t step = a->pairs == ROPE_NORM ? 2 : 1, apart = a->pairs == ROPE_NORM ? 1 : n_pairs;
     x += a->first;
     for (int32_t i = 0; i < n_pairs; i++) {
-        float u = x[i * step], v = x[i * step + apart], c = cos_sin[2 * i], s = cos_sin[2 * i + 1];
+        float u = x[i * step], v = x[i * step + apart], c = cos_sin[2 * i],
+              s = a->back ? -cos_sin[2 * i + 1] : cos_sin[2 * i + 1];
         x[i * step] = u * c - v * s;
         x[i * step + apart] = u * s + v * c;
     }
@@ -82,7 +83,7 @@ static void temper(const struct args_rope *a, float *q, int32_t t)
 static void run_rope_kv(struct cpu *cpu, const struct task *task, int32_t t, int32_t thread)
 {
     const struct args_rope *a = &task->rope;
-    float *q = span_row(a->q, t);
+    float *q = a->q.p ? span_row(a->q, t) : NULL;
     for (int32_t head = 0; head < a->n_head; head++, q += a->q_stride) {
         if (a->normalise_q)
             cpu->flt->norm(q, q, NULL, &a->q_norm, a->head_dim);
@@ -93,6 +94,8 @@ static void run_rope_kv(struct cpu *cpu, const struct task *task, int32_t t, int
     if (!a->k.p)
         return;
     int64_t row = a->row[t];
+    if (row == -1) // nothing is kept of it
+        return;
     if (row < 0 || row >= a->cache_k.n_rows)
         die("row %lld of a cache of %lld rows", (long long)row, (long long)a->cache_k.n_rows);
     if (a->v.p)
@@ -137,8 +140,8 @@ static struct norm_by head_norm(const struct tensor *weight, float eps)
 void cpu_rope_kv(struct compute *compute, const struct rope_kv *args)
 {
     struct cpu *cpu = (struct cpu *)compute;
+    const int64_t n_tokens = args->q ? args->q->n_rows : args->k->n_rows;
     struct args_rope a = {
-        .q = cpu_span(args->q),
         .pos = ints(args->pos),
         .magnitude = args->rope.magnitude,
         .n_head = args->n_head,
@@ -153,12 +156,15 @@ void cpu_rope_kv(struct compute *compute, const struct rope_kv *args)
         .normalise_q = args->q_norm,
         .normalise_k = args->k_norm,
         .normalise_v = args->v_norm,
+        .back = args->rope.back,
         .q_norm = head_norm(args->q_norm, args->eps),
         .k_norm = head_norm(args->k_norm, args->eps),
         .v_norm = head_norm(NULL, args->eps),
     };
-    if (args->q->n_rows == 0)
+    if (n_tokens == 0)
         return;
+    if (args->q)
+        a.q = cpu_span(args->q);
     if (args->k) {
         a.k = cpu_span(args->k);
         a.cache_k = cpu_span(args->cache_k);
@@ -171,7 +177,7 @@ void cpu_rope_kv(struct compute *compute, const struct rope_kv *args)
     }
     if (a.n_rot > 0) {
         a.turns = ints(args->rope.turns);
-        want_table(cpu, &a, args->q->n_rows);
+        want_table(cpu, &a, n_tokens);
     }
-    cpu_task(cpu, run_rope_kv, args->q->n_rows)->rope = a;
+    cpu_task(cpu, run_rope_kv, n_tokens)->rope = a;
 }

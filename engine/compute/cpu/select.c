@@ -62,6 +62,11 @@ void cpu_top_k(struct compute *compute, const struct tensor *id, const struct te
 
 // ---- experts ------------------------------------------------------------------------------------
 
+static float sqrt_softplus(float x)
+{
+    return sqrtf(x > 20 ? x : log1pf(expf(x)));
+}
+
 // The scores of all experts, which softmax makes of their logits, or sigmoid, or which these are.
 static void scores_of(float *scores, const float *logits, int32_t n, enum route_score score)
 {
@@ -70,9 +75,10 @@ static void scores_of(float *scores, const float *logits, int32_t n, enum route_
         most = before(logits[i], most) ? logits[i] : most;
     float all = score == ROUTE_SOFTMAX ? sum_of_exp(logits, n, most) : 1;
     for (int32_t i = 0; i < n; i++)
-        scores[i] = score == ROUTE_SOFTMAX   ? expf(logits[i] - most) / all
-                    : score == ROUTE_SIGMOID ? 1 / (1 + expf(-logits[i]))
-                                             : logits[i];
+        scores[i] = score == ROUTE_SOFTMAX    ? expf(logits[i] - most) / all
+                    : score == ROUTE_SIGMOID  ? 1 / (1 + expf(-logits[i]))
+                    : score == ROUTE_SOFTPLUS ? sqrt_softplus(logits[i])
+                                              : logits[i];
 }
 
 // Takes the experts of all but the best groups out of the choice.
@@ -111,6 +117,21 @@ static void choose(int32_t *id, float *logit, int32_t n_used, const float *logit
         logit[i] = logits[id[i]];
 }
 
+// The experts that stand in the token's row, and for each its logit.
+static void look_up(int32_t *id, float *logit, int32_t n_used, const float *logits, int32_t n,
+                    const struct args_route *a, int32_t token)
+{
+    if (token < 0 || token >= a->hashed.n_rows)
+        die("op_route: token %d of %lld", token, (long long)a->hashed.n_rows);
+    const int32_t *row = (const int32_t *)(const void *)span_row(a->hashed, token);
+    for (int32_t i = 0; i < n_used; i++) {
+        if (row[i] < 0 || row[i] >= n)
+            die("op_route: expert %d of %d for token %d", row[i], n, token);
+        id[i] = row[i];
+        logit[i] = logits[row[i]];
+    }
+}
+
 static float most_of(const float *x, int32_t n)
 {
     float most = x[0];
@@ -126,14 +147,18 @@ static void run_route(struct cpu *cpu, const struct task *task, int32_t t, int32
     const float *logits = span_row(a->logits, t);
     float *weight = span_row(a->weight, t), all = 1, sum = 0, factor = a->route.scale;
     int32_t n_used = (int32_t)a->id.n_cols, n = (int32_t)a->logits.n_cols;
-    choose((int32_t *)(void *)span_row(a->id, t), weight, n_used, logits, n, a);
+    if (a->hashed.p)
+        look_up((int32_t *)(void *)span_row(a->id, t), weight, n_used, logits, n, a, a->token[t]);
+    else
+        choose((int32_t *)(void *)span_row(a->id, t), weight, n_used, logits, n, a);
     const bool top = a->route.score == ROUTE_TOP_SOFTMAX;
     const float most = top ? most_of(weight, n_used) : most_of(logits, n);
-    if (a->route.score != ROUTE_SIGMOID)
+    if (a->route.score <= ROUTE_TOP_SOFTMAX)
         all = top ? sum_of_exp(weight, n_used, most) : sum_of_exp(logits, n, most);
     for (int32_t i = 0; i < n_used; i++) {
-        weight[i] = a->route.score == ROUTE_SIGMOID ? 1 / (1 + expf(-weight[i]))
-                                                    : expf(weight[i] - most) / all;
+        weight[i] = a->route.score == ROUTE_SIGMOID    ? 1 / (1 + expf(-weight[i]))
+                    : a->route.score == ROUTE_SOFTPLUS ? sqrt_softplus(weight[i])
+                                                       : expf(weight[i] - most) / all;
         sum += weight[i];
     }
     if (a->route.normalise)
@@ -145,7 +170,14 @@ static void run_route(struct cpu *cpu, const struct task *task, int32_t t, int32
 void cpu_route(struct compute *compute, const struct tensor *id, const struct tensor *weight,
                const struct tensor *logits, const struct route *route)
 {
-    cpu_task((struct cpu *)compute, run_route, logits->n_rows)->route =
-        (struct args_route){cpu_span(id), cpu_span(weight), cpu_span(logits),
-                            route->bias ? span_row(cpu_span(route->bias), 0) : NULL, *route};
+    struct args_route a = {.id = cpu_span(id),
+                           .weight = cpu_span(weight),
+                           .logits = cpu_span(logits),
+                           .bias = route->bias ? span_row(cpu_span(route->bias), 0) : NULL,
+                           .route = *route};
+    if (route->hashed) {
+        a.hashed = cpu_span(route->hashed);
+        a.token = (const int32_t *)(const void *)cpu_span(route->token).p;
+    }
+    cpu_task((struct cpu *)compute, run_route, logits->n_rows)->route = a;
 }

@@ -56,6 +56,15 @@ void vk_index_keys(struct compute *compute, const struct index_keys *args)
     keys_dispatch(vk_of(compute), args, true);
 }
 
+// Whose queries are held together: so many that the groups are even.
+static int32_t heads_at_once(const struct index_choose *a)
+{
+    int32_t n = 8;
+    while (a->n_head % n != 0)
+        n--;
+    return n;
+}
+
 static struct push_index_choose push_of(const struct index_choose *a, struct range scores,
                                         size_t row_bytes)
 {
@@ -73,6 +82,9 @@ static struct push_index_choose push_of(const struct index_choose *a, struct ran
         .key_row = (uint32_t)a->keys->row_bytes,
         .pages_row = (uint32_t)a->pages->row_bytes,
         .n_most = (uint32_t)a->n_most,
+        .weight = a->weight ? vk_range(a->weight).address : 0,
+        .weight_row = a->weight ? (uint32_t)a->weight->row_bytes : 0,
+        .n_group = (uint32_t)(a->n_head / heads_at_once(a)),
     };
 }
 
@@ -88,23 +100,25 @@ void vk_index_choose(struct compute *compute, const struct index_choose *a)
     struct push_index_choose push = push_of(a, scores, row_bytes);
     for (int64_t t = 0; t < n; t += most) {
         const uint32_t rows = (uint32_t)(n - t < most ? n - t : most);
-        vk_dispatch(vk,
-                    &(struct dispatch){
-                        .kernel = "index_choose",
-                        .spec = {lanes_for(vk_features(vk), LANES_MOST), (uint32_t)a->keys->n_cols,
-                                 (uint32_t)a->n_head, (uint32_t)a->block, (uint32_t)words},
-                        .n_spec = 5,
-                        .push = &push,
-                        .push_bytes = sizeof(push),
-                        .groups = {1, rows, 1},
-                        .read = {vk_range(a->q), vk_range(a->keys), vk_range(a->pages),
-                                 vk_range(a->table), vk_range(a->count)},
-                        .write = {vk_range(a->chosen), scores},
-                        .bytes = (double)rows * (double)words * 32 * 2 * (double)a->keys->n_cols,
-                        .flops = (double)rows * (double)words * 64 * (double)a->q->n_cols,
-                    });
+        vk_dispatch(
+            vk,
+            &(struct dispatch){
+                .kernel = "index_choose",
+                .spec = {lanes_for(vk_features(vk), LANES_MOST), (uint32_t)a->keys->n_cols,
+                         (uint32_t)heads_at_once(a), (uint32_t)a->block, (uint32_t)words},
+                .n_spec = 5,
+                .push = &push,
+                .push_bytes = sizeof(push),
+                .groups = {1, rows, 1},
+                .read = {vk_range(a->q), vk_range(a->keys), vk_range(a->pages), vk_range(a->table),
+                         vk_range(a->count), a->weight ? vk_range(a->weight) : (struct range){0}},
+                .write = {vk_range(a->chosen), scores},
+                .bytes = (double)rows * (double)words * 32 * 2 * (double)a->keys->n_cols,
+                .flops = (double)rows * (double)words * 64 * (double)a->q->n_cols,
+            });
         push.chosen += (uint64_t)most * push.chosen_row;
         push.q += (uint64_t)most * push.q_row;
+        push.weight += (uint64_t)most * push.weight_row;
         push.table += (uint64_t)most * sizeof(int32_t);
         push.count += (uint64_t)most * sizeof(int32_t);
     }

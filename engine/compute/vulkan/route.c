@@ -9,12 +9,17 @@ void vk_route(struct compute *compute, const struct tensor *id, const struct ten
 {
     struct vulkan *vk = vk_of(compute);
     const struct features *features = vk_features(vk);
-    const struct range to_id = vk_range(id), to_weight = vk_range(weight), from = vk_range(logits);
+    const struct range to_id = vk_range(id), to_weight = vk_range(weight), from = vk_range(logits),
+                       hashed = route->hashed ? vk_range(route->hashed) : (struct range){0},
+                       token = route->hashed ? vk_range(route->token) : (struct range){0};
     const struct push_route push = {
         .id = to_id.address,
         .weight = to_weight.address,
         .logits = from.address,
         .bias = route->bias ? vk_range(route->bias).address : 0,
+        .hashed = hashed.address,
+        .token = token.address,
+        .hashed_row = route->hashed ? (uint32_t)route->hashed->row_bytes : 0,
         .id_row = (uint32_t)id->row_bytes,
         .weight_row = (uint32_t)weight->row_bytes,
         .logits_row = (uint32_t)logits->row_bytes,
@@ -36,7 +41,7 @@ void vk_route(struct compute *compute, const struct tensor *id, const struct ten
         .push = &push,
         .push_bytes = sizeof(push),
         .groups = {1, (uint32_t)logits->n_rows, 1},
-        .read = {from},
+        .read = {from, hashed, token},
         .write = {to_id, to_weight},
         .bytes = (double)from.n_bytes,
         .flops = 1e2 * (double)from.n_bytes,

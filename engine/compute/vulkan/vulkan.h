@@ -153,6 +153,9 @@ void vk_experts_glu(struct compute *compute, const struct experts_glu *args,
                     const struct matmul_x *x);
 void vk_experts_down(struct compute *compute, const struct experts_down *args);
 void vk_streams(struct compute *compute, const struct streams *args);
+void vk_streams_read(struct compute *compute, const struct streams_read *args);
+void vk_compress(struct compute *compute, const struct compress *args);
+void vk_attention_far(struct compute *compute, const struct attention_far *args);
 void vk_index_keys(struct compute *compute, const struct index_keys *args);
 void vk_index_choose(struct compute *compute, const struct index_choose *args);
 void vk_conv(struct compute *compute, const struct conv *args);

@@ -490,6 +490,92 @@ static void qwen4exp(void)
     }
 }
 
+// DeepSeek-V4: four balanced streams, rows that stand for 4 and for 128 positions, of which those
+// for 4 are chosen, attention to them, routing by the token.
+static void balanced_streams(int32_t n)
+{
+    enum { N = 4096, STREAMS = 4, MIX = STREAMS * (2 + STREAMS), EXPERTS = 256, USED = 6 };
+    const struct tensor *x = rows(DTYPE_F32, n, STREAMS * N), *y = rows(DTYPE_F32, n, N),
+                        *weight = rows(DTYPE_F32, n, STREAMS * (1 + STREAMS)),
+                        *id = rows(DTYPE_I32, n, USED), *w = rows(DTYPE_F32, n, USED),
+                        *logits = rows(DTYPE_F32, n, EXPERTS);
+    op_streams_read(compute, &(struct streams_read){.out = y,
+                                                    .x = x,
+                                                    .mix = rows(DTYPE_F32, n, MIX),
+                                                    .scale = rows(DTYPE_F32, 1, 3),
+                                                    .base = rows(DTYPE_F32, 1, MIX),
+                                                    .weight = weight,
+                                                    .n_stream = STREAMS,
+                                                    .n_round = 20});
+    op_streams_blend(compute, x, y, weight, STREAMS);
+    op_route(compute, id, w, logits,
+             &(struct route){.score = ROUTE_SOFTPLUS,
+                             .scale = 1,
+                             .hashed = rows(DTYPE_I32, 16, USED),
+                             .token = rows(DTYPE_I32, 1, n)});
+}
+
+static void far_rows(enum dtype type, int32_t ratio, int32_t n)
+{
+    enum { D = 512, N_HEAD = 64, INDEX = 128, N_ROT = 64, FEW = 4 };
+    const bool few = ratio == FEW;
+    const int64_t wide = few ? 2 * D : D;
+    int32_t counts[TOKENS_MOST];
+    for (int32_t t = 0; t < n; t++)
+        counts[t] = CACHE_ROWS / 2 + t;
+    const struct tensor *pages = rows(DTYPE_I32, 1, CACHE_ROWS / PAGE_ROWS),
+                        *table = rows(DTYPE_I32, 1, n), *count = rows(DTYPE_I32, 1, n),
+                        *q = rows(DTYPE_F32, n, N_HEAD * D), *out = rows(DTYPE_F32, n, N_HEAD * D),
+                        *pooled = rows(DTYPE_F32, n, D), *left = rows(DTYPE_F32, n, wide),
+                        *raw = rows(DTYPE_F16, CACHE_ROWS, wide), *near = cache(type, D),
+                        *far = cache(type, D), *chosen = rows(DTYPE_I32, n, CACHE_ROWS / FEW / 32);
+    const struct rope rope = {ROPE_NORM, N_ROT, rows(DTYPE_I32, 1, N_ROT), 1, D - N_ROT, true};
+    const struct tensor far_rows = tensor_rows(far, 0, CACHE_ROWS / ratio);
+    tensor_write(compute, count, counts, (size_t)n * sizeof(*counts));
+    begin();
+    op_compress(compute,
+                &(struct compress){pooled, left, left, raw, raw, rows(DTYPE_F32, ratio, wide),
+                                   table, table, pages, table, ratio, few});
+    op_rope_kv(compute, &(struct rope_kv){.k = pooled,
+                                          .pos = table,
+                                          .row = table,
+                                          .cache_k = near,
+                                          .head_dim = D,
+                                          .rope = rope,
+                                          .k_norm = rows(DTYPE_F32, 1, D)});
+    op_rope_kv(compute, &(struct rope_kv){.q = out, .pos = table, .head_dim = D, .rope = rope});
+    if (few)
+        op_index_choose(compute,
+                        &(struct index_choose){.chosen = chosen,
+                                               .q = rows(DTYPE_F32, n, N_HEAD * INDEX),
+                                               .keys = rows(DTYPE_F16, CACHE_ROWS / FEW, INDEX),
+                                               .pages = pages,
+                                               .table = table,
+                                               .count = count,
+                                               .weight = rows(DTYPE_F32, n, N_HEAD),
+                                               .n_head = N_HEAD,
+                                               .block = FEW,
+                                               .n_most = 512});
+    op_attention_far(compute,
+                     &(struct attention_far){out, q, near, &far_rows, pages, pages, table, count,
+                                             rows(DTYPE_F32, 1, N_HEAD), few ? chosen : NULL,
+                                             N_HEAD, 128, ratio, 0.05f});
+    finish();
+    free_to(0);
+}
+
+static void deepseek4(void)
+{
+    for (size_t i = 0; i < COUNT_OF(token_counts); i++) {
+        begin();
+        balanced_streams(token_counts[i]);
+        finish();
+        free_to(0);
+        far_rows(DTYPE_F16, 4, token_counts[i]);
+        far_rows(DTYPE_Q8_0, 128, token_counts[i]);
+    }
+}
+
 // ---- one token of a Q4_K_M model ----------------------------------------------------------------
 
 // Its rule for mixing formats: v and down in Q6_K in the first and the last eighth of the layers
@@ -602,6 +688,7 @@ int main(int argc, char **argv)
         recurrent();
     if (argc < 2 || strcmp(argv[1], "qwen4exp") == 0)
         qwen4exp();
+    deepseek4();
     decode(&shapes[0], 36, 151936);
     decode(&shapes[1], 32, 128256);
     compute_close(compute);
