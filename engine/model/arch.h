@@ -36,9 +36,13 @@ enum part {
     PART_MAMBA = 1 << 8,     // Mamba-2,
     PART_CONV = 1 << 9,      // a short convolution
     PART_RECURRENT = PART_DELTA | PART_MAMBA | PART_CONV,
-    PART_NEXTN = 1 << 10, // behind the trunk: predicts the token after the next (draft.c)
-    PART_INDEX = 1 << 11, // attention sees some blocks of positions (block/index.c)
-    PART_NGRAM = 1 << 12, // reads a table by the last tokens (block/ngram.c)
+    PART_NEXTN = 1 << 10,  // behind the trunk: predicts the token after the next (draft.c)
+    PART_INDEX = 1 << 11,  // attention sees some blocks of positions (block/index.c)
+    PART_NGRAM = 1 << 12,  // reads a table by the last tokens (block/ngram.c)
+    PART_FAR = 1 << 13,    // attention sees rows that stand for many positions (block/far.c),
+    PART_CHOSEN = 1 << 14, // and of these the chosen ones
+    PART_HASHED = 1 << 15, // the token tells its experts,
+    PART_ROUTED = 1 << 16, // or they are chosen
     UNREAD = 1 << 29, // layers without these parts may have it all the same: nothing reads it there
     OPTIONAL = 1 << 30,
 };
@@ -53,7 +57,16 @@ struct layer_hyper {
     int32_t window;   // rows that a token sees; 0 = all
     int32_t rope;     // ROPE_MAIN, ROPE_WINDOW or NO_ROPE
     int32_t kv_layer; // whose keys and values are read: its own number, or an earlier layer's
+    int32_t ratio;    // positions that a row of PART_FAR stands for: one of far_ratios
 };
+
+// DeepSeek-V4's: rows for a few positions, each made of those of the block before too; for many.
+enum { FAR_FEW, FAR_MANY, FAR_RATIOS };
+static const int32_t far_ratios[FAR_RATIOS] = {4, 128};
+static inline bool far_overlaps(const struct layer_hyper *layer)
+{
+    return layer->ratio == far_ratios[FAR_FEW];
+}
 
 struct rope_hyper {
     enum rope_pairs pairs;
@@ -91,6 +104,7 @@ struct hyper { // the numbers of a model, each bounded
     bool fused_qkv, fused_ffn;                      // q, k and v, or gate and up, are one tensor
     bool norm_after_rope;                           // of the heads of q and k
     bool norm_values;                               // each head of v, without weights
+    bool values_are_keys;                           // attention's values
     bool attention_gate; // attn_gate: what attention gives is multiplied by its sigmoid
     bool two_networks;   // layers of experts have a dense network too
     int32_t n_lora_q, n_lora_kv, head_dim_mla, head_dim_v_mla; // MLA: ranks, widths of heads
@@ -100,6 +114,9 @@ struct hyper { // the numbers of a model, each bounded
     bool delta_grouped;             // neighbouring heads share a q and k; else every n_group-th
     bool delta_sigmoid;             // their gate is a sigmoid, not SiLU
     int32_t n_stream, n_stream_low; // residual streams, the rank of their gates; 0: one, x
+    int32_t n_round;  // in which numbers that mix the streams are balanced; 0: another kind
+    float stream_eps; // of these
+    int32_t n_out_group, n_lora_out; // attention's output: groups of heads, what is made of each
     int32_t n_index_head, index_dim, index_block, index_most; // blocks that a token sees at most
     struct ngram_hyper ngram;
     int32_t n_embd_layer; // width of a layer's own embedding
@@ -243,6 +260,18 @@ enum dim { // a length as the hyper-parameters give it; 0 for what a layer has n
     INDEX_DIM_ACT,
     N_NGRAM_ACT,
     N_NGRAM_STATE,
+    N_STREAMS_GATED, // N_STREAMS, where streams have gates
+    N_STREAMS_MIX,   // numbers that mix them
+    N_STREAMS_WEIGHT,
+    N_SCALES,         // 3, of these
+    FAR_RATIO,        // 0 where there is none
+    N_COMPRESS,       // what a token leaves for rows of PART_FAR,
+    N_INDEX_COMPRESS, // and for the keys by which they are chosen
+    N_COMPRESS_ACT,   // the wider of both
+    N_POOLED_ACT,
+    N_INDEX_HEAD,
+    N_OUT_HEADS, // of one group of heads
+    N_LORA_OUT,  // of all groups
     N_DIMS
 };
 int64_t hyper_dim(const struct hyper *hyper, const struct layer_hyper *layer, enum dim dim);
@@ -255,6 +284,7 @@ enum form {
     NUMBER,  // one number, kept by the host: the slot is a float
     FACTORS, // F32, kept by the host: what rope_turns divides frequencies by
     FILED,   // stays in the file: the slot is a const struct gguf_tensor *
+    EXPERTS, // I32 on the device: numbers of experts
 };
 struct rule {
     const char *name; // of a layer's: what follows "blk.N."
@@ -273,6 +303,12 @@ struct rule {
 
 struct mix_weights { // of residual streams
     struct tensor norm, down, up, inject;
+};
+struct hyper_weights { // the same of another kind
+    struct tensor fn, scale, base;
+};
+struct compress_weights {
+    struct tensor kv, gate, ape, norm;
 };
 
 struct layer {               // shapes: the rules; .buffer NULL: not in this layer
@@ -305,6 +341,10 @@ struct layer {               // shapes: the rules; .buffer NULL: not in this lay
     struct tensor ffn_gate_bias, ffn_up_bias, ffn_down_bias;
     struct tensor ffn_gate_inp_shexp, ffn_gate_shexp, ffn_up_shexp, ffn_down_shexp;
     struct mix_weights mix, ffn_mix; // before the mixer, before the network
+    struct hyper_weights hyper, ffn_hyper;
+    struct compress_weights compress, index_compress;
+    struct tensor attn_kv, attn_kv_norm, attn_output_a, attn_output_b, index_weight;
+    struct tensor ffn_gate_tid2eid; // [n_vocab][n_used]
     struct tensor index_q, index_k, index_q_norm, index_k_norm;
     struct tensor ngram_key, ngram_value, ngram_key_norm, ngram_query_norm, ngram_conv_norm,
         ngram_conv1d;
@@ -330,6 +370,7 @@ struct weights {
     struct tensor per_layer_token_embd, per_layer_model_proj, per_layer_proj_norm;
     struct tensor output; // a copy of token_embd when tied
     struct mix_weights output_mix;
+    struct hyper_weights output_hyper;
     const struct gguf_tensor *ngram_table;
     bool tied;
     struct tensor token_types, position_embd, token_embd_norm, token_embd_norm_bias;
@@ -384,9 +425,14 @@ struct kv { // what sequences keep of their past; past.h says whose is what
     struct tensor *ngram;              // [n_layer]: what PART_NGRAM's convolution keeps, as these
     struct tensor *k, *v;              // [n_layer], each F16 or Q8_0 [pages * PAGE_ROWS][...]
     struct tensor *index, *index_keys; // [n_layer], of PART_INDEX: F16, the second one a block
-    struct tensor chosen;              // I32 [n_batch][...]: struct attention's
-    int32_t *token;                    // [n_seq][n_ctx]: as they were computed, with a table
-    int32_t *pool;                     // [n_layer]: whose pages k and v are
+    struct tensor *far;                // [n_layer], of PART_FAR: as k, a row a block,
+    struct tensor *raw[4]; // and what these, and index_keys, are made of: x and scores, F16
+    struct tensor far_pos[FAR_RATIOS], far_row[FAR_RATIOS]; // I32 [1][n_batch]: struct rope_kv's
+    int32_t *far_pool;                    // [n_layer]: whose pages far is, and index_keys beside it
+    int32_t whole_pool;                   // that one; -1: there is none
+    struct tensor chosen;                 // I32 [n_batch][...]: struct attention's
+    int32_t *token;                       // [n_seq][n_ctx]: as they were computed, with a table
+    int32_t *pool;                        // [n_layer]: whose pages k and v are
     struct tensor pages[PAST_POOLS_MOST]; // I32 [n_seq][n_ctx in pages]: page tables
     struct tensor row[PAST_POOLS_MOST];   // I32 [1][n_batch]: that the pass writes
     int32_t *n_rows;                      // [n_seq], zeros: for kv_enter
@@ -415,10 +461,13 @@ MUST_USE enum status kv_enter(struct kv *kv, struct compute *compute, const stru
 // hold stays the same; they are drafted to there. BAD_INPUT: a row that others have too.
 MUST_USE enum status kv_draft(struct kv *kv, struct compute *compute, const struct batch *batch,
                               int32_t *row, struct err *err);
-// The caches that layer i has, and how many positions a row of one of them is for.
-enum { KV_CACHES = 4 };
-int32_t kv_caches(const struct kv *kv, int32_t i, const struct tensor *out[KV_CACHES]);
-int32_t kv_positions(const struct kv *kv, int32_t i, const struct tensor *cache);
+// The caches that layer i has in a pool, and how many positions a row of one of them is for. Runs
+// of rows are moved in whole steps of KV_ROWS_STEP, or of a page where it has fewer.
+enum { KV_K, KV_V, KV_INDEX, KV_INDEX_KEYS, KV_FAR, KV_RAW, KV_CACHES = KV_RAW + 4 };
+enum { KV_ROWS_STEP = 16 };
+int32_t kv_caches(const struct kv *kv, int32_t i, int32_t pool,
+                  const struct tensor *out[KV_CACHES]);
+int32_t kv_positions(const struct kv *kv, int32_t pool, const struct tensor *cache);
 // The copies that are due, now.
 MUST_USE enum status kv_copies(struct kv *kv, struct compute *compute, struct err *err);
 
@@ -457,9 +506,13 @@ struct activations {                                          // n_batch rows ea
     struct tensor cls, cls_out; // [n_out][...]: what the head, or the dense layers, make of them
     struct tensor streams, streams_normed, streams_gate, streams_added; // [n_stream * n_embd]
     struct tensor stream_low, stream_weight;                            // [STREAM_LOW], [n_stream]
-    struct tensor index_q, index_k;
-    struct tensor ngram; // [n_embd]: rows of the table
-    struct tensor pair;  // [2 * n_embd]: what the layer behind the trunk reads
+    struct tensor index_q, index_k, index_weight;
+    struct tensor streams_mix, streams_weight; // numbers that mix streams, as made and as used
+    struct tensor compress_x, compress_score;  // what a token leaves for rows of PART_FAR
+    struct tensor pooled;                      // such a row, before its norm
+    struct tensor group_out;                   // [N_LORA_OUT]
+    struct tensor ngram;                       // [n_embd]: rows of the table
+    struct tensor pair; // [2 * n_embd]: what the layer behind the trunk reads
     // [2 * n_batch][n_embd], of a model that drafts: states behind the output norm of the rows of
     // the last pass; then those that the caller gives, and zeros.
     struct tensor hidden;
@@ -523,6 +576,12 @@ void index_block(const struct pass *p, int32_t i);
 void streams_embed(const struct pass *p);
 void streams_mix(const struct pass *p, const struct mix_weights *w);
 void streams_add(const struct pass *p);
+// The same of streams that are mixed by numbers (hyper.n_round): x, and with three scales the
+// weights by which streams_blend adds act.added to the streams.
+void streams_read(const struct pass *p, const struct hyper_weights *w);
+void streams_blend(const struct pass *p);
+// block/far.c: attention to the last positions, and to rows that stand for many.
+void far_block(const struct pass *p, int32_t i);
 // block/ngram.c: into the streams what the rows of the table say, act.ngram.
 void ngram_block(const struct pass *p, int32_t i);
 // What the dense network, or what the experts give, for architectures that norm and add in ways of

@@ -270,9 +270,10 @@ static void read_common(struct reader *r, struct hyper *h)
 
 static void read_gating(struct reader *r, struct route *route, int32_t n_expert)
 {
-    enum { SOFTMAX = 1, SIGMOID, SOFTMAX_OF_CHOSEN }; // values of the key
-    static const enum route_score SCORES[] = {ROUTE_SOFTMAX, ROUTE_SIGMOID, ROUTE_TOP_SOFTMAX};
-    int32_t gating = reader_int(r, "expert_gating_func", 0, SOFTMAX_OF_CHOSEN, 0);
+    enum { SOFTMAX = 1, SIGMOID, SOFTMAX_OF_CHOSEN, SQRT_SOFTPLUS }; // values of the key
+    static const enum route_score SCORES[] = {ROUTE_SOFTMAX, ROUTE_SIGMOID, ROUTE_TOP_SOFTMAX,
+                                              ROUTE_SOFTPLUS};
+    int32_t gating = reader_int(r, "expert_gating_func", 0, SQRT_SOFTPLUS, 0);
     if (gating > 0)
         route->score = SCORES[gating - 1];
     float scale = reader_float(r, "expert_weights_scale", 0, 1e6, 1);
@@ -472,6 +473,17 @@ static enum status find_arch(const struct gguf *gguf, const struct arch **out, s
     return OK;
 }
 
+// Layer i only predicts further tokens. Some files that were made without such layers say all the
+// same that the last one is one.
+static bool predicts(const struct gguf *gguf, int32_t i)
+{
+    char projection[64], norm[64];
+    snprintf(projection, sizeof(projection), "blk.%d.nextn.eh_proj.weight", i);
+    snprintf(norm, sizeof(norm), "blk.%d.attn_norm.weight", i);
+    return gguf->n_missing > 0 || gguf_find_tensor(gguf, projection) ||
+           !gguf_find_tensor(gguf, norm);
+}
+
 enum status hyper_read(struct hyper *out, const struct gguf *gguf, bool draft, struct err *err)
 {
     struct hyper h = {0};
@@ -484,6 +496,8 @@ enum status hyper_read(struct hyper *out, const struct gguf *gguf, bool draft, s
                        .asked = mem_array((size_t)gguf->n_values + 1, 1)};
     h.n_layer = reader_int(&r, "block_count", 1, MAX_LAYER, REQUIRED);
     h.n_mtp = reader_int(&r, "nextn_predict_layers", 0, MAX_LAYER, 0);
+    if (h.n_mtp > 0 && h.n_mtp < h.n_layer && !predicts(gguf, h.n_layer - h.n_mtp))
+        h.n_mtp = 0;
     if (h.n_mtp >= h.n_layer)
         reader_refuse(&r, BAD_INPUT, "key '%s' is %d of %d layers", r.key, h.n_mtp, h.n_layer);
     h.n_mtp = r.status == OK ? h.n_mtp : 0;
@@ -523,7 +537,11 @@ void hyper_free(struct hyper *hyper)
 static int64_t stream_dim(const struct hyper *h, const struct layer_hyper *l, enum dim dim)
 {
     const int64_t all = (int64_t)h->n_stream * h->n_embd;
-    const bool index = l->parts & PART_INDEX, ngram = l->parts & PART_NGRAM;
+    const bool ngram = l->parts & PART_NGRAM, chosen = l->parts & PART_CHOSEN,
+               index = l->parts & PART_INDEX;
+    const int64_t n = h->n_stream, mixes = h->n_round > 0, far = l->parts & PART_FAR ? 1 : 0,
+                  halves = far_overlaps(l) ? 2 : 1,
+                  pooled = l->head_dim > h->index_dim ? l->head_dim : h->index_dim;
     const int64_t dims[N_DIMS - N_STREAMS] = {
         [N_STREAMS - N_STREAMS] = all,
         [N_STREAM - N_STREAMS] = h->n_stream,
@@ -533,10 +551,23 @@ static int64_t stream_dim(const struct hyper *h, const struct layer_hyper *l, en
         [NGRAM_DIM - N_STREAMS] = h->ngram.dim,
         [N_NGRAM_ROWS - N_STREAMS] = h->ngram.n_rows,
         [N_NGRAM_CONV - N_STREAMS] = h->ngram.n_conv,
-        [N_INDEX_Q_ACT - N_STREAMS] = index ? (int64_t)h->n_index_head * h->index_dim : 0,
+        [N_INDEX_Q_ACT - N_STREAMS] = index || chosen ? (int64_t)h->n_index_head * h->index_dim : 0,
         [INDEX_DIM_ACT - N_STREAMS] = index ? h->index_dim : 0,
         [N_NGRAM_ACT - N_STREAMS] = ngram ? h->n_embd : 0,
         [N_NGRAM_STATE - N_STREAMS] = ngram ? (h->ngram.n_conv - 1) * h->ngram.n * all : 0,
+        [N_STREAMS_GATED - N_STREAMS] = mixes ? 0 : all,
+        [N_STREAMS_MIX - N_STREAMS] = mixes * n * (2 + n),
+        [N_STREAMS_WEIGHT - N_STREAMS] = mixes * n * (1 + n),
+        [N_SCALES - N_STREAMS] = 3,
+        [FAR_RATIO - N_STREAMS] = far * l->ratio,
+        [N_COMPRESS - N_STREAMS] = far * halves * l->head_dim,
+        [N_INDEX_COMPRESS - N_STREAMS] = chosen ? 2 * (int64_t)h->index_dim : 0,
+        [N_COMPRESS_ACT - N_STREAMS] = far * halves * pooled,
+        [N_POOLED_ACT - N_STREAMS] = far * pooled,
+        [N_INDEX_HEAD - N_STREAMS] = chosen ? h->n_index_head : 0,
+        [N_OUT_HEADS - N_STREAMS] =
+            h->n_out_group > 0 ? (int64_t)l->n_head * l->head_dim / h->n_out_group : 0,
+        [N_LORA_OUT - N_STREAMS] = (int64_t)h->n_out_group * h->n_lora_out,
     };
     return dims[dim - N_STREAMS];
 }
@@ -604,7 +635,7 @@ int64_t hyper_dim(const struct hyper *h, const struct layer_hyper *l, enum dim d
         [N_FF_2_ACT] = h->fused_ffn ? 2 * (int64_t)l->n_ff : 0,
         [N_GATE_ACT] = h->attention_gate ? (int64_t)l->n_head * l->head_dim_v : 0,
         [N_ABSORBED_ACT] = mla ? (int64_t)l->n_head * h->n_lora_kv : 0,
-        [N_HEAD_ACT] = mla ? l->n_head : 0,
+        [N_HEAD_ACT] = mla ? l->n_head : h->n_out_group,
         [N_ADDED2_ACT] = h->two_networks ? h->n_embd : 0,
         [N_PAIR_ACT] = l->parts & PART_NEXTN ? 2 * (int64_t)h->n_embd : 0,
         [N_USED_FF_EXP] = (int64_t)h->n_expert_used * h->n_ff_exp,

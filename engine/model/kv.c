@@ -19,6 +19,8 @@
 static int64_t kept(const struct hyper *hyper, int32_t i, int k)
 {
     const struct layer_hyper *layer = &hyper->layers[i];
+    if (k == 1 && hyper->values_are_keys)
+        return 0;
     if (layer->parts & PART_MLA)
         return k == 0 ? hyper_dim(hyper, layer, N_KV_MLA) : 0;
     // Some read what another layer keeps; or, in one pass of a whole text, write over it.
@@ -36,7 +38,10 @@ static int32_t window_of(const struct hyper *hyper, int32_t i)
             continue;
         widest = layer->window == 0 || layer->window > widest ? layer->window : widest;
     }
-    return widest;
+    // What a block is made of is there until it is whole; with the block before where they overlap.
+    const int32_t made_of =
+        far_overlaps(&hyper->layers[i]) ? 2 * hyper->layers[i].ratio : hyper->layers[i].ratio;
+    return widest > 0 && made_of > widest ? made_of : widest;
 }
 
 // The pool of that window, made if need be. More kinds of windows than pools: they keep everything.
@@ -51,33 +56,62 @@ static int32_t pool_of(struct model_plan *plan, int32_t window)
     return plan->n_pools++;
 }
 
-// What index_block keeps of a token, F16 always: its key, and its part of its block's.
-static int64_t kept_index(const struct hyper *hyper, int32_t i)
+// What a layer keeps in one of its caches: a row for so many positions.
+struct kind {
+    int64_t n_cols; // 0: the layer has none
+    int32_t positions;
+    bool far;  // in the pool that sees everything, whatever the layer's window
+    bool half; // F16 always
+};
+
+static struct kind kind_of(const struct hyper *hyper, int32_t i, int32_t cache)
 {
-    return hyper_dim(hyper, &hyper->layers[i], INDEX_DIM_ACT);
+    const struct layer_hyper *layer = &hyper->layers[i];
+    const bool chosen = layer->parts & PART_CHOSEN;
+    switch (cache) {
+    case KV_K:
+        return (struct kind){kept(hyper, i, 0), 1, false, false};
+    case KV_V:
+        return (struct kind){kept(hyper, i, 1), 1, false, false};
+    case KV_INDEX:
+        return (struct kind){hyper_dim(hyper, layer, INDEX_DIM_ACT), 1, false, true};
+    case KV_INDEX_KEYS:
+        return (struct kind){chosen ? hyper->index_dim : hyper_dim(hyper, layer, INDEX_DIM_ACT),
+                             hyper->index_block, chosen, true};
+    case KV_FAR:
+        return (struct kind){layer->parts & PART_FAR ? layer->head_dim : 0, layer->ratio, true,
+                             false};
+    case KV_RAW:
+    case KV_RAW + 1:
+        return (struct kind){hyper_dim(hyper, layer, N_COMPRESS), 1, false, true};
+    default:
+        return (struct kind){hyper_dim(hyper, layer, N_INDEX_COMPRESS), 1, false, true};
+    }
 }
 
-static void add_index_bytes(struct model_plan_pool *pool, const struct compute *compute,
-                            const struct hyper *hyper, int32_t i)
+static struct tensor *cache_of(const struct kv *kv, int32_t i, int32_t cache)
 {
-    const uint64_t row = compute_bytes(compute, USE_CACHE, DTYPE_F16, 1, kept_index(hyper, i));
-    for (int q8_0 = 0; q8_0 < 2; q8_0++)
-        if (pool->token_bytes[q8_0] != UINT64_MAX)
-            pool->token_bytes[q8_0] += row + row / (uint64_t)hyper->index_block;
+    struct tensor *const all[KV_CACHES] = {kv->k,          kv->v,      kv->index,
+                                           kv->index_keys, kv->far,    kv->raw[0],
+                                           kv->raw[1],     kv->raw[2], kv->raw[3]};
+    return &all[cache][i];
 }
 
-static void add_bytes(struct model_plan_pool *pool, const struct compute *compute, int64_t n_cols)
+static void add_bytes(struct model_plan_pool *pool, const struct compute *compute,
+                      const struct kind *kind)
 {
-    const uint64_t most = compute_info(compute)->largest_buffer_bytes;
+    const uint64_t most = compute_info(compute)->largest_buffer_bytes,
+                   each = (uint64_t)kind->positions;
     for (int q8_0 = 0; q8_0 < 2; q8_0++) {
-        const enum dtype type = q8_0 ? DTYPE_Q8_0 : DTYPE_F16;
-        if (n_cols % dtype_block_elements(type) != 0)
+        const enum dtype type = q8_0 && !kind->half ? DTYPE_Q8_0 : DTYPE_F16;
+        if (kind->n_cols % dtype_block_elements(type) != 0)
             pool->token_bytes[q8_0] = UINT64_MAX;
-        if (n_cols == 0 || pool->token_bytes[q8_0] == UINT64_MAX)
+        if (pool->token_bytes[q8_0] == UINT64_MAX)
             continue;
-        const uint64_t row = compute_bytes(compute, USE_CACHE, type, 1, n_cols);
-        const uint64_t rows = most && most / row < INT32_MAX ? most / row : (uint64_t)INT32_MAX;
-        pool->token_bytes[q8_0] += row;
+        const uint64_t row = compute_bytes(compute, USE_CACHE, type, 1, kind->n_cols);
+        const uint64_t fit = most / row * each,
+                       rows = most && fit < INT32_MAX ? fit : (uint64_t)INT32_MAX;
+        pool->token_bytes[q8_0] += (row + each - 1) / each;
         if (pool->rows_most[q8_0] == 0 || rows < pool->rows_most[q8_0])
             pool->rows_most[q8_0] = rows;
     }
@@ -92,12 +126,12 @@ void kv_count(struct model_plan *plan, const struct compute *compute, const stru
                                        hyper_dim(hyper, &hyper->layers[i], N_STATE) +
                                        hyper_dim(hyper, &hyper->layers[i], N_NGRAM_STATE)) *
                             sizeof(float);
-        for (int k = 0; k < 2; k++)
-            if (kept(hyper, i, k) > 0)
-                add_bytes(&plan->pools[pool_of(plan, window_of(hyper, i))], compute,
-                          kept(hyper, i, k));
-        if (kept_index(hyper, i) > 0)
-            add_index_bytes(&plan->pools[pool_of(plan, window_of(hyper, i))], compute, hyper, i);
+        for (int32_t k = 0; k < KV_CACHES; k++) {
+            const struct kind kind = kind_of(hyper, i, k);
+            if (kind.n_cols > 0)
+                add_bytes(&plan->pools[pool_of(plan, kind.far ? 0 : window_of(hyper, i))], compute,
+                          &kind);
+        }
     }
     for (int q8_0 = 0; q8_0 < 2; q8_0++) {
         plan->token_bytes[q8_0] = 0;
@@ -110,16 +144,19 @@ void kv_count(struct model_plan *plan, const struct compute *compute, const stru
 
 // ---- opening ------------------------------------------------------------------------------------
 
-// One cache of a layer, when the layer has one: a row for so many positions.
-static enum status open_cache(struct kv *kv, struct compute *compute, struct tensor *out,
-                              enum dtype type, int32_t i, int64_t n_cols, int32_t positions,
-                              struct err *err)
+// One cache of a layer, when the layer has one.
+static enum status open_cache(struct kv *kv, struct compute *compute, const struct hyper *hyper,
+                              enum dtype type, int32_t i, int32_t cache, struct err *err)
 {
-    if (n_cols == 0)
+    const struct kind kind = kind_of(hyper, i, cache);
+    if (kind.n_cols == 0)
         return OK;
-    const int64_t n_rows = (int64_t)kv->shape.pools[kv->pool[i]].n_pages * PAGE_ROWS / positions;
-    kv->n_bytes += (uint64_t)n_rows * dtype_row_bytes(type, n_cols);
-    enum status status = compute_cache(compute, out, type, n_rows, n_cols, err);
+    const int32_t pool = kind.far ? kv->far_pool[i] : kv->pool[i];
+    const int64_t n_rows = (int64_t)kv->shape.pools[pool].n_pages * PAGE_ROWS / kind.positions;
+    type = kind.half ? DTYPE_F16 : type;
+    kv->n_bytes += (uint64_t)n_rows * dtype_row_bytes(type, kind.n_cols);
+    enum status status =
+        compute_cache(compute, cache_of(kv, i, cache), type, n_rows, kind.n_cols, err);
     return status == OK || !err ? status
                                 : err_prefix(err, "memory for %lld tokens (lower ctx or parallel)",
                                              (long long)n_rows);
@@ -152,6 +189,11 @@ static enum status open_tables(struct kv *kv, struct compute *compute, int32_t n
         if (status == OK)
             status = compute_tensor(compute, &kv->row[k], DTYPE_I32, 1, n_batch, err);
     }
+    for (int32_t k = 0; k < FAR_RATIOS && status == OK && kv->whole_pool >= 0; k++) {
+        status = compute_tensor(compute, &kv->far_pos[k], DTYPE_I32, 1, n_batch, err);
+        if (status == OK)
+            status = compute_tensor(compute, &kv->far_row[k], DTYPE_I32, 1, n_batch, err);
+    }
     return status;
 }
 
@@ -171,17 +213,9 @@ static enum status open_index(struct kv *kv, struct compute *compute, const stru
 static enum status open_layer(struct kv *kv, struct compute *compute, const struct hyper *hyper,
                               enum dtype type, int32_t i, struct err *err)
 {
-    const int64_t n_index = kept_index(hyper, i);
     enum status status = open_state(kv, compute, hyper, i, err);
-    if (status == OK)
-        status = open_cache(kv, compute, &kv->k[i], type, i, kept(hyper, i, 0), 1, err);
-    if (status == OK)
-        status = open_cache(kv, compute, &kv->v[i], type, i, kept(hyper, i, 1), 1, err);
-    if (status == OK)
-        status = open_cache(kv, compute, &kv->index[i], DTYPE_F16, i, n_index, 1, err);
-    if (status == OK && n_index > 0)
-        status = open_cache(kv, compute, &kv->index_keys[i], DTYPE_F16, i, n_index,
-                            hyper->index_block, err);
+    for (int32_t k = 0; k < KV_CACHES && status == OK; k++)
+        status = open_cache(kv, compute, hyper, type, i, k, err);
     return status;
 }
 
@@ -227,10 +261,15 @@ enum status kv_open(struct kv *out, struct compute *compute, const struct hyper 
         .index_keys = mem_array(n_layer, sizeof(*kv.index_keys)),
         .k = mem_array(n_layer, sizeof(*kv.k)),
         .v = mem_array(n_layer, sizeof(*kv.v)),
+        .far = mem_array(n_layer, sizeof(*kv.far)),
+        .whole_pool = hyper_most(hyper, FAR_RATIO) > 0 ? pool_of(&same, 0) : -1,
         .pool = mem_array(n_layer, sizeof(*kv.pool)),
+        .far_pool = mem_array(n_layer, sizeof(*kv.far_pool)),
         .n_rows = mem_array((size_t)shape.n_seq, sizeof(*kv.n_rows)),
         .n_layer = hyper_layers(hyper),
     };
+    for (size_t k = 0; k < COUNT_OF(kv.raw); k++)
+        kv.raw[k] = mem_array(n_layer, sizeof(*kv.raw[k]));
     past_open(&kv.past, &shape);
     status = open_tables(&kv, compute, n_batch, err);
     if (status == OK)
@@ -238,6 +277,7 @@ enum status kv_open(struct kv *out, struct compute *compute, const struct hyper 
     for (int32_t i = 0; i < kv.n_layer && status == OK; i++) {
         if (kept(hyper, i, 0) > 0)
             kv.pool[i] = pool_of(&same, window_of(hyper, i));
+        kv.far_pool[i] = hyper->layers[i].parts & PART_FAR ? kv.whole_pool : kv.pool[i];
         status = open_layer(&kv, compute, hyper, type, i, err);
     }
     if (status != OK)
@@ -249,8 +289,9 @@ enum status kv_open(struct kv *out, struct compute *compute, const struct hyper 
 
 void kv_close(struct kv *kv, struct compute *compute)
 {
-    struct tensor *const of_layers[] = {kv->k,     kv->v,     kv->conv,      kv->state,
-                                        kv->ngram, kv->index, kv->index_keys};
+    struct tensor *const of_layers[] = {kv->k,      kv->v,      kv->conv,       kv->state,
+                                        kv->ngram,  kv->index,  kv->index_keys, kv->far,
+                                        kv->raw[0], kv->raw[1], kv->raw[2],     kv->raw[3]};
     for (size_t n = 0; n < COUNT_OF(of_layers); n++)
         for (int32_t i = 0; i < kv->n_layer; i++)
             if (of_layers[n][i].buffer)
@@ -263,16 +304,18 @@ void kv_close(struct kv *kv, struct compute *compute)
         if (kv->row[k].buffer)
             tensor_free(compute, &kv->row[k]);
     }
+    for (int32_t k = 0; k < FAR_RATIOS; k++) {
+        if (kv->far_pos[k].buffer)
+            tensor_free(compute, &kv->far_pos[k]);
+        if (kv->far_row[k].buffer)
+            tensor_free(compute, &kv->far_row[k]);
+    }
     past_close(kv->past);
-    free(kv->k);
-    free(kv->v);
-    free(kv->conv);
-    free(kv->state);
-    free(kv->ngram);
-    free(kv->index);
-    free(kv->index_keys);
+    for (size_t n = 0; n < COUNT_OF(of_layers); n++)
+        free(of_layers[n]);
     free(kv->token);
     free(kv->pool);
+    free(kv->far_pool);
     free(kv->n_rows);
     *kv = (struct kv){0};
 }
@@ -326,31 +369,33 @@ static void write_tables(struct kv *kv, struct compute *compute, const struct ba
         }
 }
 
-int32_t kv_caches(const struct kv *kv, int32_t i, const struct tensor *out[KV_CACHES])
+int32_t kv_caches(const struct kv *kv, int32_t i, int32_t pool, const struct tensor *out[KV_CACHES])
 {
-    const struct tensor *const all[KV_CACHES] = {&kv->k[i], &kv->v[i], &kv->index[i],
-                                                 &kv->index_keys[i]};
     int32_t n = 0;
-    for (size_t c = 0; c < COUNT_OF(all); c++)
-        if (all[c]->buffer)
-            out[n++] = all[c];
+    for (int32_t c = 0; c < KV_CACHES; c++) {
+        const struct tensor *cache = cache_of(kv, i, c);
+        const bool far = c == KV_FAR || c == KV_INDEX_KEYS;
+        if (cache->buffer && pool == (far ? kv->far_pool[i] : kv->pool[i]))
+            out[n++] = cache;
+    }
     return n;
 }
 
-int32_t kv_positions(const struct kv *kv, int32_t i, const struct tensor *cache)
+int32_t kv_positions(const struct kv *kv, int32_t pool, const struct tensor *cache)
 {
-    return (int32_t)(kv->shape.pools[kv->pool[i]].n_pages * (int64_t)PAGE_ROWS / cache->n_rows);
+    return (int32_t)(kv->shape.pools[pool].n_pages * (int64_t)PAGE_ROWS / cache->n_rows);
 }
 
 static void copy_page(const struct kv *kv, struct compute *compute, const struct past_copy *copy)
 {
     for (int32_t i = 0; i < kv->n_layer; i++) {
         const struct tensor *caches[KV_CACHES];
-        const int32_t n_caches = kv->pool[i] == copy->pool ? kv_caches(kv, i, caches) : 0;
+        const int32_t n_caches = kv_caches(kv, i, copy->pool, caches);
         for (int32_t c = 0; c < n_caches; c++) {
-            const int64_t page = PAGE_ROWS / kv_positions(kv, i, caches[c]),
-                          n = ((copy->n_rows * page + PAGE_ROWS - 1) / PAGE_ROWS + 15) / 16 *
-                              16; // op_copy moves 16 bytes at a time
+            const int64_t page = PAGE_ROWS / kv_positions(kv, copy->pool, caches[c]),
+                          step = page < KV_ROWS_STEP ? page : KV_ROWS_STEP,
+                          n = ((copy->n_rows * page + PAGE_ROWS - 1) / PAGE_ROWS + step - 1) /
+                              step * step; // op_copy moves 16 bytes at a time
             const struct tensor to = tensor_rows(caches[c], copy->to * page, n),
                                 from = tensor_rows(caches[c], copy->from * page, n);
             op_copy(compute, &to, &from);
@@ -394,6 +439,28 @@ static enum status place_states(struct kv *kv, const struct batch *b, int32_t st
     return OK;
 }
 
+// Where the row goes that a token makes as the last of its block, and the position it stands for:
+// the block's first.
+static void place_far(struct kv *kv, struct compute *compute, const struct batch *b, int32_t start,
+                      int32_t n, int32_t *scratch)
+{
+    for (int32_t k = 0; k < FAR_RATIOS; k++) {
+        const int32_t ratio = far_ratios[k];
+        struct tensor to_row = kv->far_row[k], to_pos = kv->far_pos[k];
+        to_row.n_cols = to_pos.n_cols = n;
+        for (int32_t t = 0; t < n; t++)
+            scratch[t] = b->pos[start + t] / ratio * ratio;
+        tensor_write(compute, &to_pos, scratch, (size_t)n * sizeof(*scratch));
+        for (int32_t t = 0; t < n; t++)
+            scratch[t] =
+                (b->pos[start + t] + 1) % ratio != 0
+                    ? -1
+                    : past_row(kv->past, kv->whole_pool, b->seq[start + t], b->pos[start + t]) /
+                          ratio;
+        tensor_write(compute, &to_row, scratch, (size_t)n * sizeof(*scratch));
+    }
+}
+
 enum status kv_enter(struct kv *kv, struct compute *compute, const struct batch *b, int32_t start,
                      int32_t n, struct kv_inputs *inputs, struct err *err)
 {
@@ -410,6 +477,8 @@ enum status kv_enter(struct kv *kv, struct compute *compute, const struct batch 
         to.n_cols = n;
         tensor_write(compute, &to, inputs->row, (size_t)n * sizeof(*inputs->row));
     }
+    if (kv->whole_pool >= 0)
+        place_far(kv, compute, b, start, n, inputs->row);
     if (kv->shape.n_slots > 0)
         status = place_states(kv, b, start, n, inputs, err);
     for (int32_t t = start; t < start + n && status == OK; t++) {

@@ -140,7 +140,10 @@ static enum status check_device(const struct compute *compute, const struct hype
                 err, UNSUPPORTED,
                 "heads of %d dimensions; on %s they must be a multiple of 8, at most 576",
                 layer->head_dim, compute_info(compute)->device);
-        if (h->n_embd % 32 != 0 || layer->n_ff % 32 != 0 || h->n_stream_low % 32 != 0)
+        if (h->n_embd % 32 != 0 || layer->n_ff % 32 != 0 || h->n_stream_low % 32 != 0 ||
+            (h->n_out_group > 0 &&
+             (h->n_lora_q % 32 != 0 || hyper_dim(h, layer, N_OUT_HEADS) % 32 != 0 ||
+              hyper_dim(h, layer, N_LORA_OUT) % 32 != 0)))
             return err_set(err, UNSUPPORTED,
                            "rows of %d and %d numbers; on %s they must be multiples of 32",
                            h->n_embd, layer->n_ff, compute_info(compute)->device);

@@ -5,8 +5,8 @@
 // values, then those of its index, where it has one. The last piece: of each layer with a window
 // the rows that position n sees, page by page, in the same order; the states of each layer that has
 // any (two of a recurrent one, one of a table's convolution); and, where a table is read by the
-// last tokens, these, in 32 bytes. Rows come in whole blocks of 16, those of others are zeros;
-// numbers are as the device lays them out.
+// last tokens, these, in 32 bytes. Rows come in whole steps (KV_ROWS_STEP), those of others are
+// zeros; numbers are as the device lays them out.
 //
 // What a reader would get wrong: n is where the sequence stood that the pieces were taken from. One
 // that is put back may stand before that, where no window and no state is in the way: a page's rows
@@ -121,7 +121,8 @@ static enum status walk_page(struct walk *w, const struct tensor *cache, int32_t
     const int32_t at = w->way == COUNTED ? 0 : past_row(w->m->kv.past, pool, seq, pos) / each;
     pos /= each;
     end /= each;
-    const int32_t before = pos % 16, n = (before + end - pos + 15) / 16 * 16,
+    const int32_t page = PAGE_ROWS / each, step = page < KV_ROWS_STEP ? page : KV_ROWS_STEP,
+                  before = pos % step, n = (before + end - pos + step - 1) / step * step,
                   row = w->way == COUNTED ? 0 : at - before;
     if (n == 0)
         return OK;
@@ -130,19 +131,38 @@ static enum status walk_page(struct walk *w, const struct tensor *cache, int32_t
                      (size_t)(before + end - pos) * rows.row_bytes);
 }
 
-// Of one layer's caches positions from .. to - 1.
-static enum status walk_caches(struct walk *w, int32_t i, int32_t seq, int32_t from, int32_t to)
+// Of one layer's caches in a pool positions from .. to - 1.
+static enum status walk_caches(struct walk *w, int32_t i, int32_t pool, int32_t seq, int32_t from,
+                               int32_t to)
 {
     const struct kv *kv = &w->m->kv;
     const struct tensor *caches[KV_CACHES];
-    const int32_t n_caches = kv_caches(kv, i, caches);
+    const int32_t n_caches = kv_caches(kv, i, pool, caches);
     enum status status = OK;
     for (int32_t k = 0; k < n_caches; k++)
         for (int32_t pos = from, end; pos < to && status == OK; pos = end) {
             end = (pos / PAGE_ROWS + 1) * PAGE_ROWS < to ? (pos / PAGE_ROWS + 1) * PAGE_ROWS : to;
             status =
-                walk_page(w, caches[k], kv->pool[i], kv_positions(kv, i, caches[k]), seq, pos, end);
+                walk_page(w, caches[k], pool, kv_positions(kv, pool, caches[k]), seq, pos, end);
         }
+    return status;
+}
+
+// Of one layer what belongs to a piece: positions begin .. end - 1 of pools that see everything,
+// or, of the last piece, what position n sees of the others.
+static enum status walk_layer(struct walk *w, int32_t i, int32_t seq, int32_t begin, int32_t end,
+                              bool last)
+{
+    const struct kv *kv = &w->m->kv;
+    const int32_t pools[] = {kv->pool[i], kv->far_pool[i]}, n_pools = pools[0] == pools[1] ? 1 : 2;
+    enum status status = OK;
+    for (int32_t k = 0; k < n_pools && status == OK; k++) {
+        const int32_t window = kv->shape.pools[pools[k]].window;
+        if ((window > 0) != last)
+            continue;
+        const int32_t from = !last ? begin : end >= window ? end + 1 - window : 0;
+        status = walk_caches(w, i, pools[k], seq, from, end);
+    }
     return status;
 }
 
@@ -185,14 +205,9 @@ static enum status walk_piece(struct walk *w, int32_t seq, int32_t n, int32_t pi
                   end = n - begin < PAGE_ROWS ? n : begin + PAGE_ROWS;
     enum status status = OK;
     for (int32_t i = 0; i < w->m->hyper.n_layer && status == OK; i++) { // the trunk's
-        const int32_t window = kv->shape.pools[kv->pool[i]].window;
-        if (piece < n_pages) {
-            status = window == 0 ? walk_caches(w, i, seq, begin, end) : OK;
-            continue;
-        }
-        if (window > 0)
-            status = walk_caches(w, i, seq, n >= window ? n + 1 - window : 0, n);
-        if (status == OK)
+        const bool last = piece == n_pages;
+        status = walk_layer(w, i, seq, begin, last ? n : end, last);
+        if (last && status == OK)
             status = walk_states(w, i, seq);
     }
     if (piece == n_pages && kv->token)
@@ -204,10 +219,13 @@ static size_t largest_run(const struct kv *kv)
 {
     size_t most = 16;
     for (int32_t i = 0; i < kv->n_layer; i++) {
-        const struct tensor *const tensors[] = {&kv->k[i],    &kv->v[i],     &kv->index[i],
-                                                &kv->conv[i], &kv->state[i], &kv->ngram[i]};
+        const struct tensor *const tensors[] = {&kv->k[i],      &kv->v[i],      &kv->index[i],
+                                                &kv->raw[0][i], &kv->raw[1][i], &kv->raw[2][i],
+                                                &kv->raw[3][i], &kv->far[i],    &kv->conv[i],
+                                                &kv->state[i],  &kv->ngram[i]};
+        enum { WITH_PAGES = 8 }; // the first of them
         for (size_t k = 0; k < COUNT_OF(tensors); k++) {
-            const size_t n = tensors[k]->row_bytes * (k < 3 ? PAGE_ROWS : 1);
+            const size_t n = tensors[k]->row_bytes * (k < WITH_PAGES ? PAGE_ROWS : 1);
             most = tensors[k]->buffer && n > most ? n : most;
         }
     }

@@ -54,6 +54,11 @@ static enum status check_shape(const struct planner *p, const char *name,
 static enum status check_stored(const struct compute *compute, const struct rule *rule,
                                 const char *name, const struct gguf_tensor *tensor, struct err *err)
 {
+    if (rule->form == EXPERTS && tensor->type == DTYPE_I32)
+        return OK;
+    if (rule->form == EXPERTS)
+        return err_set(err, UNSUPPORTED, "tensor '%s' is stored as %s; expected I32", name,
+                       gguf_tensor_type_name(tensor->type));
     if (!dtype_known(tensor->type) ||
         (rule->form == MATRIX && !compute_runs(compute, (enum dtype)tensor->type)))
         return unknown_format(compute, name, tensor->type, err);
@@ -336,6 +341,25 @@ static enum status load_vector(struct compute *compute, const struct placement *
     return status;
 }
 
+// Numbers of experts, each of one that there is.
+static enum status load_experts(struct compute *compute, const struct placement *place,
+                                const struct hyper *hyper, const uint8_t *data, struct err *err)
+{
+    const int64_t n = place->n_rows * place->n_cols;
+    for (int64_t i = 0; i < n; i++) {
+        int32_t id;
+        memcpy(&id, data + 4 * i, sizeof(id));
+        if (id < 0 || id >= hyper->n_expert)
+            return err_set(err, BAD_INPUT, "number %lld is expert %d of %d", (long long)i, id,
+                           hyper->n_expert);
+    }
+    enum status status =
+        compute_tensor(compute, place->slot, DTYPE_I32, place->n_rows, place->n_cols, err);
+    if (status == OK)
+        tensor_write(compute, place->slot, data, (size_t)n * sizeof(int32_t));
+    return status;
+}
+
 // As many rows as are thought to take what is left of the budget, by the speed measured so far.
 // Nothing is known of a disk before it was read once: the first rows are few.
 static int64_t rows_for(const struct weights *w, const struct placement *place, double ms)
@@ -384,12 +408,15 @@ static enum status load_small(struct compute *compute, const struct placement *p
     return OK;
 }
 
-static enum status load(struct weights *w, struct compute *compute, const struct placement *place,
-                        const uint8_t *data, double ms, struct err *err)
+static enum status load(struct weights *w, struct compute *compute, const struct hyper *hyper,
+                        const struct placement *place, const uint8_t *data, double ms,
+                        struct err *err)
 {
     if (place->rule->form == MATRIX)
         return load_matrix(w, compute, place, data, ms, err);
-    enum status status = load_small(compute, place, data, err);
+    enum status status = place->rule->form == EXPERTS
+                             ? load_experts(compute, place, hyper, data, err)
+                             : load_small(compute, place, data, err);
     if (status == OK)
         w->n_bytes_loaded += place->tensor->n_bytes;
     return status;
@@ -474,7 +501,8 @@ enum status weights_load_some(struct weights *w, struct compute *compute, const 
         if (left_ms <= 0)
             return AGAIN;
         const struct placement *place = &w->placements[w->n_loaded];
-        enum status status = load(w, compute, place, gguf_bytes(gguf, place->tensor), left_ms, err);
+        enum status status =
+            load(w, compute, hyper, place, gguf_bytes(gguf, place->tensor), left_ms, err);
         if (status == AGAIN)
             continue;
         if (status != OK)

@@ -6,7 +6,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOKENS = HERE + '/tokens'
 TOP, ARCH_TOP = 8, 12
 LENGTHS = (1, 7, 40)  # of IDS: texts that become vectors
-IDS = [(i * i * 37 + i * 11 + 5) % 500 for i in range(40)]
+def ids(n): return [(i * i * 37 + i * 11 + 5) % 500 for i in range(n)]
+IDS = ids(40)
+ARCH_IDS = {'deepseek4 far': ids(300)}  # else IDS; the last 40 positions are compared
 WORDS = 'the quick Brown fox naïve Größe тест 中文 日本語 한국어 שלום مرحبا हिन्दी return int foo_bar HTTPServer  indented\tx 😀 👩‍💻'.split(' ')
 FAMILIES = ['gpt-2', 'llama-bpe', 'qwen2', 'default']  # values of tokenizer.ggml.pre; without the key it is default
 WHOLE = [' quick', 'HTTPServerError', ' übermut', ' 中文', '12345', '日', '\n\n\n']  # tokens that merges never reach

@@ -180,6 +180,52 @@ def olmo2(window):
     return s.per_layer(layer)
 
 
+def deepseek4(top_k):
+    """windows beside rows that stand for 4 or 128 positions; the middle layers' SwiGLU is cut off at 10"""
+    L, d, h, hd, n_rot, low, groups, o_low, hc, heads, index, used = 7, 64, 4, 64, 16, 32, 2, 32, 4, 4, 128, 3  # llama.cpp fails where hd is index
+    ratios = [0, 4, 128, 4, 0, 128, 4]
+    s = Shape('deepseek4', L=L, d=d, h=h, hkv=1, hd=hd, ffn=None, ctx=1024, eps=1e-6, n_rot=n_rot)
+    s.yarn(4.0, 64, yarn_beta_fast=32.0, yarn_beta_slow=1.0)
+    s.u32('attention.sliding_window', 12); s.u32('attention.q_lora_rank', low)
+    s.u32('attention.output_group_count', groups); s.u32('attention.output_lora_rank', o_low)
+    s.u32('attention.compress_ratios', ratios); s.f32('attention.compress_rope_freq_base', 160000.0)
+    s.u32('attention.indexer.head_count', heads); s.u32('attention.indexer.key_length', index); s.u32('attention.indexer.top_k', top_k)
+    s.u32('hyper_connection.count', hc); s.u32('hyper_connection.sinkhorn_iterations', 20); s.f32('hyper_connection.epsilon', 1e-6)
+    s.expert_keys(8, used, 64); s.u32('expert_shared_count', 1); s.u32('hash_layer_count', 2)
+    s.u32('expert_gating_func', 4); s.f32('expert_weights_scale', 1.5); s.bool('expert_weights_norm', True)
+    s.key('swiglu_clamp_exp', FL32, [10.0] * L)
+    def hyper(name, n, scales):
+        s.t(name + '_fn.weight', n, hc * d); s.t(name + '_scale.weight', scales); s.t(name + '_base.weight', n)
+    def compressor(t, name, ratio, dim):
+        n = dim * (2 if ratio == 4 else 1)
+        t(name + '_kv.weight', n, d); t(name + '_gate.weight', n, d); t(name + '_ape.weight', ratio, n); t(name + '_norm.weight', dim)
+    hyper('output_hc', hc, 1)
+    for i in range(L):
+        t = lambda name, *shape: s.t('blk.%d.%s' % (i, name), *shape)
+        t('attn_norm.weight', d); t('attn_sinks.weight', h); t('attn_q_a.weight', low, d); t('attn_q_a_norm.weight', low); t('attn_q_b.weight', h * hd, low)
+        t('attn_kv.weight', hd, d); t('attn_kv_a_norm.weight', hd)
+        t('attn_output_a.weight', o_low * groups, h * hd // groups); t('attn_output_b.weight', d, o_low * groups)
+        for name in ('hc_attn', 'hc_ffn'): hyper('blk.%d.%s' % (i, name), hc * (hc + 2), 3)
+        if ratios[i]: compressor(t, 'attn_compressor', ratios[i], hd)
+        if ratios[i] == 4:
+            t('indexer.proj.weight', heads, d); t('indexer.attn_q_b.weight', heads * index, low)
+            compressor(t, 'indexer_compressor', 4, index)
+        s.experts(t, 8, 64, shared=64)
+        if i < 2: s.tensors.append(('blk.%d.ffn_gate_tid2eid.weight' % i, (VOCAB, used), 'i32'))
+        else: t('exp_probs_b.bias', 8)
+    row = np.arange(VOCAB)[:, None]
+    s.fills['ffn_gate_tid2eid.weight'] = lambda w: (row * 5 + row // 8 + np.array([0, 3, 5])) % 8
+    for name in ('attn', 'ffn'):
+        s.fills['hc_%s_scale.weight' % name] = lambda w: 1 + np.float32(0.2) * w
+        s.fills['hc_%s_base.weight' % name] = lambda w: w
+    s.fills['output_hc_scale.weight'] = lambda w: 1 + np.float32(0.2) * w
+    for name in ('attn', 'indexer'): s.fills[name + '_compressor_ape.weight'] = lambda w: w
+    for name in ('gate_exps', 'up_exps', 'gate_shexp', 'up_shexp'): s.fills['ffn_%s.weight' % name] = lambda w: w * np.float32(6 / np.sqrt(d))
+    s.fills['ffn_gate_inp.weight'] = lambda w: w * np.float32(6 / np.sqrt(d))  # experts that are no ties
+    for name in ('down_exps', 'down_shexp'): s.fills['ffn_%s.weight' % name] = lambda w: w * np.float32(0.05 / np.sqrt(64))
+    return s
+
+
 def ernie_moe():
     s = Shape('ernie4_5-moe', L=3, base=5e5)
     s.expert_keys(8, 3, 64, 96)
@@ -591,6 +637,8 @@ MODELS = {  # the first word, up to a blank, is the architecture
     'gemma4 small': lambda: gemma4('small'),
     'deepseek2': lambda: mla('deepseek2', 0),
     'deepseek2 v3': lambda: mla('deepseek2', 48, True, 0.1),
+    'deepseek4': lambda: deepseek4(5),
+    'deepseek4 far': lambda: deepseek4(80),  # behind 256 positions: cases.ARCH_IDS
     'qwen35': lambda: qwen35('qwen35'),
     'qwen35moe': lambda: qwen35('qwen35moe'),
     'qwen3next': lambda: qwen35('qwen3next'),

@@ -29,7 +29,7 @@ TYPES = {  # name: (ggml type, block elements, block bytes)
     'q5_1': (7, 32, 24), 'q8_0': (8, 32, 34), 'q2_k': (10, 256, 84), 'q3_k': (11, 256, 110), 'q4_k': (12, 256, 144),
     'q5_k': (13, 256, 176), 'q6_k': (14, 256, 210), 'iq4_nl': (20, 32, 18), 'iq4_xs': (23, 256, 136), 'bf16': (30, 1, 2),
     'mxfp4': (39, 32, 17), 'iq2_xxs': (16, 256, 66), 'iq2_xs': (17, 256, 74), 'iq3_xxs': (18, 256, 98), 'iq1_s': (19, 256, 50),
-    'iq3_s': (21, 256, 110), 'iq2_s': (22, 256, 82), 'iq1_m': (29, 256, 56)}
+    'iq3_s': (21, 256, 110), 'iq2_s': (22, 256, 82), 'iq1_m': (29, 256, 56), 'i32': (26, 1, 4)}
 FILE_TYPES = {'f32': 0, 'f16': 1, 'q4_0': 2, 'q4_1': 3, 'q5_0': 8, 'q5_1': 9, 'q8_0': 7, 'q2_k': 10, 'q3_k': 11, 'q4_k': 14,
               'q5_k': 16, 'q6_k': 18, 'iq4_nl': 25, 'iq4_xs': 30, 'bf16': 32, 'mxfp4': 38,
               'iq2_xxs': 19, 'iq2_xs': 20, 'iq3_xxs': 23, 'iq1_s': 24, 'iq3_s': 26, 'iq2_s': 28, 'iq1_m': 31}
@@ -226,6 +226,7 @@ def encode(x, kind):
     if kind == 'bf16':  # round to nearest even
         u = x.astype('<f4').view('<u4')
         return ((u + 0x7fff + (u >> 16 & 1)) >> 16).astype('<u2').tobytes()
+    if kind == 'i32': return x.astype('<i4').tobytes()
     if kind in ('f32', 'f16'):
         return x.astype('<f4' if kind == 'f32' else '<f2').tobytes()
     return globals()[kind](np.ascontiguousarray(x, 'f4')).tobytes()

@@ -169,6 +169,83 @@ static const struct shape qwen4exp_shapes[] = {
     {"blk.%d.ffn_gate_inp_shexp.weight", TINY_EMBD, 1},
 };
 
+// Attention to a window, beside it in the first layer to 6 of the rows that stand for 4 positions,
+// in the second to all that stand for 128; two residual streams that are mixed by their matrix.
+enum { HEAD = 16, LORA = 32, MIX = 8 };
+static void deepseek4_hyper(struct file *f)
+{
+    static const struct {
+        const char *key;
+        uint32_t value;
+    } numbers[] = {
+        {"attention.head_count_kv", 1},
+        {"attention.key_length", HEAD},
+        {"attention.value_length", HEAD},
+        {"rope.dimension_count", 8},
+        {"attention.sliding_window", 100},
+        {"attention.q_lora_rank", LORA},
+        {"attention.output_lora_rank", LORA},
+        {"attention.output_group_count", 2},
+        {"attention.indexer.head_count", 2},
+        {"attention.indexer.key_length", INDEX},
+        {"attention.indexer.top_k", 6},
+        {"hyper_connection.count", 2},
+        {"hyper_connection.sinkhorn_iterations", 5},
+        {"expert_count", 1},
+        {"expert_used_count", 1},
+        {"expert_shared_count", 1},
+        {"expert_gating_func", 4},
+        {"expert_feed_forward_length", TINY_FF},
+    };
+    char key[96];
+    hyper_of(f, "deepseek4");
+    for (size_t i = 0; i < COUNT_OF(numbers); i++) {
+        snprintf(key, sizeof(key), "deepseek4.%s", numbers[i].key);
+        key_u32(f, key, numbers[i].value);
+    }
+    key_f32(f, "deepseek4.hyper_connection.epsilon", 1e-6f);
+    key_f32(f, "deepseek4.attention.compress_rope_freq_base", 160000);
+    array_begin(f, "deepseek4.attention.compress_ratios", GGUF_U32, 2);
+    put_u32(f, 4), put_u32(f, 128);
+}
+#define HYPER_SHAPES(name, n, scales)                                                              \
+    {name "_fn.weight", 2 * TINY_EMBD, n}, {name "_scale.weight", scales, 1},                      \
+        {name "_base.weight", n, 1}
+#define COMPRESS_SHAPES(name, wide, dim, ratio)                                                    \
+    {name "_kv.weight", TINY_EMBD, wide}, {name "_gate.weight", TINY_EMBD, wide},                  \
+        {name "_ape.weight", wide, ratio}, {name "_norm.weight", dim, 1}
+static const struct shape deepseek4_shapes[] = {
+    {"token_embd.weight", TINY_EMBD, TINY_VOCAB},
+    {"output_norm.weight", TINY_EMBD, 1},
+    {"output.weight", TINY_EMBD, TINY_VOCAB},
+    HYPER_SHAPES("output_hc", 2, 1),
+    HYPER_SHAPES("blk.%d.hc_attn", MIX, 3),
+    HYPER_SHAPES("blk.%d.hc_ffn", MIX, 3),
+    {"blk.%d.attn_norm.weight", TINY_EMBD, 1},
+    {"blk.%d.attn_sinks.weight", TINY_HEAD, 1},
+    {"blk.%d.attn_q_a.weight", TINY_EMBD, LORA},
+    {"blk.%d.attn_q_a_norm.weight", LORA, 1},
+    {"blk.%d.attn_q_b.weight", LORA, TINY_HEAD *HEAD},
+    {"blk.%d.attn_kv.weight", TINY_EMBD, HEAD},
+    {"blk.%d.attn_kv_a_norm.weight", HEAD, 1},
+    {"blk.%d.attn_output_a.weight", TINY_HEAD *HEAD / 2, 2 * LORA},
+    {"blk.%d.attn_output_b.weight", 2 * LORA, TINY_EMBD},
+    COMPRESS_SHAPES("blk.0.attn_compressor", 2 * HEAD, HEAD, 4),
+    COMPRESS_SHAPES("blk.1.attn_compressor", HEAD, HEAD, 128),
+    COMPRESS_SHAPES("blk.0.indexer_compressor", 2 * INDEX, INDEX, 4),
+    {"blk.0.indexer.proj.weight", TINY_EMBD, 2},
+    {"blk.0.indexer.attn_q_b.weight", LORA, 2 * INDEX},
+    {"blk.%d.ffn_norm.weight", TINY_EMBD, 1},
+    {"blk.%d.ffn_gate_inp.weight", TINY_EMBD, 1},
+    {"blk.%d.exp_probs_b.bias", 1, 1},
+    {"blk.%d.ffn_gate_exps.weight", TINY_EMBD, TINY_FF},
+    {"blk.%d.ffn_up_exps.weight", TINY_EMBD, TINY_FF},
+    {"blk.%d.ffn_down_exps.weight", TINY_FF, TINY_EMBD},
+    {"blk.%d.ffn_gate_shexp.weight", TINY_EMBD, TINY_FF},
+    {"blk.%d.ffn_up_shexp.weight", TINY_EMBD, TINY_FF},
+    {"blk.%d.ffn_down_shexp.weight", TINY_FF, TINY_EMBD},
+};
+
 static void write_model(const struct file *f)
 {
     int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
@@ -397,6 +474,7 @@ int main(void)
         test_model(compute, gemma2_hyper, gemma2_shapes, COUNT_OF(gemma2_shapes), false);
         test_model(compute, lfm2_hyper, lfm2_shapes, COUNT_OF(lfm2_shapes), false);
         test_model(compute, qwen4exp_hyper, qwen4exp_shapes, COUNT_OF(qwen4exp_shapes), false);
+        test_model(compute, deepseek4_hyper, deepseek4_shapes, COUNT_OF(deepseek4_shapes), false);
         test_dense(compute);
         compute_close(compute);
     }

@@ -11,7 +11,7 @@ extern const struct arch arch_llama, arch_qwen2, arch_smollm3, arch_seed_oss, ar
     arch_mistral4, arch_muse_glimmer, arch_gemma4, arch_qwen35, arch_qwen35moe, arch_qwen3next,
     arch_granitehybrid, arch_nemotron_h, arch_nemotron_h_moe, arch_lfm2, arch_lfm2moe, arch_bert,
     arch_nomic_bert, arch_jina_bert_v2, arch_gemma_embedding, arch_nomic_bert_moe, arch_modern_bert,
-    arch_qwen4exp;
+    arch_qwen4exp, arch_deepseek4;
 
 static const struct arch *const ALL[] = {
     &arch_llama,         &arch_qwen2,           &arch_smollm3,        &arch_seed_oss,
@@ -24,7 +24,7 @@ static const struct arch *const ALL[] = {
     &arch_qwen3next,     &arch_granitehybrid,   &arch_nemotron_h,     &arch_nemotron_h_moe,
     &arch_lfm2,          &arch_lfm2moe,         &arch_bert,           &arch_nomic_bert,
     &arch_jina_bert_v2,  &arch_gemma_embedding, &arch_nomic_bert_moe, &arch_modern_bert,
-    &arch_qwen4exp,
+    &arch_qwen4exp,      &arch_deepseek4,
 };
 
 const struct arch *arch_find(struct bytes name)

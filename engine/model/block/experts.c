@@ -31,6 +31,8 @@ static struct chosen choose(const struct pass *p, const struct layer *w, const s
     struct route route = h->route;
     route.scale *= h->residual_scale;
     route.bias = present(&w->exp_probs_b);
+    route.hashed = present(&w->ffn_gate_tid2eid);
+    route.token = &p->token;
     op_matmul(p->compute, products, w->ffn_gate_inp_shexp.buffer ? 2 : 1, &in->router);
     op_route(p->compute, &c.id, &c.weight, &logits, &route);
     return c;

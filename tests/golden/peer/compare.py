@@ -226,7 +226,7 @@ def record_archs(words):
         if words and not any(w in name for w in words): continue
         model = WORK + '/model.gguf'
         cases.make_arch(model, name)
-        try: z = peer_logits(model, cases.IDS, 'f32').astype('f8')
+        try: z = peer_logits(model, cases.ARCH_IDS.get(name, cases.IDS), 'f32').astype('f8')[-len(cases.IDS):]
         except SystemExit as e:
             print('NOT recorded', name, str(e)[-700:], flush=True)
             continue
@@ -238,7 +238,7 @@ def record_archs(words):
             blocks[name].append(' '.join('%d:%.4f' % (t, -row[t]) for t in best))
         print('recorded %-24s entropy %.2f' % (name, -(np.exp(z) * z).sum(1).mean()), flush=True)
     head = ['# negated top-%d log-probabilities of each position by %s' % (cases.ARCH_TOP, peer_version()),
-            '# raw command: peerlogits MODEL.gguf OUT.f32 f32 IDS', '# models: tests/golden/mkarch.py; "= NAME  sha256", then a line a position: id:-logprob ...']
+            '# raw command: peerlogits MODEL.gguf OUT.f32 f32 IDS (the last %d positions)' % len(cases.IDS), '# models: tests/golden/mkarch.py; "= NAME  sha256", then a line a position: id:-logprob ...']
     open(path, 'w').write('\n'.join(head + [line for name in mkarch.MODELS for line in blocks.get(name, [])]) + '\n')
 
 
