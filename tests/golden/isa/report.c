@@ -688,7 +688,8 @@ int main(int argc, char **argv)
         recurrent();
     if (argc < 2 || strcmp(argv[1], "qwen4exp") == 0)
         qwen4exp();
-    deepseek4();
+    if (argc < 2 || strcmp(argv[1], "deepseek4") == 0)
+        deepseek4();
     decode(&shapes[0], 36, 151936);
     decode(&shapes[1], 32, 128256);
     compute_close(compute);
