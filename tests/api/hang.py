@@ -2,8 +2,12 @@
 
 The device is lavapipe behind a Vulkan layer (tests/golden/driver/hang_layer.c) that calls it a GPU and lets one wait, or one
 submission, never end. This test plays PID 1: it reads the heartbeats, and starts the engine once more. With
-TAWNY_TEST_FULL=1 also a call into the driver that never returns, which takes more than two minutes to be told."""
+TAWNY_TEST_FULL=1 also a call into the driver that never returns, which takes more than two minutes to be told.
 
+With it too the same by the appliance's engine and driver on the emulated chip (tests/golden/chip): a chip that is reset in the
+middle of an answer, one that faults and one that hangs. Every client is told before the engine ends."""
+
+import http.client
 import json
 import os
 import re
@@ -99,7 +103,80 @@ def never_returns(model):
     server.process.wait()
 
 
+class OnChip(Server):
+    def __init__(self, name, model, fresh=True):
+        self.fault = WORK / (name + ".fault")
+        self.fault.unlink(missing_ok=True)
+        super().__init__(name, model, flavour="appliance", program="chip-tawny", fresh=fresh, device="vulkan", options=SHORT,
+                         prefix=("env", "CHIP=gfx1151", "CHIP_FAULT_FILE=%s" % self.fault, "TAWNY_CONFINE=no"))
+
+    def plays(self, fault):
+        """at the submission that comes next but one"""
+        self.fault.write_text(fault + "=2\n")
+
+
+def answer_in_pieces(server, at_first):
+    """A streamed answer: (what it says, the error that ends it). at_first is called when it has begun."""
+    connection = http.client.HTTPSConnection("127.0.0.1", server.port, timeout=240, context=server.context())
+    body = {"messages": [{"role": "user", "content": "How do I add a model?"}], "stream": True, "temperature": 0, "max_tokens": 200, "ignore_eos": True}
+    connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Authorization": "Bearer " + server.key()})
+    text, error = "", None
+    for line in connection.getresponse():
+        event = json.loads(line[6:]) if line.startswith(b"data: {") else {}
+        error = event.get("error", error)
+        piece = event["choices"][0]["delta"].get("content") if event.get("choices") else None
+        if piece and not text:
+            at_first()
+        text += piece or ""
+    connection.close()
+    return text, error
+
+
+def on_chip(model, fault, says, seconds):
+    server, others = OnChip("chip-" + fault, model), []
+    health = server.wait(("ready",), seconds=600)  # testing the device takes the emulator long: /health says meanwhile that it hangs
+    if not check("hang: the emulated chip serves", health and health["status"] == "ready" and "GFX1151" in health["device"],
+                 (health, server.log.read_text()[-600:])):
+        server.stop()
+        return
+    other = threading.Thread(target=lambda: others.append(server.chat("Where is the certificate?", max_tokens=200, ignore_eos=True)))
+    began = []
+
+    def break_it():
+        other.start()
+        time.sleep(0.5)
+        began.append(time.time())
+        server.plays(fault)
+    text, error = answer_in_pieces(server, break_it)
+    other.join(240)
+    try:
+        status = server.process.wait(20)
+    except subprocess.TimeoutExpired:
+        status = None
+    took = time.time() - began[0] if began else -1
+    log = server.log.read_text()
+    check("hang: %s: the stream that had begun ends with an error" % fault,
+          text and error and error["message"].startswith("the device failed: ") and says in error["message"], (text, error, log[-300:]))
+    check("hang: %s: who waits has a 503, and may ask again" % fault,
+          others and others[0][0] == 503 and "retry-after" in others[0][1] and "the engine starts again" in others[0][2]["error"]["message"], others)
+    check("hang: %s: and the engine ends, in its time" % fault,
+          status == 70 and "fatal the device failed: " in log and seconds[0] <= took <= seconds[1], (status, took, log[-300:]))
+    again = OnChip("chip-" + fault, model, fresh=False)
+    again.wait(("ready",), seconds=600)
+    answer = again.chat("What is the capital of Denmark?", max_tokens=4)
+    check("hang: %s: started again it answers" % fault, answer[0] == 200, answer)
+    again.stop()
+
+
 def run(model):
+    if not os.environ.get("TAWNY_TEST_FULL"):
+        skip("hang: on the emulated chip", "it takes minutes: TAWNY_TEST_FULL=1")
+    elif "avx2" not in open("/proc/cpuinfo").read():
+        skip("hang: on the emulated chip", "it needs AVX2, FMA and F16C here")
+    else:
+        on_chip(model, "lost", "the device is lost", (0, 60))
+        on_chip(model, "page", "address 0x7fee0000", (0, 60))
+        on_chip(model, "hang", "has not finished within", (25, 120))
     if FLAVOUR != "host" or not os.path.exists(DRIVER):
         return skip("hang", "only the host build opens the system's driver, lavapipe, and that must be there")
     never_done(model)

@@ -85,14 +85,14 @@ class Server:
     """tawny serve, in a flavour, behind a prefix of words; .stop() gives its exit status. On the processor, unless told
     otherwise: a GPU of this machine is the device tier's."""
 
-    def __init__(self, name, model, flavour=FLAVOUR, fresh=True, options=(), device="cpu", prefix=(), listen_http=None, ports=None, pass_fds=(), state=None):
+    def __init__(self, name, model, flavour=FLAVOUR, fresh=True, options=(), device="cpu", prefix=(), listen_http=None, ports=None, pass_fds=(), state=None, program="tawny"):
         self.state = state or WORK / (name + "-state")
         if fresh:
             shutil.rmtree(self.state, ignore_errors=True)
         self.port, self.plain = ports or free_ports(2)
         self.url = "https://127.0.0.1:%d" % self.port
         self.log = WORK / (name + ".log")
-        command = [*prefix, str(ROOT / "build" / flavour / "tawny"), "serve", "--model", str(model), "--state", str(self.state),
+        command = [*prefix, str(ROOT / "build" / flavour / program), "serve", "--model", str(model), "--state", str(self.state),
                    "--device", device,
                    "--listen", "127.0.0.1:%d" % self.port, "--listen-http",
                    "127.0.0.1:%d" % self.plain if listen_http is None else listen_http,
