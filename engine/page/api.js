@@ -74,11 +74,11 @@ export async function ask(method, path, body, options = {}) {
 
 export const get = (path, options) => ask("GET", path, undefined, options);
 
-// /health, whatever it says (503 is an answer too; while the server ends it is a refusal like any other); null: not reached.
+// /health, whatever it says (503 is an answer too; a server that ends refuses it by its code); null: nothing is known.
 export async function health(signal) {
     try {
         const now = await (await fetch("/health", { cache: "no-store", signal })).json();
-        return now.status ? now : { status: "stopping" };
+        return now.status ? now : now.error?.code === "stopping" ? { status: "stopping" } : null;
     } catch {
         return null;
     }

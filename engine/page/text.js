@@ -16,7 +16,14 @@ const english = new Map(); // element of index.html -> what it held
 export const current = () => language;
 
 // As numbers and times are written where the visitor is: the same language may have several ways.
-const place = () => (navigator.languages ?? []).find((tag) => tag.slice(0, 2) === language) ?? language;
+function place() {
+    const told = (navigator.languages ?? []).find((tag) => tag.slice(0, 2) === language);
+    try {
+        return Intl.getCanonicalLocales(told)[0] ?? language;
+    } catch {
+        return language; // a browser may say what is no tag
+    }
+}
 
 export function choose(code) {
     language = code;
@@ -65,9 +72,9 @@ export function duration(seconds) {
     return seconds < 86400 ? `${number(seconds / 3600, 1)} h` : t("days", { n: number(seconds / 86400) });
 }
 
-// Unix time, or a Date: the time of today, else the day.
 export const moment = (date) => date.toLocaleString(place(), { dateStyle: "medium", timeStyle: "medium" });
 
+// Unix time, or a Date: the time of today, else the day.
 export function when(time) {
     const date = time instanceof Date ? time : new Date(time * 1000);
     const today = date.toDateString() === new Date().toDateString();

@@ -7,18 +7,21 @@
 // so that two chats at once do not lose what the other wrote.
 #include "lines.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <isocline.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <termios.h>
 #include <unistd.h>
 
 static struct {
     char history[600]; // "": none
     const struct lines_word *words;
-    bool failed;                      // the history, which was said
+    bool failed;                      // the history: that is said once, and tried again
     struct termios before;            // of the line that is being written
     struct sigaction on_term, on_hup; // likewise
 } lines;
@@ -33,7 +36,9 @@ static bool kept_at_all(struct bytes entry)
     bool says = false;
     for (size_t i = 0; i < entry.n; i++) {
         says |= entry.p[i] > ' ';
-        if (entry.p[i] < ' ' && entry.p[i] != '\n')
+        const bool is_c1 =
+            i > 0 && entry.p[i - 1] == 0xc2 && entry.p[i] >= 0x80 && entry.p[i] < 0xa0;
+        if (is_c1 || (entry.p[i] < ' ' && entry.p[i] != '\n'))
             return false;
     }
     return says && entry.p[0] != ' ' && entry.n <= LINES_ENTRY_BYTES;
@@ -134,18 +139,43 @@ static void history_take(void)
     buf_free(&file);
 }
 
+// So that of two chats neither writes over what the other has just written. < 0: said.
+static int history_lock(void)
+{
+    struct err err = {0};
+    char path[sizeof(lines.history) + 8];
+    snprintf(path, sizeof(path), "%s.lock", lines.history);
+    const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd >= 0 && flock(fd, LOCK_EX) == 0)
+        return fd;
+    (void)err_set(&err, IO_ERROR, "%s cannot be locked: %s", path, strerror(errno));
+    failed(&err);
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
 static void history_keep(struct bytes entry)
 {
     struct buf file;
     struct err err = {0};
-    if (!lines.history[0] || lines.failed || !kept_at_all(entry) || !history_read(&file))
+    if (!lines.history[0] || !kept_at_all(entry))
         return;
+    const int lock = history_lock();
+    if (lock < 0 || !history_read(&file)) {
+        if (lock >= 0)
+            close(lock);
+        return;
+    }
     enum status status = lines_history_add(&file, entry);
     if (status == OK)
         status = file_write(lines.history, buf_view(&file), 0600, &err);
+    else
+        (void)err_set(&err, status, "%s is full", lines.history);
     if (status != OK)
         failed(&err);
     buf_free(&file);
+    close(lock);
 }
 
 // ---- the line -------------------------------------------------------------------------------

@@ -38,13 +38,25 @@ class Terminal:
                                         preexec_fn=own_terminal, env={**os.environ, "TERM": "xterm-256color", "XDG_STATE_HOME": str(WORK / "state"), **environment})
         os.close(theirs)
 
+    def ended(self):
+        """Its exit code; None: it had to be killed."""
+        try:
+            return self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            return None
+
     def write(self, text):
         self.seen = ""
         text = text.encode()
-        while text:  # while what comes is read: who writes much into a terminal must
-            if select.select([self.fd], [self.fd], [], 10)[0]:
-                self.seen += os.read(self.fd, 65536).decode(errors="replace")
-            text = text[os.write(self.fd, text[:512]):]
+        try:
+            while text:  # while what comes is read: who writes much into a terminal must
+                if select.select([self.fd], [self.fd], [], 10)[0]:
+                    self.seen += os.read(self.fd, 65536).decode(errors="replace")
+                text = text[os.write(self.fd, text[:512]):]
+        except OSError:  # it has ended, which what is looked for then shows
+            pass
 
     def say(self, text):
         self.write(text + "\r")
@@ -90,7 +102,7 @@ def answers(marked, long):
         check("chat: %s" % what, wanted in here.until(wanted), repr(here.seen))
         here.prompt()
     here.say("/exit")
-    check("chat: /exit ends it", here.process.wait(20) == 0)
+    check("chat: /exit ends it", here.ended() == 0)
     here = Terminal("chat", "-m", long, "--temperature", "0", "--device", "cpu")
     here.prompt()
     here.say("Count")
@@ -100,7 +112,7 @@ def answers(marked, long):
     check("chat: Ctrl-C stops an answer, and not the chat", text.count("word") < 30000 and "in the context" in text and here.process.poll() is None, repr(text)[-300:])
     here.prompt()
     here.write(CTRL_D)
-    check("chat: Ctrl-D ends it", here.process.wait(20) == 0)
+    check("chat: Ctrl-D ends it", here.ended() == 0)
 
 
 def edited(marked):
@@ -111,9 +123,10 @@ def edited(marked):
                                ("中文字" + LEFT + BACKSPACE + "国", "中国字", "letters of two columns"),
                                ("owl 🦉🦉" + BACKSPACE + "!", "owl 🦉!", "letters of four bytes"),
                                ("one" + ALT_ENTER + "two" + CTRL_J + "three\\\rfour", "one\\ntwo\\nthree\\nfour", "several lines"),
-                               ("\x1b[200~if (x) {\r\ty\x07\x1b[31m();\r\n}\x1b[201~;", "if (x) {\\n    y31m();\\n};", "what is pasted comes in as it is, but for controls"),
+                               ("\x1b[200~if (x) {\r\ty\x07\x1b[31m\u009b2J\u00e9();\r\n}\x1b[201~;", "if (x) {\\n    y31m2Jé();\\n};", "what is pasted comes in as it is, but for controls"),
+                               ("ab\x12c\x1b[200~one\rtwo\x1b[201~", "abone\\ntwo", "and leaves a search, whose lines would be sent"),
                                ("junk" + CTRL_C + "kept", "kept", "Ctrl-C clears the line"),
-                               (UP + UP + "?", "if (x) {?\\n    y31m();\\n};", "what was written before")):
+                               (UP + UP + UP + "?", "if (x) {?\\n    y31m2Jé();\\n};", "what was written before")):
         n = len(history().splitlines()) if (WORK / "state" / "tawny" / "chat-history").exists() else 0
         if CTRL_C in keys:
             cleared, keys = keys.split(CTRL_C)
@@ -125,20 +138,19 @@ def edited(marked):
     check("chat: its file is the person's alone", stat.S_IMODE((WORK / "state" / "tawny" / "chat-history").stat().st_mode) == 0o600)
     check("chat: so is the folder", stat.S_IMODE((WORK / "state" / "tawny").stat().st_mode) == 0o700)
     here.write("a中b" + LEFT)
-    time.sleep(0.5)
-    check("chat: the cursor stands where the letter is", "\x1b[5C" in here.until("\x1b[5C", 5), repr(here.seen))  # the prompt's two, a, and two of 中
+    check("chat: the cursor stands where the letter is", "\x1b[5C" in here.until("\x1b[5C"), repr(here.seen))  # the prompt's two, a, and two of 中
     here.write(CTRL_C)
     here.prompt()
     here.say("/re\t")
     here.answered()
     check("chat: Tab completes a command", history().splitlines()[-1] == "/retry", history()[-100:])
     here.write("\x1b[200~" + "many words " * 30000 + "\x1b[201~")
-    check("chat: a paste that is too long is left out, and said", "256 KiB" in here.until("256 KiB", 20), repr(here.seen)[-300:])
+    check("chat: a paste that is too long is left out, and said", "256 KiB" in here.until("256 KiB"), repr(here.seen)[-300:])
     here.say("short")
     here.answered()
     check("chat: and nothing of it stays", history().splitlines()[-1] == "short", history()[-200:])
     here.write(CTRL_D)
-    check("chat: it ends after all that", here.process.wait(20) == 0)
+    check("chat: it ends after all that", here.ended() == 0)
 
 
 def remembered(marked):
@@ -151,7 +163,7 @@ def remembered(marked):
     here.answered()
     check("chat: what was written is there the next time", history().splitlines()[-1] == "short!", history()[-100:])
     here.process.terminate()
-    code = here.process.wait(20)
+    code = here.ended()
     check("chat: a signal that ends it leaves the terminal as it was", code == -signal.SIGTERM and termios.tcgetattr(here.fd) == here.before, (code, termios.tcgetattr(here.fd)))
     before = history()
     for options, environment in (("--no-history",), {}), ((), {"TAWNY_HISTORY": "no"}):
@@ -162,17 +174,17 @@ def remembered(marked):
         here.say(UP)
         here.answered()
         here.write(CTRL_D)
-        check("chat: nothing is kept where that is said: %s%s" % (options, environment), here.process.wait(20) == 0 and history() == before, history()[-100:])
+        check("chat: nothing is kept where that is said: %s%s" % (options, environment), here.ended() == 0 and history() == before, history()[-100:])
     here = Terminal("chat", "-m", marked, "--temperature", "0", "--device", "cpu", deaf=True)
     here.prompt()
     os.close(here.fd)
-    check("chat: a terminal that is gone ends it", here.process.wait(20) is not None)
+    check("chat: a terminal that is gone ends it", here.ended() == 0)
     here = Terminal("chat", "-m", marked, "--temperature", "0", "--device", "cpu", TERM="dumb")
     here.until("> \x1b[0m")
     here.say("Show me")
     check("chat: a terminal without editing", "An owl" in here.until("in the context") and PROMPT not in here.seen, repr(here.seen))
     here.write(CTRL_D)
-    check("chat: ends there as well", here.process.wait(20) == 0 and history() == before)
+    check("chat: ends there as well", here.ended() == 0 and history() == before)
 
 
 def run(model):

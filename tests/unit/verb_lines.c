@@ -49,6 +49,8 @@ static void not_kept(void)
     add(&file, "\n\n");
     add(&file, " a space before it");
     add(&file, "\x1b[31m");
+    add(&file, "\xc2\x9b"
+               "31m");
     memset(longest, 'x', LINES_ENTRY_BYTES + 1);
     add(&file, longest);
     CHECK(file.n == 0);
