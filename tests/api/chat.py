@@ -165,6 +165,15 @@ def remembered(marked):
     here.process.terminate()
     code = here.ended()
     check("chat: a signal that ends it leaves the terminal as it was", code == -signal.SIGTERM and termios.tcgetattr(here.fd) == here.before, (code, termios.tcgetattr(here.fd)))
+    both = [Terminal("chat", "-m", marked, "--temperature", "0", "--device", "cpu") for _ in range(2)]
+    for here, line in zip(both * 2, ("one says", "the other says", "one again", "the other again")):
+        here.prompt()
+        here.say(line)
+        here.answered()
+    for here in both:
+        here.write(CTRL_D)
+    check("chat: of two at once neither loses what the other wrote", [here.ended() for here in both] == [0, 0] and
+          history().splitlines()[-4:] == ["one says", "the other says", "one again", "the other again"], history()[-200:])
     before = history()
     for options, environment in (("--no-history",), {}), ((), {"TAWNY_HISTORY": "no"}):
         here = Terminal("chat", "-m", marked, "--temperature", "0", "--device", "cpu", *options, **environment)
