@@ -42,6 +42,7 @@ NOT_RUN = {
     "curl ... -X POST --data-binary @tawny-update.bin": "tests/api/update.py sends one, tests/boot/update.py to a whole box",
     "curl ... https://192.0.2.7/v1/restore": "tests/api/backup.py takes backups back; after one nothing else may be changed",
     "make isa-report": "minutes; the golden tier compares with its record",
+    "make chip-report": "minutes of an emulated chip; what it finds is compared with its record",
     "make appliance MESA=": "builds another driver",
     "make fuzz": "minutes; the unit tier replays its corpora",
     "tests/golden/vtest COMMAND": "the golden tier runs under it",
