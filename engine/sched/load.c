@@ -375,6 +375,8 @@ void loaded_load_some(struct loaded *loaded)
     engine_step_begins(engine, false);
     if (status == OK)
         loaded_ready(loaded);
+    else if (status == DEVICE_ERROR && engine->state == SCHED_READY)
+        engine_lost(engine, &err); // the other models' too; one that comes first says why it failed
     else if (status != AGAIN)
         loaded_fail(loaded, &err);
     else if (clock_ms() - loaded->told_ms >= TELL_MS) {

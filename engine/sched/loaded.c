@@ -268,8 +268,8 @@ static enum status unload(struct engine *engine, const struct ask *ask, struct e
 
 void engine_unload_job(struct engine *engine, const struct job *job)
 {
-    struct err err = {0};
-    if (unload(engine, &job->ask, &err) != OK) {
+    struct err err = engine->refused; // a lost device may still use what would be freed
+    if (err.status != OK || unload(engine, &job->ask, &err) != OK) {
         job_refuse(engine, job, &err);
         return;
     }
