@@ -22,6 +22,7 @@ struct child {
     char name[64];
     void (*done)(void *ctx, int code);
     void *ctx;
+    int (*run)(void *ctx);
     int64_t complain_ms;
 };
 
@@ -59,9 +60,17 @@ bool child_start(const char *name, int (*run)(void *ctx), void (*done)(void *ctx
         log_drain();
         _exit(code);
     }
-    *c = (struct child){.pid = pid, .done = done, .ctx = ctx, .complain_ms = now_ms() + SLOW_MS};
+    *c = (struct child){
+        .pid = pid, .done = done, .ctx = ctx, .run = run, .complain_ms = now_ms() + SLOW_MS};
     snprintf(c->name, sizeof(c->name), "%s", name);
     return true;
+}
+
+void child_end(int (*run)(void *ctx))
+{
+    for (int i = 0; i < MAX_CHILDREN; i++)
+        if (children[i].pid && children[i].run == run && kill(-children[i].pid, SIGTERM))
+            kill(children[i].pid, SIGTERM); // it leads no group (yet)
 }
 
 void child_forget(void)

@@ -34,12 +34,14 @@
 #define EXT4_IOC_RESIZE_FS _IOW('f', 16, uint64_t)
 #endif
 #define MAX_ESPS 4
+#define KEPT_MOST (1 << 20) // bytes of a file that is taken over
 
 /* How long the disk that the kernel came from may take once another one is there: known by its id
  * it is there for sure, and a USB stick can be slow; without an id nobody knows. */
 #define ORIGIN_KNOWN_MS 20000
 #define ORIGIN_MS 5000
 #define CHECK_MS (30 * 60000) // a large disk takes minutes; the engine starts without it then
+#define CHECK_TELL_MS 60000   // how often the console hears that it goes on
 #define PROBE_MS 8000         // a foreign disk that hangs is not waited for any longer
 
 enum part_state { ABSENT, FOUND, PROBED, CHECKING, MOUNTING, MOUNTED, FAILED };
@@ -58,10 +60,11 @@ static char origin_id[DISK_ID_BYTES]; // of the disk the kernel came from; "": i
 static char origin_disk[32];          // sda, once it is known
 static int64_t waits_since_ms;        // for that, with another disk at hand
 static bool esp_has_conf;
-static bool given_up;  // the engine runs without a data partition
-static bool checked;   // by e2fsck, in this run ...
-static int check_code; // ... which ended so
-static int64_t checking_ms;
+static bool given_up;    // the engine runs without a data partition
+static bool checked;     // by e2fsck, in this run ...
+static int check_code;   // ... which ended so
+static bool check_whole; // also what its superblock calls clean
+static int64_t checking_ms, check_told_ms;
 static char fault[400]; // what is wrong with the data
 
 /* ---- finding ---- */
@@ -225,9 +228,27 @@ static bool probing(void)
     return false;
 }
 
+static int64_t check_tick(int64_t now)
+{
+    if (given_up && checked && data.state == FOUND) { // no step of the start asks any more
+        (void)disk_data();
+        return now + 1000;
+    }
+    if (data.state != CHECKING)
+        return INT64_MAX;
+    if (now - check_told_ms >= CHECK_TELL_MS) {
+        check_told_ms = now;
+        say("data", "%s is still being checked, for %d min now: leave the machine on", data.name,
+            (int)((now - checking_ms) / 60000));
+    }
+    return check_told_ms + CHECK_TELL_MS;
+}
+
 int64_t disk_tick(int64_t now)
 {
-    if (data.state != ABSENT || !waits_since_ms)
+    if (data.state != ABSENT)
+        return check_tick(now);
+    if (!waits_since_ms)
         return INT64_MAX;
     int64_t due = waits_since_ms + origin_ms() + 1;
     return due > now + 250 ? due : now + 250;
@@ -417,38 +438,49 @@ static void engine_directory(const char *path, mode_t mode)
         chmod(path, mode);
 }
 
+/* Half a file is worse than none. */
 static bool copy_key(const char *name)
 {
-    char from[128], to[128], text[16384];
+    static char text[KEPT_MOST + 1]; // of a child
+    char from[128], to[128];
     struct err err;
+    size_t n = 0;
+    ssize_t got = 0;
 
     snprintf(from, sizeof(from), "%s/%s", STATE_ON_DISK, name);
     snprintf(to, sizeof(to), "%s/%s", STATE_IN_MEMORY, name);
-    int fd = open(from, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text));
-    if (fd >= 0)
-        close(fd);
-    bool good = n > 0 && replace_file(to, text, (size_t)n, 0600, &err) == OK &&
+    int fd = open(from, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    while (n < sizeof(text) && (got = read(fd, text + n, sizeof(text) - n)) > 0)
+        n += (size_t)got;
+    close(fd);
+    bool good = got == 0 && n > 0 && replace_file(to, text, n, 0600, &err) == OK &&
                 lchown(to, ENGINE_UID, ENGINE_GID) == 0;
+    if (!good)
+        complain("data", "%s was not taken over: it cannot be read, or is too large", name);
     explicit_bzero(text, sizeof(text));
     return good;
 }
 
-/* The disk can be read but not written: use its keys and models, from memory. */
+/* The disk can be read but not written: use its keys, settings and models, from memory; unless an
+ * engine already has its own there. */
 static void keys_to_memory(void)
 {
-    static const char *const keys[] = {"api-key", "tls/ca.crt", "tls/ca.key", "tls/server.crt",
-                                       "tls/server.key"};
+    static const char *const keys[] = {"api-key",        "tls/ca.crt",          "tls/ca.key",
+                                       "tls/server.crt", "tls/server.key",      "keys.json",
+                                       "aliases",        "model-defaults.json", "settings.conf"};
     size_t n_copied = 0;
 
+    if (given_up)
+        return;
     engine_directory(STATE_IN_MEMORY, 0700);
     engine_directory(STATE_IN_MEMORY "/tls", 0700);
     for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
         n_copied += copy_key(keys[i]);
     if (access(STATE_ON_DISK "/models", F_OK) == 0)
         (void)!symlink(STATE_ON_DISK "/models", STATE_IN_MEMORY "/models");
-    say("data", "%zu of %zu key files were taken over from it", n_copied,
-        sizeof(keys) / sizeof(*keys));
+    say("data", "%zu files of keys and settings were taken over from it", n_copied);
 }
 
 static const char repair_hint[] =
@@ -488,8 +520,18 @@ static bool format_known(void)
     return false;
 }
 
-/* Of mount_data. */
-enum { DATA_MOUNTED, DATA_READ_ONLY, DATA_NOT_MOUNTED, DATA_TO_CHECK, DATA_NEWER };
+static const char protection_hint[] = "Remove the disk's write protection and restart";
+
+/* Of mount_data. DATA_REFUSED: to be checked, whatever its superblock says. */
+enum {
+    DATA_MOUNTED,
+    DATA_READ_ONLY,
+    DATA_PROTECTED,
+    DATA_NOT_MOUNTED,
+    DATA_TO_CHECK,
+    DATA_REFUSED,
+    DATA_NEWER
+};
 
 static bool has_errors(const char *device)
 {
@@ -503,19 +545,27 @@ static bool has_errors(const char *device)
     return wanted;
 }
 
-/* What can be read is better than nothing. */
+/* What can be read is better than nothing; but not beside an engine that began without it. */
 static int mount_to_read(const char *device, int why)
 {
-    const char *text = why == EUCLEAN ? "its file system is damaged" : strerror(why);
+    bool protected = why == EROFS || why == EACCES; // a journal to be replayed; none
+    const char *hint = protected ? protection_hint : repair_hint,
+               *text = why == EUCLEAN     ? "its file system is damaged"
+                       : why == ECANCELED ? "its check did not come to an end"
+                       : protected        ? "it is write-protected"
+                                          : strerror(why);
 
-    if (mount(device, DATA_DIR, "ext4", MOUNT_SAFE | MS_NOATIME | MS_RDONLY, "noload")) {
-        complain("data", "%s could not be mounted: %s. %s", device, text, repair_hint);
+    if (given_up) {
+        complain("data", "%s is not used in this run: %s. %s", device, text, hint);
         return DATA_NOT_MOUNTED;
     }
-    complain("data", "%s is mounted read-only: %s. %s", device, text,
-             why == EROFS ? "Remove the disk's write protection" : repair_hint);
+    if (mount(device, DATA_DIR, "ext4", MOUNT_SAFE | MS_NOATIME | MS_RDONLY, "noload")) {
+        complain("data", "%s could not be mounted: %s. %s", device, text, hint);
+        return DATA_NOT_MOUNTED;
+    }
+    complain("data", "%s is mounted read-only: %s. %s", device, text, hint);
     keys_to_memory();
-    return DATA_READ_ONLY;
+    return protected ? DATA_PROTECTED : DATA_READ_ONLY;
 }
 
 static int mount_data(void *ctx)
@@ -528,11 +578,11 @@ static int mount_data(void *ctx)
     snprintf(device, sizeof(device), "/dev/%s", data.name);
     if (!checked && has_errors(device))
         return DATA_TO_CHECK;
-    if (checked && (check_code & FSCK_LEFT))
-        return mount_to_read(device, EUCLEAN);
+    if (checked && !fsck_trusted(check_code))
+        return mount_to_read(device, check_code & FSCK_LEFT ? EUCLEAN : ECANCELED);
     if (mount(device, DATA_DIR, "ext4", MOUNT_SAFE | MS_NOATIME, NULL)) {
         int why = errno;
-        return checked || why == EROFS ? mount_to_read(device, why) : DATA_TO_CHECK;
+        return !checked && fsck_mount_asks(why) ? DATA_REFUSED : mount_to_read(device, why);
     }
     if (!format_known()) {
         if (mount(NULL, DATA_DIR, NULL, MS_REMOUNT | MOUNT_SAFE | MS_NOATIME | MS_RDONLY, NULL))
@@ -560,14 +610,14 @@ static int check_data(void *ctx)
 
     snprintf(device, sizeof(device), "/dev/%s", data.name);
     say("data", "%s has errors: it is checked before it is used", device);
-    int code = fsck_run(device);
-    if (code & FSCK_LEFT)
+    int code = fsck_run(device, check_whole);
+    if (fsck_trusted(code))
+        say("data", code ? "%s was mended" : "%s is whole", device);
+    else if (code & FSCK_LEFT)
         complain("data", "%s has damage that only a person can judge; that is left as it is",
                  device);
-    else if (code & ~FSCK_MENDED)
-        complain("data", "%s could not be checked (%d)", device, code);
     else
-        say("data", code ? "%s was mended" : "%s is whole", device);
+        complain("data", "%s could not be checked to the end (%d)", device, code);
     return code;
 }
 
@@ -576,31 +626,45 @@ static void check_done(void *ctx, int code)
     (void)ctx;
     checked = true;
     check_code = code < 0 ? FSCK_FAILED : code;
-    data.state = FOUND; // to be mounted once more
+    data.state = power_asked() ? FAILED : FOUND; // to be mounted once more
+}
+
+static void begin_check(bool whole)
+{
+    data.state = CHECKING;
+    check_whole = whole;
+    checking_ms = check_told_ms = now_ms();
+    if (!child_start("", check_data, check_done, NULL)) // disk_tick tells how long it takes
+        check_done(NULL, FSCK_FAILED);
+}
+
+static void note_fault(int code)
+{
+    const char *what = code == DATA_READ_ONLY || code == DATA_PROTECTED
+                           ? "can only be read: what changes is lost at power-off"
+                           : "cannot be used: keys and certificates are new, and lost at power-off";
+
+    if (code == DATA_NEWER)
+        snprintf(fault, sizeof(fault),
+                 "The data partition was written by a newer version, and is only read: what "
+                 "changes is lost at power-off. Take the newer version");
+    else if (code != DATA_MOUNTED)
+        snprintf(fault, sizeof(fault), "The data partition %s. %s", what,
+                 code == DATA_PROTECTED ? protection_hint : repair_hint);
 }
 
 static void data_done(void *ctx, int code)
 {
     (void)ctx;
-    if (code == DATA_TO_CHECK) {
-        data.state = CHECKING;
-        checking_ms = now_ms();
-        if (!child_start("checking the file system", check_data, check_done, NULL))
-            check_done(NULL, FSCK_FAILED);
+    if (code == DATA_TO_CHECK || code == DATA_REFUSED) {
+        begin_check(code == DATA_REFUSED);
         return;
     }
     data.state = code == DATA_MOUNTED ? MOUNTED : FAILED;
-    if (code == DATA_READ_ONLY || code == DATA_NOT_MOUNTED)
-        snprintf(fault, sizeof(fault), "The data partition %s. %s",
-                 code == DATA_READ_ONLY ? "can only be read: what changes is lost at power-off"
-                                        : "cannot be used: keys and certificates are new, and lost "
-                                          "at power-off",
-                 repair_hint);
-    else if (code == DATA_NEWER)
-        snprintf(fault, sizeof(fault),
-                 "The data partition was written by a newer version, and is only read: what "
-                 "changes is lost at power-off. Take the newer version");
-    if (given_up && code == DATA_MOUNTED)
+    note_fault(code);
+    if (given_up && code == DATA_MOUNTED && checked)
+        update_restart("the check of the data partition is over: it is used from this start on");
+    else if (given_up && code == DATA_MOUNTED)
         complain("data", "%s was mounted too late; restart the machine to use it", data.name);
     if (code < 0) {
         complain("data", "mounting %s ended with signal %d: the kernel's log above says why",
@@ -628,6 +692,27 @@ bool disk_checking(void)
     return data.state == CHECKING && now_ms() - checking_ms < CHECK_MS;
 }
 
+bool disk_check_runs(void)
+{
+    return data.state == CHECKING;
+}
+
+bool disk_check_late(void)
+{
+    return given_up &&
+           (data.state == CHECKING || (checked && (data.state == FOUND || data.state == MOUNTING)));
+}
+
+void disk_check_end(void)
+{
+    child_end(check_data);
+}
+
+bool disk_esp_comes(void)
+{
+    return esp.state == FOUND || esp.state == MOUNTING;
+}
+
 bool disk_mounted(void)
 {
     return data.state == MOUNTED;
@@ -644,7 +729,11 @@ bool disk_busy(void)
 void disk_give_up(void)
 {
     given_up = true;
-    if (!fault[0])
+    if (data.state == CHECKING)
+        snprintf(fault, sizeof(fault),
+                 "The data partition is still being checked: keys and certificates are new, and "
+                 "lost at power-off. Leave the machine on: it restarts when that has ended well");
+    else if (!fault[0])
         snprintf(fault, sizeof(fault),
                  "No data partition is in use: keys and certificates are new, and lost at "
                  "power-off. Attach the disk to which the image was written and restart");

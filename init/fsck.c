@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -26,6 +27,16 @@
 bool fsck_wanted(const uint8_t superblock[1024])
 {
     return le_get(superblock + 56, 2) == 0xef53 && (le_get(superblock + 58, 2) & 2);
+}
+
+bool fsck_mount_asks(int why)
+{
+    return why == EUCLEAN || why == EINVAL || why == EBADMSG; // ext4's words for damage
+}
+
+bool fsck_trusted(int code)
+{
+    return code >= 0 && !(code & ~FSCK_MENDED);
 }
 
 /* Files, memory, the time; and execveat, for itself alone: it sees no other program. */
@@ -54,12 +65,14 @@ static const int allowed[] = {
     SYS_exit,         SYS_exit_group,
 };
 
-static _Noreturn void become(const char *place, int program, int out)
+static _Noreturn void become(const char *place, int program, int out, bool whole)
 {
-    static char *const argv[] = {"e2fsck", "-p", "/disk", NULL}, *const env[] = {NULL};
+    char *const argv[] = {"e2fsck", "-p", whole ? "-f" : "/disk", whole ? "/disk" : NULL, NULL};
+    static char *const env[] = {NULL};
     int null = open("/dev/null", O_RDWR);
     struct err err;
 
+    signal(SIGTERM, SIG_DFL);
     (void)write_file("/proc/self/oom_score_adj", "900", &err);
     if (dup2(null, 0) < 0 || dup2(out, 1) < 0 || dup2(out, 2) < 0 ||
         dup2(program, PROGRAM_FD) < 0 || syscall(SYS_close_range, PROGRAM_FD + 1, ~0u, 0) ||
@@ -100,7 +113,7 @@ static void say_lines(int fd)
         (void)fclose(f);
 }
 
-int fsck_confined(const char *program, const char *place)
+int fsck_confined(const char *program, const char *place, bool whole)
 {
     int ends[2], wait_status = 0, file = open(program, O_RDONLY | O_CLOEXEC);
 
@@ -111,7 +124,7 @@ int fsck_confined(const char *program, const char *place)
     }
     pid_t pid = fork();
     if (pid == 0)
-        become(place, file, ends[1]);
+        become(place, file, ends[1], whole);
     close(file);
     close(ends[1]);
     say_lines(ends[0]);
@@ -120,18 +133,25 @@ int fsck_confined(const char *program, const char *place)
     return WEXITSTATUS(wait_status);
 }
 
-int fsck_run(const char *device)
+void fsck_leads(void)
+{
+    signal(SIGTERM, SIG_IGN);
+    setpgid(0, 0);
+}
+
+int fsck_run(const char *device, bool whole)
 {
     static const char place[] = "/dev/check", disk[] = "/dev/check/disk";
     struct stat st;
 
+    fsck_leads();
     (void)unlink(disk); // devtmpfs: what was there went with the last start
     if (stat(device, &st) || !S_ISBLK(st.st_mode) || (mkdir(place, 0755) && errno != EEXIST) ||
         mknod(disk, S_IFBLK | 0600, st.st_rdev) || chown(disk, FSCK_UID, FSCK_UID)) {
         complain("data", "no node for the check could be made: %s", strerror(errno));
         return FSCK_FAILED;
     }
-    int code = fsck_confined(FSCK_PATH, place);
+    int code = fsck_confined(FSCK_PATH, place, whole);
     unlink(disk);
     rmdir(place);
     return code;

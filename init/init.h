@@ -134,6 +134,8 @@ void relay_close(void);
  * name "" nothing is said when it takes long. */
 bool child_start(const char *name, int (*run)(void *ctx), void (*done)(void *ctx, int code),
                  void *ctx);
+/* SIGTERM to those that run `run`, and to the process groups that they lead. */
+void child_end(int (*run)(void *ctx));
 /* Those that run are waited for no more: `done` is not called. */
 void child_forget(void);
 /* Hands a reaped pid over; false when it is none of ours. */
@@ -429,6 +431,10 @@ void disk_esp_writable(bool on); // /boot, in a child and for as long as it writ
 void disk_memory_state(void);    // STATE_IN_MEMORY with the engine's directories
 void disk_after_start(void);     // a child: new random seed, the ext4 grows into its partition
 bool disk_checking(void);        // e2fsck is at work, and is worth waiting for
+bool disk_check_runs(void);      // e2fsck is at work
+bool disk_check_late(void);      // the engine was started without data that e2fsck has, or had
+void disk_check_end(void);       // asks it to end where it stands
+bool disk_esp_comes(void);       // there is one that is not mounted yet
 const char *disk_fault(void);    // what is wrong with the data, and the cure; "": nothing
 
 /* ---- stick.c: USB sticks, read-only on MEDIA_DIR/NAME ---- */
@@ -835,6 +841,8 @@ int64_t engine_tick(int64_t now);
 enum status update_look(struct err *err); // what the slots say; a bundle that lies on the ESP
 /* The engine has received a bundle: the file of its folder for what arrives. */
 void update_asked(const char *id, size_t len, bool may_be_older);
+/* Restarts the machine; a system on trial is given up for this reason first. */
+void update_restart(const char *why);
 int64_t update_tick(int64_t now);
 
 /* ---- shutdown.c: its order and whether it stands still, pure ---- */

@@ -94,6 +94,9 @@ static enum status mount_data(struct err *err)
 
     if (s == OK) {
         state_dir = STATE_ON_DISK;
+    } else if (s == WAIT && disk_check_runs()) {
+        return err_set(err, disk_checking() ? WAIT : IO_ERROR,
+                       "the data partition is still being checked: leave the machine on");
     } else if (s == WAIT) {
         err_set(err, WAIT,
                 "no partition called " DATA_LABEL " was found (a disk to which the image was "
@@ -114,8 +117,8 @@ static enum status find_settings(struct err *err)
 {
     enum status s = disk_esp();
 
-    if (s == WAIT) { // without a data partition there has been time enough
-        return err_set(err, disk_data() == WAIT ? NOT_FOUND : WAIT,
+    if (s == WAIT) { // without a data partition there has been time enough for one to appear
+        return err_set(err, disk_data() == WAIT && !disk_esp_comes() ? NOT_FOUND : WAIT,
                        "no partition called " ESP_LABEL " was found");
     }
     if (s != OK)
@@ -244,6 +247,7 @@ static enum status start_engine(struct err *err)
         disk_give_up();
         disk_memory_state();
         bool kept = access(STATE_IN_MEMORY "/api-key", F_OK) == 0; // from a disk in a bad way
+        complain("data", "%s", disk_fault());
         complain("data", "%s IN MEMORY ONLY: %s lost at power-off",
                  kept ? "WHAT CHANGES IN THIS RUN IS KEPT"
                       : "THE API KEY AND THE CERTIFICATE OF THIS RUN ARE KEPT",
@@ -314,8 +318,7 @@ static const struct step {
         {"net", true, 0, net_open,
          "restart the machine; if that does not help, write the image again"},
         {"coldplug", true, 0, uevent_coldplug, "write the image to the disk again"},
-        {"data", true, 10000, mount_data,
-         "the engine runs without it; attach or repair the disk and restart"},
+        {"data", true, 10000, mount_data, "the engine runs without it"},
         {"settings", false, 3000, find_settings, "the defaults of the image are in use"},
         {"reset", false, NO_DEADLINE, look_for_reset, "what is left is erased at the next start"},
         {"cloud-init", false, 5000, read_cloud, "what it says is left out"},

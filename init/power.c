@@ -77,6 +77,7 @@ void power_request(enum power what, const char *why)
     say("power", "%s: %s", why, what == POWER_OFF ? "switching off" : "restarting");
     mdns_stop();
     engine_stop(false);
+    disk_check_end(); // it has the engine's time to leave the file system as one can
 }
 
 /* ---- the end ---- */
@@ -189,7 +190,8 @@ int64_t power_tick(int64_t now)
     if (state.phase == SHUTDOWN_NOT)
         return INT64_MAX;
     uint64_t n_requests = state.phase == SHUTDOWN_WRITING ? requests_now() : 0;
-    switch (shutdown_step(&state, now, engine_running(), written, n_requests)) {
+    switch (
+        shutdown_step(&state, now, engine_running() || disk_check_runs(), written, n_requests)) {
     case SHUTDOWN_KILL:
         engine_stop(true);
         break;

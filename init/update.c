@@ -375,8 +375,20 @@ static void end_trial(const char *why)
         gave_up(NULL, 0);
 }
 
+void update_restart(const char *why)
+{
+    if (update.on_trial && !update.busy)
+        end_trial(why);
+    else
+        power_request(POWER_REBOOT, why);
+}
+
 static int64_t watch_trial(int64_t now)
 {
+    if (disk_check_late()) { // an engine without its data proves nothing
+        update.trial_ms = now;
+        return now + 1000;
+    }
     if (!engine_ready())
         update.serves_ms = 0;
     else if (!update.serves_ms)

@@ -5,6 +5,7 @@
 #include "check.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -75,23 +76,77 @@ static void test_confined(void)
     snprintf(disk, sizeof(disk), "%s/disk", place);
     CHECK(mkdir(place, 0755) == 0);
     fresh(NULL);
-    CHECK(fsck_confined(PROGRAM, place) == 0);
+    CHECK(fsck_confined(PROGRAM, place, false) == 0);
     fresh("set_super_value free_blocks_count 7");
-    CHECK(fsck_confined(PROGRAM, place) == 1);
-    CHECK(fsck_confined(PROGRAM, place) == 0);
-    fresh("unlink lost"); // a file without a name
-    CHECK(fsck_confined(PROGRAM, place) & FSCK_LEFT);
+    CHECK(fsck_confined(PROGRAM, place, false) == 1);
+    CHECK(fsck_confined(PROGRAM, place, false) == 0);
+    fresh(NULL);
+    damage("unlink lost"); // a file without a name; the superblock says clean
+    CHECK(fsck_confined(PROGRAM, place, false) == 0);
+    CHECK(fsck_confined(PROGRAM, place, true) & FSCK_LEFT);
+    fresh("unlink lost");
+    CHECK(fsck_confined(PROGRAM, place, false) & FSCK_LEFT);
     fresh(NULL);
     CHECK(truncate(disk, 0) == 0 && truncate(disk, 8 << 20) == 0);
-    CHECK(fsck_confined(PROGRAM, place) & (FSCK_LEFT | FSCK_FAILED));
-    CHECK(fsck_confined("/none", place) == FSCK_FAILED);
-    CHECK(fsck_confined("/bin/sh", place) == FSCK_FAILED); // its libraries are out of its sight
+    CHECK(fsck_confined(PROGRAM, place, false) & (FSCK_LEFT | FSCK_FAILED));
+    CHECK(fsck_confined("/none", place, false) == FSCK_FAILED);
+    CHECK(fsck_confined("/bin/sh", place, false) ==
+          FSCK_FAILED); // its libraries are out of its sight
     unlink(disk);
     rmdir(place);
 }
 
+/* As e2fsck below the child that waits for it. */
+static int ends_by(void *ctx)
+{
+    int wait_status = 0;
+
+    fsck_leads();
+    pid_t pid = fork();
+    if (pid == 0) {
+        signal(SIGTERM, SIG_DFL);
+        (void)!write(*(int *)ctx, "r", 1);
+        for (;;)
+            pause();
+    }
+    return waitpid(pid, &wait_status, 0) == pid && WIFSIGNALED(wait_status) ? WTERMSIG(wait_status)
+                                                                            : 200;
+}
+
+static int other(void *ctx)
+{
+    (void)ctx;
+    return 0;
+}
+
+static int ended = -1000;
+
+static void it_ended(void *ctx, int code)
+{
+    (void)ctx;
+    ended = code;
+}
+
+/* SIGTERM reaches the checker, and its parent is there to tell how it ended. */
+static void test_end(void)
+{
+    int ends[2], wait_status;
+    char byte;
+
+    CHECK(pipe(ends) == 0 && child_start("", ends_by, it_ended, &ends[1]));
+    CHECK(read(ends[0], &byte, 1) == 1);
+    child_end(other); // not meant
+    CHECK(waitpid(-1, &wait_status, WNOHANG) == 0);
+    child_end(ends_by);
+    pid_t pid = wait(&wait_status);
+    CHECK(pid > 0 && child_reaped(pid, wait_status) && ended == SIGTERM);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 int main(void)
 {
+    test_end();
     test_superblock();
     test_confined();
     return check_done("init_fsck");
