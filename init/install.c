@@ -238,7 +238,10 @@ static enum status write_parts(const struct work *w, struct err *err)
 /* From here on the loaders see it. */
 static enum status let_it_be_tried(struct work *w, struct err *err)
 {
-    const enum status told = slots_tell_trial(w->slots, w->bundle->version, err);
+    struct release trial = {.built = w->bundle->built};
+
+    memcpy(trial.version, w->bundle->version, sizeof(trial.version));
+    const enum status told = slots_tell_trial(w->slots, &trial, err);
 
     if (told != OK)
         return told;

@@ -109,11 +109,13 @@ bool origin_find(char id[DISK_ID_BYTES], const char *credential, const char *cmd
 bool trial_told(const char *credential, const char *cmdline, const struct release *mine)
 {
     static const char key[] = " tawny.trial=";
-    size_t n = strcspn(credential, "\n");
+    size_t n = strcspn(credential, "\n"), n_built, n_all = strlen(credential);
     const char *at = strstr(cmdline, key);
 
-    if (n > 0 && n == strlen(mine->version) && memcmp(credential, mine->version, n) == 0)
-        return true;
+    if (n > 0 && n == strlen(mine->version) && memcmp(credential, mine->version, n) == 0) {
+        (void)value_of(credential, n_all, "built", &n_built); // none: an older system wrote it
+        return n_built == 0 || number_of(credential, n_all, "built", INT64_MAX) == mine->built;
+    }
     return at && at[sizeof(key) - 1] >= '1' && at[sizeof(key) - 1] <= '9';
 }
 
@@ -395,16 +397,18 @@ enum status slots_name_disk(struct slots *s, const char id[DISK_ID_BYTES], struc
     return status == OK ? slots_write_env(s, err) : status;
 }
 
-enum status slots_tell_trial(const struct slots *s, const char *version, struct err *err)
+enum status slots_tell_trial(const struct slots *s, const struct release *trial, struct err *err)
 {
-    char text[128], path[PATH_CAP];
-    size_t n = strlen(version);
+    char text[128] = "", path[PATH_CAP];
+    size_t n = 0;
 
     path_in(path, s, "%s", "loader/credentials/" TRIAL_CREDENTIAL);
-    if (!version[0] && access(path, F_OK))
+    if (!trial && access(path, F_OK))
         return OK;
-    memset(text, '\n', sizeof(text));
-    memcpy(text, version, n < sizeof(text) ? n : sizeof(text) - 1);
+    if (trial)
+        n = (size_t)snprintf(text, sizeof(text), "%s\nbuilt=%llu\n", trial->version,
+                             (unsigned long long)trial->built);
+    memset(text + n, '\n', sizeof(text) - n); // a version is shorter than half of it
     return write_credential(s, TRIAL_CREDENTIAL, text, sizeof(text), err);
 }
 
@@ -428,7 +432,7 @@ enum status slots_use_up(struct slots *s, int number, struct err *err)
     struct slot *slot = slots_find(s, number);
     char to[64];
 
-    if (!slot || !slot->has_uki || (slot->is_counted && slot->tries_left == 0))
+    if (!slot || slots_used_up(s, number))
         return OK;
     snprintf(to, sizeof(to), "tawny-%d+0-1.efi", number);
     enum status status = rename_uki(s, slot, to, err);
@@ -439,6 +443,15 @@ enum status slots_use_up(struct slots *s, int number, struct err *err)
     return status;
 }
 
+bool slots_used_up(struct slots *s, int number)
+{
+    const struct slot *slot = slots_find(s, number);
+    return !slot || !slot->has_uki || (slot->is_counted && slot->tries_left == 0);
+}
+
+/* In this order, for what a cut between two steps leaves: a system that is told to be on trial and
+ * is good would restart the machine whenever its disk is late; one that is not told is behind the
+ * good one as before; one with a good name that grubenv does not know is tried once more. */
 enum status slots_confirm(struct slots *s, struct err *err)
 {
     struct slot *slot = slots_find(s, s->running);
@@ -447,7 +460,7 @@ enum status slots_confirm(struct slots *s, struct err *err)
     if (!slot)
         return err_set(err, NOT_FOUND, "no slot has the version that runs");
     snprintf(to, sizeof(to), "tawny-%d.efi", slot->number);
-    enum status status = slots_tell_trial(s, "", err);
+    enum status status = slots_tell_trial(s, NULL, err);
     if (status == OK && slot->has_uki)
         status = rename_uki(s, slot, to, err);
     if (status != OK)
@@ -466,10 +479,12 @@ enum status slots_give_up(struct slots *s, const char *why, struct err *err)
     s->env.trial = 0;
     s->env.last = last;
     snprintf(s->env.why, sizeof(s->env.why), "%s", why);
-    enum status status = slots_write_env(s, err);
-    if (status == OK)
-        status = slots_tell_trial(s, "", err);
-    return status == OK && last != s->env.good ? slots_use_up(s, last, err) : status;
+    struct err later;
+    enum status used_up = last != s->env.good ? slots_use_up(s, last, err) : OK;
+    enum status written = slots_write_env(s, used_up == OK ? err : &later);
+    enum status status = used_up != OK ? used_up : written;
+    enum status told = slots_tell_trial(s, NULL, status == OK ? err : &later);
+    return status != OK ? status : told;
 }
 
 static void remove_below(const struct slots *s, const char *format, const char *name)

@@ -33,10 +33,12 @@
 #define TRIAL_ENDS 3          // of the engine
 #define RESTART_MS 5000       // until who asked has read that it was installed
 
-enum { LOOKED, ON_TRIAL, INSTALLED, NOT_INSTALLED }; // exit codes
+/* Exit codes. TRIED_AGAIN: on trial, and the next start would be one too. */
+enum { LOOKED, ON_TRIAL, TRIED_AGAIN, INSTALLED, NOT_INSTALLED };
 
 static struct {
     bool busy, on_trial, may_be_older;
+    bool used_up; // the next start is the good one's
     char path[160], why[WHY_BYTES];
     int64_t trial_ms, serves_ms, restart_ms; // 0: no
 } update;
@@ -183,6 +185,12 @@ static void name_disk(struct slots *s)
     disk_esp_writable(false);
 }
 
+/* GRUB has taken the trial out of grubenv before it loaded it. */
+static bool next_is_good(struct slots *s, int trial)
+{
+    return access("/sys/firmware/efi", F_OK) || slots_used_up(s, trial);
+}
+
 static int look(void *ctx)
 {
     struct slots s;
@@ -207,7 +215,7 @@ static int look(void *ctx)
     }
     state_write(&s, state);
     if (state == UPDATE_TRYING)
-        return ON_TRIAL;
+        return next_is_good(&s, s.running) ? ON_TRIAL : TRIED_AGAIN;
     if (access(BUNDLE_ON_ESP, F_OK))
         return LOOKED;
     say("update", "tawny-update.bin is on the partition " ESP_LABEL);
@@ -279,7 +287,7 @@ static int give_up(void *ctx)
 
     if (change_slots(&s, give_up_for_why, &err) != OK)
         complain("update", "%s", err.text);
-    return 0;
+    return s.n_slots > 0 && next_is_good(&s, s.running) ? ON_TRIAL : TRIED_AGAIN;
 }
 
 /* ---- in PID 1 ---- */
@@ -288,8 +296,9 @@ static void looked(void *ctx, int code)
 {
     (void)ctx;
     update.busy = false;
-    if (code == ON_TRIAL) {
+    if (code == ON_TRIAL || code == TRIED_AGAIN) {
         update.on_trial = true;
+        update.used_up = code == ON_TRIAL;
         update.trial_ms = now_ms();
     } else if (code == INSTALLED) {
         update.restart_ms = now_ms() + RESTART_MS;
@@ -299,9 +308,13 @@ static void looked(void *ctx, int code)
 static void gave_up(void *ctx, int code)
 {
     (void)ctx;
-    (void)code;
     update.busy = false;
-    power_request(POWER_REBOOT, "the version before this one is taken again");
+    if (update.used_up || code == ON_TRIAL)
+        power_request(POWER_REBOOT, "the version before this one is taken again");
+    else // a restart would try it again, for ever
+        complain("update", "the firmware does not count what it tries, and this disk takes no note "
+                           "of it either: this version runs on. To have another one, write an "
+                           "image to the disk");
 }
 
 static void confirmed(void *ctx, int code)
@@ -372,7 +385,7 @@ static void end_trial(const char *why)
     complain("update", "this version is given up: %s", why);
     start("giving up an update", give_up, gave_up);
     if (!update.busy)
-        gave_up(NULL, 0);
+        gave_up(NULL, TRIED_AGAIN);
 }
 
 void update_restart(const char *why)

@@ -112,7 +112,10 @@ struct slot *slots_find(struct slots *s, int number);
 MUST_USE enum status slots_write_env(const struct slots *s, struct err *err);
 /* The slot's UKI is given a name with no tries left, where a firmware has not done so. */
 MUST_USE enum status slots_use_up(struct slots *s, int number, struct err *err);
+/* Whether the name of its UKI says that no loader tries it (again); nothing of that slot: true. */
+bool slots_used_up(struct slots *s, int number);
 MUST_USE enum status slots_confirm(struct slots *s, struct err *err);
+/* Does all of it that it can, and tells the first that failed. */
 MUST_USE enum status slots_give_up(struct slots *s, const char *why, struct err *err);
 /* Removes every slot but the good one. */
 MUST_USE enum status slots_make_room(struct slots *s, struct err *err);
@@ -120,9 +123,10 @@ MUST_USE enum status slots_make_room(struct slots *s, struct err *err);
 /* Makes the disk's id and writes it where both loaders give it to the kernel, once. */
 MUST_USE enum status slots_name_disk(struct slots *s, const char id[DISK_ID_BYTES],
                                      struct err *err);
-/* Which version is on trial, where systemd's stub gives it to every system that it starts: one that
- * does not find its disk knows by it. "": none is. */
-MUST_USE enum status slots_tell_trial(const struct slots *s, const char *version, struct err *err);
+/* Which release is on trial, where systemd's stub gives it to every system that it starts: one that
+ * does not find its disk knows by it. NULL: none is. */
+MUST_USE enum status slots_tell_trial(const struct slots *s, const struct release *trial,
+                                      struct err *err);
 #define DISK_CREDENTIAL "tawny-disk.cred"
 #define TRIAL_CREDENTIAL "tawny-trial.cred"
 #define CREDENTIALS "/.extra/global_credentials/" // where the stub lays them

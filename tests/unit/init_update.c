@@ -378,6 +378,46 @@ static void refused(struct slots *s, size_t n, const char *why)
     CHECK(good_is_whole() && !is_there("EFI/Linux/tawny-2+1.efi") && s->env.trial == 0);
 }
 
+/* The trial's slot is used up and its reason written whatever else cannot be; and whether the next
+ * start tries it again is known by its name alone. */
+static void check_half_given_up(void)
+{
+    const struct release other = {"two", 2001};
+    struct err err = {""};
+    char path[160], blocked[160];
+
+    fresh();
+    struct slots s = read_as(&one);
+    make_bundle("two", 2000, 2);
+    CHECK(install(&s, sizeof(file), false, &err) == OK);
+    CHECK(told(&two) && !told(&other));
+    s = read_as(&two);
+    CHECK(!slots_used_up(&s, 2) && !slots_used_up(&s, 1) && slots_used_up(&s, 7));
+    snprintf(path, sizeof(path), "%s/loader/credentials/%s", root, TRIAL_CREDENTIAL);
+    CHECK(unlink(path) == 0 && mkdir(path, 0755) == 0); // not to be written
+    CHECK(slots_give_up(&s, "no model", &err) == IO_ERROR);
+    CHECK(strstr(err.text, TRIAL_CREDENTIAL) != NULL);
+    CHECK(is_there("EFI/Linux/tawny-2+0-1.efi") && slots_used_up(&s, 2));
+    s = read_as(&two);
+    CHECK_TEXT(s.env.why, "no model");
+    CHECK(slots_used_up(&s, 2) && s.env.trial == 0);
+    rmdir(path);
+    clear();
+    // nor can the name be changed: the first failure is told, the rest is done
+    fresh();
+    s = read_as(&one);
+    CHECK(install(&s, sizeof(file), false, &err) == OK);
+    s = read_as(&two);
+    snprintf(blocked, sizeof(blocked), "%s/EFI/Linux/tawny-2+0-1.efi", root);
+    CHECK(mkdir(blocked, 0755) == 0);
+    CHECK(slots_give_up(&s, "no model", &err) == IO_ERROR && !slots_used_up(&s, 2));
+    CHECK(strstr(err.text, "tawny-2+0-1.efi") != NULL && !told(&two));
+    rmdir(blocked);
+    s = read_as(&two);
+    CHECK_TEXT(s.env.why, "no model");
+    clear();
+}
+
 static void check_refused(void)
 {
     struct err err = {""};
@@ -505,6 +545,9 @@ static void check_trial(void)
 
     CHECK(trial_told("v2", "", &mine) && trial_told("v2\n\n\n", "", &mine));
     CHECK(!trial_told("v", "", &mine) && !trial_told("v22\n", "", &mine));
+    CHECK(trial_told("v2\nbuilt=2000\n\n\n", "", &mine));
+    CHECK(!trial_told("v2\nbuilt=2001\n\n\n", "", &mine)); // the same name, made anew
+    CHECK(!trial_told("v2\nbuilt=x\n", "", &mine));
     CHECK(!trial_told("\nv2", "", &mine) && !trial_told("", "", &none));
     CHECK(trial_told("", "quiet tawny.disk=x tawny.trial=2\n", &mine));
     CHECK(!trial_told("", "quiet tawny.trial= panic=10\n", &mine));
@@ -574,6 +617,7 @@ int main(void)
     check_origin();
     check_trial();
     check_life();
+    check_half_given_up();
     check_refused();
     check_half();
     check_cuts();
