@@ -8,9 +8,9 @@
 // longest in its state, of the client that has most of them; of several, of any of these.
 //
 // Work is what costs processor time before a key is shown: handshakes, requests, bytes. It is paid
-// for from a bucket of each client that fills with time, and from one of all clients together; a
-// client whose bucket is empty waits. Room for answers to open clients is taken, when there is
-// none, from the one that holds most: who asks for little is served beside who reads nothing.
+// for from a bucket of each client that fills with time, and from one of all clients that have
+// shown no key lately; a client whose bucket is empty waits. Room for answers to open clients is
+// taken, when there is none, from who holds more and reads nothing.
 #include "conn.h"
 
 #include <stdarg.h>
@@ -43,59 +43,63 @@ void budget_force(struct conn *conn, enum budget budget, size_t n)
     conn->client->n_held[budget] += n;
 }
 
-// The client whose open answers are most; NULL: there is none.
-static struct client *holds_most(const struct net *net)
+// Open answers of those whose connections end with this turn: of each client, and of all.
+static size_t count_leaving(struct net *net)
 {
-    struct client *most = net->clients;
+    size_t n = 0;
     for (struct client *client = net->clients; client; client = client->next)
-        if (client->n_held[OPEN_ANSWERS] > most->n_held[OPEN_ANSWERS])
-            most = client;
-    return most;
+        client->n_leaving = 0;
+    for (struct conn *conn = net->conns; conn; conn = conn->next) {
+        if (!conn->dead || conn->keyed)
+            continue;
+        conn->client->n_leaving += conn->out.n;
+        n += conn->out.n;
+    }
+    return n;
 }
 
-// Its open connection that holds most, but for those that go already.
-static struct conn *largest_open(const struct net *net, const struct client *client)
+static size_t n_staying(const struct client *client)
+{
+    return client->n_held[OPEN_ANSWERS] - client->n_leaving;
+}
+
+// It waits to be read, and nothing of it has been for a while.
+static bool stands_still(const struct conn *conn)
+{
+    return !conn->keyed && !conn->dead && conn->stall_ms != 0 &&
+           conn->stall_ms + LIMIT_OPEN_STALL_MS <= conn->net->now_ms + LIMIT_STALL_MS;
+}
+
+// Of the answers that stand still the largest of a client that holds more than `own`.
+static struct conn *largest_still(const struct net *net, size_t own)
 {
     struct conn *largest = NULL;
     for (struct conn *conn = net->conns; conn; conn = conn->next)
-        if (conn->client == client && !conn->keyed && !conn->dead && conn->out.n > 0 &&
+        if (stands_still(conn) && n_staying(conn->client) > own &&
             (!largest || conn->out.n > largest->out.n))
             largest = conn;
     return largest;
 }
 
-// Open answers of those whose connections end with this turn.
-static size_t n_leaving(const struct net *net)
-{
-    size_t n = 0;
-    for (const struct conn *conn = net->conns; conn; conn = conn->next)
-        n += conn->dead && !conn->keyed ? conn->out.n : 0;
-    return n;
-}
-
-// Whether there will be room for n bytes more at the end of this turn, as far as connections of a
-// client that holds more than this one will then are closed for it.
+// Whether there will be room for n bytes more at the end of this turn, as far as answers that stand
+// still, of clients that hold more than this one will then, are given up for it.
 static bool makes_room(struct conn *conn, size_t n)
 {
-    const struct net *net = conn->net;
-    const size_t own = conn->client->n_held[OPEN_ANSWERS] + n;
-    const struct client *most = holds_most(net);
-    size_t n_left = net->n_held[OPEN_ANSWERS] - n_leaving(net);
-    if (own > caps[OPEN_ANSWERS].client)
-        return false;
-    while (n_left + n > caps[OPEN_ANSWERS].all) {
-        struct conn *largest = most != conn->client && most->n_held[OPEN_ANSWERS] > own
-                                   ? largest_open(net, most)
-                                   : NULL;
+    struct net *net = conn->net;
+    for (;;) {
+        const size_t n_leaving = count_leaving(net), own = n_staying(conn->client) + n;
+        if (own > caps[OPEN_ANSWERS].client)
+            return false;
+        if (net->n_held[OPEN_ANSWERS] - n_leaving + n <= caps[OPEN_ANSWERS].all)
+            return true;
+        struct conn *largest = largest_still(net, own);
         if (!largest)
             return false;
         log_debug("%s gives up an answer that it does not read: it has shown no key, and there is "
                   "no room for the answers to others",
                   largest->peer);
-        n_left -= largest->out.n;
         conn_kill(largest);
     }
-    return true;
 }
 
 bool budget_take(struct conn *conn, enum budget budget, size_t n)
@@ -140,19 +144,32 @@ static void add_work(uint64_t *work_us, uint64_t now_us, uint64_t n, uint64_t a_
     *work_us = (*work_us > now_us ? *work_us : now_us) + n * SECOND_US / a_second;
 }
 
+// Its address is that of somebody who has the key: no crowd of others holds it up.
+static bool has_key(const struct client *client, uint64_t now_ms)
+{
+    return client->n_keyed > 0 ||
+           (client->key_ms != 0 && now_ms - client->key_ms < LIMIT_KEY_SEEN_MS);
+}
+
 static void work_do(struct conn *conn, size_t n)
 {
-    const uint64_t now_us = conn->net->now_ms * 1000;
+    const uint64_t now_ms = conn->net->now_ms, now_us = now_ms * 1000;
+    if (now_ms - conn->paid_ms >= 1000) {
+        conn->n_paid = 0;
+        conn->paid_ms = now_ms;
+    }
     conn->n_paid += n;
     add_work(&conn->client->work_us, now_us, n, LIMIT_OPEN_WORK);
-    add_work(&conn->net->work_us, now_us, n, LIMIT_OPEN_WORK_ALL);
+    if (!has_key(conn->client, now_ms))
+        add_work(&conn->net->work_us, now_us, n, LIMIT_OPEN_WORK_ALL);
 }
 
 bool work_owed(const struct conn *conn)
 {
-    const uint64_t now_us = conn->net->now_ms * 1000;
+    const uint64_t now_ms = conn->net->now_ms;
     return !conn->keyed &&
-           (is_owed(conn->client->work_us, now_us) || is_owed(conn->net->work_us, now_us));
+           (is_owed(conn->client->work_us, now_ms * 1000) ||
+            (!has_key(conn->client, now_ms) && is_owed(conn->net->work_us, now_ms * 1000)));
 }
 
 // No bucket is fuller than full.
@@ -164,9 +181,20 @@ static void take_back(uint64_t *work_us, uint64_t n, uint64_t a_second)
 
 void work_give_back(struct conn *conn)
 {
-    take_back(&conn->client->work_us, conn->n_paid, LIMIT_OPEN_WORK);
-    take_back(&conn->net->work_us, conn->n_paid, LIMIT_OPEN_WORK_ALL);
+    struct client *client = conn->client;
+    const uint64_t now_ms = conn->net->now_ms;
+    const size_t n = now_ms - conn->paid_ms < 1000 ? conn->n_paid : 0;
+    take_back(&client->work_us, n, LIMIT_OPEN_WORK);
+    if (!has_key(client, now_ms)) // else all of them paid nothing
+        take_back(&conn->net->work_us, n, LIMIT_OPEN_WORK_ALL);
     conn->n_paid = 0;
+    client->key_ms = now_ms ? now_ms : 1;
+}
+
+void work_charge(struct conn *conn, uint32_t n)
+{
+    if (!conn->keyed)
+        work_do(conn, n);
 }
 
 bool work_take(struct conn *conn, uint32_t n)
@@ -275,10 +303,12 @@ struct client *client_take(struct net *net, const uint8_t key[16], const char *p
     return client;
 }
 
-// A client without connections is kept while it owes work: to come back does not pay it off.
+// A client without connections is kept while it owes work: to come back does not pay it off; and
+// while it is known to have the key.
 static bool can_be_forgotten(const struct net *net, const struct client *client)
 {
-    return client->n_conns == 0 && client->work_us <= net->now_ms * 1000;
+    return client->n_conns == 0 && client->work_us <= net->now_ms * 1000 &&
+           !has_key(client, net->now_ms);
 }
 
 void client_drop(struct net *net, struct client *client)

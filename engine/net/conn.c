@@ -65,6 +65,14 @@ void conn_finish(struct conn *conn)
     conn_mark(conn);
 }
 
+// It is we who do not read: no deadline runs.
+static bool is_kept_waiting(const struct conn *conn)
+{
+    return conn->waits && conn->net->stop_ms == 0 &&
+           (conn->state == HANDSHAKE || conn->state == IDLE || conn->state == HEAD ||
+            conn->state == BODY);
+}
+
 void conn_expire(struct conn *conn)
 {
     uint64_t now = conn->net->now_ms;
@@ -72,7 +80,8 @@ void conn_expire(struct conn *conn)
         conn_tell(conn, "it took nothing of %zu waiting bytes for %d s: closed",
                   conn->out.n - conn->out_at, LIMIT_STALL_MS / 1000);
         conn_kill(conn);
-    } else if (conn->deadline_ms != 0 && now >= conn->deadline_ms && !request_expire(conn)) {
+    } else if (conn->deadline_ms != 0 && now >= conn->deadline_ms && !is_kept_waiting(conn) &&
+               !request_expire(conn)) {
         if (conn->state == IDLE)
             conn_finish(conn);
         else
@@ -192,13 +201,15 @@ static ssize_t receive(struct conn *conn, struct space room)
     return n;
 }
 
-static void read_some(struct conn *conn)
+// paid: once at least, whatever is owed.
+static void read_some(struct conn *conn, bool paid)
 {
     uint8_t plain[4096];
     size_t n_turn = 0;
-    while (wants_input(conn) &&
+    for (; wants_input(conn) &&
            n_turn < (conn->keyed ? LIMIT_READ_PER_TURN : LIMIT_OPEN_READ_PER_TURN) &&
-           (conn->state == LINGER || !work_owed(conn))) {
+           (paid || conn->state == LINGER || !work_owed(conn));
+         paid = false) {
         bool to_tls = conn->tls && conn->state != LINGER;
         struct space room =
             to_tls ? tls_wire_room(conn->tls) : (struct space){plain, sizeof(plain)};
@@ -213,8 +224,9 @@ static void read_some(struct conn *conn)
         }
         n_turn += (size_t)n + LIMIT_READ_COST;
         if (conn->state == LINGER)
-            continue;
-        received(conn, room, (size_t)n); // which may have shown the key
+            n /= LIMIT_WORK_DRAINED;
+        else
+            received(conn, room, (size_t)n); // which may have shown the key
         work_bytes(conn, &conn->n_read, (size_t)n + LIMIT_READ_COST, true);
     }
 }
@@ -241,7 +253,7 @@ static void conn_ready(struct source *source, uint32_t events)
     if ((events & EPOLLHUP) != 0)
         conn_kill(conn);
     else if ((events & (EPOLLIN | EPOLLRDHUP)) != 0) {
-        read_some(conn);
+        read_some(conn, false);
         // it sent its end behind bytes that we will not read; behind a request that waits, the end
         // is seen later
         if ((events & EPOLLRDHUP) != 0 && !wants_input(conn) && !conn->waits)
@@ -260,6 +272,7 @@ void conn_wait(struct conn *conn)
     if (conn->waits)
         return;
     conn->waits = true;
+    conn->waits_ms = net->now_ms;
     conn->next_waiting = NULL;
     *net->waiting_end = conn;
     net->waiting_end = &conn->next_waiting;
@@ -278,6 +291,18 @@ static void stop_waiting(struct conn *conn)
     conn->waits = false;
 }
 
+// Its turn has come: what it waited is added to its time.
+static void end_waiting(struct conn *conn)
+{
+    const uint64_t waited_ms = conn->net->now_ms - conn->waits_ms;
+    stop_waiting(conn);
+    if (conn->deadline_ms != 0)
+        conn->deadline_ms += waited_ms;
+    if (conn->state == BODY && conn->body_end_ms != UINT64_MAX)
+        conn->body_end_ms += waited_ms;
+    note_deadline(conn);
+}
+
 // Goes through the line once. Handshakes and requests of open clients are done only here, so many
 // in a turn, and each is paid for by its client.
 void conn_work(struct net *net)
@@ -287,18 +312,20 @@ void conn_work(struct net *net)
     if (!net->waiting || net->work_at_ms > net->now_ms)
         return;
     for (struct conn *conn = net->waiting; conn && n_done < LIMIT_OPEN_WORK_PER_TURN; conn = next) {
-        uint32_t n = conn->state == HANDSHAKE ? LIMIT_WORK_HANDSHAKE : LIMIT_WORK_REQUEST;
+        uint32_t n = conn->worked               ? 0 // it waits for more of what it paid for
+                     : conn->state == HANDSHAKE ? LIMIT_WORK_HANDSHAKE
+                                                : LIMIT_WORK_REQUEST;
         next = conn->next_waiting;
         if (conn->dead || !work_take(conn, n))
             continue;
-        n_done += n;
-        stop_waiting(conn);
+        n_done += n > 0 ? n : 1;
+        end_waiting(conn);
         conn->worked = true;
         conn_mark(conn);
         if (conn->state == IDLE && conn->tls)
             feed_from_tls(conn);
-        else
-            read_some(conn);
+        if (conn->state != ANSWERING && conn->state != FLUSHING)
+            read_some(conn, true);
         notice_end(conn);
     }
     net->work_at_ms = n_done < LIMIT_OPEN_WORK_PER_TURN ? net->now_ms + LIMIT_OPEN_WORK_NAP_MS : 0;
@@ -333,8 +360,8 @@ void conn_keyed(struct conn *conn)
         return;
     budget_give(conn, conn_answers(conn), conn->out.n);
     conn->keyed = true;
-    conn->client->n_keyed++;
     work_give_back(conn);
+    conn->client->n_keyed++;
     budget_force(conn, conn_answers(conn), conn->out.n);
 }
 
@@ -554,6 +581,7 @@ void conn_open(struct net *net, const struct listener *listener, int fd,
         net->conns->prev = conn;
     net->conns = conn;
     net->n_conns++;
+    work_charge(conn, LIMIT_WORK_ACCEPT);
     if (listener->tls) {
         conn_enter(conn, HANDSHAKE, net->stop_ms == 0 ? LIMIT_HANDSHAKE_MS : LIMIT_STOP_ARRIVE_MS);
     } else {

@@ -58,6 +58,8 @@ struct client { // one address (IPv6: one /64), and what its connections hold to
     size_t n_conns, n_keyed; // connections; those that have shown the key
     size_t n_held[N_BUDGETS];
     uint64_t work_us; // when all the work done for it unkeyed will be paid off
+    uint64_t key_ms;  // when one of its connections last showed the key; 0: none has
+    size_t n_leaving; // of its open answers, what ends with this turn (makes_room)
 };
 
 struct net {
@@ -121,10 +123,11 @@ struct conn {
     uint64_t body_end_ms; // BODY: the deadline of the whole
     uint64_t
         stall_ms; // 0: nothing waits to be sent; else when its standing still ends the connection
-    size_t n_window;       // BODY: bytes since the window began; LINGER: bytes thrown away
-    size_t n_received;     // from the socket
-    size_t n_read, n_sent; // from it and to it, as work counts them
-    size_t n_paid;         // units of work while it was open
+    size_t n_window;            // BODY: bytes since the window began; LINGER: bytes thrown away
+    size_t n_received;          // from the socket
+    size_t n_read, n_sent;      // from it and to it, as work counts them
+    size_t n_paid;              // units of work in the second from paid_ms, while it was open
+    uint64_t paid_ms, waits_ms; // waits_ms: since when it waits for work
     char peer[64];
 };
 
@@ -170,7 +173,8 @@ bool work_take(struct conn *conn, uint32_t n);
 // So many bytes more came, or were sent (`in` false), which cost an open client work. *n_before:
 // those before them.
 void work_bytes(struct conn *conn, size_t *n_before, size_t n, bool in);
-void work_give_back(struct conn *conn);  // it has shown the key: what it took is none
+void work_charge(struct conn *conn, uint32_t n); // it is done already, whatever is owed
+void work_give_back(struct conn *conn);  // it has shown the key: what it took just now is none
 bool work_owed(const struct conn *conn); // it is open, and has to wait until work is paid off
 // What became of a connection, for the log: of an open one only where the log tells all (debug), so
 // that whoever has no key does not push out of it what its owner looks for.

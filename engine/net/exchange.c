@@ -202,8 +202,11 @@ static bool write_whole(struct exchange *exchange, int code, const char *content
         return write_head(exchange, code, content_type, body.n) && conn_write(conn, body);
     }
     char why[96];
-    conn_tell(conn, "an answer of %zu bytes became a %d: %s", n, n > LIMIT_REPLY_OUT ? 500 : 503,
-              n > LIMIT_REPLY_OUT ? "it is over the cap" : budget_full(conn, budget, why));
+    if (n > LIMIT_REPLY_OUT)
+        log_warn("%s: an answer of %zu bytes became a 500: it is over the cap", conn->peer, n);
+    else
+        conn_tell(conn, "an answer of %zu bytes became a 503: %s", n,
+                  budget_full(conn, budget, why));
     exchange->fields.n = 0;
     if (n <= LIMIT_REPLY_OUT)
         exchange_reply_header(exchange, "Retry-After", "3");

@@ -63,18 +63,21 @@ enum {
     LIMIT_OPEN_ANSWERS_CLIENT = 2 << 20,
 
     // -- work for open clients (units of about 50 us) --
-    // a second's worth for one client: beyond, it waits. A flood from one address takes a tenth of
-    // a core. What a connection took is given back when it shows the key
+    // a second's worth for one client, a tenth of a core's time: beyond, it waits. What a
+    // connection took is given back when it shows the key at once
     LIMIT_OPEN_WORK = 2000,
-    // ... and for all of them: one from many addresses takes a quarter. As many handshakes as there
-    // are places wait 5 s then
+    // ... and for all of them, but for clients of which one has shown the key lately: as many
+    // handshakes as there are places take 8 s then, in which no deadline runs
     LIMIT_OPEN_WORK_ALL = 5000,
-    LIMIT_WORK_HANDSHAKE = 20, // a signature and two multiplications on curves: 1 ms
+    LIMIT_KEY_SEEN_MS = 600000, // "lately"
+    LIMIT_WORK_ACCEPT = 1,
+    LIMIT_WORK_HANDSHAKE = 33, // a signature and two multiplications on curves, beside other work
     LIMIT_WORK_REQUEST = 1,
     // bytes that are one unit: what comes may be records of one byte, or of none; what leaves is
     // sealed in large ones
     LIMIT_WORK_IN = 2048,
     LIMIT_WORK_OUT = 16384,
+    LIMIT_WORK_DRAINED = 16, // so many bytes that are thrown away unseen are one that is read
     // ... and for all of them together between two looks at everybody else
     LIMIT_OPEN_WORK_PER_TURN = 40,
     LIMIT_OPEN_WORK_NAP_MS = 10, // until work put off is looked at again
@@ -92,6 +95,8 @@ enum {
     LIMIT_IDLE_TOLD_S = 70,
     LIMIT_STALL_MS = 30000,      // output waits and not one byte leaves
     LIMIT_OPEN_FLUSH_MS = 30000, // an open client has taken the whole of an answer
+    // it has taken nothing for so long: its answer may give way to another's
+    LIMIT_OPEN_STALL_MS = 2000,
     // after the last answer: read on so that a reset does not eat what we sent
     LIMIT_LINGER_MS = 2000,
     LIMIT_LINGER = 256 << 10, // ... and this many bytes

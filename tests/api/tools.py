@@ -70,9 +70,10 @@ def kept_port(port):
 
 
 def free_ports(n):
-    """Ports of 127.0.0.1 that no other topic is given while this one runs; below those that connections are given."""
-    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    among = range(10000, first if first > 12000 else 32768)
+    """Ports of 127.0.0.1 that no other topic is given while this one runs; where there is room beside them, none of those
+    that connections are given, which would have to be let go before the server takes it."""
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    among = range(10000, first) if first > 12000 else range(last + 1, 65000) if last < 60000 else range(10000, 32768)
     ports = []
     while len(ports) < n:
         port = random.choice(among)

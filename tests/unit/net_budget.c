@@ -4,6 +4,8 @@
 #include "check.h"
 
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 static struct net net;
 
@@ -44,7 +46,7 @@ static void leave_all(void)
     net.marked = NULL;
     while (net.conns)
         leave(net.conns);
-    net.now_ms += 10000;
+    net.now_ms += LIMIT_KEY_SEEN_MS + 10000;
     leave(join(99, false, IDLE, 0)); // whoever owed work has paid it off by now
     CHECK(!net.clients && net.n_conns == 0);
 }
@@ -132,6 +134,50 @@ static void test_work_given_back(void)
     for (int i = 0; i < LIMIT_OPEN_WORK; i++)
         CHECK(work_take(fresh, 1));
     CHECK(!work_take(fresh, 1));
+    struct conn *slow = join(3, false, IDLE, 0), *greedy = join(3, false, IDLE, 0);
+    CHECK(work_take(slow, LIMIT_OPEN_WORK / 2));
+    net.now_ms += 1000; // that is paid off, and not to be given back
+    CHECK(work_take(greedy, LIMIT_OPEN_WORK / 2));
+    conn_keyed(slow);
+    CHECK(slow->client->work_us == net.now_ms * 1000 + 500000);
+    leave_all();
+}
+
+// One that has paid reads, even where the payment was the last that there was; and one that waits
+// pays once, and loses no time.
+static void test_waiting(void)
+{
+    int ends[2];
+    if (!CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) == 0))
+        return;
+    struct conn *conn = join(7, false, HEAD, 0), *other = join(7, false, IDLE, 0);
+    conn->fd = ends[0];
+    conn->exchange = exchange_open(conn);
+    conn_enter(conn, HEAD, LIMIT_HEAD_MS);
+    CHECK(work_take(other, LIMIT_OPEN_WORK - 1) && write(ends[1], "GET /a", 6) == 6);
+    conn_wait(conn);
+    conn_work(&net);
+    CHECK(!conn->waits && conn->n_received == 6 && work_owed(conn));
+    const uint64_t deadline_ms = conn->deadline_ms;
+    CHECK(write(ends[1], "bcdefg", 6) == 6);
+    conn_wait(conn);
+    conn_work(&net);
+    CHECK(conn->waits && conn->n_received == 6);
+    CHECK(work_take(other, 0) == false);
+    while (work_owed(conn)) { // others are ahead all the time
+        net.now_ms += LIMIT_HEAD_MS;
+        conn_expire(conn);
+        CHECK(!conn->dead && conn->state == HEAD);
+    }
+    conn_wait(conn);
+    conn_work(&net);
+    CHECK(!conn->waits && conn->n_received == 12);
+    CHECK(conn->client->work_us == net.now_ms * 1000); // nothing was paid
+    CHECK(conn->deadline_ms == deadline_ms + LIMIT_HEAD_MS);
+    exchange_close(conn->exchange);
+    conn->exchange = NULL;
+    close(ends[0]);
+    close(ends[1]);
     leave_all();
 }
 
@@ -147,7 +193,11 @@ static void test_work_of_all(void)
     }
     CHECK(n == LIMIT_OPEN_WORK_ALL);
     struct conn *keyed = join(1000, true, IDLE, 0), *open = join(1001, false, IDLE, 0);
+    struct conn *beside = join(1000, false, HANDSHAKE, 0); // of an address that has shown the key
     CHECK(!work_owed(keyed) && work_owed(open));
+    CHECK(work_take(beside, LIMIT_WORK_HANDSHAKE));
+    leave(keyed);
+    CHECK(work_take(beside, LIMIT_WORK_HANDSHAKE)); // which was lately
     net.now_ms += 100;
     for (n = 0; work_take(open, 1);)
         n++;
@@ -164,9 +214,13 @@ static void test_open_answers(void)
         greedy[i] = join((uint16_t)(1 + i / 2), false, FLUSHING, i);
         CHECK(budget_take(greedy[i], OPEN_ANSWERS, half));
         greedy[i]->out.n = half;
+        greedy[i]->stall_ms = net.now_ms + LIMIT_STALL_MS; // it reads
     }
     struct conn *small = join(50, false, ANSWERING, 0), *keyed = join(51, true, ANSWERING, 0);
     CHECK(!budget_take(greedy[0], OPEN_ANSWERS, 1)); // its own share is used up
+    CHECK(!budget_take(small, OPEN_ANSWERS, 1000));  // all of them read
+    for (size_t i = 0; i < COUNT_OF(greedy); i++)
+        greedy[i]->stall_ms -= LIMIT_OPEN_STALL_MS;
     CHECK(budget_take(small, OPEN_ANSWERS, 1000));
     size_t n_dead = 0;
     for (size_t i = 0; i < COUNT_OF(greedy); i++)
@@ -244,6 +298,7 @@ int main(void)
     test_work();
     test_work_of_bytes();
     test_work_given_back();
+    test_waiting();
     test_work_of_all();
     test_open_answers();
     test_places_of_many();
