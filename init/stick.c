@@ -156,12 +156,16 @@ bool stick_is_of(const char *name, const char *disk)
     return strncmp(name, disk, n) == 0 && strspn(name + n, "0123456789") == strlen(name + n);
 }
 
-/* A card came or went: what was mounted of the one before is not there any more. */
+/* A card came or went: what was found out or mounted of the one before is not there any more, nor
+ * what a child is finding out now. */
 static void card_changed(const char *disk)
 {
-    for (int i = 0; i < MAX_STICKS; i++)
-        if (sticks[i].state == MOUNTED && stick_is_of(sticks[i].name, disk))
+    for (int i = 0; i < MAX_STICKS; i++) {
+        enum stick_state at = sticks[i].state;
+        bool of_it = at == PROBING || at == KNOWN || at == MOUNTING || at == MOUNTED;
+        if (of_it && stick_is_of(sticks[i].name, disk))
             sticks[i].gone = true;
+    }
 }
 
 void stick_added(const struct uevent *u)

@@ -12,6 +12,51 @@
 
 enum { HEAD = 2048 };
 
+static struct {
+    int (*run)(void *ctx);
+    void (*done)(void *ctx, int code);
+    void *ctx;
+} child; // the last that began; none runs
+static int n_children;
+
+bool __wrap_child_start(const char *name, int (*run)(void *), void (*done)(void *, int), void *ctx);
+void __wrap_module_want(const char *name);
+enum status __wrap_module_ready(const char *name);
+ssize_t __wrap_read_file(const char *path, char *buf, size_t cap);
+ssize_t __wrap_readlink(const char *path, char *buf, size_t cap);
+
+bool __wrap_child_start(const char *name, int (*run)(void *), void (*done)(void *, int), void *ctx)
+{
+    (void)name;
+    child.run = run;
+    child.done = done;
+    child.ctx = ctx;
+    n_children++;
+    return true;
+}
+
+void __wrap_module_want(const char *name)
+{
+    (void)name;
+}
+
+enum status __wrap_module_ready(const char *name)
+{
+    (void)name;
+    return OK;
+}
+
+ssize_t __wrap_read_file(const char *path, char *buf, size_t cap)
+{
+    (void)path;
+    return snprintf(buf, cap, "DEVTYPE=partition\n");
+}
+
+ssize_t __wrap_readlink(const char *path, char *buf, size_t cap)
+{
+    return snprintf(buf, cap, "../../devices/usb1/1-1/block/sdzz/%s", strrchr(path, '/') + 1);
+}
+
 /* The image that a tool makes of 64 MB. */
 static enum stick_kind kind_of(const char *tool, const char *const *options)
 {
@@ -94,8 +139,46 @@ static void places(void)
     CHECK(stick_pick((const uint8_t[]){2, 2, 2, 2}, 4) == -1);
 }
 
+static void card(bool changes)
+{
+    stick_added(&(struct uevent){.devname = changes ? "sdzz" : "sdzz1",
+                                 .devtype = changes ? "disk" : "partition",
+                                 .media = changes ? "1" : ""});
+}
+
+/* A card that is changed while a child looks at it, or mounts it: what that child says is of the
+ * one before. The reader itself (sdzz) is one that children never answer for. */
+static void a_card_changes(void)
+{
+    card(true);
+    (void)stick_tick(0);
+    card(false);
+    (void)stick_tick(0);
+    CHECK(n_children == 2);
+    void *place = child.ctx;
+    void (*looked)(void *ctx, int code) = child.done;
+    card(true); // it is being looked at
+    card(false);
+    looked(place, STICK_FAT);
+    (void)stick_tick(0);
+    CHECK(n_children == 4 && child.ctx != place &&
+          child.done == looked); // the new one is looked at
+    place = child.ctx;
+    looked(place, STICK_FAT);
+    (void)stick_tick(0);
+    CHECK(n_children == 5 && child.ctx == place);
+    void (*mounted)(void *ctx, int code) = child.done;
+    CHECK(mounted != looked);
+    card(true); // it is being mounted
+    card(false);
+    mounted(place, 0);
+    (void)stick_tick(0);
+    CHECK(n_children == 8); // the new one and its reader are looked at, and the old one leaves
+}
+
 int main(void)
 {
+    a_card_changes();
     file_systems_are_told_apart();
     only_usb();
     names();
