@@ -66,6 +66,98 @@ static void fresh(const char *how)
     CHECK(chown(disk, 65533, 65533) == 0 && chmod(disk, 0600) == 0);
 }
 
+/* A program in e2fsck's place, without libraries. Its exit code tells what it could do: 1 a socket,
+ * 2 another process, 4 read /etc/passwd, 8 be another user than 65533, 16 become root, 32 not open
+ * /disk, 64 signal others. */
+__asm__(".pushsection .rodata\n"
+        "probe_begin:\n"
+        "xor %ebx, %ebx\n"
+        "mov $41, %eax; mov $2, %edi; mov $1, %esi; xor %edx, %edx; syscall\n" // socket
+        "test %rax, %rax; js 1f; or $1, %ebx; 1:\n"
+        "mov $57, %eax; syscall\n" // fork
+        "test %rax, %rax; js 1f; jnz 2f; mov $60, %eax; xor %edi, %edi; syscall\n"
+        "2: or $2, %ebx; 1:\n"
+        "lea 8f(%rip), %rdi; xor %esi, %esi; mov $2, %eax; syscall\n" // open
+        "test %rax, %rax; js 1f; or $4, %ebx; 1:\n"
+        "mov $102, %eax; syscall\n" // getuid
+        "cmp $65533, %eax; je 1f; or $8, %ebx; 1:\n"
+        "mov $105, %eax; xor %edi, %edi; syscall\n" // setuid
+        "test %rax, %rax; jnz 1f; or $16, %ebx; 1:\n"
+        "lea 9f(%rip), %rdi; mov $2, %esi; mov $2, %eax; syscall\n" // open for writing
+        "test %rax, %rax; jns 1f; or $32, %ebx; 1:\n"
+        "mov $62, %eax; xor %edi, %edi; xor %esi, %esi; syscall\n" // kill
+        "test %rax, %rax; jnz 1f; or $64, %ebx; 1:\n"
+        "mov $60, %eax; mov %ebx, %edi; syscall\n" // exit
+        "8: .asciz \"/etc/passwd\"\n"
+        "9: .asciz \"/disk\"\n"
+        "probe_end:\n"
+        ".popsection\n");
+extern const uint8_t probe_begin[], probe_end[];
+
+static void write_probe(const char *path)
+{
+    enum { HEAD = 64 + 56, AT = 0x400000 }; // of an ELF file, and of its one segment
+    uint8_t head[HEAD] = {0x7f, 'E', 'L', 'F', 2, 1, 1}, *segment = head + 64;
+    size_t n = (size_t)(probe_end - probe_begin);
+
+    le_put(head + 16, 2, 2);  // a program
+    le_put(head + 18, 2, 62); // x86-64
+    le_put(head + 20, 4, 1);
+    le_put(head + 24, 8, AT + HEAD); // where it begins
+    le_put(head + 32, 8, 64);
+    le_put(head + 52, 2, 64);
+    le_put(head + 54, 2, 56);
+    le_put(head + 56, 2, 1);
+    le_put(segment, 4, 1);
+    le_put(segment + 4, 4, 5); // read, execute
+    le_put(segment + 16, 8, AT);
+    le_put(segment + 24, 8, AT);
+    le_put(segment + 32, 8, HEAD + n);
+    le_put(segment + 40, 8, HEAD + n);
+    le_put(segment + 48, 8, 4096);
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
+    CHECK(fd >= 0 && write(fd, head, HEAD) == HEAD && write(fd, probe_begin, n) == (ssize_t)n);
+    close(fd);
+}
+
+/* All that the probe can do by itself it cannot do in e2fsck's place, but for opening the disk. */
+static void test_walls(void)
+{
+    char probe[80];
+    int wait_status = 0;
+
+    snprintf(probe, sizeof(probe), "%s.probe", place);
+    write_probe(probe);
+    pid_t pid = fork();
+    if (pid == 0) {
+        execv(probe, (char *[]){probe, NULL});
+        _exit(126);
+    }
+    CHECK(pid > 0 && waitpid(pid, &wait_status, 0) == pid && WEXITSTATUS(wait_status) == 127);
+    CHECK(fsck_confined(probe, place, false) == 0);
+    CHECK(chown(disk, 0, 0) == 0 && fsck_confined(probe, place, false) == 32); // not its own
+    unlink(probe);
+}
+
+/* Several groups of blocks, and a journal that is to be replayed. */
+static void test_journal(void)
+{
+    uint8_t superblock[1024] = {0};
+
+    unlink(disk);
+    run((char *[]){MKE2FS, "-q", "-t", "ext4", "-b", "1024", disk, "64M", NULL});
+    damage("write /etc/passwd kept");
+    damage("feature needs_recovery");
+    damage("set_super_value state 2");
+    CHECK(chown(disk, 65533, 65533) == 0 && chmod(disk, 0600) == 0);
+    CHECK(fsck_trusted(fsck_confined(PROGRAM, place, false)));
+    int fd = open(disk, O_RDONLY | O_CLOEXEC);
+    CHECK(fd >= 0 && pread(fd, superblock, sizeof(superblock), 1024) == 1024);
+    close(fd);
+    CHECK(!fsck_wanted(superblock) && !(le_get(superblock + 96, 4) & 4)); // needs_recovery
+    CHECK(le_get(superblock + 4, 4) > 4 * le_get(superblock + 32, 4));    // groups
+}
+
 static void test_confined(void)
 {
     if (geteuid() != 0 || access(PROGRAM, X_OK) || access(MKE2FS, X_OK)) {
@@ -92,6 +184,9 @@ static void test_confined(void)
     CHECK(fsck_confined("/none", place, false) == FSCK_FAILED);
     CHECK(fsck_confined("/bin/sh", place, false) ==
           FSCK_FAILED); // its libraries are out of its sight
+    fresh(NULL);
+    test_walls();
+    test_journal();
     unlink(disk);
     rmdir(place);
 }
