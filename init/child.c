@@ -4,7 +4,7 @@
  * grows to a terabyte: PID 1 waits for none of them, it is told by SIGCHLD. The child shares
  * nothing but what it inherited; its answer is its exit code.
  */
-#include "init.h"
+#include "ports.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -56,6 +56,7 @@ bool child_start(const char *name, int (*run)(void *ctx), void (*done)(void *ctx
     if (pid == 0) {
         child_signals();
         log_after_fork();
+        ports_close(); // one that lives on must not keep them open
         int code = run(ctx);
         log_drain();
         _exit(code);

@@ -66,10 +66,10 @@ static void bare_value(const char **value, size_t *len)
 }
 
 /* "[::]:443,[::]:11434", and the ports of it. */
-static void listen_at(struct conf *c, const char *text, size_t len)
+static bool listen_at(struct conf *c, const char *text, size_t len)
 {
     if (len == 0 || len >= sizeof(c->listen))
-        return; // the engine takes it for none
+        return false; // the engine takes it for none
     snprintf(c->listen, sizeof(c->listen), "%.*s", (int)len, text);
     c->https = c->ollama = 0;
     while (len) {
@@ -86,6 +86,7 @@ static void listen_at(struct conf *c, const char *text, size_t len)
         text += comma ? n + 1 : n;
         len -= comma ? n + 1 : n;
     }
+    return true;
 }
 
 static const char *conf_value(struct conf *c, const char *key, size_t key_len, const char *value,
@@ -94,18 +95,27 @@ static const char *conf_value(struct conf *c, const char *key, size_t key_len, c
     static const char *const names[] = {"hostname", "ntp",    "address",  "gateway",
                                         "dns",      "listen", "hot-plug", "listen-http"};
     static struct err err; // conf_parse hands the sentence on before the next line
+    struct conf second;
     char name[64];
     size_t k = 0;
 
     while (k < 8 && (key_len != strlen(names[k]) || memcmp(key, names[k], key_len) != 0))
         k++;
+    if (k == 8)
+        return NULL;
+    if (c->said & 1u << k) { // of two lines the first one counts, as the engine has it
+        second = *c;
+        c = &second;
+    }
     if (k >= 5) { // of these the engine says what is wrong with them
-        if (k == 5)
-            listen_at(c, value, len);
-        else if (k == 6)
+        bool taken = k == 5   ? listen_at(c, value, len)
+                     : k == 6 ? len == 2 || len == 3
+                              : len < sizeof(c->listen_http);
+        if (k == 6)
             c->hot_plug = !(len == 2 && memcmp(value, "no", 2) == 0);
-        else if (k == 7 && len < sizeof(c->listen_http))
+        else if (k == 7 && taken)
             snprintf(c->listen_http, sizeof(c->listen_http), "%.*s", (int)len, value);
+        c->said |= taken ? 1u << k : 0;
         return NULL;
     }
     if (k == 0 && !conf_hostname(value, len, name)) {
@@ -117,6 +127,7 @@ static const char *conf_value(struct conf *c, const char *key, size_t key_len, c
     enum status s = k == 0   ? OK
                     : k == 1 ? ntp_read(&c->ntp, value, len, &err)
                              : static_read(&c->net, (enum static_key)(k - 2), value, len, &err);
+    c->said |= s == OK ? 1u << k : 0;
     return s == OK ? NULL : err.text;
 }
 
@@ -153,6 +164,7 @@ void conf_parse(struct conf *c, const char *text, size_t len,
         text += 3;
         len -= 3;
     }
+    c->said = 0;
     for (int line = 1; len; line++) {
         const char *end = memchr(text, '\n', len);
         size_t n = end ? (size_t)(end - text) : len;

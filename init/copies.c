@@ -18,6 +18,7 @@
 
 static struct {
     bool begun, over;
+    void (*done)(void); // NULL: nobody asks
     char conf[64], settings[96];
 } copies;
 
@@ -60,9 +61,11 @@ static int copy_all(void *ctx)
     (void)ctx;
 
     mkdir(COPIES, 0700);
-    for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++)
+    for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
+        unlink(files[i].to);
         if (!copy_file(files[i].from, files[i].to, files[i].most, &err))
             complain("settings", "%s; it is left out", err.text);
+    }
     return 0;
 }
 
@@ -72,6 +75,16 @@ static void copied(void *ctx, int code)
     copies.over = true;
     if (code < 0)
         complain("settings", "reading them ended with signal %d", -code);
+    else if (copies.done)
+        copies.done();
+}
+
+void copies_again(void (*done)(void))
+{
+    if (!copies.begun || !copies.over)
+        return;
+    copies.done = done;
+    copies.over = !child_start("reading the settings", copy_all, copied, NULL);
 }
 
 enum status copies_ready(const char *conf_path, const char *state)

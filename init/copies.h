@@ -14,5 +14,7 @@
 bool copy_file(const char *from, const char *to, size_t most, struct err *err);
 /* In a child, once: tawny.conf, STATE/settings.conf and /data/clock. OK: it is over; WAIT. */
 enum status copies_ready(const char *conf_path, const char *state);
+/* Once more; `done` is called in PID 1 when it is over, unless one is under way. */
+void copies_again(void (*done)(void));
 
 #endif

@@ -286,10 +286,12 @@ struct conf {
     bool hot_plug;          // drivers are loaded after the start too
     uint16_t https, ollama; // ports of `listen`: the first that is not Ollama's, and that
     char listen[512], listen_http[512]; // as they are written; ports.c
+    unsigned said; // a bit for each that the file which is being read has set already
 };
 void conf_defaults(struct conf *c);
-/* Reads `key = value` lines. hostname, address, gateway, dns, ntp and listen concern init; every
- * other well-formed key is the engine's. bad(ctx, line number, what) is called for each line that
+/* Reads `key = value` lines. hostname, address, gateway, dns, ntp, listen, listen-http and hot-plug
+ * concern init; every other well-formed key is the engine's. Of two lines of a key the first one
+ * that may be so counts. bad(ctx, line number, what) is called for each line that
  * is ignored. */
 void conf_parse(struct conf *c, const char *text, size_t len,
                 void (*bad)(void *ctx, int line, const char *what), void *ctx);
@@ -826,6 +828,9 @@ bool container_keeps_groups(void);
 /* data_fault: what is wrong with the data partition, for /health; "": nothing. */
 void engine_start(const char *state_dir, const char *conf_path, const char *hostname,
                   const char *data_fault);
+/* Before it is started again: `look` begins to read what its administrator may have changed, and is
+ * waited for, five seconds at most, until `looked`. */
+void engine_settings(void (*look)(void), bool (*looked)(void));
 bool engine_reaped(pid_t pid, int wait_status);
 bool engine_ready(void);
 bool engine_answers(void); // it is ready, or runs without a model: its pages can be opened

@@ -107,9 +107,13 @@ static enum status mount_data(struct err *err)
     return s;
 }
 
+static bool told; // what is wrong in them
+
 static void bad_line(void *ctx, int line, const char *what)
 {
     (void)ctx;
+    if (told)
+        return;
     complain("settings", "line %d of %s: %s; init takes no notice of it", line, conf_read, what);
 }
 
@@ -129,7 +133,7 @@ static enum status find_settings(struct err *err)
     return OK;
 }
 
-static enum status read_conf(const char *path, const char *name, struct err *err)
+static enum status read_conf(struct conf *c, const char *path, const char *name, struct err *err)
 {
     char *text;
     size_t len;
@@ -137,7 +141,7 @@ static enum status read_conf(const char *path, const char *name, struct err *err
 
     conf_read = name;
     if (s == OK) {
-        conf_parse(&conf, text, len, bad_line, NULL);
+        conf_parse(c, text, len, bad_line, NULL);
         free(text);
     }
     return s;
@@ -192,20 +196,48 @@ static enum status keep_cloud_key(struct err *err)
 
 /* tawny.conf over what a hypervisor says, and over it what the engine's administrator set through
  * the API. That file is the engine's: whatever else it has made of it, no pipe is waited for. */
-static enum status read_settings(const char *conf_at, const char *kept_at, struct err *err)
+static enum status read_settings(struct conf *c, const char *conf_at, const char *kept_at,
+                                 struct err *err)
 {
     struct stat st;
     struct err why;
 
-    cloud_apply(&conf);
-    enum status s = read_conf(conf_at, conf_path, err);
+    cloud_apply(c);
+    enum status s = read_conf(c, conf_at, conf_path, err);
 
-    bool open = conf.hot_plug; // what the owner closed the engine does not open
+    bool open = c->hot_plug; // what the owner closed the engine does not open
     if (lstat(kept_at, &st) == 0 && S_ISREG(st.st_mode) &&
-        read_conf(kept_at, "settings.conf", &why) != OK)
+        read_conf(c, kept_at, "settings.conf", &why) != OK)
         complain("settings", "%s; it is left out", why.text);
-    conf.hot_plug = conf.hot_plug && open;
+    c->hot_plug = c->hot_plug && open;
     return s;
+}
+
+/* What was changed since counts for the engine that is about to be started: so its ports do too. */
+static void take_ports(void)
+{
+    static struct conf now;
+    struct err err;
+
+    told = true;
+    conf_defaults(&now);
+    (void)(in_container()
+               ? read_settings(&now, conf_path, STATE_IN_CONTAINER "/settings.conf", &err)
+               : read_settings(&now, COPY_OF_CONF, COPY_OF_SETTINGS, &err));
+    ports_want(&now);
+}
+
+static void look_again(void)
+{
+    if (in_container())
+        take_ports();
+    else
+        copies_again(take_ports);
+}
+
+static bool looked(void)
+{
+    return in_container() || copies_ready(conf_path, state_dir) == OK;
 }
 
 static enum status copy_settings(struct err *err)
@@ -217,7 +249,7 @@ static enum status copy_settings(struct err *err)
 
 static enum status name_host(struct err *err)
 {
-    enum status s = read_settings(COPY_OF_CONF, COPY_OF_SETTINGS, err);
+    enum status s = read_settings(&conf, COPY_OF_CONF, COPY_OF_SETTINGS, err);
 
     if (sethostname(conf.hostname, strlen(conf.hostname)))
         s = err_set(err, IO_ERROR, "the kernel refused the host name %s", conf.hostname);
@@ -255,6 +287,7 @@ static enum status start_engine(struct err *err)
     }
     if (!in_container())
         cgroup_make();
+    engine_settings(look_again, looked);
     engine_start(state_dir, conf_path, conf.hostname, disk_fault());
     disk_after_start();
     return engine_running() ? OK : err_set(err, IO_ERROR, "the engine could not be started");
@@ -285,7 +318,7 @@ static enum status name_container(struct err *err)
     struct utsname u;
     if (uname(&u) == 0) // the host's choice, unless ours is set
         container_hostname(u.nodename, conf.hostname);
-    enum status s = read_settings(conf_path, STATE_IN_CONTAINER "/settings.conf", err);
+    enum status s = read_settings(&conf, conf_path, STATE_IN_CONTAINER "/settings.conf", err);
     ports_want(&conf);
     if (!container_network_given())
         net_start(conf.hostname, &conf.net);

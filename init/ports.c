@@ -18,10 +18,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define ENTRY 79 // bytes of an entry
-#define QUEUE 256
+#define ENTRY 79   // bytes of an entry
+#define QUEUE 1024 // as boot/systemd/tawny.socket
 
 static struct port_list asked, plain; // of `listen`, of `listen-http`
+static struct static_list own;        // addresses that this machine will have
 static struct {
     struct port at;
     int fd;
@@ -132,6 +133,7 @@ static void defaults(struct port_list *https, struct port_list *http)
 
 void ports_want(const struct conf *c)
 {
+    own = c->net.address;
     if (!ports_read(&asked, c->listen))
         defaults(&asked, &plain);
     if (strcmp(c->listen_http, "auto") == 0 || !ports_read(&plain, c->listen_http))
@@ -156,6 +158,15 @@ static bool is_open(const struct port *p)
     return false;
 }
 
+/* It is fixed by the settings, and may come later than we do. */
+static bool is_own(const struct port *p)
+{
+    for (int i = 0; i < own.n; i++)
+        if (own.entry[i].six == p->six && memcmp(own.entry[i].addr, p->addr, p->six ? 16 : 4) == 0)
+            return true;
+    return false;
+}
+
 static int listen_to(const struct port *p)
 {
     struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(p->port)};
@@ -170,6 +181,8 @@ static int listen_to(const struct port *p)
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     if (p->six)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only_six, sizeof(only_six));
+    if (is_own(p))
+        setsockopt(fd, SOL_IP, IP_FREEBIND, &on, sizeof(on)); // of both families
     if ((p->six ? bind(fd, (const struct sockaddr *)(const void *)&six, sizeof(six))
                 : bind(fd, (const struct sockaddr *)(const void *)&four, sizeof(four))) == 0 &&
         listen(fd, QUEUE) == 0)
@@ -225,13 +238,22 @@ static bool open_all(const struct port_list *l)
     return good;
 }
 
-/* All but those of the two lists; NULL: an empty one. */
+/* Whoever has a duplicate can end the listening for all. */
+static bool listens(int fd)
+{
+    int yes = 0;
+    socklen_t n = sizeof(yes);
+    return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &yes, &n) == 0 && yes;
+}
+
+/* All but those of the two lists that still listen; NULL: an empty list. */
 static void close_but(const struct port_list *a, const struct port_list *b)
 {
     int kept = 0;
 
     for (int i = 0; i < n_opened; i++)
-        if ((a && in_list(a, &opened[i].at)) || (b && in_list(b, &opened[i].at)))
+        if (listens(opened[i].fd) &&
+            ((a && in_list(a, &opened[i].at)) || (b && in_list(b, &opened[i].at))))
             opened[kept++] = opened[i];
         else
             close(opened[i].fd);

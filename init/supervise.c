@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 #define ASKED_MS 1000       // until it starts again when that was asked for
+#define LOOK_MS 5000        // longer than that a disk is not waited for
 #define UNKILLABLE_MS 60000 // after SIGKILL; nothing but a new start of the kernel helps then
 
 static struct {
@@ -46,6 +47,15 @@ static struct {
     char last[200]; // the last line it said
     struct report report;
 } engine = {.out.fd = -1, .beat.fd = -1};
+
+static void (*look_again)(void);
+static bool (*looked)(void);
+
+void engine_settings(void (*look)(void), bool (*done)(void))
+{
+    look_again = look;
+    looked = done;
+}
 
 static long oom_kills_now(void)
 {
@@ -257,6 +267,8 @@ bool engine_reaped(pid_t pid, int wait_status)
             say("engine", "stopped");
         return true;
     }
+    if (look_again)
+        look_again();
     if (engine.asked && !engine.silent) {
         say("engine", "starts again, as its administrator asked");
         engine.restart_ms = now_ms() + ASKED_MS;
@@ -305,9 +317,12 @@ int64_t engine_tick(int64_t now)
     if (engine.stopping)
         return INT64_MAX;
     if (!engine.pid) {
-        if (engine.restart_ms && now >= engine.restart_ms)
+        bool ready = !looked || looked() || now >= engine.restart_ms + LOOK_MS;
+        if (engine.restart_ms && now >= engine.restart_ms && ready)
             spawn();
-        return engine.pid || !engine.restart_ms ? INT64_MAX : engine.restart_ms;
+        return engine.pid || !engine.restart_ms ? INT64_MAX
+               : now >= engine.restart_ms       ? now + 100
+                                                : engine.restart_ms;
     }
     if (now - engine.ticked_ms > 15000) { // we slept ourselves (a paused VM): nobody was silent
         pulse_start(&engine.pulse, now);

@@ -2,17 +2,20 @@
 //
 // A port below 1024 then needs no right of ours. They are descriptors first .. first + n - 1, as
 // sd_listen_fds(3) has it; an entry of `listen` or `listen-http` takes the one that stands at its
-// address and port. Entries without one are opened as ever. One that no entry names is closed, with
-// a line in the log: an address that nobody asked for is not answered. What is taken is a
+// address and port. Entries without one are opened as ever. One that no entry names is left
+// to who handed it over, with a line in the log: nobody answers there. What is taken is a
 // duplicate, so that all of them can be read once more when an address could not be had.
 #include "address.h"
+#include "net.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <arpa/inet.h>
+#include <netinet/in.h>
 
 static bool at_of_socket(int fd, struct sockaddr_storage *at)
 {
@@ -83,6 +86,35 @@ int handed_take(struct handed *handed, struct listen_at *at)
     return -1;
 }
 
+// ADDR:PORT behind the others, where it has room.
+static void list_add(char *list, size_t size, const struct sockaddr_storage *at)
+{
+    char text[64];
+    uint8_t key[16];
+    const struct sockaddr_in6 *six = (const void *)at;
+    const size_t n = strlen(list);
+    address_peer(at, text, key);
+    if (at->ss_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&six->sin6_addr))
+        snprintf(text, sizeof(text), "[::]:%u", ntohs(six->sin6_port));
+    if (n + strlen(text) + 2 <= size)
+        snprintf(list + n, size - n, "%s%s", n ? "," : "", text);
+}
+
+size_t net_handed_lists(int first, size_t n, char *listen, char *listen_http, size_t size)
+{
+    size_t n_https = 0;
+    listen[0] = listen_http[0] = 0;
+    for (size_t i = 0; i < n; i++) {
+        struct sockaddr_storage at;
+        if (!at_of_socket(first + (int)i, &at))
+            continue;
+        const bool plain = ntohs(((const struct sockaddr_in *)(const void *)&at)->sin_port) == 80;
+        n_https += !plain; // the port stands at the same place in both families
+        list_add(plain ? listen_http : listen, size, &at);
+    }
+    return n_https;
+}
+
 void handed_close(struct handed *handed)
 {
     for (size_t i = 0; i < handed->n; i++) {
@@ -93,7 +125,7 @@ void handed_close(struct handed *handed)
             continue;
         address_peer(&handed->one[i].at, text, key);
         log_warn("a socket for %s was handed over, and neither listen nor listen-http names it: "
-                 "closed",
+                 "nobody answers there",
                  text);
     }
     handed->n = 0;

@@ -210,8 +210,11 @@ static enum status open_both(struct net *net, const struct net_options *options,
 
 static void close_listeners(struct net *net)
 {
-    for (size_t i = 0; i < net->n_listeners; i++)
+    for (size_t i = 0; i < net->n_listeners; i++) {
+        // Whoever handed it over holds it too: closing alone would leave it in the set.
+        (void)epoll_ctl(net->epoll, EPOLL_CTL_DEL, net->listeners[i].fd, NULL);
         close(net->listeners[i].fd);
+    }
     net->n_listeners = 0;
 }
 

@@ -79,9 +79,12 @@ struct net_options {
     const char *hostname;
     struct client_options client; // copied
     int handed;                   // the first of n_handed listening sockets, taken over: those that
-    size_t n_handed;              // listen and listen_http name are used, the others closed
+    size_t n_handed;              // listen and listen_http name are used, the others are left
 };
 
+// handed.c: what `listen` and `listen-http` would be for just the sockets that were handed over
+// (port 80 is plain HTTP's), each of `size` bytes. Returns how many are for HTTPS.
+size_t net_handed_lists(int first, size_t n, char *listen, char *listen_http, size_t size);
 // Whether `text` is what listen or listen_http may say; BAD_INPUT names `key` and the entry.
 // Nothing is opened.
 MUST_USE enum status net_listen_good(const char *key, const char *text, struct err *err);

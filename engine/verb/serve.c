@@ -448,6 +448,21 @@ static enum status open_net(struct server *server, size_t n_handed, struct err *
     return net_open(&server->net, &options, api_handle, server->api, err);
 }
 
+// PID 1 may have opened other addresses than are wanted now, and we may open none: those it is.
+static enum status listen_to_handed(struct server *server, size_t n_handed, enum status status,
+                                    struct err *err)
+{
+    struct settings *settings = &server->settings;
+    struct err why = *err;
+    if (server->heartbeat.fd < 0 ||
+        net_handed_lists(HANDED_FIRST, n_handed, settings->listen, settings->listen_http,
+                         sizeof(settings->listen)) == 0)
+        return status;
+    log_error("settings: %s; what PID 1 has opened is used: %s", why.text, settings->listen);
+    settings_fault(&server->report, NULL, 0, &why);
+    return open_net(server, n_handed, err);
+}
+
 // Where it cannot listen as it was told to (an address of another machine, a port that is taken),
 // a box listens as usual: somebody must be able to reach it.
 static enum status listen_somewhere(struct server *server, struct err *err)
@@ -471,7 +486,7 @@ static enum status listen_somewhere(struct server *server, struct err *err)
         }
         status = open_net(server, n_handed, err);
     }
-    return status;
+    return status == OK ? OK : listen_to_handed(server, n_handed, status, err);
 }
 
 static enum status open_floors(struct server *server, struct err *err)

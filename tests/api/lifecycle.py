@@ -43,7 +43,7 @@ def handed_over(model):
     log = server.log.read_text()
     with socket.socket() as client:
         refused = client.connect_ex(("127.0.0.1", ports[1])) != 0
-    check("life: one that no setting names is closed, with a line", refused and
+    check("life: of one that no setting names nobody takes a connection, with a line", refused and
           "a socket for 127.0.0.1:%d was handed over, and neither listen nor listen-http names it" % ports[1] in log, log[-600:])
     server.stop()
 

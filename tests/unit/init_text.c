@@ -41,6 +41,8 @@ static void reads_settings(void)
                "a");
     CHECK(n_bad == 5 && bad_lines[0] == 2 && bad_lines[1] == 3 && bad_lines[2] == 4);
     CHECK(bad_lines[3] == 5 && bad_lines[4] == 6);
+    CHECK_TEXT(host("hostname = -\nhostname = b\nhostname = c\n"), "b"); // the first that may be
+    CHECK(n_bad == 1 && bad_lines[0] == 1);
     CHECK_TEXT(host("hostname = "
                     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\n"),
                "tawny");

@@ -1,6 +1,7 @@
 // net_handed.c - listening sockets that others have opened (engine/net/handed.c): found by address
 // and port, taken once; what is no such socket, and what nobody names, is closed.
 #include "../../engine/net/address.h"
+#include "../../engine/net/net.h"
 #include "check.h"
 
 #include <arpa/inet.h>
@@ -34,8 +35,26 @@ static bool is_open(int fd)
     return fcntl(fd, F_GETFD) >= 0;
 }
 
+// What is open as settings would have it: a last resort.
+static void test_lists(void)
+{
+    char listen[512], http[512], wanted[64];
+    struct listen_at four, any;
+    put(FIRST, "127.0.0.1:0", &four);
+    put(FIRST + 1, "*:0", &any);
+    CHECK(net_handed_lists(FIRST, 3, listen, http, sizeof(listen)) == 2); // the last is not open
+    snprintf(wanted, sizeof(wanted), "127.0.0.1:%u,[::]:%u", four.port, any.port);
+    CHECK_TEXT(listen, wanted);
+    CHECK_TEXT(http, "");
+    CHECK(net_handed_lists(FIRST, 0, listen, http, sizeof(listen)) == 0 && !listen[0]);
+    CHECK(net_handed_lists(FIRST, 2, listen, http, 8) == 2 && !listen[0]); // no room
+    close(FIRST);
+    close(FIRST + 1);
+}
+
 int main(void)
 {
+    test_lists();
     struct listen_at four, any, unnamed, other = at("127.0.0.2:1");
     struct handed handed;
     put(FIRST, "127.0.0.1:0", &four);
