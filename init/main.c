@@ -407,7 +407,7 @@ int main(void)
     const struct step *steps = inside ? in_containers : in_machine;
     size_t n = inside ? sizeof(in_containers) / sizeof(*in_containers)
                       : sizeof(in_machine) / sizeof(*in_machine);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n && !power_asked(); i++) // nothing begins that is killed at once
         run_step(&steps[i]);
     for (;;)
         loop_once(INT64_MAX);
