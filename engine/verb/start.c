@@ -51,7 +51,8 @@ enum status start_http(struct settings *settings, struct err *err)
     }
     if (status == OK) {
         memset(settings->listen_http, 0, sizeof(settings->listen_http));
-        memcpy(settings->listen_http, out.p, out.n);
+        if (out.n)
+            memcpy(settings->listen_http, out.p, out.n);
     } else {
         err_set(err, status, "listen-http: auto has no room for so many addresses; write them out");
     }

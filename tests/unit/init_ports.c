@@ -3,6 +3,7 @@
  */
 #include "../../init/ports.h"
 #include "check.h"
+#include "listen_lines.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -92,46 +93,16 @@ static const char *shown(const struct port_list *l)
 
 static void test_reading(void)
 {
-    static const struct {
-        const char *listen, *read, *plain; // read NULL: it is none
-    } lists[] = {
-        {"[::]:443,[::]:11434", "6 00000000 443, 6 00000000 11434", "6 00000000 80"},
-        {"*:443", "6 00000000 443", "6 00000000 80"},
-        {"0.0.0.0:443", "4 00000000 443", "4 00000000 80"},
-        {" ,192.0.2.7:443\t[2001:db8::7]:8443,", "4 c0000207 443, 6 20010db8 8443",
-         "4 c0000207 80, 6 20010db8 80"},
-        {"localhost:443,localhost:11434", "4 7f000001 443, 4 7f000001 11434", "4 7f000001 80"},
-        {"[::]:80", "6 00000000 80", ""},
-        {"192.0.2.7:443,[::]:443,192.0.2.8:443", "4 c0000207 443, 6 00000000 443, 4 c0000208 443",
-         "6 00000000 80"},
-        {"192.0.2.7:0", "4 c0000207 0", "4 c0000207 80"},
-        {"", "", ""},
-        {" , ", NULL, NULL},
-        {"443", NULL, NULL},
-        {":443", NULL, NULL},
-        {"192.0.2.7:", NULL, NULL},
-        {"192.0.2.7:65536", NULL, NULL},
-        {"192.0.2.7:000443", NULL, NULL},
-        {"192.0.2.7:44x", NULL, NULL},
-        {"::1:443", NULL, NULL},
-        {"[::1:443", NULL, NULL},
-        {"[]:443", NULL, NULL},
-        {"box:443", NULL, NULL},
-        {"[::]:443,box:443", NULL, NULL},
-        {"[0000000000000000000000000000000000000000000000000000000000000000000000000000]:443", NULL,
-         NULL},
-        {"*:1,*:2,*:3,*:4,*:5,*:6,*:7,*:8,*:9,*:10,*:11,*:12,*:13,*:14,*:15,*:16,*:17", NULL, NULL},
-    };
-    for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++) {
+    for (size_t i = 0; i < LISTEN_LINES; i++) {
         struct port_list l = {.n = -1}, plain;
-        bool good = ports_read(&l, lists[i].listen);
-        if (!CHECK(good == (lists[i].read != NULL)))
-            fprintf(stderr, "    of \"%s\"\n", lists[i].listen);
+        bool good = ports_read(&l, listen_lines[i].listen);
+        if (!CHECK(good == (listen_lines[i].read != NULL)))
+            fprintf(stderr, "    of \"%s\"\n", listen_lines[i].listen);
         CHECK(good || l.n == -1);
-        if (good && lists[i].read) {
-            CHECK_TEXT(shown(&l), lists[i].read);
+        if (good && listen_lines[i].read) {
+            CHECK_TEXT(shown(&l), listen_lines[i].read);
             ports_plain(&plain, &l);
-            CHECK_TEXT(shown(&plain), lists[i].plain);
+            CHECK_TEXT(shown(&plain), listen_lines[i].plain);
         }
     }
 }

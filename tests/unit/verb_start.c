@@ -1,7 +1,11 @@
 // verb_start.c - the settings of a start (engine/verb/start.c): which ones are refused, that a box
 // does without those and keeps all others, and what of them anybody is told.
 #include "../../engine/verb/start.h"
+#include "../../engine/net/address.h"
 #include "check.h"
+#include "listen_lines.h"
+
+#include <netinet/in.h>
 
 static const struct bad {
     const char *name, *value;
@@ -87,8 +91,46 @@ static void test_many(void)
     CHECK(!settings_named("there is no setting") && !settings_named("modelsx: y"));
 }
 
+static bool read_lines(char out[600], const char *text)
+{
+    struct listen_at at[16];
+    struct err err = {0};
+    size_t n = 0, used = 0;
+    out[0] = 0;
+    if (listen_parse(at, COUNT_OF(at), &n, "listen", text, &err) != OK)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        const struct sockaddr_in *four = (const void *)&at[i].at;
+        const struct sockaddr_in6 *six = (const void *)&at[i].at;
+        const bool is_six = at[i].at.ss_family == AF_INET6;
+        const uint8_t *p =
+            is_six ? six->sin6_addr.s6_addr : (const uint8_t *)&four->sin_addr.s_addr;
+        used += (size_t)snprintf(out + used, 600 - used, "%s%d %02x%02x%02x%02x %u", i ? ", " : "",
+                                 is_six ? 6 : 4, p[0], p[1], p[2], p[3], at[i].port);
+    }
+    return true;
+}
+
+static void test_listen(void)
+{
+    char text[600];
+    struct err err = {0};
+    for (size_t i = 0; i < LISTEN_LINES; i++) {
+        struct settings settings;
+        settings_default(&settings);
+        CHECK(read_lines(text, listen_lines[i].listen) == (listen_lines[i].read != NULL));
+        if (!listen_lines[i].read)
+            continue;
+        CHECK_TEXT(text, listen_lines[i].read);
+        snprintf(settings.listen, sizeof(settings.listen), "%s", listen_lines[i].listen);
+        CHECK(start_http(&settings, &err) == OK && read_lines(text, settings.listen_http));
+        CHECK_TEXT(text, listen_lines[i].plain);
+    }
+}
+
 int main(void)
 {
+    test_listen();
     for (size_t i = 0; i < COUNT_OF(bad); i++)
         test_one(&bad[i]);
     test_many();
