@@ -1,4 +1,5 @@
-/* conf.c - the settings of tawny.conf that init needs: host name, fixed addresses, time servers.
+/* conf.c - the settings of tawny.conf that init needs: host name, fixed addresses, time servers,
+ * where the engine listens, whether drivers are loaded later on.
  *
  * The file is `key = value` lines; '#' starts a comment line, or a comment behind a blank; a value
  * may stand in double quotes (as engine/base/settings.c has it: both must see the same name). It is
