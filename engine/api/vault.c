@@ -20,7 +20,7 @@ static const struct vault_file {
 } files[] = {
     {"api-key", 4096, 0600},
     {"keys.json", KEYS_FILE_BYTES, 0600},
-    {"aliases", 64 << 10, 0600},
+    {"aliases", STORE_ALIASES_BYTES, 0600},
     {"model-defaults.json", DEFAULTS_FILE_BYTES, 0600},
     {SETTINGS_KEPT, SETTINGS_FILE_BYTES, 0600},
     {"tls/ca.crt", 16384, 0644},

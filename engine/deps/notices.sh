@@ -6,7 +6,7 @@ set -eu
 HERE=$(cd "$(dirname "$0")" && pwd)
 section() { printf '\n%s\n%s\n%s\n\n' "$(printf '%080d' 0 | tr 0 =)" "$1" "$(printf '%080d' 0 | tr 0 =)"; }
 
-echo 'Tawny, and the software that is linked into it: who wrote it and under which terms it is here.'
+echo 'Tawny, and the software that is linked into it or stands beside it: who wrote it and under which terms it is here.'
 section 'Tawny (MIT)'
 cat "$HERE/../../LICENSE"
 for d in "$1"/licences/*/; do
@@ -28,8 +28,8 @@ The certificates of authorities: Mozilla's list, MPL-2.0 (Debian source package 
 Firmware for graphics and network chips: by AMD and Realtek, redistributable unmodified under their own terms (Debian
 source package firmware-nonfree).
 
-All are unmodified packages of Debian 13 or its backports; `apt-get source NAME` gives the sources of each. What their
-authors want shown follows, word for word.
+All but e2fsck, which is built from Debian's source as it is, are unmodified packages of Debian 13 or its backports;
+`apt-get source NAME` gives the sources of each. What their authors want shown follows, word for word.
 T
 section 'Firmware: the terms of AMD and Realtek'
 cat "$HERE/../../boot/licences/firmware.txt"

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEPT_BYTES_MOST = 128 << 10, NAME_MOST = 200 };
+enum { NAME_MOST = 200 };
 
 bool store_name_good(struct bytes name)
 {
@@ -192,9 +192,9 @@ enum status store_aliases_good(struct bytes kept, struct err *err)
 {
     struct plan_of_names *names = mem_alloc(sizeof(*names));
     enum status status =
-        kept.n <= KEPT_BYTES_MOST
+        kept.n <= STORE_ALIASES_BYTES
             ? read_pairs(names, kept, '\n', err)
-            : err_set(err, BAD_INPUT, "they take more than %d bytes", (int)KEPT_BYTES_MOST);
+            : err_set(err, BAD_INPUT, "they take more than %d bytes", (int)STORE_ALIASES_BYTES);
     free(names);
     return status == OK ? OK : err_set(err, BAD_INPUT, "aliases: %s", err->text);
 }
@@ -205,7 +205,7 @@ void names_read_kept(struct plan_of_names *names, const char *path)
     struct plan_of_names *kept = mem_alloc(sizeof(*kept));
     struct err err = {0};
     struct buf text;
-    enum status status = path[0] ? file_read(&text, path, KEPT_BYTES_MOST, &err) : NOT_FOUND;
+    enum status status = path[0] ? file_read(&text, path, STORE_ALIASES_BYTES, &err) : NOT_FOUND;
     if (status == OK) {
         status = read_pairs(kept, buf_view(&text), '\n', &err);
         buf_free(&text);
@@ -225,7 +225,7 @@ enum status names_keep(const struct plan_of_names *names, const char *path, stru
     enum status status = OK;
     if (!path[0])
         return OK;
-    buf_init(&text, KEPT_BYTES_MOST);
+    buf_init(&text, STORE_ALIASES_BYTES);
     for (size_t i = 0; i < names->n && status == OK; i++)
         if (!names->aliases[i].is_set)
             status = buf_format(&text, "%s: %s\n", names->aliases[i].name, names->aliases[i].model);

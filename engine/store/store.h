@@ -24,7 +24,8 @@ enum {
     STORE_NAME_BYTES = 256,
     STORE_PATH_BYTES = 1400,
     STORE_ALIASES_MOST = 128,
-    STORE_FOLDERS_MOST = 8, // of the setting
+    STORE_ALIASES_BYTES = 128 << 10, // of the file that they are kept in
+    STORE_FOLDERS_MOST = 8,          // of the setting
 };
 
 struct store_about {                            // what a file's head says
