@@ -395,6 +395,7 @@ struct attention_far {
     const struct tensor *out, *q, *near, *far, *near_pages, *far_pages, *table, *count, *sinks,
         *chosen;
     int32_t n_head, window, ratio;
+    int32_t n_most; // rows that are chosen at most, where chosen is not NULL
     float scale;
 };
 void op_attention_far(struct compute *compute, const struct attention_far *args);
@@ -404,7 +405,8 @@ void op_rows(struct compute *compute, const struct tensor *out, const struct ten
              const struct tensor *row);
 
 // to = from, byte by byte: whole rows without gaps between them, in any formats (rows of a cache
-// too), a multiple of 16 bytes and less than 2^31; as many in both, which do not overlap.
+// too), a multiple of 4 bytes and less than 2^31; as many in both, which do not overlap. On a GPU
+// bytes and offsets are multiples of 16, as its caches' rows are.
 void op_copy(struct compute *compute, const struct tensor *to, const struct tensor *from);
 
 enum { TOP_K_MOST = 64 };

@@ -372,8 +372,8 @@ void op_attention_far(struct compute *compute, const struct attention_far *a)
              is_vector(a->table, DTYPE_I32, n_tokens) && is_vector(a->count, DTYPE_I32, n_tokens),
          "op_attention_far", "pages, table or count");
     want(is_optional_vector(a->sinks, a->n_head), "op_attention_far", "sinks");
-    want(!a->chosen || is_chosen(a->chosen, n_tokens, a->far_pages, a->ratio), "op_attention_far",
-         "chosen");
+    want(!a->chosen || (is_chosen(a->chosen, n_tokens, a->far_pages, a->ratio) && a->n_most >= 1),
+         "op_attention_far", "chosen");
     compute->backend->attention_far(compute, a);
 }
 
@@ -393,9 +393,7 @@ void op_copy(struct compute *compute, const struct tensor *to, const struct tens
     want(n_bytes == from->row_bytes * (size_t)from->n_rows && n_bytes == tensor_span(to) &&
              n_bytes == to->row_bytes * (size_t)to->n_rows,
          "op_copy", "gaps, or not as many bytes");
-    want(n_bytes % 16 == 0 && n_bytes < (size_t)1 << 31 && to->offset % 16 == 0 &&
-             from->offset % 16 == 0,
-         "op_copy", "bytes");
+    want(n_bytes % 4 == 0 && n_bytes < (size_t)1 << 31, "op_copy", "bytes");
     if (n_bytes > 0)
         compute->backend->copy(compute, to, from, n_bytes);
 }

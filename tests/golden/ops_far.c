@@ -89,11 +89,11 @@ static void far(struct shape s, int32_t total, int32_t n)
                                                 .row = &tr->on[d],
                                                 .cache_k = &near->on[d],
                                                 .head_dim = s.dim});
-        op_attention_far(ops_on[d],
-                         &(struct attention_far){
-                             &out->on[d], &q->on[d], &near->on[d], &rows->on[d], &pages->on[d],
-                             &pages->on[d], &zero->on[d], &tc->on[d], &sinks->on[d],
-                             s.chosen ? &chosen->on[d] : NULL, s.n_head, s.window, s.ratio, 0.2f});
+        op_attention_far(ops_on[d], &(struct attention_far){
+                                        &out->on[d], &q->on[d], &near->on[d], &rows->on[d],
+                                        &pages->on[d], &pages->on[d], &zero->on[d], &tc->on[d],
+                                        &sinks->on[d], s.chosen ? &chosen->on[d] : NULL, s.n_head,
+                                        s.window, s.ratio, total / s.ratio + 1, 0.2f});
         submit(d);
     }
     compare(pooled, LIMIT_SUMS);

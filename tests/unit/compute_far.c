@@ -338,6 +338,7 @@ static void check_far(struct compute *compute, struct far f)
                                                       .n_head = f.n_head,
                                                       .window = f.window,
                                                       .ratio = f.ratio,
+                                                      .n_most = f.count,
                                                       .scale = 0.3f});
     run_end(compute);
     tensor_read(compute, f.out, &out, (size_t)(f.n * wide) * sizeof(float));

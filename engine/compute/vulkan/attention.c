@@ -22,7 +22,6 @@ enum {
     HEAD_MOST = 576,        // columns of a head
     SPLIT_MOST = 64,        // also in attention_join.comp
 };
-static const double DISPATCH_FLOPS = 50e9; // most of one dispatch: 50 ms of a slow device
 static const float LOG2_E = 1.4426950408889634f;
 
 struct call { // tokens `from` .. `to` - 1 of an operation, one way

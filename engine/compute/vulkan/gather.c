@@ -36,6 +36,9 @@ void vk_copy(struct compute *compute, const struct tensor *to, const struct tens
     enum { GROUP_BYTES = 2048 * 16 }; // what a workgroup of copy.comp takes
     const struct push_copy push = {vk_range(to).address, vk_range(from).address,
                                    (uint32_t)(n_bytes / 16)};
+    if (n_bytes % 16 != 0 || to->offset % 16 != 0 || from->offset % 16 != 0)
+        die("op_copy: %zu bytes from %zu to %zu, not in pieces of 16", n_bytes, from->offset,
+            to->offset);
     vk_dispatch(vk_of(compute),
                 &(struct dispatch){
                     .kernel = "copy",

@@ -189,6 +189,7 @@ struct expert_matrices {
     uint32_t expert_rows;                // from one expert to the next
 };
 
+#define DISPATCH_FLOPS 50e9      // most of one dispatch of attention: 50 ms of a slow device
 enum { MATVEC_MOST = FEW_ROWS }; // tokens; more are a matrix-matrix product
 // matvec.c, matmul.c: the two halves of vk_matmul and vk_matmul_glu (dispatch by n_tokens is in
 // product.c) and of vk_matmul_experts.

@@ -138,6 +138,7 @@ static void attend(const struct pass *p, int32_t i, const struct tensor *att,
                                                  .n_head = l->n_head,
                                                  .window = l->window,
                                                  .ratio = l->ratio,
+                                                 .n_most = p->h->index_most,
                                                  .scale = p->h->attention_scale});
     else
         op_attention(p->compute, att, q, near, NULL, pages, &p->table, &p->count,

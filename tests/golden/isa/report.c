@@ -559,7 +559,7 @@ static void far_rows(enum dtype type, int32_t ratio, int32_t n)
     op_attention_far(compute,
                      &(struct attention_far){out, q, near, &far_rows, pages, pages, table, count,
                                              rows(DTYPE_F32, 1, N_HEAD), few ? chosen : NULL,
-                                             N_HEAD, 128, ratio, 0.05f});
+                                             N_HEAD, 128, ratio, 512, 0.05f});
     finish();
     free_to(0);
 }
