@@ -36,6 +36,7 @@ def recorded():
 def compare(got, rows, ties={}):
     """(mean KL, worst, share of positions with the same first): what is not recorded counts as one. ties: {position: how far off it may
     be}, which is then not the worst"""
+    if len(got) != len(rows): raise ValueError('%d positions are compared with %d' % (len(got), len(rows)))
     z = got.astype('f8')
     z -= z.max(1, keepdims=True)
     z -= np.log(np.exp(z).sum(1, keepdims=True))

@@ -36,6 +36,7 @@ struct index {
     int64_t dim;
     int32_t n_head, n_rot, block, n_most;
     enum rope_pairs pairs;
+    bool weighted; // heads, by weights of both signs
 };
 
 // Tokens 0 .. total - 1 of one sequence leave keys; the last n of them choose.
@@ -44,8 +45,8 @@ static void index_of(struct index x, int32_t total, int32_t n)
     int32_t pos[ALL_ROWS], row[ALL_ROWS], count[TOKENS_MOST], turns[256];
     const int64_t words = ALL_ROWS / x.block / 32;
     struct rope rope = {.pairs = x.pairs, .n_rot = x.n_rot};
-    if (!case_open("index of %d x %lld, %d in blocks of %d, %d of %d", x.n_head, (long long)x.dim,
-                   x.n_most, x.block, n, total))
+    if (!case_open("index of %d x %lld%s, %d in blocks of %d, %d of %d", x.n_head, (long long)x.dim,
+                   x.weighted ? " weighted" : "", x.n_most, x.block, n, total))
         return;
     for (int32_t t = 0; t < total; t++)
         pos[t] = t, row[t] = table_pages[t / PAGE_ROWS] * PAGE_ROWS + t % PAGE_ROWS;
@@ -53,9 +54,10 @@ static void index_of(struct index x, int32_t total, int32_t n)
         count[t] = total - n + t + 1;
     rope_turns(turns, &rope.magnitude, x.n_rot, &(struct rope_scaling){1e4f, 1});
     struct both *k = both_random(total, x.dim, 1), *q = both_random(n, x.n_head * x.dim, 1),
-                *norm = both_random(1, x.dim, 1), *tp = both_ints(pos, total),
-                *tr = both_ints(row, total), *tc = both_ints(count, n), *table = both_ints(NULL, n),
-                *tt = both_ints(turns, x.n_rot), *pages = both_ints(table_pages, PAGES),
+                *norm = both_random(1, x.dim, 1), *weight = both_random(n, x.n_head, 1),
+                *tp = both_ints(pos, total), *tr = both_ints(row, total), *tc = both_ints(count, n),
+                *table = both_ints(NULL, n), *tt = both_ints(turns, x.n_rot),
+                *pages = both_ints(table_pages, PAGES),
                 *raw = both_cache(DTYPE_F16, ALL_ROWS, x.dim),
                 *keys = both_cache(DTYPE_F16, ALL_ROWS / x.block, x.dim),
                 *chosen = both_tensor(DTYPE_I32, n, words, NULL);
@@ -71,15 +73,17 @@ static void index_of(struct index x, int32_t total, int32_t n)
                                                       .rope = rope,
                                                       .block = x.block,
                                                       .eps = 1e-6f});
-        op_index_choose(ops_on[d], &(struct index_choose){.chosen = &chosen->on[d],
-                                                          .q = &q->on[d],
-                                                          .keys = &keys->on[d],
-                                                          .pages = &pages->on[d],
-                                                          .table = &table->on[d],
-                                                          .count = &tc->on[d],
-                                                          .n_head = x.n_head,
-                                                          .block = x.block,
-                                                          .n_most = x.n_most});
+        op_index_choose(ops_on[d],
+                        &(struct index_choose){.chosen = &chosen->on[d],
+                                               .q = &q->on[d],
+                                               .keys = &keys->on[d],
+                                               .pages = &pages->on[d],
+                                               .table = &table->on[d],
+                                               .count = &tc->on[d],
+                                               .weight = x.weighted ? &weight->on[d] : NULL,
+                                               .n_head = x.n_head,
+                                               .block = x.block,
+                                               .n_most = x.n_most});
         submit(d);
     }
     compare_ints(chosen);
@@ -140,10 +144,9 @@ static void attend(int32_t n_head, int32_t n_head_kv, int32_t head_dim, enum dty
 void stream_cases(void)
 {
     static const struct index indices[] = {
-        {128, 4, 64, 4, 32, ROPE_NEOX},
-        {32, 4, 8, 4, 2, ROPE_NEOX},
-        {40, 1, 40, 2, 7, ROPE_NORM},
-        {256, 8, 64, 8, 16, ROPE_NEOX},
+        {128, 4, 64, 4, 32, ROPE_NEOX},        {32, 4, 8, 4, 2, ROPE_NEOX},
+        {40, 1, 40, 2, 7, ROPE_NORM},          {256, 8, 64, 8, 16, ROPE_NEOX},
+        {128, 64, 64, 4, 32, ROPE_NEOX, true}, {64, 61, 32, 4, 9, ROPE_NORM, true},
     };
     static const int64_t tokens[] = {1, 7, 40};
     for (size_t i = 0; i < COUNT_OF(tokens); i++)
