@@ -604,6 +604,7 @@ struct arch {
     void (*forward)(const struct pass *p); // from tokens to the state before the output norm
     bool layer_norm;                       // norms take the mean away (Ba et al. 2016)
     bool both_ways; // tokens see what follows them, also where attention.causal is missing
+    bool says_mtp;  // files without blocks that predict further tokens say that they have some
 };
 #define RULES(table) .rules = table, .n_rules = COUNT_OF(table)
 

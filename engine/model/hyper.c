@@ -473,8 +473,8 @@ static enum status find_arch(const struct gguf *gguf, const struct arch **out, s
     return OK;
 }
 
-// Layer i only predicts further tokens. Some files that were made without such layers say all the
-// same that the last one is one.
+// Layer i only predicts further tokens. Of some architectures (says_mtp) files that were made
+// without such layers say all the same that the last one is one.
 static bool predicts(const struct gguf *gguf, int32_t i)
 {
     char projection[64], norm[64];
@@ -482,6 +482,23 @@ static bool predicts(const struct gguf *gguf, int32_t i)
     snprintf(norm, sizeof(norm), "blk.%d.attn_norm.weight", i);
     return gguf->n_missing > 0 || gguf_find_tensor(gguf, projection) ||
            !gguf_find_tensor(gguf, norm);
+}
+
+static void read_counts(struct reader *r, struct hyper *h)
+{
+    h->n_layer = reader_int(r, "block_count", 1, MAX_LAYER, REQUIRED);
+    h->n_mtp = reader_int(r, "nextn_predict_layers", 0, MAX_LAYER, 0);
+    if (h->arch->says_mtp && h->n_mtp > 0 && h->n_mtp < h->n_layer &&
+        !predicts(r->gguf, h->n_layer - h->n_mtp)) {
+        log_info("key '%s' is %d, but block %d has no projection to predict with: all %d blocks "
+                 "are taken for layers",
+                 r->key, h->n_mtp, h->n_layer - h->n_mtp, h->n_layer);
+        h->n_mtp = 0;
+    }
+    if (h->n_mtp >= h->n_layer)
+        reader_refuse(r, BAD_INPUT, "key '%s' is %d of %d layers", r->key, h->n_mtp, h->n_layer);
+    h->n_mtp = r->status == OK ? h->n_mtp : 0;
+    r->n_layer = h->n_layer -= h->n_mtp;
 }
 
 enum status hyper_read(struct hyper *out, const struct gguf *gguf, bool draft, struct err *err)
@@ -494,14 +511,7 @@ enum status hyper_read(struct hyper *out, const struct gguf *gguf, bool draft, s
                        .arch = h.arch,
                        .err = err,
                        .asked = mem_array((size_t)gguf->n_values + 1, 1)};
-    h.n_layer = reader_int(&r, "block_count", 1, MAX_LAYER, REQUIRED);
-    h.n_mtp = reader_int(&r, "nextn_predict_layers", 0, MAX_LAYER, 0);
-    if (h.n_mtp > 0 && h.n_mtp < h.n_layer && !predicts(gguf, h.n_layer - h.n_mtp))
-        h.n_mtp = 0;
-    if (h.n_mtp >= h.n_layer)
-        reader_refuse(&r, BAD_INPUT, "key '%s' is %d of %d layers", r.key, h.n_mtp, h.n_layer);
-    h.n_mtp = r.status == OK ? h.n_mtp : 0;
-    r.n_layer = h.n_layer -= h.n_mtp;
+    read_counts(&r, &h);
     h.layers = mem_array((size_t)h.n_layer + 1, sizeof(*h.layers)); // one for draft_read
     read_common(&r, &h);
     if (r.status == OK)

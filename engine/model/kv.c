@@ -159,7 +159,7 @@ static enum status open_cache(struct kv *kv, struct compute *compute, const stru
         compute_cache(compute, cache_of(kv, i, cache), type, n_rows, kind.n_cols, err);
     return status == OK || !err ? status
                                 : err_prefix(err, "memory for %lld tokens (lower ctx or parallel)",
-                                             (long long)n_rows);
+                                             (long long)n_rows * kind.positions);
 }
 
 // Slots of state, where the layer is recurrent.
@@ -395,7 +395,7 @@ static void copy_page(const struct kv *kv, struct compute *compute, const struct
             const int64_t page = PAGE_ROWS / kv_positions(kv, copy->pool, caches[c]),
                           step = page < KV_ROWS_STEP ? page : KV_ROWS_STEP,
                           n = ((copy->n_rows * page + PAGE_ROWS - 1) / PAGE_ROWS + step - 1) /
-                              step * step; // op_copy moves 16 bytes at a time
+                              step * step;
             const struct tensor to = tensor_rows(caches[c], copy->to * page, n),
                                 from = tensor_rows(caches[c], copy->from * page, n);
             op_copy(compute, &to, &from);

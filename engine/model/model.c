@@ -122,6 +122,22 @@ static void fill_abilities(struct model *m)
 
 // ---- open and close -----------------------------------------------------------------------------
 
+// The length of a layer's rows that is no multiple of 32; 0: all are.
+static int64_t odd_row(const struct hyper *h, const struct layer_hyper *layer)
+{
+    const bool groups = h->n_out_group > 0;
+    const int64_t rows[] = {h->n_embd,
+                            layer->n_ff,
+                            h->n_stream_low,
+                            groups ? h->n_lora_q : 0,
+                            groups ? hyper_dim(h, layer, N_OUT_HEADS) : 0,
+                            groups ? hyper_dim(h, layer, N_LORA_OUT) : 0};
+    for (size_t k = 0; k < COUNT_OF(rows); k++)
+        if (rows[k] % 32 != 0)
+            return rows[k];
+    return 0;
+}
+
 // The processor takes any shape; kernels of a GPU read rows in pieces (compute.h).
 static enum status check_device(const struct compute *compute, const struct hyper *h,
                                 struct err *err)
@@ -140,13 +156,11 @@ static enum status check_device(const struct compute *compute, const struct hype
                 err, UNSUPPORTED,
                 "heads of %d dimensions; on %s they must be a multiple of 8, at most 576",
                 layer->head_dim, compute_info(compute)->device);
-        if (h->n_embd % 32 != 0 || layer->n_ff % 32 != 0 || h->n_stream_low % 32 != 0 ||
-            (h->n_out_group > 0 &&
-             (h->n_lora_q % 32 != 0 || hyper_dim(h, layer, N_OUT_HEADS) % 32 != 0 ||
-              hyper_dim(h, layer, N_LORA_OUT) % 32 != 0)))
+        const int64_t row = odd_row(h, layer);
+        if (row > 0)
             return err_set(err, UNSUPPORTED,
-                           "rows of %d and %d numbers; on %s they must be multiples of 32",
-                           h->n_embd, layer->n_ff, compute_info(compute)->device);
+                           "rows of %lld numbers; on %s they must be a multiple of 32",
+                           (long long)row, compute_info(compute)->device);
     }
     return OK;
 }

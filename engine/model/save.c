@@ -87,15 +87,15 @@ static enum status copy_rows(struct walk *w, const struct tensor *to, const stru
     return compute_finish(w->m->compute, w->err);
 }
 
-// Whole rows, a multiple of 16 bytes. What is before and behind the bytes first .. end - 1 of them
-// is of others.
+// Whole rows, a multiple of 4 bytes, of 16 on a GPU (op_copy). What is before and behind the bytes
+// first .. end - 1 of them is of others.
 static enum status walk_rows(struct walk *w, const struct tensor *rows, size_t first, size_t end)
 {
     const size_t n_bytes = rows->row_bytes * (size_t)rows->n_rows;
     uint8_t *p = w->p ? w->p + w->n_bytes : NULL;
     struct tensor staging = w->staging;
     enum status status = OK;
-    if (n_bytes % 16 != 0)
+    if (n_bytes % (strcmp(compute_info(w->m->compute)->backend, "cpu") == 0 ? 4 : 16) != 0)
         return err_set(w->err, UNSUPPORTED, "states of %zu bytes cannot be written", n_bytes);
     w->n_bytes += n_bytes;
     staging.n_cols = (int64_t)(n_bytes / sizeof(float));

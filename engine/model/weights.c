@@ -126,6 +126,8 @@ static enum status guess(struct planner *p, const struct rule *rule, const char 
     if (!dtype_known(tensor->type) ||
         want[0] % (uint64_t)dtype_block_elements((enum dtype)tensor->type) != 0)
         tensor->type = DTYPE_F16; // as quantisers store rows that are no whole blocks
+    if (rule->form == EXPERTS)
+        tensor->type = DTYPE_I32;
     enum status status = gguf_measure(tensor, name, p->err);
     if (status != OK)
         return status;
@@ -372,17 +374,26 @@ static int64_t rows_for(const struct weights *w, const struct placement *place, 
     return n >= (double)left ? left : n < 1 ? 1 : (int64_t)n;
 }
 
+// Rows that are read together, by the number of an expert or of a group of heads: a device lays
+// them into one buffer. 1: each by itself.
+static int64_t whole_rows(const struct placement *place, const struct hyper *hyper)
+{
+    if (place->rule->rows == N_LORA_OUT)
+        return hyper->n_lora_out;
+    return place->tensor->dims[2] > 1 ? (int64_t)place->tensor->dims[1] : 1;
+}
+
 // Some rows of a matrix; its place is taken with the first. AGAIN: it has more.
 static enum status load_matrix(struct weights *w, struct compute *compute,
-                               const struct placement *place, const uint8_t *data, double ms,
-                               struct err *err)
+                               const struct placement *place, const struct hyper *hyper,
+                               const uint8_t *data, double ms, struct err *err)
 {
     const uint64_t from_us = clock_us();
     enum status status = OK;
     if (w->row == 0)
-        status = compute_weight_begin(
-            compute, place->slot, (enum dtype)place->tensor->type, place->n_rows, place->n_cols,
-            (int64_t)(place->tensor->dims[2] > 1 ? place->tensor->dims[1] : 1), data, err);
+        status =
+            compute_weight_begin(compute, place->slot, (enum dtype)place->tensor->type,
+                                 place->n_rows, place->n_cols, whole_rows(place, hyper), data, err);
     const int64_t n = rows_for(w, place, ms);
     if (status == OK)
         status = compute_weight_rows(compute, place->slot, w->row, n, data, err);
@@ -413,7 +424,7 @@ static enum status load(struct weights *w, struct compute *compute, const struct
                         struct err *err)
 {
     if (place->rule->form == MATRIX)
-        return load_matrix(w, compute, place, data, ms, err);
+        return load_matrix(w, compute, place, hyper, data, ms, err);
     enum status status = place->rule->form == EXPERTS
                              ? load_experts(compute, place, hyper, data, err)
                              : load_small(compute, place, data, err);

@@ -129,7 +129,14 @@ static void nextn_hyper(struct file *f)
 static void test_further_tokens(void)
 {
     struct file f;
-    make_model_with(&f, nextn_hyper, NULL); // the second of two layers is not the trunk's
+    struct model *m = NULL;
+    struct err err = {0};
+    // the second of two layers is not the trunk's, also where nothing is left to predict with
+    make_model_with(&f, nextn_hyper, NULL);
+    write_model(&f);
+    if (CHECK(model_open(&m, compute, path, &(struct model_options){0, 1, 8}, &err) == OK))
+        CHECK(model_info(m)->n_layer == 1);
+    model_close(m);
     OPENS(&f, OK, "");
 }
 

@@ -78,17 +78,22 @@ static inline void array_begin(struct file *f, const char *key, uint32_t type, u
     put_u32(f, type);
     put_u64(f, n);
 }
+static inline void add_planes(struct file *f, const char *name, uint32_t type,
+                              const uint64_t dims[3], uint64_t offset)
+{
+    const uint32_t n_dims = dims[2] > 1 ? 3 : dims[1] > 1 ? 2 : 1;
+    f->n_tensors++;
+    put_text(f, name);
+    put_u32(f, n_dims);
+    for (uint32_t d = 0; d < n_dims; d++)
+        put_u64(f, dims[d]);
+    put_u32(f, type);
+    put_u64(f, offset);
+}
 static inline void add_tensor(struct file *f, const char *name, uint32_t type, uint64_t cols,
                               uint64_t rows, uint64_t offset)
 {
-    f->n_tensors++;
-    put_text(f, name);
-    put_u32(f, rows > 1 ? 2 : 1);
-    put_u64(f, cols);
-    if (rows > 1)
-        put_u64(f, rows);
-    put_u32(f, type);
-    put_u64(f, offset);
+    add_planes(f, name, type, (uint64_t[3]){cols, rows, 1}, offset);
 }
 
 // ---- a vocabulary -------------------------------------------------------------------------------
@@ -163,6 +168,8 @@ static inline void add_hyper(struct file *f)
 struct shape {
     const char *name;
     uint64_t cols, rows;
+    uint64_t planes; // 0: one
+    uint64_t ids;    // > 0: I32, numbers below it, in turn
 };
 
 static const struct shape tiny_shapes[] = {
@@ -204,7 +211,8 @@ static const struct shape lfm2_shapes[] = {
 static inline void make_shaped_model(struct file *f, void (*hyper)(struct file *f),
                                      const struct shape *shapes, size_t n_shapes, const char *extra)
 {
-    uint64_t offset = 0, n_floats = 0;
+    uint64_t offset = 0, n_floats = 0, ids_at = 0;
+    const struct shape *ids = NULL; // one tensor of numbers at most
     file_begin(f);
     hyper(f);
     add_vocabulary(f, "gpt-2", NULL, 0, NULL, 0);
@@ -225,8 +233,12 @@ static inline void make_shaped_model(struct file *f, void (*hyper)(struct file *
                 name[before] = (char)('0' + layer);
                 memcpy(name + before + 1, digit + 2, strlen(digit + 2) + 1);
             }
-            add_tensor(f, name, DTYPE_F32, shape->cols, shape->rows, offset);
-            offset += (shape->cols * shape->rows * 4 + 31) / 32 * 32;
+            const uint64_t planes = shape->planes ? shape->planes : 1;
+            add_planes(f, name, shape->ids ? DTYPE_I32 : DTYPE_F32,
+                       (uint64_t[3]){shape->cols, shape->rows, planes}, offset);
+            ids_at = shape->ids ? offset : ids_at;
+            ids = shape->ids ? shape : ids;
+            offset += (shape->cols * shape->rows * planes * 4 + 31) / 32 * 32;
         }
     }
     file_counts(f);
@@ -237,6 +249,11 @@ static inline void make_shaped_model(struct file *f, void (*hyper)(struct file *
         state = state * 1664525u + 1013904223u;
         float v = (float)(state >> 8) / (float)(1 << 24) - 0.5f;
         put(f, &v, 4);
+    }
+    uint8_t *data = f->buf.p + f->buf.n - offset;
+    for (uint32_t k = 0; ids && k < ids->cols * ids->rows; k++) {
+        const uint32_t id = k % (uint32_t)ids->ids;
+        memcpy(data + ids_at + 4 * k, &id, sizeof(id));
     }
 }
 

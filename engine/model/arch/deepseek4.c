@@ -168,9 +168,12 @@ static void read(struct reader *r, struct hyper *h)
     h->n_stream = reader_int(r, "hyper_connection.count", 2, STREAMS_READ_MOST, REQUIRED);
     h->n_round = reader_int(r, "hyper_connection.sinkhorn_iterations", 1, ROUNDS_MOST, REQUIRED);
     h->stream_eps = reader_float(r, "hyper_connection.epsilon", 0, 1, NAN);
-    if (r->status == OK && h->layers[0].n_head % h->n_out_group != 0)
-        reader_refuse(r, BAD_INPUT, "key '%s.attention.output_group_count': %d heads in %d groups",
-                      r->arch->name, h->layers[0].n_head, h->n_out_group);
+    for (int32_t i = 0; i < h->n_layer && r->status == OK; i++)
+        if (h->layers[i].n_head % h->n_out_group != 0)
+            reader_refuse(
+                r, BAD_INPUT,
+                "key '%s.attention.output_group_count': %d heads of layer %d in %d groups",
+                r->arch->name, h->layers[i].n_head, i, h->n_out_group);
     if (r->status == OK && ((int64_t)h->n_stream * h->n_embd > MAX_EMBD ||
                             (int64_t)h->n_out_group * h->n_lora_out > MAX_EMBD))
         reader_refuse(r, UNSUPPORTED,
@@ -193,4 +196,4 @@ static void forward(const struct pass *p)
     streams_read(p, &p->w->output_hyper);
 }
 
-const struct arch arch_deepseek4 = {"deepseek4", RULES(rules), read, forward};
+const struct arch arch_deepseek4 = {"deepseek4", RULES(rules), read, forward, .says_mtp = true};
