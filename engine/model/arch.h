@@ -485,7 +485,7 @@ struct activations {                                          // n_batch rows ea
     struct tensor gate, up;                                   // [n_ff or n_ff_shared]
     struct tensor attn_gate;                                  // [N_ATT]
     struct tensor lora_q, q_mla, nope, absorbed, kv, att_mla; // MLA
-    struct tensor head_id;                         // I32: 0, 1, .. n_head - 1 in each row
+    struct tensor head_id; // I32: 0, 1, .. n - 1 in each row: heads, or groups of them
     struct tensor per_layer, per_layer_x, layer_x; // [N_EMBD_LAYERS] twice, [n_embd_layer]
     struct tensor recurrent_in, conv, z, beta, alpha, mixed; // of recurrent layers
     struct tensor slot_in, slot_out;                         // I32 [1][n_batch]

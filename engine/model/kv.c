@@ -2,7 +2,9 @@
 // or Q8_0, of what blocks are chosen by, and slots of recurrent state. past.c says which rows and
 // slots are whose.
 //
-// Layers that see equally far back are one pool: a page of it is PAGE_ROWS rows in each of them.
+// Layers that see equally far back are one pool: a page of it is PAGE_ROWS positions in each of
+// them, fewer rows where a row stands for many positions; such rows are in the pool that sees
+// everything, whatever the window of their layer.
 // Every pool has a table on the device, a row a sequence, and the rows that a pass writes. A layer
 // that reads what another keeps belongs to that one's pool, whose window is the widest of its
 // readers.

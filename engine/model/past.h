@@ -1,5 +1,5 @@
 // past.h - what sequences hold of their past: which pages of cache rows, which slots of recurrent
-// state. Numbers only; the rows and states themselves are tensors of cache.c.
+// state. Numbers only; the rows and states themselves are tensors of kv.c.
 //
 // A sequence holds positions 0 .. held - 1. Their keys and values lie in pages of PAGE_ROWS rows,
 // in one pool for all layers that see everything and one for each distinct window; what is computed

@@ -2,7 +2,8 @@
 // that who writes them to a disk or reads them from one does other things meanwhile.
 //
 // A piece of a page: of each layer of the trunk that sees everything its rows of keys, its rows of
-// values, then those of its index, where it has one. The last piece: of each layer with a window
+// values, then those of its index, where it has one; of any layer the rows that stand for many
+// positions, with what they are chosen by. The last piece: of each layer with a window
 // the rows that position n sees, page by page, in the same order; the states of each layer that has
 // any (two of a recurrent one, one of a table's convolution); and, where a table is read by the
 // last tokens, these, in 32 bytes. Rows come in whole steps (KV_ROWS_STEP), those of others are
