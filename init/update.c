@@ -329,7 +329,8 @@ static void start(const char *name, int (*run)(void *ctx), void (*done)(void *ct
     update.busy = child_start(name, run, done, NULL);
 }
 
-/* The loader has used the trial up already: the next start is the good one's. */
+/* By what the loader told. Where the firmware renames, or GRUB loaded it, the trial is used up and
+ * the next start is the good one's; on firmware that cannot rename it is this one again. */
 static bool on_trial_without_disk(void)
 {
     char credential[256] = "", cmdline[4096] = "";

@@ -221,8 +221,8 @@ void cpu_attention(struct compute *compute, const struct tensor *out, const stru
                                   .q = cpu_span(q),
                                   .k = cpu_span(k),
                                   .pages = cpu_span(pages),
-                                  .table = (const int32_t *)(const void *)cpu_span(table).p,
-                                  .count = (const int32_t *)(const void *)cpu_span(count).p,
+                                  .table = cpu_ints(table),
+                                  .count = cpu_ints(count),
                                   .shape = *shape,
                                   .n_parts_wanted = (4 * cpu->n_threads + shape->n_head_kv - 1) /
                                                     shape->n_head_kv};
@@ -235,7 +235,7 @@ void cpu_attention(struct compute *compute, const struct tensor *out, const stru
     if (shape->alibi)
         args.alibi = span_row(cpu_span(shape->alibi), 0);
     if (shape->pos)
-        args.pos = (const int32_t *)(const void *)cpu_span(shape->pos).p;
+        args.pos = cpu_ints(shape->pos);
     if (shape->chosen)
         args.chosen = cpu_span(shape->chosen);
     check(&args, pages, n_tokens, k->n_rows);

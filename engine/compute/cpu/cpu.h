@@ -249,6 +249,8 @@ struct task {
 struct task *cpu_task(struct cpu *cpu, task_run *run,
                       int64_t n_chunks); // appended to the recording; args zero
 struct span cpu_span(const struct tensor *tensor);
+// The numbers of a tensor of I32, from its first row on.
+const int32_t *cpu_ints(const struct tensor *tensor);
 
 static inline float *span_row(struct span span, int64_t row)
 {

@@ -100,6 +100,11 @@ struct span cpu_span(const struct tensor *tensor)
                          tensor->n_cols, tensor->type};
 }
 
+const int32_t *cpu_ints(const struct tensor *tensor)
+{
+    return (const int32_t *)(const void *)cpu_span(tensor).p;
+}
+
 static void buffer_write(struct compute *compute, const struct tensor *to, const void *from,
                          size_t n_bytes)
 {

@@ -11,11 +11,6 @@
 
 enum { HEADS = 8 };
 
-static const int32_t *ints(const struct tensor *tensor)
-{
-    return (const int32_t *)(const void *)cpu_span(tensor).p;
-}
-
 // The row of position pos, where a row is for `each` of them.
 static int64_t row_of(struct span pages, int32_t table, int32_t pos, int32_t each)
 {
@@ -94,9 +89,9 @@ void cpu_compress(struct compute *compute, const struct compress *args)
         .raw_score = cpu_span(args->raw_score),
         .place = cpu_span(args->place),
         .pages = cpu_span(args->pages),
-        .pos = ints(args->pos),
-        .row = ints(args->row),
-        .table = ints(args->table),
+        .pos = cpu_ints(args->pos),
+        .row = cpu_ints(args->row),
+        .table = cpu_ints(args->table),
         .ratio = args->ratio,
         .overlap = args->overlap,
     };
@@ -187,8 +182,8 @@ void cpu_attention_far(struct compute *compute, const struct attention_far *args
         .far = cpu_span(args->far),
         .near_pages = cpu_span(args->near_pages),
         .far_pages = cpu_span(args->far_pages),
-        .table = ints(args->table),
-        .count = ints(args->count),
+        .table = cpu_ints(args->table),
+        .count = cpu_ints(args->count),
         .n_head = args->n_head,
         .window = args->window,
         .ratio = args->ratio,

@@ -42,7 +42,7 @@ static void record(struct compute *compute, task_run *run, const struct tensor *
     struct task *task = cpu_task((struct cpu *)compute, run, out->n_rows);
     task->gather.out = cpu_span(out);
     task->gather.from = cpu_span(from);
-    task->gather.index = (const int32_t *)(const void *)cpu_span(index).p;
+    task->gather.index = cpu_ints(index);
     task->gather.scale = scale;
 }
 

@@ -8,11 +8,6 @@
 #include <math.h>
 #include <string.h>
 
-static const int32_t *ints(const struct tensor *tensor)
-{
-    return (const int32_t *)(const void *)cpu_span(tensor).p;
-}
-
 static uint16_t *halves(struct span span, int64_t row)
 {
     if (row < 0 || row >= span.n_rows)
@@ -70,9 +65,9 @@ void cpu_index_keys(struct compute *compute, const struct index_keys *args)
         .x = cpu_span(args->x),
         .raw = cpu_span(args->raw),
         .keys = cpu_span(args->keys),
-        .pos = ints(args->pos),
-        .row = ints(args->row),
-        .turns = ints(args->rope.turns),
+        .pos = cpu_ints(args->pos),
+        .row = cpu_ints(args->row),
+        .turns = cpu_ints(args->rope.turns),
         .norm = {.weight = span_row(cpu_span(args->norm), 0), .eps = args->eps, .scale = 1},
         .magnitude = args->rope.magnitude,
         .pairs = args->rope.pairs,
@@ -173,8 +168,8 @@ void cpu_index_choose(struct compute *compute, const struct index_choose *args)
         .keys = cpu_span(args->keys),
         .chosen = cpu_span(args->chosen),
         .pages = cpu_span(args->pages),
-        .table = ints(args->table),
-        .count = ints(args->count),
+        .table = cpu_ints(args->table),
+        .count = cpu_ints(args->count),
         .block = args->block,
         .n_head = args->n_head,
         .n_most = args->n_most,

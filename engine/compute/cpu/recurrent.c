@@ -36,9 +36,7 @@ static float logistic(float x)
 
 static struct args_slots slots_of(const struct tensor *state, const struct slots *slots)
 {
-    return (struct args_slots){(const int32_t *)(const void *)cpu_span(slots->in).p,
-                               (const int32_t *)(const void *)cpu_span(slots->out).p,
-                               cpu_span(state)};
+    return (struct args_slots){cpu_ints(slots->in), cpu_ints(slots->out), cpu_span(state)};
 }
 
 static float *slot_row(const struct args_slots *s, int32_t slot)

@@ -126,11 +126,6 @@ static void want_table(struct cpu *cpu, struct args_rope *args, int64_t n_tokens
     cpu_task(cpu, run_table, n_tokens)->rope = *args;
 }
 
-static const int32_t *ints(const struct tensor *tensor)
-{
-    return (const int32_t *)(const void *)cpu_span(tensor).p;
-}
-
 static struct norm_by head_norm(const struct tensor *weight, float eps)
 {
     return (struct norm_by){
@@ -142,7 +137,7 @@ void cpu_rope_kv(struct compute *compute, const struct rope_kv *args)
     struct cpu *cpu = (struct cpu *)compute;
     const int64_t n_tokens = args->q ? args->q->n_rows : args->k->n_rows;
     struct args_rope a = {
-        .pos = ints(args->pos),
+        .pos = cpu_ints(args->pos),
         .magnitude = args->rope.magnitude,
         .n_head = args->n_head,
         .q_stride = args->q_stride,
@@ -168,7 +163,7 @@ void cpu_rope_kv(struct compute *compute, const struct rope_kv *args)
     if (args->k) {
         a.k = cpu_span(args->k);
         a.cache_k = cpu_span(args->cache_k);
-        a.row = ints(args->row);
+        a.row = cpu_ints(args->row);
     }
     if (args->v) {
         a.v = cpu_span(args->v);
@@ -176,7 +171,7 @@ void cpu_rope_kv(struct compute *compute, const struct rope_kv *args)
         want_bytes(&cpu->thread_bytes, (size_t)args->v->n_cols * sizeof(float));
     }
     if (a.n_rot > 0) {
-        a.turns = ints(args->rope.turns);
+        a.turns = cpu_ints(args->rope.turns);
         want_table(cpu, &a, n_tokens);
     }
     cpu_task(cpu, run_rope_kv, n_tokens)->rope = a;

@@ -177,7 +177,7 @@ void cpu_route(struct compute *compute, const struct tensor *id, const struct te
                            .route = *route};
     if (route->hashed) {
         a.hashed = cpu_span(route->hashed);
-        a.token = (const int32_t *)(const void *)cpu_span(route->token).p;
+        a.token = cpu_ints(route->token);
     }
     cpu_task((struct cpu *)compute, run_route, logits->n_rows)->route = a;
 }
