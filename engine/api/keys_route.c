@@ -120,6 +120,7 @@ static void kept(struct api *api, const struct keeping *keeping)
     if (keeping->deed == BOX_ROTATED) { // the old one counted until now
         sha256_of(bytes_of(keeping->secret), api->keys.list[0]->hash);
         memcpy(api->key, keeping->secret, sizeof(api->key));
+        net_key_over(api->net, api->keys.list[0]->who);
         if (api->key_changed)
             api->key_changed(api->key_changed_arg);
     }
@@ -461,8 +462,10 @@ void key_post(struct api *api, struct exchange *exchange, const struct request *
         return;
     }
     change_do(key, &change);
-    if (change.rotate)
+    if (change.rotate) {
         key_renew(key, secret);
+        net_key_over(api->net, key->who);
+    }
     note_key(exchange, key, change.rotate ? "rotated" : "changed");
     keep(api, exchange, CHANGED, key->id, secret);
     explicit_bzero(secret, sizeof(secret));
@@ -479,6 +482,7 @@ void key_delete(struct api *api, struct exchange *exchange, const struct request
     }
     memcpy(id, key->id, sizeof(id));
     note_key(exchange, key, "revoked");
+    net_key_over(api->net, key->who);
     keys_remove(&api->keys, key);
     keys_tell(api);
     keep(api, exchange, REVOKED, id, "");

@@ -189,6 +189,7 @@ void work_give_back(struct conn *conn)
         take_back(&conn->net->work_us, n, LIMIT_OPEN_WORK_ALL);
     conn->n_paid = 0;
     client->key_ms = now_ms ? now_ms : 1;
+    client->key_who = conn->who;
 }
 
 void work_charge(struct conn *conn, uint32_t n)

@@ -365,6 +365,27 @@ void conn_keyed(struct conn *conn)
     budget_force(conn, conn_answers(conn), conn->out.n);
 }
 
+static void conn_unkeyed(struct conn *conn)
+{
+    budget_give(conn, conn_answers(conn), conn->out.n);
+    conn->keyed = false;
+    conn->client->n_keyed--;
+    budget_force(conn, conn_answers(conn), conn->out.n);
+    if (conn->state == FLUSHING || conn->state == CLOSING)
+        conn_enter(conn, conn->state, LIMIT_OPEN_FLUSH_MS);
+    conn_mark(conn);
+}
+
+void net_key_over(struct net *net, uint64_t who)
+{
+    for (struct conn *conn = net->conns; conn; conn = conn->next)
+        if (conn->keyed && conn->who == who)
+            conn_unkeyed(conn);
+    for (struct client *client = net->clients; client; client = client->next)
+        if (client->key_who == who)
+            client->key_ms = 0;
+}
+
 // What is sent leaves the buffer: seldom, since the rest has to move.
 static void forget_sent(struct conn *conn)
 {

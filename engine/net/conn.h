@@ -59,6 +59,7 @@ struct client { // one address (IPv6: one /64), and what its connections hold to
     size_t n_held[N_BUDGETS];
     uint64_t work_us; // when all the work done for it unkeyed will be paid off
     uint64_t key_ms;  // when one of its connections last showed the key; 0: none has
+    uint64_t key_who; // which one
     size_t n_leaving; // of its open answers, what ends with this turn (makes_room)
 };
 
@@ -112,6 +113,7 @@ struct conn {
     uint32_t interest; // what epoll watches for
     bool on_tls_port, marked, dead, eof, shut;
     bool keyed;         // it has shown the key
+    uint64_t who;       // which one, last; 0: none
     bool waits, worked; // in net->waiting; its handshake or request was paid for
     bool unread;        // the body of its last request is still to come
     struct tls *tls;    // NULL: plain

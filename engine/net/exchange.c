@@ -81,6 +81,7 @@ struct bytes request_host_name(const struct request *request)
 void exchange_keyed(struct exchange *exchange, uint64_t who)
 {
     exchange->request.who = who;
+    exchange->conn->who = who;
     conn_keyed(exchange->conn);
 }
 

@@ -130,6 +130,9 @@ struct bytes request_host_name(const struct request *request);
 // The client has shown a key, `who` of them (not 0): from here on its bodies and answers count
 // among those of keyed clients, and its connection is not closed to make room for others.
 void exchange_keyed(struct exchange *exchange, uint64_t who);
+// That key counts no more, or its secret is another: connections that have shown it last, and
+// addresses that are known by it, are open ones again. What is being answered goes on.
+void net_key_over(struct net *net, uint64_t who);
 // Has the request's body read: once, from the handler of its head. When it is whole, `whole` is
 // called with it, and the body is freed when that returns; before that nothing can be answered.
 // Without a body, `whole` is called at once. TOO_LARGE: it is longer than cap_bytes; NO_ROOM: too

@@ -290,6 +290,35 @@ static void test_places(void)
     leave_all();
 }
 
+// A key that is over makes those open again who showed it last, and nobody else.
+static void test_key_over(void)
+{
+    net.now_ms += 10000;
+    struct conn *mine = join(1, false, FLUSHING, 0), *other = join(2, false, IDLE, 0);
+    mine->who = 5;
+    conn_keyed(mine);
+    other->who = 6;
+    conn_keyed(other);
+    mine->out.n = 1000;
+    budget_force(mine, ANSWERS, 1000);
+    work_charge(mine, LIMIT_OPEN_WORK);
+    CHECK(!work_owed(mine) && mine->deadline_ms == 0);
+    net_key_over(&net, 6);
+    CHECK(mine->keyed && mine->client->n_keyed == 1 && mine->client->key_ms != 0);
+    CHECK(!other->keyed && other->client->n_keyed == 0 && other->client->key_ms == 0);
+    net_key_over(&net, 5);
+    CHECK(!mine->keyed && mine->client->n_keyed == 0 && mine->client->key_ms == 0);
+    CHECK(mine->deadline_ms == net.now_ms + LIMIT_OPEN_FLUSH_MS);
+    CHECK(net.n_held[ANSWERS] == 0 && net.n_held[OPEN_ANSWERS] == 1000);
+    work_charge(mine, LIMIT_OPEN_WORK);
+    CHECK(work_owed(mine)); // what it does costs again
+    budget_give(mine, OPEN_ANSWERS, 1000);
+    mine->out.n = 0;
+    net_key_over(&net, 5); // once more: nothing
+    CHECK(mine->client->n_keyed == 0);
+    leave_all();
+}
+
 int main(void)
 {
     log_level_set(LOG_ERROR + 1);
@@ -303,5 +332,6 @@ int main(void)
     test_open_answers();
     test_places_of_many();
     test_places();
+    test_key_over();
     return check_done("net_budget");
 }
