@@ -39,14 +39,28 @@ static int newest_first(const void *a, const void *b)
     return left->number < right->number ? 1 : left->number > right->number ? -1 : 0;
 }
 
-static size_t list(const char *state, struct found *out)
+// Of the newest so far; a full list loses its oldest.
+static size_t take(struct found *out, size_t n, const struct found *one)
+{
+    size_t at = n < MOST ? n : 0;
+    for (size_t i = 1; n == MOST && i < n; i++)
+        at = newest_first(&out[i], &out[at]) > 0 ? i : at;
+    if (n < MOST || newest_first(one, &out[at]) < 0)
+        out[at] = *one;
+    return n + (n < MOST);
+}
+
+// The newest MOST, however many there are: a folder lists them in any order.
+static size_t list(const char *state, struct found out[MOST])
 {
     char folder[600];
+    struct found one;
     size_t n = 0;
     snprintf(folder, sizeof(folder), "%s/crashes", state);
     DIR *dir = opendir(folder);
-    for (struct dirent *entry; dir && n < MOST && (entry = readdir(dir)) != NULL;)
-        n += read_name(entry->d_name, &out[n]);
+    for (struct dirent *entry; dir && (entry = readdir(dir)) != NULL;)
+        if (read_name(entry->d_name, &one))
+            n = take(out, n, &one);
     if (dir)
         closedir(dir);
     qsort(out, n, sizeof(*out), newest_first);
