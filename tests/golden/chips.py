@@ -12,10 +12,7 @@ EVERY = {'gfx1151': 6, 'gfx1150': 19}  # chip: every how manieth operation
 MODELS = ('qwen3', 'gpt-oss', 'qwen35')  # of mkarch.py; all of them with TAWNY_TEST_FULL=1
 # Passes of many rows take half floats to the chip's matrices. Where that costs more than the limits of all devices (archs.py), KL and the
 # largest error of a log-probability: 26 layers of experts; logits that a softcap spreads.
-# Of 'deepseek4' 39 positions of 40 are off by 2e-5 in the mean, 9e-5 at most, and one, 34, by 3e-3: likely another expert, not yet shown.
-HALF = {'gemma4': (1e-4, 0.08), 'gemma4 experts': (1e-4, 0.08), 'mistral4': (1.5e-4, 0.15), 'deepseek2': (4e-4, 0.2), 'deepseek4': (1.5e-4, 0.2)}
-# Experts that change: compared with float64 that takes the other side of a tie too (ties.py), where routers' numbers are this near.
-TIES = {'qwen35moe': 2e-3}
+HALF = {'gemma4': (1e-4, 0.08), 'gemma4 experts': (1e-4, 0.08), 'mistral4': (1.5e-4, 0.15), 'deepseek2': (4e-4, 0.2)}
 
 # What is planted: the kernel it is for, its flags, the file of kernels/ that is changed, what stands there (once or more), what takes its
 # place, which operation meets it, and what must be said of it.
@@ -100,29 +97,10 @@ def run_counts(work, check):
     check('chip counts: ' + word, good, 'exit %d, %d products, at least %.0f lines: %s' % (r.returncode, len(products), least, products))
 
 
-def taking_sides(model, got, near):
-    """(logits of float64, the ties in which the other side was taken): from the first position on that is off, as long as a tie explains it"""
-    import archs, cases, ties
-    of, swaps = ties.Model(model), set()
-    while True:
-        want, margins = of.logits(cases.IDS, swaps)
-        off = [t for t in range(len(want)) if archs.compare(got[t:t + 1], expected(want[t:t + 1]))[0] > archs.KL]
-        tied = [(i, off[0]) for i in range(len(margins)) if off and margins[i][off[0]] < near and (i, off[0]) not in swaps]
-        if not tied: return want, swaps
-        swaps.add(min(tied, key=lambda at: margins[at]))
-
-
-def expected(want):
-    """float64 logits as the recorded log-probabilities: the largest of each position"""
-    import archs, cases
-    z = want - want.max(1, keepdims=True)
-    z -= np.log(np.exp(z).sum(1, keepdims=True))
-    return [{int(i): float(row[i]) for i in np.argsort(-row)[:cases.ARCH_TOP]} for row in z]
-
-
 def run_models(work, logits, check, only, chip, names):
-    """small models, whole, against the recorded log-probabilities, within the limits of every device: passes of many rows and of one"""
-    import archs, cases, hashlib
+    """small models, whole, against the recorded log-probabilities, within the limits of every device: passes of many rows and of one; where
+    something may be chosen otherwise, many rows against float64 that takes the same sides in ties"""
+    import archs, cases, hashlib, ties
     known = archs.recorded()
     for name in names:
         if only and not any(w in 'chip %s model %s' % (chip, name) for w in only): continue
@@ -140,12 +118,9 @@ def run_models(work, logits, check, only, chip, names):
                 continue
             got = got[-len(rows):]
             sides, wanted = '', rows
-            if name in TIES and batch > 1:
-                want, swaps = taking_sides(model, got, TIES[name])
-                import ties
-                off = archs.compare(ties.Model(model).logits(cases.IDS)[0], rows)[0]
-                check('chip, float64 of %s is as recorded' % name, off <= 1e-6, 'KL %.1e (limit 1e-6)' % off)
-                wanted, sides = expected(want), '; ties taken otherwise than by float64 (layer, position): %s' % (sorted(swaps) or 'none')
+            if name in ties.MODELS and batch > 1:
+                wanted, swaps = ties.check('chip %s model %s' % (chip, name), ties.MODELS[name](model), ids, got, rows, check)
+                sides = '; ties in which float64 takes the other side: %s' % swaps
             kl, worst, top = archs.compare(got, wanted, {at: most for (of, at), most in archs.TIES.items() if of == name})
             most_kl, most = HALF.get(name, (archs.KL, archs.WORST)) if batch > 1 else (archs.KL, archs.WORST)
             check(label, kl <= most_kl and worst <= most and '; 0 faults found' in stderr,

@@ -235,7 +235,7 @@ def bf16(b):
     return (np.ascontiguousarray(b).view('<u2').astype('<u4') << 16).view('<f4')
 
 
-FORMATS = {0: (1, 4, lambda b: np.ascontiguousarray(b).view('<f4')), 1: (1, 2, half), 2: (32, 18, q4_0), 3: (32, 20, q4_1),
+FORMATS = {0: (1, 4, lambda b: np.ascontiguousarray(b).view('<f4')), 1: (1, 2, half), 26: (1, 4, lambda b: np.ascontiguousarray(b).view('<i4')), 2: (32, 18, q4_0), 3: (32, 20, q4_1),
            6: (32, 22, q5_0), 7: (32, 24, q5_1), 8: (32, 34, q8_0),
            10: (256, 84, q2_k), 11: (256, 110, q3_k), 20: (32, 18, lambda b: half(b[:, :2]) * IQ4[nibbles(b[:, 2:])]),
            16: (256, 66, iq2_xxs), 17: (256, 74, iq2_xs), 18: (256, 98, iq3_xxs), 19: (256, 50, iq1_s), 21: (256, 110, iq3_s),
