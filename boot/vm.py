@@ -90,8 +90,8 @@ def choose_accel(kernel, say):
 
 
 class VM:
-    def __init__(self, folder, disk, *, accel, firmware="uefi", bus="virtio-scsi", memory=1024, format="raw",
-                 ports=None, smbios=(), net="net=10.0.2.0/24", drive="", devices=(),
+    def __init__(self, folder, disk, *, accel, firmware="uefi", bus="virtio-scsi", memory=1024, processors=2,
+                 format="raw", ports=None, smbios=(), net="net=10.0.2.0/24", drive="", devices=(),
                  nic="virtio-net-pci,netdev=n,romfile=,id=nic", cable=True, more=(), forward=True,
                  serial=True):
         self.folder = Path(folder)
@@ -103,7 +103,7 @@ class VM:
         self.run_dir = tempfile.mkdtemp(prefix="tawny-vm-")  # a socket's path is short
         # Killed with us, however we end.
         self.command = ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-machine", "q35",
-                        "-nodefaults", "-display", "none", "-m", str(memory), "-smp", "2",
+                        "-nodefaults", "-display", "none", "-m", str(memory), "-smp", str(processors),
                         *self._accel(accel), *self._firmware(firmware),
                         "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console" if serial else "none",
                         "-qmp", f"unix:{self.run_dir}/qmp,server=on,wait=off",

@@ -30,7 +30,7 @@ def matrix(name, limited=False, size=None, **options):
         return note
 
 
-matrix("UEFI virtio-scsi", limited=True)
+matrix("UEFI virtio-scsi", limited=True, processors=2)
 matrix("BIOS virtio-scsi, 512 MB", firmware="bios", bus="virtio-scsi", memory=512)
 if FULL:
     matrix("UEFI NVMe", bus="nvme")
