@@ -154,16 +154,22 @@ def run_faults(work, check):
         check('chip memory %d + %d, %d free' % (carved, other, free), told and want - 0.11 < float(told[1]) < want + 0.051, 'told %s GiB, expected %.1f or 40 MiB less; %s' % (told and told[1], want, r.stderr[-200:]))
 
 
+def run_vectors(check):
+    r = subprocess.run([BUILD + 'chip-vectors'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    check('chip, single instructions', r.returncode == 0 and ' 0 failed' in r.stdout, r.stdout.strip()[-300:])
+
+
 def run(work, chip, logits, check, skip, only):
-    if only and not any(w in 'chip ' + chip for w in only): return
-    if 'avx2' not in open('/proc/cpuinfo').read(): return skip('chip ' + chip, 'the emulated chip needs AVX2, FMA and F16C here')
+    """words: "chip" or "chip gfx1151": all of it; "chip gfx1151 PART": that part; "chip gfx1151 model NAME": that model"""
     import chip_engine, mkarch
+    part = lambda name: 'chip %s %s' % (chip, name)
+    wanted = lambda name: not only or any(w in 'chip ' + chip or w.startswith(part(name)) for w in only)
+    named = FULL or any(w.startswith(part('model ')) for w in only)
+    names = mkarch.MODELS if named else MODELS if chip == 'gfx1151' else MODELS[:1]
+    parts = [('operations', lambda: run_operations(chip, check)), ('model', lambda: run_models(work, logits, check, only, chip, names))]
     if chip == 'gfx1151':
-        r = subprocess.run([BUILD + 'chip-vectors'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        check('chip, single instructions', r.returncode == 0 and ' 0 failed' in r.stdout, r.stdout.strip()[-300:])
-        run_counts(work, check)
-        run_planted(work, check)
-        run_faults(work, check)
-        chip_engine.run(work, logits, check)
-    run_operations(chip, check)
-    run_models(work, logits, check, None, chip, mkarch.MODELS if FULL else MODELS if chip == 'gfx1151' else MODELS[:1])
+        parts = [('vectors', lambda: run_vectors(check)), ('counts', lambda: run_counts(work, check)), ('planted', lambda: run_planted(work, check)),
+                 ('faults', lambda: run_faults(work, check)), ('engine', lambda: chip_engine.run(work, logits, check))] + parts
+    parts = [run_it for name, run_it in parts if wanted(name)]
+    if parts and 'avx2' not in open('/proc/cpuinfo').read(): return skip('chip ' + chip, 'the emulated chip needs AVX2, FMA and F16C here')
+    for run_it in parts: run_it()
