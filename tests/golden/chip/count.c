@@ -61,12 +61,20 @@ static bool cache_take(struct cache *c, uint64_t line, bool dirty, bool *lost)
     return held;
 }
 
+// The lines behind it move up, so that the last place is free.
 static void cache_drop(struct cache *c, uint64_t line)
 {
     uint64_t *set = c->lines + line % c->n_sets * c->n_ways;
-    for (uint32_t at = 0; at < c->n_ways; at++)
-        if (set[at] == line + 1)
-            set[at] = 0;
+    bool *marks = c->dirty + line % c->n_sets * c->n_ways;
+    uint32_t at = 0;
+    while (at < c->n_ways && set[at] != line + 1)
+        at++;
+    if (at == c->n_ways)
+        return;
+    const uint32_t behind = c->n_ways - 1 - at;
+    memmove(set + at, set + at + 1, behind * sizeof(*set));
+    memmove(marks + at, marks + at + 1, behind * sizeof(*marks));
+    set[c->n_ways - 1] = 0, marks[c->n_ways - 1] = false;
 }
 
 // ---- a dispatch ---------------------------------------------------------------------------------

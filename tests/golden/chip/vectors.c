@@ -387,6 +387,19 @@ static const uint32_t far_words[] = {
     0x02000001, // global_load_b32 v2, v1, s[0:1]
     0xbfb00000,
 };
+// Each wave loads lines A B C D, stores to B, loads E and A.
+static const uint32_t dropped_words[] = {
+    0x30020082,             // v_lshlrev_b32 v1, 2, v0
+    0x360202ff, 0x0000007c, // v_and_b32 v1, 0x7c, v1: a line a wave
+    0xdc520000, 0x02000001, // global_load_b32 v2, v1, s[0:1]
+    0xdc520080, 0x02000001, // global_load_b32 v2, v1, s[0:1] offset:128
+    0xdc520100, 0x02000001, // global_load_b32 v2, v1, s[0:1] offset:256
+    0xdc520180, 0x02000001, // global_load_b32 v2, v1, s[0:1] offset:384
+    0xdc6a0080, 0x00000101, // global_store_b32 v1, v1, s[0:1] offset:128
+    0xdc520200, 0x02000001, // global_load_b32 v2, v1, s[0:1] offset:512
+    0xdc520000, 0x02000001, // global_load_b32 v2, v1, s[0:1]
+    0xbfb00000,             // s_endpgm
+};
 enum { COUNTED_AT = 0x10000, COUNTED_BYTES = 1 << 17 };
 
 static void counted(const uint32_t *words, size_t n, uint32_t n_groups)
@@ -413,6 +426,15 @@ static void same_counts(const char *when, uint64_t l0, uint64_t of_scalar, uint6
     for (int level = 0; level < N_LEVELS; level++)
         verdict(counts.asked[level] == want[level], when, counts.asked[level], want[level]);
     verdict(counts.written == written, when, counts.written, written);
+}
+
+// L0 holds four lines. E takes the place of B, whom the store has dropped, so A is still there at
+// the end of the first wave. Of the second one B, C and D are asked of L1 again, and E.
+static void dropped_test(void)
+{
+    count_open(&(struct count_chip){1, 1, 512, 1024, 2048, 2048});
+    counted(dropped_words, sizeof(dropped_words) / 4, 1);
+    same_counts("lines, one dropped", 14, 0, 6 + 5, 6 + 2, 5, 0);
 }
 
 // One processor with caches of 16 lines, L2 of one set.
@@ -454,6 +476,7 @@ static void count_tests(void)
     counted(far_words, sizeof(far_words) / 4, 1);
     same_counts("lines of too many", 64, 0, 64, 64, 64, 0);
     watch_buffers(NULL, 0, NULL, 0);
+    dropped_test();
     count_on = false;
     close(fd);
 }
