@@ -69,10 +69,17 @@ static void set_kernel(const struct nic *n)
 
 static struct nic *nic_new(int ifindex, const char *name, const uint8_t mac[6])
 {
+    static int told; // each event of its link comes here again
     struct nic *n = find(0);
 
-    if (!n || !nl_is_wired(name))
+    if (!nl_is_wired(name))
         return NULL;
+    if (!n) {
+        if (told != ifindex)
+            complain("net", "%s is not used: %d network cards are the most", name, MAX_NICS);
+        told = ifindex;
+        return NULL;
+    }
     *n = (struct nic){.ifindex = ifindex, .packet_fd = -1, .udp_fd = -1, .arp_fd = -1};
     snprintf(n->name, sizeof(n->name), "%s", name);
     memcpy(n->mac, mac, 6);

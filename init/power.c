@@ -23,34 +23,40 @@
 static struct shutdown state;
 static enum power how;
 static bool written;
+static char watched[24][24]; // devices with such a key, "input/event3"; "": free
 
 static void key_arrived(int fd, void *ctx)
 {
     struct input_event e;
     ssize_t n;
-    (void)ctx;
+    char *name = ctx;
 
     while ((n = read(fd, &e, sizeof(e))) == (ssize_t)sizeof(e))
         if (e.type == EV_KEY && e.code == KEY_POWER && e.value == 1)
             power_request(POWER_OFF, "the power button was pressed");
-    if (n < 0 && errno == ENODEV) { // unplugged
+    if (n < 0 && errno == ENODEV) { // unplugged; another may have its name
         loop_remove(fd);
         close(fd);
+        name[0] = 0;
     }
 }
 
 void power_added(const struct uevent *u)
 {
-    static char open_already[24][24];
-    static size_t n_open;
+    const size_t most = sizeof(watched) / sizeof(*watched);
+    size_t place = most;
     unsigned long keys[KEY_CNT / (8 * sizeof(long)) + 1] = {0};
     char path[64];
 
     if (strncmp(u->devname, "input/event", 11) != 0 || strlen(u->devname) >= 24)
         return;
-    for (size_t i = 0; i < n_open; i++)
-        if (strcmp(open_already[i], u->devname) == 0)
+    for (size_t i = 0; i < most; i++) {
+        if (strcmp(watched[i], u->devname) == 0)
             return;
+        place = !watched[i][0] && place == most ? i : place;
+    }
+    if (place == most)
+        return;
     snprintf(path, sizeof(path), "/dev/%s", u->devname);
     int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
@@ -60,9 +66,8 @@ void power_added(const struct uevent *u)
         close(fd);
         return;
     }
-    if (n_open < sizeof(open_already) / sizeof(*open_already))
-        snprintf(open_already[n_open++], sizeof(open_already[0]), "%.23s", u->devname);
-    loop_add(fd, key_arrived, NULL);
+    snprintf(watched[place], sizeof(watched[place]), "%.23s", u->devname);
+    loop_add(fd, key_arrived, watched[place]);
 }
 
 void power_request(enum power what, const char *why)

@@ -7,6 +7,7 @@
  */
 #include "init.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/watchdog.h>
@@ -28,8 +29,13 @@ void watchdog_added(const struct uevent *u)
     if (watchdog_fd >= 0 || strcmp(u->devname, "watchdog0") != 0)
         return;
     watchdog_fd = open("/dev/watchdog0", O_WRONLY | O_CLOEXEC);
-    if (watchdog_fd < 0)
+    if (watchdog_fd < 0) {
+        complain("watchdog",
+                 "/dev/watchdog0 cannot be opened (%s): the machine does not restart "
+                 "by itself when it hangs",
+                 strerror(errno));
         return;
+    }
     ioctl(watchdog_fd, WDIOC_GETSUPPORT, &info);
     if (ioctl(watchdog_fd, WDIOC_SETTIMEOUT, &seconds) &&
         ioctl(watchdog_fd, WDIOC_GETTIMEOUT, &seconds)) {
