@@ -211,6 +211,26 @@ static int uki_name(const char *name, bool *counted, int *left)
     return number > 0 && number <= MOST_NUMBER && strcmp(name, ".efi") == 0 ? number : 0;
 }
 
+bool loader_noted(const uint8_t *variable, size_t len)
+{
+    char path[160];
+    const size_t n = len >= 4 ? (len - 4) / 2 : 0;
+    const char *name;
+    bool counted;
+    int left;
+
+    if (n == 0 || n >= sizeof(path) || variable[0] & 1) // 1: it outlives a start
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        if (variable[5 + 2 * i] != 0)
+            return false;
+        path[i] = (char)variable[4 + 2 * i];
+    }
+    path[n] = 0;
+    name = strrchr(path, '\\');
+    return uki_name(name ? name + 1 : path, &counted, &left) > 0 && counted && left == 0;
+}
+
 /* False where its writing was cut short. */
 static bool begins_as_program(const char *path)
 {

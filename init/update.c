@@ -8,8 +8,8 @@
  *
  * A trial ends in one of four ways: the engine serves with its model from the data partition
  * (confirmed), it does not (given up, and the machine restarts), the ESP is not found (the machine
- * restarts), or this system is gone before it could say (then, too, the loaders have the good one:
- * boot/README.md).
+ * restarts where the loader has noted the try, else it runs on), or this system is gone before it
+ * could say (then, too, the loaders have the good one: boot/README.md).
  */
 #include "update.h"
 
@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -26,6 +27,7 @@
 #define STATUS_DIR "/run/update"
 #define STATUS STATUS_DIR "/status"
 #define ESP_ROOT "/boot"
+#define EFI_VARIABLES "/sys/firmware/efi/efivars"
 #define BUNDLE_ON_ESP ESP_ROOT "/tawny-update.bin"
 #define INCOMING STATE_ON_DISK "/models/.incoming/"
 #define SERVES_MS 5000        // without a break, then it is confirmed
@@ -329,8 +331,7 @@ static void start(const char *name, int (*run)(void *ctx), void (*done)(void *ct
     update.busy = child_start(name, run, done, NULL);
 }
 
-/* By what the loader told. Where the firmware renames, or GRUB loaded it, the trial is used up and
- * the next start is the good one's; on firmware that cannot rename it is this one again. */
+/* By what the loader told. */
 static bool on_trial_without_disk(void)
 {
     char credential[256] = "", cmdline[4096] = "";
@@ -341,16 +342,73 @@ static bool on_trial_without_disk(void)
     return trial_told(credential, cmdline, &mine);
 }
 
+static const char no_disk[] = "this version is on trial and does not find its own disk";
+
+/* In a child, for it is firmware that is asked. Where it cannot rename there is no such variable,
+ * and nor is one where it shows none: what is not known to be counted is not tried again. */
+static int ask_loader(void *ctx)
+{
+    char text[400];
+    const struct slots none = {0};
+    const struct release mine = read_release();
+    (void)ctx;
+
+    if (mount("efivarfs", EFI_VARIABLES, "efivarfs", MOUNT_SAFE | MS_RDONLY, NULL) == 0) {
+        ssize_t n = read_file(EFI_VARIABLES "/" LOADER_NOTED, text, sizeof(text));
+        umount(EFI_VARIABLES);
+        if (n > 0 && loader_noted((const uint8_t *)text, (size_t)n))
+            return ON_TRIAL;
+    }
+    snprintf(text, sizeof(text), "%s, and runs on: that the next start is another's is not known",
+             no_disk);
+    status_write(&none, "trying", mine.version, text);
+    return TRIED_AGAIN;
+}
+
+static void loader_asked(void *ctx, int code)
+{
+    (void)ctx;
+    update.busy = false;
+    if (code == ON_TRIAL)
+        power_request(POWER_REBOOT, "this version is on trial and does not find its own disk: the "
+                                    "one before it is taken again");
+    else
+        complain("update",
+                 "%s. The firmware has not told that it noted this try, so a restart might only "
+                 "bring another: this version runs on. Restart the machine once by hand; where it "
+                 "comes back to this version, write an image to the disk",
+                 no_disk);
+}
+
+/* It restarts the machine once at most: what GRUB loaded it has taken out of grubenv before; of
+ * systemd-boot it is asked whether the next start is another slot's. */
+static enum status go_back(struct err *err)
+{
+    static bool wanted;
+
+    if (access("/sys/firmware/efi", F_OK)) {
+        loader_asked(NULL, ON_TRIAL);
+        return err_set(err, NOT_FOUND, "the partition " ESP_LABEL " is not there");
+    }
+    if (!wanted)
+        module_want("efivarfs");
+    wanted = true;
+    if (module_ready("efivarfs") == WAIT)
+        return err_set(err, WAIT, "the firmware's variables cannot be read");
+    start("asking what the loader did", ask_loader, loader_asked);
+    if (!update.busy)
+        loader_asked(NULL, TRIED_AGAIN);
+    return err_set(err, NOT_FOUND, "the partition " ESP_LABEL " is not there");
+}
+
 enum status update_look(struct err *err)
 {
     if (mkdir(STATUS_DIR, 0755) && errno != EEXIST)
         return err_set(err, IO_ERROR, STATUS_DIR " could not be made: %s", strerror(errno));
-    if (disk_esp() != OK) {
-        if (on_trial_without_disk())
-            power_request(POWER_REBOOT, "this version is on trial and does not find its own disk: "
-                                        "the one before it is taken again");
+    if (disk_esp() != OK && on_trial_without_disk())
+        return go_back(err);
+    if (disk_esp() != OK)
         return err_set(err, NOT_FOUND, "the partition " ESP_LABEL " is not there");
-    }
     start("looking for updates", look, looked);
     return update.busy ? OK : err_set(err, IO_ERROR, "no process could be made for it");
 }

@@ -130,6 +130,11 @@ MUST_USE enum status slots_tell_trial(const struct slots *s, const struct releas
 #define DISK_CREDENTIAL "tawny-disk.cred"
 #define TRIAL_CREDENTIAL "tawny-trial.cred"
 #define CREDENTIALS "/.extra/global_credentials/" // where the stub lays them
+/* A variable of the firmware as the kernel shows it (four bytes, UTF-16), in which systemd-boot
+ * says that it has renamed the UKI that it starts; it is gone with the next start. True: the name
+ * has no tries left, so that another slot is started next. */
+#define LOADER_NOTED "LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+bool loader_noted(const uint8_t *variable, size_t len);
 /* Whether the loader says that this system is on trial: by that text, or on the command line. */
 bool trial_told(const char *credential, const char *cmdline, const struct release *mine);
 /* The id of the disk that a loader started this system from: in what systemd's stub laid into the

@@ -555,6 +555,35 @@ static void check_trial(void)
     CHECK(!trial_told("", "xtawny.trial=2", &mine));
 }
 
+/* What systemd-boot leaves, as efivarfs shows it. */
+static bool noted(uint8_t attributes, const char *path, size_t n_cut)
+{
+    uint8_t variable[500] = {attributes};
+    size_t n = 4;
+
+    for (const char *c = path; *c; c++, n += 2)
+        variable[n] = (uint8_t)*c;
+    return loader_noted(variable, n + 2 - n_cut); // with its zero
+}
+
+static void check_noted(void)
+{
+    const char *const name = "\\EFI\\Linux\\tawny-12+0-1.efi";
+    char longest[200] = "\\";
+    uint8_t wide[10] = {6, 0, 0, 0, 't', 1};
+
+    CHECK(noted(6, name, 0) && noted(6, name, 2) && noted(6, "tawny-2+0.efi", 0));
+    CHECK(!noted(7, name, 0));                             // it might be of any start before
+    CHECK(!noted(6, "\\EFI\\Linux\\tawny-12+1-1.efi", 0)); // it would be tried again
+    CHECK(!noted(6, "\\EFI\\Linux\\tawny-12.efi", 0) && !noted(6, "", 0));
+    CHECK(!noted(6, "\\EFI\\Linux\\other-1+0-1.efi", 0));
+    CHECK(!noted(6, name, 2 * strlen(name) + 2) && !loader_noted(wide, 0) &&
+          !loader_noted(wide, 3));
+    CHECK(!loader_noted(wide, 6) && !loader_noted(wide, sizeof(wide)));
+    memset(longest + 1, 'x', sizeof(longest) - 2);
+    CHECK(!noted(6, longest, 0));
+}
+
 static void check_origin(void)
 {
     char found[DISK_ID_BYTES], other[] = "ffeeddccbbaa99887766554433221100";
@@ -616,6 +645,7 @@ int main(void)
     check_uki();
     check_origin();
     check_trial();
+    check_noted();
     check_life();
     check_half_given_up();
     check_refused();
