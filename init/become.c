@@ -7,6 +7,7 @@
  */
 #include "cloud.h"
 #include "engine.h"
+#include "told.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -95,7 +96,6 @@ _Noreturn void engine_become(const struct engine_start *start, int out_fd, int b
     char state[64], conf[64], home[80], beat[40], log[40], pid[40], sockets[40],
         skip[sizeof("TAWNY_SKIP_MODEL=") + 400];
     char name[sizeof("TAWNY_HOSTNAME=") + 64];
-    char fault[sizeof("TAWNY_DATA_FAULT=") + 400];
     char *const argv[] = {ENGINE_PATH, "serve", "--config", conf, "--state", state, NULL};
     char *const env[] = {"PATH=/usr/bin",
                          home,
@@ -107,9 +107,9 @@ _Noreturn void engine_become(const struct engine_start *start, int out_fd, int b
                          "LANG=C.UTF-8",
                          skip,
                          name,
-                         fault,
                          in_container() ? NULL : "TAWNY_UPDATE=/run/update/status", // and no more
                          "TAWNY_CLOUD=" CLOUD_TOLD,
+                         "TAWNY_TOLD=" TOLD_DIR "/" TOLD_NAME,
                          "TAWNY_ATTACHED=" MEDIA_DIR,
                          NULL};
     const int beat_at = FIRST_FD + start->n_sockets;
@@ -123,7 +123,6 @@ _Noreturn void engine_become(const struct engine_start *start, int out_fd, int b
     snprintf(pid, sizeof(pid), "LISTEN_PID=%d", (int)getpid());
     snprintf(sockets, sizeof(sockets), "LISTEN_FDS=%d", start->n_sockets);
     snprintf(name, sizeof(name), "TAWNY_HOSTNAME=%s", start->hostname);
-    snprintf(fault, sizeof(fault), "TAWNY_DATA_FAULT=%s", start->data_fault);
     snprintf(skip, sizeof(skip), "TAWNY_SKIP_MODEL=%s", start->skip_model);
     child_signals();
     setsid();

@@ -177,3 +177,52 @@ void conf_parse(struct conf *c, const char *text, size_t len,
         len -= n;
     }
 }
+
+/* ---- what a start of our own waits for ---- */
+
+static bool same_entries(const struct static_list *a, const struct static_list *b)
+{
+    bool same = a->n == b->n;
+
+    for (int i = 0; same && i < a->n; i++) {
+        const struct static_entry *x = &a->entry[i], *y = &b->entry[i];
+        same = strcmp(x->card, y->card) == 0 && memcmp(x->mac, y->mac, sizeof(x->mac)) == 0 &&
+               x->six == y->six && x->bits == y->bits &&
+               memcmp(x->addr, y->addr, x->six ? 16 : 4) == 0;
+    }
+    return same;
+}
+
+static bool same_servers(const struct ntp_setting *a, const struct ntp_setting *b)
+{
+    bool same = a->off == b->off && a->n == b->n;
+
+    for (int i = 0; same && i < a->n; i++)
+        same = strcmp(a->server[i].host, b->server[i].host) == 0 &&
+               a->server[i].port == b->server[i].port;
+    return same;
+}
+
+void conf_changed(const struct conf *in_force, const struct conf *next, char out[CONF_CHANGED])
+{
+    const struct conf *a = in_force, *b = next;
+    const struct {
+        const char *name;
+        bool same;
+    } settings[] = {
+        {"hostname", strcmp(a->hostname, b->hostname) == 0},
+        {"address", same_entries(&a->net.address, &b->net.address)},
+        {"gateway", same_entries(&a->net.gateway, &b->net.gateway)},
+        {"dns", same_entries(&a->net.dns, &b->net.dns)},
+        {"ntp", same_servers(&a->ntp, &b->ntp)},
+        {"listen", a->https == b->https && a->ollama == b->ollama},
+        {"hot-plug", a->hot_plug == b->hot_plug},
+    };
+    size_t n = 0;
+
+    out[0] = 0;
+    for (size_t i = 0; i < sizeof(settings) / sizeof(*settings); i++)
+        if (!settings[i].same)
+            n += (size_t)snprintf(out + n, CONF_CHANGED - n, "%s%s", n ? ", " : "",
+                                  settings[i].name);
+}

@@ -14,6 +14,7 @@
  */
 #include "cloud.h"
 #include "fsck.h"
+#include "told.h"
 #include "update.h"
 
 #include <dirent.h>
@@ -111,6 +112,18 @@ static void add(struct partition list[MAX_ESPS], int *n, const struct partition 
         list[(*n)++] = *p;
 }
 
+static void tell_fault(const char *text)
+{
+    snprintf(fault, sizeof(fault), "%s", text);
+    told_set(TOLD_DATA_FAULT, fault);
+}
+
+static void came_too_late(void)
+{
+    tell_fault("The data partition came too late and is not in use: keys and certificates are new, "
+               "and lost at power-off. Restart the machine to use it");
+}
+
 static void say_left_alone(const char *name)
 {
     complain("data", "%s is called %s too and is left alone; %s is in use%s", name, DATA_LABEL,
@@ -147,9 +160,11 @@ static void partition_added(const char *name)
         add(datas, &n_datas, &p);
         if (n_datas == n_before)
             return;
-        if (given_up)
+        if (given_up) {
             complain("data", "%s appeared too late; restart the machine to use it", name);
-        else if (data.state != ABSENT)
+            if (data.state == ABSENT)
+                came_too_late();
+        } else if (data.state != ABSENT)
             say_left_alone(name);
     }
 }
@@ -640,17 +655,20 @@ static void begin_check(bool whole)
 
 static void note_fault(int code)
 {
+    char text[sizeof(fault)];
     const char *what = code == DATA_READ_ONLY || code == DATA_PROTECTED
                            ? "can only be read: what changes is lost at power-off"
                            : "cannot be used: keys and certificates are new, and lost at power-off";
 
+    snprintf(text, sizeof(text), "The data partition %s. %s", what,
+             code == DATA_PROTECTED ? protection_hint : repair_hint);
     if (code == DATA_NEWER)
-        snprintf(fault, sizeof(fault),
-                 "The data partition was written by a newer version, and is only read: what "
-                 "changes is lost at power-off. Take the newer version");
+        tell_fault("The data partition was written by a newer version, and is only read: what "
+                   "changes is lost at power-off. Take the newer version");
     else if (code != DATA_MOUNTED)
-        snprintf(fault, sizeof(fault), "The data partition %s. %s", what,
-                 code == DATA_PROTECTED ? protection_hint : repair_hint);
+        tell_fault(text);
+    else if (given_up)
+        came_too_late();
 }
 
 static void data_done(void *ctx, int code)
@@ -730,13 +748,11 @@ void disk_give_up(void)
 {
     given_up = true;
     if (data.state == CHECKING)
-        snprintf(fault, sizeof(fault),
-                 "The data partition is still being checked: keys and certificates are new, and "
-                 "lost at power-off. Leave the machine on: it restarts when that has ended well");
+        tell_fault("The data partition is still being checked: keys and certificates are new, and "
+                   "lost at power-off. Leave the machine on: it restarts when that has ended well");
     else if (!fault[0])
-        snprintf(fault, sizeof(fault),
-                 "No data partition is in use: keys and certificates are new, and lost at "
-                 "power-off. Attach the disk to which the image was written and restart");
+        tell_fault("No data partition is in use: keys and certificates are new, and lost at "
+                   "power-off. Attach the disk to which the image was written and restart");
 }
 
 void disk_memory_state(void)

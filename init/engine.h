@@ -77,7 +77,6 @@ void report_keep(struct report *r, const char *state_dir, const char *reason, in
 
 struct engine_start {
     char state[64], conf[64], hostname[64];
-    char data_fault[400];              // what is wrong with the data partition; "": nothing
     char skip_model[400];              // why its model is left out; "": it is not
     int socket[PORTS_MOST], n_sockets; // that it is to listen on: of ports_open
 };

@@ -295,6 +295,10 @@ void conf_defaults(struct conf *c);
  * is ignored. */
 void conf_parse(struct conf *c, const char *text, size_t len,
                 void (*bad)(void *ctx, int line, const char *what), void *ctx);
+/* The settings that PID 1 acts on at its start alone and that differ, "hostname, ntp"; pure. Of
+ * `listen` the ports that are announced; who listens takes the rest at the engine's start. */
+#define CONF_CHANGED 64
+void conf_changed(const struct conf *in_force, const struct conf *next, char out[CONF_CHANGED]);
 /* Lower-cases into out; false when it is no host name (RFC 1123: a-z 0-9 -, 1..63, not at an end).
  */
 bool conf_hostname(const char *in, size_t len, char out[64]);
@@ -825,9 +829,7 @@ bool container_keeps_groups(void);
 
 /* ---- supervise.c (engine.h has what is its own) ---- */
 
-/* data_fault: what is wrong with the data partition, for /health; "": nothing. */
-void engine_start(const char *state_dir, const char *conf_path, const char *hostname,
-                  const char *data_fault);
+void engine_start(const char *state_dir, const char *conf_path, const char *hostname);
 /* Before it is started again: `look` begins to read what its administrator may have changed, and is
  * waited for, five seconds at most, until `looked`. */
 void engine_settings(void (*look)(void), bool (*looked)(void));

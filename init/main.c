@@ -15,6 +15,7 @@
 #include "ports.h"
 #include "reset.h"
 #include "screen.h"
+#include "told.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -59,6 +60,7 @@ static int64_t module_tick(int64_t now)
 
 static enum status begin_loop(struct err *err)
 {
+    told_begin(TOLD_DIR);
     conf_defaults(&conf);
     loop_timer(module_tick);
     loop_timer(child_tick);
@@ -66,6 +68,7 @@ static enum status begin_loop(struct err *err)
     loop_timer(net_tick);
     loop_timer(ntp_tick);
     loop_timer(engine_tick);
+    loop_timer(ports_tick);
     loop_timer(update_tick);
     loop_timer(disk_tick);
     loop_timer(power_tick);
@@ -213,17 +216,31 @@ static enum status read_settings(struct conf *c, const char *conf_at, const char
     return s;
 }
 
-/* What was changed since counts for the engine that is about to be started: so its ports do too. */
+/* In a container the host's choice of a name, unless ours is set. */
+static enum status read_in_container(struct conf *c, struct err *err)
+{
+    struct utsname u;
+
+    if (uname(&u) == 0)
+        container_hostname(u.nodename, c->hostname);
+    return read_settings(c, conf_path, STATE_IN_CONTAINER "/settings.conf", err);
+}
+
+/* What was changed since counts for the engine that is about to be started: so its ports do too.
+ * What only we act on waits for our own start. */
 static void take_ports(void)
 {
     static struct conf now;
+    char waits[CONF_CHANGED];
     struct err err;
 
     told = true;
     conf_defaults(&now);
-    (void)(in_container()
-               ? read_settings(&now, conf_path, STATE_IN_CONTAINER "/settings.conf", &err)
-               : read_settings(&now, COPY_OF_CONF, COPY_OF_SETTINGS, &err));
+    if ((in_container() ? read_in_container(&now, &err)
+                        : read_settings(&now, COPY_OF_CONF, COPY_OF_SETTINGS, &err)) == OK) {
+        conf_changed(&conf, &now, waits);
+        told_set(TOLD_BOX_WAITS, waits);
+    }
     ports_want(&now);
 }
 
@@ -288,7 +305,7 @@ static enum status start_engine(struct err *err)
     if (!in_container())
         cgroup_make();
     engine_settings(look_again, looked);
-    engine_start(state_dir, conf_path, conf.hostname, disk_fault());
+    engine_start(state_dir, conf_path, conf.hostname);
     disk_after_start();
     return engine_running() ? OK : err_set(err, IO_ERROR, "the engine could not be started");
 }
@@ -315,10 +332,7 @@ static enum status close_modules(struct err *err)
 
 static enum status name_container(struct err *err)
 {
-    struct utsname u;
-    if (uname(&u) == 0) // the host's choice, unless ours is set
-        container_hostname(u.nodename, conf.hostname);
-    enum status s = read_settings(&conf, conf_path, STATE_IN_CONTAINER "/settings.conf", err);
+    enum status s = read_in_container(&conf, err);
     ports_want(&conf);
     if (!container_network_given())
         net_start(conf.hostname, &conf.net);
@@ -355,7 +369,7 @@ static const struct step {
         {"settings", false, 3000, find_settings, "the defaults of the image are in use"},
         {"reset", false, NO_DEADLINE, look_for_reset, "what is left is erased at the next start"},
         {"cloud-init", false, 5000, read_cloud, "what it says is left out"},
-        {"update", false, 0, update_look, "no update is taken in this run"},
+        {"update", false, 5000, update_look, "no update is taken in this run"},
         {"settings", false, 15000, copy_settings, "a disk hangs: the defaults are in use"},
         {"hostname", false, 0, name_host, "the name may differ from the one wanted"},
         {"api key", false, 10000, keep_cloud_key, "the box makes one of its own"},

@@ -4,25 +4,31 @@
  * the kernel's queue instead of being refused. Each engine gets them as systemd hands sockets over
  * (become.c); its own reading of `listen` and `listen-http` decides which it takes
  * (engine/net/handed.c), so what is read here must mean the same there (engine/net/address.c,
- * engine/verb/start.c). Where an address cannot be had (another machine's, one that DHCP has not
- * given yet) the engine goes back to its defaults, and so do we: all of what is asked for, or that.
+ * engine/verb/start.c), and says which it took: the others are closed until the next one starts.
+ * An address that this machine has not (DHCP has not given it yet) is listened on all the same, and
+ * answered at once it is there; until then it is told. Where the kernel refuses one, the engine
+ * goes back to its defaults, and so do we: all of what is asked for, or that.
  */
 #include "ports.h"
+#include "told.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define ENTRY 79   // bytes of an entry
-#define QUEUE 1024 // as boot/systemd/tawny.socket
+#define ENTRY 79      // bytes of an entry
+#define QUEUE 1024    // as boot/systemd/tawny.socket
+#define LOOK_MS 10000 // how often it is looked whether the addresses are there
 
 static struct port_list asked, plain; // of `listen`, of `listen-http`
-static struct static_list own;        // addresses that this machine will have
+static int64_t look_ms;               // the next time; 0: none is waited for
 static struct {
     struct port at;
     int fd;
@@ -133,7 +139,6 @@ static void defaults(struct port_list *https, struct port_list *http)
 
 void ports_want(const struct conf *c)
 {
-    own = c->net.address;
     if (!ports_read(&asked, c->listen))
         defaults(&asked, &plain);
     if (strcmp(c->listen_http, "auto") == 0 || !ports_read(&plain, c->listen_http))
@@ -158,15 +163,6 @@ static bool is_open(const struct port *p)
     return false;
 }
 
-/* It is fixed by the settings, and may come later than we do. */
-static bool is_own(const struct port *p)
-{
-    for (int i = 0; i < own.n; i++)
-        if (own.entry[i].six == p->six && memcmp(own.entry[i].addr, p->addr, p->six ? 16 : 4) == 0)
-            return true;
-    return false;
-}
-
 static int listen_to(const struct port *p)
 {
     struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(p->port)};
@@ -181,8 +177,7 @@ static int listen_to(const struct port *p)
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     if (p->six)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only_six, sizeof(only_six));
-    if (is_own(p))
-        setsockopt(fd, SOL_IP, IP_FREEBIND, &on, sizeof(on)); // of both families
+    setsockopt(fd, SOL_IP, IP_FREEBIND, &on, sizeof(on)); // of both families
     if ((p->six ? bind(fd, (const struct sockaddr *)(const void *)&six, sizeof(six))
                 : bind(fd, (const struct sockaddr *)(const void *)&four, sizeof(four))) == 0 &&
         listen(fd, QUEUE) == 0)
@@ -193,13 +188,22 @@ static int listen_to(const struct port *p)
     return -1;
 }
 
-static void open_failed(const struct port *p, int why)
+#define PORT_TEXT (INET6_ADDRSTRLEN + 10)
+
+static const char *port_text(char out[PORT_TEXT], const struct port *p)
 {
     char text[INET6_ADDRSTRLEN] = "?";
 
     inet_ntop(p->six ? AF_INET6 : AF_INET, p->addr, text, sizeof(text));
-    complain("ports", "%s%s%s:%u cannot be listened on: %s%s", p->six ? "[" : "", text,
-             p->six ? "]" : "", p->port, strerror(why),
+    snprintf(out, PORT_TEXT, "%s%s%s:%u", p->six ? "[" : "", text, p->six ? "]" : "", p->port);
+    return out;
+}
+
+static void open_failed(const struct port *p, int why)
+{
+    char text[PORT_TEXT];
+
+    complain("ports", "%s cannot be listened on: %s%s", port_text(text, p), strerror(why),
              why == EACCES && in_container()
                  ? " (Podman, Docker: --cap-add NET_BIND_SERVICE, --sysctl "
                    "net.ipv4.ip_unprivileged_port_start=0, or higher ports in `listen`)"
@@ -273,9 +277,103 @@ int ports_open(int fds[PORTS_MOST])
     } else if (!open_all(&plain)) {
         close_but(&asked, NULL);
     }
-    for (int i = 0; i < n_opened; i++)
+    for (int i = 0; i < n_opened; i++) {
         fds[i] = opened[i].fd;
+        if (!look_ms && !is_any(&opened[i].at))
+            look_ms = now_ms() + LOOK_MS;
+    }
     return n_opened;
+}
+
+static bool read_served(bool served[PORTS_MOST], const char *list, size_t len)
+{
+    for (size_t i = 0; i < len;) {
+        size_t number = 0, from = ++i;
+        for (; i < len && list[i] >= '0' && list[i] <= '9' && number < PORTS_MOST; i++)
+            number = number * 10 + (size_t)(list[i] - '0');
+        if (list[from - 1] != ' ' || i == from || number >= PORTS_MOST)
+            return false;
+        served[number] = true;
+    }
+    return true;
+}
+
+void ports_served(const char *list, size_t len)
+{
+    bool served[PORTS_MOST] = {false};
+    char text[PORT_TEXT];
+    int kept = 0;
+
+    if (!read_served(served, list, len))
+        return;
+    for (int i = 0; i < n_opened; i++) {
+        if (served[i]) {
+            opened[kept++] = opened[i];
+            continue;
+        }
+        complain("ports", "%s is closed: the engine does not listen there",
+                 port_text(text, &opened[i].at));
+        close(opened[i].fd);
+    }
+    n_opened = kept;
+}
+
+/* ---- addresses that are still to come ---- */
+
+static bool is_here(const struct ifaddrs *all, const struct port *p)
+{
+    bool here = is_any(p) || (!p->six && p->addr[0] == 127); // all of that net is
+
+    for (const struct ifaddrs *a = all; a && !here; a = a->ifa_next) {
+        const struct sockaddr_in *four = (const void *)a->ifa_addr;
+        const struct sockaddr_in6 *six = (const void *)a->ifa_addr;
+        if (four && four->sin_family == (p->six ? AF_INET6 : AF_INET))
+            here = p->six ? memcmp(&six->sin6_addr, p->addr, 16) == 0
+                          : memcmp(&four->sin_addr, p->addr, 4) == 0;
+    }
+    return here;
+}
+
+/* Those that are not here, parted by ", "; false: nobody knows. */
+static bool look_for(char *out, size_t cap)
+{
+    struct ifaddrs *all;
+    char text[PORT_TEXT];
+    size_t n = 0;
+
+    out[0] = 0;
+    if (getifaddrs(&all))
+        return false;
+    for (int i = 0; i < n_opened && n < cap; i++)
+        if (!is_here(all, &opened[i].at))
+            n += (size_t)snprintf(out + n, cap - n, "%s%s", n ? ", " : "",
+                                  port_text(text, &opened[i].at));
+    freeifaddrs(all);
+    return true;
+}
+
+int64_t ports_tick(int64_t now)
+{
+    static char before[400];
+    char text[sizeof(before)];
+    bool waits = false;
+
+    if (!look_ms)
+        return INT64_MAX;
+    if (now < look_ms)
+        return look_ms;
+    for (int i = 0; i < n_opened; i++)
+        waits = waits || !is_any(&opened[i].at);
+    look_ms = waits ? now + LOOK_MS : 0;
+    if (!look_for(text, sizeof(text)) || strcmp(text, before) == 0)
+        return waits ? look_ms : INT64_MAX;
+    if (text[0])
+        complain("ports", "nobody is answered at %s until this machine has that address", text);
+    else
+        say("ports", "this machine has every address that `listen` names now");
+    memcpy(before, text, sizeof(before));
+    told_set(TOLD_LISTEN_WAITS, text);
+    return waits ? look_ms : INT64_MAX;
 }
 
 void ports_close(void)

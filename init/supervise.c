@@ -9,6 +9,7 @@
  *   failed            it runs, but without a model: that one was refused
  *   qr N HEX, qr 0    the start page as a QR code, for the monitor; none
  *   speed N           tokens a second, for the monitor
+ *   serves I ...      of its sockets, counted from 0, it listens on these (ports.c)
  *   update ID         an update has arrived as that file; update-older ID: an older version may be
  *   restart           it ends now, to be started again: its administrator asked for that
  *   reboot, poweroff  what its administrator asked for of the machine
@@ -115,6 +116,8 @@ static void beat_line(void *ctx, const char *line, size_t len)
         screen_heard(true, line, len);
     } else if (after(&line, &len, "speed ")) {
         screen_heard(false, line, len);
+    } else if (after(&line, &len, "serves")) {
+        ports_served(line, len);
     } else if (after(&line, &len, "update ")) {
         update_asked(line, len, false);
     } else if (after(&line, &len, "update-older ")) {
@@ -216,10 +219,8 @@ static void spawn(void)
     pulse_start(&engine.pulse, engine.started_ms);
 }
 
-void engine_start(const char *state_dir, const char *conf_path, const char *hostname,
-                  const char *data_fault)
+void engine_start(const char *state_dir, const char *conf_path, const char *hostname)
 {
-    snprintf(engine.start.data_fault, sizeof(engine.start.data_fault), "%s", data_fault);
     snprintf(engine.start.hostname, sizeof(engine.start.hostname), "%s", hostname);
     snprintf(engine.start.state, sizeof(engine.start.state), "%s", state_dir);
     snprintf(engine.start.conf, sizeof(engine.start.conf), "%s", conf_path);

@@ -30,8 +30,8 @@ struct api_options {
     // The file in which PID 1 says how updates stand (init/update.c), and how it hears of one that
     // has arrived; NULL: there is nobody who takes updates. Both outlive the api.
     const char *update_status;
-    const char *cloud;      // file that PID 1 makes of a hypervisor's disk; NULL, none: no disk
-    const char *data_fault; // what PID 1 says is wrong with the data partition; NULL, "": nothing
+    const char *cloud; // file that PID 1 makes of a hypervisor's disk; NULL, none: no disk
+    const char *told;  // file in which it says what is the matter (init/told.c); NULL: nobody does
     void (*tell_init)(void *arg, const char *line);
     void *tell_init_arg;
     // For /v1/settings; all outlive the api. settings_good: the checks of a start that need more

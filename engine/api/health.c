@@ -118,8 +118,7 @@ void health_get(struct api *api, struct exchange *exchange, const struct request
         json_string(&json, "chat_template_fault", now->template_fault.text);
     if (now->state == SCHED_LOADING)
         loading_write(&json, &now->loading);
-    if (api->options.data_fault && api->options.data_fault[0])
-        json_string(&json, "data_fault", api->options.data_fault);
+    told_write(api, &json);
     settings_faults_write(&json, api->options.report, false);
     models_write(&json, now);
     json_whole(&json, "running", (int64_t)(n_open < n_together ? n_open : n_together));

@@ -266,6 +266,8 @@ void choices_free(struct reply *reply);
 
 // ---- the whole ------------------------------------------------------------------------------
 
+enum { TOLD_BYTES = 2047, TOLD_VALUE = 400 }; // told.c
+
 struct crashes_seen {   // what /health says of them
     uint64_t looked_ms; // 0: not yet
     size_t n;
@@ -311,7 +313,7 @@ struct api {
     char (*cut)[INCOMING_ID_BYTES];
     size_t n_cut, at_cut;
     // update.c: what stood in PID 1's file when it was told of an update, and when that was
-    char update_before[1024];
+    char update_before[TOLD_BYTES + 1];
     uint64_t update_told_ms; // 0: it has answered, or was not told
     bool stopping;           // whatever arrives now is refused
     void (*changed)(void *);
@@ -368,6 +370,16 @@ route_handler doctor_get;                      // doctor.c
 route_handler settings_get, settings_put;
 // whole: with what stands there, for an administrator; else which settings and lines, for whoever
 // asks.
+// told.c. The text of one of PID 1's files; "": there is none (path NULL, too).
+void told_read(const char *path, char out[TOLD_BYTES + 1]);
+// False: it has no such key, or that is empty.
+bool told_value(char out[TOLD_VALUE], const char *text, const char *key);
+// What is the matter with the box, for /health: anybody reads it.
+void told_write(const struct api *api, struct json *json);
+// What settings that are not in force wait for, as GET /v1/settings has it; NULL: all of them are.
+// told: the text of options.told.
+const char *settings_wait(const struct api *api, const char *told);
+
 void settings_faults_write(struct json *json, const struct settings_report *report, bool whole);
 route_handler backup_post, restore_post, reset_post; // backup.c
 // Whether what is changed now would be lost to a restore: false, with *refusal filled.

@@ -122,6 +122,7 @@ void settings_get(struct api *api, struct exchange *exchange, const struct reque
     struct cloud_settings *cloud = mem_alloc(sizeof(*cloud));
     struct json json;
     struct setting setting;
+    char told[TOLD_BYTES + 1];
     cloud_read(api, cloud);
     json_init(&json, ANSWER_BYTES);
     json_object(&json, NULL);
@@ -133,7 +134,11 @@ void settings_get(struct api *api, struct exchange *exchange, const struct reque
     settings_faults_write(&json, api->options.report, true);
     ignored_write(&json, cloud->ignored);
     free(cloud);
-    json_bool(&json, "waits_for_restart", api->settings_changed || api->restore_waits);
+    told_read(api->options.told, told);
+    const char *wait = settings_wait(api, told);
+    json_bool(&json, "waits_for_restart", wait != NULL);
+    if (wait)
+        json_string(&json, "settings_wait_for", wait);
     json_bool(&json, "can_restart", api->options.restart);
     json_end(&json);
     exchange_reply_header(exchange, "Cache-Control", "no-store");
@@ -231,6 +236,18 @@ static bool member_apply(struct reading *r, struct kept_settings *kept, struct s
     return true;
 }
 
+// One that nobody reaches any more could not be told otherwise. With fixed addresses it has others
+// at the next start.
+static bool is_reached(const struct api *api, const struct settings *next, struct refusal *refusal)
+{
+    if (strcmp(next->listen, api->options.settings->listen) == 0 || next->address[0] ||
+        net_listen_here(next->listen))
+        return true;
+    return refuse(refusal, 400, "invalid_value", "listen",
+                  "This machine has none of the addresses that 'listen' would name: nobody would "
+                  "reach it.");
+}
+
 // The settings as they would be at the next start, as far as they are set here.
 static bool all_good(struct api *api, const struct kept_settings *kept, struct refusal *refusal)
 {
@@ -249,7 +266,7 @@ static bool all_good(struct api *api, const struct kept_settings *kept, struct r
     }
     if (api->options.settings_good && api->options.settings_good(&next, &err) != OK)
         return refuse(refusal, 400, "invalid_value", NULL, "%s.", err.text);
-    return true;
+    return is_reached(api, &next, refusal);
 }
 
 static bool body_apply(struct api *api, const struct request *request, struct kept_settings *kept,
@@ -309,6 +326,15 @@ static bool write_out(struct api *api, uint64_t id, const struct kept_settings *
     return true;
 }
 
+// Of what is not in force yet, this change's or one of before it.
+static bool box_waits(const struct api *api)
+{
+    char told[TOLD_BYTES + 1];
+    told_read(api->options.told, told);
+    const char *wait = settings_wait(api, told);
+    return wait && strstr(wait, "box");
+}
+
 static void put_reply(const struct api *api, const struct settings_put *put)
 {
     struct json json;
@@ -316,7 +342,7 @@ static void put_reply(const struct api *api, const struct settings_put *put)
     json_object(&json, NULL);
     json_string(&json, "object", "settings");
     json_string(&json, "changed", put->names);
-    json_string(&json, "needs", api->settings_box ? "restart of the box" : "restart");
+    json_string(&json, "needs", box_waits(api) ? "restart of the box" : "restart");
     json_bool(&json, "restarting", put->restart);
     json_end(&json);
     json_reply(put->wait.exchange, 200, &json);
@@ -335,7 +361,7 @@ static void put_end(struct api *api, const struct settings_put *put, const struc
         if (put->wait.exchange)
             put_reply(api, put);
         if (put->restart)
-            api->options.restart(api->options.restart_arg, api->settings_box);
+            api->options.restart(api->options.restart_arg, box_waits(api));
     }
 }
 

@@ -10,40 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { STATUS_BYTES = 1023, UPDATE_BYTES_MOST = 192 << 20, ANSWER_BYTES = 8192 };
+enum { UPDATE_BYTES_MOST = 192 << 20, ANSWER_BYTES = 8192 };
 enum { TOLD_MS = 10000 }; // until PID 1 has begun with it
 static const char UPDATE[] = "update-", OLDER[] = "update-older-";
-
-// The text of PID 1's file; empty: there is none.
-static void status_read(const struct api *api, char out[STATUS_BYTES + 1])
-{
-    struct buf text;
-    struct err err;
-    out[0] = 0;
-    if (!api->options.update_status ||
-        file_read(&text, api->options.update_status, STATUS_BYTES, &err) != OK)
-        return;
-    if (text.n > 0)
-        memcpy(out, text.p, text.n);
-    out[text.n] = 0;
-    buf_free(&text);
-}
-
-enum { VALUE_BYTES = 300 };
-
-// False: it has no such key, or that is empty.
-static bool value_of(char out[VALUE_BYTES], const char *text, const char *key)
-{
-    const size_t n = strlen(key);
-    out[0] = 0;
-    while (*text) {
-        const size_t line = strcspn(text, "\n");
-        if (line > n && memcmp(text, key, n) == 0 && text[n] == '=')
-            snprintf(out, VALUE_BYTES, "%.*s", (int)(line - n - 1), text + n + 1);
-        text += line + (text[line] != 0);
-    }
-    return out[0] != 0;
-}
 
 // The one that is being sent; NULL: none is.
 static const struct arrival *arriving(const struct api *api)
@@ -68,23 +37,23 @@ static bool is_told(struct api *api, const char *text)
 static void system_write(struct json *json, const char *name, const char *text, const char *version,
                          const char *built)
 {
-    char value[VALUE_BYTES];
-    if (!value_of(value, text, version))
+    char value[TOLD_VALUE];
+    if (!told_value(value, text, version))
         return;
     json_object(json, name);
     json_string(json, "version", value);
-    (void)value_of(value, text, built);
+    (void)told_value(value, text, built);
     json_whole(json, "built", strtoll(value, NULL, 10));
     json_end(json);
 }
 
 static void status_reply(struct api *api, struct exchange *exchange, int http)
 {
-    char text[STATUS_BYTES + 1], value[VALUE_BYTES];
+    char text[TOLD_BYTES + 1], value[TOLD_VALUE];
     struct json json;
-    status_read(api, text);
+    told_read(api->options.update_status, text);
     const struct arrival *at = arriving(api);
-    const bool supported = value_of(value, text, "state");
+    const bool supported = told_value(value, text, "state");
     json_init(&json, ANSWER_BYTES);
     json_object(&json, NULL);
     json_string(&json, "object", "update");
@@ -98,9 +67,9 @@ static void status_reply(struct api *api, struct exchange *exchange, int http)
         json_whole(&json, "bytes", (int64_t)at->n_bytes);
         json_whole(&json, "received", (int64_t)at->n_taken);
     } else {
-        if (value_of(value, text, "version"))
+        if (told_value(value, text, "version"))
             json_string(&json, "version", value);
-        if (value_of(value, text, "why"))
+        if (told_value(value, text, "why"))
             json_string(&json, "why", value);
     }
     system_write(&json, "running", text, "running", "running_built");
@@ -124,7 +93,7 @@ static void arrived(struct api *api, struct exchange *exchange, const struct arr
     char line[INCOMING_ID_BYTES + 32];
     const bool older = strncmp(at->id, OLDER, sizeof(OLDER) - 1) == 0;
     snprintf(line, sizeof(line), "%s %s\n", older ? "update-older" : "update", at->id);
-    status_read(api, api->update_before);
+    told_read(api->options.update_status, api->update_before);
     api->update_told_ms = clock_ms();
     exchange_note(exchange, "an update, %llu bytes", (unsigned long long)at->n_bytes);
     api->options.tell_init(api->options.tell_init_arg, line);
@@ -133,9 +102,9 @@ static void arrived(struct api *api, struct exchange *exchange, const struct arr
 
 static bool can_take(struct api *api, const struct request *request, struct refusal *refusal)
 {
-    char text[STATUS_BYTES + 1], state[VALUE_BYTES];
-    status_read(api, text);
-    if (!value_of(state, text, "state") || !api->options.tell_init)
+    char text[TOLD_BYTES + 1], state[TOLD_VALUE];
+    told_read(api->options.update_status, text);
+    if (!told_value(state, text, "state") || !api->options.tell_init)
         return refuse(refusal, 501, "unsupported_value", NULL,
                       "Nothing here takes updates: only the appliance does, from a disk that an "
                       "image with slots was written to. Replace the program by hand.");

@@ -4,6 +4,7 @@
 // that arrive at an IPv6 socket ("::ffff:192.0.2.7") are shown and counted as IPv4.
 #include "address.h"
 #include "limits.h"
+#include "net.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -303,4 +304,30 @@ bool listen_covers(const struct listen_at *at, int fd)
     if (at->any) // [::] takes both
         return at->at.ss_family == AF_INET6 || (theirs[10] == 0xff && theirs[11] == 0xff);
     return memcmp(ours, theirs, 16) == 0;
+}
+
+static bool is_here(const struct listen_at *at, const struct address *list, size_t n)
+{
+    uint8_t wanted[16];
+    bool found = at->any;
+    sixteen_bytes(&at->at, wanted);
+    for (size_t i = 0; i < n && !found; i++)
+        found = list[i].n == (at->at.ss_family == AF_INET ? 4U : 16U) &&
+                memcmp(list[i].p, wanted + 16 - list[i].n, list[i].n) == 0;
+    return found;
+}
+
+bool net_listen_here(const char *text)
+{
+    struct address list[LIMIT_ADDRESSES];
+    struct listen_at at[LIMIT_LISTENERS];
+    struct err err;
+    const size_t n_own = address_list(list, COUNT_OF(list));
+    size_t n = 0;
+    bool found = false;
+    if (listen_parse(at, LIMIT_LISTENERS, &n, "listen", text, &err) != OK)
+        return false;
+    for (size_t i = 0; i < n && !found; i++)
+        found = is_here(&at[i], list, n_own);
+    return found;
 }

@@ -1,5 +1,6 @@
 // address.h - floor 2, inside net/: the addresses of this machine, where to listen, and word of
-// changes.
+// changes. What one would get wrong: a socket that was handed over is held by who opened it too, so
+// that closing ours ends no listening.
 #pragma once
 
 #include "../base/base.h"
@@ -34,7 +35,8 @@ MUST_USE enum status listen_open(int *fd, struct listen_at *at, struct err *err)
 // handed.c: listening sockets that others have opened.
 struct handed {
     struct handed_socket {
-        int fd; // owned
+        int fd;     // owned
+        int number; // of those that were handed over, from 0 on
         bool taken;
         struct sockaddr_storage at;
     } one[16];
@@ -44,6 +46,8 @@ struct handed {
 void handed_read(struct handed *handed, int first, size_t n);
 // A duplicate, the caller's; -1: none is there.
 int handed_take(struct handed *handed, struct listen_at *at);
+// Which were taken: bit i for descriptor first + i.
+uint64_t handed_taken(const struct handed *handed);
 // All; of those that nobody took with a line. Without it, they can be read again.
 void handed_close(struct handed *handed);
 

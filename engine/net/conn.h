@@ -77,6 +77,7 @@ struct net {
     int64_t clock_gap_s;     // the wall clock less the monotonic one: it jumps when that is set
     struct listener listeners[LIMIT_LISTENERS];
     size_t n_listeners;
+    uint64_t handed_taken; // net_handed_taken
     struct watch *watches;
     struct timer timers[N_TIMERS];
     size_t n_timers;

@@ -37,6 +37,7 @@ void handed_read(struct handed *handed, int first, size_t n)
         fcntl(fd, F_SETFD, FD_CLOEXEC);
         if (room && at_of_socket(fd, &handed->one[handed->n].at)) {
             fcntl(fd, F_SETFL, O_NONBLOCK);
+            handed->one[handed->n].number = (int)i;
             handed->one[handed->n].taken = false;
             handed->one[handed->n++].fd = fd;
         } else {
@@ -113,6 +114,14 @@ size_t net_handed_lists(int first, size_t n, char *listen, char *listen_http, si
         list_add(plain ? listen_http : listen, size, &at);
     }
     return n_https;
+}
+
+uint64_t handed_taken(const struct handed *handed)
+{
+    uint64_t taken = 0;
+    for (size_t i = 0; i < handed->n; i++)
+        taken |= (uint64_t)handed->one[i].taken << handed->one[i].number;
+    return taken;
 }
 
 void handed_close(struct handed *handed)

@@ -203,9 +203,15 @@ static enum status open_both(struct net *net, const struct net_options *options,
     enum status status = open_listeners(net, &handed, "listen", options->listen, true, err);
     if (status == OK)
         status = open_listeners(net, &handed, "listen-http", options->listen_http, false, err);
+    net->handed_taken = handed_taken(&handed);
     if (status == OK)
         handed_close(&handed); // else they stay for another try
     return status;
+}
+
+uint64_t net_handed_taken(const struct net *net)
+{
+    return net->handed_taken;
 }
 
 static void close_listeners(struct net *net)

@@ -82,9 +82,13 @@ struct net_options {
     size_t n_handed;              // listen and listen_http name are used, the others are left
 };
 
+// Which of them are listened on: bit i for descriptor handed + i.
+uint64_t net_handed_taken(const struct net *net);
 // handed.c: what `listen` and `listen-http` would be for just the sockets that were handed over
 // (port 80 is plain HTTP's), each of `size` bytes. Returns how many are for HTTPS.
 size_t net_handed_lists(int first, size_t n, char *listen, char *listen_http, size_t size);
+// Whether this machine has any of the addresses that such a text names; [::] and 0.0.0.0 are all.
+bool net_listen_here(const char *text);
 // Whether `text` is what listen or listen_http may say; BAD_INPUT names `key` and the entry.
 // Nothing is opened.
 MUST_USE enum status net_listen_good(const char *key, const char *text, struct err *err);

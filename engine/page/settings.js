@@ -86,7 +86,7 @@ export function settings_part() {
             const now = await get("/v1/settings");
             const open = new Set([...place.querySelectorAll("details")].flatMap((one, i) => (one.open ? [i] : [])));
             place.replaceChildren(now.settings_faults?.length ? h("div.card.bad", h("p", t("settings.faults")), now.settings_faults.map((text) => h("p", text))) : "",
-                now.waits_for_restart ? h("p.card", { role: "status" }, t("settings.waits")) : "", form(now, look),
+                now.waits_for_restart ? h("p.card", { role: "status" }, t(now.settings_wait_for === "restart of the box" ? "settings.waits_box" : "settings.waits")) : "", form(now, look),
                 now.can_restart ? h("div.row", button("again", t("settings.restart"), () => restart(look), { kind: "small" })) : "", backup_row(now.can_restart));
             place.querySelectorAll("details").forEach((one, i) => { one.open = open.has(i); });
         } catch (error) {

@@ -158,13 +158,15 @@ static void list_ours(struct paths *paths, const struct settings *settings, cons
     each_of(paths, settings->models, may_with_links);
     each_of(paths, settings->ca, may_folder_of);
     const char *attached = getenv("TAWNY_ATTACHED"), *update = getenv("TAWNY_UPDATE"),
-               *cloud = getenv("TAWNY_CLOUD");
+               *cloud = getenv("TAWNY_CLOUD"), *told = getenv("TAWNY_TOLD");
     if (attached) // disks that come later are mounted below it
         may(paths, CONFINE_READ, attached);
     if (update)
         may_folder_of(paths, CONFINE_READ, update);
     if (cloud)
         may_folder_of(paths, CONFINE_READ, cloud);
+    if (told)
+        may_folder_of(paths, CONFINE_READ, told);
     if (strcmp(model_path, MODEL_BUILTIN) != 0)
         may_folder_of(paths, CONFINE_READ, model_path);
     each_of(paths, settings->draft, may_draft);

@@ -75,6 +75,17 @@ void heartbeat_beat(struct heartbeat *h, const struct sched *sched)
     tell_speed(h, sched);
 }
 
+void heartbeat_serves(struct heartbeat *h, uint64_t taken)
+{
+    char line[HEARTBEAT_LINE] = "serves ";
+    size_t n = strlen(line);
+    for (int i = 0; i < 64; i++)
+        if (taken >> i & 1)
+            n += (size_t)snprintf(line + n, sizeof(line) - n, "%d ", i);
+    line[n - 1] = '\n';
+    heartbeat_say(h, line);
+}
+
 // "https://HOST:PORT/": to "http://HOST/".
 static void plain_url(char *out, size_t cap, const char *url)
 {

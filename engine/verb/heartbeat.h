@@ -21,6 +21,8 @@ void heartbeat_open(struct heartbeat *h);
 void heartbeat_say(struct heartbeat *h, const char *line); // "ready\n"; never waits
 // Each thread's sign of life, and the speed since the last call where anything was said.
 void heartbeat_beat(struct heartbeat *h, const struct sched *sched);
+// Which of the sockets that were handed over are listened on (net_handed_taken).
+void heartbeat_serves(struct heartbeat *h, uint64_t taken);
 // The start page as a QR code for the monitor. url: as net_url gives it, NULL: there is none.
 // plain: there is a page at http://, port 80, too, which says what a browser must be told first.
 void heartbeat_start_page(struct heartbeat *h, const char *url, bool plain);

@@ -486,7 +486,11 @@ static enum status listen_somewhere(struct server *server, struct err *err)
         }
         status = open_net(server, n_handed, err);
     }
-    return status == OK ? OK : listen_to_handed(server, n_handed, status, err);
+    if (status != OK)
+        status = listen_to_handed(server, n_handed, status, err);
+    if (status == OK)
+        heartbeat_serves(&server->heartbeat, net_handed_taken(server->net));
+    return status;
 }
 
 static enum status open_floors(struct server *server, struct err *err)
@@ -514,7 +518,7 @@ static enum status open_floors(struct server *server, struct err *err)
                                       .cors = settings->cors,
                                       .open_metrics = settings->open_metrics,
                                       .update_status = getenv("TAWNY_UPDATE"),
-                                      .data_fault = getenv("TAWNY_DATA_FAULT"),
+                                      .told = getenv("TAWNY_TOLD"),
                                       .cloud = getenv("TAWNY_CLOUD"),
                                       .tell_init = tell_init,
                                       .tell_init_arg = server,

@@ -50,7 +50,7 @@ def box(server):
 def refusals(server):
     bad = (({"ctx": "many"}, "ctx"), ({"ctx": [1]}, "ctx"), ({"ctxx": 5}, "ctxx"), ({"parallel": 0}, "parallel"), ({"hostname": "-x"}, "hostname"),
            ({"state": "/tmp"}, "state"), ({"cors": 'a"b'}, "cors"), ({"cors": "x\ny"}, "cors"), ({"address": "300.1.1.1/24"}, "address"),
-           ({"cors": "https://chat.example/"}, None), ({"alias": "x"}, None), ({"models": "stick"}, None), ({"listen": "nowhere"}, None), ({"pull-plain": "no port"}, None), ({"proxy": "x" * 5000}, "proxy"), ({"restart": True}, "restart"), ({"restart": "yes"}, "restart"))
+           ({"cors": "https://chat.example/"}, None), ({"alias": "x"}, None), ({"models": "stick"}, None), ({"listen": "nowhere"}, None), ({"listen": "192.0.2.77:8443, [2001:db8::77]:8443"}, "listen"), ({"pull-plain": "no port"}, None), ({"proxy": "x" * 5000}, "proxy"), ({"restart": True}, "restart"), ({"restart": "yes"}, "restart"))
     for body, param in bad:
         status, _, answer = server.ask("PUT", PATH, body)
         error = answer.get("error", {}) if isinstance(answer, dict) else {}
@@ -62,7 +62,8 @@ def refusals(server):
 def changing(server, model):
     status, _, answer = server.ask("PUT", PATH, {"ctx": 1024, "tokens": "hf.co SECRET-OF-MINE", "open-metrics": True})
     check("settings: set", status == 200 and answer["changed"] == "ctx, tokens, open-metrics" and answer["needs"] == "restart", (status, answer))
-    check("settings: what runs is what ran", listed(server)["ctx"]["value"] == "auto" and server.ask("GET", PATH)[2]["waits_for_restart"] is True)
+    check("settings: what runs is what ran", listed(server)["ctx"]["value"] == "auto" and server.ask("GET", PATH)[2]["waits_for_restart"] is True and
+          server.ask("GET", "/health", key=False)[2]["settings_wait_for"] == "restart")
     file = server.state / "settings.conf"
     check("settings: the file is its owner's", file.stat().st_mode & 0o777 == 0o600 and 'ctx = "1024"' in file.read_text(), file.read_text())
     status, _, answer = server.ask("PUT", PATH, {"parallel": 2})
@@ -113,11 +114,19 @@ def under_init(model):
     cloud = WORK / "settings-cloud.conf"  # what a hypervisor has said to PID 1
     cloud.write_text("hostname = owl-box\naddress = eth0 192.0.2.7/24\nhub = cloud.example\n# ignored: user-data: password, users; network-config: eth0 mtu\n")
     os.environ["TAWNY_HOSTNAME"], os.environ["TAWNY_CLOUD"] = "owl-box", str(cloud)
-    os.environ["TAWNY_DATA_FAULT"] = "The disk is \"old\"."
+    told = WORK / "told" / "box"  # what PID 1 says while the engine runs
+    told.parent.mkdir(exist_ok=True)
+    told.write_text("data_fault=The disk is \"old\".\nlisten_waits=192.0.2.7:443\n")
+    os.environ["TAWNY_TOLD"] = str(told)
     server, _, ours = as_init(model, conf)
-    del os.environ["TAWNY_HOSTNAME"], os.environ["TAWNY_CLOUD"], os.environ["TAWNY_DATA_FAULT"]
+    del os.environ["TAWNY_HOSTNAME"], os.environ["TAWNY_CLOUD"], os.environ["TAWNY_TOLD"]
     health = server.wait()
     check("settings: anybody is told what is wrong with the disk", health["data_fault"] == "The disk is \"old\".", health)
+    check("settings: and which address is not there yet", health["listen_waits"] == "192.0.2.7:443" and "settings_wait_for" not in health, health)
+    told.with_name("new").write_text("data_fault=It is whole.\n")
+    told.with_name("new").rename(told)
+    health = server.ask("GET", "/health", key=False)[2]
+    check("settings: as it stands now", health["data_fault"] == "It is whole." and "listen_waits" not in health, health)
     by = {name: (one["value"], one["set_by"]) for name, one in listed(server).items()}
     check("settings: a hypervisor's name counts where no file says one", by["hostname"] == ("owl-box", "cloud-init") and
           "a server certificate was issued (there was none): owl-box" in server.log.read_text(), by["hostname"])
@@ -145,7 +154,17 @@ def under_init(model):
 
 def again_under_init(model, conf):
     """What was changed needs the box restarted, whoever asks for it; what is taken back is checked as what the file says."""
+    told = WORK / "told" / "box"  # a change of before the engine's last start
+    told.write_text("box_waits=hostname, ntp\n")
+    os.environ["TAWNY_TOLD"] = str(told)
     server, beats, ours = as_init(model, conf, fresh=False)
+    del os.environ["TAWNY_TOLD"]
+    answer = server.wait() and server.ask("GET", PATH)[2]
+    check("settings: a restart of the box waits over one of the engine", answer["waits_for_restart"] is True and answer["settings_wait_for"] == "restart of the box" and
+          server.ask("GET", "/health", key=False)[2]["settings_wait_for"] == "restart of the box", answer["waits_for_restart"])
+    check("settings: whatever is changed then", server.ask("PUT", PATH, {"log": "info"})[2]["needs"] == "restart of the box")
+    told.write_text("")
+    check("settings: until the box has restarted", server.ask("GET", PATH)[2]["settings_wait_for"] == "restart")
     check("settings: set here, it is wrong no more", "cors" not in server.wait()["settings_faults"], server.wait())
     status, _, answer = server.ask("PUT", PATH, {"cors": None})
     check("settings: taken back, the file's counts", status == 400 and "chat.example/" in answer["error"]["message"], (status, answer))

@@ -4,6 +4,7 @@
  * is a process of its own, for disk.c keeps what it knows.
  */
 #include "../../init/fsck.h"
+#include "../../init/told.h"
 #include "check.h"
 
 #include <errno.h>
@@ -348,6 +349,10 @@ static void late_and_bad(void)
     put("api-key", 10, "k", 0);
     mounted_with = 0;
     CHECK(mounts() == NOT_MOUNTED && !mounted_with && !restarted[0] && !disk_check_late());
+    char told[1000]; // to the engine that runs: the check is over
+    (void)told_text(told, sizeof(told));
+    CHECK(strstr(told, "data_fault=The data partition cannot be used: keys and certificates are") &&
+          strstr(told, "run e2fsck -f") && !strstr(told, "being checked"));
     CHECK(!copied[0] &&
           heard("is not used in this run: its file system is damaged")); // it has keys
 }

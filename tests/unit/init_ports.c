@@ -2,11 +2,13 @@
  * from one engine to the next. The kernel's answers to bind are this test's, except for 127.0.0.1.
  */
 #include "../../init/ports.h"
+#include "../../init/told.h"
 #include "check.h"
 #include "listen_lines.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -151,12 +153,8 @@ static void test_opening(void)
                fds) == 1);
     CHECK_TEXT(bound, ":::443");
 
-    // an address that the settings fix may come later
-    CHECK(want("address = 192.0.2.77/24\nlisten = 192.0.2.77:20443\nlisten-http = \"\"\n", fds) ==
-          1);
-    CHECK(want("address = 192.0.2.78/24\nlisten = 192.0.2.77:20444\nlisten-http = \"\"\n", fds) ==
-              3 &&
-          n_complaints == 1);
+    // an address may come later: the kernel itself takes it
+    CHECK(want("listen = 192.0.2.77:20443\nlisten-http = \"\"\n", fds) == 1 && n_complaints == 0);
 
     // of plain HTTP alone: the others stay
     refused = "192.0.2.6:80";
@@ -165,6 +163,59 @@ static void test_opening(void)
     CHECK(want("", fds) == 3 && n_complaints == 0);
     CHECK_TEXT(bound, ":::443 0.0.0.0:443 :::11434 0.0.0.0:11434 :::80 0.0.0.0:80");
     refused = NULL;
+    ports_close();
+}
+
+static const char *told(void)
+{
+    static char text[2000];
+
+    (void)told_text(text, sizeof(text));
+    return text;
+}
+
+/* Who says what it waits for: the console once, the file for /health as long as it does. */
+static void test_addresses_to_come(void)
+{
+    int fds[PORTS_MOST];
+    int64_t now = now_ms();
+
+    CHECK(ports_tick(now + 60000) == INT64_MAX || !told()[0]);
+    CHECK(want("listen = 192.0.2.77:20443, [2001:db8::7]:443, 127.0.0.1:20446\n"
+               "listen-http = \"\"\n",
+               fds) == 3);
+    CHECK(ports_tick(now) > now && !told()[0]); // DHCP has its time first
+    now = now_ms() + 11000;
+    CHECK(ports_tick(now) == now + 10000 && n_complaints == 1);
+    CHECK_TEXT(told(), "listen_waits=192.0.2.77:20443, [2001:db8::7]:443\n");
+    CHECK(ports_tick(now + 10000) == now + 20000 && n_complaints == 1);
+    CHECK(want("listen = 127.0.0.1:20446\nlisten-http = \"\"\n", fds) == 1);
+    CHECK(ports_tick(now + 20000) == now + 30000 && !told()[0] && n_complaints == 0);
+    CHECK(want("", fds) == 3 && ports_tick(now + 30000) == INT64_MAX);
+}
+
+/* What the engine does not listen on is refused, and opened anew for the next one. */
+static void test_served(void)
+{
+    static const char *const none[] = {
+        "0", " ", " 0 x", " 16", " 0  1", " 99999999999999999999", " -1", " 1\n"};
+    int fds[PORTS_MOST], again[PORTS_MOST];
+
+    CHECK(want("", fds) == 3);
+    for (size_t i = 0; i < sizeof(none) / sizeof(*none); i++)
+        ports_served(none[i], strlen(none[i]));
+    CHECK(n_complaints == 0 && ports_open(again) == 3 && memcmp(fds, again, 3 * sizeof(int)) == 0);
+    ports_served(" 2 0", 4);
+    CHECK(n_complaints == 1 && fcntl(fds[1], F_GETFD) == -1);
+    CHECK(fcntl(fds[0], F_GETFD) >= 0 && fcntl(fds[2], F_GETFD) >= 0);
+    bound[0] = 0;
+    CHECK(ports_open(again) == 3);
+    CHECK_TEXT(bound, ":::11434");
+    ports_served("", 0);
+    CHECK(n_complaints == 4);
+    bound[0] = 0;
+    CHECK(ports_open(again) == 3);
+    CHECK_TEXT(bound, ":::443 :::11434 :::80");
     ports_close();
 }
 
@@ -213,6 +264,8 @@ int main(void)
 {
     test_reading();
     test_opening();
+    test_addresses_to_come();
+    test_served();
     test_waiting();
     return check_done("init_ports");
 }

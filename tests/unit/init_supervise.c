@@ -91,7 +91,7 @@ static char *run(FILE *said)
     CHECK(child_start("talks", talks, talked, NULL));
     while (now_ms() < end && !child_code)
         turn();
-    engine_start("/run/tawny", "/etc/tawny.conf", "tawny", "");
+    engine_start("/run/tawny", "/etc/tawny.conf", "tawny");
     while (now_ms() < end && !engine_answers())
         turn();
     dup2(before, STDERR_FILENO);

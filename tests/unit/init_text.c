@@ -28,6 +28,47 @@ static const char *host(const char *text)
     return c.hostname;
 }
 
+static const char *changed(const char *before, const char *after)
+{
+    static char out[CONF_CHANGED];
+    struct conf a, b;
+
+    conf_defaults(&a);
+    conf_defaults(&b);
+    conf_parse(&a, before, strlen(before), bad, NULL);
+    conf_parse(&b, after, strlen(after), bad, NULL);
+    conf_changed(&a, &b, out);
+    return out;
+}
+
+/* What is only written otherwise is the same; an engine's setting is none of ours. */
+static void sees_changes(void)
+{
+    static const char all[] = "hostname = a\naddress = eth0 192.0.2.7/24, 2001:db8::7/64\n"
+                              "gateway = 192.0.2.1\ndns = 192.0.2.2\nntp = time.example\n"
+                              "listen = [::]:8443\nhot-plug = no\n";
+    static const char *const others[] = {
+        "hostname = A # the same\naddress = \"eth0 192.0.2.7/24,2001:db8::7/64\"\n"
+        "gateway = 192.0.2.1\ndns = 192.0.2.2\nntp = time.example:123\nlisten = *:8443\n"
+        "hot-plug = no\nctx = 5\nlisten-http = \"\"\n",
+        "hostname = a\naddress = eth0 192.0.2.7/24, 2001:db8::8/64\ngateway = 192.0.2.1\n"
+        "dns = 192.0.2.2\nntp = time.example\nlisten = [::]:8443\nhot-plug = no\n",
+        "hostname = a\naddress = eth1 192.0.2.7/24, 2001:db8::7/64\ngateway = 192.0.2.1\n"
+        "dns = 192.0.2.2\nntp = time.example, b.example\nlisten = [::]:8443\nhot-plug = yes\n"};
+
+    n_bad = 0;
+    CHECK_TEXT(changed("", ""), "");
+    CHECK_TEXT(changed("", all), "hostname, address, gateway, dns, ntp, listen, hot-plug");
+    CHECK_TEXT(changed(all, ""), "hostname, address, gateway, dns, ntp, listen, hot-plug");
+    CHECK_TEXT(changed(all, all), "");
+    CHECK_TEXT(changed(all, others[0]), "");
+    CHECK_TEXT(changed(all, others[1]), "address");
+    CHECK_TEXT(changed(all, others[2]), "address, ntp, hot-plug");
+    CHECK_TEXT(changed("ntp = no\n", ""), "ntp");
+    CHECK_TEXT(changed("listen = [::]:443\n", ""), "listen"); // Ollama's port is announced too
+    CHECK(n_bad == 0);
+}
+
 static void reads_settings(void)
 {
     CHECK_TEXT(host(""), "tawny");
@@ -114,6 +155,7 @@ static void reads_numbers(void)
 int main(void)
 {
     reads_settings();
+    sees_changes();
     reads_uevents();
     reads_numbers();
     return check_done("init_text");

@@ -52,9 +52,20 @@ static void test_lists(void)
     close(FIRST + 1);
 }
 
+// Of several addresses one that is here is enough.
+static void test_here(void)
+{
+    CHECK(net_listen_here("[::]:443") && net_listen_here("0.0.0.0:443") && net_listen_here("*:1"));
+    CHECK(net_listen_here("127.0.0.1:443") && net_listen_here("192.0.2.77:443, [::1]:443"));
+    CHECK(!net_listen_here("192.0.2.77:443, [2001:db8::77]:443"));
+    CHECK(!net_listen_here("[::ffff:127.0.0.1]:443")); // a socket of IPv6 that takes no IPv4
+    CHECK(!net_listen_here("nonsense"));
+}
+
 int main(void)
 {
     test_lists();
+    test_here();
     struct listen_at four, any, unnamed, other = at("127.0.0.2:1");
     struct handed handed;
     put(FIRST, "127.0.0.1:0", &four);
@@ -80,6 +91,7 @@ int main(void)
     CHECK(handed.n == 3);
     int again = handed_take(&handed, &four), wide = handed_take(&handed, &any);
     CHECK(again > 2 && wide > 2);
+    CHECK(handed_taken(&handed) == 5); // by their places among all that were handed over
     handed_close(&handed);
     CHECK(is_open(taken) && is_open(again) && is_open(wide)); // the caller's
     CHECK(!is_open(FIRST) && !is_open(FIRST + 2) && !is_open(FIRST + 3));

@@ -116,8 +116,30 @@ static void check_page(const char *url, bool plain, const char *want)
     close(ends[1]);
 }
 
+// Which sockets are listened on, as PID 1 reads it (init/ports.c).
+static void check_serves(void)
+{
+    int ends[2];
+    char said[400] = "";
+    struct heartbeat h = {.log_fd = -1};
+    CHECK(pipe(ends) == 0);
+    h.fd = ends[1];
+    heartbeat_serves(&h, 5);
+    heartbeat_serves(&h, 0);
+    heartbeat_serves(&h, 1ULL << 15);
+    CHECK(read(ends[0], said, sizeof(said) - 1) > 0);
+    CHECK_TEXT(said, "serves 0 2\nserves\nserves 15\n");
+    said[0] = 0;
+    heartbeat_serves(&h, UINT64_MAX);
+    const ssize_t n = read(ends[0], said, sizeof(said));
+    CHECK(n > 6 && memcmp(said + n - 6, "62 63\n", 6) == 0);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 int main(void)
 {
+    check_serves();
     check_page("https://10.0.0.7/", false, "https://10.0.0.7/");      // version 1
     check_page("https://10.0.2.15:8443/", true, "http://10.0.2.15/"); // its start page
     check_page("https://192.168.178.123:8443/", false, "https://192.168.178.123:8443/");
