@@ -444,7 +444,7 @@ build/host/%_layer.so: tests/golden/driver/%_layer.c | build/deps/host.stamp
 .SECONDARY:
 
 # What a tier needs built; tests/run asks for it, so that a build failure is that tier's failure and no other's.
-needs-unit: unit-programs build/deps/appliance.stamp # the image's e2fsck
+needs-unit: unit-programs build/deps/appliance.stamp # the image's e2fsck and fsck.fat
 needs-golden: host appliance build/host/ops build/host/words build/host/takes build/host/turns build/host/draft build/host/render build/host/answers build/host/obeys build/host/guesses $(patsubst %,build/appliance/%,ops probe isa chip-isa chip-vectors chip-ops chip-tawny) build/host/memfd_layer.so
 needs-device: host build/host/ops build/host/draft
 needs-api: host asan appliance build/appliance/chip-tawny build/host/hang_layer.so

@@ -1,4 +1,4 @@
-"""Writes our initramfs: PID 1, the engine (the built-in model is part of it), e2fsck, the notices, the table of AMD's GPU names,
+"""Writes our initramfs: PID 1, the engine (the built-in model is part of it), e2fsck and fsck.fat, the notices, the table of AMD's GPU names,
 the certificates of authorities that pulls trust, its version, the key for updates, and rootfs-overlay/.
 
 The whole user space of the box is in this archive; the kernel unpacks it into memory and starts
@@ -29,7 +29,7 @@ def entry(name, number, mode, epoch, data=b""):
     return head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4)
 
 
-def contents(release, key, init, engine, notices, gpu_names, authorities, overlay, e2fsck=None):
+def contents(release, key, init, engine, notices, gpu_names, authorities, overlay, e2fsck=None, fsck_fat=None):
     """{name in the archive: (mode, bytes)}"""
     tree = {name: (stat.S_IFDIR | MODES.get(name, 0o755), b"") for name in FOLDERS}
     tree |= {name: (stat.S_IFLNK | 0o777, to.encode()) for name, to in LINKS.items()}
@@ -43,7 +43,7 @@ def contents(release, key, init, engine, notices, gpu_names, authorities, overla
     for name, path, mode in (
         ("init", init, 0o755),
         ("usr/bin/tawny", engine, 0o755),
-        *([("usr/bin/e2fsck", e2fsck, 0o755)] if e2fsck else []),  # a container has no disk
+        *[(f"usr/bin/{path.name}", path, 0o755) for path in (e2fsck, fsck_fat) if path],  # a container has no disk
         ("usr/share/libdrm/amdgpu.ids", gpu_names, 0o644),
         ("usr/share/tawny/NOTICES", notices, 0o644),
         ("etc/ssl/certs/ca-certificates.crt", authorities, 0o644),

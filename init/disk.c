@@ -625,7 +625,7 @@ static int check_data(void *ctx)
 
     snprintf(device, sizeof(device), "/dev/%s", data.name);
     say("data", "%s has errors: it is checked before it is used", device);
-    int code = fsck_run(device, check_whole);
+    int code = fsck_run(device, check_whole ? FSCK_DATA_WHOLE : FSCK_DATA);
     if (fsck_trusted(code))
         say("data", code ? "%s was mended" : "%s is whole", device);
     else if (code & FSCK_LEFT)
@@ -816,6 +816,7 @@ static int mount_esp(void *ctx)
     (void)ctx;
 
     snprintf(device, sizeof(device), "/dev/%s", esp.name);
+    fsck_esp(device);
     if (mount(device, "/boot", "vfat", MOUNT_SAFE | MS_RDONLY, "umask=022")) {
         complain("settings",
                  "%s could not be mounted: %s; copy tawny.conf from it and write the "

@@ -1,9 +1,15 @@
-/* fsck.c - e2fsck on the data partition, as a process that can do nothing else.
+/* fsck.c - e2fsck on the data partition and fsck.fat on the ESP, as processes that can do nothing
+ * else.
  *
- * It believes what a damaged disk says, and so it has a user of its own, to whom one node belongs,
- * the partition's, in a folder that is all it sees; no right, no other program, the system calls
- * listed here. It runs as `-p`: what has one safe answer is mended, at all else it stops. What
- * would throw away files is a person's to do, at another machine.
+ * They believe what a damaged disk says, and so they have a user of their own, to whom one node
+ * belongs, the partition's, in a folder that is all they see; no right, no other program, the
+ * system calls listed here. e2fsck runs as `-p`: what has one safe answer is mended, at all else it
+ * stops. What would throw away files is a person's to do, at another machine.
+ *
+ * On the ESP the power goes while a new system is written to it, and half of a file is left whose
+ * chain of clusters ends too early. The kernel makes a FAT read-only when it meets that, as it
+ * would at the next attempt. fsck.fat cuts such a file short; of two that share clusters the second
+ * one: that is never the good slot's, whose clusters nobody else was given (slots.c).
  */
 #include "fsck.h"
 
@@ -21,12 +27,33 @@
 #include <unistd.h>
 
 #define FSCK_UID 65533 // no other process's
+
+static const struct checker {
+    const char *name, *path, *place;
+    const char *const argv[5];
+} checkers[] = {
+    [FSCK_DATA] = {"e2fsck", "/usr/bin/e2fsck", "/dev/check", {"e2fsck", "-p", "/disk"}},
+    [FSCK_DATA_WHOLE] = {"e2fsck",
+                         "/usr/bin/e2fsck",
+                         "/dev/check",
+                         {"e2fsck", "-p", "-f", "/disk"}},
+    [FSCK_ESP] = {"fsck.fat", "/usr/bin/fsck.fat", "/dev/check-esp", {"fsck.fat", "-a", "/disk"}},
+};
 #define PROGRAM_FD 3
 #define LINES_MOST 40 // of what it says; a disk may say anything
 
 bool fsck_wanted(const uint8_t superblock[1024])
 {
     return le_get(superblock + 56, 2) == 0xef53 && (le_get(superblock + 58, 2) & 2);
+}
+
+bool fsck_fat_wanted(const uint8_t boot_sector[512])
+{
+    bool large = le_get(boot_sector + 22, 2) == 0; // FAT32: the length of a FAT is elsewhere
+    int at = large ? 65 : 37;
+
+    return boot_sector[510] == 0x55 && boot_sector[511] == 0xaa && boot_sector[at + 1] == 0x29 &&
+           (boot_sector[at] & 1);
 }
 
 bool fsck_mount_asks(int why)
@@ -65,9 +92,8 @@ static const int allowed[] = {
     SYS_exit,         SYS_exit_group,
 };
 
-static _Noreturn void become(const char *place, int program, int out, bool whole)
+static _Noreturn void become(const char *place, int program, int out, const char *const argv[])
 {
-    char *const argv[] = {"e2fsck", "-p", whole ? "-f" : "/disk", whole ? "/disk" : NULL, NULL};
     static char *const env[] = {NULL};
     int null = open("/dev/null", O_RDWR);
     struct err err;
@@ -89,11 +115,15 @@ static _Noreturn void become(const char *place, int program, int out, bool whole
     _exit(FSCK_FAILED);
 }
 
-/* That it sees neither /proc nor /dev is as it should be. */
+/* That it sees neither /proc nor /dev is as it should be; that a FAT's second boot sector has no mark
+ * of writing, too. */
 static bool is_told(const char *line)
 {
-    static const char *const left_out[] = {"ext2fs_check_if_mount",
-                                           "ERROR: Couldn't open /dev/null"};
+    static const char *const left_out[] = {
+        "ext2fs_check_if_mount",     "ERROR: Couldn't open /dev/null", "fsck.fat ",
+        "There are differences b",   "This is mostly harmless.",       "  65:01/00",
+        "  Not automatically fixin",
+    };
 
     for (size_t i = 0; i < sizeof(left_out) / sizeof(*left_out); i++)
         if (strncmp(line, left_out[i], strlen(left_out[i])) == 0)
@@ -101,19 +131,19 @@ static bool is_told(const char *line)
     return line[0] && line[0] != '\n';
 }
 
-static void say_lines(int fd)
+static void say_lines(int fd, const char *name)
 {
     char line[300];
     FILE *f = fdopen(fd, "r");
 
     for (int n = 0; f && fgets(line, sizeof(line), f);)
         if (is_told(line) && n++ < LINES_MOST)
-            say_raw("e2fsck", line, strcspn(line, "\n"));
+            say_raw(name, line, strcspn(line, "\n"));
     if (f)
         (void)fclose(f);
 }
 
-int fsck_confined(const char *program, const char *place, bool whole)
+int fsck_confined(const char *program, const char *place, enum fsck_kind kind)
 {
     int ends[2], wait_status = 0, file = open(program, O_RDONLY | O_CLOEXEC);
 
@@ -124,10 +154,10 @@ int fsck_confined(const char *program, const char *place, bool whole)
     }
     pid_t pid = fork();
     if (pid == 0)
-        become(place, file, ends[1], whole);
+        become(place, file, ends[1], checkers[kind].argv);
     close(file);
     close(ends[1]);
-    say_lines(ends[0]);
+    say_lines(ends[0], checkers[kind].name);
     if (pid < 0 || waitpid(pid, &wait_status, 0) != pid || !WIFEXITED(wait_status))
         return FSCK_FAILED;
     return WEXITSTATUS(wait_status);
@@ -139,20 +169,48 @@ void fsck_leads(void)
     setpgid(0, 0);
 }
 
-int fsck_run(const char *device, bool whole)
+int fsck_run(const char *device, enum fsck_kind kind)
 {
-    static const char place[] = "/dev/check", disk[] = "/dev/check/disk";
+    const char *place = checkers[kind].place;
+    char disk[64];
     struct stat st;
 
+    snprintf(disk, sizeof(disk), "%s/disk", place);
     fsck_leads();
     (void)unlink(disk); // devtmpfs: what was there went with the last start
     if (stat(device, &st) || !S_ISBLK(st.st_mode) || (mkdir(place, 0755) && errno != EEXIST) ||
         mknod(disk, S_IFBLK | 0600, st.st_rdev) || chown(disk, FSCK_UID, FSCK_UID)) {
-        complain("data", "no node for the check could be made: %s", strerror(errno));
+        complain(checkers[kind].name, "no node for the check could be made: %s", strerror(errno));
         return FSCK_FAILED;
     }
-    int code = fsck_confined(FSCK_PATH, place, whole);
+    int code = fsck_confined(checkers[kind].path, place, kind);
     unlink(disk);
     rmdir(place);
     return code;
+}
+
+static bool has_mark(const char *device)
+{
+    uint8_t boot_sector[512];
+    int fd = open(device, O_RDONLY | O_CLOEXEC);
+    bool has = fd >= 0 && pread(fd, boot_sector, sizeof(boot_sector), 0) == sizeof(boot_sector) &&
+               fsck_fat_wanted(boot_sector);
+
+    if (fd >= 0)
+        close(fd);
+    return has;
+}
+
+void fsck_esp(const char *device)
+{
+    if (!has_mark(device))
+        return;
+    say("settings", "%s was being written when the power went: it is checked", device);
+    int code = fsck_run(device, FSCK_ESP);
+    if (has_mark(device))
+        complain(
+            "settings",
+            "%s could not be mended (%d): settings and updates may be refused. Copy tawny.conf "
+            "from it and run fsck.fat -a on it at any Linux machine",
+            device, code);
 }

@@ -22,7 +22,7 @@ CACHE=${TAWNY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tawny}
 FLAVOUR=$1 LINK=$2
 RECIPES='bearssl yyjson pcre2 llhttp qrencode isocline libyaml vulkan-headers markdown-it dompurify highlight'
 # The Vulkan drivers inside the appliance; the other flavours open the system's loader.
-[ "$FLAVOUR" != appliance ] || RECIPES="$RECIPES e2fsprogs libcxx libdrm mesa vulkan-loader"
+[ "$FLAVOUR" != appliance ] || RECIPES="$RECIPES e2fsprogs dosfstools libcxx libdrm mesa vulkan-loader"
 JOBS=$(nproc)
 say() { echo "tawny: $*" >&2; }
 MAKING=

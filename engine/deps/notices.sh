@@ -22,13 +22,15 @@ cat <<'T'
 The kernel and its modules: Linux, GPL-2.0-only with the syscall note (Debian source package linux).
 The check of the data partition: e2fsck of e2fsprogs, GPL-2.0-only with libraries under LGPL-2.0 and MIT terms, a program of its
 own, built by engine/deps/e2fsprogs.sh (Debian source package e2fsprogs).
+The check of the ESP: fsck.fat of dosfstools, GPL-3.0-or-later, a program of its own, built by engine/deps/dosfstools.sh, which
+says what it changes (Debian source package dosfstools).
 The UKI's stub: systemd-stub, LGPL-2.1-or-later (Debian source package systemd).
 The BIOS boot path: GNU GRUB, GPL-3.0-or-later (Debian source package grub2).
 The certificates of authorities: Mozilla's list, MPL-2.0 (Debian source package ca-certificates).
 Firmware for graphics and network chips: by AMD and Realtek, redistributable unmodified under their own terms (Debian
 source package firmware-nonfree).
 
-All but e2fsck, which is built from Debian's source as it is, are unmodified packages of Debian 13 or its backports;
+All but these two checks, which are built from Debian's sources, are unmodified packages of Debian 13 or its backports;
 `apt-get source NAME` gives the sources of each. What their authors want shown follows, word for word.
 T
 section 'Firmware: the terms of AMD and Realtek'

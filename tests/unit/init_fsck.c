@@ -1,5 +1,6 @@
-/* init_fsck.c - which superblocks ask for a check; and the image's e2fsck, confined as PID 1 has
- * it: what it mends, and at what it stops. The file systems are mke2fs's, damaged by debugfs.
+/* init_fsck.c - which superblocks and boot sectors ask for a check; and the image's e2fsck and
+ * fsck.fat, confined as PID 1 has them: what they mend, and at what e2fsck stops. The file systems are
+ * mke2fs's, damaged by debugfs, and mkfs.fat's, damaged here.
  */
 #include "../../init/fsck.h"
 #include "check.h"
@@ -12,7 +13,10 @@
 
 #define MKE2FS "/usr/sbin/mke2fs"
 #define DEBUGFS "/usr/sbin/debugfs"
+#define MKFS_FAT "/usr/sbin/mkfs.fat"
+#define MCOPY "/usr/bin/mcopy"
 #define PROGRAM "build/deps/appliance/bin/e2fsck"
+#define FAT_PROGRAM "build/deps/appliance/bin/fsck.fat"
 
 static char place[64], disk[80];
 
@@ -134,8 +138,8 @@ static void test_walls(void)
         _exit(126);
     }
     CHECK(pid > 0 && waitpid(pid, &wait_status, 0) == pid && WEXITSTATUS(wait_status) == 127);
-    CHECK(fsck_confined(probe, place, false) == 0);
-    CHECK(chown(disk, 0, 0) == 0 && fsck_confined(probe, place, false) == 32); // not its own
+    CHECK(fsck_confined(probe, place, FSCK_DATA) == 0);
+    CHECK(chown(disk, 0, 0) == 0 && fsck_confined(probe, place, FSCK_DATA) == 32); // not its own
     unlink(probe);
 }
 
@@ -150,7 +154,7 @@ static void test_journal(void)
     damage("feature needs_recovery");
     damage("set_super_value state 2");
     CHECK(chown(disk, 65533, 65533) == 0 && chmod(disk, 0600) == 0);
-    CHECK(fsck_trusted(fsck_confined(PROGRAM, place, false)));
+    CHECK(fsck_trusted(fsck_confined(PROGRAM, place, FSCK_DATA)));
     int fd = open(disk, O_RDONLY | O_CLOEXEC);
     CHECK(fd >= 0 && pread(fd, superblock, sizeof(superblock), 1024) == 1024);
     close(fd);
@@ -164,29 +168,126 @@ static void test_confined(void)
         check_skip("e2fsck, confined", "it wants root, mke2fs and `make appliance`");
         return;
     }
-    snprintf(place, sizeof(place), "/tmp/tawny-fsck-%d", (int)getpid());
-    snprintf(disk, sizeof(disk), "%s/disk", place);
     CHECK(mkdir(place, 0755) == 0);
     fresh(NULL);
-    CHECK(fsck_confined(PROGRAM, place, false) == 0);
+    CHECK(fsck_confined(PROGRAM, place, FSCK_DATA) == 0);
     fresh("set_super_value free_blocks_count 7");
-    CHECK(fsck_confined(PROGRAM, place, false) == 1);
-    CHECK(fsck_confined(PROGRAM, place, false) == 0);
+    CHECK(fsck_confined(PROGRAM, place, FSCK_DATA) == 1);
+    CHECK(fsck_confined(PROGRAM, place, FSCK_DATA) == 0);
     fresh(NULL);
     damage("unlink lost"); // a file without a name; the superblock says clean
-    CHECK(fsck_confined(PROGRAM, place, false) == 0);
-    CHECK(fsck_confined(PROGRAM, place, true) & FSCK_LEFT);
+    CHECK(fsck_confined(PROGRAM, place, FSCK_DATA) == 0);
+    CHECK(fsck_confined(PROGRAM, place, FSCK_DATA_WHOLE) & FSCK_LEFT);
     fresh("unlink lost");
-    CHECK(fsck_confined(PROGRAM, place, false) & FSCK_LEFT);
+    CHECK(fsck_confined(PROGRAM, place, FSCK_DATA) & FSCK_LEFT);
     fresh(NULL);
     CHECK(truncate(disk, 0) == 0 && truncate(disk, 8 << 20) == 0);
-    CHECK(fsck_confined(PROGRAM, place, false) & (FSCK_LEFT | FSCK_FAILED));
-    CHECK(fsck_confined("/none", place, false) == FSCK_FAILED);
-    CHECK(fsck_confined("/bin/sh", place, false) ==
+    CHECK(fsck_confined(PROGRAM, place, FSCK_DATA) & (FSCK_LEFT | FSCK_FAILED));
+    CHECK(fsck_confined("/none", place, FSCK_DATA) == FSCK_FAILED);
+    CHECK(fsck_confined("/bin/sh", place, FSCK_DATA) ==
           FSCK_FAILED); // its libraries are out of its sight
     fresh(NULL);
     test_walls();
     test_journal();
+    unlink(disk);
+    rmdir(place);
+}
+
+/* ---- FAT: 512 bytes a cluster, two FATs behind 32 sectors ---- */
+
+enum { FAT_AT = 32 * 512, STATE_AT = 65 };
+
+static void patch(uint64_t at, unsigned bytes, uint64_t value)
+{
+    uint8_t raw[8];
+    int fd = open(disk, O_WRONLY | O_CLOEXEC);
+
+    le_put(raw, bytes, value);
+    CHECK(fd >= 0 && pwrite(fd, raw, bytes, (off_t)at) == (ssize_t)bytes);
+    close(fd);
+}
+
+static uint64_t look(uint64_t at, unsigned bytes)
+{
+    uint8_t raw[8] = {0};
+    int fd = open(disk, O_RDONLY | O_CLOEXEC);
+
+    CHECK(fd >= 0 && pread(fd, raw, bytes, (off_t)at) == (ssize_t)bytes);
+    close(fd);
+    return le_get(raw, bytes);
+}
+
+static bool dirty(void)
+{
+    uint8_t sector[512];
+    int fd = open(disk, O_RDONLY | O_CLOEXEC);
+
+    CHECK(fd >= 0 && pread(fd, sector, sizeof(sector), 0) == (ssize_t)sizeof(sector));
+    close(fd);
+    return fsck_fat_wanted(sector);
+}
+
+static void test_boot_sector(void)
+{
+    uint8_t large[512] = {[65] = 1, [66] = 0x29, [510] = 0x55, [511] = 0xaa};
+    uint8_t small[512] = {[22] = 9, [37] = 1, [38] = 0x29, [510] = 0x55, [511] = 0xaa};
+
+    CHECK(fsck_fat_wanted(large) && fsck_fat_wanted(small));
+    large[65] = 2; // a surface test is wanted: not by us
+    small[510] = 0;
+    CHECK(!fsck_fat_wanted(large) && !fsck_fat_wanted(small));
+    large[65] = 3;
+    CHECK(fsck_fat_wanted(large));
+    large[66] = 0;
+    CHECK(!fsck_fat_wanted(large));
+}
+
+/* A file of eight clusters, 3 to 10, as a cut leaves it: the third is free. And a chain, 20 to 21,
+ * that no file owns. */
+static void cut_short(uint64_t fat)
+{
+    CHECK(look(fat + 4 * 5, 4) == 6);
+    patch(fat + 4 * 5, 4, 0);
+    patch(fat + 4 * 20, 4, 21);
+    patch(fat + 4 * 21, 4, 0x0fffffff);
+}
+
+static void test_fat(void)
+{
+    enum { ROOT_FILE = 0x20 }; // of the root's second entry, behind the label
+    char source[80];
+
+    if (geteuid() != 0 || access(FAT_PROGRAM, X_OK) || access(MKFS_FAT, X_OK) ||
+        access(MCOPY, X_OK)) {
+        check_skip("fsck.fat, confined", "it wants root, mkfs.fat, mcopy and `make appliance`");
+        return;
+    }
+    snprintf(source, sizeof(source), "%s.file", place);
+    CHECK(mkdir(place, 0755) == 0);
+    unlink(disk);
+    int fd = open(source, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    CHECK(fd >= 0 && ftruncate(fd, 8L * 512) == 0);
+    close(fd);
+    run((char *[]){MKFS_FAT, "-F", "32", "-s", "1", "-n", "ESP", "-C", disk, "40000", NULL});
+    run((char *[]){MCOPY, "-i", disk, source, "::HALF", NULL});
+    CHECK(chown(disk, 65533, 65533) == 0 && chmod(disk, 0600) == 0 && !dirty());
+    CHECK(fsck_confined(FAT_PROGRAM, place, FSCK_ESP) == 0);
+    uint64_t n_fat = look(36, 4) * 512, entry = FAT_AT + 2 * n_fat + ROOT_FILE;
+    CHECK(look(entry + 26, 2) == 3 && look(entry + 28, 4) == 8L * 512);
+    cut_short(FAT_AT);
+    cut_short(FAT_AT + n_fat);
+    patch(STATE_AT, 1, 1);
+    CHECK(dirty());
+    CHECK(fsck_confined(FAT_PROGRAM, place, FSCK_ESP) == 1);
+    CHECK(!dirty() && look(entry + 26, 2) == 3 && look(entry + 28, 4) == 2L * 512);
+    for (int i = 5; i <= 21; i++) // free: the rest of the file, and what nobody owned
+        CHECK(look(FAT_AT + 4 * (uint64_t)i, 4) == 0);
+    CHECK(look(entry + 32, 1) == 0); // no other file was made of them
+    CHECK(fsck_confined(FAT_PROGRAM, place, FSCK_ESP) == 0);
+    patch(STATE_AT, 1, 1);
+    patch(11, 2, 0); // bytes of a sector: nothing can be read, and the mark stays
+    CHECK(fsck_confined(FAT_PROGRAM, place, FSCK_ESP) != 0 && dirty());
+    unlink(source);
     unlink(disk);
     rmdir(place);
 }
@@ -241,8 +342,12 @@ static void test_end(void)
 
 int main(void)
 {
+    snprintf(place, sizeof(place), "/tmp/tawny-fsck-%d", (int)getpid());
+    snprintf(disk, sizeof(disk), "%s/disk", place);
     test_end();
     test_superblock();
+    test_boot_sector();
     test_confined();
+    test_fat();
     return check_done("init_fsck");
 }
