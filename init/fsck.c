@@ -115,8 +115,8 @@ static _Noreturn void become(const char *place, int program, int out, const char
     _exit(FSCK_FAILED);
 }
 
-/* That it sees neither /proc nor /dev is as it should be; that a FAT's second boot sector has no mark
- * of writing, too. */
+/* That it sees neither /proc nor /dev is as it should be, and that a FAT's second boot sector has
+ * no mark of writing. */
 static bool is_told(const char *line)
 {
     static const char *const left_out[] = {

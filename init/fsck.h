@@ -23,14 +23,14 @@ bool fsck_mount_asks(int why);
 /* Whether what ended with this exit code may be written to; minus a signal: it may not. */
 bool fsck_trusted(int code);
 /* Mends what has one safe answer; returns the exit code. `place`: a folder with nothing but `disk`
- * in it, which belongs to the user 65533. program: the kind's own, or what a test has in its place. */
+ * in it, which belongs to the user 65533. program: the kind's own, or a test's in its place. */
 int fsck_confined(const char *program, const char *place, enum fsck_kind kind);
 /* The calling child, whose child e2fsck is, leads a process group of its own, and waits for it also
  * when SIGTERM comes to both. */
 void fsck_leads(void);
 int fsck_run(const char *device, enum fsck_kind kind);
-/* The ESP, before it is mounted: mended where it was being written when the power went. What is left
- * then is met by the kernel, which makes it read-only; that is said. */
+/* The ESP, before it is mounted: mended where it was being written when the power went. What is
+ * left then is met by the kernel, which makes it read-only; that is said. */
 void fsck_esp(const char *device);
 
 #endif

@@ -1,6 +1,6 @@
 /* init_fsck.c - which superblocks and boot sectors ask for a check; and the image's e2fsck and
- * fsck.fat, confined as PID 1 has them: what they mend, and at what e2fsck stops. The file systems are
- * mke2fs's, damaged by debugfs, and mkfs.fat's, damaged here.
+ * fsck.fat, confined as PID 1 has them: what they mend, and at what e2fsck stops. The file systems
+ * are mke2fs's, damaged by debugfs, and mkfs.fat's, damaged here.
  */
 #include "../../init/fsck.h"
 #include "check.h"
