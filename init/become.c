@@ -107,9 +107,9 @@ _Noreturn void engine_become(const struct engine_start *start, int out_fd, int b
                          "LANG=C.UTF-8",
                          skip,
                          name,
+                         "TAWNY_TOLD=" TOLD_DIR "/" TOLD_NAME,
                          in_container() ? NULL : "TAWNY_UPDATE=/run/update/status", // and no more
                          "TAWNY_CLOUD=" CLOUD_TOLD,
-                         "TAWNY_TOLD=" TOLD_DIR "/" TOLD_NAME,
                          "TAWNY_ATTACHED=" MEDIA_DIR,
                          NULL};
     const int beat_at = FIRST_FD + start->n_sockets;

@@ -34,11 +34,16 @@ def handed_over(model):
     """sockets as systemd hands them over: one that `listen` names, one that nothing does"""
     wanted, unnamed = socket.create_server(("127.0.0.1", 0)), socket.create_server(("127.0.0.1", 0))
     ports = wanted.getsockname()[1], unnamed.getsockname()[1]
-    prefix = ("python3", "-c", "import os, sys; os.dup2(%d, 53); os.dup2(%d, 4); os.dup2(53, 3); os.closerange(5, 64); os.environ.update(LISTEN_FDS='2', "
-              "LISTEN_PID=str(os.getpid())); os.execv(sys.argv[1], sys.argv[1:])" % (wanted.fileno(), unnamed.fileno()))
-    server = Server("handed", model, prefix=prefix, listen_http="", ports=(ports[0], 0), pass_fds=(wanted.fileno(), unnamed.fileno()))
-    wanted.close(), unnamed.close()
+    reader, writer = os.pipe()
+    passed = unnamed.fileno(), wanted.fileno(), writer
+    prefix = ("python3", "-c", "import os, sys; os.dup2(%d, 52); os.dup2(%d, 53); os.dup2(%d, 54); os.dup2(52, 3); os.dup2(53, 4); os.dup2(54, 5); "
+              "os.closerange(6, 64); os.environ.update(LISTEN_FDS='2', LISTEN_PID=str(os.getpid()), TAWNY_HEARTBEAT_FD='5'); "
+              "os.execv(sys.argv[1], sys.argv[1:])" % passed)
+    server = Server("handed", model, prefix=prefix, listen_http="", ports=(ports[0], 0), pass_fds=passed)
+    wanted.close(), unnamed.close(), os.close(writer)
     health = server.wait()
+    check("life: who handed them over is told which are served", b"serves 1\n" in os.read(reader, 4096))
+    os.close(reader)
     check("life: a socket that was handed over answers", health and health["status"] == "ready", health)
     log = server.log.read_text()
     with socket.socket() as client:
