@@ -99,3 +99,12 @@ void kernel_log_read(struct kernel_log *out, const char *root);
 // Appends to a text of `size` bytes, cut at its end; text.c makes UTF-8 of what was cut.
 void put(char *text, size_t size, const char *format, ...) PRINTF_LIKE(3, 4);
 #define PUT(array, ...) put(array, sizeof(array), __VA_ARGS__)
+
+// How a host shares its GPU with a virtual machine. A device that speaks OpenGL wants a display
+// that does: on Proxmox that is what `virtio-gl` brings.
+#define VENUS_LINES                                                                                \
+    "# on the Proxmox host (9 or later; boot/proxmox.md has the packages)\n"                       \
+    "qm set VMID --vga virtio-gl --args '-set device.vga.hostmem=8G -set device.vga.blob=on "      \
+    "-set device.vga.venus=on'\n"                                                                  \
+    "# or QEMU 9.2 or later on Linux 6.13 or later\n"                                              \
+    "-display egl-headless -device virtio-vga-gl,hostmem=8G,blob=true,venus=true\n"

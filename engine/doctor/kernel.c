@@ -23,8 +23,7 @@ static void say_passthrough(struct doctor_layer *layer)
                       "'vga|display'` shows there\n"
                       "qm set VMID --machine q35 --bios ovmf --cpu host --balloon 0 --hostpci0 "
                       "0000:c5:00.0,pcie=1\n"
-                      "# shared: QEMU 9.2 or later on Linux 6.13 or later\n"
-                      "-device virtio-vga-gl,hostmem=8G,blob=true,venus=true\n");
+                      "# shared:\n" VENUS_LINES);
 }
 
 static void say_displays(const struct walk *walk, struct doctor_layer *layer)

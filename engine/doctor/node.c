@@ -356,8 +356,7 @@ static void say_virtio(struct doctor_layer *layer, const struct drm_node *opened
     PUT(layer->found, ", but the host offers no Vulkan through it (Venus): it is a virtual screen, "
                       "not a GPU");
     PUT(layer->todo, "Let the host share its GPU, or hand one through.");
-    PUT(layer->lines, "# QEMU 9.2 or later on Linux 6.13 or later\n"
-                      "-device virtio-vga-gl,hostmem=8G,blob=true,venus=true\n");
+    PUT(layer->lines, VENUS_LINES);
 }
 
 void layer_open(struct walk *walk)

@@ -22,7 +22,11 @@ printf '%s\037' "${0##*/}" "$@" >> "$TOLD"
 printf '\n' >> "$TOLD"
 case "${0##*/} $1" in
     "pveversion "*) echo "pve-manager/${FAKE_PVE:-9.1.2}/0123456789 (running kernel: 6.17.2-1-pve)" ;;
-    "kvm "*) echo "QEMU emulator version ${FAKE_QEMU:-10.1.2} (pve-qemu-kvm)" ;;
+    "kvm --version") echo "QEMU emulator version ${FAKE_QEMU:-10.1.2} (pve-qemu-kvm)" ;;
+    "kvm -device") echo "  ${FAKE_OPTION:-venus}=<bool>            -  (default: off)" ;;
+    "pvesm status") [ -z "${FAKE_PVESM:-}" ] || exit 255
+        printf 'Name Type Status Total Used Available %%\nlocal-lvm lvmthin %s 1 1 1 1.00%%\n' "${FAKE_STORAGE:-active}" ;;
+    "qm ${FAKE_FAILS:-none}") exit 1 ;;
     "uname "*) echo "${FAKE_LINUX:-6.17.2-1-pve}" ;;
     "qm status"|"pct status") [ "$2" = "${FAKE_TAKEN:-}" ] ;;
 esac
@@ -38,12 +42,12 @@ class Host:
     def __init__(self, folder):
         self.root, self.tools, self.told = folder / "root", folder / "tools", folder / "told"
         self.tools.mkdir()
-        for name in "pveversion kvm uname qm pct update-grub update-initramfs proxmox-boot-tool".split():
+        for name in "pveversion pvesm kvm uname qm pct update-grub update-initramfs proxmox-boot-tool".split():
             (self.tools / name).write_text(TOOL)
             (self.tools / name).chmod(0o755)
         for name, text in (("proc/cmdline", "quiet\n"), ("etc/default/grub", 'GRUB_CMDLINE_LINUX_DEFAULT="quiet"\n')):
             self.file(name, text)
-        for name in ("etc/modprobe.d", "etc/modules-load.d", "usr/share/kvm", "dev/dri", "var/lib/vz/template/cache"):
+        for name in ("etc/modprobe.d", "etc/modules-load.d", "usr/share/kvm", "dev/dri", "sys/class/net/vmbr0", "var/lib/vz/template/cache"):
             (self.root / name).mkdir(parents=True)
         for name in ("tawny.qcow2", "tawny-lxc.tar.zst"):
             (folder / name).write_text("bytes of it")
@@ -75,7 +79,7 @@ class Host:
         done = subprocess.run([SOURCE / "boot/proxmox", *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=self.folder,
                               env={"PATH": f"{self.tools}:{os.environ['PATH']}", "TAWNY_ROOT": str(self.root), "TOLD": str(self.told), **environment})
         lines = [line.rstrip("\x1f").split("\x1f") for line in self.told.read_text().splitlines()] if self.told.exists() else []
-        return done.returncode, done.stdout, [line for line in lines if line[0] not in ("pveversion", "kvm", "uname") and line[1:2] != ["status"]]
+        return done.returncode, done.stdout, [line for line in lines if line[0] not in ("pveversion", "pvesm", "kvm", "uname") and line[1:2] != ["status"]]
 
     def refuses(self, pattern, *options, **environment):
         status, said, told = self.run(*options, "--do", **environment)
@@ -108,7 +112,24 @@ def plain(host):
     wanted = [[re.sub(r"\$(VM|STORE|PWD)", lambda m: fill[m.group(0)], word) for word in line] for line in documented()]
     check(told == [line for line in wanted if line[1] != "start"], f"proxmox.md says otherwise:\n{wanted}\n{told}")
     odd = "a b;touch $(x)'\""
-    check(any(odd + ":0,import-from=" in word for line in host.run("--vm", "--do", "--storage", odd)[2] for word in line), "words are taken apart")
+    (host.folder / odd).write_text("an image")
+    check(any(f"import-from={host.folder}/{odd}," in word for line in host.run("--vm", "--do", "--file", odd)[2] for word in line),
+          "words are taken apart, or the file's place is not whole")
+    (host.folder / "a,b").write_text("an image")
+    host.refuses("a comma", "--vm", "--file", "a,b")
+    host.refuses('no storage else for "images"', "--vm", "--storage", "else")
+    host.refuses("no storage local-lvm", "--vm", FAKE_PVESM="fails")
+    host.refuses("local-lvm is disabled", "--vm", FAKE_STORAGE="disabled")
+    host.refuses("no bridge vmbr7", "--vm", "--bridge", "vmbr7")
+    for pattern, options in (("one of them at a time", ("--lxc",)), ("wants a value; found .--bridge", ("--storage", "--bridge")),
+                             ("belong to --gpu passthrough", ("--take-screen",)), ("belong to --gpu passthrough", ("--gpu", "venus", "--slot", GPU)),
+                             ("--id 99: at least 100", ("--id", "99")), ("--disk 0", ("--disk", "0")), ("--cores 0", ("--cores", "0")),
+                             ("--memory 08000", ("--memory", "08000")), ("--memory 99999999", ("--memory", "99999999"))):
+        host.refuses(pattern, "--vm", *options)
+    host.refuses("--gpu is a VM's", "--lxc", "--gpu", "venus")
+    status, said, told = host.run("--vm", "--do", FAKE_FAILS="disk")
+    check(status == 1 and "qm destroy 900 takes away" in said and told[-1][1] == "disk", f"{status} {said} {told}")
+    check(host.run("--help")[1].rstrip().endswith("(for tests)."), host.run("--help")[1])
     host.refuses("the id 900 is taken", "--vm", FAKE_TAKEN="900")
     host.refuses("is no number", "--vm", "--memory", "8G")
     host.refuses("passthrough, venus or none", "--vm", "--gpu", "all")
@@ -117,6 +138,20 @@ def plain(host):
 
 def passthrough(host):
     host.refuses("this host's only screen", "--vm", "--gpu", "passthrough")
+    status, said, told = host.run("--vm", "--gpu", "passthrough", "--take-screen", "--do", FAKE_FAILS="create")
+    check(status == 1 and not (host.root / "etc/modprobe.d/tawny.conf").exists() and ["update-grub"] not in told, f"the host is changed for no VM: {said} {told}")
+    for line in ("", "GRUB_CMDLINE_LINUX_DEFAULT=quiet\n"):
+        host.file("etc/default/grub", line)
+        host.refuses("has no line GRUB_CMDLINE_LINUX_DEFAULT", "--vm", "--gpu", "passthrough", "--take-screen")
+    for quote in "'\"":
+        host.file("etc/default/grub", f"GRUB_CMDLINE_LINUX_DEFAULT={quote}quiet{quote}\n")
+        for _ in range(2):  # the second time it is written already, and not at work yet
+            check(host.run("--vm", "--gpu", "passthrough", "--take-screen", "--do")[0] == 0, "a second run")
+            text = (host.root / "etc/default/grub").read_text()
+            check(text == f"GRUB_CMDLINE_LINUX_DEFAULT={quote}initcall_blacklist=sysfb_init quiet{quote}\n", text)
+    host.file("sys/firmware/acpi/tables/VFCT", "short")
+    host.refuses("at least 80 are its head", "--vm", "--gpu", "passthrough", "--take-screen")
+    host.file("etc/default/grub", 'GRUB_CMDLINE_LINUX_DEFAULT="quiet"\n')
     bios = bytes(range(256)) * 5
     host.file("sys/firmware/acpi/tables/VFCT", vfct(bios, before=b"\x55\xaa another card's"))
     status, said, told = host.run("--vm", "--gpu", "passthrough", "--take-screen", "--do")
@@ -129,6 +164,7 @@ def passthrough(host):
     check(["update-grub"] in told and ["update-initramfs", "-u", "-k", "all"] in told and "qm shutdown 900" in said, f"{told} {said}")
     host.file("etc/kernel/cmdline", "root=ZFS=rpool\n")
     told = host.run("--vm", "--gpu", "passthrough", "--take-screen", "--do")[2]
+    host.run("--vm", "--gpu", "passthrough", "--take-screen", "--do")
     check((host.root / "etc/kernel/cmdline").read_text() == "root=ZFS=rpool initcall_blacklist=sysfb_init\n" and ["proxmox-boot-tool", "refresh"] in told, "systemd-boot")
     whole, table = vfct(bios), host.root / "sys/firmware/acpi/tables/VFCT"
     for n in [*range(0, 110, 7), len(whole) - 1]:
@@ -161,8 +197,14 @@ def two_cards(host):
 def venus(host):
     host.refuses("has no render node", "--vm", "--gpu", "venus")
     host.file("dev/dri/renderD128", "")
+    host.refuses("apt install libgl1 libegl1 mesa-vulkan-drivers virgl-server", "--vm", "--gpu", "venus")
+    host.file("usr/libexec/virgl_render_server", "#!/bin/sh\n")
+    (host.root / "usr/libexec/virgl_render_server").chmod(0o755)
     told = host.run("--vm", "--gpu", "venus", "--do")[2]
-    check(["qm", "set", "900", "--vga", "none", "--args", "-device virtio-vga-gl,hostmem=8G,blob=true,venus=true"] in told, f"{told}")
+    text = (SOURCE / "boot/proxmox.md").read_text()
+    wanted = shlex.split(next(line for line in text.splitlines() if line.startswith("    qm set $VM --vga virtio-gl")).replace("$VM", "900"))
+    check(wanted in told and "-device" not in " ".join(wanted), f"{wanted} {told}")  # a device of its own has no display with OpenGL
+    host.refuses("QEMU has no Venus", "--vm", "--gpu", "venus", FAKE_OPTION="blob")
     host.refuses("QEMU 9.2 or later; this host has 9.0.2", "--vm", "--gpu", "venus", FAKE_QEMU="9.0.2")
     host.refuses("Linux 6.13 or later; this host runs 6.8.12", "--vm", "--gpu", "venus", FAKE_LINUX="6.8.12-1-pve")
 
@@ -174,6 +216,8 @@ def lxc(host):
     host.file("dev/dri/renderD128", "")
     told = host.run("--lxc", "--do")[2]
     check(told[-1] == ["pct", "set", "901", "--dev0", "/dev/dri/renderD128,gid=110"], f"{told}")
+    status, said, told = host.run("--lxc", "--do", FAKE_PVE="8.1.4")
+    check(status == 0 and "cannot hand a device in" in said and [line[1] for line in told] == ["create"], f"{status} {said} {told}")
     words = told[0]
     check(words[words.index("--unprivileged") + 1] == "1", f"{words}")
     (host.root / "dev/dri/renderD128").unlink()
