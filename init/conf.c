@@ -16,7 +16,7 @@
 
 void conf_defaults(struct conf *c)
 {
-    *c = (struct conf){.hot_plug = true, .https = 443, .ollama = OLLAMA_PORT};
+    *c = (struct conf){.hot_plug = true, .api_settings = true, .https = 443, .ollama = OLLAMA_PORT};
     snprintf(c->hostname, sizeof(c->hostname), "tawny");
     snprintf(c->listen, sizeof(c->listen), "[::]:443,[::]:11434"); // as engine/base/settings.c
     snprintf(c->listen_http, sizeof(c->listen_http), "auto");
@@ -90,19 +90,21 @@ static bool listen_at(struct conf *c, const char *text, size_t len)
     return true;
 }
 
+static const char *const names[] = {"hostname", "ntp",      "address",     "gateway",     "dns",
+                                    "listen",   "hot-plug", "listen-http", "api-settings"};
+enum { N_NAMES = sizeof(names) / sizeof(*names) };
+
 static const char *conf_value(struct conf *c, const char *key, size_t key_len, const char *value,
                               size_t len)
 {
-    static const char *const names[] = {"hostname", "ntp",    "address",  "gateway",
-                                        "dns",      "listen", "hot-plug", "listen-http"};
     static struct err err; // conf_parse hands the sentence on before the next line
     struct conf second;
     char name[64];
     size_t k = 0;
 
-    while (k < 8 && (key_len != strlen(names[k]) || memcmp(key, names[k], key_len) != 0))
+    while (k < N_NAMES && (key_len != strlen(names[k]) || memcmp(key, names[k], key_len) != 0))
         k++;
-    if (k == 8)
+    if (k == N_NAMES)
         return NULL;
     if (c->said & 1u << k) { // of two lines the first one counts, as the engine has it
         second = *c;
@@ -110,10 +112,11 @@ static const char *conf_value(struct conf *c, const char *key, size_t key_len, c
     }
     if (k >= 5) { // of these the engine says what is wrong with them
         bool taken = k == 5   ? listen_at(c, value, len)
-                     : k == 6 ? len == 2 || len == 3
+                     : k != 7 ? len == 2 || len == 3
                               : len < sizeof(c->listen_http);
-        if (k == 6)
-            c->hot_plug = !(len == 2 && memcmp(value, "no", 2) == 0);
+        if (k == 6 || k == 8)
+            *(k == 6 ? &c->hot_plug : &c->api_settings) =
+                !(len == 2 && memcmp(value, "no", 2) == 0);
         else if (k == 7 && taken)
             snprintf(c->listen_http, sizeof(c->listen_http), "%.*s", (int)len, value);
         c->said |= taken ? 1u << k : 0;
@@ -176,6 +179,18 @@ void conf_parse(struct conf *c, const char *text, size_t len,
         text += n;
         len -= n;
     }
+}
+
+void conf_reach(const struct conf *c, char out[CONF_CHANGED])
+{
+    static const size_t reach[] = {2, 3, 5}; // address, gateway, listen
+    size_t n = 0;
+
+    out[0] = 0;
+    for (size_t i = 0; i < sizeof(reach) / sizeof(*reach); i++)
+        if (c->said & 1u << reach[i])
+            n +=
+                (size_t)snprintf(out + n, CONF_CHANGED - n, "%s%s", n ? ", " : "", names[reach[i]]);
 }
 
 /* ---- what a start of our own waits for ---- */

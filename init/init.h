@@ -284,23 +284,23 @@ struct conf {
     struct net_static net;
     struct ntp_setting ntp;
     bool hot_plug;          // drivers are loaded after the start too
+    bool api_settings;      // what was set through the API counts
     uint16_t https, ollama; // ports of `listen`: the first that is not Ollama's, and that
     char listen[512], listen_http[512]; // as they are written; ports.c
     unsigned said; // a bit for each that the file which is being read has set already
 };
 void conf_defaults(struct conf *c);
-/* Reads `key = value` lines. hostname, address, gateway, dns, ntp, listen, listen-http and hot-plug
- * concern init; every other well-formed key is the engine's. Of two lines of a key the first one
- * that may be so counts. bad(ctx, line number, what) is called for each line that
- * is ignored. */
+/* Reads `key = value` lines; keys that init has not are the engine's. Of two lines of a key the
+ * first one that may be so counts. bad(ctx, line number, what) is called for each ignored line. */
 void conf_parse(struct conf *c, const char *text, size_t len,
                 void (*bad)(void *ctx, int line, const char *what), void *ctx);
+#define CONF_CHANGED 64
+/* Of the file that was read last the settings by which the box is reached, "address, listen". */
+void conf_reach(const struct conf *c, char out[CONF_CHANGED]);
 /* The settings that PID 1 acts on at its start alone and that differ, "hostname, ntp"; pure. Of
  * `listen` the ports that are announced; who listens takes the rest at the engine's start. */
-#define CONF_CHANGED 64
 void conf_changed(const struct conf *in_force, const struct conf *next, char out[CONF_CHANGED]);
-/* Lower-cases into out; false when it is no host name (RFC 1123: a-z 0-9 -, 1..63, not at an end).
- */
+/* Lower-cases into out; false: it is no host name (RFC 1123: a-z 0-9 -, 1..63, not at an end). */
 bool conf_hostname(const char *in, size_t len, char out[64]);
 
 /* ---- alias.c: modules.dep, modules.alias, modules.softdep in memory ---- */

@@ -197,6 +197,19 @@ static enum status keep_cloud_key(struct err *err)
     return err_set(err, WAIT, "the API key of the cloud-init disk could not be written");
 }
 
+/* Where nobody reaches the box any more, its console says which file has done that. */
+static void say_reach(const struct conf *c)
+{
+    char names[CONF_CHANGED];
+
+    conf_reach(c, names);
+    if (names[0] && !told)
+        say("net",
+            "%s: set over the network (PUT /v1/settings), over what tawny.conf says; if nobody "
+            "reaches this box any more: the line api-settings = no in tawny.conf leaves that out",
+            names);
+}
+
 /* tawny.conf over what a hypervisor says, and over it what the engine's administrator set through
  * the API. That file is the engine's: whatever else it has made of it, no pipe is waited for. */
 static enum status read_settings(struct conf *c, const char *conf_at, const char *kept_at,
@@ -209,8 +222,17 @@ static enum status read_settings(struct conf *c, const char *conf_at, const char
     enum status s = read_conf(c, conf_at, conf_path, err);
 
     bool open = c->hot_plug; // what the owner closed the engine does not open
-    if (lstat(kept_at, &st) == 0 && S_ISREG(st.st_mode) &&
-        read_conf(c, kept_at, "settings.conf", &why) != OK)
+    if (lstat(kept_at, &st) != 0 || !S_ISREG(st.st_mode))
+        return s;
+    if (!c->api_settings) {
+        if (!told)
+            say("net", "what was set over the network (settings.conf) is left out, as "
+                       "api-settings = no says");
+        return s;
+    }
+    if (read_conf(c, kept_at, "settings.conf", &why) == OK)
+        say_reach(c);
+    else
         complain("settings", "%s; it is left out", why.text);
     c->hot_plug = c->hot_plug && open;
     return s;

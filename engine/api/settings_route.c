@@ -217,10 +217,10 @@ static bool member_apply(struct reading *r, struct kept_settings *kept, struct s
     if (!settings_describe(i, &setting))
         return refuse(r->refusal, 400, "unknown_parameter", name,
                       "There is no setting '%.60s'; GET /v1/settings lists them.", name);
-    if (strcmp(name, "state") == 0)
+    if (strcmp(name, "state") == 0 || strcmp(name, "api-settings") == 0)
         return refuse(r->refusal, 400, "invalid_value", name,
-                      "'state' says where this is kept: it is set by tawny.conf or the command "
-                      "line alone.");
+                      "'%s' says %s: it is set by tawny.conf or the command line alone.", name,
+                      name[0] == 's' ? "where this is kept" : "whether this counts");
     if (yyjson_is_null(value)) {
         kept->report.source[i] = SETTING_DEFAULT;
     } else {

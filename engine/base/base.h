@@ -286,6 +286,7 @@ struct settings {
     char draft[2200];         // by this model too, where its vocabulary is the same; "" = none
     bool open_metrics;        // GET /metrics wants no key
     bool hot_plug;            // of the appliance: PID 1 acts on it
+    bool api_settings;        // what was set through the API (SETTINGS_KEPT) counts
     enum log_level log;
 };
 

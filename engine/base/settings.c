@@ -51,6 +51,8 @@ static const struct key {
      "none when listen stands on the command line; \"\": none"},
     {"state", 0, TEXT, AT(state), 0, 0, true, "DIR",
      "keys, certificates and models; \"\": ~/.local/state/tawny"},
+    {"api-settings", 0, FLAG, AT(api_settings), 0, 0, false, "yes|no",
+     "whether what was set over the network (PUT /v1/settings) counts; no: it is left out"},
     {"device", 0, TEXT, AT(device), 0, 0, false, "NAME",
      "what computes: auto, vulkan, cpu, or a part of a device's name"},
     {"hostname", 0, TEXT, AT(hostname), 0, 0, false, "NAME", "stands in the certificate"},
@@ -110,6 +112,7 @@ void settings_default(struct settings *settings)
         .keep_s = KEEP_ALWAYS,
         .speculation = true,
         .hot_plug = true,
+        .api_settings = true,
         .log = LOG_INFO,
     };
 }

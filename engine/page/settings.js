@@ -19,7 +19,7 @@ const SET_BY = { "cloud-init": "cloud", "tawny.conf": "file", api: "api", "comma
 
 // One setting: its field, and what it became; null: as it is where nobody sets it here.
 function setting(one, changed) {
-    const fast = one.set_by === "command line" || one.name === "state", id = `setting-${one.name}`;
+    const fast = one.set_by === "command line" || ["state", "api-settings"].includes(one.name), id = `setting-${one.name}`;
     const attributes = { disabled: fast, value: one.value, oninput: () => changed(made.value) };
     const made = one.kind === "yes|no" ? h(`select#${id}`, attributes, ["yes", "no"].map((value) => h("option", { value }, t(`settings.${value}`))))
         : h(`input#${id}`, { ...attributes, type: "text", placeholder: one.kind, autocapitalize: "off", spellcheck: "false", autocomplete: "off" });

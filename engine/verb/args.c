@@ -253,14 +253,39 @@ static enum status read_config(const struct command *command, const char *path, 
     return status;
 }
 
-// Who set the state; in the report.
-static uint8_t *source_of_state(struct settings_report *report)
+static size_t setting_at(const char *name)
 {
     struct setting setting;
     size_t i = 0;
-    while (settings_describe(i, &setting) && strcmp(setting.name, "state") != 0)
+    while (settings_describe(i, &setting) && strcmp(setting.name, name) != 0)
         i++;
-    return &report->source[i];
+    return i;
+}
+
+// Of what the API set: two it may not, and a door that the owner closed it does not open. Those are
+// as they were before.
+static void keep_owners(const struct command *command, const uint8_t *source, const char *path)
+{
+    static const char *const names[] = {"state", "api-settings", "hot-plug"};
+    struct settings_report *report = command->report;
+    char text[sizeof(command->settings->state)];
+    struct err err = {0};
+    for (size_t k = 0; k < COUNT_OF(names); k++) {
+        const size_t i = setting_at(names[k]);
+        const bool is_door = strcmp(names[k], "hot-plug") == 0;
+        if (report->source[i] != SETTING_API || (is_door && report->beneath.hot_plug))
+            continue;
+        (void)settings_value(&report->beneath, i, text, sizeof(text));
+        if (settings_set(command->settings, names[k], bytes_of(text), &err) != OK)
+            die("a setting that was taken is not taken again: %s", err.text);
+        report->source[i] = source[i];
+        if (is_door)
+            continue;
+        (void)err_set(&err, BAD_INPUT,
+                      "%s is set by tawny.conf or the command line alone, not by %s", names[k],
+                      path);
+        settings_fault(report, NULL, 0, &err);
+    }
 }
 
 // What was set through the API stands over the file.
@@ -269,9 +294,9 @@ static void read_kept(const struct command *command, const char *state)
     struct settings where = {0};
     struct buf file;
     struct err err = {0};
-    char path[sizeof(where.state) + 32], before[sizeof(where.state)];
-    uint8_t *source = source_of_state(command->report), source_before = *source;
-    snprintf(before, sizeof(before), "%s", command->settings->state);
+    char path[sizeof(where.state) + 32];
+    uint8_t source[SETTINGS_MOST];
+    memcpy(source, command->report->source, sizeof(source));
     snprintf(where.state, sizeof(where.state), "%s", state);
     if (args_state(&where, &err) != OK)
         return;
@@ -284,13 +309,7 @@ static void read_kept(const struct command *command, const char *state)
     }
     settings_parse_rest(command->settings, buf_view(&file), path, SETTING_API, command->report);
     buf_free(&file);
-    if (*source != SETTING_API)
-        return;
-    *source = source_before;
-    snprintf(command->settings->state, sizeof(command->settings->state), "%s", before);
-    (void)err_set(&err, BAD_INPUT,
-                  "state is set by tawny.conf or the command line alone, not by %s", path);
-    settings_fault(command->report, NULL, 0, &err);
+    keep_owners(command, source, path);
 }
 
 static void note_given(const struct args_reading *r, struct settings_report *report)
@@ -299,6 +318,8 @@ static void note_given(const struct args_reading *r, struct settings_report *rep
     for (size_t i = 0; settings_describe(i, &setting); i++)
         if (r->seen_setting[i])
             report->source[i] = SETTING_COMMAND_LINE;
+    if (setting_is_given(r, "listen")) // which decides that one too
+        report->source[setting_at("listen-http")] = SETTING_COMMAND_LINE;
 }
 
 enum status args_read(const struct command *command, int argc, char **argv, struct err *err)
@@ -317,7 +338,10 @@ enum status args_read(const struct command *command, int argc, char **argv, stru
         status = read_config(command, first.config, err);
     if (command->report)
         command->report->beneath = *command->settings;
-    if (status == OK && command->report)
+    const bool kept_counts = setting_is_given(&first, "api-settings")
+                                 ? scratch.api_settings
+                                 : command->settings->api_settings;
+    if (status == OK && command->report && kept_counts)
         read_kept(command, scratch.state[0] ? scratch.state : command->settings->state);
     struct args_reading second = {command, command->settings, .argc = argc, .argv = argv};
     if (status == OK)

@@ -198,6 +198,30 @@ def nowhere(model):
     ours()
 
 
+def file_alone(model):
+    """The way out of a setting that was sent and is wrong: the file says that nothing of that counts."""
+    conf = WORK / "settings-alone.conf"
+    conf.write_text("api-settings = no\nparallel = 3\n")
+    server = Server("settings-alone", model)
+    server.wait()
+    check("settings: whether they count is not theirs", server.ask("PUT", PATH, {"api-settings": True})[2]["error"]["param"] == "api-settings")
+    check("settings: sent", server.ask("PUT", PATH, {"ctx": 1024, "parallel": 2, "listen": "127.0.0.1:1"})[0] == 200 and server.stop() == 0)
+    file = server.state / "settings.conf"
+    file.write_text(file.read_text() + 'api-settings = "yes"\n')
+    server = Server("settings-alone", model, fresh=False, options=["--config", str(conf)])
+    check("settings: left out, all of them", server.wait()["context"] != 1024)
+    one = listed(server)
+    check("settings: the file's count", (one["parallel"]["value"], one["parallel"]["set_by"], one["ctx"]["set_by"]) == ("3", "tawny.conf", "default"), (one["parallel"], one["ctx"]))
+    check("settings: they can be mended meanwhile", server.ask("PUT", PATH, {"listen": None, "parallel": None})[0] == 200 and "listen" not in file.read_text() and
+          'ctx = "1024"' in file.read_text(), file.read_text())
+    check("settings: stopped as the file has it", server.stop() == 0)
+    file.write_text(file.read_text() + 'api-settings = "no"\n')
+    server = Server("settings-alone", model, fresh=False)
+    check("settings: then they count again, and have no say in that", server.wait()["context"] == 1024)
+    check("settings: which is said", "api-settings is set by tawny.conf or the command line alone" in server.log.read_text(), server.log.read_text())
+    check("settings: stopped alone", server.stop() == 0)
+
+
 def asked(server, body):
     """Sends a PUT; what is returned waits for its answer when it is called."""
     connection = http.client.HTTPSConnection("127.0.0.1", server.port, timeout=60, context=server.context())
@@ -263,3 +287,4 @@ def run(model):
     check("settings: stopped again", server.stop() == 0)
     again_under_init(model, under_init(model))
     nowhere(model)
+    file_alone(model)

@@ -80,7 +80,7 @@ static void test_described(void)
         CHECK(settings_set(&settings, setting.name, bytes_of(value), &err) == OK);
         CHECK(memcmp(&settings, &before, sizeof(before)) == 0);
     }
-    CHECK(n == 32);
+    CHECK(n == 33);
 }
 
 static void test_durations(void)

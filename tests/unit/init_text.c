@@ -69,6 +69,30 @@ static void sees_changes(void)
     CHECK(n_bad == 0);
 }
 
+/* The way out for who has sent a wrong address, and what the console says of it. */
+static void the_file_alone(void)
+{
+    static const char sent[] =
+        "listen = \"127.0.0.1:1\"\ndns = 192.0.2.2\naddress = 192.0.2.7/24\n",
+                      none[] = "hostname = a\nctx = 5\n", no[] = "api-settings = no # for now\n",
+                      yes[] = "api-settings = \"yes\"\n";
+    struct conf c;
+    char names[CONF_CHANGED];
+
+    conf_defaults(&c);
+    CHECK(c.api_settings);
+    conf_parse(&c, no, strlen(no), bad, NULL);
+    CHECK(!c.api_settings && c.hot_plug);
+    conf_parse(&c, yes, strlen(yes), bad, NULL);
+    CHECK(c.api_settings);
+    conf_parse(&c, sent, strlen(sent), bad, NULL);
+    conf_reach(&c, names);
+    CHECK_TEXT(names, "address, listen");
+    conf_parse(&c, none, strlen(none), bad, NULL);
+    conf_reach(&c, names);
+    CHECK_TEXT(names, "");
+}
+
 static void reads_settings(void)
 {
     CHECK_TEXT(host(""), "tawny");
@@ -156,6 +180,7 @@ int main(void)
 {
     reads_settings();
     sees_changes();
+    the_file_alone();
     reads_uevents();
     reads_numbers();
     return check_done("init_text");
