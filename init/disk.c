@@ -243,6 +243,16 @@ static bool probing(void)
     return false;
 }
 
+/* However long it takes: who mounts it meanwhile shares what the probe has read of it. */
+static bool is_probed(const struct partition *p)
+{
+    bool is = false;
+
+    for (int i = 0; i < n_esps; i++)
+        is |= esps[i].probed_ms && strcmp(esps[i].name, p->name) == 0;
+    return is;
+}
+
 static int64_t check_tick(int64_t now)
 {
     if (given_up && checked && data.state == FOUND) { // no step of the start asks any more
@@ -847,7 +857,7 @@ enum status disk_esp(void)
             esp.state = FOUND;
         }
     }
-    if (esp.state == FOUND && !probing() && vfat_ready()) {
+    if (esp.state == FOUND && !probing() && !is_probed(&esp) && vfat_ready()) {
         if (child_start("mounting the settings", mount_esp, esp_done, NULL))
             esp.state = MOUNTING;
     }
