@@ -26,8 +26,10 @@ bool conf_hostname(const char *in, size_t len, char out[64])
 {
     if (len < 1 || len > 63 || in[0] == '-' || in[len - 1] == '-')
         return false;
+    bool any = false; // of digits alone it is read as an address
     for (size_t i = 0; i < len; i++) {
         char c = in[i];
+        any = any || !(c >= '0' && c <= '9');
         if (c >= 'A' && c <= 'Z')
             c = (char)(c - 'A' + 'a');
         if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'))
@@ -35,7 +37,7 @@ bool conf_hostname(const char *in, size_t len, char out[64])
         out[i] = c;
     }
     out[len] = 0;
-    return true;
+    return any && strcmp(out, "localhost") != 0;
 }
 
 static bool blank(char c)
@@ -123,8 +125,8 @@ static const char *conf_value(struct conf *c, const char *key, size_t key_len, c
         return NULL;
     }
     if (k == 0 && !conf_hostname(value, len, name)) {
-        return "a hostname is 1 to 63 of the characters a-z, 0-9 and -, and does not begin or end "
-               "with -";
+        return "a hostname is 1 to 63 of the characters a-z, 0-9 and -, does not begin or end with "
+               "-, and is neither of digits alone nor localhost";
     }
     if (k == 0)
         memcpy(c->hostname, name, sizeof(name));

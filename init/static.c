@@ -99,6 +99,16 @@ static bool usable(const struct static_entry *e)
     return a[0] != 255 && memcmp(a, mapped, 12) != 0 && (memcmp(a, zeros, 15) != 0 || a[15] > 1);
 }
 
+/* The IPv4 network's own address or the one of all in it (RFC 1122, 3.2.1.3): no machine's. */
+static bool is_whole_net(const struct static_entry *e)
+{
+    const uint8_t *a = e->addr;
+    uint32_t v = (uint32_t)a[0] << 24 | (uint32_t)a[1] << 16 | (uint32_t)a[2] << 8 | a[3];
+    uint32_t host = e->bits < 31 ? UINT32_MAX >> e->bits : 0;
+
+    return !e->six && host != 0 && ((v & host) == 0 || (v & host) == host);
+}
+
 /* ADDRESS, or ADDRESS/BITS when `bits` is wanted. */
 static bool read_address(struct static_entry *e, char *text, bool bits)
 {
@@ -119,7 +129,7 @@ static bool read_address(struct static_entry *e, char *text, bool bits)
     if (inet_pton(e->six ? AF_INET6 : AF_INET, text, e->addr) != 1)
         return false;
     e->bits = (uint8_t)n;
-    return usable(e) && (!bits || (n >= 1 && n <= (e->six ? 128 : 32)));
+    return usable(e) && (!bits || (n >= 1 && n <= (e->six ? 128 : 32) && !is_whole_net(e)));
 }
 
 static enum status bad_entry(struct err *err, const char *text, size_t len, const char *wanted)
@@ -138,7 +148,8 @@ enum status static_read(struct net_static *s, enum static_key key, const char *t
                         struct err *err)
 {
     static const char *const wanted[] = {
-        ("an address with its prefix (192.168.1.50/24 or fd00::50/64), perhaps behind a card's "
+        ("a machine's address with its prefix (192.168.1.50/24 or fd00::50/64), perhaps behind a "
+         "card's "
          "name or MAC address (eth1 10.0.0.5/24)"),
         "a gateway's address (192.168.1.1 or fe80::1), perhaps behind a card's name or MAC address",
         "the address of a name server (192.168.1.1 or 2001:db8::53)",

@@ -368,6 +368,14 @@ route_handler health_get, ca_get, notices_get; // health.c
 route_handler doctor_get;                      // doctor.c
 // settings_route.c
 route_handler settings_get, settings_put;
+// settings_check.c. changed: what is set, in settings_describe's order; next: as it is then.
+enum { SETTING_WARNINGS = 8 };
+struct setting_warnings {
+    size_t n;
+    char text[SETTING_WARNINGS][400];
+};
+void settings_warn(const struct api *api, const struct settings *next, const bool *changed,
+                   struct setting_warnings *out);
 // whole: with what stands there, for an administrator; else which settings and lines, for whoever
 // asks.
 // told.c. The text of one of PID 1's files; "": there is none (path NULL, too).

@@ -1,10 +1,13 @@
 // settings_route.c - the settings over HTTP, for those with the scope admin:
 //
-//   GET /v1/settings   each: its value, its default, its meaning, who set it, what a change needs;
+//   GET /v1/settings   each: its value, its default, its meaning, who set it, what a change needs,
+//                      the value it has then (`next`) where it waits for that;
 //                      the lines of tawny.conf that are wrong; what of a cloud-init disk is ignored
 //   PUT /v1/settings   {"ctx": 8192, "hostname": "owl", "pin": null}: sets what is named; null
 //                      takes back what was set here. {"restart": true} beside them restarts what
-//                      has to be, where PID 1 can
+//                      has to be, where PID 1 can. What is plainly wrong is refused; of what may
+//                      come later, or does not count, `warnings` of the answer tell
+//                      (settings_check.c)
 //
 // Where they are kept: STATE/settings.conf, which is read after tawny.conf and stands over it. Not
 // in tawny.conf itself: that is on a FAT partition, which is mounted read-only so that a power cut
@@ -23,7 +26,9 @@ enum { VALUE_BYTES = 4200, ANSWER_BYTES = 256 << 10 };
 struct settings_put {        // one that is being written
     struct scribe_wait wait; // the first
     char names[400];         // what changed
-    bool box, restart;
+    bool set[SETTINGS_MOST]; // of it what is not taken back
+    struct setting_warnings warnings;
+    bool waits, box, restart; // waits: what runs is not what is set; box: nor is what PID 1 reads
 };
 
 // Those that PID 1 reads too, or that are written where it looks.
@@ -96,8 +101,44 @@ static void ignored_write(struct json *json, const char *list)
     json_end(json);
 }
 
+struct pending { // what is not in force yet
+    struct settings next;
+    bool known;           // next is; else nothing was changed here
+    char box[TOLD_VALUE]; // what PID 1 says waits for it, "hostname, ntp"
+};
+
+static bool differs(const struct api *api, const struct settings *next, size_t i,
+                    char out[VALUE_BYTES])
+{
+    char now[VALUE_BYTES];
+    (void)settings_value(api->options.settings, i, now, sizeof(now));
+    (void)settings_value(next, i, out, VALUE_BYTES);
+    return strcmp(now, out) != 0;
+}
+
+static bool is_listed(const char *list, const char *name)
+{
+    const size_t n = strlen(name);
+    for (const char *at = list; (at = strstr(at, name)) != NULL; at += n)
+        if ((at == list || at[-1] == ' ') && (at[n] == 0 || at[n] == ','))
+            return true;
+    return false;
+}
+
+static void pending_write(const struct api *api, const struct pending *pending, struct json *json,
+                          size_t i, const struct setting *setting)
+{
+    char next[VALUE_BYTES];
+    const bool differ = pending->known && differs(api, &pending->next, i, next);
+    if (differ)
+        json_string(json, "next", is_secret(setting->name) && next[0] ? "(set)" : next);
+    if (differ || is_listed(pending->box, setting->name))
+        json_string(json, "waits_for", needs_box(setting->name) ? "restart of the box" : "restart");
+}
+
 static void setting_write(const struct api *api, const struct cloud_settings *cloud,
-                          struct json *json, size_t i, const struct setting *setting)
+                          const struct pending *pending, struct json *json, size_t i,
+                          const struct setting *setting)
 {
     static const char *const sources[] = {"default", "tawny.conf", "api", "command line"};
     const uint8_t source = api->options.report->source[i];
@@ -113,36 +154,8 @@ static void setting_write(const struct api *api, const struct cloud_settings *cl
     json_string(json, "help", setting->what);
     json_string(json, "set_by", by_cloud ? "cloud-init" : sources[source % COUNT_OF(sources)]);
     json_string(json, "needs", needs_box(setting->name) ? "restart of the box" : "restart");
+    pending_write(api, pending, json, i, setting);
     json_end(json);
-}
-
-void settings_get(struct api *api, struct exchange *exchange, const struct request *request)
-{
-    (void)request;
-    struct cloud_settings *cloud = mem_alloc(sizeof(*cloud));
-    struct json json;
-    struct setting setting;
-    char told[TOLD_BYTES + 1];
-    cloud_read(api, cloud);
-    json_init(&json, ANSWER_BYTES);
-    json_object(&json, NULL);
-    json_string(&json, "object", "settings");
-    json_array(&json, "settings");
-    for (size_t i = 0; settings_describe(i, &setting); i++)
-        setting_write(api, cloud, &json, i, &setting);
-    json_end(&json);
-    settings_faults_write(&json, api->options.report, true);
-    ignored_write(&json, cloud->ignored);
-    free(cloud);
-    told_read(api->options.told, told);
-    const char *wait = settings_wait(api, told);
-    json_bool(&json, "waits_for_restart", wait != NULL);
-    if (wait)
-        json_string(&json, "settings_wait_for", wait);
-    json_bool(&json, "can_restart", api->options.restart);
-    json_end(&json);
-    exchange_reply_header(exchange, "Cache-Control", "no-store");
-    json_reply(exchange, 200, &json);
 }
 
 // ---- changing -------------------------------------------------------------------------------
@@ -229,10 +242,10 @@ static bool member_apply(struct reading *r, struct kept_settings *kept, struct s
         if (settings_set(&kept->values, name, bytes_of(text), &err) != OK)
             return refuse(r->refusal, 400, "invalid_value", name, "%s.", err.text);
         kept->report.source[i] = SETTING_API;
+        put->set[i] = true;
     }
     size_t n = strlen(put->names);
     snprintf(put->names + n, sizeof(put->names) - n, "%s%s", n ? ", " : "", name);
-    put->box = put->box || needs_box(name);
     return true;
 }
 
@@ -248,25 +261,105 @@ static bool is_reached(const struct api *api, const struct settings *next, struc
                   "reach it.");
 }
 
-// The settings as they would be at the next start, as far as they are set here.
-static bool all_good(struct api *api, const struct kept_settings *kept, struct refusal *refusal)
+static bool is_set(const struct settings_put *put, const char *name)
 {
-    struct settings next = *api->options.settings;
+    struct setting setting;
+    for (size_t i = 0; settings_describe(i, &setting); i++)
+        if (strcmp(setting.name, name) == 0)
+            return put->set[i];
+    return false;
+}
+
+// The settings as they would be at the next start, as far as they are set here; with held, as if no
+// command line held any.
+static bool next_read(const struct api *api, const struct kept_settings *kept, bool held,
+                      struct settings *next, struct refusal *refusal)
+{
+    const struct settings_report *report = api->options.report;
     struct setting setting;
     struct err err = {0};
     char text[VALUE_BYTES];
+    *next = *api->options.settings;
     for (size_t i = 0; settings_describe(i, &setting); i++) {
         bool here = kept->report.source[i] == SETTING_API;
-        if (!here && api->options.report->source[i] != SETTING_API)
+        if ((!here && report->source[i] != SETTING_API) ||
+            (!held && report->source[i] == SETTING_COMMAND_LINE))
             continue;
-        (void)settings_value(here ? &kept->values : &api->options.report->beneath, i, text,
-                             sizeof(text));
-        if (settings_set(&next, setting.name, bytes_of(text), &err) != OK)
+        (void)settings_value(here ? &kept->values : &report->beneath, i, text, sizeof(text));
+        if (settings_set(next, setting.name, bytes_of(text), &err) != OK)
             return refuse(refusal, 400, "invalid_value", setting.name, "%s.", err.text);
     }
+    next->hot_plug = next->hot_plug && report->beneath.hot_plug;
+    return true;
+}
+
+static bool all_good(struct api *api, const struct kept_settings *kept, struct settings_put *put,
+                     struct refusal *refusal)
+{
+    struct settings next;
+    struct setting setting;
+    struct err err = {0};
+    char text[VALUE_BYTES];
+    if (!next_read(api, kept, true, &next, refusal))
+        return false;
     if (api->options.settings_good && api->options.settings_good(&next, &err) != OK)
         return refuse(refusal, 400, "invalid_value", NULL, "%s.", err.text);
-    return is_reached(api, &next, refusal);
+    if ((is_set(put, "address") || is_set(put, "gateway")) &&
+        settings_gateways_good(&next, &err) != OK)
+        return refuse(refusal, 400, "invalid_value", "gateway", "%s.", err.text);
+    if (!is_reached(api, &next, refusal) || !next_read(api, kept, false, &next, refusal))
+        return false;
+    settings_warn(api, &next, put->set, &put->warnings);
+    for (size_t i = 0; api->options.settings->api_settings && settings_describe(i, &setting); i++)
+        if (differs(api, &next, i, text)) {
+            put->waits = true;
+            put->box = put->box || needs_box(setting.name);
+        }
+    return true;
+}
+
+// What counts once all that is written here does.
+static void pending_read(struct api *api, const char *told, struct pending *out)
+{
+    struct kept_settings *kept = mem_alloc(sizeof(*kept));
+    struct refusal refusal;
+    *out = (struct pending){0};
+    (void)told_value(out->box, told, "box_waits");
+    out->known = api->settings_changed && kept_read(api, kept, &refusal) &&
+                 next_read(api, kept, false, &out->next, &refusal);
+    free(kept);
+}
+
+void settings_get(struct api *api, struct exchange *exchange, const struct request *request)
+{
+    (void)request;
+    struct cloud_settings *cloud = mem_alloc(sizeof(*cloud));
+    struct json json;
+    struct setting setting;
+    char told[TOLD_BYTES + 1];
+    struct pending *pending = mem_alloc(sizeof(*pending));
+    cloud_read(api, cloud);
+    told_read(api->options.told, told);
+    pending_read(api, told, pending);
+    json_init(&json, ANSWER_BYTES);
+    json_object(&json, NULL);
+    json_string(&json, "object", "settings");
+    json_array(&json, "settings");
+    for (size_t i = 0; settings_describe(i, &setting); i++)
+        setting_write(api, cloud, pending, &json, i, &setting);
+    json_end(&json);
+    settings_faults_write(&json, api->options.report, true);
+    ignored_write(&json, cloud->ignored);
+    free(cloud);
+    free(pending);
+    const char *wait = settings_wait(api, told);
+    json_bool(&json, "waits_for_restart", wait != NULL);
+    if (wait)
+        json_string(&json, "settings_wait_for", wait);
+    json_bool(&json, "can_restart", api->options.restart);
+    json_end(&json);
+    exchange_reply_header(exchange, "Cache-Control", "no-store");
+    json_reply(exchange, 200, &json);
 }
 
 static bool body_apply(struct api *api, const struct request *request, struct kept_settings *kept,
@@ -287,7 +380,7 @@ static bool body_apply(struct api *api, const struct request *request, struct ke
     if (good && put->restart && !api->options.restart)
         return refuse(refusal, 400, "unsupported_value", "restart",
                       "Nobody would start this server again: restart it by what started it.");
-    return good && all_good(api, kept, refusal);
+    return good && all_good(api, kept, put, refusal);
 }
 
 static enum status file_text(const struct kept_settings *kept, struct buf *out)
@@ -338,12 +431,18 @@ static bool box_waits(const struct api *api)
 static void put_reply(const struct api *api, const struct settings_put *put)
 {
     struct json json;
-    json_init(&json, 4096);
+    json_init(&json, 16384);
     json_object(&json, NULL);
     json_string(&json, "object", "settings");
     json_string(&json, "changed", put->names);
     json_string(&json, "needs", box_waits(api) ? "restart of the box" : "restart");
     json_bool(&json, "restarting", put->restart);
+    if (put->warnings.n > 0)
+        json_array(&json, "warnings");
+    for (size_t i = 0; i < put->warnings.n; i++)
+        json_string(&json, NULL, put->warnings.text[i]);
+    if (put->warnings.n > 0)
+        json_end(&json);
     json_end(&json);
     json_reply(put->wait.exchange, 200, &json);
 }
@@ -356,8 +455,8 @@ static void put_end(struct api *api, const struct settings_put *put, const struc
         if (put->wait.exchange)
             refusal_reply(put->wait.exchange, &refusal);
     } else {
-        api->settings_changed = true;
-        api->settings_box = api->settings_box || put->box;
+        api->settings_changed = put->waits;
+        api->settings_box = put->box;
         if (put->wait.exchange)
             put_reply(api, put);
         if (put->restart)

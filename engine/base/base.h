@@ -301,6 +301,9 @@ MUST_USE enum status settings_parse(struct settings *settings, struct bytes text
 MUST_USE enum status settings_set(struct settings *settings, const char *key, struct bytes value,
                                   struct err *err);
 
+// Whether the IPv4 gateways are in networks of `address`: BAD_INPUT where one could not be reached.
+MUST_USE enum status settings_gateways_good(const struct settings *settings, struct err *err);
+
 // Seconds of "300", "5m", "1h30m", "250ms" (rounded up) or "always"; negative ones are KEEP_ALWAYS.
 // false: it is no time.
 bool duration_read(struct bytes text, int64_t *out_s);

@@ -197,6 +197,24 @@ static int shown(struct bytes text)
     return (int)(text.n < 60 ? text.n : 60);
 }
 
+// The first mark of a direction, or break of a line, by which a text reads otherwise than it is
+// (UAX 9, 2); 0: none. In valid UTF-8 all of them begin with e2 80 or e2 81, but one.
+static uint32_t unseen_in(struct bytes text)
+{
+    for (size_t i = 0; i + 1 < text.n; i++) {
+        const uint8_t *p = text.p + i;
+        if (p[0] == 0xd8 && p[1] == 0x9c)
+            return 0x61c;
+        if (p[0] != 0xe2 || (p[1] != 0x80 && p[1] != 0x81) || i + 2 >= text.n)
+            continue;
+        const uint32_t c = 0x2000 + (uint32_t)(p[1] - 0x80) * 64 + (p[2] & 63u);
+        if (c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
+            (c >= 0x2066 && c <= 0x2069))
+            return c;
+    }
+    return 0;
+}
+
 static enum status set_text(struct settings *settings, const struct key *key, struct bytes value,
                             struct err *err)
 {
@@ -211,6 +229,10 @@ static enum status set_text(struct settings *settings, const struct key *key, st
         if (value.p[i] < 0x20 || value.p[i] == 0x7f)
             return err_set(err, BAD_INPUT, "%s: a control character (0x%02x) in the value",
                            key->name, value.p[i]);
+    const uint32_t unseen = unseen_in(value);
+    if (unseen)
+        return err_set(err, BAD_INPUT, "%s: a character that nobody sees (U+%04X) in the value",
+                       key->name, (unsigned)unseen);
     char *field = (char *)settings + key->offset;
     memset(field, 0, key->size);
     if (value.n)
@@ -346,13 +368,15 @@ static bool hostname_is_good(struct bytes name)
 {
     if (name.n == 0 || name.n > 63 || name.p[0] == '-' || name.p[name.n - 1] == '-')
         return false;
+    bool any = false; // of digits alone it is read as an address
     for (size_t i = 0; i < name.n; i++) {
         uint8_t c = name.p[i];
         bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
         if (!letter && !(c >= '0' && c <= '9') && c != '-')
             return false;
+        any = any || letter || c == '-';
     }
-    return true;
+    return any && !(name.n == 9 && strncasecmp((const char *)name.p, "localhost", 9) == 0);
 }
 
 static const struct key *key_find(struct bytes name)
@@ -382,10 +406,11 @@ enum status settings_set(struct settings *settings, const char *name, struct byt
     if (!key)
         return unknown_key(bytes_of(name), err);
     if (strcmp(name, "hostname") == 0 && !hostname_is_good(value))
-        return err_set(
-            err, BAD_INPUT,
-            "hostname: \"%.*s\" is not a host name (1-63 letters, digits and inner hyphens)",
-            shown(value), (const char *)value.p);
+        return err_set(err, BAD_INPUT,
+                       "hostname: \"%.*s\" is not a host name (1-63 letters, digits and inner "
+                       "hyphens; not digits alone, "
+                       "nor localhost)",
+                       shown(value), (const char *)value.p);
     enum status status = settings_net_check(name, value, err);
     if (status != OK)
         return status;

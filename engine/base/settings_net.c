@@ -73,6 +73,26 @@ static bool number(const char *text, uint32_t least, uint32_t most)
     return value >= least && value <= most;
 }
 
+static uint32_t number4(const uint8_t a[4])
+{
+    return (uint32_t)a[0] << 24 | (uint32_t)a[1] << 16 | (uint32_t)a[2] << 8 | a[3];
+}
+
+static uint32_t bits_of(const char *text)
+{
+    uint32_t bits = 0;
+    for (; *text >= '0' && *text <= '9' && bits <= 128; text++)
+        bits = bits * 10 + (uint32_t)(*text - '0');
+    return bits;
+}
+
+// The network's own address or the one of all in it (RFC 1122, 3.2.1.3): no machine's.
+static bool is_whole_net(const uint8_t a[4], const char *bits)
+{
+    const uint32_t n = bits_of(bits), host = n < 31 ? UINT32_MAX >> n : 0;
+    return host != 0 && ((number4(a) & host) == 0 || (number4(a) & host) == host);
+}
+
 static bool address_is_good(char *text, bool with_bits)
 {
     static const uint8_t mapped[12] = {[10] = 255, [11] = 255}, zeros[15];
@@ -87,7 +107,7 @@ static bool address_is_good(char *text, bool with_bits)
         (slash && (strlen(slash + 1) > 3 || !number(slash + 1, 1, six ? 128 : 32))))
         return false;
     if (!six)
-        return a[0] != 0 && a[0] != 127 && a[0] < 224;
+        return a[0] != 0 && a[0] != 127 && a[0] < 224 && !(slash && is_whole_net(a, slash + 1));
     return a[0] != 255 && memcmp(a, mapped, 12) != 0 && (memcmp(a, zeros, 15) != 0 || a[15] > 1);
 }
 
@@ -116,8 +136,9 @@ static bool server_is_good(char *text)
 static const struct {
     const char *name, *wanted;
 } kinds[] = {
-    {"address", "an address with its prefix (192.168.1.50/24 or fd00::50/64), perhaps behind a "
-                "card's name or MAC address (eth1 10.0.0.5/24)"},
+    {"address",
+     "a machine's address with its prefix (192.168.1.50/24 or fd00::50/64), perhaps behind a "
+     "card's name or MAC address (eth1 10.0.0.5/24)"},
     {"gateway", "a gateway's address (192.168.1.1 or fe80::1), perhaps behind a card's name or MAC "
                 "address"},
     {"dns", "the address of a name server (192.168.1.1 or 2001:db8::53)"},
@@ -157,6 +178,49 @@ enum status settings_net_check(const char *name, struct bytes value, struct err 
             return err_set(err, BAD_INPUT, "%s: \"%.*s\" is not %s", name, shown < 60 ? shown : 60,
                            (const char *)from.p, kinds[kind].wanted);
         }
+    }
+    return OK;
+}
+
+// 1: the gateway is in a network of the list; 0: in none; -1: that cannot be said.
+static int gateway_fits(const uint8_t gateway[4], struct bytes addresses)
+{
+    int fits = -1;
+    while (addresses.n > 0) {
+        struct words words;
+        uint8_t a[4];
+        if (!next_entry(&words, &addresses))
+            return -1;
+        char *text = words.second[0] ? words.second : words.first, *slash = strchr(text, '/');
+        const uint32_t bits = slash ? bits_of(slash + 1) : 0;
+        if (slash)
+            *slash = 0;
+        if (inet_pton(AF_INET, text, a) != 1)
+            continue;
+        if (bits < 1 || bits > 30) // a hoster's: what is beside it nobody knows
+            return -1;
+        if ((number4(a) ^ number4(gateway)) >> (32 - bits) == 0)
+            return 1;
+        fits = 0;
+    }
+    return fits;
+}
+
+enum status settings_gateways_good(const struct settings *settings, struct err *err)
+{
+    struct bytes list = bytes_of(settings->gateway);
+    while (list.n > 0) {
+        struct words words;
+        uint8_t gateway[4];
+        if (!next_entry(&words, &list))
+            return OK; // settings_net_check's
+        const char *text = words.second[0] ? words.second : words.first;
+        if (inet_pton(AF_INET, text, gateway) == 1 &&
+            gateway_fits(gateway, bytes_of(settings->address)) == 0)
+            return err_set(err, BAD_INPUT,
+                           "gateway: %s is in no network of 'address' (%.200s): it could not be "
+                           "reached",
+                           text, settings->address);
     }
     return OK;
 }

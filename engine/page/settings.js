@@ -69,7 +69,7 @@ function form(now, look) {
         save.disabled = true;
         try {
             const answer = await ask("PUT", "/v1/settings", changes);
-            note(t(answer.needs === "restart of the box" ? "settings.saved_box" : "settings.saved"));
+            note([t(answer.needs === "restart of the box" ? "settings.saved_box" : "settings.saved"), ...(answer.warnings ?? [])].join(" "), answer.warnings ? "bad" : "");
             look();
         } catch (error) {
             save.disabled = false;
@@ -84,6 +84,7 @@ export function settings_part() {
     const look = async () => {
         try {
             const now = await get("/v1/settings");
+            for (const one of now.settings) one.value = "next" in one ? one.next : one.value; // what was sent is what is changed further
             const open = new Set([...place.querySelectorAll("details")].flatMap((one, i) => (one.open ? [i] : [])));
             place.replaceChildren(now.settings_faults?.length ? h("div.card.bad", h("p", t("settings.faults")), now.settings_faults.map((text) => h("p", text))) : "",
                 now.waits_for_restart ? h("p.card", { role: "status" }, t(now.settings_wait_for === "restart of the box" ? "settings.waits_box" : "settings.waits")) : "", form(now, look),

@@ -36,6 +36,21 @@ def reading(server):
           server.ask("PUT", PATH, {"ctx": 512}, key=chat)[0] == 403)
 
 
+def warned(server):
+    """What may come later, or what stands beneath something else, is set, and said."""
+    for body, said in (({"model": "nope"}, "model: the command line"), ({"pin": "nope, builtin"}, "no model 'nope'"), ({"alias": "a: b"}, "no model 'b'"), ({"draft": "/etc/passwd"}, "no model '/etc/passwd'"),
+                       ({"ca": "/nonexist/x.pem"}, "/nonexist/x.pem cannot be read"), ({"models": "/nonexist"}, "/nonexist cannot be read"), ({"gateway": "9.9.9.9"}, "'address' has none"),
+                       ({"address": "10.0.0.5/24", "gateway": "10.0.0.1"}, None), ({"address": "10.0.0.5/32", "gateway": "172.31.1.1"}, None), ({"alias": "a: builtin"}, None), ({"device": "banana"}, "command line sets it")):
+        status, _, answer = server.ask("PUT", PATH, body)
+        check("settings: warned: %s" % body, status == 200 and (len(answer["warnings"]) == 1 and said in answer["warnings"][0] if said else "warnings" not in answer), (status, answer))
+    one = listed(server)
+    check("settings: what comes is seen beside what is", (one["alias"]["value"], one["alias"]["next"], one["alias"]["waits_for"]) == (None, "a: builtin", "restart") and
+          one["address"]["waits_for"] == "restart of the box" and "next" not in one["device"] and "next" not in one["parallel"] and "waits_for" not in one["parallel"], one)
+    server.ask("PUT", PATH, dict.fromkeys(("model", "pin", "alias", "draft", "ca", "models", "gateway", "address", "device")))
+    answer = server.ask("GET", PATH)[2]
+    check("settings: nothing waits when all is as it runs", answer["waits_for_restart"] is False and not any("next" in one for one in answer["settings"]), answer)
+
+
 def box(server):
     """The machine under it: whatever sensors there are, what is told of each is whole."""
     status, headers, answer = server.ask("GET", "/v1/box")
@@ -50,6 +65,8 @@ def box(server):
 def refusals(server):
     bad = (({"ctx": "many"}, "ctx"), ({"ctx": [1]}, "ctx"), ({"ctxx": 5}, "ctxx"), ({"parallel": 0}, "parallel"), ({"hostname": "-x"}, "hostname"),
            ({"state": "/tmp"}, "state"), ({"cors": 'a"b'}, "cors"), ({"cors": "x\ny"}, "cors"), ({"address": "300.1.1.1/24"}, "address"),
+           ({"hostname": "localhost"}, "hostname"), ({"hostname": "123"}, "hostname"), ({"address": "10.0.0.0/24"}, "address"), ({"address": "10.0.0.255/24"}, "address"),
+           ({"address": "10.0.0.5/24", "gateway": "9.9.9.9"}, "gateway"), ({"model": "x\u202eflugg.x"}, "model"),
            ({"cors": "https://chat.example/"}, None), ({"alias": "x"}, None), ({"models": "stick"}, None), ({"listen": "nowhere"}, None), ({"listen": "192.0.2.77:8443, [2001:db8::77]:8443"}, "listen"), ({"pull-plain": "no port"}, None), ({"proxy": "x" * 5000}, "proxy"), ({"restart": True}, "restart"), ({"restart": "yes"}, "restart"))
     for body, param in bad:
         status, _, answer = server.ask("PUT", PATH, body)
@@ -162,7 +179,7 @@ def again_under_init(model, conf):
     answer = server.wait() and server.ask("GET", PATH)[2]
     check("settings: a restart of the box waits over one of the engine", answer["waits_for_restart"] is True and answer["settings_wait_for"] == "restart of the box" and
           server.ask("GET", "/health", key=False)[2]["settings_wait_for"] == "restart of the box", answer["waits_for_restart"])
-    check("settings: whatever is changed then", server.ask("PUT", PATH, {"log": "info"})[2]["needs"] == "restart of the box")
+    check("settings: whatever is changed then", server.ask("PUT", PATH, {"threads": 7})[2]["needs"] == "restart of the box")
     told.write_text("")
     check("settings: until the box has restarted", server.ask("GET", PATH)[2]["settings_wait_for"] == "restart")
     check("settings: set here, it is wrong no more", "cors" not in server.wait()["settings_faults"], server.wait())
@@ -282,6 +299,7 @@ def run(model):
     reading(server)
     box(server)
     refusals(server)
+    warned(server)
     server = changing(server, model)
     disk(server)
     check("settings: stopped again", server.stop() == 0)

@@ -65,6 +65,33 @@ static void test_good(void)
     CHECK_TEXT(settings.model, "x");
 }
 
+// Where a gateway can be: in a network of an IPv4 address, where there are such (RFC 1122).
+static void test_gateways(void)
+{
+    static const struct {
+        const char *address, *gateway;
+        bool good;
+    } cases[] = {{"", "9.9.9.9", true},
+                 {"10.0.0.5/24", "10.0.0.1", true},
+                 {"10.0.0.5/24", "10.0.1.1", false},
+                 {"10.0.0.5/23", "eth0 10.0.1.1", true},
+                 {"eth1 192.0.2.7/25, 10.0.0.5/24", "10.0.0.1,192.0.2.1", true},
+                 {"192.0.2.7/25, 10.0.0.5/24", "10.0.0.1, 192.0.2.129", false},
+                 {"10.0.0.5/32", "172.31.1.1", true},
+                 {"fd00::5/64", "9.9.9.9", true},
+                 {"fd00::5/64, 10.0.0.5/8", "fe80::1", true},
+                 {"128.0.0.1/1", "1.0.0.1", false}};
+    struct settings settings;
+    struct err err = {0};
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        settings_default(&settings);
+        CHECK(settings_set(&settings, "address", bytes_of(cases[i].address), &err) == OK);
+        CHECK(settings_set(&settings, "gateway", bytes_of(cases[i].gateway), &err) == OK);
+        CHECK((settings_gateways_good(&settings, &err) == OK) == cases[i].good);
+    }
+    CHECK(strstr(err.text, "gateway: 1.0.0.1 is in no network of 'address' (128.0.0.1/1)"));
+}
+
 // The list that --help is made of says of each setting what settings_default and settings_set do.
 static void test_described(void)
 {
@@ -161,6 +188,11 @@ static void test_bad(void)
         {"log = loud\n", "log: \"loud\" is neither info nor debug"},
         {"hostname = a b\n", "hostname: \"a b\" is not a host name"},
         {"hostname = -a\n", "hostname: \"-a\""},
+        {"hostname = 123\n", "hostname: \"123\""},
+        {"hostname = LocalHost\n", "not digits alone, nor localhost"},
+        {"model = a\xe2\x80\xae.b\n", "model: a character that nobody sees (U+202E)"},
+        {"device = \xd8\x9c\n", "(U+061C)"},
+        {"device = \xe2\x81\xa9x\n", "(U+2069)"},
         {"model = a\x01"
          "b\n",
          "control character (0x01)"},
@@ -284,6 +316,7 @@ int main(void)
     test_good();
     test_rest();
     test_described();
+    test_gateways();
     test_durations();
     test_parse();
     test_bad();

@@ -113,6 +113,8 @@ static void reads_settings(void)
                "tawny");
     CHECK(n_bad == 1);
     CHECK_TEXT(host("hostname = a.b\n"), "tawny"); // a name, not a domain
+    CHECK_TEXT(host("hostname = 123\nhostname = LOCALHOST\n"), "tawny");
+    CHECK_TEXT(host("hostname = 1-2\nctx = 1\n"), "1-2");
 
     // as the engine reads it: a comment behind a blank, quotes
     CHECK_TEXT(host("hostname = box # in the kitchen\n"), "box");
