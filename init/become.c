@@ -6,6 +6,7 @@
  * end it before anything else when the memory is full.
  */
 #include "cloud.h"
+#include "container.h"
 #include "engine.h"
 #include "told.h"
 

@@ -12,7 +12,7 @@
  * a GPU's node that the engine may not use is the doctor's to say; here the engine only gets the
  * groups that such nodes have.
  */
-#include "init.h"
+#include "container.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -82,6 +82,25 @@ bool container_begin(void)
 bool in_container(void)
 {
     return kind[0] != 0;
+}
+
+bool container_restarts(void)
+{
+    return strcmp(kind, "lxc") == 0 || strcmp(kind, "systemd-nspawn") == 0;
+}
+
+/* An address that we have from DHCP would be taken for the host's, and not be renewed. */
+void container_begin_anew(bool engine_runs)
+{
+    char path[256];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+
+    if (engine_runs || !network_given || n <= 0)
+        return;
+    path[n] = 0;
+    execv(path, (char *[]){path, NULL});
+    complain("power", "%s could not begin anew: %s", path, strerror(errno));
+    log_drain();
 }
 
 void container_hostname(const char *node, char out[64])
@@ -212,9 +231,10 @@ enum status container_network(struct err *err)
         return OK;
     if (!has_card()) {
         network_given = true; // nothing here is ours to set up
-        return err_set(err, NOT_FOUND,
-                       "this container has no network card (Proxmox: pct set CTID "
-                       "--net0 name=eth0,bridge=vmbr0,type=veth)");
+        return err_set(err, NOT_FOUND, "this container has no network card (%s)",
+                       strcmp(kind, "lxc") == 0 ? "Proxmox: pct set CTID --net0 "
+                                                  "name=eth0,bridge=vmbr0,type=veth"
+                                                : "podman run --network host");
     }
     return net_open(err);
 }

@@ -12,6 +12,7 @@
  * empty state in memory. Nothing here ever formats a file system: what is on it may be all somebody
  * has. One with errors is checked first (fsck.c), and mended where that loses nothing.
  */
+#include "container.h"
 #include "cloud.h"
 #include "fsck.h"
 #include "told.h"
@@ -760,6 +761,9 @@ void disk_give_up(void)
     if (data.state == CHECKING)
         tell_fault("The data partition is still being checked: keys and certificates are new, and "
                    "lost at power-off. Leave the machine on: it restarts when that has ended well");
+    else if (!fault[0] && in_container())
+        tell_fault("No volume is in use: keys and certificates are new, and lost when the "
+                   "container ends. Give it one that can be written at " STATE_IN_CONTAINER);
     else if (!fault[0])
         tell_fault("No data partition is in use: keys and certificates are new, and lost at "
                    "power-off. Attach the disk to which the image was written and restart");

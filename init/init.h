@@ -805,28 +805,6 @@ void net_changed(void);                        // an address came or went
 bool net_has_address(void);                    // one that reaches further than the cable
 int net_ntp_servers(uint32_t out[], int most); // those that DHCP named, in network byte order
 
-/* ---- container.c: PID 1 in a container ---- */
-
-/* named: the value of `container=` in PID 1's environment, or NULL; root: "" or a faked tree.
- * False: a machine; else the manager's name (lxc, podman ...) is in out. */
-bool container_find(const char *named, const char *root, char out[32]);
-/* Its first label, as a host name of ours; *out stays where that is none, or stands for nobody. */
-void container_hostname(const char *node, char out[64]);
-bool container_begin(void); // once, before all else: finds out; true: a container
-bool in_container(void);
-enum status container_mounts(struct err *err);
-/* Leaves a network alone that is there already; else as on a machine. */
-enum status container_network(struct err *err);
-bool container_network_given(void);
-void container_say_urls(void);     // of a network that was given
-const char *container_state(void); // the engine's folder, made and given to it
-/* The groups that the engine is to have: video, render and those of the GPU's nodes under root/dev.
- * Returns how many. */
-int container_groups(const char *root, gid_t *groups, int most);
-/* We have groups from outside that have no number in here (podman --group-add keep-groups): who
- * sets groups anew loses them. */
-bool container_keeps_groups(void);
-
 /* ---- supervise.c (engine.h has what is its own) ---- */
 
 void engine_start(const char *state_dir, const char *conf_path, const char *hostname);

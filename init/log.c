@@ -11,6 +11,7 @@
  *
  * A child's lines come here over a pipe, so that they are on the monitor's page too.
  */
+#include "container.h"
 #include "screen.h"
 
 #include <errno.h>

@@ -4,7 +4,7 @@
  * are blocked for good and arrive through a signalfd like everything else, so that no handler ever
  * runs in the middle of anything.
  */
-#include "init.h"
+#include "container.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -106,6 +106,8 @@ static void signal_arrived(int fd, void *ctx)
             power_request(POWER_OFF, "SIGTERM was sent to PID 1");
         else if (s.ssi_signo == SIGPWR || s.ssi_signo == SIGNAL_HALT)
             power_request(POWER_OFF, "the container's manager asks PID 1 to end");
+        else if (s.ssi_signo == SIGINT && in_container() && !container_restarts())
+            power_request(POWER_OFF, "SIGINT (Ctrl-C) was sent to PID 1");
         else if (s.ssi_signo == SIGINT)
             power_request(POWER_REBOOT, "Ctrl-Alt-Del or SIGINT to PID 1");
     reap();

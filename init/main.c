@@ -7,9 +7,10 @@
  *
  * A step that fails says what was wrong and what that means or what to do, and boot goes on: also a
  * required one, because a machine that is up and says why it is of no use beats one that is not up.
- * PID 1 never exits.
+ * PID 1 never exits on a machine.
  */
 #include "cloud.h"
+#include "container.h"
 #include "copies.h"
 #include "init.h"
 #include "ports.h"
@@ -167,7 +168,8 @@ static enum status reset_in(const char *state, const char *file, struct err *err
     static bool begun;
     static struct reset reset; // what the child reads
 
-    reset = (struct reset){.state = state, .file = file, .writable = disk_esp_writable};
+    reset = (struct reset){
+        .state = state, .file = file, .writable = in_container() ? NULL : disk_esp_writable};
     if (!begun)
         begun = child_start("erasing", reset_run, reset_ended, &reset) || (reset_over = true);
     return reset_over ? OK : err_set(err, WAIT, "it is not over");
@@ -176,7 +178,7 @@ static enum status reset_in(const char *state, const char *file, struct err *err
 static enum status look_for_reset(struct err *err)
 {
     if (in_container())
-        return reset_in(STATE_IN_CONTAINER, NULL, err);
+        return reset_in(STATE_IN_CONTAINER, RESET_IN_CONTAINER, err);
     if (disk_mounted()) // another disk's ESP says nothing about this one's data
         return reset_in(STATE_ON_DISK, disk_esp_beside_data() ? RESET_ON_ESP : NULL, err);
     return disk_esp() == OK ? reset_in(NULL, RESET_ON_ESP, err) : OK;
@@ -358,6 +360,9 @@ static enum status name_container(struct err *err)
     ports_want(&conf);
     if (!container_network_given())
         net_start(conf.hostname, &conf.net);
+    else if (conf.net.address.n || conf.net.gateway.n)
+        complain("net", "address and gateway in the settings are left out: this container's "
+                        "network is set by the host");
     return s;
 }
 

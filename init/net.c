@@ -7,6 +7,7 @@
  * ignore_routes_with_linkdown), so that another link takes over. IPv6 is the kernel's: link-local
  * and router advertisements, whose name servers it hands on to us.
  */
+#include "container.h"
 #include "nic.h"
 
 #include <errno.h>

@@ -1,6 +1,7 @@
 /* net_say.c - what a person at the screen is told about the network: addresses, and why nobody can
  * reach this box (reach.c has the sentences). The same is not said twice.
  */
+#include "container.h"
 #include "nic.h"
 
 #include <arpa/inet.h>

@@ -5,7 +5,7 @@
  * nl_* returns. A message is a header, a fixed structure and attributes, all in host byte order and
  * padded to 4 bytes.
  */
-#include "init.h"
+#include "container.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -9,6 +9,7 @@
  * answered at once it is there; until then it is told. Where the kernel refuses one, the engine
  * goes back to its defaults, and so do we: all of what is asked for, or that.
  */
+#include "container.h"
 #include "ports.h"
 #include "told.h"
 

@@ -6,7 +6,7 @@
  * is killed, and a child saves the seed and unmounts /data while PID 1 stays in its loop. PID 1
  * never returns from here.
  */
-#include "init.h"
+#include "container.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -133,6 +133,8 @@ static _Noreturn void finish(void)
         watchdog_release(); // else it would switch the machine on again
     say("power", "all is written, %s", how == POWER_OFF ? "off" : "restarting");
     log_drain();
+    if (how == POWER_REBOOT && in_container() && !container_restarts())
+        container_begin_anew(engine_running());
     reboot(how == POWER_OFF ? RB_POWER_OFF : RB_AUTOBOOT);
     if (in_container()) // which may not be ours to restart: its manager sees how we ended
         _exit(how == POWER_OFF ? 0 : 1);

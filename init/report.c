@@ -12,6 +12,7 @@
  * writes as the engine's user: the folder is the engine's, and a link that it has put there leads
  * nowhere that it could not write itself.
  */
+#include "container.h"
 #include "engine.h"
 
 #include <dirent.h>

@@ -1,10 +1,11 @@
 /* reset.c - factory reset: the engine's folder becomes empty, before anything is read from it.
  *
  * Asked for by STATE/reset.pending (POST /v1/reset of the engine), or by its owner's tawny.reset on
- * the ESP. Both hold a word: ERASE, or ERASE BUT MODELS. The file on the ESP becomes the one in the
- * state first, and that one is what is removed last: a cut of the power leaves it, and the next
- * start goes on. Nothing is erased while the ESP's is still there, whoever asked: it would ask for
- * it again at a later start. Where it cannot be removed nothing is erased at all.
+ * the ESP (in a container: in /etc, and what is said of the ESP here counts for that file). Both
+ * hold a word: ERASE, or ERASE BUT MODELS. The file on the ESP becomes the one in the state first,
+ * and that one is what is removed last: a cut of the power leaves it, and the next start goes on.
+ * Nothing is erased while the ESP's is still there, whoever asked: it would ask for it again at a
+ * later start. Where it cannot be removed nothing is erased at all.
  *
  * What is erased is the content of STATE: keys, certificates, settings, reports, models. Nothing is
  * followed that is a link. tawny.conf stays, which is its owner's.

@@ -17,6 +17,7 @@
  * machine is restarted. One that ends is started again after 1, 2, 4 ... 30 s (crash.c says how
  * long, and whether without its model). init never gives up: the box has nothing else to do.
  */
+#include "container.h"
 #include "engine.h"
 #include "screen.h"
 

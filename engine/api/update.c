@@ -107,7 +107,8 @@ static bool can_take(struct api *api, const struct request *request, struct refu
     if (!told_value(state, text, "state") || !api->options.tell_init)
         return refuse(refusal, 501, "unsupported_value", NULL,
                       "Nothing here takes updates: only the appliance does, from a disk that an "
-                      "image with slots was written to. Replace the program by hand.");
+                      "image with slots was written to. A container is replaced by one of the new "
+                      "image (boot/containers.md), a program by hand.");
     if (request->query.n > 0 && !bytes_equal_text(request->query, "older=yes"))
         return refuse(refusal, 400, "invalid_value", NULL,
                       "What may follow the '?' is older=yes: then a version may be older than the "

@@ -1,6 +1,6 @@
 /* init_container.c - by which marks PID 1 knows a container, and which groups its engine gets.
  */
-#include "../../init/init.h"
+#include "../../init/container.h"
 #include "check.h"
 #include "fake_root.h"
 

@@ -120,12 +120,17 @@ def health(address, https=443, http_port=80):
 
 
 def ask_health(address, https, http_port):
+    return call(address, "GET", "/health", https=https, http_port=http_port)
+
+
+def call(address, method, path, key=None, body=None, https=443, http_port=80):
+    """(status, what a request is answered) over TLS, verified likewise."""
     connection = http.client.HTTPConnection(address, http_port, timeout=10)
     connection.request("GET", "/ca.crt")
     ca = connection.getresponse().read().decode()
     context = ssl.create_default_context(cadata=ca)
     connection = http.client.HTTPSConnection(address, https, timeout=10, context=context)
-    connection.request("GET", "/health")
+    connection.request(method, path, body and json.dumps(body), {"Authorization": "Bearer " + key} if key else {})
     answer = connection.getresponse()
     return answer.status, json.loads(answer.read())
 

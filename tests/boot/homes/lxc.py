@@ -51,9 +51,10 @@ def prepare():
     fake_pci(PLACE / "pci")
 
 
-def start(lines, maps=MAPS):
+def start(lines, maps=MAPS, fresh=True):
     """The container, with LINES of configuration beside the usual ones."""
-    shutil.rmtree(ROOT_FS / "var/lib/tawny", ignore_errors=True)
+    if fresh:
+        shutil.rmtree(ROOT_FS / "var/lib/tawny", ignore_errors=True)
     config, console = PLACE / "box/config", PLACE / "console"
     console.unlink(missing_ok=True)
     config.write_text("\n".join([
@@ -96,6 +97,17 @@ def network():
     return stop(console)
 
 
+def reset():
+    """tawny.reset beside /etc/tawny.conf, once."""
+    key, wish = ROOT_FS / "var/lib/tawny/api-key", ROOT_FS / "etc/tawny.reset"
+    before = key.read_text()
+    wish.write_text("ERASE\n")
+    console = start([], fresh=False)
+    console.wait("engine: serves")
+    check("this box is as new" in console.text() and key.read_text() != before and not wish.exists(), f"nothing was erased:\n{console.text()[-2000:]}")
+    stop(console)
+
+
 GPU = [f"lxc.mount.entry = {PLACE}/pci sys/bus/pci/devices none bind 0 0"]
 NO_DRIVER = r"Opening: wanted.*No such device or address"
 
@@ -126,6 +138,7 @@ def applied(printed, also, own):
 def main():
     prepare()
     seconds = network()
+    reset()
     fake_node(NODE, HOST_RENDER)  # a group of the host's that is not mapped
     printed = refused(HAND_IN, "Permission: wanted.*not mapped into this user namespace")
     check("dev0: /dev/dri/renderD128,gid=110" in printed, f"no line for Proxmox: {printed}")
@@ -145,7 +158,7 @@ def main():
     applied([line for line in printed if "idmap" not in line], closed, MAPS)
     missing = refused([], "Device nodes: wanted")
     check("dev0: /dev/dri/renderD128,gid=110" in missing, f"no line for Proxmox: {missing}")
-    print(f"DHCP, verified answer, off in {seconds:.1f} s; {n} printed lines mend an unmapped group; root's node, "
+    print(f"DHCP, verified answer, tawny.reset, off in {seconds:.1f} s; {n} printed lines mend an unmapped group; root's node, "
           "another group, closed control group, no node")
 
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from inside import BUILD, Console, check, fake_node, fake_pci, health, plain_sys, printed_lines, sh, skip
+from inside import BUILD, Console, call, check, fake_node, fake_pci, health, plain_sys, printed_lines, sh, skip
 
 PLACE = Path("/tmp/homes")
 NODE = PLACE / "dri/renderD128"
@@ -95,7 +95,36 @@ def serves(podman):
     console = podman.start("-v", "state:/var/lib/tawny")  # what is in the volume stays
     console.wait("engine: serves")
     check(re.search(r"API key (\S+)", console.text()).group(1) == key, "the key of the volume is not kept")
+    begins_anew(podman, console, key)
+    console = podman.start("-v", "state:/var/lib/tawny")
+    console.wait("engine: serves")
     return podman.stop(console)
+
+
+def begins_anew(podman, console, key):
+    """Nobody starts this container again: a restart that is asked for and a reset are its own PID 1's to do. Ctrl-C ends it."""
+    def twice(pattern, n):
+        console.wait(f"(?s)({pattern}.*){{{n}}}")
+        return re.findall(pattern, console.text())[-1]
+
+    status, said = call("127.0.0.1", "PUT", "/v1/settings", key, {"hostname": "owl", "restart": True})
+    check(status == 200, f"PUT /v1/settings says {status} {said}")
+    twice("engine: serves", 2)
+    check(health("127.0.0.1")[1]["status"] == "ready", "it does not serve again")
+    said = {one["name"]: one["value"] for one in call("127.0.0.1", "GET", "/v1/settings", key)[1]["settings"]}
+    check(said["hostname"] == "owl", f"the settings are {said}")
+    check("all is written, restarting" in console.text() and re.search("issued .*: owl, ", console.text()), f"it did not begin anew with the new name:\n{console.text()[-2000:]}")
+    pid = int(podman("inspect", "-f", "{{.State.Pid}}", "box").strip())
+    n_open = len(os.listdir(f"/proc/{pid}/fd"))
+    status, said = call("127.0.0.1", "POST", "/v1/reset", key, {"confirm": "erase"})
+    check(status in (200, 202), f"POST /v1/reset says {status} {said}")
+    twice("engine: serves", 3)
+    check(twice(r"API key (\S+)", 3) != key and "this box is as new" in console.text(), f"nothing was erased:\n{console.text()[-2000:]}")
+    check(health("127.0.0.1")[1]["status"] == "ready", "it does not serve after the reset")
+    check(len(os.listdir(f"/proc/{pid}/fd")) <= n_open + 1, "PID 1 keeps what it had open when it begins anew")
+    podman("kill", "-s", "INT", "box")
+    status, _ = console.ended()
+    check(status == 0 and "all is written, off" in console.text(), f"SIGINT: it ended with {status}:\n{console.text()[-1500:]}")
 
 
 def main(kind):

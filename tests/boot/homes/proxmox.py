@@ -220,6 +220,9 @@ def lxc(host):
     check(status == 0 and "cannot hand a device in" in said and [line[1] for line in told] == ["create"], f"{status} {said} {told}")
     words = told[0]
     check(words[words.index("--unprivileged") + 1] == "1", f"{words}")
+    text = (SOURCE / "boot/containers.md").read_text().replace("\\\n", " ")
+    wanted = shlex.split(next(line for line in text.splitlines() if line.startswith("    pct create $CT local:")).replace("$CT", "901").replace("$STORE", "local-lvm"))
+    check(words == wanted, f"containers.md says otherwise:\n{wanted}\n{words}")
     (host.root / "dev/dri/renderD128").unlink()
     host.device(GPU, "0x030000", "0x1002", "0x1586", "vfio-pci", 20)
     host.refuses("bound to vfio-pci, for a VM", "--lxc")
