@@ -97,7 +97,7 @@ def models_area(model, home):
     server = Server("browser", model, fresh=False, options=("--models", folder, "--pull-plain", "localhost:%d" % site.server_port))
     try:
         server.wait()
-        npm.client("browser", "browser_models.mjs", server, 8, seconds=600, HOME=home, TAWNY_FILE=model,
+        npm.client("browser", "browser_models.mjs", server, 9, seconds=600, HOME=home, TAWNY_FILE=model,
                    TAWNY_PULL="http://localhost:%d/pulled.gguf" % site.server_port)
     finally:
         server.stop()

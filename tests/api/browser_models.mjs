@@ -97,6 +97,20 @@ await check("defaults: what is wrong is told at its field, what is right stands 
     return !told.includes("temperature") || focused !== "default-temperature" ? JSON.stringify([told, focused]) : "";
 });
 
+await check("defaults: of the model of the start the context is not asked for: it is a setting; what is half a number is not sent", page, async () => {
+    const first = await page.eval("import('/page/api.js').then(({ get }) => get('/v1/models')).then(({ data }) => data.find((one) => one.of_start).id)");
+    await press(first, "Defaults");
+    await page.until("document.querySelector('#default-temperature')");
+    const asked = await page.eval("!!document.querySelector('#default-ctx')"), told = await page.eval("document.querySelector('#defaults .hint').textContent");
+    await page.eval("document.querySelector('#default-top_p').focus()");
+    await page.call("Input.insertText", { text: "1e" });
+    await page.eval("document.querySelector('#defaults button.main').click()");
+    const half = await page.until("document.querySelector('#defaults .wrong').textContent"), focused = await page.eval("document.activeElement.id");
+    await page.eval("document.querySelector('#default-top_p').value = ''; document.querySelector('#default-temperature').value = '0.5'; document.querySelector('#defaults button.main').click()");
+    await page.until(`${card(first)}?.textContent.includes("temperature")`);
+    return asked || !told.includes("setting ctx") || !half || focused !== "default-top_p" ? JSON.stringify([asked, told, half, focused]) : "";
+});
+
 await check("pinning is one of the settings", page, async () => {
     await press("dropped", "Pin");
     await page.until("import('/page/api.js').then(({ get }) => get('/v1/settings')).then(({ waits_for_restart }) => waits_for_restart)");

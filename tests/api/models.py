@@ -43,6 +43,7 @@ def listing(server, model):
     check("models: with what their heads say, unloaded", two["status"] == "unloaded" and two["architecture"] == "llama" and
           two["bytes"] == model.stat().st_size and two["context_trained"] > 0 and two["capabilities"] == ["completion"] and
           not two["read_only"] and one(server, "stick")["read_only"], two)
+    check("models: which one is the start's", [m["id"] for m in by_name.values() if m["of_start"]] == ["builtin"], by_name)
     check("models: spoilt files say their fault", "whole" in cut.get("fault", "") and "GGUF" in spoilt.get("fault", ""), (cut, spoilt))
     check("models: and not where they lie", str(WORK) not in cut["fault"] + spoilt["fault"], (cut, spoilt))
     check("models: the one that answers", one(server, "builtin")["status"] == "ready" and one(server, "builtin")["context"] > 0, one(server, "builtin"))
