@@ -90,6 +90,7 @@ uint64_t log_last(void); // the number of the newest line
 // Logs the sentence and ends the process with exit code 70. For programming errors, out of memory,
 // a lost device.
 _Noreturn void die(const char *format, ...) PRINTF_LIKE(1, 2);
+void die_first(void (*act)(void)); // what die() does first, in whichever thread; NULL: nothing
 
 // ---- memory (memory.c) ----------------------------------------------------------------------
 

@@ -156,9 +156,19 @@ void log_note(const char *format, ...)
     errno = saved_errno;
 }
 
+static _Atomic(void (*)(void)) first_act;
+
+void die_first(void (*act)(void))
+{
+    atomic_store(&first_act, act);
+}
+
 void die(const char *format, ...)
 {
     va_list args;
+    void (*first)(void) = atomic_exchange(&first_act, NULL); // once, should it come here itself
+    if (first)
+        first();
     va_start(args, format);
     line_write("fatal", LOG_ERROR, true, format, args);
     va_end(args);

@@ -3,9 +3,10 @@
 // The conversation so far goes into every job, and sched/ finds the part it has computed already,
 // so only the new words are read. In a terminal what is written is edited (lines.h), answers are
 // shown as Markdown, and lines that begin with a slash are commands; Ctrl-C stops an answer or
-// clears the line, Ctrl-D ends. On one where nothing can be edited (TERM=dumb) Ctrl-C at the prompt
-// ends too. Without a terminal on stdin every line is a message, nothing but the answers is
-// printed, as they are, and the exit code is 1 if one failed.
+// clears the line, Ctrl-D ends, and what is typed meanwhile is the next line. On one where nothing
+// can be edited (TERM=dumb) Ctrl-C at the prompt ends too. Without a terminal on stdin every line
+// is a message, nothing but the answers is printed, as they are, and the exit code is 1 if one
+// failed.
 #include "args.h"
 #include "lines.h"
 #include "sched/sched.h"
@@ -424,7 +425,6 @@ static int talk(struct chat *chat)
     turns_drop(chat, 0);
     free(chat->turns);
     buf_free(&chat->own_system);
-    buf_free(&chat->line);
     return chat->terminal ? 0 : code;
 }
 
@@ -470,15 +470,16 @@ static enum status read_command_line(struct chat *chat, int argc, char **argv, s
 }
 
 // Where what is written is kept, in a folder of the person's own; "": nowhere.
-static void history_path(struct chat *chat, char *out, size_t size)
+static void history_path(const struct chat *chat, char *out, size_t size)
 {
     struct err err = {0};
+    struct settings where = chat->settings; // the engine's own keep no state where none was named
     const char *said = getenv("TAWNY_HISTORY");
     out[0] = 0;
     if (chat->no_history || (said && strcmp(said, "no") == 0))
         return;
-    if (args_state_make(&chat->settings, &err) == OK)
-        snprintf(out, size, "%s/chat-history", chat->settings.state);
+    if (args_state_make(&where, &err) == OK)
+        snprintf(out, size, "%s/chat-history", where.state);
     else
         log_warn("what you write is not kept for the next time: %s", err.text);
 }
@@ -514,6 +515,7 @@ int verb_chat(int argc, char **argv)
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     log_level_set(chat.settings.log == LOG_INFO ? LOG_WARN : chat.settings.log);
+    lines_begin(&chat); // what is typed while the model is loaded waits as well
     sched_open(&chat.sched, &chat.settings, path, NULL);
     status = wait_until_loaded(&chat, &err);
     int code = 1;
@@ -525,11 +527,13 @@ int verb_chat(int argc, char **argv)
                    "ends\n\n",
                    now->device.device);
         }
-        lines_begin(&chat);
         code = talk(&chat);
     } else {
         args_fail("chat", &err, 1);
     }
+    if (chat.edited)
+        lines_close();
+    buf_free(&chat.line);
     sched_close(chat.sched);
     return code;
 }

@@ -1,6 +1,8 @@
 // lines.c - isocline is spelled here alone. It puts the terminal into raw mode while a line is
-// written; a signal that ends the program in that time must not leave it so, which is what the
-// handlers here are for. Between two lines the terminal is as it was: then Ctrl-C is a signal.
+// written. Between two lines what is typed waits for the next one, as it was typed: the terminal
+// neither shows it, among what is printed then, nor makes an Enter a Ctrl-J, which would be another
+// line of one message; but Ctrl-C is a signal. However the program ends, the terminal is to be as
+// it was: that is what the handlers here are for.
 //
 // The history is kept in a file of our own rather than by the library, which would write it in
 // place and for everybody to read until it has set the mode. It is read again before each writing,
@@ -21,10 +23,12 @@
 static struct {
     char history[600]; // "": none
     const struct lines_word *words;
-    bool failed;                      // the history: that is said once, and tried again
-    struct termios before;            // of the line that is being written
-    struct sigaction on_term, on_hup; // likewise
+    bool failed;              // the history: that is said once, and tried again
+    struct termios before;    // lines_open
+    struct sigaction ends[4]; // what was to happen at a signal of end_signals
 } lines;
+
+static const int end_signals[COUNT_OF(lines.ends)] = {SIGTERM, SIGHUP, SIGQUIT, SIGABRT};
 
 #define PASTE_ON "\x1b[?2004h"
 #define PASTE_OFF "\x1b[?2004l"
@@ -195,11 +199,50 @@ bool lines_can(void)
            strcmp(kind, "dumb") != 0 && strcmp(kind, "emacs") != 0 && strcmp(kind, "cons25") != 0;
 }
 
+static void terminal_give_back(void)
+{
+    (void)tcsetattr(STDIN_FILENO, TCSANOW, &lines.before);
+    const ssize_t n = write(STDOUT_FILENO, PASTE_OFF, strlen(PASTE_OFF));
+    (void)n;
+}
+
+// Ends the program as the signal would have, with the terminal as it was.
+static void on_end(int number)
+{
+    struct sigaction action = {.sa_handler = SIG_DFL};
+    terminal_give_back();
+    const ssize_t n = write(STDOUT_FILENO, "\n", 1);
+    (void)n;
+    sigaction(number, &action, NULL);
+    raise(number);
+}
+
+// isocline takes this for how the terminal is, and comes back to it behind each line.
+static void terminal_take(void)
+{
+    struct sigaction action = {.sa_handler = on_end, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    (void)tcgetattr(STDIN_FILENO, &lines.before);
+    for (size_t i = 0; i < COUNT_OF(end_signals); i++) {
+        sigaction(end_signals[i], NULL, &lines.ends[i]);
+        if (lines.ends[i].sa_handler != SIG_IGN) // nohup
+            sigaction(end_signals[i], &action, NULL);
+    }
+    die_first(terminal_give_back);
+    struct termios waits = lines.before;
+    waits.c_iflag &= ~(tcflag_t)(ICRNL | INLCR | IGNCR);
+    waits.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
+    waits.c_cc[VMIN] = 1;
+    waits.c_cc[VTIME] = 0;
+    (void)tcsetattr(STDIN_FILENO, TCSANOW, &waits);
+}
+
 void lines_open(const char *history, const struct lines_word *words)
 {
     if (strlen(history) < sizeof(lines.history))
         memcpy(lines.history, history, strlen(history) + 1);
     lines.words = words;
+    terminal_take();
     ic_set_history(NULL, LINES_KEPT);
     ic_set_default_completer(complete, NULL);
     ic_set_prompt_marker("> ", "  ");
@@ -211,44 +254,26 @@ void lines_open(const char *history, const struct lines_word *words)
     history_take();
 }
 
-// Ends the program as the signal would have, with the terminal as it was.
-static void on_end(int number)
+void lines_close(void)
 {
-    struct sigaction action = {.sa_handler = SIG_DFL};
-    (void)tcsetattr(STDIN_FILENO, TCSANOW, &lines.before);
-    const ssize_t n = write(STDOUT_FILENO, PASTE_OFF "\n", sizeof(PASTE_OFF));
-    (void)n;
-    sigaction(number, &action, NULL);
-    raise(number);
+    terminal_give_back();
+    die_first(NULL);
+    for (size_t i = 0; i < COUNT_OF(end_signals); i++)
+        sigaction(end_signals[i], &lines.ends[i], NULL);
 }
 
-static void terminal_guard(void)
+static void paste_is_told(bool on)
 {
-    struct sigaction action = {.sa_handler = on_end, .sa_flags = SA_RESTART};
-    sigemptyset(&action.sa_mask);
-    (void)tcgetattr(STDIN_FILENO, &lines.before);
-    sigaction(SIGTERM, &action, &lines.on_term);
-    sigaction(SIGHUP, NULL, &lines.on_hup);
-    if (lines.on_hup.sa_handler != SIG_IGN) // nohup
-        sigaction(SIGHUP, &action, NULL);
-    printf(PASTE_ON);
+    printf("%s", on ? PASTE_ON : PASTE_OFF);
     fflush(stdout);
-}
-
-static void terminal_release(void)
-{
-    printf(PASTE_OFF);
-    fflush(stdout);
-    sigaction(SIGTERM, &lines.on_term, NULL);
-    sigaction(SIGHUP, &lines.on_hup, NULL);
 }
 
 enum status lines_read(struct buf *out)
 {
     buf_drop_front(out, out->n);
-    terminal_guard();
+    paste_is_told(true);
     char *line = ic_readline("");
-    terminal_release();
+    paste_is_told(false);
     if (!line)
         return CLOSED;
     const struct bytes text = bytes_of(line);

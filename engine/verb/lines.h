@@ -19,8 +19,10 @@ struct lines_word {
 bool lines_can(void);
 // Takes up the history of the file, where there is one. `history`: "" keeps none; copied. `words`
 // end with a name of NULL and stay the caller's. What cannot be read or written is logged once, and
-// left as it is.
+// left as it is. From here on, what is typed between two lines waits for the next one, unseen; a
+// signal that ends the program, and die(), give the terminal back first.
 void lines_open(const char *history, const struct lines_word *words);
+void lines_close(void); // the terminal is as it was before lines_open
 // A line (or several, with '\n' between them) into *out, which the caller has buf_init'ed and is
 // emptied here: "" where it was cleared by Ctrl-C. CLOSED: Ctrl-D on an empty line, or the terminal
 // is gone. TOO_LARGE: over the cap of *out.

@@ -112,7 +112,27 @@ def answers(marked, long):
     check("chat: Ctrl-C stops an answer, and not the chat", text.count("word") < 30000 and "in the context" in text and here.process.poll() is None, repr(text)[-300:])
     here.prompt()
     here.write(CTRL_D)
-    check("chat: Ctrl-D ends it", here.ended() == 0)
+    check("chat: Ctrl-D ends it", here.ended() == 0 and termios.tcgetattr(here.fd) == here.before)
+
+
+def ahead(long):
+    """What is typed while there is no prompt: not shown among what is printed, and the next lines, each by its Enter."""
+    here = Terminal("chat", "-m", long, "--temperature", "0", "--device", "cpu", "--max-tokens", "200")
+    here.prompt()
+    here.say("first")
+    here.until("word003")
+    os.write(here.fd, ("second" + ALT_ENTER + "line\rthi" + BACKSPACE + BACKSPACE + "hird").encode())
+    first, there, _ = here.until("in the context").partition("in the context")
+    check("chat: what is typed during an answer is not shown in it", there and "second" not in first and "hird" not in first, repr(first)[-300:])
+    said = here.until("in the context", after=len(first + there))[len(first + there):]
+    check("chat: it is the next message, sent by its Enter", "in the context" in said and history().splitlines()[-1] == "second\\nline", (history()[-100:], repr(said)[-300:]))
+    here.prompt()
+    here.say("!")
+    here.until("word003")
+    check("chat: what had no Enter is edited at the next prompt", history().splitlines()[-1] == "third!", history()[-100:])
+    here.process.terminate()
+    code = here.ended()
+    check("chat: a signal that ends it during an answer leaves the terminal as it was", code == -signal.SIGTERM and termios.tcgetattr(here.fd) == here.before, (code, termios.tcgetattr(here.fd)))
 
 
 def edited(marked):
@@ -202,6 +222,7 @@ def run(model):
     scripted.make(marked, ["## An", " owl\n\n", "It is **tawny**", " `fluffy`\x1b[31m\n\n", "- one\n", "<|im_end|>"])
     scripted.make(long, ["word%03d " % i for i in range(200)] + ["word000 "], n_ctx=32768)  # and so on, without an end
     answers(marked, long)
+    ahead(long)
     shutil.rmtree(WORK / "state")
     edited(marked)
     remembered(marked)

@@ -1,11 +1,12 @@
 // base_log.c - the lines that are kept: in order and numbered, by level and number, from several
-// threads at once, long ones cut, and notes that stderr is not shown.
+// threads at once, long ones cut, and notes that stderr is not shown. And how die() ends.
 #include "../../engine/base/base.h"
 #include "check.h"
 
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static struct log_line lines[LOG_KEPT + 10];
@@ -91,8 +92,34 @@ static void test_shown(void)
     CHECK(strstr(text, "info  shown\n") && !strstr(text, "hidden"));
 }
 
+static int told;
+static void tell(void)
+{
+    CHECK(write(told, "x", 1) == 1);
+}
+
+// What die() does first is done once, and the process ends with its code.
+static void test_die(void)
+{
+    int ends[2], status = 0;
+    char text[4];
+    CHECK(pipe(ends) == 0);
+    const pid_t child = fork();
+    if (child == 0) {
+        told = ends[1];
+        die_first(tell);
+        die("as it should");
+    }
+    close(ends[1]);
+    CHECK(child > 0 && waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 70);
+    CHECK(read(ends[0], text, sizeof(text)) == 1);
+    close(ends[0]);
+}
+
 int main(void)
 {
+    test_die();
     test_read();
     test_long();
     test_many();
