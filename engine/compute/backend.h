@@ -119,6 +119,7 @@ struct compute {
     bool recording;               // between compute_begin and compute_finish
     uint32_t n_ops;               // operations recorded so far: a new number, a new operation
     struct compute_counts counts; // of the last finished recording; the implementation's to fill in
+    struct err lost;              // a transfer found the device lost; the implementation's as well
 };
 
 enum status cpu_open(struct compute **out, const struct compute_options *options,

@@ -171,6 +171,12 @@ void tensor_read(struct compute *compute, void *to, const struct tensor *from, s
     compute->backend->read(compute, to, from, n_bytes);
 }
 
+enum status compute_check(const struct compute *compute, struct err *err)
+{
+    const struct err *lost = &compute->lost;
+    return lost->status == OK ? OK : err_set(err, lost->status, "%s", lost->text);
+}
+
 bool compute_begin(struct compute *compute, uint64_t key)
 {
     if (compute->recording)

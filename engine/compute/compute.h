@@ -138,9 +138,13 @@ void tensor_free(struct compute *compute, struct tensor *tensor);
 // Views of some rows, and of some columns (F32, I32). Rows of a view of columns have gaps.
 struct tensor tensor_rows(const struct tensor *tensor, int64_t row0, int64_t n_rows);
 struct tensor tensor_columns(const struct tensor *tensor, int64_t column0, int64_t n_cols);
+// Of a lost device nothing is written, which compute_finish says, and zeros are read, which
+// compute_check says.
 void tensor_write(struct compute *compute, const struct tensor *to, const void *from,
                   size_t n_bytes);
 void tensor_read(struct compute *compute, void *to, const struct tensor *from, size_t n_bytes);
+// OK: what was read is what the tensors held. DEVICE_ERROR: the device was lost meanwhile.
+MUST_USE enum status compute_check(const struct compute *compute, struct err *err);
 
 // ---- the operations ---------------------------------------------------------------------------
 // Activations are F32. n_tokens is the number of rows of the activation. Names are those of

@@ -48,8 +48,8 @@ static void part_close(struct compute *compute, struct part *part)
 
 // The device's result against `expected`; *worst grows to the largest error, as a share of the
 // largest result.
-static void compare(struct compute *compute, const struct part *out, const double *expected,
-                    double *worst)
+static enum status compare(struct compute *compute, const struct part *out, const double *expected,
+                           double *worst, struct err *err)
 {
     size_t n = (size_t)(out->tensor.n_rows * out->tensor.n_cols);
     float *got = mem_array(n, sizeof(*got));
@@ -61,6 +61,7 @@ static void compare(struct compute *compute, const struct part *out, const doubl
     }
     *worst = fmax(*worst, error / largest);
     free(got);
+    return compute_check(compute, err);
 }
 
 // n_tokens rows of x times a Q8_0 matrix: few take the matrix-vector kernels, many the others.
@@ -92,7 +93,7 @@ static enum status test_product(struct compute *compute, int64_t n_tokens, doubl
                            (double)value_at(5 * (i % N_OUT * N_IN + k));
     }
     if (status == OK)
-        compare(compute, &out, expected, worst);
+        status = compare(compute, &out, expected, worst, err);
     tensor_free(compute, &w);
     part_close(compute, &x);
     part_close(compute, &out);
@@ -117,7 +118,7 @@ static enum status test_norm(struct compute *compute, double *worst, struct err 
     for (int i = 0; i < N_IN && status == OK; i++)
         expected[i] = (double)x.value[i] / sqrt(squares / N_IN + 1e-6) * (double)weight.value[i];
     if (status == OK)
-        compare(compute, &out, expected, worst);
+        status = compare(compute, &out, expected, worst, err);
     part_close(compute, &x);
     part_close(compute, &weight);
     part_close(compute, &out);
@@ -206,7 +207,7 @@ static enum status test_attention(struct compute *compute, double *worst, struct
     for (int head = 0; head < HEADS && status == OK; head++)
         expected_attention(expected + head * HEAD_DIM, parts, head);
     if (status == OK)
-        compare(compute, &parts[OUT], expected, worst);
+        status = compare(compute, &parts[OUT], expected, worst, err);
     for (int i = 0; i < N_PARTS; i++)
         part_close(compute, &parts[i]);
     for (int i = 0; i < 2; i++)

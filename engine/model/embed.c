@@ -146,9 +146,10 @@ static enum status finish(struct model *m, const float *vectors, int32_t n, floa
     if (status != OK)
         return status;
     tensor_read(m->compute, out, &result, (size_t)n * n_vector * sizeof(*out));
+    status = compute_check(m->compute, err);
     for (int32_t i = 0; i < n && m->hyper.softmax_scores && m->hyper.pooling == POOLING_RANK; i++)
         softmax(out + (size_t)i * n_vector, m->info.n_vector);
-    return OK;
+    return status;
 }
 
 void embed_rehearse(const struct pass *p)
@@ -240,6 +241,7 @@ static enum status embed_chunk(struct model *m, const struct batch *b, int32_t s
     float *states = mem_array((size_t)n_states * n_embd + 1, sizeof(*states));
     if (n_states > 0)
         tensor_read(m->compute, states, &from, (size_t)n_states * n_embd * sizeof(*states));
+    status = compute_check(m->compute, err);
     (means ? pool_means : pool_picked)(m, b, start, n, states);
     int32_t n_ended = 0;
     for (int32_t t = start; t < start + n; t++) {
@@ -251,7 +253,7 @@ static enum status embed_chunk(struct model *m, const struct batch *b, int32_t s
         n_ended++;
         (void)past_cut(m->kv.past, b->seq[t], 0); // nobody goes on from there
     }
-    if (n_ended > 0)
+    if (n_ended > 0 && status == OK)
         status = finish(m, m->ended, n_ended, *out, err);
     *out += (size_t)n_ended * (size_t)m->info.n_vector;
     free(states);

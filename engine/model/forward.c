@@ -310,7 +310,8 @@ static uint64_t recording_key(const struct model *m, const struct batch *b, int3
 }
 
 // Appends what was computed for n_out wanted rows.
-static void read_output(struct model *m, int32_t n_out, int32_t n_top, struct logits *logits)
+static enum status read_output(struct model *m, int32_t n_out, int32_t n_top, struct logits *logits,
+                               struct err *err)
 {
     struct tensor value = tensor_rows(&m->act.logits, 0, n_out);
     size_t n = (size_t)n_out * (size_t)(n_top > 0 ? n_top : m->hyper.n_vocab);
@@ -327,6 +328,7 @@ static void read_output(struct model *m, int32_t n_out, int32_t n_top, struct lo
     }
     tensor_read(m->compute, logits->value, &value, n * sizeof(*logits->value));
     logits->value += n;
+    return compute_check(m->compute, err);
 }
 
 enum status forward_chunk(struct model *m, const struct batch *b, int32_t start, int32_t n,
@@ -349,9 +351,9 @@ enum status forward_chunk(struct model *m, const struct batch *b, int32_t start,
     }
     status = compute_finish(m->compute, err);
     while (status == OK && n_out > 0) {
-        read_output(m, n_out, n_top, logits);
+        status = read_output(m, n_out, n_top, logits, err);
         n_out = collect_wanted(&m->act, b->wanted + start, n, &at, rows);
-        if (n_out == 0)
+        if (status != OK || n_out == 0)
             break;
         write_ints(m, &m->act.out_row, rows, n_out);
         if (compute_begin(m->compute, 0))
@@ -480,10 +482,11 @@ bool model_keeps_logits(const struct model *model, int32_t n_wanted)
     return n_wanted <= model->act.n_out && !hyper_recurrent(&model->hyper);
 }
 
-void model_read_logits(struct model *model, int32_t wanted, float *out)
+enum status model_read_logits(struct model *model, int32_t wanted, float *out, struct err *err)
 {
     struct tensor row = tensor_rows(&model->act.logits, wanted, 1);
     tensor_read(model->compute, out, &row, (size_t)model->hyper.n_vocab * sizeof(*out));
+    return compute_check(model->compute, err);
 }
 
 // ---- rehearsal ----------------------------------------------------------------------------------

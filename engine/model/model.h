@@ -213,10 +213,12 @@ struct bytes model_rank_format(const struct model *model);
 // To length 1 (Euclidean); of zeros nothing becomes.
 void vector_normalise(float *vector, int32_t n);
 
+// DEVICE_ERROR: the device is lost.
 // All logits of one of the rows that the last pass was asked for with n_top, `wanted` counts them:
 // [n_vocab]. Only where model_keeps_logits of so many wanted rows, and before the next pass.
 bool model_keeps_logits(const struct model *model, int32_t n_wanted);
-void model_read_logits(struct model *model, int32_t wanted, float *out);
+MUST_USE enum status model_read_logits(struct model *model, int32_t wanted, float *out,
+                                       struct err *err);
 
 // ---- what sequences hold (past.c, kv.c) ---------------------------------------------------------
 // Sequences are numbered 0 .. n_seq + n_held - 1; any n_seq of them may be in one pass. What two of

@@ -103,8 +103,10 @@ static enum status walk_rows(struct walk *w, const struct tensor *rows, size_t f
     staging.row_bytes = n_bytes;
     if (w->way == TAKEN) {
         status = copy_rows(w, &staging, rows);
-        if (status == OK)
+        if (status == OK) {
             tensor_read(w->m->compute, p, &staging, n_bytes);
+            status = compute_check(w->m->compute, w->err);
+        }
         memset(p, 0, first);
         memset(p + end, 0, n_bytes - end);
     } else if (w->way == PUT) {

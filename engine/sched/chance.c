@@ -64,7 +64,7 @@ static double logit_of(struct loaded *loaded, int32_t wanted, int32_t id)
     if (!row->all) {
         if (!model_keeps_logits(loaded->model, wanted + 1))
             return -INFINITY;
-        model_read_logits(loaded->model, wanted, loaded->raw);
+        loaded_logits(loaded, wanted, loaded->raw);
         row->all = loaded->raw;
     }
     return (double)row->all[id];

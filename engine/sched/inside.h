@@ -475,6 +475,8 @@ int32_t loaded_running(const struct loaded *loaded); // sequences with works: a 
 // Whether a text of another model waits for its next token: a pass must not take long then.
 bool loaded_beside_streams(const struct loaded *loaded);
 void loaded_step(struct loaded *loaded); // one forward pass
+// Of the wanted rows of the last pass one whole, [n_vocab]; where the device is lost, engine_lost.
+void loaded_logits(struct loaded *loaded, int32_t wanted, float *out);
 void engine_check(const struct engine *engine);
 
 // embed.c

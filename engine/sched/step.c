@@ -301,6 +301,13 @@ static int32_t batch_top(const struct loaded *loaded, int32_t n)
     return loaded->n_vocab < TOP_K_MOST ? loaded->n_vocab : TOP_K_MOST;
 }
 
+void loaded_logits(struct loaded *loaded, int32_t wanted, float *out)
+{
+    struct err err = {0};
+    if (model_read_logits(loaded->model, wanted, out, &err) != OK)
+        engine_lost(loaded->engine, &err);
+}
+
 // wanted: which of the pass's wanted rows it is.
 static enum status pick(struct loaded *loaded, struct seq *seq, struct logits logits, int32_t n_top,
                         int32_t wanted, int32_t *id, struct err *err)
@@ -312,7 +319,7 @@ static enum status pick(struct loaded *loaded, struct seq *seq, struct logits lo
     enum status status = sampler_pick_top(sampler, logits.token, logits.value, n_top, id, err);
     if (status != AGAIN)
         return status;
-    model_read_logits(loaded->model, wanted, loaded->row);
+    loaded_logits(loaded, wanted, loaded->row);
     return sampler_pick(sampler, loaded->row, id, err);
 }
 

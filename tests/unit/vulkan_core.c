@@ -749,6 +749,29 @@ static void test_spirv(void)
         CHECK(spirv_read(&s, k->code, k->n_bytes, &wrong) && !s.bindings);
         CHECK(s.push_bytes > 0 && s.push_bytes <= PUSH_MOST && s.n_spec <= SPEC_MOST);
     }
+// Lost in a transfer: what is read is zeros, and it is told to who asks and to who submits next.
+static void test_lost_transfer(bool reads)
+{
+    struct err err;
+    struct vulkan *vk = open_device(NULL);
+    split_memory(vk, 0);
+    struct tensor x = floats(vk, 4, 64, 1);
+    const struct turn turn = turn_of(vk);
+    CHECK(turn_once(vk, &turn, &err) == OK && float_at(vk, &x, 3, 63) == 3 * 64 + 63 + 1);
+    vk->call.QueueSubmit2 = lose_device;
+    vk->call.FaultInfo = fault_info;
+    for (int i = 0; i < 2; i++) {
+        if (!reads)
+            tensor_write(&vk->compute, &x, (float[]){42}, sizeof(float));
+        CHECK(!reads || float_at(vk, &x, 3, 63) == 0);
+        CHECK(compute_check(&vk->compute, &err) == DEVICE_ERROR &&
+              strstr(err.text, "a page fault"));
+        CHECK(strstr(err.text, reads ? "cannot be read" : "cannot be written"));
+    }
+    CHECK(turn_once(vk, &turn, &err) == DEVICE_ERROR && strstr(err.text, "a page fault"));
+    close_device(vk);
+}
+
     const struct kernel *k = kernel_table;
     for (size_t n = 0; n < k->n_bytes; n += n < 4000 ? 4 : 52) { // every cut: no more than a no
         uint32_t *copy = mem_alloc(n + 1);
@@ -861,3 +884,5 @@ int main(void)
     rmdir(dir);
     return check_done("vulkan_core");
 }
+    test_lost_transfer(true);
+    test_lost_transfer(false);

@@ -72,6 +72,8 @@ static enum status check(struct measure *m, struct err *err)
     for (size_t i = 0; i < n; i++)
         wrong += sums[i] != a_subgroup;
     free(sums);
+    if (compute_check(m->compute, err) != OK)
+        return DEVICE_ERROR;
     return wrong ? err_set(err, DEVICE_ERROR, "%zu of %zu sums that the device read are wrong",
                            wrong, n)
                  : OK;

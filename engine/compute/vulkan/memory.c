@@ -557,11 +557,24 @@ const int32_t *vk_ints(const struct tensor *tensor)
 
 // ---- transfers ----------------------------------------------------------------------------------
 
+// The device is lost: whoever submits next is told (compute_finish), and who has read
+// (compute_check).
+static void transfer_failed(struct vulkan *vk, const char *what, struct err *err)
+{
+    struct recorder *r = &vk->recorder;
+    if (err->status == DEVICE_ERROR && !r->fault_told)
+        recorder_tell_fault(vk, err);
+    r->fault_told = true;
+    (void)err_set(&vk->compute.lost, DEVICE_ERROR, "a tensor cannot be %s: %s", what, err->text);
+    if (r->failure.status != DEVICE_ERROR)
+        r->failure = vk->compute.lost;
+}
+
 static void through_staging(struct vulkan *vk, struct buffer *buffer, uint64_t at, void *to,
                             const void *from, size_t n_bytes)
 {
-    struct err err;
-    enum status status = memory_staging(vk, &err);
+    struct err err = vk->recorder.failure; // of a lost device nothing more is asked
+    enum status status = err.status == DEVICE_ERROR ? DEVICE_ERROR : memory_staging(vk, &err);
     for (size_t done = 0; done < n_bytes && status == OK;) {
         size_t n = n_bytes - done < STAGING_BYTES ? n_bytes - done : STAGING_BYTES;
         uint8_t *staging = buffer_map(vk->memory.staging);
@@ -573,10 +586,10 @@ static void through_staging(struct vulkan *vk, struct buffer *buffer, uint64_t a
             memcpy((uint8_t *)to + done, staging, n);
         done += n;
     }
-    if (status == DEVICE_ERROR)
-        recorder_tell_fault(vk, &err);
-    if (status != OK)
-        die("a tensor cannot be %s: %s", to ? "read" : "written", err.text);
+    if (to && status != OK)
+        memset(to, 0, n_bytes);
+    if (status != OK && vk->compute.lost.status == OK)
+        transfer_failed(vk, to ? "read" : "written", &err);
 }
 
 // Gives the buffer a mirror from now on: small results only, the few there are.
