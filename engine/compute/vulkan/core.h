@@ -283,6 +283,7 @@ struct submission { // a command buffer and the time it is thought to take
 };
 struct recording {
     uint64_t key, used; // used: recorder.clock when last submitted
+    bool is_guess;      // nothing was measured when it was cut
     struct submission *pieces;
     uint32_t n, n_allocated;
     struct compute_counts counts;
@@ -319,6 +320,7 @@ struct recorder {
     uint64_t began_us;
     uint32_t n_pipelines;       // when it began: one that compiles is not measured
     double slow;                // measured over thought
+    bool learnt;                // it was measured
     struct buffer *scratch[16]; // the last one is in use
     uint32_t n_scratch;
     uint64_t scratch_at;

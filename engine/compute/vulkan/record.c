@@ -5,9 +5,10 @@
 // them overlaps what was written since the last barrier (or it writes what was read). Submissions
 // are pieces of a recording that are thought to take less than PIECE_S: kernels are killed after 2
 // s on one ring, and the estimate may be far off. It is made from the bytes and operations of each
-// dispatch and corrected by what the device was measured to take. Without a key the first pieces
-// are short, so that the device starts while the rest is recorded; with one, a recording is
-// submitted many times and cut as little as possible.
+// dispatch and corrected by what the device was measured to take; until it was measured, pieces are
+// so short that a device 200 times slower than thought has done one in a second. Without a key the
+// first pieces are short, so that the device starts while the rest is recorded; with one, a
+// recording is submitted many times and cut as little as possible.
 //
 // Everything is on one queue and compute_finish waits, so nothing here runs beside anything else.
 #include "core.h"
@@ -17,7 +18,8 @@
 #include <string.h>
 
 enum { SCRATCH_LEAST = 8 << 20 };
-static const double PIECE_S = 0.05, FIRST_PIECE_S = 0.002, SOFTWARE_PIECE_S = 1;
+static const double PIECE_S = 0.05, FIRST_PIECE_S = 0.002, SOFTWARE_PIECE_S = 1,
+                    UNKNOWN_PIECE_S = 0.005;
 
 // ---- errors -------------------------------------------------------------------------------------
 
@@ -136,7 +138,9 @@ static double think(const struct vulkan *vk, const struct dispatch *d)
 static double piece_limit(const struct vulkan *vk)
 {
     const struct recorder *r = &vk->recorder;
-    double most = vk->chosen.features.software ? SOFTWARE_PIECE_S : PIECE_S;
+    double most = vk->chosen.features.software ? SOFTWARE_PIECE_S
+                  : r->learnt                  ? PIECE_S
+                                               : UNKNOWN_PIECE_S;
     double s = FIRST_PIECE_S;
     for (uint32_t i = 0; i < r->n_sent && s < most; i++)
         s *= 4;
@@ -152,6 +156,7 @@ static void learn(struct vulkan *vk)
     double slow = measured_s / r->work_s;
     r->slow = slow > r->slow ? (r->slow + slow) / 2 : 0.9 * r->slow + 0.1 * slow;
     r->slow = r->slow < 0.05 ? 0.05 : r->slow > 50 ? 50 : r->slow;
+    r->learnt = true;
 }
 
 // ---- ranges -------------------------------------------------------------------------------------
@@ -342,9 +347,12 @@ void recorder_forget(struct vulkan *vk, const struct buffer *buffer)
         scratch_release(vk, 1);
 }
 
-// A kept recording whose pieces have turned out too long for one submission is made anew.
+// A kept recording whose pieces have turned out too long for one submission is made anew, and so
+// is one that was cut in many before anything was measured.
 static bool still_fits(const struct vulkan *vk, const struct recording *recording)
 {
+    if (recording->is_guess && recording->n > 1 && vk->recorder.learnt)
+        return false;
     for (uint32_t i = 0; i < recording->n; i++)
         if (recording->pieces[i].s * vk->recorder.slow > 4 * PIECE_S && recording->n > 0 &&
             !vk->chosen.features.software)
@@ -402,6 +410,7 @@ bool vk_begin(struct compute *compute, uint64_t key)
         r->open = mem_alloc(sizeof(*r->open));
         r->open->key = key;
         r->open->serial = ++r->serial;
+        r->open->is_guess = !r->learnt;
     }
     return !r->replay;
 }
@@ -498,6 +507,7 @@ enum status recorder_open(struct vulkan *vk, struct err *err)
     const VkSemaphoreCreateInfo semaphore = {.sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO,
                                              .pNext = &type};
     r->slow = 1;
+    r->learnt = vk->chosen.features.software; // nothing kills what is slow there
     r->kept = mem_array(KEPT_MOST, sizeof(struct recording *));
     VkResult result = vk->call.CreateCommandPool(vk->device, &pool, NULL, &r->pool);
     if (result == VK_SUCCESS)
