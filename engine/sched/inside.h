@@ -290,9 +290,12 @@ struct sched {
     size_t n_open;                             // the caller's thread
     struct place *places;                      // the same: of whom these are
     _Atomic uint64_t step_began_ms, turned_ms; // 0: at no step; when it last came round
+    _Atomic int device_step;                   // enum device_step: what the step is
     _Atomic uint64_t gauges[sizeof(struct sched_gauges) / sizeof(uint64_t)];
     struct event *late, **late_end; // the engine thread: events that found the ring full
 };
+
+enum device_step { DEVICE_WORKS, DEVICE_OPENS, DEVICE_IS_TESTED }; // WORKS: any step behind these
 
 // sched.c: to the net thread
 void engine_tell(struct engine *engine, struct event *event);

@@ -106,17 +106,24 @@ void engine_tell_state(struct engine *engine, enum sched_state state, const stru
 
 // ---- the device -----------------------------------------------------------------------------
 
+static void device_step_begins(struct engine *engine, enum device_step step)
+{
+    atomic_store_explicit(&engine->sched->device_step, step, memory_order_relaxed);
+    engine_step_begins(engine, step != DEVICE_WORKS);
+}
+
 static enum status device_open(struct engine *engine, struct err *err)
 {
     const struct settings *settings = &engine->sched->settings;
     struct compute_options device = {
         .device = settings->device, .n_threads = settings->n_threads, .cache_dir = settings->state};
-    engine_step_begins(engine, true);
+    device_step_begins(engine, DEVICE_OPENS);
     doctor_survey(engine->layers, settings->device, false);
     enum status status = compute_open(&engine->compute, &device, err);
     engine->compute = status == OK ? engine->compute : NULL;
+    device_step_begins(engine, DEVICE_IS_TESTED);
     doctor_device(engine->layers, engine->compute, err);
-    engine_step_begins(engine, false);
+    device_step_begins(engine, DEVICE_WORKS);
     return status == OK && doctor_wrong(engine->layers, err) ? err->status : status;
 }
 

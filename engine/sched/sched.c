@@ -351,8 +351,14 @@ bool sched_beats(const struct sched *sched)
 
 const char *sched_hangs(const struct sched *sched)
 {
-    if (sched->status->state == SCHED_LOADING && sched_step_ms(sched) > SCHED_DEVICE_MS)
-        return "the device has not come up within a minute of being opened: its driver hangs";
+    const int step = atomic_load_explicit(&sched->device_step, memory_order_relaxed);
+    if (step != DEVICE_WORKS && sched_step_ms(sched) > SCHED_DEVICE_MS)
+        return step == DEVICE_OPENS
+                   ? "the device has not come up within a minute of being opened: its driver "
+                     "hangs, "
+                     "or is very slow"
+                   : "the device's self-test has run for more than a minute: the device or its "
+                     "driver is very slow, or hangs";
     if (sched_beats(sched))
         return NULL;
     return patience_ms(sched) == SCHED_HUNG_MS

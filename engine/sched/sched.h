@@ -28,8 +28,8 @@
 // its driver that does not return. The same holds for a thread that does not come back to its loop.
 enum { SCHED_HUNG_MS = 300000, SCHED_HUNG_GPU_MS = 120000 };
 enum { SCHED_TURN_MS = 5000 }; // so often it turns when it has nothing to do
-// While it loads, its one such thing is to open and test the device, which takes a second: after so
-// long a driver hangs, and /health says so. (The heartbeat goes on: a restart would not mend it.)
+// At the start it opens and tests the device, which takes a second: after so long with one of them
+// /health says which. (The heartbeat goes on: a restart would not mend it.)
 enum { SCHED_DEVICE_MS = 60000 };
 
 // Of the whole: LOADING until the device is open and the first model is ready or has failed, FAILED

@@ -121,6 +121,33 @@ static void test_loading(void)
     n_load_slices = load_slice_us = 0;
 }
 
+// What is said of a start that does not get on is what it is at: /health tells nobody that a driver
+// hangs while a self-test is only slow.
+static void test_slow_device(void)
+{
+    static const struct {
+        int step;
+        uint64_t for_ms;
+        const char *told; // NULL: nothing
+    } cases[] = {
+        {DEVICE_OPENS, SCHED_DEVICE_MS - 5000, NULL},
+        {DEVICE_OPENS, SCHED_DEVICE_MS + 1, "has not come up"},
+        {DEVICE_IS_TESTED, SCHED_DEVICE_MS - 5000, NULL},
+        {DEVICE_IS_TESTED, SCHED_DEVICE_MS + 1, "self-test has run for more than a minute"},
+        {DEVICE_WORKS, SCHED_DEVICE_MS + 1, NULL}, // a model's first pages from a slow disk
+    };
+    open_sched();
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        atomic_store(&sched->device_step, cases[i].step);
+        atomic_store(&sched->step_began_ms, clock_ms() - cases[i].for_ms);
+        const char *told = sched_hangs(sched);
+        CHECK(cases[i].told ? told && strstr(told, cases[i].told) : !told);
+    }
+    atomic_store(&sched->device_step, DEVICE_WORKS);
+    atomic_store(&sched->step_began_ms, 0);
+    sched_close(sched);
+}
+
 static void test_does_not_fit(void)
 {
     struct answer answer;
@@ -189,6 +216,7 @@ int main(void)
     test_running_and_waiting();
     test_no_grace();
     test_loading();
+    test_slow_device();
     test_does_not_fit();
     return check_done("sched_stop");
 }
