@@ -147,12 +147,3 @@ int32_t model_drafted(const struct model *m, int32_t seq)
 {
     return past_drafted(m->kv.past, seq);
 }
-
-bool model_read_hidden(struct model *m, int32_t row, float *out)
-{
-    if (row < 0 || row >= m->n_hidden)
-        return false;
-    const struct tensor state = tensor_rows(&m->act.hidden, row, 1);
-    tensor_read(m->compute, out, &state, (size_t)m->hyper.n_embd * sizeof(*out));
-    return true;
-}

@@ -198,8 +198,6 @@ MUST_USE enum status model_draft(struct model *model, const struct batch *batch,
                                  struct err *err);
 // Positions from 0 on that are drafted; a restored sequence has none, a fork as many as its origin.
 int32_t model_drafted(const struct model *model, int32_t seq);
-// The state that the last pass kept of a row of its batch: [n_embd]. false: it kept none.
-bool model_read_hidden(struct model *model, int32_t row, float *out);
 
 // The same as model_forward over rows of texts that become vectors, for a model whose file names a
 // pooling. wanted: the last row of its text; rows of a sequence are neighbours. out: [number
@@ -213,9 +211,9 @@ struct bytes model_rank_format(const struct model *model);
 // To length 1 (Euclidean); of zeros nothing becomes.
 void vector_normalise(float *vector, int32_t n);
 
-// DEVICE_ERROR: the device is lost.
 // All logits of one of the rows that the last pass was asked for with n_top, `wanted` counts them:
 // [n_vocab]. Only where model_keeps_logits of so many wanted rows, and before the next pass.
+// DEVICE_ERROR: the device is lost.
 bool model_keeps_logits(const struct model *model, int32_t n_wanted);
 MUST_USE enum status model_read_logits(struct model *model, int32_t wanted, float *out,
                                        struct err *err);

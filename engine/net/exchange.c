@@ -274,11 +274,6 @@ enum status exchange_write_parts(struct exchange *exchange, const struct bytes *
     return CLOSED;
 }
 
-enum status exchange_write(struct exchange *exchange, struct bytes piece)
-{
-    return exchange_write_parts(exchange, &piece, 1);
-}
-
 void exchange_last(struct exchange *exchange)
 {
     exchange->last = true;

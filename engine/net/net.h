@@ -160,9 +160,6 @@ void exchange_reply(struct exchange *exchange, int code, const char *content_typ
 void exchange_reply_header(struct exchange *exchange, const char *name,
                            const char *value); // before reply/stream
 void exchange_stream(struct exchange *exchange, int code, const char *content_type); // chunked
-// CLOSED: the client is too slow or gone (on_gone will be called, unless exchange_end is called
-// first); nothing more need be written.
-MUST_USE enum status exchange_write(struct exchange *exchange, struct bytes piece);
 // What is written from here on is the end of the stream, and may be as long as a whole answer: no
 // slowness of the client's.
 void exchange_last(struct exchange *exchange);
@@ -173,6 +170,8 @@ void exchange_note(struct exchange *exchange, const char *format, ...) PRINTF_LI
 
 // Server-sent events (sse.c): one `data: ...\n\n`, with a name (sse_event; NULL: none) or without.
 // ndjson_data: the line alone (https://github.com/ndjson/ndjson-spec). The JSON must be one line.
+// CLOSED: the client is too slow or gone (on_gone will be called, unless exchange_end is called
+// first); nothing more need be written.
 MUST_USE enum status ndjson_data(struct exchange *exchange, struct bytes json);
 MUST_USE enum status sse_data(struct exchange *exchange, struct bytes json);
 MUST_USE enum status sse_event(struct exchange *exchange, const char *name, struct bytes json);

@@ -537,8 +537,3 @@ bool answer_is_over(const struct answer_parser *answer)
 {
     return answer->over;
 }
-
-int32_t answer_n_calls(const struct answer_parser *answer)
-{
-    return answer->n_calls;
-}

@@ -98,4 +98,3 @@ bool answer_take(struct answer_parser *answer, struct answer_event *event);
 size_t answer_left(const struct answer_parser *answer);  // bytes that no event taken has told
 bool answer_thinks(const struct answer_parser *answer);  // a thought is open
 bool answer_is_over(const struct answer_parser *answer); // one_call, and it was made: feed no more
-int32_t answer_n_calls(const struct answer_parser *answer);

@@ -81,8 +81,5 @@ bool matcher_accept(struct matcher *matcher, int32_t id);
 bool matcher_accept_bytes(struct matcher *matcher, struct bytes text);
 // OK: the last question was answered. BAD_INPUT: it was given up, and why.
 MUST_USE enum status matcher_gave_up(const struct matcher *matcher, struct err *err);
-// Takes back the last n accepted, whatever they were: at most MATCHER_BACK.
-enum { MATCHER_BACK = 16 };
-void matcher_back(struct matcher *matcher, int32_t n);
 bool matcher_may_end(const struct matcher *matcher);  // the text so far is whole
 bool matcher_must_end(const struct matcher *matcher); // and nothing can follow it

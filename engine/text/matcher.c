@@ -387,12 +387,10 @@ void matcher_forget(struct matcher *m, uint32_t *keep, uint32_t n_keep)
 {
     struct pair_sets stacks = m->stacks, places = m->places;
     uint32_t *moved = mem_array(stacks.n_sets, sizeof(*moved)), n = 0;
-    uint32_t **kept = mem_array(n_keep + m->n_back + 1, sizeof(*kept));
-    struct match_place *what = mem_array(n_keep + m->n_back + 1, sizeof(*what));
+    uint32_t **kept = mem_array(n_keep + 1, sizeof(*kept));
+    struct match_place *what = mem_array(n_keep + 1, sizeof(*what));
     for (uint32_t i = 0; i < n_keep; i++)
         kept[n++] = &keep[i];
-    for (uint32_t i = 0; i < m->n_back; i++)
-        kept[n++] = &m->back[(m->at_back + MATCHER_BACK - 1 - i) % MATCHER_BACK];
     kept[n++] = &m->at;
     for (uint32_t k = 0; k < n; k++) {
         const struct pair_span set = places.sets[*kept[k]];
@@ -493,14 +491,6 @@ bool matcher_allows(struct matcher *matcher, int32_t id)
     return walk(matcher, text) != PLACE_DEAD;
 }
 
-static void move_to(struct matcher *m, uint32_t place)
-{
-    m->back[m->at_back] = m->at;
-    m->at_back = (m->at_back + 1) % MATCHER_BACK;
-    m->n_back += m->n_back < MATCHER_BACK;
-    m->at = place;
-}
-
 // What was paid leaves the purse, and the next token is granted what it may cost.
 static void begin_token(struct matcher *m, uint64_t paid)
 {
@@ -523,7 +513,7 @@ bool matcher_accept_bytes(struct matcher *matcher, struct bytes text)
         matcher->work = matcher->granted - paid;
         return false;
     }
-    move_to(matcher, to);
+    matcher->at = to;
     if (matcher_full(matcher) && !matcher->lost)
         matcher_forget(matcher, NULL, 0);
     begin_token(matcher, paid + WORK_BURST - matcher->work);
@@ -532,26 +522,11 @@ bool matcher_accept_bytes(struct matcher *matcher, struct bytes text)
 
 bool matcher_accept(struct matcher *matcher, int32_t id)
 {
-    if (tokenizer_is_end(matcher->tokenizer, id)) {
-        if (!matcher_may_end(matcher))
-            return false;
-        move_to(matcher, matcher->at);
-        return true;
-    }
+    if (tokenizer_is_end(matcher->tokenizer, id))
+        return matcher_may_end(matcher);
     uint8_t code[MARK_BYTES];
     const struct bytes text = token_reads(matcher->tokenizer, id, code);
     return text.n > 0 && matcher_accept_bytes(matcher, text);
-}
-
-void matcher_back(struct matcher *matcher, int32_t n)
-{
-    for (; n > 0; n--) {
-        if (matcher->n_back == 0)
-            die("a matcher is asked to go back further than it can");
-        matcher->at_back = (matcher->at_back + MATCHER_BACK - 1) % MATCHER_BACK;
-        matcher->at = matcher->back[matcher->at_back];
-        matcher->n_back--;
-    }
 }
 
 bool matcher_may_end(const struct matcher *matcher)

@@ -70,9 +70,7 @@ struct matcher {
     struct match_place *place; // [places.sets_allocated]
     uint32_t *next;            // [places.sets_allocated][grammar->n_kinds]: place + 1; 0: not known
     uint32_t next_allocated;
-    uint32_t at;                 // the place it stands at
-    uint32_t back[MATCHER_BACK]; // the places before, a ring
-    uint32_t n_back, at_back;
+    uint32_t at;             // the place it stands at
     struct closing *closing; // scratch
     uint64_t work;           // left for the token that comes next
     uint64_t purse;          // left for the generation when that token began
@@ -86,7 +84,7 @@ struct matcher {
 
 // Where a byte leads from a place; PLACE_DEAD: nowhere.
 uint32_t matcher_step(struct matcher *m, uint32_t place, uint8_t byte);
-// Forgets all places but the present ones and those given, which get new numbers.
+// Forgets all places but the present one and those given, which get new numbers.
 void matcher_forget(struct matcher *m, uint32_t *keep, uint32_t n_keep);
 bool matcher_full(const struct matcher *m); // it is time to forget
 void matcher_ask(struct matcher *m);        // before a question: what comes next

@@ -66,9 +66,6 @@ int32_t tokenizer_find_special(const struct tokenizer *tokenizer,
 struct bytes tokenizer_decode(const struct tokenizer *tokenizer, int32_t id);
 // The same, but of a control token its text.
 struct bytes tokenizer_mark(const struct tokenizer *tokenizer, int32_t id);
-// The bytes of all of them, without the space that encoding puts in front of a text.
-MUST_USE enum status tokenizer_decode_all(const struct tokenizer *tokenizer, const int32_t *ids,
-                                          size_t n, struct buf *out);
 bool tokenizer_is_end(const struct tokenizer *tokenizer,
                       int32_t id); // eos, eot: generation ends here
 bool tokenizer_is_text(const struct tokenizer *tokenizer, int32_t id); // no control token

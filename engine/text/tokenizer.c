@@ -108,23 +108,6 @@ struct bytes tokenizer_mark(const struct tokenizer *tokenizer, int32_t id)
     return is_control ? symbols_text(tokenizer, id) : piece;
 }
 
-enum status tokenizer_decode_all(const struct tokenizer *tokenizer, const int32_t *ids, size_t n,
-                                 struct buf *out)
-{
-    bool at_start = tokenizer->add_space;
-    for (size_t i = 0; i < n; i++) {
-        struct bytes piece = tokenizer_decode(tokenizer, ids[i]);
-        if (piece.n == 0)
-            continue;
-        size_t skip = at_start && piece.p[0] == ' ';
-        at_start = false;
-        enum status status = buf_add(out, piece.p + skip, piece.n - skip);
-        if (status != OK)
-            return status;
-    }
-    return OK;
-}
-
 bool tokenizer_is_end(const struct tokenizer *tokenizer, int32_t id)
 {
     for (int i = 0; i < tokenizer->n_end; i++)

@@ -87,7 +87,7 @@ static void read_answer(struct seen *seen, const uint8_t *data, struct bytes tex
     }
     answer_finish(answer);
     take_all(seen, answer);
-    if (answer_n_calls(answer) != seen->n_calls || (options.one_call && seen->n_calls > 1))
+    if (options.one_call && seen->n_calls > 1)
         abort();
     answer_close(answer);
 }

@@ -9,7 +9,7 @@
 // row behind them, which is drafted with the first token again. Then the same in two sequences that
 // part in the middle must give the same logits again, and what model_draft must refuse is refused;
 // a sentence and exit status 1 where it is not so.
-#include "model/model.h"
+#include "model/arch.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -65,9 +65,11 @@ static void run(int32_t seq, int32_t start, int32_t end, float *trunk, float *st
         if (model_forward(model, &b, (struct logits){.value = trunk + (size_t)at * n_vocab},
                           &err) != OK)
             fail("model_forward", err.text);
-        for (int32_t t = 0; t < rows; t++)
-            if (!model_read_hidden(model, t, states + (size_t)(at + t) * n_embd))
-                fail("model_read_hidden", "no state is kept");
+        if (model->n_hidden != rows)
+            fail("model_forward", "not the state of each row is kept");
+        const struct tensor kept = tensor_rows(&model->act.hidden, 0, rows);
+        tensor_read(model->compute, states + (size_t)at * n_embd, &kept,
+                    (size_t)rows * n_embd * sizeof(*states));
         memcpy(given, hidden, n_embd * sizeof(*given));
         memcpy(hidden, states + (size_t)(at + rows - 1) * n_embd, n_embd * sizeof(*given));
         if (model_draft(model, &b, from, given,

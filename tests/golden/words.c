@@ -9,6 +9,7 @@
 //
 // The hash is FNV-1a (64 bits) over the ids as four bytes each, lowest first; peer/peertokens.c
 // prints the same for llama.cpp.
+#include "../unit/decode_all.h"
 #include "model/model.h"
 
 #include <inttypes.h>
@@ -74,7 +75,7 @@ static void tell_back(const char *name, struct bytes text)
     int32_t *ids = encode(text, false, &n);
     struct buf out;
     buf_init(&out, SIZE_MAX);
-    if (tokenizer_decode_all(tokenizer, ids, n, &out) != OK)
+    if (decode_all(tokenizer, ids, n, &out) != OK)
         exit(1);
     size_t same = 0;
     while (same < out.n && same < text.n && out.p[same] == text.p[same])

@@ -138,7 +138,7 @@ static void handler(void *arg, struct exchange *exchange, const struct request *
     } else if (bytes_equal_text(request->path, "/twice")) {
         exchange_reply(exchange, 200, "text/plain", bytes_of("once"));
         exchange_reply(exchange, 500, "text/plain", bytes_of("twice"));
-        CHECK(exchange_write(exchange, bytes_of("x")) == CLOSED);
+        CHECK(ndjson_data(exchange, bytes_of("x")) == CLOSED);
     } else if (bytes_equal_text(request->path, "/empty")) {
         exchange_reply(exchange, 204, "text/plain", bytes_of(""));
     } else if (bytes_equal_text(request->path, "/large")) {
@@ -180,7 +180,7 @@ static void tick(void *arg)
     if (flood) {
         static uint8_t block[100000];
         for (int i = 0; i < 4; i++) {
-            if (exchange_write(flood, (struct bytes){block, sizeof(block)}) == CLOSED) {
+            if (ndjson_data(flood, (struct bytes){block, sizeof(block)}) == CLOSED) {
                 n_closed++;
                 flood = NULL;
                 break;

@@ -2,7 +2,7 @@
 // unknown characters, bytes, normalizing, decoding, and what a hostile file can say. Equality with
 // llama.cpp on whole texts is the golden tier's.
 #include "check.h"
-#include "text/text.h"
+#include "decode_all.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -91,7 +91,7 @@ static bool comes_back(const struct tokenizer *t, struct bytes text)
     struct buf out;
     buf_init(&out, 1 << 16);
     bool same = tokenizer_encode(t, text, false, ids, 1024, &n, &err) == OK &&
-                tokenizer_decode_all(t, ids, n, &out) == OK && bytes_equal(buf_view(&out), text);
+                decode_all(t, ids, n, &out) == OK && bytes_equal(buf_view(&out), text);
     buf_free(&out);
     return same;
 }
@@ -130,7 +130,7 @@ static struct vocabulary *llama(void)
 
 static void test_llama(void)
 {
-    enum { UNK, BOS, EOS, BYTE0, AB = BYTE0 + 256, S_A, A_, B_, S_, S_AB, LONG_S, MARK };
+    enum { UNK, BOS, EOS, BYTE0, AB = BYTE0 + 256, S_A, A_, B_, S_, S_AB, LONG_S, MARKED };
     struct tokenizer *t = open(llama());
     ENCODES(t, "ab", false, BOS, S_AB); // " ab": the better pair " a" first, then with b
     ENCODES(t, "aab", false, BOS, S_A, AB);
@@ -138,7 +138,7 @@ static void test_llama(void)
     ENCODES(t, "\xc3\xa9", false, BOS, S_, BYTE0 + 0xc3, BYTE0 + 0xa9);
     ENCODES(t, "\xff", false, BOS, S_, BYTE0 + 0xff);
     ENCODES(t, "", false, BOS);
-    ENCODES(t, "b<mark>b", false, BOS, S_, B_, MARK, S_, B_); // a space again behind a found one
+    ENCODES(t, "b<mark>b", false, BOS, S_, B_, MARKED, S_, B_); // a space again behind a found one
     ENCODES(t, "<s>b", true, BOS, BOS, S_, B_);
     CHECK(bytes_equal_text(tokenizer_decode(t, S_A), " a"));
     CHECK(tokenizer_decode(t, BYTE0 + 0xff).n == 1 && tokenizer_decode(t, BOS).n == 0);
@@ -319,9 +319,9 @@ static struct vocabulary *gemma4(void)
 
 static void test_gemma4(void)
 {
-    enum { BEGIN, BYTE, A = BYTE + 256, B, SPACE, SPACE_A, SPACE_AB, NEWLINES };
+    enum { BEGIN, BYTE, A = BYTE + 256, B, BLANK, SPACE_A, SPACE_AB, NEWLINES };
     struct tokenizer *t = open(gemma4());
-    ENCODES(t, "a ab b", false, BEGIN, A, SPACE_AB, SPACE, B);
+    ENCODES(t, "a ab b", false, BEGIN, A, SPACE_AB, BLANK, B);
     ENCODES(t, "a\n\nb\n", false, BEGIN, A, NEWLINES, B, BYTE + 10);
     ENCODES(t, "\xc3\xa9", false, BEGIN, BYTE + 0xc3, BYTE + 0xa9);
     CHECK(comes_back(t, bytes_of("a b\n\n\xf0\x9f\x98\x80 ab")));
