@@ -5,7 +5,6 @@
 // one that is loaded, else what the model was trained for.
 #include "inside.h"
 
-#include <string.h>
 #include <time.h>
 
 static void model_write(struct json *json, const struct api *api, const struct store_model *model)
@@ -47,7 +46,7 @@ void anthropic_models_get(struct api *api, struct exchange *exchange, const stru
     for (int main = 1; main >= 0; main--)
         for (size_t i = 0; i < store_n_models(store); i++) {
             const struct store_model *model = store_model(store, i);
-            if (main != (strcmp(model->path, api->options.model_path) == 0))
+            if (main != model_is_of_start(api, model))
                 continue;
             model_write(&json, api, model);
             first = first ? first : model->name;

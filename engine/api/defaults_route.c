@@ -72,7 +72,7 @@ static bool context_good(const struct api *api, const struct store_model *model,
                          struct refusal *refusal)
 {
     const bool given = yyjson_is_num(yyjson_obj_get(root, "ctx"));
-    return !given || model != model_of_start(api) ||
+    return !given || !model_is_of_start(api, model) ||
            refuse(refusal, 400, "unsupported_value", "ctx",
                   "'%s' is the model of the start: its context is the setting 'ctx'.", model->name);
 }

@@ -204,7 +204,7 @@ void dialect_forget(const struct dialect *dialect, void *of_dialect);
 extern const struct dialect openai_chat, openai_completions, openai_prompt; // openai.c
 extern const struct dialect llama_infill;                                   // infill.c
 extern const struct dialect openai_responses;                               // responses.c
-extern const struct dialect llama_completion, llama_tokenize, llama_detokenize, llama_props;
+extern const struct dialect llama_completion, llama_tokenize, llama_detokenize;
 // embeddings.c
 extern const struct dialect ollama_chat, ollama_generate; // ollama.c
 extern const struct dialect openai_embeddings, ollama_embed, ollama_embeddings, jina_rerank;
@@ -431,6 +431,7 @@ bool model_find(const struct api *api, struct bytes name, const struct store_mod
 // False (and refused) where none can be had: there is no device, or the first one has no file.
 bool model_is_ready(const struct api *api, struct refusal *refusal);
 const struct store_model *model_of_start(const struct api *api); // NULL: it has no file
+bool model_is_of_start(const struct api *api, const struct store_model *model);
 // job->ask.model and .model_path become the model of that name; empty: that of the start.
 bool model_pick(const struct api *api, struct bytes name, struct job *job, struct refusal *refusal);
 // What is known of it now: all when it is loaded, else what its file says. False: nothing.
@@ -451,9 +452,6 @@ void pulls_stop(struct api *api);
 void pulls_close(struct api *api);
 
 // models.c
-// Tokens a second that a device's memory allows at most, where each reads so many bytes; 0: the
-// device is none that we know.
-int32_t speed_most(const struct compute_info *device, uint64_t token_bytes);
 // The state of one that is loaded, as members of an object; NULL: it is not.
 void loaded_write(struct json *json, const struct sched_model *loaded);
 // A member of a request that must be a string.

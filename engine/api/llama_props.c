@@ -59,7 +59,7 @@ static void props_whole(const struct reply *reply, struct json *json, enum finis
 static const struct writer props_writer = {.whole = props_whole};
 static const struct field props_fields[] = {{"model", read_model}, {NULL, NULL}};
 
-const struct dialect llama_props = {
+static const struct dialect llama_props = {
     .id_prefix = "props-",
     .input = "model",
     .fields = {props_fields},

@@ -138,14 +138,6 @@ void logprobs_array(struct json *json, const struct reply *reply)
 
 // ---- completions --------------------------------------------------------------------------------
 
-static size_t n_characters(struct bytes text)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < text.n; i++)
-        n += (text.p[i] & 0xc0) != 0x80;
-    return n;
-}
-
 static void write_top(struct json *json, struct bytes *left, uint8_t n)
 {
     char name[UINT16_MAX + 1];
@@ -173,7 +165,7 @@ static void write_list(struct json *json, struct bytes left, const char *name, s
             json_exact(json, NULL, taken.log);
         else if (strcmp(name, "text_offset") == 0)
             json_whole(json, NULL, (int64_t)offset);
-        offset += n_characters(taken.text);
+        offset += utf8_length(taken.text);
         if (strcmp(name, "top_logprobs") == 0 && isnan(taken.log))
             json_null(json, NULL);
         else if (strcmp(name, "top_logprobs") == 0)
@@ -227,7 +219,7 @@ size_t logprobs_characters(struct bytes chances)
     size_t n_all = 0;
     while (chances.n > 0) {
         const uint8_t n = chance_count(&chances);
-        n_all += n_characters(chance_take(&chances).text);
+        n_all += utf8_length(chance_take(&chances).text);
         for (uint8_t i = 1; i < n; i++)
             (void)chance_take(&chances);
     }

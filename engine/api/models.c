@@ -12,12 +12,6 @@
 
 // ---- one model ----------------------------------------------------------------------------------
 
-// Its context is the setting `ctx`.
-static bool is_of_start(const struct api *api, const struct store_model *model)
-{
-    return api->options.model_path && strcmp(model->path, api->options.model_path) == 0;
-}
-
 static const char *status_of(const struct sched_model *loaded)
 {
     if (!loaded)
@@ -85,8 +79,10 @@ static void meta_write(struct json *json, const struct model_info *model)
     json_end(json);
 }
 
-// At the share of a peak that was seen: what a token reads of the weights, and nothing else.
-int32_t speed_most(const struct compute_info *device, uint64_t token_bytes)
+// Tokens a second that a device's memory allows at most, where each reads so many bytes of the
+// weights and nothing else, at the share of a peak that was seen; 0: the device is none that we
+// know.
+static int32_t speed_most(const struct compute_info *device, uint64_t token_bytes)
 {
     static const struct {
         const char *chip;
@@ -128,7 +124,7 @@ static void model_write(struct json *json, const struct api *api, const struct s
     if (most > 0 && n_vector == 0)
         json_whole(json, "tokens_per_second_most", most);
     json_bool(json, "read_only", !model->is_ours);
-    json_bool(json, "of_start", is_of_start(api, model));
+    json_bool(json, "of_start", model_is_of_start(api, model)); // its context is the setting `ctx`
     if (model->sha256[0])
         json_string(json, "sha256", model->sha256);
     if (model->fault.status != OK)
@@ -172,7 +168,7 @@ void models_get(struct api *api, struct exchange *exchange, const struct request
     json_array(&json, "data");
     for (int main = 1; main >= 0; main--) // the model of the start first: many clients take that
         for (size_t i = 0; i < store_n_models(store); i++)
-            if (main == is_of_start(api, store_model(store, i)))
+            if (main == model_is_of_start(api, store_model(store, i)))
                 model_write(&json, api, store_model(store, i));
     json_end(&json);
     json_object(&json, "aliases");

@@ -20,21 +20,15 @@ static bool holds(struct bytes text, const char *word)
     return text.n > 0 && memmem(text.p, text.n, word, strlen(word));
 }
 
-static bool begins(struct bytes text, const char *word)
-{
-    const size_t n = strlen(word);
-    return text.n >= n && memcmp(text.p, word, n) == 0;
-}
-
 // Browsers say that they take text/html. Ollama's own clients are known by their names; the HTTP
 // libraries of others say */* or name JSON, as do curl and wget, behind which sits a person.
 bool ollama_is_looked_for(const struct request *request)
 {
     const struct bytes agent = request_header(request, "user-agent");
-    if (begins(agent, "ollama"))
+    if (bytes_begins_with(agent, "ollama"))
         return true;
     return request->accept.n > 0 && !holds(request->accept, "text/html") &&
-           !begins(agent, "curl/") && !begins(agent, "Wget/");
+           !bytes_begins_with(agent, "curl/") && !bytes_begins_with(agent, "Wget/");
 }
 
 void ollama_is_here(struct exchange *exchange)

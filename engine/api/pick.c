@@ -58,12 +58,16 @@ bool model_is_ready(const struct api *api, struct refusal *refusal)
                   sched_status(api->options.sched)->err.text);
 }
 
+bool model_is_of_start(const struct api *api, const struct store_model *model)
+{
+    return api->options.model_path && strcmp(model->path, api->options.model_path) == 0;
+}
+
 const struct store_model *model_of_start(const struct api *api)
 {
     const struct store *store = api->options.store;
     for (size_t i = 0; i < store_n_models(store); i++)
-        if (api->options.model_path &&
-            strcmp(store_model(store, i)->path, api->options.model_path) == 0)
+        if (model_is_of_start(api, store_model(store, i)))
             return store_model(store, i);
     return NULL;
 }

@@ -305,7 +305,7 @@ static void head_make(struct response *response, const struct ask *ask)
 
 // ---- from the request to the answer ---------------------------------------------------------
 
-struct response *response_open(void)
+static struct response *response_open(void)
 {
     struct response *response = mem_alloc(sizeof(*response));
     response->store = true;
@@ -318,7 +318,7 @@ struct response *response_open(void)
     return response;
 }
 
-void response_close(void *arg)
+static void response_close(void *arg)
 {
     struct response *response = arg;
     if (response->kept)

@@ -109,8 +109,6 @@ struct response { // form->of_dialect, then the reply's
     struct buf call;         // its id and its name
     size_t n_call_id;
 };
-struct response *response_open(void);
-void response_close(void *response);
 
 extern const struct writer response_writer;
 

@@ -155,11 +155,9 @@ enum error_shape errors_for(const struct request *request)
     } shapes[] = {{"/api/", ERRORS_OLLAMA},
                   {"/v1/messages", ERRORS_ANTHROPIC},
                   {"/v1/v1/messages", ERRORS_ANTHROPIC}};
-    for (size_t i = 0; i < COUNT_OF(shapes); i++) {
-        const size_t n = strlen(shapes[i].prefix);
-        if (path.n >= n && memcmp(path.p, shapes[i].prefix, n) == 0)
+    for (size_t i = 0; i < COUNT_OF(shapes); i++)
+        if (bytes_begins_with(path, shapes[i].prefix))
             return shapes[i].shape;
-    }
     return request_header(request, "anthropic-version").p ? ERRORS_ANTHROPIC : ERRORS_OPENAI;
 }
 

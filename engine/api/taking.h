@@ -25,7 +25,5 @@ void taking_begin(struct api *api, struct exchange *exchange, const struct takin
 // A refusal that the store gave (incoming.h).
 bool refuse_arrival(struct refusal *refusal, const struct err *err);
 
-// uploads.c: an arrival as JSON, as the body of an answer.
-void upload_reply(struct exchange *exchange, int http, const struct arrival *at);
-// A random id with that prefix.
+// uploads.c: a random id with that prefix.
 void upload_id(char out[INCOMING_ID_BYTES], const char *prefix);

@@ -45,7 +45,8 @@ static void upload_write(struct json *json, const struct arrival *at)
     json_end(json);
 }
 
-void upload_reply(struct exchange *exchange, int http, const struct arrival *at)
+// An arrival as JSON, as the body of an answer.
+static void upload_reply(struct exchange *exchange, int http, const struct arrival *at)
 {
     struct json json;
     json_init(&json, 16384);

@@ -120,7 +120,9 @@ struct bytes bytes_of(const char *text); // view of a NUL-terminated literal or 
 bool bytes_equal(struct bytes a, struct bytes b);
 bool bytes_equal_text(struct bytes a, const char *text);
 bool bytes_equal_secret(struct bytes a, struct bytes b); // constant time in the contents
-bool bytes_ends_in(struct bytes text, const char *end);  // also where it is nothing else
+int bytes_compare(struct bytes a, struct bytes b);       // < 0, 0, > 0, by the values of bytes
+bool bytes_begins_with(struct bytes text, const char *start);
+bool bytes_ends_in(struct bytes text, const char *end); // also where it is nothing else
 // Takes the ending off where something stands before it; else the text is left as it is.
 bool bytes_cut_end(struct bytes *text, const char *end);
 // p == NULL when the arena is full; a NUL follows the bytes.
@@ -154,6 +156,7 @@ MUST_USE enum status utf8_clean(struct buf *out, struct bytes text);
 // a terminal shows the text and does not obey it.
 MUST_USE enum status utf8_tame(struct buf *out, struct bytes text);
 bool utf8_valid(struct bytes text);
+size_t utf8_length(struct bytes text); // its characters
 
 // ---- SHA-256 (sha256.c) ---------------------------------------------------------------------
 

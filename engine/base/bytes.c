@@ -36,6 +36,19 @@ bool bytes_equal_secret(struct bytes a, struct bytes b)
     return different == 0;
 }
 
+int bytes_compare(struct bytes a, struct bytes b)
+{
+    const size_t n = a.n < b.n ? a.n : b.n;
+    const int order = n > 0 ? memcmp(a.p, b.p, n) : 0;
+    return order != 0 ? order : (a.n > b.n) - (a.n < b.n);
+}
+
+bool bytes_begins_with(struct bytes text, const char *start)
+{
+    const size_t n = strlen(start);
+    return text.n >= n && (n == 0 || memcmp(text.p, start, n) == 0);
+}
+
 bool bytes_ends_in(struct bytes text, const char *end)
 {
     const size_t n = strlen(end);
@@ -328,6 +341,14 @@ bool utf8_valid(struct bytes text)
         at += n;
     }
     return true;
+}
+
+size_t utf8_length(struct bytes text)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < text.n; i++)
+        n += (text.p[i] & 0xc0) != 0x80;
+    return n;
 }
 
 // Eight bytes at a time (FNV's constants); the last ones padded with zeros.

@@ -202,15 +202,9 @@ static enum status read_value(struct cursor *cursor, struct gguf_value *value, u
                    value->type, at(cursor));
 }
 
-static int compare_bytes(struct bytes a, struct bytes b)
-{
-    int order = memcmp(a.p, b.p, a.n < b.n ? a.n : b.n);
-    return order != 0 ? order : (a.n > b.n) - (a.n < b.n);
-}
-
 static int compare_values(const void *a, const void *b)
 {
-    return compare_bytes(((const struct gguf_value *)a)->key, ((const struct gguf_value *)b)->key);
+    return bytes_compare(((const struct gguf_value *)a)->key, ((const struct gguf_value *)b)->key);
 }
 
 static enum status read_values(struct gguf *gguf, struct cursor *cursor, struct err *err)
@@ -288,7 +282,7 @@ static enum status read_tensor(struct cursor *cursor, struct gguf_tensor *tensor
 
 static int compare_tensors(const void *a, const void *b)
 {
-    return compare_bytes(((const struct gguf_tensor *)a)->name,
+    return bytes_compare(((const struct gguf_tensor *)a)->name,
                          ((const struct gguf_tensor *)b)->name);
 }
 

@@ -285,12 +285,6 @@ static enum status check_whole(const struct model_info *info, struct err *err)
     return OK;
 }
 
-static bool begins(struct bytes name, const char *prefix)
-{
-    const size_t n = strlen(prefix);
-    return name.n >= n && memcmp(name.p, prefix, n) == 0;
-}
-
 // The part of a tensor that one token reads: of experts those that are chosen, of embeddings a row
 // where the output has a tensor of its own, nothing of what is not loaded.
 static double share_read(const struct gguf *gguf, const struct hyper *h,
@@ -299,10 +293,10 @@ static double share_read(const struct gguf *gguf, const struct hyper *h,
     static const char EXPERTS[] = "_exps.", *const left[] = {"v.", "mm.", "rope_freqs"};
     const struct bytes name = tensor->name;
     for (size_t i = 0; i < COUNT_OF(left); i++)
-        if (begins(name, left[i]))
+        if (bytes_begins_with(name, left[i]))
             return 0;
     char layer[12] = ""; // a name in the file ends without a NUL
-    if (begins(name, "blk."))
+    if (bytes_begins_with(name, "blk."))
         snprintf(layer, sizeof(layer), "%.*s", (int)(name.n - 4 < 11 ? name.n - 4 : 11),
                  (const char *)name.p + 4);
     if (layer[0] && strtol(layer, NULL, 10) >= h->n_layer)

@@ -227,19 +227,13 @@ static void skip_unread(const struct planner *p)
                  (unsigned long long)n, (unsigned long long)(n_bytes >> 20));
 }
 
-static bool starts_with(struct bytes text, const char *start)
-{
-    size_t n = strlen(start);
-    return text.n >= n && memcmp(text.p, start, n) == 0;
-}
-
 static void skip(const struct planner *p, const char *const *starts, size_t n_starts,
                  const char *what)
 {
     uint64_t n = 0, n_bytes = 0;
     for (uint64_t i = 0; i < p->gguf->n_tensors; i++)
         for (size_t k = 0; k < n_starts; k++)
-            if (starts_with(p->gguf->tensors[i].name, starts[k])) {
+            if (bytes_begins_with(p->gguf->tensors[i].name, starts[k])) {
                 p->gguf->tensors[i].used = true;
                 n++;
                 n_bytes += p->gguf->tensors[i].n_bytes;
@@ -253,7 +247,7 @@ static uint64_t bytes_of_block(const struct planner *p, const char *start)
 {
     uint64_t n_bytes = 0;
     for (uint64_t i = 0; i < p->gguf->n_tensors; i++)
-        if (starts_with(p->gguf->tensors[i].name, start))
+        if (bytes_begins_with(p->gguf->tensors[i].name, start))
             n_bytes += p->gguf->tensors[i].n_bytes;
     return n_bytes;
 }

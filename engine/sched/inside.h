@@ -394,9 +394,6 @@ struct usage work_usage(const struct work *work); // so far
 // It waits again, before all others; what its sequence holds is kept as long as may be.
 void work_suspend(struct loaded *loaded, struct seq *seq);
 
-// It waits again, behind all others: it has had its turn.
-void work_yield(struct loaded *loaded, struct seq *seq);
-
 // turn.c
 extern int32_t turn_length;                                   // TURN_UNITS; a test shortens it
 struct owner *owner_take(struct loaded *loaded, uint64_t id); // with one more work

@@ -67,9 +67,6 @@ struct keep { // of an engine
 
 void saved_free(struct saved *kept);
 bool keep_knows(const struct keep *keep, uint64_t owner);
-// Positions of a file that a prompt of n tokens which begins as it can be continued from.
-int32_t saved_usable(const struct loaded *loaded, const struct saved *kept, const int32_t *token,
-                     int32_t n);
 // The file that saves most time over the n_held tokens that are in the memory; NULL: none does.
 // *at: positions of it; *saves_us: that much.
 struct saved *saved_find(const struct loaded *loaded, const struct work *work, int32_t most,

@@ -37,8 +37,9 @@ double keep_read_us(const struct keep *keep, uint64_t n_bytes)
 
 // ---- finding ------------------------------------------------------------------------------------
 
-int32_t saved_usable(const struct loaded *loaded, const struct saved *kept, const int32_t *token,
-                     int32_t n)
+// Positions of a file that a prompt of n tokens which begins as it can be continued from.
+static int32_t saved_usable(const struct loaded *loaded, const struct saved *kept,
+                            const int32_t *token, int32_t n)
 {
     const int32_t common = prefix_common(kept->token, kept->n, token, n);
     int32_t i = 0;

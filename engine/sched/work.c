@@ -368,7 +368,8 @@ void work_suspend(struct loaded *loaded, struct seq *seq)
     line_insert(&loaded->waiting, &loaded->waiting.first, work_leave(loaded, seq));
 }
 
-void work_yield(struct loaded *loaded, struct seq *seq)
+// It waits again, behind all others: it has had its turn.
+static void work_yield(struct loaded *loaded, struct seq *seq)
 {
     log_debug("job %llu waits: it has had its turn", (unsigned long long)seq->work->id);
     line_add(&loaded->waiting, work_leave(loaded, seq));

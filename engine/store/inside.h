@@ -138,7 +138,6 @@ void list_close(struct store_list *list);
 struct store_list *list_copy(const struct store *store); // of the last scan, with the aliases
 // All models of all folders, named; what `last` knows of files that are as they were is taken over.
 struct store_list *scan(struct store *store);
-void folder_watch(const struct store *store, const char *path);
 
 // names.c
 void names_give(struct store_list *list); // names to the models of a list that has paths only

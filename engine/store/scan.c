@@ -82,7 +82,7 @@ void store_first_part(char *path)
 
 // ---- walking ------------------------------------------------------------------------------------
 
-void folder_watch(const struct store *store, const char *path)
+static void folder_watch(const struct store *store, const char *path)
 {
     if (store->watch_fd < 0)
         return;

@@ -21,8 +21,7 @@ size_t bytes_blank(struct bytes text)
 
 bool bytes_begin(struct bytes text, const char *with)
 {
-    const size_t n = with ? strlen(with) : 0;
-    return n > 0 && text.n >= n && memcmp(text.p, with, n) == 0;
+    return with && with[0] && bytes_begins_with(text, with);
 }
 
 bool bytes_may_begin(struct bytes text, const char *with)

@@ -223,7 +223,6 @@ MUST_USE enum status special_ids(struct tokenizer *t, const struct vocabulary_so
 // ---- mask.c -------------------------------------------------------------------------------------
 
 struct lexicon; // the vocabulary as a tree of bytes
-const struct lexicon *tokenizer_lexicon(const struct tokenizer *tokenizer); // any thread
 void lexicon_close(struct lexicon *lexicon);
 
 // ---- one encoding call --------------------------------------------------------------------------

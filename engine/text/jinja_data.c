@@ -354,14 +354,6 @@ void dict_set(struct run *run, struct dict *dict, struct datum key, struct datum
 
 // ---- items --------------------------------------------------------------------------------------
 
-size_t text_length(struct bytes text)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < text.n; i++)
-        n += (text.p[i] & 0xc0) != 0x80;
-    return n;
-}
-
 size_t text_offset(struct bytes text, size_t n_points)
 {
     size_t at = 0;
@@ -373,7 +365,7 @@ size_t text_offset(struct bytes text, size_t n_points)
 
 static bool text_iterate(struct run *run, struct datum text, struct list *out)
 {
-    struct datum list = list_new(run, LIST, text_length(text_bytes_of(text)));
+    struct datum list = list_new(run, LIST, utf8_length(text_bytes_of(text)));
     if (run->failed || !run_charge(run, text.text.n))
         return false;
     size_t at = 0, i = 0;
@@ -420,7 +412,7 @@ bool datum_length(struct run *run, struct datum datum, size_t *n)
 {
     *n = 0;
     if (datum.kind == D_TEXT)
-        *n = run_charge(run, datum.text.n / 16) ? text_length(text_bytes_of(datum)) : 0;
+        *n = run_charge(run, datum.text.n / 16) ? utf8_length(text_bytes_of(datum)) : 0;
     else if (datum.kind == D_LIST && datum.list->sequence != GENERATOR)
         *n = datum.list->n;
     else if (datum.kind == D_DICT)

@@ -448,7 +448,8 @@ static struct construct *parse_and(struct parser *p)
     return node;
 }
 
-struct construct *jinja_condition(struct parser *p)
+// An expression without `x if y`.
+static struct construct *parse_condition(struct parser *p)
 {
     struct construct *node = parse_and(p);
     while (jinja_skip(p, "or")) {
@@ -466,11 +467,11 @@ struct construct *jinja_expression(struct parser *p)
         p->depth--;
         return jinja_node(p, N_CONST);
     }
-    struct construct *node = jinja_condition(p);
+    struct construct *node = parse_condition(p);
     while (jinja_skip(p, "if")) {
         struct construct *choice = jinja_node(p, N_TERNARY);
         choice->a = node;
-        choice->b = jinja_condition(p);
+        choice->b = parse_condition(p);
         if (jinja_skip(p, "else"))
             choice->c = jinja_expression(p);
         node = choice;
@@ -489,13 +490,13 @@ static bool tuple_ends(const struct parser *p)
 
 struct construct *jinja_tuple(struct parser *p, bool ternary)
 {
-    struct construct *first = ternary ? jinja_expression(p) : jinja_condition(p);
+    struct construct *first = ternary ? jinja_expression(p) : parse_condition(p);
     if (!jinja_is_operator(p, ","))
         return first;
     struct construct *node = jinja_node(p, N_TUPLE), **end = &node->a;
     add_to(&end, first);
     while (jinja_skip_operator(p, ",") && !tuple_ends(p))
-        add_to(&end, ternary ? jinja_expression(p) : jinja_condition(p));
+        add_to(&end, ternary ? jinja_expression(p) : parse_condition(p));
     return node;
 }
 

@@ -120,10 +120,10 @@ static struct datum filter_truncate(const struct calling *call)
     if (datum_given(call->arg[3]))
         (void)datum_whole_of(run, call->arg[3], &leeway, "truncate's leeway");
     struct bytes view = text_bytes_of(text);
-    int64_t n_end = (int64_t)text_length(text_wanted(run, end, "truncate"));
+    int64_t n_end = (int64_t)utf8_length(text_wanted(run, end, "truncate"));
     if (most < n_end || leeway < 0)
         run_fail(run, BAD_INPUT, "truncate to fewer characters than its end has");
-    if (run->failed || (int64_t)text_length(view) <= most + leeway)
+    if (run->failed || (int64_t)utf8_length(view) <= most + leeway)
         return text;
     size_t n = text_offset(view, (size_t)(most - n_end));
     if (!datum_true(call->arg[1]))

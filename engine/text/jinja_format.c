@@ -19,7 +19,7 @@ struct spec { // of one place
 static void write_padded(struct run *run, const struct spec *spec, struct datum text, bool number)
 {
     struct bytes view = text_bytes_of(text);
-    size_t n = text_length(view), from = 0;
+    size_t n = utf8_length(view), from = 0;
     char fill = spec->fill ? spec->fill : ' ';
     if (spec->zero && number && !spec->left) {
         fill = '0';

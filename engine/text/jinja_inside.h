@@ -221,7 +221,6 @@ int32_t jinja_symbol(struct parser *p, struct bytes name);
 int32_t jinja_symbol_find(const struct jinja *jinja, struct bytes name); // -1: none
 bool jinja_enter(struct parser *p); // one level deeper; false: too deep. Then depth-- anyway
 struct construct *jinja_expression(struct parser *p);
-struct construct *jinja_condition(struct parser *p); // without `x if y`
 struct construct *jinja_tuple(struct parser *p,
                               bool ternary); // one expression, or several with commas
 struct construct *jinja_filters(struct parser *p, struct construct *in,
@@ -386,7 +385,6 @@ struct datum *dict_get_text(struct run *run, const struct dict *dict, struct byt
 // Its items, one after the other; a generator is empty afterwards. False: failed.
 bool datum_iterate(struct run *run, struct datum datum, struct list *out);
 bool datum_length(struct run *run, struct datum datum, size_t *n);
-size_t text_length(struct bytes text);                  // in characters
 size_t text_offset(struct bytes text, size_t n_points); // bytes of the first n_points
 struct datum datum_from_value(struct run *run, const struct value *value, const uint8_t *client,
                               int depth);
@@ -398,7 +396,6 @@ void write_str(struct run *run, struct datum datum);  // as print does
 void write_repr(struct run *run, struct datum datum); // as inside a list
 struct datum datum_str(struct run *run, struct datum datum);
 struct datum write_tojson(const struct calling *call);
-void write_escaped(struct run *run, struct datum text); // & < > " '
 struct datum datum_escape(struct run *run, struct datum text);
 
 // jinja_text.c, jinja_split.c, jinja_format.c

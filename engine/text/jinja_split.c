@@ -194,7 +194,7 @@ static struct datum between(const struct calling *call, int first, size_t *n_bef
     if (call->run->failed || part.kind != D_TEXT)
         return datum_text("");
     *n_before =
-        text_length((struct bytes){call->in.text.p, (size_t)(part.text.p - call->in.text.p)});
+        utf8_length((struct bytes){call->in.text.p, (size_t)(part.text.p - call->in.text.p)});
     return part;
 }
 
@@ -208,7 +208,7 @@ static int64_t found_at(const struct calling *call, bool back)
     size_t at = back ? find_back(call->run, in, what) : text_find(call->run, in, what, 0);
     if (at == SIZE_MAX)
         return -1;
-    return (int64_t)(n_before + text_length((struct bytes){in.p, at}));
+    return (int64_t)(n_before + utf8_length((struct bytes){in.p, at}));
 }
 
 struct datum method_find_text(const struct calling *call)
@@ -245,7 +245,7 @@ struct datum method_count(const struct calling *call)
     struct bytes in = text_bytes_of(between(call, 1, &n_before)),
                  what = text_wanted(call->run, call->arg[0], "count");
     if (what.n == 0)
-        return datum_whole((int64_t)text_length(in) + 1);
+        return datum_whole((int64_t)utf8_length(in) + 1);
     int64_t n = 0;
     for (; (at = text_find(call->run, in, what, at)) != SIZE_MAX; at += what.n)
         n++;

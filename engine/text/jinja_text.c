@@ -301,7 +301,7 @@ static struct datum method_islower(const struct calling *call)
 // Filled up to a width, with so much of the rest in front as `front` of 2 halves.
 static struct datum filled(const struct calling *call, int front)
 {
-    int64_t width = 0, n = (int64_t)text_length(text_bytes_of(call->in));
+    int64_t width = 0, n = (int64_t)utf8_length(text_bytes_of(call->in));
     struct datum fill = datum_given(call->arg[1]) ? call->arg[1] : datum_text(" ");
     (void)text_wanted(call->run, fill, "ljust");
     if (!datum_whole_of(call->run, call->arg[0], &width, "a width") || width <= n)

@@ -225,7 +225,8 @@ struct datum datum_str(struct run *run, struct datum datum)
 
 // ---- markup -------------------------------------------------------------------------------------
 
-void write_escaped(struct run *run, struct datum text)
+// & < > " '
+static void write_escaped(struct run *run, struct datum text)
 {
     size_t done = 0;
     for (size_t at = 0; at < text.text.n && !run->failed; at++) {

@@ -93,7 +93,8 @@ void lexicon_close(struct lexicon *lexicon)
     free(lexicon);
 }
 
-const struct lexicon *tokenizer_lexicon(const struct tokenizer *tokenizer)
+// Made when it is first asked for, from any thread.
+static const struct lexicon *tokenizer_lexicon(const struct tokenizer *tokenizer)
 {
     _Atomic(struct lexicon *) *at = (_Atomic(struct lexicon *) *)(uintptr_t)&tokenizer->lexicon;
     struct lexicon *there = atomic_load(at);

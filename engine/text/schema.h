@@ -131,7 +131,6 @@ void facts_add(struct schema_maker *m, struct facts *facts, const struct value *
 uint32_t facts_rule(struct schema_maker *m, const struct facts *facts); // it is made later
 // What a schema's `type` names, or its other keywords imply.
 int schema_types(struct schema_maker *m, const struct fact *fact);
-int value_types(const struct value *value);
 bool value_same(const struct value *a, const struct value *b);
 
 // The rule of these bounds of strings ('s') or numbers ('i', 'n'); *is_new: it is to be made.

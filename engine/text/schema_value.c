@@ -17,7 +17,7 @@ static bool is_whole(double number)
     return number == floor(number) && fabs(number) < 9e15;
 }
 
-int value_types(const struct value *value)
+static int value_types(const struct value *value)
 {
     switch (value->kind) {
     case VALUE_NULL:
@@ -173,14 +173,6 @@ static struct bounds read_bounds(struct schema_maker *m, const struct facts *fac
 
 // ---- enum, const --------------------------------------------------------------------------------
 
-static size_t n_characters(struct bytes text)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < text.n; i++)
-        n += (text.p[i] & 0xc0) != 0x80;
-    return n;
-}
-
 static bool has_member(const struct value *dict, struct bytes name)
 {
     for (size_t i = 0; i < dict->dict.n; i++)
@@ -232,7 +224,7 @@ static bool fits(struct schema_maker *m, const struct value *value, const struct
     }
     if (value->kind == VALUE_TEXT) {
         int64_t least = schema_count(m, fact, "minLength"),
-                most = schema_count(m, fact, "maxLength"), n = (int64_t)n_characters(value->text);
+                most = schema_count(m, fact, "maxLength"), n = (int64_t)utf8_length(value->text);
         return n >= least && (most < 0 || n <= most);
     }
     return (value->kind != VALUE_DICT && value->kind != VALUE_LIST) || fits_outside(m, value, fact);

@@ -162,15 +162,9 @@ struct named { // a token's text in the file, to find one that is there twice
     int32_t id;
 };
 
-static int compare_texts(struct bytes a, struct bytes b)
-{
-    int order = memcmp(a.p, b.p, a.n < b.n ? a.n : b.n);
-    return order != 0 ? order : (a.n > b.n) - (a.n < b.n);
-}
-
 static int by_name(const void *a, const void *b)
 {
-    return compare_texts(((const struct named *)a)->text, ((const struct named *)b)->text);
+    return bytes_compare(((const struct named *)a)->text, ((const struct named *)b)->text);
 }
 
 static enum status check_unique(const struct vocabulary_source *source, struct err *err)

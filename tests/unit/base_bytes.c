@@ -54,6 +54,20 @@ static void test_endings(void)
     CHECK(!bytes_ends_in(name, "x") && !bytes_cut_end(&name, "x"));
 }
 
+static void test_begins_and_order(void)
+{
+    const struct bytes none = {NULL, 0}, owl = bytes_of("owl");
+    CHECK(bytes_begins_with(owl, "ow") && bytes_begins_with(owl, "owl"));
+    CHECK(!bytes_begins_with(owl, "owls") && !bytes_begins_with(owl, "Ow"));
+    CHECK(bytes_begins_with(none, "") && !bytes_begins_with(none, "o"));
+    CHECK(bytes_compare(owl, owl) == 0 && bytes_compare(none, none) == 0);
+    CHECK(bytes_compare(none, owl) < 0 && bytes_compare(owl, none) > 0);
+    CHECK(bytes_compare(bytes_of("ow"), owl) < 0 && bytes_compare(bytes_of("oxe"), owl) > 0);
+    CHECK(bytes_compare(bytes_of("\xc3"), owl) > 0); // bytes have no sign
+    CHECK(utf8_length(none) == 0 && utf8_length(owl) == 3);
+    CHECK(utf8_length(bytes_of("\xc3\xa4\xe4\xb8\xad\xf0\x9f\xa6\x89")) == 3);
+}
+
 static void test_digits(void)
 {
     const char *small = "00112233445566778899aabbccddeeff0123456789abcdef0123456789abcdef";
@@ -229,6 +243,7 @@ int main(void)
     test_hex();
     test_err();
     test_endings();
+    test_begins_and_order();
     test_digits();
     test_overflow();
     test_arena();

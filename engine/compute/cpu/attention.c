@@ -18,7 +18,7 @@
 enum { SPLIT_ROWS = 128 }; // fewest cache rows worth a part of their own
 _Static_assert(PAGE_ROWS % ATTENTION_KV == 0, "rows converted together lie in one page");
 
-size_t attention_scratch_floats(const struct attention *shape)
+static size_t attention_scratch_floats(const struct attention *shape)
 {
     size_t both = (size_t)(attention_padded(shape->head_dim) + attention_padded(shape->head_dim_v)),
            n = ATTENTION_TOKENS * (size_t)(shape->n_head / shape->n_head_kv);

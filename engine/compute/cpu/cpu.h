@@ -273,7 +273,6 @@ struct scratch { // grows, never shrinks; contents are lost when it grows
     uint8_t *p;
     size_t n_bytes;
 };
-void scratch_reserve(struct scratch *scratch, size_t n_bytes);
 
 static inline void want_bytes(size_t *wanted, size_t n_bytes) // the recording's greatest wish
 {
@@ -375,7 +374,6 @@ static inline int64_t attention_padded(int32_t width) // of a head, to whole vec
 {
     return ((int64_t)width + 15) / 16 * 16;
 }
-size_t attention_scratch_floats(const struct attention *shape);
 size_t float_matmul_scratch_bytes(int64_t n_rows); // of a chunk
 bool cpu_has_integer_kernel(enum dtype type);      // quant.h's kernels know the format
 

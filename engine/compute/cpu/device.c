@@ -119,7 +119,7 @@ static void buffer_read(struct compute *compute, void *to, const struct tensor *
     memcpy(to, cpu_span(from).p, n_bytes);
 }
 
-void scratch_reserve(struct scratch *scratch, size_t n_bytes)
+static void scratch_reserve(struct scratch *scratch, size_t n_bytes)
 {
     if (n_bytes <= scratch->n_bytes)
         return;

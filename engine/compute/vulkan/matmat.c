@@ -43,9 +43,10 @@ static uint32_t ceil_div(uint64_t n, uint64_t by)
     return (uint32_t)((n + by - 1) / by);
 }
 
+// Whether products use cooperative matrices (matmat_coop.comp, x in F16) or not (matmat_tile.comp).
 // matmat_coop.comp wants a subgroup to load runs of the same UNIT rows of w. On a processor
 // cooperative matrices are slower than matmat_tile.comp, and used by tests only.
-bool matmat_matrices(const struct features *features)
+static bool matmat_matrices(const struct features *features)
 {
     return features->matrix_unit > 0 && vk_subgroup(features) <= 2 * features->matrix_unit &&
            (!features->software || getenv("TAWNY_MATRICES"));

@@ -17,8 +17,6 @@ struct product {
     struct range read[RANGES_MOST], write;
 };
 
-// Whether products use cooperative matrices (matmat_coop.comp, x in F16) or not (matmat_tile.comp).
-bool matmat_matrices(const struct features *features);
 // The shape by which n_groups times n_tokens rows of x (experts: n_groups of them) meet n_rows rows
 // of w soonest; shared_bytes: what the format's codebook takes of shared memory.
 struct tile_shape matmat_shape(const struct features *features, double n_groups, double n_tokens,
