@@ -4,6 +4,7 @@ killed under load, and no request is lost that had not begun to stream."""
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import ssl
@@ -16,6 +17,7 @@ from tools import ROOT, WORK, Server, check, free_ports, in_test_root, skip
 PLACE = WORK / "haproxy"
 KEY = "tawny-three-boxes-one-key"
 PARALLEL, CLIENTS = 3, 36
+HOSTNAMES = {"box1": "tawny", "box2": "tawny-2", "box3": "owl"}
 BOXES = {"box1": "192.0.2.11", "box2": "192.0.2.12", "box3": "192.0.2.13"}
 
 
@@ -26,7 +28,7 @@ def engine(model, name, ports=None):
         shutil.rmtree(state, ignore_errors=True)
         state.mkdir(parents=True)
         (state / "api-key").write_text(KEY + "\n")
-    return Server("haproxy-" + name, model, fresh=False, ports=ports, options=("--parallel", str(PARALLEL), "--ctx", "2048"))
+    return Server("haproxy-" + name, model, fresh=False, ports=ports, options=("--parallel", str(PARALLEL), "--ctx", "2048", "--hostname", HOSTNAMES[name]))
 
 
 class Balancer:
@@ -120,8 +122,17 @@ def refusals(balancer, context):
     status, _, text, _ = ask(balancer, context, chat("hello"), key=None)
     check("haproxy: without a key nothing reaches a box", status == 401 and b"missing_api_key" in text, (status, text))
     check("haproxy: a wrong key is the box's to refuse", ask(balancer, context, chat("hello"), key="wrong" * 5)[0] == 401)
-    status = [ask(balancer, context, None, path=path, method="GET")[0] for path in ("/v1/keys", "/metrics", "/v1/models/x", "/v1/logs")]
-    check("haproxy: what belongs to one box is not asked here", status == [404] * 4, status)
+    # All paths that one box alone can answer, off the boxes' own table, and ways to write them that a box would understand.
+    table = re.findall(r'\{"([A-Z]+)", "(/[^"]*)", (?:true|false), ', (ROOT / "engine/api/route.c").read_text())
+    alike = re.compile("/(v1/(chat/completions|completions|responses/?|messages(/count_tokens)?|embeddings|rerank|reranking|models/?|reference)|completions?|infill|"
+                       "apply-template|tokenize|detokenize|props|health|api/(chat|generate|embed|embeddings|tags|show|version))")
+    own = [(method, path) for method, path in table if not alike.fullmatch(path)]
+    own += [(method, "/" + path) for method, path in own]
+    own += [("GET", path) for path in ("/v1/v1/keys", "/v1//keys", "/v1/%6beys", "/v1/models/x", "/v1/chat/../keys", "/v1/keys?/v1/models", "/metrics/")]
+    seen = [(method, path, ask(balancer, context, None, path=path, method=method, key=key)[0]) for method, path in own for key in (KEY, None)]
+    check("haproxy: what belongs to one box is not asked here", len(own) > 80 and all(one[2] == 404 for one in seen), [one for one in seen if one[2] != 404])
+    seen = [(path, ask(balancer, context, None, path=path, method="GET")[0]) for path in ("/health", "//v1/models/", "/api/tags", "/v1/reference")]
+    check("haproxy: what all boxes answer alike is", all(status == 200 for _, status in seen), seen)
     status, _, text, _ = ask(balancer, context, None, path="/v1/models", method="GET")
     check("haproxy: the list of models is", status == 200 and json.loads(text)["data"], (status, text))
     big = chat("x" * 400000)
