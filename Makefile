@@ -32,6 +32,9 @@ clean: ## remove build/ (the toolchain root and the caches stay in ~/.cache/tawn
 ifeq ($(wildcard /etc/tawny-root),)
 # ---- outside: go in, once, with every goal ---------------------------------------------------------------------------
 
+# The folder of each is seen inside: one that is not there, or that would cover all of it, is refused before anything is built.
+$(foreach k,$(KEYS),$(if $(wildcard $($(k))),,$(error $(k)=$($(k)): there is no such file)))
+$(foreach k,$(KEYS),$(if $(filter /,$(dir $(abspath $($(k))))),$(error $(k)=$($(k)): put it into a folder of its own, not into /)))
 INSIDE_NOW := $(filter-out help clean,$(MAKECMDGOALS))
 # Two makes that only compile take turns in one tree; tests and running machines hold up nobody.
 ONLY_COMPILES := $(if $(filter-out host appliance asan init notices unit-programs fuzz-programs isa-report chip-report lint format build/%,$(INSIDE_NOW)),,yes)

@@ -21,7 +21,9 @@ SIGNED, HEADER = 448, 512
 
 
 def openssl(*arguments):
-    done = subprocess.run(["openssl", *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    done = subprocess.run(["openssl", *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if done.returncode and b"nonce-type" in done.stderr:
+        sys.exit("bundle: this openssl cannot take its nonce from key and message: 3.2 or later can (make release brings one)")
     if done.returncode:
         sys.exit(f"bundle: openssl {arguments[0]}: {done.stderr.decode().strip()}")
     return done.stdout
@@ -56,12 +58,12 @@ def header(version, built, n, sha256, data_format=DATA_FORMAT, layout=LAYOUT):
 
 
 def public_key(key):
-    """PEM of the public half."""
-    text = openssl("ec", "-in", key, "-pubout").decode()
-    details = openssl("pkey", "-in", key, "-noout", "-text").decode()
-    if "prime256v1" not in details:
-        sys.exit(f"bundle: {key} is no key of ECDSA P-256 (openssl ecparam -name prime256v1 -genkey)")
-    return text
+    """PEM of the public half; ends where it is no private key of the right kind."""
+    details = subprocess.run(["openssl", "pkey", "-in", key, "-noout", "-text", "-passin", "pass:"], stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+    if "Private-Key" not in details or "prime256v1" not in details:
+        sys.exit(f"bundle: {key} is no private key of ECDSA P-256 without a password (openssl ecparam -name prime256v1 -genkey -noout)")
+    return openssl("pkey", "-in", key, "-pubout").decode()
 
 
 def bundle(uki, version, built, key, **others):
@@ -76,6 +78,7 @@ def main():
     parser.add_argument("--key", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     o = parser.parse_args()
+    public_key(o.key)
     release = dict(line.split("=", 1) for line in o.release.read_text().splitlines())
     o.out.write_bytes(bundle(o.uki.read_bytes(), release["version"], int(release["built"]), o.key))
     print(f"{o.out}: version {release['version']}, {o.out.stat().st_size:,} bytes, sha256 "

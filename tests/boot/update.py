@@ -9,6 +9,7 @@ import json
 import os
 import re
 import ssl
+import subprocess
 import tempfile
 import threading
 import time
@@ -167,6 +168,19 @@ def stays(tawny, data, version):
     answer = wait_state(tawny, ["confirmed"], 3 * LIMIT, version)
     check(answer["running"]["version"] == version, f"{answer['running']} runs, not {version}")
     return answer
+
+
+@test("update: keys that cannot sign", "idle")
+def keys():
+    UPDATES.mkdir(parents=True, exist_ok=True)
+    good, other = key("owner"), UPDATES / "other.pem"
+    for make in (["genrsa", "-out", other, "2048"], ["ecparam", "-name", "secp384r1", "-genkey", "-noout", "-out", other],
+                 ["ec", "-in", good, "-aes128", "-passout", "pass:secret", "-out", other], ["ec", "-in", good, "-pubout", "-out", other]):
+        sh("openssl", *make)
+        done = subprocess.run([SOURCE / "boot/bundle.py", "--uki", good, "--release", good, "--key", other, "--out", UPDATES / "none.bin"],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        check(done.returncode == 1 and "no private key of ECDSA P-256" in done.stdout and "Traceback" not in done.stdout, f"{make}: {done.stdout}")
+    return "RSA, P-384, one with a password, a public one"
 
 
 @test("update, UEFI: refused ones, one that panics, a good one")

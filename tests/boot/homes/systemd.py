@@ -5,6 +5,7 @@ to whom they were handed over by systemd's own tool.
 
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 from inside import BUILD, SOURCE, Console, check, health, sh
@@ -46,10 +47,21 @@ def ports():
     check(console.ended()[0] == 0, console.text())
 
 
+def bad_line():
+    """What ends it for a line of tawny.conf is what the unit does not start again for."""
+    conf = PLACE / "bad.conf"
+    conf.write_text("parallell = 4\n")
+    done = subprocess.run(["/usr/local/bin/tawny", "serve", "--config", conf, "--state", PLACE / "state"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True, timeout=60)
+    never = re.search(r"^RestartPreventExitStatus=(\d+)$", (UNITS / "tawny.service").read_text(), re.M)
+    check(never and done.returncode == int(never.group(1)) and "parallell" in done.stdout, f"a bad line: status {done.returncode}, {done.stdout}")
+
+
 def main():
     exposed = units()
     ports()
-    print(f"systemd-analyze: exposed {exposed} of 10; 443 and 80 answered by a user without rights")
+    bad_line()
+    print(f"systemd-analyze: exposed {exposed} of 10; 443 and 80 answered by a user without rights; a bad line is no loop")
 
 
 main()
