@@ -12,7 +12,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from inside import BUILD, Console, Dhcp, check, fake_node, fake_pci, health, plain_sys, printed_lines, sh, skip
+from inside import BUILD, Console, Dhcp, call, check, fake_node, fake_pci, health, plain_sys, printed_lines, sh, skip
 
 PLACE = Path("/tmp/homes")  # this namespace's own
 ROOT_FS = PLACE / "box/rootfs"
@@ -98,13 +98,18 @@ def network():
 
 
 def reset():
-    """tawny.reset beside /etc/tawny.conf, once."""
+    """tawny.reset beside /etc/tawny.conf, once; and a restart that is asked for over the network."""
     key, wish = ROOT_FS / "var/lib/tawny/api-key", ROOT_FS / "etc/tawny.reset"
     before = key.read_text()
     wish.write_text("ERASE\n")
     console = start([], fresh=False)
     console.wait("engine: serves")
     check("this box is as new" in console.text() and key.read_text() != before and not wish.exists(), f"nothing was erased:\n{console.text()[-2000:]}")
+    health(ADDRESS)
+    status, said = call(ADDRESS, "PUT", "/v1/settings", key.read_text().strip(), {"hostname": "owl", "restart": True})
+    check(status == 200, f"PUT /v1/settings says {status} {said}")
+    console.wait("(?s)all is written, restarting.*engine: serves.*open https")  # LXC starts it again
+    check(health(ADDRESS)[1]["status"] == "ready", "it does not serve again")
     stop(console)
 
 

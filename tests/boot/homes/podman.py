@@ -127,6 +127,18 @@ def begins_anew(podman, console, key):
     check(status == 0 and "all is written, off" in console.text(), f"SIGINT: it ended with {status}:\n{console.text()[-1500:]}")
 
 
+def says_what_it_leaves(podman):
+    """A volume that cannot be written, and an address that is the host's to give, in a container's words."""
+    conf = PLACE / "tawny.conf"
+    conf.write_text("address = 192.0.2.7/24\n")
+    conf.chmod(0o644)
+    console = podman.start("-v", "state:/var/lib/tawny:ro", "-v", f"{conf}:/etc/tawny.conf:ro")
+    console.wait("engine: serves")
+    check("Give it one that can be written at /var/lib/tawny" in console.text() and "Attach the disk" not in console.text() and
+          "address and gateway in the settings are left out" in console.text(), f"it says:\n{console.text()[-3000:]}")
+    podman.stop(console)
+
+
 def main(kind):
     prepare("80" if kind == "rootless" else "1024")  # root's PID 1 may open them, and hands them to the engine
     podman = Podman(kind == "rootless")
@@ -134,6 +146,7 @@ def main(kind):
     if done.returncode:
         skip(f"podman does not run here: {done.stdout.strip().splitlines()[-1]}")
     seconds = serves(podman)
+    says_what_it_leaves(podman)
     device = ["--device", f"{NODE}:/dev/dri/renderD128"]
     if kind == "root":
         refused(podman, device, NO_DRIVER)  # the group is not mapped to another: the engine gets it
