@@ -113,8 +113,10 @@ def plain(host):
     check(told == [line for line in wanted if line[1] != "start"], f"proxmox.md says otherwise:\n{wanted}\n{told}")
     odd = "a b;touch $(x)'\""
     (host.folder / odd).write_text("an image")
-    check(any(f"import-from={host.folder}/{odd}," in word for line in host.run("--vm", "--do", "--file", odd)[2] for word in line),
-          "words are taken apart, or the file's place is not whole")
+    status, said, told = host.run("--vm", "--do", "--file", odd)
+    check(any(f"import-from={host.folder}/{odd}," in word for line in told for word in line), "words are taken apart, or the file's place is not whole")
+    typed = [shlex.split(line) for line in said.splitlines() if not line.startswith("#")]
+    check(told == typed, f"what is printed is not what is done:\n{typed}\n{told}")
     (host.folder / "a,b").write_text("an image")
     host.refuses("a comma", "--vm", "--file", "a,b")
     host.refuses('no storage else for "images"', "--vm", "--storage", "else")
@@ -145,6 +147,9 @@ def passthrough(host):
         host.refuses("has no line GRUB_CMDLINE_LINUX_DEFAULT", "--vm", "--gpu", "passthrough", "--take-screen")
     for quote in "'\"":
         host.file("etc/default/grub", f"GRUB_CMDLINE_LINUX_DEFAULT={quote}quiet{quote}\n")
+        said = host.run("--vm", "--gpu", "passthrough", "--take-screen")[1]
+        typed = next(line for line in said.splitlines() if line.startswith("sed "))
+        check(shlex.split(typed)[3] == "s/^GRUB_CMDLINE_LINUX_DEFAULT=[\"']/&initcall_blacklist=sysfb_init /", f"it cannot be typed: {typed}")
         for _ in range(2):  # the second time it is written already, and not at work yet
             check(host.run("--vm", "--gpu", "passthrough", "--take-screen", "--do")[0] == 0, "a second run")
             text = (host.root / "etc/default/grub").read_text()
