@@ -236,8 +236,12 @@ def bios():
     return f"{'nine' if FULL else 'two'} restarts by itself"
 
 
+STAYED, LEFT = "update: this version serves: it is confirmed", "update: the last update did not stay: .* or the power was cut"
+
+
 def cut_once(base, name, n, firmware):
-    """Cuts the power N writes into an installation; the next start must come to the new version by itself."""
+    """Cuts the power N writes into an installation: the next start comes to the new version by itself. Where the cut met the one
+    try of the new version before it was confirmed, the start after it is the old one's, which says so."""
     file = WORK / f"{name}.qcow2"
     overlay(base, file)
     with boot(name, file, format="qcow2", drive=CACHED, firmware=firmware) as machine:
@@ -247,8 +251,12 @@ def cut_once(base, name, n, firmware):
         except TimeoutError:
             machine.cut_power()
             done = "the last"
+        machine.wait_over()
+        said = [text for _, text in machine.lines]
+        tried = any("all is written, restarting" in text for text in said) and not any(STAYED in text for text in said)
     with boot(f"{name}-after", file, format="qcow2", firmware=firmware) as machine:
-        machine.wait("update: this version serves: it is confirmed", 3 * LIMIT)
+        _, told = machine.wait(f"{STAYED}|{LEFT}" if tried else STAYED, 3 * LIMIT)
+        back = told.group() != STAYED
         tawny, _ = meet(machine)
         check(tawny.wait_ready(LIMIT)["status"] == "ready", "it does not serve")
         starts = sum("init: Linux" in text for _, text in machine.lines)
@@ -258,10 +266,11 @@ def cut_once(base, name, n, firmware):
     data_is_clean(raw)
     first, _ = disk.partitions(raw)["tawny-esp"]
     names = sh("mdir", "-b", "-i", f"{raw}@@{first * disk.SECTOR}", "::EFI/Linux").split()
-    check(len(names) == 2 and not any("+" in name for name in names), f"EFI/Linux holds {names}")
+    confirmed = [one for one in names if "+" not in one]
+    check(len(confirmed) == 1 and len(names) <= 2 if back else len(names) == len(confirmed) == 2, f"EFI/Linux holds {names}")
     raw.unlink()
     file.unlink()
-    return f"{done} ({starts} starts)"
+    return f"{done} ({'back, ' if back else ''}{starts} starts)"
 
 
 @test("power cut while an update is written")
@@ -271,7 +280,7 @@ def cuts():
     points = [1, 3, 6, 10, 15, 20, 30, 40, 60, 80, 100, 130, 160, 200, 240, 280, 320, 360, 400, 500] if FULL else [100]
     told = [cut_once(base, f"update-cut-{n}", n, "uefi" if i % 2 else "bios") for i, n in enumerate(points)]
     base.unlink()
-    return f"cut after {', '.join(told)} writes: each time the next start came to the new version"
+    return f"cut after {', '.join(told)} writes: the next start came to the new version, or back where its one try was cut"
 
 
 def sign_for_secure_boot(file):
