@@ -329,8 +329,8 @@ build/asan/unit/%: build/asan/obj/tests/unit/%.o build/asan/libengine.a
 	$(Q)$(call link,asan) $^ $(LIBS) -o $@
 UNIT_WRAP_net := now_ms # so that a test need not wait for what takes seconds
 UNIT_WRAP_reset := complain
-UNIT_WRAP_ports := bind listen getsockopt complain
-UNIT_WRAP_power := open ioctl read close loop_add loop_remove
+UNIT_WRAP_ports := bind listen getsockopt getifaddrs say complain
+UNIT_WRAP_power := open ioctl read close loop_add loop_remove complain
 UNIT_WRAP_trial := access mkdir mount umount read_file replace_file disk_esp module_want module_ready child_start power_request complain
 UNIT_WRAP_stick := child_start module_want module_ready read_file readlink
 UNIT_WRAP_disk := now_ms say complain power_asked update_restart module_ready module_drivers_ready child_start mount \

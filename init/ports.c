@@ -7,7 +7,9 @@
  * engine/verb/start.c), and says which it took: the others are closed until the next one starts.
  * An address that this machine has not (DHCP has not given it yet) is listened on all the same, and
  * answered at once it is there; until then it is told. Where the kernel refuses one, the engine
- * goes back to its defaults, and so do we: all of what is asked for, or that.
+ * goes back to its defaults, and so do we: all of what is asked for, or that. A machine that has
+ * none of the addresses of `listen` for ten minutes is reached by nobody who could set it right:
+ * the engine starts once more, and from then on the kernel takes only addresses that are there.
  */
 #include "container.h"
 #include "ports.h"
@@ -27,9 +29,14 @@
 #define ENTRY 79      // bytes of an entry
 #define QUEUE 1024    // as boot/systemd/tawny.socket
 #define LOOK_MS 10000 // how often it is looked whether the addresses are there
+#define UNREACHED_MS (10 * 60000)
 
 static struct port_list asked, plain; // of `listen`, of `listen-http`
 static int64_t look_ms;               // the next time; 0: none is waited for
+static int64_t unreached_ms;          // since when no address of `listen` is there; 0: one is
+static bool only_here;                // what is not there is refused
+static bool again;                    // the engine is to start once more
+static bool heard;                    // this engine has said what it serves
 static struct {
     struct port at;
     int fd;
@@ -178,7 +185,8 @@ static int listen_to(const struct port *p)
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     if (p->six)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only_six, sizeof(only_six));
-    setsockopt(fd, SOL_IP, IP_FREEBIND, &on, sizeof(on)); // of both families
+    if (!only_here)
+        setsockopt(fd, SOL_IP, IP_FREEBIND, &on, sizeof(on)); // of both families
     if ((p->six ? bind(fd, (const struct sockaddr *)(const void *)&six, sizeof(six))
                 : bind(fd, (const struct sockaddr *)(const void *)&four, sizeof(four))) == 0 &&
         listen(fd, QUEUE) == 0)
@@ -269,6 +277,7 @@ int ports_open(int fds[PORTS_MOST])
 {
     struct port_list https, http;
 
+    again = heard = false;
     close_but(&asked, &plain);
     if (!open_all(&asked)) {
         defaults(&https, &http);
@@ -305,8 +314,9 @@ void ports_served(const char *list, size_t len)
     char text[PORT_TEXT];
     int kept = 0;
 
-    if (!read_served(served, list, len))
+    if (heard || !read_served(served, list, len))
         return;
+    heard = true;
     for (int i = 0; i < n_opened; i++) {
         if (served[i]) {
             opened[kept++] = opened[i];
@@ -336,28 +346,60 @@ static bool is_here(const struct ifaddrs *all, const struct port *p)
 }
 
 /* Those that are not here, parted by ", "; false: nobody knows. */
-static bool look_for(char *out, size_t cap)
+static bool look_for(char *out, size_t cap, bool *reached)
 {
     struct ifaddrs *all;
     char text[PORT_TEXT];
     size_t n = 0;
+    int n_asked = 0, n_here = 0;
 
-    out[0] = 0;
     if (getifaddrs(&all))
         return false;
-    for (int i = 0; i < n_opened && n < cap; i++)
-        if (!is_here(all, &opened[i].at))
+    for (int i = 0; i < n_opened; i++) {
+        bool here = is_here(all, &opened[i].at), is_asked = in_list(&asked, &opened[i].at);
+        n_asked += is_asked;
+        n_here += is_asked && here;
+        if (!here && n < cap)
             n += (size_t)snprintf(out + n, cap - n, "%s%s", n ? ", " : "",
                                   port_text(text, &opened[i].at));
+    }
     freeifaddrs(all);
+    *reached = n_here || !n_asked;
     return true;
+}
+
+/* In a container the host's owner reads and writes the settings, whoever reaches it. */
+static void unreached(int64_t now)
+{
+    if (!unreached_ms)
+        unreached_ms = now;
+    if (in_container() || now - unreached_ms < UNREACHED_MS)
+        return;
+    complain("ports", "for 10 minutes this machine has had none of the addresses that `listen` "
+                      "names: the engine starts again, and listens as by default if none is here");
+    unreached_ms = 0;
+    only_here = again = true;
+    ports_close(); // the engine's own end with it
+}
+
+static void tell_waits(const char *text, bool waits)
+{
+    static char before[400];
+
+    if (strcmp(text, before) == 0)
+        return;
+    if (text[0])
+        complain("ports", "nobody is answered at %s until this machine has that address", text);
+    else if (waits)
+        say("ports", "this machine has every address that `listen` names now");
+    snprintf(before, sizeof(before), "%s", text);
+    told_set(TOLD_LISTEN_WAITS, text);
 }
 
 int64_t ports_tick(int64_t now)
 {
-    static char before[400];
-    char text[sizeof(before)];
-    bool waits = false;
+    char text[400] = "";
+    bool waits = false, reached = true;
 
     if (!look_ms)
         return INT64_MAX;
@@ -366,15 +408,19 @@ int64_t ports_tick(int64_t now)
     for (int i = 0; i < n_opened; i++)
         waits = waits || !is_any(&opened[i].at);
     look_ms = waits ? now + LOOK_MS : 0;
-    if (!look_for(text, sizeof(text)) || strcmp(text, before) == 0)
-        return waits ? look_ms : INT64_MAX;
-    if (text[0])
-        complain("ports", "nobody is answered at %s until this machine has that address", text);
-    else
-        say("ports", "this machine has every address that `listen` names now");
-    memcpy(before, text, sizeof(before));
-    told_set(TOLD_LISTEN_WAITS, text);
+    if (!waits || look_for(text, sizeof(text), &reached)) {
+        tell_waits(text, waits);
+        if (reached)
+            unreached_ms = 0;
+        else
+            unreached(now);
+    }
     return waits ? look_ms : INT64_MAX;
+}
+
+bool ports_again(void)
+{
+    return again;
 }
 
 void ports_close(void)

@@ -26,10 +26,12 @@ void ports_plain(struct port_list *out, const struct port_list *listen);
 void ports_want(const struct conf *c);
 /* Opens those that are wanted and not open. Returns how many there are; they stay ours. */
 int ports_open(int fds[PORTS_MOST]);
-/* The engine listens on these of them, " 0 2"; what is no such list is left aside. The others are
- * closed: who connects there is refused, and does not wait for ever. */
+/* The engine listens on these of them, " 0 2"; what is no such list is left aside, and so is all
+ * but the first of a start (ports_open). The others are closed: who connects there is refused, and
+ * does not wait for ever. */
 void ports_served(const char *list, size_t len);
 int64_t ports_tick(int64_t now); // tells of addresses that this machine has not
-void ports_close(void);          // whoever connects now is refused
+bool ports_again(void); // nobody reaches the engine: it is to end, and be started with others
+void ports_close(void); // whoever connects now is refused
 
 #endif

@@ -23,13 +23,16 @@
 static struct shutdown state;
 static enum power how;
 static bool written;
-static char watched[24][24]; // devices with such a key, "input/event3"; "": free
+static struct watched {
+    char name[24]; // of a device with such a key, "input/event3"; "": free
+    int fd;
+} watched[24];
 
 static void key_arrived(int fd, void *ctx)
 {
     struct input_event e;
     ssize_t n;
-    char *name = ctx;
+    struct watched *device = ctx;
 
     while ((n = read(fd, &e, sizeof(e))) == (ssize_t)sizeof(e))
         if (e.type == EV_KEY && e.code == KEY_POWER && e.value == 1)
@@ -37,26 +40,28 @@ static void key_arrived(int fd, void *ctx)
     if (n < 0 && errno == ENODEV) { // unplugged; another may have its name
         loop_remove(fd);
         close(fd);
-        name[0] = 0;
+        device->name[0] = 0;
     }
 }
 
 void power_added(const struct uevent *u)
 {
-    const size_t most = sizeof(watched) / sizeof(*watched);
-    size_t place = most;
+    static bool told;
+    struct watched *place = NULL;
     unsigned long keys[KEY_CNT / (8 * sizeof(long)) + 1] = {0};
     char path[64];
 
     if (strncmp(u->devname, "input/event", 11) != 0 || strlen(u->devname) >= 24)
         return;
-    for (size_t i = 0; i < most; i++) {
-        if (strcmp(watched[i], u->devname) == 0)
-            return;
-        place = !watched[i][0] && place == most ? i : place;
+    for (size_t i = 0; i < sizeof(watched) / sizeof(*watched); i++) {
+        struct watched *w = &watched[i];
+        if (strcmp(w->name, u->devname) == 0) {
+            key_arrived(w->fd, w); // this may be another one, announced before the end of that
+            if (w->name[0])
+                return;
+        }
+        place = !w->name[0] && !place ? w : place;
     }
-    if (place == most)
-        return;
     snprintf(path, sizeof(path), "/dev/%s", u->devname);
     int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
@@ -66,8 +71,17 @@ void power_added(const struct uevent *u)
         close(fd);
         return;
     }
-    snprintf(watched[place], sizeof(watched[place]), "%.23s", u->devname);
-    loop_add(fd, key_arrived, watched[place]);
+    if (!place) {
+        if (!told)
+            complain("power", "the key of %s is not listened to: %zu devices with one are the most",
+                     u->devname, sizeof(watched) / sizeof(*watched));
+        told = true;
+        close(fd);
+        return;
+    }
+    snprintf(place->name, sizeof(place->name), "%.23s", u->devname);
+    place->fd = fd;
+    loop_add(fd, key_arrived, place);
 }
 
 void power_request(enum power what, const char *why)

@@ -9,7 +9,7 @@
  *   failed            it runs, but without a model: that one was refused
  *   qr N HEX, qr 0    the start page as a QR code, for the monitor; none
  *   speed N           tokens a second, for the monitor
- *   serves I ...      of its sockets, counted from 0, it listens on these (ports.c)
+ *   serves I ...      of its sockets, counted from 0, it listens on these; once (ports.c)
  *   update ID         an update has arrived as that file; update-older ID: an older version may be
  *   restart           it ends now, to be started again: its administrator asked for that
  *   reboot, poweroff  what its administrator asked for of the machine
@@ -42,7 +42,7 @@ static struct {
     bool ready, refused; // it said that it serves; that it has no model
     bool stopping;
     const char *silent; // the thread for whose silence it was killed; NULL: it was not
-    bool asked;         // to start again: it says so before it ends
+    const char *again;  // why it is to start again, no failure; NULL: it is not
     int64_t started_ms, silent_ms, restart_ms, ticked_ms;
     struct pulse pulse;
     struct lines out, beat;
@@ -124,7 +124,7 @@ static void beat_line(void *ctx, const char *line, size_t len)
     } else if (after(&line, &len, "update-older ")) {
         update_asked(line, len, true);
     } else if (is(line, len, "restart")) {
-        engine.asked = true;
+        engine.again = "as its administrator asked";
     } else if (is(line, len, "reboot")) {
         power_request(POWER_REBOOT, "the engine was asked to restart the machine");
     } else if (is(line, len, "poweroff")) {
@@ -212,8 +212,8 @@ static void spawn(void)
     loop_add(out[0], output_arrived, NULL);
     loop_add(beat[0], beat_arrived, NULL);
     engine.pid = pid;
-    engine.ready = engine.refused = engine.asked = false;
-    engine.silent = NULL;
+    engine.ready = engine.refused = false;
+    engine.silent = engine.again = NULL;
     engine.last[0] = 0;
     crash_started(&engine.crash, oom_kills_now());
     engine.started_ms = engine.ticked_ms = now_ms();
@@ -271,8 +271,8 @@ bool engine_reaped(pid_t pid, int wait_status)
     }
     if (look_again)
         look_again();
-    if (engine.asked && !engine.silent) {
-        say("engine", "starts again, as its administrator asked");
+    if (engine.again && !engine.silent) {
+        say("engine", "starts again, %s", engine.again);
         engine.restart_ms = now_ms() + ASKED_MS;
         return true;
     }
@@ -332,6 +332,10 @@ int64_t engine_tick(int64_t now)
     }
     engine.ticked_ms = now;
     crash_tick(&engine.crash, now, oom_kills_now());
+    if (ports_again() && !engine.again) {
+        engine.again = "for nobody reaches it";
+        kill(engine.pid, SIGTERM);
+    }
     if (!engine.silent) {
         engine.silent = pulse_silent(&engine.pulse, now);
         engine.silent_ms = now;

@@ -1,6 +1,6 @@
-/* told.c - what the engine is told while it runs: a small file in memory, TOLD_FILE, which it reads
- * for its answers (engine/api/told.c). Lines `key=value`; a key stands there only while something
- * is the matter:
+/* told.c - what the engine is told while it runs: a small file in memory, /run/told/box, which it
+ * reads for its answers (engine/api/told.c). Lines `key=value`; a key stands there only while
+ * something is the matter:
  *   data_fault    what is wrong with the data partition, and what to do
  *   box_waits     settings that count once the machine has restarted, by name
  *   listen_waits  where nobody is answered, for this machine has not that address

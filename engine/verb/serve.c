@@ -463,7 +463,7 @@ static enum status listen_to_handed(struct server *server, size_t n_handed, enum
     return open_net(server, n_handed, err);
 }
 
-// Where it cannot listen as it was told to (an address of another machine, a port that is taken),
+// Where it cannot listen as it was told to (a port that is taken, addresses that did not come),
 // a box listens as usual: somebody must be able to reach it.
 static enum status listen_somewhere(struct server *server, struct err *err)
 {

@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -23,6 +24,9 @@ int __real_listen(int fd, int queue);
 int __wrap_listen(int fd, int queue);
 int __real_getsockopt(int fd, int level, int name, void *value, socklen_t *n);
 int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *n);
+int __real_getifaddrs(struct ifaddrs **out);
+int __wrap_getifaddrs(struct ifaddrs **out);
+void __wrap_say(const char *step, const char *format, ...);
 void __wrap_complain(const char *step, const char *format, ...);
 
 int __wrap_bind(int fd, const struct sockaddr *at, socklen_t n)
@@ -70,7 +74,21 @@ int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *n)
     return __real_getsockopt(fd, level, name, value, n);
 }
 
-static int n_complaints;
+static bool nobody_knows; // which addresses this machine has
+
+int __wrap_getifaddrs(struct ifaddrs **out)
+{
+    return nobody_knows ? -1 : __real_getifaddrs(out);
+}
+
+static int n_complaints, n_said;
+
+void __wrap_say(const char *step, const char *format, ...)
+{
+    (void)step;
+    (void)format;
+    n_said++;
+}
 
 void __wrap_complain(const char *step, const char *format, ...)
 {
@@ -180,7 +198,8 @@ static void test_addresses_to_come(void)
     int fds[PORTS_MOST];
     int64_t now = now_ms();
 
-    CHECK(ports_tick(now + 60000) == INT64_MAX || !told()[0]);
+    CHECK(ports_tick(now + 60000) == INT64_MAX);
+    CHECK_TEXT(told(), "");
     CHECK(want("listen = 192.0.2.77:20443, [2001:db8::7]:443, 127.0.0.1:20446\n"
                "listen-http = \"\"\n",
                fds) == 3);
@@ -188,10 +207,70 @@ static void test_addresses_to_come(void)
     now = now_ms() + 11000;
     CHECK(ports_tick(now) == now + 10000 && n_complaints == 1);
     CHECK_TEXT(told(), "listen_waits=192.0.2.77:20443, [2001:db8::7]:443\n");
-    CHECK(ports_tick(now + 10000) == now + 20000 && n_complaints == 1);
+    nobody_knows = true;
+    CHECK(ports_tick(now + 10000) == now + 20000 && n_complaints == 1 && told()[0]);
+    nobody_knows = false;
     CHECK(want("listen = 127.0.0.1:20446\nlisten-http = \"\"\n", fds) == 1);
     CHECK(ports_tick(now + 20000) == now + 30000 && !told()[0] && n_complaints == 0);
-    CHECK(want("", fds) == 3 && ports_tick(now + 30000) == INT64_MAX);
+    CHECK(n_said == 1 && want("", fds) == 3 && ports_tick(now + 30000) == INT64_MAX);
+    CHECK(ports_tick(now + 3600000) == INT64_MAX && !ports_again());
+}
+
+/* Those that are waited for are closed: nobody has come. */
+static void test_waits_no_more(void)
+{
+    int fds[PORTS_MOST];
+    int64_t now;
+
+    for (int closed = 0; closed < 2; closed++) {
+        CHECK(want("listen = 192.0.2.77:20443, [::]:20444\nlisten-http = \"\"\n", fds) == 2);
+        now = now_ms() + 11000;
+        n_said = 0;
+        CHECK(ports_tick(now) == now + 10000 && told()[0]);
+        if (closed)
+            ports_close();
+        else
+            ports_served(" 1", 2);
+        nobody_knows = true; // where none is waited for it is not asked
+        CHECK(ports_tick(now + 10000) == INT64_MAX && !told()[0] && n_said == 0);
+        nobody_knows = false;
+    }
+}
+
+/* One address of `listen` that is there is enough; with none the defaults are opened in the end. */
+static void test_unreached(void)
+{
+    static const char two[] = "listen = 192.0.2.77:20443, 127.0.0.1:20446\n",
+                      none[] = "listen = 192.0.2.77:20443, [2001:db8::7]:443\n"
+                               "listen-http = 127.0.0.1:20447\n";
+    int fds[PORTS_MOST];
+
+    refused = "192.0.2.77:80 127.0.0.1:80";
+    CHECK(want(two, fds) == 2);
+    int64_t now = now_ms() + 11000;
+    CHECK(ports_tick(now) == now + 10000 && ports_tick(now + 700000) == now + 710000);
+    CHECK(!ports_again());
+    refused = NULL;
+
+    CHECK(want(none, fds) == 3);
+    now += 710000;
+    CHECK(ports_tick(now) == now + 10000 && !ports_again());
+    CHECK(ports_tick(now + 590000) == now + 600000 && !ports_again());
+    CHECK(want(two, fds) > 0); // one comes in between: it is counted anew
+    CHECK(ports_tick(now + 600000) == now + 610000 && want(none, fds) == 3);
+    now += 610000;
+    CHECK(ports_tick(now) == now + 10000 && ports_tick(now + 599999) == now + 609999);
+    CHECK(!ports_again() && n_complaints == 1); // that it waits
+    CHECK(ports_tick(now + 609999) == now + 619999 && ports_again() && n_complaints == 2);
+    CHECK(fcntl(fds[0], F_GETFD) == -1);
+    CHECK(ports_tick(now + 619999) == INT64_MAX && !told()[0]);
+
+    CHECK(want(none, fds) == 3 && !ports_again() && n_complaints == 1);
+    CHECK_TEXT(bound, "192.0.2.77:20443 2001:db8::7:443 :::443 :::11434 :::80");
+    CHECK(ports_tick(now + 2000000) == INT64_MAX && !told()[0] && !ports_again());
+    CHECK(want("listen = 127.0.0.1:20446\nlisten-http = \"\"\n", fds) == 1); // that is there
+    CHECK_TEXT(bound, "127.0.0.1:20446");
+    ports_close();
 }
 
 /* What the engine does not listen on is refused, and opened anew for the next one. */
@@ -208,6 +287,8 @@ static void test_served(void)
     ports_served(" 2 0", 4);
     CHECK(n_complaints == 1 && fcntl(fds[1], F_GETFD) == -1);
     CHECK(fcntl(fds[0], F_GETFD) >= 0 && fcntl(fds[2], F_GETFD) >= 0);
+    ports_served(" 0", 2); // its numbers are those of its start: once
+    CHECK(n_complaints == 1 && fcntl(fds[2], F_GETFD) >= 0);
     bound[0] = 0;
     CHECK(ports_open(again) == 3);
     CHECK_TEXT(bound, ":::11434");
@@ -267,5 +348,7 @@ int main(void)
     test_addresses_to_come();
     test_served();
     test_waiting();
+    test_waits_no_more();
+    test_unreached(); // last: of this run the kernel refuses then what is not there
     return check_done("init_ports");
 }

@@ -131,10 +131,23 @@ int main(void)
     CHECK(engine_running() && engine_answers() && !engine_ready());
 
     int failures = engine_failures();
+    struct conf c; // nobody has that address
+    conf_defaults(&c);
+    snprintf(c.listen, sizeof(c.listen), "192.0.2.77:20443");
+    c.listen_http[0] = 0;
+    ports_want(&c);
     seen->asked = true;
     for (int64_t end = now_ms() + 10000; now_ms() < end && seen->n_starts < 4;)
         turn();
     CHECK(seen->n_starts == 4 && engine_failures() == failures);
+
+    for (int k = 1; k <= 2; k++) // and nobody gets it for ten minutes
+        (void)ports_tick(now_ms() + k * 700000ll);
+    for (int64_t end = now_ms() + 10000; now_ms() < end && seen->n_starts < 5;)
+        turn();
+    for (int64_t end = now_ms() + 10000; now_ms() < end && !engine_answers();)
+        turn();
+    CHECK(seen->n_starts == 5 && engine_failures() == failures && engine_answers());
 
     engine_stop(true);
     for (int64_t end = now_ms() + 5000; now_ms() < end && engine_running();)
@@ -142,7 +155,7 @@ int main(void)
     CHECK(!engine_running());
     for (int i = 0; i < 60; i++)
         turn();
-    CHECK(seen->n_starts == 4); // stopped is stopped
+    CHECK(seen->n_starts == 5); // stopped is stopped
     free(text);
     fclose(said);
     return check_done("init_supervise");
