@@ -220,26 +220,28 @@ static bool same_servers(const struct ntp_setting *a, const struct ntp_setting *
     return same;
 }
 
-void conf_changed(const struct conf *in_force, const struct conf *next, char out[CONF_CHANGED])
+void conf_changed(const struct conf *in_force, const struct conf *next, enum conf_place where,
+                  char out[CONF_CHANGED])
 {
     const struct conf *a = in_force, *b = next;
+    bool machine = where == CONF_MACHINE, net = where != CONF_CONTAINER_WITH_NET;
     const struct {
         const char *name;
-        bool same;
+        bool used, same;
     } settings[] = {
-        {"hostname", strcmp(a->hostname, b->hostname) == 0},
-        {"address", same_entries(&a->net.address, &b->net.address)},
-        {"gateway", same_entries(&a->net.gateway, &b->net.gateway)},
-        {"dns", same_entries(&a->net.dns, &b->net.dns)},
-        {"ntp", same_servers(&a->ntp, &b->ntp)},
-        {"listen", a->https == b->https && a->ollama == b->ollama},
-        {"hot-plug", a->hot_plug == b->hot_plug},
+        {"hostname", true, strcmp(a->hostname, b->hostname) == 0},
+        {"address", net, same_entries(&a->net.address, &b->net.address)},
+        {"gateway", net, same_entries(&a->net.gateway, &b->net.gateway)},
+        {"dns", net, same_entries(&a->net.dns, &b->net.dns)},
+        {"ntp", machine, same_servers(&a->ntp, &b->ntp)},
+        {"listen", machine, a->https == b->https && a->ollama == b->ollama},
+        {"hot-plug", machine, a->hot_plug == b->hot_plug},
     };
     size_t n = 0;
 
     out[0] = 0;
     for (size_t i = 0; i < sizeof(settings) / sizeof(*settings); i++)
-        if (!settings[i].same)
+        if (settings[i].used && !settings[i].same)
             n += (size_t)snprintf(out + n, CONF_CHANGED - n, "%s%s", n ? ", " : "",
                                   settings[i].name);
 }

@@ -297,9 +297,12 @@ void conf_parse(struct conf *c, const char *text, size_t len,
 #define CONF_CHANGED 64
 /* Of the file that was read last the settings by which the box is reached, "address, listen". */
 void conf_reach(const struct conf *c, char out[CONF_CHANGED]);
-/* The settings that PID 1 acts on at its start alone and that differ, "hostname, ntp"; pure. Of
- * `listen` the ports that are announced; who listens takes the rest at the engine's start. */
-void conf_changed(const struct conf *in_force, const struct conf *next, char out[CONF_CHANGED]);
+enum conf_place { CONF_MACHINE, CONF_CONTAINER, CONF_CONTAINER_WITH_NET }; // given by its manager
+/* The settings that PID 1 acts on at its start alone, there, and that differ, "hostname, ntp";
+ * pure. Of `listen` the ports that are announced; who listens takes the rest at the engine's
+ * start. */
+void conf_changed(const struct conf *in_force, const struct conf *next, enum conf_place where,
+                  char out[CONF_CHANGED]);
 /* Lower-cases into out; false: it is no host name (RFC 1123: a-z 0-9 -, 1..63, not at an end). */
 bool conf_hostname(const char *in, size_t len, char out[64]);
 

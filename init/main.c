@@ -262,7 +262,11 @@ static void take_ports(void)
     conf_defaults(&now);
     if ((in_container() ? read_in_container(&now, &err)
                         : read_settings(&now, COPY_OF_CONF, COPY_OF_SETTINGS, &err)) == OK) {
-        conf_changed(&conf, &now, waits);
+        conf_changed(&conf, &now,
+                     !in_container()             ? CONF_MACHINE
+                     : container_network_given() ? CONF_CONTAINER_WITH_NET
+                                                 : CONF_CONTAINER,
+                     waits);
         told_set(TOLD_BOX_WAITS, waits);
     }
     ports_want(&now);

@@ -70,15 +70,15 @@ static void set_kernel(const struct nic *n)
 
 static struct nic *nic_new(int ifindex, const char *name, const uint8_t mac[6])
 {
-    static int told; // each event of its link comes here again
+    static bool told; // each event of its link comes here again
     struct nic *n = find(0);
 
     if (!nl_is_wired(name))
         return NULL;
     if (!n) {
-        if (told != ifindex)
+        if (!told)
             complain("net", "%s is not used: %d network cards are the most", name, MAX_NICS);
-        told = ifindex;
+        told = true;
         return NULL;
     }
     *n = (struct nic){.ifindex = ifindex, .packet_fd = -1, .udp_fd = -1, .arp_fd = -1};

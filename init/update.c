@@ -34,6 +34,7 @@
 #define TRIAL_MS (30 * 60000) // to load its model
 #define TRIAL_ENDS 3          // of the engine
 #define RESTART_MS 5000       // until who asked has read that it was installed
+#define ASK_MS 60000          // for the driver of the firmware's variables
 
 /* Exit codes. TRIED_AGAIN: on trial, and the next start would be one too. */
 enum { LOOKED, ON_TRIAL, TRIED_AGAIN, INSTALLED, NOT_INSTALLED };
@@ -43,6 +44,7 @@ static struct {
     bool used_up; // the next start is the good one's
     char path[160], why[WHY_BYTES];
     int64_t trial_ms, serves_ms, restart_ms; // 0: no
+    int64_t ask_ms; // until then the loader's note is waited for; 0: it is not
 } update;
 
 /* ---- in children ---- */
@@ -367,48 +369,54 @@ static int ask_loader(void *ctx)
 
 static void loader_asked(void *ctx, int code)
 {
+    char why[160];
     (void)ctx;
     update.busy = false;
-    if (code == ON_TRIAL)
-        power_request(POWER_REBOOT, "this version is on trial and does not find its own disk: the "
-                                    "one before it is taken again");
-    else
+    if (code == ON_TRIAL) {
+        snprintf(why, sizeof(why), "%s: the one before it is taken again", no_disk);
+        power_request(POWER_REBOOT, why);
+    } else {
         complain("update",
                  "%s. The firmware has not told that it noted this try, so a restart might only "
                  "bring another: this version runs on. Restart the machine once by hand; where it "
                  "comes back to this version, write an image to the disk",
                  no_disk);
+    }
+}
+
+/* However late the driver is there, or is not: what is asked then says what comes of the trial. */
+static int64_t ask_when_ready(int64_t now)
+{
+    if (module_ready("efivarfs") == WAIT && now < update.ask_ms)
+        return now + 200;
+    update.ask_ms = 0;
+    start("asking what the loader did", ask_loader, loader_asked);
+    if (!update.busy)
+        loader_asked(NULL, TRIED_AGAIN);
+    return INT64_MAX;
 }
 
 /* It restarts the machine once at most: what GRUB loaded it has taken out of grubenv before; of
  * systemd-boot it is asked whether the next start is another slot's. */
-static enum status go_back(struct err *err)
+static void go_back(void)
 {
-    static bool wanted;
-
     if (access("/sys/firmware/efi", F_OK)) {
         loader_asked(NULL, ON_TRIAL);
-        return err_set(err, NOT_FOUND, "the partition " ESP_LABEL " is not there");
+        return;
     }
-    if (!wanted)
-        module_want("efivarfs");
-    wanted = true;
-    if (module_ready("efivarfs") == WAIT)
-        return err_set(err, WAIT, "the firmware's variables cannot be read");
-    start("asking what the loader did", ask_loader, loader_asked);
-    if (!update.busy)
-        loader_asked(NULL, TRIED_AGAIN);
-    return err_set(err, NOT_FOUND, "the partition " ESP_LABEL " is not there");
+    module_want("efivarfs");
+    update.ask_ms = now_ms() + ASK_MS;
 }
 
 enum status update_look(struct err *err)
 {
     if (mkdir(STATUS_DIR, 0755) && errno != EEXIST)
         return err_set(err, IO_ERROR, STATUS_DIR " could not be made: %s", strerror(errno));
-    if (disk_esp() != OK && on_trial_without_disk())
-        return go_back(err);
-    if (disk_esp() != OK)
+    if (disk_esp() != OK) {
+        if (on_trial_without_disk())
+            go_back();
         return err_set(err, NOT_FOUND, "the partition " ESP_LABEL " is not there");
+    }
     start("looking for updates", look, looked);
     return update.busy ? OK : err_set(err, IO_ERROR, "no process could be made for it");
 }
@@ -492,5 +500,7 @@ int64_t update_tick(int64_t now)
     }
     if (update.restart_ms)
         return update.restart_ms;
+    if (update.ask_ms)
+        return ask_when_ready(now);
     return update.on_trial && !update.busy ? watch_trial(now) : INT64_MAX;
 }

@@ -28,7 +28,7 @@ static const char *host(const char *text)
     return c.hostname;
 }
 
-static const char *changed(const char *before, const char *after)
+static const char *changed_at(enum conf_place where, const char *before, const char *after)
 {
     static char out[CONF_CHANGED];
     struct conf a, b;
@@ -37,8 +37,13 @@ static const char *changed(const char *before, const char *after)
     conf_defaults(&b);
     conf_parse(&a, before, strlen(before), bad, NULL);
     conf_parse(&b, after, strlen(after), bad, NULL);
-    conf_changed(&a, &b, out);
+    conf_changed(&a, &b, where, out);
     return out;
+}
+
+static const char *changed(const char *before, const char *after)
+{
+    return changed_at(CONF_MACHINE, before, after);
 }
 
 /* What is only written otherwise is the same; an engine's setting is none of ours. */
@@ -66,6 +71,9 @@ static void sees_changes(void)
     CHECK_TEXT(changed(all, others[2]), "address, ntp, hot-plug");
     CHECK_TEXT(changed("ntp = no\n", ""), "ntp");
     CHECK_TEXT(changed("listen = [::]:443\n", ""), "listen"); // Ollama's port is announced too
+    // a container has no clock to set, no drivers, no announcement; often not its own network
+    CHECK_TEXT(changed_at(CONF_CONTAINER, "", all), "hostname, address, gateway, dns");
+    CHECK_TEXT(changed_at(CONF_CONTAINER_WITH_NET, "", all), "hostname");
     CHECK(n_bad == 0);
 }
 
