@@ -73,8 +73,8 @@ void log_note(const char *format, ...) PRINTF_LIKE(1, 2);
 #define log_warn(...) log_write(LOG_WARN, __VA_ARGS__)
 #define log_error(...) log_write(LOG_ERROR, __VA_ARGS__)
 
-// The last lines are kept in memory.
-enum { LOG_KEPT = 1024, LOG_TEXT_BYTES = 480 };
+// The last lines are kept in memory, and of warnings and errors the last LOG_KEPT_GRAVE.
+enum { LOG_KEPT = 1024, LOG_KEPT_GRAVE = 256, LOG_TEXT_BYTES = 480 };
 struct log_line {
     uint64_t number; // of all lines since the start, from 1
     int64_t at_ms;   // unix time

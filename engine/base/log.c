@@ -3,7 +3,8 @@
 // Every line is one write(2), so that lines of the two threads never mix, and control characters
 // are replaced: part of a line may come from a client. Times are UTC. The rule of the house: log
 // once, on the floor that decides what to do about it. The last lines are kept in a ring for
-// whoever asks; what a line says of a request is its name, and never its text.
+// whoever asks, and the last warnings and errors in one of their own, so that no crowd of requests
+// pushes them out; what a line says of a request is its name, and never its text.
 #include "relay.h"
 
 #include <errno.h>
@@ -23,6 +24,8 @@ static const char *const level_names[] = {"debug", "info", "warn", "error"};
 static pthread_mutex_t kept_mutex = PTHREAD_MUTEX_INITIALIZER; // of what follows
 static struct log_line kept[LOG_KEPT];                         // by number % LOG_KEPT
 static uint64_t last_number;
+static struct log_line grave[LOG_KEPT_GRAVE]; // warnings and errors by n_grave % LOG_KEPT_GRAVE
+static uint64_t n_grave;
 
 const char *log_level_name(enum log_level level)
 {
@@ -45,27 +48,41 @@ static void keep(enum log_level level, const char *text, size_t n)
     line->text[n_kept] = 0;
     if (n > most)
         memcpy(line->text + most - 3, "...", 3);
+    if (level >= LOG_WARN)
+        grave[n_grave++ % LOG_KEPT_GRAVE] = *line;
     pthread_mutex_unlock(&kept_mutex);
+}
+
+// The next line behind number `since` that is kept and of that level; NULL: there is none.
+static const struct log_line *next_kept(uint64_t since, enum log_level least)
+{
+    const uint64_t first = last_number > LOG_KEPT ? last_number - LOG_KEPT : 0;
+    for (uint64_t i = n_grave > LOG_KEPT_GRAVE ? n_grave - LOG_KEPT_GRAVE : 0;
+         since < first && i < n_grave; i++) {
+        const struct log_line *line = &grave[i % LOG_KEPT_GRAVE];
+        if (line->number > since && line->number <= first && line->level >= least)
+            return line;
+    }
+    for (uint64_t i = (since > first ? since : first) + 1; i <= last_number; i++)
+        if (kept[i % LOG_KEPT].level >= least)
+            return &kept[i % LOG_KEPT];
+    return NULL;
 }
 
 size_t log_read(struct log_line *out, size_t most, uint64_t since, enum log_level least, bool last)
 {
     size_t n_fit = 0, n = 0;
+    const struct log_line *line;
     pthread_mutex_lock(&kept_mutex);
     since = since < last_number ? since : last_number;
-    const uint64_t first = last_number > LOG_KEPT ? last_number - LOG_KEPT : 0,
-                   from = (since > first ? since : first) + 1;
-    for (uint64_t i = from; i <= last_number; i++)
-        n_fit += kept[i % LOG_KEPT].level >= least;
-    size_t skip = last && n_fit > most ? n_fit - most : 0;
-    for (uint64_t i = from; i <= last_number && n < most; i++) {
-        if (kept[i % LOG_KEPT].level < least)
-            continue;
+    for (uint64_t at = since; last && (line = next_kept(at, least)); at = line->number)
+        n_fit++;
+    size_t skip = n_fit > most ? n_fit - most : 0;
+    for (uint64_t at = since; n < most && (line = next_kept(at, least)); at = line->number)
         if (skip > 0)
             skip--;
         else
-            out[n++] = kept[i % LOG_KEPT];
-    }
+            out[n++] = *line;
     pthread_mutex_unlock(&kept_mutex);
     return n;
 }

@@ -143,6 +143,8 @@ struct store_list *scan(struct store *store);
 void names_give(struct store_list *list); // names to the models of a list that has paths only
 MUST_USE enum status names_read_setting(struct plan_of_names *names, const char *text,
                                         struct err *err);
+// Whether an alias would be read again as what it was written for; BAD_INPUT: not.
+MUST_USE enum status names_pair_good(struct bytes name, struct bytes model, struct err *err);
 void names_read_kept(struct plan_of_names *names, const char *path);
 MUST_USE enum status names_keep(const struct plan_of_names *names, const char *path,
                                 struct err *err);

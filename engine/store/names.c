@@ -160,9 +160,32 @@ static enum status read_pair(struct plan_of_names *names, struct bytes pair, str
                        (int)(pair.n < 80 ? pair.n : 80), (const char *)pair.p);
     copy_name(name, left);
     copy_name(model, right);
+    if (strcmp(name, model) == 0)
+        return err_set(err, BAD_INPUT, "'%s' would be another name of itself", name);
     if (alias_find(names, name))
         return err_set(err, BAD_INPUT, "'%s' is there twice", name);
     return names_set(names, name, model, err);
+}
+
+enum status names_pair_good(struct bytes name, struct bytes model, struct err *err)
+{
+    struct plan_of_names *names = mem_alloc(sizeof(*names));
+    struct err why = {0};
+    struct buf line;
+    char text[NAME_TEXT];
+    buf_init(&line, 2 * STORE_NAME_BYTES + 8);
+    const bool same = buf_format(&line, "%.*s: %.*s", (int)name.n, (const char *)name.p,
+                                 (int)model.n, (const char *)model.p) == OK &&
+                      read_pair(names, buf_view(&line), &why) == OK && names->n == 1 &&
+                      bytes_equal_text(name, names->aliases[0].name) &&
+                      bytes_equal_text(model, names->aliases[0].model);
+    buf_free(&line);
+    free(names);
+    return same ? OK
+                : err_set(err, BAD_INPUT,
+                          "'%s' cannot be an alias: a colon with a blank behind it parts names, "
+                          "and none begins or ends with a blank",
+                          name_text(text, name));
 }
 
 static enum status read_pairs(struct plan_of_names *names, struct bytes text, uint8_t parts,

@@ -270,6 +270,8 @@ enum status store_copy(struct store *store, uint64_t id, const struct store_mode
     enum status status = name_check(store, to, err);
     if (status != OK)
         return status;
+    if (!from->is_ours && names_pair_good(to, bytes_of(from->name), err) != OK)
+        return err->status;
     if (!from->is_ours)
         return send(store, TASK_NAME, id, "", to, bytes_of(from->name), err);
     return send(store, TASK_COPY, id, from->path, to, (struct bytes){NULL, 0}, err);
@@ -282,6 +284,8 @@ enum status store_name(struct store *store, uint64_t id, struct bytes name, stru
     enum status status = model.n > 0 ? name_check(store, name, err) : OK;
     if (status == OK && model.n > 0 && !store_find_file(store, model))
         status = err_set(err, NOT_FOUND, "there is no model '%s'", name_text(text, model));
+    if (status == OK && model.n > 0)
+        status = names_pair_good(name, model, err);
     return status == OK ? send(store, TASK_NAME, id, "", name, model, err) : status;
 }
 

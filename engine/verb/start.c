@@ -187,11 +187,24 @@ static void tell_pinned(const char *list, const struct store *store)
                      store_names(store, names, sizeof(names)));
 }
 
+static void tell_aliases(const struct store *store)
+{
+    char names[200];
+    for (size_t i = 0; i < store_n_aliases(store); i++) {
+        const struct store_alias *alias = store_alias(store, i);
+        if (alias->is_set && !store_find_file(store, bytes_of(alias->model)))
+            log_warn("alias: '%s' means '%s', and there is no model of that name now (an alias "
+                     "means a model, not another alias). There are: %s",
+                     alias->name, alias->model, store_names(store, names, sizeof(names)));
+    }
+}
+
 void start_tell(const struct settings *settings, const struct store *store, struct net *net)
 {
     struct err err = {0};
     tell_folders(settings->models);
     tell_pinned(settings->pinned, store);
+    tell_aliases(store);
     if (settings->ca[0] && net_client_check(net, &err) != OK)
         log_warn("%s: nothing can be pulled until that is mended", err.text);
 }

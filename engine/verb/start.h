@@ -23,5 +23,5 @@ bool start_named(const struct store *store, const char *name, char *out, size_t 
 // settings->draft becomes lines (base.h); what of it is not there is left out, with a line in the
 // log.
 void start_draft(struct settings *settings, const struct store *store);
-// Lines in the log about what `models`, `pin` and `ca` name and what is not there.
+// Lines in the log about what `models`, `alias`, `pin` and `ca` name and what is not there.
 void start_tell(const struct settings *settings, const struct store *store, struct net *net);

@@ -57,23 +57,50 @@ static void test_many(void)
     pthread_t threads[3];
     static char names[3][2] = {"a", "b", "c"};
     int next[3] = {-1, -1, -1};
+    const uint64_t before = log_last();
     for (int i = 0; i < 3; i++)
         CHECK(pthread_create(&threads[i], NULL, write_many, names[i]) == 0);
     for (int i = 0; i < 100; i++) { // while they write
-        const size_t n = log_read(lines, LOG_KEPT, 0, LOG_DEBUG, false);
+        const size_t n = log_read(lines, LOG_KEPT, before, LOG_DEBUG, false);
         for (size_t k = 1; k < n; k++)
             if (lines[k].number != lines[k - 1].number + 1)
                 CHECK(false);
     }
     for (int i = 0; i < 3; i++)
         CHECK(pthread_join(threads[i], NULL) == 0);
-    const size_t n = log_read(lines, LOG_KEPT, 0, LOG_DEBUG, false);
+    const size_t n = log_read(lines, LOG_KEPT, before, LOG_DEBUG, false);
     CHECK(n == LOG_KEPT);
     for (size_t i = 0; i < n; i++) { // each thread's in its order, none twice, none missing
         const int who = lines[i].text[0] - 'a', at = (int)strtol(lines[i].text + 2, NULL, 10);
         CHECK(who >= 0 && who < 3 && (next[who] < 0 || at == next[who]));
         next[who] = at + 1;
     }
+}
+
+// A crowd of lines does not push out a warning of before it; that keeps its place in the order.
+static void test_grave(void)
+{
+    const uint64_t before = log_last();
+    log_warn("first");
+    log_note("lost");
+    log_error("second");
+    for (int i = 0; i < LOG_KEPT; i++)
+        log_note("crowd %d", i);
+    CHECK(log_read(lines, LOG_KEPT + 10, before, LOG_DEBUG, false) == LOG_KEPT + 2);
+    CHECK_TEXT(lines[0].text, "first");
+    CHECK_TEXT(lines[1].text, "second");
+    CHECK_TEXT(lines[2].text, "crowd 0");
+    CHECK(lines[1].number == before + 3 && lines[2].number == before + 4);
+    CHECK(log_read(lines, 10, before + 1, LOG_WARN, false) == 1 && lines[0].number == before + 3);
+    CHECK(log_read(lines, 10, before + 3, LOG_WARN, true) == 0);
+    CHECK(log_read(lines, 1, before, LOG_WARN, true) == 1 && lines[0].number == before + 3);
+    CHECK(log_read(lines, 3, before, LOG_DEBUG, true) == 3 && lines[2].number == log_last());
+    for (int i = 0; i < LOG_KEPT_GRAVE + 5; i++)
+        log_warn("warning %d", i);
+    for (int i = 0; i < LOG_KEPT; i++)
+        log_note("crowd");
+    CHECK(log_read(lines, LOG_KEPT + 10, 0, LOG_WARN, false) == LOG_KEPT_GRAVE);
+    CHECK_TEXT(lines[0].text, "warning 5");
 }
 
 // What is a note is no line on stderr, unless the level is debug.
@@ -123,6 +150,7 @@ int main(void)
     test_read();
     test_long();
     test_many();
+    test_grave();
     test_shown();
     return check_done("base_log");
 }

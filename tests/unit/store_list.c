@@ -205,19 +205,27 @@ static void test_aliases(void)
     CHECK(store_name(store, 7, bytes_of("one"), bytes_of("two"), &err) == DENIED);
     CHECK(store_name(store, 7, bytes_of("x"), bytes_of("nothing"), &err) == NOT_FOUND);
     CHECK(store_name(store, 7, bytes_of("a/b"), bytes_of("two"), &err) == BAD_INPUT);
+    CHECK(store_name(store, 7, bytes_of("x: y"), bytes_of("two"), &err) == BAD_INPUT);
+    CHECK(strstr(err.text, "'x: y' cannot be an alias"));
+    CHECK(store_name(store, 7, bytes_of(" x"), bytes_of("two"), &err) == BAD_INPUT);
+    CHECK(store_name(store, 7, bytes_of("x "), bytes_of("two"), &err) == BAD_INPUT);
+    CHECK(store_name(store, 11, bytes_of("x:,:y,z:"), bytes_of("two"), &err) == OK);
+    CHECK(wait_for(11).status == OK && find("x:,:y,z:") == find("two"));
     CHECK(store_name(store, 7, bytes_of("gpt-4o"), bytes_of("one"), &err) == OK);
     err = wait_for(7);
     CHECK(err.status == DENIED && strstr(err.text, "tawny.conf"));
     store_close(store);
     CHECK(open_store("", "", &err) == OK); // they outlive it; the setting's do not
-    CHECK(store_n_aliases(store) == 2 && !store_alias(store, 0)->is_set);
+    CHECK(store_n_aliases(store) == 3 && !store_alias(store, 0)->is_set);
+    CHECK(find("x:,:y,z:") == find("two"));
     CHECK(find("mine") == find("two") && find("any") == find("one"));
     CHECK(store_name(store, 8, bytes_of("*"), (struct bytes){NULL, 0}, &err) == OK);
     CHECK(wait_for(8).status == OK && !find("any") && find("mine"));
     CHECK(store_name(store, 9, bytes_of("*"), (struct bytes){NULL, 0}, &err) == OK);
     CHECK(wait_for(9).status == NOT_FOUND);
     store_close(store);
-    static const char *const bad[] = {"x", "x:y", ": y", "x: ", "a/b: one", "x: a, x: b"};
+    static const char *const bad[] = {
+        "x", "x:y", ": y", "x: ", "a/b: one", "x: a, x: b", "x: y, a: a"};
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         CHECK(open_store("", bad[i], &err) == BAD_INPUT);
         CHECK(strstr(err.text, "alias: "));
