@@ -1,8 +1,9 @@
 // health.c - GET /health, /ca.crt, /notices: what this box is and in which state.
 //
-// /health is honest: 200 only when a model is loaded and the device answers; 503 while loading,
-// after a failure (with the reason) and when the engine hangs. It needs no key: of what is wrong in
-// the settings it names the lines and no values, which GET /v1/settings tells.
+// /health is honest: 200 only when a request is answered: a model is loaded, or was unloaded and is
+// loaded again by the next request, and the device answers; 503 while the model of the start is
+// loading, after a failure (with the reason) and when the engine hangs. It needs no key: of what is
+// wrong in the settings it names the lines and no values, which GET /v1/settings tells.
 #include "inside.h"
 #include "../base/clock_trust.h"
 

@@ -310,8 +310,11 @@ void layer_bandwidth(struct walk *walk)
 {
     struct doctor_layer *layer = walk_layer(walk, "bandwidth", "Memory bandwidth", true);
     const struct doctor_device *device = walk->device;
-    PUT(layer->wanted, "reading at three quarters or more of the memory's peak (Strix Point: 89.6 "
-                       "or 120 GB/s, Strix Halo: 256)");
+    if (device->opened.status == OK && !on_vulkan(walk))
+        PUT(layer->wanted, "what the processor reads and copies; no figure is asked of one");
+    else
+        PUT(layer->wanted, "reading at three quarters or more of the memory's peak (Strix Point: "
+                           "89.6 or 120 GB/s, Strix Halo: 256)");
     if (not_tested(walk, layer))
         return;
     double read = device->test.read_bytes_per_s, copy = device->test.copy_bytes_per_s;

@@ -4,7 +4,7 @@ export default {
     // index.html
     "skip": "Zum Inhalt", "lead": "Ein Sprachmodell auf der eigenen Maschine, über HTTPS.", "state": "Zustand", "device": "Gerät", "reason": "Warum dieses", "trust": "Dieser Box vertrauen",
     "trust.download": "tawny-ca.crt herunterladen", "trust.programs": "Programme, ohne das System zu ändern",
-    "trust.1": "Diese Box hat sich beim ersten Start eine eigene Zertifizierungsstelle (CA) gemacht; deren privater Schlüssel verlässt sie nie. Deine Geräte vertrauen der Box, sobald sie dieser CA vertrauen.",
+    "trust.1": "Diese Box hat sich beim ersten Start eine eigene Zertifizierungsstelle (CA) gemacht; deren privater Schlüssel verlässt sie nur in einem Backup, das nur dein Passwort öffnet. Deine Geräte vertrauen der Box, sobald sie dieser CA vertrauen.",
     "trust.2": "Vergleiche vor dem Installieren den SHA-256-Fingerabdruck der **heruntergeladenen Datei** mit dem auf der Konsole der Box. Beide müssen gleich sein, sonst sitzt jemand zwischen dir und der Box. Vergleiche nicht mit dieser Seite: Wer dazwischen sitzt, kann hier schreiben, was er will. Unter macOS und Linux so, für andere weiter unten:",
     "trust.3": "Die Box sagt von sich selbst, sie sei:",
     "trust.4": "`tawny-ca.crt` öffnen, **Zertifikat installieren** und **Aktueller Benutzer** wählen.",
@@ -96,7 +96,7 @@ export default {
     "box.keys": "Schlüssel", "keys.hint": "Einer für jedes Programm: so kann jeder allein begrenzt und gesperrt werden, und keiner sieht, was ein anderer fragt.", "keys.new": "Neuer Schlüssel", "keys.name": "Name", "keys.scopes": "Darf", "keys.used": "Zuletzt benutzt", "keys.never": "nie", "keys.requests": "Anfragen", "keys.tokens": "Token",
     "keys.requests_per_minute": "Anfragen je Minute", "keys.tokens_per_minute": "Token je Minute", "keys.at_once": "zugleich", "keys.no_limit": "unbegrenzt", "keys.change": "{name} ändern", "keys.renew": "{name} erneuern", "keys.renew.text": "Das alte Geheimnis gilt sofort nicht mehr.", "keys.renew.box": "Das alte Geheimnis gilt sofort nicht mehr, und die Konsole zeigt das neue. Damit musst du dich neu anmelden.", "keys.revoke": "{name} sperren", "keys.revoke.text": "Wer ihn benutzt, wird von jetzt an abgewiesen.",
     "keys.secret": "Das Geheimnis des Schlüssels", "keys.secret.hint": "Es wird nur einmal gezeigt: gib es jetzt an {name}.",
-    "scope.chat": "alles, was ein Modell beantwortet", "scope.models": "welche Modelle da und geladen sind", "scope.admin": "Schlüssel, Log, Doktor, Metriken", "scope.metrics": "nichts als /metrics",
+    "scope.chat": "alles, was ein Modell beantwortet", "scope.models": "welche Modelle da und geladen sind", "scope.admin": "Schlüssel, Log, Doktor, Metriken", "scope.metrics": "nichts als /metrics und die Referenz",
     // the reference
     "reference.lead": "Gemacht von den Tabellen, die die Anfragen lesen. Ein Feld, das hier nicht steht, wird nicht beachtet; eines, das hier steht und nicht befolgt werden kann, wird mit Namen abgelehnt.", "reference.fields": "Felder", "reference.field": "Feld", "reference.takes": "Was es nimmt", "reference.open": "ohne Schlüssel", "reference.scopes": "darf: {scopes}", "reference.below": "und alles darunter", "reference.n_fields": "{n} Felder",
     "reference.settings": "Einstellungen", "reference.settings.hint": "Zeilen von `tawny.conf` auf der ersten Partition der Box, oder Optionen von `tawny serve`.", "reference.setting": "Einstellung", "reference.default": "Vorgabe", "reference.about": "Was sie ist",

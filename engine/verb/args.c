@@ -9,6 +9,7 @@
 #include "model/model.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <limits.h>
 #include <stdio.h>
@@ -472,6 +473,32 @@ enum status args_state_make(struct settings *settings, struct err *err)
     if (status != OK)
         (void)err_prefix(err, "the state directory");
     return status;
+}
+
+enum status args_state_lock(const struct settings *settings, struct err *err)
+{
+    static int fd = -1; // stays open: whoever closes such a file has its lock no more
+    char path[sizeof(settings->state) + 8];
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fd >= 0)
+        return OK;
+    snprintf(path, sizeof(path), "%s/lock", settings->state);
+    fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd >= 0 && fcntl(fd, F_SETLK, &lock) == 0)
+        return OK;
+    if (fd < 0 || (errno != EAGAIN && errno != EACCES)) {
+        log_warn("%s: %s; nothing keeps a second server from this folder", path, strerror(errno));
+        return OK;
+    }
+    char who[48] = "";
+    if (fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK && lock.l_pid > 0)
+        snprintf(who, sizeof(who), " (process %lld)", (long long)lock.l_pid);
+    close(fd);
+    fd = -1;
+    return err_set(err, DENIED,
+                   "another server%s has the state directory %s: end that one, or give this one a "
+                   "directory of its own with --state DIR",
+                   who, settings->state);
 }
 
 static enum status path_of(const struct settings *settings, const char *model, char *out,

@@ -50,6 +50,9 @@ int args_fail(const char *verb, const struct err *err, int code);
 MUST_USE enum status args_state(struct settings *settings, struct err *err);
 // The same, and it is made where it is not there: 0700, it holds what nobody else is to read.
 MUST_USE enum status args_state_make(struct settings *settings, struct err *err);
+// This process has it alone until it ends; DENIED says who has it. Where nothing can be locked that
+// is said in the log, and OK.
+MUST_USE enum status args_state_lock(const struct settings *settings, struct err *err);
 // The path for model_open that the setting `model` means: MODEL_BUILTIN, or a file that can be
 // read. NOT_FOUND names the places looked at.
 MUST_USE enum status args_model_path(const struct settings *settings, char *out, size_t size,

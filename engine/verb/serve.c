@@ -118,6 +118,8 @@ static enum status prepare_state(struct settings *settings, struct err *err)
 {
     char models[sizeof(settings->state) + 8];
     enum status status = args_state_make(settings, err);
+    if (status == OK)
+        status = args_state_lock(settings, err);
     if (status != OK)
         return status;
     snprintf(models, sizeof(models), "%s/models", settings->state);

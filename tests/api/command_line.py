@@ -40,7 +40,7 @@ NOT_RUN = {
     "make oci": "tests/boot/run needs it built",
     "make release": "tests/boot/run signs its own updates with boot/bundle.py",
     "curl ... -X POST --data-binary @tawny-update.bin": "tests/api/update.py sends one, tests/boot/update.py to a whole box",
-    "curl ... https://192.0.2.7/v1/restore": "tests/api/backup.py takes backups back; after one nothing else may be changed",
+    "(printf '{\"password\"": "tests/api/backup.py takes backups back; after one nothing else may be changed",
     "make isa-report": "minutes; the golden tier compares with its record",
     "make chip-report": "minutes of an emulated chip; what it finds is compared with its record",
     "make appliance MESA=": "builds another driver",

@@ -104,6 +104,8 @@ def run(model):
     third = Server("life", model, fresh=False)
     third.wait()
     check("life: a removed key file means a new key", third.key() != key and len(third.key()) == len(key))
+    twice = run_verb("serve", "--model", model, "--state", third.state, "--listen", "127.0.0.1:%d" % free_ports(1)[0], "--listen-http", "")
+    check("life: a second server on one state folder is refused, and says who has it", twice[0] == 1 and "another server (process %d) has the state directory %s" % (third.process.pid, third.state) in twice[2], twice)
     clash = run_verb("serve", "--model", model, "--state", WORK / "clash-state", "--listen", "127.0.0.1:%d" % third.port,
                      "--listen-http", "")
     check("life: a port in use is said", clash[0] == 1 and "in use" in clash[2], clash)

@@ -540,6 +540,11 @@ static void test_computing(void)
     expect("bandwidth", LAYER_NOTE, "59 % of the 256.0 GB/s", "what holds it back", NULL);
     bandwidth(0x744c, 150e9);
     expect("bandwidth", LAYER_OK, "no figure to compare", NULL, NULL);
+    CHECK(strstr(layer("bandwidth")->wanted, "three quarters"));
+    snprintf(device.info.backend, sizeof(device.info.backend), "cpu");
+    walk(); // of a processor nothing is asked
+    CHECK(layer("bandwidth")->state == LAYER_OK && strstr(layer("bandwidth")->wanted, "processor"));
+    CHECK(!strstr(layer("bandwidth")->wanted, "three quarters"));
 }
 
 static void test_settings(void)
