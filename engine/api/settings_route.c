@@ -27,6 +27,7 @@ struct settings_put {        // one that is being written
     struct scribe_wait wait; // the first
     char names[400];         // what changed
     bool set[SETTINGS_MOST]; // of it what is not taken back
+    bool moves;              // of it something says where this box is reached
     struct setting_warnings warnings;
     bool waits, box, restart; // waits: what runs is not what is set; box: nor is what PID 1 reads
 };
@@ -230,10 +231,14 @@ static bool member_apply(struct reading *r, struct kept_settings *kept, struct s
     if (!settings_describe(i, &setting))
         return refuse(r->refusal, 400, "unknown_parameter", name,
                       "There is no setting '%.60s'; GET /v1/settings lists them.", name);
-    if (strcmp(name, "state") == 0 || strcmp(name, "api-settings") == 0)
+    if (strcmp(name, "state") == 0)
         return refuse(r->refusal, 400, "invalid_value", name,
-                      "'%s' says %s: it is set by tawny.conf or the command line alone.", name,
-                      name[0] == 's' ? "where this is kept" : "whether this counts");
+                      "'state' says where this is kept: it is set by tawny.conf or the command "
+                      "line alone.");
+    if (strcmp(name, "api-settings") == 0)
+        return refuse(r->refusal, 400, "invalid_value", name,
+                      "'api-settings' says whether this counts: it is set by tawny.conf or the "
+                      "command line alone.");
     if (yyjson_is_null(value)) {
         kept->report.source[i] = SETTING_DEFAULT;
     } else {
@@ -244,19 +249,21 @@ static bool member_apply(struct reading *r, struct kept_settings *kept, struct s
         kept->report.source[i] = SETTING_API;
         put->set[i] = true;
     }
+    put->moves = put->moves || strcmp(name, "listen") == 0 || strcmp(name, "address") == 0;
     size_t n = strlen(put->names);
     snprintf(put->names + n, sizeof(put->names) - n, "%s%s", n ? ", " : "", name);
     return true;
 }
 
-// One that nobody reaches any more could not be told otherwise. With fixed addresses it has others
-// at the next start.
-static bool is_reached(const struct api *api, const struct settings *next, struct refusal *refusal)
+// One that nobody reaches any more could not be told otherwise: by who asks, where that is this
+// machine itself, else from the network.
+static bool is_reached(const struct request *request, const struct settings *next,
+                       struct refusal *refusal)
 {
-    if (strcmp(next->listen, api->options.settings->listen) == 0 || next->address[0] ||
-        net_listen_here(next->listen))
-        return true;
-    return refuse(refusal, 400, "invalid_value", "listen",
+    const bool beside =
+        strncmp(request->peer, "127.", 4) == 0 || strncmp(request->peer, "[::1]", 5) == 0;
+    return net_listen_here(next->listen, next->address, beside) ||
+           refuse(refusal, 400, "invalid_value", "listen",
                   "This machine has none of the addresses that 'listen' would name: nobody would "
                   "reach it.");
 }
@@ -293,7 +300,8 @@ static bool next_read(const struct api *api, const struct kept_settings *kept, b
     return true;
 }
 
-static bool all_good(struct api *api, const struct kept_settings *kept, struct settings_put *put,
+static bool all_good(struct api *api, const struct request *request,
+                     const struct kept_settings *kept, struct settings_put *put,
                      struct refusal *refusal)
 {
     struct settings next;
@@ -307,7 +315,8 @@ static bool all_good(struct api *api, const struct kept_settings *kept, struct s
     if ((is_set(put, "address") || is_set(put, "gateway")) &&
         settings_gateways_good(&next, &err) != OK)
         return refuse(refusal, 400, "invalid_value", "gateway", "%s.", err.text);
-    if (!is_reached(api, &next, refusal) || !next_read(api, kept, false, &next, refusal))
+    if ((put->moves && !is_reached(request, &next, refusal)) ||
+        !next_read(api, kept, false, &next, refusal))
         return false;
     settings_warn(api, &next, put->set, &put->warnings);
     for (size_t i = 0; api->options.settings->api_settings && settings_describe(i, &setting); i++)
@@ -380,7 +389,7 @@ static bool body_apply(struct api *api, const struct request *request, struct ke
     if (good && put->restart && !api->options.restart)
         return refuse(refusal, 400, "unsupported_value", "restart",
                       "Nobody would start this server again: restart it by what started it.");
-    return good && all_good(api, kept, put, refusal);
+    return good && all_good(api, request, kept, put, refusal);
 }
 
 static enum status file_text(const struct kept_settings *kept, struct buf *out)

@@ -306,28 +306,52 @@ bool listen_covers(const struct listen_at *at, int fd)
     return memcmp(ours, theirs, 16) == 0;
 }
 
-static bool is_here(const struct listen_at *at, const struct address *list, size_t n)
+static bool is_loopback(const uint8_t a[16])
+{
+    static const uint8_t one[16] = {[15] = 1}, four[13] = {[10] = 0xff, [11] = 0xff, [12] = 127};
+    return memcmp(a, one, sizeof(one)) == 0 || memcmp(a, four, sizeof(four)) == 0;
+}
+
+static bool is_here(const struct listen_at *at, const struct address *list, size_t n, bool loopback)
 {
     uint8_t wanted[16];
     bool found = at->any;
     sixteen_bytes(&at->at, wanted);
+    if (!found && !loopback && is_loopback(wanted))
+        return false;
     for (size_t i = 0; i < n && !found; i++)
         found = list[i].n == (at->at.ss_family == AF_INET ? 4U : 16U) &&
                 memcmp(list[i].p, wanted + 16 - list[i].n, list[i].n) == 0;
     return found;
 }
 
-bool net_listen_here(const char *text)
+// Those of the setting `address`: "eth1 10.0.0.5/24, fd00::50/64".
+static size_t coming_list(struct address *list, size_t n, const char *text)
+{
+    char word[64];
+    while (*(text += strspn(text, " \t,/")) && n < LIMIT_ADDRESSES) {
+        const size_t len = strcspn(text, " \t,/");
+        snprintf(word, sizeof(word), "%.*s", (int)len, text);
+        text += len;
+        if (inet_pton(AF_INET, word, list[n].p) == 1)
+            list[n++].n = 4;
+        else if (inet_pton(AF_INET6, word, list[n].p) == 1)
+            list[n++].n = 16;
+    }
+    return n;
+}
+
+bool net_listen_here(const char *text, const char *coming, bool loopback)
 {
     struct address list[LIMIT_ADDRESSES];
     struct listen_at at[LIMIT_LISTENERS];
     struct err err;
-    const size_t n_own = address_list(list, COUNT_OF(list));
+    const size_t n_own = coming_list(list, address_list(list, COUNT_OF(list)), coming);
     size_t n = 0;
     bool found = false;
     if (listen_parse(at, LIMIT_LISTENERS, &n, "listen", text, &err) != OK)
         return false;
     for (size_t i = 0; i < n && !found; i++)
-        found = is_here(&at[i], list, n_own);
+        found = is_here(&at[i], list, n_own, loopback);
     return found;
 }

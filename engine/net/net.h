@@ -87,8 +87,10 @@ uint64_t net_handed_taken(const struct net *net);
 // handed.c: what `listen` and `listen-http` would be for just the sockets that were handed over
 // (port 80 is plain HTTP's), each of `size` bytes. Returns how many are for HTTPS.
 size_t net_handed_lists(int first, size_t n, char *listen, char *listen_http, size_t size);
-// Whether this machine has any of the addresses that such a text names; [::] and 0.0.0.0 are all.
-bool net_listen_here(const char *text);
+// Whether this machine has any of the addresses that such a text names, or will have it by what the
+// setting `address` says (coming); [::] and 0.0.0.0 are all. loopback: what nobody else reaches
+// counts too.
+bool net_listen_here(const char *text, const char *coming, bool loopback);
 // Whether `text` is what listen or listen_http may say; BAD_INPUT names `key` and the entry.
 // Nothing is opened.
 MUST_USE enum status net_listen_good(const char *key, const char *text, struct err *err);

@@ -224,11 +224,12 @@ def file_alone(model):
     check("settings: whether they count is not theirs", server.ask("PUT", PATH, {"api-settings": True})[2]["error"]["param"] == "api-settings")
     check("settings: sent", server.ask("PUT", PATH, {"ctx": 1024, "parallel": 2, "listen": "127.0.0.1:1"})[0] == 200 and server.stop() == 0)
     file = server.state / "settings.conf"
-    file.write_text(file.read_text() + 'api-settings = "yes"\n')
+    file.write_text(file.read_text().replace("127.0.0.1:1", "192.0.2.77:1") + 'api-settings = "yes"\n')  # an address that nobody has
     server = Server("settings-alone", model, fresh=False, options=["--config", str(conf)])
     check("settings: left out, all of them", server.wait()["context"] != 1024)
     one = listed(server)
     check("settings: the file's count", (one["parallel"]["value"], one["parallel"]["set_by"], one["ctx"]["set_by"]) == ("3", "tawny.conf", "default"), (one["parallel"], one["ctx"]))
+    check("settings: one that is right can be taken back though another is not", server.ask("PUT", PATH, {"dns": None})[0] == 200)
     check("settings: they can be mended meanwhile", server.ask("PUT", PATH, {"listen": None, "parallel": None})[0] == 200 and "listen" not in file.read_text() and
           'ctx = "1024"' in file.read_text(), file.read_text())
     check("settings: stopped as the file has it", server.stop() == 0)

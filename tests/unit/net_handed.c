@@ -55,11 +55,24 @@ static void test_lists(void)
 // Of several addresses one that is here is enough.
 static void test_here(void)
 {
-    CHECK(net_listen_here("[::]:443") && net_listen_here("0.0.0.0:443") && net_listen_here("*:1"));
-    CHECK(net_listen_here("127.0.0.1:443") && net_listen_here("192.0.2.77:443, [::1]:443"));
-    CHECK(!net_listen_here("192.0.2.77:443, [2001:db8::77]:443"));
-    CHECK(!net_listen_here("[::ffff:127.0.0.1]:443")); // a socket of IPv6 that takes no IPv4
-    CHECK(!net_listen_here("nonsense"));
+    static const struct {
+        const char *text, *coming;
+        bool beside, outside; // as loopback counts, and does not
+    } here[] = {{"[::]:443", "", true, true},
+                {"0.0.0.0:443", "", true, true},
+                {"*:1", "", true, true},
+                {"127.0.0.1:443", "", true, false},
+                {"192.0.2.77:443, [::1]:443", "", true, false},
+                {"192.0.2.77:443, [2001:db8::77]:443", "", false, false},
+                {"[::ffff:127.0.0.1]:443", "", false, false}, // IPv6, which takes no IPv4
+                {"192.0.2.77:443", "192.0.2.7/24", false, false},
+                {"192.0.2.77:443", "eth1 192.0.2.7/24,eth0 192.0.2.77/24", true, true},
+                {"[2001:db8::77]:443", "2001:db8::77/64", true, true},
+                {"nonsense", "192.0.2.77/24", false, false}};
+    for (size_t i = 0; i < COUNT_OF(here); i++) {
+        CHECK(net_listen_here(here[i].text, here[i].coming, true) == here[i].beside);
+        CHECK(net_listen_here(here[i].text, here[i].coming, false) == here[i].outside);
+    }
 }
 
 int main(void)
