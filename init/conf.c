@@ -183,16 +183,22 @@ void conf_parse(struct conf *c, const char *text, size_t len,
     }
 }
 
+/* One more of the list "address, listen". */
+static void add_name(char out[CONF_CHANGED], const char *name)
+{
+    size_t n = strlen(out);
+
+    snprintf(out + n, CONF_CHANGED - n, "%s%s", n ? ", " : "", name);
+}
+
 void conf_reach(const struct conf *c, char out[CONF_CHANGED])
 {
     static const size_t reach[] = {2, 3, 5}; // address, gateway, listen
-    size_t n = 0;
 
     out[0] = 0;
     for (size_t i = 0; i < sizeof(reach) / sizeof(*reach); i++)
         if (c->said & 1u << reach[i])
-            n +=
-                (size_t)snprintf(out + n, CONF_CHANGED - n, "%s%s", n ? ", " : "", names[reach[i]]);
+            add_name(out, names[reach[i]]);
 }
 
 /* ---- what a start of our own waits for ---- */
@@ -237,11 +243,9 @@ void conf_changed(const struct conf *in_force, const struct conf *next, enum con
         {"listen", machine, a->https == b->https && a->ollama == b->ollama},
         {"hot-plug", machine, a->hot_plug == b->hot_plug},
     };
-    size_t n = 0;
 
     out[0] = 0;
     for (size_t i = 0; i < sizeof(settings) / sizeof(*settings); i++)
         if (settings[i].used && !settings[i].same)
-            n += (size_t)snprintf(out + n, CONF_CHANGED - n, "%s%s", n ? ", " : "",
-                                  settings[i].name);
+            add_name(out, settings[i].name);
 }

@@ -12,8 +12,8 @@
  * empty state in memory. Nothing here ever formats a file system: what is on it may be all somebody
  * has. One with errors is checked first (fsck.c), and mended where that loses nothing.
  */
-#include "container.h"
 #include "cloud.h"
+#include "container.h"
 #include "fsck.h"
 #include "told.h"
 #include "update.h"
@@ -559,18 +559,6 @@ enum {
     DATA_NEWER
 };
 
-static bool has_errors(const char *device)
-{
-    uint8_t superblock[1024];
-    int fd = open(device, O_RDONLY | O_CLOEXEC);
-    bool wanted = fd >= 0 && pread(fd, superblock, sizeof(superblock), 1024) == 1024 &&
-                  fsck_wanted(superblock);
-
-    if (fd >= 0)
-        close(fd);
-    return wanted;
-}
-
 /* What can be read is better than nothing; but not beside an engine that began without it. */
 static int mount_to_read(const char *device, int why)
 {
@@ -602,7 +590,7 @@ static int mount_data(void *ctx)
 
     grow_partition();
     snprintf(device, sizeof(device), "/dev/%s", data.name);
-    if (!checked && has_errors(device))
+    if (!checked && fsck_data_wanted(device))
         return DATA_TO_CHECK;
     if (checked && !fsck_trusted(check_code))
         return mount_to_read(device, check_code & FSCK_LEFT ? EUCLEAN : ECANCELED);

@@ -189,16 +189,28 @@ int fsck_run(const char *device, enum fsck_kind kind)
     return code;
 }
 
-static bool has_mark(const char *device)
+static bool read_at(const char *device, off_t at, void *out, size_t n)
 {
-    uint8_t boot_sector[512];
     int fd = open(device, O_RDONLY | O_CLOEXEC);
-    bool has = fd >= 0 && pread(fd, boot_sector, sizeof(boot_sector), 0) == sizeof(boot_sector) &&
-               fsck_fat_wanted(boot_sector);
+    bool read = fd >= 0 && pread(fd, out, n, at) == (ssize_t)n;
 
     if (fd >= 0)
         close(fd);
-    return has;
+    return read;
+}
+
+bool fsck_data_wanted(const char *device)
+{
+    uint8_t superblock[1024];
+
+    return read_at(device, 1024, superblock, sizeof(superblock)) && fsck_wanted(superblock);
+}
+
+static bool has_mark(const char *device)
+{
+    uint8_t boot_sector[512];
+
+    return read_at(device, 0, boot_sector, sizeof(boot_sector)) && fsck_fat_wanted(boot_sector);
 }
 
 void fsck_esp(const char *device)

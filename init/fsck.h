@@ -29,6 +29,7 @@ int fsck_confined(const char *program, const char *place, enum fsck_kind kind);
  * when SIGTERM comes to both. */
 void fsck_leads(void);
 int fsck_run(const char *device, enum fsck_kind kind);
+bool fsck_data_wanted(const char *device); // fsck_wanted, of a device
 /* The ESP, while it is not mounted: mended where it was being written when the power went. What is
  * left then is met by the kernel, which makes it read-only; that is said. */
 void fsck_esp(const char *device);

@@ -376,8 +376,6 @@ struct setting_warnings {
 };
 void settings_warn(const struct api *api, const struct settings *next, const bool *changed,
                    struct setting_warnings *out);
-// whole: with what stands there, for an administrator; else which settings and lines, for whoever
-// asks.
 // told.c. The text of one of PID 1's files; "": there is none (path NULL, too).
 void told_read(const char *path, char out[TOLD_BYTES + 1]);
 // False: it has no such key, or that is empty.
@@ -388,6 +386,8 @@ void told_write(const struct api *api, struct json *json);
 // told: the text of options.told.
 const char *settings_wait(const struct api *api, const char *told);
 
+// settings_route.c. whole: with what stands there, for an administrator; else which settings and
+// lines, for whoever asks.
 void settings_faults_write(struct json *json, const struct settings_report *report, bool whole);
 route_handler backup_post, restore_post, reset_post; // backup.c
 // Whether what is changed now would be lost to a restore: false, with *refusal filled.
