@@ -223,11 +223,9 @@ static bool member_apply(struct reading *r, struct kept_settings *kept, struct s
     struct setting setting;
     struct err err = {0};
     char text[VALUE_BYTES];
-    size_t i = 0;
+    const size_t i = settings_place(name);
     if (strcmp(name, "restart") == 0)
         return take_flag(r, name, value, &put->restart);
-    while (settings_describe(i, &setting) && strcmp(setting.name, name) != 0)
-        i++;
     if (!settings_describe(i, &setting))
         return refuse(r->refusal, 400, "unknown_parameter", name,
                       "There is no setting '%.60s'; GET /v1/settings lists them.", name);
@@ -270,11 +268,8 @@ static bool is_reached(const struct request *request, const struct settings *nex
 
 static bool is_set(const struct settings_put *put, const char *name)
 {
-    struct setting setting;
-    for (size_t i = 0; settings_describe(i, &setting); i++)
-        if (strcmp(setting.name, name) == 0)
-            return put->set[i];
-    return false;
+    const size_t i = settings_place(name);
+    return i < SETTINGS_MOST && put->set[i];
 }
 
 // The settings as they would be at the next start, as far as they are set here; with held, as if no

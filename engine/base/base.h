@@ -319,6 +319,7 @@ struct setting { // what --help says of one
     char fallback[64];        // the default, as a person would write it
 };
 bool settings_describe(size_t i, struct setting *out); // false: there are fewer
+size_t settings_place(const char *name); // in that order; behind the last: no setting is called so
 // The value of that setting as it would stand in the file, cut at the end of `out`.
 bool settings_value(const struct settings *settings, size_t i, char *out, size_t size);
 

@@ -387,6 +387,12 @@ static const struct key *key_find(struct bytes name)
     return NULL;
 }
 
+size_t settings_place(const char *name)
+{
+    const struct key *key = key_find(bytes_of(name));
+    return key ? (size_t)(key - keys) : COUNT_OF(keys);
+}
+
 static enum status unknown_key(struct bytes name, struct err *err)
 {
     char list[240];

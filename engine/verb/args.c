@@ -200,11 +200,8 @@ static enum status take_option(struct args_reading *r, const struct option *opti
 
 static bool setting_is_given(const struct args_reading *r, const char *name)
 {
-    struct setting setting;
-    for (size_t i = 0; settings_describe(i, &setting); i++)
-        if (strcmp(setting.name, name) == 0)
-            return r->seen_setting[i];
-    return false;
+    const size_t i = settings_place(name);
+    return i < SETTINGS_MOST && r->seen_setting[i];
 }
 
 static enum status read_all(struct args_reading *r, struct err *err)
